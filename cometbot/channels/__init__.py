@@ -1,0 +1,1 @@
+"""The doors. One package a channel; no channel knows another."""

@@ -1,0 +1,159 @@
+"""What a channel is: the code for one door, behind one interface that delivery drives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from cometbot.bot import Bot
+from cometbot.events import Event, MessageEvent
+from cometbot.messages import Capabilities, Message, Operation, Text
+from cometbot.models import Conversation, LaneKey
+
+__all__ = ["Capabilities", "Channel", "Incoming", "Intake", "Sending", "fit", "split_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Something that came in, as it is stored: where it belongs, what makes it unique, and its body unparsed.
+
+    ``sender`` is the uid of who caused it. ``received_at`` is set by the store.
+    """
+
+    conversation: Conversation
+    key: str
+    body: bytes
+    sender: str = ""
+    received_at: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One stored request to a platform. ``payload`` is what the channel rendered, ``client_id`` what finds it again there.
+
+    ``target_id`` is the platform's id of the bot's own earlier message that this one is about.
+    """
+
+    conversation: Conversation
+    client_id: str
+    payload: Mapping[str, Any] = field(repr=False)
+    target_id: str | None = None
+
+
+class Intake(Protocol):
+    """What a channel's views may ask of delivery."""
+
+    @property
+    def bots(self) -> Mapping[str, Bot]: ...
+
+    def put(self, incoming: Incoming) -> bool:
+        """Whether it is new; durable on return. Raises ``StoreBusy`` if the database did not take it in time."""
+        ...
+
+    def knows(self, key: LaneKey) -> bool:
+        """Whether this bot ever got or said something in this conversation."""
+        ...
+
+    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+        """Where the bot's own message with this id was said, None if it is not known."""
+        ...
+
+
+class Channel(ABC):
+    """One door.
+
+    ``parse`` and ``render`` are pure. ``send`` and ``find`` talk to the platform and raise the :class:`ChannelError` that
+    fits; delivery decides what follows. A channel is used by many threads at once.
+    """
+
+    name: ClassVar[str]
+    capabilities: Capabilities
+
+    @property
+    @abstractmethod
+    def account(self) -> str:
+        """To whom message ids belong on this platform: the app id, the profile."""
+
+    @abstractmethod
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        """The conversation of ``bot`` with one user, or of one group."""
+
+    @abstractmethod
+    def parse(self, incoming: Incoming) -> Event:
+        """The event in a stored body. Raises :class:`PayloadError` if it has not the shape that it must have."""
+
+    @abstractmethod
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        """The requests that carry out ``operation``, in order, as JSON values that :meth:`send` takes.
+
+        A long text becomes several. What the platform cannot show falls back to text (see :func:`fit`). Raises
+        :class:`MessageError` for what goes over a limit of the platform and cannot be split, naming the limit.
+        """
+
+    @abstractmethod
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        """The platform's id for what was just carried out (empty if it gives none), within ``timeout`` seconds in all."""
+
+    def find(self, sending: Sending, *, timeout: float) -> str | None:
+        """The platform's id of an earlier :meth:`send` whose answer is unknown; None if it surely did not arrive.
+
+        Asked only where ``capabilities.look_up`` is true.
+        """
+        return None
+
+    def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
+        """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is set."""
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        """The newest messages of a conversation, oldest first; empty where the platform keeps none."""
+        return []
+
+    def client(self, bot: str) -> Any:
+        """The platform's own client for ``bot``."""
+        return None
+
+    def is_bot(self, uid: str) -> bool:
+        """Whether the platform lists this user as a bot, as far as it is known without asking now."""
+        return False
+
+    def refresh(self) -> None:
+        """Bring up to date what is kept of the platform; called every few minutes, in the background."""
+
+    def blueprint(self, intake: Intake) -> Any:
+        """The Flask blueprint with this channel's routes, None if it has none."""
+        return None
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+def fit(message: Message, capabilities: Capabilities) -> Message:
+    """``message`` as it is where the channel shows its kind, else as text."""
+    if type(message) in capabilities.native:
+        return message
+    return Text(message.to_text(), metadata=message.metadata, tags=message.tags)
+
+
+def split_text(text: str, limit: int) -> list[str]:
+    """``text`` in parts of at most ``limit`` UTF-8 bytes, cut at the best place there is in the last half of each part.
+
+    Best is an empty line, then a line end, then a sentence's end, then a space; never inside a character.
+    """
+    parts = []
+    while len(text.encode("utf-8", "surrogatepass")) > limit:
+        cut = _cut(text, limit)
+        part, text = text[:cut].rstrip(), text[cut:].lstrip()
+        if part:
+            parts.append(part)
+    return [*parts, text] if text.strip() else parts
+
+
+def _cut(text: str, limit: int) -> int:
+    longest = len(text.encode("utf-8", "surrogatepass")[:limit].decode("utf-8", "ignore"))
+    for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
+        place = text.rfind(separator, longest // 2, longest)
+        if place > 0:
+            return place + len(separator)
+    return max(longest, 1)

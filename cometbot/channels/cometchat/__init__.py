@@ -1,0 +1,7 @@
+"""The CometChat channel: callbacks in, REST requests out."""
+
+from cometbot.channels.cometchat.channel import CometChatChannel
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.settings import CallbackSettings
+
+__all__ = ["CallbackSettings", "CometChatChannel", "CometChatClient"]

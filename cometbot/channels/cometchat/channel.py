@@ -1,0 +1,306 @@
+"""The CometChat channel: callbacks and app webhooks in, REST requests out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel, Incoming, Intake, Sending
+from cometbot.channels.cometchat import parsing, rendering, schemas
+from cometbot.channels.cometchat.answers import Record
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.settings import CallbackSettings
+from cometbot.errors import (
+    BotError,
+    ChannelError,
+    ConfigurationError,
+    MessageError,
+    NotFound,
+    PayloadError,
+    Rejected,
+    Uncertain,
+)
+from cometbot.events import Event, MessageEvent
+from cometbot.messages import Operation
+from cometbot.models import Conversation
+
+_log = logging.getLogger(__name__)
+_NOT_A_MEMBER = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
+_NO_MESSAGES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
+_PAGE = 100
+_PAGES = 10
+_REFRESH = 600.0
+_SKETCH_TIMEOUT = 3.0
+
+
+class CometChatChannel(Channel):
+    """The door to one CometChat app.
+
+    ``bots`` are those served here, by name; a bot acts on CometChat under its ``cometchat_uid``, else under its name.
+    ``rich`` says how cards and choices are sent: as numbered ``text`` (sure to be allowed), as ``interactive`` or as
+    ``card`` messages. ``callback`` says who may call us. ``observe`` is told of each call the bot's name (empty where
+    none was found) and what became of it: ``received``, ``duplicate``, ``ignored`` or ``refused``.
+    """
+
+    name = parsing.CHANNEL
+
+    def __init__(
+        self,
+        app_id: str,
+        client: CometChatClient,
+        *,
+        bots: Mapping[str, Bot],
+        rich: rendering.Rich = "text",
+        callback: CallbackSettings | None = None,
+        observe: Callable[[str, str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not app_id:
+            raise ConfigurationError("set COMETCHAT_APP_ID to the app's id, as the CometChat dashboard shows it")
+        if rich not in ("text", "interactive", "card"):
+            raise ConfigurationError(f"COMETCHAT_RICH must be text, interactive or card, not {rich!r}")
+        self.capabilities = rendering.capabilities(rich)
+        self.rich = rich
+        self.callback = callback or CallbackSettings()
+        self.observe = observe or _ignore
+        self._app_id = app_id
+        self._client = client
+        self._clock = clock
+        self._uids = {name: uid_of(bot) for name, bot in bots.items()}
+        self._own = frozenset(uid.lower() for uid in self._uids.values())
+        self._listed: frozenset[str] = frozenset()
+        self._listed_until = float("-inf")
+
+    @property
+    def account(self) -> str:
+        return self._app_id
+
+    def uid(self, bot: str) -> str:
+        """The CometChat UID of the bot called ``bot``."""
+        return self._uids.get(bot, bot)
+
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        if bool(user) == bool(group):
+            raise BotError("a conversation is with either a user or a group: give one of them")
+        if group:
+            guid = group.lower()
+            return Conversation(self.name, self.account, bot.name, f"group_{guid}", guid, is_group=True)
+        first, second = sorted((uid_of(bot).lower(), user.lower()))
+        return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
+
+    def parse(self, incoming: Incoming) -> Event:
+        payload = parsing.read_json(incoming.body)
+        return parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        return rendering.render(operation, self.rich)
+
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        """As promised by :class:`Channel`. A bot that is no member of its group yet is made one, once.
+
+        Edits, deletions and reactions may be repeated without harm and need no :meth:`find`.
+        """
+        ends_at = time.monotonic() + timeout
+        try:
+            return self._carry_out(sending, timeout)
+        except Rejected as error:
+            if not sending.conversation.is_group or error.code not in _NOT_A_MEMBER:
+                raise
+        self._join(sending.conversation, ends_at)
+        return self._carry_out(sending, _left(ends_at))
+
+    def find(self, sending: Sending, *, timeout: float) -> str | None:
+        """As promised by :class:`Channel`, by the ``muid`` that the send carried.
+
+        Looks through what was said from the answered message on, through the newest messages, and through the thread.
+        Raises :class:`Uncertain` if that is more than ten pages of a hundred messages.
+        """
+        payload = sending.payload
+        if payload["op"] not in ("send", "thread"):
+            return None
+        ends_at = time.monotonic() + timeout
+        after = str(payload.get("after") or "")
+        found = self._find_after(sending, after, ends_at) if after else None
+        if found is None:
+            found = self._find_newest(sending, ends_at)
+        if found is None and payload["op"] == "thread":
+            found = self._find_in_thread(sending, str(payload["parent"]), ends_at)
+        return found
+
+    def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
+        shown = rendering.split(text, {})[:1]
+        if not shown:
+            return
+        try:
+            uid = self.uid(conversation.bot)
+            self._client.edit_message(message_id, {"text": shown[0]}, on_behalf_of=uid, timeout=_SKETCH_TIMEOUT)
+        except (ChannelError, MessageError) as error:
+            _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        """The newest messages that somebody wrote; deleted ones and reports of joins, edits and calls are left out."""
+        query: dict[str, str | int | bool] = {
+            "limit": min(max(limit, 1), 1000),
+            "affix": "prepend",
+            "hideDeleted": True,
+        }
+        query["categories"] = ",".join(sorted(parsing.SAID))
+        records = self._client.messages(**self._peer(conversation), query=query)
+        events = []
+        for record in records:
+            try:
+                message = schemas.load(schemas.MESSAGE, dict(record))
+            except PayloadError as error:
+                _log.debug("left a message out of the history: %s", error)
+                continue
+            if message["category"] in parsing.SAID and not message.get("deletedAt"):
+                events.append(parsing.make_message(message, parsing.place_of(conversation, record)))
+        return sorted(events, key=_by_age)[-limit:]
+
+    def client(self, bot: str) -> CometChatClient:
+        return self._client
+
+    def is_bot(self, uid: str) -> bool:
+        return uid.lower() in self._own or uid.lower() in self._listed
+
+    def is_own(self, uid: str) -> bool:
+        """Whether this is the UID of a bot that is served here."""
+        return uid.lower() in self._own
+
+    def refresh(self) -> None:
+        """Ask who is a bot, if the last answer is ten minutes old; failure changes nothing and is only logged."""
+        now = self._clock()
+        if now < self._listed_until:
+            return
+        self._listed_until = now + _REFRESH
+        try:
+            records = [*self._client.bots(), *self._client.bots(ai=True)]
+        except ChannelError as error:
+            _log.info("could not list the app's bots: %s", error)
+            return
+        self._listed = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
+
+    def blueprint(self, intake: Intake) -> Any:
+        """The views that take CometChat's calls. Raises :class:`ConfigurationError` for a bot open to anybody."""
+        from cometbot.channels.cometchat.callback import make_blueprint  # Flask is needed only where there are views
+
+        return make_blueprint(self, intake)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _carry_out(self, sending: Sending, timeout: float) -> str:
+        payload, uid = sending.payload, self.uid(sending.conversation.bot)
+        operation = payload["op"]
+        if operation in ("send", "thread"):
+            body = {**payload["body"], "muid": sending.client_id}
+            if operation == "send":
+                return _id(self._client.send_bot_message(uid, body, timeout=timeout))
+            return _id(self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout))
+        message_id = sending.target_id or str(payload["message"])
+        if operation == "edit":
+            body = payload["body"]
+            self._client.edit_message(
+                message_id, body["data"], tags=body.get("tags"), on_behalf_of=uid, timeout=timeout
+            )
+        elif operation == "delete":
+            self._delete(message_id, uid, timeout)
+        else:
+            self._client.add_reaction(message_id, payload["reaction"], on_behalf_of=uid, timeout=timeout)
+        return message_id
+
+    def _delete(self, message_id: str, uid: str, timeout: float) -> None:
+        """Take a message back; one that is gone already is what was asked for."""
+        ends_at = time.monotonic() + timeout
+        try:
+            self._client.delete_message(message_id, on_behalf_of=uid, timeout=timeout)
+        except NotFound:
+            return
+        except Rejected:
+            if not self._client.get_message(message_id, timeout=_left(ends_at)).get("deletedAt"):
+                raise
+
+    def _join(self, conversation: Conversation, ends_at: float) -> None:
+        uid, guid = self.uid(conversation.bot), conversation.target
+        _log.info("joining a group to answer in it", extra={"conversation": str(conversation.key)})
+        entries = self._client.add_members(guid, [uid], timeout=_left(ends_at))
+        error = next((entry["error"] for entry in entries.values() if "error" in entry), None)
+        if isinstance(error, dict) and error.get("code") != "ERR_ALREADY_JOINED":
+            code = str(error.get("code") or "")
+            raise Rejected(f"the bot {uid} could not be added to the group {guid}: {code}", code=code)
+
+    def _find_after(self, sending: Sending, after: str, ends_at: float) -> str | None:
+        for _ in range(_PAGES):
+            records = self._page(sending, {"affix": "append", "id": after}, ends_at)
+            found = _match(records, sending.client_id)
+            if found is not None or len(records) < _PAGE:
+                return found
+            after = max((_id(record) for record in records), key=_as_number)
+        raise Uncertain(
+            f"more than {_PAGE * _PAGES} messages were written since; cannot tell if this one is among them"
+        )
+
+    def _find_newest(self, sending: Sending, ends_at: float) -> str | None:
+        """Among the newest messages: for what answers nothing, and where ids do not grow with time."""
+        return _match(self._page(sending, {"affix": "prepend"}, ends_at), sending.client_id)
+
+    def _page(self, sending: Sending, query: Mapping[str, str], ends_at: float) -> list[Record]:
+        try:
+            return self._client.messages(
+                **self._peer(sending.conversation), query={**query, "limit": _PAGE}, timeout=_left(ends_at)
+            )
+        except Rejected as error:
+            if error.code in _NO_MESSAGES:
+                return []
+            raise
+
+    def _find_in_thread(self, sending: Sending, parent: str, ends_at: float) -> str | None:
+        uid = self.uid(sending.conversation.bot)
+        for page in range(1, _PAGES + 1):
+            records = self._client.thread(parent, on_behalf_of=uid, page=page, timeout=_left(ends_at))
+            found = _match(records, sending.client_id)
+            if found is not None or len(records) < _PAGE:
+                return found
+        raise Uncertain(f"the thread has more than {_PAGE * _PAGES} replies; cannot tell if this one is among them")
+
+    def _peer(self, conversation: Conversation) -> dict[str, Any]:
+        """Where its history is; a group's can be read even if the bot is no member any more."""
+        if conversation.is_group:
+            return {"group": conversation.target}
+        return {"user": conversation.target, "on_behalf_of": self.uid(conversation.bot)}
+
+
+def uid_of(bot: Bot) -> str:
+    """The CometChat UID that ``bot`` acts under."""
+    return bot.cometchat_uid or bot.name
+
+
+def _ignore(bot: str, outcome: str) -> None:
+    """Where nobody counts."""
+
+
+def _id(record: Mapping[str, Any]) -> str:
+    value = record.get("id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise Uncertain("CometChat answered without a message id")
+    return str(value)
+
+
+def _match(records: Sequence[Record], client_id: str) -> str | None:
+    return next((_id(record) for record in records if record.get("muid") == client_id), None)
+
+
+def _left(ends_at: float) -> float:
+    return max(ends_at - time.monotonic(), 0.001)
+
+
+def _as_number(message_id: str) -> tuple[int, str]:
+    """Ids are decimal numbers, as far as is known; others go by their text, before all numbers."""
+    return (int(message_id), "") if message_id.isascii() and message_id.isdigit() else (-1, message_id)
+
+
+def _by_age(event: MessageEvent) -> tuple[float, tuple[int, str]]:
+    return event.sent_at, _as_number(event.id)

@@ -1,0 +1,321 @@
+"""The way to CometChat's REST API: one pooled session, total time-outs, typed errors."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from cometbot.channels.cometchat import bodies
+from cometbot.channels.cometchat.answers import Answer, Rate, error_from, open_envelope
+from cometbot.channels.cometchat.operations import Operations, Params
+from cometbot.errors import ChannelError, ConfigurationError, MessageError, Rejected, Uncertain, Unreachable
+from cometbot.http.limits import WATCHDOG, Deadline
+
+_log = logging.getLogger(__name__)
+_STEP = 64 * 1024
+_ANSWER_LIMIT = 64 * 1024 * 1024
+_REDIRECTS = 5
+MEDIA_LIMIT = 100 * 1024 * 1024
+"""Bytes that :meth:`CometChatClient.download` takes at most unless told otherwise: what CometChat lets users send."""
+
+_HOST_FAMILIES = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
+_TOKEN_HOST = re.compile(r"files-[a-z0-9-]+\.")
+_exchange = threading.local()
+
+
+class CometChatClient(Operations):
+    """CometChat's REST API of one app; the operations are those of :class:`Operations`.
+
+    ``api_url`` holds the version (``https://<app>.api-<region>.cometchat.io/v3``). Every request ends within
+    ``timeout`` seconds in all, however slowly the answer drips in, except for the look-up of the host name. Nothing
+    is retried here. ``rate`` is what the last answer said of the app's budget. One client may be used by many
+    threads. The key shows in no repr, log or error.
+
+    Errors: :class:`AuthenticationFailed`, :class:`NotFound`, :class:`Rejected`, :class:`RateLimited`;
+    :class:`Unreachable` if nothing was sent; :class:`Uncertain` if it was and no usable answer came.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        api_key: str,
+        *,
+        app_id: str = "",
+        session: requests.Session | None = None,
+        pool_size: int = 32,
+        timeout: float = 10.0,
+    ) -> None:
+        parts = urlsplit(api_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ConfigurationError(
+                "COMETCHAT_API_URL must be the whole base URL with its version, such as https://host/v3"
+            )
+        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise ConfigurationError("set COMETCHAT_API_KEY to the app's REST API key (scope fullAccess)")
+        self.api_url = api_url.rstrip("/")
+        self.app_id = app_id
+        self.timeout = timeout
+        self.rate: Rate | None = None
+        self._key = api_key
+        self._session = session or _make_session(pool_size)
+
+    @classmethod
+    def from_region(cls, app_id: str, region: str, api_key: str, **options: Any) -> CometChatClient:
+        """The client of an app in CometChat's own cloud; ``options`` as for the class."""
+        if not (re.fullmatch(r"[A-Za-z0-9-]{1,64}", app_id) and re.fullmatch(r"[A-Za-z0-9-]{1,32}", region)):
+            raise ConfigurationError("COMETCHAT_APP_ID and COMETCHAT_REGION must be as the dashboard shows them")
+        return cls(f"https://{app_id}.api-{region}.cometchat.io/v3", api_key, app_id=app_id, **options)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.api_url!r})"
+
+    def close(self) -> None:
+        """Give the pooled connections back."""
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | bytes | None = None,
+        params: Params | None = None,
+        on_behalf_of: str = "",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """The envelope of one answer, for operations without a method of their own. Raises the errors of the class."""
+        headers = {"apikey": self._key, "Accept": "application/json", "Accept-Encoding": "identity"}
+        if on_behalf_of:
+            headers["onBehalfOf"] = bodies.check_id(on_behalf_of, "onBehalfOf")
+        encoded = body if isinstance(body, bytes) or body is None else bodies.encode(dict(body), "the body")
+        if encoded is not None:
+            headers["Content-Type"] = "application/json"
+        query = {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in (params or {}).items()
+        }
+        what = f"{method} {path}"
+        answer = self._ask(what, method, self.api_url + path, headers, encoded, query, timeout or self.timeout)
+        return open_envelope(answer, what, self._secrets(body))
+
+    def download(
+        self,
+        url: str,
+        to: str | Path | None = None,
+        *,
+        limit: int = MEDIA_LIMIT,
+        timeout: float = 60.0,
+    ) -> bytes:
+        """The bytes of a file that a user sent; with ``to`` they are written there and the result is empty.
+
+        Both of CometChat's access modes work: pre-signed URLs as they are, token-based ones by asking for a token
+        first. The key goes to CometChat's hosts (and the host of ``api_url``) only. Raises :class:`Rejected` for a
+        file over ``limit`` bytes or a host's refusal, :class:`MessageError` for what is no http(s) URL. A file that
+        was begun is removed on failure.
+        """
+        ends_at = time.monotonic() + timeout
+        address = self._resolve_media(url, ends_at)
+        if to is None:
+            buffer = io.BytesIO()
+            self._fetch(address, buffer, limit, ends_at)
+            return buffer.getvalue()
+        path = Path(to)
+        try:
+            with path.open("wb") as file:
+                self._fetch(address, file, limit, ends_at)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return b""
+
+    def _ask(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        query: Mapping[str, str | int],
+        seconds: float,
+    ) -> Answer:
+        with self._bounded(what, seconds) as deadline:
+            response = self._session.request(
+                method,
+                url,
+                headers=dict(headers),
+                data=body,
+                params=dict(query) or None,
+                timeout=(max(deadline.remaining, 0.001), max(deadline.remaining, 0.001)),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                answer = Answer(response.status_code, dict(response.headers), _read(response, _ANSWER_LIMIT))
+        self.rate = Rate.from_headers(answer.headers, time.time()) or self.rate
+        _log.debug("asked CometChat: %s answered %s", what, answer.status)
+        return answer
+
+    @contextmanager
+    def _bounded(self, what: str, seconds: float) -> Iterator[Deadline]:
+        """A deadline over what is inside, and its exceptions as ours: what was not sent yet surely did not happen."""
+        _exchange.is_sent = False
+        try:
+            with WATCHDOG.within(seconds, direction=socket.SHUT_RDWR) as deadline:
+                _exchange.deadline = deadline
+                yield deadline
+                if deadline.expired:  # what was cut off may look like the end of an answer
+                    raise TimeoutError
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            raise self._failure(what, error, seconds, is_late=deadline.expired) from None
+        finally:
+            _exchange.deadline = None
+
+    def _failure(self, what: str, error: Exception, seconds: float, *, is_late: bool) -> ChannelError:
+        # With a session of the author's own nobody knows what was sent, except where requests itself says so.
+        is_own = isinstance(self._session.get_adapter(self.api_url), _Adapter)
+        is_unsent = not _exchange.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
+        kind = type(error).__name__
+        if is_unsent:
+            return Unreachable(
+                f"{what}: CometChat could not be reached ({kind}); check COMETCHAT_API_URL and the network"
+            )
+        if is_late or isinstance(error, requests.Timeout | TimeoutError):
+            return Uncertain(f"{what}: CometChat did not answer within {seconds:g} seconds", down=True)
+        return Uncertain(f"{what}: the connection to CometChat broke before the answer was whole ({kind})")
+
+    def _secrets(self, body: object) -> list[str]:
+        password = body.get("password") if isinstance(body, Mapping) else None
+        return [self._key, password] if isinstance(password, str) else [self._key]
+
+    def _resolve_media(self, url: str, ends_at: float) -> str:
+        """The URL that can be fetched by anybody: token-based ones are exchanged for one with a token."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise MessageError("url must be an http(s) URL of a file")
+        has_token = "fat=" in parts.query
+        if has_token or not self._is_trusted(parts.hostname) or not self._needs_token(parts.hostname, parts.path):
+            return url
+        headers = {"appId": self.app_id, "apiKey": self._key, "Accept-Encoding": "identity"}
+        what = "GET (media token)"
+        answer = self._ask(what, "GET", url, headers, None, {}, max(ends_at - time.monotonic(), 0.001))
+        data = open_envelope(answer, what, [self._key]).get("data")
+        address = data.get("url") if isinstance(data, dict) else None
+        if not isinstance(address, str):
+            raise Uncertain("GET (media token): CometChat answered without a URL")
+        return urljoin(url, address)
+
+    def _is_trusted(self, host: str) -> bool:
+        """Whether the key may go to ``host``."""
+        is_own = host == urlsplit(self.api_url).hostname
+        return is_own or any(host == family or host.endswith(f".{family}") for family in _HOST_FAMILIES)
+
+    def _needs_token(self, host: str, path: str) -> bool:
+        return bool(_TOKEN_HOST.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
+
+    def _fetch(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
+        """Write what is at ``url`` to ``file``, following redirects, without any header that identifies us."""
+        for _ in range(_REDIRECTS):
+            next_url = self._fetch_once(url, file, limit, ends_at)
+            if not next_url:
+                return
+            if urlsplit(next_url).scheme not in ("http", "https"):
+                raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected to something that is not http(s)")
+            url = next_url
+        raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected more than {_REDIRECTS} times")
+
+    def _fetch_once(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> str:
+        """Where it redirects to; empty once the file is written."""
+        what = f"GET {urlsplit(url).hostname} (media)"
+        headers = {"Accept-Encoding": "identity"}
+        with self._bounded(what, max(ends_at - time.monotonic(), 0.001)) as deadline:
+            wait = max(deadline.remaining, 0.001)
+            response = self._session.get(url, headers=headers, timeout=(wait, wait), allow_redirects=False, stream=True)
+            with response:
+                if response.is_redirect:
+                    return urljoin(url, response.headers["location"])
+                _save(response, file, limit, what)
+        return ""
+
+
+def _make_session(pool_size: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    adapter = _Adapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class _Watched:
+    """A connection that notes when a request begins to leave, and lets the deadline of the exchange cut it."""
+
+    sock: socket.socket | None
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        _exchange.is_sent = True
+        deadline = getattr(_exchange, "deadline", None)
+        if deadline is not None and isinstance(self.sock, socket.socket):
+            WATCHDOG.guard(deadline, self.sock)
+        super().send(data)  # type: ignore[misc]
+
+
+class _HTTPConnection(_Watched, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+def _read(response: requests.Response, limit: int) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(_STEP):
+        body += piece
+        if len(body) > limit:
+            raise Uncertain(f"CometChat answered with more than {limit} bytes", status=response.status_code)
+    return bytes(body)
+
+
+def _save(response: requests.Response, file: BinaryIO, limit: int, what: str) -> None:
+    if response.status_code != 200:
+        body = next(response.iter_content(_STEP), b"")
+        raise error_from(Answer(response.status_code, dict(response.headers), body), what)
+    too_large = Rejected(f"{what}: the file is larger than {limit} bytes", status=response.status_code)
+    announced = response.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
+    size = 0
+    for piece in response.iter_content(_STEP):
+        size += len(piece)
+        if size > limit:
+            raise too_large
+        file.write(piece)

@@ -1,0 +1,58 @@
+"""The command line: ``cometbot COMMAND``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from cometbot.errors import CometbotError
+
+_COMMANDS = {
+    "dev": "cometbot.cli.dev",
+    "serve": "cometbot.cli.serve",
+    "deadletters": "cometbot.cli.deadletters",
+    "db": "cometbot.cli.db",
+}
+"""The module of each command, in the order of the help; what a command needs is imported when it runs."""
+
+
+class Sentence(click.ClickException):
+    """Ends the command with one sentence on standard error and the exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Say it."""
+        click.echo(f"cometbot: {self.message}", err=True, file=file)
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CometbotError as error:
+            if ctx.params["debug"]:
+                raise
+            raise Sentence(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cometbot", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show where in the code an error came from.")
+def main(debug: bool) -> None:
+    """Chat bots in plain Python for CometChat.
+
+    What a command does not get as an option it takes from the environment and from the file .env, whose variables
+    .env.example lists.
+    """

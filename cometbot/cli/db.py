@@ -1,0 +1,29 @@
+"""``cometbot db``: the database's schema."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def db() -> None:
+    """Keep the database in shape."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema up to date.
+
+    The database is the one of COMETBOT_DATABASE_URL. SQLite files are brought up to date by every command that opens
+    them; this one says what came of it.
+    """
+    from cometbot.settings import Settings
+    from cometbot.store.database import database
+    from cometbot.store.migrate import HEAD
+
+    opened = database(Settings.from_environment().database_url)
+    try:
+        opened.open()
+    finally:
+        opened.close()
+    click.echo(f"The database has the schema that this version needs ({HEAD}).")

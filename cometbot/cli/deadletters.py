@@ -1,0 +1,190 @@
+"""``cometbot deadletters``: what failed for good, looked at and decided on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cometbot.delivery import DeadLetter, Delivery
+
+_MANY = 1_000_000
+
+
+@click.group()
+def deadletters() -> None:
+    """Look at what failed for good; try it again, or give it up.
+
+    m12 is a message that a handler could not handle, r7 a reply that could not be sent. They are in the database of
+    COMETBOT_DATABASE_URL.
+    """
+
+
+@deadletters.command("list")
+@click.option("--bot", default="", metavar="NAME", help="Of this bot alone.")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
+def list_letters(bot: str, as_json: bool, limit: int) -> None:
+    """Show the newest dead letters with their causes."""
+    with _delivery() as delivery:
+        letters = delivery.dead_letters.list(bot, limit + 1)
+    shown = letters[:limit]
+    if as_json:
+        click.echo(json.dumps([_to_json(letter) for letter in shown], ensure_ascii=False, indent=2))
+        return
+    if not shown:
+        click.echo(f"There are no dead letters{f' of the bot {bot}' if bot else ''}.")
+        return
+    _print_table(shown)
+    if len(letters) > limit:
+        click.echo(f"There are more; --limit {limit * 10} shows more of them.")
+
+
+@deadletters.command()
+@click.argument("id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def show(id: str, as_json: bool) -> None:
+    """Show all of one dead letter: its cause, and what came in or was to go out."""
+    with _delivery() as delivery:
+        letter = delivery.dead_letters.get(id)
+    if letter is None:
+        _end_without(id)
+    elif as_json:
+        click.echo(json.dumps(_to_json(letter), ensure_ascii=False, indent=2))
+    else:
+        _print_letter(letter)
+
+
+@deadletters.command()
+@click.argument("id", required=False, metavar="[ID]")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
+def retry(id: str | None, everything: bool, bot: str) -> None:
+    """Handle a message again, or send a reply again.
+
+    What a message's handler had said before it failed is not said again. The running bot does it; if none runs, the
+    next one that is started does.
+    """
+    with _delivery() as delivery:
+        done = _each(delivery, id, everything, bot, delivery.retry)
+    click.echo(f"{_count(done)} tried again now.")
+
+
+@deadletters.command()
+@click.argument("id", required=False, metavar="[ID]")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
+def discard(id: str | None, everything: bool, bot: str) -> None:
+    """Give a message or a reply up; it cannot be brought back."""
+    with _delivery() as delivery:
+        done = _each(delivery, id, everything, bot, delivery.dead_letters.discard)
+    click.echo(f"{_count(done)} given up.")
+
+
+@contextmanager
+def _delivery() -> Iterator[Delivery]:
+    """Delivery over the database of the settings, which must be there already, without anything that handles."""
+    from pathlib import Path
+
+    from cometbot.delivery import Delivery
+    from cometbot.errors import ConfigurationError
+    from cometbot.settings import Settings
+    from cometbot.store.database import database
+
+    opened = database(Settings.from_environment().database_url)
+    path = str(getattr(opened, "path", ""))
+    if path and not Path(path).is_file():
+        raise ConfigurationError(f"there is no database {path}; go to the bot's folder, or set COMETBOT_DATABASE_URL")
+    delivery = Delivery([], [], opened)
+    try:
+        yield delivery
+    finally:
+        delivery.close()
+
+
+def _each(delivery: Delivery, id: str | None, everything: bool, bot: str, act: Callable[[str], bool]) -> int:
+    """How many letters ``act`` was done to: the named one, or all."""
+    if everything == (id is not None):
+        raise click.UsageError("Name one dead letter, or say --all.")
+    if id is not None:
+        if bot:
+            raise click.UsageError("--bot goes with --all; an ID names one dead letter of any bot.")
+        if not act(id):
+            _end_without(id)
+        return 1
+    oldest_first = reversed(delivery.dead_letters.list(bot, _MANY))
+    return sum(act(letter.id) for letter in oldest_first)
+
+
+def _end_without(id: str) -> None:
+    click.echo(f"cometbot: there is no dead letter {id!r}; cometbot deadletters list shows what there is", err=True)
+    raise SystemExit(1)
+
+
+def _count(number: int) -> str:
+    return "1 dead letter is" if number == 1 else f"{number} dead letters are"
+
+
+def _print_table(letters: Sequence[DeadLetter]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("ID", "Failed", "Bot", "Conversation"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("Cause", overflow="fold", ratio=1)
+    for letter in letters:
+        row = (letter.id, _time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
+        table.add_row(*(_plain(text) for text in row))
+    Console(soft_wrap=False).print(table)
+
+
+def _print_letter(letter: DeadLetter) -> None:
+    kind = "reply that could not be sent" if letter.is_reply else "message that could not be handled"
+    rows = [
+        ("dead letter", f"{letter.id}, a {kind}"),
+        ("bot", letter.bot),
+        ("channel", letter.channel),
+        ("conversation", letter.conversation),
+        ("event", letter.event),
+        ("handler", letter.handler),
+        ("made" if letter.is_reply else "came in", _time(letter.at)),
+        ("failed", f"{_time(letter.ended_at)}, after {letter.attempts} attempt{'s' * (letter.attempts != 1)}"),
+        ("cause", letter.error),
+    ]
+    for name, value in rows:
+        if value:
+            click.echo(f"{click.style(f'{name:<13}', bold=True)} {_plain(value)}")
+    click.echo()
+    click.echo(_pretty(letter.body))
+
+
+def _to_json(letter: DeadLetter) -> dict[str, Any]:
+    return {**asdict(letter), "kind": "reply" if letter.is_reply else "message"}
+
+
+def _cause(letter: DeadLetter) -> str:
+    return f"{letter.handler}: {letter.error}" if letter.handler else letter.error
+
+
+def _pretty(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+    except ValueError:
+        return _plain(body)
+
+
+def _plain(text: str) -> str:
+    """``text`` without what would move a terminal's cursor or colour it."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,401 @@
+"""How written words become the typed arguments of a handler, and what to tell a user whose words do not fit.
+
+``def remind(ctx, minutes: int, *, what: str = "stretch")`` takes ``10 call mother``: words for the positional
+parameters, the rest of the line for the keyword-only one. Words in double quotes count as one.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from cometbot.errors import BotError, RegistrationError
+from cometbot.events import ActionEvent
+
+Converter = Callable[[str], Any]
+Arguments = tuple[list[Any], dict[str, Any]]
+"""Positional and keyword arguments, the context not included."""
+
+_MISSING: Any = inspect.Parameter.empty
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_QUOTES = '"“”„'
+_WORD = re.compile(rf"\s*(?:[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}](?=\s|$)|(\S+))")
+_CALL = re.compile(r"(/?)(\S+)(.*)", re.DOTALL)
+_SHOWN = 40
+
+
+class UsageError(BotError):
+    """A user's words do not fit a command; the text says how, and how the command is used, and is meant for that user.
+
+    The user gets this text unless the bot has a handler for exactly this class: ``@bot.error(UsageError)``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler. ``expects`` says in words what can be converted, empty where anything can."""
+
+    name: str
+    kind: Literal["word", "words", "rest"]
+    convert: Converter = field(repr=False, default=str)
+    expects: str = ""
+    default: Any = _MISSING
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is _MISSING and self.kind != "words"
+
+    @property
+    def label(self) -> str:
+        """How users read it: ``order-number``, ``[what …]``, ``red|green``."""
+        name = "|".join(self.options) or self.name.replace("_", "-")
+        many = name if self.kind == "word" else f"{name} …"
+        return many if self.is_required else f"[{many}]"
+
+    def converted(self, word: str) -> Any:
+        """``word`` as the handler wants it. Raises :class:`ValueError` with a sentence for the user."""
+        try:
+            return self.convert(word)
+        except (ValueError, InvalidOperation, OverflowError):
+            shown = word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
+            raise ValueError(f"{self.name.replace('_', '-')} must be {self.expects}, not “{shown}”.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A handler's parameters behind the context: ``words`` in their order, then ``many`` more, ``named`` by keyword."""
+
+    words: tuple[Parameter, ...] = ()
+    many: Parameter | None = None
+    named: tuple[Parameter, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (*self.words, *((self.many,) if self.many else ()), *self.named)
+
+    def read(self, line: str) -> Arguments:
+        """The arguments in ``line``. Raises :class:`ValueError` with a sentence for the user if they do not fit."""
+        if not self.words and not self.many and not self.named and not line:
+            return [], {}
+        values, rest = self._read_words(line)
+        if self.many is not None:
+            values += [self.many.converted(word) for word in split_words(rest)]
+            rest = ""
+        if self.named:
+            return values, self._read_rest(rest.strip())
+        if rest.strip():
+            raise ValueError(f"That is too much: “{rest.strip()[:_SHOWN]}”.")
+        return values, {}
+
+    def fill(self, values: Mapping[str, str | None]) -> Arguments:
+        """The arguments by name; who is not in ``values`` or has None there gets the default, None without one.
+
+        Raises :class:`ValueError` for a value that does not convert.
+        """
+        by_name = {item.name: self._fill_one(item, values) for item in (*self.words, *self.named)}
+        return [by_name[item.name] for item in self.words], {item.name: by_name[item.name] for item in self.named}
+
+    def read_action(self, event: ActionEvent, groups: Mapping[str, str | None], name: str) -> Arguments:
+        """The arguments in an action: by name from ``groups`` and a form's fields, the others from the action's value.
+
+        A single parameter takes the whole value. Raises :class:`UsageError` for a form field that does not convert,
+        because its reader filled it in, and :class:`BotError` for a value that does not fit: the bot itself gave it to
+        the button.
+        """
+        given = {**event.values, **groups}
+        try:
+            by_name = {
+                item.name: self._fill_one(item, given) for item in (*self.words, *self.named) if item.name in given
+            }
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        left = Signature(
+            tuple(item for item in self.words if item.name not in given),
+            self.many,
+            tuple(item for item in self.named if item.name not in given),
+        )
+        try:
+            values, named = left._read_value(event.value)
+        except ValueError as error:
+            raise BotError(
+                f"the value {event.value!r} of the action {event.name!r} does not fit {name}: {error}"
+            ) from error
+        rest = iter(values)
+        filled = [by_name[item.name] if item.name in given else next(rest) for item in self.words]
+        named |= {item.name: by_name[item.name] for item in self.named if item.name in given}
+        return [*filled, *rest], named
+
+    def usage(self, name: str) -> str:
+        """How users write it: ``/remind minutes [what …]``."""
+        return " ".join([f"/{name}", *(item.label for item in self.parameters)])
+
+    def _read_value(self, value: str) -> Arguments:
+        if not self.parameters:
+            return [], {}
+        if len(self.words) == 1 and self.many is None and not self.named and value.strip():
+            return [self.words[0].converted(value.strip())], {}
+        return self.read(value)
+
+    def _read_words(self, line: str) -> tuple[list[Any], str]:
+        values: list[Any] = []
+        for item in self.words:
+            found = _WORD.match(line)
+            if found is None:
+                values.append(_default(item))
+                continue
+            values.append(item.converted(_word(found)))
+            line = line[found.end() :]
+        return values, line
+
+    def _read_rest(self, rest: str) -> dict[str, Any]:
+        first = self.named[0]
+        given = {first.name: first.converted(rest)} if rest else {first.name: _default(first)}
+        return given | {item.name: _default(item) for item in self.named[1:]}
+
+    @staticmethod
+    def _fill_one(item: Parameter, values: Mapping[str, str | None]) -> Any:
+        value = values.get(item.name)
+        if value is None or (not value.strip() and not item.is_required):
+            return None if item.is_required else item.default
+        return item.converted(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a command is called and does, for menus and help. ``usage`` is how users write it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    usage: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    hidden: bool = False
+    slash_optional: bool | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    def read(self, signature: Signature, line: str) -> Arguments:
+        """The arguments in ``line``. Raises :class:`UsageError` if they do not fit."""
+        try:
+            return signature.read(line)
+        except ValueError as error:
+            raise UsageError(f"{error}\nUsage: {self.usage}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A text read as a command: ``line`` is what stands behind the name, ``has_slash`` whether it began with one."""
+
+    name: str
+    line: str
+    has_slash: bool
+
+
+def read_call(text: str) -> Call | None:
+    """``text`` as a command, its name case-folded; None if there is no name."""
+    found = _CALL.match(text)
+    return Call(found[2].casefold(), found[3].strip(), bool(found[1])) if found else None
+
+
+def split_words(line: str) -> list[str]:
+    """The words of ``line``; words in double quotes (straight or curly) are one, an open quote is a mere character."""
+    return [_word(found) for found in _WORD.finditer(line)]
+
+
+def command_name(name: str) -> str:
+    """``name`` case-folded. Raises :class:`RegistrationError` if nobody could write it as a command."""
+    if not isinstance(name, str) or not name or name.startswith("/") or name.split() != [name]:
+        raise RegistrationError(f'a command\'s name is one word without its slash, such as "track", not {name!r}')
+    return name.casefold()
+
+
+def help_text(description: str, commands: typing.Iterable[Command]) -> str:
+    """What ``/help`` says: the bot's description, and a line for each command that is not hidden."""
+    lines = [f"{item.usage}: {item.description}" if item.description else item.usage for item in commands]
+    return "\n\n".join(part for part in (description.strip(), "\n".join(lines)) if part)
+
+
+def read_signature(function: Callable[..., Any], name: str) -> Signature:
+    """The signature of the handler ``function`` behind its context.
+
+    Raises :class:`RegistrationError` if there is no context, an annotation cannot be resolved or converted, or there is
+    a ``**parameter``, which nothing could fill.
+    """
+    parameters = list(_inspected(function, name).parameters.values())
+    if not parameters or parameters[0].kind not in (_POSITIONAL_ONLY, _POSITIONAL):
+        raise RegistrationError(
+            f"{name} must take the context first: def {name.rpartition('.')[2]}(ctx, …). "
+            "If another decorator hides it, that should use functools.wraps"
+        )
+    words, many, named = [], None, []
+    for item in parameters[1:]:
+        if item.kind is item.VAR_KEYWORD:
+            raise RegistrationError(f"nothing fills **{item.name} of {name}; name the parameters one by one")
+        read = _read_parameter(function, name, item)
+        if item.kind is item.VAR_POSITIONAL:
+            many = read
+        elif item.kind is item.KEYWORD_ONLY:
+            named.append(read)
+        else:
+            words.append(read)
+    return Signature(tuple(words), many, tuple(named))
+
+
+def _default(item: Parameter) -> Any:
+    if item.is_required:
+        raise ValueError(f"{item.name.replace('_', '-')} is missing.")
+    return item.default
+
+
+def _word(found: re.Match[str]) -> str:
+    return found[2] if found[1] is None else found[1]
+
+
+def _inspected(function: Callable[..., Any], name: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError, NameError) as error:
+        raise RegistrationError(f"the signature of {name} cannot be read: {error}") from error
+
+
+def _read_parameter(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Parameter:
+    annotation = _resolved(function, name, item)
+    default = item.default
+    optional = [part for part in _union(annotation) if part is not types.NoneType]
+    if default is _MISSING and len(optional) < len(_union(annotation)):
+        default = None
+    try:
+        converters = [_converter(part) for part in optional or [annotation]]
+    except TypeError:
+        raise RegistrationError(
+            f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
+            "datetime, an Enum, Literal[…] or one of these with | None (several words: *names: str)"
+        ) from None
+    kind: Literal["word", "words", "rest"] = "word"
+    if item.kind in (item.VAR_POSITIONAL, item.KEYWORD_ONLY):
+        kind = "words" if item.kind is item.VAR_POSITIONAL else "rest"
+    options = tuple(option for found in converters for option in found.options)
+    expects = " or ".join(found.expects for found in converters)
+    return Parameter(item.name, kind, _first_of([found.convert for found in converters]), expects, default, options)
+
+
+def _resolved(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Any:
+    if item.annotation is _MISSING:
+        return str
+    plain = inspect.unwrap(function)
+    plain = getattr(plain, "func", plain)
+    names = getattr(getattr(plain, "__func__", plain), "__globals__", {})
+    holder = types.SimpleNamespace(__annotations__={item.name: item.annotation})
+    try:
+        return typing.get_type_hints(holder, globalns=names)[item.name]
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise RegistrationError(
+            f"the annotation {item.annotation!r} of {item.name} in {name} cannot be resolved ({error}); "
+            "what it names must be importable at run time, at the top of the module"
+        ) from error
+
+
+def _union(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(part for item in get_args(annotation) for part in _union(item))
+    return (annotation,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    convert: Converter
+    expects: str = ""
+    options: tuple[str, ...] = ()
+
+
+def _converter(annotation: Any) -> _Conversion:
+    """How text becomes ``annotation``. Raises :class:`TypeError` if it cannot."""
+    if get_origin(annotation) is Annotated:
+        return _converter(get_args(annotation)[0])
+    if annotation in (Any, object, str):
+        return _Conversion(str, "a text")
+    if get_origin(annotation) is Literal:
+        return _one_of({str(value): value for value in get_args(annotation)})
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _one_of(
+            {str(item.value): item for item in annotation} | {item.name: item for item in annotation}, annotation
+        )
+    if isinstance(annotation, type) and annotation in _CONVERSIONS:
+        return _CONVERSIONS[annotation]
+    raise TypeError(annotation)
+
+
+def _one_of(values: dict[str, Any], members: typing.Iterable[Any] | None = None) -> _Conversion:
+    folded = {text.casefold(): value for text, value in values.items()}
+    shown = tuple(values) if members is None else tuple(item.name.lower() for item in members)
+
+    def convert(word: str) -> Any:
+        if word.casefold() not in folded:
+            raise ValueError(word)
+        return folded[word.casefold()]
+
+    return _Conversion(convert, f"one of {', '.join(shown)}", shown)
+
+
+def _first_of(converters: list[Converter]) -> Converter:
+    if len(converters) == 1:
+        return converters[0]
+
+    def convert(word: str) -> Any:
+        for attempt in converters:
+            try:
+                return attempt(word)
+            except (ValueError, InvalidOperation, OverflowError):
+                continue
+        raise ValueError(word)
+
+    return convert
+
+
+def _to_float(word: str) -> float:
+    value = float(word)
+    if value - value != 0:  # NaN and the infinities are no numbers to a user
+        raise ValueError(word)
+    return value
+
+
+def _to_decimal(word: str) -> Decimal:
+    value = Decimal(word)
+    if not value.is_finite():
+        raise ValueError(word)
+    return value
+
+
+def _to_bool(word: str) -> bool:
+    folded = word.casefold()
+    if folded in ("yes", "y", "true", "on", "1"):
+        return True
+    if folded in ("no", "n", "false", "off", "0"):
+        return False
+    raise ValueError(word)
+
+
+def _to_datetime(word: str) -> datetime:
+    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", word))
+
+
+_CONVERSIONS: dict[type, _Conversion] = {
+    int: _Conversion(int, "a whole number"),
+    float: _Conversion(_to_float, "a number"),
+    Decimal: _Conversion(_to_decimal, "a number"),
+    bool: _Conversion(_to_bool, "yes or no"),
+    date: _Conversion(date.fromisoformat, "a date such as 2031-12-24"),
+    datetime: _Conversion(_to_datetime, "a date and time such as 2031-12-24T18:30"),
+}

@@ -1,0 +1,376 @@
+"""What a handler gets: the event, and everything that it may do about it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cometbot.errors import BotError
+from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.messages import Capabilities, Message, Operation, Text, to_messages
+from cometbot.models import Attachment, Conversation, Mention, User
+
+if TYPE_CHECKING:
+    from cometbot.bot import Bot
+
+_Log = logging.LoggerAdapter
+
+RESERVED = "cometbot:"
+"""What the state keys begin with that are not the bot author's."""
+
+
+class Outlet(Protocol):
+    """Where a context's words go. Delivery implements it over the outbox; tests may fake it.
+
+    ``post`` stores an operation under the event's next ordinal (first write wins: an ordinal that is stored already
+    keeps what it has), carries it out if its turn has come, and returns the ordinal. It raises ``LeaseLost`` once the
+    conversation is somebody else's. ``sketch`` shows an unfinished text in an already sent message, as well as it can
+    be done now; nothing of it is stored or repeated.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def client(self) -> Any: ...
+
+    def post(self, operation: Operation) -> int: ...
+
+    def platform_id(self, ordinal: int) -> str | None: ...
+
+    def sketch(self, ordinal: int, text: str) -> None: ...
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]: ...
+
+    def load_state(self, scope: str, owner: str) -> dict[str, str]: ...
+
+    def begin(self, handler: str, timeout: float | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What changed of one owner's state; values are JSON texts, ``increments`` are added to what is stored."""
+
+    scope: str
+    owner: str
+    values: dict[str, str] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    increments: dict[str, int | float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.removed or self.increments)
+
+
+def to_json(name: str, value: Any) -> str:
+    """``value`` as it is stored under ``name``. Raises :class:`BotError` if it is not JSON."""
+    try:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BotError(f"state {name!r} must be JSON (str, number, bool, None, list, dict): {error}") from error
+
+
+class State(MutableMapping[str, Any]):
+    """What a bot remembers, key by key, as JSON values; read when first touched, stored with the event's answer.
+
+    Changed values are noticed however they were changed (``ctx.state["cart"].append("tea")`` is enough); only changed
+    keys are written, and the last writer wins between conversations. A handler that raises changes nothing. Keys that
+    begin with ``cometbot:`` are cometbot's own; they are not counted or listed.
+    """
+
+    def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
+        self._scope = scope
+        self._owner = owner
+        self._load = load
+        self._stored: dict[str, str] | None = None
+        self._values: dict[str, Any] = {}
+        self._increments: dict[str, int | float] = {}
+
+    def increment(self, name: str, by: int | float = 1) -> int | float:
+        """The new value of the counter ``name``, as far as is known here; the addition itself is atomic."""
+        values = self._read()
+        value = values.get(name, 0)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise BotError(f"state {name!r} holds a {type(value).__name__}; only a number can be incremented")
+        if name in self._increments or not self._is_changed(name):
+            self._increments[name] = self._increments.get(name, 0) + by
+        values[name] = value + by
+        return value + by
+
+    def changes(self) -> StateChange:
+        """What has to be written. Raises :class:`BotError` for a value that is not JSON, naming its key."""
+        if self._stored is None:
+            return StateChange(self._scope, self._owner)
+        written = {
+            name: text
+            for name, value in self._values.items()
+            if name not in self._increments and (text := to_json(name, value)) != self._stored.get(name)
+        }
+        removed = frozenset(name for name in self._stored if name not in self._values)
+        return StateChange(self._scope, self._owner, written, removed, dict(self._increments))
+
+    def discard_changes(self) -> None:
+        """Forget what was not stored yet."""
+        self._stored = None
+        self._values = {}
+        self._increments = {}
+
+    def _is_changed(self, name: str) -> bool:
+        stored = (self._stored or {}).get(name)
+        return (to_json(name, self._values[name]) if name in self._values else None) != stored
+
+    def _read(self) -> dict[str, Any]:
+        if self._stored is None:
+            self._stored = self._load(self._scope, self._owner)
+            self._values = {name: json.loads(text) for name, text in self._stored.items()}
+        return self._values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise BotError(f"a state key is a str, not {type(name).__name__}")
+        to_json(name, value)
+        self._increments.pop(name, None)
+        self._read()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._read()[name]
+        self._increments.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._read() if not name.startswith(RESERVED))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Sent:
+    """A message that a handler said. It may still be waiting to be sent; then ``id`` is None."""
+
+    def __init__(self, outlet: Outlet, ordinal: int, operation: Operation, said: list[Operation]) -> None:
+        self._outlet = outlet
+        self._ordinal = ordinal
+        self._operation = operation
+        self._said = said
+
+    @property
+    def id(self) -> str | None:
+        """The platform's id of the message, None while it waits to be sent."""
+        return self._outlet.platform_id(self._ordinal)
+
+    def edit(self, message: Message | str) -> None:
+        """Make the message say something else. On platforms that cannot edit, it is said as a new message."""
+        changed = Text(message) if isinstance(message, str) else message
+        operation = self._about("edit" if self._outlet.capabilities.edit else "send", changed)
+        self._outlet.post(operation)
+        self._said.append(operation)
+
+    def delete(self) -> None:
+        """Take the message back. Raises :class:`BotError` on platforms that cannot."""
+        if not self._outlet.capabilities.delete:
+            raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
+        self._outlet.post(self._about("delete"))
+
+    def sketch(self, text: str) -> None:
+        """Show an unfinished text in this message now; nothing of it is stored."""
+        self._outlet.sketch(self._ordinal, text)
+
+    def _about(self, kind: Any, message: Message | None = None) -> Operation:
+        before = self._operation
+        return Operation(
+            conversation=before.conversation,
+            kind=kind,
+            message=message,
+            thread_id=before.thread_id,
+            answers=before.answers,
+            target=None if kind == "send" else self._ordinal,
+        )
+
+
+class Context:
+    """One event on its way through middleware and a handler.
+
+    Everything a handler does goes through here. Handlers are called with a context as their first argument.
+    """
+
+    def __init__(self, bot: Bot, event: Event, outlet: Outlet) -> None:
+        self.bot = bot
+        self.event = event
+        self.match: re.Match[str] | None = None
+        self.log: logging.LoggerAdapter[logging.Logger] = _Log(
+            logging.getLogger(f"cometbot.bot.{bot.name}"),
+            {"event": event.key, "conversation": str(event.conversation.key)},
+        )
+        self.said: list[Operation] = []
+        """What was said so far for this event, in order; what the handler returns is not in it yet."""
+        self._outlet = outlet
+        self._own_ids = bot.ids
+        key = event.conversation.key
+        owner = str(key)
+        self.state = State("conversation", owner, outlet.load_state)
+        """What this bot remembers about this conversation."""
+        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{event.sender.uid}", outlet.load_state)
+        """What this bot remembers about the sender, in all conversations."""
+
+    @cached_property
+    def text(self) -> str:
+        """What was written, without a leading mention of this bot; empty where nothing was."""
+        message = self.message
+        if message is None:
+            return ""
+        text = message.text.strip()
+        for uid in self._own_ids:
+            prefix = f"<@uid:{uid}>"
+            if text.lower().startswith(prefix.lower()):
+                return text[len(prefix) :].lstrip(" ,:\n\t")
+        return text
+
+    @property
+    def begins_with_mention(self) -> bool:
+        """Whether the text speaks to this bot: it begins with a mention of it."""
+        return self.message is not None and len(self.text) < len(self.message.text.strip())
+
+    @property
+    def message(self) -> MessageEvent | None:
+        """The message that the event is, or was written in; None for events that are no message."""
+        if isinstance(self.event, MessageEvent):
+            return self.event
+        return self.event.message if isinstance(self.event, ActionEvent) else None
+
+    @property
+    def sender(self) -> User:
+        return self.event.sender
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.event.conversation
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        return self.message.attachments if self.message else ()
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        return self.message.mentions if self.message else ()
+
+    @property
+    def value(self) -> str:
+        """The value of the button or choice; empty for other events."""
+        return self.event.value if isinstance(self.event, ActionEvent) else ""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """A form's answers by field name; empty for other events."""
+        return dict(self.event.values) if isinstance(self.event, ActionEvent) else {}
+
+    @property
+    def thread_id(self) -> str:
+        """The id of the message that this thread hangs on; empty outside threads."""
+        return str(getattr(self.event, "thread_id", ""))
+
+    @property
+    def is_mentioned(self) -> bool:
+        """Whether the text names this bot."""
+        if self.message is None:
+            return False
+        named = {mention.uid.lower() for mention in self.message.mentions}
+        text = self.message.text.lower()
+        return any(uid.lower() in named or f"<@uid:{uid.lower()}>" in text for uid in self._own_ids)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the platform that the event came from can carry."""
+        return self._outlet.capabilities
+
+    @property
+    def client(self) -> Any:
+        """The platform's own client, for what cometbot has no word for."""
+        return self._outlet.client
+
+    def reply(self, message: Message | str, *, quote: bool = False) -> Sent:
+        """What was said: to the sender one-to-one, to the group in a group, into the thread where the event was in one.
+
+        It is stored before it is sent, and never said twice for one event. Several replies arrive in the order they
+        were made. ``quote`` refers to the message that is answered, where the platform can. Raises
+        :class:`MessageError` for a message that no platform would take.
+        """
+        return self.send(message, to=self.conversation, quote_id=self._message_id if quote else "")
+
+    def send(self, message: Message | str, *, to: Conversation, quote_id: str = "") -> Sent:
+        """What was said to ``to``, which may be another conversation of the same bot."""
+        said = to_messages(message)
+        if len(said) != 1:
+            raise BotError("reply() and send() take one message, and a text must not be empty")
+        operation = self.operation(said[0], to=to, quote_id=quote_id)
+        sent = Sent(self._outlet, self._outlet.post(operation), operation, self.said)
+        self.said.append(operation)
+        return sent
+
+    def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
+        """The operation that says ``message`` in answer to this event."""
+        here = to is None or to == self.conversation
+        return Operation(
+            conversation=to or self.conversation,
+            message=message,
+            thread_id=self.thread_id if here else "",
+            quote_id=quote_id,
+            answers=self._message_id if here else "",
+        )
+
+    def react(self, reaction: str) -> None:
+        """Put a reaction (an emoji) on the message that is answered. Raises :class:`BotError` where that cannot be."""
+        if not self.capabilities.react or not self._message_id:
+            raise BotError(
+                "there is no message here that this platform could react to; ask ctx.capabilities.react first"
+            )
+        self._outlet.post(
+            Operation(conversation=self.conversation, kind="react", message_id=self._message_id, reaction=reaction)
+        )
+
+    def stream(self, parts: Iterable[str]) -> Sent | None:
+        """The message that was made of ``parts``, which may come slowly; None where they were all empty.
+
+        On platforms that can edit, the message appears with the first words and grows at the pace the platform allows;
+        on the others it is said once, when it is whole. Only the whole text is promised to arrive: what was shown
+        before is a sketch.
+        """
+        interval = self.capabilities.stream_interval
+        if interval is None or not self.capabilities.edit:
+            whole = "".join(parts)
+            return self.reply(whole) if whole.strip() else None
+        return self._stream_by_edits(parts, interval)
+
+    def _stream_by_edits(self, parts: Iterable[str], interval: float) -> Sent | None:
+        text, shown, sent, due = "", "", None, 0.0
+        for part in parts:
+            text += part
+            if not text.strip():
+                continue
+            if sent is None:
+                sent, shown, due = self.reply(text), text, time.monotonic() + interval
+            elif time.monotonic() >= due and text != shown:
+                sent.sketch(text)
+                shown, due = text, time.monotonic() + interval
+        if sent is not None:
+            sent.edit(text)
+        return sent
+
+    def history(self, limit: int = 20) -> list[MessageEvent]:
+        """The newest ``limit`` messages of this conversation, the oldest of them first, the event's own included."""
+        return self._outlet.history(self.conversation, limit)
+
+    def begin(self, handler: str, timeout: float | None) -> None:
+        """Note which handler has the event now, and how many seconds it may take."""
+        self._outlet.begin(handler, timeout)
+
+    @property
+    def _message_id(self) -> str:
+        message = self.message
+        return message.id if message is not None else str(getattr(self.event, "message_id", ""))

@@ -1,0 +1,205 @@
+"""What works in a process that handles messages: the engine, and a thread that keeps time for everything else."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import sqlalchemy as sa
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel
+from cometbot.delivery.engine import Check, Engine
+from cometbot.delivery.hints import Hints
+from cometbot.delivery.lane import Equipment, abandon, work_through
+from cometbot.delivery.leases import HEARTBEAT, Process
+from cometbot.delivery.observer import Observer
+from cometbot.delivery.pacing import SendPolicy
+from cometbot.delivery.running import Running
+from cometbot.delivery.sending import Sender
+from cometbot.delivery.store import Store
+from cometbot.errors import StoreBusy
+from cometbot.store.tables import processes
+
+log = logging.getLogger(__name__)
+
+SWEEP = 1.0
+"""Seconds between two looks for conversations that were forgotten."""
+
+REFRESH = 600.0
+PURGE = 60.0
+
+
+class Crew:
+    """What works in a process that handles: the engine, and one thread that keeps time."""
+
+    def __init__(
+        self,
+        store: Store,
+        bots: Mapping[str, Bot],
+        channels: Mapping[str, Channel],
+        engine: Engine,
+        *,
+        policy: SendPolicy,
+        observer: Observer,
+        handler_timeout: float,
+        purge: Callable[[], object],
+    ) -> None:
+        self._database = store.database
+        self._store = store
+        self._engine = engine
+        self._purge = purge
+        self._process = Process(store.database)
+        self._path = str(getattr(store.database, "path", ""))
+        self._hints = Hints(self._path, self._process.token)
+        self._stopping = threading.Event()
+        self._bell = threading.Condition()
+        self._timers: list[tuple[float, str]] = []
+        sender = Sender(store, self._process, channels, policy, observer)
+        running = Running(handler_timeout)
+        self._equipment = Equipment(
+            store, self._process, bots, channels, sender, running, observer, self.wake, self.is_stopping
+        )
+        self._keeper = threading.Thread(target=self._keep_time, name="cometbot-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin: show a sign of life, start threads."""
+        if self._path:
+            self._hints.listen(self._engine.wake)
+        self._process.address = self._hints.address
+        self._process.beat()
+        self._engine.start(lambda lane: work_through(self._equipment, lane))
+        if self._engine.needs_keeper:
+            self._keeper.start()
+
+    def is_stopping(self) -> bool:
+        """Whether lanes should give their conversations back."""
+        return self._stopping.is_set()
+
+    def wake(self, lane: str, at: float | None = None) -> None:
+        """Have ``lane`` worked through now, or when the database's clock reaches ``at``."""
+        if at is None:
+            self._engine.wake(lane)
+            return
+        with self._bell:
+            heapq.heappush(self._timers, (at, lane))
+            self._bell.notify()
+
+    def stop(self, timeout: float) -> None:
+        """End: nothing new begins, what runs gets ``timeout`` seconds, leases are given up."""
+        self._stopping.set()
+        with self._bell:
+            self._bell.notify()
+        if not self._engine.stop(timeout):
+            log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
+        if self._engine.needs_keeper:
+            self._keeper.join(5)
+        self._hints.close()
+        try:
+            self._process.leave()
+        except StoreBusy:
+            log.warning("could not give up leases; they run out by themselves")
+
+    def checks(self) -> list[Check]:
+        """Whether this process does its work."""
+        if not self._engine.needs_keeper:
+            return self._engine.checks()
+        keeper = Check(
+            "keeper",
+            self._keeper.is_alive(),
+            "the thread that renews leases" + ("" if self._keeper.is_alive() else " has died; restart"),
+        )
+        return [*self._engine.checks(), keeper]
+
+    def _keep_time(self) -> None:
+        duties = [
+            Duty(HEARTBEAT, self._process.beat, at=time.monotonic() + HEARTBEAT),
+            Duty(SWEEP, self._sweep),
+            Duty(SWEEP, self._give_up_overdue),
+            Duty(PURGE, _in_background(self._purge)),
+            Duty(REFRESH, _in_background(self._refresh)),
+        ]
+        while not self._stopping.is_set():
+            for duty in duties:
+                duty.do_if_due()
+            self._ring_timers()
+            self._sleep(min(duty.at for duty in duties))
+
+    def _sleep(self, until: float) -> None:
+        with self._bell:
+            if self._stopping.is_set():
+                return
+            seconds = until - time.monotonic()
+            if self._timers:
+                seconds = min(seconds, self._timers[0][0] - self._database.clock())
+            if seconds > 0:
+                self._bell.wait(seconds)
+
+    def _ring_timers(self) -> None:
+        now = self._database.clock()
+        with self._bell:
+            while self._timers and self._timers[0][0] <= now:
+                self._engine.wake(heapq.heappop(self._timers)[1])
+
+    def _sweep(self) -> None:
+        self._bury_dead_siblings()
+        with self._database.read() as connection:
+            lanes = self._store.leases.forgotten(connection, self._equipment.bots, self._equipment.channels)
+        for lane in lanes:
+            self._engine.wake(lane)
+
+    def _bury_dead_siblings(self) -> None:
+        """End the leases of processes of this machine that nobody can be reached at: they need not run out."""
+        with self._database.read() as connection:
+            query = sa.select(processes.c.address).where(
+                processes.c.token != self._process.token, processes.c.address != ""
+            )
+            others = list(connection.execute(query).scalars())
+        gone = self._hints.tell(others, "") if others else []
+        if gone:
+            log.warning("ended the leases of %d processes that have died", len(gone))
+            with self._database.write(durable=False) as connection:
+                connection.execute(sa.delete(processes).where(processes.c.address.in_(gone)))
+
+    def _give_up_overdue(self) -> None:
+        for run in self._equipment.running.take_overdue():
+            if abandon(self._equipment, run):
+                self._engine.replace(run.thread)
+
+    def _refresh(self) -> None:
+        for channel in self._equipment.channels.values():
+            channel.refresh()
+
+
+class Duty:
+    """Something to be done every ``seconds`` or so."""
+
+    def __init__(self, seconds: float, work: Callable[[], object], at: float = 0.0) -> None:
+        self.seconds = seconds
+        self.at = at
+        self._work = work
+
+    def do_if_due(self) -> None:
+        """Do it if its time has come; a failure is logged, and its next time comes."""
+        if time.monotonic() < self.at:
+            return
+        self.at = time.monotonic() + self.seconds * random.uniform(0.9, 1.1)
+        _logged(self._work)()
+
+
+def _logged(work: Callable[[], object]) -> Callable[[], None]:
+    def do() -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("a regular duty failed; it is done again at its next time")
+
+    return do
+
+
+def _in_background(work: Callable[[], object]) -> Callable[[], None]:
+    return lambda: threading.Thread(target=_logged(work), name="cometbot-house", daemon=True).start()

@@ -1,0 +1,123 @@
+"""What failed for good: listed, shown, tried again, given up. Nothing else removes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cometbot.delivery.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be handled (``m12``) or a reply that could not be sent (``r7``), with its cause.
+
+    ``body`` is the callback's body or the request's payload; ``at`` is when it came in or was made, ``ended_at``
+    when it failed (Unix seconds).
+    """
+
+    id: str
+    bot: str
+    channel: str
+    conversation: str
+    event: str
+    error: str
+    at: float
+    ended_at: float
+    attempts: int
+    handler: str
+    body: str
+
+    @property
+    def is_reply(self) -> bool:
+        return self.id.startswith("r")
+
+
+class DeadLetters:
+    """The dead letters of one database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(self, bot: str = "", limit: int = 100) -> list[DeadLetter]:
+        """The newest first, at most ``limit``; of one bot or of all."""
+        with self._store.database.read() as connection:
+            mail = [_from_mail(row) for row in self._store.mailbox.dead_letters(connection, bot, limit)]
+            replies = [_from_reply(row) for row in self._store.outbox.dead_letters(connection, bot, limit)]
+        return sorted(mail + replies, key=lambda letter: letter.ended_at, reverse=True)[:limit]
+
+    def get(self, name: str) -> DeadLetter | None:
+        """One dead letter by its id, None if there is none."""
+        kind, number = _parse(name)
+        with self._store.database.read() as connection:
+            if kind == "m":
+                row = self._store.mailbox.get(connection, number)
+                return _from_mail(row) if row and row["state"] == "dead" else None
+            row = self._store.outbox.dead_letter(connection, number)
+            return _from_reply(row) if row else None
+
+    def retry(self, name: str) -> str | None:
+        """The lane that has to be woken because ``name`` is to be done again; None if it is no dead letter.
+
+        A message is handled again, and what it had said already is not said again; a reply is sent before anything
+        newer.
+        """
+        kind, number = _parse(name)
+        table = self._store.mailbox if kind == "m" else self._store.outbox
+        with self._store.database.write() as connection:
+            lane = table.revive(connection, number)
+            if lane is not None:
+                self._store.leases.ring(connection, lane)
+        return lane
+
+    def discard(self, name: str) -> bool:
+        """Whether ``name`` was a dead letter; it is none any more."""
+        kind, number = _parse(name)
+        table = self._store.mailbox if kind == "m" else self._store.outbox
+        with self._store.database.write() as connection:
+            return table.discard(connection, number)
+
+
+def _parse(name: str) -> tuple[str, int]:
+    kind, number = name[:1].lower(), name[1:]
+    if kind in ("m", "r") and number.isascii() and number.isdigit() and len(number) < 19:
+        return kind, int(number)
+    return "m", -1
+
+
+def _from_mail(row: sa.RowMapping) -> DeadLetter:
+    return DeadLetter(
+        id=f"m{row['seq']}",
+        bot=row["bot"],
+        channel=row["channel"],
+        conversation=row["lane"].split("/", 3)[3],
+        event=row["event_key"],
+        error=row["error"] or "",
+        at=row["received_at"],
+        ended_at=row["ended_at"] or 0.0,
+        attempts=row["attempts"],
+        handler=row["handler"] or "",
+        body=_text(row["body"]),
+    )
+
+
+def _from_reply(row: sa.RowMapping) -> DeadLetter:
+    return DeadLetter(
+        id=f"r{row['id']}",
+        bot=row["bot"],
+        channel=row["channel"],
+        conversation=row["conversation"],
+        event=row["event"],
+        error=row["error"] or "",
+        at=row["created_at"],
+        ended_at=row["ended_at"] or 0.0,
+        attempts=row["attempts"],
+        handler="",
+        body=row["payload"],
+    )
+
+
+def _text(body: Any) -> str:
+    return bytes(body).decode("utf-8", "replace")

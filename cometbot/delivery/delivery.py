@@ -1,0 +1,243 @@
+"""The whole of delivery in one process: takes in, works through, sends out, keeps house."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel, Incoming
+from cometbot.context import StateChange, to_json
+from cometbot.delivery.crew import Crew
+from cometbot.delivery.deadletters import DeadLetters
+from cometbot.delivery.engine import Check, Engine
+from cometbot.delivery.hints import Siblings
+from cometbot.delivery.leases import to_conversation
+from cometbot.delivery.observer import Observer
+from cometbot.delivery.outbox import Draft
+from cometbot.delivery.pacing import SendPolicy
+from cometbot.delivery.store import Store
+from cometbot.delivery.threads import ThreadEngine
+from cometbot.errors import BotError, StoreBusy
+from cometbot.messages import Message, Operation
+from cometbot.models import Conversation, LaneKey
+from cometbot.offers import OFFERS, to_state
+from cometbot.store.database import ACK_TIMEOUT, Database, database
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far one bot is behind: messages that wait, the age of the oldest in seconds, and its dead letters."""
+
+    waiting: int
+    oldest_seconds: float
+    dead: int
+
+
+class Delivery:
+    """The road from a channel to a handler and back.
+
+    ``put`` and ``send`` work in any process, also one that handles nothing. ``start`` begins handling in this
+    process: call it
+    after a fork. ``stop`` ends it: what runs gets its time, what waits stays stored for whoever starts next.
+    """
+
+    def __init__(
+        self,
+        bots: Iterable[Bot],
+        channels: Iterable[Channel],
+        database_url: str | Database,
+        *,
+        engine: Engine | None = None,
+        threads: int = 8,
+        handler_timeout: float = 300.0,
+        keep_days: float = 7.0,
+        observer: Observer | None = None,
+        policy: SendPolicy | None = None,
+        stop_timeout: float = 20.0,
+    ) -> None:
+        self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
+        self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
+        self.database = database(database_url) if isinstance(database_url, str) else database_url
+        self.store = Store(self.database)
+        self.dead_letters = DeadLetters(self.store)
+        self.observer = observer or Observer()
+        self._given_engine = engine
+        self._threads = threads
+        self._handler_timeout = handler_timeout
+        self._keep = keep_days * 86400.0
+        self._policy = policy or SendPolicy()
+        self._stop_timeout = stop_timeout
+        self._crew: Crew | None = None
+        self._pid = 0
+        self._starting = threading.Lock()
+        self._siblings = Siblings(self.database)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this process handles messages."""
+        return self._crew is not None and self._pid == os.getpid()
+
+    def put(self, incoming: Incoming) -> bool:
+        """Whether the event is new; on return it is on the disk. Raises :class:`StoreBusy` after a second of
+        waiting."""
+        with self.database.write(timeout=ACK_TIMEOUT) as connection:
+            is_new = self.store.mailbox.put(connection, incoming)
+            is_leased = self.store.leases.announce(connection, incoming.conversation) if is_new else True
+        if not is_leased:
+            self.wake(str(incoming.conversation.key))
+        return is_new
+
+    def wake(self, lane: str) -> None:
+        """Let somebody know that a conversation has something undone: this process, or another one of this machine."""
+        crew = self._crew
+        if crew is not None and self._pid == os.getpid():
+            crew.wake(lane)
+        else:
+            self._siblings.tell(lane)
+
+    def send(
+        self,
+        bot: Bot,
+        message: Message,
+        *,
+        user: str | None = None,
+        group: str | None = None,
+        conversation: Conversation | None = None,
+        channel: str | None = None,
+    ) -> str:
+        """The id under which the message is stored; it is sent after what this conversation has to say already.
+
+        Raises :class:`MessageError` for a message that the platform would never take, :class:`BotError` for an
+        unknown channel.
+        """
+        door = self._channel(conversation.channel if conversation else channel or "")
+        where = conversation or self._find(door.conversation(bot, user=user or "", group=group or ""))
+        event, lane = f"s{secrets.token_hex(8)}", str(where.key)
+        parts = door.render(Operation(conversation=where, message=message))
+        offered = to_state([message])
+        with self.database.write() as connection:
+            is_leased = self.store.leases.announce(connection, where)
+            self.store.outbox.add(connection, [Draft(event, 0, 0, lane, parts)])
+            if offered:
+                change = StateChange("conversation", lane, {OFFERS: to_json(OFFERS, offered)})
+                self.store.state.apply(connection, [change])
+        if not is_leased:
+            self.wake(lane)
+        return event
+
+    def _find(self, wanted: Conversation) -> Conversation:
+        """The conversation as its platform named it when something came from it, else as it is named by rule."""
+        with self.database.read() as connection:
+            return self.store.leases.find_target(connection, wanted)
+
+    def _channel(self, name: str) -> Channel:
+        if not name and self.channels:
+            return next(iter(self.channels.values()))
+        if name not in self.channels:
+            raise BotError(f"there is no channel {name!r} here; there is: {', '.join(self.channels) or 'none'}")
+        return self.channels[name]
+
+    def knows(self, key: LaneKey) -> bool:
+        """Whether the bot ever got or said something in this conversation."""
+        with self.database.read() as connection:
+            return self.store.leases.find(connection, str(key)) is not None
+
+    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+        """Where our own message with this id was said, None if it is not known."""
+        with self.database.read() as connection:
+            row = self.store.outbox.find_sent(connection, channel, account, platform_id)
+        if row is None:
+            return None
+        names = ("channel", "account", "bot", "conversation", "target", "is_group")
+        return to_conversation([row[name] for name in names])
+
+    def retry(self, name: str) -> bool:
+        """Whether ``name`` was a dead letter, which is being done again now."""
+        lane = self.dead_letters.retry(name)
+        if lane is not None:
+            self.wake(lane)
+        return lane is not None
+
+    def start(self) -> None:
+        """Begin handling in this process, if it does not yet."""
+        with self._starting:
+            if self.is_running:
+                return
+            self.database.open()
+            self._pid = os.getpid()
+            self._crew = self._make_crew()
+            self._crew.start()
+
+    def _make_crew(self) -> Crew:
+        return Crew(
+            self.store,
+            self.bots,
+            self.channels,
+            self._given_engine or ThreadEngine(self._threads),
+            policy=self._policy,
+            observer=self.observer,
+            handler_timeout=self._handler_timeout,
+            purge=self.purge,
+        )
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End handling in this process: nothing new begins, and what runs gets ``timeout`` seconds."""
+        with self._starting:
+            crew, self._crew = self._crew, None
+            if crew is not None and self._pid == os.getpid():
+                crew.stop(self._stop_timeout if timeout is None else timeout)
+
+    def close(self) -> None:
+        """Stop, and give back connections."""
+        self.stop()
+        for channel in self.channels.values():
+            channel.close()
+        self._siblings.close()
+        self.database.close()
+
+    def checks(self) -> list[Check]:
+        """What has to be right for bots to answer, each with its state."""
+        try:
+            problem = self.database.schema_problem()
+        except (sa.exc.DatabaseError, StoreBusy, OSError) as error:
+            return [Check("database", False, f"cannot be read: {error}"), *self._engine_checks()]
+        return [
+            Check("database", True, "reachable"),
+            Check("schema", not problem, problem or "current"),
+            *self._engine_checks(),
+        ]
+
+    def _engine_checks(self) -> list[Check]:
+        if self._crew is None or self._pid != os.getpid():
+            return [
+                Check("lanes", False, "this process does not handle messages yet; it begins with its first request")
+            ]
+        return self._crew.checks()
+
+    def backlog(self) -> dict[str, Backlog]:
+        """For each bot: how far it is behind."""
+        with self.database.read() as connection:
+            waiting = self.store.mailbox.backlog(connection)
+            dead_mail = self.store.mailbox.dead_count(connection)
+            dead_replies = self.store.outbox.dead_count(connection)
+        return {
+            bot: Backlog(*waiting.get(bot, (0, 0.0)), dead_mail.get(bot, 0) + dead_replies.get(bot, 0))
+            for bot in {*self.bots, *waiting, *dead_mail, *dead_replies}
+        }
+
+    def purge(self) -> int:
+        """How many rows were removed because they ended longer ago than they are kept; in small batches."""
+        before, removed = self.database.clock() - self._keep, 0
+        for table in (self.store.mailbox, self.store.outbox):
+            batch = 1
+            while batch:
+                with self.database.write(durable=False) as connection:
+                    batch = table.purge(connection, before)
+                removed += batch
+        return removed

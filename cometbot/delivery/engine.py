@@ -1,0 +1,48 @@
+"""Who gets to know that a conversation has mail, and on what threads it is worked through."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to be right for bots to answer. ``detail`` says what is, and what to do if it is not."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Engine(ABC):
+    """Wakes lanes and runs them.
+
+    A wake is only a hint: it may be lost, doubled or late, and nothing breaks, because a lane reads its conversation
+    until it is empty and a sweep wakes what was forgotten. Exclusion is the lease's business, not the engine's.
+    ``needs_keeper`` is false for an engine whose owner sweeps and keeps time himself; then no thread does it.
+    """
+
+    needs_keeper: ClassVar[bool] = True
+
+    @abstractmethod
+    def start(self, work: Callable[[str], None]) -> None:
+        """Begin to call ``work(lane)`` for lanes that are woken. Threads begin here, hence after a fork."""
+
+    @abstractmethod
+    def wake(self, lane: str) -> None:
+        """Ask for ``lane`` to be worked through soon. Never blocks, never raises."""
+
+    @abstractmethod
+    def replace(self, thread: int) -> None:
+        """Do without a thread whose handler does not end, and put another in its place."""
+
+    @abstractmethod
+    def stop(self, timeout: float) -> bool:
+        """Begin nothing new, and wait up to ``timeout`` seconds for what runs; whether all of it ended."""
+
+    @abstractmethod
+    def checks(self) -> list[Check]:
+        """Whether lanes can be worked through."""

@@ -1,0 +1,177 @@
+"""What came in and is not purged yet: stored once an event, in the order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.channels.base import Incoming
+from cometbot.store.database import Database
+from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, mailbox
+
+MAX_CRASHES = 5
+"""So many times a message may end its process before it is a dead letter."""
+
+PURGE_BATCH = 500
+
+_head = (
+    sa.select(
+        mailbox.c.seq,
+        mailbox.c.event_key,
+        mailbox.c.sender,
+        mailbox.c.body,
+        mailbox.c.received_at,
+        mailbox.c.attempts,
+        mailbox.c.failures,
+        mailbox.c.generation,
+        mailbox.c.due_at,
+    )
+    .where(mailbox.c.lane == bound("key"), sa.text("state IN ('waiting', 'running')"))
+    .order_by(mailbox.c.seq)
+    .limit(1)
+)
+_start = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"))
+    .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
+)
+_finish = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"))
+    .values(
+        state=bound("to"), ended_at=bound("now"), handler=bound("by"), error=bound("why", type_=sa.Text), due_at=None
+    )
+)
+_postpone = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"))
+    .values(
+        state=WAITING, due_at=bound("due"), failures=mailbox.c.failures + 1, handler=bound("by"), error=bound("why")
+    )
+)
+_one = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One row of a mailbox, as its lane sees it. ``crashes`` counts the starts that ended neither well nor badly."""
+
+    seq: int
+    key: str
+    sender: str
+    body: bytes
+    received_at: float
+    attempts: int
+    failures: int
+    generation: int
+    due_at: float | None
+
+    @property
+    def event(self) -> str:
+        """What the outbox knows this row by."""
+        return f"m{self.seq}"
+
+    @property
+    def crashes(self) -> int:
+        return self.attempts - self.failures
+
+    @property
+    def is_rerun(self) -> bool:
+        return self.attempts > 0 or self.generation > 0
+
+
+class Mailbox:
+    """The table ``mailbox``. All methods work inside the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._clock: Callable[[], float] = lambda: database.clock()
+        names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
+        insert = database.insert(mailbox).values({name: bound(name) for name in names})
+        self._put = database.prepare(insert.on_conflict_do_nothing(["channel", "account", "bot", "event_key"]))
+        self._head = database.prepare(_head)
+        self._start = database.prepare(_start)
+        self._finish = database.prepare(_finish)
+
+    def put(self, connection: Connection, incoming: Incoming) -> bool:
+        """Whether the event is new and now stored; False for one that is known already."""
+        key = incoming.conversation.key
+        values = {
+            "channel": key.channel,
+            "account": key.account,
+            "bot": key.bot,
+            "event_key": incoming.key,
+            "lane": str(key),
+            "sender": incoming.sender,
+            "body": incoming.body,
+            "received_at": self._clock(),
+        }
+        return bool(self._put(connection, values).rowcount > 0)
+
+    def head(self, connection: Connection, lane: str) -> Mail | None:
+        """The oldest undone event of a conversation, due or not."""
+        row = self._head(connection, {"key": lane}).fetchone()
+        return Mail(*row) if row else None
+
+    def start(self, connection: Connection, mail: Mail) -> None:
+        """Note, before it happens, that a handler is about to run."""
+        self._start(connection, {"row": mail.seq})
+
+    def done(self, connection: Connection, mail: Mail, handler: str) -> None:
+        self._end(connection, mail, DONE, handler, None)
+
+    def dead(self, connection: Connection, mail: Mail, handler: str, error: str) -> None:
+        """Make it a dead letter, with its cause."""
+        self._end(connection, mail, DEAD, handler, error)
+
+    def postpone(self, connection: Connection, mail: Mail, handler: str, error: str, due_at: float) -> None:
+        """Let it run again at ``due_at``, because its handler asked for that."""
+        connection.execute(_postpone, {"row": mail.seq, "due": due_at, "by": handler, "why": error})
+
+    def _end(self, connection: Connection, mail: Mail, to: str, handler: str, error: str | None) -> None:
+        values = {"row": mail.seq, "to": to, "now": self._clock(), "by": handler, "why": error}
+        self._finish(connection, values)
+
+    def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
+        """The whole row, None if there is none."""
+        return connection.execute(_one, {"row": seq}).mappings().one_or_none()
+
+    def dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+        """The newest dead letters."""
+        query = sa.select(mailbox).where(sa.text("state = 'dead'")).order_by(mailbox.c.seq.desc()).limit(limit)
+        return list(connection.execute(query.where(mailbox.c.bot == bot) if bot else query).mappings())
+
+    def revive(self, connection: Connection, seq: int) -> str | None:
+        """Make a dead letter wait again, with what was said for it kept; returns its lane, None if it is none."""
+        change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
+        fresh = change.values(state=WAITING, attempts=0, failures=0, due_at=None, ended_at=None)
+        return connection.execute(fresh.returning(mailbox.c.lane)).scalar()
+
+    def discard(self, connection: Connection, seq: int) -> bool:
+        """Whether a dead letter was given up."""
+        change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
+        return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
+
+    def purge(self, connection: Connection, before: float) -> int:
+        """How many rows that ended before ``before`` are gone now; at most a batch."""
+        ended = sa.text("state IN ('done', 'discarded')")
+        old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).limit(PURGE_BATCH)
+        return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(old))).rowcount
+
+    def backlog(self, connection: Connection) -> dict[str, tuple[int, float]]:
+        """For each bot: how many events wait, and for how many seconds the oldest has."""
+        query = (
+            sa.select(mailbox.c.bot, sa.func.count(), sa.func.min(mailbox.c.received_at))
+            .where(sa.text("state IN ('waiting', 'running')"))
+            .group_by(mailbox.c.bot)
+        )
+        now = self._clock()
+        return {bot: (count, max(0.0, now - oldest)) for bot, count, oldest in connection.execute(query)}
+
+    def dead_count(self, connection: Connection) -> dict[str, int]:
+        """How many dead letters each bot has."""
+        query = sa.select(mailbox.c.bot, sa.func.count()).where(sa.text("state = 'dead'")).group_by(mailbox.c.bot)
+        return dict(connection.execute(query).all())

@@ -1,0 +1,269 @@
+"""What goes out: stored before it is sent, keyed so that the same reply is never stored twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.store.database import Database
+from cometbot.store.tables import DEAD, DISCARDED, HELD, READY, SENDING, SENT, UNKNOWN, conversations, outbox
+
+PURGE_BATCH = 500
+
+_STORED = (
+    "event",
+    "generation",
+    "ordinal",
+    "part",
+    "lane",
+    "payload",
+    "client_id",
+    "target",
+    "state",
+    "created_at",
+    "began_at",
+)
+_fields = (
+    outbox.c.id,
+    outbox.c.event,
+    outbox.c.generation,
+    outbox.c.ordinal,
+    outbox.c.part,
+    outbox.c.lane,
+    outbox.c.payload,
+    outbox.c.client_id,
+    outbox.c.target,
+    outbox.c.state,
+    outbox.c.attempts,
+    outbox.c.created_at,
+    outbox.c.began_at,
+    outbox.c.due_at,
+    outbox.c.platform_id,
+)
+_undone_states = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
+_next = sa.select(*_fields).where(outbox.c.lane == bound("key"), _undone_states).order_by(outbox.c.id).limit(1)
+_of_event = (
+    sa.select(*_fields)
+    .where(outbox.c.event == bound("ev"), outbox.c.generation == bound("gen"))
+    .order_by(outbox.c.ordinal, outbox.c.part)
+)
+_begin = sa.update(outbox).where(outbox.c.id == bound("row")).values(state=SENDING, began_at=bound("now"), due_at=None)
+_note = (
+    sa.update(outbox)
+    .where(outbox.c.id == bound("row"))
+    .values(
+        state=bound("to"),
+        attempts=outbox.c.attempts + bound("tried", type_=sa.Integer),
+        due_at=bound("due", type_=sa.Double),
+        ended_at=bound("now", type_=sa.Double),
+        platform_id=sa.func.coalesce(bound("named", type_=sa.Text), outbox.c.platform_id),
+        error=bound("why", type_=sa.Text),
+    )
+)
+_target = sa.select(outbox.c.platform_id).where(
+    outbox.c.event == bound("ev"),
+    outbox.c.generation == bound("gen"),
+    outbox.c.ordinal == bound("nth"),
+    outbox.c.part == 0,
+)
+_where_sent = (
+    sa.select(conversations)
+    .join(outbox, outbox.c.lane == conversations.c.lane)
+    .where(
+        outbox.c.platform_id == bound("named"),
+        conversations.c.channel == bound("ch"),
+        conversations.c.account == bound("acc"),
+    )
+    .limit(1)
+)
+
+_dead = (
+    sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
+    .join(conversations, conversations.c.lane == outbox.c.lane)
+    .where(sa.text("outbox.state = 'dead'"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One request to a platform, as stored."""
+
+    id: int
+    event: str
+    generation: int
+    ordinal: int
+    part: int
+    lane: str
+    payload: str = field(repr=False)
+    client_id: str
+    target: int | None
+    state: str
+    attempts: int
+    created_at: float
+    began_at: float | None
+    due_at: float | None
+    platform_id: str | None
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        value: Mapping[str, Any] = json.loads(self.payload)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A reply that is not stored yet: ``parts`` are the rendered requests of one operation."""
+
+    event: str
+    generation: int
+    ordinal: int
+    lane: str
+    parts: Sequence[Mapping[str, Any]]
+    target: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What became of a reply.
+
+    ``tried`` is 1 where the attempt counts against its tries. ``pause`` are the seconds for which the whole account
+    has to be left alone after it; ``ends_pause``: it shows that the account can be sent to again.
+    """
+
+    reply: Reply
+    state: str
+    platform_id: str | None = None
+    error: str | None = None
+    due_at: float | None = None
+    tried: int = 0
+    pause: float = 0.0
+    ends_pause: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the conversation may go on after it."""
+        return self.state in (SENT, DEAD)
+
+
+class Outbox:
+    """The table ``outbox``. All methods work inside the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._clock: Callable[[], float] = lambda: database.clock()
+        insert = database.insert(outbox).values({name: bound(name, type_=outbox.c[name].type) for name in _STORED})
+        once = insert.on_conflict_do_nothing(["event", "generation", "ordinal", "part"]).returning(*_fields)
+        self._insert = database.prepare(once)
+        self._next = database.prepare(_next)
+        self._begin = database.prepare(_begin)
+        self._note = database.prepare(_note)
+
+    def add(self, connection: Connection, drafts: Iterable[Draft], state: str = READY) -> list[Reply]:
+        """The stored rows of ``drafts``, in order; of those that were stored already, nothing is changed or
+        returned."""
+        now = self._clock()
+        stored = []
+        for draft in drafts:
+            for part, payload in enumerate(draft.parts):
+                values = self._row(draft, part, payload, state, now)
+                row = self._insert(connection, values).fetchone()
+                if row is not None:
+                    stored.append(Reply(*row))
+        return stored
+
+    @staticmethod
+    def _row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
+        return {
+            "event": draft.event,
+            "generation": draft.generation,
+            "ordinal": draft.ordinal,
+            "part": part,
+            "lane": draft.lane,
+            "payload": json.dumps(payload),
+            "client_id": f"cb-{draft.event}-{draft.generation}-{draft.ordinal}-{part}-{secrets.token_hex(6)}",
+            "target": draft.target,
+            "state": state,
+            "created_at": now,
+            "began_at": now if state == SENDING else None,
+        }
+
+    def next(self, connection: Connection, lane: str) -> Reply | None:
+        """The oldest reply that is neither sent nor given up, due or not."""
+        row = self._next(connection, {"key": lane}).fetchone()
+        return Reply(*row) if row else None
+
+    def of_event(self, connection: Connection, event: str, generation: int) -> list[Reply]:
+        """What was stored for an event already."""
+        rows = connection.execute(_of_event, {"ev": event, "gen": generation})
+        return [Reply(*tuple(row)) for row in rows]
+
+    def begin(self, connection: Connection, reply: Reply) -> None:
+        """Note, before it happens, that a reply is about to be sent."""
+        self._begin(connection, {"row": reply.id, "now": self._clock()})
+
+    def note(self, connection: Connection, notes: Iterable[Note]) -> None:
+        """Note what became of replies."""
+        now = self._clock()
+        for note in notes:
+            values = {
+                "row": note.reply.id,
+                "to": note.state,
+                "tried": note.tried,
+                "due": note.due_at,
+                "now": now if note.is_final else None,
+                "named": note.platform_id,
+                "why": note.error,
+            }
+            self._note(connection, values)
+
+    def target_id(self, connection: Connection, reply: Reply) -> str | None:
+        """The platform's id of the message that an edit, delete or reaction is about; None if that was never sent."""
+        values = {"ev": reply.event, "gen": reply.generation, "nth": reply.target}
+        return connection.execute(_target, values).scalar()
+
+    def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
+        """The conversation that a message of ours was sent to."""
+        values = {"named": platform_id, "ch": channel, "acc": account}
+        return connection.execute(_where_sent, values).mappings().first()
+
+    def dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+        """The newest replies that were given up, with the conversation they were for."""
+        query = _dead.order_by(outbox.c.id.desc()).limit(limit)
+        return list(connection.execute(query.where(conversations.c.bot == bot) if bot else query).mappings())
+
+    def dead_letter(self, connection: Connection, row: int) -> sa.RowMapping | None:
+        """One reply that was given up, None if there is no such."""
+        return connection.execute(_dead.where(outbox.c.id == row)).mappings().one_or_none()
+
+    def dead_count(self, connection: Connection) -> dict[str, int]:
+        """How many replies of each bot were given up."""
+        query = sa.select(conversations.c.bot, sa.func.count()).join(outbox, outbox.c.lane == conversations.c.lane)
+        counts = query.where(sa.text("outbox.state = 'dead'")).group_by(conversations.c.bot)
+        return dict(connection.execute(counts).all())
+
+    def revive(self, connection: Connection, row: int) -> str | None:
+        """Make a dead reply ready again; returns its lane, None if it is not dead."""
+        change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
+        now = self._clock()
+        fresh = change.values(state=READY, attempts=0, due_at=None, ended_at=None, created_at=now)
+        return connection.execute(fresh.returning(outbox.c.lane)).scalar()
+
+    def discard(self, connection: Connection, row: int) -> bool:
+        """Whether a dead reply was given up for good."""
+        change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
+        return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
+
+    def purge(self, connection: Connection, before: float) -> int:
+        """How many rows that ended before ``before`` are gone now; at most a batch."""
+        ended = sa.text("state IN ('sent', 'discarded')")
+        old = sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before).limit(PURGE_BATCH)
+        return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(old))).rowcount
+
+
+__all__ = ["DEAD", "HELD", "READY", "SENDING", "SENT", "UNKNOWN", "Draft", "Note", "Outbox", "Reply"]

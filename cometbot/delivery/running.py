@@ -1,0 +1,60 @@
+"""The handlers that run in this process now, and the deadline of each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cometbot.delivery.leases import Lease
+from cometbot.delivery.mailbox import Mail
+
+if TYPE_CHECKING:
+    from cometbot.delivery.outlet import LaneOutlet
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One handler at work. ``deadline`` is in ``time.monotonic()`` seconds, ``thread`` the one that it runs in."""
+
+    lease: Lease
+    mail: Mail
+    outlet: LaneOutlet
+    handler: str
+    timeout: float
+    deadline: float
+    thread: int = field(default_factory=threading.get_ident)
+
+
+class Running:
+    """Who is at work, by the token of the lease."""
+
+    def __init__(self, default_timeout: float) -> None:
+        self._default = default_timeout
+        self._runs: dict[str, Run] = {}
+        self._guard = threading.Lock()
+
+    def begin(self, lease: Lease, mail: Mail, outlet: LaneOutlet, handler: str, timeout: float | None) -> None:
+        """Note that a handler begins; None as ``timeout`` means the default."""
+        seconds = self._default if timeout is None else timeout
+        run = Run(lease, mail, outlet, handler, seconds, time.monotonic() + seconds)
+        with self._guard:
+            self._runs[lease.token] = run
+
+    def end(self, lease: Lease) -> None:
+        """Note that no handler runs under this lease any more."""
+        with self._guard:
+            self._runs.pop(lease.token, None)
+
+    def take_overdue(self) -> list[Run]:
+        """The handlers whose deadline has passed; they are forgotten here."""
+        now = time.monotonic()
+        with self._guard:
+            overdue = [run for run in self._runs.values() if run.deadline <= now]
+            for run in overdue:
+                del self._runs[run.lease.token]
+            return overdue
+
+    def __len__(self) -> int:
+        return len(self._runs)

@@ -1,0 +1,200 @@
+"""What is registered: handlers, middleware and error handlers, checked at once, so that a mistake shows early."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from cometbot.commands import Command, Parameter, Signature, read_signature
+from cometbot.errors import RegistrationError
+from cometbot.events import ActionEvent, Event
+from cometbot.matchers import MATCHED, Match, Matcher, any_message
+
+if TYPE_CHECKING:
+    from cometbot.context import Context
+
+Function = Callable[..., Any]
+Kind = Literal["action", "command", "message", "event", "fallback"]
+ActionName = str | re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Middleware:
+    """A function around handlers: ``def timed(ctx, call_next)``."""
+
+    function: Function
+    name: str
+    is_async: bool
+
+    @classmethod
+    def from_function(cls, function: Function) -> Middleware:
+        name = function_name(function)
+        check_function(function, name, 2, "def timed(ctx, call_next)")
+        return cls(function, name, is_async(function))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorHandler:
+    """A function for errors of some classes: ``def explain(ctx, error)``."""
+
+    function: Function
+    name: str
+    classes: tuple[type[BaseException], ...]
+
+    @classmethod
+    def from_function(cls, function: Function, classes: tuple[type[BaseException], ...]) -> ErrorHandler:
+        name = function_name(function)
+        check_function(function, name, 2, "def explain(ctx, error)")
+        return cls(function, name, classes)
+
+    def distance(self, error: BaseException) -> int | None:
+        """How far the nearest of its classes is from the error's own; None if it does not take this error."""
+        ancestors = type(error).__mro__
+        return min((ancestors.index(item) for item in self.classes if item in ancestors), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A function and what it is for.
+
+    ``signature`` holds its parameters behind the context. ``middleware`` (outermost first) and ``error_handlers`` (one
+    tuple a router, innermost first) are those of the routers that it came through, the bot's own not included.
+    """
+
+    function: Function
+    kind: Kind
+    name: str
+    matcher: Matcher = field(default=any_message)
+    signature: Signature = field(default_factory=Signature)
+    retries: int = 0
+    timeout: float | None = None
+    command: Command | None = None
+    actions: tuple[ActionName, ...] = ()
+    prefix: str = ""
+    middleware: tuple[Middleware, ...] = ()
+    error_handlers: tuple[tuple[ErrorHandler, ...], ...] = ()
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters behind the context."""
+        return self.signature.parameters
+
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """What no other handler of its kind may be called: its command names, or its actions that are no patterns."""
+        if self.command is not None:
+            return self.command.names
+        return tuple(self.prefix + item for item in self.actions if isinstance(item, str))
+
+    def included(
+        self, prefix: str, middleware: tuple[Middleware, ...], error_handlers: tuple[ErrorHandler, ...]
+    ) -> Handler:
+        """This handler as part of the group that its router was included in."""
+        return replace(
+            self,
+            command=self.command and with_usage(self.command, self.signature, prefix),
+            matcher=action_matcher(self.actions, prefix + self.prefix) if self.kind == "action" else self.matcher,
+            prefix=prefix + self.prefix,
+            middleware=(*middleware, *self.middleware),
+            error_handlers=(*self.error_handlers, error_handlers) if error_handlers else self.error_handlers,
+        )
+
+
+def with_usage(command: Command, signature: Signature, prefix: str = "") -> Command:
+    """``command`` with ``prefix`` in front of its names, and the usage that goes with them."""
+    prefix = prefix.casefold()
+    name = prefix + command.name
+    aliases = tuple(prefix + alias for alias in command.aliases)
+    return replace(command, name=name, aliases=aliases, usage=signature.usage(name), parameters=signature.parameters)
+
+
+def action_matcher(names: tuple[ActionName, ...], prefix: str = "") -> Matcher:
+    """A matcher for actions whose whole name behind ``prefix`` is one of ``names``, or any if there are none."""
+    plain = frozenset(item for item in names if isinstance(item, str))
+    patterns = [item for item in names if not isinstance(item, str)]
+
+    def find(ctx: Context) -> Match | None:
+        if not isinstance(ctx.event, ActionEvent) or not ctx.event.name.startswith(prefix):
+            return None
+        name = ctx.event.name[len(prefix) :]
+        if not names or name in plain:
+            return MATCHED
+        found = next((found for regex in patterns if (found := regex.fullmatch(name))), None)
+        return Match(found.groupdict(), found) if found else None
+
+    possible = frozenset(group for regex in patterns for group in regex.groupindex)
+    return Matcher(f"action({', '.join(map(repr, names))})", find, frozenset(), possible)
+
+
+def event_matcher(classes: tuple[type[Event], ...]) -> Matcher:
+    """A matcher for events of these classes and their subclasses; for any event if there are none."""
+    wanted = classes or (Event,)
+    name = ", ".join(item.__name__ for item in wanted)
+    return Matcher(f"event({name})", lambda ctx: MATCHED if isinstance(ctx.event, wanted) else None)
+
+
+def function_name(function: Any) -> str:
+    """``module.qualname``, as handlers are called in logs and dead letters."""
+    plain = getattr(function, "func", function)
+    name = getattr(plain, "__qualname__", type(plain).__qualname__)
+    return f"{getattr(plain, '__module__', '') or type(plain).__module__}.{name}"
+
+
+def is_async(function: Function) -> bool:
+    """Whether calling it gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def check_function(function: Any, name: str, count: int, example: str) -> None:
+    """Raise :class:`RegistrationError` unless ``function`` takes ``count`` arguments and is no generator."""
+    check_callable(function, name)
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        raise RegistrationError(f"{name} must take exactly {count} arguments: {example}") from None
+    except ValueError:
+        return
+
+
+def check_callable(function: Any, name: str) -> None:
+    """Raise :class:`RegistrationError` for what is no function or cannot be a handler."""
+    if isinstance(function, type):
+        raise RegistrationError(f"{name} is a class; decorate a function: def handler(ctx)")
+    if not callable(function):
+        raise RegistrationError(f"{function!r} is not a function; decorate one: def handler(ctx)")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise RegistrationError(
+            f"{name} is a generator; to send text piece by piece call ctx.stream(parts), to ask and go on with "
+            "the answer use ctx.ask, and to say several things return a list or call ctx.reply() several times"
+        )
+
+
+def check_options(name: str, retries: Any, timeout: Any) -> None:
+    """Raise :class:`RegistrationError` for retries or a time-out that make no sense."""
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise RegistrationError(f"retries of {name} is how often to try again, 0 or more, not {retries!r}")
+    if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0):
+        raise RegistrationError(f"timeout of {name} is in seconds, more than 0, or None, not {timeout!r}")
+
+
+def check_signature(function: Function, name: str, kind: Kind, matcher: Matcher) -> Signature:
+    """The signature of a handler of this kind. Raises :class:`RegistrationError` if something in it is never filled."""
+    signature = read_signature(function, name)
+    if kind == "command" and len(signature.named) > 1:
+        raise RegistrationError(
+            f"the keyword-only parameters of {name}: a command has at most one, it gets the rest of the line"
+        )
+    if kind in ("command", "action"):
+        return signature
+    for item in signature.parameters:
+        if item.kind == "words" or (item.is_required and item.name not in matcher.groups):
+            raise RegistrationError(
+                f"nothing fills the parameter {item.name} of {name}: name a group (?P<{item.name}>…) of the regular "
+                "expression after it in every alternative, or give it a default"
+                if kind == "message"
+                else f"nothing fills the parameter {item.name} of {name}: such a handler gets ctx alone"
+            )
+    return signature

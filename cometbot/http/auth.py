@@ -1,0 +1,61 @@
+"""HTTP Basic credentials, compared in constant time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+from collections.abc import Mapping
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="cometbot", charset="UTF-8"'}
+
+
+class BasicCredentials:
+    """User names and passwords, each under the name of what they open. They never show in a repr.
+
+    The usual spelling of the header is compared as a whole with what was computed before; any other spelling that
+    RFC 7617 allows (case of the scheme, spaces, UTF-8 or Latin-1) is decoded first.
+    """
+
+    def __init__(self, credentials: Mapping[str, tuple[str, str]]) -> None:
+        self._pairs = {name: _joined(user, password) for name, (user, password) in credentials.items()}
+        self._headers = {name: b"Basic " + base64.b64encode(pair[0]) for name, pair in self._pairs.items()}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pairs
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def opens(self, name: str, header: str) -> bool:
+        """Whether the Authorization ``header`` holds the credentials of ``name``."""
+        expected = self._headers.get(name)
+        if expected is None:
+            return False
+        # WSGI hands headers over as Latin-1; what is not is no header that a server let through.
+        given = header.encode("latin-1", "replace")
+        return hmac.compare_digest(given, expected) or self._opens_decoded(name, given)
+
+    def opens_any(self, header: str) -> bool:
+        """Whether the Authorization ``header`` holds credentials of anything at all."""
+        return any(self.opens(name, header) for name in self._pairs)
+
+    def _opens_decoded(self, name: str, given: bytes) -> bool:
+        scheme, _, rest = given.strip(b" \t").partition(b" ")
+        if scheme.lower() != b"basic":
+            return False
+        try:
+            pair = base64.b64decode(rest.strip(b" \t"), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return any(hmac.compare_digest(pair, expected) for expected in self._pairs[name])
+
+
+def _joined(user: str, password: str) -> tuple[bytes, ...]:
+    """The pair in UTF-8, and in Latin-1 where that differs."""
+    pair = f"{user}:{password}"
+    spellings = [pair.encode()]
+    with contextlib.suppress(UnicodeEncodeError):
+        spellings.append(pair.encode("latin-1"))
+    return tuple(dict.fromkeys(spellings))

@@ -1,0 +1,38 @@
+"""A refused request, before a channel gives it the shape that its platform's clients understand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+LONGEST_ECHO = 80
+
+
+class HttpError(Exception):
+    """A request is answered with ``status`` and an error that says what is wrong.
+
+    ``code`` is for machines, the text for people, ``details`` maps paths of the body to what is wrong there. ``closes``
+    is true where the rest of the connection cannot be trusted.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Sequence[str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        closes: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = {path: list(texts) for path, texts in (details or {}).items()}
+        self.headers = {**(headers or {}), **({"Connection": "close"} if closes else {})}
+
+
+def echo(value: object) -> str:
+    """``value`` as it may be repeated in an answer or a log: quoted, printable, at most 80 characters."""
+    text = str(value)
+    return repr(text if len(text) <= LONGEST_ECHO else text[: LONGEST_ECHO - 1] + "…")

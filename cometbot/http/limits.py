@@ -1,0 +1,176 @@
+"""Bounds on what the other side of a connection can make us wait for or keep."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cometbot.http.errors import HttpError
+
+_STEP = 64 * 1024
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
+
+
+class Deadline:
+    """One bounded exchange. ``expired`` is true once its time has run out and its connection was cut."""
+
+    __slots__ = ("at", "direction", "expired", "sockets")
+
+    def __init__(self, at: float, direction: int) -> None:
+        self.at = at
+        self.direction = direction
+        self.expired = False
+        self.sockets: list[socket.socket] = []
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(self.at - time.monotonic(), 0.0)
+
+
+class SocketWatchdog:
+    """Ends blocking reads whose total time is up, by shutting their socket down; then they see the end of the stream.
+
+    A time-out of a socket counts from byte to byte, so who sends one byte a second is never late. One thread a process
+    serves all deadlines; it is started by the first one, and again in a forked child.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._changed = threading.Condition()
+        self._deadlines: set[Deadline] = set()
+        self._wakes_at = 0.0
+        self._pid = 0
+
+    @contextlib.contextmanager
+    def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Iterator[Deadline]:
+        """A :class:`Deadline`; sockets given to :meth:`guard` are shut in ``direction`` if the block lasts longer."""
+        deadline = Deadline(time.monotonic() + seconds, direction)
+        if self._pid != os.getpid():
+            self._start()
+        with self._changed:
+            self._deadlines.add(deadline)
+            if deadline.at < self._wakes_at:
+                self._changed.notify()
+        try:
+            yield deadline
+        finally:
+            with self._changed:
+                self._deadlines.discard(deadline)
+
+    def guard(self, deadline: Deadline, connection: socket.socket) -> None:
+        """Let ``deadline`` cut ``connection``, at once if it is over."""
+        with self._changed:
+            if connection not in deadline.sockets:
+                deadline.sockets.append(connection)
+            if deadline.expired:
+                _shut(connection, deadline.direction)
+
+    def _start(self) -> None:
+        with _starting:
+            if self._pid == os.getpid():
+                return
+            self._forget()
+            threading.Thread(target=self._run, name="cometbot-deadlines", daemon=True).start()
+            self._pid = os.getpid()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for deadline in [deadline for deadline in self._deadlines if deadline.at <= now]:
+                    self._expire(deadline)
+                self._wakes_at = min((deadline.at for deadline in self._deadlines), default=float("inf"))
+                self._changed.wait(None if self._wakes_at == float("inf") else max(self._wakes_at - now, 0.0))
+                self._wakes_at = 0.0
+
+    def _expire(self, deadline: Deadline) -> None:
+        deadline.expired = True
+        self._deadlines.discard(deadline)
+        for connection in deadline.sockets:
+            _shut(connection, deadline.direction)
+
+
+_starting = threading.Lock()
+WATCHDOG = SocketWatchdog()
+"""The one of this process."""
+
+
+def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> bytes:
+    """The body of a WSGI request, whole and at most ``limit`` bytes long, read within ``timeout`` seconds in all.
+
+    Raises :class:`HttpError`: 411 without a length, 400 for an empty, broken-off or badly chunked body, 408 for one
+    that takes too long, 413 for one that is too long: at once where its length is announced, else while it is read.
+    """
+    length = _announced_length(environ)
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    if length == 0:
+        raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
+    connection = next((environ[name] for name in _SOCKETS if name in environ), None)
+    if not isinstance(connection, socket.socket):
+        return _read(environ["wsgi.input"], length, limit)
+    with WATCHDOG.within(timeout, direction=socket.SHUT_RD) as deadline:
+        WATCHDOG.guard(deadline, connection)
+        try:
+            return _read(environ["wsgi.input"], length, limit)
+        except HttpError:
+            if deadline.expired:
+                raise HttpError(
+                    408, "ERR_BODY_TIMEOUT", f"the body did not arrive within {timeout:g} seconds", closes=True
+                ) from None
+            raise
+
+
+def _announced_length(environ: Mapping[str, Any]) -> int | None:
+    """What Content-Length says; None for a chunked body."""
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        return None
+    announced = environ.get("CONTENT_LENGTH") or ""
+    if not announced:
+        raise HttpError(411, "ERR_LENGTH_REQUIRED", "the request has neither a Content-Length nor a chunked body")
+    if not (announced.isascii() and announced.isdigit()):
+        raise HttpError(400, "ERR_BAD_LENGTH", "Content-Length must be a number", closes=True)
+    return int(announced[:20])
+
+
+def _read(stream: Any, length: int | None, limit: int) -> bytes:
+    try:
+        body = stream.read(length) if length is not None else _read_chunked(stream, limit)
+    except HttpError:
+        raise
+    except Exception as error:  # servers raise their own classes here, for the client's mistakes
+        raise HttpError(400, "ERR_BROKEN_BODY", "the body broke off or is badly chunked", closes=True) from error
+    if length is not None and len(body) < length:
+        raise HttpError(
+            400, "ERR_BROKEN_BODY", f"the body broke off: {len(body)} of {length} bytes arrived", closes=True
+        )
+    if not body:
+        raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
+    return bytes(body)
+
+
+def _read_chunked(stream: Any, limit: int) -> bytes:
+    body = bytearray()
+    while piece := stream.read(_STEP):
+        body += piece
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError(413, "ERR_BODY_TOO_LARGE", f"the body is longer than {limit} bytes", closes=True)
+
+
+def _shut(connection: socket.socket, direction: int) -> None:
+    with contextlib.suppress(OSError):
+        # The base class's method: a TLS socket's own would also forget its session, and no answer could be written.
+        socket.socket.shutdown(connection, direction)

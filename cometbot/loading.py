@@ -1,0 +1,82 @@
+"""Bots by name: ``shop:bot`` is the attribute ``bot`` of the module ``shop``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from cometbot.bot import Bot
+from cometbot.errors import ConfigurationError
+
+_HOW = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot named bot in shop.py"
+
+
+def load_bots(spec: str) -> list[Bot]:
+    """The bots that ``spec`` names, in its order, each once: ``shop:bot``, ``bots/shop.py:bot``, several with commas.
+
+    Modules are looked for in the current folder too, a file in its own. Raises :class:`ConfigurationError` with what
+    there is instead; what an author's module itself raises while it is imported comes through unchanged.
+    """
+    names = [name for part in spec.split(",") if (name := part.strip())]
+    if not names:
+        raise ConfigurationError(f"no bot is named; {_HOW}")
+    bots: list[Bot] = []
+    for name in names:
+        bot = _load_bot(name)
+        if all(bot is not other for other in bots):
+            bots.append(bot)
+    return bots
+
+
+def _load_bot(name: str) -> Bot:
+    place, colon, path = name.rpartition(":")
+    if not colon or not place or not path:
+        raise ConfigurationError(f"{name!r} names no bot; {_HOW}")
+    found: object = _import(place)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ConfigurationError(_describe_lack(found, part))
+        found = getattr(found, part)
+    if not isinstance(found, Bot):
+        raise ConfigurationError(f"{name} is of the type {type(found).__name__} and no Bot; {_HOW}")
+    return found
+
+
+def _import(place: str) -> ModuleType:
+    module = _from_file(Path(place)) if place.endswith(".py") else place
+    _look_in(Path.cwd())
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigurationError(f"there is no module {error.name!r} here in {os.getcwd()}; {_HOW}") from error
+
+
+def _from_file(file: Path) -> str:
+    """The dotted name of a file's module, importable on return."""
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file} here in {os.getcwd()}; {_HOW}")
+    folder, parts = file.resolve().parent, [file.stem]
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    _look_in(folder)
+    return ".".join(parts)
+
+
+def _look_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _describe_lack(holder: object, name: str) -> str:
+    where = f"the module {holder.__name__}" if isinstance(holder, ModuleType) else f"a {type(holder).__name__}"
+    bots = [key for key, value in sorted(getattr(holder, "__dict__", {}).items()) if isinstance(value, Bot)]
+    close = difflib.get_close_matches(name, bots, n=1)
+    there = f"; it has: {', '.join(bots)}" if bots else "; it has no Bot at all"
+    return f"{where} has no {name!r}{there}" + (f" (did you mean {close[0]}?)" if close and len(bots) > 1 else "")

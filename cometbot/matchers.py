@@ -1,0 +1,253 @@
+"""Which messages a handler wants. Matchers are values: combine them with ``&``, ``|`` and ``~``.
+
+::
+
+    @bot.message(of_type("image") & direct)
+    @bot.message(text("hi", "hello") | pattern(r"^good (?P<part>morning|evening)$"))
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from cometbot.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from cometbot.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """That a matcher fits. ``groups`` are those of all its regular expressions, ``regex`` is the first one's match."""
+
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+    regex: re.Match[str] | None = None
+
+    def merged(self, other: Match) -> Match:
+        """Both in one; ``other`` wins where both filled the same group."""
+        if other.regex is None:
+            return self
+        if self.regex is None:
+            return other
+        filled = {name: value for name, value in other.groups.items() if value is not None}
+        return Match({**other.groups, **self.groups, **filled}, self.regex)
+
+
+MATCHED = Match()
+"""The match of everything that is no regular expression."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matcher:
+    """A question to a :class:`~cometbot.Context`, with a name for messages about it.
+
+    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry.
+    """
+
+    name: str
+    find: Callable[[Context], Match | None] = field(repr=False)
+    groups: frozenset[str] = frozenset()
+    possible: frozenset[str] = frozenset()
+
+    def matches(self, ctx: Context) -> Match | None:
+        """The match, None if the event is not wanted."""
+        return self.find(ctx)
+
+    def __and__(self, other: Wanted) -> Matcher:
+        return _both(self, to_matcher(other))
+
+    def __rand__(self, other: Wanted) -> Matcher:
+        return _both(to_matcher(other), self)
+
+    def __or__(self, other: Wanted) -> Matcher:
+        return _either(self, to_matcher(other))
+
+    def __ror__(self, other: Wanted) -> Matcher:
+        return _either(to_matcher(other), self)
+
+    def __invert__(self) -> Matcher:
+        find = self.find
+        return Matcher(f"~{self.name}", lambda ctx: MATCHED if find(ctx) is None else None)
+
+    def __bool__(self) -> NoReturn:
+        raise RegistrationError("matchers are combined with & | ~, not with and, or, not")
+
+
+class GroupMatcher(Matcher):
+    """Messages in a group; called with guids, in one of these."""
+
+    def __call__(self, *guids: str) -> Matcher:
+        wanted = frozenset(_names("in_group", guids))
+        return _when(
+            f"in_group({_listed(guids)})", lambda ctx: ctx.conversation.is_group and ctx.conversation.target in wanted
+        )
+
+
+Wanted: TypeAlias = "Matcher | str | re.Pattern[str] | Callable[[Context], object]"
+"""What ``@bot.message`` takes: a matcher, the whole text, a regular expression, or a function of the context."""
+
+
+def text(*texts: str) -> Matcher:
+    """The whole text is one of ``texts``; case and spaces do not matter."""
+    wanted = frozenset(normalized(item) for item in _names("text", texts))
+    return _when(f"text({_listed(texts)})", lambda ctx: normalized(ctx.text) in wanted)
+
+
+def contains(*texts: str) -> Matcher:
+    """One of ``texts`` stands somewhere in the text; case and the number of spaces do not matter."""
+    wanted = [normalized(item) for item in _names("contains", texts)]
+
+    def test(ctx: Context) -> bool:
+        said = normalized(ctx.text)
+        return any(item in said for item in wanted)
+
+    return _when(f"contains({_listed(texts)})", test)
+
+
+def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
+    """The regular expression is found somewhere in the text (``search``).
+
+    ``ctx.match`` is its match, and its named groups fill the handler's parameters of the same names.
+    """
+    regex = _compiled(expression, flags)
+    names = frozenset(regex.groupindex)
+    search = regex.search
+
+    def find(ctx: Context) -> Match | None:
+        found = search(ctx.text)
+        return None if found is None else Match(found.groupdict(), found)
+
+    return Matcher(f"pattern({regex.pattern!r})", find, names, names)
+
+
+def of_type(*types: str) -> Matcher:
+    """The message's type is one of these: ``text``, ``image``, ``video``, ``audio``, ``file`` …"""
+    wanted = frozenset(_names("of_type", types))
+    return _when(f"of_type({_listed(types)})", lambda ctx: ctx.message is not None and ctx.message.type in wanted)
+
+
+def sent_by(*uids: str) -> Matcher:
+    """The sender is one of these users."""
+    wanted = frozenset(_names("sent_by", uids))
+    return _when(f"sent_by({_listed(uids)})", lambda ctx: ctx.sender.uid in wanted)
+
+
+def tagged(*tags: str) -> Matcher:
+    """The message carries one of these tags."""
+    wanted = frozenset(_names("tagged", tags))
+    return _when(
+        f"tagged({_listed(tags)})", lambda ctx: ctx.message is not None and not wanted.isdisjoint(ctx.message.tags)
+    )
+
+
+def to_matcher(wanted: Wanted) -> Matcher:
+    """The matcher that ``wanted`` stands for: a str is the whole text, a pattern is searched for, a function is asked.
+
+    Raises :class:`RegistrationError` for anything else.
+    """
+    if isinstance(wanted, Matcher):
+        return wanted
+    if isinstance(wanted, str):
+        return text(wanted)
+    if isinstance(wanted, re.Pattern):
+        return pattern(wanted)
+    if not callable(wanted) or isinstance(wanted, type):
+        raise RegistrationError(
+            f"{wanted!r} is no matcher: give the whole text as a str, a re.Pattern, a matcher such as contains(…), "
+            "or a function of ctx"
+        )
+    return _from_function(wanted)
+
+
+def any_of(wanted: tuple[Wanted, ...]) -> Matcher:
+    """A matcher for whatever one of ``wanted`` fits; for any message if there is none."""
+    if not wanted:
+        return any_message
+    if all(isinstance(item, str) for item in wanted):
+        return text(*(str(item) for item in wanted))
+    matcher = to_matcher(wanted[0])
+    for item in wanted[1:]:
+        matcher = matcher | item
+    return matcher
+
+
+def normalized(said: str) -> str:
+    """``said`` as it is compared: case folded, and all white space made single spaces."""
+    return " ".join(said.casefold().split())
+
+
+def _when(name: str, test: Callable[[Context], object]) -> Matcher:
+    return Matcher(name, lambda ctx: MATCHED if test(ctx) else None)
+
+
+def _from_function(function: Callable[[Context], object]) -> Matcher:
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if inspect.iscoroutinefunction(function):
+        raise RegistrationError(f"the matcher {name} is async; a matcher is a plain function of ctx")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise RegistrationError(f"the matcher {name} must take one argument, the context") from None
+    return _when(name, function)
+
+
+def _both(left: Matcher, right: Matcher) -> Matcher:
+    def find(ctx: Context) -> Match | None:
+        first = left.find(ctx)
+        if first is None:
+            return None
+        second = right.find(ctx)
+        return None if second is None else first.merged(second)
+
+    return Matcher(f"({left.name} & {right.name})", find, left.groups | right.groups, left.possible | right.possible)
+
+
+def _either(left: Matcher, right: Matcher) -> Matcher:
+    def find(ctx: Context) -> Match | None:
+        first = left.find(ctx)
+        return first if first is not None else right.find(ctx)
+
+    return Matcher(f"({left.name} | {right.name})", find, left.groups & right.groups, left.possible | right.possible)
+
+
+def _compiled(expression: Any, flags: int) -> re.Pattern[str]:
+    if isinstance(expression, re.Pattern) and isinstance(expression.pattern, str) and not flags:
+        return expression
+    if not isinstance(expression, str):
+        raise RegistrationError(
+            f"a pattern is a str, or a compiled re.Pattern of str without flags, not {expression!r}"
+        )
+    try:
+        return re.compile(expression, flags)
+    except re.error as error:
+        raise RegistrationError(f"the regular expression {expression!r} is wrong: {error}") from error
+
+
+def _names(matcher: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values or not all(isinstance(value, str) and value.strip() for value in values):
+        raise RegistrationError(
+            f"{matcher}() takes one or more texts that are not empty, not {_listed(values) or 'none'}"
+        )
+    return values
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ", ".join(map(repr, values))
+
+
+any_message = _when("any_message", lambda ctx: True)
+"""Every message."""
+direct = _when("direct", lambda ctx: not ctx.conversation.is_group)
+"""One-to-one messages."""
+in_group = GroupMatcher("in_group", lambda ctx: MATCHED if ctx.conversation.is_group else None)
+"""Messages in a group: ``in_group`` in any, ``in_group("ops-room")`` in that one."""
+mentioned = _when("mentioned", lambda ctx: ctx.is_mentioned)
+"""Messages that name this bot."""
+in_thread = _when("in_thread", lambda ctx: ctx.thread_id)
+"""Messages in a thread."""
+has_attachment = _when("has_attachment", lambda ctx: ctx.attachments)
+"""Messages with a file."""

@@ -1,0 +1,345 @@
+"""What goes out. A message is a value; how it looks is the channel's business, and each has a text to fall back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from cometbot.errors import MessageError
+from cometbot.models import Conversation
+
+MediaKind = Literal["image", "audio", "video", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something that the reader may answer: ``label`` is what is shown, ``name`` and ``value`` what comes back."""
+
+    label: str
+    name: str
+    value: str
+    number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What all messages have: ``metadata`` (JSON for clients, not shown) and ``tags``, where platforms carry them."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def to_text(self) -> str:
+        """This message as text, for platforms that cannot show it; choices are numbered as in :meth:`offers`."""
+        raise NotImplementedError  # pragma: no cover - every message class has its own
+
+    def offers(self) -> tuple[Offer, ...]:
+        """What the reader may answer with, numbered from 1 in the order shown."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Text(Message):
+    """Text, as Markdown where the platform renders it."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.text, str) and bool(self.text.strip()), "a Text needs some text")
+
+    def to_text(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Media(Message):
+    """A picture, sound, video or file at a URL that the reader's app can load. ``size`` is in bytes.
+
+    ``kind``, ``name`` and ``mime_type`` are guessed from the URL where they are not given.
+    """
+
+    url: str
+    kind: MediaKind | None = None
+    name: str = ""
+    mime_type: str = ""
+    size: int | None = None
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _require(
+            isinstance(self.url, str) and self.url.startswith(("https://", "http://")),
+            f"a Media needs an http(s) URL that the reader's app can load, not {self.url!r}",
+        )
+        _require(
+            self.kind in (None, "image", "audio", "video", "file"),
+            f"a Media's kind is image, audio, video or file, not {self.kind!r}",
+        )
+
+    def to_text(self) -> str:
+        return "\n".join(part for part in (self.caption, self.name, self.url) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button: ``action`` names the handler (default: the label), ``value`` goes along; or ``url`` opens a page."""
+
+    label: str
+    action: str = ""
+    value: str = ""
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.label.strip()), "a Button needs a label")
+        _require(not (self.url and self.action), "a Button has an action or a url, not both")
+
+
+@dataclass(frozen=True)
+class Card(Message):
+    """A title, a text, a picture, and buttons."""
+
+    title: str = ""
+    text: str = ""
+    image: str = ""
+    buttons: Sequence[Button] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
+        object.__setattr__(self, "buttons", tuple(self.buttons))
+
+    def to_text(self) -> str:
+        return _with_hint(self._lines(1), self.offers())
+
+    def offers(self) -> tuple[Offer, ...]:
+        return _number(_button_offers(self.buttons))
+
+    def _lines(self, first: int) -> list[str]:
+        lines = [f"**{self.title}**"] if self.title else []
+        lines += [part for part in (self.text, self.image) if part]
+        number = first
+        for button in self.buttons:
+            if button.url:
+                lines.append(f"{button.label}: {button.url}")
+            else:
+                lines.append(f"{number}. {button.label}")
+                number += 1
+        return lines
+
+
+@dataclass(frozen=True)
+class Carousel(Message):
+    """Several cards side by side; their buttons are numbered through."""
+
+    cards: Sequence[Card]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cards", tuple(self.cards))
+        _require(bool(self.cards), "a Carousel needs at least one Card")
+
+    def to_text(self) -> str:
+        blocks, number = [], 1
+        for card in self.cards:
+            blocks.append("\n".join(card._lines(number)))
+            number += len(card.offers())
+        return _with_hint(["\n\n".join(blocks)], self.offers())
+
+    def offers(self) -> tuple[Offer, ...]:
+        return _number(offer for card in self.cards for offer in card.offers())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several answers; ``value`` is what the handler gets, the label where not given."""
+
+    label: str
+    value: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.label.strip()), "a Choice needs a label")
+
+
+@dataclass(frozen=True)
+class Choices(Message):
+    """A question with answers to choose from, each a text or a :class:`Choice`.
+
+    ``action`` names the handler (``@bot.action("colour")``); without it each choice's own value does.
+    """
+
+    text: str
+    options: Sequence[Choice | str]
+    action: str = ""
+
+    def __post_init__(self) -> None:
+        options = tuple(Choice(option) if isinstance(option, str) else option for option in self.options)
+        object.__setattr__(self, "options", options)
+        _require(bool(self.text.strip()), "a Choices needs a question as its text")
+        _require(bool(options), "a Choices needs at least one option")
+
+    def to_text(self) -> str:
+        lines = [f"{offer.number}. {offer.label}" for offer in self.offers()]
+        return _with_hint([self.text, *lines], self.offers())
+
+    def offers(self) -> tuple[Offer, ...]:
+        choices = [option for option in self.options if isinstance(option, Choice)]
+        return _number(
+            Offer(choice.label, self.action or choice.value or choice.label, choice.value or choice.label)
+            for choice in choices
+        )
+
+
+@dataclass(frozen=True)
+class Location(Message):
+    """A place: degrees north and east."""
+
+    latitude: float
+    longitude: float
+    label: str = ""
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        _require(-90 <= self.latitude <= 90, f"a latitude is between -90 and 90, not {self.latitude}")
+        _require(-180 <= self.longitude <= 180, f"a longitude is between -180 and 180, not {self.longitude}")
+
+    def to_text(self) -> str:
+        place = f"{self.latitude:.6f},{self.longitude:.6f}"
+        link = f"https://www.openstreetmap.org/?mlat={self.latitude:.6f}&mlon={self.longitude:.6f}"
+        return "\n".join(part for part in (self.label, self.address, place, link) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a form. ``kind`` is ``text``, ``select`` (one of ``options``) or ``checkbox`` (any of them)."""
+
+    name: str
+    label: str = ""
+    kind: Literal["text", "select", "checkbox"] = "text"
+    options: Sequence[Choice | str] = ()
+    default: str = ""
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name.strip()), "a form's Field needs a name")
+        _require(self.kind in ("text", "select", "checkbox"), f"a Field is text, select or checkbox, not {self.kind!r}")
+        object.__setattr__(self, "options", tuple(Choice(o) if isinstance(o, str) else o for o in self.options))
+        _require(self.kind == "text" or bool(self.options), f"the {self.kind} field {self.name!r} needs options")
+
+
+@dataclass(frozen=True)
+class Form(Message):
+    """Questions to fill in; ``@bot.action(form.action)`` gets the answers. As text: a line ``Name: Maria`` a field."""
+
+    title: str
+    fields: Sequence[Field]
+    action: str
+    submit: str = "Send"
+
+    HINT: ClassVar[str] = "_Answer with these lines filled in._"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        _require(bool(self.title.strip()), "a Form needs a title")
+        _require(bool(self.action.strip()), "a Form needs an action: the name of the handler that gets the answers")
+        _require(bool(self.fields), "a Form needs at least one Field")
+        names = [item.name for item in self.fields]
+        _require(len(set(names)) == len(names), f"a Form's fields need different names, not {names}")
+
+    def to_text(self) -> str:
+        lines = [f"**{self.title}**"]
+        for item in self.fields:
+            labels = " / ".join(option.label for option in item.options if isinstance(option, Choice))
+            note = ", ".join(part for part in (labels, "optional" if item.optional else "") if part)
+            lines.append(f"{item.label or item.name}:" + (f" ({note})" if note else ""))
+        return "\n".join([*lines, self.HINT])
+
+
+@dataclass(frozen=True)
+class Custom(Message):
+    """The platform's own kind of message: ``type`` and ``data`` go through unchanged; ``text`` is what others show."""
+
+    type: str
+    data: Mapping[str, Any]
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.type.strip()), "a Custom needs a type")
+        _require(isinstance(self.data, Mapping), "a Custom's data is a mapping")
+
+    def to_text(self) -> str:
+        return self.text or f"[{self.type}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a channel can carry; the rest falls back to text.
+
+    ``native`` are the message classes that it shows as such; ``text_limit`` is the longest text in UTF-8 bytes;
+    ``stream_interval`` the seconds between two edits of a streamed message (None: streams become one message);
+    ``look_up`` whether it can tell afterwards if a message arrived.
+    """
+
+    native: frozenset[type[Message]] = frozenset({Text})
+    text_limit: int = 4000
+    edit: bool = False
+    delete: bool = False
+    react: bool = False
+    threads: bool = False
+    history: bool = False
+    look_up: bool = False
+    stream_interval: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """One thing to be done on a platform for a bot: send, edit or delete a message, or put a reaction on one.
+
+    ``target`` is the ordinal of the event's own earlier operation that an edit, delete or reaction is about;
+    ``message_id`` the platform's id of any other message. ``answers`` is the id of the message that this is a reply to,
+    empty where nobody wrote one.
+    """
+
+    conversation: Conversation
+    kind: Literal["send", "edit", "delete", "react"] = "send"
+    message: Message | None = None
+    thread_id: str = ""
+    quote_id: str = ""
+    answers: str = ""
+    target: int | None = None
+    message_id: str = ""
+    reaction: str = ""
+
+
+def to_messages(answer: object) -> list[Message]:
+    """The messages in what a handler returned: nothing, a str, a message, or a list or tuple of these.
+
+    Raises :class:`MessageError` for anything else, naming its type.
+    """
+    if answer is None:
+        return []
+    if isinstance(answer, str):
+        return [Text(answer)] if answer.strip() else []
+    if isinstance(answer, Message):
+        return [answer]
+    if isinstance(answer, list | tuple):
+        return [message for part in answer for message in to_messages(part)]
+    raise MessageError(
+        f"a handler returns a str, a message such as Card, a list of these, or None; not {type(answer).__name__}"
+    )
+
+
+def _require(condition: bool, text: str) -> None:
+    if not condition:
+        raise MessageError(text)
+
+
+def _button_offers(buttons: Sequence[Button]) -> Iterator[Offer]:
+    for button in buttons:
+        if not button.url:
+            yield Offer(button.label, button.action or button.value or button.label, button.value or button.label)
+
+
+def _number(offers: Iterator[Offer] | Sequence[Offer]) -> tuple[Offer, ...]:
+    return tuple(Offer(o.label, o.name, o.value, number) for number, o in enumerate(offers, start=1))
+
+
+def _with_hint(lines: Sequence[str], offers: Sequence[Offer]) -> str:
+    hint = [f"_Answer {offers[-1].number} for “{offers[-1].label}”, or write it out._"] if offers else []
+    return "\n".join([*lines, *hint])

@@ -1,0 +1,127 @@
+"""What the reader was offered, and which written texts take it: ``2``, ``Tea`` or ``Name: Maria`` become an action.
+
+Offers stand until the bot says something else in the conversation in answer to a later event. What is said for one
+event adds up: the labels and values of all its messages count, a number means the last message that offered something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cometbot.context import RESERVED
+from cometbot.events import ActionEvent, MessageEvent
+from cometbot.matchers import normalized
+from cometbot.messages import Choice, Form, Message
+
+OFFERS = f"{RESERVED}offers"
+"""The state key under which a conversation's offers are kept, as made by :func:`to_state`."""
+
+_NUMBER = re.compile(r"([0-9]{1,3})[.)]?")
+
+
+def to_state(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """What ``messages`` offer, as JSON for a conversation's state; empty if nothing."""
+    kept: list[dict[str, Any]] = []
+    for message in messages:
+        if isinstance(message, Form):
+            kept.append({"action": message.action, "fields": [_field_to_state(item) for item in message.fields]})
+        elif offers := message.offers():
+            kept.append({"offers": [[item.label, item.name, item.value] for item in offers]})
+    return kept
+
+
+def taken(event: MessageEvent, text: str, kept: Any) -> ActionEvent | None:
+    """The action that ``text`` takes among the ``kept`` offers, None if it takes none.
+
+    ``event`` is the message that ``text`` stands in, without a leading mention.
+    """
+    if not isinstance(kept, list) or event.type != "text":
+        return None
+    for offered in reversed(kept):
+        if "fields" in offered and (values := _form_values(text, offered["fields"])) is not None:
+            return _action(event, offered["action"], values=values)
+    lists = [offered["offers"] for offered in reversed(kept) if "offers" in offered]
+    found = _by_word(normalized(text), lists) or _by_number(text.strip(), lists)
+    return _action(event, found[1], value=found[2]) if found else None
+
+
+def _by_word(said: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
+    for column in (0, 2):
+        for offers in lists:
+            fitting = [offer for offer in offers if normalized(offer[column]) == said]
+            if fitting:
+                # The same label for different things is no answer to which of them is meant: only the number tells.
+                return fitting[0] if all(offer[1:] == fitting[0][1:] for offer in fitting) else None
+    return None
+
+
+def _by_number(said: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
+    found = _NUMBER.fullmatch(said)
+    if found is None or not lists or not 1 <= int(found[1]) <= len(lists[0]):
+        return None
+    return lists[0][int(found[1]) - 1]
+
+
+def _form_values(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+    written = _read_lines(text, fields)
+    values: dict[str, str] = {}
+    for field in fields:
+        value = written.get(field["name"], "").strip()
+        chosen = _chosen(value, field) if value else field["default"]
+        if chosen is None or not (chosen or field["optional"]):
+            return None
+        values[field["name"]] = chosen
+    return values if written else None
+
+
+def _read_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = {normalized(field[key]): field["name"] for key in ("name", "label") for field in fields if field[key]}
+    written: dict[str, str] = {}
+    current = ""
+    for line in text.splitlines():
+        label, colon, value = line.replace("\uff1a", ":", 1).partition(":")
+        name = names.get(normalized(label.strip(" \t*_>-"))) if colon else None
+        if name is not None:
+            current = name
+            written[current] = value.strip(" \t*_")
+        elif current and line.strip() != Form.HINT:
+            written[current] += f"\n{line}"
+    return written
+
+
+def _chosen(value: str, field: Mapping[str, Any]) -> str | None:
+    if field["kind"] == "text":
+        return value
+    words = [value] if field["kind"] == "select" else re.split(r"[,;\n]", value)
+    options = {normalized(word): option[1] for option in field["options"] for word in reversed(option)}
+    chosen = [options.get(normalized(word)) for word in words if word.strip()]
+    return None if None in chosen else ", ".join(option for option in chosen if option is not None)
+
+
+def _field_to_state(item: Any) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "label": item.label,
+        "kind": item.kind,
+        "optional": item.optional,
+        "default": item.default,
+        "options": [[o.label, o.value or o.label] for o in item.options if isinstance(o, Choice)],
+    }
+
+
+def _action(event: MessageEvent, name: str, *, value: str = "", values: Mapping[str, str] | None = None) -> ActionEvent:
+    return ActionEvent(
+        key=event.key,
+        conversation=event.conversation,
+        sender=event.sender,
+        group=event.group,
+        sent_at=event.sent_at,
+        raw=event.raw,
+        name=name,
+        value=value,
+        values=values or {},
+        message=event,
+        thread_id=event.thread_id,
+    )

@@ -1,0 +1,378 @@
+"""Settings: what the environment and a ``.env`` file say, read once, checked, with the fix in every error."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hmac
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from cometbot.errors import ConfigurationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "BOTPRESS_", "BOTYARD_")
+_WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_")
+_TEST_FAMILY = "COMETBOT_TEST_"
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off")
+_DATA = Path("cometbot-data")
+
+
+class Secret:
+    """A text that shows itself to nobody who does not ask with :meth:`reveal`: ``str`` and ``repr`` say ``***``."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._to_bytes(), other._to_bytes())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def _to_bytes(self) -> bytes:
+        # The environment may hold bytes that are no UTF-8; Python hands them over as surrogates.
+        return self._text.encode("utf-8", "surrogateescape")
+
+    def __repr__(self) -> str:
+        return "***" if self._text else "''"
+
+    __str__ = __repr__
+
+
+_NO_SECRET = Secret()
+
+
+class Credentials(NamedTuple):
+    """What a caller must say to be let in."""
+
+    username: str
+    password: Secret
+
+
+def variable_suffix(bot_name: str) -> str:
+    """How a bot is named at the end of a variable: ``help-desk`` is ``HELP_DESK``."""
+    return re.sub(r"[^A-Z0-9]", "_", bot_name.upper())
+
+
+def variable_name(setting: str) -> str:
+    """The environment variable of a setting: ``threads`` is ``COMETBOT_THREADS``, ``simplex_url`` ``SIMPLEX_URL``."""
+    name = setting.upper()
+    return name if name.startswith(_FAMILIES) else f"COMETBOT_{name}"
+
+
+def _flag(text: str) -> bool:
+    word = text.lower()
+    if word not in _YES + _NO:
+        raise ValueError(f"{text!r} is neither yes nor no; set 1 or 0")
+    return word in _YES
+
+
+def _count(at_least: int = 1) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < at_least:
+            raise ValueError(f"{text!r} is no whole number from {at_least} up; set one, for example {max(at_least, 8)}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) or not float(text) > 0:
+        raise ValueError(f"{text!r} is no number of seconds; set one above 0, for example 30 or 0.5")
+    return float(text)
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"{text!r} is not known; set {', '.join(words[:-1])} or {words[-1]}")
+        return text.lower()
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    networks = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            networks.append(ipaddress.ip_network(part, strict=False))
+        except ValueError:
+            raise ValueError(
+                f"{part!r} is no address; set addresses or networks such as 127.0.0.1,10.0.0.0/8"
+            ) from None
+    return tuple(networks)
+
+
+def _url(*schemes: str, example: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f"it is no {' or '.join(schemes)} URL with a host; set one such as {example}")
+        return text.rstrip("/")
+
+    return read
+
+
+def _api_url(text: str) -> str:
+    url = _url("https", "http", example="https://api.example.com/v3")(text)
+    if not urlsplit(url).path:
+        raise ValueError("it lacks the API's version; set the whole base URL, such as https://api.example.com/v3")
+    return url
+
+
+def _database_url(text: str) -> str:
+    dialect = text.partition("://")[0].partition("+")[0]
+    if "://" not in text or dialect not in ("sqlite", "postgresql"):
+        raise ValueError(
+            "it names no known database; set sqlite:///cometbot.db or postgresql://user:password@host/name"
+        )
+    return text
+
+
+def _bind(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    is_port = bool(re.fullmatch(r"\d{1,5}", port, re.ASCII)) and int(port) <= 65535
+    if not (text.startswith("unix:") and len(text) > len("unix:")) and not (host and is_port):
+        raise ValueError(
+            f"{text!r} is no address to listen on; set HOST:PORT, for example 0.0.0.0:8000, or unix:/a/path"
+        )
+    return text
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII):
+        raise ValueError(f"{text!r} is not made of letters and digits; copy it from CometChat's dashboard")
+    return text
+
+
+def _username(text: str) -> str:
+    if ":" in text:
+        raise ValueError("it holds a colon, which Basic Auth cannot carry in a username; set one without")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that is set from outside; the attribute ``threads`` is the variable ``COMETBOT_THREADS``.
+
+    Attributes that begin with another product's name (``cometchat_…``, ``simplex_…``, ``botpress_…``, ``botyard_…``)
+    are variables without ``COMETBOT_`` in front. Times are in seconds.
+    """
+
+    bot: Annotated[str, str] = ""
+    channels: Annotated[tuple[str, ...], _names] = ("cometchat",)
+    database_url: Annotated[str, _database_url] = field(default="sqlite:///cometbot.db", repr=False)
+    data: Annotated[Path, Path] = _DATA
+    public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
+    secret_key: Annotated[Secret, Secret] = _NO_SECRET
+
+    callback_username: Annotated[str, _username] = ""
+    callback_password: Annotated[Secret, Secret] = _NO_SECRET
+    allow_anonymous_callbacks: Annotated[bool, _flag] = False
+    allow_private_webhooks: Annotated[bool, _flag] = False
+    body_timeout: Annotated[float, _seconds] = 10.0
+
+    bind: Annotated[str, _bind] = "0.0.0.0:8000"
+    processes: Annotated[int, _count()] = 2
+    threads: Annotated[int, _count()] = 8
+    trusted_proxies: Annotated[tuple[Network, ...], _networks] = ()
+
+    handler_threads: Annotated[int, _count()] = 8
+    handler_timeout: Annotated[float, _seconds] = 300.0
+    stop_timeout: Annotated[float, _seconds] = 20.0
+    keep_days: Annotated[int, _count()] = 7
+
+    log_format: Annotated[str, _one_of("text", "json")] = "text"
+    log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"
+
+    cometchat_app_id: Annotated[str, _label] = ""
+    cometchat_region: Annotated[str, _label] = ""
+    cometchat_api_key: Annotated[Secret, Secret] = _NO_SECRET
+    cometchat_api_url: Annotated[str, _api_url] = ""
+    cometchat_rich: Annotated[Literal["text", "interactive", "card"], _one_of("text", "interactive", "card")] = "text"
+    cometchat_webhook_username: Annotated[str, _username] = ""
+    cometchat_webhook_password: Annotated[Secret, Secret] = _NO_SECRET
+
+    simplex_url: Annotated[str, _url("ws", "wss", example="wss://user:password@host/")] = field(
+        default="ws://localhost:5225", repr=False
+    )
+
+    botpress_encryption_key: Annotated[Secret, Secret] = _NO_SECRET
+    botpress_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
+    botpress_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
+
+    botyard_admin_secret_key: Annotated[Secret, Secret] = _NO_SECRET
+    botyard_jwt_secret_key: Annotated[Secret, Secret] = _NO_SECRET
+    botyard_config: Annotated[str, str] = ""
+
+    bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
+    """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
+
+    warnings: tuple[str, ...] = ()
+    """What was set and means nothing, a sentence each."""
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, dotenv: str | os.PathLike[str] | None = ".env"
+    ) -> Settings:
+        """The settings of ``environ`` (None: the process's own), and of the file ``dotenv`` for what it does not name.
+
+        A file that does not exist, and a variable that is empty, count as not set. Raises :class:`ConfigurationError`
+        with one sentence: which variable, what is wrong with it, what to set.
+        """
+        told = {**_read_file(dotenv), **(os.environ if environ is None else environ)}
+        given = {name: text for name, text in told.items() if text.strip() and name.startswith(_FAMILIES)}
+        values: dict[str, Any] = {}
+        for setting, read in _readers().items():
+            name = variable_name(setting)
+            if name in given:
+                values[setting] = _read(name, given[name], read)
+        _check_pair(given, "COMETBOT_CALLBACK")
+        _check_pair(given, "COMETCHAT_WEBHOOK")
+        return cls(**values, bot_credentials=_bot_credentials(given), warnings=_unknown(given))
+
+    def callback_credentials(
+        self, bot_name: str, username_in_code: str = "", password_in_code: str | Secret = ""
+    ) -> Credentials | None:
+        """What CometChat must say to call ``bot_name``; None where nothing is set.
+
+        The bot's own variables go before what its code says, and that before the variables for all bots. Raises
+        :class:`ConfigurationError` where the code has one half only.
+        """
+        if own := self.bot_credentials.get(variable_suffix(bot_name)):
+            return own
+        password = password_in_code if isinstance(password_in_code, Secret) else Secret(password_in_code)
+        if bool(username_in_code) != bool(password):
+            raise ConfigurationError(
+                f"the bot {bot_name!r} has only one of callback_username and callback_password; give it both or neither"
+            )
+        if username_in_code:
+            return Credentials(
+                _read(f"callback_username of the bot {bot_name!r}", username_in_code, _username), password
+            )
+        if self.callback_username and self.callback_password:
+            return Credentials(self.callback_username, self.callback_password)
+        return None
+
+    def check_bots(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Sentences about credentials that belong to none of the bots ``names``.
+
+        Raises :class:`ConfigurationError` for two bots whose variables would have the same name.
+        """
+        known: dict[str, str] = {}
+        for name in names:
+            other = known.setdefault(variable_suffix(name), name)
+            if other != name:
+                raise ConfigurationError(
+                    f"the bots {other!r} and {name!r} would share the variable "
+                    f"COMETBOT_CALLBACK_USERNAME__{variable_suffix(name)}; rename one of them"
+                )
+        strangers = [suffix for suffix in self.bot_credentials if suffix not in known]
+        return tuple(
+            f"COMETBOT_CALLBACK_USERNAME__{suffix} belongs to no bot that is served here{_suggest(suffix, known)}"
+            for suffix in strangers
+        )
+
+    @property
+    def cometchat_base_url(self) -> str:
+        """The REST API's base URL with its version. Raises :class:`ConfigurationError` if nothing says what it is."""
+        if self.cometchat_api_url:
+            return self.cometchat_api_url
+        if not self.cometchat_app_id or not self.cometchat_region:
+            missing = "COMETCHAT_REGION" if self.cometchat_app_id else "COMETCHAT_APP_ID"
+            raise ConfigurationError(
+                f"{missing} is not set; copy the app id, the region and a REST API key from CometChat's dashboard into "
+                "COMETCHAT_APP_ID, COMETCHAT_REGION and COMETCHAT_API_KEY"
+            )
+        return f"https://{self.cometchat_app_id}.api-{self.cometchat_region}.cometchat.io/v3"
+
+
+@functools.cache
+def _readers() -> dict[str, Callable[[str], Any]]:
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
+def _read_file(path: str | os.PathLike[str] | None) -> dict[str, str]:
+    if path is None or not Path(path).is_file():
+        return {}
+    try:
+        return {name: text for name, text in dotenv_values(path, interpolate=False).items() if text is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read as UTF-8 text ({error}); mend or remove it") from error
+
+
+def _read(name: str, text: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(text.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"{name} is wrong: {error}") from error
+
+
+def _check_pair(given: Mapping[str, str], stem: str, suffix: str = "") -> None:
+    names = (f"{stem}_USERNAME{suffix}", f"{stem}_PASSWORD{suffix}")
+    missing = [name for name in names if name not in given]
+    if len(missing) == 1:
+        present = names[1 - names.index(missing[0])]
+        raise ConfigurationError(f"{present} is set and {missing[0]} is not; set both or neither")
+
+
+def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
+    pattern = re.compile(r"COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)__([A-Z0-9_]+)")
+    found = {}
+    for suffix in sorted({match[1] for name in given if (match := pattern.fullmatch(name))}):
+        _check_pair(given, "COMETBOT_CALLBACK", f"__{suffix}")
+        name = f"COMETBOT_CALLBACK_USERNAME__{suffix}"
+        username = _read(name, given[name], _username)
+        found[suffix] = Credentials(username, Secret(given[f"COMETBOT_CALLBACK_PASSWORD__{suffix}"].strip()))
+    return found
+
+
+def _unknown(given: Mapping[str, str]) -> tuple[str, ...]:
+    known = [variable_name(setting) for setting in _readers()]
+    pattern = re.compile(r"COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)__[A-Z0-9_]+")
+    strangers = [
+        name
+        for name in sorted(given)
+        if name.startswith(_WATCHED_FAMILIES) and not name.startswith(_TEST_FAMILY) and name not in known
+    ]
+    return tuple(
+        f"the variable {name} is set and means nothing{_suggest(name, known)}"
+        for name in strangers
+        if not pattern.fullmatch(name)
+    )
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

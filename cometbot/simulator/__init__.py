@@ -1,0 +1,25 @@
+"""A CometChat on your own machine: its REST API, its callbacks and its users, without an account."""
+
+from cometbot.simulator.actor import Actor
+from cometbot.simulator.behaviour import Behaviour
+from cometbot.simulator.journal import CallbackEntry, ChangeEntry, Entry, Log, RequestEntry
+from cometbot.simulator.misbehaviour import Misbehaviour, Rule
+from cometbot.simulator.records import StoredMessage
+from cometbot.simulator.refusals import Refusal
+from cometbot.simulator.simulator import TRIGGERS, Simulator
+
+__all__ = [
+    "TRIGGERS",
+    "Actor",
+    "Behaviour",
+    "CallbackEntry",
+    "ChangeEntry",
+    "Entry",
+    "Log",
+    "Misbehaviour",
+    "Refusal",
+    "RequestEntry",
+    "Rule",
+    "Simulator",
+    "StoredMessage",
+]

@@ -1,0 +1,140 @@
+"""A user at the keyboard: writes, edits, deletes, reacts, joins and leaves, as somebody does in a chat app."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+from cometbot.simulator import membership, messaging
+from cometbot.simulator.records import StoredMessage
+from cometbot.simulator.refusals import bad_request
+from cometbot.simulator.world import World
+
+ORIGIN = {"platform": "web", "language": "reactjs", "resource": "chat-widget"}
+
+
+class Actor:
+    """One user of the app, who may also be a bot's user: whatever is done here is done by them.
+
+    Everything raises :class:`cometbot.simulator.Refusal` where CometChat would refuse it.
+    """
+
+    def __init__(self, world: World, uid: str) -> None:
+        self._world = world
+        self.uid = uid
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.uid}>"
+
+    def say(
+        self,
+        text: str = "",
+        *,
+        to: str = "",
+        group: str = "",
+        parent: StoredMessage | str = "",
+        quote: StoredMessage | str = "",
+        attachments: Sequence[str | Mapping[str, Any]] = (),
+        custom: Mapping[str, Any] | None = None,
+        type: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        muid: str = "",
+    ) -> StoredMessage:
+        """The message as stored, on its way to the bots.
+
+        It goes ``to`` a user or to a ``group``, or into the thread of ``parent``, which says where that is.
+        ``attachments`` are URLs or attachment objects, with ``text`` as their caption; ``custom`` makes it a custom
+        message of ``type``. Write ``<@uid:UID>`` to mention somebody.
+        """
+        data: dict[str, Any] = {"text": text} if text or not (attachments or custom) else {}
+        if metadata is not None:
+            data["metadata"] = dict(metadata)
+        category = "message"
+        if custom is not None:
+            category, type, data = "custom", type or "custom", {**data, "customData": dict(custom)}
+        elif attachments:
+            files = [attachment_json(item) for item in attachments]
+            type, data = type or _media_type(files[0]), {**data, "attachments": files}
+        body: dict[str, Any] = {"category": category, "type": type or "text", "data": data, "muid": muid}
+        if tags:
+            body["tags"] = list(tags)
+        if quote:
+            body["quotedMessageId"] = _id(quote)
+        return self.write({**self._receiver(to, group, parent), **body}, parent=parent)
+
+    def write(self, body: Mapping[str, Any], *, parent: StoredMessage | str = "") -> StoredMessage:
+        """The message that this user's app sends with the body of ``POST /messages``; for every kind there is."""
+        with self._world.changed:
+            mark = UUID(self._world.token(32))
+            resource = f"WEB-4_1_10-{mark}-{int(self._world.clock() * 1000)}"
+            muid = body.get("muid") or f"_{self._world.token(8)}"
+            root = _id(parent) if parent else ""
+            return messaging.send(
+                self._world, self.uid, {**body, "muid": muid}, parent_id=root, resource=resource, origin=ORIGIN
+            )
+
+    def edit(self, message: StoredMessage | str, text: str, **data: Any) -> StoredMessage:
+        """The message as it is now, with another text; ``data`` changes other keys of it."""
+        with self._world.changed:
+            messaging.edit(self._world, self.uid, _id(message), {"data": {"text": text, **data}})
+            return self._world.archive.get(_id(message))
+
+    def delete(self, message: StoredMessage | str) -> StoredMessage:
+        """The action message that records that the message was taken back."""
+        with self._world.changed:
+            return messaging.delete(self._world, self.uid, _id(message))
+
+    def react(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
+        """The message with this user's reaction on it."""
+        with self._world.changed:
+            return messaging.react(self._world, self.uid, _id(message), reaction)
+
+    def unreact(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
+        """The message without this user's reaction."""
+        with self._world.changed:
+            return messaging.unreact(self._world, self.uid, _id(message), reaction)
+
+    def join(self, group: str, *, password: str = "") -> StoredMessage:
+        """The action message that records that this user came into a group."""
+        with self._world.changed:
+            return membership.join(self._world, self.uid, self._world.directory.group(group), password)
+
+    def leave(self, group: str) -> StoredMessage:
+        """The action message that records that this user left a group."""
+        with self._world.changed:
+            return membership.leave(self._world, self.uid, self._world.directory.group(group))
+
+    def _receiver(self, to: str, group: str, parent: StoredMessage | str) -> dict[str, str]:
+        if to and group:
+            raise bad_request("to", "Name a user or a group, not both.")
+        if to or group:
+            return {"receiver": to or group, "receiverType": "user" if to else "group"}
+        if not parent:
+            raise bad_request("to", "Name whom it is for: to=UID, group=GUID or parent=MESSAGE.")
+        with self._world.changed:
+            root = self._world.archive.get(_id(parent))
+        other = root.sender if root.receiver_type == "user" and root.receiver == self.uid else root.receiver
+        return {"receiver": other, "receiverType": root.receiver_type}
+
+
+def attachment_json(item: str | Mapping[str, Any]) -> dict[str, Any]:
+    """An attachment object; of a URL the name, extension and MIME type are guessed."""
+    if not isinstance(item, str):
+        return dict(item)
+    name = unquote(urlsplit(item).path.rpartition("/")[2]) or "file"
+    mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    extension = name.rpartition(".")[2] if "." in name else ""
+    return {"url": item, "name": name, "mimeType": mime_type, "extension": extension}
+
+
+def _media_type(attachment: Mapping[str, Any]) -> str:
+    kind = str(attachment.get("mimeType", "")).partition("/")[0]
+    return kind if kind in ("image", "audio", "video") else "file"
+
+
+def _id(message: StoredMessage | str) -> str:
+    return message if isinstance(message, str) else message.id

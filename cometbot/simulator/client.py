@@ -1,0 +1,71 @@
+"""Posts callbacks, as CometChat does: JSON with Basic Auth, one attempt, whatever comes back."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import requests
+from requests.adapters import HTTPAdapter
+
+MAX_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackAnswer:
+    """What came back: ``status`` 0 and ``error`` where nothing did."""
+
+    status: int
+    text: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+class CallbackClient:
+    """One connection pool for the callbacks of one lane. Proxies of the environment are not used."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=4))
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> CallbackAnswer:
+        """The answer of one POST; never raises for what the receiver does.
+
+        ``timeout`` is for the connection, for each read, and for the body in all. At most 64 KiB of the body are read.
+        """
+        started = time.monotonic()
+        try:
+            with self._session.post(
+                url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False, stream=True
+            ) as response:
+                text = _read(response, started + timeout)
+                return CallbackAnswer(response.status_code, text, seconds=time.monotonic() - started)
+        except (requests.RequestException, OSError, ValueError) as error:
+            reason = f"{type(error).__name__}: {_without_address(error)}"
+            return CallbackAnswer(0, error=reason, seconds=time.monotonic() - started)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._session.close()
+
+
+def basic_auth(username: str, password: str) -> str:
+    """The Authorization header for these credentials, in UTF-8."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def _read(response: requests.Response, deadline: float) -> str:
+    content = b""
+    for chunk in response.iter_content(8192):
+        content += chunk
+        if len(content) > MAX_ANSWER or time.monotonic() > deadline:
+            break
+    return content[:MAX_ANSWER].decode("utf-8", "replace")
+
+
+def _without_address(error: BaseException) -> str:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return str(reason or error).rpartition(": ")[2]

@@ -1,0 +1,253 @@
+"""The control API under ``/simulator``: drives and watches a simulator that runs in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+from flask import Blueprint, Response, request
+
+from cometbot.simulator.journal import Entry, Log
+from cometbot.simulator.refusals import Refusal, bad_request
+from cometbot.simulator.schemas import (
+    ActSchema,
+    BehaviourSchema,
+    FollowQuery,
+    Input,
+    MessagesQuery,
+    NewBotSchema,
+    NewGroupSchema,
+    NewUserSchema,
+    NewWebhookSchema,
+    RuleSchema,
+    SaySchema,
+    load,
+)
+
+if TYPE_CHECKING:
+    from cometbot.simulator.simulator import Simulator
+
+View = Callable[..., Response]
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def control_blueprint(simulator: Simulator) -> Blueprint:
+    """The routes that give other processes, and a page, what the Python interface gives."""
+    blueprint = Blueprint("control", __name__, url_prefix="/simulator")
+    control = _Control(simulator)
+    blueprint.before_request(_check_caller)
+    for rule, views in control.routes().items():
+        blueprint.add_url_rule(
+            rule, f"control{rule}", _by_method(views), methods=list(views), provide_automatic_options=False
+        )
+    return blueprint
+
+
+class _Control:
+    """The views. Each answers ``{"data": …}``, or CometChat's error envelope."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._world = simulator.world
+
+    def routes(self) -> dict[str, dict[str, View]]:
+        """The views by path and method."""
+        return {
+            "": {"GET": self.about},
+            "/users": {"POST": self.add_user},
+            "/groups": {"POST": self.add_group},
+            "/bots": {"POST": self.add_bot},
+            "/webhooks": {"POST": self.add_webhook},
+            "/files/<name>": {"POST": self.add_file},
+            "/users/<uid>/say": {"POST": self.say},
+            "/users/<uid>/write": {"POST": self.write},
+            "/users/<uid>/act": {"POST": self.act},
+            "/messages": {"GET": self.messages},
+            "/requests": {"GET": self.requests},
+            "/callbacks": {"GET": self.callbacks},
+            "/log": {"GET": self.log},
+            "/misbehave": {"GET": self.misbehaviour, "POST": self.misbehave, "DELETE": self.behave},
+            "/behaviour": {"PATCH": self.configure},
+            "/reset": {"POST": self.reset},
+        }
+
+    def about(self) -> Response:
+        """What there is: names, counts, the behaviour. No keys."""
+        with self._world.changed:
+            directory = self._world.directory
+            return _answer(
+                {
+                    "appId": self._simulator.app_id,
+                    "region": self._simulator.region,
+                    "apiURL": self._simulator.api_url,
+                    "users": sorted(directory.users),
+                    "groups": sorted(directory.groups),
+                    "bots": sorted(directory.bots),
+                    "webhooks": sorted(self._world.webhooks),
+                    "messages": len(self._world.archive),
+                    "lastId": self._world.journal.last_id,
+                    "behaviour": asdict(self._world.behaviour),
+                }
+            )
+
+    def add_user(self) -> Response:
+        """The uid of a new user."""
+        return _answer({"uid": self._simulator.add_user(**_body(NewUserSchema())).uid})
+
+    def add_group(self) -> Response:
+        """The guid of a new group."""
+        body = _body(NewGroupSchema())
+        self._simulator.add_group(**body)
+        return _answer({"guid": body["guid"].lower()})
+
+    def add_bot(self) -> Response:
+        """The uid of a new bot."""
+        return _answer({"uid": self._simulator.add_bot(**_body(NewBotSchema())).uid})
+
+    def add_webhook(self) -> Response:
+        """The id of a new app webhook."""
+        return _answer({"id": self._simulator.add_webhook(**_body(NewWebhookSchema()))})
+
+    def add_file(self, name: str) -> Response:
+        """The URL of a new file: the request body."""
+        mime_type = (request.content_type or "").partition(";")[0]
+        return _answer({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
+
+    def say(self, uid: str) -> Response:
+        """The message that the user wrote."""
+        return self._shown(self._simulator.user(uid).say(**_body(SaySchema())).id)
+
+    def write(self, uid: str) -> Response:
+        """The message that the user sent with this body of ``POST /messages``."""
+        return self._shown(self._simulator.user(uid).write(_json()).id)
+
+    def act(self, uid: str) -> Response:
+        """The message that the act changed or made."""
+        body = _body(ActSchema())
+        actor, message = self._simulator.user(uid), body["message"]
+        acts: dict[str, Callable[[], Any]] = {
+            "edit": lambda: actor.edit(message, body["text"]),
+            "delete": lambda: actor.delete(message),
+            "react": lambda: actor.react(message, body["reaction"]),
+            "unreact": lambda: actor.unreact(message, body["reaction"]),
+            "join": lambda: actor.join(body["group"], password=body["password"]),
+            "leave": lambda: actor.leave(body["group"]),
+        }
+        return self._shown(acts[body["act"]]().id)
+
+    def messages(self) -> Response:
+        """The messages of a conversation, of two users, or all."""
+        query = load(MessagesQuery(), request.args.to_dict())
+        first, _, second = query["between"].partition(",")
+        with self._world.changed:
+            found = self._simulator.messages(
+                query["conversation"], between=(first, second) if first else None, after=str(query["after"])
+            )
+            return _answer([self._world.shapes.message(message, with_tags=True) for message in found])
+
+    def requests(self) -> Response:
+        """The REST calls after an id."""
+        return self._follow(self._simulator.requests)
+
+    def callbacks(self) -> Response:
+        """The callbacks after an id."""
+        return self._follow(self._simulator.callbacks)
+
+    def log(self) -> Response:
+        """The entries of every kind after an id, in order."""
+        query = self._wait()
+        entries = self._world.journal.since(query["after"], query["limit"])
+        return _answer([entry.to_json() for entry in entries])
+
+    def misbehaviour(self) -> Response:
+        """The rules in force, with their counts."""
+        return _answer([effect.to_json() for effect in self._simulator.misbehave.effects])
+
+    def misbehave(self) -> Response:
+        """The rules in force, these ones added: one, or several as ``rules``."""
+        body = _json()
+        rules = body["rules"] if isinstance(body.get("rules"), list) else [body]
+        checked = [load(RuleSchema(), rule) for rule in rules]
+        for rule in checked:
+            self._simulator.misbehave.add_json(rule)
+        return self.misbehaviour()
+
+    def behave(self) -> Response:
+        """No rules any more."""
+        self._simulator.misbehave.clear()
+        return self.misbehaviour()
+
+    def configure(self) -> Response:
+        """The behaviour as changed."""
+        changes = _body(BehaviourSchema())
+        self._simulator.configure(**{name: _frozen(value) for name, value in changes.items()})
+        return _answer(asdict(self._world.behaviour))
+
+    def reset(self) -> Response:
+        """Everything forgotten."""
+        self._simulator.reset()
+        return _answer({"success": True})
+
+    def _follow(self, log: Log[Any]) -> Response:
+        query = self._wait()
+        entries = log.since(query["after"])[: query["limit"]]
+        return _answer([entry.to_json() for entry in entries], meta={"dropped": log.dropped})
+
+    def _wait(self) -> dict[str, Any]:
+        query = load(FollowQuery(), request.args.to_dict())
+        if query["wait"]:
+            try:
+                self._simulator.wait_for(lambda _: self._world.journal.last_id > query["after"], query["wait"])
+            except TimeoutError:
+                return query
+        return query
+
+    def _shown(self, message_id: str) -> Response:
+        with self._world.changed:
+            return _answer(self._world.shapes.message(self._world.archive.get(message_id), with_tags=True))
+
+
+def _by_method(views: dict[str, View]) -> View:
+    def endpoint(**path: str) -> Response:
+        return views["GET" if request.method == "HEAD" else request.method](**path)
+
+    return endpoint
+
+
+def _check_caller() -> None:
+    """Refuse who is not on this machine, and pages of other sites that a browser on this machine shows."""
+    host = urlsplit(f"//{request.host}").hostname
+    origin = request.headers.get("Origin")
+    is_foreign = origin is not None and urlsplit(origin).netloc != request.host
+    if request.remote_addr not in _LOOPBACK or host not in _LOOPBACK or is_foreign:
+        raise Refusal("AUTH_ERR_NO_ACCESS", "The control API is only for this machine.")
+
+
+def _json() -> dict[str, Any]:
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        raise bad_request("body", "The body must be a JSON object, sent as application/json.")
+    return body
+
+
+def _body(schema: Input) -> dict[str, Any]:
+    return load(schema, _json())
+
+
+def _answer(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
+    envelope = {"data": data, "meta": meta} if meta else {"data": data}
+    return Response(orjson.dumps(envelope, default=_plain), content_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Entry):
+        return value.to_json()
+    return dict(value) if hasattr(value, "keys") else list(value)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

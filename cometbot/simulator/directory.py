@@ -1,0 +1,190 @@
+"""The users, groups and bots of the simulated app, and the rules about who may be what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cometbot.simulator.records import APP_SYSTEM, BotRecord, GroupRecord, UserRecord
+from cometbot.simulator.refusals import Refusal, bad_request
+
+MAX_BOTS = 25
+_ID = re.compile(r"[a-z0-9_-]{1,100}")
+
+_USER_FIELDS = {
+    "name": "name",
+    "avatar": "avatar",
+    "link": "link",
+    "role": "role",
+    "statusMessage": "status_message",
+    "metadata": "metadata",
+    "tags": "tags",
+}
+_GROUP_FIELDS = {
+    "name": "name",
+    "type": "type",
+    "password": "password",
+    "icon": "icon",
+    "description": "description",
+    "metadata": "metadata",
+    "owner": "owner",
+    "tags": "tags",
+}
+_BOT_FIELDS = {
+    "webhookURL": "webhook_url",
+    "groupChatSetting": "group_chat_setting",
+    "useBasicAuth": "use_basic_auth",
+    "username": "username",
+    "password": "password",
+    "enabled": "enabled",
+    "isAIBot": "is_ai_bot",
+}
+
+
+class Directory:
+    """Who there is. Bodies come checked by the schemas. Not locked: the world's lock is held around each use."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, UserRecord] = {}
+        self.groups: dict[str, GroupRecord] = {}
+        self.bots: dict[str, BotRecord] = {}
+        self.system = UserRecord(APP_SYSTEM, "System", created_at=0)
+
+    def user(self, uid: str) -> UserRecord:
+        """The active user with this uid, in any case. Raises ``ERR_UID_NOT_FOUND``."""
+        user = self.find_user(uid)
+        if user is None or not user.is_active:
+            raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+        return user
+
+    def find_user(self, uid: str) -> UserRecord | None:
+        """The user with this uid, deactivated ones and the service account included."""
+        uid = uid.lower()
+        return self.system if uid == APP_SYSTEM else self.users.get(uid)
+
+    def group(self, guid: str) -> GroupRecord:
+        """The group with this guid, in any case. Raises ``ERR_GUID_NOT_FOUND``."""
+        try:
+            return self.groups[guid.lower()]
+        except KeyError:
+            raise Refusal("ERR_GUID_NOT_FOUND", f"The group with GUID {guid.lower()} does not exist.") from None
+
+    def bot(self, uid: str) -> BotRecord:
+        """The bot with this uid, in any case. Raises ``ERR_BOT_NOT_FOUND``."""
+        try:
+            return self.bots[uid.lower()]
+        except KeyError:
+            raise Refusal("ERR_BOT_NOT_FOUND", f"The bot with UID {uid.lower()} does not exist.") from None
+
+    def create_user(self, body: Mapping[str, Any], now: int) -> UserRecord:
+        """A new user. Raises ``ERR_UID_ALREADY_EXISTS`` or ``ERR_INVALID_UID``."""
+        uid = _checked_id(body["uid"], "uid", "ERR_INVALID_UID")
+        if uid in self.users or uid == APP_SYSTEM:
+            raise Refusal("ERR_UID_ALREADY_EXISTS", f"A user with UID {uid} already exists.")
+        user = UserRecord(uid, body["name"], created_at=now)
+        _assign(user, body, _USER_FIELDS)
+        self.users[uid] = user
+        return user
+
+    def update_user(self, uid: str, body: Mapping[str, Any], now: int) -> UserRecord:
+        """The user with what ``body`` names changed, and what its ``unset`` lists emptied."""
+        user = self.user(uid)
+        _assign(user, body, _USER_FIELDS)
+        _unset(user, body.get("unset", ()))
+        user.updated_at = now
+        return user
+
+    def delete_user(self, uid: str, *, permanent: bool, now: int) -> UserRecord:
+        """The user, gone or only deactivated. A user who is gone is no bot and in no group any more."""
+        user = self.find_user(uid)
+        if user is None or user is self.system:
+            raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+        user.deactivated_at = user.deactivated_at or now
+        if permanent:
+            del self.users[user.uid]
+            self.bots.pop(user.uid, None)
+            for group in self.groups.values():
+                group.members.pop(user.uid, None)
+        return user
+
+    def activate(self, uids: Iterable[str], *, now: int, active: bool) -> list[str]:
+        """The uids that were (de)activated, as asked. An unknown one raises ``ERR_UID_NOT_FOUND`` before any is."""
+        users = []
+        for uid in uids:
+            user = self.users.get(uid.lower())
+            if user is None:
+                raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+            users.append(user)
+        for user in users:
+            user.deactivated_at = 0 if active else now
+        return [user.uid for user in users]
+
+    def create_group(self, body: Mapping[str, Any], now: int) -> GroupRecord:
+        """A new group without members. A guid that is taken is refused with status 400, as CometChat does."""
+        guid = _checked_id(body["guid"], "guid", "ERR_BAD_REQUEST")
+        if guid in self.groups:
+            raise Refusal("ERR_GUID_ALREADY_EXISTS", f"A group with GUID {guid} already exists.")
+        if body["type"] == "password" and not body.get("password"):
+            raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
+        group = GroupRecord(guid, body["name"], created_at=now)
+        _assign(group, body, _GROUP_FIELDS)
+        self.groups[guid] = group
+        return group
+
+    def update_group(self, guid: str, body: Mapping[str, Any], now: int) -> GroupRecord:
+        """The group with what ``body`` names changed, and what its ``unset`` lists emptied."""
+        group = self.group(guid)
+        if body.get("type") == "password" and not (body.get("password") or group.password):
+            raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
+        _assign(group, body, _GROUP_FIELDS)
+        _unset(group, body.get("unset", ()))
+        group.updated_at = now
+        return group
+
+    def create_bot(self, body: Mapping[str, Any], now: int) -> BotRecord:
+        """An existing user made a bot. Credentials are kept only with ``useBasicAuth``, as on CometChat."""
+        uid = self.user(body["uid"]).uid
+        if len(uid) > 50:
+            raise bad_request("uid", "The uid may not be greater than 50 characters.")
+        if uid in self.bots:
+            raise Refusal("ERR_BOT_ALREADY_EXISTS", f"The user with UID {uid} is already a bot.")
+        if len(self.bots) >= MAX_BOTS:
+            raise Refusal("ERR_PLAN_QUOTA_RESTRICTION", f"An app can have at most {MAX_BOTS} bots.")
+        bot = BotRecord(uid, body["webhookURL"], created_at=now)
+        _assign(bot, body, _BOT_FIELDS)
+        if not bot.use_basic_auth:
+            bot.username = bot.password = ""
+        self.bots[uid] = bot
+        return bot
+
+    def update_bot(self, uid: str, body: Mapping[str, Any], now: int) -> BotRecord:
+        """The bot with what ``body`` names changed; credentials are stored as sent whatever ``useBasicAuth`` says."""
+        bot = self.bot(uid)
+        _assign(bot, body, _BOT_FIELDS)
+        bot.updated_at = now
+        return bot
+
+    def delete_bot(self, uid: str) -> BotRecord:
+        """The bot that is none any more; its user and messages stay."""
+        return self.bots.pop(self.bot(uid).uid)
+
+
+def _checked_id(value: str, field: str, code: str) -> str:
+    text = value.lower()
+    if not _ID.fullmatch(text):
+        reason = f"The {field} may only have a-z, 0-9, - and _, and at most 100 characters."
+        raise Refusal(code, reason, details={field: [reason]} if code == "ERR_BAD_REQUEST" else None)
+    return text
+
+
+def _assign(record: Any, body: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    for key, attribute in fields.items():
+        if key in body:
+            value = body[key]
+            setattr(record, attribute, tuple(value) if attribute == "tags" else value)
+
+
+def _unset(record: Any, names: Iterable[str]) -> None:
+    for name in names:
+        setattr(record, name, {} if name == "metadata" else "")

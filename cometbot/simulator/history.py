@@ -1,0 +1,129 @@
+"""Which messages a history query means: the cursors and filters of section 6.4 of the protocol page."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from cometbot.simulator.records import APP_SYSTEM, StoredMessage
+from cometbot.simulator.world import World
+
+DEFAULT_LIMIT = 10
+
+_LINK = re.compile(r"https?://\S")
+
+Test = Callable[[StoredMessage], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page, oldest message first. ``affix`` says in which direction the next one lies."""
+
+    messages: Sequence[StoredMessage]
+    affix: str
+    limit: int
+
+    def meta(self) -> dict[str, Any]:
+        """The ``meta`` of the answer: no ``next`` where this was the last page."""
+        meta: dict[str, Any] = {"current": {"limit": self.limit, "count": len(self.messages)}}
+        if len(self.messages) == self.limit:
+            edge = self.messages[-1 if self.affix == "append" else 0]
+            meta["next"] = {"affix": self.affix, "id": edge.id, "sentAt": edge.sent_at}
+        return meta
+
+
+def select(
+    world: World, numbers: Sequence[int], query: Mapping[str, Any], *, viewer: str, involving: str = APP_SYSTEM
+) -> HistoryPage:
+    """The page of ``numbers`` (ascending ids) that ``query`` asks for.
+
+    ``append`` gives what comes next after the cursor, ``prepend`` what comes last before it, ``prepend`` without a
+    cursor the newest. ``involving`` leaves out conversations that this user has no part in.
+    """
+    tests = list(_tests(world, query, viewer))
+    if involving != APP_SYSTEM:
+        tests.append(_part_of(world, involving))
+    limit = query["limit"] or query["perPage"] or DEFAULT_LIMIT
+    candidates = (world.archive[number] for number in _walk(world, numbers, query))
+    chosen = list(islice((message for message in candidates if all(test(message) for test in tests)), limit))
+    if query["affix"] == "prepend":
+        chosen.reverse()
+    return HistoryPage(chosen, query["affix"], limit)
+
+
+def _walk(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Iterable[int]:
+    """The ids from the cursor on, nearest first."""
+    forward = query["affix"] == "append"
+    bisect = bisect_right if forward else bisect_left
+    edge = 0 if forward else len(numbers)
+    if query["id"]:
+        edge = bisect(numbers, query["id"])
+    elif query["sentAt"]:
+        edge = bisect(numbers, query["sentAt"], key=lambda number: world.archive[number].sent_at)
+    places = range(edge, len(numbers)) if forward else range(edge - 1, -1, -1)
+    return (numbers[place] for place in places)
+
+
+def _tests(world: World, query: Mapping[str, Any], viewer: str) -> Iterable[Test]:
+    for name, value in query.items():
+        if name in _FILTERS:
+            yield _bind(_FILTERS[name], value)
+        elif name == "myMentionsOnly" and value:
+            yield _bind(_FILTERS["mentionedUids"], [viewer])
+        elif name == "unread" and value:
+            yield _newer_than(world.read, viewer)
+        elif name == "undelivered" and value:
+            yield _newer_than(world.delivered, viewer)
+
+
+def _bind(test: Callable[[StoredMessage, Any], bool], value: Any) -> Test:
+    return lambda message: test(message, value)
+
+
+def _newer_than(marks: Mapping[tuple[str, str], int], viewer: str) -> Test:
+    def test(message: StoredMessage) -> bool:
+        return message.sender != viewer and message.number > marks.get((viewer, message.conversation_id), 0)
+
+    return test
+
+
+def _part_of(world: World, uid: str) -> Test:
+    def test(message: StoredMessage) -> bool:
+        if message.receiver_type == "user":
+            return uid in (message.sender, message.receiver)
+        group = world.directory.groups.get(message.receiver)
+        return group is not None and uid in group.members
+
+    return test
+
+
+def _has_attachments(message: StoredMessage, wanted: bool) -> bool:
+    return bool(message.attachments) == wanted
+
+
+_FILTERS: Mapping[str, Callable[[StoredMessage, Any], bool]] = {
+    "category": lambda message, value: message.category == value,
+    "categories": lambda message, values: message.category in values,
+    "type": lambda message, value: message.type == value,
+    "types": lambda message, values: message.type in values,
+    "sender": lambda message, value: message.sender == value.lower(),
+    "receiverType": lambda message, value: message.receiver_type == value,
+    "conversationId": lambda message, value: message.conversation_id == value,
+    "tags": lambda message, values: bool(set(values) & set(message.tags)),
+    "searchKey": lambda message, value: value.lower() in message.text.lower(),
+    "hasAttachments": _has_attachments,
+    "attachmentTypes": lambda message, values: bool(message.attachments) and message.type in values,
+    "hasMentions": lambda message, wanted: bool(message.mentions) == wanted,
+    "mentionedUids": lambda message, values: bool({value.lower() for value in values} & set(message.mentions)),
+    "hasLinks": lambda message, wanted: bool(_LINK.search(message.text)) == wanted,
+    "hasReactions": lambda message, wanted: bool(message.reactions) == wanted,
+    "hideReplies": lambda message, hidden: not (hidden and message.parent_id),
+    "hideDeleted": lambda message, hidden: not (hidden and message.deleted_at),
+    "onlyDeleted": lambda message, wanted: bool(message.deleted_at) or not wanted,
+    "fromTimestamp": lambda message, value: message.sent_at >= value,
+    "toTimestamp": lambda message, value: message.sent_at <= value,
+}

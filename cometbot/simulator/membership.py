@@ -1,0 +1,190 @@
+"""Who joins, leaves, is added to, thrown out of and banned from groups, with the rules about who may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cometbot.simulator.records import APP_SYSTEM, SCOPES, GroupRecord, Member, StoredMessage
+from cometbot.simulator.refusals import Refusal, bad_request
+from cometbot.simulator.world import World
+
+MAX_MEMBERS_A_CALL = 25
+_LISTS = {"admins": "admin", "moderators": "moderator", "participants": "participant"}
+
+
+def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
+    """A new group with its members; ``by`` owns it unless the body names an owner or ``by`` is the service account."""
+    owner = body.get("owner") or ("" if by == APP_SYSTEM else by)
+    if owner:
+        owner = world.directory.user(owner).uid
+    group = world.directory.create_group({**body, "owner": owner}, world.now())
+    if owner:
+        group.members[owner] = Member("admin", world.now())
+    world.happened("group_created", {"group": world.shapes.group(group.guid)})
+    if body.get("members"):
+        add_members(world, by, group, body["members"])
+    return group
+
+
+def add_members(
+    world: World, by: str, group: GroupRecord, body: Mapping[str, Any]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What became of each user of each list: ``{"participants": {uid: {"success": True, "data": …}}}``.
+
+    A user in several lists gets the highest scope. At most 25 users a call.
+    """
+    named = [uid for uids in body.values() for uid in uids]
+    if len(named) > MAX_MEMBERS_A_CALL:
+        raise bad_request("participants", f"At most {MAX_MEMBERS_A_CALL} users can be added in one call.")
+    _check_clearance(group, by)
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    taken: set[str] = set()
+    for name, scope in _LISTS.items():
+        for uid in (uid.lower() for uid in body.get(name, ())):
+            if uid not in taken:
+                taken.add(uid)
+                results.setdefault(name, {})[uid] = _attempt(world, lambda u=uid, s=scope: add(world, by, group, u, s))
+    for uid in (uid.lower() for uid in body.get("usersToBan", ())):
+        results.setdefault("usersToBan", {})[uid] = _attempt(world, lambda u=uid: ban(world, by, group, u))
+    return results
+
+
+def add(world: World, by: str, group: GroupRecord, uid: str, scope: str = "participant") -> StoredMessage:
+    """The action message of a new member. Raises ``ERR_ALREADY_JOINED`` or ``ERR_BANNED_GROUPMEMBER``."""
+    uid = _admit(world, group, uid, scope)
+    return _record(world, "added", group, uid, by)
+
+
+def join(world: World, uid: str, group: GroupRecord, password: str = "") -> StoredMessage:
+    """The action message of a user who came in: by themselves, and with the password where there is one."""
+    if group.type == "private":
+        raise Refusal("ERR_GROUP_JOIN_NOT_ALLOWED", f"The group {group.guid} is private: a member must add the user.")
+    if group.type == "password" and password != group.password:
+        code = "ERR_WRONG_GROUP_PASS" if password else "ERR_EMPTY_GROUP_PASS"
+        raise Refusal(code, f"The group {group.guid} needs its password.")
+    return _record(world, "joined", group, _admit(world, group, uid, "participant"))
+
+
+def leave(world: World, uid: str, group: GroupRecord) -> StoredMessage:
+    """The action message of a user who went."""
+    _check_member(group, uid)
+    if group.owner == uid:
+        raise Refusal("ERR_GROUP_NO_CLEARANCE", "The owner of a group cannot leave it.")
+    del group.members[uid]
+    return _record(world, "left", group, uid)
+
+
+def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
+    """The action message of a member who was thrown out and may come back."""
+    uid = uid.lower()
+    _check_clearance(group, by)
+    _check_member(group, uid)
+    del group.members[uid]
+    return _record(world, "kicked", group, uid, by)
+
+
+def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
+    """The action message of a user who was thrown out, or kept out, for good."""
+    uid = world.directory.user(uid).uid
+    _check_clearance(group, by)
+    if uid in group.banned:
+        raise Refusal("ERR_ALREADY_BANNED", f"The user {uid} is already banned from the group {group.guid}.")
+    group.members.pop(uid, None)
+    group.banned[uid] = world.now()
+    return _record(world, "banned", group, uid, by)
+
+
+def unban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
+    """The action message of a user who may come back."""
+    uid = uid.lower()
+    _check_clearance(group, by)
+    if uid not in group.banned:
+        raise Refusal("ERR_NOT_A_BANNED_USER", f"The user {uid} is not banned from the group {group.guid}.")
+    del group.banned[uid]
+    return _record(world, "unbanned", group, uid, by)
+
+
+def change_scope(world: World, by: str, group: GroupRecord, uid: str, scope: str) -> Member:
+    """The member with their new scope. Raises ``ERR_SAME_SCOPE`` where it is none."""
+    uid = uid.lower()
+    _check_clearance(group, by, needed=("admin",))
+    _check_member(group, uid)
+    old = group.members[uid]
+    if old.scope == scope:
+        raise Refusal("ERR_SAME_SCOPE", f"The user {uid} is {scope} already.")
+    group.members[uid] = Member(scope, old.joined_at)
+    _record(world, "scopeChanged", group, uid, by, {"scope": scope, "oldScope": old.scope})
+    return group.members[uid]
+
+
+def _attempt(world: World, act: Any) -> dict[str, Any]:
+    try:
+        return {"success": True, "data": world.shapes.message(act())}
+    except Refusal as refusal:
+        return {"success": False, "error": refusal.to_json()}
+
+
+def _admit(world: World, group: GroupRecord, uid: str, scope: str) -> str:
+    uid = world.directory.user(uid).uid
+    if uid in group.banned:
+        raise Refusal("ERR_BANNED_GROUPMEMBER", f"The user {uid} is banned from the group {group.guid}.")
+    if uid in group.members:
+        raise Refusal("ERR_ALREADY_JOINED", f"The user {uid} is already a member of the group {group.guid}.")
+    group.members[uid] = Member(scope, world.now())
+    return uid
+
+
+def _check_member(group: GroupRecord, uid: str) -> None:
+    if uid not in group.members:
+        raise Refusal("ERR_NOT_A_MEMBER", f"The user {uid} is not a member of the group {group.guid}.")
+
+
+def _check_clearance(group: GroupRecord, by: str, needed: Iterable[str] = SCOPES[:2]) -> None:
+    if by == APP_SYSTEM:
+        return
+    _check_member(group, by)
+    if group.members[by].scope not in tuple(needed):
+        raise Refusal("ERR_GROUP_NO_CLEARANCE", f"The user {by} may not do this in the group {group.guid}.")
+
+
+_TRIGGERS = {
+    "added": "group_member_added",
+    "joined": "group_member_joined",
+    "left": "group_member_left",
+    "kicked": "group_member_kicked",
+    "banned": "group_member_banned",
+    "unbanned": "group_member_unbanned",
+    "scopeChanged": "group_member_scope_changed",
+}
+
+
+def _record(
+    world: World, name: str, group: GroupRecord, uid: str, by: str = "", scopes: Mapping[str, str] | None = None
+) -> StoredMessage:
+    shapes, now = world.shapes, world.now()
+    actor = by or uid
+    entities = {
+        "by": shapes.entity("user", shapes.user(actor)),
+        "on": shapes.entity("user", shapes.user(uid)),
+        "for": shapes.entity("group", shapes.group(group.guid)),
+    }
+    action = world.archive.add(
+        StoredMessage(
+            id=world.archive.next_id(),
+            conversation_id=f"group_{group.guid}",
+            sender=actor,
+            receiver_type="group",
+            receiver=group.guid,
+            category="action",
+            type="groupMember",
+            data={"action": name, "entities": entities, **({"extras": dict(scopes)} if scopes else {})},
+            sent_at=now,
+            updated_at=now,
+        )
+    )
+    data: dict[str, Any] = {"group": shapes.group(group.guid), "members": {uid: {**shapes.user(uid), **(scopes or {})}}}
+    if by:
+        data["by"] = shapes.user(by)
+    world.happened(_TRIGGERS[name], data, message=action)
+    return action

@@ -1,0 +1,181 @@
+"""What the simulated app consists of: users, groups, bots, webhooks, messages, files. Records, without rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+APP_SYSTEM = "app_system"
+
+SCOPES = ("admin", "moderator", "participant")
+GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
+
+
+@dataclass(slots=True)
+class UserRecord:
+    """A user of the app. Times are Unix seconds, 0 where it never happened."""
+
+    uid: str
+    name: str
+    created_at: int
+    avatar: str = ""
+    link: str = ""
+    role: str = "default"
+    status: str = "offline"
+    status_message: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    updated_at: int = 0
+    last_active_at: int = 0
+    deactivated_at: int = 0
+    auth_tokens: dict[str, int] = field(default_factory=dict, repr=False)
+    blocked: set[str] = field(default_factory=set)
+
+    @property
+    def is_active(self) -> bool:
+        return not self.deactivated_at
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user's place in a group."""
+
+    scope: str
+    joined_at: int
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """A group, its members and those who may not come back, by uid."""
+
+    guid: str
+    name: str
+    created_at: int
+    type: str = "public"
+    owner: str = ""
+    password: str = field(default="", repr=False)
+    icon: str = ""
+    description: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    updated_at: int = 0
+    members: dict[str, Member] = field(default_factory=dict)
+    banned: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class BotRecord:
+    """What makes a user a bot."""
+
+    uid: str
+    webhook_url: str
+    created_at: int
+    group_chat_setting: str = "none"
+    use_basic_auth: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    enabled: bool = False
+    is_ai_bot: bool = False
+    updated_at: int = 0
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """What its callbacks carry as Basic Auth, None for nothing."""
+        return (self.username, self.password) if self.use_basic_auth else None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRecord:
+    """An app webhook: who is told of which triggers.
+
+    ``edits_as`` is the shape of ``message_edited`` and ``message_deleted``: the two sources of CometChat's contradict
+    each other, see section 5.5 of the protocol page.
+    """
+
+    id: str
+    url: str
+    triggers: frozenset[str]
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    edits_as: Literal["message", "action"] = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One user's reaction to one message."""
+
+    id: str
+    reaction: str
+    uid: str
+    reacted_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message as it is now; a change makes another one in its place. ``data`` is what was sent, without entities."""
+
+    id: str
+    conversation_id: str
+    sender: str
+    receiver_type: str
+    receiver: str
+    category: str
+    type: str
+    data: Mapping[str, Any]
+    sent_at: int
+    updated_at: int
+    muid: str = ""
+    parent_id: str = ""
+    quoted_message_id: str = ""
+    tags: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
+    reply_count: int = 0
+    edited_at: int = 0
+    edited_by: str = ""
+    deleted_at: int = 0
+    deleted_by: str = ""
+
+    @property
+    def number(self) -> int:
+        """The id as a number: a later message has a greater one."""
+        return int(self.id)
+
+    @property
+    def text(self) -> str:
+        """The text or caption, empty where there is none."""
+        return str(self.data.get("text", ""))
+
+    @property
+    def attachments(self) -> Sequence[Mapping[str, Any]]:
+        """The files of a media message, as they were sent."""
+        return tuple(self.data.get("attachments", ()))
+
+    @property
+    def is_action(self) -> bool:
+        return self.category == "action"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file that clients can load."""
+
+    id: str
+    name: str
+    mime_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that CometChat tells others about.
+
+    ``trigger`` is the name of its app webhook; ``data`` what that webhook carries; ``message`` what it happened to,
+    ``action`` the action message that records it; ``origin`` where it came from.
+    """
+
+    trigger: str
+    data: Mapping[str, Any]
+    message: StoredMessage | None = None
+    action: StoredMessage | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)

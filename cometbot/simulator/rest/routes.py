@@ -1,0 +1,111 @@
+"""What a REST view gets and gives back, and the table that it stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cometbot.simulator.records import APP_SYSTEM
+from cometbot.simulator.refusals import bad_request
+from cometbot.simulator.schemas import Input, PageQuery, load
+from cometbot.simulator.world import World
+
+Answer = dict[str, Any]
+View = Callable[..., Answer]
+
+_PAGE = PageQuery()
+_MANY = frozenset({
+    "categories", "types", "tags", "attachmentTypes", "mentionedUids", "roles", "scopes", "searchIn", "userTags",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request. ``acting`` is the user in ``onBehalfOf``, or the service account."""
+
+    world: World
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    acting: str = APP_SYSTEM
+
+    def read(self, schema: Input, *, partial: bool = False) -> dict[str, Any]:
+        """The body as ``schema`` makes it."""
+        return load(schema, self.body, partial=partial)
+
+    def filters(self, schema: Input) -> dict[str, Any]:
+        """The query as ``schema`` makes it. Lists may be repeated, comma separated, or both."""
+        values: dict[str, Any] = {}
+        for name, texts in self.query.items():
+            key = name.removesuffix("[]")
+            values[key] = [part for text in texts for part in text.split(",")] if key in _MANY else texts[-1]
+        return load(schema, values)
+
+    def page(self) -> dict[str, Any]:
+        """The query of a list that is paged by number."""
+        return self.filters(_PAGE)
+
+    def switch(self, name: str) -> bool:
+        """Whether a switch is on, in the query or the body."""
+        text = self.query[name][-1] if name in self.query else self.body.get(name, False)
+        return str(text).lower() in ("1", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. ``group`` is the rate limit it counts for, ``acting`` whether ``onBehalfOf`` is used: ``no``,
+    ``may`` or ``must``; ``auth_only`` whether a key with that scope suffices."""
+
+    method: str
+    rule: str
+    view: View
+    group: str = "standard"
+    acting: str = "may"
+    auth_only: bool = False
+
+
+class Routes(list[Route]):
+    """The routes of one module, filled by decorating its views."""
+
+    def add(
+        self, method: str, rule: str, *, group: str = "standard", acting: str = "may", auth_only: bool = False
+    ) -> Callable[[View], View]:
+        """A decorator that puts a view into the table under this method and path."""
+
+        def put(view: View) -> View:
+            self.append(Route(method, rule, view, group, acting, auth_only))
+            return view
+
+        return put
+
+
+def answer(data: Any) -> Answer:
+    """The envelope of a success."""
+    return {"data": data}
+
+
+def done(text: str) -> Answer:
+    """The envelope of a success that has nothing to show."""
+    return {"data": {"success": True, "message": text}}
+
+
+def paged(items: Sequence[Any], query: Mapping[str, Any], shape: Callable[[Any], Any]) -> Answer:
+    """One page of ``items`` with its pagination."""
+    size, number = query["perPage"], query["page"]
+    shown = items[(number - 1) * size : number * size]
+    pagination = {
+        "total": len(items),
+        "count": len(shown),
+        "per_page": size,
+        "current_page": number,
+        "total_pages": -(-len(items) // size),
+    }
+    return {"data": [shape(item) for item in shown], "meta": {"pagination": pagination}}
+
+
+def text_of(body: Mapping[str, Any], name: str) -> str:
+    """A field that must be a text that is not empty."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise bad_request(name, f"The {name} field is required.")
+    return value

@@ -1,0 +1,351 @@
+"""The bodies and queries that the simulator takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+
+from cometbot.simulator.records import GROUP_CHAT_SETTINGS, SCOPES
+from cometbot.simulator.refusals import Refusal
+
+_URL_3000 = (validate.Length(max=3000), validate.URL(require_tld=False, schemes={"http", "https"}))
+_URL_255 = (validate.Length(max=255), validate.URL(require_tld=False, schemes={"http", "https"}))
+_NAME = validate.Length(min=1, max=100)
+_TAG = fields.String(validate=validate.Length(min=1, max=100))
+
+
+def load(schema: Input, values: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
+    """What ``schema`` makes of ``values``. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
+    try:
+        loaded: dict[str, Any] = schema.load(values, partial=partial)
+    except ValidationError as error:
+        raise errors_of(error.messages_dict) from None
+    return loaded
+
+
+def errors_of(messages: Mapping[str, Any]) -> Refusal:
+    """The refusal that tells a schema's complaints, one entry a field, nested ones with a dot."""
+    details = dict(_flatten(messages))
+    fields_named = ", ".join(details)
+    return Refusal("ERR_BAD_REQUEST", f"Validation of the request failed: {fields_named}.", details=details)
+
+
+def _flatten(messages: Mapping[Any, Any], path: str = "") -> list[tuple[str, list[str]]]:
+    flat: list[tuple[str, list[str]]] = []
+    for key, value in messages.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping):
+            flat.extend(_flatten(value, f"{name}."))
+        else:
+            flat.append((name, [str(text) for text in value]))
+    return flat
+
+
+class Input(Schema):
+    """Anything that comes from outside and is checked here."""
+
+
+class _Body(Input):
+    """What is not known is ignored, as CometChat does."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class _Strict(Input):
+    """What is not known is refused: these are the simulator's own bodies, and a typo must not go unnoticed."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class DraftSchema(_Body):
+    """The envelope of a message that is sent: section 3.1."""
+
+    receiver = fields.String(required=True, validate=_NAME)
+    receiverType = fields.String(required=True, validate=validate.OneOf(("user", "group")))
+    category = fields.String(required=True, validate=validate.OneOf(("message", "custom", "interactive", "card")))
+    type = fields.String(required=True, validate=_NAME)
+    data = fields.Dict(keys=fields.String(), required=True)
+    muid = fields.String(validate=validate.Length(max=255))
+    tags = fields.List(_TAG, validate=validate.Length(max=25))
+
+
+class EditSchema(_Body):
+    """What may be changed in a message: section 6.3."""
+
+    data = fields.Dict(keys=fields.String())
+    tags = fields.List(_TAG, validate=validate.Length(max=25))
+
+
+class UserSchema(_Body):
+    """A user to create or change: section 6.1."""
+
+    uid = fields.String(required=True, validate=_NAME)
+    name = fields.String(required=True, validate=_NAME)
+    avatar = fields.String(validate=_URL_3000)
+    link = fields.String(validate=_URL_3000)
+    role = fields.String(validate=_NAME)
+    statusMessage = fields.String()
+    metadata = fields.Dict(keys=fields.String())
+    tags = fields.List(_TAG, validate=validate.Length(max=25))
+    withAuthToken = fields.Boolean()
+    unset = fields.List(fields.String(validate=validate.OneOf(("avatar", "link", "metadata"))))
+
+
+class BotSchema(_Body):
+    """A bot to create or change: section 2.1."""
+
+    uid = fields.String(required=True, validate=_NAME)
+    webhookURL = fields.String(required=True, validate=_URL_255)
+    groupChatSetting = fields.String(validate=validate.OneOf(GROUP_CHAT_SETTINGS))
+    useBasicAuth = fields.Boolean(truthy={True}, falsy={False})
+    username = fields.String(validate=validate.Length(max=50))
+    password = fields.String(validate=validate.Length(max=50))
+    enabled = fields.Boolean(truthy={True}, falsy={False})
+    isAIBot = fields.Boolean(truthy={True}, falsy={False})
+
+
+class MembersSchema(_Body):
+    """Users to add to a group or to ban from it: section 6.2."""
+
+    admins = fields.List(fields.String())
+    moderators = fields.List(fields.String())
+    participants = fields.List(fields.String())
+    usersToBan = fields.List(fields.String())
+
+
+class GroupSchema(_Body):
+    """A group to create or change: section 6.2."""
+
+    guid = fields.String(required=True, validate=_NAME)
+    name = fields.String(required=True, validate=_NAME)
+    type = fields.String(required=True, validate=validate.OneOf(("public", "password", "private")))
+    password = fields.String()
+    icon = fields.String(validate=_URL_3000)
+    description = fields.String(validate=validate.Length(max=255))
+    metadata = fields.Dict(keys=fields.String())
+    owner = fields.String()
+    tags = fields.List(_TAG, validate=validate.Length(max=25))
+    members = fields.Nested(MembersSchema)
+    unset = fields.List(fields.String(validate=validate.OneOf(("icon", "description", "metadata"))))
+
+
+class ScopeSchema(_Body):
+    """A member's new scope."""
+
+    scope = fields.String(load_default="participant", validate=validate.OneOf(SCOPES))
+
+
+class ActivationSchema(_Body):
+    """Users to deactivate or to bring back."""
+
+    uidsToDeactivate = fields.List(fields.String())
+    uidsToActivate = fields.List(fields.String())
+
+
+class BlockSchema(_Body):
+    """Users to block, or not to block any more."""
+
+    blockedUids = fields.List(fields.String(), required=True)
+
+
+class FlagsSchema(_Body):
+    """The switches that some bodies have."""
+
+    permanent = fields.Boolean(load_default=False)
+    force = fields.Boolean(load_default=False)
+
+
+class ReceiptSchema(_Body):
+    """Up to which message a conversation was read or delivered; all of it where it is not said."""
+
+    messageId = fields.Integer()
+
+
+class PageQuery(_Body):
+    """Pages by number: section 8.2."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(min=1))
+    perPage = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
+    searchKey = fields.String(load_default="")
+    searchIn = fields.List(fields.String(), load_default=lambda: ["name", "uid"])
+    withTags = fields.Boolean(load_default=False)
+    tags = fields.List(fields.String(), load_default=list)
+    status = fields.String(load_default="")
+    role = fields.String(load_default="")
+    roles = fields.List(fields.String(), load_default=list)
+    onlyDeactivated = fields.Boolean(load_default=False)
+    withDeactivated = fields.Boolean(load_default=False)
+    isAIBot = fields.Boolean(load_default=False)
+    type = fields.String(load_default="")
+    types = fields.List(fields.String(), load_default=list)
+    hasJoined = fields.Boolean(load_default=False)
+    scopes = fields.List(fields.String(), load_default=list)
+    conversationType = fields.String(load_default="")
+    unread = fields.Boolean(load_default=False)
+
+
+class HistoryQuery(_Body):
+    """Which messages, and from where on: section 6.4. ``id`` 0 and ``sentAt`` 0 stand for the open end."""
+
+    affix = fields.String(load_default="prepend", validate=validate.OneOf(("append", "prepend")))
+    id = fields.Integer(load_default=0)
+    sentAt = fields.Integer(load_default=0)
+    limit = fields.Integer(load_default=0, validate=validate.Range(min=0, max=1000))
+    perPage = fields.Integer(load_default=0, validate=validate.Range(min=0, max=1000))
+    category = fields.String()
+    categories = fields.List(fields.String())
+    type = fields.String()
+    types = fields.List(fields.String())
+    sender = fields.String()
+    receiverType = fields.String()
+    conversationId = fields.String()
+    tags = fields.List(fields.String())
+    withTags = fields.Boolean(load_default=False)
+    searchKey = fields.String()
+    hasAttachments = fields.Boolean()
+    attachmentTypes = fields.List(fields.String())
+    hasMentions = fields.Boolean()
+    mentionedUids = fields.List(fields.String())
+    myMentionsOnly = fields.Boolean()
+    hasLinks = fields.Boolean()
+    hasReactions = fields.Boolean()
+    hideReplies = fields.Boolean()
+    hideDeleted = fields.Boolean()
+    onlyDeleted = fields.Boolean()
+    unread = fields.Boolean()
+    undelivered = fields.Boolean()
+    fromTimestamp = fields.Integer()
+    toTimestamp = fields.Integer()
+
+
+class RuleSchema(_Strict):
+    """One way to misbehave."""
+
+    kind = fields.String(
+        required=True,
+        validate=validate.OneOf(("rate_limit", "fail", "slow", "drop", "duplicate_callbacks", "reorder_callbacks")),
+    )
+    routes = fields.List(fields.String())
+    times = fields.Integer(validate=validate.Range(min=1))
+    skip = fields.Integer(validate=validate.Range(min=0))
+    every = fields.Integer(validate=validate.Range(min=1))
+    probability = fields.Float(validate=validate.Range(min=0, max=1))
+    seed = fields.Integer()
+    retry_after = fields.Float(validate=validate.Range(min=0))
+    status = fields.Integer(validate=validate.Range(min=400, max=599))
+    code = fields.String()
+    after = fields.Boolean()
+    before = fields.Boolean()
+    seconds = fields.Float(validate=validate.Range(min=0))
+    n = fields.Integer(validate=validate.Range(min=1))
+    window = fields.Integer(validate=validate.Range(min=2))
+    patience = fields.Float(validate=validate.Range(min=0))
+
+
+class SaySchema(_Strict):
+    """Something that a user writes."""
+
+    text = fields.String(load_default="")
+    to = fields.String(load_default="")
+    group = fields.String(load_default="")
+    parent = fields.String(load_default="")
+    quote = fields.String(load_default="")
+    attachments = fields.List(fields.Raw(), load_default=list)
+    custom = fields.Dict(keys=fields.String(), load_default=None, allow_none=True)
+    type = fields.String(load_default="")
+    metadata = fields.Dict(keys=fields.String(), load_default=None, allow_none=True)
+    tags = fields.List(_TAG, load_default=list)
+    muid = fields.String(load_default="")
+
+
+class ActSchema(_Strict):
+    """Something else that a user does: to a message, or in a group."""
+
+    act = fields.String(required=True, validate=validate.OneOf(("edit", "delete", "react", "unreact", "join", "leave")))
+    message = fields.String(load_default="")
+    text = fields.String(load_default="")
+    reaction = fields.String(load_default="")
+    group = fields.String(load_default="")
+    password = fields.String(load_default="")
+
+
+class NewUserSchema(_Strict):
+    """A user for the simulator."""
+
+    uid = fields.String(required=True, validate=_NAME)
+    name = fields.String(load_default="")
+    avatar = fields.String()
+    metadata = fields.Dict(keys=fields.String())
+    tags = fields.List(_TAG)
+
+
+class NewGroupSchema(_Strict):
+    """A group for the simulator, with its members."""
+
+    guid = fields.String(required=True, validate=_NAME)
+    name = fields.String(load_default="")
+    type = fields.String(load_default="public", validate=validate.OneOf(("public", "password", "private")))
+    password = fields.String(load_default="")
+    owner = fields.String(load_default="")
+    members = fields.List(fields.String(), load_default=list)
+
+
+class NewBotSchema(_Strict):
+    """A bot for the simulator, its user included."""
+
+    uid = fields.String(required=True, validate=_NAME)
+    webhook_url = fields.String(required=True, validate=_URL_255)
+    name = fields.String(load_default="")
+    username = fields.String(load_default="", validate=validate.Length(max=50))
+    password = fields.String(load_default="", validate=validate.Length(max=50))
+    group_setting = fields.String(load_default="allMessages", validate=validate.OneOf(GROUP_CHAT_SETTINGS))
+    enabled = fields.Boolean(load_default=True)
+
+
+class NewWebhookSchema(_Strict):
+    """An app webhook for the simulator."""
+
+    url = fields.String(required=True, validate=_URL_255)
+    triggers = fields.List(fields.String(), load_default=list)
+    username = fields.String(load_default="", validate=validate.Length(max=50))
+    password = fields.String(load_default="", validate=validate.Length(max=100))
+    id = fields.String(load_default="")
+    edits_as = fields.String(load_default="message", validate=validate.OneOf(("message", "action")))
+
+
+class BehaviourSchema(_Strict):
+    """What of the simulator's behaviour is to be changed."""
+
+    core_limit = fields.Integer(validate=validate.Range(min=1))
+    standard_limit = fields.Integer(validate=validate.Range(min=1))
+    redeliver = fields.List(fields.Float(validate=validate.Range(min=0)))
+    callback_timeout = fields.Float(validate=validate.Range(min=0, min_inclusive=False))
+    callback_threads = fields.Integer(validate=validate.Range(min=1, max=64))
+    relay_to_non_members = fields.Boolean()
+    relay_own_messages = fields.Boolean()
+    relay_messages_of_bots = fields.Boolean()
+    send_needs_membership = fields.Boolean()
+    repeated_muid = fields.String(validate=validate.OneOf(("accept", "same")))
+    parent_id_in_body = fields.Boolean()
+    categories = fields.List(fields.String(validate=validate.OneOf(("message", "custom", "interactive", "card"))))
+    media_access = fields.String(validate=validate.OneOf(("presigned", "token")))
+
+
+class FollowQuery(_Strict):
+    """Which entries of a log: those after an id, waiting up to so many seconds for the first."""
+
+    after = fields.Integer(load_default=0)
+    limit = fields.Integer(load_default=1000, validate=validate.Range(min=1, max=10_000))
+    wait = fields.Float(load_default=0.0, validate=validate.Range(min=0, max=30))
+
+
+class MessagesQuery(_Strict):
+    """Which messages: of one conversation, or between two users, and those after an id."""
+
+    conversation = fields.String(load_default="")
+    between = fields.String(load_default="")
+    after = fields.Integer(load_default=0)

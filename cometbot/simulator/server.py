@@ -1,0 +1,132 @@
+"""Serves the simulator on this machine only, over connections that stay open."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import threading
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from werkzeug.serving import DechunkedInput, ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.test import run_wsgi_app
+
+from cometbot.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+MAX_BODY = 100 * 1024 * 1024
+
+
+class Connection(WSGIRequestHandler):
+    """One connection with any number of requests, one after the other.
+
+    werkzeug's own handler closes after each answer; clients under test shall meet what they meet in production. Where
+    the application raises ``ConnectionResetError`` the connection is closed without an answer.
+    """
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        self._open.add(self.connection)
+
+    def finish(self) -> None:
+        self._open.discard(self.connection)
+        try:
+            super().finish()
+        except OSError:
+            log.debug("lost a connection while closing it")
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        try:
+            environ = self._environ()
+        except (OSError, ValueError) as error:
+            log.debug("got a body that cannot be read: %s", error)
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        try:
+            chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+            self._answer(status, headers, b"".join(chunks))
+        except ConnectionError:
+            self.close_connection = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Requests are in the simulator's own log; here only the debug level hears of them."""
+        log.debug(message.rstrip(), *args)
+
+    @property
+    def _open(self) -> set[socket.socket]:
+        assert isinstance(self.server, LoopbackServer)
+        return self.server.connections
+
+    def _environ(self) -> WSGIEnvironment:
+        environ = self.make_environ()
+        if environ.get("wsgi.input_terminated"):
+            body = DechunkedInput(cast("IO[bytes]", self.rfile)).read(MAX_BODY)
+        else:
+            body = self.rfile.read(_checked_length(environ.get("CONTENT_LENGTH") or "0"))
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input_terminated"] = True
+        return environ
+
+    def _answer(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
+        for name, value in headers:
+            if name.lower() != "content-length" or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _checked_length(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_BODY:
+        raise ValueError(f"a Content-Length of at most {MAX_BODY} was expected")
+    return int(text)
+
+
+class LoopbackServer(ThreadedWSGIServer):
+    """A thread a connection, on 127.0.0.1. ``connections`` are those that are open now."""
+
+    def __init__(self, app: WSGIApplication, port: int) -> None:
+        self.connections: set[socket.socket] = set()
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"The simulator cannot listen on {HOST}:{port} ({error.strerror}): give it another port, or 0."
+                ) from error
+            listener.listen(128)
+            super().__init__(HOST, port, app, handler=Connection, fd=listener.fileno())
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="simulator-server", daemon=True
+        )
+        self._thread.start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("lost a connection", exc_info=True)
+
+    def stop(self) -> None:
+        """Close everything: clients see what they see when a platform goes down."""
+        self.shutdown()
+        self._thread.join()
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                log.debug("found a connection closed already")

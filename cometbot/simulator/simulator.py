@@ -1,0 +1,328 @@
+"""The simulator as one object: a CometChat on one's own machine."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from cometbot.simulator import membership
+from cometbot.simulator.actor import Actor
+from cometbot.simulator.app import AUTH_ONLY, FULL_ACCESS, RestApi, create_app
+from cometbot.simulator.behaviour import Behaviour
+from cometbot.simulator.client import CallbackAnswer
+from cometbot.simulator.control import control_blueprint
+from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
+from cometbot.simulator.lane import Callback
+from cometbot.simulator.media import Media
+from cometbot.simulator.misbehaviour import Misbehaviour
+from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
+from cometbot.simulator.refusals import Refusal, bad_request
+from cometbot.simulator.relay import Relay
+from cometbot.simulator.server import HOST, LoopbackServer
+from cometbot.simulator.world import Clock, World, conversation_id
+
+T = TypeVar("T")
+
+MESSAGE_TRIGGERS = (
+    "message_sent", "message_edited", "message_deleted", "message_reaction_added", "message_reaction_removed",
+    "user_mentioned",
+)  # fmt: skip
+GROUP_TRIGGERS = (
+    "group_created", "group_updated", "group_deleted", "group_member_added", "group_member_joined",
+    "group_member_left", "group_member_kicked", "group_member_banned", "group_member_unbanned",
+    "group_member_scope_changed",
+)  # fmt: skip
+TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS
+
+_RECHECK = 0.05
+
+
+class Simulator:
+    """A stand-in for CometChat: its REST API, its callbacks, its webhooks, and its users at your command.
+
+    ::
+
+        with Simulator() as simulator:
+            simulator.add_bot("helpdesk", "http://127.0.0.1:8000/cometchat/helpdesk", username="cc", password="secret")
+            question = simulator.user("maria").say("/track 4711", to="helpdesk")
+            print(simulator.wait_reply(question)[0].text)
+
+    State is in memory and safe to use from many threads. It listens on 127.0.0.1 only. ``port`` 0 takes a free one and
+    keeps it over ``stop`` and ``start``. ``seed`` makes keys, tokens and names the same each time. The three logs keep
+    ``log_size`` entries each.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str = "5150a0b1c2d3e4f6",
+        region: str = "eu",
+        api_key: str = "",
+        port: int = 0,
+        behaviour: Behaviour | None = None,
+        seed: int = 0,
+        clock: Clock = time.time,
+        log_size: int = 10_000,
+    ) -> None:
+        self.app_id = app_id
+        self.region = region
+        self.api_key = api_key or _key(seed, FULL_ACCESS)
+        self.auth_key = _key(seed, AUTH_ONLY)
+        self._port = port
+        self._server: LoopbackServer | None = None
+        self.misbehave = Misbehaviour()
+        self.world = World(
+            app_id=app_id, region=region, behaviour=behaviour or Behaviour(), clock=clock, seed=seed, log_size=log_size
+        )
+        self._relay = Relay(self.world, self.misbehave)
+        self.world.relay = self._relay.take
+        keys = {self.api_key: FULL_ACCESS, self.auth_key: AUTH_ONLY}
+        self._api = RestApi(self.world, self.misbehave, keys)
+        self._media = Media(self.world, lambda: self.url, self._api.is_full_key)
+        self.app = create_app(self._api)
+        self.app.register_blueprint(self._media.blueprint())
+        self.app.register_blueprint(control_blueprint(self))
+
+    def __repr__(self) -> str:
+        return f"<Simulator {self.url}>"
+
+    def __enter__(self) -> Simulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Simulator:
+        """This simulator, listening. Callbacks that waited while it was stopped go out now."""
+        if self._server is None:
+            self._api.stopping.clear()
+            self._server = LoopbackServer(self.app, self._port)
+            self._port = self._server.port
+        self._relay.start()
+        return self
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Close all connections and call nobody any more; what is in memory stays. Waits up to ``timeout`` seconds for
+        each callback that is on its way."""
+        self._api.stopping.set()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        self._relay.stop(timeout)
+
+    def post_callbacks(self, post: Callable[[Callback], CallbackAnswer]) -> None:
+        """Let ``post`` carry the callbacks that wait since :meth:`stop`, one after the other, in the caller's thread."""
+        self._relay.post_queued(post)
+
+    @property
+    def url(self) -> str:
+        """The address of the server, without a slash at the end."""
+        return f"http://{HOST}:{self._port}" if self._port else "http://localhost"
+
+    @property
+    def api_url(self) -> str:
+        """The base URL of the REST API, for ``COMETCHAT_API_URL``."""
+        return f"{self.url}/v3"
+
+    @property
+    def requests(self) -> Log[RequestEntry]:
+        """The newest REST calls, oldest first; ``.dropped`` says how many older ones are gone."""
+        return self.world.journal.requests
+
+    @property
+    def callbacks(self) -> Log[CallbackEntry]:
+        """The newest attempts to tell bots and webhooks something, oldest first, each with what came back."""
+        return self.world.journal.callbacks
+
+    def configure(self, **changes: Any) -> None:
+        """Change the :class:`Behaviour`: ``simulator.configure(redeliver=(10, 30))``."""
+        with self.world.changed:
+            self.world.behaviour = replace(self.world.behaviour, **changes)
+
+    def reset(self) -> None:
+        """Forget everything: users, messages, logs, misbehaviour and what is queued. Addresses and keys stay."""
+        with self.world.changed:
+            self._relay.clear()
+            self.misbehave.clear()
+            self.world.clear()
+            self.world.journal.clear()
+
+    def user(self, uid: str) -> Actor:
+        """The user with this uid, at the keyboard; made now if there is none."""
+        with self.world.changed:
+            if self.world.directory.find_user(uid) is None:
+                self.add_user(uid)
+            return Actor(self.world, self.world.directory.user(uid).uid)
+
+    def add_user(self, uid: str, name: str = "", **fields: Any) -> Actor:
+        """A new user; ``fields`` are those of CometChat's user body (``avatar``, ``metadata``, ``tags`` …)."""
+        with self.world.changed:
+            body = {"uid": uid, "name": name or uid.replace("-", " ").title(), **fields}
+            return Actor(self.world, self.world.directory.create_user(body, self.world.now()).uid)
+
+    def add_group(
+        self,
+        guid: str,
+        name: str = "",
+        *,
+        type: Literal["public", "password", "private"] = "public",
+        members: Iterable[str] = (),
+        owner: str = "",
+        password: str = "",
+    ) -> None:
+        """A new group with its members; users who are named and do not exist are made."""
+        with self.world.changed:
+            uids = [self.user(uid).uid for uid in members]
+            body: dict[str, Any] = {"guid": guid, "name": name or guid.title(), "type": type, "password": password}
+            if owner:
+                body["owner"] = self.user(owner).uid
+            group = membership.create_group(self.world, APP_SYSTEM, body)
+            for uid in uids:
+                if uid not in group.members:
+                    membership.add(self.world, APP_SYSTEM, group, uid)
+
+    def add_bot(
+        self,
+        uid: str,
+        webhook_url: str,
+        *,
+        name: str = "",
+        username: str = "",
+        password: str = "",
+        group_setting: str = "allMessages",
+        enabled: bool = True,
+    ) -> Actor:
+        """The user of a new bot, which is enabled; with ``username`` its callbacks carry Basic Auth."""
+        with self.world.changed:
+            if self.world.directory.find_user(uid) is None:
+                self.add_user(uid, name)
+            body = {
+                "uid": uid,
+                "webhookURL": webhook_url,
+                "groupChatSetting": group_setting,
+                "useBasicAuth": bool(username),
+                "username": username,
+                "password": password,
+                "enabled": enabled,
+            }
+            return Actor(self.world, self.world.directory.create_bot(body, self.world.now()).uid)
+
+    def add_webhook(
+        self,
+        url: str,
+        triggers: Iterable[str] = (),
+        username: str = "",
+        password: str = "",
+        *,
+        id: str = "",
+        edits_as: Literal["message", "action"] = "message",
+    ) -> str:
+        """The id of a new app webhook for these triggers, all if none is named."""
+        chosen = frozenset(triggers) or frozenset(TRIGGERS)
+        unknown = sorted(chosen - frozenset(TRIGGERS))
+        if unknown:
+            raise bad_request("triggers", f"The simulator does not know {', '.join(unknown)}.")
+        with self.world.changed:
+            webhook_id = id or f"webhook{len(self.world.webhooks) + 1}"
+            credentials = (username, password) if username else None
+            self.world.webhooks[webhook_id] = WebhookRecord(webhook_id, url, chosen, credentials, edits_as)
+            return webhook_id
+
+    def add_file(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
+        """A URL under which clients can load ``content``, protected as ``media_access`` of the behaviour says."""
+        return self._media.add(name, content, mime_type, expires_in=expires_in)
+
+    def seed_demo(
+        self,
+        bot_uid: str = "helpdesk",
+        callback_url: str = "http://127.0.0.1:8000/cometchat/helpdesk",
+        username: str = "",
+        password: str = "",
+        group_setting: str = "allMessages",
+    ) -> Simulator:
+        """This simulator with a bot, the users maria and tom, and the group ops-room with all three."""
+        self.add_user("maria", "Maria Keller")
+        self.add_user("tom", "Tom Berger")
+        self.add_bot(bot_uid, callback_url, username=username, password=password, group_setting=group_setting)
+        self.add_group("ops-room", "Ops room", owner="maria", members=["tom", bot_uid])
+        return self
+
+    def messages(
+        self,
+        conversation: str = "",
+        *,
+        between: tuple[str, str] | None = None,
+        after: StoredMessage | str = "",
+        actions: bool = False,
+    ) -> list[StoredMessage]:
+        """The messages of one conversation (``group_ops-room``), of two users, or all, oldest first.
+
+        ``after`` leaves out what is not later than that message; with ``actions`` those that record edits, deletions
+        and members are among them.
+        """
+        if between is not None:
+            conversation = conversation_id("user", *(uid.lower() for uid in between))
+        oldest = int(after if isinstance(after, str) else after.id) if after else 0
+        with self.world.changed:
+            found = self.world.archive.messages(conversation, after=oldest)
+            return [message for message in found if actions or not message.is_action]
+
+    def message(self, message_id: str) -> StoredMessage:
+        """The message with this id, as it is now. Raises :class:`Refusal` where there is none."""
+        with self.world.changed:
+            return self.world.archive.get(message_id)
+
+    def replies(self, to: StoredMessage | str) -> list[StoredMessage]:
+        """What bots have said in a message's conversation since; a uid stands for the last message that user wrote."""
+        with self.world.changed:
+            question = to if isinstance(to, StoredMessage) else self._last_of(to)
+            later = self.messages(question.conversation_id, after=question)
+            bots = self.world.directory.bots
+            return [message for message in later if message.sender in bots and message.sender != question.sender]
+
+    def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 10.0) -> T:
+        """The first true value of ``condition(simulator)``, asked again after each change and every 50 ms.
+
+        Raises ``TimeoutError``, saying what happened last.
+        """
+        deadline = time.monotonic() + timeout
+        with self.world.changed:
+            while not (value := condition(self)):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"waited {timeout:g} s in vain. {self._latest()}")
+                self.world.changed.wait(min(left, _RECHECK))
+            return value
+
+    def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 10.0) -> list[StoredMessage]:
+        """At least ``count`` :meth:`replies`, waited for. Raises ``TimeoutError``, saying what happened last."""
+        return self.wait_for(lambda _: len(found := self.replies(to)) >= count and found, timeout) or []
+
+    def wait_idle(self, timeout: float = 10.0) -> None:
+        """Wait until every callback was posted, redeliveries included."""
+        self.wait_for(lambda _: self._relay.is_idle, timeout)
+
+    def _last_of(self, uid: str) -> StoredMessage:
+        archive = self.world.archive
+        for number in reversed(archive.numbers()):
+            message = archive[number]
+            if message.sender == uid.lower() and not message.is_action:
+                return message
+        raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"The user {uid} has not written anything yet.")
+
+    def _latest(self) -> str:
+        callback = self.callbacks[-1] if len(self.callbacks) else None
+        call = self.requests[-1] if len(self.requests) else None
+        told = f"{callback.url}: {callback.status or callback.error}" if callback else "none"
+        asked = f"{call.method} {call.path}: {call.status or 'dropped'}" if call else "none"
+        return f"Last callback: {told}. Last REST call: {asked}."
+
+
+def _key(seed: int, scope: str) -> str:
+    return f"{random.Random(f'{seed}{scope}').getrandbits(160):040x}"

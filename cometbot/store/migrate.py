@@ -1,0 +1,58 @@
+"""Bringing a database to the schema that this version of the code knows."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cometbot.store import tables
+
+HEAD = "0001"
+"""The newest revision in ``migrations/versions``; a test compares."""
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision that the database is at, None for an empty database."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def problem(connection: Connection) -> str:
+    """Why this database cannot be used with this version of the code, and what to do; empty if it can."""
+    at = revision(connection)
+    if at == HEAD:
+        return ""
+    if at is None or at < HEAD:
+        return f"the database is at schema {at or 'none'}, this version needs {HEAD}: run cometbot db upgrade"
+    return f"the database is at schema {at}, newer than this version knows ({HEAD}): install the newer cometbot"
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the database of ``connection`` to :data:`HEAD`, within its transaction. Raises ConfigurationError if it
+    is newer."""
+    from cometbot.errors import ConfigurationError
+
+    at = revision(connection)
+    if at == HEAD:
+        return
+    if at is not None and at > HEAD:
+        raise ConfigurationError(problem(connection))
+    if at is None:
+        tables.metadata.create_all(connection)
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+        return
+    _run_migrations(connection)
+
+
+def _run_migrations(connection: Connection) -> None:
+    from pathlib import Path
+
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,51 @@
+"""What bots remember: one row a key, values as JSON texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.context import StateChange
+from cometbot.store.database import Database
+from cometbot.store.tables import state
+
+_load = sa.select(state.c.name, state.c.value).where(state.c.scope == bound("scope"), state.c.owner == bound("owner"))
+_key = (state.c.scope == bound("s"), state.c.owner == bound("o"), state.c.name == bound("n"))
+_read = sa.select(state.c.value).where(*_key).with_for_update()
+_remove = sa.delete(state).where(*_key)
+
+
+class StateRows:
+    """The table ``state``."""
+
+    def __init__(self, database: Database) -> None:
+        self._load = database.prepare(_load)
+        insert = database.insert(state).values(scope=bound("s"), owner=bound("o"), name=bound("n"), value=bound("v"))
+        self._write = insert.on_conflict_do_update(["scope", "owner", "name"], set_={"value": insert.excluded.value})
+
+    def load(self, connection: Connection, scope: str, owner: str) -> dict[str, str]:
+        """All keys of one owner with their JSON texts."""
+        return dict(self._load(connection, {"scope": scope, "owner": owner}).fetchall())
+
+    def apply(self, connection: Connection, changes: Iterable[StateChange]) -> None:
+        """Write what changed and nothing else; increments are added to what is stored at this moment."""
+        for change in changes:
+            owner = {"s": change.scope, "o": change.owner}
+            rows = [{**owner, "n": name, "v": value} for name, value in change.values.items()]
+            rows += [
+                {**owner, "n": name, "v": self._sum(connection, {**owner, "n": name}, by)}
+                for name, by in change.increments.items()
+            ]
+            if rows:
+                connection.execute(self._write, rows)
+            if change.removed:
+                connection.execute(_remove, [{**owner, "n": name} for name in change.removed])
+
+    def _sum(self, connection: Connection, key: dict[str, str], by: int | float) -> str:
+        stored = connection.execute(_read, key).scalar()
+        value = json.loads(stored) if stored is not None else 0
+        return json.dumps((value if isinstance(value, int | float) else 0) + by)

@@ -1,0 +1,141 @@
+"""The tables. What each state means and who may change it stands in ``docs/architecture.md``; migrations make them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData()
+
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+WAITING, RUNNING, DONE, DEAD, DISCARDED = "waiting", "running", "done", "dead", "discarded"
+READY, SENDING, SENT, HELD, UNKNOWN = "ready", "sending", "sent", "held", "unknown"
+
+mailbox = Table(
+    "mailbox",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("channel", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("bot", Text, nullable=False),
+    Column("event_key", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("state", Text, nullable=False, server_default=WAITING),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("due_at", Double),
+    Column("ended_at", Double),
+    Column("handler", Text),
+    Column("error", Text),
+    UniqueConstraint("channel", "account", "bot", "event_key", name="mailbox_event"),
+    sqlite_autoincrement=True,
+)
+_undone_mail = text("state IN ('waiting', 'running')")
+Index("mailbox_undone", mailbox.c.lane, mailbox.c.seq, sqlite_where=_undone_mail, postgresql_where=_undone_mail)
+_dead = text("state = 'dead'")
+Index("mailbox_dead", mailbox.c.seq, sqlite_where=_dead, postgresql_where=_dead)
+_ended = text("state IN ('done', 'discarded')")
+Index("mailbox_ended", mailbox.c.ended_at, sqlite_where=_ended, postgresql_where=_ended)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("bot", Text, nullable=False),
+    Column("conversation", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("is_group", Boolean, nullable=False),
+    Column("mail", Boolean, nullable=False, server_default=false()),
+    Column("token", Text),
+    Column("process", Text),
+    Column("due_at", Double),
+)
+_undone_lane = text("mail OR token IS NOT NULL OR due_at IS NOT NULL")
+Index("conversations_undone", conversations.c.lane, sqlite_where=_undone_lane, postgresql_where=_undone_lane)
+Index("conversations_target", conversations.c.bot, conversations.c.target)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("event", Text, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("ordinal", Integer, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("target", Integer),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", Double, nullable=False),
+    Column("began_at", Double),
+    Column("due_at", Double),
+    Column("ended_at", Double),
+    Column("platform_id", Text),
+    Column("error", Text),
+    UniqueConstraint("event", "generation", "ordinal", "part", name="outbox_ordinal"),
+    sqlite_autoincrement=True,
+)
+_undone_reply = text("state IN ('ready', 'sending', 'held', 'unknown')")
+Index("outbox_undone", outbox.c.lane, outbox.c.id, sqlite_where=_undone_reply, postgresql_where=_undone_reply)
+_dead_reply = text("state = 'dead'")
+Index("outbox_dead", outbox.c.id, sqlite_where=_dead_reply, postgresql_where=_dead_reply)
+_ended_reply = text("state IN ('sent', 'discarded')")
+Index("outbox_ended", outbox.c.ended_at, sqlite_where=_ended_reply, postgresql_where=_ended_reply)
+_named = text("platform_id IS NOT NULL")
+Index("outbox_platform_id", outbox.c.platform_id, sqlite_where=_named, postgresql_where=_named)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False),
+)
+
+state = Table(
+    "state",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("lease_until", Double, nullable=False),
+    Column("handles", Boolean, nullable=False),
+    Column("address", Text, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)

@@ -1,0 +1,306 @@
+"""The client that a bot's author tests a bot with."""
+
+from __future__ import annotations
+
+import copy
+import mimetypes
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Capabilities, Channel
+from cometbot.delivery import DeadLetter
+from cometbot.errors import BotError, ConfigurationError
+from cometbot.events import Event
+from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.offers import OFFERS
+from cometbot.testing.double import Double, Seat
+from cometbot.testing.fake import FakeDouble
+from cometbot.testing.filling import Asked, filled
+from cometbot.testing.said import Replies, Said
+from cometbot.testing.world import StoredState, World
+
+ChannelName = Literal["fake", "cometchat"]
+
+
+class BotClient:
+    """A user who talks to ``bot``, and sees what it answers.
+
+    ::
+
+        client = BotClient(bot)
+        assert client.send("hi").text == "Hello!"
+
+    Behind it stands what runs in production, over a database in memory and without threads, sockets or waiting: when a
+    call returns, all that it caused is done. Each returns what the bot said in this user's conversation because of
+    it. Time stands still, from ``now`` (Unix seconds) on, until :meth:`advance`.
+
+    The platform is a fake one that shows everything, or what ``capabilities`` say (``TEXT_ONLY``);
+    ``channel="cometchat"`` goes through CometChat's payloads and a simulated CometChat instead; a function that makes a
+    :class:`Double` for a bot brings any other.
+
+    What a handler raises is raised here. With ``raise_errors=False`` the bot apologises as in production, and
+    :attr:`dead_letters` has the cause.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        *,
+        user: str | User = "maria",
+        group: str = "",
+        channel: ChannelName | Callable[[Bot], Double] = "fake",
+        capabilities: Capabilities | None = None,
+        raise_errors: bool = True,
+        now: float | None = None,
+    ) -> None:
+        self._world = World(bot, _maker(channel, capabilities), now=now, raise_errors=raise_errors)
+        self._seat = Seat(_user(user), group)
+        self._last_id = ""
+
+    def __repr__(self) -> str:
+        place = f" in {self._seat.group}" if self._seat.group else ""
+        return f"<BotClient {self._seat.user.uid}{place} with {self._world.bot.name}>"
+
+    def __enter__(self) -> BotClient:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the database and what else is held; happens by itself when nobody has the client any more."""
+        self._world.close()
+
+    @property
+    def bot(self) -> Bot:
+        return self._world.bot
+
+    @property
+    def channel(self) -> Channel:
+        """The bot's channel; on the fake platform a :class:`FakeChannel`, with its ``requests`` and ``faults``."""
+        return self._world.double.channel
+
+    @property
+    def double(self) -> Double:
+        """The platform."""
+        return self._world.double
+
+    @property
+    def user(self) -> User:
+        return self._seat.user
+
+    @property
+    def conversation(self) -> Conversation:
+        """Where this user's words are said: with the bot alone, or in the group."""
+        return self.double.conversation(self._seat)
+
+    @property
+    def message_id(self) -> str:
+        """The platform's id of what this user wrote last. Raises :class:`BotError` before anything was written."""
+        if not self._last_id:
+            raise BotError(f"{self.user.uid} has written nothing yet; send() something first")
+        return self._last_id
+
+    @property
+    def state(self) -> StoredState:
+        """What the bot remembers about this conversation (``ctx.state``), to read and to set."""
+        return StoredState(self._world, "conversation", str(self.conversation.key))
+
+    @property
+    def user_state(self) -> StoredState:
+        """What the bot remembers about this user (``ctx.user_state``), to read and to set."""
+        key = self.conversation.key
+        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{self.user.uid}")
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What failed for good, the newest first."""
+        return self._world.delivery.dead_letters.list()
+
+    def as_user(self, user: str | User, *, group: str = "") -> BotClient:
+        """Another user of the same platform, alone with the bot or in ``group``."""
+        other = copy.copy(self)
+        other._seat = Seat(_user(user), group)
+        other._last_id = ""
+        return other
+
+    def in_group(self, group: str) -> BotClient:
+        """The same user in a group."""
+        return self.as_user(self.user, group=group)
+
+    def send(
+        self,
+        text: str,
+        *,
+        user: str | User | None = None,
+        group: str | None = None,
+        thread: str = "",
+        quote: str = "",
+        mention: bool = False,
+    ) -> Replies:
+        """What the bot answers to a text.
+
+        ``user`` and ``group`` stand in for the client's own this once. ``thread`` is the id of the message that the
+        thread hangs on, ``quote`` of the one that is quoted; ``mention`` speaks to the bot by name.
+        """
+        if user is not None or group is not None:
+            other = self.as_user(
+                self.user if user is None else user, group=self._seat.group if group is None else group
+            )
+            return other.send(text, thread=thread, quote=quote, mention=mention)
+        return self._say(text, thread_id=thread, quote_id=quote, mention=mention)
+
+    def send_image(self, image: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
+        """What the bot answers to a picture: a URL, a file or its name, or bytes."""
+        return self.send_file(
+            image, caption=caption, name=name or ("photo.png" if isinstance(image, bytes) else ""), thread=thread
+        )
+
+    def send_file(self, file: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
+        """What the bot answers to a file: a URL, a file or its name, or bytes; the name tells its kind."""
+        return self._say(caption, thread_id=thread, attachments=[self._attachment(file, name)])
+
+    def press(self, button: str | int) -> Replies:
+        """What the bot answers when the user presses a button, named by its label or number, or takes a choice.
+
+        Newer messages come first. Where the platform shows buttons as text, the user writes the label or number. Raises
+        :class:`BotError`, with what is on offer, if that is not.
+        """
+        said, offer = Asked(self._here(), self._noted()).find(button)
+        if said is None:
+            return self._say(str(button))
+        return self._do(partial(self.double.press, self._seat, said, offer))
+
+    def choose(self, choice: str | int) -> Replies:
+        """As :meth:`press`, said of choices."""
+        return self.press(choice)
+
+    def fill(self, values: Mapping[str, str | Sequence[str]] | None = None, /, **named: str | Sequence[str]) -> Replies:
+        """What the bot answers when the user fills in the newest form; fields by name, several values as a list.
+
+        Fields with a default may be left out. Raises :class:`BotError` for fields that are missing or unknown, and
+        for values that are no option.
+        """
+        said, answers = filled({**(values or {}), **named}, self._here(), self._noted())
+        if said is None:
+            return self._say("\n".join(f"{name}: {value}" for name, value in answers.items()))
+        return self._do(partial(self.double.submit, self._seat, said, answers))
+
+    def edit(self, text: str) -> Replies:
+        """What the bot answers when the user changes what he wrote last."""
+        return self._do(partial(self.double.edit, self._seat, self.message_id, text))
+
+    def delete(self) -> Replies:
+        """What the bot answers when the user takes back what he wrote last."""
+        return self._do(partial(self.double.delete, self._seat, self.message_id))
+
+    def react(self, reaction: str, *, to: Said | None = None, added: bool = True) -> Replies:
+        """What the bot answers to a reaction on ``to``, by default on what it said last here."""
+        said = self.said()
+        if to is None and not said:
+            raise BotError("the bot has said nothing here that one could react to")
+        return self._do(partial(self.double.react, self._seat, (to or said[-1]).id, reaction, added=added))
+
+    def join(self, group: str = "") -> Replies:
+        """What the bot says in ``group`` (or the client's own) when the user joins it."""
+        return self._member(group, self.double.join)
+
+    def leave(self, group: str = "") -> Replies:
+        """What the bot says in ``group`` (or the client's own) when the user leaves it."""
+        return self._member(group, self.double.leave)
+
+    def event(self, event: Event | type[Event], **fields: Any) -> Replies:
+        """What the bot answers to any event, given whole or as its class and the fields that are its own.
+
+        ::
+
+            client.event(ContactEvent, action="request")
+        """
+        if isinstance(event, type):
+            common = {"conversation": self.conversation, "sender": self.user, "sent_at": self._world.database.now}
+            group = Group(self._seat.group) if self._seat.group else None
+            event = event(**{"key": f"test:{next(self._world.numbers)}", **common, "group": group, **fields})
+        return self._do(partial(self.double.take, event))
+
+    def advance(self, seconds: float) -> Replies:
+        """What the bot says here while time passes, such as what retried handlers and held replies say."""
+        return self._do(lambda: None, seconds)
+
+    def said(self, *, user: str = "", group: str = "") -> Replies:
+        """All that the bot has said and not taken back in this conversation, with ``user``, or in ``group``."""
+        self._world.settle()
+        if user or group:
+            return self.as_user(user or self.user, group=group).said()
+        return Replies(self._here())
+
+    def said_elsewhere(self) -> Replies:
+        """All that the bot has said in other conversations than this one."""
+        self._world.settle()
+        here = self.conversation.id
+        return Replies(said for said in self.double.said() if said.conversation.id != here)
+
+    def _say(self, text: str, **more: Any) -> Replies:
+        def say() -> None:
+            self._last_id = self.double.say(self._seat, text, **more)
+
+        return self._do(say)
+
+    def _do(self, act: Callable[[], None], seconds: float = 0.0) -> Replies:
+        self._world.settle()
+        before = {said.id for said in self._here()}
+        act()
+        if seconds:
+            self._world.advance(seconds)
+        else:
+            self._world.settle()
+        return Replies(said for said in self._here() if said.id not in before)
+
+    def _here(self) -> list[Said]:
+        here = self.conversation.id
+        return [said for said in self.double.said() if said.conversation.id == here]
+
+    def _noted(self) -> Any:
+        """What the bot itself holds to be on offer here."""
+        return self.state.get(OFFERS)
+
+    def _member(self, group: str, act: Callable[[Seat], None]) -> Replies:
+        there = self.in_group(group or self._seat.group)
+        if not there._seat.group:
+            raise BotError("name the group: client.join('ops')")
+        return there._do(partial(act, there._seat))
+
+    def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
+        if isinstance(file, str) and file.startswith(("http://", "https://")):
+            return _describe(file, name or file.rpartition("/")[2], None)
+        name = name or ("file.bin" if isinstance(file, bytes) else Path(file).name)
+        content = file if isinstance(file, bytes) else _read(Path(file))
+        url = self.double.upload(name, content, mimetypes.guess_type(name)[0] or "")
+        return _describe(url, name, len(content))
+
+
+def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | None) -> Callable[[Bot], Double]:
+    if callable(channel):
+        return channel
+    if channel == "fake":
+        return FakeDouble if capabilities is None else partial(FakeDouble, capabilities=capabilities)
+    if channel == "cometchat":
+        from cometbot.testing.cometchat import CometChatDouble  # it needs the simulator, which other tests do not
+
+        return CometChatDouble
+    raise ConfigurationError(f"there is no channel {channel!r} to test with; there is: fake, cometchat, or a Double")
+
+
+def _user(user: str | User) -> User:
+    return user if isinstance(user, User) else User(user, user.title())
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _describe(url: str, name: str, size: int | None) -> Attachment:
+    mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Attachment(url, name, mime_type, Path(name).suffix[1:], size)

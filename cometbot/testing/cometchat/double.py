@@ -1,0 +1,229 @@
+"""CometChat with its users: the simulator, talked to by the real channel."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from werkzeug.test import Client
+
+from cometbot.bot import Bot
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.rendering import Rich
+from cometbot.delivery import Delivery
+from cometbot.messages import Custom, Media, Message, Text
+from cometbot.models import Attachment, Conversation
+from cometbot.simulator import TRIGGERS, Actor, Simulator, StoredMessage
+from cometbot.simulator.client import CallbackAnswer
+from cometbot.simulator.lane import Callback
+from cometbot.simulator.server import HOST, LoopbackServer
+from cometbot.testing.cometchat.client import make_session
+from cometbot.testing.cometchat.views import make_app
+from cometbot.testing.double import Double, Fault, Seat
+from cometbot.testing.said import Said
+
+_CREDENTIALS = ("cometchat", "a-password-for-tests")
+_MEDIA = ("image", "audio", "video", "file")
+
+
+class CometChatDouble(Double):
+    """A simulated CometChat in this process, with the bot's callback and a webhook for what callbacks do not tell.
+
+    Requests and callbacks are those of production. ``sockets`` sends them over HTTP on this machine; without, both
+    sides' applications are called in the caller's thread. ``simulator`` is open to whoever wants more.
+    """
+
+    def __init__(self, bot: Bot, *, rich: Rich = "text", sockets: bool = False) -> None:
+        super().__init__(bot)
+        self.simulator = Simulator()
+        self._sockets = sockets
+        self._server: LoopbackServer | None = None
+        self._callbacks: Client | None = None
+        self._last: Callback | None = None
+        if sockets:
+            self.simulator.start()
+        else:
+            self.simulator.stop()
+        session = None if sockets else make_session(self.simulator.app)
+        client = CometChatClient(
+            self.simulator.api_url, self.simulator.api_key, app_id=self.simulator.app_id, session=session
+        )
+        self._channel = CometChatChannel(
+            self.simulator.app_id,
+            client,
+            bots={bot.name: bot},
+            rich=rich,
+            callback=CallbackSettings(credentials={bot.name: _CREDENTIALS}),
+        )
+        self._uid = self._channel.uid(bot.name)
+
+    @property
+    def channel(self) -> CometChatChannel:
+        return self._channel
+
+    def attach(self, delivery: Delivery) -> None:
+        app = make_app(self._channel, delivery)
+        base = "http://localhost"
+        if self._sockets:
+            self._server = LoopbackServer(app, 0)
+            base = f"http://{HOST}:{self._server.port}"
+        self._callbacks = Client(app)
+        url = f"{base}/cometchat/{self.bot.name}"
+        self.simulator.add_bot(self._uid, url, username=_CREDENTIALS[0], password=_CREDENTIALS[1])
+        told_otherwise = {"message_sent", "user_mentioned"}
+        triggers = [trigger for trigger in TRIGGERS if trigger not in told_otherwise]
+        self.simulator.add_webhook(f"{url}/webhook", triggers, *_CREDENTIALS)
+
+    def say(
+        self,
+        seat: Seat,
+        text: str,
+        *,
+        thread_id: str = "",
+        quote_id: str = "",
+        mention: bool = False,
+        attachments: Sequence[Attachment] = (),
+    ) -> str:
+        message = self._actor(seat).say(
+            f"<@uid:{self._uid}> {text}" if mention else text,
+            to="" if seat.group else self._uid,
+            group=seat.group,
+            parent=thread_id,
+            quote=quote_id,
+            attachments=[_to_json(item) for item in attachments],
+        )
+        return message.id
+
+    def edit(self, seat: Seat, message_id: str, text: str) -> None:
+        self._actor(seat).edit(message_id, text)
+
+    def delete(self, seat: Seat, message_id: str) -> None:
+        self._actor(seat).delete(message_id)
+
+    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
+        actor = self._actor(seat)
+        (actor.react if added else actor.unreact)(message_id, reaction)
+
+    def join(self, seat: Seat) -> None:
+        """Join a group that the bot is in already."""
+        self._ensure_group(seat.group)
+        self._user(seat).join(seat.group)
+
+    def leave(self, seat: Seat) -> None:
+        self._actor(seat).leave(seat.group)
+
+    def reactions(self, message_id: str) -> list[str]:
+        given = self.simulator.message(message_id).reactions
+        return [item.reaction for item in given if item.uid == self._uid.lower()]
+
+    def upload(self, name: str, content: bytes, mime_type: str) -> str:
+        return self.simulator.add_file(name, content, mime_type)
+
+    def repeat(self) -> None:
+        """Post the last callback of the bot once more."""
+        if self._last is not None:
+            self._post(self._last)
+            return
+        entry = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"][-1]
+        self._post(Callback(entry.target, entry.url, entry.trigger, entry.message_id, entry.body, _CREDENTIALS))
+
+    def misbehave(self, *faults: Fault) -> None:
+        misbehave = self.simulator.misbehave
+        ways: dict[Fault, Callable[[], None]] = {
+            "rate_limited": lambda: misbehave.rate_limit(times=1, retry_after=1),
+            "failed": lambda: misbehave.fail(500, times=1),
+            "failed_after_acting": lambda: misbehave.fail(500, times=1, after=True),
+            "unreachable": lambda: misbehave.drop(times=1),
+            "refused": lambda: misbehave.fail(403, code="ERR_PERMISSION_DENIED", times=1),
+        }
+        for fault in faults:
+            ways[fault]()
+
+    def said(self) -> list[Said]:
+        own = [message for message in self.simulator.messages() if message.sender == self._uid.lower()]
+        versions = self._versions()
+        return [self._to_said(message, versions[message.id]) for message in own if not message.deleted_at]
+
+    def settle(self) -> None:
+        if self._sockets:
+            self.simulator.wait_idle()
+        else:
+            self.simulator.post_callbacks(self._post)
+
+    def close(self) -> None:
+        self.simulator.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server.server_close()
+
+    def _post(self, callback: Callback) -> CallbackAnswer:
+        assert self._callbacks is not None, "attach() comes before anything that users do"
+        if callback.trigger == "after_message":
+            self._last = callback
+        body = orjson.dumps(callback.body)
+        answer = self._callbacks.post(callback.url, data=body, headers=list(callback.headers().items()))
+        assert answer.status_code == 200, f"the callback was refused with {answer.status}: {answer.text}"
+        return CallbackAnswer(answer.status_code, answer.text)
+
+    def _user(self, seat: Seat) -> Actor:
+        directory = self.simulator.world.directory
+        if directory.find_user(seat.user.uid) is None:
+            return self.simulator.add_user(seat.user.uid, seat.user.name)
+        return self.simulator.user(seat.user.uid)
+
+    def _actor(self, seat: Seat) -> Actor:
+        """The seat's user, who is in the seat's group, as the bot is."""
+        actor = self._user(seat)
+        if seat.group and actor.uid not in self._ensure_group(seat.group):
+            actor.join(seat.group)
+        return actor
+
+    def _ensure_group(self, guid: str) -> Mapping[str, Any]:
+        groups = self.simulator.world.directory.groups
+        if guid.lower() not in groups:
+            self.simulator.add_group(guid, members=[self._uid])
+        return groups[guid.lower()].members
+
+    def _versions(self) -> dict[str, list[str]]:
+        """Every text that each message has shown."""
+        shown: dict[str, list[str]] = defaultdict(list)
+        for change in self.simulator.world.journal.changes:
+            if change.trigger in ("message_sent", "message_edited"):
+                message = change.data["message"]
+                shown[str(message["id"])].append(str(message["data"].get("text", "")))
+        return shown
+
+    def _to_said(self, message: StoredMessage, versions: Sequence[str]) -> Said:
+        is_group = message.receiver_type == "group"
+        here = Conversation(
+            self._channel.name,
+            self._channel.account,
+            self.bot.name,
+            message.conversation_id,
+            message.receiver,
+            is_group=is_group,
+        )
+        said = Said(message.id, here, _to_message(message), message.parent_id, message.quoted_message_id, message.muid)
+        reactions = tuple(item.reaction for item in message.reactions)
+        return replace(said, reactions=reactions, versions=tuple(versions), at=message.sent_at)
+
+
+def _to_json(item: Attachment) -> dict[str, Any]:
+    size = {} if item.size is None else {"size": item.size}
+    return {"url": item.url, "name": item.name, "mimeType": item.mime_type, "extension": item.extension, **size}
+
+
+def _to_message(stored: StoredMessage) -> Message:
+    if stored.category == "message" and stored.type == "text":
+        return Text(stored.text)
+    if stored.category == "message" and stored.type in _MEDIA and stored.attachments:
+        file = stored.attachments[0]
+        kind: Any = stored.type
+        return Media(file["url"], kind, file.get("name", ""), file.get("mimeType", ""), caption=stored.text)
+    if stored.category == "custom":
+        return Custom(stored.type, stored.data.get("customData", {}), stored.text)
+    preview = stored.text or str(stored.data.get("interactiveData", {}).get("text", ""))
+    return Custom(stored.category, dict(stored.data), preview)

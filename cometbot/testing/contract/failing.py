@@ -1,0 +1,184 @@
+"""That nothing is lost, doubled or mixed up when much is said, told twice, or refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Incoming
+from cometbot.context import Context
+from cometbot.delivery import Delivery
+from cometbot.errors import DeliveryError, PayloadError
+from cometbot.messages import Capabilities
+from cometbot.models import User
+from cometbot.testing.client import BotClient
+from cometbot.testing.contract.base import Contract, echo
+from cometbot.testing.double import Double, Seat, Unsupported
+
+PASSING: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = ("rate_limited", "failed", "unreachable")
+ODD_BODIES = (b"", b"\x00", b"\xff\xfe", b"null", b"[]", b"{}", b'{"data": 1}', b"[" * 5000, b'"text"')
+
+
+class Failing(Contract):
+    """The part of the contract about what goes wrong."""
+
+    def test_many_messages_at_once_are_answered_in_their_order(self, bot: Bot, client: BotClient) -> None:
+        echo(bot)
+        seat = Seat(client.user)
+        for number in range(30):
+            client.double.say(seat, f"message {number}")
+
+        assert client.said().texts == [f"echo message {number}" for number in range(30)]
+
+    def test_what_is_told_twice_is_answered_once(self, bot: Bot, client: BotClient) -> None:
+        echo(bot)
+        client.send("hello")
+        try:
+            client.double.repeat()
+        except Unsupported:
+            pytest.skip("this platform tells nothing twice")
+
+        assert client.said().texts == ["echo hello"]
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("fault", PASSING)
+    def test_a_reply_that_fails_arrives_later_and_once(self, bot: Bot, client: BotClient, fault: Any) -> None:
+        echo(bot)
+        _misbehave(client, fault)
+        client.send("hello")
+        client.advance(300)
+
+        assert client.said().texts == ["echo hello"]
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("fault", PASSING)
+    def test_later_replies_wait_for_one_that_fails(self, bot: Bot, client: BotClient, fault: Any) -> None:
+        echo(bot)
+        _misbehave(client, fault, fault)
+        for number in range(3):
+            client.double.say(Seat(client.user), f"message {number}")
+        client.advance(300)
+
+        assert client.said().texts == [f"echo message {number}" for number in range(3)]
+
+    def test_a_reply_whose_answer_is_lost_is_doubled_only_where_nobody_can_look_it_up(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        echo(bot)
+        _misbehave(client, "failed_after_acting")
+        client.send("hello")
+        client.advance(300)
+
+        times = len(client.said())
+        assert set(client.said().texts) == {"echo hello"}
+        assert times == 1 if capabilities.look_up else times <= 2
+
+    def test_a_reply_that_is_refused_is_a_dead_letter_and_the_conversation_goes_on(
+        self, bot: Bot, client: BotClient
+    ) -> None:
+        echo(bot)
+        _misbehave(client, "refused")
+        with pytest.raises(DeliveryError):
+            client.send("hello")
+
+        assert client.send("next").texts == ["echo next"]
+        assert [letter.is_reply for letter in client.dead_letters] == [True]
+
+    def test_a_text_over_the_limit_arrives_in_parts_and_whole(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        words = [f"wörd{number}👍" for number in range(capabilities.text_limit * 5 // 2 // 13)]
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return " ".join(words)
+
+        replies = client.send("tell me all")
+
+        assert " ".join(replies.texts).split() == words
+        assert len(replies) >= 2
+        assert max(len(text.encode()) for text in replies.texts) <= capabilities.text_limit
+
+    def test_a_text_without_spaces_over_the_limit_arrives_whole(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        text = "é" * capabilities.text_limit
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return text
+
+        assert "".join(client.send("tell me all").texts) == text
+
+    def test_a_nul_in_a_text_harms_nobody(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return f"a\0b {ctx.text}"
+
+        said = client.send("c").text
+
+        assert said.startswith("a")
+        assert said.endswith("b c")
+
+    def test_a_text_with_a_nul_is_taken_or_refused_and_the_next_is_answered(self, bot: Bot, client: BotClient) -> None:
+        echo(bot)
+        client.send("a\0b")
+
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("body", ODD_BODIES, ids=range(len(ODD_BODIES)))
+    def test_a_body_that_is_none_does_not_parse(self, client: BotClient, body: bytes) -> None:
+        with pytest.raises(PayloadError):
+            client.channel.parse(Incoming(client.conversation, "message:odd", body, "maria"))
+
+    def test_threads_answer_many_conversations_each_in_its_order(self, bot: Bot, tmp_path: Path) -> None:
+        echo(bot)
+        double = self.make_double(bot)
+        delivery = Delivery([bot], [double.channel], f"sqlite:///{tmp_path}/contract.db", threads=4)
+        try:
+            double.attach(delivery)
+            delivery.start()
+            seats = [Seat(User(f"user{number}", f"User {number}")) for number in range(5)]
+            for number in range(4):
+                for seat in seats:
+                    double.say(seat, f"message {number}")
+            double.settle()
+            _wait_until(lambda: len(double.said()) >= 20)
+            assert [_texts(double, seat) for seat in seats] == [[f"echo message {n}" for n in range(4)]] * 5
+        finally:
+            delivery.close()
+            double.close()
+
+    def test_a_channel_says_what_it_is(self, client: BotClient, capabilities: Capabilities) -> None:
+        channel = client.channel
+
+        assert channel.name
+        assert channel.account
+        assert channel.conversation(client.bot, user="maria") != channel.conversation(client.bot, user="tom")
+        assert channel.conversation(client.bot, group="maria") != channel.conversation(client.bot, user="maria")
+        assert capabilities.text_limit >= 100
+        assert channel.is_bot("maria") is False
+
+
+def _misbehave(client: BotClient, *faults: Any) -> None:
+    try:
+        client.double.misbehave(*faults)
+    except Unsupported:
+        pytest.skip("this double cannot misbehave like that")
+
+
+def _texts(double: Double, seat: Seat) -> list[str]:
+    here = double.conversation(seat).id
+    return [said.text for said in double.said() if said.conversation.id == here]
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.01)

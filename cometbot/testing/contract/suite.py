@@ -1,0 +1,35 @@
+"""The whole contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cometbot.messages import Capabilities
+from cometbot.testing.client import BotClient
+from cometbot.testing.contract.failing import Failing
+from cometbot.testing.contract.table import KINDS, capability_rows
+from cometbot.testing.contract.talking import Talking
+from cometbot.testing.plugin import CAPABILITIES
+
+
+class ChannelContract(Talking, Failing):
+    """The tests that every channel passes. Subclass it under a name that pytest collects, and say what the double is.
+
+    ::
+
+        class TestMyChannel(ChannelContract):
+            def make_double(self, bot):
+                return MyDouble(bot)
+
+    What the channel's capabilities deny need not work, but must fail as promised. At the end of the test run stands a
+    table of what the tested channels carry.
+    """
+
+    def test_capabilities_are_known_and_go_into_the_table(
+        self, client: BotClient, capabilities: Capabilities, record_property: Callable[[str, object], None]
+    ) -> None:
+        assert capabilities.native <= set(KINDS)
+        record_property(CAPABILITIES, [self._title(client), capability_rows(capabilities)])
+
+    def _title(self, client: BotClient) -> str:
+        return type(self).__name__.removeprefix("Test").removesuffix("Contract") or client.channel.name

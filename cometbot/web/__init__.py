@@ -1,0 +1,1 @@
+"""The web application around bots, and how gunicorn runs it."""

@@ -1,0 +1,230 @@
+"""One WSGI application of bots, channels and delivery: assembled here, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+from weakref import WeakSet
+
+from flask import Flask, Response, request
+from orjson import dumps
+from werkzeug.exceptions import HTTPException
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.delivery import Delivery, Observer
+from cometbot.errors import ConfigurationError
+from cometbot.http.errors import echo
+from cometbot.loading import load_bots
+from cometbot.settings import Settings
+from cometbot.web.health import make_health_views
+from cometbot.web.logs import configure_logging
+from cometbot.web.metrics import Metrics
+from cometbot.web.proxies import TrustedProxies
+
+APP_LOAD_ERROR = 4
+"""The exit status that tells gunicorn not to try again."""
+
+_log = logging.getLogger(__name__)
+_running: WeakSet[Running] = WeakSet()
+
+
+@dataclass(eq=False)
+class Running:
+    """The moving parts of one application: ``app.extensions["cometbot"]``.
+
+    Delivery starts once in each process, when gunicorn says that it is ready or else with the first request; either way
+    after a fork, which threads do not survive.
+    """
+
+    settings: Settings
+    delivery: Delivery
+    metrics: Metrics
+    handles: bool = True
+    _is_stopped: bool = field(default=False, init=False)
+
+    def start(self) -> None:
+        """Begin to handle messages in this process, if it is to do so and does not yet."""
+        if self.handles and not self._is_stopped and not self.delivery.is_running:
+            self.delivery.start()
+
+    def stop(self) -> None:
+        """End handling for good; what runs gets ``settings.stop_timeout`` seconds, the rest stays stored."""
+        self._is_stopped = True
+        self.delivery.close()
+
+
+def create_app(
+    bots: Bot | Iterable[Bot],
+    settings: Settings | None = None,
+    channels: Sequence[Channel] | None = None,
+    *,
+    handles: bool = True,
+) -> Flask:
+    """The application that takes in what is written to ``bots``, and answers.
+
+    It has the routes of ``channels`` (None: those that the settings name), ``/healthz``, ``/readyz`` and ``/metrics``,
+    and can be mounted under another WSGI application. Without ``handles`` it only takes in: handlers run in other
+    processes. Raises :class:`ConfigurationError` for settings with which it could not work, or would let anybody in.
+
+    ::
+
+        app = create_app(bot)
+        site.wsgi_app = DispatcherMiddleware(site.wsgi_app, {"/bots": app})
+    """
+    settings = settings or Settings.from_environment()
+    served = [bots] if isinstance(bots, Bot) else list(bots)
+    _check_names(served, settings)
+    metrics = Metrics(bot.name for bot in served)
+    if channels is None:
+        channels = channels_from_settings(settings, served, metrics)
+    delivery = _make_delivery(settings, served, channels, metrics)
+    app = Flask("cometbot", static_folder=None)
+    app.extensions["cometbot"] = running = Running(settings, delivery, metrics, handles)
+    _running.add(running)
+    app.before_request(running.start)
+    _add_views(app, delivery, metrics)
+    for bot in served:
+        bot.connect(delivery)
+    if settings.trusted_proxies:
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    return app
+
+
+def create_app_from_settings(settings: Settings | None = None) -> Flask:
+    """The application of the bots that ``settings.bot`` names, with logging set up; None means the environment's."""
+    settings = settings or Settings.from_environment()
+    configure_logging(settings.log_format, settings.log_level)
+    bots = load_bots(settings.bot)
+    for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots)):
+        _log.warning("found a setting without effect: %s", sentence)
+    return create_app(bots, settings)
+
+
+def load_app(settings: Settings | None = None) -> Flask:
+    """What :func:`create_app_from_settings` makes; wrong settings end the process with their one sentence instead."""
+    try:
+        return create_app_from_settings(settings)
+    except ConfigurationError as error:
+        end(error)
+
+
+def connect_from_settings(bot: Bot) -> None:
+    """Let ``bot.send(…)`` work in a process without an application, such as a script.
+
+    What the bot says is stored here, and sent by the processes that handle.
+    """
+    settings = Settings.from_environment()
+    bot.connect(_make_delivery(settings, [bot], channels_from_settings(settings, [bot], Observer()), Observer()))
+
+
+def channels_from_settings(settings: Settings, bots: Sequence[Bot], observer: Observer) -> list[Channel]:
+    """The channels that ``settings.channels`` names. Raises :class:`ConfigurationError` for one that does not exist."""
+    makers = {"cometchat": _make_cometchat}
+    unknown = [name for name in settings.channels if name not in makers]
+    if unknown or not settings.channels:
+        named = f"names {', '.join(unknown)}, which does not exist" if unknown else "names no channel"
+        raise ConfigurationError(f"COMETBOT_CHANNELS {named}; there is: {', '.join(makers)}")
+    return [makers[name](settings, bots, observer) for name in settings.channels]
+
+
+def start_all() -> None:
+    """Begin to handle messages for every application of this process."""
+    for running in list(_running):
+        try:
+            running.start()
+        except ConfigurationError as error:
+            end(error)
+
+
+def stop_all() -> None:
+    """End handling for every application of this process."""
+    for running in list(_running):
+        running.stop()
+
+
+def end(error: ConfigurationError) -> NoReturn:
+    """End the process with one sentence, and with a status that tells gunicorn not to start another in its place."""
+    print(f"cometbot: {error}", file=sys.stderr, flush=True)
+    sys.exit(APP_LOAD_ERROR)
+
+
+def _check_names(bots: Sequence[Bot], settings: Settings) -> None:
+    names = [bot.name for bot in bots]
+    if not names:
+        raise ConfigurationError("there is no bot to serve; give create_app() one, or several in a list")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigurationError(f"two bots have the name {doubled[0]!r}; rename one, since callbacks find a bot by it")
+    settings.check_bots(names)
+
+
+def _make_delivery(
+    settings: Settings, bots: Sequence[Bot], channels: Sequence[Channel], observer: Observer
+) -> Delivery:
+    return Delivery(
+        bots,
+        channels,
+        settings.database_url,
+        threads=settings.handler_threads,
+        handler_timeout=settings.handler_timeout,
+        keep_days=settings.keep_days,
+        observer=observer,
+        stop_timeout=settings.stop_timeout,
+    )
+
+
+def _add_views(app: Flask, delivery: Delivery, metrics: Metrics) -> None:
+    for channel in delivery.channels.values():
+        if blueprint := channel.blueprint(delivery):
+            app.register_blueprint(blueprint)
+    app.register_blueprint(make_health_views(delivery.checks))
+    app.register_blueprint(metrics.blueprint(delivery.backlog))
+    app.register_error_handler(HTTPException, _to_json)
+
+
+def _to_json(error: HTTPException) -> Response:
+    """The error for a caller that is a program: CometChat's envelope, which the callbacks' own errors have too."""
+    texts = {
+        404: f"there is nothing at {echo(request.path)}; callbacks go to /cometchat/NAME-OF-THE-BOT",
+        405: f"{request.method} is not possible here; the header Allow says what is",
+        500: "something went wrong here; the log says what",
+    }
+    code = f"ERR_{error.name.upper().replace(' ', '_')}"
+    body = {"error": {"code": code, "message": texts.get(error.code or 500, error.description)}}
+    headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
+    return Response(dumps(body), error.code, headers, content_type="application/json")
+
+
+def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer) -> Channel:
+    client = CometChatClient(
+        settings.cometchat_base_url,
+        settings.cometchat_api_key.reveal(),
+        app_id=settings.cometchat_app_id,
+        pool_size=settings.threads + settings.handler_threads,
+    )
+    return CometChatChannel(
+        settings.cometchat_app_id,
+        client,
+        bots={bot.name: bot for bot in bots},
+        rich=settings.cometchat_rich,
+        callback=_callback_settings(settings, bots),
+        observe=observer.received,
+    )
+
+
+def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:
+    found = {
+        bot.name: settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password) for bot in bots
+    }
+    webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_password.reveal()
+    return CallbackSettings(
+        credentials={name: (given.username, given.password.reveal()) for name, given in found.items() if given},
+        webhook_credentials=webhook if all(webhook) else None,
+        allow_anonymous=settings.allow_anonymous_callbacks,
+        body_timeout=settings.body_timeout,
+    )

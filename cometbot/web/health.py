@@ -1,0 +1,63 @@
+"""Is it alive, and is it fit to get messages: for load balancers and orchestrators."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import orjson
+from flask import Blueprint, Response
+
+_log = logging.getLogger(__name__)
+
+
+class Check(Protocol):
+    """One thing that was looked at."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ok(self) -> bool: ...
+
+    @property
+    def detail(self) -> str: ...
+
+
+Checks = Callable[[], Iterable[Check]]
+
+
+def make_health_views(checks: Checks) -> Blueprint:
+    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` fails).
+
+    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``, one line a check.
+    """
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/healthz")
+    def healthz() -> Response:
+        return _to_json({"alive": True}, 200)
+
+    @blueprint.get("/readyz")
+    def readyz() -> Response:
+        ready, lines = _look(checks)
+        return _to_json({"ready": ready, "checks": lines}, 200 if ready else 503)
+
+    return blueprint
+
+
+def _look(checks: Checks) -> tuple[bool, dict[str, str]]:
+    try:
+        found = list(checks())
+    except Exception:
+        # Whatever is broken, the one who asks is to be told so, and not with a server error that names no reason.
+        _log.exception("cannot check the delivery")
+        return False, {"delivery": "failed: it could not be checked; the log says why"}
+    words = {check.name: ": ".join(filter(None, ("ok" if check.ok else "failed", check.detail))) for check in found}
+    return all(check.ok for check in found), words
+
+
+def _to_json(body: object, status: int) -> Response:
+    text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return Response(text, status, content_type="application/json", headers={"Cache-Control": "no-store"})

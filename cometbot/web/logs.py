@@ -1,0 +1,60 @@
+"""Logs in two shapes: lines for people, JSON for machines; both with the ids of events and conversations."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from gunicorn.glogging import Logger as GunicornLogger
+from pythonjsonlogger.json import JsonFormatter
+
+_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"})
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record: time, level, logger, text, then what came as ``extra`` as ``name=value``.
+
+    Line breaks inside the text are shown as ``\\n``, so that nothing a user writes can look like another record.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The record's first line."""
+        extra = {name: value for name, value in vars(record).items() if name not in _KNOWN}
+        words = [super().formatMessage(record), *(f"{name}={value}" for name, value in extra.items())]
+        return " ".join(words).translate(_LINE_BREAKS)
+
+
+def make_formatter(log_format: str) -> logging.Formatter:
+    """The formatter for ``text`` or ``json``, with ``time``, ``level``, ``logger``, ``message`` and extras."""
+    if log_format == "text":
+        return TextFormatter()
+    return JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+    )
+
+
+def configure_logging(log_format: str, level: str) -> None:
+    """Log to standard error from ``level`` up, unless the process has set up logging already."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(make_formatter(log_format))
+        root.addHandler(handler)
+        root.setLevel(level.upper())
+
+
+def gunicorn_logger(log_format: str) -> type[GunicornLogger]:
+    """A logger class for gunicorn whose records look like all others."""
+
+    class Logger(GunicornLogger):  # type: ignore[misc]
+        def setup(self, cfg: Any) -> None:
+            super().setup(cfg)
+            for handler in self.error_log.handlers:
+                handler.setFormatter(make_formatter(log_format))
+
+    return Logger

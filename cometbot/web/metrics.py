@@ -1,0 +1,143 @@
+"""What is counted and timed, as Prometheus reads it; over all processes of a gunicorn where it shares their numbers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from cometbot.delivery.observer import Observer
+
+RECEIVED = ("received", "duplicate", "ignored", "refused")
+HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
+SENT = ("sent", "held", "unknown", "dead")
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_log = logging.getLogger(__name__)
+
+
+class Waiting(Protocol):
+    """What has piled up for one bot."""
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def oldest_seconds(self) -> float: ...
+
+    @property
+    def dead(self) -> int: ...
+
+
+Backlog = Callable[[], Mapping[str, Waiting]]
+
+
+class Metrics(Observer):
+    """Counts what happens to the messages of ``bots``: the observer of delivery and of the channels' views.
+
+    A name that belongs to none of the bots is counted under an empty one, so that callers cannot fill the memory with
+    names. Numbers of all processes come together where ``PROMETHEUS_MULTIPROC_DIR`` was set before this module was
+    imported.
+    """
+
+    def __init__(self, bots: Iterable[str]) -> None:
+        self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        self._registry = CollectorRegistry()
+        self._bots = frozenset(bots)
+        self._received = self._counter("cometbot_events_received", "Events that came in", RECEIVED)
+        self._handled = self._counter("cometbot_events_handled", "Events that were worked on", HANDLED)
+        self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are tried again", SENT)
+        self._recovered = Counter(
+            "cometbot_conversations_recovered",
+            "Conversations taken over from the dead",
+            ("bot",),
+            registry=self._registry,
+        )
+        self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
+        self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a send was answered or given up")
+
+    def received(self, bot: str, outcome: str) -> None:
+        """Count something that came in."""
+        self._received.labels(self._known(bot), outcome).inc()
+
+    def handled(self, bot: str, seconds: float, outcome: str) -> None:
+        """Count an event that was worked on, and the time it took."""
+        self._handled.labels(self._known(bot), outcome).inc()
+        self._handler_seconds.labels(self._known(bot)).observe(seconds)
+
+    def sent(self, bot: str, seconds: float, outcome: str) -> None:
+        """Count a request to a platform, and the time it took."""
+        self._sent.labels(self._known(bot), outcome).inc()
+        self._send_seconds.labels(self._known(bot)).observe(seconds)
+
+    def recovered(self, bot: str) -> None:
+        """Count a conversation that was taken over."""
+        self._recovered.labels(self._known(bot)).inc()
+
+    def blueprint(self, backlog: Backlog) -> Blueprint:
+        """The view ``/metrics``, which asks ``backlog`` what is waiting each time it is read."""
+        blueprint = Blueprint("metrics", __name__)
+
+        @blueprint.get("/metrics")
+        def metrics() -> Response:
+            return Response(self.to_text(backlog), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+        return blueprint
+
+    def to_text(self, backlog: Backlog) -> bytes:
+        """All numbers in Prometheus' text format."""
+        piled_up = CollectorRegistry()
+        piled_up.register(_BacklogCollector(backlog))
+        counted = self._registry
+        if self._shared:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        return generate_latest(counted) + generate_latest(piled_up)
+
+    def _known(self, bot: str) -> str:
+        return bot if bot in self._bots else ""
+
+    def _counter(self, name: str, text: str, outcomes: tuple[str, ...]) -> Counter:
+        counter = Counter(name, text, ("bot", "outcome"), registry=self._registry)
+        # A series that starts at 0 shows its first increase; one that appears with 1 does not.
+        for bot in sorted(self._bots):
+            for outcome in outcomes:
+                counter.labels(bot, outcome)
+        return counter
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, ("bot",), registry=self._registry, buckets=_SECONDS)
+
+
+class _BacklogCollector(Collector):
+    """Reads at each scrape, from the database, what no process can count for itself."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            backlog = self._backlog()
+        except Exception as error:
+            # A database that is away must not hide the other numbers, which tell what happened to it.
+            _log.warning("cannot read the backlog: %s", error)
+            return
+        waiting = GaugeMetricFamily("cometbot_waiting", "Events that wait for a handler", labels=["bot"])
+        oldest = GaugeMetricFamily("cometbot_oldest_waiting_seconds", "Age of the oldest of them", labels=["bot"])
+        dead = GaugeMetricFamily("cometbot_dead_letters", "Messages and replies that failed for good", labels=["bot"])
+        for bot, piled_up in backlog.items():
+            waiting.add_metric([bot], piled_up.waiting)
+            oldest.add_metric([bot], piled_up.oldest_seconds)
+            dead.add_metric([bot], piled_up.dead)
+        yield from (waiting, oldest, dead)

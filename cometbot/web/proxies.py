@@ -1,0 +1,42 @@
+"""Who is really calling: proxy headers, believed only of the proxies that are named."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from cometbot.settings import Network
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class TrustedProxies:
+    """A WSGI application that believes ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of callers in ``networks`` only.
+
+    The last entry counts, the one that the proxy itself wrote. A caller without an address sits behind a unix socket,
+    which is this machine's own proxy.
+    """
+
+    def __init__(self, app: WSGIApplication, networks: Sequence[Network]) -> None:
+        self._app = app
+        self._networks = tuple(networks)
+        self._corrected = ProxyFix(app, x_for=1, x_proto=1)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = self._corrected if self._trusts(environ.get("REMOTE_ADDR", "")) else self._app
+        return app(environ, start_response)
+
+    def _trusts(self, address: str) -> bool:
+        if not address:
+            return True
+        try:
+            caller = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped:
+            caller = caller.ipv4_mapped
+        return any(caller in network for network in self._networks)

@@ -1,0 +1,159 @@
+"""How gunicorn runs a bot: one place for ``gunicorn.conf.py`` and for ``cometbot serve``."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from cometbot.settings import Settings
+from cometbot.web.logs import gunicorn_logger
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_MEMORY = Path("/dev/shm")
+
+
+def gunicorn_config(settings: Settings) -> dict[str, Any]:
+    """gunicorn's own settings and hooks, by their names there.
+
+    Threads, since a callback waits for the disk and not for the processor. Nothing of the application is loaded before
+    the fork: its threads and connections belong to one process each. A stop leaves the time that open requests and
+    running handlers may take.
+    """
+    return {
+        "bind": settings.bind,
+        "workers": settings.processes,
+        "threads": settings.threads,
+        "worker_class": "cometbot.web.worker.Worker",
+        "preload_app": False,
+        # The heartbeat is a file that is touched every second: it must not wait for the disk that the database uses.
+        "worker_tmp_dir": str(_MEMORY) if os.access(_MEMORY, os.W_OK) else None,
+        "timeout": 30,
+        "graceful_timeout": max(30, math.ceil(settings.body_timeout + settings.stop_timeout)),
+        # Longer than load balancers keep idle connections (60 s), so that it is never the bot that closes one in use.
+        # An idle connection holds no thread.
+        "keepalive": 65,
+        "limit_request_line": 4094,
+        "limit_request_fields": 64,
+        "limit_request_field_size": 8190,
+        "forwarded_allow_ips": ",".join(map(str, settings.trusted_proxies)),
+        "control_socket_disable": True,
+        "loglevel": settings.log_level,
+        "logger_class": gunicorn_logger(settings.log_format),
+        "on_starting": _on_starting,
+        "post_worker_init": _post_worker_init,
+        "worker_exit": _worker_exit,
+        "child_exit": _child_exit,
+        "on_exit": _on_exit,
+    }
+
+
+@functools.cache
+def share_metrics() -> None:
+    """Let the processes that follow add up their numbers; to be called before anything imports ``prometheus_client``.
+
+    Their folder is made here, or emptied of an earlier run's numbers where the environment names one. Only the first
+    call counts: gunicorn reads its configuration again when it reloads.
+    """
+    if folder := os.environ.get(_METRICS):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for old in Path(folder).glob("*.db"):
+            old.unlink()
+        return
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix=f"cometbot-metrics-{os.getpid()}-")
+
+
+def serve(settings: Settings, load: Callable[[Settings], Any] | None = None) -> None:
+    """Run gunicorn until it is stopped; ``load`` makes each process its application, by default from the settings.
+
+    Nothing may have imported ``cometbot.web.app`` yet, see :func:`share_metrics`.
+    """
+    share_metrics()
+    _Server(settings, load or _load).run()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, settings: Settings, load: Callable[[Settings], Any]) -> None:
+        self._settings = settings
+        self._load = load
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in gunicorn_config(self._settings).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._load(self._settings)
+
+
+# What follows is imported late because the folder of the numbers must be known before.
+
+
+def _load(settings: Settings) -> Any:
+    from cometbot.web.app import load_app
+
+    return load_app(settings)
+
+
+def _on_starting(server: Any) -> None:
+    _first_failure()
+
+
+def _post_worker_init(worker: Any) -> None:
+    from cometbot.web.app import start_all
+
+    start_all()
+
+
+def _worker_exit(server: Any, worker: Any) -> None:
+    from cometbot.web.app import APP_LOAD_ERROR, stop_all
+
+    stop_all()
+    ending = sys.exc_info()[1]
+    if isinstance(ending, SystemExit) and ending.code == APP_LOAD_ERROR and not _takes_first_failure():
+        os._exit(0)
+
+
+@functools.cache
+def _first_failure() -> int:
+    """A pipe, made before the fork, with one byte for the first process that cannot load the application.
+
+    All of them fail on the same wrong setting, and gunicorn breaks off with a traceback of its own if a second one
+    tells it so while it halts because of the first.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, b"!")
+    return reader
+
+
+def _takes_first_failure() -> bool:
+    try:
+        return bool(os.read(_first_failure(), 1))
+    except BlockingIOError:
+        return False
+
+
+def _child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def _on_exit(server: Any) -> None:
+    if folder := _owned_folder():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owned_folder() -> str:
+    """The folder that this process made for its children's numbers; empty if it made none."""
+    folder = os.environ.get(_METRICS, "")
+    return folder if Path(folder).name.startswith(f"cometbot-metrics-{os.getpid()}-") else ""

@@ -1,0 +1,80 @@
+"""Hints between the processes of one machine: quick where they arrive, harmless where they do not."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cometbot.delivery.hints import Hints
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[Hints, list[str], threading.Event]]:
+    heard: list[str] = []
+    told = threading.Event()
+
+    def hear(lane: str) -> None:
+        heard.append(lane)
+        told.set()
+
+    hints = Hints("/db", "listener")
+    hints.listen(hear)
+    yield hints, heard, told
+    hints.close()
+
+
+def test_a_hint_arrives(listener: tuple[Hints, list[str], threading.Event]) -> None:
+    hints, heard, told = listener
+    teller = Hints("/db", "teller")
+
+    assert teller.tell([hints.address], "fake/test/helpdesk/ünïcode") == []
+    assert told.wait(5)
+    assert heard == ["fake/test/helpdesk/ünïcode"]
+    teller.close()
+
+
+def test_a_process_that_died_is_noticed_and_one_that_is_unknown_is_not_called_dead(tmp_path: Path) -> None:
+    child_address = tmp_path / "dead.sock"
+    import socket
+
+    gone = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    gone.bind(str(child_address))
+    gone.close()
+    teller = Hints("/db", "teller")
+
+    assert teller.tell([str(child_address), str(tmp_path / "never.sock")], "lane") == [str(child_address)]
+    teller.close()
+
+
+def test_the_folder_is_for_this_user_alone(listener: tuple[Hints, list[str], threading.Event]) -> None:
+    folder = Path(listener[0].address).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+    hints = Hints("/other", "x")
+    hints._folder.mkdir()
+    os.chmod(hints._folder, 0o777)
+    hints.listen(lambda lane: None)
+
+    assert hints.address == ""
+    hints.close()
+
+
+def test_closing_takes_the_socket_away(listener: tuple[Hints, list[str], threading.Event]) -> None:
+    hints = listener[0]
+    address = hints.address
+    hints.close()
+
+    assert not Path(address).exists()
+    assert hints.address == ""

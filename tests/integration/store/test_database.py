@@ -1,0 +1,224 @@
+"""SQLite as it really is: files, locks, forks, and what happens when the disk says no."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.store import database as module
+from cometbot.store import migrate
+from cometbot.store.clock import Clock, boot_id
+from cometbot.store.database import Database, database
+from cometbot.store.tables import conversations, facts, metadata, processes
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cometbot.db"
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[Database]:
+    made = database(f"sqlite:///{path}")
+    made.open()
+    yield made
+    made.close()
+
+
+def fact(connection: sa.Connection, name: str) -> str | None:
+    return connection.execute(sa.select(facts.c.value).where(facts.c.name == name)).scalar()
+
+
+def test_a_durable_write_syncs_and_a_relaxed_one_does_not(opened: Database) -> None:
+    levels = {}
+    for durable, timeout in ((True, None), (True, 1.0), (False, None)):
+        with opened.write(durable=durable, timeout=timeout) as connection:
+            levels[durable, timeout] = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    assert levels == {(True, None): 2, (True, 1.0): 2, (False, None): 1}
+
+
+def test_a_write_that_raises_leaves_nothing(opened: Database) -> None:
+    def fail_halfway() -> None:
+        with opened.write() as connection:
+            connection.execute(facts.insert().values(name="a", value="1"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_halfway()
+    with opened.read() as connection:
+        assert fact(connection, "a") is None
+
+
+def test_a_relaxed_write_is_read_by_another_process_at_once(opened: Database, path: Path) -> None:
+    with opened.write(durable=False) as connection:
+        connection.execute(facts.insert().values(name="a", value="1"))
+
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT value FROM facts WHERE name = 'a'").fetchone() == ("1",)
+    other.close()
+
+
+def test_a_write_while_another_process_holds_the_lock_is_refused_after_its_time_and_not_later(
+    opened: Database, path: Path
+) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    began = time.monotonic()
+    with pytest.raises(StoreBusy), opened.write(timeout=module.ACK_TIMEOUT):
+        pass  # pragma: no cover
+    assert 0.9 < time.monotonic() - began < 10
+    other.execute("ROLLBACK")
+    other.close()
+    with opened.write(timeout=module.ACK_TIMEOUT) as connection:
+        connection.execute(facts.insert().values(name="a", value="1"))
+
+
+def test_a_write_while_another_thread_writes_is_refused_after_its_time(opened: Database) -> None:
+    inside, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with opened.write():
+            inside.set()
+            let_go.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(10)
+    with pytest.raises(StoreBusy), opened.write(timeout=0.05):
+        pass  # pragma: no cover
+    let_go.set()
+    holder.join()
+
+
+def test_a_child_after_a_fork_writes_through_its_own_connections(opened: Database) -> None:
+    child = os.fork()
+    if child == 0:  # pragma: no cover - runs in the child
+        try:
+            with opened.write() as connection:
+                connection.execute(facts.insert().values(name="child", value=str(os.getpid())))
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with opened.write() as connection:
+        assert fact(connection, "child") == str(child)
+
+
+def test_a_full_disk_is_busy_and_not_a_crash(opened: Database) -> None:
+    with opened.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreBusy, match="full"), opened.write() as connection:
+        connection.execute(facts.insert().values(name="big", value="x" * 1_000_000))
+    with opened.read() as connection:
+        assert fact(connection, "big") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("not a url", "is not a database URL"),
+        ("mysql://localhost/x", "names a mysql database"),
+        ("sqlite:////nowhere/at/all/cometbot.db", "does not exist; make it, or set COMETBOT_DATABASE_URL"),
+    ],
+)
+def test_a_database_that_cannot_be_used_says_what_to_set(url: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        database(url).open()
+
+
+def test_a_file_that_is_no_database_says_so(path: Path) -> None:
+    path.write_text("this is a shopping list, not a database " * 100)
+    with pytest.raises(ConfigurationError, match="not a database"):
+        database(f"sqlite:///{path}").open()
+
+
+def test_the_password_of_a_database_url_is_not_printed() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        database("mysql://user:s3cret@localhost/x")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_processes_of_one_boot_share_a_clock(opened: Database, path: Path) -> None:
+    second = database(f"sqlite:///{path}")
+    assert abs(second.clock() - opened.clock()) < 1.0
+    assert second._clock.offset == opened._clock.offset  # type: ignore[attr-defined]
+    second.close()
+
+
+def test_the_clock_does_not_follow_the_wall_clock(opened: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = opened.clock()
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert 0 <= opened.clock() - before < 5
+    assert abs(Clock(opened._clock.offset)() - before) < 5  # type: ignore[attr-defined]
+
+
+def test_after_a_new_boot_no_old_lease_counts_and_what_was_due_later_is_due_now(
+    opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = opened.clock() + 86400
+    with opened.write() as connection:
+        connection.execute(processes.insert().values(token="old", lease_until=far, handles=True, address=""))
+        lane = {"lane": "l", "channel": "c", "account": "a", "bot": "b", "conversation": "k", "target": "t"}
+        connection.execute(conversations.insert().values(**lane, is_group=False, token="x", process="old", due_at=far))
+    opened.close()
+    monkeypatch.setattr(module, "boot_id", lambda: "another boot")
+    again = database(f"sqlite:///{path}")
+    with again.read() as connection:
+        assert connection.execute(processes.select()).all() == []
+        assert connection.execute(conversations.select()).one().due_at <= again.clock()
+    again.close()
+
+
+def test_this_system_has_a_boot_id() -> None:
+    assert boot_id()
+
+
+def test_migrations_lead_to_the_schema_that_new_databases_get() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        migrate._run_migrations(connection)
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        assert differences == []
+        assert migrate.revision(connection) == migrate.HEAD
+        assert _definitions(connection) == _fresh_definitions()
+    engine.dispose()
+
+
+def _fresh_definitions() -> dict[str, str]:
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        migrate.upgrade(connection)
+        found = _definitions(connection)
+    engine.dispose()
+    return found
+
+
+def _definitions(connection: sa.Connection) -> dict[str, str]:
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {name: " ".join(sql.split()) for name, sql in rows if not name.startswith(("sqlite", "alembic"))}
+
+
+def test_a_database_of_a_newer_version_is_refused(opened: Database, path: Path) -> None:
+    with opened.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        assert "install the newer cometbot" in migrate.problem(connection)
+    opened.close()
+    with pytest.raises(ConfigurationError, match="newer than this version knows"):
+        database(f"sqlite:///{path}").open()
+
+
+def test_an_up_to_date_schema_is_no_problem(opened: Database) -> None:
+    assert opened.schema_problem() == ""

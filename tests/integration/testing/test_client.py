@@ -1,0 +1,581 @@
+"""What a bot's author may rely on when he tests with a BotClient."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot import (
+    Bot,
+    BotError,
+    Button,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    ContactEvent,
+    Context,
+    Conversation,
+    DeleteEvent,
+    DeliveryError,
+    EditEvent,
+    Field,
+    Form,
+    MembershipEvent,
+    RateLimited,
+    ReactionEvent,
+    Rejected,
+    Uncertain,
+    User,
+)
+from cometbot.errors import ConfigurationError
+from cometbot.testing import TEXT_ONLY, BotClient, FakeChannel
+
+
+@pytest.fixture
+def bot() -> Bot:
+    made = Bot("helpdesk")
+
+    @made.fallback
+    def echo(ctx: Context) -> str:
+        return f"{ctx.sender}: {ctx.text}"
+
+    return made
+
+
+@pytest.fixture
+def client(bot: Bot) -> BotClient:
+    return BotClient(bot)
+
+
+def fake(client: BotClient) -> FakeChannel:
+    assert isinstance(client.channel, FakeChannel)
+    return client.channel
+
+
+def test_send_returns_what_the_bot_answered(client: BotClient) -> None:
+    replies = client.send("hello")
+
+    assert replies.text == replies[0].text == "Maria: hello"
+    assert len(replies) == 1
+
+
+def test_send_returns_nothing_where_the_bot_does_not_answer() -> None:
+    replies = BotClient(Bot("mute")).send("hello")
+
+    assert not replies
+    assert replies.text == ""
+    with pytest.raises(IndexError, match="the bot said nothing"):
+        replies[0]
+
+
+def test_replies_hold_only_what_came_of_this_call(client: BotClient) -> None:
+    client.send("one")
+
+    assert client.send("two").texts == ["Maria: two"]
+    assert client.said().texts == ["Maria: one", "Maria: two"]
+
+
+def test_nothing_runs_in_another_thread(bot: Bot) -> None:
+    @bot.message("where?")
+    def where(ctx: Context) -> str:
+        return threading.current_thread().name
+
+    before = threading.active_count()
+    client = BotClient(bot)
+
+    assert client.send("where?").text == threading.current_thread().name
+    assert threading.active_count() == before
+
+
+def test_an_async_handler_is_run(bot: Bot) -> None:
+    @bot.message("async")
+    async def slowly(ctx: Context) -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    assert BotClient(bot).send("async").text == "done"
+
+
+def test_what_a_handler_raises_is_raised_here_as_the_same_object(bot: Bot) -> None:
+    error = ValueError("no such order")
+
+    @bot.message("fail")
+    def fail(ctx: Context) -> None:
+        raise error
+
+    client = BotClient(bot)
+    with pytest.raises(ValueError, match="no such order") as raised:
+        client.send("fail")
+
+    assert raised.value is error
+    assert client.said().text == bot.error_text
+    assert client.send("on").text == "Maria: on"
+
+
+def test_a_failed_assertion_in_a_handler_fails_the_test(bot: Bot) -> None:
+    @bot.message("fail")
+    def fail(ctx: Context) -> None:
+        pytest.fail("seen")
+
+    with pytest.raises(pytest.fail.Exception, match="seen"):
+        BotClient(bot).send("fail")
+
+
+def test_without_raise_errors_the_bot_apologises_and_the_cause_is_a_dead_letter(bot: Bot) -> None:
+    @bot.message("fail")
+    def fail(ctx: Context) -> None:
+        raise ValueError("no such order")
+
+    client = BotClient(bot, raise_errors=False)
+
+    assert client.send("fail").text == bot.error_text
+    assert [letter.error for letter in client.dead_letters] == ["ValueError: no such order"]
+
+
+def test_an_answer_that_cannot_be_said_is_raised(bot: Bot) -> None:
+    @bot.message("odd")
+    def odd(ctx: Context) -> Any:
+        return 42
+
+    with pytest.raises(BotError, match="not int"):
+        BotClient(bot).send("odd")
+
+
+def test_a_refused_reply_is_raised(client: BotClient) -> None:
+    fake(client).faults = [Rejected("you are blocked", code="ERR_BLOCKED")]
+
+    with pytest.raises(DeliveryError, match="ERR_BLOCKED: you are blocked"):
+        client.send("hello")
+
+
+def test_a_held_reply_arrives_when_its_time_has_come(client: BotClient) -> None:
+    fake(client).faults = [RateLimited("slow down", retry_after=30)]
+
+    assert not client.send("hello")
+    assert not client.advance(29)
+    assert client.advance(2).text == "Maria: hello"
+
+
+def test_each_retry_happens_at_its_own_time_however_far_time_is_advanced(bot: Bot) -> None:
+    times: list[float] = []
+    client = BotClient(bot, now=1000.0)
+
+    @bot.message("flaky", retries=3)
+    def flaky(ctx: Context) -> str:
+        times.append(ctx.bot._sender.database.now)  # type: ignore[union-attr]
+        if len(times) < 3:
+            raise OSError("not yet")
+        return "at last"
+
+    assert not client.send("flaky")
+    assert client.advance(3600).text == "at last"
+    assert times == [1000.0, 1001.0, 1003.0]
+
+
+def test_a_handler_that_fails_at_its_last_retry_raises_while_time_passes(bot: Bot) -> None:
+    @bot.message("flaky", retries=1)
+    def flaky(ctx: Context) -> str:
+        raise OSError("never")
+
+    client = BotClient(bot)
+    client.send("flaky")
+
+    with pytest.raises(OSError, match="never"):
+        client.advance(10)
+
+
+def test_a_lost_answer_is_looked_up_and_not_doubled(client: BotClient) -> None:
+    fake(client).faults = [fake(client).lose_answer(Uncertain("500"))]
+    client.send("hello")
+    client.advance(60)
+
+    assert client.said().texts == ["Maria: hello"]
+
+
+def test_users_share_a_platform_and_talk_to_the_bot_alone(client: BotClient) -> None:
+    tom = client.as_user("tom")
+
+    assert tom.send("hello").text == "Tom: hello"
+    assert not client.said()
+    assert client.said(user="tom").texts == ["Tom: hello"]
+    assert client.said_elsewhere().texts == ["Tom: hello"]
+
+
+def test_send_takes_another_user_and_group_this_once(client: BotClient) -> None:
+    assert client.send("hello", user=User("t", name="Thomas"), group="ops").text == "Thomas: hello"
+    assert client.said(group="ops").texts == ["Thomas: hello"]
+    assert client.user.uid == "maria"
+    assert client.conversation.is_direct
+
+
+def test_a_client_in_a_group_reads_the_group(client: BotClient) -> None:
+    ops = client.in_group("ops")
+    client.send("hello", user="tom", group="ops")
+
+    assert ops.conversation == Conversation("fake", "test", "helpdesk", "group_ops", "ops", is_group=True)
+    assert ops.said().texts == ["Tom: hello"]
+
+
+def test_a_mention_is_one_for_the_bot(bot: Bot) -> None:
+    @bot.message("what is up?")
+    def answer(ctx: Context) -> str:
+        return f"{ctx.is_mentioned} {ctx.event.raw['text']}"
+
+    assert BotClient(bot).send("what is up?", mention=True).text == "True <@uid:helpdesk> what is up?"
+    assert BotClient(bot).send("what is up?").text.startswith("False")
+
+
+def test_a_message_in_a_thread_is_answered_there(client: BotClient) -> None:
+    assert client.send("hello", thread="12")[0].thread_id == "12"
+    assert client.send("hello")[0].thread_id == ""
+
+
+def test_a_quote_comes_with_what_is_quoted(bot: Bot) -> None:
+    client = BotClient(bot)
+    first = client.send("hello")[0]
+
+    @bot.message("what?")
+    def what(ctx: Context) -> str:
+        assert ctx.message is not None
+        assert ctx.message.quote is not None
+        return f"You mean: {ctx.message.quote.text}"
+
+    assert client.send("what?", quote=first.id).text == "You mean: Maria: hello"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://example.com/a/photo.jpg", "image photo.jpg image/jpeg jpg None"),
+        ("photo.png", "image photo.png image/png png 0"),
+        (b"\x89PNG", "image photo.png image/png png 4"),
+    ],
+)
+def test_a_picture_comes_as_an_attachment(bot: Bot, given: str | bytes, expected: str) -> None:
+    @bot.message()
+    def look(ctx: Context) -> str:
+        item = ctx.attachments[0]
+        assert ctx.message is not None
+        return f"{ctx.message.type} {item.name} {item.mime_type} {item.extension} {item.size}"
+
+    assert BotClient(bot).send_image(given).text == expected
+
+
+def test_a_file_can_be_loaded_by_the_bot(bot: Bot, tmp_path: Path) -> None:
+    (tmp_path / "song.mp3").write_bytes(b"la la")
+
+    @bot.message()
+    def play(ctx: Context) -> str:
+        assert ctx.message is not None
+        return f"{ctx.message.type} {ctx.text} {ctx.client.download(ctx.attachments[0].url).decode()}"
+
+    assert BotClient(bot).send_file(tmp_path / "song.mp3", caption="listen").text == "audio listen la la"
+
+
+def test_a_file_that_nobody_sent_cannot_be_loaded(client: BotClient) -> None:
+    with pytest.raises(Rejected, match="there is no file"):
+        fake(client).download("https://files.example/none")
+
+
+@pytest.fixture
+def shop(bot: Bot) -> Bot:
+    @bot.message("shop")
+    def show(ctx: Context) -> Carousel:
+        tea = Card("Tea", buttons=[Button("Buy tea", "buy", "tea"), Button("Read", url="https://example.com/tea")])
+        return Carousel([tea, Card("Cake", buttons=[Button("Buy cake", "buy", "cake")])])
+
+    @bot.message("colour")
+    def colour(ctx: Context) -> Choices:
+        return Choices("Which colour?", ["Red", Choice("Dark blue", "navy")], action="colour")
+
+    @bot.message("sign up")
+    def sign_up(ctx: Context) -> Form:
+        fields = [
+            Field("name", "Your name"),
+            Field("size", kind="select", options=[Choice("Small", "S"), Choice("Large", "L")], default="S"),
+            Field("extras", kind="checkbox", options=["Milk", "Sugar"], optional=True),
+        ]
+        return Form("Sign up", fields, action="signed")
+
+    @bot.action("buy", "colour")
+    def act(ctx: Context) -> str:
+        return f"{ctx.event.name} {ctx.value}"  # type: ignore[attr-defined]
+
+    @bot.action("signed")
+    def signed(ctx: Context) -> str:
+        return str(ctx.values)
+
+    return bot
+
+
+PLATFORMS = pytest.mark.parametrize("capabilities", [None, TEXT_ONLY], ids=["native", "text"])
+
+
+@PLATFORMS
+def test_a_button_is_pressed_by_its_label(shop: Bot, capabilities: Any) -> None:
+    client = BotClient(shop, capabilities=capabilities)
+    client.send("shop")
+
+    assert client.press("Buy cake").text == "buy cake"
+
+
+@PLATFORMS
+def test_a_choice_is_taken_by_number_or_label(shop: Bot, capabilities: Any) -> None:
+    client = BotClient(shop, capabilities=capabilities)
+    client.send("colour")
+    assert client.choose(2).text == "colour navy"
+    client.send("colour")
+    assert client.choose("Red").text == "colour Red"
+
+
+@PLATFORMS
+def test_what_is_not_offered_cannot_be_pressed_and_the_error_says_what_is(shop: Bot, capabilities: Any) -> None:
+    client = BotClient(shop, capabilities=capabilities)
+    client.send("colour")
+
+    with pytest.raises(BotError, match=r"'Green'; on offer is: 1 'Red', 2 'Dark blue'"):
+        client.press("Green")
+    with pytest.raises(BotError, match="called 3"):
+        client.choose(3)
+
+
+def test_nothing_can_be_pressed_before_anything_was_offered(client: BotClient) -> None:
+    with pytest.raises(BotError, match="on offer is: nothing"):
+        client.press("Buy")
+
+
+def test_a_link_is_no_button_for_the_bot(shop: Bot) -> None:
+    client = BotClient(shop)
+
+    assert client.send("shop").buttons == ["Buy tea", "Read", "Buy cake"]
+    assert client.said()[0].links == {"Read": "https://example.com/tea"}
+    with pytest.raises(BotError, match=r"opens https://example\.com/tea"):
+        client.press("Read")
+
+
+def test_a_button_of_an_older_message_can_still_be_pressed(shop: Bot) -> None:
+    client = BotClient(shop)
+    client.send("shop")
+    client.send("colour")
+
+    assert client.press("Buy tea").text == "buy tea"
+
+
+@PLATFORMS
+def test_a_form_is_filled_in_with_defaults_and_options(shop: Bot, capabilities: Any) -> None:
+    client = BotClient(shop, capabilities=capabilities)
+    client.send("sign up")
+
+    assert client.fill(name="Maria", size="Large", extras=["Milk", "Sugar"]).text == str(
+        {"name": "Maria", "size": "L", "extras": "Milk, Sugar"}
+    )
+    client.send("sign up")
+    assert client.fill({"name": "Tom"}).text == str({"name": "Tom", "size": "S", "extras": ""})
+
+
+@PLATFORMS
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"nme": "Maria"}, "no field nme; it has: name, size, extras"),
+        ({"size": "Large"}, "needs name as well"),
+        ({"name": "Maria", "size": "Huge"}, "no option Huge; it has: Small, Large"),
+    ],
+)
+def test_a_form_filled_in_wrongly_is_an_error(shop: Bot, capabilities: Any, values: dict[str, str], error: str) -> None:
+    client = BotClient(shop, capabilities=capabilities)
+    client.send("sign up")
+
+    with pytest.raises(BotError, match=error):
+        client.fill(values)
+
+
+def test_a_form_that_nobody_showed_cannot_be_filled_in(client: BotClient) -> None:
+    with pytest.raises(BotError, match="there is no form"):
+        client.fill(name="Maria")
+
+
+def test_replies_tell_what_a_form_asks(shop: Bot) -> None:
+    assert BotClient(shop).send("sign up")[0].fields == ["name", "size", "extras"]
+
+
+@pytest.fixture
+def listener(bot: Bot) -> Bot:
+    @bot.event(EditEvent, DeleteEvent, ReactionEvent, MembershipEvent, ContactEvent)
+    def heard(ctx: Context) -> str:
+        event = ctx.event
+        details = {
+            EditEvent: lambda: event.message.text,  # type: ignore[attr-defined]
+            DeleteEvent: lambda: event.message_id,  # type: ignore[attr-defined]
+            ReactionEvent: lambda: f"{event.reaction} {event.message_id} {event.added}",  # type: ignore[attr-defined]
+            MembershipEvent: lambda: f"{event.action} {event.members[0].uid}",  # type: ignore[attr-defined]
+            ContactEvent: lambda: event.action,  # type: ignore[attr-defined]
+        }
+        return f"{type(event).__name__} {details[type(event)]()}"
+
+    return bot
+
+
+def test_a_user_changes_and_takes_back_what_was_written(listener: Bot) -> None:
+    client = BotClient(listener)
+    client.send("hello")
+
+    assert client.edit("goodbye").text == "EditEvent goodbye"
+    assert client.delete().text == f"DeleteEvent {client.message_id}"
+
+
+def test_nothing_can_be_changed_before_anything_was_written(client: BotClient) -> None:
+    with pytest.raises(BotError, match="maria has written nothing yet"):
+        client.edit("goodbye")
+    with pytest.raises(BotError, match="send"):
+        client.delete()
+
+
+def test_a_user_reacts_to_what_the_bot_said(listener: Bot) -> None:
+    client = BotClient(listener)
+    with pytest.raises(BotError, match="nothing here"):
+        client.react("👍")
+    first = client.send("hello")[0]
+
+    assert client.react("👍").text == f"ReactionEvent 👍 {first.id} True"
+    assert client.react("👍", to=first, added=False).text == f"ReactionEvent 👍 {first.id} False"
+
+
+def test_a_user_joins_and_leaves_a_group(listener: Bot) -> None:
+    client = BotClient(listener)
+
+    assert client.join("ops").text == "MembershipEvent joined maria"
+    assert client.in_group("ops").leave().text == "MembershipEvent left maria"
+    with pytest.raises(BotError, match="name the group"):
+        client.join()
+
+
+def test_any_event_can_come_in(listener: Bot) -> None:
+    client = BotClient(listener)
+
+    assert client.event(ContactEvent, action="request").text == "ContactEvent request"
+    whole = ContactEvent(key="c1", conversation=client.conversation, sender=client.user, action="connected")
+    assert client.event(whole).text == "ContactEvent connected"
+
+
+def test_state_can_be_read_and_set(bot: Bot) -> None:
+    @bot.message("count")
+    def count(ctx: Context) -> str:
+        ctx.state["times"] = ctx.state.get("times", 0) + 1
+        return f"{ctx.state.increment('total', 2)} {ctx.user_state.get('vip', False)}"
+
+    client = BotClient(bot)
+    client.state["times"] = 4
+    client.user_state["vip"] = True
+
+    assert client.send("count").text == "2 True"
+    assert dict(client.state) == {"times": 5, "total": 2}
+    del client.state["times"]
+    assert client.state.get("times") is None
+    assert client.as_user("tom").send("count").text == "2 False"
+    with pytest.raises(KeyError):
+        del client.state["times"]
+    with pytest.raises(BotError, match="must be JSON"):
+        client.state["odd"] = object()
+
+
+def test_what_cometbot_keeps_for_itself_is_not_listed(shop: Bot) -> None:
+    client = BotClient(shop)
+    client.send("colour")
+
+    assert len(client.state) == 0
+    assert repr(client.state) == "<conversation state {}>"
+
+
+def test_what_the_bot_sends_of_its_own_accord_arrives(bot: Bot) -> None:
+    client = BotClient(bot)
+    bot.send(user="maria", text="Your order is out.")
+    bot.send(group="ops", message=Card("Stock is low"))
+
+    assert client.said().text == "Your order is out."
+    assert client.said(group="ops")[0].message == Card("Stock is low")
+
+
+def test_what_the_bot_sent_before_is_no_answer(bot: Bot) -> None:
+    client = BotClient(bot)
+    bot.send(user="maria", text="Your order is out.")
+
+    assert client.send("thanks").texts == ["Maria: thanks"]
+
+
+def test_what_a_handler_says_elsewhere_is_seen_there(bot: Bot) -> None:
+    @bot.message("tell")
+    def tell(ctx: Context) -> str:
+        ctx.send("Somebody asked", to=Conversation("fake", "test", "helpdesk", "group_team", "team", is_group=True))
+        return "told"
+
+    client = BotClient(bot)
+
+    assert client.send("tell").texts == ["told"]
+    assert client.said_elsewhere().texts == client.said(group="team").texts == ["Somebody asked"]
+
+
+def test_a_newer_client_of_a_bot_carries_what_it_sends(bot: Bot) -> None:
+    older, newer = BotClient(bot), BotClient(bot)
+    bot.send(user="maria", text="hello")
+
+    assert newer.said().text == "hello"
+    assert not older.said()
+
+
+def test_a_client_that_nobody_has_any_more_gives_everything_back() -> None:
+    bot = Bot("short-lived")
+    client = BotClient(bot)
+    client.send("hello")
+    seen = weakref.ref(client._world)
+    del client, bot
+    gc.collect()
+
+    assert seen() is None
+
+
+def test_a_client_can_be_closed_twice(bot: Bot) -> None:
+    with BotClient(bot) as client:
+        client.send("hello")
+    client.close()
+
+
+def test_an_unknown_channel_is_refused(bot: Bot) -> None:
+    with pytest.raises(ConfigurationError, match="no channel 'telegram'"):
+        BotClient(bot, channel="telegram")  # type: ignore[arg-type]
+
+
+def test_time_stands_still_until_it_is_advanced(bot: Bot) -> None:
+    @bot.message("when")
+    def when(ctx: Context) -> str:
+        return str(ctx.event.sent_at)
+
+    client = BotClient(bot, now=1_700_000_000)
+
+    assert client.send("when").text == "1700000000"
+    client.advance(90)
+    assert client.send("when").text == "1700000090"
+
+
+def test_a_client_shows_who_talks_to_whom(client: BotClient) -> None:
+    assert repr(client) == "<BotClient maria with helpdesk>"
+    assert repr(client.in_group("ops")) == "<BotClient maria in ops with helpdesk>"
+    assert repr(client.send("hi")) == "<Replies ['Maria: hi']>"
+
+
+def test_history_holds_both_sides(bot: Bot) -> None:
+    @bot.message("recall")
+    def recall(ctx: Context) -> str:
+        return " | ".join(event.text for event in ctx.history(3))
+
+    client = BotClient(bot)
+    client.send("hello")
+
+    assert client.send("recall").text == "hello | Maria: hello | recall"

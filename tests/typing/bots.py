@@ -1,0 +1,83 @@
+"""Public use of cometbot as a type checker sees it: checked by mypy, never run."""
+
+from __future__ import annotations
+
+import re
+
+from cometbot import (
+    Bot,
+    Card,
+    Choices,
+    Context,
+    MembershipEvent,
+    Message,
+    Router,
+    contains,
+    direct,
+    in_group,
+    of_type,
+    pattern,
+)
+
+bot = Bot("helpdesk", description="Answers questions about orders.")
+router = Router()
+
+
+@bot.command
+def ping(ctx: Context) -> str:
+    return f"pong, {ctx.sender.name}"
+
+
+@bot.command("remind", "r", description="Reminds you.", slash_optional=True, retries=2, timeout=5)
+def remind(ctx: Context, minutes: int, *, what: str = "stretch") -> Message:
+    return Card(what, f"in {minutes} minutes")
+
+
+@router.message("hi", re.compile("hello"), of_type("image") & ~direct | in_group("ops"), lambda ctx: len(ctx.text) > 5)
+def greet(ctx: Context) -> None:
+    sent = ctx.reply(Choices("How are you?", ["Well", "So so"], action="mood"))
+    sent.edit("Never mind.")
+    ctx.state["greeted"] = True
+
+
+@router.message(contains("x") | "y" | pattern(r"(?P<number>\d+)"))
+async def later(ctx: Context, number: int | None = None) -> list[str]:
+    return [str(number)]
+
+
+@bot.action("mood", re.compile("mood-.*"))
+def mood(ctx: Context, value: str) -> str:
+    return value
+
+
+@bot.action
+def other(ctx: Context) -> None: ...
+
+
+@bot.event(MembershipEvent)
+def joined(ctx: Context) -> None: ...
+
+
+@bot.fallback
+def unknown(ctx: Context) -> str:
+    return "Try /remind 10"
+
+
+@bot.error(ValueError)
+def explain(ctx: Context, error: ValueError) -> str:
+    return str(error)
+
+
+bot.include(router, prefix="shop-")
+bot.send(user="maria", text="Your order is out.")
+
+
+def use_directly(ctx: Context) -> tuple[Message, str]:
+    """Decorated functions keep their types, and what is wrong is an error."""
+    ping(1)  # type: ignore[arg-type]
+    remind(ctx, "5")  # type: ignore[arg-type]
+    return remind(ctx, 5, what="walk"), ping(ctx)
+
+
+bot.send("maria")  # type: ignore[call-arg]
+bot.message(5)  # type: ignore[arg-type]

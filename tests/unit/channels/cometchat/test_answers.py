@@ -1,0 +1,163 @@
+"""Which error each answer is, and how long to wait."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any
+
+import orjson
+import pytest
+
+from cometbot.channels.cometchat.answers import (
+    DEFAULT_RETRY_AFTER,
+    LONGEST_RETRY_AFTER,
+    Answer,
+    Rate,
+    Record,
+    error_from,
+    open_envelope,
+    retry_after,
+)
+from cometbot.errors import AuthenticationFailed, NotFound, RateLimited, Rejected, Uncertain
+
+
+def refused(status: int, code: str = "", message: str = "", details: Any = None, **headers: str) -> Answer:
+    error = {"code": code, "message": message, "source": "chat-api", "details": details}
+    body = {"error": {name: value for name, value in error.items() if value}}
+    return Answer(status, headers, orjson.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "AUTH_ERR_APIKEY_NOT_FOUND", AuthenticationFailed),
+        (403, "AUTH_ERR_NO_ACCESS", AuthenticationFailed),
+        (400, "ERR_APIKEY_NOT_FOUND", AuthenticationFailed),
+        (401, "", AuthenticationFailed),
+        (403, "", AuthenticationFailed),
+        (404, "ERR_UID_NOT_FOUND", NotFound),
+        (400, "ERR_BOT_NOT_FOUND", NotFound),
+        (404, "ERR_MSG_NOT_FOUND", NotFound),
+        (404, "", NotFound),
+        (404, "ERR_NOT_A_MEMBER", Rejected),
+        (404, "ERR_GROUP_NOT_JOINED", Rejected),
+        (403, "ERR_GROUP_NO_CLEARANCE", Rejected),
+        (400, "ERR_BAD_REQUEST", Rejected),
+        (400, "ERR_NEVER_HEARD_OF", Rejected),
+        (413, "", Rejected),
+        (500, "ERR_EMPTY_MESSAGE_TEXT", Rejected),
+        (302, "", Rejected),
+        (429, "", RateLimited),
+        (429, "ERR_TOO_MANY_REQUESTS", RateLimited),
+        (400, "ERR_TOO_MANY_REQUESTS", RateLimited),
+        (500, "", Uncertain),
+        (500, "ERR_OPERATION_FAILED", Uncertain),
+        (400, "ERR_MISSION_FAILED", Uncertain),
+        (400, "ERR_WS_TIMEOUT", Uncertain),
+        (500, "ERR_NEVER_HEARD_OF", Uncertain),
+        (408, "", Uncertain),
+    ],
+)
+def test_an_error_is_told_by_its_code_and_then_by_its_status(status: int, code: str, kind: type[Exception]) -> None:
+    assert type(error_from(refused(status, code), "POST /messages")) is kind
+
+
+@pytest.mark.parametrize(("status", "down"), [(500, False), (502, True), (503, True), (504, True), (599, False)])
+def test_only_a_gateways_error_speaks_of_the_whole_platform(status: int, down: bool) -> None:
+    error = error_from(Answer(status, {}, b"<html>Bad gateway</html>"), "POST /messages")
+    assert isinstance(error, Uncertain)
+    assert (error.down, error.status) == (down, status)
+
+
+def test_a_rejection_carries_code_status_and_details() -> None:
+    details = {"webhookURL": ["The webhook u r l format is invalid."], "uid": "too long"}
+    error = error_from(refused(400, "ERR_BAD_REQUEST", "Validation failed.", details), "POST /bots")
+    assert isinstance(error, Rejected)
+    assert (error.code, error.status) == ("ERR_BAD_REQUEST", 400)
+    assert error.details == {"webhookURL": ["The webhook u r l format is invalid."], "uid": ["too long"]}
+    assert str(error) == "POST /bots: 400 ERR_BAD_REQUEST: Validation failed."
+
+
+def test_secrets_are_taken_out_of_what_the_platform_says() -> None:
+    answer = refused(401, "AUTH_ERR_APIKEY_NOT_FOUND", "The key abc123 is unknown.", {"password": ["pw is too short"]})
+    error = error_from(answer, "GET /bots", ["abc123", "pw", ""])
+    assert isinstance(error, Rejected)
+    assert "abc123" not in str(error)
+    assert "The key *** is unknown." in str(error)
+    assert error.details == {"password": ["*** is too short"]}
+
+
+def test_a_long_error_text_is_cut() -> None:
+    assert len(str(error_from(refused(400, "ERR_BAD_REQUEST", "x" * 100_000), "POST /messages"))) <= 500
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"no"}', b'{"error":{"code":5,"message":[]}}'])
+def test_an_error_without_an_envelope_is_told_by_its_status(body: bytes) -> None:
+    assert type(error_from(Answer(404, {}, body), "GET /users/x")) is NotFound
+
+
+def test_a_yes_gives_its_envelope() -> None:
+    answer = Answer(200, {}, b'{"data":[1],"meta":{"current":{"limit":1}}}')
+    assert open_envelope(answer, "GET /x") == {"data": [1], "meta": {"current": {"limit": 1}}}
+    assert open_envelope(Answer(204, {}, b""), "DELETE /x") == {}
+    assert open_envelope(Answer(200, {"Content-Length": "0"}, b""), "DELETE /x") == {}
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b"{}", b""])
+def test_a_yes_that_is_not_the_platforms_json_is_uncertain(body: bytes) -> None:
+    with pytest.raises(Uncertain, match="COMETCHAT_API_URL"):
+        open_envelope(Answer(200, {}, body), "POST /messages")
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": formatdate(1_000_030, usegmt=True)}, 30.0),
+        ({"Retry-After": formatdate(999_000, usegmt=True)}, 0.0),
+        ({"X-Rate-Limit-Reset": "1000012"}, 12.0),
+        ({"x-ratelimit-reset": "1000012"}, 12.0),
+        ({"Retry-After": "7", "X-Rate-Limit-Reset": "1000012"}, 7.0),
+        ({"Retry-After": "soon", "X-Rate-Limit-Reset": "1000012"}, 12.0),
+        ({"Retry-After": "-5"}, DEFAULT_RETRY_AFTER),
+        ({"Retry-After": "nan"}, DEFAULT_RETRY_AFTER),
+        ({"Retry-After": "99999999"}, LONGEST_RETRY_AFTER),
+        ({}, DEFAULT_RETRY_AFTER),
+    ],
+)
+def test_the_wait_is_read_from_whatever_header_there_is(headers: dict[str, str], wait: float) -> None:
+    assert retry_after(headers, 1_000_000.0) == wait
+
+
+def test_a_rate_limited_answer_says_how_long_to_wait() -> None:
+    error = error_from(refused(429, "ERR_TOO_MANY_REQUESTS", **{"Retry-After": "3"}), "POST /messages")
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Rate-Limit": "20000", "X-Rate-Limit-Remaining": "19999"},
+        {"x-rate-limit": "20000", "x-rate-limit-remaining": "19999"},
+        {"X-RateLimit-Limit": "20000", "X-RateLimit-Remaining": "19999"},
+        {"X-Rate-Limit-Limit": "20000", "X-Rate-Limit-Remaining": "19999"},
+    ],
+)
+def test_the_rate_is_read_in_every_spelling(headers: dict[str, str]) -> None:
+    assert Rate.from_headers(headers, 5.0) == Rate(20000, 19999, 5.0)
+
+
+def test_an_answer_without_rate_headers_says_nothing_of_it() -> None:
+    assert Rate.from_headers({"Content-Type": "application/json"}, 5.0) is None
+    assert Rate.from_headers({"X-Rate-Limit": "many"}, 5.0) is None
+    assert Rate.from_headers({"X-Rate-Limit-Remaining": "4"}, 5.0) == Rate(None, 4, 5.0)
+
+
+def test_a_record_masks_what_the_platform_returns_in_clear() -> None:
+    record = Record(uid="helpdesk-bot", password="s3cr3t", authToken="t0ken", apiKey="k3y")
+    assert record["password"] == "s3cr3t"
+    assert repr(record) == "{'uid': 'helpdesk-bot', 'password': '***', 'authToken': '***', 'apiKey': '***'}"
+    assert "s3cr3t" not in f"{record}"

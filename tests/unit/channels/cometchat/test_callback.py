@@ -1,0 +1,524 @@
+"""The views, through Flask's test client, before an intake that remembers."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from cometbot import Bot
+from cometbot.channels.base import Incoming
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.events import MessageEvent, UnknownEvent
+from cometbot.models import Conversation, LaneKey
+
+Make = Callable[..., dict[str, Any]]
+
+APP = "0123456789abcdef"
+JSON = "application/json"
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Memory:
+    """An intake in memory."""
+
+    def __init__(self, *bots: Bot) -> None:
+        self.bots = {bot.name: bot for bot in bots}
+        self.stored: dict[tuple[str, str], Incoming] = {}
+        self.known: set[LaneKey] = set()
+        self.said: dict[str, Conversation] = {}
+        self.busy = False
+
+    def put(self, incoming: Incoming) -> bool:
+        if self.busy:
+            raise StoreBusy
+        key = (incoming.conversation.bot, incoming.key)
+        is_new = key not in self.stored
+        self.stored.setdefault(key, incoming)
+        return is_new
+
+    def knows(self, key: LaneKey) -> bool:
+        return key in self.known
+
+    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+        return self.said.get(platform_id) if (channel, account) == ("cometchat", APP) else None
+
+
+class Site:
+    """A served channel: posts as CometChat does and shows what was stored and counted."""
+
+    def __init__(self, *bots: Bot, **settings: Any) -> None:
+        self.intake = Memory(*bots)
+        self.counted: list[tuple[str, str]] = []
+        self.channel = CometChatChannel(
+            APP,
+            CometChatClient("http://127.0.0.1:9/v3", "key"),
+            bots=self.intake.bots,
+            callback=CallbackSettings(**settings),
+            observe=lambda bot, outcome: self.counted.append((bot, outcome)),
+        )
+        app = Flask("site")
+        app.register_blueprint(self.channel.blueprint(self.intake))
+        self.client: FlaskClient = app.test_client()
+
+    @property
+    def stored(self) -> list[Incoming]:
+        return list(self.intake.stored.values())
+
+    def post(self, payload: Any, path: str = "/cometchat/helpdesk", **options: Any) -> TestResponse:
+        body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+        headers = {"Authorization": basic("cc", "s3cr3t")} | options.pop("headers", {})
+        options.setdefault("content_type", JSON)
+        return self.client.post(path, data=body, headers=headers, **options)
+
+    def refusal(self, payload: Any, path: str = "/cometchat/helpdesk", **options: Any) -> tuple[int, dict[str, Any]]:
+        """Status and error of a call that must be refused, checked for its shape and for leaving the site in order."""
+        response = self.post(payload, path, **options)
+        assert response.content_type == JSON
+        assert set(response.json or {}) == {"error"}
+        assert len(response.data) < 4000
+        assert b"s3cr3t" not in response.data
+        assert self.stored == []
+        return response.status_code, (response.json or {})["error"]
+
+
+@pytest.fixture
+def site() -> Site:
+    bots = Bot("helpdesk", cometchat_uid="helpdesk-bot"), Bot("shop")
+    return Site(*bots, credentials={"helpdesk": ("cc", "s3cr3t"), "shop": ("shop", "other")})
+
+
+def test_a_callback_is_stored_as_it_came_and_acknowledged(site: Site, callback_of: Make) -> None:
+    body = orjson.dumps(callback_of(), option=orjson.OPT_INDENT_2)
+    response = site.post(body)
+    assert (response.status_code, response.json) == (200, {"data": {"success": True}})
+    assert site.stored == [
+        Incoming(
+            Conversation("cometchat", APP, "helpdesk", "helpdesk-bot_user_maria-k", "maria-k"),
+            "message:90430",
+            body,
+            "maria-k",
+        )
+    ]
+    assert site.counted == [("helpdesk", "received")]
+    event = site.channel.parse(site.stored[0])
+    assert isinstance(event, MessageEvent)
+    assert event.text == "status of ticket 4711?"
+
+
+def test_the_sample_payload_is_taken_for_its_bot_and_answers_its_sender(sample: dict[str, Any]) -> None:
+    site = Site(Bot("demo_bot"), credentials={"demo_bot": ("cc", "s3cr3t")})
+    assert site.post(sample | {"appId": APP}, "/cometchat/demo_bot").status_code == 200
+    (incoming,) = site.stored
+    assert incoming.key == "message:712"
+    assert incoming.conversation.target == "cometchat-uid-1"
+    assert incoming.conversation.id == "cometchat-uid-1_user_cometchat-uid-2"
+
+
+def test_a_group_callback_belongs_to_the_group(site: Site, callback_of: Make, group_message_of: Make) -> None:
+    site.post(callback_of(group_message_of(conversationId="group_Ops-Room", receiver="Ops-Room")))
+    assert site.stored[0].conversation == Conversation(
+        "cometchat", APP, "helpdesk", "group_ops-room", "ops-room", is_group=True
+    )
+
+
+def test_a_redelivery_is_acknowledged_and_counted_as_duplicate(site: Site, callback_of: Make) -> None:
+    assert [site.post(callback_of()).status_code for _ in range(2)] == [200, 200]
+    assert len(site.stored) == 1
+    assert site.counted == [("helpdesk", "received"), ("helpdesk", "duplicate")]
+
+
+def test_the_shared_url_finds_the_bot_in_the_payload(site: Site, callback_of: Make) -> None:
+    assert site.post(callback_of(), "/cometchat").status_code == 200
+    assert site.stored[0].conversation.bot == "helpdesk"
+
+
+def test_the_payload_may_name_the_bot_by_uid_in_any_case_or_by_name(site: Site, callback_of: Make) -> None:
+    for name in ("Helpdesk-Bot", "helpdesk"):
+        assert site.post(callback_of(bot=name)).status_code == 200
+
+
+def test_the_shared_url_wants_the_credentials_of_that_very_bot(site: Site, callback_of: Make) -> None:
+    headers = {"Authorization": basic("shop", "other")}
+    status, error = site.refusal(callback_of(), "/cometchat", headers=headers)
+    assert (status, error["code"]) == (403, "AUTH_ERR_NO_ACCESS")
+    assert site.refusal(callback_of(bot="ghost"), "/cometchat", headers=headers)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/cometchat/helpdesk", "/cometchat", "/cometchat/helpdesk/webhook", "/cometchat/ghost"]
+)
+@pytest.mark.parametrize(
+    "header", ["", "Basic", "Basic ???", "Bearer x", basic("cc", "wrong"), basic("", ""), "Basic \xff"]
+)
+def test_wrong_or_missing_credentials_are_asked_for_before_anything_else(
+    site: Site, callback_of: Make, path: str, header: str
+) -> None:
+    response = site.post(b"not even JSON", path, headers={"Authorization": header})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+    assert response.json is not None
+    assert "credentials" not in response.json["error"]
+
+
+def test_another_bots_credentials_do_not_open_this_one(site: Site, callback_of: Make) -> None:
+    assert site.refusal(callback_of(), headers={"Authorization": basic("shop", "other")})[0] == 401
+
+
+def test_another_spelling_of_the_right_credentials_opens(site: Site, callback_of: Make) -> None:
+    header = basic("cc", "s3cr3t").replace("Basic ", "basic   ")
+    assert site.post(callback_of(), headers={"Authorization": header}).status_code == 200
+
+
+def test_an_unknown_bot_is_told_apart_only_for_those_who_log_in(site: Site, callback_of: Make) -> None:
+    status, error = site.refusal(callback_of(), "/cometchat/ghost")
+    assert (status, error["code"]) == (404, "ERR_BOT_NOT_FOUND")
+    assert site.counted == [("", "refused")]
+
+
+def test_another_bots_callback_is_refused_with_the_url_it_belongs_to(site: Site, callback_of: Make) -> None:
+    status, error = site.refusal(callback_of(bot="shop"))
+    assert (status, error["details"]) == (400, {"bot": ["Differs from the bot in the URL."]})
+    assert "/cometchat/shop" in error["message"]
+    assert site.refusal(callback_of(bot="ghost"))[0] == 400
+
+
+def test_a_foreign_app_is_refused_and_logged(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    status, error = site.refusal(callback_of(appId="f" * 300))
+    assert (status, error["code"]) == (403, "AUTH_ERR_INVALID_APPID")
+    assert "refused a call of the foreign app 'ffff" in caplog.text
+    assert len(error["message"]) < 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", ["/cometchat", "/cometchat/helpdesk", "/cometchat/helpdesk/webhook"])
+def test_only_post_is_allowed(site: Site, method: str, path: str) -> None:
+    response = site.client.open(path, method=method)
+    assert (response.status_code, response.headers["Allow"], response.content_type) == (405, "POST", JSON)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/json; charset=latin-1",
+        "application/json; charset=utf-16", "multipart/form-data; boundary=x",
+    ],
+)  # fmt: skip
+def test_anything_but_json_in_utf_8_is_an_unsupported_media_type(
+    site: Site, callback_of: Make, content_type: str
+) -> None:
+    assert site.refusal(callback_of(), content_type=content_type)[0] == 415
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", 'application/json; charset="utf8"'],
+)
+def test_the_usual_spellings_of_json_are_taken(site: Site, callback_of: Make, content_type: str) -> None:
+    assert site.post(callback_of(), content_type=content_type).status_code == 200
+
+
+def test_a_content_encoding_is_refused_whether_true_or_not(site: Site, callback_of: Make) -> None:
+    assert site.refusal(callback_of(), headers={"Content-Encoding": "gzip"})[0] == 415
+    assert site.post(callback_of(), headers={"Content-Encoding": "identity"}).status_code == 200
+
+
+def test_a_body_over_one_mebibyte_is_too_large(site: Site) -> None:
+    assert site.refusal(b" " * (1024 * 1024 + 1))[0] == 413
+
+
+def test_a_body_that_is_missing_is_refused(site: Site) -> None:
+    assert site.refusal(b"")[0] in (400, 411)
+    headers = {"Authorization": basic("cc", "s3cr3t")}
+    assert site.client.post("/cometchat/helpdesk", headers=headers, content_type=JSON).status_code in (400, 411)
+
+
+def test_a_body_that_breaks_off_is_refused(site: Site, callback_of: Make) -> None:
+    status, error = site.refusal(orjson.dumps(callback_of()), environ_overrides={"CONTENT_LENGTH": "5000"})
+    assert (status, error["code"]) == (400, "ERR_BROKEN_BODY")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"hello", b"[]", b'"text"', b"null", b"{", b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"\x00"}', b'{"a":"\xff"}',
+        b'{"a":' * 50_000, b"[" * 100_000, b'{"a":1e999}', b"\xef\xbb\xbf{}", b"{}",
+    ],
+)  # fmt: skip
+def test_what_is_no_json_object_of_the_right_shape_is_a_bad_request(site: Site, body: bytes) -> None:
+    status, error = site.refusal(body)
+    assert (status, error["code"]) == (400, "ERR_BAD_REQUEST")
+    assert error["details"]
+
+
+@pytest.mark.parametrize("path", ["/cometchat/helpdesk", "/cometchat"])
+def test_every_missing_part_is_named(site: Site, callback_of: Make, path: str) -> None:
+    for name in ("trigger", "data", "appId", "bot"):
+        payload = callback_of()
+        del payload[name]
+        assert list(site.refusal(payload, path)[1]["details"]) == [name]
+    for name in list(callback_of()["data"]):
+        if name != "muid":
+            payload = callback_of()
+            del payload["data"][name]
+            assert list(site.refusal(payload, path)[1]["details"]) == [f"data.{name}"]
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, 10**40, [], {}, "", "\x00", "x" * 300])
+@pytest.mark.parametrize("name", ["id", "conversationId", "sender", "receiver", "receiverType", "category", "type"])
+def test_a_wrong_routing_field_is_named(site: Site, callback_of: Make, message_of: Make, name: str, value: Any) -> None:
+    body = json.dumps(callback_of(message_of() | {name: value})).encode()
+    status, error = site.refusal(body)
+    assert (status, list(error["details"])) == (400, [f"data.{name}"])
+
+
+@pytest.mark.parametrize("name", ["sentAt", "updatedAt"])
+@pytest.mark.parametrize("value", [None, True, "now", -5, 1e300])
+def test_a_wrong_time_is_named(site: Site, callback_of: Make, message_of: Make, name: str, value: Any) -> None:
+    assert list(site.refusal(callback_of(message_of() | {name: value}))[1]["details"]) == [f"data.{name}"]
+
+
+@pytest.mark.parametrize("name", ["appId", "bot", "trigger"])
+@pytest.mark.parametrize("value", [None, True, [], {}])
+def test_a_wrong_part_of_the_envelope_is_named(site: Site, callback_of: Make, name: str, value: Any) -> None:
+    assert name in site.refusal(callback_of() | {name: value})[1]["details"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"bot":"helpdesk-bot"', b'"bot":"shop","bot":"helpdesk-bot"'),
+        (b'"bot":"helpdesk-bot"', b'"b\\u006ft":"shop","bot":"helpdesk-bot"'),
+        (b'"id":"90430"', b'"id":"1","id":"90430"'),
+        (b'"sender":"maria-k"', b'"sender":"tom","sender":"maria-k"'),
+        (b'"conversationId":', b'"conversationId":"x","conversationId":'),
+        (b'"trigger":', b'"trigger":"x","trigger":'),
+        (b'{"trigger"', b'{"data":{},"trigger"'),
+        (b'"receiverType":', b'"receiverType":"group","receiverType":'),
+    ],
+)
+def test_a_duplicate_routing_key_is_refused(site: Site, callback_of: Make, before: bytes, after: bytes) -> None:
+    body = orjson.dumps(callback_of())
+    doubled = body.replace(before, after, 1)
+    assert doubled != body
+    status, error = site.refusal(doubled)
+    assert (status, list(error["details"].values())) == (400, [["Occurs twice."]])
+
+
+def test_keys_that_only_look_doubled_are_taken(site: Site, callback_of: Make, message_of: Make) -> None:
+    metadata = {"bot": "x", "id": 5, "sender": "y", "receiver": "z", "data": {"conversationId": "c"}, "n": "\u0041"}
+    body = orjson.dumps(callback_of(message_of(data={"metadata": metadata}))).replace(b'"n":"A"', b'"n":"\\u0041"')
+    assert site.post(body).status_code == 200
+    assert site.channel.parse(site.stored[0]).metadata["n"] == "A"  # type: ignore[attr-defined]
+
+
+def test_odd_but_clear_spellings_are_taken(site: Site, callback_of: Make, message_of: Make) -> None:
+    message = message_of(id=90430, receiverType="USER", sentAt="1767225690", conversationId="Helpdesk-Bot_user_Maria-K")
+    assert site.post(callback_of(message)).status_code == 200
+    (incoming,) = site.stored
+    assert (incoming.key, incoming.conversation.id) == ("message:90430", "helpdesk-bot_user_maria-k")
+    assert site.channel.parse(incoming).key == "message:90430"
+
+
+def test_a_nul_in_a_text_is_only_text(site: Site, callback_of: Make, message_of: Make) -> None:
+    assert site.post(callback_of(message_of(data={"text": "a\x00b"}))).status_code == 200
+
+
+@pytest.mark.parametrize("changes", [{"category": "agentic"}, {"category": "action", "type": "poll"}])
+def test_an_unknown_category_is_stored_as_an_unknown_event(
+    site: Site, callback_of: Make, message_of: Make, changes: dict[str, str]
+) -> None:
+    assert site.post(callback_of(message_of(**changes))).status_code == 200
+    assert isinstance(site.channel.parse(site.stored[0]), UnknownEvent)
+
+
+def test_an_unknown_trigger_is_stored_where_it_has_a_message_and_else_ignored(site: Site, callback_of: Make) -> None:
+    assert site.post(callback_of(trigger="after_wave")).json == {"data": {"success": True}}
+    assert site.post(callback_of({"wave": 1}, trigger="after_wave")).json == {"data": {"success": True, "ignored": 1}}
+    (incoming,) = site.stored
+    assert isinstance(site.channel.parse(incoming), UnknownEvent)
+
+
+@pytest.mark.parametrize("sender", ["helpdesk-bot", "HELPDESK-BOT", "shop"])
+def test_messages_of_the_bots_served_here_are_ignored(
+    site: Site, callback_of: Make, message_of: Make, sender: str
+) -> None:
+    response = site.post(callback_of(message_of(sender=sender)))
+    assert (response.status_code, response.json) == (200, {"data": {"success": True, "ignored": 1}})
+    assert site.stored == []
+    assert site.counted == [("helpdesk", "ignored")]
+
+
+def test_an_edit_that_comes_by_callback_is_stored(
+    site: Site, callback_of: Make, action_of: Make, message_of: Make
+) -> None:
+    site.post(callback_of(action_of("message", "edited", on=message_of(editedAt=5))))
+    assert site.stored[0].key == "edit:90430:5"
+
+
+def test_a_busy_store_asks_to_come_again(site: Site, callback_of: Make) -> None:
+    site.intake.busy = True
+    response = site.post(callback_of())
+    assert (response.status_code, response.headers["Retry-After"], response.content_type) == (503, "1", JSON)
+    site.intake.busy = False
+    assert site.post(callback_of()).status_code == 200
+
+
+def test_a_good_call_works_after_bad_ones(site: Site, callback_of: Make) -> None:
+    for body in (b"", b"{", b"[" * 5000, orjson.dumps(callback_of(appId="x"))):
+        assert 400 <= site.post(body).status_code < 500
+    assert site.post(callback_of()).status_code == 200
+
+
+def test_a_bot_that_anybody_could_call_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Site(Bot("helpdesk"), Bot("shop"), credentials={"helpdesk": ("cc", "s3cr3t")})
+    for name in ("shop", "COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD"):
+        assert name in str(caught.value)
+    assert "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1" in str(caught.value)
+
+
+@pytest.mark.parametrize("pair", [("", "pw"), ("cc", ""), ("c:c", "pw")])
+def test_credentials_that_could_never_be_sent_are_refused_at_start(pair: tuple[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="helpdesk"):
+        Site(Bot("helpdesk"), credentials={"helpdesk": pair})
+
+
+def test_an_open_bot_is_open_only_itself(callback_of: Make) -> None:
+    site = Site(Bot("helpdesk"), Bot("shop"), credentials={"shop": ("shop", "other")}, allow_anonymous=True)
+    anonymous = {"Authorization": ""}
+    assert site.post(callback_of(bot="helpdesk"), headers=anonymous).status_code == 200
+    assert site.post(callback_of(bot="helpdesk"), "/cometchat", headers=anonymous).status_code == 200
+    assert site.post(callback_of(bot="shop"), "/cometchat/shop", headers=anonymous).status_code == 401
+    assert site.post(callback_of(bot="shop"), "/cometchat", headers=anonymous).status_code == 403
+
+
+def test_an_unknown_bot_is_not_found_where_nothing_has_credentials(callback_of: Make) -> None:
+    site = Site(Bot("helpdesk"), allow_anonymous=True)
+    assert site.post(callback_of(), "/cometchat/ghost").status_code == 404
+
+
+def test_settings_show_no_credentials() -> None:
+    shown = repr(CallbackSettings(credentials={"a": ("cc", "s3cr3t")}, webhook_credentials=("hook", "pr1vate")))
+    assert "s3cr3t" not in shown
+    assert "pr1vate" not in shown
+
+
+HOOK = "/cometchat/helpdesk/webhook"
+OPS = Conversation("cometchat", APP, "helpdesk", "group_ops-room", "ops-room", is_group=True)
+
+
+def test_webhooks_have_credentials_of_their_own_where_they_are_set(webhook_of: Make, message_of: Make) -> None:
+    site = Site(Bot("helpdesk"), credentials={"helpdesk": ("cc", "s3cr3t")}, webhook_credentials=("hook", "pr1vate"))
+    payload = webhook_of("message_sent", message=message_of(receiver="helpdesk"))
+    assert site.post(payload, HOOK).status_code == 401
+    assert site.post(payload, HOOK, headers={"Authorization": basic("hook", "pr1vate")}).status_code == 200
+    assert site.post(payload, headers={"Authorization": basic("hook", "pr1vate")}).status_code == 401
+
+
+@pytest.mark.parametrize("trigger", ["message_sent", "user_mentioned", "after_message"])
+def test_a_webhooks_message_to_the_bot_has_the_key_of_its_callback(
+    site: Site, webhook_of: Make, callback_of: Make, message_of: Make, trigger: str
+) -> None:
+    legacy = callback_of() | {"webhook": "old"}
+    del legacy["bot"]
+    payload = legacy if trigger == "after_message" else webhook_of(trigger, message=message_of())
+    site.post(callback_of())
+    assert site.post(payload, HOOK).status_code == 200
+    assert site.counted == [("helpdesk", "received"), ("helpdesk", "duplicate")]
+
+
+def test_a_webhooks_message_between_others_is_ignored(
+    site: Site, webhook_of: Make, message_of: Make, group_message_of: Make
+) -> None:
+    for message in (
+        message_of(receiver="tom"),
+        group_message_of(data={"text": "no mention"}),
+        group_message_of(data={"text": "<@uid:tom>"}),
+        message_of(sender="shop"),
+    ):
+        assert site.post(webhook_of("message_sent", message=message), HOOK).json == {
+            "data": {"success": True, "ignored": 1}
+        }
+    assert site.stored == []
+
+
+def test_a_group_message_that_mentions_the_bot_is_stored(site: Site, webhook_of: Make, group_message_of: Make) -> None:
+    site.post(webhook_of("user_mentioned", message=group_message_of()), HOOK)
+    assert site.stored[0].conversation == OPS
+
+
+def test_edits_and_deletions_are_stored_only_where_the_bot_takes_part(
+    site: Site, webhook_of: Make, message_of: Make, group_message_of: Make
+) -> None:
+    site.post(webhook_of("message_edited", message=message_of(editedAt=5)), HOOK)
+    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), HOOK)
+    assert [incoming.key for incoming in site.stored] == ["edit:90430:5"]
+    site.intake.known.add(OPS.key)
+    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), HOOK)
+    assert [incoming.key for incoming in site.stored] == ["edit:90430:5", "delete:90502"]
+
+
+def test_membership_is_stored_where_the_bot_is_known_or_meant(site: Site, webhook_of: Make) -> None:
+    group, by = {"guid": "ops-room"}, {"uid": "lead-1"}
+    others = webhook_of("group_member_added", group=group, members={"tom": {"uid": "tom"}}, by=by)
+    itself = webhook_of("group_member_added", group=group, members={"helpdesk-bot": {"uid": "helpdesk-bot"}}, by=by)
+    site.post(others, HOOK)
+    assert site.stored == []
+    site.post(itself, HOOK)
+    assert site.stored[0].conversation == OPS
+    site.intake.known.add(OPS.key)
+    site.post(others, HOOK)
+    assert len(site.stored) == 2
+
+
+def test_reactions_are_stored_for_what_this_bot_said_itself(site: Site, webhook_of: Make) -> None:
+    def react(message_id: str, uid: str = "maria-k") -> None:
+        reaction = {"messageId": message_id, "reaction": "👍", "uid": uid}
+        assert site.post(webhook_of("message_reaction_added", reaction=reaction), HOOK).status_code == 200
+
+    site.intake.said = {"5": OPS, "6": Conversation("cometchat", APP, "shop", "x", "y")}
+    for message_id in ("5", "6", "7"):
+        react(message_id)
+    react("5", uid="helpdesk-bot")
+    assert [(incoming.key, incoming.conversation) for incoming in site.stored] == [("reaction:5:maria-k:👍:added", OPS)]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    ["message_read_receipt", "user_connection_status_changed", "after_campaign_completed", "call_ended", "new_one"],
+)
+def test_webhooks_of_no_concern_are_acknowledged_and_ignored(site: Site, webhook_of: Make, trigger: str) -> None:
+    response = site.post(webhook_of(trigger, sessionId="s"), HOOK)
+    assert (response.status_code, response.json) == (200, {"data": {"success": True, "ignored": 1}})
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ({"trigger": "message_sent", "data": {"message": {}}, "appId": APP}, "data.message.id"),
+        ({"trigger": "message_reaction_added", "data": {}, "appId": APP}, "data.reaction"),
+        ({"trigger": "group_member_added", "data": {"group": {}}, "appId": APP}, "data.group.guid"),
+        ({"trigger": "message_edited", "data": {}, "appId": APP}, "data.message"),
+        ({"trigger": "message_sent", "data": [], "appId": APP}, "data"),
+    ],
+)
+def test_a_malformed_webhook_is_refused_by_path(site: Site, payload: dict[str, Any], path: str) -> None:
+    status, error = site.refusal(payload, HOOK)
+    assert status == 400
+    assert path in error["details"]
+
+
+def test_a_webhook_of_a_foreign_app_is_refused(site: Site, webhook_of: Make, message_of: Make) -> None:
+    assert site.refusal(webhook_of("message_sent", message=message_of()) | {"appId": "other"}, HOOK)[0] == 403

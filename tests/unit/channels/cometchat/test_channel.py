@@ -1,0 +1,317 @@
+"""What the channel does with the platform's answers; the platform is a script."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from cometbot import Bot
+from cometbot.channels.base import Incoming, Sending
+from cometbot.channels.cometchat import CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.operations import Params
+from cometbot.errors import BotError, ConfigurationError, NotFound, Rejected, Uncertain, Unreachable
+from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
+from cometbot.models import Conversation
+
+Answer = dict[str, Any] | Exception
+Script = Callable[[str, str, dict[str, Any]], Answer]
+
+DIRECT = Conversation("cometchat", "app", "helpdesk", "helpdesk-bot_user_maria", "maria")
+OPS = Conversation("cometchat", "app", "helpdesk", "group_ops", "ops", is_group=True)
+SENT = {"data": {"id": "90431"}}
+
+
+class ScriptedClient(CometChatClient):
+    """Answers each request with what the script says to it."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__("http://127.0.0.1:9/v3", "key")
+        self.script = script
+        self.asked: list[tuple[str, str, str]] = []
+        self.queries: list[dict[str, Any]] = []
+        self.timeouts: list[float | None] = []
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | bytes | None = None,
+        params: Params | None = None,
+        on_behalf_of: str = "",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        self.asked.append((method, path, on_behalf_of))
+        self.queries.append(dict(params or {}))
+        self.timeouts.append(timeout)
+        answer = self.script(method, path, dict(params or {}))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def channel_of(script: Script, **options: Any) -> tuple[CometChatChannel, ScriptedClient]:
+    client = ScriptedClient(script)
+    bots = {"helpdesk": Bot("helpdesk", cometchat_uid="helpdesk-bot"), "shop": Bot("shop")}
+    return CometChatChannel("app", client, bots=bots, **options), client
+
+
+def sending(conversation: Conversation = DIRECT, **operation: Any) -> Sending:
+    channel, _ = channel_of(lambda *_: SENT)
+    options = {"message": Text("hi")} | operation
+    payload = channel.render(Operation(conversation=conversation, **options))[0]
+    return Sending(conversation, "muid-1", payload, "5" if operation.get("target") is not None else None)
+
+
+def messages(*ids: int, **changes: Any) -> list[dict[str, Any]]:
+    return [{"id": str(number), "muid": f"other-{number}"} | changes for number in ids]
+
+
+@pytest.mark.parametrize(
+    ("prepared", "request_made", "result"),
+    [
+        (sending(), ("POST", "/bots/helpdesk-bot/messages", ""), "90431"),
+        (sending(thread_id="7"), ("POST", "/messages/7/thread", "helpdesk-bot"), "90431"),
+        (sending(kind="edit", target=0), ("PUT", "/messages/5", "helpdesk-bot"), "5"),
+        (sending(kind="edit", message_id="8"), ("PUT", "/messages/8", "helpdesk-bot"), "8"),
+        (sending(kind="delete", target=0), ("DELETE", "/messages/5", "helpdesk-bot"), "5"),
+        (sending(kind="react", message_id="8", reaction="x"), ("POST", "/messages/8/reactions/x", "helpdesk-bot"), "8"),
+    ],
+)
+def test_each_kind_of_sending_is_one_request_as_the_bot(
+    prepared: Sending, request_made: tuple[str, str, str], result: str
+) -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    assert channel.send(prepared, timeout=3) == result
+    assert client.asked == [request_made]
+    assert client.timeouts == [3]
+
+
+def test_a_sent_message_without_an_id_in_the_answer_is_uncertain() -> None:
+    channel, _ = channel_of(lambda *_: {"data": {}})
+    with pytest.raises(Uncertain):
+        channel.send(sending(), timeout=3)
+
+
+def test_deleting_what_is_gone_is_done() -> None:
+    channel, _ = channel_of(lambda *_: NotFound("gone", code="ERR_MESSAGE_ID_NOT_FOUND"))
+    assert channel.send(sending(kind="delete", target=0), timeout=3) == "5"
+    with pytest.raises(NotFound):
+        channel.send(sending(kind="edit", target=0), timeout=3)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_refused_deletion_is_done_only_where_the_message_is_gone(is_gone: bool) -> None:
+    def script(method: str, path: str, params: Any) -> Answer:
+        refused = Rejected("no", code="ERR_MESSAGE_ACTION_NOT_ALLOWED")
+        return refused if method == "DELETE" else {"data": {"id": "5", **({"deletedAt": 7} if is_gone else {})}}
+
+    channel, _ = channel_of(script)
+    if is_gone:
+        assert channel.send(sending(kind="delete", target=0), timeout=3) == "5"
+    else:
+        with pytest.raises(Rejected):
+            channel.send(sending(kind="delete", target=0), timeout=3)
+
+
+@pytest.mark.parametrize("code", ["ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"])
+def test_a_bot_that_is_no_member_is_added_and_sends_once_more(code: str) -> None:
+    answers: list[Answer] = [
+        Rejected("no", code=code),
+        {"data": {"participants": {"helpdesk-bot": {"success": True}}}},
+        SENT,
+    ]
+    channel, client = channel_of(lambda *_: answers.pop(0))
+    assert channel.send(sending(OPS), timeout=3) == "90431"
+    assert [path for _, path, _ in client.asked] == [
+        "/bots/helpdesk-bot/messages", "/groups/ops/members", "/bots/helpdesk-bot/messages",
+    ]  # fmt: skip
+    assert all(timeout is not None and timeout <= 3 for timeout in client.timeouts)
+
+
+def test_a_bot_that_is_still_no_member_afterwards_is_rejected() -> None:
+    def script(method: str, path: str, params: Any) -> Answer:
+        return {"data": {"participants": {}}} if path.endswith("members") else Rejected("no", code="ERR_NOT_A_MEMBER")
+
+    channel, client = channel_of(script)
+    with pytest.raises(Rejected):
+        channel.send(sending(OPS), timeout=3)
+    assert len(client.asked) == 3
+
+
+def test_a_bot_that_may_not_join_is_rejected_with_that_reason() -> None:
+    def script(method: str, path: str, params: Any) -> Answer:
+        entry = {"success": False, "error": {"code": "ERR_BANNED_GROUPMEMBER"}}
+        joined = {"data": {"participants": {"helpdesk-bot": entry}}}
+        return joined if path.endswith("members") else Rejected("no", code="ERR_NOT_A_MEMBER")
+
+    channel, _ = channel_of(script)
+    with pytest.raises(Rejected, match="ops: ERR_BANNED_GROUPMEMBER") as caught:
+        channel.send(sending(OPS), timeout=3)
+    assert caught.value.code == "ERR_BANNED_GROUPMEMBER"
+
+
+def test_other_rejections_and_one_to_one_ones_do_not_join() -> None:
+    channel, client = channel_of(lambda *_: Rejected("no", code="ERR_NOT_A_MEMBER"))
+    with pytest.raises(Rejected):
+        channel.send(sending(DIRECT), timeout=3)
+    channel, client = channel_of(lambda *_: Rejected("no", code="ERR_BLOCKED_SENDER"))
+    with pytest.raises(Rejected):
+        channel.send(sending(OPS), timeout=3)
+    assert len(client.asked) == 1
+
+
+def test_a_sent_message_is_found_by_its_muid_from_the_answered_one_on() -> None:
+    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
+        if params.get("id") == "712":
+            return {"data": messages(*range(713, 813))}
+        return {"data": [*messages(813), {"id": 814, "muid": "muid-1"}]}
+
+    channel, client = channel_of(script)
+    assert channel.find(sending(answers="712"), timeout=3) == "814"
+    assert client.asked == [("GET", "/users/maria/messages", "helpdesk-bot")] * 2
+    assert client.queries == [
+        {"affix": "append", "id": "712", "limit": 100}, {"affix": "append", "id": "812", "limit": 100},
+    ]  # fmt: skip
+
+
+def test_what_answers_nothing_is_looked_for_among_the_newest() -> None:
+    channel, client = channel_of(lambda *_: {"data": messages(5, muid="muid-1")})
+    assert channel.find(sending(OPS), timeout=3) == "5"
+    assert client.asked == [("GET", "/groups/ops/messages", "")]
+    assert client.queries == [{"affix": "prepend", "limit": 100}]
+
+
+def test_what_is_nowhere_surely_did_not_arrive() -> None:
+    channel, client = channel_of(lambda *_: {"data": messages(713)})
+    assert channel.find(sending(answers="712"), timeout=3) is None
+    assert [query["affix"] for query in client.queries] == ["append", "prepend"]
+
+
+def test_a_reply_in_a_thread_is_looked_for_in_the_thread_too() -> None:
+    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
+        return {"data": messages(9, muid="muid-1") if path.endswith("/thread") else []}
+
+    channel, client = channel_of(script)
+    assert channel.find(sending(thread_id="7", answers="712"), timeout=3) == "9"
+    assert client.asked[-1] == ("GET", "/messages/7/thread", "helpdesk-bot")
+
+
+def test_a_conversation_without_messages_holds_none_and_other_refusals_are_raised() -> None:
+    channel, _ = channel_of(lambda *_: Rejected("no", code="ERR_CONVERSATION_NOT_ACCESSIBLE"))
+    assert channel.find(sending(answers="712"), timeout=3) is None
+    channel, _ = channel_of(lambda *_: Rejected("no", code="ERR_GUID_NOT_FOUND"))
+    with pytest.raises(Rejected):
+        channel.find(sending(answers="712"), timeout=3)
+
+
+@pytest.mark.parametrize("thread_id", ["", "7"])
+def test_a_look_up_that_does_not_end_says_that_it_cannot_tell(thread_id: str) -> None:
+    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
+        is_endless = bool(thread_id) == path.endswith("/thread")
+        first = int(params.get("id", 0)) + 1
+        return {"data": messages(*range(first, first + 100)) if is_endless else []}
+
+    channel, client = channel_of(script)
+    with pytest.raises(Uncertain, match="cannot tell"):
+        channel.find(sending(thread_id=thread_id, answers="712"), timeout=3)
+    assert len(client.asked) <= 12
+
+
+def test_what_can_be_repeated_without_harm_is_not_looked_for() -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    assert channel.find(sending(kind="edit", target=0), timeout=3) is None
+    assert client.asked == []
+
+
+def test_conversations_are_named_as_the_platform_names_them() -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    bot = Bot("helpdesk", cometchat_uid="helpdesk-bot")
+    assert channel.conversation(bot, user="Maria") == DIRECT
+    assert channel.conversation(bot, user="Adam").id == "adam_user_helpdesk-bot"
+    assert channel.conversation(bot, group="Ops") == OPS
+    for wrong in ({}, {"user": "maria", "group": "ops"}):
+        with pytest.raises(BotError):
+            channel.conversation(bot, **wrong)
+
+
+def test_a_sketch_edits_now_and_swallows_what_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    channel.sketch(DIRECT, "5", "half a sen")
+    channel.sketch(DIRECT, "5", "  ")
+    assert client.asked == [("PUT", "/messages/5", "helpdesk-bot")]
+    channel, _ = channel_of(lambda *_: Unreachable())
+    with caplog.at_level(logging.DEBUG):
+        channel.sketch(DIRECT, "5", "half a sen")
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+
+
+def test_a_sketch_of_a_long_text_shows_its_beginning() -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    channel.sketch(DIRECT, "5", "word " * 5000)
+    assert len(client.asked) == 1
+
+
+def test_bots_are_listed_every_ten_minutes_and_served_ones_known_at_once() -> None:
+    now = [0.0]
+
+    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
+        return {"data": [{"uid": "Weather"}] if "isAIBot" not in params else [{"uid": "ai-1"}]}
+
+    channel, client = channel_of(script, clock=lambda: now[0])
+    assert channel.is_bot("HELPDESK-BOT")
+    assert channel.is_bot("shop")
+    assert not channel.is_bot("weather")
+    channel.refresh()
+    channel.refresh()
+    assert len(client.asked) == 2
+    assert channel.is_bot("weather")
+    assert channel.is_bot("AI-1")
+    assert not channel.is_bot("maria")
+    now[0] = 601
+    channel.refresh()
+    assert len(client.asked) == 4
+
+
+def test_bots_stay_known_when_they_cannot_be_listed(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    answers: list[Answer] = [{"data": [{"uid": "weather"}]}, {"data": []}, Unreachable("no way")]
+    channel, _ = channel_of(lambda *_: answers.pop(0), clock=lambda: now[0])
+    channel.refresh()
+    now[0] = 601
+    with caplog.at_level(logging.INFO):
+        channel.refresh()
+    assert channel.is_bot("weather")
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_capabilities_say_what_is_shown_as_such() -> None:
+    text = channel_of(lambda *_: SENT)[0].capabilities
+    assert text.native == {Text, Media, Custom}
+    assert (text.edit, text.delete, text.react, text.threads, text.history, text.look_up) == (True,) * 6
+    assert text.stream_interval == 1.0
+    assert {Card, Choices} < channel_of(lambda *_: SENT, rich="card")[0].capabilities.native
+    assert {Card, Choices} < channel_of(lambda *_: SENT, rich="interactive")[0].capabilities.native
+
+
+def test_wrong_settings_are_refused_by_their_name() -> None:
+    with pytest.raises(ConfigurationError, match="COMETCHAT_RICH"):
+        channel_of(lambda *_: SENT, rich="fancy")
+    with pytest.raises(ConfigurationError, match="COMETCHAT_APP_ID"):
+        CometChatChannel("", CometChatClient("http://127.0.0.1:9/v3", "key"), bots={})
+
+
+def test_the_client_is_the_platforms_own() -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    assert channel.client("helpdesk") is client
+    channel.close()
+
+
+def test_a_stored_callback_becomes_its_event(callback_of: Callable[..., dict[str, Any]]) -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    event = channel.parse(Incoming(DIRECT, "message:90430", orjson.dumps(callback_of()), "maria-k"))
+    assert (event.key, event.conversation) == ("message:90430", DIRECT)

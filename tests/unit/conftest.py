@@ -1,0 +1,128 @@
+"""What the tests of the core share: an outlet that remembers, and events that Maria sends to the bot ``helpdesk``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cometbot import Bot, Capabilities, Context, Conversation, MessageEvent, User
+from cometbot.context import StateChange
+from cometbot.dispatch import Outcome, dispatch
+from cometbot.events import Event
+from cometbot.messages import Operation
+
+MARIA = User("maria", "Maria")
+DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")
+GROUP = Conversation("cometchat", "app", "helpdesk", "group_ops-room", "ops-room", is_group=True)
+
+
+class FakeOutlet:
+    """An outlet in memory: what was posted, sketched and begun, and a state that :meth:`store` writes to."""
+
+    def __init__(self) -> None:
+        self.capabilities = Capabilities(text_limit=4000, edit=True, delete=True, react=True)
+        self.client = object()
+        self.posted: list[Operation] = []
+        self.sketches: list[tuple[int, str]] = []
+        self.begun: list[tuple[str, float | None]] = []
+        self.loads: list[str] = []
+        self.stored: dict[tuple[str, str], dict[str, str]] = {}
+        self.before: list[MessageEvent] = []
+        self.error: BaseException | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        return [item.message.to_text() for item in self.posted if item.message is not None]
+
+    def post(self, operation: Operation) -> int:
+        if self.error is not None:
+            raise self.error
+        self.posted.append(operation)
+        return len(self.posted) - 1
+
+    def platform_id(self, ordinal: int) -> str | None:
+        return f"id-{ordinal}"
+
+    def sketch(self, ordinal: int, text: str) -> None:
+        self.sketches.append((ordinal, text))
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        return self.before[-limit:]
+
+    def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        self.loads.append(scope)
+        return dict(self.stored.get((scope, owner), {}))
+
+    def begin(self, handler: str, timeout: float | None) -> None:
+        self.begun.append((handler, timeout))
+
+    def store(self, changes: tuple[StateChange, ...]) -> None:
+        for change in changes:
+            values = self.stored.setdefault((change.scope, change.owner), {})
+            values.update(change.values)
+            for name in change.removed:
+                values.pop(name, None)
+            for name, by in change.increments.items():
+                values[name] = json.dumps(json.loads(values.get(name, "0")) + by)
+
+
+class Talk:
+    """Maria's talk with a bot: each event is dispatched and its changes are stored, as delivery does."""
+
+    def __init__(self, bot: Bot, outlet: FakeOutlet) -> None:
+        self.bot = bot
+        self.outlet = outlet
+        self.outcome = Outcome()
+
+    def say(self, text: str = "", *, options: Any = None, **parts: Any) -> list[str]:
+        """What the bot says to ``text``; ``parts`` are those of the event, ``options`` those of dispatch."""
+        return self.send(message(text, **parts), **(options or {}))
+
+    def send(self, event: Event, **options: Any) -> list[str]:
+        self.outlet.posted.clear()
+        self.outcome = dispatch(self.bot, event, self.outlet, **options)
+        self.outlet.store(self.outcome.changes)
+        return self.outlet.texts + [
+            item.message.to_text() for item in self.outcome.operations if item.message is not None
+        ]
+
+
+def message(text: str = "", **parts: Any) -> MessageEvent:
+    """A message of Maria's, one-to-one unless ``conversation`` says otherwise."""
+    defaults: dict[str, Any] = {"key": "message:712", "id": "712", "conversation": DIRECT, "sender": MARIA}
+    return MessageEvent(text=text, **(defaults | parts))
+
+
+@pytest.fixture
+def outlet() -> FakeOutlet:
+    return FakeOutlet()
+
+
+@pytest.fixture
+def bot() -> Bot:
+    return Bot("helpdesk")
+
+
+@pytest.fixture
+def talk(bot: Bot, outlet: FakeOutlet) -> Talk:
+    return Talk(bot, outlet)
+
+
+@pytest.fixture
+def say_of() -> Callable[..., MessageEvent]:
+    """Makes a message event: ``say_of("hi", type="image")``."""
+    return message
+
+
+@pytest.fixture
+def context(bot: Bot, outlet: FakeOutlet) -> Callable[..., Context]:
+    """Makes a context for a message of Maria's: ``context("hi", thread_id="5")``."""
+    return lambda text="", **parts: Context(bot, message(text, **parts), outlet)
+
+
+@pytest.fixture
+def group() -> Conversation:
+    return GROUP

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cometbot
+from cometbot import errors, events
+
+
+def test_public_names_are_listed_sorted_and_exist() -> None:
+    assert sorted(cometbot.__all__) == cometbot.__all__
+    assert all(hasattr(cometbot, name) for name in cometbot.__all__)
+
+
+def test_every_error_and_event_class_is_public() -> None:
+    for module in (errors, events):
+        own = {name for name, item in vars(module).items() if getattr(item, "__module__", "") == module.__name__}
+        assert own <= set(cometbot.__all__)
+
+
+def test_import_of_the_core_brings_no_web_framework_no_client_and_no_database() -> None:
+    script = "import sys, cometbot, cometbot.dispatch; print(*(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"flask", "requests", "sqlalchemy", "marshmallow", "urllib3"} & set(loaded)

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cometbot import (
+    ActionEvent,
+    Attachment,
+    Bot,
+    BotError,
+    Capabilities,
+    Card,
+    ContactEvent,
+    Context,
+    Mention,
+    MessageError,
+)
+from cometbot import context as module
+from cometbot.context import State, StateChange
+
+OWNER = ("conversation", "o")
+
+
+def state(**stored: Any) -> State:
+    return State(*OWNER, lambda scope, owner: {name: json.dumps(value) for name, value in stored.items()})
+
+
+def test_text_begins_with_a_mention_of_the_bot_it_is_left_out(context: Any) -> None:
+    ctx = context(" <@uid:HelpDesk>, track 4711 ")
+    assert ctx.text == "track 4711"
+    assert ctx.begins_with_mention
+    assert ctx.is_mentioned
+
+
+@pytest.mark.parametrize("text", ["track <@uid:helpdesk>", "<@uid:other> track", "track"])
+def test_text_begins_with_something_else_it_stays(context: Any, text: str) -> None:
+    assert context(text).text == text
+    assert not context(text).begins_with_mention
+
+
+def test_bot_with_another_uid_is_mentioned_by_both_names(outlet: Any, say_of: Any) -> None:
+    bot = Bot("helpdesk", cometchat_uid="demo_bot")
+    for uid in bot.ids:
+        assert Context(bot, say_of(f"<@uid:{uid}> hi"), outlet).text == "hi"
+    assert Context(bot, say_of("hi", mentions=(Mention("Demo_Bot"),)), outlet).is_mentioned
+    assert not Context(bot, say_of("hi", mentions=(Mention("other"),)), outlet).is_mentioned
+
+
+def test_message_facts_are_at_hand_and_empty_for_events_without_one(bot: Bot, outlet: Any, context: Any) -> None:
+    file = Attachment("https://x/y.png")
+    ctx = context("x", attachments=(file,), mentions=(Mention("ann"),), thread_id="5")
+    assert (ctx.attachments, ctx.mentions, ctx.thread_id) == ((file,), (Mention("ann"),), "5")
+    assert (ctx.value, ctx.values) == ("", {})
+    event = ctx.event
+    other = Context(
+        bot, ContactEvent(key="c", conversation=event.conversation, sender=event.sender, action="request"), outlet
+    )
+    assert (other.text, other.message, other.attachments, other.mentions, other.thread_id) == ("", None, (), (), "")
+    assert not other.is_mentioned
+    assert not other.begins_with_mention
+
+
+def test_action_written_as_text_has_both_its_value_and_its_message(bot: Bot, outlet: Any, say_of: Any) -> None:
+    said = say_of("2")
+    event = ActionEvent(
+        key="k",
+        conversation=said.conversation,
+        sender=said.sender,
+        name="n",
+        value="v",
+        values={"a": "b"},
+        message=said,
+    )
+    ctx = Context(bot, event, outlet)
+    assert (ctx.text, ctx.value, ctx.values, ctx.message) == ("2", "v", {"a": "b"}, said)
+    ctx.reply("x")
+    assert outlet.posted[0].answers == "712"
+
+
+def test_reply_goes_where_the_event_was_into_its_thread(outlet: Any, context: Any, group: Any) -> None:
+    sent = context("hi", conversation=group, thread_id="5").reply(Card("x"), quote=True)
+    (operation,) = outlet.posted
+    assert (operation.kind, operation.conversation, operation.thread_id) == ("send", group, "5")
+    assert (operation.answers, operation.quote_id, operation.message) == ("712", "712", Card("x"))
+    assert sent.id == "id-0"
+
+
+def test_send_to_another_conversation_leaves_thread_and_answer_out(outlet: Any, context: Any, group: Any) -> None:
+    context("hi", thread_id="5").send("x", to=group)
+    (operation,) = outlet.posted
+    assert (operation.conversation, operation.thread_id, operation.answers) == (group, "", "")
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", None, [], ["a", "b"]])
+def test_reply_of_nothing_or_several_is_refused(context: Any, wrong: Any) -> None:
+    with pytest.raises(BotError, match="one message"):
+        context("hi").reply(wrong)
+
+
+def test_reply_of_something_unusable_is_refused(context: Any) -> None:
+    with pytest.raises(MessageError, match="not int"):
+        context("hi").reply(5)
+
+
+def test_sent_message_is_edited_and_deleted_by_its_ordinal(outlet: Any, context: Any) -> None:
+    ctx = context("hi", thread_id="5")
+    ctx.reply("first")
+    sent = ctx.reply("one")
+    sent.edit("two")
+    sent.delete()
+    edit, delete = outlet.posted[2:]
+    assert (edit.kind, edit.target, edit.message.to_text(), edit.thread_id) == ("edit", 1, "two", "5")
+    assert (delete.kind, delete.target, delete.message) == ("delete", 1, None)
+
+
+def test_platform_cannot_edit_or_delete_an_edit_is_said_anew_and_delete_refused(outlet: Any, context: Any) -> None:
+    outlet.capabilities = Capabilities()
+    sent = context("hi").reply("one")
+    sent.edit("two")
+    assert (outlet.posted[1].kind, outlet.posted[1].target) == ("send", None)
+    with pytest.raises(BotError, match="cannot delete"):
+        sent.delete()
+
+
+def test_react_names_the_message_and_is_refused_where_it_cannot_be(outlet: Any, context: Any) -> None:
+    context("hi").react("👍")
+    assert (outlet.posted[0].kind, outlet.posted[0].message_id, outlet.posted[0].reaction) == ("react", "712", "👍")
+    outlet.capabilities = Capabilities()
+    with pytest.raises(BotError, match=r"ctx\.capabilities\.react"):
+        context("hi").react("👍")
+
+
+def test_stream_on_a_platform_without_edits_is_one_message(outlet: Any, context: Any) -> None:
+    sent = context("hi").stream(iter(["Hel", "lo"]))
+    assert outlet.texts == ["Hello"]
+    assert sent is not None
+    assert outlet.sketches == []
+
+
+@pytest.mark.parametrize("interval", [None, 0.0])
+def test_stream_of_nothing_says_nothing(outlet: Any, context: Any, interval: float | None) -> None:
+    outlet.capabilities = replace(outlet.capabilities, stream_interval=interval)
+    assert context("hi").stream(iter(["", " ", ""])) is None
+    assert outlet.posted == []
+
+
+def test_stream_with_edits_grows_at_the_platforms_pace_and_ends_whole(
+    outlet: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet.capabilities = replace(outlet.capabilities, stream_interval=1.0)
+    clock = iter([0.0, 0.5, 1.0, 1.0, 1.5])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    context("hi").stream(iter(["", "a", "b", "c", "d"]))
+    assert [item.kind for item in outlet.posted] == ["send", "edit"]
+    assert outlet.texts == ["a", "abcd"]
+    assert outlet.sketches == [(0, "abc")]
+
+
+def test_history_client_and_log_come_from_the_outlet_and_the_event(
+    outlet: Any, context: Any, say_of: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    outlet.before = [say_of("a"), say_of("b"), say_of("c")]
+    ctx = context("c")
+    assert [item.text for item in ctx.history(2)] == ["b", "c"]
+    assert ctx.client is outlet.client
+    with caplog.at_level(logging.INFO):
+        ctx.log.info("looked it up")
+    (record,) = caplog.records
+    assert record.name == "cometbot.bot.helpdesk"
+    assert vars(record)["event"] == "message:712"
+    assert vars(record)["conversation"] == "cometchat/app/helpdesk/maria_user_helpdesk"
+
+
+def test_state_of_a_user_is_the_same_in_all_conversations(outlet: Any, context: Any, group: Any) -> None:
+    for ctx in (context("a"), context("b", conversation=group)):
+        ctx.user_state["seen"] = True
+        ctx.state["here"] = True
+        assert ctx.user_state.changes().owner == "cometchat/app/helpdesk/maria"
+        assert ctx.state.changes().owner == str(ctx.conversation.key)
+
+
+def test_state_is_read_once_and_only_when_touched(outlet: Any, context: Any) -> None:
+    ctx = context("x")
+    assert not ctx.state.changes()
+    assert outlet.loads == []
+    assert "a" not in ctx.state
+    assert ctx.state.get("b") is None
+    assert outlet.loads == ["conversation"]
+
+
+def test_state_changes_are_noticed_however_they_were_made() -> None:
+    memory = state(cart=["tea"], old=1, same=2)
+    memory["cart"].append("milk")
+    memory["same"] = 2
+    memory["new"] = None
+    del memory["old"]
+    assert memory.changes() == StateChange(*OWNER, {"cart": '["tea","milk"]', "new": "null"}, frozenset({"old"}))
+
+
+def test_state_discarded_is_read_again() -> None:
+    memory = state(n=1)
+    memory["n"] = 5
+    memory.increment("m")
+    memory.discard_changes()
+    assert not memory.changes()
+    assert dict(memory) == {"n": 1}
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"x"])
+def test_state_value_is_no_json_it_is_refused_with_its_key(value: Any) -> None:
+    with pytest.raises(BotError, match="state 'cart' must be JSON"):
+        state()["cart"] = value
+
+
+def test_state_value_contains_itself_it_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(BotError, match="JSON"):
+        state()["cart"] = endless
+
+
+def test_state_key_is_no_str_it_is_refused() -> None:
+    with pytest.raises(BotError, match="key is a str"):
+        state()[5] = 1  # type: ignore[index]
+
+
+def test_increment_adds_to_what_is_stored_and_is_sent_as_an_addition() -> None:
+    memory = state(n=2)
+    assert memory.increment("n") == 3
+    assert memory.increment("n", 5) == 8
+    assert memory.increment("fresh", 0.5) == 0.5
+    assert memory["n"] == 8
+    assert memory.changes() == StateChange(*OWNER, {}, frozenset(), {"n": 6, "fresh": 0.5})
+
+
+def test_increment_after_an_assignment_or_removal_is_part_of_it() -> None:
+    memory = state(n=2, m=9)
+    memory["n"] = 5
+    del memory["m"]
+    assert memory.increment("n") == 6
+    assert memory.increment("m") == 1
+    assert memory.changes() == StateChange(*OWNER, {"n": "6", "m": "1"})
+
+
+def test_assignment_or_removal_after_an_increment_replaces_it() -> None:
+    memory = state(n=2, m=2)
+    memory.increment("n")
+    memory.increment("m")
+    memory["n"] = 7
+    del memory["m"]
+    assert memory.changes() == StateChange(*OWNER, {"n": "7"}, frozenset({"m"}))
+
+
+@pytest.mark.parametrize("value", ["x", True, None])
+def test_increment_of_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(BotError, match="only a number"):
+        state(n=value).increment("n")
+
+
+def test_reserved_keys_are_not_listed_counted_or_cleared() -> None:
+    memory = state(**{"cometbot:offers": [1], "mine": 2})
+    assert list(memory) == ["mine"]
+    assert len(memory) == 1
+    memory.clear()
+    assert memory["cometbot:offers"] == [1]
+    assert memory.changes() == StateChange(*OWNER, {}, frozenset({"mine"}))

@@ -1,0 +1,59 @@
+"""Which third-party library is used where; who imports whom inside of cometbot is import-linter's business."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "cometbot").rglob("*.py"))
+
+HOMES = {
+    "flask": ["web/", "http/", "callback.py", "views.py", "simulator/"],
+    "gunicorn": ["web/"],
+    "marshmallow": ["schemas.py"],
+    "requests": ["client.py"],
+    "alembic": ["store/"],
+    "sqlalchemy": ["store/", "delivery/", "chat/"],
+    "prometheus_client": ["web/"],
+    "click": ["cli/"],
+    "rich": ["cli/"],
+    "watchfiles": ["cli/"],
+    "dotenv": ["settings.py"],
+}
+"""For each library the only folders of cometbot, and names of files, that may import it."""
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def is_home(file: Path, home: str) -> bool:
+    if home.endswith("/"):
+        return file.is_relative_to(ROOT / "cometbot" / home)
+    return file.name == home
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_only_where_it_is_at_home(library: str) -> None:
+    strangers = [
+        str(file.relative_to(ROOT))
+        for file in FILES
+        if library in imported(file) and not any(is_home(file, home) for home in HOMES[library])
+    ]
+    assert not strangers
+
+
+def test_imports_are_seen_where_they_are_known_to_be() -> None:
+    assert len(FILES) > 30
+    assert "marshmallow" in imported(ROOT / "cometbot/channels/cometchat/schemas.py")
+    assert "orjson" in imported(ROOT / "cometbot/web/health.py")

@@ -1,0 +1,112 @@
+"""The size and place of things: a file that is looked into is understood in two minutes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "cometbot").rglob("*.py"))
+TOP_LEVEL = {
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "cometbot",
+    "docs",
+    "examples",
+    "gunicorn.conf.py",
+    "setup.cfg",
+    "setup.py",
+    "tests",
+    "wsgi.py",
+}
+LONGEST_FILE = 600
+LONGEST_BODY = 40
+DEEPEST = 3
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "service", "services", "misc"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    """All functions but those of migrations, which are lists of steps that nobody changes again."""
+    for file in FILES:
+        if "versions" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, Function):
+                yield f"{file.relative_to(ROOT)}:{node.lineno} {node.name}", node
+
+
+def body_length(function: Function) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return ((body[-1].end_lineno or 0) - body[0].lineno + 1) if body else 0
+
+
+def depth(node: ast.AST) -> int:
+    """How deep blocks stand in each other; ``elif`` is not deeper than ``if``, and an inner function begins anew."""
+    deepest = 0
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, Function | ast.ClassDef | ast.Lambda):
+                continue
+            is_elif = isinstance(node, ast.If) and name == "orelse" and isinstance(child, ast.If)
+            deepest = max(deepest, depth(child) + (isinstance(child, _NESTING) and not is_elif))
+    return deepest
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return listed.stdout.splitlines()
+
+
+def test_files_are_at_most_600_lines_long() -> None:
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in FILES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_function_bodies_are_at_most_40_lines_long() -> None:
+    assert [name for name, function in functions() if body_length(function) > LONGEST_BODY] == []
+
+
+def test_functions_are_at_most_three_levels_deep() -> None:
+    assert [name for name, function in functions() if depth(function) > DEEPEST] == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [str(file) for file in FILES if file.stem in FORBIDDEN_NAMES or file.parent.name in FORBIDDEN_NAMES] == []
+
+
+def test_every_module_begins_with_what_it_is_for() -> None:
+    assert [
+        str(file) for file in FILES if file.read_text() and not ast.get_docstring(ast.parse(file.read_text()))
+    ] == []
+
+
+def test_the_top_level_holds_only_what_every_python_project_has() -> None:
+    names = {name.partition("/")[0] for name in tracked()}
+    assert {name for name in names - TOP_LEVEL if not name.startswith(".")} == set()
+
+
+def test_tests_stand_in_folders_without_packages() -> None:
+    assert [str(file) for file in (ROOT / "tests").rglob("__init__.py")] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f():\n if a:\n  for b in c:\n   with d:\n    e()", 3),
+        ("def f():\n if a:\n  b()\n elif c:\n  d()\n elif e:\n  g()", 1),
+        ("def f():\n try:\n  a()\n except B:\n  while c:\n   d()", 2),
+        ("def f():\n if a:\n  def g():\n   if b:\n    c()", 1),
+    ],
+)
+def test_depth_counts_blocks_that_stand_in_each_other(source: str, expected: int) -> None:
+    assert depth(ast.parse(source).body[0]) == expected

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cometbot.errors import ConfigurationError
+from cometbot.loading import load_bots
+
+SHOP = """
+from cometbot.bot import Bot
+bot = Bot("shop")
+admin = Bot("admin")
+title = "a shop"
+class Holder:
+    inner = Bot("inner")
+"""
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Writes a module into an empty current folder, and forgets all modules that a test imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def write(name: str, text: str) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    yield write
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+def refusal(spec: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_bots(spec)
+    return str(caught.value)
+
+
+def test_bots_are_loaded_in_their_order_and_each_once(write: Write) -> None:
+    write("loaded_shop.py", SHOP)
+    bots = load_bots("loaded_shop:admin, loaded_shop:bot,loaded_shop:admin,")
+    assert [bot.name for bot in bots] == ["admin", "shop"]
+
+
+def test_an_attribute_inside_of_another_is_found(write: Write) -> None:
+    write("loaded_holder.py", SHOP)
+    assert [bot.name for bot in load_bots("loaded_holder:Holder.inner")] == ["inner"]
+
+
+def test_a_file_is_loaded_with_its_folder_to_import_from(write: Write) -> None:
+    write("bots/loaded_words.py", "NAME = 'shop'\n")
+    file = write(
+        "bots/loaded_file.py", "from cometbot.bot import Bot\nfrom loaded_words import NAME\nbot = Bot(NAME)\n"
+    )
+    assert [bot.name for bot in load_bots("bots/loaded_file.py:bot")] == ["shop"]
+    assert load_bots(f"{file}:bot") == load_bots("loaded_file:bot")
+
+
+def test_a_file_of_a_package_is_loaded_as_its_module(write: Write) -> None:
+    write("loaded_package/__init__.py", "")
+    write("loaded_package/bots.py", "from . import names\nfrom cometbot.bot import Bot\nbot = Bot(names.NAME)\n")
+    write("loaded_package/names.py", "NAME = 'packed'\n")
+    assert load_bots("loaded_package/bots.py:bot") == load_bots("loaded_package.bots:bot")
+
+
+@pytest.mark.parametrize("spec", ["", " , "])
+def test_no_name_at_all_is_refused_with_how_to_set_one(spec: str) -> None:
+    assert refusal(spec).startswith("no bot is named; set COMETBOT_BOT to module:attribute")
+
+
+@pytest.mark.parametrize("spec", ["shop", "shop:", ":bot"])
+def test_half_a_name_is_refused_with_how_to_set_a_whole_one(spec: str) -> None:
+    assert refusal(spec).startswith(f"{spec!r} names no bot; set COMETBOT_BOT to module:attribute")
+
+
+def test_a_module_that_does_not_exist_is_refused_with_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
+    assert f"there is no module 'loaded_nowhere' here in {tmp_path}" in refusal("loaded_nowhere:bot")
+    assert "there is no module 'loaded_nowhere'" in refusal("loaded_nowhere.bots:bot")
+
+
+def test_a_file_that_does_not_exist_is_refused_with_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
+    assert f"there is no file bots/shop.py here in {tmp_path}" in refusal("bots/shop.py:bot")
+
+
+def test_a_module_that_its_own_imports_lack_is_not_mistaken_for_the_bots(write: Write) -> None:
+    write("loaded_broken.py", "import loaded_missing_library\n")
+    with pytest.raises(ModuleNotFoundError, match="loaded_missing_library"):
+        load_bots("loaded_broken:bot")
+
+
+def test_what_a_module_raises_comes_through_unchanged(write: Write) -> None:
+    write("loaded_raising.py", "raise ZeroDivisionError('of the author')\n")
+    with pytest.raises(ZeroDivisionError, match="of the author"):
+        load_bots("loaded_raising:bot")
+
+
+def test_an_attribute_that_does_not_exist_is_refused_with_the_bots_there_are(write: Write) -> None:
+    write("loaded_typo.py", SHOP)
+    assert refusal("loaded_typo:bott") == "the module loaded_typo has no 'bott'; it has: admin, bot (did you mean bot?)"
+
+
+def test_an_attribute_of_a_module_without_bots_is_refused(write: Write) -> None:
+    write("loaded_empty.py", "import os\n")
+    assert refusal("loaded_empty:bot") == "the module loaded_empty has no 'bot'; it has no Bot at all"
+    assert "a str has no 'bot'" in refusal("loaded_empty:os.name.bot")
+
+
+def test_an_attribute_that_is_no_bot_is_refused_with_its_type(write: Write) -> None:
+    write("loaded_other.py", SHOP)
+    assert "loaded_other:title is of the type str and no Bot" in refusal("loaded_other:title")

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometbot import (
+    Button,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    Custom,
+    Field,
+    Form,
+    Location,
+    Media,
+    MessageError,
+    Text,
+)
+from cometbot.messages import to_messages
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Text(""), "needs some text"),
+        (lambda: Text(5), "needs some text"),  # type: ignore[arg-type]
+        (lambda: Media("ftp://x"), "http"),
+        (lambda: Media("https://x", kind="gif"), "kind is image"),  # type: ignore[arg-type]
+        (lambda: Button(" "), "needs a label"),
+        (lambda: Button("x", action="a", url="https://x"), "not both"),
+        (lambda: Card(), "title, a text or an image"),
+        (lambda: Carousel([]), "at least one Card"),
+        (lambda: Choice(""), "needs a label"),
+        (lambda: Choices("", ["a"]), "needs a question"),
+        (lambda: Choices("?", []), "at least one option"),
+        (lambda: Location(91, 0), "latitude"),
+        (lambda: Location(0, float("nan")), "longitude"),
+        (lambda: Field(""), "needs a name"),
+        (lambda: Field("x", kind="date"), "text, select or checkbox"),  # type: ignore[arg-type]
+        (lambda: Field("x", kind="select"), "needs options"),
+        (lambda: Form("", [Field("x")], "a"), "needs a title"),
+        (lambda: Form("t", [Field("x")], ""), "needs an action"),
+        (lambda: Form("t", [], "a"), "at least one Field"),
+        (lambda: Form("t", [Field("x"), Field("x")], "a"), "different names"),
+        (lambda: Custom("", {}), "needs a type"),
+        (lambda: Custom("x", []), "mapping"),  # type: ignore[arg-type]
+    ],
+)
+def test_message_lacks_what_it_needs_it_says_so_when_made(make: Any, text: str) -> None:
+    with pytest.raises(MessageError, match=text):
+        make()
+
+
+def test_choices_as_text_are_numbered_and_say_how_to_answer() -> None:
+    message = Choices("Tea?", ["Green", Choice("Black tea", "black")], action="tea")
+    assert message.to_text() == "Tea?\n1. Green\n2. Black tea\n_Answer 2 for “Black tea”, or write it out._"
+    assert [(o.label, o.name, o.value, o.number) for o in message.offers()] == [
+        ("Green", "tea", "Green", 1),
+        ("Black tea", "tea", "black", 2),
+    ]
+
+
+def test_choices_without_an_action_are_named_by_their_values() -> None:
+    offers = Choices("Tea?", ["Green", Choice("Black tea", "black")]).offers()
+    assert [(o.name, o.value) for o in offers] == [("Green", "Green"), ("black", "black")]
+
+
+def test_card_as_text_numbers_what_can_be_answered_and_shows_links() -> None:
+    card = Card("Cake", "Good.", "https://x/c.png", [Button("Site", url="https://x"), Button("Buy", "buy", "7")])
+    assert card.to_text() == (
+        "**Cake**\nGood.\nhttps://x/c.png\nSite: https://x\n1. Buy\n_Answer 1 for “Buy”, or write it out._"
+    )
+    assert Card(text="only").to_text() == "only"
+
+
+def test_buttons_are_named_by_action_value_or_label_in_that_order() -> None:
+    offers = Card("x", buttons=[Button("A", "a", "1"), Button("B", value="2"), Button("C")]).offers()
+    assert [(o.name, o.value) for o in offers] == [("a", "1"), ("2", "2"), ("C", "C")]
+
+
+def test_carousel_numbers_through_all_its_cards() -> None:
+    cards = [Card("One", buttons=[Button("A"), Button("L", url="https://x")]), Card("Two", buttons=[Button("B")])]
+    message = Carousel(cards)
+    assert message.to_text() == ("**One**\n1. A\nL: https://x\n\n**Two**\n2. B\n_Answer 2 for “B”, or write it out._")
+    assert [(o.label, o.number) for o in message.offers()] == [("A", 1), ("B", 2)]
+
+
+def test_media_location_form_and_custom_have_a_text() -> None:
+    assert Media("https://x/a.png", name="a.png", caption="See").to_text() == "See\na.png\nhttps://x/a.png"
+    assert Location(50.1, -8, "Here").to_text().startswith("Here\n50.100000,-8.000000\nhttps://")
+    form = Form("Order", [Field("name"), Field("size", "Size", "select", ["S", "L"], optional=True)], "order")
+    assert form.to_text() == f"**Order**\nname:\nSize: (S / L, optional)\n{Form.HINT}"
+    assert Custom("poll", {}).to_text() == "[poll]"
+    assert Custom("poll", {}, "A poll").to_text() == "A poll"
+
+
+def test_sequences_given_as_lists_are_kept_as_tuples() -> None:
+    buttons = [Button("A")]
+    card = Card("x", buttons=buttons)
+    buttons.append(Button("B"))
+    assert card.buttons == (Button("A"),)
+    assert Choices("?", ["a"]).options == (Choice("a"),)
+    assert Field("x", kind="select", options=["a"]).options == (Choice("a"),)
+
+
+def test_answer_of_a_handler_becomes_messages() -> None:
+    assert to_messages(None) == to_messages("  ") == to_messages([None, ""]) == []
+    assert to_messages("a") == [Text("a")]
+    assert to_messages(["a", (Card("b"), None), ["c"]]) == [Text("a"), Card("b"), Text("c")]
+
+
+@pytest.mark.parametrize("answer", [5, {"text": "x"}, b"x", object(), iter(["x"]), ["a", 5]])
+def test_answer_of_a_handler_is_unusable_its_type_is_named(answer: Any) -> None:
+    with pytest.raises(MessageError, match=r"not (int|dict|bytes|object|list_iterator)"):
+        to_messages(answer)

@@ -1,0 +1,192 @@
+"""Middleware, plain and async, around what :mod:`cometbot.dispatch` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from cometbot import (
+    Bot,
+    BotError,
+    Router,
+)
+from cometbot.bot import ERROR_TEXT
+
+
+def test_middleware_sees_what_the_inner_returned_and_may_replace_it(bot: Bot, talk: Any) -> None:
+    seen: list[Any] = []
+
+    @bot.middleware
+    def outer(ctx: Any, call_next: Any) -> None:
+        seen.append(call_next())
+
+    @bot.middleware
+    def inner(ctx: Any, call_next: Any) -> Any:
+        return call_next() + "!"
+
+    bot.message("hi")(lambda ctx: "hello")
+    assert talk.say("hi") == ["hello!"]
+    assert seen == ["hello!"]
+
+
+def test_middleware_does_not_call_next_the_event_stops_and_that_is_logged(
+    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @bot.middleware
+    def gate(ctx: Any, call_next: Any) -> Any:
+        return call_next() if ctx.text == "in" else "closed"
+
+    ran: list[str] = []
+    bot.fallback(lambda ctx: ran.append(ctx.text))
+    with caplog.at_level(logging.INFO, "cometbot.dispatch"):
+        assert talk.say("out") == ["closed"]
+    assert talk.outcome.stopped_by.endswith("gate")
+    assert talk.outcome.handler == ""
+    assert ran == []
+    assert "gate" in caplog.text
+    assert caplog.records[0].event == "message:712"
+    assert talk.say("in") == []
+    assert ran == ["in"]
+    assert talk.outcome.stopped_by == ""
+
+
+def test_middleware_surrounds_events_that_nobody_wants(bot: Bot, talk: Any) -> None:
+    bot.middleware(lambda ctx, call_next: f"inner said {call_next()}")
+    assert talk.say("hi") == ["inner said None"]
+
+
+def test_middleware_calls_next_twice_it_is_told(bot: Bot, talk: Any) -> None:
+    @bot.middleware
+    def twice(ctx: Any, call_next: Any) -> None:
+        call_next()
+        call_next()
+
+    bot.message()(lambda ctx: "x")
+    talk.say("hi")
+    assert isinstance(talk.outcome.error, BotError)
+    assert "twice" in str(talk.outcome.error)
+
+
+def test_middleware_lets_an_exception_pass_or_handles_it(bot: Bot, talk: Any) -> None:
+    seen: list[BaseException] = []
+
+    @bot.middleware
+    def watch(ctx: Any, call_next: Any) -> Any:
+        try:
+            return call_next()
+        except ValueError as error:
+            seen.append(error)
+            if ctx.text == "soft":
+                return "handled"
+            raise
+
+    @bot.message()
+    def fail(ctx: Any) -> None:
+        raise ValueError("x")
+
+    assert talk.say("soft") == ["handled"]
+    assert talk.outcome.error is None
+    assert talk.say("hard") == [ERROR_TEXT]
+    assert talk.outcome.error is seen[1]
+
+
+def test_router_middleware_and_error_handlers_apply_to_its_own_handlers_only(bot: Bot, talk: Any) -> None:
+    inner, outer = Router(), Router()
+    calls: list[str] = []
+    for name, group in (("bot", bot), ("outer", outer), ("inner", inner)):
+        group.middleware(lambda ctx, call_next, name=name: calls.append(name) or call_next())
+    inner.message("in")(lambda ctx: 1 / 0)
+    outer.message("out")(lambda ctx: 1 / 0)
+    bot.message("top")(lambda ctx: 1 / 0)
+    inner.error(ArithmeticError)(lambda ctx, error: "inner")
+    bot.error(ZeroDivisionError)(lambda ctx, error: "bot")
+    outer.include(inner)
+    bot.include(outer)
+
+    assert (talk.say("in"), calls) == (["inner"], ["bot", "outer", "inner"])
+    calls.clear()
+    assert (talk.say("out"), calls) == (["bot"], ["bot", "outer"])
+    calls.clear()
+    assert (talk.say("top"), calls) == (["bot"], ["bot"])
+
+
+def test_async_handlers_middleware_and_error_handlers_work(bot: Bot, talk: Any) -> None:
+    @bot.middleware
+    async def outer(ctx: Any, call_next: Any) -> Any:
+        await asyncio.sleep(0)
+        return f"{await call_next()}!"
+
+    @bot.middleware
+    async def inner(ctx: Any, call_next: Any) -> None:
+        await call_next()
+
+    @bot.message("a")
+    async def later(ctx: Any) -> str:
+        await asyncio.sleep(0)
+        return "async"
+
+    bot.message("b")(lambda ctx: "plain")
+
+    @bot.message("c")
+    async def fail(ctx: Any) -> None:
+        raise ValueError("c")
+
+    @bot.error(ValueError)
+    async def explain(ctx: Any, error: Exception) -> str:
+        return f"sorry {error}"
+
+    assert talk.say("a") == ["async!"]
+    assert talk.say("b") == ["plain!"]
+    assert talk.say("c") == ["sorry c"]
+
+
+def test_plain_middleware_around_async_ones_works_and_the_runner_is_the_given_one(bot: Bot, talk: Any) -> None:
+    runs: list[str] = []
+
+    def run(coroutine: Any) -> Any:
+        runs.append("run")
+        return asyncio.run(coroutine)
+
+    bot.middleware(lambda ctx, call_next: call_next() + "!")
+
+    @bot.middleware
+    async def inner(ctx: Any, call_next: Any) -> Any:
+        return await call_next() + "?"
+
+    @bot.message()
+    async def later(ctx: Any) -> str:
+        return "async"
+
+    assert talk.say("x", options={"run": run}) == ["async?!"]
+    assert runs == ["run"]
+
+
+def test_plain_middleware_between_async_ones_says_what_to_change(bot: Bot, talk: Any) -> None:
+    @bot.middleware
+    async def outer(ctx: Any, call_next: Any) -> Any:
+        return await call_next()
+
+    bot.middleware(lambda ctx, call_next: call_next())
+
+    @bot.message("async")
+    async def later(ctx: Any) -> str:
+        return "async"
+
+    bot.message("plain")(lambda ctx: "plain")
+    talk.say("async")
+    assert isinstance(talk.outcome.error, BotError)
+    assert "make that middleware async def" in str(talk.outcome.error)
+    assert talk.say("plain") == ["plain"]
+
+
+def test_async_middleware_does_not_call_next_the_event_stops(bot: Bot, talk: Any) -> None:
+    @bot.middleware
+    async def gate(ctx: Any, call_next: Any) -> None:
+        return None
+
+    bot.message()(lambda ctx: "x")
+    assert talk.say("hi") == []
+    assert talk.outcome.stopped_by.endswith("gate")

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cometbot import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.models import LaneKey
+
+
+def test_conversation_key_names_it_among_all_channels_accounts_and_bots() -> None:
+    here = Conversation("cometchat", "app", "helpdesk", "group_ops", "ops", is_group=True)
+    assert here.key == LaneKey("cometchat", "app", "helpdesk", "group_ops")
+    assert str(here.key) == "cometchat/app/helpdesk/group_ops"
+    assert not here.is_direct
+
+
+def test_user_and_group_read_as_their_names_or_else_their_ids() -> None:
+    assert f"{User('maria', 'Maria')} {User('maria')}" == "Maria maria"
+    assert f"{Group('ops', 'Operations')} {Group('ops')}" == "Operations ops"
+
+
+def test_raw_payload_is_neither_shown_nor_compared() -> None:
+    assert User("maria", raw={"authToken": "x"}) == User("maria")
+    assert "authToken" not in repr(User("maria", raw={"authToken": "x"}))
+
+
+@pytest.mark.parametrize(
+    "value", [User("a"), Group("a"), Attachment("a"), Mention("a"), Quote("a"), Conversation("a", "b", "c", "d", "e")]
+)
+def test_model_is_a_value_and_cannot_be_changed(value: object) -> None:
+    name = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, name, "x")

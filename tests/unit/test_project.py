@@ -1,0 +1,110 @@
+"""The project as others meet it: what is installed, what the README shows, what can be imported."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import cometbot
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for file in (ROOT / "cometbot").rglob("*.py")
+    if "migrations" not in file.parts and file.name not in ("__init__.py", "__main__.py")
+)
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements(text: str) -> set[str]:
+    """The names in a list of requirements."""
+    return {match[0].lower() for line in text.split("\n") if (match := re.match(r"[A-Za-z0-9_.-]+", line.strip()))}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_can_be_imported(module: str) -> None:
+    importlib.import_module(module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_folder_with_modules_is_a_package_that_is_installed(module: str) -> None:
+    folder = (ROOT / Path(*module.split("."))).parent
+    while folder != ROOT:
+        assert (folder / "__init__.py").is_file()
+        folder = folder.parent
+
+
+def test_every_public_name_exists_and_says_what_it_is() -> None:
+    assert {"Bot", "Router", "Context", "Text", "Card"} <= set(cometbot.__all__)
+    assert len(set(cometbot.__all__)) == len(cometbot.__all__)
+    for name in cometbot.__all__:
+        assert getattr(cometbot, name).__doc__, name
+
+
+def imported_packages() -> set[str]:
+    """The top-level packages that cometbot imports and that are neither its own nor Python's."""
+    names: set[str] = set()
+    for file in (ROOT / "cometbot").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module or "")
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"cometbot", "_typeshed"}
+
+
+def test_every_library_that_is_imported_is_required(setup: configparser.ConfigParser) -> None:
+    extras = setup["options.extras_require"]
+    lists = [setup["options"]["install_requires"], extras["postgres"], extras["simplex"], extras["chat"]]
+    required = set().union(*map(requirements, lists))
+    spelled = {"dotenv": "python-dotenv", "pythonjsonlogger": "python-json-logger"}
+    # They come with Flask and requests, whose interfaces they are part of; pytest runs the plugin that it finds here.
+    brought = {"werkzeug", "urllib3", "pytest"}
+    assert "flask" in imported_packages()
+    assert {spelled.get(name, name.replace("_", "-")) for name in imported_packages() - brought} <= required
+
+
+def test_every_requirement_has_its_reason_in_the_architecture_page(setup: configparser.ConfigParser) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().lower()
+    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    names = set().union(*map(requirements, lists)) - {"cometbot"}
+    assert {name for name in names if f"| {name} |" not in page} == set()
+
+
+def test_every_requirement_of_the_product_has_a_lower_and_an_upper_bound(setup: configparser.ConfigParser) -> None:
+    lines = [line for line in setup["options"]["install_requires"].split("\n") if line]
+    assert len(lines) >= 12
+    assert [line for line in lines if not re.search(r">=[\d.]+,<\d+$", line)] == []
+
+
+def test_the_readmes_python_compiles() -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+
+
+def test_the_readmes_links_lead_to_files_that_exist() -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readmes_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert (
+        set(re.findall(r"make (run|test|check|bench|clean|[a-z]+ing)\b", (ROOT / "README.md").read_text())) <= targets
+    )

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Credentials, Secret, Settings, variable_name, variable_suffix
+
+
+def read(**variables: str) -> Settings:
+    return Settings.from_environment(variables, dotenv=None)
+
+
+def refusal(**variables: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read(**variables)
+    return str(caught.value)
+
+
+def test_settings_of_an_empty_environment_are_the_defaults() -> None:
+    assert read() == Settings()
+    assert read().database_url == "sqlite:///cometbot.db"
+    assert read().channels == ("cometchat",)
+
+
+def test_variables_of_every_kind_become_typed_values() -> None:
+    settings = read(
+        COMETBOT_BOT="shop:bot",
+        COMETBOT_CHANNELS=" CometChat, botpress ,",
+        COMETBOT_THREADS="16",
+        COMETBOT_HANDLER_TIMEOUT="0.5",
+        COMETBOT_ALLOW_ANONYMOUS_CALLBACKS="Yes",
+        COMETBOT_TRUSTED_PROXIES="10.0.0.0/8, ::1",
+        COMETBOT_LOG_FORMAT="JSON",
+        COMETBOT_DATA="/srv/bot",
+        COMETCHAT_API_KEY="k3y",
+        SIMPLEX_URL="wss://u:p@chat.example.com/",
+    )
+    assert settings.bot == "shop:bot"
+    assert settings.channels == ("cometchat", "botpress")
+    assert (settings.threads, settings.handler_timeout) == (16, 0.5)
+    assert settings.allow_anonymous_callbacks
+    assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
+    assert settings.log_format == "json"
+    assert settings.data == Path("/srv/bot")
+    assert settings.cometchat_api_key.reveal() == "k3y"
+    assert settings.simplex_url == "wss://u:p@chat.example.com"
+
+
+def test_variables_that_are_empty_or_blank_count_as_not_set() -> None:
+    assert read(COMETBOT_THREADS="", COMETBOT_LOG_LEVEL="  ", COMETBOT_CALLBACK_USERNAME="") == Settings()
+
+
+def test_values_are_read_without_the_spaces_around_them() -> None:
+    settings = read(COMETBOT_THREADS=" 4 ", COMETCHAT_API_KEY=" key\n")
+    assert (settings.threads, settings.cometchat_api_key.reveal()) == (4, "key")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [
+        ("COMETBOT_THREADS", "0", "set one, for example 8"),
+        ("COMETBOT_THREADS", "many", "whole number"),
+        ("COMETBOT_PROCESSES", "-1", "whole number"),
+        ("COMETBOT_KEEP_DAYS", "1.5", "whole number"),
+        ("COMETBOT_HANDLER_TIMEOUT", "0", "above 0"),
+        ("COMETBOT_STOP_TIMEOUT", "nan", "above 0"),
+        ("COMETBOT_BODY_TIMEOUT", "10s", "above 0"),
+        ("COMETBOT_ALLOW_ANONYMOUS_CALLBACKS", "perhaps", "set 1 or 0"),
+        ("COMETBOT_LOG_FORMAT", "xml", "set text or json"),
+        ("COMETBOT_LOG_LEVEL", "loud", "set debug, info, warning, error or critical"),
+        ("COMETCHAT_RICH", "html", "set text, interactive or card"),
+        ("COMETBOT_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' is no address"),
+        ("COMETBOT_BIND", "8000", "HOST:PORT"),
+        ("COMETBOT_BIND", "0.0.0.0:70000", "HOST:PORT"),
+        ("COMETBOT_BIND", "unix:", "unix:/a/path"),
+        ("COMETBOT_DATABASE_URL", "cometbot.db", "sqlite:///cometbot.db"),
+        ("COMETBOT_DATABASE_URL", "postgres://u:secret@host/db", "postgresql://"),
+        ("COMETBOT_PUBLIC_URL", "bots.example.com", "https://bots.example.com"),
+        ("COMETBOT_PUBLIC_URL", "https://host:99999999", "URL with a host"),
+        ("COMETCHAT_API_URL", "https://api.example.com", "/v3"),
+        ("COMETCHAT_API_URL", "api.example.com/v3", "https://api.example.com/v3"),
+        ("COMETCHAT_APP_ID", "app/../id", "dashboard"),
+        ("COMETCHAT_REGION", "us.evil.example", "dashboard"),
+        ("COMETBOT_CALLBACK_USERNAME", "a:b", "colon"),
+        ("SIMPLEX_URL", "http://localhost", "ws or wss"),
+        ("BOTPRESS_WEBHOOK_URL", "nowhere", "https://"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_variable_and_what_to_set(name: str, text: str, advice: str) -> None:
+    sentence = refusal(**{name: text})
+    assert sentence.startswith(f"{name} is wrong: ")
+    assert advice in sentence
+
+
+def test_a_wrong_database_url_is_refused_without_showing_its_password() -> None:
+    assert "s3cr3t" not in refusal(COMETBOT_DATABASE_URL="mysql://bot:s3cr3t@host/db")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8000", "localhost:80", "unix:/run/bot.sock"])
+def test_addresses_to_listen_on_are_taken_as_they_are(bind: str) -> None:
+    assert read(COMETBOT_BIND=bind).bind == bind
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/bot.db", "postgresql://host/db", "postgresql+psycopg://u:p@host/db"])
+def test_database_urls_of_known_databases_are_taken_as_they_are(url: str) -> None:
+    assert read(COMETBOT_DATABASE_URL=url).database_url == url
+
+
+@given(st.text(st.characters(exclude_characters="\0"), min_size=1))
+def test_any_text_in_any_variable_is_read_or_refused_in_a_sentence_that_names_it(text: str) -> None:
+    for name in [variable_name(each.name) for each in dataclasses.fields(Settings)]:
+        assert name in (read_or_refusal(name, text) or name)
+
+
+def read_or_refusal(name: str, text: str) -> str:
+    try:
+        read(**{name: text})
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def test_the_file_says_what_the_environment_does_not(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("COMETBOT_THREADS=3\nexport COMETBOT_BOT='shop:bot'\nCOMETCHAT_API_KEY=a$b${HOME}\n# a remark\n")
+    settings = Settings.from_environment({"COMETBOT_THREADS": "5"}, file)
+    assert (settings.threads, settings.bot) == (5, "shop:bot")
+    assert settings.cometchat_api_key.reveal() == "a$b${HOME}"
+
+
+def test_an_empty_variable_takes_back_what_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("COMETBOT_BOT=shop:bot\n")
+    assert Settings.from_environment({"COMETBOT_BOT": ""}, file).bot == ""
+
+
+def test_a_file_that_is_not_there_or_a_folder_changes_nothing(tmp_path: Path) -> None:
+    assert Settings.from_environment({}, tmp_path / "nothing") == Settings()
+    assert Settings.from_environment({}, tmp_path) == Settings()
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"COMETBOT_BOT=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read as UTF-8"):
+        Settings.from_environment({}, file)
+
+
+def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETBOT_BOT", "from:process")
+    assert Settings.from_environment(dotenv=None).bot == "from:process"
+
+
+def test_an_unknown_variable_gives_a_warning_with_the_nearest_name() -> None:
+    assert read(COMETBOT_THRAEDS="4").warnings == (
+        "the variable COMETBOT_THRAEDS is set and means nothing; did you mean COMETBOT_THREADS?",
+    )
+    assert read(COMETCHAT_APPID="x").warnings == (
+        "the variable COMETCHAT_APPID is set and means nothing; did you mean COMETCHAT_APP_ID?",
+    )
+
+
+def test_variables_of_others_and_of_tests_give_no_warning() -> None:
+    assert read(BOTPRESS_TOKEN="x", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
+
+
+@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
+def test_a_username_without_its_password_is_refused_with_the_missing_name(stem: str) -> None:
+    assert (
+        refusal(**{f"{stem}_USERNAME": "cc"})
+        == f"{stem}_USERNAME is set and {stem}_PASSWORD is not; set both or neither"
+    )
+    assert (
+        refusal(**{f"{stem}_PASSWORD": "x"})
+        == f"{stem}_PASSWORD is set and {stem}_USERNAME is not; set both or neither"
+    )
+
+
+def test_a_bots_own_username_without_its_password_is_refused_with_the_missing_name() -> None:
+    assert "COMETBOT_CALLBACK_PASSWORD__SHOP is not" in refusal(COMETBOT_CALLBACK_USERNAME__SHOP="cc")
+
+
+def test_credentials_are_taken_from_the_bots_variables_then_its_code_then_those_for_all() -> None:
+    general = {"COMETBOT_CALLBACK_USERNAME": "all", "COMETBOT_CALLBACK_PASSWORD": "1"}
+    own = {"COMETBOT_CALLBACK_USERNAME__HELP_DESK": "own", "COMETBOT_CALLBACK_PASSWORD__HELP_DESK": "2"}
+    assert read().callback_credentials("help-desk") is None
+    assert read(**general).callback_credentials("help-desk") == Credentials("all", Secret("1"))
+    assert read(**general).callback_credentials("help-desk", "code", "3") == Credentials("code", Secret("3"))
+    assert read(**general, **own).callback_credentials("help-desk", "code", "3") == Credentials("own", Secret("2"))
+    assert read(**general, **own).callback_credentials("shop") == Credentials("all", Secret("1"))
+
+
+@pytest.mark.parametrize("half", [("user", ""), ("", "password")])
+def test_half_of_the_credentials_in_code_is_refused_with_the_bots_name(half: tuple[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="'shop' has only one of"):
+        read().callback_credentials("shop", *half)
+
+
+def test_a_username_in_code_with_a_colon_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="callback_username of the bot 'shop' is wrong: it holds a colon"):
+        read().callback_credentials("shop", "a:b", "password")
+
+
+def test_bots_whose_variables_would_have_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'help-desk' and 'help_desk' would share .*__HELP_DESK; rename"):
+        Settings().check_bots(["help-desk", "shop", "help_desk"])
+
+
+def test_credentials_of_a_bot_that_is_not_served_are_told() -> None:
+    settings = read(COMETBOT_CALLBACK_USERNAME__HELPDSEK="a", COMETBOT_CALLBACK_PASSWORD__HELPDSEK="b")
+    assert settings.warnings == ()
+    assert settings.check_bots(["helpdsek"]) == ()
+    assert settings.check_bots(["helpdesk"]) == (
+        "COMETBOT_CALLBACK_USERNAME__HELPDSEK belongs to no bot that is served here; did you mean HELPDESK?",
+    )
+
+
+def test_the_base_url_is_built_from_app_id_and_region_unless_it_is_given() -> None:
+    parts = {"COMETCHAT_APP_ID": "123abc", "COMETCHAT_REGION": "eu"}
+    assert read(**parts).cometchat_base_url == "https://123abc.api-eu.cometchat.io/v3"
+    given_url = {"COMETCHAT_API_URL": "http://127.0.0.1:9000/v3/"}
+    assert read(**parts, **given_url).cometchat_base_url == "http://127.0.0.1:9000/v3"
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing"), [({}, "COMETCHAT_APP_ID"), ({"COMETCHAT_APP_ID": "123abc"}, "COMETCHAT_REGION")]
+)
+def test_the_base_url_without_its_parts_is_refused_with_the_missing_name(parts: dict[str, str], missing: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
+        _ = read(**parts).cometchat_base_url
+
+
+def test_no_secret_shows_in_the_representation_of_settings() -> None:
+    names = [each.name for each in dataclasses.fields(Settings) if isinstance(getattr(Settings(), each.name), Secret)]
+    assert len(names) >= 8
+    variables = {variable_name(name): "hush-hush" for name in names}
+    settings = read(
+        **variables,
+        COMETBOT_CALLBACK_USERNAME="cc",
+        COMETCHAT_WEBHOOK_USERNAME="cc",
+        COMETBOT_CALLBACK_USERNAME__SHOP="cc",
+        COMETBOT_CALLBACK_PASSWORD__SHOP="hush-hush",
+        COMETBOT_DATABASE_URL="postgresql://bot:hush-hush@host/db",
+        SIMPLEX_URL="wss://bot:hush-hush@host/",
+    )
+    assert "hush-hush" not in f"{settings!r} {settings} {settings.bot_credentials} {vars(settings)['secret_key']}"
+    assert all(getattr(settings, name).reveal() == "hush-hush" for name in names)
+
+
+def test_a_secret_shows_only_to_who_asks(caplog: pytest.LogCaptureFixture) -> None:
+    secret = Secret("hush")
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("test").info("the secret is %s %r", secret, secret)
+    assert "hush" not in caplog.text
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+    assert secret.reveal() == "hush"
+
+
+def test_secrets_are_equal_by_their_text_and_true_if_they_have_one() -> None:
+    assert Secret("a") == Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert {Secret("a"), Secret("a")} == {Secret("a")}
+    assert Secret("ä\udcff") == Secret("ä\udcff")
+    assert bool(Secret("a"))
+    assert not Secret()
+
+
+@given(st.from_regex(r"[a-z0-9_-]{1,50}", fullmatch=True))
+def test_a_bots_suffix_is_fit_for_a_variable_and_reads_its_own_credentials(name: str) -> None:
+    suffix = variable_suffix(name)
+    variables = {f"COMETBOT_CALLBACK_USERNAME__{suffix}": "u", f"COMETBOT_CALLBACK_PASSWORD__{suffix}": "p"}
+    assert read(**variables).callback_credentials(name) == Credentials("u", Secret("p"))
+
+
+def test_the_example_file_names_every_setting_of_what_is_built_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    shown = {
+        line.lstrip("# ").partition("=")[0]
+        for line in text.splitlines()
+        if "=" in line and line.lstrip("# ")[:5] == "COMET"
+    }
+    known = {
+        variable_name(each.name)
+        for each in dataclasses.fields(Settings)
+        if each.name not in ("bot_credentials", "warnings")
+    }
+    assert shown <= known
+    assert {name for name in known - shown if name.startswith(("COMETBOT_", "COMETCHAT_"))} == {
+        "COMETBOT_CHANNELS",
+        "COMETBOT_ALLOW_PRIVATE_WEBHOOKS",
+    }
+
+
+def test_the_example_files_defaults_are_the_defaults() -> None:
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    lines = [line[2:] for line in text.splitlines() if line.startswith("# COMET") and not line.endswith("=")]
+    shown = dict(line.split("=", 1) for line in lines)
+    assert len(shown) > 10
+    assert read(**shown) == Settings()

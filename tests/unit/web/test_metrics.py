@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+from cometbot.delivery import Backlog
+from cometbot.web.metrics import HANDLED, RECEIVED, SENT, Metrics
+
+Samples = dict[tuple[str, str, str], float]
+
+
+def nothing_waits() -> dict[str, Backlog]:
+    return {}
+
+
+def read(text: bytes) -> Samples:
+    """The numbers by name, bot and outcome."""
+    return {
+        (sample.name, sample.labels.get("bot", ""), sample.labels.get("outcome", "")): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+def samples(metrics: Metrics) -> Samples:
+    return read(metrics.to_text(nothing_waits))
+
+
+@pytest.mark.parametrize("outcome", RECEIVED)
+def test_received_is_counted_by_bot_and_outcome(outcome: str) -> None:
+    metrics = Metrics(["shop", "desk"])
+    metrics.received("shop", outcome)
+    metrics.received("shop", outcome)
+    numbers = samples(metrics)
+    assert numbers["cometbot_events_received_total", "shop", outcome] == 2
+    assert numbers["cometbot_events_received_total", "desk", outcome] == 0
+
+
+@pytest.mark.parametrize("outcome", HANDLED)
+def test_handled_is_counted_and_timed(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    metrics.handled("shop", 0.25, outcome)
+    metrics.handled("shop", 0.5, outcome)
+    numbers = samples(metrics)
+    assert numbers["cometbot_events_handled_total", "shop", outcome] == 2
+    assert numbers["cometbot_handler_seconds_count", "shop", ""] == 2
+    assert numbers["cometbot_handler_seconds_sum", "shop", ""] == 0.75
+
+
+@pytest.mark.parametrize("outcome", SENT)
+def test_sent_is_counted_and_timed(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    metrics.sent("shop", 0.125, outcome)
+    numbers = samples(metrics)
+    assert numbers["cometbot_sends_total", "shop", outcome] == 1
+    assert numbers["cometbot_send_seconds_sum", "shop", ""] == 0.125
+
+
+def test_recovered_is_counted() -> None:
+    metrics = Metrics(["shop"])
+    metrics.recovered("shop")
+    assert samples(metrics)["cometbot_conversations_recovered_total", "shop", ""] == 1
+
+
+def test_every_known_series_stands_at_zero_from_the_start() -> None:
+    numbers = samples(Metrics(["shop"]))
+    for name, outcomes in [("events_received", RECEIVED), ("events_handled", HANDLED), ("sends", SENT)]:
+        assert [numbers[f"cometbot_{name}_total", "shop", outcome] for outcome in outcomes] == [0.0] * len(outcomes)
+
+
+def test_an_outcome_that_is_new_is_counted_too() -> None:
+    metrics = Metrics(["shop"])
+    metrics.handled("shop", 0.1, "postponed")
+    assert samples(metrics)["cometbot_events_handled_total", "shop", "postponed"] == 1
+
+
+def test_names_that_belong_to_no_bot_are_counted_under_none() -> None:
+    metrics = Metrics(["shop"])
+    for number in range(50):
+        metrics.received(f"stranger-{number}", "refused")
+    numbers = samples(metrics)
+    assert numbers["cometbot_events_received_total", "", "refused"] == 50
+    assert not [bot for _, bot, _ in numbers if bot.startswith("stranger")]
+
+
+def test_what_waits_is_asked_for_at_each_reading() -> None:
+    backlog = {"shop": Backlog(3, 1.5, 1)}
+    metrics = Metrics(["shop"])
+    first = read(metrics.to_text(lambda: backlog))
+    backlog["shop"] = Backlog(0, 0.0, 2)
+    second = read(metrics.to_text(lambda: backlog))
+    names = ("cometbot_waiting", "cometbot_oldest_waiting_seconds", "cometbot_dead_letters")
+    assert [first[name, "shop", ""] for name in names] == [3, 1.5, 1]
+    assert [second[name, "shop", ""] for name in names] == [0, 0, 2]
+
+
+def test_a_backlog_that_cannot_be_read_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> dict[str, Backlog]:
+        raise OSError("disk gone")
+
+    metrics = Metrics(["shop"])
+    metrics.received("shop", "received")
+    numbers = read(metrics.to_text(fail))
+    assert numbers["cometbot_events_received_total", "shop", "received"] == 1
+    assert ("cometbot_waiting", "shop", "") not in numbers
+    assert "cannot read the backlog: disk gone" in caplog.text
+
+
+def test_the_view_answers_in_prometheus_text_format() -> None:
+    app = Flask(__name__)
+    app.register_blueprint(Metrics(["shop"]).blueprint(nothing_waits))
+    answer = app.test_client().get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    assert ("cometbot_sends_total", "shop", "sent") in read(answer.data)
+
+
+COUNT = "from cometbot.web.metrics import Metrics; m = Metrics(['shop']); m.sent('shop', 0.5, 'sent')"
+SHOW = "; import sys; sys.stdout.buffer.write(m.to_text(dict))"
+
+
+def test_numbers_of_all_processes_come_together_where_they_share_a_folder(tmp_path: Path) -> None:
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    root = Path(__file__).parents[3]
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", COUNT], env=environ, cwd=root, check=True)
+    shown = subprocess.run([sys.executable, "-c", COUNT + SHOW], env=environ, cwd=root, check=True, capture_output=True)
+    numbers = read(shown.stdout)
+    assert numbers["cometbot_sends_total", "shop", "sent"] == 3
+    assert numbers["cometbot_send_seconds_sum", "shop", ""] == 1.5

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+import pytest
+from gunicorn.config import Config
+
+from cometbot.settings import Settings
+from cometbot.web import server
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had been shared yet."""
+    monkeypatch.setenv(VARIABLE, "")
+    server.share_metrics.cache_clear()
+
+
+def config(settings: Settings) -> Config:
+    made = Config()
+    for name, value in server.gunicorn_config(settings).items():
+        made.set(name, value)
+    return made
+
+
+def test_every_value_is_one_that_gunicorn_takes() -> None:
+    made = config(Settings())
+    assert made.worker_class_str == "cometbot.web.worker.Worker"
+    assert (made.workers, made.threads, made.bind) == (2, 8, ["0.0.0.0:8000"])
+    assert not made.preload_app
+
+
+def test_what_is_set_reaches_gunicorn() -> None:
+    networks = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
+    made = config(
+        Settings(bind="unix:/run/bot.sock", processes=3, threads=5, trusted_proxies=networks, log_level="error")
+    )
+    assert (made.workers, made.threads, made.bind) == (3, 5, ["unix:/run/bot.sock"])
+    assert made.forwarded_allow_ips == ["10.0.0.0/8", "::1/128"]
+    assert made.loglevel == "error"
+
+
+def test_no_proxy_is_believed_where_none_is_named() -> None:
+    assert config(Settings()).forwarded_allow_ips == []
+
+
+def test_no_control_socket_is_opened() -> None:
+    assert config(Settings()).control_socket_disable
+
+
+@pytest.mark.parametrize(("stop_timeout", "expected"), [(5.0, 30), (20.0, 30), (60.5, 71)])
+def test_a_stop_leaves_the_time_that_requests_and_handlers_may_take(stop_timeout: float, expected: int) -> None:
+    assert config(Settings(stop_timeout=stop_timeout, body_timeout=10.0)).graceful_timeout == expected
+
+
+def test_a_folder_is_made_for_the_numbers_of_all_processes_and_removed_at_the_end() -> None:
+    server.share_metrics()
+    folder = Path(os.environ[VARIABLE])
+    assert folder.is_dir()
+    server.share_metrics()
+    assert os.environ[VARIABLE] == str(folder)
+    config(Settings()).on_exit(None)
+    assert not folder.exists()
+
+
+def test_a_folder_that_the_environment_names_is_made_and_emptied_of_old_numbers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / "counter_1.db").touch()
+    (folder / "notes.txt").touch()
+    monkeypatch.setenv(VARIABLE, str(folder))
+    server.share_metrics()
+    assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+    (folder / "counter_2.db").touch()
+    server.share_metrics()
+    assert (folder / "counter_2.db").exists()
+    config(Settings()).on_exit(None)
+    assert folder.exists()
