@@ -1,5 +1,6 @@
-# run    a bot on this machine, to talk to in the terminal
-# test   all tests          check  format, lint, types, imports, layout
+# run    a bot on this machine, to talk to in a browser and in the terminal
+# test   all tests          check  format, lint, types, imports, layout, docs
+# docs   the pages as HTML, in build/docs
 # bench  the benchmarks     clean  removes what the others made
 #
 # Needs python3 (3.10 or later), its venv module and make: on Debian, apt-get install python3 python3-venv make git
@@ -9,24 +10,40 @@ BOT ?= examples/first_bot.py:bot
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517
 
-.PHONY: run test check bench clean
+.PHONY: run test test-packages check docs bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
 	@$(BIN)/cometbot dev $(BOT)
 
-test: .venv/installed-test
+test: .venv/installed-test test-packages
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-check: .venv/installed-test
+# What tests need beside Python packages: a browser for the simulator's page, and a PostgreSQL to start.
+test-packages:
+	@missing=; \
+	[ -x "$${COMETBOT_TEST_CHROMIUM:-/usr/bin/chromium}" ] || missing=chromium; \
+	{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then root=; elif sudo -n true 2>/dev/null; then root='sudo -n'; else root=none; fi; \
+	if [ "$$root" = none ] || ! command -v apt-get >/dev/null; then \
+	  echo "The tests need Debian packages: apt-get install $$missing" >&2; exit 2; \
+	fi; \
+	$$root apt-get update -qq && \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+check: .venv/installed-test docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit/test_layout.py tests/unit/test_imports.py
 
-bench: .venv/installed-test
-	$(BIN)/python -m benchmarks
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv build dist cometbot.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -48,4 +65,12 @@ clean:
 
 .venv/installed-test: .venv/made setup.cfg setup.py
 	$(PIP) --editable '.[test]'
+	@touch .venv/installed $@
+
+.venv/installed-docs: .venv/made setup.cfg setup.py
+	$(PIP) --editable '.[docs]'
+	@touch .venv/installed $@
+
+.venv/installed-bench: .venv/made setup.cfg setup.py
+	$(PIP) --editable '.[bench]'
 	@touch .venv/installed $@

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cometbot.commands import Command, Parameter, Signature, read_signature
 from cometbot.errors import RegistrationError
-from cometbot.events import ActionEvent, Event
-from cometbot.matchers import MATCHED, Match, Matcher, any_message
+from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.matchers import ANYWHERE, MATCHED, NOWHERE, Match, Matcher, any_message
 
 if TYPE_CHECKING:
     from cometbot.context import Context
@@ -133,7 +133,10 @@ def event_matcher(classes: tuple[type[Event], ...]) -> Matcher:
     """A matcher for events of these classes and their subclasses; for any event if there are none."""
     wanted = classes or (Event,)
     name = ", ".join(item.__name__ for item in wanted)
-    return Matcher(f"event({name})", lambda ctx: MATCHED if isinstance(ctx.event, wanted) else None)
+    written = (MessageEvent, ActionEvent)
+    is_of_messages = any(issubclass(item, written) or issubclass(MessageEvent, item) for item in wanted)
+    reach = ANYWHERE if is_of_messages else NOWHERE
+    return Matcher(f"event({name})", lambda ctx: MATCHED if isinstance(ctx.event, wanted) else None, reach=reach)
 
 
 def function_name(function: Any) -> str:

@@ -40,18 +40,60 @@ class Match:
 MATCHED = Match()
 """The match of everything that is no regular expression."""
 
+DIRECT, NAMING, OTHER = "direct", "naming", "other"
+"""Where a message stands: one-to-one, in a group and naming the bot, in a group without that."""
+
+EVERYWHERE = frozenset((DIRECT, NAMING, OTHER))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where the messages stand that a matcher fits, as far as can be told without any.
+
+    ``may`` are the places where it fits some, ``sure`` those where it fits all. ``names_groups``: messages of groups
+    are asked for in so many words, whether they name the bot or not. ``is_opaque``: a function decides, which cannot
+    be looked into.
+    """
+
+    may: frozenset[str] = EVERYWHERE
+    sure: frozenset[str] = frozenset()
+    names_groups: bool = False
+    is_opaque: bool = False
+
+    def __and__(self, other: Reach) -> Reach:
+        return self._joined(other, self.may & other.may, self.sure & other.sure)
+
+    def __or__(self, other: Reach) -> Reach:
+        return self._joined(other, self.may | other.may, self.sure | other.sure)
+
+    def __invert__(self) -> Reach:
+        return Reach(EVERYWHERE - self.sure, EVERYWHERE - self.may, is_opaque=self.is_opaque)
+
+    def _joined(self, other: Reach, may: frozenset[str], sure: frozenset[str]) -> Reach:
+        names_groups = OTHER in may and (self.names_groups or other.names_groups)
+        return Reach(may, sure, names_groups, self.is_opaque or other.is_opaque)
+
+
+ANYWHERE = Reach()
+"""The reach of a matcher that does not ask where a message stands."""
+NOWHERE = Reach(frozenset())
+"""The reach of a matcher that fits no message at all."""
+_IN_GROUPS = Reach(frozenset((NAMING, OTHER)), names_groups=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Matcher:
     """A question to a :class:`~cometbot.Context`, with a name for messages about it.
 
-    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry.
+    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry. ``reach`` says where the
+    messages stand that it fits.
     """
 
     name: str
     find: Callable[[Context], Match | None] = field(repr=False)
     groups: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
+    reach: Reach = field(default=ANYWHERE, repr=False)
 
     def matches(self, ctx: Context) -> Match | None:
         """The match, None if the event is not wanted."""
@@ -71,7 +113,7 @@ class Matcher:
 
     def __invert__(self) -> Matcher:
         find = self.find
-        return Matcher(f"~{self.name}", lambda ctx: MATCHED if find(ctx) is None else None)
+        return _when(f"~{self.name}", lambda ctx: find(ctx) is None, ~self.reach)
 
     def __bool__(self) -> NoReturn:
         raise RegistrationError("matchers are combined with & | ~, not with and, or, not")
@@ -83,7 +125,9 @@ class GroupMatcher(Matcher):
     def __call__(self, *guids: str) -> Matcher:
         wanted = frozenset(_names("in_group", guids))
         return _when(
-            f"in_group({_listed(guids)})", lambda ctx: ctx.conversation.is_group and ctx.conversation.target in wanted
+            f"in_group({_listed(guids)})",
+            lambda ctx: ctx.conversation.is_group and ctx.conversation.target in wanted,
+            _IN_GROUPS,
         )
 
 
@@ -180,8 +224,8 @@ def normalized(said: str) -> str:
     return " ".join(said.casefold().split())
 
 
-def _when(name: str, test: Callable[[Context], object]) -> Matcher:
-    return Matcher(name, lambda ctx: MATCHED if test(ctx) else None)
+def _when(name: str, test: Callable[[Context], object], reach: Reach = ANYWHERE) -> Matcher:
+    return Matcher(name, lambda ctx: MATCHED if test(ctx) else None, reach=reach)
 
 
 def _from_function(function: Callable[[Context], object]) -> Matcher:
@@ -192,7 +236,7 @@ def _from_function(function: Callable[[Context], object]) -> Matcher:
         inspect.signature(function).bind(None)
     except TypeError:
         raise RegistrationError(f"the matcher {name} must take one argument, the context") from None
-    return _when(name, function)
+    return _when(name, function, Reach(is_opaque=True))
 
 
 def _both(left: Matcher, right: Matcher) -> Matcher:
@@ -203,7 +247,8 @@ def _both(left: Matcher, right: Matcher) -> Matcher:
         second = right.find(ctx)
         return None if second is None else first.merged(second)
 
-    return Matcher(f"({left.name} & {right.name})", find, left.groups | right.groups, left.possible | right.possible)
+    name, possible = f"({left.name} & {right.name})", left.possible | right.possible
+    return Matcher(name, find, left.groups | right.groups, possible, left.reach & right.reach)
 
 
 def _either(left: Matcher, right: Matcher) -> Matcher:
@@ -211,7 +256,8 @@ def _either(left: Matcher, right: Matcher) -> Matcher:
         first = left.find(ctx)
         return first if first is not None else right.find(ctx)
 
-    return Matcher(f"({left.name} | {right.name})", find, left.groups & right.groups, left.possible | right.possible)
+    name, possible = f"({left.name} | {right.name})", left.possible | right.possible
+    return Matcher(name, find, left.groups & right.groups, possible, left.reach | right.reach)
 
 
 def _compiled(expression: Any, flags: int) -> re.Pattern[str]:
@@ -239,13 +285,21 @@ def _listed(values: tuple[object, ...]) -> str:
     return ", ".join(map(repr, values))
 
 
-any_message = _when("any_message", lambda ctx: True)
+any_message = _when("any_message", lambda ctx: True, Reach(sure=EVERYWHERE))
 """Every message."""
-direct = _when("direct", lambda ctx: not ctx.conversation.is_group)
+direct = _when(
+    "direct", lambda ctx: not ctx.conversation.is_group, Reach(may=frozenset((DIRECT,)), sure=frozenset((DIRECT,)))
+)
 """One-to-one messages."""
-in_group = GroupMatcher("in_group", lambda ctx: MATCHED if ctx.conversation.is_group else None)
+in_group = GroupMatcher(
+    "in_group",
+    lambda ctx: MATCHED if ctx.conversation.is_group else None,
+    reach=Reach(_IN_GROUPS.may, _IN_GROUPS.may, names_groups=True),
+)
 """Messages in a group: ``in_group`` in any, ``in_group("ops-room")`` in that one."""
-mentioned = _when("mentioned", lambda ctx: ctx.is_mentioned)
+mentioned = _when(
+    "mentioned", lambda ctx: ctx.is_mentioned, Reach(may=frozenset((DIRECT, NAMING)), sure=frozenset((NAMING,)))
+)
 """Messages that name this bot."""
 in_thread = _when("in_thread", lambda ctx: ctx.thread_id)
 """Messages in a thread."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -103,6 +103,10 @@ class Channel(ABC):
         """
         return None
 
+    def cooldown(self) -> float:
+        """Seconds for which the platform wants no more requests, as far as its last answer said; 0 for none."""
+        return 0.0
+
     def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
         """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is set."""
 
@@ -112,6 +116,10 @@ class Channel(ABC):
 
     def client(self, bot: str) -> Any:
         """The platform's own client for ``bot``."""
+        return None
+
+    def muted_client(self, bot: str, note: Callable[[str], None]) -> Any:
+        """As :meth:`client`, but it only reads, and tells ``note`` what else it was asked for; for rehearsals."""
         return None
 
     def is_bot(self, uid: str) -> bool:

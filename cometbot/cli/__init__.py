@@ -10,9 +10,16 @@ import click
 from cometbot.errors import CometbotError
 
 _COMMANDS = {
+    "init": "cometbot.cli.init",
     "dev": "cometbot.cli.dev",
     "serve": "cometbot.cli.serve",
+    "worker": "cometbot.cli.worker",
+    "bots": "cometbot.cli.bots",
+    "users": "cometbot.cli.users",
+    "send": "cometbot.cli.send",
+    "doctor": "cometbot.cli.doctor",
     "deadletters": "cometbot.cli.deadletters",
+    "replay": "cometbot.cli.replay",
     "db": "cometbot.cli.db",
 }
 """The module of each command, in the order of the help; what a command needs is imported when it runs."""

@@ -23,7 +23,7 @@ def upgrade() -> None:
 
     opened = database(Settings.from_environment().database_url)
     try:
-        opened.open()
+        opened.upgrade()
     finally:
         opened.close()
     click.echo(f"The database has the schema that this version needs ({HEAD}).")

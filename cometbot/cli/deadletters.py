@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli.text import plain
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from cometbot.delivery import DeadLetter, Delivery
 
 _MANY = 1_000_000
+_FILE_WIDTH = 200
 
 
 @click.group()
@@ -131,10 +136,11 @@ def _count(number: int) -> str:
     return "1 dead letter is" if number == 1 else f"{number} dead letters are"
 
 
-def _print_table(letters: Sequence[DeadLetter]) -> None:
+def make_table(letters: Sequence[DeadLetter]) -> Table:
+    """A table for the terminal, a row a letter, with its cause."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("ID", "Failed", "Bot", "Conversation"):
@@ -142,8 +148,16 @@ def _print_table(letters: Sequence[DeadLetter]) -> None:
     table.add_column("Cause", overflow="fold", ratio=1)
     for letter in letters:
         row = (letter.id, _time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
-        table.add_row(*(_plain(text) for text in row))
-    Console(soft_wrap=False).print(table)
+        table.add_row(*(Text(plain(text)) for text in row))
+    return table
+
+
+def _print_table(letters: Sequence[DeadLetter]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.width = console.width if console.is_terminal else _FILE_WIDTH
+    console.print(make_table(letters))
 
 
 def _print_letter(letter: DeadLetter) -> None:
@@ -161,7 +175,7 @@ def _print_letter(letter: DeadLetter) -> None:
     ]
     for name, value in rows:
         if value:
-            click.echo(f"{click.style(f'{name:<13}', bold=True)} {_plain(value)}")
+            click.echo(f"{click.style(f'{name:<13}', bold=True)} {plain(value)}")
     click.echo()
     click.echo(_pretty(letter.body))
 
@@ -178,12 +192,7 @@ def _pretty(body: str) -> str:
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     except ValueError:
-        return _plain(body)
-
-
-def _plain(text: str) -> str:
-    """``text`` without what would move a terminal's cursor or colour it."""
-    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+        return plain(body)
 
 
 def _time(at: float) -> str:

@@ -32,7 +32,11 @@ def serve(bot: str | None, bind: str | None, processes: str | None, threads: str
         raise ConfigurationError(
             "no bot is named: say which one, for example cometbot serve shop:bot, or set COMETBOT_BOT"
         )
+    parent = os.getpid()
     try:
         run(settings)
     except SystemExit as end:
-        raise SystemExit(2 if end.code == _LOAD_ERROR else end.code) from None
+        # gunicorn's own processes end here too, and must say to it what they said.
+        if os.getpid() == parent and end.code == _LOAD_ERROR:
+            raise SystemExit(2) from None
+        raise

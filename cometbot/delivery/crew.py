@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.delivery.engine import Check, Engine
+from cometbot.delivery.engine import Check, Engine, SharedDuty
 from cometbot.delivery.hints import Hints
 from cometbot.delivery.lane import Equipment, abandon, work_through
 from cometbot.delivery.leases import HEARTBEAT, Process
@@ -52,18 +52,19 @@ class Crew:
         self._database = store.database
         self._store = store
         self._engine = engine
-        self._purge = purge
         self._process = Process(store.database)
         self._path = str(getattr(store.database, "path", ""))
         self._hints = Hints(self._path, self._process.token)
         self._stopping = threading.Event()
         self._bell = threading.Condition()
         self._timers: list[tuple[float, str]] = []
+        self._house: list[list[threading.Thread]] = []
         sender = Sender(store, self._process, channels, policy, observer)
         running = Running(handler_timeout)
         self._equipment = Equipment(
             store, self._process, bots, channels, sender, running, observer, self.wake, self.is_stopping
         )
+        self._shared = {"sweep": SharedDuty(SWEEP, self._sweep), "purge": SharedDuty(PURGE, purge)}
         self._keeper = threading.Thread(target=self._keep_time, name="cometbot-keeper", daemon=True)
 
     def start(self) -> None:
@@ -72,6 +73,7 @@ class Crew:
             self._hints.listen(self._engine.wake)
         self._process.address = self._hints.address
         self._process.beat()
+        self._engine.schedule(self._shared)
         self._engine.start(lambda lane: work_through(self._equipment, lane))
         if self._engine.needs_keeper:
             self._keeper.start()
@@ -98,6 +100,8 @@ class Crew:
             log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
         if self._engine.needs_keeper:
             self._keeper.join(5)
+        for thread in (thread for threads in self._house for thread in threads):
+            thread.join(5)
         self._hints.close()
         try:
             self._process.leave()
@@ -118,11 +122,12 @@ class Crew:
     def _keep_time(self) -> None:
         duties = [
             Duty(HEARTBEAT, self._process.beat, at=time.monotonic() + HEARTBEAT),
-            Duty(SWEEP, self._sweep),
             Duty(SWEEP, self._give_up_overdue),
-            Duty(PURGE, _in_background(self._purge)),
-            Duty(REFRESH, _in_background(self._refresh)),
+            Duty(REFRESH, self._in_background(self._refresh)),
         ]
+        if not self._engine.schedules:
+            duties.append(Duty(SWEEP, self._shared["sweep"].work))
+            duties.append(Duty(PURGE, self._in_background(self._shared["purge"].work)))
         while not self._stopping.is_set():
             for duty in duties:
                 duty.do_if_due()
@@ -165,6 +170,18 @@ class Crew:
             with self._database.write(durable=False) as connection:
                 connection.execute(sa.delete(processes).where(processes.c.address.in_(gone)))
 
+    def _in_background(self, work: Callable[[], object]) -> Callable[[], None]:
+        """``work`` in a thread of its own, unless it still runs from its last time."""
+        running: list[threading.Thread] = []
+        self._house.append(running)
+
+        def begin() -> None:
+            if not running or not running[0].is_alive():
+                running[:] = [threading.Thread(target=_logged(work), name="cometbot-house", daemon=True)]
+                running[0].start()
+
+        return begin
+
     def _give_up_overdue(self) -> None:
         for run in self._equipment.running.take_overdue():
             if abandon(self._equipment, run):
@@ -199,7 +216,3 @@ def _logged(work: Callable[[], object]) -> Callable[[], None]:
             log.exception("a regular duty failed; it is done again at its next time")
 
     return do
-
-
-def _in_background(work: Callable[[], object]) -> Callable[[], None]:
-    return lambda: threading.Thread(target=_logged(work), name="cometbot-house", daemon=True).start()

@@ -7,8 +7,10 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming
@@ -28,6 +30,9 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, LaneKey
 from cometbot.offers import OFFERS, to_state
 from cometbot.store.database import ACK_TIMEOUT, Database, database
+
+if TYPE_CHECKING:
+    from cometbot.delivery.cluster import Wakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class Delivery:
         self._crew: Crew | None = None
         self._pid = 0
         self._starting = threading.Lock()
-        self._siblings = Siblings(self.database)
+        self._others = self._make_others()
 
     @property
     def is_running(self) -> bool:
@@ -86,10 +91,13 @@ class Delivery:
     def put(self, incoming: Incoming) -> bool:
         """Whether the event is new; on return it is on the disk. Raises :class:`StoreBusy` after a second of
         waiting."""
-        with self.database.write(timeout=ACK_TIMEOUT) as connection:
+
+        def store(connection: Connection) -> tuple[bool, bool]:
             is_new = self.store.mailbox.put(connection, incoming)
-            is_leased = self.store.leases.announce(connection, incoming.conversation) if is_new else True
-        if not is_leased:
+            return is_new, is_new and not self.store.leases.announce(connection, incoming.conversation)
+
+        is_new, needs_wake = self.database.together(store, timeout=ACK_TIMEOUT)
+        if needs_wake:
             self.wake(str(incoming.conversation.key))
         return is_new
 
@@ -99,7 +107,7 @@ class Delivery:
         if crew is not None and self._pid == os.getpid():
             crew.wake(lane)
         else:
-            self._siblings.tell(lane)
+            self._others.wake(lane)
 
     def send(
         self,
@@ -174,12 +182,27 @@ class Delivery:
             self._crew = self._make_crew()
             self._crew.start()
 
+    def _make_others(self) -> Wakes | Siblings:
+        """How the processes that handle hear of what this one stored."""
+        if not self.database.shared_url:
+            return Siblings(self.database)
+        from cometbot.delivery.cluster import Wakes
+
+        return Wakes(self.database.shared_url)
+
+    def _make_engine(self) -> Engine:
+        if isinstance(self._others, Siblings):
+            return ThreadEngine(self._threads)
+        from cometbot.delivery.cluster import ProcrastinateEngine
+
+        return ProcrastinateEngine(self.database.shared_url, self._others, self._threads)
+
     def _make_crew(self) -> Crew:
         return Crew(
             self.store,
             self.bots,
             self.channels,
-            self._given_engine or ThreadEngine(self._threads),
+            self._given_engine or self._make_engine(),
             policy=self._policy,
             observer=self.observer,
             handler_timeout=self._handler_timeout,
@@ -198,7 +221,7 @@ class Delivery:
         self.stop()
         for channel in self.channels.values():
             channel.close()
-        self._siblings.close()
+        self._others.close()
         self.database.close()
 
     def checks(self) -> list[Check]:
@@ -214,11 +237,15 @@ class Delivery:
         ]
 
     def _engine_checks(self) -> list[Check]:
-        if self._crew is None or self._pid != os.getpid():
-            return [
-                Check("lanes", False, "this process does not handle messages yet; it begins with its first request")
-            ]
-        return self._crew.checks()
+        if self._crew is not None and self._pid == os.getpid():
+            return self._crew.checks()
+        if not self.database.shared_url:
+            detail = "this process does not handle messages yet; it begins with its first request"
+            return [Check("lanes", False, detail)]
+        with self.database.read() as connection:
+            alive = self.store.leases.count_alive(connection)
+        detail = f"{alive} workers alive" if alive else "no worker is alive; start one with cometbot worker"
+        return [Check("workers", alive > 0, detail)]
 
     def backlog(self) -> dict[str, Backlog]:
         """For each bot: how far it is behind."""
@@ -230,6 +257,12 @@ class Delivery:
             bot: Backlog(*waiting.get(bot, (0, 0.0)), dead_mail.get(bot, 0) + dead_replies.get(bot, 0))
             for bot in {*self.bots, *waiting, *dead_mail, *dead_replies}
         }
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no conversation has anything to be handled or sent, now or later, in any process."""
+        with self.database.read() as connection:
+            return self.store.leases.is_idle(connection)
 
     def purge(self) -> int:
         """How many rows were removed because they ended longer ago than they are kept; in small batches."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +17,17 @@ class Check:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDuty:
+    """Something that one process has to do for all of them, every ``seconds`` or so."""
+
+    seconds: float
+    work: Callable[[], object]
+
+
+Duties = Mapping[str, SharedDuty]
+
+
 class Engine(ABC):
     """Wakes lanes and runs them.
 
@@ -26,6 +37,11 @@ class Engine(ABC):
     """
 
     needs_keeper: ClassVar[bool] = True
+    schedules: ClassVar[bool] = False
+    """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
+
+    def schedule(self, duties: Duties) -> None:
+        """Do ``duties`` from :meth:`start` on, each in one process at a time."""
 
     @abstractmethod
     def start(self, work: Callable[[str], None]) -> None:

@@ -36,7 +36,6 @@ class Hints:
         self._folder = Path(tempfile.gettempdir()) / f"cometbot-{uid}-{name}"
         self._path = self._folder / f"{token}.sock"
         self._listening: socket.socket | None = None
-        self._sending: socket.socket | None = None
 
     @property
     def address(self) -> str:
@@ -73,19 +72,17 @@ class Hints:
                 heard(lane)
 
     def tell(self, addresses: Iterable[str], lane: str) -> list[str]:
-        """The addresses whose process has died; the others have the hint, as far as they were not too busy to take
-        it."""
-        if self._sending is None:
-            self._sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sending.setblocking(False)
+        """The addresses whose process has died; the others have the hint, unless they were too busy to take it."""
         gone = []
-        for address in addresses:
-            try:
-                self._sending.sendto(lane.encode(), address)
-            except ConnectionRefusedError:
-                gone.append(address)
-            except OSError:
-                continue
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+            sending.setblocking(False)
+            for address in addresses:
+                try:
+                    sending.sendto(lane.encode(), address)
+                except ConnectionRefusedError:
+                    gone.append(address)
+                except OSError:
+                    continue
         return gone
 
     def close(self) -> None:
@@ -97,9 +94,6 @@ class Hints:
             listening.close()
             with suppress(OSError):
                 self._path.unlink()
-        if self._sending is not None:
-            self._sending.close()
-            self._sending = None
 
 
 class Siblings:
@@ -111,7 +105,7 @@ class Siblings:
         self._known: list[str] = []
         self._asked = float("-inf")
 
-    def tell(self, lane: str) -> None:
+    def wake(self, lane: str) -> None:
         """Hint one of them; which one does not matter."""
         if time.monotonic() - self._asked > 1.0:
             self._asked = time.monotonic()
@@ -121,5 +115,4 @@ class Siblings:
             self._hints.tell([random.choice(self._known)], lane)
 
     def close(self) -> None:
-        """Give back the socket."""
-        self._hints.close()
+        """Nothing: a hint keeps nothing open."""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -21,7 +22,7 @@ from cometbot.delivery.running import Run, Running
 from cometbot.delivery.sending import Attempt, Sender
 from cometbot.delivery.store import Store
 from cometbot.dispatch import Outcome, dispatch
-from cometbot.errors import ChannelError, LeaseLost
+from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Operation, Text
 
@@ -34,6 +35,9 @@ MAX_SECONDS = 2.0
 Step = Callable[[], list[Note]]
 """Something that a lane does between two commits; returns what became of the replies that it sent."""
 
+T = TypeVar("T")
+
+_RETRY = 0.2
 _FETCH = Backoff(first=1.0, most=60.0)
 _MAX_FETCHES = 12
 
@@ -52,6 +56,20 @@ class Equipment:
     wake: Callable[..., None]
     is_stopping: Callable[[], bool] = field(default=lambda: False)
 
+    def persist(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """What ``work`` returns, done in one transaction.
+
+        Where the database does not take it, it is done again for as long as this process's leases hold: a handler that
+        has run must not run again because the disk was full for a second. ``work`` must bear being repeated.
+        """
+        while True:
+            try:
+                return self.store.database.together(work, durable=durable)
+            except StoreBusy:
+                if self.process.remaining() < _RETRY:
+                    raise
+                time.sleep(_RETRY)
+
 
 def work_through(equipment: Equipment, lane: str) -> None:
     """Work on one conversation until nothing is due in it, it is somebody else's, or it is others' turn.
@@ -59,8 +77,8 @@ def work_through(equipment: Equipment, lane: str) -> None:
     Never raises: what goes wrong unforeseen is logged, and the conversation goes on a little later.
     """
     store = equipment.store
-    with store.database.write(durable=False) as connection:
-        lease = store.leases.claim(connection, lane, equipment.process.token)
+    token = equipment.process.token
+    lease = store.database.together(lambda connection: store.leases.claim(connection, lane, token), durable=False)
     if lease is None:
         return
     if lease.recovered:
@@ -95,6 +113,7 @@ class Lane:
         self._conversation = lease.conversation
         self._bot = equipment.bots[lease.conversation.bot]
         self._channel = equipment.channels[lease.conversation.channel]
+        self._wake_at: float | None = None
 
     def run(self) -> None:
         notes: list[Note] = []
@@ -109,25 +128,27 @@ class Lane:
 
     def _next(self, notes: list[Note], is_tired: bool) -> Step | None:
         """The next thing to do, with what came before noted; None once the lease is released."""
-        with self._store.database.write(durable=False) as connection:
-            self._store.leases.clear_mail(connection, self._lease)
-            self._store.record(connection, self._lease, notes)
-            if is_tired:
-                return self._release(connection, 0.0)
-            reply = self._store.outbox.next(connection, self._lease.lane)
-            if reply is not None:
-                return self._next_reply(connection, reply)
-            mail = self._store.mailbox.head(connection, self._lease.lane)
-            return self._next_mail(connection, mail) if mail else self._release(connection)
+        step = self._equipment.persist(lambda connection: self._look(connection, notes, is_tired), durable=False)
+        wake_at, self._wake_at = self._wake_at, None
+        if wake_at is not None and not self._equipment.is_stopping():
+            self._equipment.wake(self._lease.lane, at=wake_at or None)
+        return step
+
+    def _look(self, connection: Connection, notes: list[Note], is_tired: bool) -> Step | None:
+        self._store.leases.clear_mail(connection, self._lease)
+        self._store.record(connection, self._lease, notes)
+        if is_tired:
+            return self._release(connection, 0.0)
+        reply = self._store.outbox.next(connection, self._lease.lane)
+        if reply is not None:
+            return self._next_reply(connection, reply)
+        mail = self._store.mailbox.head(connection, self._lease.lane)
+        return self._next_mail(connection, mail) if mail else self._release(connection)
 
     def _release(self, connection: Connection, due_at: float | None = None) -> Step | None:
         """Give the conversation back: for good, to be gone on with at ``due_at``, or at the tail of the queue (0)."""
-        give_way = due_at == 0.0
-        self._store.leases.release(connection, self._lease, due_at=None if give_way else due_at, more=give_way)
-        if give_way and not self._equipment.is_stopping():
-            self._equipment.wake(self._lease.lane)
-        elif due_at:
-            self._equipment.wake(self._lease.lane, at=due_at)
+        self._store.leases.release(connection, self._lease, due_at=due_at or None, more=due_at == 0.0)
+        self._wake_at = due_at
         return None
 
     def _next_reply(self, connection: Connection, reply: Reply) -> Step | None:
@@ -174,19 +195,28 @@ class Lane:
     def _dispatch(self, event: Event, outlet: LaneOutlet, mail: Mail) -> Outcome:
         is_bot = self._channel.is_bot(event.sender.uid)
         try:
-            return dispatch(self._bot, event, outlet, failures=mail.failures, sender_is_bot=is_bot)
+            outcome = dispatch(self._bot, event, outlet, failures=mail.failures, sender_is_bot=is_bot)
         finally:
             self._equipment.running.end(self._lease)
+        if outcome.error is not None:
+            level = logging.ERROR if outcome.retry_in is None else logging.WARNING
+            text = "%s raised" if outcome.retry_in is None else "%s raised and is tried again"
+            name = f"the handler {outcome.handler}" if outcome.handler else "a middleware"
+            log.log(level, text, name, exc_info=outcome.error, extra=self._extra(mail))
+        return outcome
 
     def _finish(self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, began: float) -> list[Note]:
         """One durable commit: the answers, the changed state, and the end of the message; then the answers are sent."""
         drafts, operations, outcome = self._draft(outlet, outcome)
-        with self._store.database.write() as connection:
-            outlet.check(connection)
-            attempts = outlet.store(connection, drafts, operations)
-            self._store.state.apply(connection, outcome.changes)
-            ended = self._end(connection, mail, outcome)
-        outlet.wake_others()
+        ended = "done" if outcome.handler else "stopped" if outcome.stopped_by else "unhandled"
+        if outcome.error is not None:
+            ended = "failed" if outcome.retry_in is None else "retried"
+
+        def end(connection: Connection) -> None:
+            if self._end(connection, mail, outcome):
+                self._store.state.apply(connection, outcome.changes)
+
+        attempts = outlet.commit(drafts, operations, end)
         self._equipment.observer.handled(self._conversation.bot, time.monotonic() - began, ended)
         if ended == "failed" and outcome.error is not None:
             self._equipment.observer.failed(self._conversation.bot, mail.key, outcome.error)
@@ -207,18 +237,16 @@ class Lane:
         draft = outlet.draft(said)
         return [draft] if draft else [], [said], failed
 
-    def _end(self, connection: Connection, mail: Mail, outcome: Outcome) -> str:
+    def _end(self, connection: Connection, mail: Mail, outcome: Outcome) -> bool:
+        """Whether the message ended now; False if it had, in a commit whose success was not known."""
         mailbox = self._store.mailbox
         if outcome.error is None:
-            mailbox.done(connection, mail, outcome.handler or outcome.stopped_by)
-            return "done" if outcome.handler else "stopped" if outcome.stopped_by else "unhandled"
+            return mailbox.done(connection, mail, outcome.handler or outcome.stopped_by)
         error = f"{type(outcome.error).__name__}: {outcome.error}"
-        if outcome.retry_in is not None:
-            due_at = self._store.database.clock() + outcome.retry_in
-            mailbox.postpone(connection, mail, outcome.handler, error, due_at)
-            return "retried"
-        mailbox.dead(connection, mail, outcome.handler, error)
-        return "failed"
+        if outcome.retry_in is None:
+            return mailbox.dead(connection, mail, outcome.handler, error)
+        due_at = self._store.database.clock() + outcome.retry_in
+        return mailbox.postpone(connection, mail, outcome.handler, error, due_at)
 
     def _fetch_later(self, mail: Mail, error: ChannelError) -> list[Note]:
         """The event could not be completed from its platform: later, or never."""
@@ -247,7 +275,7 @@ def abandon(equipment: Equipment, run: Run) -> bool:
     try:
         with store.database.write() as connection:
             store.leases.check(connection, lease)
-            store.record(connection, lease, run.outlet.take_notes())
+            store.record(connection, lease, run.outlet.notes)
             store.mailbox.dead(connection, run.mail, run.handler, error)
             store.outbox.add(connection, [draft] if draft else [])
             store.leases.release(connection, lease, more=True)

@@ -89,6 +89,17 @@ _forgotten = (
     .order_by(conversations.c.due_at)
     .limit(bound("most"))
 )
+_undone = (
+    sa.select(conversations.c.lane)
+    .where(
+        sa.or_(
+            conversations.c.mail,
+            conversations.c.token.is_not(None),
+            conversations.c.due_at.is_not(None),
+        )
+    )
+    .limit(1)
+)
 _conversation = sa.select(*_columns[1:]).where(conversations.c.lane == bound("key"))
 _by_target = sa.select(*_columns[1:]).where(
     conversations.c.bot == bound("b"),
@@ -123,7 +134,9 @@ class Process:
         insert = database.insert(processes).values(
             token=self.token, handles=handles, address=bound("where"), lease_until=bound("until")
         )
-        self._beat = insert.on_conflict_do_update(["token"], set_={"lease_until": insert.excluded.lease_until})
+        self._beat = insert.on_conflict_do_update(
+            index_elements=["token"], set_={"lease_until": insert.excluded.lease_until}
+        )
 
     def beat(self) -> None:
         """Show that this process lives. Raises :class:`StoreBusy` when the database does not take it."""
@@ -152,7 +165,9 @@ class Leases:
         names = ("lane", "channel", "account", "bot", "conversation", "target", "is_group")
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
-        announce = insert.on_conflict_do_update(["lane"], set_={"mail": True}).returning(conversations.c.process)
+        announce = insert.on_conflict_do_update(index_elements=["lane"], set_={"mail": True}).returning(
+            conversations.c.process
+        )
         self._announce = database.prepare(announce)
         self._is_alive = database.prepare(_is_alive)
         self._take_free = database.prepare(_take_free)
@@ -211,6 +226,15 @@ class Leases:
         """Lanes with something to do now and nobody alive on them."""
         values = {"now": self._clock(), "bots": list(bots), "channels": list(channels), "most": most}
         return list(connection.execute(_forgotten, values).scalars())
+
+    def count_alive(self, connection: Connection) -> int:
+        """How many processes handle messages now, as far as they have shown it."""
+        alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._clock())
+        return connection.execute(alive.select_from(processes)).scalar_one()
+
+    def is_idle(self, connection: Connection) -> bool:
+        """Whether no conversation has anything undone, now or later."""
+        return connection.execute(_undone).first() is None
 
     def find(self, connection: Connection, lane: str) -> Conversation | None:
         """The conversation behind a lane's name."""

@@ -39,16 +39,17 @@ _start = (
     .where(mailbox.c.seq == bound("row"))
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
 )
+_running = (mailbox.c.seq == bound("row"), mailbox.c.state == RUNNING)
 _finish = (
     sa.update(mailbox)
-    .where(mailbox.c.seq == bound("row"))
+    .where(*_running)
     .values(
         state=bound("to"), ended_at=bound("now"), handler=bound("by"), error=bound("why", type_=sa.Text), due_at=None
     )
 )
 _postpone = (
     sa.update(mailbox)
-    .where(mailbox.c.seq == bound("row"))
+    .where(*_running)
     .values(
         state=WAITING, due_at=bound("due"), failures=mailbox.c.failures + 1, handler=bound("by"), error=bound("why")
     )
@@ -91,7 +92,9 @@ class Mailbox:
         self._clock: Callable[[], float] = lambda: database.clock()
         names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
         insert = database.insert(mailbox).values({name: bound(name) for name in names})
-        self._put = database.prepare(insert.on_conflict_do_nothing(["channel", "account", "bot", "event_key"]))
+        self._put = database.prepare(
+            insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"])
+        )
         self._head = database.prepare(_head)
         self._start = database.prepare(_start)
         self._finish = database.prepare(_finish)
@@ -120,20 +123,22 @@ class Mailbox:
         """Note, before it happens, that a handler is about to run."""
         self._start(connection, {"row": mail.seq})
 
-    def done(self, connection: Connection, mail: Mail, handler: str) -> None:
-        self._end(connection, mail, DONE, handler, None)
+    def done(self, connection: Connection, mail: Mail, handler: str) -> bool:
+        """Whether the running message is done now; False if it had ended already."""
+        return self._end(connection, mail, DONE, handler, None)
 
-    def dead(self, connection: Connection, mail: Mail, handler: str, error: str) -> None:
-        """Make it a dead letter, with its cause."""
-        self._end(connection, mail, DEAD, handler, error)
+    def dead(self, connection: Connection, mail: Mail, handler: str, error: str) -> bool:
+        """Whether the running message is a dead letter now, with its cause; False if it had ended already."""
+        return self._end(connection, mail, DEAD, handler, error)
 
-    def postpone(self, connection: Connection, mail: Mail, handler: str, error: str, due_at: float) -> None:
-        """Let it run again at ``due_at``, because its handler asked for that."""
-        connection.execute(_postpone, {"row": mail.seq, "due": due_at, "by": handler, "why": error})
+    def postpone(self, connection: Connection, mail: Mail, handler: str, error: str, due_at: float) -> bool:
+        """Whether the running message will run again at ``due_at``; False if it had ended already."""
+        values = {"row": mail.seq, "due": due_at, "by": handler, "why": error}
+        return connection.execute(_postpone, values).rowcount > 0
 
-    def _end(self, connection: Connection, mail: Mail, to: str, handler: str, error: str | None) -> None:
+    def _end(self, connection: Connection, mail: Mail, to: str, handler: str, error: str | None) -> bool:
         values = {"row": mail.seq, "to": to, "now": self._clock(), "by": handler, "why": error}
-        self._finish(connection, values)
+        return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
         """The whole row, None if there is none."""

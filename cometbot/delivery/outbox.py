@@ -158,7 +158,9 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
         insert = database.insert(outbox).values({name: bound(name, type_=outbox.c[name].type) for name in _STORED})
-        once = insert.on_conflict_do_nothing(["event", "generation", "ordinal", "part"]).returning(*_fields)
+        once = insert.on_conflict_do_nothing(index_elements=["event", "generation", "ordinal", "part"]).returning(
+            *_fields
+        )
         self._insert = database.prepare(once)
         self._next = database.prepare(_next)
         self._begin = database.prepare(_begin)
@@ -248,10 +250,10 @@ class Outbox:
         return dict(connection.execute(counts).all())
 
     def revive(self, connection: Connection, row: int) -> str | None:
-        """Make a dead reply ready again; returns its lane, None if it is not dead."""
+        """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not dead."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         now = self._clock()
-        fresh = change.values(state=READY, attempts=0, due_at=None, ended_at=None, created_at=now)
+        fresh = change.values(state=UNKNOWN, attempts=0, due_at=None, ended_at=None, created_at=now)
         return connection.execute(fresh.returning(outbox.c.lane)).scalar()
 
     def discard(self, connection: Connection, row: int) -> bool:

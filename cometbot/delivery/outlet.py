@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,6 @@ class LaneOutlet:
         self._earlier: set[int] = set()
         self._blocked = False
         self._lost = False
-        self.awaken: set[str] = set()
         if mail.is_rerun:
             self._recall()
 
@@ -87,10 +86,7 @@ class LaneOutlet:
         draft = self.draft(operation)
         if draft is None:
             return self._ordinal - 1
-        with self._store.database.write() as connection:
-            self.check(connection)
-            attempts = self.store(connection, [draft], [operation])
-        self.wake_others()
+        attempts = self.commit([draft], [operation])
         if attempts:
             self.noted(self._equipment.sender.send_all(self._lease, attempts))
         return draft.ordinal
@@ -105,22 +101,58 @@ class LaneOutlet:
         lane = str(operation.conversation.key)
         return Draft(self._mail.event, self._mail.generation, ordinal, lane, parts, operation.target)
 
-    def store(self, connection: Connection, drafts: Sequence[Draft], operations: Iterable[Operation]) -> list[Attempt]:
-        """Store drafts in their conversations; returns those that may be sent now, in order."""
-        here = [draft for draft in drafts if draft.lane == self._lease.lane]
-        probing = False
-        if here:
-            free, probing = self._may_send(connection)
-            stored = self._store.outbox.add(connection, here, SENDING if free else READY)
-            attempts = [Attempt(reply, probing=probing) for reply in stored] if free else []
-        else:
-            attempts = []
-        for operation in operations:
-            if str(operation.conversation.key) != self._lease.lane:
-                self._store.leases.announce(connection, operation.conversation)
-                self.awaken.add(str(operation.conversation.key))
-        self._store.outbox.add(connection, [draft for draft in drafts if draft.lane != self._lease.lane])
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        operations: Iterable[Operation],
+        more: Callable[[Connection], None] = lambda connection: None,
+    ) -> list[Attempt]:
+        """One durable commit of drafts, of what is known by now, and of ``more``; returns what may be sent now, in
+        order.
+
+        It is repeated while the database does not take it and the lease holds. Raises :class:`LeaseLost`.
+        """
+        elsewhere = {str(operation.conversation.key): operation.conversation for operation in operations}
+        elsewhere.pop(self._lease.lane, None)
+
+        def work(connection: Connection) -> tuple[list[Attempt], int]:
+            noted = self._enter(connection, elsewhere)
+            attempts = self._add(connection, drafts)
+            more(connection)
+            return attempts, noted
+
+        attempts, noted = self._equipment.persist(work)
+        with self._guard:
+            del self._notes[:noted]
+        for lane in elsewhere:
+            self._equipment.wake(lane)
         return attempts
+
+    def _enter(self, connection: Connection, elsewhere: Mapping[str, Conversation]) -> int:
+        """How many notes of what became of replies are in the database now.
+
+        This conversation and those that get something are locked in the same order everywhere, so that no two lanes
+        wait for each other.
+        """
+        if self._lost:
+            raise LeaseLost
+        for lane in sorted([self._lease.lane, *elsewhere]):
+            if lane == self._lease.lane:
+                self._store.leases.check(connection, self._lease)
+            else:
+                self._store.leases.announce(connection, elsewhere[lane])
+        notes = self.notes
+        self._store.record(connection, self._lease, notes)
+        return len(notes)
+
+    def _add(self, connection: Connection, drafts: Sequence[Draft]) -> list[Attempt]:
+        here = [draft for draft in drafts if draft.lane == self._lease.lane]
+        self._store.outbox.add(connection, [draft for draft in drafts if draft.lane != self._lease.lane])
+        if not here:
+            return []
+        is_free, is_probing = self._may_send(connection)
+        stored = self._store.outbox.add(connection, here, SENDING if is_free else READY)
+        return [Attempt(reply, probing=is_probing) for reply in stored] if is_free else []
 
     def _may_send(self, connection: Connection) -> tuple[bool, bool]:
         """Whether nothing stands before this conversation's next reply, and whether that tries out an ended pause."""
@@ -128,13 +160,6 @@ class LaneOutlet:
             return False, False
         wait = self._store.pauses.wait(connection, self._lease.conversation.key, self._equipment.sender.policy.timeout)
         return wait.seconds <= 0, wait.probing
-
-    def check(self, connection: Connection) -> None:
-        """Note what is known by now, if the lease still holds. Raises :class:`LeaseLost`."""
-        if self._lost:
-            raise LeaseLost
-        self._store.leases.check(connection, self._lease)
-        self._store.record(connection, self._lease, self.take_notes())
 
     def noted(self, notes: Iterable[Note]) -> None:
         """Keep what became of replies until the next commit carries it."""
@@ -145,17 +170,12 @@ class LaneOutlet:
                 if note.reply.part == 0:
                     self._ids[note.reply.ordinal] = note.platform_id
 
-    def take_notes(self) -> list[Note]:
-        """What is not in the database yet, handed over."""
+    @property
+    def notes(self) -> list[Note]:
+        """What became of replies and is not in the database yet."""
         with self._guard:
-            notes, self._notes = self._notes, []
-            return notes
+            return list(self._notes)
 
     def give_up(self) -> None:
         """Let nothing more be said: the conversation goes on without this handler."""
         self._lost = True
-
-    def wake_others(self) -> None:
-        """Wake the other conversations that something was said in."""
-        while self.awaken:
-            self._equipment.wake(self.awaken.pop())

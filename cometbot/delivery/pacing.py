@@ -14,21 +14,27 @@ from cometbot.models import LaneKey
 from cometbot.store.database import Database
 from cometbot.store.tables import conversations, pauses
 
-_get = sa.select(pauses.c.until).where(pauses.c.account == bound("key"))
+_PROBING = "tried out by a send"
+
+# Locked, so that nobody goes to sleep because of a pause that ends at this moment: who ends it wakes the sleepers.
+_get = sa.select(pauses.c.until).where(pauses.c.account == bound("key")).with_for_update()
 _probe = (
     sa.update(pauses)
     .where(pauses.c.account == bound("key"), pauses.c.until <= bound("now"))
-    .values(until=bound("then"))
+    .values(until=bound("then"), reason=_PROBING)
 )
-_clear = sa.delete(pauses).where(pauses.c.account == bound("key"))
+# Not a pause that somebody else was told of in the meantime.
+_clear = sa.delete(pauses).where(pauses.c.account == bound("key"), pauses.c.reason == _PROBING)
 
+_waiting = sa.select(conversations.c.lane).where(
+    conversations.c.channel == bound("ch"),
+    conversations.c.account == bound("acc"),
+    conversations.c.due_at.is_not(None),
+)
+# Whose row is locked is being worked on and looks for itself; to wait for it could mean to wait for each other.
 _go_on = (
     sa.update(conversations)
-    .where(
-        conversations.c.channel == bound("ch"),
-        conversations.c.account == bound("acc"),
-        conversations.c.due_at.is_not(None),
-    )
+    .where(conversations.c.lane.in_(_waiting.with_for_update(skip_locked=True)))
     .values(due_at=bound("now"))
 )
 
@@ -76,7 +82,7 @@ class Pauses:
         self._get = database.prepare(_get)
         row = database.insert(pauses)
         self._set = row.on_conflict_do_update(
-            ["account"],
+            index_elements=["account"],
             set_={"until": row.excluded.until, "reason": row.excluded.reason, "failures": pauses.c.failures + 1},
         )
 
@@ -101,8 +107,9 @@ class Pauses:
         connection.execute(self._set, values)
 
     def clear(self, connection: Connection, key: LaneKey) -> None:
-        """End the pause, and let the conversations that waited for it go on at once."""
-        connection.execute(_clear, {"key": _name(key)})
+        """End the pause that was tried out, and let the conversations that waited for it go on at once."""
+        if connection.execute(_clear, {"key": _name(key)}).rowcount == 0:
+            return
         connection.execute(_go_on, {"ch": key.channel, "acc": key.account, "now": self._clock()})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cometbot.channels.base import Channel, Sending
 from cometbot.delivery.leases import Lease, Process
@@ -66,6 +66,9 @@ class Sender:
         """What became of one reply. Raises :class:`LeaseLost`, before anything is sent, if this is not ours to send."""
         began = time.monotonic()
         note = self._attempt(lease, attempt)
+        if attempt.probing and note.pause <= 0:
+            # It may have failed, but not for the account's sake: nobody needs to wait on for what becomes of it.
+            note = replace(note, ends_pause=True)
         self._observer.sent(lease.conversation.bot, time.monotonic() - began, note.state)
         if note.state != SENT:
             level = logging.ERROR if note.state == DEAD else logging.WARNING
@@ -84,7 +87,7 @@ class Sender:
             if attempt.look and channel.capabilities.look_up:
                 found = channel.find(sending, timeout=self._time_left(lease))
                 if found is not None:
-                    return Note(reply, SENT, platform_id=found, ends_pause=attempt.probing)
+                    return Note(reply, SENT, platform_id=found)
         except ChannelError as error:
             return self._failed(reply, error, looking=True)
         try:
@@ -93,7 +96,8 @@ class Sender:
             raise
         except Exception as error:
             return self._failed(reply, error)
-        return Note(reply, SENT, platform_id=platform_id or None, ends_pause=attempt.probing)
+        pause, said = channel.cooldown(), platform_id or None
+        return Note(reply, SENT, said, pause=pause)
 
     def _target(self, reply: Reply) -> str | None:
         if reply.target is None:

@@ -13,6 +13,7 @@ from typing import Any
 from cometbot.http.errors import HttpError
 
 _STEP = 64 * 1024
+_DRAINED = 16 * 1024 * 1024
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 
@@ -107,13 +108,14 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
     """The body of a WSGI request, whole and at most ``limit`` bytes long, read within ``timeout`` seconds in all.
 
     Raises :class:`HttpError`: 411 without a length, 400 for an empty, broken-off or badly chunked body, 408 for one
-    that takes too long, 413 for one that is too long: at once where its length is announced, else while it is read.
+    that takes too long, 413 for one that is too long. Up to 16 MiB of that are read and thrown away, because who still
+    sends when the connection closes never sees the answer.
     """
     length = _announced_length(environ)
-    if length is not None and length > limit:
-        raise _too_large(limit)
     if length == 0:
         raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
+    if length is not None and length > _DRAINED:
+        raise _too_large(limit)
     connection = next((environ[name] for name in _SOCKETS if name in environ), None)
     if not isinstance(connection, socket.socket):
         return _read(environ["wsgi.input"], length, limit)
@@ -121,11 +123,10 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
         WATCHDOG.guard(deadline, connection)
         try:
             return _read(environ["wsgi.input"], length, limit)
-        except HttpError:
-            if deadline.expired:
-                raise HttpError(
-                    408, "ERR_BODY_TIMEOUT", f"the body did not arrive within {timeout:g} seconds", closes=True
-                ) from None
+        except HttpError as error:
+            if deadline.expired and error.status != 413:
+                text = f"the body did not arrive within {timeout:g} seconds"
+                raise HttpError(408, "ERR_BODY_TIMEOUT", text, closes=True) from None
             raise
 
 
@@ -143,7 +144,13 @@ def _announced_length(environ: Mapping[str, Any]) -> int | None:
 
 def _read(stream: Any, length: int | None, limit: int) -> bytes:
     try:
-        body = stream.read(length) if length is not None else _read_chunked(stream, limit)
+        if length is None:
+            body = _read_chunked(stream, limit)
+        elif length <= limit:
+            body = stream.read(length)
+        else:
+            _discard(stream, length)
+            raise _too_large(limit)
     except HttpError:
         raise
     except Exception as error:  # servers raise their own classes here, for the client's mistakes
@@ -162,8 +169,15 @@ def _read_chunked(stream: Any, limit: int) -> bytes:
     while piece := stream.read(_STEP):
         body += piece
         if len(body) > limit:
+            _discard(stream, _DRAINED)
             raise _too_large(limit)
     return bytes(body)
+
+
+def _discard(stream: Any, size: int) -> None:
+    """Read up to ``size`` bytes for nothing."""
+    while size > 0 and (piece := stream.read(min(size, _STEP))):
+        size -= len(piece)
 
 
 def _too_large(limit: int) -> HttpError:

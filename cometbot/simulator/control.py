@@ -39,7 +39,7 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
     """The routes that give other processes, and a page, what the Python interface gives."""
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
     control = _Control(simulator)
-    blueprint.before_request(_check_caller)
+    blueprint.before_request(check_caller)
     for rule, views in control.routes().items():
         blueprint.add_url_rule(
             rule, f"control{rule}", _by_method(views), methods=list(views), provide_automatic_options=False
@@ -79,7 +79,7 @@ class _Control:
         """What there is: names, counts, the behaviour. No keys."""
         with self._world.changed:
             directory = self._world.directory
-            return _answer(
+            return answer(
                 {
                     "appId": self._simulator.app_id,
                     "region": self._simulator.region,
@@ -96,30 +96,30 @@ class _Control:
 
     def add_user(self) -> Response:
         """The uid of a new user."""
-        return _answer({"uid": self._simulator.add_user(**_body(NewUserSchema())).uid})
+        return answer({"uid": self._simulator.add_user(**read_body(NewUserSchema())).uid})
 
     def add_group(self) -> Response:
         """The guid of a new group."""
-        body = _body(NewGroupSchema())
+        body = read_body(NewGroupSchema())
         self._simulator.add_group(**body)
-        return _answer({"guid": body["guid"].lower()})
+        return answer({"guid": body["guid"].lower()})
 
     def add_bot(self) -> Response:
         """The uid of a new bot."""
-        return _answer({"uid": self._simulator.add_bot(**_body(NewBotSchema())).uid})
+        return answer({"uid": self._simulator.add_bot(**read_body(NewBotSchema())).uid})
 
     def add_webhook(self) -> Response:
         """The id of a new app webhook."""
-        return _answer({"id": self._simulator.add_webhook(**_body(NewWebhookSchema()))})
+        return answer({"id": self._simulator.add_webhook(**read_body(NewWebhookSchema()))})
 
     def add_file(self, name: str) -> Response:
         """The URL of a new file: the request body."""
         mime_type = (request.content_type or "").partition(";")[0]
-        return _answer({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
+        return answer({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
 
     def say(self, uid: str) -> Response:
         """The message that the user wrote."""
-        return self._shown(self._simulator.user(uid).say(**_body(SaySchema())).id)
+        return self._shown(self._simulator.user(uid).say(**read_body(SaySchema())).id)
 
     def write(self, uid: str) -> Response:
         """The message that the user sent with this body of ``POST /messages``."""
@@ -127,7 +127,7 @@ class _Control:
 
     def act(self, uid: str) -> Response:
         """The message that the act changed or made."""
-        body = _body(ActSchema())
+        body = read_body(ActSchema())
         actor, message = self._simulator.user(uid), body["message"]
         acts: dict[str, Callable[[], Any]] = {
             "edit": lambda: actor.edit(message, body["text"]),
@@ -147,7 +147,7 @@ class _Control:
             found = self._simulator.messages(
                 query["conversation"], between=(first, second) if first else None, after=str(query["after"])
             )
-            return _answer([self._world.shapes.message(message, with_tags=True) for message in found])
+            return answer([self._world.shapes.message(message, with_tags=True) for message in found])
 
     def requests(self) -> Response:
         """The REST calls after an id."""
@@ -161,11 +161,11 @@ class _Control:
         """The entries of every kind after an id, in order."""
         query = self._wait()
         entries = self._world.journal.since(query["after"], query["limit"])
-        return _answer([entry.to_json() for entry in entries])
+        return answer([entry.to_json() for entry in entries])
 
     def misbehaviour(self) -> Response:
         """The rules in force, with their counts."""
-        return _answer([effect.to_json() for effect in self._simulator.misbehave.effects])
+        return answer([effect.to_json() for effect in self._simulator.misbehave.effects])
 
     def misbehave(self) -> Response:
         """The rules in force, these ones added: one, or several as ``rules``."""
@@ -177,25 +177,25 @@ class _Control:
         return self.misbehaviour()
 
     def behave(self) -> Response:
-        """No rules any more."""
-        self._simulator.misbehave.clear()
+        """The rules that are left: without a ``kind`` in the query none, with one those of other kinds."""
+        self._simulator.misbehave.clear(request.args.get("kind", ""))
         return self.misbehaviour()
 
     def configure(self) -> Response:
         """The behaviour as changed."""
-        changes = _body(BehaviourSchema())
+        changes = read_body(BehaviourSchema())
         self._simulator.configure(**{name: _frozen(value) for name, value in changes.items()})
-        return _answer(asdict(self._world.behaviour))
+        return answer(asdict(self._world.behaviour))
 
     def reset(self) -> Response:
         """Everything forgotten."""
         self._simulator.reset()
-        return _answer({"success": True})
+        return answer({"success": True})
 
     def _follow(self, log: Log[Any]) -> Response:
         query = self._wait()
         entries = log.since(query["after"])[: query["limit"]]
-        return _answer([entry.to_json() for entry in entries], meta={"dropped": log.dropped})
+        return answer([entry.to_json() for entry in entries], meta={"dropped": log.dropped})
 
     def _wait(self) -> dict[str, Any]:
         query = load(FollowQuery(), request.args.to_dict())
@@ -208,7 +208,7 @@ class _Control:
 
     def _shown(self, message_id: str) -> Response:
         with self._world.changed:
-            return _answer(self._world.shapes.message(self._world.archive.get(message_id), with_tags=True))
+            return answer(self._world.shapes.message(self._world.archive.get(message_id), with_tags=True))
 
 
 def _by_method(views: dict[str, View]) -> View:
@@ -218,7 +218,7 @@ def _by_method(views: dict[str, View]) -> View:
     return endpoint
 
 
-def _check_caller() -> None:
+def check_caller() -> None:
     """Refuse who is not on this machine, and pages of other sites that a browser on this machine shows."""
     host = urlsplit(f"//{request.host}").hostname
     origin = request.headers.get("Origin")
@@ -234,11 +234,13 @@ def _json() -> dict[str, Any]:
     return body
 
 
-def _body(schema: Input) -> dict[str, Any]:
+def read_body(schema: Input) -> dict[str, Any]:
+    """What ``schema`` makes of the request's body. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
     return load(schema, _json())
 
 
-def _answer(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
+def answer(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
+    """``data`` in CometChat's envelope."""
     envelope = {"data": data, "meta": meta} if meta else {"data": data}
     return Response(orjson.dumps(envelope, default=_plain), content_type="application/json")
 

@@ -127,10 +127,10 @@ class Misbehaviour:
             values["routes"] = tuple(values["routes"])
         self.add(Rule(**values))
 
-    def clear(self) -> None:
-        """Behave again."""
+    def clear(self, kind: str = "") -> None:
+        """Behave again; with ``kind`` only what rules of that kind did ends."""
         with self._lock:
-            self._effects.clear()
+            self._effects = [effect for effect in self._effects if kind and effect.rule.kind != kind]
 
     @property
     def effects(self) -> list[Effect]:

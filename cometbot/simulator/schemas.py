@@ -273,6 +273,14 @@ class ActSchema(_Strict):
     password = fields.String(load_default="")
 
 
+class PressSchema(_Strict):
+    """A button that a user presses: in which message, which element, and what they had filled in."""
+
+    message = fields.String(required=True)
+    element = fields.String(required=True)
+    values = fields.Dict(keys=fields.String(), load_default=dict)
+
+
 class NewUserSchema(_Strict):
     """A user for the simulator."""
 

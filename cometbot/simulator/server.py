@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import select
 import socket
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+EVENT_STREAM = "text/event-stream"
 MAX_BODY = 100 * 1024 * 1024
 
 
@@ -55,8 +58,13 @@ class Connection(WSGIRequestHandler):
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         try:
-            chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
-            self._answer(status, headers, b"".join(chunks))
+            chunks, status, headers = run_wsgi_app(self.server.app, environ)
+            with ExitStack() as stack:
+                stack.callback(getattr(chunks, "close", bool))
+                if headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                    self._follow(status, headers, chunks)
+                else:
+                    self._answer(status, headers, b"".join(chunks))
         except ConnectionError:
             self.close_connection = True
 
@@ -79,6 +87,28 @@ class Connection(WSGIRequestHandler):
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input_terminated"] = True
         return environ
+
+    def _follow(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
+        """Send an answer piece by piece as it is made, until the other side hangs up; its end ends the connection.
+
+        An empty piece sends nothing, it only has the connection looked at.
+        """
+        self.close_connection = True
+        self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for chunk in chunks:
+            if not chunk and self._has_hung_up():
+                break
+            self.wfile.write(chunk)
+            self.wfile.flush()
+
+    def _has_hung_up(self) -> bool:
+        if not select.select([self.connection], [], [], 0)[0]:
+            return False
+        return not self.connection.recv(1, socket.MSG_PEEK)
 
     def _answer(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
 from cometbot.simulator.lane import Callback
 from cometbot.simulator.media import Media
 from cometbot.simulator.misbehaviour import Misbehaviour
+from cometbot.simulator.page import NoWorkbench, Workbench, page_blueprint
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
 from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.relay import Relay
@@ -68,6 +70,7 @@ class Simulator:
         clock: Clock = time.time,
         log_size: int = 10_000,
     ) -> None:
+        self.name = secrets.token_hex(4)
         self.app_id = app_id
         self.region = region
         self.api_key = api_key or _key(seed, FULL_ACCESS)
@@ -86,6 +89,9 @@ class Simulator:
         self.app = create_app(self._api)
         self.app.register_blueprint(self._media.blueprint())
         self.app.register_blueprint(control_blueprint(self))
+        self.app.register_blueprint(page_blueprint(self, self._api.stopping))
+        self.workbench: Workbench = NoWorkbench()
+        """Who runs the bots, and tells the page of them."""
 
     def __repr__(self) -> str:
         return f"<Simulator {self.url}>"
@@ -303,6 +309,11 @@ class Simulator:
     def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 10.0) -> list[StoredMessage]:
         """At least ``count`` :meth:`replies`, waited for. Raises ``TimeoutError``, saying what happened last."""
         return self.wait_for(lambda _: len(found := self.replies(to)) >= count and found, timeout) or []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every callback was posted, redeliveries included."""
+        return self._relay.is_idle
 
     def wait_idle(self, timeout: float = 10.0) -> None:
         """Wait until every callback was posted, redeliveries included."""

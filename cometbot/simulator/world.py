@@ -35,11 +35,13 @@ class World:
         self.changed = threading.Condition()
         self.journal = Journal(log_size, self.changed)
         self.relay: Callable[[Happening], None] = lambda happening: None
+        self.generation = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget every user, group, bot, webhook, message and file. The log stays."""
         with self.changed:
+            self.generation += 1
             self.directory = Directory()
             self.archive = Archive()
             self.shapes = Shapes(self.directory, self.archive)

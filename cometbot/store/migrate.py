@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.store import tables
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 
@@ -38,7 +38,7 @@ def upgrade(connection: Connection) -> None:
         return
     if at is not None and at > HEAD:
         raise ConfigurationError(problem(connection))
-    if at is None:
+    if at is None and connection.dialect.name == "sqlite":
         tables.metadata.create_all(connection)
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})

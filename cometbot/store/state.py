@@ -25,7 +25,11 @@ class StateRows:
     def __init__(self, database: Database) -> None:
         self._load = database.prepare(_load)
         insert = database.insert(state).values(scope=bound("s"), owner=bound("o"), name=bound("n"), value=bound("v"))
-        self._write = insert.on_conflict_do_update(["scope", "owner", "name"], set_={"value": insert.excluded.value})
+        self._write = insert.on_conflict_do_update(
+            index_elements=["scope", "owner", "name"], set_={"value": insert.excluded.value}
+        )
+
+        self._begin = insert.on_conflict_do_nothing(index_elements=["scope", "owner", "name"])
 
     def load(self, connection: Connection, scope: str, owner: str) -> dict[str, str]:
         """All keys of one owner with their JSON texts."""
@@ -35,10 +39,10 @@ class StateRows:
         """Write what changed and nothing else; increments are added to what is stored at this moment."""
         for change in changes:
             owner = {"s": change.scope, "o": change.owner}
-            rows = [{**owner, "n": name, "v": value} for name, value in change.values.items()]
+            rows = [{**owner, "n": name, "v": value} for name, value in sorted(change.values.items())]
             rows += [
                 {**owner, "n": name, "v": self._sum(connection, {**owner, "n": name}, by)}
-                for name, by in change.increments.items()
+                for name, by in sorted(change.increments.items())
             ]
             if rows:
                 connection.execute(self._write, rows)
@@ -46,6 +50,7 @@ class StateRows:
                 connection.execute(_remove, [{**owner, "n": name} for name in change.removed])
 
     def _sum(self, connection: Connection, key: dict[str, str], by: int | float) -> str:
-        stored = connection.execute(_read, key).scalar()
-        value = json.loads(stored) if stored is not None else 0
+        # A row that is not there cannot be locked, so that two could begin to count at the same time.
+        connection.execute(self._begin, {**key, "v": "0"})
+        value = json.loads(connection.execute(_read, key).scalar_one())
         return json.dumps((value if isinstance(value, int | float) else 0) + by)

@@ -282,10 +282,12 @@ class BotClient:
 
 
 def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | None) -> Callable[[Bot], Double]:
-    if callable(channel):
-        return channel
     if channel == "fake":
         return FakeDouble if capabilities is None else partial(FakeDouble, capabilities=capabilities)
+    if capabilities is not None:
+        raise ConfigurationError("only the fake platform takes capabilities; other channels have their own")
+    if callable(channel):
+        return channel
     if channel == "cometchat":
         from cometbot.testing.cometchat import CometChatDouble  # it needs the simulator, which other tests do not
 

@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from cometbot.delivery import Check, Engine
 from cometbot.store.database import Database, Prepared, database
+
+_PREPARED: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
+"""Statements that were compiled for one database in memory do for all: a test makes many."""
 
 
 class ImmediateEngine(Engine):
@@ -69,10 +73,16 @@ class MemoryDatabase(Database):
         return self._inner.insert(table)
 
     def prepare(self, statement: Any) -> Prepared:
-        return self._inner.prepare(statement)
+        prepared = _PREPARED.get(statement)
+        if prepared is None:
+            prepared = _PREPARED[statement] = self._inner.prepare(statement)
+        return prepared
 
     def open(self) -> None:
         self._inner.open()
+
+    def upgrade(self) -> None:
+        self._inner.upgrade()
 
     def close(self) -> None:
         self._inner.close()

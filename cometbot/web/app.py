@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from weakref import WeakSet
 
@@ -84,6 +84,8 @@ def create_app(
         channels = channels_from_settings(settings, served, metrics)
     delivery = _make_delivery(settings, served, channels, metrics)
     app = Flask("cometbot", static_folder=None)
+    # Where workers of other machines share the database, they handle: a web process of one must not.
+    handles = handles and not delivery.database.shared_url
     app.extensions["cometbot"] = running = Running(settings, delivery, metrics, handles)
     _running.add(running)
     app.before_request(running.start)
@@ -120,6 +122,17 @@ def connect_from_settings(bot: Bot) -> None:
     """
     settings = Settings.from_environment()
     bot.connect(_make_delivery(settings, [bot], channels_from_settings(settings, [bot], Observer()), Observer()))
+
+
+def delivery_from_settings(settings: Settings, spec: str, *, threads: int | None = None) -> Delivery:
+    """The delivery of the bots that ``spec`` names, connected to them, for a process without a web application."""
+    bots = load_bots(spec)
+    _check_names(bots, settings)
+    given = settings if threads is None else replace(settings, handler_threads=threads)
+    delivery = _make_delivery(given, bots, channels_from_settings(given, bots, Observer()), Observer())
+    for bot in bots:
+        bot.connect(delivery)
+    return delivery
 
 
 def channels_from_settings(settings: Settings, bots: Sequence[Bot], observer: Observer) -> list[Channel]:

@@ -46,7 +46,8 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "limit_request_field_size": 8190,
         "forwarded_allow_ips": ",".join(map(str, settings.trusted_proxies)),
         "control_socket_disable": True,
-        "loglevel": settings.log_level,
+        # At debug gunicorn writes out the bytes of broken requests, credentials included.
+        "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
         "on_starting": _on_starting,
         "post_worker_init": _post_worker_init,

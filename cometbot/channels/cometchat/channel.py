@@ -12,6 +12,7 @@ from cometbot.channels.base import Channel, Incoming, Intake, Sending
 from cometbot.channels.cometchat import parsing, rendering, schemas
 from cometbot.channels.cometchat.answers import Record
 from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.muted import MutedClient
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import (
     BotError,
@@ -34,6 +35,7 @@ _PAGE = 100
 _PAGES = 10
 _REFRESH = 600.0
 _SKETCH_TIMEOUT = 3.0
+_COOLDOWN = 1.0
 
 
 class CometChatChannel(Channel):
@@ -130,6 +132,11 @@ class CometChatChannel(Channel):
             found = self._find_in_thread(sending, str(payload["parent"]), ends_at)
         return found
 
+    def cooldown(self) -> float:
+        """A second when the last answer said that none of this minute's requests is left: the next gets a 429."""
+        rate = self._client.rate
+        return _COOLDOWN if rate is not None and rate.remaining == 0 else 0.0
+
     def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
         shown = rendering.split(text, {})[:1]
         if not shown:
@@ -162,6 +169,9 @@ class CometChatChannel(Channel):
 
     def client(self, bot: str) -> CometChatClient:
         return self._client
+
+    def muted_client(self, bot: str, note: Callable[[str], None]) -> MutedClient:
+        return MutedClient(self._client, note)
 
     def is_bot(self, uid: str) -> bool:
         return uid.lower() in self._own or uid.lower() in self._listed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import requests
 from requests.adapters import BaseAdapter
@@ -30,9 +31,11 @@ class _WsgiAdapter(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """The application's answer. Where it drops the connection, what requests raises for that."""
+        url = request.url or ""
+        headers, body = list(request.headers.items()), request.body or b""
         try:
             answer = self._client.open(
-                request.url, method=request.method, headers=list(request.headers.items()), data=request.body or b""
+                url, method=request.method, base_url=urljoin(url, "/"), headers=headers, data=body
             )
         except ConnectionResetError as error:
             raise requests.ConnectionError(error, request=request) from error
@@ -40,7 +43,7 @@ class _WsgiAdapter(BaseAdapter):
         response.status_code = answer.status_code
         response.headers = requests.structures.CaseInsensitiveDict(answer.headers.items())
         response.raw = HTTPResponse(io.BytesIO(answer.data), status=answer.status_code, preload_content=False)
-        response.request, response.url = request, request.url or ""
+        response.request, response.url = request, url
         answer.close()
         return response
 

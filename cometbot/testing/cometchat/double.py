@@ -17,7 +17,7 @@ from cometbot.delivery import Delivery
 from cometbot.messages import Custom, Media, Message, Text
 from cometbot.models import Attachment, Conversation
 from cometbot.simulator import TRIGGERS, Actor, Simulator, StoredMessage
-from cometbot.simulator.client import CallbackAnswer
+from cometbot.simulator.client import CallbackAnswer, CallbackClient
 from cometbot.simulator.lane import Callback
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing.cometchat.client import make_session
@@ -42,7 +42,6 @@ class CometChatDouble(Double):
         self._sockets = sockets
         self._server: LoopbackServer | None = None
         self._callbacks: Client | None = None
-        self._last: Callback | None = None
         if sockets:
             self.simulator.start()
         else:
@@ -124,11 +123,13 @@ class CometChatDouble(Double):
 
     def repeat(self) -> None:
         """Post the last callback of the bot once more."""
-        if self._last is not None:
-            self._post(self._last)
+        told = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"]
+        if not told:
             return
-        entry = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"][-1]
-        self._post(Callback(entry.target, entry.url, entry.trigger, entry.message_id, entry.body, _CREDENTIALS))
+        last = Callback(
+            told[-1].target, told[-1].url, "after_message", told[-1].message_id, told[-1].body, _CREDENTIALS
+        )
+        self._post_by_http(last) if self._sockets else self._post(last)
 
     def misbehave(self, *faults: Fault) -> None:
         misbehave = self.simulator.misbehave
@@ -161,12 +162,17 @@ class CometChatDouble(Double):
 
     def _post(self, callback: Callback) -> CallbackAnswer:
         assert self._callbacks is not None, "attach() comes before anything that users do"
-        if callback.trigger == "after_message":
-            self._last = callback
-        body = orjson.dumps(callback.body)
-        answer = self._callbacks.post(callback.url, data=body, headers=list(callback.headers().items()))
+        body, headers = orjson.dumps(callback.body), list(callback.headers().items())
+        answer = self._callbacks.post(callback.url, data=body, headers=headers)
         assert answer.status_code == 200, f"the callback was refused with {answer.status}: {answer.text}"
         return CallbackAnswer(answer.status_code, answer.text)
+
+    def _post_by_http(self, callback: Callback) -> None:
+        client = CallbackClient()
+        try:
+            client.post(callback.url, orjson.dumps(callback.body), callback.headers(), timeout=10)
+        finally:
+            client.close()
 
     def _user(self, seat: Seat) -> Actor:
         directory = self.simulator.world.directory

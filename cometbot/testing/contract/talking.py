@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.errors import BotError
-from cometbot.events import ActionEvent, DeleteEvent, EditEvent, MembershipEvent, ReactionEvent
+from cometbot.events import ActionEvent, DeleteEvent, EditEvent, Event, MembershipEvent, ReactionEvent
 from cometbot.messages import (
     Button,
     Capabilities,
@@ -301,7 +302,7 @@ class Talking(Contract):
 
         client.send("hello")
         client.as_user("tom", group="ops-room").send("hello")
-        acts = {
+        acts: dict[str, tuple[Callable[[], Replies], type[Event]]] = {
             "edit": (lambda: client.edit("goodbye"), EditEvent),
             "delete": (client.delete, DeleteEvent),
             "react": (lambda: client.react("🎉"), ReactionEvent),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cometbot.bot import Bot
-from cometbot.delivery import Backoff, Delivery, Engine, SendPolicy, ThreadEngine
+from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
 from cometbot.delivery.leases import Process
-from cometbot.store.database import Database, database
+from cometbot.store.database import Database
 from cometbot.testing.channel import FakeChannel
 
 QUICK = SendPolicy(timeout=0.2, backoff=Backoff(0.01, 0.05), outage=Backoff(0.01, 0.05))
@@ -28,16 +28,17 @@ def wait_until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
 class World:
     """Processes (simulated by several deliveries) around one database and one platform."""
 
-    def __init__(self, url: str, make_engine: Callable[[int], Engine]) -> None:
+    def __init__(self, url: str, kind: str) -> None:
         self.url = url
         self.bot = Bot("helpdesk")
         self.channel = FakeChannel()
-        self._make_engine = make_engine
+        self._kind = kind
         self._opened: list[Delivery] = []
 
     def process(self, *, start: bool = True, threads: int = 4, **options: Any) -> Delivery:
         """One more process; its bots, channel and database are the same as the others'."""
-        options = {"policy": QUICK, "engine": self._make_engine(threads), **options}
+        engine = ThreadEngine(threads) if self._kind == "threads" else None
+        options = {"policy": QUICK, "engine": engine, "threads": threads, **options}
         delivery = Delivery([self.bot], [self.channel], self.url, **options)
         self._opened.append(delivery)
         if start:
@@ -58,26 +59,18 @@ class World:
             delivery.close()
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/cometbot.db"
+KINDS = [("sqlite", "threads"), ("postgresql", "threads"), ("postgresql", "procrastinate")]
 
 
-@pytest.fixture(params=[ThreadEngine], ids=["threads"])
-def make_engine(request: pytest.FixtureRequest) -> Callable[[int], Engine]:
+@pytest.fixture(params=KINDS, ids=["-".join(kind) for kind in KINDS])
+def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A database and an engine."""
     return request.param
 
 
 @pytest.fixture
-def world(database_url: str, make_engine: Callable[[int], Engine]) -> Iterator[World]:
-    made = World(database_url, make_engine)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def opened(database_url: str) -> Iterator[Database]:
-    made = database(database_url)
-    made.open()
+def world(kind: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    url = request.getfixturevalue("postgres_url") if kind[0] == "postgresql" else f"sqlite:///{tmp_path}/cometbot.db"
+    made = World(url, kind[1])
     yield made
     made.close()

@@ -339,7 +339,7 @@ def test_a_lane_whose_lease_was_taken_stores_nothing_more(world: World) -> None:
         return "must not be said"
 
     world.say(delivery, "hello")
-    wait_until(lambda: _token(delivery) == "stolen")
+    wait_until(lambda: _row(delivery).token == "stolen")
     crew = delivery._crew
     assert crew is not None
     work_through(crew._equipment, "fake/test/helpdesk/helpdesk_user_maria")
@@ -347,11 +347,6 @@ def test_a_lane_whose_lease_was_taken_stores_nothing_more(world: World) -> None:
     assert world.channel.texts() == []
     with delivery.database.read() as connection:
         assert connection.execute(mailbox.select()).one().state == "running"
-
-
-def _token(delivery: Any) -> str | None:
-    with delivery.database.read() as connection:
-        return connection.execute(conversations.select()).one().token
 
 
 def test_what_ended_long_ago_is_purged_and_what_waits_never(world: World) -> None:
@@ -416,3 +411,19 @@ def test_a_handler_that_asks_for_retries_gets_them_in_its_place_in_the_order(wor
     world.channel.wait_for(lambda: len(world.channel.said) == 2)
     assert world.channel.texts() == ["at last", "echo next"]
     assert delivery.dead_letters.list() == []
+
+
+def test_a_conversation_with_nothing_to_do_is_left_alone(world: World) -> None:
+    echo(world)
+    delivery = world.process()
+    world.say(delivery, "hello")
+    world.channel.wait_for(lambda: world.channel.texts() == ["echo hello"])
+
+    wait_until(lambda: _row(delivery).token is None)
+    assert (_row(delivery).mail, _row(delivery).due_at) == (False, None)
+    assert delivery.is_idle
+
+
+def _row(delivery: Any) -> Any:
+    with delivery.database.read() as connection:
+        return connection.execute(conversations.select()).one()

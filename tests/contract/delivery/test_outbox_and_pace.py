@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.delivery import Backoff, SendPolicy
-from cometbot.errors import MessageError, RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import MessageError, RateLimited, Rejected, StoreBusy, Uncertain, Unreachable
 from cometbot.messages import Text
 from cometbot.store.tables import conversations, mailbox, outbox, pauses
 from cometbot.testing.channel import EVERYTHING, FakeChannel
@@ -34,7 +36,7 @@ def rows(delivery: Any, table: Any = outbox) -> list[Any]:
 def test_a_held_reply_stops_its_conversation_and_no_other(world: World) -> None:
     echo(world)
     world.channel.faults = [Uncertain("500")]
-    delivery = world.process(policy=SendPolicy(timeout=0.2, backoff=Backoff(0.4, 0.4, 0.0)))
+    delivery = world.process(policy=SendPolicy(timeout=0.2, backoff=Backoff(2.5, 2.5, 0.0)))
     world.say(delivery, "first", user="maria")
     wait_until(lambda: world.channel.requests)
     world.say(delivery, "second", user="maria")
@@ -469,3 +471,81 @@ def test_no_request_begins_when_the_lease_cannot_be_shown_to_hold(world: World) 
 
     assert ended.wait(10)
     assert world.channel.requests == []
+
+
+def test_when_the_platform_says_that_nothing_is_left_the_account_pauses_before_it_is_refused(world: World) -> None:
+    echo(world)
+    left = [0.4]
+    world.channel.cooldown = lambda: left.pop() if left else 0.0  # type: ignore[method-assign]
+    delivery = world.process()
+    world.say(delivery, "last one", user="maria")
+    wait_until(lambda: rows(delivery, pauses))
+    began = time.monotonic()
+    world.say(delivery, "waits", user="tom")
+
+    world.channel.wait_for(lambda: len(world.channel.said) == 2)
+    assert time.monotonic() - began > 0.2
+
+
+def test_a_commit_that_the_database_does_not_take_is_repeated_and_the_handler_does_not_run_again(world: World) -> None:
+    runs: list[int] = []
+
+    @world.bot.fallback
+    def answer(ctx: Context) -> str:
+        runs.append(1)
+        fail_next_commits(delivery, 2)
+        return "once"
+
+    delivery = world.process()
+    world.say(delivery, "hello")
+
+    world.channel.wait_for(lambda: world.channel.texts() == ["once"])
+    assert runs == [1]
+
+
+def test_a_commit_whose_success_is_not_known_is_repeated_without_doubling_anything(world: World) -> None:
+    @world.bot.fallback
+    def answer(ctx: Context) -> str:
+        ctx.user_state.increment("total")
+        fail_next_commits(delivery, 1, after=True)
+        return "once"
+
+    delivery = world.process()
+    world.say(delivery, "hello")
+
+    world.channel.wait_for(lambda: world.channel.texts() == ["once"])
+    wait_until(lambda: rows(delivery)[0].state == "sent")
+    with delivery.database.read() as connection:
+        assert delivery.store.state.load(connection, "user", "fake/test/helpdesk/maria") == {"total": "1"}
+    assert len(rows(delivery)) == 1
+
+
+def fail_next_commits(delivery: Any, times: int, *, after: bool = False) -> None:
+    """Let the next durable writes fail: before they are stored, or after, as when the connection breaks at the
+    commit."""
+    write, left = delivery.database.write, [times]
+
+    @contextmanager
+    def broken_write(*, durable: bool = True, timeout: float | None = None) -> Iterator[Any]:
+        fails = durable and timeout is None and left[0] > 0
+        left[0] -= fails
+        if fails and not after:
+            raise StoreBusy("disk full")
+        with write(durable=durable, timeout=timeout) as connection:
+            yield connection
+        if fails:
+            raise StoreBusy("connection lost")
+
+    delivery.database.write = broken_write
+
+
+def test_a_dead_reply_that_had_arrived_after_all_is_not_said_again_when_it_is_retried(world: World) -> None:
+    echo(world)
+    world.channel.faults = [world.channel.lose_answer(Uncertain("500"))]
+    delivery = world.process(policy=SendPolicy(timeout=0.2, tries=1))
+    world.say(delivery, "hello")
+    wait_until(lambda: delivery.dead_letters.list())
+
+    assert delivery.retry(delivery.dead_letters.list()[0].id)
+    wait_until(lambda: rows(delivery)[0].state == "sent")
+    assert world.channel.texts() == ["echo hello"]

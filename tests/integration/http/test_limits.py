@@ -174,7 +174,9 @@ def served() -> Iterator[Callable[[bytes], bytes]]:
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", b" 200 ", b"body"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nhalf", b" 408 ", b"ERR_BODY_TIMEOUT"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b" 400 ", b"ERR_BROKEN_BODY"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n" + b"x" * 4000, b" 413 ", b"ERR_BODY_TOO_LARGE"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n", b" 413 ", b"ERR_BODY_TOO_LARGE"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", b" 413 ", b"ERR_BODY_TOO_LARGE"),
     ],
 )
 def test_werkzeugs_server_reads_and_refuses_alike(

@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import database as module
 from cometbot.store import migrate
+from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import Database, database
 from cometbot.store.tables import conversations, facts, metadata, processes
@@ -174,7 +175,7 @@ def test_after_a_new_boot_no_old_lease_counts_and_what_was_due_later_is_due_now(
         lane = {"lane": "l", "channel": "c", "account": "a", "bot": "b", "conversation": "k", "target": "t"}
         connection.execute(conversations.insert().values(**lane, is_group=False, token="x", process="old", due_at=far))
     opened.close()
-    monkeypatch.setattr(module, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(sqlite_module, "boot_id", lambda: "another boot")
     again = database(f"sqlite:///{path}")
     with again.read() as connection:
         assert connection.execute(processes.select()).all() == []

@@ -552,6 +552,11 @@ def test_an_unknown_channel_is_refused(bot: Bot) -> None:
         BotClient(bot, channel="telegram")  # type: ignore[arg-type]
 
 
+def test_a_real_channel_keeps_its_own_capabilities(bot: Bot) -> None:
+    with pytest.raises(ConfigurationError, match="only the fake platform"):
+        BotClient(bot, channel="cometchat", capabilities=TEXT_ONLY)
+
+
 def test_time_stands_still_until_it_is_advanced(bot: Bot) -> None:
     @bot.message("when")
     def when(ctx: Context) -> str:

@@ -49,16 +49,36 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
     assert len(read_body(environ(io.BytesIO(b"x" * 100), chunked=True), limit=100, timeout=1)) == 100
 
 
-def test_a_body_announced_as_too_long_is_refused_unread() -> None:
-    stream = io.BytesIO(b"x" * 101)
-    assert refusal(environ(stream, "101")).status == 413
+def test_a_body_announced_as_too_long_is_refused_once_it_was_sent() -> None:
+    stream = io.BytesIO(b"x" * 101 + b"next request")
+    error = refusal(environ(stream, "101"))
+    assert (error.status, error.headers) == (413, {"Connection": "close"})
+    assert stream.read() == b"next request"
+
+
+def test_a_body_announced_as_much_too_long_is_refused_unread() -> None:
+    stream = io.BytesIO(b"x" * 1000)
+    assert refusal(environ(stream, str(100 * 1024 * 1024))).status == 413
     assert stream.tell() == 0
 
 
-def test_a_chunked_body_that_grows_too_long_is_refused_while_it_is_read() -> None:
-    error = refusal(environ(io.BytesIO(b"x" * 101), chunked=True))
-    assert error.status == 413
-    assert error.headers == {"Connection": "close"}
+def test_a_chunked_body_that_grows_too_long_is_refused_once_it_was_sent() -> None:
+    stream = io.BytesIO(b"x" * 1_000_000)
+    assert refusal(environ(stream, chunked=True)).status == 413
+    assert stream.read() == b""
+
+
+def test_only_so_much_of_an_endless_chunked_body_is_read() -> None:
+    class Endless:
+        size = 0
+
+        def read(self, size: int) -> bytes:
+            self.size += size
+            return b"x" * size
+
+    stream = Endless()
+    assert refusal(environ(stream, chunked=True)).status == 413
+    assert stream.size < 20 * 1024 * 1024
 
 
 def test_a_body_that_breaks_off_is_refused() -> None:

@@ -1,0 +1,1 @@
+"""What cometbot is measured by, beside its peers: ``python -m benchmarks``."""

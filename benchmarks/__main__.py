@@ -1,0 +1,40 @@
+"""Runs the benchmarks, all or those that are named, and prints their tables: ``python -m benchmarks ack --quick``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import ack, roundtrip, throughput
+from benchmarks.tables import machine
+
+Benchmark = Callable[[], str]
+_TITLES = {
+    "ack": "Acknowledged: from the callback's POST to its 200",
+    "roundtrip": f"Answered: from the callback's POST to the reply's request, at {roundtrip.RATE} messages/s",
+    "throughput": "Worked through: from the mailbox to the end of a message",
+}
+_FULL: dict[str, Benchmark] = {"ack": ack.run, "roundtrip": roundtrip.run, "throughput": throughput.run}
+_QUICK: dict[str, Benchmark] = {
+    "ack": partial(ack.run, rounds=2, seconds=1.0),
+    "roundtrip": partial(roundtrip.run, rounds=1, messages=200),
+    "throughput": partial(throughput.run, rounds=1, messages=1000),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What cometbot does in a second.")
+    parser.add_argument("names", nargs="*", choices=[*_TITLES, []], help="which benchmarks; all if none is named")
+    parser.add_argument("--quick", action="store_true", help="short rounds: does it run at all")
+    options = parser.parse_args()
+    print(machine(), flush=True)
+    for name in options.names or _TITLES:
+        began = time.monotonic()
+        print(f"\n## {_TITLES[name]}\n\n{(_QUICK if options.quick else _FULL)[name]()}", flush=True)
+        print(f"\n({time.monotonic() - began:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

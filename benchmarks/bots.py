@@ -1,0 +1,31 @@
+"""The bots that are measured, and the application that only stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+
+from benchmarks.payloads import BOT
+from cometbot import Bot
+
+silent = Bot(BOT)
+echo = Bot(BOT)
+
+
+@silent.fallback
+def ignore(ctx: Any) -> None:
+    """Handle a message without a word."""
+
+
+@echo.fallback
+def repeat(ctx: Any) -> str:
+    """Answer with the id of the message, by which the reply is recognised."""
+    return f"answer to {ctx.event.id}"
+
+
+def storing() -> Flask:
+    """The application of :data:`silent` that takes in and handles nothing."""
+    from cometbot.web.app import create_app  # imports prometheus_client, which gunicorn.conf.py must precede
+
+    return create_app(silent, handles=False)

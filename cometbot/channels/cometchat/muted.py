@@ -1,0 +1,64 @@
+"""CometChat for rehearsals: what is there can be read, and nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cometbot.channels.cometchat.answers import Rate
+from cometbot.channels.cometchat.client import MEDIA_LIMIT, CometChatClient
+from cometbot.channels.cometchat.operations import Operations, Params
+
+WITHHELD_ID = "withheld"
+"""The id of what a rehearsal would have made."""
+
+
+class MutedClient(Operations):
+    """The operations of ``client``, of which only those that read are carried out.
+
+    Of each other one ``note`` is told the method and path; it is answered with success, and with what was asked for as
+    its result. What would have got an id has the id ``withheld``.
+    """
+
+    def __init__(self, client: CometChatClient, note: Callable[[str], None]) -> None:
+        self.api_url = client.api_url
+        self.app_id = client.app_id
+        self.timeout = client.timeout
+        self._client = client
+        self._note = note
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.api_url!r})"
+
+    @property
+    def rate(self) -> Rate | None:
+        """What the last answer said of the app's budget."""
+        return self._client.rate
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | bytes | None = None,
+        params: Params | None = None,
+        on_behalf_of: str = "",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        if method.upper() in ("GET", "HEAD"):
+            return self._client.request(
+                method, path, body=body, params=params, on_behalf_of=on_behalf_of, timeout=timeout
+            )
+        self._note(f"{method} {path}")
+        asked = body if isinstance(body, Mapping) else {}
+        return {"data": {"id": WITHHELD_ID, "success": True, **asked}}
+
+    def download(
+        self, url: str, to: str | Path | None = None, *, limit: int = MEDIA_LIMIT, timeout: float = 60.0
+    ) -> bytes:
+        """As of :meth:`CometChatClient.download`."""
+        return self._client.download(url, to, limit=limit, timeout=timeout)
+
+    def close(self) -> None:
+        """Nothing: the connections are those of the client behind it, which goes on."""

@@ -1,0 +1,262 @@
+"""Bots on CometChat: found, registered, changed, with their users and credentials; no output, no questions."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.group_setting import (
+    MENTIONED,
+    NOTHING,
+    GroupNeed,
+    find_group_need,
+    group_setting_needed,
+)
+from cometbot.errors import ConfigurationError, NotFound, Rejected
+from cometbot.settings import Credentials, Secret
+
+__all__ = [
+    "MENTIONED",
+    "UID_LENGTH",
+    "BotPlan",
+    "GroupNeed",
+    "RegisteredBot",
+    "callback_url",
+    "check_credentials",
+    "check_url",
+    "create_bot",
+    "ensure_user",
+    "find_bot",
+    "find_group_need",
+    "group_setting_needed",
+    "has_user",
+    "list_bots",
+    "login_changes",
+    "make_credentials",
+    "name_from_uid",
+    "update_bot",
+]
+
+DEFAULT_USERNAME = "cometchat"
+URL_LENGTH = 255
+UID_LENGTH = 50
+CREDENTIAL_LENGTH = 50
+_NO_SECRET = Secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredBot:
+    """A bot as CometChat has it. Its password shows in no repr and no JSON."""
+
+    uid: str
+    url: str = ""
+    group_setting: str = NOTHING
+    enabled: bool = False
+    uses_login: bool = False
+    username: str = ""
+    password: Secret = field(default=_NO_SECRET)
+    created_at: int = 0
+    is_ai: bool = False
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RegisteredBot:
+        """The bot in CometChat's answer, where properties that are empty or false are left out (section 2.2)."""
+        created_at = record.get("createdAt")
+        return cls(
+            uid=_text(record, "uid"),
+            url=_text(record, "webhookURL"),
+            group_setting=_text(record, "groupChatSetting") or NOTHING,
+            enabled=record.get("enabled") is True,
+            uses_login=record.get("useBasicAuth") is True,
+            username=_text(record, "username"),
+            password=Secret(_text(record, "password")),
+            created_at=created_at if isinstance(created_at, int) else 0,
+            is_ai=record.get("isAIBot") is True,
+        )
+
+    @property
+    def shown_url(self) -> str:
+        """Its URL for people's eyes: a password in it is masked."""
+        return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", self.url)
+
+    def to_json(self) -> dict[str, Any]:
+        """It as CometChat spells it, with a masked password."""
+        return {
+            "uid": self.uid,
+            "webhookURL": self.shown_url,
+            "groupChatSetting": self.group_setting,
+            "enabled": self.enabled,
+            "useBasicAuth": self.uses_login,
+            "username": self.username,
+            "password": "***" if self.password else "",
+            "isAIBot": self.is_ai,
+            "createdAt": self.created_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotPlan:
+    """How a bot shall be. ``credentials`` None: CometChat calls without; ``name`` is for a user that must be made."""
+
+    uid: str
+    url: str
+    name: str = ""
+    avatar: str = ""
+    group_setting: str = MENTIONED
+    credentials: Credentials | None = None
+    enabled: bool = True
+
+
+def find_bot(client: CometChatClient, uid: str) -> RegisteredBot | None:
+    """The bot as CometChat has it, None if this is no bot there."""
+    try:
+        return RegisteredBot.from_record(client.get_bot(uid))
+    except NotFound as error:
+        _check_is_about(error, "ERR_BOT_NOT_FOUND", "ERR_UID_NOT_FOUND")
+        return None
+
+
+def has_user(client: CometChatClient, uid: str) -> bool:
+    """Whether there is such a user who is not deactivated."""
+    try:
+        client.get_user(uid)
+    except NotFound as error:
+        _check_is_about(error, "ERR_UID_NOT_FOUND")
+        return False
+    return True
+
+
+def list_bots(client: CometChatClient, *, search: str = "", ai: bool = False) -> Iterator[RegisteredBot]:
+    """The bots whose uid begins with ``search``, by uid."""
+    return (RegisteredBot.from_record(record) for record in client.bots(search=search, ai=ai))
+
+
+def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, bool]:
+    """The new bot, and whether its user was made too, which happens first. Raises the client's errors."""
+    is_new = ensure_user(client, plan.uid, plan.name, plan.avatar)
+    username, password = plan.credentials or ("", _NO_SECRET)
+    record = client.create_bot(
+        plan.uid,
+        plan.url,
+        username=username,
+        password=password.reveal(),
+        group_setting=plan.group_setting,
+        enabled=plan.enabled,
+    )
+    return RegisteredBot.from_record(record), is_new
+
+
+def ensure_user(client: CometChatClient, uid: str, name: str = "", avatar: str = "") -> bool:
+    """Whether the user had to be made."""
+    if has_user(client, uid):
+        return False
+    client.create_user(uid, name or name_from_uid(uid), {"avatar": avatar} if avatar else None)
+    return True
+
+
+def update_bot(client: CometChatClient, uid: str, changes: Mapping[str, Any]) -> RegisteredBot:
+    """The bot after ``changes``, named as on the wire; what is not named stays.
+
+    ``enabled`` and ``groupChatSetting`` are sent in any case, so that no default of CometChat's can slip in.
+    """
+    now = RegisteredBot.from_record(client.get_bot(uid))
+    body = {"enabled": now.enabled, "groupChatSetting": now.group_setting, **changes}
+    return RegisteredBot.from_record(client.update_bot(uid, body))
+
+
+def login_changes(credentials: Credentials | None) -> dict[str, Any]:
+    """The part of an update's body that says with which credentials CometChat calls; None: without any."""
+    if credentials is None:
+        return {"useBasicAuth": False}
+    return {"useBasicAuth": True, "username": credentials.username, "password": credentials.password.reveal()}
+
+
+def make_credentials(username: str = "") -> Credentials:
+    """New credentials; the password is random and fits CometChat's limit of 50 characters."""
+    return Credentials(username or DEFAULT_USERNAME, Secret(secrets.token_urlsafe(24)))
+
+
+def check_credentials(credentials: Credentials) -> Credentials:
+    """``credentials``. Raises :class:`ConfigurationError` where CometChat could not carry them (section 2.1)."""
+    for what, text in (("user name", credentials.username), ("password", credentials.password.reveal())):
+        if not 0 < len(text) <= CREDENTIAL_LENGTH:
+            raise ConfigurationError(
+                f"the {what} of the callback has {len(text)} characters, and CometChat takes 1 to {CREDENTIAL_LENGTH}; "
+                "choose another one"
+            )
+    if ":" in credentials.username:
+        raise ConfigurationError("the user name of the callback holds a colon, which Basic Auth cannot carry")
+    return credentials
+
+
+def callback_url(base: str, name: str) -> str:
+    """The callback of the bot ``name`` on the server at ``base``: ``https://host`` is ``https://host/cometchat/NAME``.
+
+    A ``base`` that is the callback already stays as it is.
+    """
+    base, path = base.rstrip("/"), f"/cometchat/{quote(name, safe='')}"
+    return base if base.endswith(path) else base.removesuffix("/cometchat") + path
+
+
+def check_url(url: str, api_url: str) -> str:
+    """``url``. Raises :class:`ConfigurationError` if the CometChat at ``api_url`` could not call it.
+
+    A CometChat on this machine may call this machine, and without TLS.
+    """
+    parts = _split(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None or " " in url:
+        raise ConfigurationError("the URL of the bot must be one such as https://bots.example.com, without a password")
+    if len(url) > URL_LENGTH:
+        raise ConfigurationError(f"the URL of the bot has {len(url)} characters; CometChat takes {URL_LENGTH}")
+    if _is_private(_split(api_url).hostname or ""):
+        return url
+    if parts.scheme != "https":
+        raise ConfigurationError(
+            f"CometChat calls bots over HTTPS only; give a URL that begins with https://, not {url}"
+        )
+    if _is_private(host):
+        raise ConfigurationError(
+            f"CometChat cannot reach {host} from outside; give the URL that the world reaches it at"
+        )
+    return url
+
+
+def name_from_uid(uid: str) -> str:
+    """A name for people: ``help-desk`` is ``Help desk``."""
+    return uid.replace("-", " ").replace("_", " ").strip().capitalize() or uid
+
+
+def _check_is_about(error: Rejected, *codes: str) -> None:
+    """Raise ``error`` unless it says that the thing itself is not there: a wrong base URL is not found either."""
+    if error.code not in codes:
+        raise error
+
+
+def _split(url: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def _is_private(host: str) -> bool:
+    if host == "localhost" or host.endswith((".localhost", ".local")):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,121 @@
+"""CometChat compared with the code: what of a bot's registration differs, and the change that makes both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cometbot.bot import Bot
+from cometbot.channels.cometchat.channel import uid_of
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.group_setting import group_setting_needed
+from cometbot.channels.cometchat.provision import (
+    UID_LENGTH,
+    BotPlan,
+    RegisteredBot,
+    callback_url,
+    check_credentials,
+    check_url,
+    create_bot,
+    find_bot,
+    has_user,
+    login_changes,
+    make_credentials,
+    name_from_uid,
+    update_bot,
+)
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that CometChat has otherwise than it shall be, in words that may be shown; ``now`` may be empty."""
+
+    what: str
+    now: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPlan:
+    """What CometChat has of a bot, how the code wants it, and the differences.
+
+    ``made``: the credentials are new ones, which nobody has seen yet.
+    """
+
+    wanted: BotPlan
+    registered: RegisteredBot | None
+    is_user_missing: bool = False
+    made: bool = False
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """What :meth:`carry_out` would change; empty where CometChat agrees with the code."""
+        wanted, now = self.wanted, self.registered or RegisteredBot(uid="")
+        found = []
+        if self.is_user_missing:
+            found.append(Difference("user", "does not exist", f"{wanted.uid}, named {wanted.name}"))
+        if self.registered is None:
+            found.append(Difference("bot", "is not registered", "registered"))
+        pairs = [
+            ("URL", now.shown_url, wanted.url),
+            ("messages of groups", now.group_setting if self.registered else "", wanted.group_setting),
+            ("enabled", ("yes" if now.enabled else "no") if self.registered else "", "yes" if wanted.enabled else "no"),
+        ]
+        found += [Difference(what, before, after) for what, before, after in pairs if before != after]
+        return (*found, *self._login_differences(now))
+
+    def _login_differences(self, now: RegisteredBot) -> Iterator[Difference]:
+        credentials = self.wanted.credentials
+        if credentials is None:
+            return
+        username = now.username if now.uses_login else ""
+        if username != credentials.username:
+            yield Difference("user name", username, credentials.username)
+        if not now.uses_login or now.password != credentials.password:
+            before = "***" if now.uses_login and now.password else ""
+            yield Difference("password", before, "a new one" if self.made else "the one of the settings")
+
+    def carry_out(self, client: CometChatClient) -> RegisteredBot:
+        """The bot as CometChat has it afterwards. Raises the client's errors."""
+        wanted = self.wanted
+        if self.registered is None:
+            return create_bot(client, wanted)[0]
+        changes = {"webhookURL": wanted.url, "groupChatSetting": wanted.group_setting, "enabled": wanted.enabled}
+        login = login_changes(wanted.credentials) if wanted.credentials else {}
+        return update_bot(client, wanted.uid, {**changes, **login})
+
+
+def plan_sync(
+    client: CometChatClient, bot: Bot, settings: Settings, *, url: str = "", group_setting: str = ""
+) -> SyncPlan:
+    """What would make CometChat agree with ``bot``; asks CometChat, changes nothing.
+
+    ``url`` is where the server is reached (empty: ``COMETBOT_PUBLIC_URL``, else what CometChat has already);
+    ``group_setting`` overrides what the handlers need. Credentials are those of the settings and the code; where there
+    are none new ones are made, unless callbacks without any are allowed. Raises :class:`ConfigurationError` for what
+    CometChat could not take, and the client's errors.
+    """
+    uid = uid_of(bot).lower()
+    if len(uid) > UID_LENGTH:
+        raise ConfigurationError(f"the UID {uid} has {len(uid)} characters; CometChat takes {UID_LENGTH} for a bot")
+    given = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
+    made = given is None and not settings.allow_anonymous_callbacks
+    credentials = check_credentials(given) if given else make_credentials() if made else None
+    registered = find_bot(client, uid)
+    base = url or settings.public_url
+    if not base and not (registered and registered.url):
+        raise ConfigurationError(
+            f"where CometChat can call {bot.name} is not known: say it, for example --url https://bots.example.com, or "
+            "set COMETBOT_PUBLIC_URL"
+        )
+    wanted = BotPlan(
+        uid=uid,
+        url=check_url(callback_url(base, bot.name), client.api_url) if base else registered.url if registered else "",
+        name=name_from_uid(bot.name),
+        group_setting=group_setting or group_setting_needed(bot),
+        credentials=credentials,
+    )
+    is_user_missing = registered is None and not has_user(client, uid)
+    return SyncPlan(wanted=wanted, registered=registered, is_user_missing=is_user_missing, made=made)

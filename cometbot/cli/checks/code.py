@@ -1,0 +1,77 @@
+"""The settings, the bots that they name, and who may call those."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+
+from cometbot.bot import Bot
+from cometbot.cli.checks.result import Result, failed, passed, skipped
+from cometbot.errors import CometbotError, ConfigurationError
+from cometbot.loading import load_bots
+from cometbot.settings import Credentials, Settings
+
+
+def check_settings() -> tuple[Settings | None, Result]:
+    """The settings of the environment and of ``.env``, None if they are wrong."""
+    try:
+        settings = Settings.from_environment()
+    except ConfigurationError as error:
+        return None, failed("settings", str(error), "mend it in .env or in the environment; .env.example explains all")
+    notes = "".join(f"; {warning}" for warning in settings.warnings)
+    return settings, passed("settings", f"read from the environment and .env{notes}")
+
+
+def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], Result]:
+    """The bots that ``spec`` names, none if they cannot be loaded."""
+    try:
+        bots = load_bots(spec)
+        notes = "".join(f"; {warning}" for warning in settings.check_bots(bot.name for bot in bots))
+        handlers = sum(len(bot.handlers) for bot in bots)
+    except CometbotError as error:
+        return [], failed("bots", str(error), "cometbot doctor MODULE:BOT, or set COMETBOT_BOT")
+    except (Exception, SystemExit) as error:
+        cause = f"the bot's code cannot be imported: {type(error).__name__}: {error}"
+        return [], failed("bots", cause, f"mend {_place_of(error)}")
+    names = ", ".join(bot.name for bot in bots)
+    if not handlers:
+        return bots, failed("bots", f"{names}: there is no handler in it", "decorate a function with @bot.message()")
+    return bots, passed("bots", f"{names}: {handlers} handler{'s' * (handlers != 1)}{notes}")
+
+
+def _place_of(error: BaseException) -> str:
+    """The file and the line that raised it, or that cannot be read as Python."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{where.filename}, line {where.lineno}"
+
+
+def check_callers(settings: Settings, bots: Sequence[Bot]) -> tuple[Mapping[str, Credentials | None], list[Result]]:
+    """What CometChat must say to call each bot (None: nothing); a bot whose credentials are wrong is not in it."""
+    found: dict[str, Credentials | None] = {}
+    results = []
+    for bot in bots:
+        try:
+            given = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
+        except ConfigurationError as error:
+            results.append(failed("callback settings", str(error), "mend it where the bot is made", bot=bot.name))
+            continue
+        if given is not None or settings.allow_anonymous_callbacks:
+            found[bot.name] = given
+        results.append(_describe_caller(settings, bot, given))
+    return found, results
+
+
+def _describe_caller(settings: Settings, bot: Bot, given: Credentials | None) -> Result:
+    name = "callback settings"
+    if given is not None:
+        return passed(name, f"CometChat has to log in as {given.username}", bot=bot.name)
+    if settings.allow_anonymous_callbacks:
+        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot.name)
+    return failed(
+        name,
+        "no credentials are set, and without them the bot is not served",
+        "set COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD",
+        bot=bot.name,
+    )

@@ -1,0 +1,110 @@
+"""Shows what happens in the simulator, as it happens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from cometbot.cli.dev.rendering import (
+    Place,
+    render_callback,
+    render_change,
+    render_details,
+    render_message,
+    render_request,
+)
+from cometbot.cli.dev.screen import Screen
+from cometbot.simulator import CallbackEntry, ChangeEntry, Entry, RequestEntry, Simulator
+
+_log = logging.getLogger(__name__)
+_PAUSE = 0.5
+
+Wire = Literal["on", "full", "off"]
+
+
+class Feed:
+    """Follows the simulator's journal from now on, in a thread of its own.
+
+    ``callbacks`` and ``calls`` say how callbacks and REST calls are shown: a line each (``on``), with headers and
+    bodies (``full``), or not. Messages of the person at the keyboard are not shown again, see :meth:`hide`.
+    """
+
+    def __init__(self, simulator: Simulator, screen: Screen, place: Callable[[], Place], wire: Wire) -> None:
+        self.callbacks: Wire = wire
+        self.calls: Wire = wire
+        self._simulator = simulator
+        self._screen = screen
+        self._place = place
+        self._seen = simulator.world.journal.last_id
+        self._hidden: set[str] = set()
+        self._stop = threading.Event()
+        self._progress = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="cometbot-dev-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to show."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show what there is still to be shown, and end."""
+        self.flush(1.0)
+        self._stop.set()
+        self._thread.join(2 * _PAUSE)
+
+    def hide(self, message_id: str) -> None:
+        """Do not show this message: it stands on the screen already. To be called with the world's lock held."""
+        self._hidden.add(message_id)
+
+    def flush(self, timeout: float) -> None:
+        """Wait until everything that has happened by now is shown."""
+        target = self._simulator.world.journal.last_id
+        with self._progress:
+            self._progress.wait_for(lambda: self._seen >= target, timeout)
+
+    def _run(self) -> None:
+        journal = self._simulator.world.journal
+        while not self._stop.is_set():
+            try:
+                self._simulator.wait_for(lambda _: journal.last_id > self._seen or self._stop.is_set(), _PAUSE)
+            except TimeoutError:
+                continue
+            newest = journal.last_id
+            for entry in journal.since(self._seen):
+                self._show_safely(entry)
+                self._note(entry.id)
+            self._note(newest if self._seen < newest and not journal.since(self._seen) else self._seen)
+
+    def _note(self, seen: int) -> None:
+        with self._progress:
+            self._seen = seen
+            self._progress.notify_all()
+
+    def _show_safely(self, entry: Entry) -> None:
+        try:
+            self._show(entry)
+        except Exception:
+            _log.exception("could not show what happened in the simulator")
+
+    def _show(self, entry: Entry) -> None:
+        if isinstance(entry, ChangeEntry):
+            self._show_change(entry.trigger, entry.data)
+        elif isinstance(entry, CallbackEntry) and self.callbacks != "off":
+            self._screen.show(render_callback(entry), crop=True)
+            if self.callbacks == "full":
+                self._screen.show(render_details(entry))
+        elif isinstance(entry, RequestEntry) and self.calls != "off":
+            self._screen.show(render_request(entry), crop=True)
+            if self.calls == "full":
+                self._screen.show(render_details(entry))
+
+    def _show_change(self, trigger: str, data: Mapping[str, Any]) -> None:
+        if trigger == "message_sent":
+            message = data["message"]
+            if message["id"] not in self._hidden:
+                self._screen.show(render_message(message, self._place()))
+            return
+        shown = render_change(trigger, data)
+        if shown is not None:
+            self._screen.show(shown)

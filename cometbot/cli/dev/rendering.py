@@ -1,0 +1,219 @@
+"""How messages, callbacks and REST calls look in the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Group, RenderableType
+from rich.json import JSON
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cometbot.cli.dev.reports import Fault, Logged
+from cometbot.cli.text import plain
+from cometbot.simulator import CallbackEntry, RequestEntry
+
+_INDENT = "    "
+_CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+_MENTION = re.compile(r"<@(?:uid|all):([^>\s]+)>")
+_AFTER_LIST = re.compile(r"(?m:^)(?P<item>[ ]*(?:\d+\.|[-*+]) [^\n]*)\n(?=\w)(?!\d+\. )")
+_EXCERPT = 40
+_NAME_WIDTH = 14
+_WARNING, _ERROR = 30, 40
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the chat is: who one is, and with which user, bot or group."""
+
+    me: str
+    other: str
+    is_group: bool = False
+
+    def holds(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message belongs to this conversation."""
+        if self.is_group or message["receiverType"] == "group":
+            return self.is_group and message["receiver"] == self.other
+        return {message["sender"], message["receiver"]} == {self.me, self.other}
+
+
+def render_message(message: Mapping[str, Any], place: Place) -> RenderableType:
+    """A message: who wrote it, its id for ``:thread``, and what it says."""
+    where = "" if place.holds(message) else _receiver(message)
+    thread = f"in thread #{message['parentId']}" if message.get("parentId") else ""
+    remark = ", ".join(filter(None, (where, thread)))
+    return _say(message, [Text(remark, style="dim")] if remark else [])
+
+
+def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | None:
+    """What happened to a message or a group; None for what needs no words."""
+    message = data.get("message", {})
+    match trigger:
+        case "message_edited":
+            return _say(message, [Text("edited", style="dim")])
+        case "message_deleted":
+            return Text(f"{message.get('deletedBy') or message['sender']} deleted #{message['id']}", style="dim")
+        case "message_reaction_added" | "message_reaction_removed":
+            reaction = data["reaction"]
+            verb = "reacted" if trigger.endswith("added") else "took back"
+            return Text(f"{reaction['uid']} {verb} {plain(reaction['reaction'])} to #{reaction['messageId']}")
+    if trigger.startswith("group_member_"):
+        what = trigger.removeprefix("group_member_").replace("_", " ")
+        verb = {"joined": "joined", "left": "left", "scope changed": "got another role in"}.get(what, f"was {what}:")
+        return Text(f"{', '.join(data['members'])} {verb} {data['group']['guid']}", style="dim")
+    return None
+
+
+def render_callback(entry: CallbackEntry) -> Text:
+    """A callback in one line."""
+    text = _begin("callback", entry.status, entry.seconds)
+    text.append(f"POST {urlsplit(entry.url).path}  ", style="blue not dim")
+    text.append(f"#{entry.message_id} {_excerpt(entry.body.get('data', {}))}" if entry.message_id else entry.trigger)
+    again = [f"attempt {entry.attempt}"] * (entry.attempt > 1)
+    return _annotate(text, [plain(entry.error), *again, *["told twice on purpose"] * bool(entry.copy)])
+
+
+def render_request(entry: RequestEntry) -> Text:
+    """A REST call in one line."""
+    text = _begin("REST", entry.status, entry.seconds)
+    text.append(f"{entry.method} {entry.path}", style="magenta not dim")
+    text.append(f"?{'&'.join(f'{name}={value}' for name, value in entry.query.items())}" if entry.query else "")
+    text.append(f"  {_excerpt(entry.body)}")
+    return _annotate(text, [f"{name.replace('_', ' ')} on purpose" for name in entry.misbehaviour])
+
+
+def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
+    """Headers and bodies of a callback or a REST call, secrets masked."""
+    headers = Text("\n".join(f"{name}: {plain(value)}" for name, value in entry.headers.items()), style="dim")
+    parts: list[RenderableType] = [headers]
+    query = getattr(entry, "query", None)
+    for name, value in (("query", query), ("body", entry.body), ("answer", entry.answer)):
+        if value:
+            parts += [Text(name, style="dim bold"), _json(value)]
+    return Padding(Group(*parts), (0, 0, 1, len(_INDENT) + 10))
+
+
+def render_log(logged: Logged, *, whole: bool = False) -> RenderableType:
+    """A log record: its text, and for an exception where in the author's code it arose; ``whole``: its traceback."""
+    style = "bold red" if logged.level >= _ERROR else "yellow" if logged.level >= _WARNING else "dim"
+    line = Text("! " if logged.level >= _WARNING else "· ", style=style)
+    line.append(plain(logged.text))
+    if logged.fault is None:
+        return line
+    return Group(line, render_fault(logged.fault, whole=whole))
+
+
+def render_fault(fault: Fault, *, whole: bool = False) -> RenderableType:
+    """What was raised and where, or the ``whole`` traceback."""
+    if whole:
+        return Padding(Text(plain(fault.trace.rstrip())), (0, 0, 0, 2))
+    lines = Text()
+    if fault.place:
+        lines.append(f"  {fault.place}", style="bold")
+        lines.append(f": {plain(fault.text)}")
+        if fault.code:
+            lines.append(f"\n    {plain(fault.code)}", style="dim")
+    else:
+        lines.append(f"  {plain(fault.text)}")
+    return lines
+
+
+def _say(message: Mapping[str, Any], remarks: Sequence[RenderableType]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(min_width=_NAME_WIDTH, no_wrap=True)
+    grid.add_column(ratio=1, overflow="fold")
+    head = Text.assemble((str(message["sender"]), "bold cyan"), (f" #{message['id']}", "dim"))
+    grid.add_row(head, Group(*remarks, *_content(message)))
+    return grid
+
+
+def _content(message: Mapping[str, Any]) -> Iterator[RenderableType]:
+    data: Mapping[str, Any] = message.get("data", {})
+    text = str(data.get("text", ""))
+    if message["category"] == "interactive":
+        text = str(data.get("interactiveData", {}).get("text", text))
+    if text:
+        yield Markdown(_to_markdown(text), hyperlinks=False)
+    for attachment in data.get("attachments", ()):
+        yield _attachment(str(message["type"]), attachment)
+    if "customData" in data:
+        yield Text.assemble(f"{message['type']} ", (json.dumps(data["customData"], ensure_ascii=False), "dim"))
+    yield from _buttons(data)
+
+
+def _attachment(kind: str, attachment: Mapping[str, Any]) -> Text:
+    name, url = plain(str(attachment.get("name", ""))), plain(str(attachment.get("url", "")))
+    return Text.assemble((f"[{kind}] ", "green"), (name, "bold"), f"  {url}")
+
+
+def _buttons(data: Mapping[str, Any]) -> Iterator[Text]:
+    """The buttons of a card or an interactive message; they are pressed by what they say."""
+    elements: Sequence[Mapping[str, Any]] = data.get("card", {}).get("body", ())
+    for element in elements:
+        if element.get("type") == "button":
+            action = element.get("action", {})
+            yield _button(str(element.get("label", "")), str(action.get("url", "")))
+    for element in data.get("interactiveData", {}).get("cardActions", ()):
+        yield _button(str(element.get("buttonText", "")), str(element.get("action", {}).get("url", "")))
+
+
+def _button(label: str, url: str) -> Text:
+    return Text.assemble((f"[ {plain(label)} ]", "reverse"), f"  {plain(url)}" if url else "")
+
+
+def _to_markdown(text: str) -> str:
+    """``text`` as chat apps show it: every line break is one, and what stands in angle brackets is no HTML."""
+    parts = _CODE.split(_MENTION.sub(r"@\1", plain(text)))
+    parts[::2] = [
+        _AFTER_LIST.sub(r"\g<item>\n\n", part).replace("<", "\\<").replace("\n", "  \n") for part in parts[::2]
+    ]
+    return "".join(parts)
+
+
+def _receiver(message: Mapping[str, Any]) -> str:
+    return f"in {message['receiver']}" if message["receiverType"] == "group" else f"to {message['receiver']}"
+
+
+def _excerpt(body: Any) -> str:
+    """A few words of what a body says."""
+    data = body.get("data") if isinstance(body, Mapping) else None
+    if not isinstance(data, Mapping):
+        return ""
+    text = data.get("text") or ", ".join(str(item.get("name")) for item in data.get("attachments", ()))
+    short = " ".join(plain(str(text)).split())
+    return f'"{short[:_EXCERPT]}{"…" * (len(short) > _EXCERPT)}"' if short else ""
+
+
+def _begin(kind: str, status: int, seconds: float) -> Text:
+    """What kind of call it was and what became of it, in columns."""
+    text = Text(f"{_INDENT}{kind:<9}", style="dim")
+    style = "green not dim" if 200 <= status < 300 else "bold red not dim"
+    text.append(f"{status or '---'}", style=style)
+    text.append(f"{seconds * 1000:6.0f} ms  ")
+    return text
+
+
+def _annotate(text: Text, notes: Sequence[str]) -> Text:
+    for note in filter(None, notes):
+        text.append(f"  ({note})", style="yellow not dim")
+    return text
+
+
+def _json(value: Any) -> RenderableType:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return Text(plain(value))
+    return JSON.from_data(value, default=_to_plain)
+
+
+def _to_plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else list(value)

@@ -1,0 +1,176 @@
+"""The terminal: a line being typed at the bottom, and above it what happens meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
+
+Completer = Callable[[str], Sequence[str]]
+
+
+class Screen:
+    """Shows things and reads lines, from a terminal or a pipe.
+
+    What is shown while a line is being typed appears above it. Everything may be called from any thread but
+    :meth:`ask`, which belongs to one. Used as a context manager it keeps what is typed between two questions from
+    appearing in the middle of what is shown; it appears with the next question.
+    """
+
+    def __init__(self, console: Console | None = None, source: TextIO | None = None) -> None:
+        self._source = source or sys.stdin
+        self.console = console or Console(highlight=False)
+        self.is_interactive = self._source is sys.stdin and self._source.isatty() and self.console.is_terminal
+        self._lock = threading.RLock()
+        self._prompt: str | None = None
+        self._shown = 0
+        self._readline: Any = _find_readline() if self.is_interactive else None
+        self._point = _find_point(self._readline) if self._readline else None
+
+    def __enter__(self) -> Screen:
+        self._echo(False)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._echo(True)
+
+    def show(self, *things: RenderableType, crop: bool = False) -> None:
+        """Show things, each on lines of its own; with ``crop`` what is too long for a line is cut off."""
+        with self._lock:
+            self._shown += 1
+            if self._prompt is not None:
+                self._erase(self._prompt)
+            for thing in things:
+                self._print(thing, crop)
+            if self._prompt is not None:
+                self._draw(self._prompt)
+
+    def ask(self, prompt: str) -> str:
+        """The next line, without its end. Raises ``EOFError`` where there is none, ``KeyboardInterrupt`` at Ctrl-C."""
+        if not self.is_interactive:
+            return self._read(prompt)
+        self._echo(True)
+        try:
+            with self._prompting(prompt):
+                return input(self._marked(prompt))
+        except (EOFError, KeyboardInterrupt):
+            self.console.print()
+            raise
+        finally:
+            self._echo(False)
+
+    def complete_with(self, completer: Completer) -> None:
+        """Let the tabulator complete what ``completer(line)`` offers for the last word of the line so far."""
+        if self._readline is None:
+            return
+        found: list[str] = []
+
+        def complete(word: str, number: int) -> str | None:
+            if number == 0:
+                line = self._readline.get_line_buffer()[: self._readline.get_endidx()]
+                found[:] = [f"{offer} " for offer in completer(line) if offer.startswith(word)]
+            return found[number] if number < len(found) else None
+
+        self._readline.set_completer_delims(" ")
+        self._readline.set_completer(complete)
+        is_libedit = "libedit" in (self._readline.__doc__ or "")
+        self._readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
+
+    def _print(self, thing: RenderableType, crop: bool) -> None:
+        options: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if crop else {}
+        if self.console.is_terminal:
+            self.console.print(thing, **options)
+            return
+        with self.console.capture() as captured:
+            self.console.print(thing, **options)
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        self.console.file.write("".join(f"{line}\n" for line in lines))
+        self.console.file.flush()
+
+    def _read(self, prompt: str) -> str:
+        line = self._source.readline()
+        if not line:
+            raise EOFError
+        text = line.rstrip("\r\n")
+        with self._lock:
+            self.console.print(f"{prompt}{text}", markup=False, soft_wrap=True)
+        return text
+
+    @contextlib.contextmanager
+    def _prompting(self, prompt: str) -> Iterator[None]:
+        before = self._shown
+
+        def begin() -> None:
+            with self._lock:
+                self._prompt = prompt
+                if self._shown != before:
+                    self._erase(prompt)
+                    self._draw(prompt)
+
+        hook = getattr(self._readline, "set_pre_input_hook", None)
+        if hook is None:
+            begin()
+        else:
+            hook(begin)  # called when the prompt stands there and the first key may come
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._prompt = None
+
+    def _typed(self) -> str:
+        return str(self._readline.get_line_buffer()) if self._readline else ""
+
+    def _erase(self, prompt: str) -> None:
+        rows = cell_len(prompt + self._typed()) // max(self.console.width, 1)
+        self.console.file.write(f"\r{f'{chr(27)}[{rows}A' if rows else ''}\x1b[J")
+
+    def _draw(self, prompt: str) -> None:
+        typed = self._typed()
+        behind = cell_len(typed.encode()[self._cursor() :].decode(errors="replace"))
+        self.console.file.write(f"{_BOLD}{prompt}{_PLAIN}{typed}{f'{chr(27)}[{behind}D' if behind else ''}")
+        self.console.file.flush()
+
+    def _cursor(self) -> int:
+        """Before which byte of the typed line the cursor stands; at the end if that cannot be known."""
+        return int(self._point.value) if self._point is not None else sys.maxsize
+
+    def _marked(self, prompt: str) -> str:
+        """The prompt in bold; readline is told which characters take no room."""
+        if self._readline is None:
+            return prompt
+        return f"\x01{_BOLD}\x02{prompt}\x01{_PLAIN}\x02"
+
+    def _echo(self, on: bool) -> None:
+        if self._readline is None:
+            return
+        import termios
+
+        with contextlib.suppress(termios.error):
+            mode = termios.tcgetattr(self._source)
+            mode[3] = mode[3] | termios.ECHO if on else mode[3] & ~termios.ECHO
+            termios.tcsetattr(self._source, termios.TCSANOW, mode)
+
+
+def _find_readline() -> Any:
+    """The module, None where Python was built without it."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("readline")
+    return None
+
+
+def _find_point(readline: Any) -> Any:
+    """readline's own variable for the place of the cursor, which Python's module leaves out."""
+    import ctypes
+
+    with contextlib.suppress(OSError, ValueError):
+        return ctypes.c_int.in_dll(ctypes.CDLL(getattr(readline, "__file__", None)), "rl_point")
+    return None

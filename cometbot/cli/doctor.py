@@ -1,0 +1,77 @@
+"""``cometbot doctor``: what keeps a bot from answering, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cometbot.cli.text import plain
+
+if TYPE_CHECKING:
+    from cometbot.cli.checks import Result
+
+_SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "bright_black")}
+
+
+@click.command()
+@click.argument("bot", required=False, metavar="[BOT]")
+@click.option("--url", default="", help="Where CometChat reaches the service, such as https://bots.example.com.")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def doctor(bot: str | None, url: str, as_json: bool) -> None:
+    """Walk the whole way that a message takes, and say what is wrong and how to mend it.
+
+    Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute; without it COMETBOT_BOT
+    counts. Without --url COMETBOT_PUBLIC_URL counts, else the URL that CometChat has for the bot.
+
+    Nothing is changed, stored or sent to anybody: the callback is called with a message of the bot's own, which is
+    taken and dropped. The exit code is 0 if no check fails, else 1.
+    """
+    from cometbot.cli.checks import Examination
+
+    results = Examination(bot or "", _checked_url(url)).results()
+    is_well = all(result.ok is not False for result in results)
+    if as_json:
+        body = {"ok": is_well, "checks": [asdict(result) for result in results]}
+        click.echo(json.dumps(body, ensure_ascii=False, indent=2))
+    else:
+        _print(results)
+    if not is_well:
+        raise SystemExit(1)
+
+
+def _checked_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        is_good = not url or (parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise click.BadParameter("give a URL such as https://bots.example.com", param_hint="--url")
+    return url
+
+
+def _print(results: Sequence[Result]) -> None:
+    width = max(len(_title(result)) for result in results)
+    for result in results:
+        sign, colour = _SIGNS[result.ok]
+        line = f"{click.style(sign, fg=colour)} {_title(result):<{width}}  {_line(result.cause)}"
+        if result.remedy:
+            line += click.style(f"  → {_line(result.remedy)}", bold=True)
+        click.echo(line)
+    failures = sum(result.ok is False for result in results)
+    click.echo()
+    click.echo(f"{failures} of {len(results)} checks failed." if failures else "Nothing is wrong.")
+
+
+def _title(result: Result) -> str:
+    return f"{result.bot}: {result.name}" if result.bot else result.name
+
+
+def _line(text: str) -> str:
+    return " ".join(plain(text).split())

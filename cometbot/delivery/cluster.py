@@ -1,0 +1,265 @@
+"""The engine for many machines: a wake is a Procrastinate job on PostgreSQL, run by whichever worker is free."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import procrastinate
+from procrastinate import exceptions
+from procrastinate.jobs import Status
+
+from cometbot.delivery.engine import Check, Duties, Engine
+
+log = logging.getLogger(__name__)
+
+QUEUE = "cometbot"
+TASK = "cometbot.lane"
+HEARTBEAT = 5.0
+STALLED_AFTER = 15.0
+"""Seconds without a sign of life after which a worker's jobs are finished for it."""
+
+_RESTART = 2.0
+
+
+class Wakes:
+    """Defers a job for each conversation that is woken, from one thread in the background.
+
+    A conversation that waits for a worker already is not deferred again. What cannot be deferred is forgotten: the
+    sweep wakes it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: dict[str, None] = {}
+        self._bell = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._closed = False
+
+    def wake(self, lane: str) -> None:
+        """Have ``lane`` worked through soon, on any machine. Never blocks."""
+        if self._pid != os.getpid():
+            self._begin()
+        with self._bell:
+            self._waiting[lane] = None
+            self._bell.notify()
+
+    def _begin(self) -> None:
+        """Start the thread, in this process: one from before a fork is not here."""
+        self._pid = os.getpid()
+        self._bell = threading.Condition()
+        self._thread = threading.Thread(target=self._defer_all, name="cometbot-wakes", daemon=True)
+        self._thread.start()
+
+    def _defer_all(self) -> None:
+        while not self._closed:
+            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=1)
+            with suppress(exceptions.ConnectorException), _app(connector).open() as app:
+                self._defer_with(app)
+            time.sleep(0 if self._closed else 0.5)
+
+    def _defer_with(self, app: procrastinate.App) -> None:
+        while True:
+            with self._bell:
+                while not self._waiting and not self._closed:
+                    self._bell.wait()
+                if self._closed:
+                    return
+                lanes, self._waiting = self._waiting, {}
+            for lane in lanes:
+                job = app.configure_task(TASK, queue=QUEUE, queueing_lock=lane)
+                with suppress(exceptions.AlreadyEnqueued):
+                    job.defer(lane=lane)
+
+    def close(self) -> None:
+        """Stop deferring; what waits is found by the sweep."""
+        with self._bell:
+            self._closed = True
+            self._bell.notify()
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.join(5)
+
+
+class ProcrastinateEngine(Engine):
+    """``size`` lanes at a time in this worker; Procrastinate decides which worker gets which wake.
+
+    Neither its locks nor its retries are used: exclusion is the lease's business, and what has to be done later is due
+    in our own tables. Sweep, purge and the end of jobs of dead workers are its periodic tasks, each done by one worker.
+    """
+
+    schedules: ClassVar[bool] = True
+
+    def __init__(self, url: str, wakes: Wakes, size: int = 8) -> None:
+        self._url = url
+        self._wakes = wakes
+        self._size = size
+        self._work: Callable[[str], None] = lambda lane: None
+        self._duties: Duties = {}
+        self._running: dict[int, Run] = {}
+        self._guard = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._connected = False
+        self._stuck: set[threading.Thread] = set()
+
+    def schedule(self, duties: Duties) -> None:
+        self._duties = duties
+
+    def start(self, work: Callable[[str], None]) -> None:
+        self._work = work
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._supervise()), name="cometbot-worker", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self, lane: str) -> None:
+        self._wakes.wake(lane)
+
+    async def _supervise(self) -> None:
+        """Work until stopped; a database that goes away comes back."""
+        self._loop = asyncio.get_running_loop()
+        while not self._stopping:
+            self._worker = asyncio.create_task(self._run_worker())
+            try:
+                await self._worker
+            except asyncio.CancelledError:
+                return
+            except Exception as error:
+                log.warning("the worker lost its database and goes on when it is back: %s", error)
+            self._connected = False
+            if not self._stopping:
+                await asyncio.sleep(_RESTART)
+
+    async def _run_worker(self) -> None:
+        connector = procrastinate.PsycopgConnector(conninfo=self._url, min_size=1, max_size=4)
+        app = _app(connector)
+        app.task(name=TASK, queue=QUEUE)(self._run_lane)
+        for name, duty in self._duties.items():
+            self._add_periodic(app, name, duty.seconds, duty.work)
+        self._add_periodic(app, "stalled", STALLED_AFTER, lambda: None, finish=app)
+        async with app.open_async():
+            self._connected = True
+            await app.run_worker_async(
+                queues=[QUEUE],
+                concurrency=self._size + 2,
+                install_signal_handlers=False,
+                delete_jobs="always",
+                update_heartbeat_interval=HEARTBEAT,
+                stalled_worker_timeout=STALLED_AFTER,
+                fetch_job_polling_interval=2.0,
+            )
+
+    def _add_periodic(
+        self,
+        app: procrastinate.App,
+        name: str,
+        seconds: float,
+        work: Callable[[], object],
+        finish: procrastinate.App | None = None,
+    ) -> None:
+        async def do(timestamp: int) -> None:
+            if finish is not None:
+                await _finish_stalled(finish)
+            await asyncio.to_thread(work)
+
+        task = app.task(name=f"cometbot.{name}", queue=QUEUE, queueing_lock=f"cometbot.{name}", pass_context=False)(do)
+        app.periodic(cron=_cron(seconds))(task)
+
+    async def _run_lane(self, lane: str) -> None:
+        """Work on one conversation in a thread of its own, which may be given up."""
+        if self._stopping:
+            return
+        run = Run()
+        thread = threading.Thread(target=self._in_thread, args=(run, lane), name="cometbot-lane", daemon=True)
+        thread.start()
+        await run.ended.wait()
+
+    def _in_thread(self, run: Run, lane: str) -> None:
+        ident = threading.get_ident()
+        with self._guard:
+            self._running[ident] = run
+        try:
+            self._work(lane)
+        except Exception:
+            log.exception("could not work on a conversation; the sweep wakes it again", extra={"conversation": lane})
+        finally:
+            with self._guard:
+                self._running.pop(ident, None)
+                self._stuck.discard(threading.current_thread())
+            run.end()
+
+    def replace(self, thread: int) -> None:
+        with self._guard:
+            run = self._running.pop(thread, None)
+            stuck = next((one for one in threading.enumerate() if one.ident == thread), None)
+            if stuck is not None:
+                self._stuck.add(stuck)
+        if run is not None:
+            run.end()
+
+    def stop(self, timeout: float) -> bool:
+        self._stopping = True
+        end = time.monotonic() + timeout
+        loop, worker = self._loop, self._worker
+        if loop is not None and worker is not None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(worker.cancel)
+        if self._thread is None:
+            return True
+        self._thread.join(max(0.0, end - time.monotonic()))
+        with self._guard:
+            left = list(self._running.values())
+        for run in left:
+            run.end()
+        self._thread.join(2)
+        return not left
+
+    def checks(self) -> list[Check]:
+        alive = self._thread is not None and self._thread.is_alive() and self._connected
+        stuck = sum(thread.is_alive() for thread in list(self._stuck))
+        return [
+            Check(
+                "lanes",
+                alive,
+                f"{len(self._running)} of {self._size} lanes at work" if alive else "the worker has no database now",
+            ),
+            Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
+        ]
+
+
+class Run:
+    """One lane at work in a thread, as its job sees it."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def end(self) -> None:
+        """Let the job end. From any thread, as often as one likes."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.ended.set)
+
+
+def _app(connector: Any) -> procrastinate.App:
+    return procrastinate.App(connector=connector)
+
+
+async def _finish_stalled(app: procrastinate.App) -> None:
+    """End the jobs of workers that died: a newer wake, or the sweep, does their work."""
+    for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+        await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+
+
+def _cron(seconds: float) -> str:
+    """A cron line with seconds, for every so many of them (a divisor of 60)."""
+    every = max(1, round(seconds))
+    return f"* * * * * */{every}" if every < 60 else "* * * * *"

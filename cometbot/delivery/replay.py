@@ -1,0 +1,116 @@
+"""Stored messages, found by their ids and handled anew."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from cometbot.delivery.delivery import Delivery
+from cometbot.delivery.leases import to_conversation
+from cometbot.delivery.store import Store
+from cometbot.errors import DeliveryError
+from cometbot.models import Conversation
+from cometbot.store.tables import DEAD, DISCARDED, DONE, WAITING, conversations, mailbox, processes
+
+_NAME = re.compile(r"[mM](\d{1,18})", re.ASCII)
+_ENDED = (DONE, DEAD, DISCARDED)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A row of a mailbox. ``state``, ``handler`` and ``error`` say what became of it so far; times are Unix seconds."""
+
+    id: str
+    conversation: Conversation
+    event: str
+    sender: str
+    body: bytes = field(repr=False)
+    received_at: float
+    state: str
+    generation: int
+    handler: str
+    error: str
+
+
+def find_message(store: Store, name: str) -> StoredMessage:
+    """The message with the id ``name`` (``m12``). Raises :class:`DeliveryError` if it is none, or is not kept any
+    more."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise DeliveryError(_describe_other(name))
+    query = (
+        sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group)
+        .join(conversations, conversations.c.lane == mailbox.c.lane)
+        .where(mailbox.c.seq == int(found[1]))
+    )
+    with store.database.read() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None or not row["body"]:
+        raise DeliveryError(
+            f"there is no message {name} (any more): what is done is kept for COMETBOT_KEEP_DAYS days, by default 7"
+        )
+    return _from_row(row)
+
+
+def replay(delivery: Delivery, name: str) -> StoredMessage:
+    """The message with the id ``name``, which waits to be handled anew when this returns.
+
+    It is a new generation: all that handlers say is said again. It comes before what its conversation got later and is
+    still waiting. Raises :class:`DeliveryError` for an id that is none, and for a message that is not done yet.
+    """
+    message = find_message(delivery.store, name)
+    change = (
+        sa.update(mailbox)
+        .where(mailbox.c.seq == int(message.id[1:]), mailbox.c.state.in_(_ENDED))
+        .values(
+            state=WAITING,
+            generation=mailbox.c.generation + 1,
+            attempts=0,
+            failures=0,
+            due_at=None,
+            ended_at=None,
+            handler=None,
+            error=None,
+        )
+    )
+    lane = str(message.conversation.key)
+    with delivery.database.write() as connection:
+        is_changed = connection.execute(change).rowcount > 0
+        if is_changed:
+            delivery.store.leases.ring(connection, lane)
+    if not is_changed:
+        raise DeliveryError(f"{message.id} is not done yet and is going to be handled anyway; wait for that first")
+    delivery.wake(lane)
+    return find_message(delivery.store, message.id)
+
+
+def handling_processes(store: Store) -> int:
+    """How many processes handle messages at this moment, on all machines that share the database."""
+    now = store.database.clock()
+    query = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > now)
+    with store.database.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _describe_other(name: str) -> str:
+    if re.fullmatch(r"[rR]\d+", name, re.ASCII):
+        return f"{name} is a reply, and what can be replayed is a message such as m12; see cometbot deadletters retry"
+    return f"{name!r} is no id of a message; one looks like m12 (cometbot deadletters list and the page show them)"
+
+
+def _from_row(row: sa.RowMapping) -> StoredMessage:
+    names = ("channel", "account", "bot", "conversation", "target", "is_group")
+    return StoredMessage(
+        id=f"m{row['seq']}",
+        conversation=to_conversation([row[name] for name in names]),
+        event=row["event_key"],
+        sender=row["sender"],
+        body=bytes(row["body"]),
+        received_at=row["received_at"],
+        state=row["state"],
+        generation=row["generation"],
+        handler=row["handler"] or "",
+        error=row["error"] or "",
+    )

@@ -1,0 +1,180 @@
+// Card messages: CometChat's card schema, version 1.0, element by element.
+
+import { h, safeUrl } from "./dom.js";
+import { icon } from "./icons.js";
+import { markdown } from "./markdown.js";
+import { jsonBlock } from "./json.js";
+
+/** The nodes of a message of the category card. */
+export function card(message, desk) {
+  const shown = message.data.card ?? {};
+  if (!Array.isArray(shown.body)) return [h("div.prose", {}, markdown(message.data.text ?? "", desk.nameOf))];
+  return [h("div.card", {}, each(shown.body, { message, desk }))];
+}
+
+function each(items, place) {
+  return (Array.isArray(items) ? items : []).map((item) => element(item, place));
+}
+
+function element(item, place) {
+  const make = ELEMENTS[item?.type];
+  return make ? make(item, place) : jsonBlock(item, `An element of an unknown type`);
+}
+
+const ELEMENTS = {
+  text: (item) => h("p.text", { class: variant(item.variant ?? item.size) }, item.content),
+  markdown: (item, { desk }) => h("div.prose", {}, markdown(item.content ?? "", desk.nameOf)),
+  image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
+  icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", {}, item.name)),
+  avatar: (item) =>
+    (item.url ?? item.imageUrl)
+      ? picture(item.url ?? item.imageUrl, item.name ?? "", "round")
+      : h("span.initials", {}, initials(item)),
+  badge: (item) => h("span.badge", {}, item.text),
+  chip: (item) => h("span.chip", {}, item.text),
+  codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", {}, item.content)),
+  divider: () => h("hr"),
+  spacer: () => h("div.spacer"),
+  row: (item, place) => h("div.row", {}, each(item.items, place)),
+  column: (item, place) => h("div.column", {}, each(item.items, place)),
+  grid: (item, place) => h("div.grid", {}, each(item.items, place)),
+  accordion: (item, place) =>
+    h(
+      "details",
+      { open: item.expanded ?? item.defaultOpen ?? false },
+      h("summary", {}, within(item.header, place)),
+      within(item.body, place),
+    ),
+  tabs,
+  button: (item, place) => button(item, item.label, place, item.variant ?? item.style),
+  iconButton: (item, place) => button(item, item.label ?? item.icon?.name ?? item.icon ?? "●", place, "outlined"),
+  link: (item, place) => link(item, place),
+  table,
+  progressBar: (item) => progress(item),
+};
+
+function within(value, place) {
+  if (Array.isArray(value)) return each(value, place);
+  return value && typeof value === "object" ? element(value, place) : String(value ?? "");
+}
+
+function picture(source, alt, size) {
+  const url = safeUrl(source, ["http:", "https:", "data:"]);
+  return h("img", { src: url, alt, loading: "lazy", class: size });
+}
+
+function initials(item) {
+  return String(item.fallbackInitials ?? item.name ?? "?")
+    .slice(0, 2)
+    .toUpperCase();
+}
+
+function variant(value) {
+  return /^(title|heading\d?|h\d|large|xl)$/i.test(String(value ?? ""))
+    ? "title"
+    : /caption|small|xs/i.test(String(value ?? ""))
+      ? "caption"
+      : "";
+}
+
+function progress(item) {
+  const value = Math.max(0, Math.min(100, Number(item.value) || 0));
+  return h("label.progress", {}, item.label && h("span", {}, item.label), h("progress", { max: 100, value: value }));
+}
+
+function table(item) {
+  const label = (column) => (typeof column === "object" ? (column.label ?? column.header ?? column.key) : column);
+  const cell = (row, column, number) =>
+    Array.isArray(row) ? row[number] : row?.[typeof column === "object" ? (column.key ?? column.id) : column];
+  const columns = item.columns ?? [];
+  const rows = (item.rows ?? []).map((row) =>
+    h(
+      "tr",
+      {},
+      columns.map((column, number) => h("td", {}, cell(row, column, number))),
+    ),
+  );
+  const head = h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      columns.map((column) => h("th", {}, label(column))),
+    ),
+  );
+  return h("div.table", { tabindex: "0" }, h("table", {}, head, h("tbody", {}, rows)));
+}
+
+function tabs(item, place) {
+  const pages = item.tabs ?? [];
+  const panel = h("div.panel");
+  const buttons = pages.map((page, number) =>
+    h("button", { type: "button", "aria-pressed": "false", onclick: () => show(number) }, page.label),
+  );
+  const show = (number) => {
+    buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(other === number)));
+    panel.replaceChildren(h("div.column", {}, within(pages[number]?.content, place)));
+  };
+  if (pages.length) show(0);
+  return h("div.tabs", {}, h("div.strip", { role: "group" }, buttons), panel);
+}
+
+function link(item, place) {
+  return h(
+    "button.link",
+    { type: "button", disabled: !canDo(item.action, place), onclick: () => perform(item, place) },
+    item.text,
+  );
+}
+
+function button(item, label, place, style) {
+  const kind = /outline|secondary|text|ghost/.test(String(style ?? "")) ? "button.button" : "button.button.filled";
+  const leads = item.action?.type === "openUrl" ? icon("out") : null;
+  return h(
+    kind,
+    { type: "button", disabled: !canDo(item.action, place), onclick: () => perform(item, place) },
+    String(label),
+    leads,
+  );
+}
+
+function canDo(action, { desk }) {
+  return Boolean(action?.type) && (desk.mayAnswer || action.type === "openUrl" || action.type === "copyToClipboard");
+}
+
+function perform(item, { message, desk }) {
+  const action = item.action ?? {};
+  (ACTIONS[action.type] ?? unknownAction)(action, { message, desk, item });
+}
+
+function open(action, { desk }) {
+  const url = safeUrl(action.url);
+  if (url) window.open(url, "_blank", "noopener,noreferrer");
+  else desk.tell("This button leads nowhere: its URL is not one of http or https.");
+}
+
+const ACTIONS = {
+  openUrl: open,
+  downloadFile: open,
+  sendMessage: (action, { desk }) =>
+    desk.say(action.text ?? "", { user: action.receiverUid, group: action.receiverGuid }),
+  chatWithUser: (action, { desk }) => desk.chatWith("user", action.uid),
+  chatWithGroup: (action, { desk }) => desk.chatWith("group", action.guid),
+  async copyToClipboard(action, { desk }) {
+    try {
+      await navigator.clipboard.writeText(String(action.value ?? ""));
+      desk.tell("Copied.");
+    } catch {
+      desk.tell("The browser did not allow to copy.");
+    }
+  },
+  apiCall: (action, { message, desk, item }) => desk.press(message, item.id, {}),
+  initiateCall: (action, { desk }) => desk.tell("The simulator makes no calls."),
+  customCallback: (action, { desk }) =>
+    desk.tell("A custom callback is for the app's own code: nothing hears of it here."),
+};
+
+function unknownAction(action, { desk }) {
+  desk.tell(`The simulator does not know the action ${action.type}.`);
+}

@@ -1,0 +1,182 @@
+// The middle: one conversation, the notice about the bot's code, and the box to write in. Also a thread, beside it.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { avatar } from "./avatar.js";
+import { Composer } from "./composer.js";
+import { Transcript } from "./transcript.js";
+import { Notice } from "./notice.js";
+
+/** The middle pane. */
+export class Chat {
+  constructor(root, store, reader) {
+    this.store = store;
+    this.reader = reader;
+    this.head = h("header.chat-head");
+    this.transcript = new Transcript(reader, { label: "Messages", empty: () => this.#empty() });
+    this.composer = new Composer({
+      send: (written) => {
+        this.transcript.toEnd();
+        return reader.sendAll(this.#address(), written);
+      },
+      offers: (kind) => offersOf(store, kind),
+      editLast: () => this.#editLast(),
+    });
+    reader.editor = this.composer;
+    this.notice = new Notice(store);
+    fill(
+      root,
+      this.head,
+      this.notice.element,
+      this.transcript.element,
+      this.composer.element,
+      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), "Drop to attach"),
+    );
+    this.composer.dropOn(root);
+    store.on("place me", () => this.#enter());
+    store.on("messages entries handled directory status", () => this.#soon());
+    store.on("directory", () => this.#showHead());
+  }
+
+  #address() {
+    const { kind, id } = this.store.place;
+    return kind === "group" ? { group: id } : { to: id };
+  }
+
+  #enter() {
+    this.transcript.clear();
+    this.#showHead();
+    this.#show();
+  }
+
+  #soon() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.#show();
+    });
+    if (document.hidden) {
+      cancelAnimationFrame(this.waiting);
+      this.waiting = 0;
+      this.#show();
+    }
+  }
+
+  #show() {
+    const { store } = this;
+    if (!store.place || !store.me) return;
+    this.transcript.show(store.messagesAt(store.place), workingBots(store, store.messagesAt(store.place)).map(working));
+  }
+
+  #showHead() {
+    const { store } = this;
+    if (!store.place) return;
+    const { kind, id } = store.place;
+    const group = kind === "group" ? store.groups.get(id) : null;
+    const name = group?.name ?? store.nameOf(id);
+    const bot = store.bots.get(id);
+    const note = group
+      ? group.members.map((uid) => (uid === store.me ? "you" : store.nameOf(uid))).join(", ")
+      : bot
+        ? bot.enabled
+          ? "Bot"
+          : "Bot, not enabled"
+        : "Person";
+    fill(this.head, avatar(id, name, kind), h("div.lines", {}, h("h2", {}, name), h("p", { title: note }, note)));
+    this.composer.placeholder = `Message ${name}`;
+    document.title = `${name} – cometbot dev`;
+  }
+
+  #editLast() {
+    const own = this.store
+      .messagesAt(this.store.place)
+      .filter(
+        (message) =>
+          message.sender === this.store.me &&
+          message.type === "text" &&
+          message.category === "message" &&
+          !message.deletedAt,
+      );
+    if (own.length) this.reader.acts.edit(own.at(-1));
+  }
+
+  #empty() {
+    const { store } = this;
+    const { kind, id } = store.place;
+    const name = kind === "group" ? (store.groups.get(id)?.name ?? id) : store.nameOf(id);
+    const isBot = kind === "user" && store.isBot(id);
+    const commands = store.status.commands?.[id] ?? [];
+    const tries = isBot ? ["hello", ...commands.slice(0, 4)] : [];
+    const choose = (text) => () => {
+      this.composer.text.value = text.startsWith("/") ? `${text} ` : text;
+      this.composer.text.dispatchEvent(new Event("input"));
+      this.composer.completion.close();
+      this.composer.focus();
+    };
+    return h(
+      "div.empty",
+      {},
+      avatar(id, name, kind),
+      h(
+        "h3",
+        {},
+        isBot ? `Say something to ${name}` : kind === "group" ? `Say something in ${name}` : `Write to ${name}`,
+      ),
+      h(
+        "p",
+        {},
+        isBot
+          ? "What you write is posted to your bot as CometChat would do it. Its answers appear here, and all that goes over the wire in the inspector."
+          : kind === "group"
+            ? "Type @ to mention somebody. Bots hear what their group setting lets them hear."
+            : `${name} is a person: no bot hears of this.`,
+      ),
+      h(
+        "div.choices",
+        {},
+        tries.map((text) => h("button.choice", { type: "button", onclick: choose(text) }, text)),
+      ),
+    );
+  }
+}
+
+/** Completions for `@` and `/` where one is. */
+export function offersOf(store, kind) {
+  const { place, me } = store;
+  const group = place?.kind === "group" ? store.groups.get(place.id) : null;
+  const here = group ? group.members : [place?.id, ...store.users.keys()].filter(Boolean);
+  if (kind === "@") {
+    return [...new Set(here)]
+      .filter((uid) => uid !== me && store.users.has(uid))
+      .map((uid) => ({ value: uid, label: store.nameOf(uid), hint: store.isBot(uid) ? "bot" : uid }));
+  }
+  const bots = group ? group.members.filter((uid) => store.isBot(uid)) : [place?.id];
+  return bots.flatMap((uid) =>
+    (store.status.commands?.[uid] ?? []).map((command) => ({
+      value: command,
+      label: command,
+      hint: bots.length > 1 ? store.nameOf(uid) : "",
+    })),
+  );
+}
+
+/** The names of bots that work on the newest messages. */
+export function workingBots(store, messages) {
+  const names = new Set();
+  for (const message of messages.slice(-5)) {
+    for (const bot of store.bots.keys()) {
+      const handled = store.handled[`${bot}/${message.id}`];
+      if (handled?.state === "running" || handled?.state === "waiting") names.add(store.nameOf(bot));
+    }
+  }
+  return [...names];
+}
+
+export function working(name) {
+  return h(
+    "div.working",
+    {},
+    h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")),
+    `${name} is working on it`,
+  );
+}

@@ -1,0 +1,103 @@
+// Dead letters: what failed for good, why, and what to do about it.
+
+import { h, fill } from "./dom.js";
+import { settleDead } from "./api.js";
+import { jsonBlock } from "./json.js";
+import { clock } from "./time.js";
+
+/** A list with a cause and two buttons each. */
+export class DeadLetters {
+  constructor(store, tell) {
+    this.tell = tell;
+    this.list = h("ul.letters", { "aria-label": "Dead letters, the newest first" });
+    this.element = h(
+      "div.dead",
+      {},
+      h(
+        "p.intro",
+        {},
+        "A message whose handler failed, or a reply that could not be sent, ends here with its cause. Nothing is lost: mend the code, save it, and try again.",
+      ),
+      this.list,
+    );
+    store.on("dead", (letters) => this.#show(letters));
+    this.#show([]);
+  }
+
+  #show(letters) {
+    const open = new Set([...this.list.querySelectorAll("details[open]")].map((details) => details.dataset.id));
+    fill(
+      this.list,
+      letters.length
+        ? letters.map((letter) => this.#item(letter, open.has(letter.id)))
+        : h("li.hint", {}, "No dead letters."),
+    );
+  }
+
+  #item(letter, open) {
+    const act = (what, said) => async (event) => {
+      event.currentTarget.disabled = true;
+      try {
+        await settleDead(letter.id, what);
+        this.tell(said);
+      } catch (error) {
+        this.tell(error.message, "bad");
+      }
+    };
+    const kind = letter.id.startsWith("r") ? "Reply that could not be sent" : "Message that could not be handled";
+    const facts = [
+      ["Bot", letter.bot],
+      letter.handler && ["Handler", letter.handler],
+      ["Conversation", letter.conversation],
+      ["Attempts", letter.attempts],
+      ["When", clock(letter.ended_at)],
+    ].filter(Boolean);
+    return h(
+      "li.letter",
+      {},
+      h("header", {}, h("strong", {}, letter.id), h("span", {}, kind)),
+      h("p.cause", {}, cause(letter.error)),
+      h(
+        "details",
+        { open, dataset: { id: letter.id } },
+        h("summary", {}, "Details"),
+        h(
+          "dl",
+          {},
+          facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+        ),
+        letter.error?.includes("\n") && h("pre", { tabindex: "0" }, letter.error),
+        jsonBlock(letter.body, "Body"),
+      ),
+      h(
+        "div.row",
+        {},
+        h(
+          "button.primary",
+          {
+            type: "button",
+            "aria-label": `Retry ${letter.id}`,
+            onclick: act("retry", `${letter.id} is tried again. What it had said before it failed is not said twice.`),
+          },
+          "Retry",
+        ),
+        h(
+          "button.button",
+          {
+            type: "button",
+            "aria-label": `Discard ${letter.id}`,
+            onclick: act("discard", `${letter.id} was given up.`),
+          },
+          "Discard",
+        ),
+      ),
+    );
+  }
+}
+
+function cause(error) {
+  const lines = String(error ?? "")
+    .trim()
+    .split("\n");
+  return lines[0].startsWith("Traceback") ? lines.at(-1) : lines[0] || "No cause is known.";
+}

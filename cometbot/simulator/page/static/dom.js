@@ -1,0 +1,44 @@
+// Builds elements. Text only ever becomes text: nothing here takes HTML.
+
+/** An element: `h("button.primary", {type: "button", onclick: save}, "Save")`. Null and false children are left out. */
+export function h(selector, attributes = {}, ...children) {
+  const [tag, ...classes] = selector.split(".");
+  const element = document.createElement(tag || "div");
+  if (classes.length) element.className = classes.join(" ");
+  for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
+  append(element, children);
+  return element;
+}
+
+/** `parent` with these children in place of those it had. */
+export function fill(parent, ...children) {
+  parent.replaceChildren();
+  append(parent, children);
+  return parent;
+}
+
+/** The URL if a page may lead or load from there, else an empty text. */
+export function safeUrl(value, schemes = ["http:", "https:", "mailto:"]) {
+  try {
+    const url = new URL(String(value), location.href);
+    return schemes.includes(url.protocol) ? url.href : "";
+  } catch {
+    return "";
+  }
+}
+
+function setAttribute(element, name, value) {
+  if (value === null || value === undefined || value === false) return;
+  if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+  else if (name === "class") element.classList.add(...String(value).split(" ").filter(Boolean));
+  else if (name === "dataset") Object.assign(element.dataset, value);
+  else if (name === "value" || name === "checked" || name === "selected") element[name] = value;
+  else element.setAttribute(name, value === true ? "" : String(value));
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+}

@@ -1,0 +1,177 @@
+// Puts the page together: the store and its feed, the three panes, and the address that names where one is.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { Store } from "./store.js";
+import { Feed } from "./feed.js";
+import { People } from "./people.js";
+import { Chat } from "./chat.js";
+import { Reader } from "./reader.js";
+import { Thread } from "./thread.js";
+import { Tabs } from "./tools.js";
+import { Wire } from "./wire.js";
+import { DeadLetters } from "./deadletters.js";
+import { Trouble } from "./trouble.js";
+import { Output } from "./output.js";
+
+const TOAST = 5000;
+const PANES = [
+  ["people", "Chats", "people"],
+  ["chat", "Talk", "chat"],
+  ["tools", "Inspector", "wire"],
+];
+const byId = (id) => document.getElementById(id);
+
+const store = new Store();
+const reader = new Reader(store, { tell, inspect, go, openThread });
+const people = new People(byId("people"), store, { go, become, tell });
+const chat = new Chat(byId("chat"), store, reader);
+const thread = new Thread(store, reader, closeThread);
+const wire = new Wire(store, tell);
+const trouble = new Trouble(store, tell);
+const output = new Output(store);
+const tabs = new Tabs(
+  byId("tools"),
+  [
+    { name: "thread", label: "Thread", element: thread.element, hidden: true },
+    { name: "wire", label: "Wire", element: wire.element },
+    {
+      name: "dead",
+      label: "Dead letters",
+      element: new DeadLetters(store, tell).element,
+      badge: () => ({ count: store.dead.length, kind: "bad" }),
+    },
+    {
+      name: "trouble",
+      label: "Trouble",
+      element: trouble.element,
+      badge: () => ({ count: trouble.count, kind: "warn" }),
+    },
+    {
+      name: "output",
+      label: "Output",
+      element: output.element,
+      badge: () => ({ count: output.unseen, kind: "bad" }),
+      shown: () => output.shown(),
+    },
+  ],
+  store,
+);
+
+fill(
+  byId("panes"),
+  PANES.map(([pane, label, sign]) =>
+    h("button", { type: "button", dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", {}, label)),
+  ),
+);
+showPane("chat");
+store.on("directory", settle);
+store.on("messages", () => store.place && people.markSeen(store.place));
+window.addEventListener("hashchange", settle);
+await new Feed(store).start();
+document.documentElement.dataset.ready = "true";
+if (matchMedia("(min-width: 761px)").matches) chat.composer.focus();
+
+/** Be who the address says, where it says, or the first person with the first bot. */
+function settle() {
+  const [uid, kind, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const me = store.users.has(uid)
+    ? uid
+    : store.users.has(store.me)
+      ? store.me
+      : ([...store.users.values()].find((user) => !user.isBot)?.uid ?? [...store.users.keys()][0] ?? "");
+  const known = { user: store.users, group: store.groups }[kind]?.has(id);
+  const place = known && id !== me ? { kind, id } : placeFor(me);
+  if (me !== store.me) {
+    store.me = me;
+    store.changed("me");
+  }
+  if (place && (place.kind !== store.place?.kind || place.id !== store.place?.id)) enter(place);
+}
+
+function placeFor(me) {
+  const exists =
+    store.place &&
+    (store.place.kind === "group" ? store.groups : store.users).has(store.place.id) &&
+    store.place.id !== me;
+  if (exists) return store.place;
+  const others = [...store.users.values()].filter((user) => user.uid !== me);
+  const first = store.isBot(me)
+    ? others.find((user) => !user.isBot)
+    : (others.find((user) => user.isBot && store.bots.get(user.uid)?.enabled) ?? others[0]);
+  if (first) return { kind: "user", id: first.uid };
+  const group = [...store.groups.keys()][0];
+  return group ? { kind: "group", id: group } : null;
+}
+
+function enter(place) {
+  store.place = place;
+  people.markSeen(place);
+  store.changed("place");
+}
+
+function go(place) {
+  const isKnown = (place.kind === "group" ? store.groups : store.users).has(place.id);
+  if (!isKnown) return tell(`There is no ${place.kind} ${place.id} here.`, "bad");
+  closeThread();
+  remember(store.me, place);
+  showPane("chat");
+  chat.composer.focus();
+}
+
+function become(uid) {
+  closeThread();
+  const talked = store.isBot(uid) ? lastPartner(uid) : null;
+  const isSelf = store.place?.kind === "user" && store.place.id === uid;
+  // Whoever becomes the bot they talked to wants to answer whom they were.
+  remember(uid, isSelf ? { kind: "user", id: store.me } : (talked ?? placeOf(uid)));
+}
+
+function lastPartner(uid) {
+  const own = [...store.messages.values()].filter(
+    (message) => message.receiverType === "user" && [message.sender, message.receiver].includes(uid),
+  );
+  const last = own.sort((one, other) => one.id - other.id).at(-1);
+  return last ? { kind: "user", id: last.sender === uid ? last.receiver : last.sender } : null;
+}
+
+function placeOf(uid) {
+  return store.place && store.place.id !== uid ? store.place : placeFor(uid);
+}
+
+function remember(me, place) {
+  location.hash = [me, place?.kind ?? "", place?.id ?? ""].map(encodeURIComponent).join("/");
+}
+
+function showPane(pane) {
+  document.body.dataset.pane = pane;
+  for (const button of byId("panes").children)
+    button.setAttribute("aria-current", String(button.dataset.pane === pane));
+}
+
+function openThread(id) {
+  tabs.show("thread");
+  showPane("tools");
+  thread.open(id);
+}
+
+function closeThread() {
+  const from = thread.root;
+  if (!from) return;
+  thread.open("");
+  tabs.hide("thread");
+  showPane("chat");
+  chat.transcript.focusOn(from);
+}
+
+function inspect(message) {
+  tabs.show("wire");
+  showPane("tools");
+  wire.only(message.id);
+}
+
+function tell(text, kind = "") {
+  const toast = h("div.toast", { class: kind }, text);
+  byId("toasts").append(toast);
+  setTimeout(() => toast.remove(), TOAST);
+}

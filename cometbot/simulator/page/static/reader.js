@@ -1,0 +1,172 @@
+// Who reads and writes: what is known of a message beside what it says, and what can be done with it.
+
+import { act, press, say, upload } from "./api.js";
+import { duration } from "./time.js";
+
+/** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
+export class Reader {
+  constructor(store, { tell, inspect, go, openThread }) {
+    this.store = store;
+    this.tell = tell;
+    this.go = go;
+    this.nameOf = (uid) => store.nameOf(uid);
+    this.acts = {
+      react: (message, reaction, isMine) =>
+        this.try(() => act(store.me, { act: isMine ? "unreact" : "react", message: message.id, reaction })),
+      reply: (message) => openThread(message.parentId || message.id),
+      edit: (message) =>
+        this.editor?.edit(message.data.text, (text) =>
+          this.try(() => act(store.me, { act: "edit", message: message.id, text })),
+        ),
+      remove: (message) => this.try(() => act(store.me, { act: "delete", message: message.id })),
+      inspect: (message) => inspect(message),
+    };
+  }
+
+  facts(message, { follows }) {
+    const { store } = this;
+    const reactions = Object.entries(message.reactedBy ?? {}).map(([emoji, uids]) => ({
+      emoji,
+      names: uids.map(this.nameOf),
+      isMine: uids.includes(store.me),
+    }));
+    return {
+      follows,
+      reactions,
+      isOwn: message.sender === store.me,
+      name: this.nameOf(message.sender),
+      isBot: store.isBot(message.sender),
+      replies: message.parentId ? 0 : store.repliesTo(message.id).length,
+      receipts: this.#receipts(message),
+      names: Object.keys(message.data?.mentions ?? {}).map(this.nameOf),
+    };
+  }
+
+  desk(message) {
+    const { store } = this;
+    return {
+      nameOf: this.nameOf,
+      mayAnswer: message.sender !== store.me,
+      tell: this.tell,
+      chatWith: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
+      say: (text, { user, group } = {}) =>
+        this.send(user ? { to: user } : group ? { group } : this.addressOf(message), text),
+      press: (pressed, element, values) => this.#press(pressed, element, values),
+    };
+  }
+
+  /** Whether it was said; who is no member of the group joins it first. */
+  async send(address, text, more = {}) {
+    const { store } = this;
+    return this.try(async () => {
+      const group = store.groups.get(address.group);
+      if (group && !group.members.includes(store.me)) {
+        await act(store.me, { act: "join", group: group.guid });
+        this.tell(`${store.nameOf(store.me)} joined the group first.`);
+      }
+      await say(store.me, { ...address, text, ...more });
+    });
+  }
+
+  /** Whether all of it was said: the text, or the files with the text as their caption. */
+  async sendAll(address, { text, files }) {
+    if (!files.length) return this.send(address, text);
+    return this.try(async () => {
+      const stored = await Promise.all(files.map(async (file) => attachment(file, await upload(file))));
+      const kinds = grouped(stored, kindOf);
+      let caption = text;
+      for (const attachments of kinds.values()) {
+        if (!(await this.send(address, caption, { attachments }))) throw new Error("It was not sent.");
+        caption = "";
+      }
+    });
+  }
+
+  async try(work) {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.tell(error.message, "bad");
+      return false;
+    }
+  }
+
+  addressOf(message) {
+    const thread = message.parentId ? { parent: message.parentId } : {};
+    if (message.receiverType === "group") return { ...thread, group: message.receiver };
+    return { ...thread, to: message.sender === this.store.me ? message.receiver : message.sender };
+  }
+
+  async #press(message, element, values) {
+    try {
+      const answer = await press(this.store.me, { message: message.id, element, values });
+      const isGood = answer.status >= 200 && answer.status < 300;
+      this.tell(
+        isGood
+          ? `${answer.url} answered ${answer.status}.`
+          : `${answer.url}: ${answer.error || `status ${answer.status}`}`,
+        isGood ? "" : "bad",
+      );
+      return isGood;
+    } catch (error) {
+      this.tell(error.message, "bad");
+      return false;
+    }
+  }
+
+  #receipts(message) {
+    const told = new Map();
+    for (const entry of this.store.callbacksOf(message.id)) {
+      if (this.store.isBot(entry.target)) told.set(entry.target, [...(told.get(entry.target) ?? []), entry]);
+    }
+    return [...told].map(([bot, entries]) =>
+      receipt(this.nameOf(bot), entries, this.store.handled[`${bot}/${message.id}`]),
+    );
+  }
+}
+
+function receipt(name, entries, handled) {
+  const last = entries.at(-1);
+  const isTaken = entries.some((entry) => entry.status >= 200 && entry.status < 300);
+  if (!isTaken)
+    return {
+      state: "bad",
+      text: `${name}: ${last.status ? `answered ${last.status}` : "not reached"}`,
+      title: last.error || "The callback was refused",
+    };
+  const times = entries.length > 1 ? `, told ${entries.length} times` : "";
+  const title = `Taken in ${duration(last.seconds)}`;
+  if (!handled) return { state: "good", text: `${name} ✓${times}`, title };
+  const by = handled.handler ? ` · ${handled.handler}` : "";
+  if (handled.state === "dead") return { state: "bad", text: `${name}${by} failed${times}`, title: handled.error };
+  if (handled.state === "done")
+    return {
+      state: "good",
+      text: `${name}${by || " · no handler"}${times}`,
+      title: `${title}, handled in ${duration(handled.seconds)}`,
+    };
+  return { state: "busy", text: `${name} is working${times}`, title };
+}
+
+function attachment(file, url) {
+  const name = file.name || "picture.png";
+  return {
+    url,
+    name,
+    size: file.size,
+    mimeType: file.type || "application/octet-stream",
+    extension: name.includes(".") ? name.split(".").pop() : "",
+  };
+}
+
+function kindOf({ mimeType }) {
+  const family = mimeType.split("/")[0];
+  return ["image", "audio", "video"].includes(family) ? family : "file";
+}
+
+function grouped(items, keyOf) {
+  const groups = new Map();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return groups;
+}

@@ -1,0 +1,114 @@
+// What the page knows of the simulated app, and who wants to hear when that changes.
+
+const MOST_ENTRIES = 600;
+
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
+export class Store {
+  #listeners = new Map();
+
+  constructor() {
+    this.me = "";
+    this.place = null; // {kind: "user" | "group", id}
+    this.connected = false;
+    this.rules = [];
+    this.status = { state: "unknown" };
+    this.output = [];
+    this.dead = [];
+    this.#forget();
+  }
+
+  /** Call `listener(detail)` when something of this topic changes. */
+  on(topics, listener) {
+    for (const topic of topics.split(" ")) {
+      this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
+    }
+  }
+
+  /** Let everybody know. */
+  changed(topic, detail) {
+    for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
+  }
+
+  /** Begin anew with what the simulator says there is. */
+  restore(snapshot) {
+    this.#forget();
+    this.run = snapshot.run;
+    this.setDirectory(snapshot.directory);
+    for (const message of snapshot.messages) this.messages.set(message.id, message);
+    this.entries = snapshot.entries;
+    this.changed("messages");
+    this.changed("entries");
+  }
+
+  setDirectory({ users, groups, bots }) {
+    this.users = new Map(users.map((user) => [user.uid, user]));
+    this.groups = new Map(groups.map((group) => [group.guid, group]));
+    this.bots = new Map(bots.map((bot) => [bot.uid, bot]));
+    this.changed("directory");
+  }
+
+  /** A log entry: a change to a message, a callback or a REST call. */
+  take(entry) {
+    if (entry.kind !== "change") {
+      this.entries = [...this.entries.slice(-MOST_ENTRIES), entry];
+      this.changed("entries", entry);
+      return;
+    }
+    if (entry.removed) this.messages.delete(entry.removed);
+    if (entry.message && entry.message.category !== "action") this.messages.set(entry.message.id, entry.message);
+    this.changed("messages", entry);
+  }
+
+  takeHandled(changed) {
+    Object.assign(this.handled, changed);
+    this.changed("handled");
+  }
+
+  set(topic, value) {
+    this[topic] = value;
+    this.changed(topic, value);
+  }
+
+  nameOf(uid) {
+    return this.users.get(uid)?.name || uid;
+  }
+
+  isBot(uid) {
+    return this.bots.has(uid);
+  }
+
+  /** The messages of a place as `me` sees it, oldest first; with `parent` those of that thread. */
+  messagesAt(place, { parent = "" } = {}) {
+    if (!place) return [];
+    return [...this.messages.values()]
+      .filter((message) => this.holds(place, message) && (message.parentId ?? "") === parent)
+      .sort((one, other) => one.id - other.id);
+  }
+
+  repliesTo(id) {
+    const known = [...this.messages.values()].filter((message) => message.parentId === id && !message.deletedAt);
+    return known.sort((one, other) => one.id - other.id);
+  }
+
+  holds(place, message) {
+    if (place.kind === "group") return message.receiverType === "group" && message.receiver === place.id;
+    if (message.receiverType !== "user") return false;
+    const pair = [message.sender, message.receiver];
+    return pair.includes(this.me) && pair.includes(place.id) && (this.me !== place.id || pair[0] === pair[1]);
+  }
+
+  /** The callbacks that told bots of a message, oldest first. */
+  callbacksOf(id) {
+    return this.entries.filter((entry) => entry.kind === "callback" && entry.message_id === id);
+  }
+
+  #forget() {
+    this.run = "";
+    this.users = new Map();
+    this.groups = new Map();
+    this.bots = new Map();
+    this.messages = new Map();
+    this.entries = [];
+    this.handled = {};
+  }
+}

@@ -1,0 +1,92 @@
+// A thread, in a panel beside the conversation.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { Composer } from "./composer.js";
+import { Transcript } from "./transcript.js";
+import { offersOf, working, workingBots } from "./chat.js";
+
+/** The messages below one message; `close()` is called when the reader has had enough of it. */
+export class Thread {
+  #root = "";
+
+  constructor(store, reader, close) {
+    this.store = store;
+    // Within a thread there is no other one.
+    const editor = { edit: (text, save) => this.composer.edit(text, save) };
+    const within = {
+      facts: (message, more) => ({ ...reader.facts(message, more), replies: 0 }),
+      desk: (message) => reader.desk(this.#inThread(message)),
+      nameOf: reader.nameOf,
+      acts: {
+        ...reader.acts,
+        reply: null,
+        edit: (message) => {
+          const before = reader.editor;
+          reader.editor = editor;
+          reader.acts.edit(message);
+          reader.editor = before;
+        },
+      },
+    };
+    this.transcript = new Transcript(within, {
+      label: "Replies",
+      empty: () => h("div.empty", {}, h("p", {}, "This message is not there any more.")),
+    });
+    this.composer = new Composer({
+      send: (written) => reader.sendAll(this.#address(), written),
+      offers: (kind) => offersOf(store, kind),
+      id: "thread-text",
+      label: "Reply in the thread",
+    });
+    const head = h(
+      "header.panel-head",
+      {},
+      h("h2", {}, "Thread"),
+      h(
+        "button.quiet-button",
+        { type: "button", "aria-label": "Close the thread", title: "Close", onclick: close },
+        icon("close"),
+      ),
+    );
+    this.element = h("div.thread", {}, head, this.transcript.element, this.composer.element);
+    this.composer.dropOn(this.element);
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented) close();
+    });
+    store.on("messages entries handled directory", () => this.#show());
+  }
+
+  get root() {
+    return this.#root;
+  }
+
+  /** Show the thread below this message; an empty id shows none. */
+  open(id) {
+    this.#root = id;
+    this.transcript.clear();
+    this.#show();
+    if (id) this.composer.focus();
+  }
+
+  #address() {
+    const root = this.store.messages.get(this.#root);
+    return {
+      parent: this.#root,
+      ...(root?.receiverType === "group"
+        ? { group: root.receiver }
+        : { to: root?.sender === this.store.me ? root.receiver : root?.sender }),
+    };
+  }
+
+  #inThread(message) {
+    return message.id === this.#root ? { ...message, parentId: message.id } : message;
+  }
+
+  #show() {
+    if (!this.#root) return;
+    const root = this.store.messages.get(this.#root);
+    const messages = root ? [root, ...this.store.messagesAt(this.store.place, { parent: this.#root })] : [];
+    this.transcript.show(messages, workingBots(this.store, messages.slice(1)).map(working));
+  }
+}

@@ -1,0 +1,268 @@
+// The wire: every callback and every REST call, with its headers, bodies, status, time and handler.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { jsonBlock, textOf } from "./json.js";
+import { clock, duration } from "./time.js";
+
+const MOST = 200;
+const CODES = { 0: "no answer" };
+
+/** The newest entry first. Entries that are open stay open. */
+export class Wire {
+  #rows = new Map();
+  #only = "";
+  #cleared = 0;
+
+  constructor(store, tell) {
+    this.store = store;
+    this.tell = tell;
+    this.filter = h("input", {
+      type: "search",
+      placeholder: "Filter",
+      "aria-label": "Filter by path, body, handler or status",
+      oninput: () => this.#show(),
+    });
+    this.kind = h(
+      "select",
+      { "aria-label": "Which entries", onchange: () => this.#show() },
+      [
+        ["", "All"],
+        ["callback", "Callbacks"],
+        ["request", "REST calls"],
+      ].map(([value, label]) => h("option", { value }, label)),
+    );
+    this.chip = h("button.chip-button", { type: "button", hidden: true, onclick: () => this.only("") });
+    this.list = h("ol.entries", { "aria-label": "Callbacks and REST calls, the newest first" });
+    const clear = h(
+      "button.button",
+      {
+        type: "button",
+        onclick: () => {
+          this.#cleared = this.store.entries.at(-1)?.id ?? 0;
+          this.#show();
+        },
+      },
+      "Clear",
+    );
+    this.element = h(
+      "div.wire",
+      {},
+      h("div.bar", {}, this.filter, h("div.select", {}, this.kind, icon("down")), clear),
+      this.chip,
+      this.list,
+    );
+    store.on("entries handled", () => this.#show());
+  }
+
+  /** Show only what has to do with this message; all with an empty id. */
+  only(id) {
+    this.#only = id;
+    this.chip.hidden = !id;
+    fill(this.chip, `Message ${id} only`, icon("close"));
+    this.#cleared = id ? 0 : this.#cleared;
+    this.#show();
+    const row = [...this.#rows.values()].at(-1)?.element;
+    if (id && row) row.open = true;
+  }
+
+  #show() {
+    const wanted = this.filter.value.trim().toLowerCase();
+    const shown = this.store.entries
+      .filter(
+        (entry) =>
+          entry.id > this.#cleared &&
+          (!this.kind.value || entry.kind === this.kind.value) &&
+          (!this.#only || concerns(entry, this.#only, this.store)) &&
+          (!wanted || this.#text(entry).includes(wanted)),
+      )
+      .slice(-MOST)
+      .reverse();
+    const kept = new Map();
+    for (const entry of shown) kept.set(entry.id, this.#row(entry));
+    this.#rows = kept;
+    const nodes = [...kept.values()].map((row) => row.item);
+    const present = [...this.list.children];
+    if (nodes.length !== present.length || nodes.some((node, place) => node !== present[place])) {
+      if (nodes.length) {
+        for (const child of present) if (!nodes.includes(child)) child.remove();
+        nodes.forEach((node, place) => {
+          if (this.list.children[place] !== node) this.list.insertBefore(node, this.list.children[place] ?? null);
+        });
+      } else {
+        fill(
+          this.list,
+          h(
+            "li.hint",
+            {},
+            wanted || this.#only
+              ? "Nothing fits the filter."
+              : "Callbacks to your bot and its REST calls appear here as they happen.",
+          ),
+        );
+      }
+    }
+  }
+
+  #text(entry) {
+    return JSON.stringify([entry, this.#handler(entry)]).toLowerCase();
+  }
+
+  #handler(entry) {
+    return entry.kind === "callback" ? this.store.handled[`${entry.target}/${entry.message_id}`] : undefined;
+  }
+
+  #row(entry) {
+    const handled = this.#handler(entry);
+    const signature = JSON.stringify(handled ?? null);
+    const known = this.#rows.get(entry.id);
+    if (known?.signature === signature) return known;
+    const element = h("details.entry", { open: known?.element.open ?? false }, head(entry, handled));
+    const build = () => element.open && element.childElementCount === 1 && element.append(this.#body(entry, handled));
+    element.addEventListener("toggle", build);
+    build();
+    const item = h("li", {}, element);
+    known?.item.replaceWith(item);
+    return { signature, element, item };
+  }
+
+  #body(entry, handled) {
+    const isCallback = entry.kind === "callback";
+    const query = Object.keys(entry.query ?? {}).length ? `?${new URLSearchParams(entry.query)}` : "";
+    const line = isCallback ? `POST ${entry.url}` : `${entry.method} ${entry.path}${query}`;
+    const facts = [
+      ["Request", line],
+      [
+        "Answer",
+        `${entry.status || CODES[0]} after ${duration(entry.seconds)}${entry.error ? ` – ${entry.error}` : ""}`,
+      ],
+      isCallback && ["Attempt", `${entry.attempt}${entry.copy ? `, deliberate double ${entry.copy}` : ""}`],
+      entry.misbehaviour?.length > 0 && ["Trouble", entry.misbehaviour.join(", ")],
+      handled && [
+        "Handler",
+        `${handled.handler || "none"} · ${handled.state}${handled.seconds ? ` after ${duration(handled.seconds)}` : ""}`,
+      ],
+      handled?.error && ["Error", handled.error],
+    ].filter(Boolean);
+    return h(
+      "div.entry-body",
+      {},
+      h(
+        "dl",
+        {},
+        facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+      ),
+      part(
+        "Headers",
+        h(
+          "dl.headers",
+          {},
+          Object.entries(entry.headers ?? {}).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+        ),
+      ),
+      hasContent(entry.body) && this.#json("Body", entry.body, true),
+      hasContent(entry.answer) && this.#json("Answer", entry.answer, !isCallback),
+    );
+  }
+
+  #json(title, value, open) {
+    const copy = async (event) => {
+      event.preventDefault();
+      try {
+        await navigator.clipboard.writeText(textOf(value));
+        this.tell("Copied.");
+      } catch {
+        this.tell("The browser did not allow to copy.", "bad");
+      }
+    };
+    return part(
+      title,
+      jsonBlock(value, title),
+      open,
+      h(
+        "button.quiet-button",
+        {
+          type: "button",
+          title: `Copy the ${title.toLowerCase()}`,
+          "aria-label": `Copy the ${title.toLowerCase()}`,
+          onclick: copy,
+        },
+        icon("copy"),
+      ),
+    );
+  }
+}
+
+function part(title, content, open = false, extra = null) {
+  return h("details.part", { open }, h("summary", {}, title, extra), content);
+}
+
+function head(entry, handled) {
+  const isCallback = entry.kind === "callback";
+  const what = isCallback ? entry.trigger : `${entry.method} ${entry.path.replace(/^\/v3/, "")}`;
+  const said = (isCallback ? entry.body?.data : entry.body)?.data?.text;
+  const aside = [isCallback && `to ${entry.target}`, said && `“${said.length > 60 ? `${said.slice(0, 60)}…` : said}”`]
+    .filter(Boolean)
+    .join(" · ");
+  return h(
+    "summary",
+    { class: isCallback ? "callback" : "request" },
+    h("span.direction", { "aria-label": isCallback ? "Callback" : "REST call", role: "img" }, isCallback ? "→" : "←"),
+    h(
+      "span.lines",
+      {},
+      h("span.what", {}, what),
+      h(
+        "small",
+        {},
+        clock(entry.at),
+        handled?.handler && [" · ", h("b", { class: handled.state }, handled.handler)],
+        entry.misbehaviour?.length > 0 && [" · ", h("b.dead", {}, entry.misbehaviour.join(", "))],
+        entry.copy > 0 && [" · ", h("b", {}, "double")],
+        entry.attempt > 1 && ` · attempt ${entry.attempt}`,
+        aside && ` · ${aside}`,
+      ),
+    ),
+    h(
+      "span.aside",
+      {},
+      h("span.status", { class: statusKind(entry.status) }, entry.status || "–"),
+      h("small", {}, duration(entry.seconds)),
+    ),
+  );
+}
+
+function concerns(entry, id, store) {
+  if (entry.kind === "callback") return entry.message_id === id;
+  const message = store.messages.get(id);
+  return (
+    new RegExp(`/messages/${id}(/|$)`).test(entry.path) ||
+    entry.answer?.data?.id === id ||
+    (Boolean(message?.muid) && entry.body?.muid === message.muid) ||
+    answersTo(entry, message, store)
+  );
+}
+
+/** Whether a REST call sent what a bot said right after this message, in its conversation. */
+function answersTo(entry, message, store) {
+  const sent = store.messages.get(entry.answer?.data?.id);
+  if (!message || !sent || sent.conversationId !== message.conversationId || Number(sent.id) < Number(message.id))
+    return false;
+  const later = [...store.messages.values()].filter(
+    (other) =>
+      other.conversationId === message.conversationId &&
+      Number(other.id) > Number(message.id) &&
+      !store.isBot(other.sender),
+  );
+  return later.every((other) => Number(other.id) > Number(sent.id));
+}
+
+function hasContent(value) {
+  return (
+    value !== null && value !== undefined && value !== "" && !(typeof value === "object" && !Object.keys(value).length)
+  );
+}
+
+function statusKind(status) {
+  return status >= 200 && status < 300 ? "good" : status === 429 ? "warn" : "bad";
+}

@@ -1,0 +1,150 @@
+"""The routes of the page: its files, its event stream, and what only a page asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
+
+from cometbot.simulator.client import press_button
+from cometbot.simulator.control import answer, check_caller, read_body
+from cometbot.simulator.page import boards
+from cometbot.simulator.page.buttons import press
+from cometbot.simulator.page.events import Events
+from cometbot.simulator.refusals import Refusal
+from cometbot.simulator.schemas import PressSchema
+
+if TYPE_CHECKING:
+    from cometbot.simulator.simulator import Simulator
+
+MAX_STREAMS = 16
+"""Pages that may follow at the same time; each holds a thread and a connection."""
+
+_FOLDER = Path(__file__).parent / "static"
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data: blob: http: https:",  # a bot may show a picture from anywhere, as in a chat app
+        "media-src 'self' blob: http: https:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint:
+    """The page at ``/`` with its files under ``/page``; only for this machine, like the control API."""
+    blueprint = Blueprint("page", __name__)
+    page = _Page(simulator, stopping)
+    blueprint.before_request(check_caller)
+    blueprint.add_url_rule("/", "index", page.index)
+    blueprint.add_url_rule("/page/<path:name>", "file", page.file)
+    blueprint.add_url_rule("/simulator/page", "snapshot", page.snapshot)
+    blueprint.add_url_rule("/simulator/events", "events", page.events)
+    blueprint.add_url_rule("/simulator/users/<uid>/press", "press", page.press, methods=["POST"])
+    blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.dead, methods=["POST"])
+    return blueprint
+
+
+class _Page:
+    def __init__(self, simulator: Simulator, stopping: threading.Event) -> None:
+        self._simulator = simulator
+        self._stopping = stopping
+        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+
+    def index(self) -> Response:
+        """The page itself."""
+        return self.file("index.html")
+
+    def file(self, name: str) -> Response:
+        """One of the page's files, which the browser asks for each time but gets only if it has changed."""
+        kind = _TYPES.get(Path(name).suffix)
+        path = _FOLDER / name
+        if kind is None or path.parent != _FOLDER or not path.is_file():
+            raise NotFound(f"The page has no file {name}.")
+        response = Response(path.read_bytes(), content_type=kind)
+        response.add_etag()
+        response.headers.update(
+            {
+                "Content-Security-Policy": _POLICY,
+                "Cache-Control": "no-cache",
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+                "Cross-Origin-Opener-Policy": "same-origin",
+            }
+        )
+        response.make_conditional(request)
+        return response
+
+    def snapshot(self) -> Response:
+        """All that the page begins with."""
+        return answer(boards.snapshot(self._simulator))
+
+    def events(self) -> Response:
+        """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``."""
+        last = request.headers.get("Last-Event-ID") or request.args.get("after", "")
+        after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
+        if not self._streams.acquire(blocking=False):
+            text = f"{MAX_STREAMS} pages follow already: close one."
+            return Response(text, 503, headers={"Retry-After": "2"}, mimetype="text/plain")
+        follower = _Stream(iter(Events(self._simulator, after, self._stopping)), self._streams)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return Response(follower, headers=headers, mimetype="text/event-stream")
+
+    def press(self, uid: str) -> Response:
+        """What came back from the address behind a button."""
+        body = read_body(PressSchema())
+        message = self._simulator.message(body["message"])
+        with self._simulator.world.changed:
+            self._simulator.world.directory.user(uid)
+        wanted = press(message, body["element"], body["values"])
+        came = press_button(wanted.method, wanted.url, wanted.headers, _json(wanted.body))
+        return answer({"url": wanted.url, "status": came.status, "text": came.text[:2000], "error": came.error})
+
+    def dead(self, name: str, act: str) -> Response:
+        """A confirmation that a dead letter is tried again, or given up."""
+        bench = self._simulator.workbench
+        acts = {"retry": bench.retry, "discard": bench.discard}
+        if act not in acts or not acts[act](name):
+            raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}: it may be done by now.")
+        return answer({"success": True})
+
+
+class _Stream:
+    """The frames of a follower, who gives back their place at the end."""
+
+    def __init__(self, frames: Iterator[bytes], places: threading.BoundedSemaphore) -> None:
+        self._frames = frames
+        self._places = places
+        self._is_open = True
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Called by the server when the page has gone."""
+        if self._is_open:
+            self._is_open = False
+            self._places.release()
+
+
+def _json(value: Any) -> bytes | None:
+    return None if value is None else orjson.dumps(value)

@@ -1,0 +1,100 @@
+"""A look at a database that makes nothing, upgrades nothing and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.pool import NullPool
+
+from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.store import migrate
+from cometbot.store.database import database
+
+PATIENCE = 2.0
+"""Seconds that a look waits for whoever writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database is. ``path`` is the file of an SQLite database, None for one in memory or on a server.
+
+    ``name`` is fit to be shown; ``password`` is what must not be.
+    """
+
+    kind: str
+    name: str
+    path: Path | None = None
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What is wrong with a database: texts that are empty where nothing is. ``is_locked``: somebody writes for long."""
+
+    schema_problem: str = ""
+    write_problem: str = ""
+    is_locked: bool = False
+
+
+def place_of(url: str) -> Place:
+    """Where the database of ``url`` is."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            return Place("SQLite", "in memory")
+        path = Path(os.path.abspath(str(parsed.database)))
+        return Place("SQLite", str(path), path)
+    port = f":{parsed.port}" if parsed.port else ""
+    name = f"{parsed.host or 'a local socket'}{port}/{parsed.database}"
+    return Place("PostgreSQL", name, password=str(parsed.password or ""))
+
+
+def glance(url: str) -> Glance:
+    """What is wrong with the database of ``url``, which must be there.
+
+    Raises :class:`ConfigurationError` with the reason if it cannot be used at all.
+    """
+    path = place_of(url).path
+    try:
+        return _glance_at_server(url) if path is None else _glance_at_file(path)
+    except sa.exc.DBAPIError as error:
+        raise ConfigurationError(str(error.orig)) from error
+    except StoreBusy as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _glance_at_file(path: Path) -> Glance:
+    with _connect(path) as connection:
+        schema_problem = migrate.problem(connection)
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql("ROLLBACK")
+        except sa.exc.OperationalError as error:
+            return Glance(schema_problem, str(error.orig), "locked" in str(error.orig))
+    return Glance(schema_problem)
+
+
+@contextmanager
+def _connect(path: Path) -> Iterator[Connection]:
+    def connect() -> sqlite3.Connection:
+        # mode=rw: as it is, and never made.
+        return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
+
+    engine = sa.create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def _glance_at_server(url: str) -> Glance:
+    with closing(database(url)) as opened, opened.read() as connection:
+        schema_problem = migrate.problem(connection)
+        is_read_only = connection.execute(sa.text("SHOW transaction_read_only")).scalar() == "on"
+    return Glance(schema_problem, "the server is a standby, or this user is read-only" if is_read_only else "")

@@ -1,0 +1,168 @@
+"""PostgreSQL: one database for processes on any number of machines."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.pool import QueuePool
+
+from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.store import migrate
+from cometbot.store.clock import Clock, since_boot
+from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+_CONNECT_TIMEOUT = 5
+_CLOCK_AGE = 30.0
+_UPGRADE_LOCK = 4_711_815
+_NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError)
+
+
+class PostgreSQL(Database):
+    """A database behind a ``postgresql://`` URL.
+
+    Three pools of connections: what a request waits for gives up after a second, and what need not be on the disk at
+    once is
+    committed without waiting for it. Both belong to the connection, so that no statement is spent on them. The clock
+    is the server's, as this machine's boot clock follows it.
+    """
+
+    def __init__(self, url: URL, size: int = 16) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._size = size
+        self._opening = threading.RLock()
+        self._pid = 0
+        self._is_closed = False
+        self._pools: dict[str, sa.Engine] = {}
+        self._clock = Clock()
+        self._clock_read = float("-inf")
+
+    @property
+    def shared_url(self) -> str:
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def insert(self, table: sa.Table) -> Any:
+        return postgresql.insert(table)
+
+    def prepare(self, statement: sa.sql.expression.ClauseElement) -> Prepared:
+        return Prepared(statement, _DIALECT)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        if since_boot() - self._clock_read > _CLOCK_AGE:
+            self._read_clock()
+        return self._clock
+
+    def _read_clock(self) -> None:
+        """Set our clock by the server's; where it cannot be asked now, ours goes on as it is."""
+        self._clock_read = since_boot()
+        with suppress(StoreBusy), self.read() as connection:
+            now = connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
+            self._clock = Clock(float(now) - since_boot())
+
+    @contextmanager
+    def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
+        kind = "ack" if timeout is not None else "durable" if durable else "relaxed"
+        with self._connection(kind) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._connection("relaxed") as connection:
+            yield connection
+
+    @contextmanager
+    def _connection(self, kind: str) -> Iterator[Connection]:
+        """A connection of a pool; one that broke, or that comes back after the pools were closed, is not kept."""
+        self._ensure_open()
+        with self._translated(), self._pools[kind].connect() as connection:
+            try:
+                yield connection
+            except _NOT_NOW:
+                connection.invalidate()
+                raise
+            finally:
+                if self._is_closed and not connection.invalidated:
+                    connection.invalidate()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (*_NOT_NOW, sa.exc.DBAPIError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            if not isinstance(cause, _NOT_NOW):
+                raise
+            raise StoreBusy(f"the database could not do this now ({_first_line(cause)})") from error
+
+    def open(self) -> None:
+        self._ensure_open()
+        try:
+            problem = self.schema_problem()
+        except StoreBusy as error:
+            raise ConfigurationError(f"cannot use the PostgreSQL database of COMETBOT_DATABASE_URL: {error}") from error
+        if problem:
+            raise ConfigurationError(problem)
+        self._read_clock()
+
+    def upgrade(self) -> None:
+        self._ensure_open()
+        try:
+            with self.write() as connection:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+                migrate.upgrade(connection)
+        except StoreBusy as error:
+            raise ConfigurationError(
+                f"cannot upgrade the PostgreSQL database of COMETBOT_DATABASE_URL: {error}"
+            ) from error
+
+    def _ensure_open(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._opening:
+            if self._is_closed:
+                raise StoreBusy("the database is closed")
+            if self._pid != os.getpid():
+                for pool in self._pools.values():
+                    pool.dispose(close=False)
+                self._pools = {
+                    "ack": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT),
+                    "durable": self._pool("", WRITE_TIMEOUT),
+                    "relaxed": self._pool("-c synchronous_commit=off", WRITE_TIMEOUT),
+                }
+                self._pid = os.getpid()
+
+    def _pool(self, options: str, wait: float) -> sa.Engine:
+        given = str(self._url.query.get("options", ""))
+        return sa.create_engine(
+            self._url.difference_update_query(["options"]),
+            poolclass=QueuePool,
+            pool_size=self._size,
+            max_overflow=0,
+            pool_timeout=wait,
+            pool_use_lifo=True,
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT, "options": f"{given} {options}".strip()},
+        )
+
+    def close(self) -> None:
+        with self._opening:
+            self._is_closed = True
+            if self._pid == os.getpid():
+                for pool in self._pools.values():
+                    pool.dispose()
+            self._pools, self._pid = {}, 0
+
+
+def _first_line(error: BaseException | None) -> str:
+    """What went wrong, without the connection's parameters; libpq tells no password, but a line each for every
+    address."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

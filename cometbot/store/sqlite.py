@@ -1,0 +1,253 @@
+"""SQLite: one file, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.store import migrate, tables
+from cometbot.store.clock import Clock, boot_id
+from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
+from cometbot.store.together import Together
+
+_DIALECT = sqlite.dialect()
+_LONGEST_NAP = 0.001
+_CHECKPOINT_PAGES = 4000
+"""16 MiB of log before it is copied into the database: four times SQLite's own measure, half the slow writes."""
+
+T = TypeVar("T")
+
+
+class SQLite(Database):
+    """A file of SQLite in WAL mode (or memory, for tests), shared by the processes of one machine.
+
+    Two connections write, one at a time: SQLite's own waiting lets a process starve while another one's threads take
+    turns, so a lock of the process stands before it, and who holds that waits for the other processes in short naps.
+    ``synchronous`` belongs to a connection, hence one for each kind of write. In memory there is a single connection
+    for everything.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
+        self._url = url
+        self._lock = threading.Lock()
+        self._together = Together(self._write)
+        self._opening = threading.RLock()
+        self._pid = 0
+        self._is_closed = False
+        self._clock = Clock()
+        self._writers: dict[str, Connection] = {}
+        self._engine: sa.Engine | None = None
+
+    def insert(self, table: sa.Table) -> Any:
+        return sqlite.insert(table)
+
+    def prepare(self, statement: sa.sql.expression.ClauseElement) -> Prepared:
+        return Prepared(statement, _DIALECT)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        self._ensure_open()
+        return self._clock
+
+    @contextmanager
+    def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
+        self._ensure_open()
+        with self._write(durable, _end(timeout)) as connection:
+            yield connection
+
+    def together(self, work: Callable[[Connection], T], *, durable: bool = True, timeout: float | None = None) -> T:
+        self._ensure_open()
+        return self._together.do(work, durable=durable, ends_at=_end(timeout))
+
+    @contextmanager
+    def _write(self, durable: bool, ends_at: float) -> Iterator[Connection]:
+        if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
+            raise StoreBusy("the database is busy writing for others; try again in a moment")
+        try:
+            with _transaction(self._writers["durable" if durable else "relaxed"], ends_at) as connection:
+                yield connection
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self._ensure_open()
+        if not self.path:
+            with self._lock:
+                yield self._writers["durable"]
+            return
+        assert self._engine is not None
+        with self._engine.connect() as connection:
+            yield connection
+
+    def open(self) -> None:
+        self._ensure_open()
+
+    def _ensure_open(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._opening:
+            if self._is_closed:
+                raise StoreBusy("the database is closed")
+            if self._pid != os.getpid():
+                self._open()
+
+    def _open(self) -> None:
+        self._forget_parent()
+        self._check_folder()
+        pool: dict[str, Any] = (
+            {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
+        )
+        self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
+        try:
+            self._writers = {"durable": self._writer("FULL"), "relaxed": self._writer("NORMAL")}
+            self._prepare(self._writers["durable"])
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError, StoreBusy) as error:
+            reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+            raise ConfigurationError(
+                f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
+            ) from error
+        self._pid = os.getpid()
+
+    def _forget_parent(self) -> None:
+        """After a fork: the parent's connections must be neither used nor closed here."""
+        if self._pid:
+            self._lock = threading.Lock()
+            self._together = Together(self._write)
+            _ABANDONED.extend([self._writers, self._engine])
+        self._writers, self._engine = {}, None
+
+    def _check_folder(self) -> None:
+        folder = Path(self.path).parent
+        if self.path and not os.access(folder, os.W_OK | os.X_OK):
+            reason = "cannot be written to" if folder.is_dir() else "does not exist"
+            raise ConfigurationError(
+                f"the folder {folder} of the database {reason}; make it, or set COMETBOT_DATABASE_URL"
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path or ":memory:",
+            timeout=WRITE_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        if self.path:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _writer(self, synchronous: str) -> Connection:
+        assert self._engine is not None
+        connection = self._engine.connect()
+        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        return connection
+
+    def _prepare(self, writer: Connection) -> None:
+        with _transaction(writer, time.monotonic() + WRITE_TIMEOUT) as connection:
+            migrate.upgrade(connection)
+            self._clock = _shared_clock(connection)
+
+    def upgrade(self) -> None:
+        self._ensure_open()
+
+    def close(self) -> None:
+        with self._opening, self._lock:
+            self._is_closed = True
+            if self._pid != os.getpid():
+                return
+            for connection in self._writers.values():
+                with suppress(sa.exc.DatabaseError):
+                    connection.close()
+            if self._engine is not None:
+                self._engine.dispose()
+            self._writers, self._engine, self._pid = {}, None, 0
+
+
+_ABANDONED: list[Any] = []
+
+
+def _end(timeout: float | None) -> float:
+    return time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
+
+
+@contextmanager
+def _transaction(connection: Connection, ends_at: float) -> Iterator[Connection]:
+    """A transaction that may write from its first moment on. Raises :class:`StoreBusy` for what cannot be done now.
+
+    It waits for other processes until ``time.monotonic()`` reaches ``ends_at``.
+    """
+    driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
+    try:
+        _begin(driver, ends_at)
+        yield connection
+        driver.execute("COMMIT")
+    except BaseException as error:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if isinstance(cause, sqlite3.OperationalError):
+            raise StoreBusy(f"the database could not take a write now ({cause})") from error
+        raise
+
+
+def _begin(driver: sqlite3.Connection, ends_at: float) -> None:
+    """Take the write lock of the file.
+
+    SQLite itself would wait with naps that grow to 100 ms. Under two busy processes, whose transactions take half a
+    millisecond, one of them then gets a fifth of the turns, and waits of a second occur.
+    """
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "database is locked" not in str(error) or time.monotonic() >= ends_at:
+                raise
+            time.sleep(random.uniform(0.0, _LONGEST_NAP))
+        else:
+            return
+
+
+def _shared_clock(connection: Connection) -> Clock:
+    """The clock that every process of this boot uses; at a new boot it is set again, and no old lease counts."""
+    here = boot_id() or "none"
+    known = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
+    if known.get("boot") == here and "clock" in known and boot_id():
+        return Clock(float(known["clock"]))
+    clock = Clock() if boot_id() else _WallClock()
+    for name, value in (("boot", here), ("clock", repr(clock.offset))):
+        connection.execute(
+            sqlite.insert(tables.facts)
+            .values(name=name, value=value)
+            .on_conflict_do_update(index_elements=["name"], set_={"value": value})
+        )
+    if known.get("boot", here) != here:
+        connection.execute(sa.delete(tables.processes))
+        connection.execute(
+            sa.update(tables.conversations).values(due_at=clock()).where(tables.conversations.c.due_at.is_not(None))
+        )
+    return clock
+
+
+class _WallClock(Clock):
+    """Where the system has no boot id: the wall clock, which may jump."""
+
+    def __call__(self) -> float:
+        return time.time()

@@ -1,0 +1,100 @@
+"""More than can be done at once: what cannot be stored is not acknowledged, and what was acknowledged is done later."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+
+from .conftest import Platform, Server
+
+BUSY = 3.0
+"""Seconds for which somebody else writes to the database."""
+
+ACK_LIMIT = 1.5
+"""Seconds within which a callback that cannot be stored is refused: the second that it waits, and some noise."""
+
+pytestmark = pytest.mark.process
+
+
+@contextmanager
+def _locked(server: Server) -> Iterator[None]:
+    """Hold the database as another process does that writes for long."""
+    with closing(sqlite3.connect(server.database, timeout=10, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+def _post(server: Server, callback: object) -> tuple[int, str, float]:
+    """The status, what the answer says about coming back, and the seconds that it took."""
+    began = time.monotonic()
+    answer = server.post(callback)
+    return answer.status_code, answer.headers.get("Retry-After", ""), time.monotonic() - began
+
+
+def test_while_the_database_is_busy_callbacks_are_refused_in_time_and_then_all_is_well(
+    server: Server, platform: Platform
+) -> None:
+    # As many as one process has threads, so that none waits for a thread whichever process it comes to.
+    users = [f"guest-{number}" for number in range(8)]
+    callbacks = [platform.callback(platform.write("hello", user)) for user in users]
+    refused: list[tuple[int, str, float]] = []
+    began = threading.Event()
+    with _locked(server), ThreadPoolExecutor(len(users)) as pool:
+        until = time.monotonic() + BUSY
+
+        def insist(number: int) -> None:
+            # At different times, so that some come while others have waited long already.
+            began.wait(number / 10)
+            while time.monotonic() < until:
+                refused.append(_post(server, callbacks[number]))
+
+        list(pool.map(insist, range(len(users))))
+        assert server.get("/healthz").status_code == 200
+    assert {(status, retry_after) for status, retry_after, _ in refused} == {(503, "1")}
+    assert max(seconds for _, _, seconds in refused) < ACK_LIMIT, sorted(seconds for _, _, seconds in refused)
+    assert server.query("SELECT COUNT(*) FROM mailbox") == [(0,)]
+    for callback in callbacks:
+        assert _post(server, callback)[0] == 200
+    for user in users:
+        assert platform.wait_replies(user, 1, server) == ["re: hello"]
+    assert server.get("/readyz").status_code == 200
+
+
+def test_an_answer_that_is_ready_while_the_database_is_busy_is_stored_and_said_afterwards(
+    server: Server, platform: Platform
+) -> None:
+    marks = server.count_marks("sleep")
+    assert server.post(platform.callback(platform.write("/sleep 0.5", "sleeper"))).status_code == 200
+    server.wait_until(lambda: server.count_marks("sleep") > marks)
+    with _locked(server):
+        until = time.monotonic() + BUSY
+        while time.monotonic() < until:
+            assert server.get("/readyz").status_code == 200
+        assert platform.replies("sleeper") == []
+    assert platform.wait_replies("sleeper", 1, server) == ["slept"]
+    assert server.count_marks("sleep") == marks + 1, "a handler ran again that had done its work"
+
+
+def test_with_all_handler_threads_asleep_callbacks_are_still_acknowledged_at_once(
+    server: Server, platform: Platform
+) -> None:
+    marks = server.count_marks("sleep")
+    for number in range(24):
+        assert server.post(platform.callback(platform.write("/sleep 2", f"sleeper-{number}"))).status_code == 200
+    server.wait_until(lambda: server.count_marks("sleep") >= marks + 16)
+    seconds = [_post(server, platform.callback(platform.write("hello", f"late-{number}")))[2] for number in range(40)]
+    assert sorted(seconds)[20] < 0.1, sorted(seconds)
+    assert max(seconds) < 1.0, sorted(seconds)
+    for number in range(40):
+        assert platform.wait_replies(f"late-{number}", 1, server) == ["re: hello"]
+    for number in range(24):
+        assert platform.wait_replies(f"sleeper-{number}", 1, server) == ["slept"]

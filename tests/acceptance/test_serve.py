@@ -1,0 +1,133 @@
+"""``cometbot serve``: started and ended as an operator does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name='cometbot')")
+BOT = """
+import os
+from cometbot import Bot
+bot = Bot("shop")
+other = Bot("news")
+print("spec", os.environ["COMETBOT_BOT"], "threads", os.environ.get("COMETBOT_THREADS"), flush=True)
+"""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
+    (tmp_path / "served.py").write_text(BOT)
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
+    given = {
+        "COMETBOT_DATABASE_URL": f"sqlite:///{tmp_path / 'bot.db'}",
+        "COMETBOT_CALLBACK_USERNAME": "cc",
+        "COMETBOT_CALLBACK_PASSWORD": "password",
+        "COMETCHAT_APP_ID": "app1",
+        "COMETCHAT_API_URL": "http://127.0.0.1:9/v3",
+        "COMETCHAT_API_KEY": "key",
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(tmp_path),
+    }
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+        with (tmp_path / "log").open("w") as log:
+            started.append(
+                subprocess.Popen(
+                    [*COMETBOT, "serve", *words],
+                    cwd=tmp_path,
+                    env={**kept, **given, **variables},
+                    stdout=log,
+                    stderr=log,
+                    text=True,
+                )
+            )
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(30)
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def wait_ready(address: str, process: subprocess.Popen[str], log: Path) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            if requests.get(f"http://{address}/readyz", timeout=10, headers={"Connection": "close"}).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.02)
+
+
+def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: Start, tmp_path: Path) -> None:
+    address = free_address()
+    process = start(
+        "served:bot", "--bind", address, "--processes", "1", "--threads", "3",
+        COMETBOT_BOT="nowhere:bot", COMETBOT_BIND="127.0.0.1:1",
+    )  # fmt: skip
+    wait_ready(address, process, tmp_path / "log")
+    url = f"http://{address}/cometchat"
+    assert requests.post(f"{url}/shop", json={}, timeout=10).status_code == 401
+    assert requests.post(f"{url}/news", json={}, timeout=10, auth=("cc", "password")).status_code == 404
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    log = (tmp_path / "log").read_text()
+    assert "spec served:bot threads 3" in log
+    assert log.count("Booting worker") == 1
+    assert "Traceback" not in log
+
+
+def test_it_serves_what_the_environment_names(start: Start, tmp_path: Path) -> None:
+    address = free_address()
+    process = start(COMETBOT_BOT="served.py:bot,served:other", COMETBOT_BIND=address, COMETBOT_PROCESSES="2")
+    wait_ready(address, process, tmp_path / "log")
+    for name in ("shop", "news"):
+        assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=10).status_code == 401
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "sentence"),
+    [
+        ([], {}, "cometbot: no bot is named: say which one, for example cometbot serve shop:bot"),
+        (["served:bott"], {}, "cometbot: the module served has no 'bott'; it has: bot, other"),
+        (["served:bot", "--threads", "many"], {}, "cometbot: COMETBOT_THREADS is wrong: 'many'"),
+        (["served:bot", "--bind", "here"], {}, "cometbot: COMETBOT_BIND is wrong: 'here'"),
+        (["served:bot"], {"COMETBOT_CALLBACK_USERNAME": ""}, "COMETBOT_CALLBACK_PASSWORD is set and"),
+    ],
+)
+def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
+    start: Start, tmp_path: Path, words: list[str], variables: dict[str, str], sentence: str
+) -> None:
+    process = start(*words, **{"COMETBOT_BIND": free_address(), **variables})
+    assert process.wait(30) == 2
+    log = (tmp_path / "log").read_text()
+    assert sentence in log
+    assert "Traceback" not in log

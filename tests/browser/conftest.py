@@ -1,0 +1,211 @@
+"""``cometbot dev`` with a bot, and a browser that looks at its page."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+CHROMIUM = os.environ.get("COMETBOT_TEST_CHROMIUM", "/usr/bin/chromium")
+BOT = Path(__file__).parent / "talkative.py"
+ARGUMENTS = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+START = 30.0
+PATIENCE = 10_000
+
+_people = itertools.count(1)
+
+
+class Dev:
+    """``cometbot dev`` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "bot.py"
+        self.code = BOT.read_text()
+        self.file.write_text(self.code)
+        command = [
+            Path(sys.executable).parent / "cometbot",
+            "dev",
+            "bot.py:bot",
+            "--port",
+            "0",
+            "--no-chat",
+            "--wire",
+            "off",
+        ]
+        self._process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._said = ""
+        self._found = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._found.wait(START), self._said
+        self.url = re.search(r"In a browser: (http://\S+)/", self._said)[1]  # type: ignore[index]
+
+    def write(self, code: str) -> None:
+        """Save other code as the bot."""
+        self.file.write_text(code)
+
+    def post(self, path: str, body: Any) -> Any:
+        """What the control API answers."""
+        response = requests.post(f"{self.url}/simulator{path}", json=body, timeout=10)
+        assert response.ok, response.text
+        return response.json()["data"]
+
+    def file_url(self, name: str, content: bytes, mime_type: str) -> str:
+        """The address of a file in the simulator's store."""
+        headers = {"Content-Type": mime_type}
+        response = requests.post(f"{self.url}/simulator/files/{name}", data=content, headers=headers, timeout=10)
+        return str(response.json()["data"]["url"])
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+        self._reader.join(5)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._said += line
+                if "In a browser: " in line:
+                    self._found.set()
+
+
+class Visitor:
+    """A page on which somebody talks to the bot."""
+
+    def __init__(self, page: Page, dev: Dev, uid: str) -> None:
+        self.page = page
+        self.dev = dev
+        self.uid = uid
+        self.complaints: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def go(self, place: str = "user/helpdesk") -> Visitor:
+        """Open the page as this person, at a conversation."""
+        self.page.goto(f"{self.dev.url}/#{self.uid}/{place}")
+        self.page.wait_for_selector("html[data-ready]")
+        return self
+
+    @property
+    def box(self) -> Locator:
+        return self.page.locator("#composer-text")
+
+    @property
+    def messages(self) -> Locator:
+        return self.page.locator("#chat .message")
+
+    def say(self, text: str) -> None:
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def sees(self, text: str | re.Pattern[str], where: str = "#chat .message.other .bubble") -> Locator:
+        """The element with this text, once it is there."""
+        found = self.page.locator(where, has_text=text).last
+        expect(found).to_be_visible()
+        return found
+
+    def bot_sends(self, category: str, type_: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Let the bot's user send a message of any kind to this person."""
+        body = {"receiver": self.uid, "receiverType": "user", "category": category, "type": type_, "data": data}
+        sent: dict[str, Any] = self.dev.post("/users/helpdesk/write", body)
+        return sent
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # The browser complains of every answer that is no 200; a refusal by the simulator is the page's business.
+        is_refusal = "Failed to load resource" in message.text and "/simulator/" in str(message.location)
+        if message.type in ("error", "warning") and not is_refusal:
+            self.complaints.append(f"{message.text} {message.location}")
+
+
+Open = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium, or name one in COMETBOT_TEST_CHROMIUM")
+    arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def shared_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    dev = Dev(tmp_path_factory.mktemp("dev"))
+    try:
+        yield dev
+    finally:
+        dev.stop()
+
+
+@pytest.fixture
+def dev(shared_dev: Dev) -> Iterator[Dev]:
+    """The one that all tests share: a test that changes its code or misbehaves is undone."""
+    yield shared_dev
+    if shared_dev.file.read_text() != shared_dev.code:
+        shared_dev.write(shared_dev.code)
+    requests.delete(f"{shared_dev.url}/simulator/misbehave", timeout=10)
+
+
+@pytest.fixture
+def visit(browser: Browser, dev: Dev) -> Iterator[Open]:
+    """Opens the page as a person who was never here: ``visit(width=390, scheme="dark")``.
+
+    Whatever the browser complains of fails the test, a breach of the page's own content policy among it.
+    """
+    opened: list[Visitor] = []
+
+    def visit(
+        place: str = "user/helpdesk", *, width: int = 1280, scheme: str = "light", uid: str = "", **more: Any
+    ) -> Visitor:
+        uid = uid or f"guest-{next(_people)}"
+        if uid.startswith("guest-") and not opened:
+            dev.post("/users", {"uid": uid, "name": f"Guest {uid.removeprefix('guest-')}"})
+        height = 844 if width < 600 else 800
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE)
+        visitor = Visitor(context.new_page(), dev, uid)
+        opened.append(visitor)
+        return visitor.go(place)
+
+    yield visit
+    for visitor in opened:
+        visitor.page.context.close()
+    assert [visitor.complaints for visitor in opened if visitor.complaints] == []
+
+
+@pytest.fixture
+def visitor(visit: Open) -> Visitor:
+    return visit()
+
+
+@pytest.fixture
+def picture() -> bytes:
+    """A PNG of 2 x 2 pixels."""
+    return bytes.fromhex(
+        "89504e470d0a1a0a0000000d4948445200000002000000020802000000fdd49a73"
+        "0000001349444154789c63f8cfc0f09f81818101880100120402fe4b8a9b710000000049454e44ae426082"
+    )

@@ -1,0 +1,73 @@
+"""A bot that says a bit of everything; the browser tests run a copy of it."""
+
+from __future__ import annotations
+
+import threading
+
+from cometbot import Bot, Button, Card, Choices, Context, Field, Form, Location, Media
+
+bot = Bot("helpdesk", description="Answers questions about orders.", error_text=None)
+
+
+@bot.command("track", description="Where is my order?")
+def track(ctx: Context, number: int) -> str:
+    return f"Order **{number}** is on its way, {ctx.sender.name}."
+
+
+@bot.message("hello")
+def greet(ctx: Context) -> Choices:
+    return Choices("What can I do for you?", ["Track an order", "Talk to a human"], action="topic")
+
+
+@bot.action("topic")
+def topic(ctx: Context) -> str:
+    return f"You chose: {ctx.value}"
+
+
+@bot.message("card")
+def card(ctx: Context) -> Card:
+    return Card(
+        "Two seats", "Row 7", buttons=[Button("Book them", "topic"), Button("Plan", url="https://example.org/")]
+    )
+
+
+@bot.message("form")
+def form(ctx: Context) -> Form:
+    fields = [Field("name", "Name"), Field("colour", "Colour", kind="select", options=["Red", "Blue"])]
+    return Form("Your order", fields, action="order")
+
+
+@bot.action("order")
+def order(ctx: Context) -> str:
+    return f"{ctx.values['name']} wants {ctx.values['colour']}"
+
+
+@bot.message("place")
+def place(ctx: Context) -> Location:
+    return Location(48.137, 11.575, "Pickup point")
+
+
+@bot.message("file")
+def file(ctx: Context) -> Media:
+    return Media("https://example.org/terms.pdf", name="terms.pdf", size=48_211)
+
+
+@bot.message("stream")
+def stream(ctx: Context) -> None:
+    def words() -> object:
+        for word in ("one", "two", "three"):
+            yield f"{word} "
+            threading.Event().wait(1.1)
+
+    ctx.stream(words())
+
+
+@bot.message("fail")
+def fail(ctx: Context) -> str:
+    raise ValueError("the warehouse does not answer")
+
+
+@bot.fallback
+def unknown(ctx: Context) -> str:
+    files = [attachment.name for attachment in getattr(ctx.event, "attachments", ())]
+    return f"Got {', '.join(files)}" if files else f"You said: {ctx.text}"

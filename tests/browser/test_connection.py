@@ -1,0 +1,68 @@
+"""The page over restarts of the simulator, and when it forgets everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from cometbot.simulator import Simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator().seed_demo() as running:
+        running.user("tom").say("Before", to="maria")
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, simulator: Simulator) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(f"{simulator.url}/#maria/user/tom")
+    page.wait_for_selector("html[data-ready]")
+    yield page
+    context.close()
+
+
+def test_a_page_says_that_it_is_cut_off_and_catches_up_when_the_simulator_is_back(
+    page: Page, simulator: Simulator
+) -> None:
+    expect(page.locator("#chat .bubble")).to_have_text(["Before"])
+    simulator.stop()
+    expect(page.locator(".notice.bad")).to_contain_text("Not connected.")
+    simulator.user("tom").say("Meanwhile", to="maria")
+    simulator.start()
+    expect(page.locator("#chat .bubble")).to_have_text(["Before", "Meanwhile"])
+    expect(page.locator(".notice")).to_be_hidden()
+
+
+def test_a_message_to_a_stopped_simulator_is_not_lost_from_the_box(page: Page, simulator: Simulator) -> None:
+    simulator.stop()
+    expect(page.locator(".notice.bad")).to_be_visible()
+    box = page.locator("#composer-text")
+    box.fill("Do not lose me")
+    box.press("Enter")
+    expect(page.locator(".toast.bad")).to_contain_text("does not answer")
+    expect(box).to_have_value("Do not lose me")
+
+
+def test_a_simulator_that_forgets_everything_leaves_nothing_on_the_page(page: Page, simulator: Simulator) -> None:
+    expect(page.locator("#chat .bubble")).to_have_count(1)
+    simulator.reset()
+    simulator.seed_demo()
+    expect(page.locator("#chat .bubble")).to_have_count(0)
+    expect(page.locator("#chat .empty")).to_be_visible()
+    simulator.user("tom").say("After", to="maria")
+    expect(page.locator("#chat .bubble", has_text="After")).to_be_visible()
+
+
+def test_a_message_by_the_side_is_counted_until_it_is_looked_at(page: Page, simulator: Simulator) -> None:
+    simulator.user("tom").say("In the group", group="ops-room")
+    room = page.locator(".conversation", has_text="Ops room")
+    expect(room.locator(".count")).to_have_text("1")
+    room.click()
+    expect(room.locator(".count")).to_have_count(0)
+    expect(page.locator("#chat .bubble", has_text="In the group")).to_be_visible()

@@ -1,0 +1,128 @@
+"""The inspector: the wire, trouble, dead letters, and what happens when the code changes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open, Visitor
+
+
+def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visitor: Visitor) -> None:
+    visitor.say("/track 31")
+    visitor.sees("Order 31 is on its way")
+    visitor.page.locator(".message.own .receipt").click()
+    callback = visitor.page.locator(".entry", has_text="after_message")
+    expect(callback).to_have_count(1)
+    expect(callback.locator(".status")).to_have_text("200")
+    expect(callback.locator("summary").first).to_contain_text("track")
+    expect(callback).to_have_attribute("open", "")
+    callback.locator("summary", has_text="Headers").click()
+    headers = callback.locator(".headers")
+    expect(headers).to_contain_text("content-type")
+    expect(headers.locator("dt:text-is('authorization') + dd")).to_have_text("***")
+    body = json.loads(callback.locator(".json").first.inner_text())
+    assert body["data"]["data"]["text"] == "/track 31"
+    expect(callback.locator("dl").first).to_contain_text(re.compile(r"Handler.*track · done after \d+ ms"))
+
+
+def test_a_rest_call_shows_its_body_and_answer_and_the_key_is_masked(visitor: Visitor) -> None:
+    visitor.say("/track 32")
+    visitor.sees("Order 32 is on its way")
+    call = visitor.page.locator(".entry", has_text="POST /bots/helpdesk/messages").first
+    call.locator("summary").first.click()
+    call.locator("summary", has_text="Headers").click()
+    expect(call.locator(".headers dt:text-is('apikey') + dd")).to_have_text("***")
+    body = json.loads(call.get_by_label("Body", exact=True).inner_text())
+    assert body["data"]["text"].startswith("Order **32**")
+    answer = json.loads(call.get_by_label("Answer", exact=True).inner_text())
+    assert answer["data"]["sender"] == "helpdesk"
+
+
+def test_the_wire_is_filtered_by_kind_and_text(visitor: Visitor) -> None:
+    visitor.say("needle-haystack")
+    visitor.sees("You said: needle-haystack")
+    visitor.page.get_by_label(re.compile("^Filter by")).fill("needle-haystack")
+    expect(visitor.page.locator(".entry")).to_have_count(2)
+    visitor.page.get_by_label("Which entries").select_option("Callbacks")
+    expect(visitor.page.locator(".entry")).to_have_count(1)
+
+
+def test_a_429_is_survived_and_seen(visitor: Visitor) -> None:
+    visitor.tab("Trouble")
+    switch = visitor.page.get_by_role("switch", name="Too many requests")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    visitor.say("/track 33")
+    visitor.tab("Wire")
+    refused = visitor.page.locator(".entry", has=visitor.page.locator(".status", has_text="429"))
+    expect(refused.first).to_contain_text("rate_limit")
+    visitor.sees("Order 33 is on its way")
+    visitor.tab("Trouble")
+    expect(switch).to_have_attribute("aria-checked", "false")
+    expect(visitor.page.locator(".message.other")).to_have_count(1)
+
+
+def test_a_callback_that_is_told_twice_is_answered_once(visitor: Visitor) -> None:
+    visitor.tab("Trouble")
+    visitor.page.get_by_role("switch", name="Callbacks twice").click()
+    expect(visitor.page.get_by_role("tab", name="Trouble")).to_contain_text("1")
+    visitor.say("/track 34")
+    visitor.sees("Order 34 is on its way")
+    expect(visitor.page.locator(".receipt")).to_contain_text("told 2 times")
+    expect(visitor.page.locator(".message.other")).to_have_count(1)
+
+
+def test_a_switch_that_is_switched_off_ends_the_trouble(visitor: Visitor) -> None:
+    visitor.tab("Trouble")
+    visitor.page.get_by_label("How often").select_option("until switched off")
+    switch = visitor.page.get_by_role("switch", name="Server error")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    visitor.say("/track 35")
+    visitor.sees("Order 35 is on its way")
+
+
+def test_a_dead_letter_is_mended_and_retried_after_the_code_was_changed(visitor: Visitor) -> None:
+    visitor.say("fail")
+    expect(visitor.page.locator(".receipt.bad")).to_contain_text("fail failed")
+    visitor.tab("Dead letters")
+    letter = visitor.page.locator(".letter", has_text="the warehouse does not answer")
+    expect(letter.locator(".cause")).to_contain_text("ValueError")
+    visitor.dev.write(
+        visitor.dev.code.replace('raise ValueError("the warehouse does not answer")', 'return "The warehouse answers."')
+    )
+    expect(visitor.page.locator(".notice.good")).to_contain_text("bot.py changed: the bot runs with the new code.")
+    letter.get_by_role("button", name="Retry").click()
+    visitor.sees("The warehouse answers.")
+    expect(letter).to_have_count(0)
+
+
+def test_code_that_does_not_run_is_explained_and_the_old_bot_goes_on(visitor: Visitor) -> None:
+    visitor.dev.write(visitor.dev.code + "\ndef broken(:\n")
+    notice = visitor.page.locator(".notice.bad")
+    line = len(visitor.dev.code.splitlines()) + 2
+    expect(notice).to_contain_text(f"bot.py, line {line}")
+    expect(notice).to_contain_text("SyntaxError")
+    expect(notice).to_contain_text("The old bot goes on.")
+    expect(notice.locator("pre.code")).to_have_text("def broken(:")
+    visitor.say("/track 36")
+    visitor.sees("Order 36 is on its way")
+    visitor.dev.write(visitor.dev.code.replace("is on its way", "has arrived"))
+    expect(visitor.page.locator(".notice.good")).to_be_visible()
+    visitor.say("/track 37")
+    visitor.sees("Order 37 has arrived")
+
+
+def test_what_the_bot_logs_is_in_the_output(visit: Open) -> None:
+    visitor = visit()
+    visitor.say("fail")
+    expect(visitor.page.locator(".receipt.bad")).to_be_visible()
+    visitor.tab("Output")
+    row = visitor.page.locator(".output li.error", has_text="the warehouse does not answer").last
+    row.locator("summary").click()
+    expect(row.locator("pre")).to_contain_text("Traceback")

@@ -1,0 +1,121 @@
+"""At both widths and in both appearances: nothing is cut off, and text can be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open, Visitor
+
+SHOTS = os.environ.get("COMETBOT_TEST_SCREENSHOTS", "")
+
+_CONTRAST = """() => {
+    const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+    const share = (value) => ((value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) => 0.2126 * share(r) + 0.7152 * share(g) + 0.0722 * share(b);
+    const behind = (node) => {
+        for (let at = node; at; at = at.parentElement) {
+            const colour = rgb(getComputedStyle(at).backgroundColor);
+            if (colour.length === 3 || colour[3] === 1) return colour;
+            if (colour[3] > 0) return null;
+        }
+        return [255, 255, 255];
+    };
+    const faint = [];
+    for (const node of document.querySelectorAll("#app *")) {
+        const own = [...node.childNodes].filter((child) => child.nodeType === 3);
+        const text = own.map((child) => child.data).join("").trim();
+        const isSeen = node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+        if (!text || !isSeen || node.closest(":disabled")) continue;
+        const ground = behind(node);
+        const colour = getComputedStyle(node).color;
+        if (!ground || !colour.startsWith("rgb")) continue;
+        const [one, other] = [light(rgb(colour)), light(ground)].sort((a, b) => b - a);
+        const ratio = (one + 0.05) / (other + 0.05);
+        if (ratio < 4.5) faint.push(`${text.slice(0, 30)}: ${ratio.toFixed(2)} in ${node.className}`);
+    }
+    return faint;
+}"""
+
+
+def keep(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def talk(visitor: Visitor) -> None:
+    visitor.say("hello")
+    visitor.sees("What can I do for you?").get_by_role("button", name="Track an order").click()
+    visitor.sees("You chose: Track an order")
+    expect(visitor.page.locator(".receipt")).to_have_count(2)
+    expect(visitor.page.locator(".working")).to_have_count(0)
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_at_1280_pixels_all_panes_are_there_and_legible(visit: Open, scheme: str) -> None:
+    visitor = visit(scheme=scheme)
+    talk(visitor)
+    for pane in ("#people", "#chat", "#tools"):
+        expect(visitor.page.locator(pane)).to_be_visible()
+    assert overflow(visitor.page) == 0
+    for tab in ("Wire", "Dead letters", "Trouble", "Output"):
+        visitor.tab(tab)
+        assert visitor.page.evaluate(_CONTRAST) == []
+        keep(visitor.page, f"wide-{scheme}-{tab.split()[0].lower()}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_at_390_pixels_there_is_one_pane_at_a_time(visit: Open, scheme: str) -> None:
+    visitor = visit(width=390, scheme=scheme, has_touch=True)
+    talk(visitor)
+    page = visitor.page
+    for name, pane in (("Chats", "#people"), ("Inspector", "#tools"), ("Talk", "#chat")):
+        page.get_by_role("navigation", name="Panes").get_by_role("button", name=name).tap()
+        shown = [one for one in ("#people", "#chat", "#tools") if page.locator(one).is_visible()]
+        assert shown == [pane]
+        assert overflow(page) == 0
+        assert page.evaluate(_CONTRAST) == []
+        keep(page, f"phone-{scheme}-{name.lower()}")
+
+
+def test_a_thread_on_a_phone_takes_the_screen_and_gives_it_back(visit: Open) -> None:
+    visitor = visit(width=390, has_touch=True)
+    visitor.say("A question")
+    answer = visitor.page.locator(".message.other").last
+    visitor.sees("You said: A question")
+    answer.tap()
+    answer.get_by_role("button", name="Reply in a thread").tap()
+    visitor.page.get_by_label("Reply in the thread").fill("More")
+    keep(visitor.page, "phone-thread")
+    visitor.page.get_by_role("button", name="Close the thread").tap()
+    expect(visitor.box).to_be_visible()
+
+
+def test_the_appearance_is_switched_and_remembered(visit: Open) -> None:
+    visitor = visit(scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = visitor.page.evaluate(ground)
+    button = visitor.page.get_by_role("button", name="Appearance")
+    button.click()
+    button.click()
+    expect(button).to_have_accessible_name("Appearance: dark")
+    dark = visitor.page.evaluate(ground)
+    assert dark != light
+    visitor.page.reload()
+    assert visitor.page.evaluate(ground) == dark
+
+
+def test_nothing_moves_for_whoever_asks_for_that(visit: Open) -> None:
+    visitor = visit(reduced_motion="reduce")
+    talk(visitor)
+    moving = (
+        "[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).animationName !== 'none').length"
+    )
+    assert visitor.page.evaluate(moving) == 0

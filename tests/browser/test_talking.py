@@ -1,0 +1,159 @@
+"""Talking on the page: one-to-one, in groups, in threads, as the bot, and by keyboard alone."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open, Visitor
+
+
+def test_a_message_is_answered_and_says_which_handler_took_it(visitor: Visitor) -> None:
+    visitor.say("/track 4711")
+    answer = visitor.sees("Order 4711 is on its way")
+    expect(answer.locator("strong")).to_have_text("4711")
+    expect(visitor.page.locator(".message.own .receipt")).to_have_text(re.compile(r"Helpdesk · .*track"))
+
+
+def test_another_page_of_the_same_person_shows_it_at_once(visit: Open) -> None:
+    first = visit()
+    second = visit(uid=first.uid)
+    first.say("/track 1")
+    second.sees("Order 1 is on its way")
+    expect(second.page.locator(".message.own .bubble")).to_have_text("/track 1")
+
+
+def test_a_mention_in_a_group_is_completed_and_reaches_the_bot(visit: Open) -> None:
+    visitor = visit("group/ops-room")
+    visitor.box.press_sequentially("Hey @help")
+    option = visitor.page.get_by_role("listbox").get_by_role("option", name="Helpdesk")
+    expect(option).to_have_attribute("aria-selected", "true")
+    visitor.box.press("Tab")
+    expect(visitor.box).to_have_value("Hey @Helpdesk ")
+    visitor.box.press_sequentially("please")
+    visitor.box.press("Enter")
+    expect(visitor.page.locator(".message.own .mention").last).to_have_text("@Helpdesk")
+    visitor.sees("You said: Hey")
+    visitor.sees("joined the group first", ".toast")
+
+
+def test_a_command_is_completed_at_the_beginning_only(visitor: Visitor) -> None:
+    visitor.box.press_sequentially("/tr")
+    visitor.box.press("Enter")
+    expect(visitor.box).to_have_value("/track ")
+    visitor.box.press_sequentially("7")
+    visitor.box.press("Enter")
+    visitor.sees("Order 7 is on its way")
+    visitor.box.press_sequentially("no /tr")
+    expect(visitor.page.get_by_role("listbox")).to_be_hidden()
+
+
+def test_a_stream_grows_while_one_looks(visitor: Visitor) -> None:
+    visitor.say("stream")
+    message = visitor.page.locator(".message.other").last
+    expect(message.locator(".bubble")).to_have_text("one")
+    expect(message.locator(".bubble")).to_have_text("one two three")
+    expect(message.locator(".edited")).to_be_visible()
+    expect(visitor.page.locator(".message.other")).to_have_count(1)
+
+
+def test_own_messages_are_edited_and_deleted(visitor: Visitor) -> None:
+    visitor.say("a typo")
+    visitor.sees("You said: a typo")
+    visitor.box.press("ArrowUp")
+    expect(visitor.box).to_have_value("a typo")
+    visitor.box.fill("no typo")
+    visitor.box.press("Enter")
+    own = visitor.page.locator(".message.own")
+    expect(own.locator(".bubble")).to_have_text("no typo")
+    own.hover()
+    own.get_by_role("button", name="Delete").click()
+    expect(own.locator(".bubble")).to_have_text("This message was deleted.")
+
+
+def test_reactions_are_put_and_taken_back_and_the_bots_are_shown(visitor: Visitor) -> None:
+    visitor.say("Nice")
+    message = visitor.page.locator(".message.own")
+    identifier = message.get_attribute("data-id")
+    visitor.dev.post("/users/helpdesk/act", {"act": "react", "message": identifier, "reaction": "🎉"})
+    expect(message.get_by_role("button", name="🎉 Helpdesk")).to_have_attribute("aria-pressed", "false")
+    message.hover()
+    message.locator("summary[aria-label=React]").click()
+    message.get_by_role("button", name="React with 👍").click()
+    mine = message.get_by_role("button", name=re.compile("^👍"))
+    expect(mine).to_have_attribute("aria-pressed", "true")
+    mine.click()
+    expect(mine).to_have_count(0)
+
+
+def test_a_thread_opens_beside_and_answers_come_into_it(visitor: Visitor) -> None:
+    visitor.say("Let us talk")
+    answer = visitor.page.locator(".message.other").last
+    visitor.sees("You said: Let us talk")
+    answer.hover()
+    answer.get_by_role("button", name="Reply in a thread").click()
+    reply = visitor.page.get_by_label("Reply in the thread")
+    expect(reply).to_be_focused()
+    reply.fill("/track 12")
+    reply.press("Enter")
+    visitor.sees("Order 12 is on its way", ".thread .message.other .bubble")
+    expect(visitor.page.locator("#chat .bubble", has_text="Order 12")).to_have_count(0)
+    reply.press("Escape")
+    expect(visitor.page.get_by_role("tab", name="Thread")).to_be_hidden()
+    expect(answer.locator(".replies")).to_have_text("2 replies")
+
+
+def test_whoever_logs_in_as_the_bot_answers_for_it(visitor: Visitor) -> None:
+    visitor.say("Is anybody there?")
+    visitor.sees("You said: Is anybody there?")
+    visitor.page.get_by_label("You are").select_option("helpdesk")
+    expect(visitor.page.locator("#chat h2")).to_have_text(re.compile("Guest"))
+    visitor.say("A human, for once.")
+    visitor.page.get_by_label("You are").select_option(visitor.uid)
+    visitor.sees("A human, for once.")
+
+
+def test_a_new_person_is_made_and_becomes_the_one_who_writes(visitor: Visitor) -> None:
+    visitor.page.get_by_label("You are").select_option("+")
+    dialog = visitor.page.get_by_role("dialog")
+    dialog.get_by_label("Name", exact=True).fill(f"Zoë of {visitor.uid}")
+    dialog.get_by_role("button", name="Create").click()
+    expect(visitor.page.locator("#who")).to_have_value(f"zoe-of-{visitor.uid}")
+    visitor.say("/track 3")
+    visitor.sees("is on its way, Zoë of")
+
+
+def test_a_name_that_is_taken_is_refused_in_the_form(visitor: Visitor) -> None:
+    visitor.page.get_by_role("button", name="New person").click()
+    dialog = visitor.page.get_by_role("dialog")
+    dialog.get_by_label("Name", exact=True).fill("Maria")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("already exists")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+
+
+def test_everything_is_reached_by_keyboard(visitor: Visitor) -> None:
+    page = visitor.page
+    expect(visitor.box).to_be_focused()
+    page.keyboard.type("/track 5")
+    page.keyboard.press("Enter")
+    visitor.sees("Order 5 is on its way")
+    for _ in range(30):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.classList.contains('message')"):
+            break
+    page.keyboard.press("End")
+    expect(page.locator(".message.other").last).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".message.own").last).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        if reached[-1] == "Reply in a thread":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Reply in the thread")).to_be_focused()

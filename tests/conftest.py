@@ -1,0 +1,71 @@
+"""What tests of several layers share."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import hypothesis
+import pytest
+
+from cometbot.store.database import database
+from tests.postgres_server import PostgresServer
+
+_names = itertools.count(1)
+
+# How long an example takes says nothing on a machine that does something else as well.
+hypothesis.settings.register_profile("cometbot", deadline=None)
+hypothesis.settings.load_profile("cometbot")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; ``COMETBOT_TEST_POSTGRES`` (a URL) does not replace it where a test stops and starts it."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes empty databases with the current schema; returns their URLs."""
+    given = os.environ.get("COMETBOT_TEST_POSTGRES", "")
+    if given:
+        return lambda: _copy_at(given)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    server.execute("CREATE DATABASE cometbot_template")
+    template = database(server.url("cometbot_template"))
+    template.upgrade()
+    template.close()
+
+    def make() -> str:
+        name = f"cometbot_{next(_names)}"
+        server.execute(f"CREATE DATABASE {name} TEMPLATE cometbot_template")
+        return server.url(name)
+
+    return make
+
+
+def _copy_at(url: str) -> str:
+    """A new database on the server of ``url``."""
+    import psycopg
+    import sqlalchemy as sa
+
+    name = f"cometbot_test_{os.getpid()}_{next(_names)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    made = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    opened = database(made)
+    opened.upgrade()
+    opened.close()
+    return made
+
+
+@pytest.fixture
+def postgres_url(make_postgres_database: Callable[[], str]) -> str:
+    """The URL of an empty database with the current schema."""
+    return make_postgres_database()

@@ -1,0 +1,240 @@
+"""The lines about the database, in each broken state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot.cli.checks import store
+from cometbot.cli.checks.result import Result
+from cometbot.cli.checks.store import check_store
+from cometbot.delivery import Delivery
+from cometbot.delivery.leases import Process
+from cometbot.settings import Settings
+from cometbot.store import glance
+from cometbot.store.database import database
+from cometbot.testing.channel import FakeChannel
+
+LOCAL = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+NAMES = ["database", "database is writable", "database's place", "free space", "schema", "worker", "dead letters"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(database_url=f"sqlite:///{tmp_path}/cometbot.db")
+
+
+@pytest.fixture
+def delivery(settings: Settings) -> Iterator[Delivery]:
+    """A database with the current schema."""
+    made = Delivery([], [FakeChannel()], settings.database_url)
+    made.database.open()
+    yield made
+    made.close()
+
+
+def look(settings: Settings, **options: Any) -> dict[str, Result]:
+    return {line.name: line for line in check_store(settings, **options)}
+
+
+def write(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+def mounted(folder: Path, kind: str, point: Path) -> Path:
+    """A table of mounts in which ``point`` has its own file system, and one beside it another."""
+    table = folder / "mountinfo"
+    shown = str(point).replace(" ", "\\040")
+    table.write_text(
+        f"{LOCAL}30 22 0:9 / {shown} rw - {kind} somewhere rw\n31 22 0:9 / {shown}-beside rw - proc x rw\n"
+    )
+    return table
+
+
+def test_a_database_that_is_well_has_a_worker_and_no_failure(settings: Settings, delivery: Delivery) -> None:
+    Process(delivery.database).beat()
+    lines = look(settings)
+    assert list(lines) == NAMES
+    assert {line.ok for line in lines.values()} == {True}
+
+
+def test_a_database_in_memory_is_told() -> None:
+    lines = look(Settings(database_url="sqlite://"))
+    assert list(lines) == NAMES
+    assert [line.ok for line in lines.values()] == [False, *[None] * 6]
+    assert "in memory" in lines["database"].cause
+
+
+def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    lines = look(Settings(database_url=f"sqlite:///{tmp_path}/data/cometbot.db"))
+    assert list(lines) == NAMES
+    assert lines["database"].remedy.startswith(f"mkdir -p {tmp_path}/data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_is_not_there_yet_is_no_failure_and_not_made(settings: Settings, tmp_path: Path) -> None:
+    lines = look(settings)
+    assert list(lines) == NAMES
+    assert [name for name, line in lines.items() if line.ok is False] == ["worker"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "cometbot.db").write_bytes(b"this is a letter to my aunt" * 100)
+    lines = look(settings)
+    assert list(lines) == NAMES
+    assert lines["database"].ok is False
+    assert "not a database" in lines["database"].cause
+
+
+def test_a_locked_database_is_told(
+    settings: Settings, delivery: Delivery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "PATIENCE", 0.05)
+    with closing(sqlite3.connect(tmp_path / "cometbot.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert glance.glance(settings.database_url).is_locked
+        lines = look(settings)
+        other.execute("ROLLBACK")
+    line = lines["database is writable"]
+    assert line.ok is False
+    assert "locked" in line.cause
+    assert "fuser" in line.remedy
+    assert lines["worker"].ok is None
+    assert look(settings)["database is writable"].ok
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_that_may_not_be_written_to_is_told(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    if is_there:
+        write(tmp_path / "cometbot.db", "CREATE TABLE anything (name)")
+    monkeypatch.setattr(store.os, "access", lambda *asked: False)  # who runs tests as root may write everywhere
+    line = look(settings)["database is writable"]
+    assert line.ok is False
+    assert line.remedy.startswith("chown")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs"])
+def test_a_network_file_system_is_told(settings: Settings, tmp_path: Path, kind: str) -> None:
+    line = look(settings, mounts=mounted(tmp_path, kind, tmp_path))["database's place"]
+    assert line.ok is False
+    assert "network file system" in line.cause
+    assert "postgresql" in line.remedy
+
+
+def test_a_containers_own_layer_is_told_with_the_volume_to_mount(settings: Settings, tmp_path: Path) -> None:
+    line = look(settings, mounts=mounted(tmp_path, "overlay", Path("/")))["database's place"]
+    assert line.ok is False
+    assert f"docker run -v cometbot:{tmp_path}" in line.remedy
+
+
+def test_a_file_system_in_memory_is_told(settings: Settings, tmp_path: Path) -> None:
+    assert "in memory" in look(settings, mounts=mounted(tmp_path, "tmpfs", tmp_path))["database's place"].cause
+
+
+def test_a_volume_in_a_container_is_right(settings: Settings, tmp_path: Path) -> None:
+    table = mounted(tmp_path, "ext4", tmp_path)
+    table.write_text(table.read_text().replace(LOCAL, LOCAL.replace("ext4", "overlay")))
+    assert look(settings, mounts=table)["database's place"].ok
+
+
+def test_a_folder_with_a_space_in_its_name_is_found_among_the_mounts(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    settings = Settings(database_url=f"sqlite:///{folder}/cometbot.db")
+    assert look(settings, mounts=mounted(tmp_path, "nfs", folder))["database's place"].ok is False
+
+
+def test_a_system_that_does_not_tell_its_mounts_is_no_failure(settings: Settings, tmp_path: Path) -> None:
+    assert look(settings, mounts=tmp_path / "nothing")["database's place"].ok is None
+
+
+def test_a_full_disk_is_told(settings: Settings) -> None:
+    line = look(settings, least_free=10**18)["free space"]
+    assert line.ok is False
+    assert "make room" in line.remedy
+
+
+def test_an_old_schema_is_told_and_not_upgraded(settings: Settings, delivery: Delivery, tmp_path: Path) -> None:
+    write(tmp_path / "cometbot.db", "UPDATE alembic_version SET version_num = '0001'")
+    for _ in range(2):
+        lines = look(settings)
+        assert lines["schema"].ok is False
+        assert lines["schema"].remedy == "cometbot db upgrade"
+        assert (lines["worker"].ok, lines["dead letters"].ok) == (None, None)
+
+
+def test_a_newer_schema_is_told(settings: Settings, delivery: Delivery, tmp_path: Path) -> None:
+    write(tmp_path / "cometbot.db", "UPDATE alembic_version SET version_num = '9999'")
+    assert "install the newer cometbot" in look(settings)["schema"].remedy
+
+
+def test_without_a_worker_what_waits_is_counted(settings: Settings, delivery: Delivery) -> None:
+    from cometbot import Bot
+
+    channel = FakeChannel()
+    delivery.put(channel.incoming(Bot("helpdesk"), "hi"))
+    line = look(settings)["worker"]
+    assert line.ok is False
+    assert "1 message waits, the oldest for 0 s" in line.cause
+    assert line.remedy == "cometbot serve"
+
+
+def test_a_worker_that_has_died_does_not_count(settings: Settings, delivery: Delivery) -> None:
+    process = Process(delivery.database)
+    process.beat()
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql("UPDATE processes SET lease_until = 1")
+    assert look(settings)["worker"].ok is False
+
+
+def test_dead_letters_are_counted_by_bot(settings: Settings, delivery: Delivery) -> None:
+    from cometbot import Bot
+
+    channel = FakeChannel()
+    for name in ("helpdesk", "helpdesk", "sales"):
+        delivery.put(channel.incoming(Bot(name), "hi"))
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET state = 'dead'")
+    line = look(settings)["dead letters"]
+    assert line.ok is False
+    assert "2 of helpdesk, 1 of sales" in line.cause
+    assert line.remedy == "cometbot deadletters list"
+
+
+def test_a_postgresql_that_is_well_fails_nothing_but_its_missing_worker(postgres_url: str) -> None:
+    lines = look(Settings(database_url=postgres_url))
+    assert list(lines) == NAMES
+    assert [name for name, line in lines.items() if line.ok is False] == ["worker"]
+    assert lines["database's place"].ok is None
+    assert lines["worker"].remedy == "cometbot serve, or cometbot worker"
+
+
+def test_a_postgresql_that_takes_no_writes_is_told(postgres_url: str) -> None:
+    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-cdefault_transaction_read_only%3Don"
+    assert look(Settings(database_url=url))["database is writable"].ok is False
+
+
+def test_a_postgresql_without_its_schema_is_told(postgres_url: str) -> None:
+    made = database(postgres_url)
+    with made.write() as connection:
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    made.close()
+    lines = look(Settings(database_url=postgres_url))
+    assert lines["schema"].remedy == "cometbot db upgrade"
+
+
+def test_a_postgresql_that_is_not_there_is_told_without_its_password() -> None:
+    lines = look(Settings(database_url="postgresql://me:hidden@127.0.0.1:9/bots"))
+    assert list(lines) == NAMES
+    assert lines["database"].ok is False
+    assert "127.0.0.1:9/bots" in lines["database"].cause
+    assert "hidden" not in str(lines)

@@ -1,0 +1,299 @@
+"""The chat over a simulator in this process; the bot's own process is left out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+from rich.console import Console
+
+from cometbot.channels.base import Incoming
+from cometbot.cli.dev.chat import Chat, Desk, is_order
+from cometbot.cli.dev.feed import Feed
+from cometbot.cli.dev.orders import Orders
+from cometbot.cli.dev.rendering import Place
+from cometbot.cli.dev.reports import BotInfo
+from cometbot.cli.dev.runner import Runner
+from cometbot.cli.dev.screen import Screen
+from cometbot.delivery import Delivery
+from cometbot.models import Conversation
+from cometbot.simulator import Simulator
+
+
+@dataclass
+class Running:
+    """Stands in for the runner of the bot's process."""
+
+    is_running: bool = True
+    has_given_up: bool = False
+    bots: tuple[BotInfo, ...] = (BotInfo("shop", "shop", ("/track", "/help")),)
+
+
+@dataclass
+class Stage:
+    """A chat whose lines come from a test."""
+
+    simulator: Simulator
+    delivery: Delivery
+    running: Running = field(default_factory=Running)
+    place: Place = field(default_factory=lambda: Place("maria", "shop"))
+
+    def chat(self, *lines: str) -> str:
+        """All that is shown while these lines are typed, spaces at the ends of lines aside."""
+        console = Console(file=io.StringIO(), width=100, highlight=False)
+        screen = Screen(console, io.StringIO("".join(f"{line}\n" for line in lines)))
+        self.desk = Desk(self.simulator, cast(Runner, self.running), self.delivery, screen, self.place)
+        feed = Feed(self.simulator, screen, lambda: self.desk.place, "on")
+        self.orders = Orders(self.desk, feed)
+        feed.start()
+        try:
+            Chat(self.desk, feed, self.orders).run()
+        finally:
+            feed.stop()
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    def said(self) -> list[tuple[str, str, str]]:
+        """Sender, receiver and text of all messages."""
+        return [(message.sender, message.receiver, message.text) for message in self.simulator.messages()]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    delivery = Delivery([], [], f"sqlite:///{tmp_path / 'dev.db'}")
+    with Simulator() as simulator:
+        simulator.seed_demo("shop", f"{simulator.url}/nowhere")
+        yield Stage(simulator, delivery)
+    delivery.close()
+
+
+def test_a_line_is_said_to_the_bot_and_shown_once(stage: Stage) -> None:
+    shown = stage.chat("hi there")
+    assert stage.said() == [("maria", "shop", "hi there")]
+    assert shown.splitlines()[0] == "maria → shop > hi there"
+    assert shown.count("hi there") == 2, "typed, and in the callback's line"
+    assert "callback" in shown
+
+
+def test_one_can_write_as_the_bot_and_press_as_anybody(stage: Stage) -> None:
+    shown = stage.chat(":to ops-room", ":as shop", "I am the bot", ":as tom", ":press 2")
+    assert "You write as the bot shop" in shown
+    assert stage.said() == [("shop", "ops-room", "I am the bot"), ("tom", "ops-room", "2")]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [(":help", True), (":as tom", True), (":-)", False), (": x", False), ("/help", False), (" :help", False)],
+)
+def test_an_order_is_a_colon_and_a_letter(line: str, expected: bool) -> None:
+    assert is_order(line) is expected
+
+
+def test_a_line_with_a_space_before_a_colon_is_said(stage: Stage) -> None:
+    stage.chat(" :help")
+    assert stage.said() == [("maria", "shop", ":help")]
+
+
+def test_an_empty_line_says_nothing(stage: Stage) -> None:
+    stage.chat("", "   ")
+    assert stage.said() == []
+
+
+def test_quit_ends_the_chat_before_the_next_line(stage: Stage) -> None:
+    stage.chat("one", ":quit", "two")
+    assert stage.said() == [("maria", "shop", "one")]
+
+
+def test_an_unknown_order_names_the_one_that_was_meant(stage: Stage) -> None:
+    assert "There is no order :user; did you mean :users?" in stage.chat(":user")
+
+
+def test_as_makes_who_does_not_exist_and_changes_the_prompt(stage: Stage) -> None:
+    shown = stage.chat(":as Ann", "hi")
+    assert "Made the user ann." in shown
+    assert "ann → shop > hi" in shown
+    assert stage.said() == [("ann", "shop", "hi")]
+
+
+def test_who_is_no_member_joins_a_group_by_writing_to_it(stage: Stage) -> None:
+    shown = stage.chat(":to ops-room", ":as ann", "hi all")
+    assert "ann joined ops-room" in shown
+    assert stage.said() == [("ann", "ops-room", "hi all")]
+
+
+def test_to_somebody_who_does_not_exist_lists_who_does(stage: Stage) -> None:
+    shown = stage.chat(":to nobody")
+    assert "There is no bot, group or user nobody; there is: shop, ops-room, maria, tom." in " ".join(shown.split())
+
+
+def test_a_message_that_no_bot_is_told_of_says_why(stage: Stage) -> None:
+    assert "No bot was told of this: tom is a person." in stage.chat(":to tom", "hi")
+    stage.simulator.world.directory.bots["shop"].group_chat_setting = "mentionedMessages"
+    assert "its group setting is mentionedMessages" in stage.chat(":to ops-room", "hi")
+
+
+def test_a_bot_that_does_not_run_is_said_to(stage: Stage) -> None:
+    stage.running.is_running, stage.running.has_given_up = False, True
+    assert "The bot is not running" in stage.chat("hi")
+
+
+def test_thread_goes_to_where_the_message_is_and_out_of_it_again(stage: Stage) -> None:
+    root = stage.simulator.user("tom").say("question", group="ops-room")
+    shown = stage.chat(f":thread #{root.id}", "answer", ":thread", "aside")
+    assert f"maria → #ops-room (thread #{root.id}) > answer" in shown
+    answer, aside = stage.simulator.messages()[-2:]
+    assert (answer.receiver, answer.parent_id) == ("ops-room", root.id)
+    assert (aside.receiver, aside.parent_id) == ("ops-room", "")
+
+
+def test_thread_of_others_or_of_nothing_is_refused(stage: Stage) -> None:
+    root = stage.simulator.user("tom").say("secret", to="shop")
+    assert "is between tom and shop, not for maria" in stage.chat(f":thread {root.id}")
+    assert "999" in stage.chat(":thread 999")
+    assert stage.desk.thread == ""
+
+
+def test_image_sends_a_file_of_this_machine_or_a_url_with_its_caption(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"png")
+    stage.chat(f":image {tmp_path / 'a.png'} look at this", ":image https://example.com/b.jpg")
+    first, second = stage.simulator.messages()
+    assert (first.type, first.text, first.attachments[0]["name"]) == ("image", "look at this", "a.png")
+    assert str(first.attachments[0]["url"]).startswith(stage.simulator.url)
+    assert second.attachments[0]["url"] == "https://example.com/b.jpg"
+
+
+def test_image_that_is_not_there_is_said(stage: Stage) -> None:
+    assert "There is no file nowhere.png here in" in stage.chat(":image nowhere.png")
+
+
+@pytest.mark.parametrize("order", [":as", ":to", ":image", ":press", ":retry", ":misbehave", ":wire", ":calls 7"])
+def test_an_order_that_lacks_something_gives_an_example(stage: Stage, order: str) -> None:
+    shown = stage.chat(order)
+    assert f"ay {'for example ' if order not in (':wire', ':calls 7') else ''}{order.split()[0]} " in shown
+
+
+def test_wire_shows_lines_all_or_nothing(stage: Stage) -> None:
+    line = "POST /nowhere"
+    assert line not in stage.chat(":wire off", "hi")
+    assert '"trigger": "after_message"' in stage.chat(":wire full", "hi")
+    assert line not in stage.chat(":callbacks off", "hi")
+    assert line in stage.chat(":calls off", "hi")
+    assert line in stage.chat(":wire off", ":wire on", "hi")
+
+
+def test_users_and_groups_are_listed(stage: Stage) -> None:
+    shown = stage.chat(":users", ":groups")
+    assert [
+        line.split() for line in shown.splitlines() if line.startswith(("maria ", "shop ")) and "→" not in line
+    ] == [
+        ["maria", "Maria", "Keller", "you"],
+        ["shop", "Shop", "bot"],
+    ]
+    assert "maria, tom, shop" in shown
+
+
+def test_help_lists_every_order(stage: Stage) -> None:
+    shown = stage.chat(":help")
+    for name in stage.orders._known:
+        assert f":{name}" in shown
+
+
+def test_dead_letters_are_listed_and_tried_again(stage: Stage) -> None:
+    assert "There are no dead letters." in stage.chat(":dead")
+    maria = Conversation("cometchat", "app1", "shop", "maria_user_shop", "maria")
+    stage.delivery.put(Incoming(maria, "message:1", b"{}", "maria", 1.0))
+    with stage.delivery.database.write() as connection:
+        mail = stage.delivery.store.mailbox.head(connection, str(maria.key))
+        assert mail is not None
+        stage.delivery.store.mailbox.start(connection, mail)
+        stage.delivery.store.mailbox.dead(connection, mail, "shop.track", "ValueError: no shoes")
+        connection.exec_driver_sql("UPDATE conversations SET mail = 0")
+    assert "ValueError: no shoes" in stage.chat(":dead", ":retry m99")
+    stage.running.has_given_up = True  # nobody handles it here
+    assert "m1 is tried again" in stage.chat(":retry m1")
+    assert stage.delivery.dead_letters.list() == []
+
+
+@pytest.mark.parametrize(
+    ("order", "rule", "remark"),
+    [
+        ("429", ("rate_limit", 1), "The next message of the bot is answered with 429, to be tried again after 2 s."),
+        ("500 3", ("fail", 3), "The next 3 messages of the bot are answered with 500."),
+        ("slow", ("slow", 1), "The next message of the bot is kept waiting for 3 s."),
+        ("drop", ("drop", 1), "The next message of the bot is carried out, and not answered."),
+        ("duplicate", ("duplicate_callbacks", 1), "The next message to the bot is told to it twice."),
+    ],
+)
+def test_misbehave_puts_a_rule_in_force_and_says_what_comes(
+    stage: Stage, order: str, rule: tuple[str, int], remark: str
+) -> None:
+    shown = stage.chat(f":misbehave {order}")
+    assert [(effect.rule.kind, effect.rule.times) for effect in stage.simulator.misbehave.effects] == [rule]
+    assert remark in shown
+
+
+def test_misbehave_off_ends_it_and_an_unknown_kind_lists_all(stage: Stage) -> None:
+    shown = stage.chat(":misbehave 429", ":misbehave off", ":misbehave badly", ":misbehave 500 often")
+    assert "CometChat behaves again." in shown
+    assert "choose from: 429, 500, slow, drop, duplicate, off" in " ".join(shown.split())
+    assert "often is no number of times" in shown
+    assert stage.simulator.misbehave.effects == []
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("/t", ["/track", "/help"]),
+        (":as ", ["maria", "tom"]),
+        (":to ", ["maria", "tom", "shop", "ops-room"]),
+        (":wire o", ["on", "full", "off"]),
+        (":help x", []),
+        (":image a ", []),
+    ],
+)
+def test_the_tabulator_offers_what_may_come_there(stage: Stage, line: str, offers: list[str]) -> None:
+    stage.chat()
+    assert list(stage.orders.complete(line)) == offers
+    assert ":misbehave" in stage.orders.complete(":m")
+
+
+def test_changes_by_others_are_shown(stage: Stage) -> None:
+    stage.chat("hi")
+    [message] = stage.simulator.messages()
+    bot = stage.simulator.user("shop")
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    feed = Feed(stage.simulator, Screen(console, io.StringIO()), lambda: stage.place, "off")
+    feed.start()
+    bot.react(message, "👍")
+    reply = bot.say("Hello", to="maria")
+    bot.edit(reply, "Hello, Maria")
+    bot.delete(reply)
+    feed.flush(5)
+    feed.stop()
+    assert isinstance(console.file, io.StringIO)
+    assert [line.split() for line in console.file.getvalue().splitlines()] == [
+        f"shop reacted 👍 to #{message.id}".split(),
+        f"shop #{reply.id} Hello".split(),
+        f"shop #{reply.id} edited".split(),
+        ["Hello,", "Maria"],
+        f"shop deleted #{reply.id}".split(),
+    ]
+
+
+def test_the_feed_goes_on_after_the_simulator_forgot_everything(stage: Stage) -> None:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    feed = Feed(stage.simulator, Screen(console, io.StringIO()), lambda: stage.place, "on")
+    with stage.simulator.world.changed:
+        stage.simulator.add_user("ann")
+        stage.simulator.add_group("team", owner="ann")
+        stage.simulator.world.journal.clear()
+    feed.start()
+    stage.simulator.user("tom").say("still here?", to="maria")
+    feed.flush(5)
+    feed.stop()
+    assert isinstance(console.file, io.StringIO)
+    assert "still here?" in console.file.getvalue()

@@ -1,0 +1,194 @@
+"""``cometbot init``: what it writes, that it works, and where it writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometbot.cli import main
+from cometbot.cli.init import FILES, describe_installation, make_name
+from cometbot.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def init(folder: Path) -> Callable[..., Result]:
+    return lambda *words: CliRunner().invoke(main, ["init", *words])
+
+
+def run(folder: Path, *command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("COMET", "PYTEST", "PYTHON"))}
+    environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder, env=environ, input=said, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+
+
+def test_init_writes_all_files_for_a_bot_with_the_folders_name(init: Callable[..., Result], folder: Path) -> None:
+    result = init("Größe Shop")
+    assert result.exit_code == 0
+    assert "cd 'Größe Shop' && cometbot dev" in result.stdout
+    made = folder / "Größe Shop"
+    assert {path.name for path in made.iterdir()} == set(FILES)
+    assert 'Bot("grosse-shop"' in (made / "bot.py").read_text()
+    assert "${" not in "".join(path.read_text() for path in made.iterdir())
+
+
+@pytest.mark.process
+def test_init_what_it_writes_passes_its_own_test(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    done = run(folder / "shop", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+
+
+@pytest.mark.process
+def test_init_what_it_writes_runs_with_dev_at_once(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    command = "from cometbot.cli import main; main()"
+    done = run(folder / "shop", "-c", command, "dev", "--port", "0", said="hi\n2\n/track 4711\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for answer in ("What can I do for you?", "Somebody will be with you soon.", "Order 4711 is on its way"):
+        assert answer in done.stdout
+
+
+@pytest.mark.process
+def test_init_its_wsgi_and_gunicorn_files_load(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    made = folder / "shop"
+    login = "COMETBOT_CALLBACK_USERNAME=cc\nCOMETBOT_CALLBACK_PASSWORD=s3cr3t-value\n"
+    account = "COMETCHAT_APP_ID=a1\nCOMETCHAT_REGION=eu\nCOMETCHAT_API_KEY=k1\n"
+    (made / ".env").write_text(f"COMETBOT_BOT=bot:bot\n{login}{account}")
+    done = run(made, "-m", "gunicorn", "--check-config", "wsgi:app")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_init_its_example_of_settings_names_only_what_there_is(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    text = (folder / "shop" / ".env.example").read_text()
+    (folder / "all").write_text("\n".join(line.removeprefix("# ") for line in text.splitlines() if "=" in line))
+    settings = Settings.from_environment({}, folder / "all")
+    assert (settings.bot, settings.warnings) == ("bot:bot", ())
+
+
+def test_init_its_image_takes_no_secrets_along(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    for name in (".gitignore", ".dockerignore"):
+        assert {".env", "*.db"} <= set((folder / "shop" / name).read_text().split())
+
+
+def test_init_the_current_folder_is_empty_it_is_taken(init: Callable[..., Result], folder: Path) -> None:
+    (folder / ".git").mkdir()
+    result = init(".", "--name", "shop")
+    assert (result.exit_code, "\n  cometbot dev\n" in result.stdout) == (0, True)
+    assert 'Bot("shop"' in (folder / "bot.py").read_text()
+
+
+def test_init_a_folder_deep_down_is_made(init: Callable[..., Result], folder: Path) -> None:
+    assert init("a/b/shop").exit_code == 0
+    assert 'Bot("shop"' in (folder / "a" / "b" / "shop" / "bot.py").read_text()
+
+
+def test_init_the_folder_is_not_empty_nothing_is_touched(init: Callable[..., Result], folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop-2").mkdir()
+    (folder / "shop" / "bot.py").write_text("mine")
+    result = init("shop")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert "is not empty (bot.py)" in result.stderr
+    assert "cometbot init shop-3" in result.stderr
+    assert [path.read_text() for path in (folder / "shop").iterdir()] == ["mine"]
+
+
+def test_init_the_current_folder_is_not_empty_another_one_is_offered(init: Callable[..., Result], folder: Path) -> None:
+    for number in range(5):
+        (folder / f"{number}.txt").write_text("")
+    result = init(".")
+    assert result.exit_code == 2
+    assert "(0.txt, 1.txt, 2.txt and 2 more)" in result.stderr
+    assert f"cometbot init {folder}-2" in result.stderr
+
+
+def test_init_there_is_a_file_of_this_name_it_says_so(init: Callable[..., Result], folder: Path) -> None:
+    (folder / "shop").write_text("mine")
+    result = init("shop")
+    assert (result.exit_code, "shop is no folder" in result.stderr) == (2, True)
+    result = init("shop/in")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+
+
+def test_init_it_cannot_write_what_was_written_goes_again(
+    init: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def open_unless_full(path: Path, *words: Any, **more: Any) -> Any:
+        if path.name == "Dockerfile":
+            raise OSError(28, "No space left on device", str(path))
+        return opened(path, *words, **more)
+
+    monkeypatch.setattr(Path, "open", open_unless_full)
+    result = init("shop")
+    assert (result.exit_code, "No space left" in result.stderr, "choose another" in result.stderr) == (2, True, True)
+    assert list((folder / "shop").iterdir()) == []
+
+
+def test_init_a_name_that_no_bot_can_have_is_refused_with_one_that_it_can(init: Callable[..., Result]) -> None:
+    result = init("shop", "--name", "My Shop!")
+    assert (result.exit_code, "my-shop" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("shop", "shop"), ("My Shop", "my-shop"), ("café", "cafe"), ("a.b_c", "a-b_c"), ("日本", "bot"), ("", "bot"),
+     ("--x--", "x"), ("x" * 60, "x" * 50), ("y" * 49 + "--z", "y" * 49)],
+)  # fmt: skip
+def test_name_is_made_valid(text: str, name: str) -> None:
+    assert make_name(text) == name
+
+
+class Installed:
+    """A distribution of cometbot with this origin."""
+
+    version = "1.2.3"
+
+    def __init__(self, origin: Any) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        return json.dumps(self._origin) if self._origin else None
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement", "noted"),
+    [
+        (None, "cometbot==1.2.3", ""),
+        ({"url": "https://x.example/c.whl", "archive_info": {}}, "cometbot @ https://x.example/c.whl", ""),
+        ({"url": "file:///tmp/c.whl", "archive_info": {}}, "--find-links wheels\ncometbot==1.2.3", "/tmp/c.whl"),
+        (
+            {"url": "https://x.example/c.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "cometbot @ git+https://x.example/c.git@abc",
+            "",
+        ),
+        ({"url": "file:///my%20c", "dir_info": {}}, "--find-links wheels\ncometbot==1.2.3", "wheels '/my c'"),
+    ],
+)
+def test_installation_is_named_so_that_it_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, origin: Any, requirement: str, noted: str
+) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(origin))
+    found, note = describe_installation()
+    assert found == requirement
+    assert noted in note
+    assert bool(note) == bool(noted)

@@ -1,0 +1,221 @@
+"""``cometbot replay``, over what a bot stored before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometbot import Bot
+from cometbot.channels.cometchat import CometChatChannel, CometChatClient
+from cometbot.cli import main
+from cometbot.delivery import Delivery
+from cometbot.settings import Settings
+from cometbot.simulator import Simulator
+from cometbot.web.app import create_app
+
+SHOP = """
+from cometbot import Bot
+
+bot = Bot("helpdesk")
+
+
+@bot.message("hi")
+def greet(ctx):
+    ctx.state["count"] = ctx.state.get("count", 0) + 1
+    return "Hello!\\x1b[31m"
+
+
+@bot.message("tea")
+def tea(ctx):
+    raise ValueError("no tea")
+
+
+@bot.message("group")
+def group(ctx):
+    ctx.client.create_group("ops", "Ops")
+    return str(ctx.client.get_user("maria")["name"])
+"""
+
+CALLBACK = json.loads((Path(__file__).parents[2] / "data" / "sample_callback.json").read_text())
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def simulator(cometchat_simulator: Simulator) -> Simulator:
+    cometchat_simulator.seed_demo()
+    return cometchat_simulator
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> Run:
+    """Runs a command in a folder with a bot, whose database is there already and holds nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = f"shop_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{module}.py").write_text(SHOP)
+    settings = {
+        "COMETBOT_BOT": f"{module}:bot",
+        "COMETCHAT_APP_ID": simulator.app_id,
+        "COMETCHAT_API_URL": simulator.api_url,
+        "COMETCHAT_API_KEY": simulator.api_key,
+        "COMETBOT_CALLBACK_USERNAME": "cc",
+        "COMETBOT_CALLBACK_PASSWORD": "s3cret-word",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    _delivery().close()
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+def _delivery() -> Delivery:
+    delivery = Delivery([], [], "sqlite:///cometbot.db")
+    delivery.database.open()
+    return delivery
+
+
+def store(simulator: Simulator, text: str) -> None:
+    """Have the callback store what Maria wrote, with nobody to handle it."""
+    settings = Settings.from_environment()
+    app = create_app(Bot("helpdesk"), settings, handles=False)
+    body: dict[str, Any] = json.loads(json.dumps(CALLBACK))
+    body["appId"], body["bot"] = simulator.app_id, "helpdesk"
+    body["data"] |= {"sender": "maria", "receiver": "helpdesk", "conversationId": "helpdesk_user_maria"}
+    body["data"]["data"] = {"text": text}
+    answer = app.test_client().post("/cometchat/helpdesk", json=body, auth=("cc", "s3cret-word"))
+    assert answer.status_code == 200, answer.text
+    app.extensions["cometbot"].stop()
+
+
+def end(state: str) -> None:
+    delivery = _delivery()
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE mailbox SET state = '{state}'")
+    delivery.close()
+
+
+def test_replay_shows_what_would_be_said_and_stored(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    result = run("replay", "m1")
+    assert result.exit_code == 0, result.output
+    for word in ("text          hi", "Hello!", "count of the conversation: nothing → 1", "greet", "--send"):
+        assert word in result.output
+
+
+def test_replay_lets_no_text_move_the_terminal(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    assert "\x1b" not in run("replay", "m1").output
+
+
+def test_replay_sends_nothing(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    run("replay", "m1")
+    assert simulator.messages() == []
+
+
+def test_replay_of_a_failing_handler_shows_where_it_raised_and_exits_with_1(run: Run, simulator: Simulator) -> None:
+    store(simulator, "tea")
+    result = run("replay", "m1")
+    assert result.exit_code == 1
+    assert "ValueError: no tea" in result.output
+    assert 'raise ValueError("no tea")' in result.output
+    assert "dispatch.py" not in result.output
+
+
+def test_replay_lets_the_platforms_client_read_and_withholds_what_would_change(run: Run, simulator: Simulator) -> None:
+    store(simulator, "group")
+    result = run("replay", "m1")
+    assert "would ask     the platform: POST /groups" in result.output
+    assert "Maria Keller" in result.output
+    assert "ops" not in simulator.world.directory.groups
+
+
+def test_replay_as_json_has_all_of_it(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    told = json.loads(run("replay", "m1", "--json").output)
+    assert told["message"]["id"] == "m1"
+    assert told["said"][0]["text"].startswith("Hello!")
+    assert told["said"][0]["requests"][0]["op"] == "send"
+    assert [(item["name"], item["before"], item["after"]) for item in told["changes"]] == [("count", None, 1)]
+    assert told["error"] is None
+
+
+def test_replay_of_what_nobody_wants_says_so(run: Run, simulator: Simulator) -> None:
+    store(simulator, "something else")
+    output = run("replay", "m1").output
+    assert "none wants it" in output
+    assert "would say     nothing" in output
+
+
+def test_send_lets_the_next_bot_that_starts_answer_again(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    end("done")
+    result = run("replay", "m1", "--send")
+    assert result.exit_code == 0
+    assert "No bot is running" in result.output
+    delivery = _delivery()
+    assert not delivery.is_idle
+    delivery.close()
+
+
+def test_send_is_done_by_the_running_bot(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    bot = Bot("helpdesk")
+    bot.message("hi")(lambda ctx: "Hello again!")
+    client = CometChatClient(simulator.api_url, simulator.api_key)
+    channel = CometChatChannel(simulator.app_id, client, bots={"helpdesk": bot})
+    delivery = Delivery([bot], [channel], "sqlite:///cometbot.db")
+    delivery.start()
+    try:
+        simulator.wait_for(lambda found: found.messages())
+        simulator.wait_for(lambda found: delivery.is_idle)
+        assert "by the running bot" in run("replay", "m1", "--send").output
+        simulator.wait_for(lambda found: len(found.messages()) == 2)
+    finally:
+        delivery.close()
+    assert [message.text for message in simulator.messages()] == ["Hello again!"] * 2
+
+
+def test_send_as_json_says_whether_a_bot_is_running(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    end("done")
+    told = json.loads(run("replay", "m1", "--send", "--json").output)
+    assert (told["state"], told["generation"], told["is_running"]) == ("waiting", 1, False)
+
+
+def test_send_of_what_waits_anyway_is_refused_in_one_sentence(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    result = run("replay", "m1", "--send")
+    assert result.exit_code == 2
+    assert "not done yet" in result.output
+
+
+@pytest.mark.parametrize("words", [["m9"], ["m9", "--send"], ["r1"], ["nonsense"]])
+def test_an_unknown_id_is_one_sentence_and_exit_code_2(run: Run, words: list[str]) -> None:
+    result = run("replay", *words)
+    assert result.exit_code == 2
+    assert result.output.startswith("cometbot: ")
+    assert result.output.count("\n") == 1
+
+
+def test_without_a_database_none_is_made(run: Run, tmp_path: Path) -> None:
+    for file in tmp_path.glob("cometbot.db*"):
+        file.unlink()
+    result = run("replay", "m1")
+    assert result.exit_code == 2
+    assert "there is no database" in result.output
+    assert not (tmp_path / "cometbot.db").exists()
+
+
+def test_another_bot_than_the_messages_is_refused(run: Run, simulator: Simulator, tmp_path: Path) -> None:
+    store(simulator, "hi")
+    other = f"other_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{other}.py").write_text('from cometbot import Bot\n\nbot = Bot("sales")\n')
+    result = run("replay", "m1", f"{other}:bot")
+    assert result.exit_code == 2
+    assert "'helpdesk'" in result.output

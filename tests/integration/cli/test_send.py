@@ -1,0 +1,138 @@
+"""``cometbot send``: stored for the running bot, or sent at once, to a simulated CometChat over HTTP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from cometbot import Bot
+from cometbot.channels.cometchat import CometChatChannel, CometChatClient
+from cometbot.delivery import Delivery
+from cometbot.simulator import Simulator
+
+Call = Callable[..., Result]
+Write = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def users(simulator: Simulator) -> None:
+    simulator.add_bot("shop", "http://127.0.0.1:9/")
+    simulator.add_user("tom")
+    simulator.add_group("ops-room", owner="tom")
+
+
+@pytest.fixture
+def running(simulator: Simulator, folder: Path) -> Iterator[Delivery]:
+    """A bot at work over the database of the current folder."""
+    bot = Bot("shop")
+    client = CometChatClient(simulator.api_url, simulator.api_key)
+    channel = CometChatChannel(simulator.app_id, client, bots={"shop": bot})
+    delivery = Delivery([bot], [channel], f"sqlite:///{folder / 'cometbot.db'}")
+    delivery.start()
+    yield delivery
+    delivery.close()
+
+
+def texts(simulator: Simulator) -> list[tuple[str, str]]:
+    return [(message.sender, message.text) for message in simulator.messages()]
+
+
+def test_send_is_stored_and_sent_by_the_running_bot(
+    cometbot: Call, simulator: Simulator, write_bot: Write, running: Delivery
+) -> None:
+    result = cometbot("send", "--bot", write_bot(), "--user", "tom", "Your order is out.")
+    assert (result.exit_code, "stored" in result.stdout) == (0, True)
+    simulator.wait_for(lambda it: texts(it) == [("shop", "Your order is out.")])
+
+
+def test_send_bot_by_its_name_among_those_of_the_settings(
+    cometbot: Call, simulator: Simulator, write_bot: Write, running: Delivery, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("COMETBOT_BOT", ",".join([write_bot(), write_bot(bot='Bot("news")')]))
+    assert cometbot("send", "--bot", "Shop", "--group", "ops-room", "Hello").exit_code == 0
+    simulator.wait_for(lambda it: texts(it) == [("shop", "Hello")])
+
+
+def test_send_there_is_no_database_it_says_so_and_makes_none(cometbot: Call, write_bot: Write, folder: Path) -> None:
+    result = cometbot("send", "--bot", write_bot(), "--user", "tom", "Hello")
+    assert (result.exit_code, "there is no database" in result.stderr) == (2, True)
+    assert not list(folder.glob("*.db*"))
+
+
+def test_send_now_needs_no_database_and_no_code(cometbot: Call, simulator: Simulator, folder: Path) -> None:
+    result = cometbot("send", "--bot", "shop", "--user", "tom", "Hello", "--now")
+    assert (result.exit_code, result.stdout) == (0, "It is sent to tom.\n")
+    assert texts(simulator) == [("shop", "Hello")]
+    assert list(folder.iterdir()) == []
+
+
+def test_send_now_to_a_group_the_bot_joins_it(cometbot: Call, simulator: Simulator) -> None:
+    assert cometbot("send", "--bot", "shop", "--group", "Ops-Room", "Hello", "--now").exit_code == 0
+    assert "shop" in simulator.world.directory.groups["ops-room"].members
+    assert texts(simulator) == [("shop", "Hello")]
+
+
+def test_send_now_a_long_text_goes_in_parts(cometbot: Call, simulator: Simulator, write_bot: Write) -> None:
+    cometbot("send", "--bot", write_bot(), "--user", "tom", "-", "--now", answers="word " * 4000)
+    assert len(texts(simulator)) > 1
+    assert " ".join(text for _, text in texts(simulator)).split() == ["word"] * 4000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--user", "nobody"), "no user nobody"),
+        (("--group", "nowhere"), "no group nowhere"),
+        (("--user", "tom", "--bot", "stranger"), "stranger is no bot"),
+    ],
+)
+def test_send_now_cometchat_refuses_it_says_what_is_missing(
+    cometbot: Call, simulator: Simulator, words: tuple[str, ...], said: str
+) -> None:
+    result = cometbot("send", *(() if "--bot" in words else ("--bot", "shop")), *words, "Hello", "--now")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert said in result.stderr
+    assert texts(simulator) == []
+
+
+def test_send_now_answer_is_lost_it_says_that_nobody_knows(cometbot: Call, simulator: Simulator) -> None:
+    simulator.misbehave.fail(after=True)
+    result = cometbot("send", "--bot", "shop", "--user", "tom", "Hello", "--now")
+    assert (result.exit_code, "nobody knows" in result.stderr) == (2, True)
+    assert len(texts(simulator)) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--user", "tom", "--group", "ops-room"), ("--user", "tom", " "), ("--user", "tom", "")]
+)
+def test_send_to_nobody_to_two_or_nothing_is_a_usage_error(cometbot: Call, words: tuple[str, ...]) -> None:
+    text = () if words and not words[-1].strip() else ("Hello",)
+    result = cometbot("send", "--bot", "shop", "--now", *words, *text)
+    assert (result.exit_code, "Error: " in result.stderr) == (2, True)
+
+
+def test_send_bot_is_not_clear_it_lists_those_that_there_are(
+    cometbot: Call, write_bot: Write, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("COMETBOT_BOT", ",".join([write_bot(), write_bot(bot='Bot("news")')]))
+    assert "which one of shop, news" in cometbot("send", "--user", "tom", "Hello").stderr
+    assert "no bot 'nix'; say" in cometbot("send", "--bot", "nix", "--user", "tom", "Hello").stderr
+
+
+@pytest.mark.process
+def test_send_in_a_process_of_its_own_wakes_the_running_bot(
+    simulator: Simulator, environ: pytest.MonkeyPatch, write_bot: Write, running: Delivery
+) -> None:
+    command = [sys.executable, "-c", "from cometbot.cli import main; main()", "send", "--bot", write_bot()]
+    done = subprocess.run(
+        [*command, "--user", "tom", "Hello"],
+        capture_output=True, text=True, timeout=30, env=dict(os.environ), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    simulator.wait_for(lambda it: texts(it) == [("shop", "Hello")])

@@ -1,0 +1,301 @@
+"""What the pages show is true: their code runs, their commands and options exist, and so does what they name.
+
+The Python of a page runs from top to bottom, in one namespace. A block that begins with ``# name.py`` becomes that
+file, which later blocks import; functions named ``test_…`` are called. A comment such as ``<!-- says: hi => Hello -->``
+after a block talks to the page's ``bot`` and looks for what is behind the arrow in its answer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import cometbot
+from cometbot import Bot
+from cometbot.cli import main
+from cometbot.settings import Settings, variable_name
+from cometbot.testing import BotClient
+from cometbot.web.app import stop_all
+from cometbot.web.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```|^<!-- says: (.*?) -->", re.S | re.M)
+VARIABLE = re.compile(r"\b(?:COMETBOT|COMETCHAT)_[A-Z0-9_]+\b")
+NO_VARIABLES = {"bot_credentials", "warnings"}
+SETTINGS = {variable_name(field.name) for field in fields(Settings) if field.name not in NO_VARIABLES}
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [code for language, code, _ in FENCE.findall(page.read_text()) if language in languages]
+
+
+def pages_with(*languages: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, *languages)]
+
+
+@pytest.fixture(autouse=True)
+def no_application_goes_on() -> Iterator[None]:
+    yield
+    stop_all()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to run in, from which modules can be imported; they are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in {
+        "COMETCHAT_APP_ID": "5150a0b1c2d3e4f6",
+        "COMETCHAT_REGION": "eu",
+        "COMETCHAT_API_KEY": "a-key-for-tests",
+        "COMETBOT_CALLBACK_USERNAME": "cometchat",
+        "COMETBOT_CALLBACK_PASSWORD": "a-password-for-tests",
+        "COMETBOT_DATABASE_URL": f"sqlite:///{tmp_path}/cometbot.db",
+    }.items():
+        monkeypatch.setenv(name, text)
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def run(code: str, namespace: dict[str, Any], folder: Path, page: str) -> None:
+    """Run a block, as a file of its own where it names one."""
+    if match := re.match(r"# (\w+)\.py\n", code):
+        (folder / f"{match[1]}.py").write_text(code)
+        importlib.invalidate_caches()
+        namespace.update(vars(importlib.import_module(match[1])))
+    else:
+        exec(compile(code, page, "exec"), namespace)
+
+
+def call_tests(namespace: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    for name in [name for name in namespace if name.startswith("test_")]:
+        function: Callable[..., None] = namespace.pop(name)
+        function(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(function).parameters})
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=named)
+def test_the_python_of_a_page_runs_and_answers_as_it_says(
+    page: Path, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    clients: dict[int, BotClient] = {}
+    for language, code, dialogue in FENCE.findall(page.read_text()):
+        if language == "python":
+            run(code, namespace, workplace, named(page))
+            call_tests(namespace, request)
+        elif dialogue:
+            said, _, expected = dialogue.partition(" => ")
+            bot = namespace["bot"]
+            client = clients.setdefault(id(bot), BotClient(bot))
+            answer = client.send(said.removeprefix("@bot "), mention=said.startswith("@bot ")).text
+            assert expected
+            assert expected in answer, f"{bot} answered {said!r} with {answer!r}"
+    for bot in {id(item): item for item in namespace.values() if isinstance(item, Bot)}.values():
+        BotClient(bot, raise_errors=False).send("Is anybody there?")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """What stands behind each ``cometbot`` that shell code calls, as its arguments."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and (words[0] == "sudo" or "=" in words[0]):
+            words = words[3:] if words[:2] == ["sudo", "-u"] else words[1:]
+        if words and Path(words[0]).name == "cometbot":
+            yield words[1:]
+
+
+def check_command(arguments: list[str]) -> None:
+    """Fail unless the command line is one that the real one would take."""
+    command: click.Command = main
+    context = main.make_context("cometbot", [], resilient_parsing=True)
+    while isinstance(command, click.Group):
+        if not arguments or arguments[0].startswith("-"):
+            command.make_context("cometbot", list(arguments), resilient_parsing=True)
+            return
+        found = command.get_command(context, arguments[0])
+        assert found is not None, f"there is no command {arguments[0]}"
+        command, arguments = found, arguments[1:]
+        context = command.make_context(command.name, [], parent=context, resilient_parsing=True)
+    command.make_context(command.name, list(arguments), parent=context)
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=named)
+def test_the_shell_code_of_a_page_parses(page: Path) -> None:
+    for code in blocks(page, "sh"):
+        found = subprocess.run(["bash", "-n"], input=code, text=True, capture_output=True, check=False)
+        assert found.returncode == 0, f"{found.stderr}\n{code}"
+
+
+def test_the_commands_of_all_pages_exist_with_their_options() -> None:
+    called = [(page, words) for page in PAGES for code in blocks(page, "sh") for words in commands(code)]
+    mentioned = [
+        (page, words)
+        for page in PAGES
+        for code in re.findall(r"`(cometbot [^`\n]+)`", page.read_text())
+        for words in commands(code)
+    ]
+    for page, words in [*called, *mentioned]:
+        try:
+            check_command(words)
+        except click.ClickException as error:
+            # A sentence may speak of a command without all that it takes.
+            if not (isinstance(error, click.MissingParameter) and (page, words) in mentioned):
+                pytest.fail(f"{named(page)}: cometbot {shlex.join(words)}: {error.format_message()}")
+    assert len(called) > 25
+
+
+@pytest.mark.parametrize(
+    "line", ["cometbot nothing", "cometbot serve --bind", "cometbot bots sync --force", "cometbot send"]
+)
+def test_a_command_that_does_not_exist_would_be_noticed(line: str) -> None:
+    [arguments] = commands(line)
+    with pytest.raises((click.ClickException, AssertionError)):
+        check_command(arguments)
+
+
+def test_every_command_is_on_the_commands_page() -> None:
+    def leaves(command: click.Command, name: str) -> Iterator[str]:
+        if not isinstance(command, click.Group):
+            yield name
+            return
+        context = click.Context(command)
+        for part in command.list_commands(context):
+            inner = command.get_command(context, part)
+            assert inner is not None
+            yield from leaves(inner, f"{name} {part}")
+
+    text = (ROOT / "docs" / "commands.md").read_text()
+    assert [name for name in leaves(main, "cometbot") if f"`{name}" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_variables_that_a_page_names_are_settings(page: Path) -> None:
+    names = {name.rstrip("_") for name in VARIABLE.findall(page.read_text())}
+    own = {name for name in names if re.fullmatch(r"COMETBOT_CALLBACK_(USERNAME|PASSWORD)__[A-Z0-9_]+", name)}
+    assert names - own - SETTINGS == set()
+
+
+def test_every_setting_of_what_is_built_is_on_the_settings_page() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    example = set(VARIABLE.findall((ROOT / ".env.example").read_text()))
+    assert {name for name in example & SETTINGS if f"`{name}`" not in text} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    links = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_stands_in_a_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    contents = {
+        (page.parent / name).relative_to(docs)
+        for page in (docs / "index.md", docs / "reference" / "index.md")
+        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.S | re.M)
+        for name in re.findall(r"^[\w/]+$", tree, re.M)
+    }
+    pages = {page.relative_to(docs).with_suffix("") for page in docs.rglob("*.md")}
+    assert pages - contents == {Path("index")}
+    assert contents - pages == set()
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    named_tests = [
+        (page, file, test)
+        for page in PAGES
+        for file, test in re.findall(r"\b((?:tests|examples|cometbot)/[\w/]+\.py)::(test_\w+)", page.read_text())
+    ]
+    missing = [
+        f"{named(page)}: {file}::{test}"
+        for page, file, test in named_tests
+        if not (ROOT / file).is_file() or f"def {test}(" not in (ROOT / file).read_text()
+    ]
+    assert len(named_tests) > 30
+    assert missing == []
+
+
+def test_every_promise_names_at_least_one_test() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    sections = re.split(r"^## ", text, flags=re.M)[1:]
+    promises = [section for section in sections if re.match(r"P\d+\b", section)]
+    assert [promise.partition(" ")[0].rstrip(".:") for promise in promises] == [f"P{number}" for number in range(1, 11)]
+    assert [promise.splitlines()[0] for promise in promises if "::test_" not in promise] == []
+
+
+def test_the_numbers_of_the_monitoring_page_are_exported() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+
+    class Nothing:
+        waiting, oldest_seconds, dead = 0, 0.0, 0
+
+    exported = Metrics(["helpdesk"]).to_text(lambda: {"helpdesk": Nothing()}).decode()
+    names = set(re.findall(r"\bcometbot_[a-z_]+\b", page))
+    assert len(names) >= 8
+    assert {name for name in names if f"# TYPE {name} " not in exported} == set()
+
+
+@pytest.mark.parametrize("page", pages_with("ini"), ids=named)
+def test_the_units_of_a_page_are_readable_and_start_what_exists(page: Path) -> None:
+    for code in blocks(page, "ini"):
+        unit = ConfigParser(strict=False, interpolation=None)
+        unit.read_string(code)
+        for arguments in commands(unit["Service"]["ExecStart"]):
+            check_command(arguments)
+
+
+@pytest.mark.parametrize("page", pages_with("nginx"), ids=named)
+def test_the_proxy_configurations_of_a_page_are_balanced_and_pass_on_the_callback(page: Path) -> None:
+    for code in blocks(page, "nginx"):
+        assert code.count("{") == code.count("}") > 0
+        assert "/cometchat" in code
+        assert not re.search(r"^\s*[^\s{}#][^{};]*$", code, re.M), "a line without its semicolon"
+
+
+def test_blocks_are_in_a_language_that_is_checked() -> None:
+    known = {"python", "sh", "ini", "nginx", "text", "console", ""}
+    languages = {(named(page), language) for page in PAGES for language, *_ in FENCE.findall(page.read_text())}
+    assert {item for item in languages if item[1] not in known} == set()
+
+
+def test_every_example_is_listed_short_and_tested() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text()
+    examples = [file for file in (ROOT / "examples").glob("*.py") if not file.name.startswith("test_")]
+    assert len(examples) >= 9
+    for file in examples:
+        assert f"../examples/{file.name}" in text
+        assert len(file.read_text().splitlines()) < 60
+        assert (file.parent / f"test_{file.name}").is_file()
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    listed: set[str] = set()
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        listed.update(re.findall(r"autoclass:: \S+\.(\w+)$", page.read_text(), re.M))
+        for module, members in re.findall(r"automodule:: (\S+)\n   :members:([^\n]*)", page.read_text()):
+            own = importlib.import_module(module)
+            names = members.replace(",", " ").split() or [name for name in vars(own) if not name.startswith("_")]
+            assert [name for name in names if not hasattr(own, name)] == []
+            listed.update(names)
+    assert set(cometbot.__all__) - listed == set()

@@ -1,0 +1,189 @@
+"""A bot can be tested on CometChat itself, as far as the simulator is it, without sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+import requests
+
+from cometbot import Bot, Card, ContactEvent, Context, Custom, DeliveryError, Field, Form, Media, Rejected
+from cometbot.testing import BotClient, Seat, Unsupported
+from cometbot.testing.cometchat import CometChatDouble
+from cometbot.testing.cometchat.client import make_session
+
+
+@pytest.fixture
+def bot() -> Bot:
+    made = Bot("helpdesk")
+
+    @made.fallback
+    def echo(ctx: Context) -> str:
+        return f"{ctx.sender}: {ctx.text}"
+
+    return made
+
+
+@pytest.fixture
+def client(bot: Bot) -> BotClient:
+    return BotClient(bot, channel="cometchat")
+
+
+def double(client: BotClient) -> CometChatDouble:
+    assert isinstance(client.double, CometChatDouble)
+    return client.double
+
+
+def test_no_socket_and_no_thread_is_needed(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    before = threading.active_count()
+
+    assert BotClient(bot, channel="cometchat").send("hello").texts == ["Maria: hello"]
+    assert threading.active_count() <= before + 1, "only the client's watch over its time-outs"
+
+
+def test_what_goes_over_the_wire_is_in_the_simulators_log(client: BotClient) -> None:
+    client.send("hello")
+    simulator = double(client).simulator
+
+    assert [(entry.target, entry.status) for entry in simulator.callbacks] == [("helpdesk", 200)]
+    assert [(entry.method, entry.path) for entry in simulator.requests] == [("POST", "/v3/bots/helpdesk/messages")]
+
+
+def test_cards_arrive_as_text_with_numbers_that_are_answers(bot: Bot, client: BotClient) -> None:
+    @bot.message("sign up")
+    def sign_up(ctx: Context) -> Form:
+        return Form("Sign up", [Field("name"), Field("town", "Town", default="Berlin")], "signed")
+
+    @bot.action("signed")
+    def signed(ctx: Context) -> str:
+        return f"{ctx.values['name']} of {ctx.values['town']}"
+
+    assert "name:" in client.send("sign up").text
+    assert client.fill(name="Tom").texts == ["Tom of Berlin"]
+
+
+def test_cards_can_be_sent_as_cards(bot: Bot) -> None:
+    @bot.message("card")
+    def card(ctx: Context) -> Card:
+        return Card("Tea", "Green")
+
+    client = BotClient(bot, channel=lambda bot: CometChatDouble(bot, rich="card"))
+    message = client.send("card")[0].message
+
+    assert isinstance(message, Custom)
+    assert message.type == "card"
+    assert "Tea" in message.text
+
+
+def test_media_arrive_as_media(bot: Bot, client: BotClient) -> None:
+    @bot.message("photo")
+    def photo(ctx: Context) -> Media:
+        return Media("https://example.com/a.png", caption="look")
+
+    message = client.send("photo")[0].message
+
+    assert isinstance(message, Media)
+    assert (message.url, message.kind, message.caption) == ("https://example.com/a.png", "image", "look")
+
+
+def test_a_users_file_can_be_loaded(bot: Bot, client: BotClient) -> None:
+    @bot.message()
+    def load(ctx: Context) -> str:
+        return f"{ctx.attachments[0].name} {ctx.attachments[0].size}"
+
+    assert client.send_file(b"12345", name="five.txt").texts == ["five.txt 5"]
+
+
+def test_an_edit_shows_both_versions(bot: Bot, client: BotClient) -> None:
+    @bot.message("work")
+    def work(ctx: Context) -> None:
+        ctx.reply("working").edit("done")
+
+    assert client.send("work")[0].versions == ("working", "done")
+
+
+def test_an_event_that_cometchat_does_not_send_cannot_be_made(client: BotClient) -> None:
+    with pytest.raises(Unsupported, match="let a user do what causes one"):
+        client.event(ContactEvent, action="request")
+
+
+def test_a_callback_that_is_refused_fails_the_test(client: BotClient) -> None:
+    bots = double(client).simulator.world.directory.bots
+    bots["helpdesk"].password = "wrong"
+
+    with pytest.raises(AssertionError, match="refused with 401"):
+        client.send("hello")
+
+
+def test_repeating_before_anything_was_said_tells_nothing(client: BotClient) -> None:
+    double(client).repeat()
+
+    assert not client.said()
+
+
+def test_a_refusal_names_its_code(client: BotClient) -> None:
+    double(client).misbehave("refused")
+
+    with pytest.raises(DeliveryError, match="ERR_PERMISSION_DENIED"):
+        client.send("hello")
+
+
+def test_users_keep_their_names(client: BotClient) -> None:
+    assert client.as_user("tom").send("hi").texts == ["Tom: hi"]
+    assert client.as_user("tom").send("hi", group="ops").texts == ["Tom: hi"]
+    assert client.as_user("eva").send("hi", group="ops").texts == ["Eva: hi"]
+
+
+def test_over_sockets_everything_is_given_back(bot: Bot) -> None:
+    before = threading.active_count()
+    with BotClient(bot, channel=lambda bot: CometChatDouble(bot, sockets=True)) as client:
+        assert client.send("hello").texts == ["Maria: hello"]
+        url = double(client).simulator.url
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=1)
+    assert threading.active_count() <= before + 2
+
+
+def test_a_session_without_sockets_hands_over_the_whole_request_and_answer() -> None:
+    seen: dict[str, Any] = {}
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.update(environ, body=environ["wsgi.input"].read())
+        start_response("201 Created", [("Content-Type", "text/plain"), ("X-Answer", "42")])
+        return [b"made ", b"it"]
+
+    with make_session(app) as session:
+        answer = session.post("https://host.example/a/b?c=d", data=b"body", headers={"X-Ask": "1"}, stream=True)
+
+    assert (answer.status_code, answer.headers["x-answer"], answer.content) == (201, "42", b"made it")
+    asked = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_X_ASK", "body")
+    assert [seen[name] for name in asked] == ["POST", "/a/b", "c=d", "host.example", "1", b"body"]
+
+
+def test_a_session_without_sockets_breaks_where_the_application_hangs_up() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise ConnectionResetError
+
+    with pytest.raises(requests.ConnectionError):
+        make_session(app).get("http://host.example/")
+
+
+def test_a_file_that_is_not_there_is_refused(client: BotClient) -> None:
+    simulator = double(client).simulator
+
+    with pytest.raises(Rejected):
+        client.channel.client("helpdesk").download(f"{simulator.url}/files/none")
+
+
+def test_a_platform_can_be_talked_to_directly(client: BotClient) -> None:
+    message_id = client.double.say(Seat(client.user), "hello")
+
+    assert client.said().texts == ["Maria: hello"]
+    assert double(client).simulator.message(message_id).text == "hello"

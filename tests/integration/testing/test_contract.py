@@ -1,0 +1,275 @@
+"""The contract notices what it is there to notice: each way to break a channel fails the test that is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, PayloadError, Rejected, Text, Uncertain
+from cometbot.channels.base import Incoming, Sending
+from cometbot.messages import Operation
+from cometbot.testing import EVERYTHING, TEXT_ONLY, BotClient, Double, FakeChannel, FakeDouble, Said, Seat, Unsupported
+from cometbot.testing.contract import ChannelContract
+from cometbot.testing.contract.talking import MESSAGES
+
+CONTRACT = ChannelContract()
+
+
+class Ascii(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        if isinstance(operation.message, Text):
+            text = operation.message.text.encode("ascii", "replace").decode()
+            operation = replace(operation, message=Text(text))
+        return super().render(operation)
+
+
+class FirstPartOnly(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        return super().render(operation)[:1]
+
+
+class Uncut(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        told = self.capabilities
+        self.capabilities = replace(told, text_limit=10**6)
+        try:
+            return super().render(operation)
+        finally:
+            self.capabilities = told
+
+
+class ShowsWhatItSaysItCannot(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        told, self.capabilities = self.capabilities, EVERYTHING
+        try:
+            return super().render(operation)
+        finally:
+            self.capabilities = told
+
+
+class WithoutThreads(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        return [{**part, "thread_id": ""} for part in super().render(operation)]
+
+
+class DropsAllButSends(FakeChannel):
+    def act(self, sending: Sending) -> str:
+        return super().act(sending) if sending.payload["op"] == "send" else ""
+
+
+class Blind(FakeChannel):
+    def find(self, sending: Sending, *, timeout: float) -> str | None:
+        return None
+
+
+class Pessimist(FakeChannel):
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        try:
+            return super().send(sending, timeout=timeout)
+        except CometbotError as error:
+            raise Rejected("failed") from error
+
+
+class Optimist(FakeChannel):
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        try:
+            return super().send(sending, timeout=timeout)
+        except Rejected as error:
+            raise Uncertain("failed") from error
+
+
+class Forgetful(FakeChannel):
+    def incoming(self, bot: Bot, text: str = "", **more: Any) -> Incoming:
+        made = super().incoming(bot, text, **more)
+        return replace(made, conversation=replace(made.conversation, id=made.conversation.id.upper()))
+
+
+class ToEverybody(FakeChannel):
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        return replace(super().conversation(bot, user="all"), target=user or group)
+
+
+class Credulous(FakeChannel):
+    def parse(self, incoming: Incoming) -> Event:
+        try:
+            return super().parse(incoming)
+        except PayloadError:
+            return super().parse(replace(incoming, body=b'{"id": "1", "user": "maria", "text": ""}'))
+
+
+class Deaf(FakeChannel):
+    def parse(self, incoming: Incoming) -> Event:
+        event = super().parse(incoming)
+        return replace(event, mentions=(), attachments=(), text="") if isinstance(event, MessageEvent) else event
+
+
+class Backwards(FakeChannel):
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        return super().history(conversation, limit)[::-1]
+
+
+class BackwardsDouble(FakeDouble):
+    def said(self) -> list[Said]:
+        return super().said()[::-1]
+
+
+class StutteringDouble(FakeDouble):
+    def repeat(self) -> None:
+        assert self._last is not None
+        self._put(replace(self._last, key=f"{self._last.key}-again"))
+
+
+class MuddledDouble(FakeDouble):
+    def edit(self, seat: Seat, message_id: str, text: str) -> None:
+        self.delete(seat, message_id)
+
+
+class WideDouble(FakeDouble):
+    """Tells that it streams every hour, and then shows each word."""
+
+    def said(self) -> list[Said]:
+        return [replace(said, versions=said.versions * 5) for said in super().said()]
+
+
+def with_channel(kind: type[FakeChannel], **capabilities: Any) -> Callable[[Bot], Double]:
+    def make(bot: Bot) -> Double:
+        double = FakeDouble(bot)
+        double._channel = kind(replace(EVERYTHING, **capabilities))
+        return double
+
+    return make
+
+
+def with_text_only(kind: type[FakeChannel]) -> Callable[[Bot], Double]:
+    def make(bot: Bot) -> Double:
+        double = FakeDouble(bot)
+        double._channel = kind(TEXT_ONLY)
+        return double
+
+    return make
+
+
+CARD = MESSAGES[5]
+
+BROKEN: list[tuple[Callable[[Bot], Double], str, tuple[Any, ...]]] = [
+    (with_channel(Ascii), "a_text_is_answered_and_both_arrive_as_they_are", ("Grüße",)),
+    (with_channel(Deaf), "a_text_is_answered_and_both_arrive_as_they_are", ("hello",)),
+    (with_channel(Deaf), "a_mention_of_the_bot_is_recognised", ()),
+    (with_text_only(ShowsWhatItSaysItCannot), "every_kind_of_message_is_shown_or_falls_back_to_text", CARD),
+    (with_channel(FirstPartOnly), "a_text_over_the_limit_arrives_in_parts_and_whole", ()),
+    (with_channel(FirstPartOnly), "a_text_without_spaces_over_the_limit_arrives_whole", ()),
+    (with_channel(Uncut), "a_text_over_the_limit_arrives_in_parts_and_whole", ()),
+    (with_channel(WithoutThreads), "a_message_in_a_thread_is_answered_there_if_there_are_threads", ()),
+    (with_channel(DropsAllButSends), "what_was_said_can_be_changed_or_is_said_anew", ()),
+    (with_channel(DropsAllButSends), "what_was_said_can_be_taken_back_or_the_bot_is_told_that_it_cannot", ()),
+    (with_channel(DropsAllButSends), "a_reaction_is_put_on_what_is_answered_or_the_bot_is_told_that_it_cannot", ()),
+    (with_channel(DropsAllButSends), "a_stream_ends_as_one_whole_message_at_a_pace_that_the_platform_allows", ()),
+    (with_channel(Blind), "a_reply_whose_answer_is_lost_is_doubled_only_where_nobody_can_look_it_up", ()),
+    (with_channel(Pessimist), "a_reply_that_fails_arrives_later_and_once", ("failed",)),
+    (with_channel(Pessimist), "later_replies_wait_for_one_that_fails", ("rate_limited",)),
+    (with_channel(Optimist), "a_reply_that_is_refused_is_a_dead_letter_and_the_conversation_goes_on", ()),
+    (with_channel(Forgetful), "the_channel_names_a_conversation_as_its_events_do", ()),
+    (with_channel(ToEverybody), "in_a_group_the_answer_goes_to_the_group", ()),
+    (with_channel(ToEverybody), "one_to_one_nobody_else_reads_the_answer", ()),
+    (with_channel(ToEverybody), "the_bot_writes_first", ()),
+    (with_channel(Credulous), "a_body_that_is_none_does_not_parse", (b"null",)),
+    (with_channel(Backwards), "history_holds_both_sides_in_order_if_the_platform_keeps_any", ()),
+    (BackwardsDouble, "several_replies_arrive_in_their_order", ()),
+    (BackwardsDouble, "many_messages_at_once_are_answered_in_their_order", ()),
+    (StutteringDouble, "what_is_told_twice_is_answered_once", ()),
+    (MuddledDouble, "what_else_users_do_comes_as_the_right_event_if_they_can", ("edit",)),
+]
+
+
+def run(make_double: Callable[[Bot], Double], name: str, arguments: tuple[Any, ...]) -> None:
+    """Call one test of the contract as pytest would."""
+    bot = Bot("contract")
+    test = getattr(CONTRACT, f"test_{name}")
+    names = test.__code__.co_varnames[1 : test.__code__.co_argcount]
+    with BotClient(bot, channel=make_double) as client:
+        given = {"bot": bot, "client": client, "capabilities": client.channel.capabilities}
+        extra = iter(arguments)
+        test(**{item: given[item] if item in given else next(extra) for item in names})
+
+
+@pytest.mark.parametrize(
+    ("make_double", "name", "arguments"), BROKEN, ids=[f"{n}-{row[1]}" for n, row in enumerate(BROKEN)]
+)
+def test_a_broken_channel_fails_the_test_that_is_about_it(
+    make_double: Callable[[Bot], Double], name: str, arguments: tuple[Any, ...]
+) -> None:
+    run(FakeDouble, name, arguments)
+
+    with pytest.raises((AssertionError, CometbotError, pytest.fail.Exception)):
+        run(make_double, name, arguments)
+
+
+def test_a_stream_that_is_faster_than_the_platform_allows_fails() -> None:
+    name = "a_stream_ends_as_one_whole_message_at_a_pace_that_the_platform_allows"
+
+    def hasty(bot: Bot) -> Double:
+        double = WideDouble(bot)
+        double._channel = FakeChannel(replace(EVERYTHING, stream_interval=3600.0))
+        return double
+
+    with pytest.raises(AssertionError, match="one between at most"):
+        run(hasty, name, ())
+
+
+def test_a_contract_without_a_double_says_what_is_missing() -> None:
+    with pytest.raises(NotImplementedError, match="make_double"):
+        CONTRACT.make_double(Bot("contract"))
+
+
+class Bare(Double):
+    """A platform that has only what every platform must have."""
+
+    def __init__(self, bot: Bot) -> None:
+        super().__init__(bot)
+        self._inner = FakeDouble(bot, TEXT_ONLY)
+        self.attach, self.said = self._inner.attach, self._inner.said  # type: ignore[method-assign]
+
+    @property
+    def channel(self) -> FakeChannel:
+        return self._inner.channel
+
+    def attach(self, delivery: Any) -> None: ...
+
+    def said(self) -> list[Said]:
+        return []
+
+    def say(self, seat: Seat, text: str, **more: Any) -> str:
+        return self._inner.say(seat, text, **more)
+
+
+@pytest.mark.parametrize("act", ["edit", "delete", "react", "join", "leave"])
+def test_what_a_platform_has_nothing_for_need_not_be_there(act: str) -> None:
+    run(Bare, "what_else_users_do_comes_as_the_right_event_if_they_can", (act,))
+
+
+@pytest.mark.parametrize("name", ["what_is_told_twice_is_answered_once", "later_replies_wait_for_one_that_fails"])
+def test_what_a_double_cannot_do_is_skipped_with_its_reason(name: str) -> None:
+    with pytest.raises(pytest.skip.Exception):
+        run(Bare, name, ("failed",))
+
+
+def test_a_double_says_what_its_users_cannot_do() -> None:
+    double = Bare(Bot("contract"))
+    with BotClient(double.bot, channel=lambda bot: double) as client:
+        seat, said = Seat(client.user), Said("1", client.conversation, Text("x"))
+        for act in (
+            lambda: double.press(seat, said, None),  # type: ignore[arg-type]
+            lambda: double.submit(seat, said, {}),
+            lambda: double.react(seat, "1", "👍"),
+            lambda: double.reactions("1"),
+            lambda: double.take(None),  # type: ignore[arg-type]
+            lambda: double.misbehave("failed"),
+        ):
+            with pytest.raises(Unsupported):
+                act()
+        double.settle()
+        double.close()
+        assert double.upload("a.png", b"", "image/png") == "https://files.example/a.png"

@@ -1,0 +1,78 @@
+"""A PostgreSQL of the tests' own: Debian's binaries, a fresh folder, a unix socket and no port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200", "log_min_messages=fatal")
+USER = "postgres"
+
+
+def binaries() -> Path:
+    """The folder with ``initdb``. Raises RuntimeError, with what to install, if there is none."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    found = shutil.which("initdb")
+    for folder in [*folders, *([Path(found).parent] if found else [])]:
+        if (folder / "initdb").exists():
+            return folder
+    raise RuntimeError("the tests need PostgreSQL: apt-get install postgresql (make test does it)")
+
+
+class PostgresServer:
+    """A server that is there from :meth:`start` to :meth:`stop`. As root it runs as the user postgres, which it insists on."""
+
+    def __init__(self) -> None:
+        self._bin = binaries()
+        self._folder = Path(tempfile.mkdtemp(prefix="cometbot-pg-"))
+        self._data = self._folder / "data"
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, USER, USER)
+        self._folder.chmod(0o700)
+
+    def start(self) -> None:
+        self._run(
+            "initdb",
+            "--no-sync",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            f"--username={USER}",
+            "-D",
+            self._data,
+        )
+        self.boot()
+
+    def boot(self, mode: str = "start") -> None:
+        """Start it, or start it again, on the data that it has."""
+        options = " ".join(f"-c {setting}" for setting in (*SETTINGS, f"unix_socket_directories={self._folder}"))
+        self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._folder / "log", "-w", "-t", "30", mode)
+
+    def halt(self, how: str = "immediate") -> None:
+        """Stop it, as a crash would."""
+        self._run("pg_ctl", "-D", self._data, "-m", how, "-w", "stop")
+
+    def stop(self) -> None:
+        if (self._data / "postmaster.pid").exists():
+            self.halt()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://{USER}@/{database}?host={self._folder}"
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        self._run(
+            "psql", "-q", "-h", self._folder, "-U", USER, "-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement
+        )
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(self._bin / program), *map(str, arguments)]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")

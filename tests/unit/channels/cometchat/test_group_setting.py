@@ -1,0 +1,151 @@
+"""Which messages of groups a bot's handlers need."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from cometbot import ActionEvent, Bot, DeleteEvent, Event, MembershipEvent, MessageEvent, Router
+from cometbot.channels.cometchat.operations import GROUP_SETTINGS
+from cometbot.channels.cometchat.provision import find_group_need, group_setting_needed
+from cometbot.matchers import (
+    any_message,
+    contains,
+    direct,
+    has_attachment,
+    in_group,
+    in_thread,
+    mentioned,
+    of_type,
+    sent_by,
+    text,
+)
+
+
+def handler(ctx: Any) -> None:
+    """Does nothing."""
+
+
+def is_urgent(ctx: Any) -> bool:
+    return False
+
+
+def needed(*matchers: Any) -> str:
+    bot = Bot("shop")
+    bot.message(*matchers)(handler)
+    return group_setting_needed(bot)
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    [direct, ~in_group, direct & text("hi"), in_group & direct, ~any_message, ~(in_group | mentioned) & direct],
+)
+def test_setting_handlers_fit_no_message_of_groups_it_is_none(matcher: Any) -> None:
+    assert needed(matcher) == "none"
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        mentioned,
+        in_group & mentioned,
+        direct | mentioned,
+        in_group("ops-room") & mentioned & text("hi"),
+        (in_group & mentioned) | text("hi"),
+        text("hi"),
+        re.compile("hi"),
+        any_message,
+        of_type("image"),
+        has_attachment,
+        in_thread,
+        sent_by("tom"),
+        contains("hi") & ~sent_by("tom"),
+        ~in_group("ops-room"),
+        is_urgent,
+    ],
+)
+def test_setting_handlers_can_be_reached_by_a_mention_it_is_mentioned_messages(matcher: Any) -> None:
+    assert needed(matcher) == "mentionedMessages"
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        in_group,
+        in_group("ops-room"),
+        in_group & text("hi"),
+        in_group("ops-room") | direct,
+        ~direct,
+        ~mentioned,
+        in_group & ~mentioned,
+        direct | in_group,
+        in_group & ~in_group("ops-room"),
+        in_group & is_urgent,
+    ],
+)
+def test_setting_handlers_ask_for_messages_without_a_mention_it_is_all_messages(matcher: Any) -> None:
+    assert needed(matcher) == "allMessages"
+
+
+def test_setting_there_is_no_handler_it_is_none() -> None:
+    assert group_setting_needed(Bot("shop", description="Sells shoes.")) == "none"
+
+
+def test_setting_groups_reach_only_commands_it_is_slashed_messages() -> None:
+    bot = Bot("shop")
+    bot.command("track")(handler)
+    bot.message(direct)(handler)
+    assert group_setting_needed(bot) == "slashedMessages"
+
+
+def test_setting_commands_and_others_it_is_mentioned_messages_which_reach_both() -> None:
+    bot = Bot("shop")
+    bot.command("track")(handler)
+    bot.fallback(handler)
+    need = find_group_need(bot)
+    assert (need.setting, need.commands) == ("mentionedMessages", ("track",))
+    assert need.handler.endswith("handler")
+
+
+@pytest.mark.parametrize("kinds", [(MembershipEvent,), (MembershipEvent, DeleteEvent)])
+def test_setting_events_that_are_no_messages_need_none(kinds: Any) -> None:
+    bot = Bot("shop")
+    bot.event(*kinds)(handler)
+    assert group_setting_needed(bot) == "none"
+
+
+@pytest.mark.parametrize("kind", [Event, MessageEvent, ActionEvent])
+def test_setting_events_that_are_messages_need_a_mention(kind: Any) -> None:
+    bot = Bot("shop")
+    bot.event(kind)(handler)
+    assert group_setting_needed(bot) == "mentionedMessages"
+
+
+def test_setting_actions_are_answered_in_words_which_need_a_mention() -> None:
+    bot = Bot("shop")
+    bot.action("buy")(handler)
+    assert group_setting_needed(bot) == "mentionedMessages"
+
+
+def test_setting_handlers_of_routers_count() -> None:
+    bot, router = Bot("shop"), Router()
+    router.message(in_group)(handler)
+    bot.include(router)
+    assert group_setting_needed(bot) == "allMessages"
+
+
+def test_need_a_function_decides_it_is_named() -> None:
+    bot = Bot("shop")
+    bot.message(is_urgent)(handler)
+    bot.message(direct & is_urgent)(handler)
+    assert [name.rpartition(".")[2] for name in find_group_need(bot).opaque] == ["handler"]
+    bot.message(in_group)(handler)
+    assert find_group_need(bot).opaque == ()
+
+
+def test_command_line_offers_the_settings_that_cometchat_has() -> None:
+    from cometbot.cli.sync import GROUP_SETTINGS as OFFERED
+
+    assert OFFERED == GROUP_SETTINGS

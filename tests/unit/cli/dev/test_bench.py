@@ -1,0 +1,73 @@
+"""What the page is told of the bot's process."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from cometbot.cli.dev.bench import LINES_KEPT, Bench
+from cometbot.cli.dev.reports import BotInfo, Failed, Fault, Logged, Printed, Ready
+from cometbot.delivery import Delivery
+
+READY = Ready((BotInfo("helpdesk", "Help-Desk", ("/track",)),))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """One that never reads a database: none is there before a bot has begun."""
+    return Bench("bot.py:bot", cast(Delivery, None))
+
+
+def test_a_bot_that_never_began_is_not_running_and_has_nothing_stored(bench: Bench) -> None:
+    assert bench.status()["state"] == "failed"
+    assert bench.handled() == {}
+    assert bench.dead_letters() == []
+
+
+def test_a_bot_that_serves_is_running_with_its_commands(bench: Bench) -> None:
+    bench.started(READY, [])
+    status = bench.status()
+    assert (status["state"], status["starts"], status["fault"]) == ("running", 1, None)
+    assert status["commands"] == {"help-desk": ["/track"]}
+
+
+def test_new_code_that_does_not_run_leaves_the_old_bot_running(bench: Bench) -> None:
+    bench.started(READY, [])
+    bench.failed(Failed(Fault("SyntaxError: invalid syntax", "bot.py, line 3")), [Path.cwd() / "bot.py"])
+    status = bench.status()
+    assert status["state"] == "running"
+    assert status["fault"]["place"] == "bot.py, line 3"
+    assert status["files"] == ["bot.py"]
+
+
+def test_mended_code_takes_the_fault_away(bench: Bench) -> None:
+    bench.failed(Failed(Fault("SyntaxError: invalid syntax")), [])
+    bench.started(READY, [Path("/elsewhere/shop.py")])
+    status = bench.status()
+    assert status["fault"] is None
+    assert status["files"] == ["/elsewhere/shop.py"]
+
+
+def test_a_process_that_died_is_not_running(bench: Bench) -> None:
+    bench.started(READY, [])
+    bench.died()
+    assert bench.status()["state"] == "failed"
+
+
+def test_output_is_what_was_printed_and_logged_in_order(bench: Bench) -> None:
+    bench.heard(Printed("hello"))
+    bench.heard(Logged(logging.ERROR, "bot", "it broke", Fault("ValueError: no", trace="Traceback …")))
+    lines = [(line["level"], line["text"], line["trace"]) for line in bench.output()]
+    assert lines == [("print", "hello", ""), ("error", "it broke: ValueError: no", "Traceback …")]
+
+
+def test_only_the_newest_lines_are_kept(bench: Bench) -> None:
+    for number in range(LINES_KEPT + 5):
+        bench.heard(Printed(str(number)))
+    lines = bench.output()
+    assert len(lines) == LINES_KEPT
+    assert lines[-1]["text"] == str(LINES_KEPT + 4)
+    assert lines[-1]["id"] == LINES_KEPT + 5

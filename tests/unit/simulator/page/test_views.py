@@ -1,0 +1,135 @@
+"""The page's routes: who may ask, what a page gets, and what it can do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+import cometbot.simulator.page
+from cometbot.simulator import Simulator
+from cometbot.simulator.page import NoWorkbench
+
+STATIC = Path(cometbot.simulator.page.__file__).parent / "static"
+
+
+@pytest.fixture
+def client(simulator: Simulator) -> FlaskClient:
+    return simulator.app.test_client()
+
+
+class Workbench(NoWorkbench):
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def retry(self, name: str) -> bool:
+        self.asked.append(("retry", name))
+        return name == "m1"
+
+    def discard(self, name: str) -> bool:
+        self.asked.append(("discard", name))
+        return name == "m1"
+
+
+def test_the_page_may_run_only_its_own_files_and_none_of_them_inline(client: FlaskClient) -> None:
+    response = client.get("/")
+    policy = response.headers["Content-Security-Policy"]
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert not re.search(r"<script(?![^>]*src=)|style=|\son\w+=", response.text)
+
+
+def test_everything_that_the_pages_files_name_exists(client: FlaskClient) -> None:
+    named = set(re.findall(r'(?:href|src)="(/page/[^"]+)"', client.get("/").text))
+    for file in STATIC.glob("*.js"):
+        named |= {f"/page/{name}" for name in re.findall(r'from "\./([^"]+)"', file.read_text())}
+    assert len(named) > 20
+    assert {name for name in named if client.get(name).status_code != 200} == set()
+
+
+def test_no_file_reaches_for_another_machine_or_writes_markup() -> None:
+    text = "\n".join(file.read_text() for file in STATIC.iterdir())
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text)
+    assert not re.search(r"(?:src|href|import|url)\s*[(=]?\s*[\"'(]https?://", text)
+
+
+@pytest.mark.parametrize(("name", "mime_type"), [("main.js", "text/javascript"), ("base.css", "text/css")])
+def test_a_file_has_its_type_and_is_not_sent_again_unchanged(client: FlaskClient, name: str, mime_type: str) -> None:
+    first = client.get(f"/page/{name}")
+    again = client.get(f"/page/{name}", headers={"If-None-Match": first.headers["ETag"]})
+    assert first.mimetype == mime_type
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/page/none.js", "/page/../views.py", "/page/%2e%2e/views.py"])
+def test_a_file_that_is_not_the_pages_is_not_there(client: FlaskClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/simulator/page", "/simulator/events"])
+@pytest.mark.parametrize(
+    "foreign", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}], ids=["host", "origin"]
+)
+def test_a_page_of_another_site_is_refused(client: FlaskClient, path: str, foreign: dict[str, str]) -> None:
+    assert client.get(path, headers=foreign).status_code == 403
+
+
+def test_a_snapshot_holds_people_messages_and_calls_and_where_to_go_on(
+    client: FlaskClient, simulator: Simulator
+) -> None:
+    said = simulator.user("maria").say("Hello", to="helpdesk")
+    simulator.user("helpdesk").react(said, "👍")
+    data = client.get("/simulator/page").get_json()["data"]
+    assert {user["uid"]: user["isBot"] for user in data["directory"]["users"]} == {
+        "maria": False,
+        "tom": False,
+        "helpdesk": True,
+    }
+    assert data["directory"]["groups"][0]["members"] == ["maria", "tom", "helpdesk"]
+    assert [message["data"]["text"] for message in data["messages"]] == ["Hello"]
+    assert data["messages"][0]["reactedBy"] == {"👍": ["helpdesk"]}
+    assert data["lastId"] == simulator.world.journal.last_id
+    assert simulator.api_key not in client.get("/simulator/page").text
+
+
+def test_a_snapshot_has_another_run_name_after_a_reset(client: FlaskClient, simulator: Simulator) -> None:
+    before = client.get("/simulator/page").get_json()["data"]["run"]
+    simulator.reset()
+    assert client.get("/simulator/page").get_json()["data"]["run"] != before
+
+
+@pytest.mark.parametrize("act", ["retry", "discard"])
+def test_a_dead_letter_is_settled_by_the_workbench(client: FlaskClient, simulator: Simulator, act: str) -> None:
+    bench = Workbench()
+    simulator.workbench = bench
+    assert client.post(f"/simulator/dead/m1/{act}", json={}).status_code == 200
+    assert client.post(f"/simulator/dead/m2/{act}", json={}).status_code == 404
+    assert bench.asked == [(act, "m1"), (act, "m2")]
+
+
+def test_an_unknown_act_does_nothing_to_a_dead_letter(client: FlaskClient, simulator: Simulator) -> None:
+    bench = Workbench()
+    simulator.workbench = bench
+    assert client.post("/simulator/dead/m1/burn", json={}).status_code == 404
+    assert bench.asked == []
+
+
+def test_a_simulator_by_itself_has_no_dead_letters_to_retry(client: FlaskClient) -> None:
+    answer = client.post("/simulator/dead/m1/retry", json={})
+    assert answer.status_code == 404
+    assert "no dead letter m1" in answer.get_json()["error"]["message"]
+
+
+def test_one_kind_of_misbehaviour_ends_by_itself(client: FlaskClient, simulator: Simulator) -> None:
+    simulator.misbehave.fail(500)
+    simulator.misbehave.slow(1)
+    left: Any = client.delete("/simulator/misbehave?kind=fail").get_json()["data"]
+    assert [rule["kind"] for rule in left] == ["slow"]
+    assert client.delete("/simulator/misbehave").get_json()["data"] == []

@@ -1,0 +1,212 @@
+"""Several threads' writes in one transaction."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cometbot.errors import LeaseLost, StoreBusy
+from cometbot.store.together import Together
+
+
+class Transactions:
+    """A database that keeps what is added in transactions that are committed; each can be held up before its end."""
+
+    def __init__(self) -> None:
+        self.committed: list[list[Any]] = []
+        self.kinds: list[bool] = []
+        self.held = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.busy: list[str] = []
+
+    @contextmanager
+    def begin(self, durable: bool, ends_at: float) -> Iterator[Any]:
+        if self.busy:
+            raise StoreBusy(self.busy.pop())
+        rows: list[Any] = []
+        yield rows
+        self.held.set()
+        assert self.go_on.wait(10)
+        self.committed.append(rows)
+        self.kinds.append(durable)
+
+
+@pytest.fixture
+def transactions() -> Transactions:
+    return Transactions()
+
+
+@pytest.fixture
+def together(transactions: Transactions) -> Together:
+    return Together(transactions.begin)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+def adding(value: Any) -> Callable[[Any], Any]:
+    def add(rows: Any) -> Any:
+        rows.append(value)
+        return value
+
+    return add
+
+
+class Queue:
+    """Works that come in, one after the other, while the first transaction is on its way to the disk."""
+
+    def __init__(self, transactions: Transactions, together: Together, pool: ThreadPoolExecutor) -> None:
+        self._transactions = transactions
+        self._together = together
+        self._pool = pool
+        transactions.go_on.clear()
+        self.first = self._submit(adding("first"), True, soon())
+        assert transactions.held.wait(10)
+
+    def add(self, work: Callable[[Any], Any], durable: bool = True, seconds: float = 10.0) -> Future[Any]:
+        before = len(self._together._waiting)
+        future = self._submit(work, durable, soon(seconds))
+        end = soon()
+        while len(self._together._waiting) == before:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        return future
+
+    def _submit(self, work: Callable[[Any], Any], durable: bool, ends_at: float) -> Future[Any]:
+        return self._pool.submit(self._together.do, work, durable=durable, ends_at=ends_at)
+
+    def go_on(self) -> None:
+        self._transactions.go_on.set()
+
+
+@pytest.fixture
+def queue(transactions: Transactions, together: Together, pool: ThreadPoolExecutor) -> Iterator[Queue]:
+    queue = Queue(transactions, together, pool)
+    yield queue
+    queue.go_on()
+
+
+def test_a_single_thread_gets_a_transaction_for_each_work(transactions: Transactions, together: Together) -> None:
+    assert [together.do(adding(value), durable=True, ends_at=soon()) for value in (1, 2)] == [1, 2]
+    assert transactions.committed == [[1], [2]]
+
+
+def test_who_comes_while_a_transaction_ends_shares_the_next_one_in_order(
+    transactions: Transactions, queue: Queue
+) -> None:
+    waiting = [queue.add(adding(value)) for value in range(5)]
+    queue.go_on()
+    assert queue.first.result(10) == "first"
+    assert [future.result(10) for future in waiting] == [0, 1, 2, 3, 4]
+    assert transactions.committed == [["first"], [0, 1, 2, 3, 4]]
+
+
+def test_nobody_goes_on_before_the_commit(transactions: Transactions, queue: Queue) -> None:
+    waiting = queue.add(adding("second"))
+    transactions.held.clear()
+    assert not queue.first.done()
+    assert not waiting.done()
+    queue.go_on()
+    waiting.result(10)
+    assert transactions.committed[-1] == ["second"]
+
+
+def test_a_work_that_raises_fails_alone_and_the_others_are_done_without_it(
+    transactions: Transactions, queue: Queue
+) -> None:
+    def lose(rows: Any) -> None:
+        rows.append("lost")
+        raise LeaseLost
+
+    good, bad, other = queue.add(adding("good")), queue.add(lose), queue.add(adding("other"))
+    queue.go_on()
+    assert (good.result(10), other.result(10)) == ("good", "other")
+    with pytest.raises(LeaseLost):
+        bad.result(10)
+    assert transactions.committed == [["first"], ["good"], ["other"]]
+
+
+def test_after_a_failure_others_can_still_write(transactions: Transactions, together: Together) -> None:
+    def fail(rows: Any) -> None:
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        together.do(fail, durable=True, ends_at=soon())
+    assert together.do(adding(1), durable=True, ends_at=soon()) == 1
+
+
+def test_a_transaction_that_cannot_begin_fails_only_who_would_have_led_it(
+    transactions: Transactions, queue: Queue
+) -> None:
+    leading, following = queue.add(adding("leading")), queue.add(adding("following"))
+    transactions.busy = ["others write"]
+    queue.go_on()
+    with pytest.raises(StoreBusy, match="others write"):
+        leading.result(10)
+    assert following.result(10) == "following"
+    assert transactions.committed == [["first"], ["following"]]
+
+
+def test_a_commit_that_the_database_refuses_fails_for_all_with_an_error_each(
+    transactions: Transactions, queue: Queue
+) -> None:
+    def refuse(rows: Any) -> None:
+        raise StoreBusy("the disk is full")
+
+    waiting = [queue.add(adding(1)), queue.add(refuse), queue.add(adding(2))]
+    queue.go_on()
+    errors = [future.exception(10) for future in waiting]
+    assert [str(error) for error in errors] == ["the disk is full"] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert transactions.committed == [["first"]]
+
+
+def test_who_waits_longer_than_allowed_gives_up_and_nothing_of_it_is_stored(
+    transactions: Transactions, queue: Queue
+) -> None:
+    late = queue.add(adding("late"), seconds=0.05)
+    with pytest.raises(StoreBusy):
+        late.result(10)
+    patient = queue.add(adding("patient"))
+    queue.go_on()
+    assert patient.result(10) == "patient"
+    assert transactions.committed == [["first"], ["patient"]]
+
+
+def test_something_durable_never_shares_a_relaxed_transaction(transactions: Transactions, queue: Queue) -> None:
+    relaxed = [queue.add(adding("a"), durable=False), queue.add(adding("b"), durable=False)]
+    durable = queue.add(adding("c"))
+    queue.go_on()
+    assert [future.result(10) for future in (*relaxed, durable)] == ["a", "b", "c"]
+    assert transactions.committed == [["first"], ["a", "b"], ["c"]]
+    assert transactions.kinds == [True, False, True]
+
+
+def test_something_relaxed_shares_a_durable_transaction(transactions: Transactions, queue: Queue) -> None:
+    waiting = [queue.add(adding("a")), queue.add(adding("b"), durable=False)]
+    queue.go_on()
+    assert [future.result(10) for future in waiting] == ["a", "b"]
+    assert transactions.committed == [["first"], ["a", "b"]]
+    assert transactions.kinds == [True, True]
+
+
+def test_under_many_threads_every_work_is_committed_once(
+    transactions: Transactions, together: Together, pool: ThreadPoolExecutor
+) -> None:
+    futures = [pool.submit(together.do, adding(value), durable=True, ends_at=soon()) for value in range(2000)]
+    assert [future.result(20) for future in futures] == list(range(2000))
+    assert sorted(value for rows in transactions.committed for value in rows) == list(range(2000))
