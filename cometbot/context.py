@@ -52,6 +52,8 @@ class Outlet(Protocol):
 
     def begin(self, handler: str, timeout: float | None) -> None: ...
 
+    def fail(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
@@ -369,6 +371,10 @@ class Context:
     def begin(self, handler: str, timeout: float | None) -> None:
         """Note which handler has the event now, and how many seconds it may take."""
         self._outlet.begin(handler, timeout)
+
+    def fail(self) -> None:
+        """Note that what is said from now on is said because the handler raised."""
+        self._outlet.fail()
 
     @property
     def _message_id(self) -> str:

@@ -160,6 +160,7 @@ class _Dispatch:
         self._discard()
         if found is not None and failures < found.handler.retries:
             return Outcome(name, error=error, retry_in=backoff(failures))
+        self._ctx.fail()
         before = len(self._ctx.said)
         operations: tuple[Operation, ...] = ()
         try:

@@ -23,7 +23,8 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """A server that is there from :meth:`start` to :meth:`stop`. As root it runs as the user postgres, which it insists on."""
+    """A server that is there from :meth:`start` to :meth:`stop`. As root it runs as the user postgres, which it
+    insists on."""
 
     def __init__(self) -> None:
         self._bin = binaries()

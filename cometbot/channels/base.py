@@ -31,7 +31,8 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One stored request to a platform. ``payload`` is what the channel rendered, ``client_id`` what finds it again there.
+    """One stored request to a platform. ``payload`` is what the channel rendered, ``client_id`` what finds it again
+    there.
 
     ``target_id`` is the platform's id of the bot's own earlier message that this one is about.
     """
@@ -64,8 +65,8 @@ class Intake(Protocol):
 class Channel(ABC):
     """One door.
 
-    ``parse`` and ``render`` are pure. ``send`` and ``find`` talk to the platform and raise the :class:`ChannelError` that
-    fits; delivery decides what follows. A channel is used by many threads at once.
+    ``parse`` and ``render`` are pure. ``send`` and ``find`` talk to the platform and raise the :class:`ChannelError`
+    that fits; delivery decides what follows. A channel is used by many threads at once.
     """
 
     name: ClassVar[str]
@@ -94,7 +95,8 @@ class Channel(ABC):
 
     @abstractmethod
     def send(self, sending: Sending, *, timeout: float) -> str:
-        """The platform's id for what was just carried out (empty if it gives none), within ``timeout`` seconds in all."""
+        """The platform's id for what was just carried out (empty if it gives none), within ``timeout`` seconds in
+        all."""
 
     def find(self, sending: Sending, *, timeout: float) -> str | None:
         """The platform's id of an earlier :meth:`send` whose answer is unknown; None if it surely did not arrive.
@@ -108,7 +110,8 @@ class Channel(ABC):
         return 0.0
 
     def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
-        """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is set."""
+        """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is
+        set."""
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """The newest messages of a conversation, oldest first; empty where the platform keeps none."""

@@ -46,10 +46,11 @@ class Hints:
         """Call ``heard(lane)`` for every hint from now on."""
         if not hasattr(socket, "AF_UNIX") or not self._make_folder():
             return
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             listening.bind(str(self._path))
         except OSError as error:
+            listening.close()
             log.info("cannot listen for hints of other processes (%s); the sweep finds their mail", error)
             return
         self._listening = listening

@@ -233,6 +233,7 @@ class Lane:
             failed = Outcome(handler=outcome.handler, error=error)
         if self._bot.error_text is None:
             return [], [], failed
+        outlet.fail()
         said = Operation(conversation=self._conversation, message=Text(self._bot.error_text))
         draft = outlet.draft(said)
         return [draft] if draft else [], [said], failed
@@ -270,6 +271,7 @@ def abandon(equipment: Equipment, run: Run) -> bool:
     store, lease = equipment.store, run.lease
     error = f"the handler {run.handler} did not end within {run.timeout:g} s"
     run.outlet.give_up()
+    run.outlet.fail()
     text = equipment.bots[lease.conversation.bot].error_text
     draft = run.outlet.draft(Operation(conversation=lease.conversation, message=Text(text))) if text else None
     try:

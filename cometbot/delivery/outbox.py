@@ -250,7 +250,8 @@ class Outbox:
         return dict(connection.execute(counts).all())
 
     def revive(self, connection: Connection, row: int) -> str | None:
-        """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not dead."""
+        """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not
+        dead."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         now = self._clock()
         fresh = change.values(state=UNKNOWN, attempts=0, due_at=None, ended_at=None, created_at=now)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AFTER_FAILURE = 1_000_000
+"""The first ordinal of what is said because a handler failed."""
+
 
 class LaneOutlet:
     """What one event's handler says, does and remembers (see ``context.Outlet``).
@@ -65,6 +68,10 @@ class LaneOutlet:
 
     def begin(self, handler: str, timeout: float | None) -> None:
         self._equipment.running.begin(self._lease, self._mail, self, handler, timeout)
+
+    def fail(self) -> None:
+        with self._guard:
+            self._ordinal = max(self._ordinal, AFTER_FAILURE)
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         with self._store.database.read() as connection:

@@ -128,6 +128,9 @@ class MuteOutlet:
     def begin(self, handler: str, timeout: float | None) -> None:
         self.handler = handler
 
+    def fail(self) -> None:
+        """Nothing: a rehearsal stores no ordinals."""
+
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         with self._store.database.read() as connection:
             return self._store.state.load(connection, scope, owner)

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cometbot.http.errors import HttpError
@@ -17,12 +17,19 @@ _DRAINED = 16 * 1024 * 1024
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 
+_TICK = 0.1
+
+
 class Deadline:
-    """One bounded exchange. ``expired`` is true once its time has run out and its connection was cut."""
+    """One bounded exchange: a context manager, cut off if its block lasts longer.
 
-    __slots__ = ("at", "direction", "expired", "sockets")
+    ``expired`` is true once its time has run out and its connections were cut.
+    """
 
-    def __init__(self, at: float, direction: int) -> None:
+    __slots__ = ("_watchdog", "at", "direction", "expired", "sockets")
+
+    def __init__(self, watchdog: SocketWatchdog, at: float, direction: int) -> None:
+        self._watchdog = watchdog
         self.at = at
         self.direction = direction
         self.expired = False
@@ -33,46 +40,57 @@ class Deadline:
         """Seconds left, never negative."""
         return max(self.at - time.monotonic(), 0.0)
 
+    def __enter__(self) -> Deadline:
+        self._watchdog.add(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let the exchange take as long as it likes from now on."""
+        self._watchdog.discard(self)
+
 
 class SocketWatchdog:
     """Ends blocking reads whose total time is up, by shutting their socket down; then they see the end of the stream.
 
     A time-out of a socket counts from byte to byte, so who sends one byte a second is never late. One thread a process
-    serves all deadlines; it is started by the first one, and again in a forked child.
+    looks ten times a second, so that an exchange that ends in time, as nearly all do, wakes nobody; it is started by
+    the first deadline, and again in a forked child.
     """
 
     def __init__(self) -> None:
         self._forget()
 
     def _forget(self) -> None:
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()
         self._deadlines: set[Deadline] = set()
-        self._wakes_at = 0.0
         self._pid = 0
 
-    @contextlib.contextmanager
-    def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Iterator[Deadline]:
-        """A :class:`Deadline`; sockets given to :meth:`guard` are shut in ``direction`` if the block lasts longer."""
-        deadline = Deadline(time.monotonic() + seconds, direction)
-        if self._pid != os.getpid():
-            self._start()
-        with self._changed:
-            self._deadlines.add(deadline)
-            if deadline.at < self._wakes_at:
-                self._changed.notify()
-        try:
-            yield deadline
-        finally:
-            with self._changed:
-                self._deadlines.discard(deadline)
+    def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
+        """A :class:`Deadline`; sockets given to :meth:`guard` are shut in ``direction`` if its block lasts longer."""
+        return Deadline(self, time.monotonic() + seconds, direction)
 
     def guard(self, deadline: Deadline, connection: socket.socket) -> None:
         """Let ``deadline`` cut ``connection``, at once if it is over."""
-        with self._changed:
+        with self._guard:
             if connection not in deadline.sockets:
                 deadline.sockets.append(connection)
             if deadline.expired:
                 _shut(connection, deadline.direction)
+
+    def add(self, deadline: Deadline) -> None:
+        """Watch over ``deadline``."""
+        if self._pid != os.getpid():
+            self._start()
+        with self._guard:
+            self._deadlines.add(deadline)
+
+    def discard(self, deadline: Deadline) -> None:
+        """Forget ``deadline``; when this returns, nothing is cut for it any more."""
+        with self._guard:
+            self._deadlines.discard(deadline)
 
     def _start(self) -> None:
         with _starting:
@@ -83,14 +101,14 @@ class SocketWatchdog:
             self._pid = os.getpid()
 
     def _run(self) -> None:
-        with self._changed:
-            while True:
+        while True:
+            time.sleep(_TICK)
+            if not self._deadlines:
+                continue
+            with self._guard:
                 now = time.monotonic()
                 for deadline in [deadline for deadline in self._deadlines if deadline.at <= now]:
                     self._expire(deadline)
-                self._wakes_at = min((deadline.at for deadline in self._deadlines), default=float("inf"))
-                self._changed.wait(None if self._wakes_at == float("inf") else max(self._wakes_at - now, 0.0))
-                self._wakes_at = 0.0
 
     def _expire(self, deadline: Deadline) -> None:
         deadline.expired = True

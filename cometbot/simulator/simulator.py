@@ -123,7 +123,8 @@ class Simulator:
         self._relay.stop(timeout)
 
     def post_callbacks(self, post: Callable[[Callback], CallbackAnswer]) -> None:
-        """Let ``post`` carry the callbacks that wait since :meth:`stop`, one after the other, in the caller's thread."""
+        """Let ``post`` carry the callbacks that wait since :meth:`stop`, one after the other, in the caller's
+        thread."""
         self._relay.post_queued(post)
 
     @property

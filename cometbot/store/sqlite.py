@@ -22,6 +22,7 @@ from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
 from cometbot.store.together import Together
+from cometbot.store.turns import Turns
 
 _DIALECT = sqlite.dialect()
 _LONGEST_NAP = 0.001
@@ -49,6 +50,7 @@ class SQLite(Database):
         self._pid = 0
         self._is_closed = False
         self._clock = Clock()
+        self._turns = Turns("")
         self._writers: dict[str, Connection] = {}
         self._engine: sa.Engine | None = None
 
@@ -78,9 +80,11 @@ class SQLite(Database):
         if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy writing for others; try again in a moment")
         try:
-            with _transaction(self._writers["durable" if durable else "relaxed"], ends_at) as connection:
+            self._turns.take()
+            with _transaction(self._writers["durable" if durable else "relaxed"], ends_at, self._turns) as connection:
                 yield connection
         finally:
+            self._turns.give()
             self._lock.release()
 
     @contextmanager
@@ -113,6 +117,7 @@ class SQLite(Database):
             {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
         )
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
+        self._turns = Turns(self.path)
         try:
             self._writers = {"durable": self._writer("FULL"), "relaxed": self._writer("NORMAL")}
             self._prepare(self._writers["durable"])
@@ -161,7 +166,7 @@ class SQLite(Database):
         return connection
 
     def _prepare(self, writer: Connection) -> None:
-        with _transaction(writer, time.monotonic() + WRITE_TIMEOUT) as connection:
+        with _transaction(writer, time.monotonic() + WRITE_TIMEOUT, self._turns) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 
@@ -178,6 +183,7 @@ class SQLite(Database):
                     connection.close()
             if self._engine is not None:
                 self._engine.dispose()
+            self._turns.close()
             self._writers, self._engine, self._pid = {}, None, 0
 
 
@@ -189,14 +195,14 @@ def _end(timeout: float | None) -> float:
 
 
 @contextmanager
-def _transaction(connection: Connection, ends_at: float) -> Iterator[Connection]:
+def _transaction(connection: Connection, ends_at: float, turns: Turns) -> Iterator[Connection]:
     """A transaction that may write from its first moment on. Raises :class:`StoreBusy` for what cannot be done now.
 
     It waits for other processes until ``time.monotonic()`` reaches ``ends_at``.
     """
     driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
     try:
-        _begin(driver, ends_at)
+        _begin(driver, ends_at, turns)
         yield connection
         driver.execute("COMMIT")
     except BaseException as error:
@@ -208,11 +214,11 @@ def _transaction(connection: Connection, ends_at: float) -> Iterator[Connection]
         raise
 
 
-def _begin(driver: sqlite3.Connection, ends_at: float) -> None:
-    """Take the write lock of the file.
+def _begin(driver: sqlite3.Connection, ends_at: float, turns: Turns) -> None:
+    """Take the write lock of the file; who has the turn finds it free, unless a stranger has the file open.
 
-    SQLite itself would wait with naps that grow to 100 ms. Under two busy processes, whose transactions take half a
-    millisecond, one of them then gets a fifth of the turns, and waits of a second occur.
+    SQLite itself would wait with naps that grow to 100 ms, and one of two busy processes would get a fifth of the
+    turns.
     """
     while True:
         try:
@@ -220,7 +226,9 @@ def _begin(driver: sqlite3.Connection, ends_at: float) -> None:
         except sqlite3.OperationalError as error:
             if "database is locked" not in str(error) or time.monotonic() >= ends_at:
                 raise
+            turns.give()
             time.sleep(random.uniform(0.0, _LONGEST_NAP))
+            turns.take()
         else:
             return
 

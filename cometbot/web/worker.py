@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -52,15 +52,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Whether the connection stays open, after at most one request on it."""
         if not conn.initialized and not conn.wait_for_data(FIRST_BYTE_TIMEOUT):
             return _DEFER
-        with ExitStack() as head:
-            deadline = head.enter_context(WATCHDOG.within(HEAD_TIMEOUT))
-            WATCHDOG.guard(deadline, conn.sock)
+        with WATCHDOG.within(HEAD_TIMEOUT) as head:
+            WATCHDOG.guard(head, conn.sock)
             self._of_thread.head = head
             return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """The answer to a request whose headers are here."""
-        self._of_thread.head.close()
+        self._of_thread.head.end()
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

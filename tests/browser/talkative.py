@@ -6,7 +6,7 @@ import threading
 
 from cometbot import Bot, Button, Card, Choices, Context, Field, Form, Location, Media
 
-bot = Bot("helpdesk", description="Answers questions about orders.", error_text=None)
+bot = Bot("helpdesk", description="Answers questions about orders.")
 
 
 @bot.command("track", description="Where is my order?")

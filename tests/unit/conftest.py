@@ -59,6 +59,9 @@ class FakeOutlet:
     def begin(self, handler: str, timeout: float | None) -> None:
         self.begun.append((handler, timeout))
 
+    def fail(self) -> None:
+        self.failed_after = len(self.posted)
+
     def store(self, changes: tuple[StateChange, ...]) -> None:
         for change in changes:
             values = self.stored.setdefault((change.scope, change.owner), {})

@@ -237,14 +237,36 @@ def test_a_dead_message_that_is_retried_does_not_say_again_what_it_had_said(worl
             raise ValueError("broken")
         return "done"
 
-    world.bot.error_text = None
+    @world.bot.error(ValueError)
+    def explain(ctx: Context, error: ValueError) -> str:
+        ctx.reply("that went wrong")
+        return "somebody will look"
+
     delivery = world.process()
     world.say(delivery, "hello")
     wait_until(lambda: delivery.dead_letters.list())
     mended.append(True)
 
     assert delivery.retry(delivery.dead_letters.list()[0].id)
-    world.channel.wait_for(lambda: world.channel.texts() == ["working on it", "done"])
+    world.channel.wait_for(lambda: "done" in world.channel.texts())
+    assert world.channel.texts() == ["working on it", "that went wrong", "somebody will look", "done"]
+
+
+def test_a_message_that_hung_and_is_retried_says_what_it_says_now(world: World) -> None:
+    let_go = threading.Event()
+
+    @world.bot.message("hang", timeout=0.2)
+    def hang(ctx: Context) -> str:
+        let_go.wait(30)
+        return "now"
+
+    delivery = world.process()
+    world.say(delivery, "hang")
+    wait_until(lambda: delivery.dead_letters.list())
+    let_go.set()
+
+    assert delivery.retry(delivery.dead_letters.list()[0].id)
+    world.channel.wait_for(lambda: world.channel.texts() == [world.bot.error_text, "now"])
 
 
 def test_a_discarded_dead_letter_is_gone(world: World) -> None:

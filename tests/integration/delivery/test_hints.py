@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,21 @@ from cometbot.delivery.hints import Hints
 
 
 @pytest.fixture(autouse=True)
-def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a short name: a socket's path may have 107 characters."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
+
+
+def test_a_folder_with_too_long_a_name_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    hints = Hints("/db", "x")
+    hints.listen(lambda lane: None)
+
+    assert hints.address == ""
 
 
 @pytest.fixture
@@ -43,16 +58,14 @@ def test_a_hint_arrives(listener: tuple[Hints, list[str], threading.Event]) -> N
     teller.close()
 
 
-def test_a_process_that_died_is_noticed_and_one_that_is_unknown_is_not_called_dead(tmp_path: Path) -> None:
-    child_address = tmp_path / "dead.sock"
-    import socket
-
+def test_a_process_that_died_is_noticed_and_one_that_is_unknown_is_not_called_dead(own_folder: Path) -> None:
+    child_address = own_folder / "dead.sock"
     gone = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     gone.bind(str(child_address))
     gone.close()
     teller = Hints("/db", "teller")
 
-    assert teller.tell([str(child_address), str(tmp_path / "never.sock")], "lane") == [str(child_address)]
+    assert teller.tell([str(child_address), str(own_folder / "never.sock")], "lane") == [str(child_address)]
     teller.close()
 
 
@@ -61,7 +74,7 @@ def test_the_folder_is_for_this_user_alone(listener: tuple[Hints, list[str], thr
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_that_others_may_enter_is_not_used() -> None:
     hints = Hints("/other", "x")
     hints._folder.mkdir()
     os.chmod(hints._folder, 0o777)
