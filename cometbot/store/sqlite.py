@@ -80,12 +80,20 @@ class SQLite(Database):
         if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy writing for others; try again in a moment")
         try:
-            self._turns.take()
-            with _transaction(self._writers["durable" if durable else "relaxed"], ends_at, self._turns) as connection:
+            with self._turn(self._writers["durable" if durable else "relaxed"], ends_at) as connection:
+                yield connection
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _turn(self, writer: Connection, ends_at: float) -> Iterator[Connection]:
+        """A transaction of this process, when the others have had theirs."""
+        self._turns.take()
+        try:
+            with _transaction(writer, ends_at, self._turns) as connection:
                 yield connection
         finally:
             self._turns.give()
-            self._lock.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -166,7 +174,7 @@ class SQLite(Database):
         return connection
 
     def _prepare(self, writer: Connection) -> None:
-        with _transaction(writer, time.monotonic() + WRITE_TIMEOUT, self._turns) as connection:
+        with self._turn(writer, time.monotonic() + WRITE_TIMEOUT) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 

@@ -223,3 +223,24 @@ def test_a_database_of_a_newer_version_is_refused(opened: Database, path: Path) 
 
 def test_an_up_to_date_schema_is_no_problem(opened: Database) -> None:
     assert opened.schema_problem() == ""
+
+
+def test_opening_while_somebody_else_writes_leaves_the_turn_to_others(path: Path) -> None:
+    first = database(f"sqlite:///{path}")
+    first.open()
+    stranger = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    stranger.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.2, stranger.execute, ("ROLLBACK",)).start()
+    second = database(f"sqlite:///{path}")
+    second.open()
+    written = threading.Event()
+
+    def write() -> None:
+        with first.write() as connection:
+            connection.execute(facts.insert().values(name="a", value="1"))
+        written.set()
+
+    threading.Thread(target=write, daemon=True).start()
+    assert written.wait(10), "the one that opened the database kept the turn"
+    for opened in (first, second, stranger):
+        opened.close()
