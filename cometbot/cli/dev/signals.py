@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -13,6 +14,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _NUDGE = signal.SIGUSR1
 _PATIENCE = 0.2
+_LOST_AFTER = 8.0
 
 
 @contextlib.contextmanager
@@ -22,6 +24,7 @@ def interrupting() -> Iterator[None]:
     A signal that comes just before the thread begins to wait for a key would only be seen with that key: another
     thread hears of it and wakes the main thread until it has seen it.
     """
+    _asked[0] = float("inf")
     before = {number: signal.signal(number, _interrupt) for number in ENDING}
     before[_NUDGE] = signal.signal(_NUDGE, _nothing)
     reading, writing = os.pipe()
@@ -49,18 +52,26 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+_asked = [float("inf")]
+"""When the end was last asked for, in ``time.monotonic()`` seconds."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     ignore()
+    _asked[0] = time.monotonic()
     raise KeyboardInterrupt
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """A nudge: that the main thread stopped waiting is all it is for."""
+    """A nudge: the main thread stops waiting. It is asked again if what it was in the middle of swallowed the first."""
+    if time.monotonic() - _asked[0] > _LOST_AFTER:
+        _asked[0] = time.monotonic()
+        raise KeyboardInterrupt
 
 
 def _nudge(reading: int, main: int, over: threading.Event) -> None:
     while came := os.read(reading, 64):
         asked = any(number in came for number in ENDING)
-        while asked and not over.is_set() and signal.getsignal(ENDING[0]) is _interrupt:
+        while asked and not over.is_set():
             over.wait(_PATIENCE)
             signal.pthread_kill(main, _NUDGE)
