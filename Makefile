@@ -2,6 +2,7 @@
 # test   all tests          check  format, lint, types, imports, layout, docs
 # docs   the pages as HTML, in build/docs
 # bench  the benchmarks     clean  removes what the others made
+# faults all that can break, broken under load; a ledger for each (about a quarter of an hour)
 #
 # Needs python3 (3.10 or later), its venv module and make: on Debian, apt-get install python3 python3-venv make git
 
@@ -10,20 +11,27 @@ BOT ?= examples/first_bot.py:bot
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517
 
-.PHONY: run test test-packages check docs bench clean
+.PHONY: run test test-packages faults check docs bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
 	@$(BIN)/cometbot dev $(BOT)
 
+# What mostly computes runs in two processes; what starts servers and browsers of its own, one after the other.
 test: .venv/installed-test test-packages
+ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
+else
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration examples
+	$(BIN)/pytest tests/acceptance tests/browser
+endif
 
-# What tests need beside Python packages: a browser for the simulator's page, and a PostgreSQL to start.
+# What tests need beside Python packages: a browser for the pages, a PostgreSQL to start, node for the official chat client.
 test-packages:
 	@missing=; \
 	[ -x "$${COMETBOT_TEST_CHROMIUM:-/usr/bin/chromium}" ] || missing=chromium; \
 	{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	{ command -v node && command -v npm; } >/dev/null 2>&1 || missing="$$missing nodejs npm"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ]; then root=; elif sudo -n true 2>/dev/null; then root='sudo -n'; else root=none; fi; \
 	if [ "$$root" = none ] || ! command -v apt-get >/dev/null; then \
@@ -31,6 +39,9 @@ test-packages:
 	fi; \
 	$$root apt-get update -qq && \
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+faults: .venv/installed-test test-packages
+	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s tests/acceptance/faults $(PYTEST_ARGS)
 
 check: .venv/installed-test docs
 	$(BIN)/ruff format --check .
@@ -46,7 +57,7 @@ bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv build dist cometbot.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .cache build dist cometbot.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps stand inside of what they vouch for, so that they go with it.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, roundtrip, throughput
+from benchmarks import ack, cluster, roundtrip, streams, throughput, webchats
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
@@ -15,12 +15,25 @@ _TITLES = {
     "ack": "Acknowledged: from the callback's POST to its 200",
     "roundtrip": f"Answered: from the callback's POST to the reply's request, at {roundtrip.RATE} messages/s",
     "throughput": "Worked through: from the mailbox to the end of a message",
+    "streams": f"Heard: from a message's POST to an open event stream, at {streams.RATE} messages/s",
+    "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
+    "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
 }
-_FULL: dict[str, Benchmark] = {"ack": ack.run, "roundtrip": roundtrip.run, "throughput": throughput.run}
+_FULL: dict[str, Benchmark] = {
+    "ack": ack.run,
+    "roundtrip": roundtrip.run,
+    "throughput": throughput.run,
+    "cluster": cluster.run,
+    "streams": streams.run,
+    "webchats": webchats.run,
+}
 _QUICK: dict[str, Benchmark] = {
     "ack": partial(ack.run, rounds=2, seconds=1.0),
     "roundtrip": partial(roundtrip.run, rounds=1, messages=200),
     "throughput": partial(throughput.run, rounds=1, messages=1000),
+    "cluster": partial(cluster.run, rounds=1, messages=400, backlog=2000, done=10_000),
+    "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),
+    "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
 }
 
 

@@ -81,7 +81,7 @@ def _running(command: list[str], port: int, folder: Path, environ: Mapping[str, 
             stderr=output,
         )
     try:
-        _wait_until_it_answers(process, port, log)
+        _wait_until_it_answers(process, port, log, int(environ.get("COMETBOT_PROCESSES", PROCESSES)))
         yield
     finally:
         process.terminate()
@@ -92,10 +92,10 @@ def _running(command: list[str], port: int, folder: Path, environ: Mapping[str, 
             process.wait()
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path, processes: int) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end and process.poll() is None:
-        if log.read_text().count("Booting worker") >= PROCESSES and _answers(port):
+        if log.read_text().count("Booting worker") >= processes and _answers(port):
             return
         time.sleep(0.1)
     raise RuntimeError(f"gunicorn did not start:\n{log.read_text()}")

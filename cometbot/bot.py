@@ -374,6 +374,7 @@ class Bot(HandlerGroup):
         bot = Bot("helpdesk", description="Answers questions about orders.")
 
     ``name`` is part of its callback's path and, unless ``cometchat_uid`` says otherwise, its CometChat UID.
+    ``avatar`` is the URL of its picture, for platforms that cometbot tells of it.
     ``error_text`` is said when a handler raised and no error handler replied (None: nothing is). ``handle_bots`` lets
     it answer other bots, up to ten in a row. ``handler_timeout`` is the seconds that a handler may take if it does not
     say itself.
@@ -384,6 +385,7 @@ class Bot(HandlerGroup):
         name: str,
         *,
         description: str = "",
+        avatar: str = "",
         cometchat_uid: str = "",
         callback_username: str = "",
         callback_password: str = "",
@@ -399,9 +401,12 @@ class Bot(HandlerGroup):
             )
         if cometchat_uid and not _UID.fullmatch(cometchat_uid):
             raise RegistrationError(f"a CometChat UID is 1 to 100 letters, digits, - and _; not {cometchat_uid!r}")
+        if avatar and not avatar.startswith(("https://", "http://")):
+            raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
         check_options(f"the bot {name}", 0, handler_timeout)
         self.name = name
         self.description = description
+        self.avatar = avatar
         self.cometchat_uid = cometchat_uid
         self.callback_username = callback_username
         self.callback_password = callback_password

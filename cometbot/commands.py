@@ -53,6 +53,7 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
+        """Whether a call without it is answered with the usage."""
         return self.default is _MISSING and self.kind != "words"
 
     @property
@@ -81,6 +82,7 @@ class Signature:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
+        """All that a user may give, in order; the rest of the line comes last."""
         return (*self.words, *((self.many,) if self.many else ()), *self.named)
 
     def read(self, line: str) -> Arguments:
@@ -184,6 +186,7 @@ class Command:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Its name and its other names."""
         return (self.name, *self.aliases)
 
     def read(self, signature: Signature, line: str) -> Arguments:

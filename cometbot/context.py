@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _Log = logging.LoggerAdapter
 
+_PIECE = 500
+"""Characters that are shown of a stream at once."""
+
 RESERVED = "cometbot:"
 """What the state keys begin with that are not the bot author's."""
 
@@ -31,28 +34,55 @@ class Outlet(Protocol):
     ``post`` stores an operation under the event's next ordinal (first write wins: an ordinal that is stored already
     keeps what it has), carries it out if its turn has come, and returns the ordinal. It raises ``LeaseLost`` once the
     conversation is somebody else's. ``sketch`` shows an unfinished text in an already sent message, as well as it can
-    be done now; nothing of it is stored or repeated.
+    be done now; nothing of it is stored or repeated. ``piece`` does the same with what a message that is not said yet
+    has grown by, and with None gives that message up.
     """
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What the channel can carry."""
+        ...
 
     @property
-    def client(self) -> Any: ...
+    def client(self) -> Any:
+        """The platform's own client."""
+        ...
 
-    def post(self, operation: Operation) -> int: ...
+    def post(self, operation: Operation) -> int:
+        """Store an operation and carry it out in its turn; its ordinal."""
+        ...
 
-    def platform_id(self, ordinal: int) -> str | None: ...
+    def platform_id(self, ordinal: int) -> str | None:
+        """The platform's id of what was posted under this ordinal, None while it waits."""
+        ...
 
-    def sketch(self, ordinal: int, text: str) -> None: ...
+    def sketch(self, ordinal: int, text: str) -> None:
+        """Show an unfinished text in a message that was sent."""
+        ...
 
-    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]: ...
+    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
+        """Show what a message that is not said yet has grown by; None gives it up."""
+        ...
 
-    def load_state(self, scope: str, owner: str) -> dict[str, str]: ...
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        """What was written last in a conversation, oldest first."""
+        ...
 
-    def begin(self, handler: str, timeout: float | None) -> None: ...
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        """The conversation of ``bot`` with a user, or that of a group; one of both is empty."""
+        ...
 
-    def fail(self) -> None: ...
+    def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        """What is remembered: JSON texts by name."""
+        ...
+
+    def begin(self, handler: str, timeout: float | None) -> None:
+        """A handler of this name begins; ``timeout`` is its own limit in seconds, None the usual one."""
+        ...
+
+    def fail(self) -> None:
+        """The handler has raised; what is posted from now on gets ordinals of its own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +278,22 @@ class Context:
 
     @property
     def sender(self) -> User:
+        """Who wrote, pressed, or did what the event tells of."""
         return self.event.sender
 
     @property
     def conversation(self) -> Conversation:
+        """Where it happened."""
         return self.event.conversation
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
+        """The files that came with the message; none for other events."""
         return self.message.attachments if self.message else ()
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
+        """Who is mentioned in the message; nobody for other events."""
         return self.message.mentions if self.message else ()
 
     @property
@@ -310,7 +344,24 @@ class Context:
         said = to_messages(message)
         if len(said) != 1:
             raise BotError("reply() and send() take one message, and a text must not be empty")
-        operation = self.operation(said[0], to=to, quote_id=quote_id)
+        return self._post(self.operation(said[0], to=to, quote_id=quote_id))
+
+    def conversation_with(self, *, user: str = "", group: str = "") -> Conversation:
+        """Another conversation of this bot on the same platform: with one user (a uid), or a group's (a guid).
+
+        ::
+
+            ctx.send("Somebody asks for help.", to=ctx.conversation_with(group="team"))
+
+        What is sent there is stored under the event like a reply: a handler that runs again does not say it again.
+        Raises :class:`BotError` unless one of ``user`` and ``group`` is given, and where the platform has no such
+        conversation.
+        """
+        if bool(user) == bool(group):
+            raise BotError("a conversation is with either a user or a group: give conversation_with() one of them")
+        return self._outlet.conversation(self.bot, user, group)
+
+    def _post(self, operation: Operation) -> Sent:
         sent = Sent(self._outlet, self._outlet.post(operation), operation, self.said)
         self.said.append(operation)
         return sent
@@ -339,11 +390,13 @@ class Context:
     def stream(self, parts: Iterable[str]) -> Sent | None:
         """The message that was made of ``parts``, which may come slowly; None where they were all empty.
 
-        On platforms that can edit, the message appears with the first words and grows at the pace the platform allows;
-        on the others it is said once, when it is whole. Only the whole text is promised to arrive: what was shown
-        before is a sketch.
+        On platforms that can edit or show pieces, the message appears with the first words and grows at the pace the
+        platform allows; on the others it is said once, when it is whole. Only the whole text is promised to arrive:
+        what was shown before is a sketch.
         """
         interval = self.capabilities.stream_interval
+        if self.capabilities.deltas:
+            return self._stream_by_pieces(parts, interval or 0.0)
         if interval is None or not self.capabilities.edit:
             whole = "".join(parts)
             return self.reply(whole) if whole.strip() else None
@@ -356,13 +409,40 @@ class Context:
             if not text.strip():
                 continue
             if sent is None:
-                sent, shown, due = self.reply(text), text, time.monotonic() + interval
+                sent = self._post(replace(self.operation(Text(text)), grows=True))
+                shown, due = text, time.monotonic() + interval
             elif time.monotonic() >= due and text != shown:
                 sent.sketch(text)
                 shown, due = text, time.monotonic() + interval
         if sent is not None:
             sent.edit(text)
         return sent
+
+    def _stream_by_pieces(self, parts: Iterable[str], interval: float) -> Sent | None:
+        # The same name in every run of the handler, so that a reader knows a stream again that was begun before.
+        stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
+        text, waiting, sequence, due = "", "", 0, 0.0
+        try:
+            for part in parts:
+                text, waiting = text + part, waiting + part
+                if text.strip() and waiting and time.monotonic() >= due:
+                    sequence = self._show(stream_id, sequence, waiting)
+                    waiting, due = "", time.monotonic() + interval
+        except BaseException:
+            if sequence:
+                self._outlet.piece(stream_id, sequence, None)
+            raise
+        if not text.strip():
+            return None
+        self._show(stream_id, sequence, waiting)
+        return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
+
+    def _show(self, stream_id: str, sequence: int, text: str) -> int:
+        """Show ``text`` in pieces that any platform can pass on; returns the number of the next piece."""
+        for start in range(0, len(text), _PIECE):
+            self._outlet.piece(stream_id, sequence, text[start : start + _PIECE])
+            sequence += 1
+        return sequence
 
     def history(self, limit: int = 20) -> list[MessageEvent]:
         """The newest ``limit`` messages of this conversation, the oldest of them first, the event's own included."""

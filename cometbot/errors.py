@@ -15,6 +15,11 @@
     │   ├── Unreachable             nothing reached it: nothing was done
     │   └── Uncertain               it was asked and nobody knows whether it acted
     ├── PayloadError            what came in does not have the shape it must have
+    ├── ChatError               the chat server was asked for something that cannot be
+    │   ├── IdTaken                 somebody has this id already
+    │   ├── Missing                 what it was to be added to does not exist
+    │   ├── BadCursor               the position in a list was not made by this list
+    │   └── TooLarge                a file is longer than its kind may be
     └── DeliveryError           the road between a channel and a handler
         ├── StoreBusy               the database did not take the write in time
         └── LeaseLost               another worker has this conversation now
@@ -106,6 +111,31 @@ class PayloadError(CometbotError):
     def __init__(self, message: str = "", *, details: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(message)
         self.details = {path: list(texts) for path, texts in (details or {}).items()}
+
+
+class ChatError(CometbotError):
+    """The chat server was asked for something that cannot be."""
+
+
+class IdTaken(ChatError):
+    """Somebody has this id already."""
+
+
+class Missing(ChatError):
+    """What it was to be added to does not exist."""
+
+
+class BadCursor(ChatError):
+    """The position in a list was not made by this list; begin without one."""
+
+
+class TooLarge(ChatError):
+    """A file is longer than files of its kind may be. ``limit`` is in bytes, 0 for a kind that is not taken at all."""
+
+    def __init__(self, message: str = "", *, kind: str = "", limit: int = 0) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.limit = limit
 
 
 class DeliveryError(CometbotError):

@@ -127,6 +127,17 @@ class CallEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CustomEvent(Event):
+    """The sender's application told the bot something that is no message: a click, a page that was opened.
+
+    ``data`` is what it said, an object of its own making; ``id`` is the platform's.
+    """
+
+    id: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
     """Something well-formed that cometbot has no class for; ``kind`` is the platform's word for it."""
 

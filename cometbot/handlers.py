@@ -31,6 +31,7 @@ class Middleware:
 
     @classmethod
     def from_function(cls, function: Function) -> Middleware:
+        """The middleware of a function. Raises :class:`RegistrationError` for one that cannot be called as such."""
         name = function_name(function)
         check_function(function, name, 2, "def timed(ctx, call_next)")
         return cls(function, name, is_async(function))
@@ -46,6 +47,7 @@ class ErrorHandler:
 
     @classmethod
     def from_function(cls, function: Function, classes: tuple[type[BaseException], ...]) -> ErrorHandler:
+        """The handler of a function. Raises :class:`RegistrationError` for one that cannot be called as such."""
         name = function_name(function)
         check_function(function, name, 2, "def explain(ctx, error)")
         return cls(function, name, classes)

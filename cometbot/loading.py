@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from cometbot.bot import Bot
-from cometbot.errors import ConfigurationError
+from cometbot.errors import CometbotError, ConfigurationError
+from cometbot.faults import Fault
 
+_BOT = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?Bot\(", re.MULTILINE)
+_FILES_READ = 50
+_BOTS_SHOWN = 5
 _HOW = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot named bot in shop.py"
 
 
@@ -30,6 +34,19 @@ def load_bots(spec: str) -> list[Bot]:
         if all(bot is not other for other in bots):
             bots.append(bot)
     return bots
+
+
+def load_working_bots(spec: str) -> list[Bot]:
+    """As :func:`load_bots`; what an author's module raises is a :class:`ConfigurationError` too, with its place."""
+    try:
+        return load_bots(spec)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        fault = Fault.from_exception(error)
+        text = str(error) if isinstance(error, CometbotError) else fault.text
+        where = f"{fault.place}: " if fault.place else ""
+        raise ConfigurationError(f"the bot {spec} cannot be loaded; {where}{text}") from error
 
 
 def _load_bot(name: str) -> Bot:
@@ -54,19 +71,39 @@ def _import(place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
-        raise ConfigurationError(f"there is no module {error.name!r} here in {os.getcwd()}; {_HOW}") from error
+        raise ConfigurationError(f"there is no module {error.name!r} here in {_describe_here()}; {_HOW}") from error
 
 
 def _from_file(file: Path) -> str:
     """The dotted name of a file's module, importable on return."""
     if not file.is_file():
-        raise ConfigurationError(f"there is no file {file} here in {os.getcwd()}; {_HOW}")
+        raise ConfigurationError(f"there is no file {file} here in {_describe_here()}; {_HOW}")
     folder, parts = file.resolve().parent, [file.stem]
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
     _look_in(folder)
     return ".".join(parts)
+
+
+def _describe_here() -> str:
+    """The current folder, and the bots that its files seem to have."""
+    here = Path.cwd()
+    found = [
+        f"{file.name}:{name}"
+        for file in sorted(here.glob("*.py"))[:_FILES_READ]
+        if not file.name.startswith("test_")
+        for name in _BOT.findall(_read(file))
+    ]
+    shown = ", ".join(found[:_BOTS_SHOWN]) + (", …" if len(found) > _BOTS_SHOWN else "")
+    return f"{here}, where there {'is' if len(found) == 1 else 'are'} {shown}" if found else str(here)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _look_in(folder: Path) -> None:

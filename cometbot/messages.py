@@ -273,7 +273,9 @@ class Capabilities:
 
     ``native`` are the message classes that it shows as such; ``text_limit`` is the longest text in UTF-8 bytes;
     ``stream_interval`` the seconds between two edits of a streamed message (None: streams become one message);
-    ``look_up`` whether it can tell afterwards if a message arrived.
+    ``deltas`` whether a stream is shown piece by piece before there is a message, at that interval;
+    ``look_up`` whether it can tell afterwards if a message arrived; ``groups`` whether several users can talk in one
+    conversation.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -285,6 +287,8 @@ class Capabilities:
     history: bool = False
     look_up: bool = False
     stream_interval: float | None = None
+    deltas: bool = False
+    groups: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -293,7 +297,8 @@ class Operation:
 
     ``target`` is the ordinal of the event's own earlier operation that an edit, delete or reaction is about;
     ``message_id`` the platform's id of any other message. ``answers`` is the id of the message that this is a reply to,
-    empty where nobody wrote one.
+    empty where nobody wrote one. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
+    ``grows``: edits that carry on what it says will follow soon.
     """
 
     conversation: Conversation
@@ -305,6 +310,8 @@ class Operation:
     target: int | None = None
     message_id: str = ""
     reaction: str = ""
+    stream_id: str = ""
+    grows: bool = False
 
 
 def to_messages(answer: object) -> list[Message]:

@@ -75,10 +75,12 @@ class Conversation:
 
     @property
     def key(self) -> LaneKey:
+        """What names its lane."""
         return LaneKey(self.channel, self.account, self.bot, self.id)
 
     @property
     def is_direct(self) -> bool:
+        """Whether it is one-to-one."""
         return not self.is_group
 
 

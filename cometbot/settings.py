@@ -21,11 +21,14 @@ from cometbot.errors import ConfigurationError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "BOTPRESS_", "BOTYARD_")
-_WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_")
+_WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
 _TEST_FAMILY = "COMETBOT_TEST_"
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 _DATA = Path("cometbot-data")
+_CONFIG_FIELDS = ("BOTYARD_SERVICE_", "BOTYARD_LIMITS_")
+_STREAMING = frozenset({"botpress", "botyard"})
+"""Channels whose clients hold connections open to hear what happens."""
 
 
 class Secret:
@@ -143,6 +146,14 @@ def _url(*schemes: str, example: str) -> Callable[[str], str]:
     return read
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(dict.fromkeys(part for item in text.split(",") if (part := item.strip().lower())))
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
+            raise ValueError(f"{origin!r} is no origin; set ones such as https://app.example.com, or * for all")
+    return origins
+
+
 def _api_url(text: str) -> str:
     url = _url("https", "http", example="https://api.example.com/v3")(text)
     if not urlsplit(url).path:
@@ -181,6 +192,12 @@ def _username(text: str) -> str:
     return text
 
 
+def _display_name(text: str) -> str:
+    if any(ord(character) < 32 for character in text) or text.startswith(("#", "@")) or "'" in text:
+        raise ValueError("it begins with @ or #, or has a quote or a control character in it; set a plain name")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that is set from outside; the attribute ``threads`` is the variable ``COMETBOT_THREADS``.
@@ -205,6 +222,7 @@ class Settings:
     bind: Annotated[str, _bind] = "0.0.0.0:8000"
     processes: Annotated[int, _count()] = 2
     threads: Annotated[int, _count()] = 8
+    streams: Annotated[int, _count(0)] = 500
     trusted_proxies: Annotated[tuple[Network, ...], _networks] = ()
 
     handler_threads: Annotated[int, _count()] = 8
@@ -226,14 +244,37 @@ class Settings:
     simplex_url: Annotated[str, _url("ws", "wss", example="wss://user:password@host/")] = field(
         default="ws://localhost:5225", repr=False
     )
+    simplex_allow_unencrypted: Annotated[bool, _flag] = False
+    simplex_profile: Annotated[str, str] = ""
+    simplex_display_name: Annotated[str, _display_name] = ""
+    simplex_address: Annotated[bool, _flag] = True
+    simplex_auto_accept: Annotated[bool, _flag] = True
+    simplex_business_address: Annotated[bool, _flag] = False
+    simplex_welcome: Annotated[str, str] = ""
+    simplex_group_messages: Annotated[Literal["addressed", "all"], _one_of("addressed", "all")] = "addressed"
+    simplex_accept_files: Annotated[bool, _flag] = True
+    simplex_files: Annotated[str, str] = ""
+    simplex_files_here: Annotated[str, str] = ""
+    simplex_file_limit: Annotated[int, _count()] = 100_000_000
 
     botpress_encryption_key: Annotated[Secret, Secret] = _NO_SECRET
     botpress_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
     botpress_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
+    botpress_origins: Annotated[tuple[str, ...], _origins] = ()
+    botpress_requests: Annotated[int, _count(0)] = 600
+    botpress_streams: Annotated[int, _count()] = 100
+    botpress_conversations: Annotated[int, _count()] = 1000
 
     botyard_admin_secret_key: Annotated[Secret, Secret] = _NO_SECRET
     botyard_jwt_secret_key: Annotated[Secret, Secret] = _NO_SECRET
     botyard_config: Annotated[str, str] = ""
+    botyard_join_replies: Annotated[bool, _flag] = False
+    botyard_messages: Annotated[int, _count(0)] = 60
+    botyard_requests: Annotated[int, _count(0)] = 3000
+    botyard_signups: Annotated[int, _count(0)] = 60
+    botyard_storage: Annotated[int, _count()] = 268_435_456
+    botyard_fields: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the platform's config file that are set as variables, by the names of these."""
 
     bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
     """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
@@ -259,7 +300,10 @@ class Settings:
                 values[setting] = _read(name, given[name], read)
         _check_pair(given, "COMETBOT_CALLBACK")
         _check_pair(given, "COMETCHAT_WEBHOOK")
-        return cls(**values, bot_credentials=_bot_credentials(given), warnings=_unknown(given))
+        fields = {name: text for name, text in given.items() if name.startswith(_CONFIG_FIELDS)}
+        return cls(
+            **values, botyard_fields=fields, bot_credentials=_bot_credentials(given), warnings=_unknown(given)
+        )
 
     def callback_credentials(
         self, bot_name: str, username_in_code: str = "", password_in_code: str | Secret = ""
@@ -302,6 +346,11 @@ class Settings:
             f"COMETBOT_CALLBACK_USERNAME__{suffix} belongs to no bot that is served here{_suggest(suffix, known)}"
             for suffix in strangers
         )
+
+    @property
+    def open_streams(self) -> int:
+        """How many event streams a process may hold open: none where no channel has any."""
+        return self.streams if set(self.channels) & _STREAMING else 0
 
     @property
     def cometchat_base_url(self) -> str:

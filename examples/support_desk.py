@@ -14,7 +14,7 @@ from_team = in_group(TEAM)
 
 @bot.message(from_team & pattern(r"^(?:@|<@uid:)(?P<uid>[\w-]+)>?\s+(?P<answer>.+)", re.DOTALL))
 def answer(ctx: Context, uid: str, answer: str) -> None:
-    bot.send(user=uid, text=f"{ctx.sender.name}: {answer}")
+    ctx.send(f"{ctx.sender.name}: {answer}", to=ctx.conversation_with(user=uid))
     ctx.react("✅")
 
 
@@ -26,7 +26,8 @@ def talk(ctx: Context) -> None:
 @bot.message(direct)
 def ask(ctx: Context) -> str | None:
     files = "".join(f"\n{file.url}" for file in ctx.attachments)
-    bot.send(group=TEAM, text=f"**{ctx.sender.name}** writes:\n{ctx.text}{files}\n_Answer with_ @{ctx.sender.uid} …")
+    question = f"**{ctx.sender.name}** writes:\n{ctx.text}{files}\n_Answer with_ @{ctx.sender.uid} …"
+    ctx.send(question, to=ctx.conversation_with(group=TEAM))
     if ctx.user_state.increment("questions") == 1:
         return "Thank you. Somebody will answer you here."
     return None

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200", "log_min_messages=fatal")
@@ -26,7 +27,8 @@ class PostgresServer:
     """A server that is there from :meth:`start` to :meth:`stop`. As root it runs as the user postgres, which it
     insists on."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = SETTINGS) -> None:
+        self._settings = settings
         self._bin = binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="cometbot-pg-"))
         self._data = self._folder / "data"
@@ -49,7 +51,7 @@ class PostgresServer:
 
     def boot(self, mode: str = "start") -> None:
         """Start it, or start it again, on the data that it has."""
-        options = " ".join(f"-c {setting}" for setting in (*SETTINGS, f"unix_socket_directories={self._folder}"))
+        options = " ".join(f"-c {setting}" for setting in (*self._settings, f"unix_socket_directories={self._folder}"))
         self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._folder / "log", "-w", "-t", "30", mode)
 
     def halt(self, how: str = "immediate") -> None:

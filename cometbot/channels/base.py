@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -11,6 +11,7 @@ from cometbot.bot import Bot
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, LaneKey
+from cometbot.store.database import Transaction
 
 __all__ = ["Capabilities", "Channel", "Incoming", "Intake", "Sending", "fit", "split_text"]
 
@@ -47,10 +48,38 @@ class Intake(Protocol):
     """What a channel's views may ask of delivery."""
 
     @property
-    def bots(self) -> Mapping[str, Bot]: ...
+    def bots(self) -> Mapping[str, Bot]:
+        """The bots that are served, by name."""
+        ...
 
     def put(self, incoming: Incoming) -> bool:
         """Whether it is new; durable on return. Raises ``StoreBusy`` if the database did not take it in time."""
+        ...
+
+    def put_within(self, transaction: Transaction, incoming: Incoming) -> bool:
+        """Store the event in a transaction of the caller's; whether to :meth:`wake` its conversation after the commit.
+
+        False for one that is known already, and where somebody is at work on the conversation.
+        """
+        ...
+
+    def say_within(
+        self,
+        transaction: Transaction,
+        conversation: Conversation,
+        payloads: Sequence[Mapping[str, Any]],
+        event: str = "",
+    ) -> bool:
+        """Store requests to a platform in a transaction of the caller's, as the channel's ``render`` would have made
+        them; whether to :meth:`wake` the conversation after the commit.
+
+        Nothing is stored again under an ``event`` that was stored before. Raises :class:`BotError` for a channel that
+        is not here.
+        """
+        ...
+
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
+        """Let somebody know that ``str(conversation.key)`` has something undone; ``to_send``: replies only."""
         ...
 
     def knows(self, key: LaneKey) -> bool:
@@ -70,7 +99,22 @@ class Channel(ABC):
     """
 
     name: ClassVar[str]
+    has_owner: ClassVar[bool] = False
+    """Whether one process alone can send, because it holds the connection to the platform."""
+    knows_conversations: ClassVar[bool] = False
+    """Whether :meth:`conversation` returns one that is there, so that what came from there before need not be asked."""
     capabilities: Capabilities
+
+    @property
+    def sends(self) -> bool:
+        """Whether this process can send; the same for as long as it lives. What is said where it cannot is stored, and
+        sent by the process that can."""
+        return True
+
+    def own_bots(self) -> Sequence[Bot]:
+        """Bots in whose conversations this channel has something to send, beside those that are served: they handle
+        nothing."""
+        return ()
 
     @property
     @abstractmethod
@@ -113,6 +157,15 @@ class Channel(ABC):
         """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is
         set."""
 
+    def piece(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
+        """Show the next piece of a message that is still being written, if that can be done now; None gives it up.
+
+        Asked only where ``capabilities.deltas`` is true. Pieces are numbered from 0; nothing of them is stored.
+        """
+
+    def working(self, conversation: Conversation, on: bool) -> None:
+        """Show that a handler has begun or ended its work on a message here, if that can be done now."""
+
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """The newest messages of a conversation, oldest first; empty where the platform keeps none."""
         return []
@@ -131,6 +184,9 @@ class Channel(ABC):
 
     def refresh(self) -> None:
         """Bring up to date what is kept of the platform; called every few minutes, in the background."""
+
+    def attach(self, intake: Intake) -> None:
+        """Remember the delivery that this channel belongs to. Called once, before anything else."""
 
     def blueprint(self, intake: Intake) -> Any:
         """The Flask blueprint with this channel's routes, None if it has none."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 import click
 
+from cometbot.cli.text import plain
 from cometbot.errors import CometbotError
 
 _COMMANDS = {
@@ -14,12 +16,14 @@ _COMMANDS = {
     "dev": "cometbot.cli.dev",
     "serve": "cometbot.cli.serve",
     "worker": "cometbot.cli.worker",
+    "simplex": "cometbot.cli.simplex",
     "bots": "cometbot.cli.bots",
     "users": "cometbot.cli.users",
     "send": "cometbot.cli.send",
     "doctor": "cometbot.cli.doctor",
     "deadletters": "cometbot.cli.deadletters",
     "replay": "cometbot.cli.replay",
+    "platform": "cometbot.cli.platform",
     "db": "cometbot.cli.db",
 }
 """The module of each command, in the order of the help; what a command needs is imported when it runs."""
@@ -32,10 +36,25 @@ class Sentence(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Say it."""
-        click.echo(f"cometbot: {self.message}", err=True, file=file)
+        click.echo(f"cometbot: {plain(self.message)}", err=True, file=file)
 
 
-class _Commands(click.Group):
+class CommandGroup(click.Group):
+    """A group of commands whose help says of each one what it does, in a whole sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of the commands."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, _first_sentence(command)) for name, command in commands if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _first_sentence(command: click.Command) -> str:
+    return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+
+
+class _Commands(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

@@ -63,28 +63,17 @@ def advised(name: str = "", *, bot: str = "") -> Iterator[None]:
 def load_authors_bots(spec: str, settings: Settings) -> list[Bot]:
     """The bots of ``spec``, else of ``COMETBOT_BOT``, else of ``bot.py``.
 
-    Raises :class:`ConfigurationError` where there is none; an error in the author's own code is a sentence with its
-    place.
+    Raises :class:`ConfigurationError` where there is none, and for an error in the author's own code, with its place.
     """
-    from cometbot.cli.dev.reports import Fault
-    from cometbot.errors import CometbotError, ConfigurationError
-    from cometbot.loading import load_bots
+    from cometbot.errors import ConfigurationError
+    from cometbot.loading import load_working_bots
 
     named = spec or settings.bot or ("bot.py:bot" if Path("bot.py").is_file() else "")
     if not named:
         raise ConfigurationError(
             "no bot is named and there is no bot.py here: say which one, for example shop.py:bot, or set COMETBOT_BOT"
         )
-    try:
-        return load_bots(named)
-    except CometbotError:
-        raise
-    except (Exception, SystemExit) as error:
-        if _is_debugging():
-            raise
-        fault = Fault.from_exception(error)
-        place = f"{fault.place}: " if fault.place else ""
-        raise Sentence(f"the bot {named} cannot be loaded; {place}{plain(fault.text)}") from error
+    return load_working_bots(named)
 
 
 def show_credentials(username: str, password: str, *, suffix: str = "", err: bool = False) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli import CommandGroup
 from cometbot.cli.sync import group_setting_option, json_option, sync, tell_credentials, url_option
 from cometbot.cli.tables import make_table, print_json, print_table, to_cell
 from cometbot.cli.text import plain
@@ -27,7 +28,7 @@ _password = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def bots() -> None:
     """See and change the bots of your app on CometChat.
 
@@ -91,12 +92,9 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
             enabled=not disabled,
         )
         bot, is_user_new = provision.create_bot(app.client, plan)
-    if as_json:
-        print_json({**bot.to_json(), "userMade": is_user_new})
-    else:
-        click.echo(f"{plain(bot.uid)} is a bot now{', and its user was made too' if is_user_new else ''}.")
-        _describe(bot)
-    tell_credentials(credentials if made else None, app.settings, uid, as_json=as_json)
+    what = f"is a bot now{', and its user was made too' if is_user_new else ''}"
+    new = credentials if made else None
+    _report(bot, what, new, app.settings, as_json=as_json, also={"userMade": is_user_new})
 
 
 @bots.command()
@@ -137,12 +135,7 @@ def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool
         bot = provision.update_bot(app.client, uid, changes)
         if user_changes:
             app.client.update_user(uid, user_changes)
-    if as_json:
-        print_json(bot.to_json())
-    else:
-        click.echo(f"{plain(bot.uid)} is changed.")
-        _describe(bot)
-    tell_credentials(credentials if made else None, app.settings, uid, as_json=as_json)
+    _report(bot, "is changed", credentials if made else None, app.settings, as_json=as_json)
 
 
 @bots.command()
@@ -211,7 +204,25 @@ def _chosen_credentials(
     return check_credentials(made), True
 
 
-def _describe(bot: RegisteredBot) -> None:
+def _report(
+    bot: RegisteredBot,
+    what: str,
+    made: Credentials | None,
+    settings: Settings,
+    *,
+    as_json: bool,
+    also: Mapping[str, Any] | None = None,
+) -> None:
+    """Show a bot as CometChat has it now, and credentials that were made for it."""
+    if as_json:
+        print_json({**bot.to_json(), **(also or {})})
+    else:
+        _describe(bot, what)
+    tell_credentials(made, settings, bot.uid, as_json=as_json)
+
+
+def _describe(bot: RegisteredBot, what: str) -> None:
+    click.echo(f"{plain(bot.uid)} {what}.")
     rows = [
         ("URL", bot.shown_url),
         ("groups", bot.group_setting),

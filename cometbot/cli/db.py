@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from cometbot.cli import CommandGroup
 
-@click.group()
+
+@click.group(cls=CommandGroup)
 def db() -> None:
     """Keep the database in shape."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli import CommandGroup, tables
 from cometbot.cli.text import plain
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from cometbot.delivery import DeadLetter, Delivery
 
 _MANY = 1_000_000
-_FILE_WIDTH = 200
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def deadletters() -> None:
     """Look at what failed for good; try it again, or give it up.
 
@@ -37,16 +37,16 @@ def deadletters() -> None:
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
 def list_letters(bot: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
-    with _delivery() as delivery:
+    with _opened() as delivery:
         letters = delivery.dead_letters.list(bot, limit + 1)
     shown = letters[:limit]
     if as_json:
-        click.echo(json.dumps([_to_json(letter) for letter in shown], ensure_ascii=False, indent=2))
+        tables.print_json([_to_json(letter) for letter in shown])
         return
     if not shown:
         click.echo(f"There are no dead letters{f' of the bot {bot}' if bot else ''}.")
         return
-    _print_table(shown)
+    tables.print_table(make_table(shown))
     if len(letters) > limit:
         click.echo(f"There are more; --limit {limit * 10} shows more of them.")
 
@@ -56,12 +56,12 @@ def list_letters(bot: str, as_json: bool, limit: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def show(id: str, as_json: bool) -> None:
     """Show all of one dead letter: its cause, and what came in or was to go out."""
-    with _delivery() as delivery:
+    with _opened() as delivery:
         letter = delivery.dead_letters.get(id)
     if letter is None:
         _end_without(id)
     elif as_json:
-        click.echo(json.dumps(_to_json(letter), ensure_ascii=False, indent=2))
+        tables.print_json(_to_json(letter))
     else:
         _print_letter(letter)
 
@@ -76,7 +76,7 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
     What a message's handler had said before it failed is not said again. The running bot does it; if none runs, the
     next one that is started does.
     """
-    with _delivery() as delivery:
+    with _opened() as delivery:
         done = _each(delivery, id, everything, bot, delivery.retry)
     click.echo(f"{_count(done)} tried again now.")
 
@@ -87,30 +87,17 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
 @click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
 def discard(id: str | None, everything: bool, bot: str) -> None:
     """Give a message or a reply up; it cannot be brought back."""
-    with _delivery() as delivery:
+    with _opened() as delivery:
         done = _each(delivery, id, everything, bot, delivery.dead_letters.discard)
     click.echo(f"{_count(done)} given up.")
 
 
-@contextmanager
-def _delivery() -> Iterator[Delivery]:
+def _opened() -> AbstractContextManager[Delivery]:
     """Delivery over the database of the settings, which must be there already, without anything that handles."""
-    from pathlib import Path
-
-    from cometbot.delivery import Delivery
-    from cometbot.errors import ConfigurationError
+    from cometbot.cli.opened import opened_delivery
     from cometbot.settings import Settings
-    from cometbot.store.database import database
 
-    opened = database(Settings.from_environment().database_url)
-    path = str(getattr(opened, "path", ""))
-    if path and not Path(path).is_file():
-        raise ConfigurationError(f"there is no database {path}; go to the bot's folder, or set COMETBOT_DATABASE_URL")
-    delivery = Delivery([], [], opened)
-    try:
-        yield delivery
-    finally:
-        delivery.close()
+    return opened_delivery(Settings.from_environment())
 
 
 def _each(delivery: Delivery, id: str | None, everything: bool, bot: str, act: Callable[[str], bool]) -> int:
@@ -138,26 +125,11 @@ def _count(number: int) -> str:
 
 def make_table(letters: Sequence[DeadLetter]) -> Table:
     """A table for the terminal, a row a letter, with its cause."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("ID", "Failed", "Bot", "Conversation"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("Cause", overflow="fold", ratio=1)
+    table = tables.make_table("ID", "Failed", "Bot", "Conversation", fold="Cause")
     for letter in letters:
         row = (letter.id, _time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
-        table.add_row(*(Text(plain(text)) for text in row))
+        table.add_row(*map(tables.to_cell, row))
     return table
-
-
-def _print_table(letters: Sequence[DeadLetter]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.width = console.width if console.is_terminal else _FILE_WIDTH
-    console.print(make_table(letters))
 
 
 def _print_letter(letter: DeadLetter) -> None:

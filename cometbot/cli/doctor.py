@@ -20,19 +20,21 @@ _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "
 @click.command()
 @click.argument("bot", required=False, metavar="[BOT]")
 @click.option("--url", default="", help="Where CometChat reaches the service, such as https://bots.example.com.")
+@click.option("--simplex", is_flag=True, help="The way over SimpleX instead of that over CometChat.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
-def doctor(bot: str | None, url: str, as_json: bool) -> None:
+def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
     """Walk the whole way that a message takes, and say what is wrong and how to mend it.
 
     Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute; without it COMETBOT_BOT
     counts. Without --url COMETBOT_PUBLIC_URL counts, else the URL that CometChat has for the bot.
 
     Nothing is changed, stored or sent to anybody: the callback is called with a message of the bot's own, which is
-    taken and dropped. The exit code is 0 if no check fails, else 1.
+    taken and dropped. With --simplex the SimpleX CLI is asked; an event that it tells of just then is fetched later by
+    the running bot. The exit code is 0 if no check fails, else 1.
     """
-    from cometbot.cli.checks import Examination
-
-    results = Examination(bot or "", _checked_url(url)).results()
+    if simplex and url:
+        raise click.UsageError("--url is CometChat's way to the bot; SimpleX has SIMPLEX_URL.")
+    results = _examine_simplex(bot or "") if simplex else _examine(bot or "", _checked_url(url))
     is_well = all(result.ok is not False for result in results)
     if as_json:
         body = {"ok": is_well, "checks": [asdict(result) for result in results]}
@@ -41,6 +43,22 @@ def doctor(bot: str | None, url: str, as_json: bool) -> None:
         _print(results)
     if not is_well:
         raise SystemExit(1)
+
+
+def _examine(spec: str, url: str) -> list[Result]:
+    from cometbot.cli.checks import Examination
+
+    return Examination(spec, url).results()
+
+
+def _examine_simplex(spec: str) -> list[Result]:
+    from cometbot.errors import ConfigurationError
+
+    try:
+        from cometbot.cli.checks.simplex import examine_simplex
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+    return examine_simplex(spec)
 
 
 def _checked_url(url: str) -> str:

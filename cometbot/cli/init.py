@@ -73,7 +73,8 @@ def check_is_free(folder: Path) -> None:
 
     A repository and a virtual environment do not count.
     """
-    other = f"name a new folder, for example cometbot init {_quoted(_next_to(folder))}"
+    stem = folder.with_suffix("") if folder.is_file() else folder
+    other = f"name a new folder, for example cometbot init {_quoted(_next_to(stem))}"
     if folder.exists() and not folder.is_dir():
         raise Sentence(f"{folder} is no folder; {other}")
     names = {item.name for item in folder.iterdir()} if folder.is_dir() else set()

@@ -66,12 +66,12 @@ def _rehearse(id: str, bot: str | None) -> Rehearsal:
     from cometbot.cli.opened import opened_delivery
     from cometbot.delivery import Observer
     from cometbot.delivery.rehearsal import rehearse
-    from cometbot.loading import load_bots
+    from cometbot.loading import load_working_bots
     from cometbot.settings import Settings
     from cometbot.web.app import channels_from_settings
 
     settings = Settings.from_environment()
-    bots = load_bots(bot or settings.bot)
+    bots = load_working_bots(bot or settings.bot)
     channels = channels_from_settings(settings, bots, Observer())
     with opened_delivery(settings, bots, channels) as delivery:
         return rehearse(delivery, id)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from cometbot.settings import Settings
 
 _LOAD_ERROR = 4
 
@@ -14,15 +18,16 @@ _LOAD_ERROR = 4
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen (COMETBOT_BIND, else 0.0.0.0:8000).")
 @click.option("--processes", metavar="N", help="How many processes (COMETBOT_PROCESSES, else 2).")
 @click.option("--threads", metavar="N", help="How many threads for requests in each (COMETBOT_THREADS, else 8).")
-def serve(bot: str | None, bind: str | None, processes: str | None, threads: str | None) -> None:
+@click.option("--no-handlers", is_flag=True, help="On PostgreSQL: no worker beside it; messages are only taken in.")
+def serve(bot: str | None, bind: str | None, processes: str | None, threads: str | None, no_handlers: bool) -> None:
     """Serve a bot to CometChat, with gunicorn.
 
     BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; several with commas. Without it
-    COMETBOT_BOT counts. "gunicorn wsgi:app" does the same.
+    COMETBOT_BOT counts. On PostgreSQL a "cometbot worker" runs beside gunicorn. "gunicorn wsgi:app" does the same
+    without that.
     """
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings, variable_name
-    from cometbot.web.server import serve as run
 
     given = {"bot": bot, "bind": bind, "processes": processes, "threads": threads}
     # Through the environment, so that whatever the bot's own code starts or reads sees the same settings.
@@ -32,9 +37,49 @@ def serve(bot: str | None, bind: str | None, processes: str | None, threads: str
         raise ConfigurationError(
             "no bot is named: say which one, for example cometbot serve shop:bot, or set COMETBOT_BOT"
         )
+    if settings.database_url.startswith("sqlite") and no_handlers:
+        raise ConfigurationError("on SQLite the web processes handle messages themselves; leave out --no-handlers")
+    _serve(settings, no_handlers=no_handlers)
+
+
+def _serve(settings: Settings, *, no_handlers: bool) -> None:
+    from cometbot.web.server import is_beside
+    from cometbot.web.trial import check_application
+
+    if not is_beside():
+        check_application(settings)
+    if settings.database_url.startswith("sqlite"):
+        _serve_alone(settings)
+    elif no_handlers:
+        _check_database(settings)
+        _serve_alone(settings)
+    else:
+        from cometbot.web.supervision import serve_beside
+
+        _check_database(settings)
+        raise SystemExit(serve_beside(settings))
+
+
+def _check_database(settings: Settings) -> None:
+    """Raise :class:`ConfigurationError` where this version cannot work with the database, before anything starts."""
+    from cometbot.store.database import database
+    from cometbot.web.server import is_beside
+
+    if is_beside():
+        return
+    opened = database(settings.database_url)
+    try:
+        opened.open()
+    finally:
+        opened.close()
+
+
+def _serve_alone(settings: Settings) -> None:
+    from cometbot.web.server import serve
+
     parent = os.getpid()
     try:
-        run(settings)
+        serve(settings)
     except SystemExit as end:
         # gunicorn's own processes end here too, and must say to it what they said.
         if os.getpid() == parent and end.code == _LOAD_ERROR:

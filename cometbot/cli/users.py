@@ -6,10 +6,11 @@ import json
 
 import click
 
+from cometbot.cli import CommandGroup
 from cometbot.cli.text import plain
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def users() -> None:
     """Make users of your app on CometChat.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from typing import Any
+from contextlib import ExitStack, closing
 
 import click
 
@@ -17,33 +18,47 @@ import click
     metavar="N",
     help="How many conversations at a time (COMETBOT_HANDLER_THREADS, else 8).",
 )
-def worker(bot: str | None, concurrency: int | None) -> None:
+@click.option(
+    "--bind",
+    metavar="HOST:PORT",
+    help="Where /metrics, /readyz and /healthz are served; without it nowhere, as workers may share a machine.",
+)
+def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
     """Handle messages beside the web processes; any number of workers, on any machine.
 
     For PostgreSQL (COMETBOT_DATABASE_URL). On SQLite the web processes handle messages themselves.
     """
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
-    from cometbot.web.app import delivery_from_settings
+    from cometbot.web.app import worker_from_settings
+    from cometbot.web.handling import Desk, make_worker_app, tell_ready
     from cometbot.web.logs import configure_logging
 
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
-    delivery = delivery_from_settings(settings, bot or settings.bot, threads=concurrency)
+    delivery, metrics = worker_from_settings(settings, bot or settings.bot, threads=concurrency)
     if not delivery.database.shared_url:
         raise ConfigurationError(
             "a worker needs a database that several machines reach: set COMETBOT_DATABASE_URL=postgresql://…; "
             "on SQLite cometbot serve handles messages itself"
         )
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    delivery.start()
-    _wait(ended)
-    delivery.close()
+    with ExitStack() as stack:
+        if bind:
+            stack.enter_context(closing(Desk(make_worker_app(delivery, metrics), bind)))
+        stack.enter_context(closing(delivery))
+        delivery.start()
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        tell_ready()
+        _wait(ended)
 
 
-def _wait(ended: Any) -> None:
+def _wait(ended: threading.Event) -> None:
+    """Sleep until the end is told, or who started this beside a server is gone."""
+    from cometbot.web.server import BESIDE, is_beside
+
+    began_beside = BESIDE in os.environ
     # A wait without a time-out could not be ended by a signal on every system.
-    while not ended.wait(3600):
+    while not ended.wait(1.0 if began_beside else 3600) and (is_beside() or not began_beside):
         pass

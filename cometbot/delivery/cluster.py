@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -16,16 +16,23 @@ from procrastinate import exceptions
 from procrastinate.jobs import Status
 
 from cometbot.delivery.engine import Check, Duties, Engine
+from cometbot.delivery.roles import Roles, queue_of_lane
 
 log = logging.getLogger(__name__)
 
 QUEUE = "cometbot"
+"""The queue of what any worker may do; wakes have one for each channel (see ``roles.queue_of``)."""
+
 TASK = "cometbot.lane"
 HEARTBEAT = 5.0
 STALLED_AFTER = 15.0
 """Seconds without a sign of life after which a worker's jobs are finished for it."""
 
 _RESTART = 2.0
+_PATIENCE: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0}
+"""Seconds after which a pool gives up, and begins anew with the next who asks: by itself it would try at growing
+intervals, and be the last to notice that the database is back."""
+
 
 
 class Wakes:
@@ -35,20 +42,21 @@ class Wakes:
     sweep wakes it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, owned: Collection[str] = ()) -> None:
         self._url = url
-        self._waiting: dict[str, None] = {}
+        self._owned = frozenset(owned)
+        self._waiting: dict[tuple[str, str], None] = {}
         self._bell = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._closed = False
 
-    def wake(self, lane: str) -> None:
-        """Have ``lane`` worked through soon, on any machine. Never blocks."""
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
+        """Have ``lane`` worked through soon, on any machine: by one that can send, if ``to_send``. Never blocks."""
         if self._pid != os.getpid():
             self._begin()
         with self._bell:
-            self._waiting[lane] = None
+            self._waiting[queue_of_lane(lane, self._owned, to_send=to_send), lane] = None
             self._bell.notify()
 
     def _begin(self) -> None:
@@ -60,7 +68,7 @@ class Wakes:
 
     def _defer_all(self) -> None:
         while not self._closed:
-            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=1)
+            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=1, **_PATIENCE)
             with suppress(exceptions.ConnectorException), _app(connector).open() as app:
                 self._defer_with(app)
             time.sleep(0 if self._closed else 0.5)
@@ -73,8 +81,8 @@ class Wakes:
                 if self._closed:
                     return
                 lanes, self._waiting = self._waiting, {}
-            for lane in lanes:
-                job = app.configure_task(TASK, queue=QUEUE, queueing_lock=lane)
+            for queue, lane in lanes:
+                job = app.configure_task(TASK, queue=queue, queueing_lock=f"{queue} {lane}")
                 with suppress(exceptions.AlreadyEnqueued):
                     job.defer(lane=lane)
 
@@ -102,6 +110,7 @@ class ProcrastinateEngine(Engine):
         self._size = size
         self._work: Callable[[str], None] = lambda lane: None
         self._duties: Duties = {}
+        self._queues = [QUEUE]
         self._running: dict[int, Run] = {}
         self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,8 +120,9 @@ class ProcrastinateEngine(Engine):
         self._connected = False
         self._stuck: set[threading.Thread] = set()
 
-    def schedule(self, duties: Duties) -> None:
+    def schedule(self, duties: Duties, roles: Roles) -> None:
         self._duties = duties
+        self._queues = [QUEUE, *(queue for queue, _ in roles.queues())]
 
     def start(self, work: Callable[[str], None]) -> None:
         self._work = work
@@ -121,8 +131,8 @@ class ProcrastinateEngine(Engine):
         )
         self._thread.start()
 
-    def wake(self, lane: str) -> None:
-        self._wakes.wake(lane)
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
+        self._wakes.wake(lane, to_send=to_send)
 
     async def _supervise(self) -> None:
         """Work until stopped; a database that goes away comes back."""
@@ -140,16 +150,16 @@ class ProcrastinateEngine(Engine):
                 await asyncio.sleep(_RESTART)
 
     async def _run_worker(self) -> None:
-        connector = procrastinate.PsycopgConnector(conninfo=self._url, min_size=1, max_size=4)
+        connector = procrastinate.PsycopgConnector(conninfo=self._url, min_size=1, max_size=4, **_PATIENCE)
         app = _app(connector)
         app.task(name=TASK, queue=QUEUE)(self._run_lane)
         for name, duty in self._duties.items():
-            self._add_periodic(app, name, duty.seconds, duty.work)
+            self._add_periodic(app, name, duty.seconds, duty.work, queue=duty.queue or QUEUE)
         self._add_periodic(app, "stalled", STALLED_AFTER, lambda: None, finish=app)
         async with app.open_async():
             self._connected = True
             await app.run_worker_async(
-                queues=[QUEUE],
+                queues=self._queues,
                 concurrency=self._size + 2,
                 install_signal_handlers=False,
                 delete_jobs="always",
@@ -165,13 +175,14 @@ class ProcrastinateEngine(Engine):
         seconds: float,
         work: Callable[[], object],
         finish: procrastinate.App | None = None,
+        queue: str = QUEUE,
     ) -> None:
         async def do(timestamp: int) -> None:
             if finish is not None:
                 await _finish_stalled(finish)
             await asyncio.to_thread(work)
 
-        task = app.task(name=f"cometbot.{name}", queue=QUEUE, queueing_lock=f"cometbot.{name}", pass_context=False)(do)
+        task = app.task(name=f"cometbot.{name}", queue=queue, queueing_lock=f"cometbot.{name}", pass_context=False)(do)
         app.periodic(cron=_cron(seconds))(task)
 
     async def _run_lane(self, lane: str) -> None:

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from cometbot.delivery.lane import Equipment, abandon, work_through
 from cometbot.delivery.leases import HEARTBEAT, Process
 from cometbot.delivery.observer import Observer
 from cometbot.delivery.pacing import SendPolicy
+from cometbot.delivery.roles import Roles
 from cometbot.delivery.running import Running
 from cometbot.delivery.sending import Sender
 from cometbot.delivery.store import Store
@@ -32,6 +34,7 @@ SWEEP = 1.0
 
 REFRESH = 600.0
 PURGE = 60.0
+STATISTICS = 60.0
 
 
 class Crew:
@@ -48,23 +51,29 @@ class Crew:
         observer: Observer,
         handler_timeout: float,
         purge: Callable[[], object],
+        statistics: Callable[[], object],
+        wake_others: Callable[..., None],
+        handles: bool = True,
     ) -> None:
         self._database = store.database
         self._store = store
         self._engine = engine
-        self._process = Process(store.database)
+        self._process = Process(store.database, handles=handles)
+        self._roles = Roles.of(bots, channels, handles=handles)
+        self._wake_others = wake_others
         self._path = str(getattr(store.database, "path", ""))
         self._hints = Hints(self._path, self._process.token)
         self._stopping = threading.Event()
         self._bell = threading.Condition()
-        self._timers: list[tuple[float, str]] = []
+        self._timers: list[tuple[float, str, bool]] = []
         self._house: list[list[threading.Thread]] = []
         sender = Sender(store, self._process, channels, policy, observer)
         running = Running(handler_timeout)
         self._equipment = Equipment(
-            store, self._process, bots, channels, sender, running, observer, self.wake, self.is_stopping
+            store, self._process, bots, channels, sender, running, observer, self._roles, self.wake, self.is_stopping
         )
-        self._shared = {"sweep": SharedDuty(SWEEP, self._sweep), "purge": SharedDuty(PURGE, purge)}
+        self._purge = purge
+        self._statistics = statistics
         self._keeper = threading.Thread(target=self._keep_time, name="cometbot-keeper", daemon=True)
 
     def start(self) -> None:
@@ -73,7 +82,7 @@ class Crew:
             self._hints.listen(self._engine.wake)
         self._process.address = self._hints.address
         self._process.beat()
-        self._engine.schedule(self._shared)
+        self._engine.schedule(self._shared_duties(), self._roles)
         self._engine.start(lambda lane: work_through(self._equipment, lane))
         if self._engine.needs_keeper:
             self._keeper.start()
@@ -82,14 +91,26 @@ class Crew:
         """Whether lanes should give their conversations back."""
         return self._stopping.is_set()
 
-    def wake(self, lane: str, at: float | None = None) -> None:
-        """Have ``lane`` worked through now, or when the database's clock reaches ``at``."""
-        if at is None:
-            self._engine.wake(lane)
-            return
-        with self._bell:
-            heapq.heappush(self._timers, (at, lane))
-            self._bell.notify()
+    def wake(self, lane: str, at: float | None = None, *, to_send: bool = False) -> None:
+        """Have ``lane`` worked through now, or when the database's clock reaches ``at``; by others, if this process
+        cannot send (``to_send``) or handle what waits there."""
+        if not self._roles.can(lane, to_send=to_send):
+            self._wake_others(lane, to_send=to_send)
+        elif at is None:
+            self._engine.wake(lane, to_send=to_send)
+        else:
+            with self._bell:
+                heapq.heappush(self._timers, (at, lane, to_send))
+                self._bell.notify()
+
+    def _shared_duties(self) -> dict[str, SharedDuty]:
+        """A sweep for each queue of wakes, done by one of those who take from it; the purge, and the statistics."""
+        sweeps = {
+            f"sweep.{queue}": SharedDuty(SWEEP, partial(self._sweep, roles), queue)
+            for queue, roles in self._roles.queues()
+        }
+        once = {"purge": SharedDuty(PURGE, self._purge), "statistics": SharedDuty(STATISTICS, self._statistics)}
+        return {**sweeps, **once}
 
     def stop(self, timeout: float) -> None:
         """End: nothing new begins, what runs gets ``timeout`` seconds, leases are given up."""
@@ -123,11 +144,13 @@ class Crew:
         duties = [
             Duty(HEARTBEAT, self._process.beat, at=time.monotonic() + HEARTBEAT),
             Duty(SWEEP, self._give_up_overdue),
+            Duty(SWEEP, self._give_back_lost),
             Duty(REFRESH, self._in_background(self._refresh)),
         ]
         if not self._engine.schedules:
-            duties.append(Duty(SWEEP, self._shared["sweep"].work))
-            duties.append(Duty(PURGE, self._in_background(self._shared["purge"].work)))
+            duties.append(Duty(SWEEP, partial(self._sweep, self._roles)))
+            duties.append(Duty(PURGE, self._in_background(self._purge)))
+            duties.append(Duty(STATISTICS, self._in_background(self._statistics)))
         while not self._stopping.is_set():
             for duty in duties:
                 duty.do_if_due()
@@ -148,14 +171,18 @@ class Crew:
         now = self._database.clock()
         with self._bell:
             while self._timers and self._timers[0][0] <= now:
-                self._engine.wake(heapq.heappop(self._timers)[1])
+                _, lane, to_send = heapq.heappop(self._timers)
+                self._engine.wake(lane, to_send=to_send)
 
-    def _sweep(self) -> None:
+    def _sweep(self, roles: Roles) -> None:
+        """Wake what was forgotten among that which ``roles`` are for."""
         self._bury_dead_siblings()
         with self._database.read() as connection:
-            lanes = self._store.leases.forgotten(connection, self._equipment.bots, self._equipment.channels)
+            lanes = self._store.leases.forgotten(
+                connection, roles.bots, roles.both, only_handled=roles.only_handled, only_sent=roles.only_sent
+            )
         for lane in lanes:
-            self._engine.wake(lane)
+            self._engine.wake(lane, to_send=not roles.handled)
 
     def _bury_dead_siblings(self) -> None:
         """End the leases of processes of this machine that nobody can be reached at: they need not run out."""
@@ -184,8 +211,17 @@ class Crew:
 
     def _give_up_overdue(self) -> None:
         for run in self._equipment.running.take_overdue():
-            if abandon(self._equipment, run):
+            try:
+                is_given_up = abandon(self._equipment, run)
+            except StoreBusy:
+                self._equipment.running.put_back(run)
+                raise
+            if is_given_up:
                 self._engine.replace(run.thread)
+
+    def _give_back_lost(self) -> None:
+        for lane in self._process.give_back_lost(self._store.leases):
+            self._engine.wake(lane)
 
     def _refresh(self) -> None:
         for channel in self._equipment.channels.values():

@@ -32,6 +32,7 @@ class DeadLetter:
 
     @property
     def is_reply(self) -> bool:
+        """Whether it is a reply that could not be sent, and no message that could not be handled."""
         return self.id.startswith("r")
 
 

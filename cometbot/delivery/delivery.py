@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming
@@ -23,33 +23,47 @@ from cometbot.delivery.leases import to_conversation
 from cometbot.delivery.observer import Observer
 from cometbot.delivery.outbox import Draft
 from cometbot.delivery.pacing import SendPolicy
+from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.store import Store
 from cometbot.delivery.threads import ThreadEngine
 from cometbot.errors import BotError, StoreBusy
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, LaneKey
 from cometbot.offers import OFFERS, to_state
-from cometbot.store.database import ACK_TIMEOUT, Database, database
+from cometbot.store.database import ACK_TIMEOUT, Database, Transaction, database
 
 if TYPE_CHECKING:
     from cometbot.delivery.cluster import Wakes
 
 
+STUCK = 60.0
+"""Seconds after which a conversation that has something to do and nobody on it is worth an alarm."""
+
+BURIED_AFTER = 3600.0
+"""Seconds after its last sign of life for which a process that died is remembered."""
+
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How far one bot is behind: messages that wait, the age of the oldest in seconds, and its dead letters."""
+    """How far one bot is behind: messages that wait, the age of the oldest in seconds, and its dead letters.
+
+    ``stuck`` are conversations that have had something to do for a minute without anybody at work on it.
+    """
 
     waiting: int
     oldest_seconds: float
     dead: int
+    stuck: int = 0
 
 
 class Delivery:
     """The road from a channel to a handler and back.
 
     ``put`` and ``send`` work in any process, also one that handles nothing. ``start`` begins handling in this
-    process: call it
-    after a fork. ``stop`` ends it: what runs gets its time, what waits stays stored for whoever starts next.
+    process: call it after a fork. ``stop`` ends it: what runs gets its time, what waits stays stored for whoever
+    starts next. Without ``handles`` this process only sends, to the channels whose connection it holds.
     """
 
     def __init__(
@@ -65,6 +79,7 @@ class Delivery:
         observer: Observer | None = None,
         policy: SendPolicy | None = None,
         stop_timeout: float = 20.0,
+        handles: bool = True,
     ) -> None:
         self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
         self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
@@ -78,10 +93,19 @@ class Delivery:
         self._keep = keep_days * 86400.0
         self._policy = policy or SendPolicy()
         self._stop_timeout = stop_timeout
+        self._handles = handles
         self._crew: Crew | None = None
         self._pid = 0
         self._starting = threading.Lock()
         self._others = self._make_others()
+        for channel in self.channels.values():
+            channel.attach(self)
+
+    @property
+    def bots_at_work(self) -> Mapping[str, Bot]:
+        """The bots in whose conversations something is done here: those that are served, and the channels' own."""
+        own = {bot.name: bot for channel in self.channels.values() for bot in channel.own_bots()}
+        return {**own, **self.bots}
 
     @property
     def is_running(self) -> bool:
@@ -92,7 +116,7 @@ class Delivery:
         """Whether the event is new; on return it is on the disk. Raises :class:`StoreBusy` after a second of
         waiting."""
 
-        def store(connection: Connection) -> tuple[bool, bool]:
+        def store(connection: Transaction) -> tuple[bool, bool]:
             is_new = self.store.mailbox.put(connection, incoming)
             return is_new, is_new and not self.store.leases.announce(connection, incoming.conversation)
 
@@ -101,13 +125,45 @@ class Delivery:
             self.wake(str(incoming.conversation.key))
         return is_new
 
-    def wake(self, lane: str) -> None:
-        """Let somebody know that a conversation has something undone: this process, or another one of this machine."""
+    def put_within(self, transaction: Transaction, incoming: Incoming) -> bool:
+        """Store the event in a transaction of the caller's; whether to :meth:`wake` its conversation after the commit.
+
+        False for one that is known already, and where somebody is at work on the conversation.
+        """
+        is_new = self.store.mailbox.put(transaction, incoming)
+        return is_new and not self.store.leases.announce(transaction, incoming.conversation)
+
+    def say_within(
+        self,
+        transaction: Transaction,
+        conversation: Conversation,
+        payloads: Sequence[Mapping[str, Any]],
+        event: str = "",
+    ) -> bool:
+        """Store requests to a platform in a transaction of the caller's; whether to :meth:`wake` the conversation
+        after the commit.
+
+        Nothing is stored again under an ``event`` that was stored before. Raises :class:`BotError` for a channel that
+        is not here.
+        """
+        self._channel(conversation.channel)
+        draft = Draft(f"w{event}" if event else f"s{secrets.token_hex(8)}", 0, 0, str(conversation.key), payloads)
+        is_leased = self.store.leases.announce(transaction, conversation)
+        return bool(self.store.outbox.add(transaction, [draft])) and not is_leased
+
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
+        """Let somebody know that a conversation has something undone: this process, or another one of this machine.
+
+        ``to_send``: replies, which in some channels one process alone can send.
+        """
         crew = self._crew
         if crew is not None and self._pid == os.getpid():
-            crew.wake(lane)
+            crew.wake(lane, to_send=to_send)
         else:
-            self._others.wake(lane)
+            self._wake_others(lane, to_send=to_send)
+
+    def _wake_others(self, lane: str, *, to_send: bool = False) -> None:
+        self._others.wake(lane, to_send=to_send and lane.partition("/")[0] in owned_channels(self.channels))
 
     def send(
         self,
@@ -125,7 +181,7 @@ class Delivery:
         unknown channel.
         """
         door = self._channel(conversation.channel if conversation else channel or "")
-        where = conversation or self._find(door.conversation(bot, user=user or "", group=group or ""))
+        where = conversation or self._find(door, door.conversation(bot, user=user or "", group=group or ""))
         event, lane = f"s{secrets.token_hex(8)}", str(where.key)
         parts = door.render(Operation(conversation=where, message=message))
         offered = to_state([message])
@@ -136,11 +192,13 @@ class Delivery:
                 change = StateChange("conversation", lane, {OFFERS: to_json(OFFERS, offered)})
                 self.store.state.apply(connection, [change])
         if not is_leased:
-            self.wake(lane)
+            self.wake(lane, to_send=True)
         return event
 
-    def _find(self, wanted: Conversation) -> Conversation:
+    def _find(self, door: Channel, wanted: Conversation) -> Conversation:
         """The conversation as its platform named it when something came from it, else as it is named by rule."""
+        if door.knows_conversations:
+            return wanted
         with self.database.read() as connection:
             return self.store.leases.find_target(connection, wanted)
 
@@ -188,7 +246,7 @@ class Delivery:
             return Siblings(self.database)
         from cometbot.delivery.cluster import Wakes
 
-        return Wakes(self.database.shared_url)
+        return Wakes(self.database.shared_url, owned_channels(self.channels))
 
     def _make_engine(self) -> Engine:
         if isinstance(self._others, Siblings):
@@ -200,13 +258,16 @@ class Delivery:
     def _make_crew(self) -> Crew:
         return Crew(
             self.store,
-            self.bots,
+            self.bots_at_work,
             self.channels,
             self._given_engine or self._make_engine(),
             policy=self._policy,
             observer=self.observer,
             handler_timeout=self._handler_timeout,
             purge=self.purge,
+            statistics=self.log_backlog,
+            wake_others=self._wake_others,
+            handles=self._handles,
         )
 
     def stop(self, timeout: float | None = None) -> None:
@@ -253,10 +314,22 @@ class Delivery:
             waiting = self.store.mailbox.backlog(connection)
             dead_mail = self.store.mailbox.dead_count(connection)
             dead_replies = self.store.outbox.dead_count(connection)
+            stuck = self.store.leases.stuck(connection, STUCK)
         return {
-            bot: Backlog(*waiting.get(bot, (0, 0.0)), dead_mail.get(bot, 0) + dead_replies.get(bot, 0))
-            for bot in {*self.bots, *waiting, *dead_mail, *dead_replies}
+            bot: Backlog(
+                *waiting.get(bot, (0, 0.0)), dead_mail.get(bot, 0) + dead_replies.get(bot, 0), stuck.get(bot, 0)
+            )
+            for bot in {*self.bots, *waiting, *dead_mail, *dead_replies, *stuck}
         }
+
+    def log_backlog(self) -> None:
+        """Tell the log what is behind: a line for each bot with conversations that nobody works on, or late mail."""
+        for bot, backlog in sorted(self.backlog().items()):
+            if backlog.stuck or backlog.oldest_seconds > STUCK:
+                extra = {"bot": bot, "waiting": backlog.waiting, "oldest_seconds": round(backlog.oldest_seconds)}
+                log.warning(
+                    "messages wait long: %d conversations have nobody at work on them", backlog.stuck, extra=extra
+                )
 
     @property
     def is_idle(self) -> bool:
@@ -273,4 +346,6 @@ class Delivery:
                 with self.database.write(durable=False) as connection:
                     batch = table.purge(connection, before)
                 removed += batch
+        with self.database.write(durable=False) as connection:
+            self.store.leases.bury(connection, self.database.clock() - BURIED_AFTER)
         return removed

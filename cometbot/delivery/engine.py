@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cometbot.delivery.roles import Roles
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -19,10 +21,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SharedDuty:
-    """Something that one process has to do for all of them, every ``seconds`` or so."""
+    """Something that one process has to do for all of them, every ``seconds`` or so.
+
+    With a ``queue`` it is for one of the processes that take wakes from that queue.
+    """
 
     seconds: float
     work: Callable[[], object]
+    queue: str = ""
 
 
 Duties = Mapping[str, SharedDuty]
@@ -40,16 +46,19 @@ class Engine(ABC):
     schedules: ClassVar[bool] = False
     """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
 
-    def schedule(self, duties: Duties) -> None:
-        """Do ``duties`` from :meth:`start` on, each in one process at a time."""
+    def schedule(self, duties: Duties, roles: Roles) -> None:
+        """Do ``duties`` from :meth:`start` on, each in one process at a time, and take wakes that fit ``roles``."""
 
     @abstractmethod
     def start(self, work: Callable[[str], None]) -> None:
         """Begin to call ``work(lane)`` for lanes that are woken. Threads begin here, hence after a fork."""
 
     @abstractmethod
-    def wake(self, lane: str) -> None:
-        """Ask for ``lane`` to be worked through soon. Never blocks, never raises."""
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
+        """Ask for ``lane`` to be worked through soon. Never blocks, never raises.
+
+        ``to_send``: by a process that can send to its channel, since replies wait there.
+        """
 
     @abstractmethod
     def replace(self, thread: int) -> None:

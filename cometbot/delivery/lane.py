@@ -18,6 +18,7 @@ from cometbot.delivery.observer import Observer
 from cometbot.delivery.outbox import SENDING, UNKNOWN, Draft, Note, Reply
 from cometbot.delivery.outlet import LaneOutlet
 from cometbot.delivery.pacing import Backoff
+from cometbot.delivery.roles import Roles
 from cometbot.delivery.running import Run, Running
 from cometbot.delivery.sending import Attempt, Sender
 from cometbot.delivery.store import Store
@@ -38,13 +39,22 @@ Step = Callable[[], list[Note]]
 T = TypeVar("T")
 
 _RETRY = 0.2
+_SUSPECTS_TURN = 0.3
 _FETCH = Backoff(first=1.0, most=60.0)
 _MAX_FETCHES = 12
 
 
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """When a conversation is gone on with (0: at the tail of the queue), and whether with a reply or a message."""
+
+    at: float
+    to_send: bool
+
+
 @dataclass(frozen=True)
 class Equipment:
-    """What all lanes of a process work with. ``wake(lane, at)``: see ``engine.Engine.wake``."""
+    """What all lanes of a process work with. ``wake(lane, at, to_send=…)``: see ``crew.Crew.wake``."""
 
     store: Store
     process: Process
@@ -53,20 +63,34 @@ class Equipment:
     sender: Sender
     running: Running
     observer: Observer
+    roles: Roles
     wake: Callable[..., None]
     is_stopping: Callable[[], bool] = field(default=lambda: False)
 
     def persist(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """What ``work`` returns, done in one transaction.
 
-        Where the database does not take it, it is done again for as long as this process's leases hold: a handler that
-        has run must not run again because the disk was full for a second. ``work`` must bear being repeated.
+        Where the database does not take it, it is done again until it does: a handler that has run must not run again
+        because the database was away. ``work`` must bear being repeated, and checks that the lease is still held. Only
+        a process that stops waits no longer than its leases hold.
         """
+        return self._insist(lambda: self.store.database.together(work, durable=durable))
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` finds in the database, which is waited for as by :meth:`persist`."""
+
+        def read() -> T:
+            with self.store.database.read() as connection:
+                return work(connection)
+
+        return self._insist(read)
+
+    def _insist(self, do: Callable[[], T]) -> T:
         while True:
             try:
-                return self.store.database.together(work, durable=durable)
+                return do()
             except StoreBusy:
-                if self.process.remaining() < _RETRY:
+                if self.is_stopping() and self.process.remaining() < _RETRY:
                     raise
                 time.sleep(_RETRY)
 
@@ -74,11 +98,22 @@ class Equipment:
 def work_through(equipment: Equipment, lane: str) -> None:
     """Work on one conversation until nothing is due in it, it is somebody else's, or it is others' turn.
 
-    Never raises: what goes wrong unforeseen is logged, and the conversation goes on a little later.
+    A conversation of a bot or channel that is not served here is left alone, and so is one where others have to go on:
+    those who send, or those who handle. Never raises: what goes wrong unforeseen is logged, and the conversation goes
+    on a little later.
     """
-    store = equipment.store
-    token = equipment.process.token
-    lease = store.database.together(lambda connection: store.leases.claim(connection, lane, token), durable=False)
+    if not equipment.roles.serve(lane):
+        return
+    try:
+        with equipment.process.lease_token() as token:
+            _work_under(equipment, lane, token)
+    except StoreBusy as error:
+        log.warning("could not work on a conversation now: %s", error, extra={"conversation": lane})
+
+
+def _work_under(equipment: Equipment, lane: str, token: str) -> None:
+    together = equipment.store.database.together
+    lease = together(lambda connection: _claim(equipment, connection, lane, token), durable=False)
     if lease is None:
         return
     if lease.recovered:
@@ -88,9 +123,24 @@ def work_through(equipment: Equipment, lane: str) -> None:
         Lane(equipment, lease).run()
     except LeaseLost:
         log.warning("lost a conversation to another worker", extra={"conversation": lane})
+    except StoreBusy as error:
+        log.warning("gave a conversation back for a moment: %s", error, extra={"conversation": lane})
+        _give_back_later(equipment, lease)
     except Exception:
         log.exception("a lane failed in an unforeseen way and is tried again", extra={"conversation": lane})
         _give_back_later(equipment, lease)
+    finally:
+        equipment.running.absolve(lease)
+
+
+def _claim(equipment: Equipment, connection: Connection, lane: str, token: str) -> Lease | None:
+    """The lease, if there is something that this process can do: it sends here, or nothing waits to be sent."""
+    roles, store = equipment.roles, equipment.store
+    if not (roles.can(lane, to_send=True) and roles.can(lane, to_send=False)):
+        has_replies = store.outbox.next(connection, lane) is not None
+        if not roles.can(lane, to_send=has_replies):
+            return None
+    return store.leases.claim(connection, lane, equipment.process.token, token)
 
 
 def _give_back_later(equipment: Equipment, lease: Lease) -> None:
@@ -98,8 +148,8 @@ def _give_back_later(equipment: Equipment, lease: Lease) -> None:
     try:
         with equipment.store.database.write(durable=False) as connection:
             equipment.store.leases.release(connection, lease, due_at=due_at, more=True)
-    except Exception:
-        log.exception("could not give a conversation back; it goes on when the lease runs out")
+    except LeaseLost:
+        log.info("had given a conversation back already", extra={"conversation": lease.lane})
 
 
 class Lane:
@@ -113,9 +163,10 @@ class Lane:
         self._conversation = lease.conversation
         self._bot = equipment.bots[lease.conversation.bot]
         self._channel = equipment.channels[lease.conversation.channel]
-        self._wake_at: float | None = None
+        self._wake: Wake | None = None
 
     def run(self) -> None:
+        """Work until nothing is left to be done now, or it is another conversation's turn."""
         notes: list[Note] = []
         done, began = 0, time.monotonic()
         while True:
@@ -125,33 +176,42 @@ class Lane:
                 return
             notes = step()
             done += 1
+            self._equipment.running.absolve(self._lease)
 
     def _next(self, notes: list[Note], is_tired: bool) -> Step | None:
         """The next thing to do, with what came before noted; None once the lease is released."""
         step = self._equipment.persist(lambda connection: self._look(connection, notes, is_tired), durable=False)
-        wake_at, self._wake_at = self._wake_at, None
-        if wake_at is not None and not self._equipment.is_stopping():
-            self._equipment.wake(self._lease.lane, at=wake_at or None)
+        wake, self._wake = self._wake, None
+        if wake is not None and not (self._equipment.is_stopping() and self._can(to_send=wake.to_send)):
+            self._equipment.wake(self._lease.lane, at=wake.at or None, to_send=wake.to_send)
         return step
+
+    def _can(self, *, to_send: bool) -> bool:
+        return self._equipment.roles.can(self._lease.lane, to_send=to_send)
 
     def _look(self, connection: Connection, notes: list[Note], is_tired: bool) -> Step | None:
         self._store.leases.clear_mail(connection, self._lease)
         self._store.record(connection, self._lease, notes)
-        if is_tired:
-            return self._release(connection, 0.0)
         reply = self._store.outbox.next(connection, self._lease.lane)
+        if is_tired:
+            return self._release(connection, 0.0, to_send=reply is not None)
         if reply is not None:
             return self._next_reply(connection, reply)
         mail = self._store.mailbox.head(connection, self._lease.lane)
         return self._next_mail(connection, mail) if mail else self._release(connection)
 
-    def _release(self, connection: Connection, due_at: float | None = None) -> Step | None:
-        """Give the conversation back: for good, to be gone on with at ``due_at``, or at the tail of the queue (0)."""
+    def _release(self, connection: Connection, due_at: float | None = None, *, to_send: bool = False) -> Step | None:
+        """Give the conversation back: for good, to be gone on with at ``due_at``, or at the tail of the queue (0).
+
+        ``to_send``: a reply is what it goes on with, a message otherwise.
+        """
         self._store.leases.release(connection, self._lease, due_at=due_at or None, more=due_at == 0.0)
-        self._wake_at = due_at
+        self._wake = None if due_at is None else Wake(due_at, to_send)
         return None
 
     def _next_reply(self, connection: Connection, reply: Reply) -> Step | None:
+        if not self._can(to_send=True):
+            return self._release(connection, 0.0, to_send=True)
         policy, now = self._equipment.sender.policy, self._store.database.clock()
         look, due_at = reply.state in (SENDING, UNKNOWN), reply.due_at or 0.0
         if reply.state == SENDING:
@@ -159,15 +219,17 @@ class Lane:
             note = Note(reply, UNKNOWN, error="its worker died while it was sent", due_at=due_at, tried=1)
             self._store.record(connection, self._lease, [note])
         if due_at > now:
-            return self._release(connection, due_at)
+            return self._release(connection, due_at, to_send=True)
         wait = self._store.pauses.wait(connection, self._conversation.key, policy.timeout)
         if wait.seconds > 0:
-            return self._release(connection, now + wait.seconds + Backoff(first=0.02).seconds(0))
+            return self._release(connection, now + wait.seconds + Backoff(first=0.02).seconds(0), to_send=True)
         self._store.outbox.begin(connection, reply)
         attempt = Attempt(reply, look=look, probing=wait.probing)
         return lambda: self._equipment.sender.send_all(self._lease, [attempt])
 
     def _next_mail(self, connection: Connection, mail: Mail) -> Step | None:
+        if not self._can(to_send=False):
+            return self._release(connection, 0.0)
         if mail.due_at is not None and mail.due_at > self._store.database.clock():
             return self._release(connection, mail.due_at)
         if mail.crashes >= MAX_CRASHES:
@@ -176,6 +238,8 @@ class Lane:
             log.error("gave up a message: %s", error, extra=self._extra(mail))
             self._equipment.observer.handled(self._conversation.bot, 0.0, "dead")
             return list
+        if mail.crashes and not self._equipment.running.suspect(self._lease):
+            return self._release(connection, self._store.database.clock() + _SUSPECTS_TURN)
         self._store.mailbox.start(connection, mail)
         return lambda: self._handle(mail)
 
@@ -185,7 +249,7 @@ class Lane:
         outlet = LaneOutlet(self._equipment, self._lease, mail)
         try:
             event = self._channel.parse(incoming)
-        except ChannelError as error:
+        except (ChannelError, StoreBusy) as error:
             return self._fetch_later(mail, error)
         except Exception as error:
             log.error("gave up a message that does not parse", exc_info=error, extra=self._extra(mail))
@@ -194,16 +258,24 @@ class Lane:
 
     def _dispatch(self, event: Event, outlet: LaneOutlet, mail: Mail) -> Outcome:
         is_bot = self._channel.is_bot(event.sender.uid)
+        self._show_work(True)
         try:
             outcome = dispatch(self._bot, event, outlet, failures=mail.failures, sender_is_bot=is_bot)
         finally:
             self._equipment.running.end(self._lease)
+            self._show_work(False)
         if outcome.error is not None:
             level = logging.ERROR if outcome.retry_in is None else logging.WARNING
             text = "%s raised" if outcome.retry_in is None else "%s raised and is tried again"
             name = f"the handler {outcome.handler}" if outcome.handler else "a middleware"
             log.log(level, text, name, exc_info=outcome.error, extra=self._extra(mail))
         return outcome
+
+    def _show_work(self, on: bool) -> None:
+        try:
+            self._channel.working(self._conversation, on)
+        except Exception:
+            log.debug("could not show that a bot is at work", exc_info=True, extra={"conversation": self._lease.lane})
 
     def _finish(self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, began: float) -> list[Note]:
         """One durable commit: the answers, the changed state, and the end of the message; then the answers are sent."""
@@ -249,7 +321,7 @@ class Lane:
         due_at = self._store.database.clock() + outcome.retry_in
         return mailbox.postpone(connection, mail, outcome.handler, error, due_at)
 
-    def _fetch_later(self, mail: Mail, error: ChannelError) -> list[Note]:
+    def _fetch_later(self, mail: Mail, error: Exception) -> list[Note]:
         """The event could not be completed from its platform: later, or never."""
         text = f"{type(error).__name__}: {error}"
         with self._store.database.write() as connection:
@@ -285,5 +357,5 @@ def abandon(equipment: Equipment, run: Run) -> bool:
         return False
     log.error("gave up a message: %s", error, extra={"event": run.mail.key, "conversation": lease.lane})
     equipment.observer.handled(lease.conversation.bot, run.timeout, "dead")
-    equipment.wake(lease.lane)
+    equipment.wake(lease.lane, to_send=draft is not None)
     return True

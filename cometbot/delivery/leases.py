@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,9 @@ from sqlalchemy.engine import Connection
 
 from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
-from cometbot.store.clock import since_boot
+from cometbot.store.clock import LEASE, since_boot
 from cometbot.store.database import Database
-from cometbot.store.tables import conversations, processes
-
-LEASE = 15.0
-"""Seconds that a process's leases last from its last sign of life."""
+from cometbot.store.tables import conversations, mailbox, outbox, processes
 
 HEARTBEAT = 5.0
 """Seconds between two signs of life."""
@@ -28,6 +26,11 @@ HEARTBEAT = 5.0
 _alive = sa.exists().where(processes.c.token == conversations.c.process, processes.c.lease_until > bound("now"))
 _free = sa.or_(conversations.c.token.is_(None), sa.not_(_alive))
 _mine = (conversations.c.lane == bound("key"), conversations.c.token == bound("held"))
+
+# Word for word the condition of the index "conversations_undone", or SQLite does not use it.
+_has_something_undone = sa.text(
+    "(conversations.mail OR conversations.token IS NOT NULL OR conversations.due_at IS NOT NULL)"
+)
 
 _columns = (
     conversations.c.lane,
@@ -69,37 +72,54 @@ _release = (
         mail=sa.or_(conversations.c.mail, bound("more", type_=sa.Boolean)),
     )
 )
+_held_by = sa.select(conversations.c.lane, conversations.c.token).where(
+    conversations.c.process == bound("who"), conversations.c.token.is_not(None), _has_something_undone
+)
 _ring = sa.update(conversations).where(conversations.c.lane == bound("key")).values(mail=True)
+_holder = sa.select(conversations.c.process).where(conversations.c.lane == bound("lane"))
 _is_alive = sa.select(processes.c.token).where(
     processes.c.token == bound("who"), processes.c.lease_until > bound("now")
 )
-_forgotten = (
+_all_forgotten = (
     sa.select(conversations.c.lane)
     .where(
-        sa.or_(
-            conversations.c.mail,
-            conversations.c.token.is_not(None),
-            conversations.c.due_at.is_not(None),
-        ),
+        _has_something_undone,
         sa.or_(conversations.c.due_at.is_(None), conversations.c.due_at <= bound("now")),
         _free,
-        conversations.c.bot.in_(bound("bots", expanding=True)),
-        conversations.c.channel.in_(bound("channels", expanding=True)),
+        # Not the bare column: with that, the index by bot and target would be read, and so all its conversations.
+        conversations.c.bot.concat("").in_(bound("bots", expanding=True)),
     )
     .order_by(conversations.c.due_at)
     .limit(bound("most"))
 )
-_undone = (
-    sa.select(conversations.c.lane)
-    .where(
-        sa.or_(
-            conversations.c.mail,
-            conversations.c.token.is_not(None),
-            conversations.c.due_at.is_not(None),
-        )
-    )
-    .limit(1)
+_forgotten = _all_forgotten.where(conversations.c.channel.in_(bound("channels", expanding=True)))
+_has_replies = sa.exists().where(
+    outbox.c.lane == conversations.c.lane, sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')")
 )
+_forgotten_in_part = _all_forgotten.where(
+    sa.or_(
+        conversations.c.channel.in_(bound("channels", expanding=True)),
+        sa.and_(conversations.c.channel.in_(bound("only_handled", expanding=True)), sa.not_(_has_replies)),
+        sa.and_(conversations.c.channel.in_(bound("only_sent", expanding=True)), _has_replies),
+    )
+)
+_undone = sa.select(conversations.c.lane).where(_has_something_undone).limit(1)
+_old_mail = sa.exists().where(
+    mailbox.c.lane == conversations.c.lane,
+    sa.text("mailbox.state IN ('waiting', 'running')"),
+    mailbox.c.received_at < bound("before"),
+)
+_old_reply = sa.exists().where(
+    outbox.c.lane == conversations.c.lane,
+    sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')"),
+    outbox.c.created_at < bound("before"),
+)
+_is_late = sa.or_(
+    conversations.c.due_at < bound("before"), sa.and_(conversations.c.due_at.is_(None), sa.or_(_old_mail, _old_reply))
+)
+_stuck = sa.select(conversations.c.bot).where(_has_something_undone, _free, _is_late).limit(bound("most")).subquery()
+_count_stuck = sa.select(_stuck.c.bot, sa.func.count()).group_by(_stuck.c.bot)
+_bury = sa.delete(processes).where(processes.c.lease_until < bound("before"))
 _conversation = sa.select(*_columns[1:]).where(conversations.c.lane == bound("key"))
 _by_target = sa.select(*_columns[1:]).where(
     conversations.c.bot == bound("b"),
@@ -122,7 +142,11 @@ class Lease:
 
 
 class Process:
-    """This process's sign of life in the database, which renews all its leases in one write."""
+    """This process's sign of life in the database, which renews all its leases in one write.
+
+    It knows which of its leases a lane works under. Where the database did not say what became of a write, it may hold
+    others, which this process would renew for ever though nobody works there: those are in doubt.
+    """
 
     def __init__(self, database: Database, *, handles: bool = True) -> None:
         self.token = secrets.token_hex(8)
@@ -131,6 +155,8 @@ class Process:
         self._handles = handles
         self._seen = float("-inf")
         self._beating = threading.Lock()
+        self._worked: set[str] = set()
+        self._in_doubt = threading.Event()
         insert = database.insert(processes).values(
             token=self.token, handles=handles, address=bound("where"), lease_until=bound("until")
         )
@@ -145,6 +171,37 @@ class Process:
             with self._database.write(durable=False) as connection:
                 connection.execute(self._beat, {"until": self._database.clock() + LEASE, "where": self.address})
             self._seen = began
+
+    @contextmanager
+    def lease_token(self) -> Iterator[str]:
+        """The token for a lease that is worked under until the block ends. A block that fails leaves doubt."""
+        token = secrets.token_hex(8)
+        self._worked.add(token)
+        try:
+            yield token
+        except BaseException:
+            self.doubt()
+            raise
+        finally:
+            self._worked.discard(token)
+
+    def doubt(self) -> None:
+        """Note that the database may hold a lease of this process under which nobody works."""
+        self._in_doubt.set()
+
+    def give_back_lost(self, leases: Leases) -> list[str]:
+        """The lanes whose leases nobody works under, given back; looks only where there is doubt."""
+        if not self._in_doubt.is_set():
+            return []
+        self._in_doubt.clear()
+        try:
+            with self._database.write(durable=False) as connection:
+                held = leases.held_by(connection, self.token)
+                lost = [(lane, token) for lane, token in held if token not in self._worked]
+                return [lane for lane, token in lost if leases.give_back(connection, lane, token)]
+        except BaseException:
+            self._in_doubt.set()
+            raise
 
     def remaining(self) -> float:
         """Seconds for which this process's leases surely still hold."""
@@ -165,10 +222,12 @@ class Leases:
         names = ("lane", "channel", "account", "bot", "conversation", "target", "is_group")
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
-        announce = insert.on_conflict_do_update(index_elements=["lane"], set_={"mail": True}).returning(
-            conversations.c.process
-        )
+        # Where it is known already, the row is locked (on PostgreSQL) and not written again.
+        announce = insert.on_conflict_do_update(
+            index_elements=["lane"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
+        ).returning(conversations.c.process)
         self._announce = database.prepare(announce)
+        self._holder = database.prepare(_holder)
         self._is_alive = database.prepare(_is_alive)
         self._take_free = database.prepare(_take_free)
         self._take_dead = database.prepare(_take_dead)
@@ -181,14 +240,15 @@ class Leases:
         it."""
         key = conversation.key
         values = {**key._asdict(), "lane": str(key), "target": conversation.target, "is_group": conversation.is_group}
-        [process] = self._announce(connection, values).fetchone()
+        row = self._announce(connection, values).fetchone() or self._holder(connection, values).fetchone()
+        process = row[0]
         if process is None:
             return False
         return self._is_alive(connection, {"who": process, "now": self._clock()}).fetchone() is not None
 
-    def claim(self, connection: Connection, lane: str, process: str) -> Lease | None:
+    def claim(self, connection: Connection, lane: str, process: str, token: str = "") -> Lease | None:
         """The lease of ``lane`` with its mail flag cleared, None if another live process has it."""
-        token = secrets.token_hex(8)
+        token = token or secrets.token_hex(8)
         values = {"key": lane, "new_token": token, "new_process": process}
         row = self._take_free(connection, values).fetchone()
         if row is not None:
@@ -216,21 +276,56 @@ class Leases:
         if self._release(connection, values).rowcount == 0:
             raise LeaseLost
 
+    def held_by(self, connection: Connection, process: str) -> list[tuple[str, str]]:
+        """Lane and token of every lease of a process."""
+        return [(lane, token) for lane, token in connection.execute(_held_by, {"who": process})]
+
+    def give_back(self, connection: Connection, lane: str, token: str) -> bool:
+        """Whether the lease with this token was there; the conversation is to be gone on with at once."""
+        values = {"key": lane, "held": token, "due": None, "more": True}
+        return bool(self._release(connection, values).rowcount > 0)
+
     def ring(self, connection: Connection, lane: str) -> None:
         """Note that something is undone in a conversation that is known already."""
         connection.execute(_ring, {"key": lane})
 
     def forgotten(
-        self, connection: Connection, bots: Collection[str], channels: Collection[str], most: int = 500
+        self,
+        connection: Connection,
+        bots: Collection[str],
+        channels: Collection[str],
+        most: int = 500,
+        *,
+        only_handled: Collection[str] = (),
+        only_sent: Collection[str] = (),
     ) -> list[str]:
-        """Lanes with something to do now and nobody alive on them."""
-        values = {"now": self._clock(), "bots": list(bots), "channels": list(channels), "most": most}
-        return list(connection.execute(_forgotten, values).scalars())
+        """Lanes with something to do now and nobody alive on them.
+
+        In the channels ``only_handled`` that is a message without a reply that waits before it, in those ``only_sent``
+        a reply.
+        """
+        values: dict[str, Any] = {"now": self._clock(), "bots": list(bots), "channels": list(channels), "most": most}
+        if not only_handled and not only_sent:
+            return list(connection.execute(_forgotten, values).scalars())
+        values |= {"only_handled": list(only_handled), "only_sent": list(only_sent)}
+        return list(connection.execute(_forgotten_in_part, values).scalars())
 
     def count_alive(self, connection: Connection) -> int:
         """How many processes handle messages now, as far as they have shown it."""
         alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._clock())
         return connection.execute(alive.select_from(processes)).scalar_one()
+
+    def stuck(self, connection: Connection, seconds: float, most: int = 1000) -> dict[str, int]:
+        """For each bot: how many conversations have had something to do for longer than ``seconds`` and nobody on it.
+
+        Counted up to ``most`` in all.
+        """
+        values = {"now": self._clock(), "before": self._clock() - seconds, "most": most}
+        return dict(connection.execute(_count_stuck, values).all())
+
+    def bury(self, connection: Connection, before: float) -> int:
+        """How many processes were forgotten that have shown no sign of life since ``before``."""
+        return connection.execute(_bury, {"before": before}).rowcount
 
     def is_idle(self, connection: Connection) -> bool:
         """Whether no conversation has anything undone, now or later."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,16 +74,13 @@ _target = sa.select(outbox.c.platform_id).where(
     outbox.c.ordinal == bound("nth"),
     outbox.c.part == 0,
 )
-_where_sent = (
-    sa.select(conversations)
-    .join(outbox, outbox.c.lane == conversations.c.lane)
-    .where(
-        outbox.c.platform_id == bound("named"),
-        conversations.c.channel == bound("ch"),
-        conversations.c.account == bound("acc"),
-    )
-    .limit(1)
+_lanes_of_sent = sa.select(outbox.c.lane).where(outbox.c.platform_id == bound("named"))
+_where_sent = sa.select(conversations).where(
+    conversations.c.lane == bound("key"),
+    conversations.c.channel == bound("ch"),
+    conversations.c.account == bound("acc"),
 )
+_dead_lanes = sa.select(outbox.c.lane, sa.func.count()).where(sa.text("outbox.state = 'dead'")).group_by(outbox.c.lane)
 
 _dead = (
     sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
@@ -113,6 +111,7 @@ class Reply:
 
     @property
     def body(self) -> Mapping[str, Any]:
+        """The rendered request."""
         value: Mapping[str, Any] = json.loads(self.payload)
         return value
 
@@ -231,8 +230,12 @@ class Outbox:
 
     def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
         """The conversation that a message of ours was sent to."""
-        values = {"named": platform_id, "ch": channel, "acc": account}
-        return connection.execute(_where_sent, values).mappings().first()
+        for lane in list(connection.execute(_lanes_of_sent, {"named": platform_id}).scalars()):
+            values = {"key": lane, "ch": channel, "acc": account}
+            row = connection.execute(_where_sent, values).mappings().first()
+            if row is not None:
+                return row
+        return None
 
     def dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
         """The newest replies that were given up, with the conversation they were for."""
@@ -245,9 +248,10 @@ class Outbox:
 
     def dead_count(self, connection: Connection) -> dict[str, int]:
         """How many replies of each bot were given up."""
-        query = sa.select(conversations.c.bot, sa.func.count()).join(outbox, outbox.c.lane == conversations.c.lane)
-        counts = query.where(sa.text("outbox.state = 'dead'")).group_by(conversations.c.bot)
-        return dict(connection.execute(counts).all())
+        counts: Counter[str] = Counter()
+        for lane, count in connection.execute(_dead_lanes):
+            counts[lane.split("/", 3)[2]] += count
+        return dict(counts)
 
     def revive(self, connection: Connection, row: int) -> str | None:
         """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not
@@ -265,8 +269,10 @@ class Outbox:
     def purge(self, connection: Connection, before: float) -> int:
         """How many rows that ended before ``before`` are gone now; at most a batch."""
         ended = sa.text("state IN ('sent', 'discarded')")
-        old = sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before).limit(PURGE_BATCH)
-        return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(old))).rowcount
+        old = sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before).order_by(outbox.c.ended_at)
+        # In two statements: in one, PostgreSQL would rather read the whole table.
+        rows = list(connection.execute(old.limit(PURGE_BATCH)).scalars())
+        return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(rows))).rowcount if rows else 0
 
 
 __all__ = ["DEAD", "HELD", "READY", "SENDING", "SENT", "UNKNOWN", "Draft", "Note", "Outbox", "Reply"]

@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection
 
+from cometbot.context import Outlet
 from cometbot.delivery.leases import Lease
 from cometbot.delivery.mailbox import Mail
 from cometbot.delivery.outbox import READY, SENDING, Draft, Note
@@ -20,6 +22,7 @@ from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
 if TYPE_CHECKING:
+    from cometbot.bot import Bot
     from cometbot.delivery.lane import Equipment
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,7 @@ AFTER_FAILURE = 1_000_000
 """The first ordinal of what is said because a handler failed."""
 
 
-class LaneOutlet:
+class LaneOutlet(Outlet):
     """What one event's handler says, does and remembers (see ``context.Outlet``).
 
     Ordinals are given in the order of the calls. An ordinal that an earlier run of the same event stored already
@@ -52,15 +55,17 @@ class LaneOutlet:
             self._recall()
 
     def _recall(self) -> None:
-        with self._store.database.read() as connection:
-            for reply in self._store.outbox.of_event(connection, self._mail.event, self._mail.generation):
-                self._earlier.add(reply.ordinal)
-                if reply.part == 0:
-                    self._ids[reply.ordinal] = reply.platform_id
+        outbox, mail = self._store.outbox, self._mail
+        for reply in self._equipment.look(lambda connection: outbox.of_event(connection, mail.event, mail.generation)):
+            self._earlier.add(reply.ordinal)
+            if reply.part == 0:
+                self._ids[reply.ordinal] = reply.platform_id
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._channel.capabilities
+        """What the channel can carry; without the process that sends there is nothing to show a growing text in."""
+        known = self._channel.capabilities
+        return known if self._channel.sends else replace(known, stream_interval=None)
 
     @property
     def client(self) -> Any:
@@ -73,9 +78,11 @@ class LaneOutlet:
         with self._guard:
             self._ordinal = max(self._ordinal, AFTER_FAILURE)
 
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        return self._channel.conversation(bot, user=user, group=group)
+
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
-        with self._store.database.read() as connection:
-            return self._store.state.load(connection, scope, owner)
+        return self._equipment.look(lambda connection: self._store.state.load(connection, scope, owner))
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
@@ -88,6 +95,11 @@ class LaneOutlet:
         if message_id and not self._lost and self._equipment.process.remaining() > 0:
             with suppress(Exception):
                 self._channel.sketch(self._lease.conversation, message_id, text)
+
+    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
+        if not self._lost and self._equipment.process.remaining() > 0:
+            with suppress(Exception):
+                self._channel.piece(self._lease.conversation, stream_id, sequence, text)
 
     def post(self, operation: Operation) -> int:
         draft = self.draft(operation)
@@ -132,7 +144,7 @@ class LaneOutlet:
         with self._guard:
             del self._notes[:noted]
         for lane in elsewhere:
-            self._equipment.wake(lane)
+            self._equipment.wake(lane, to_send=True)
         return attempts
 
     def _enter(self, connection: Connection, elsewhere: Mapping[str, Conversation]) -> int:
@@ -163,7 +175,9 @@ class LaneOutlet:
 
     def _may_send(self, connection: Connection) -> tuple[bool, bool]:
         """Whether nothing stands before this conversation's next reply, and whether that tries out an ended pause."""
-        if self._blocked or self._store.outbox.next(connection, self._lease.lane) is not None:
+        if not self._channel.sends or self._blocked:
+            return False, False
+        if self._store.outbox.next(connection, self._lease.lane) is not None:
             return False, False
         wait = self._store.pauses.wait(connection, self._lease.conversation.key, self._equipment.sender.policy.timeout)
         return wait.seconds <= 0, wait.probing

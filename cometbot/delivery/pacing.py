@@ -49,6 +49,7 @@ class Backoff:
     jitter: float = 0.25
 
     def seconds(self, failures: int) -> float:
+        """How long to wait after so many failures in a row."""
         wait = min(self.most, self.first * 2.0 ** min(failures, 30))
         return wait * (1 + self.jitter * random.random())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming
-from cometbot.context import RESERVED, StateChange
+from cometbot.context import RESERVED, Outlet, StateChange
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.replay import StoredMessage, find_message
 from cometbot.dispatch import Outcome, dispatch
@@ -104,7 +104,7 @@ def rehearse(delivery: Delivery, name: str) -> Rehearsal:
     )
 
 
-class MuteOutlet:
+class MuteOutlet(Outlet):
     """What a rehearsed handler says and what its bots send, caught before it goes anywhere (see ``context.Outlet``)."""
 
     def __init__(self, delivery: Delivery, channel: Channel, bot: Bot) -> None:
@@ -138,11 +138,17 @@ class MuteOutlet:
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
 
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        return self._channel.conversation(bot, user=user, group=group)
+
     def platform_id(self, ordinal: int) -> str | None:
         return None
 
     def sketch(self, ordinal: int, text: str) -> None:
         """Nothing: only the whole text counts."""
+
+    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
+        """Nothing, as with :meth:`sketch`."""
 
     def spoken(self, operation: Operation, channel: Channel | None = None) -> Spoken:
         """``operation`` with the requests that would carry it out. Raises what its channel raises where none would."""

@@ -34,6 +34,25 @@ class Running:
         self._default = default_timeout
         self._runs: dict[str, Run] = {}
         self._guard = threading.Lock()
+        self._suspect = ""
+
+    def suspect(self, lease: Lease) -> bool:
+        """Whether a message that was being handled when a process died may be handled under this lease now.
+
+        Of these one at a time runs in a process: the one that kills it is then beside none of the others again, and
+        those are not given up for its sake. It is over with :meth:`absolve`.
+        """
+        with self._guard:
+            if self._suspect not in ("", lease.token):
+                return False
+            self._suspect = lease.token
+            return True
+
+    def absolve(self, lease: Lease) -> None:
+        """Let the next suspect run, if it is this lease's message that ran."""
+        with self._guard:
+            if self._suspect == lease.token:
+                self._suspect = ""
 
     def begin(self, lease: Lease, mail: Mail, outlet: LaneOutlet, handler: str, timeout: float | None) -> None:
         """Note that a handler begins; None as ``timeout`` means the default."""
@@ -54,7 +73,14 @@ class Running:
             overdue = [run for run in self._runs.values() if run.deadline <= now]
             for run in overdue:
                 del self._runs[run.lease.token]
+                if self._suspect == run.lease.token:
+                    self._suspect = ""
             return overdue
+
+    def put_back(self, run: Run) -> None:
+        """Note that an overdue handler could not be given up yet."""
+        with self._guard:
+            self._runs.setdefault(run.lease.token, run)
 
     def __len__(self) -> int:
         return len(self._runs)

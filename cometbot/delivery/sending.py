@@ -13,7 +13,7 @@ from cometbot.delivery.observer import Observer
 from cometbot.delivery.outbox import DEAD, HELD, READY, SENT, UNKNOWN, Note, Reply
 from cometbot.delivery.pacing import SendPolicy
 from cometbot.delivery.store import Store
-from cometbot.errors import ChannelError, LeaseLost, RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import ChannelError, LeaseLost, RateLimited, Rejected, StoreBusy, Uncertain, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,9 @@ class Sender:
                     return Note(reply, SENT, platform_id=found)
         except ChannelError as error:
             return self._failed(reply, error, looking=True)
+        timeout = self._time_left(lease)
         try:
-            platform_id = channel.send(sending, timeout=self._time_left(lease))
+            platform_id = channel.send(sending, timeout=timeout)
         except LeaseLost:
             raise
         except Exception as error:
@@ -122,7 +123,7 @@ class Sender:
         if isinstance(error, Unreachable):
             wait = self.policy.outage.seconds(reply.attempts)
             return Note(reply, held, error=text, due_at=now + wait, pause=wait, tried=1)
-        if isinstance(error, Uncertain) or (looking and not isinstance(error, Rejected)):
+        if isinstance(error, Uncertain | StoreBusy) or (looking and not isinstance(error, Rejected)):
             return self._uncertain(reply, error, text)
         if looking:
             return Note(reply, DEAD, error=f"could not look whether it had arrived: {text}")
@@ -131,7 +132,8 @@ class Sender:
         return Note(reply, DEAD, error=text)
 
     def _uncertain(self, reply: Reply, error: Exception, text: str) -> Note:
-        is_down = isinstance(error, Uncertain) and error.down
+        # A channel that keeps its messages in our own database has a platform that is down when that is away.
+        is_down = isinstance(error, StoreBusy) or (isinstance(error, Uncertain) and error.down)
         if reply.attempts + 1 >= self.policy.tries and not is_down:
             return Note(reply, DEAD, error=f"{text}; tried {reply.attempts + 1} times", tried=1)
         backoff = self.policy.outage if is_down else self.policy.backoff

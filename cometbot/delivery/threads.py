@@ -37,7 +37,7 @@ class ThreadEngine(Engine):
         assert thread.ident is not None
         self._threads[thread.ident] = thread
 
-    def wake(self, lane: str) -> None:
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
         with self._guard:
             if lane in self._queued:
                 return

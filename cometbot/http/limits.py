@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cometbot.http.errors import HttpError
@@ -134,8 +134,8 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
         raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
     if length is not None and length > _DRAINED:
         raise _too_large(limit)
-    connection = next((environ[name] for name in _SOCKETS if name in environ), None)
-    if not isinstance(connection, socket.socket):
+    connection = connection_of(environ)
+    if connection is None:
         return _read(environ["wsgi.input"], length, limit)
     with WATCHDOG.within(timeout, direction=socket.SHUT_RD) as deadline:
         WATCHDOG.guard(deadline, connection)
@@ -146,6 +146,89 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
                 text = f"the body did not arrive within {timeout:g} seconds"
                 raise HttpError(408, "ERR_BODY_TIMEOUT", text, closes=True) from None
             raise
+
+
+class BodyStream:
+    """The body of a request as it comes in: never more than its limit, never longer than its time.
+
+    :meth:`read` raises :class:`HttpError`: 400 for a body that breaks off or is badly chunked, 408 for one that takes
+    too long, 413 for one that is too long.
+    """
+
+    def __init__(
+        self, source: Any, length: int | None, limit: int, deadline: Deadline | None = None, pace: float = 0
+    ) -> None:
+        self._source = source
+        self._left = length
+        self._limit = limit
+        self._deadline = deadline
+        self._pace = pace
+        self._taken = 0
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes, at least one; empty at the end."""
+        if self._left == 0:
+            return b""
+        try:
+            piece: bytes = self._source.read(size if self._left is None else min(size, self._left))
+        except Exception as error:  # servers raise their own classes here, for the client's mistakes
+            raise self._broken() from error
+        self._taken += len(piece)
+        if self._taken > self._limit:
+            raise _too_large(self._limit)
+        if self._deadline is not None and self._pace > 0:
+            self._deadline.at += len(piece) / self._pace
+        if self._left is not None:
+            self._left -= len(piece)
+            if not piece:
+                raise self._broken()
+        return piece
+
+    def drain(self) -> None:
+        """Read on for nothing, so that who still sends sees the answer; at most 16 MiB."""
+        size = min(_DRAINED, self._limit)
+        with contextlib.suppress(HttpError):
+            while size > 0 and (piece := self.read(min(size, _STEP))):
+                size -= len(piece)
+
+    def _broken(self) -> HttpError:
+        if self._deadline is not None and self._deadline.expired:
+            return HttpError(408, "ERR_BODY_TIMEOUT", "the body did not arrive in time", closes=True)
+        return HttpError(400, "ERR_BROKEN_BODY", "the body broke off or is badly chunked", closes=True)
+
+
+@contextlib.contextmanager
+def body_stream(environ: Mapping[str, Any], *, limit: int, timeout: float, pace: float = 0) -> Iterator[BodyStream]:
+    """The body of a WSGI request, to be read piece by piece within ``timeout`` seconds in all.
+
+    With a ``pace`` it may take a second more for so many bytes that have come: what comes steadily is taken however
+    long it is, what stands still is not.
+
+    Raises :class:`HttpError` at once for a body that has no length, or is announced as longer than ``limit`` bytes.
+    """
+    length, source = _announced_length(environ), environ["wsgi.input"]
+    if length is not None and length > limit:
+        if length <= _DRAINED:
+            _read_for_nothing(environ, length, timeout)
+        raise _too_large(limit)
+    connection = connection_of(environ)
+    if connection is None:
+        yield BodyStream(source, length, limit)
+        return
+    with WATCHDOG.within(timeout, direction=socket.SHUT_RD) as deadline:
+        WATCHDOG.guard(deadline, connection)
+        yield BodyStream(source, length, limit, deadline, pace)
+
+
+def _read_for_nothing(environ: Mapping[str, Any], length: int, timeout: float) -> None:
+    with body_stream(environ, limit=length, timeout=timeout) as stream:
+        stream.drain()
+
+
+def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    """The connection that a request came by, where the server tells."""
+    connection = next((environ[name] for name in _SOCKETS if name in environ), None)
+    return connection if isinstance(connection, socket.socket) else None
 
 
 def _announced_length(environ: Mapping[str, Any]) -> int | None:

@@ -91,6 +91,7 @@ class Log(Sequence[E], Generic[E]):
         self.dropped = 0
 
     def append(self, entry: E) -> None:
+        """Keep an entry; the oldest goes if there are too many."""
         with self._lock:
             self.dropped += len(self._entries) == self._entries.maxlen
             self._entries.append(entry)
@@ -106,6 +107,7 @@ class Log(Sequence[E], Generic[E]):
         return newer[::-1]
 
     def clear(self) -> None:
+        """Forget all entries."""
         with self._lock:
             self._entries.clear()
             self.dropped = 0

@@ -34,6 +34,7 @@ class UserRecord:
 
     @property
     def is_active(self) -> bool:
+        """Whether the user is not deactivated."""
         return not self.deactivated_at
 
 
@@ -153,6 +154,7 @@ class StoredMessage:
 
     @property
     def is_action(self) -> bool:
+        """Whether it only records what was done to others: an edit, a join."""
         return self.category == "action"
 
 

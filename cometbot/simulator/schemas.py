@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from cometbot.simulator.records import GROUP_CHAT_SETTINGS, SCOPES
 from cometbot.simulator.refusals import Refusal
@@ -349,6 +349,19 @@ class FollowQuery(_Strict):
     after = fields.Integer(load_default=0)
     limit = fields.Integer(load_default=1000, validate=validate.Range(min=1, max=10_000))
     wait = fields.Float(load_default=0.0, validate=validate.Range(min=0, max=30))
+
+
+class EarlierQuery(_Strict):
+    """Messages before an id, of the conversation with a user or that of a group."""
+
+    user = fields.String(load_default="")
+    group = fields.String(load_default="")
+    before = fields.Integer(required=True, validate=validate.Range(min=0))
+
+    @validates_schema
+    def _check(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if bool(data["user"]) == bool(data["group"]):
+            raise ValidationError("Give either user or group.", "user")
 
 
 class MessagesQuery(_Strict):

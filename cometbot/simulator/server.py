@@ -39,10 +39,12 @@ class Connection(WSGIRequestHandler):
     wbufsize = -1
 
     def setup(self) -> None:
+        """Note that the connection is open."""
         super().setup()
         self._open.add(self.connection)
 
     def finish(self) -> None:
+        """Close it, which the other side may have done before."""
         self._open.discard(self.connection)
         try:
             super().finish()
@@ -149,6 +151,7 @@ class LoopbackServer(ThreadedWSGIServer):
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing that anybody needs to know: clients come and go."""
         log.debug("lost a connection", exc_info=True)
 
     def stop(self) -> None:

@@ -11,6 +11,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+LEASE = 15.0
+"""Seconds that a process's leases last from its last sign of life."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -37,3 +40,31 @@ class Clock:
 
     def __call__(self) -> float:
         return since_boot() + self.offset
+
+
+class FollowedClock:
+    """This machine's boot clock, set by the clock of a server that many machines share, and never set back.
+
+    A server whose clock is set back by an hour would have the leases of the dead last for that hour, and replies wait
+    for it: from then on this clock is ahead of the server's by what that lost, until the server has it again. One
+    that is set forward takes everybody along.
+    """
+
+    JUMP = 1.0
+    """Seconds by which two readings may differ before the server's clock must have been set."""
+
+    def __init__(self) -> None:
+        self._now = Clock()
+        self._ahead = 0.0
+        self._is_set = False
+
+    def __call__(self) -> float:
+        return self._now()
+
+    def follow(self, server: float, least: float) -> None:
+        """Go on from what the server's clock showed just now; ``least``: so far others have seen the time come."""
+        mine = self._now()
+        if self._is_set and abs(server + self._ahead - mine) > self.JUMP:
+            self._ahead = max(0.0, mine - server)
+        now = max(server + self._ahead, least)
+        self._now, self._ahead, self._is_set = Clock(now - since_boot()), now - server, True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
@@ -15,6 +15,9 @@ from cometbot.errors import ConfigurationError
 from cometbot.store import migrate
 
 T = TypeVar("T")
+
+Transaction: TypeAlias = Connection
+"""What :meth:`Database.write` gives and what takes part in it is handed: to be passed on, not to be looked into."""
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -114,9 +117,10 @@ def database(url: str) -> Database:
     """
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "COMETBOT_DATABASE_URL is not a database URL; set it to something like sqlite:///cometbot.db"
+            "COMETBOT_DATABASE_URL is not a database URL; set it to something like sqlite:///cometbot.db or "
+            "postgresql://user:password@host:5432/name"
         ) from error
     kind = parsed.get_backend_name()
     if kind == "sqlite":

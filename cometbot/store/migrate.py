@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.store import tables
 
-HEAD = "0002"
+HEAD = "0004"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

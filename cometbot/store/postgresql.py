@@ -17,23 +17,28 @@ from sqlalchemy.pool import QueuePool
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate
-from cometbot.store.clock import Clock, since_boot
+from cometbot.store.clock import LEASE, FollowedClock, since_boot
 from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _CONNECT_TIMEOUT = 5
-_CLOCK_AGE = 30.0
+_CLOCK_AGE = 5.0
 _UPGRADE_LOCK = 4_711_815
+_NOW = sa.text("SELECT extract(epoch FROM clock_timestamp()), (SELECT max(lease_until) FROM processes)")
+_RIGHTS = sa.text(
+    "SELECT current_user, "
+    + ", ".join(f"has_table_privilege('mailbox', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+)
 _NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError)
 
 
 class PostgreSQL(Database):
     """A database behind a ``postgresql://`` URL.
 
-    Three pools of connections: what a request waits for gives up after a second, and what need not be on the disk at
-    once is
-    committed without waiting for it. Both belong to the connection, so that no statement is spent on them. The clock
-    is the server's, as this machine's boot clock follows it.
+    Pools of connections: what a request waits for gives up after a second, what need not be on the disk at once is
+    committed without waiting for it, and what only reads needs no transaction. All that belongs to the connection, so
+    that no statement is spent on it. The clock is the server's, as this machine's boot clock follows it
+    (:class:`FollowedClock`).
     """
 
     def __init__(self, url: URL, size: int = 16) -> None:
@@ -43,7 +48,7 @@ class PostgreSQL(Database):
         self._pid = 0
         self._is_closed = False
         self._pools: dict[str, sa.Engine] = {}
-        self._clock = Clock()
+        self._clock = FollowedClock()
         self._clock_read = float("-inf")
 
     @property
@@ -63,11 +68,13 @@ class PostgreSQL(Database):
         return self._clock
 
     def _read_clock(self) -> None:
-        """Set our clock by the server's; where it cannot be asked now, ours goes on as it is."""
+        """Set our clock by the server's, and by the signs of life that others have left; where neither can be asked
+        now, ours goes on as it is."""
         self._clock_read = since_boot()
-        with suppress(StoreBusy), self.read() as connection:
-            now = connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
-            self._clock = Clock(float(now) - since_boot())
+        # A pool of its own: whoever asks for the time has a connection already, which others may be waiting for.
+        with suppress(StoreBusy), self._connection("clock") as connection:
+            server, last_sign = connection.execute(_NOW).one()
+            self._clock.follow(float(server), (last_sign or 0.0) - LEASE)
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
@@ -77,7 +84,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._connection("relaxed") as connection:
+        with self._connection("read") as connection:
             yield connection
 
     @contextmanager
@@ -106,23 +113,43 @@ class PostgreSQL(Database):
 
     def open(self) -> None:
         self._ensure_open()
-        try:
-            problem = self.schema_problem()
-        except StoreBusy as error:
-            raise ConfigurationError(f"cannot use the PostgreSQL database of COMETBOT_DATABASE_URL: {error}") from error
+        with self._explained("use"):
+            problem = self.schema_problem() or self._rights_problem()
         if problem:
             raise ConfigurationError(problem)
         self._read_clock()
 
+    def _rights_problem(self) -> str:
+        """Why this user cannot work with the tables, and what to do; empty if it can."""
+        with self.read() as connection:
+            user, *allowed = connection.execute(_RIGHTS).one()
+        if all(allowed):
+            return ""
+        return (
+            f"the user {user} of COMETBOT_DATABASE_URL may not read and write the tables: name their owner there, or "
+            f"let that one GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES and USAGE ON ALL SEQUENCES IN SCHEMA "
+            f"public TO {user}"
+        )
+
     def upgrade(self) -> None:
         self._ensure_open()
+        with self._explained("upgrade"), self.write() as connection:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            migrate.upgrade(connection)
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        """Turns what the database refuses into one sentence with the remedy."""
         try:
-            with self.write() as connection:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-                migrate.upgrade(connection)
-        except StoreBusy as error:
+            yield
+        except (StoreBusy, sa.exc.ProgrammingError) as error:
+            cause = error.orig if isinstance(error, sa.exc.ProgrammingError) else error
+            if not isinstance(cause, (StoreBusy, psycopg.errors.InsufficientPrivilege)):
+                raise
+            reason = _first_line(cause)
             raise ConfigurationError(
-                f"cannot upgrade the PostgreSQL database of COMETBOT_DATABASE_URL: {error}"
+                f"cannot {verb} the PostgreSQL database of COMETBOT_DATABASE_URL: {reason}; check that the URL is "
+                "right, that the server runs, and what its user may do"
             ) from error
 
     def _ensure_open(self) -> None:
@@ -138,18 +165,22 @@ class PostgreSQL(Database):
                     "ack": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT),
                     "durable": self._pool("", WRITE_TIMEOUT),
                     "relaxed": self._pool("-c synchronous_commit=off", WRITE_TIMEOUT),
+                    # Without a transaction around each statement: two round trips less.
+                    "read": self._pool("", WRITE_TIMEOUT, isolation_level="AUTOCOMMIT"),
+                    "clock": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT, size=1),
                 }
                 self._pid = os.getpid()
 
-    def _pool(self, options: str, wait: float) -> sa.Engine:
+    def _pool(self, options: str, wait: float, size: int = 0, **more: Any) -> sa.Engine:
         given = str(self._url.query.get("options", ""))
         return sa.create_engine(
             self._url.difference_update_query(["options"]),
             poolclass=QueuePool,
-            pool_size=self._size,
+            pool_size=size or self._size,
             max_overflow=0,
             pool_timeout=wait,
             pool_use_lifo=True,
+            **more,
             connect_args={"connect_timeout": _CONNECT_TIMEOUT, "options": f"{given} {options}".strip()},
         )
 

@@ -23,6 +23,7 @@ from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
 from cometbot.store.together import Together
 from cometbot.store.turns import Turns
+from cometbot.store.wal import WriteAheadLog
 
 _DIALECT = sqlite.dialect()
 _LONGEST_NAP = 0.001
@@ -35,23 +36,24 @@ T = TypeVar("T")
 class SQLite(Database):
     """A file of SQLite in WAL mode (or memory, for tests), shared by the processes of one machine.
 
-    Two connections write, one at a time: SQLite's own waiting lets a process starve while another one's threads take
-    turns, so a lock of the process stands before it, and who holds that waits for the other processes in short naps.
-    ``synchronous`` belongs to a connection, hence one for each kind of write. In memory there is a single connection
-    for everything.
+    One connection writes: SQLite's own waiting lets a process starve while another one's threads take turns, so a lock
+    of the process stands before it, and who holds that waits for its turn among the processes. A commit leaves the
+    write in the system's memory; what is durable is brought to the disk after that, when others can write already. In
+    memory there is a single connection for everything.
     """
 
     def __init__(self, url: URL) -> None:
         self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
         self._url = url
         self._lock = threading.Lock()
-        self._together = Together(self._write)
+        self._together = Together(self._write, self._sync)
         self._opening = threading.RLock()
         self._pid = 0
         self._is_closed = False
         self._clock = Clock()
         self._turns = Turns("")
-        self._writers: dict[str, Connection] = {}
+        self._log = WriteAheadLog("")
+        self._writer: Connection | None = None
         self._engine: sa.Engine | None = None
 
     def insert(self, table: sa.Table) -> Any:
@@ -68,39 +70,50 @@ class SQLite(Database):
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
         self._ensure_open()
-        with self._write(durable, _end(timeout)) as connection:
+        with self._write(_end(timeout)) as connection:
             yield connection
+        if durable:
+            self._sync()
 
     def together(self, work: Callable[[Connection], T], *, durable: bool = True, timeout: float | None = None) -> T:
         self._ensure_open()
         return self._together.do(work, durable=durable, ends_at=_end(timeout))
 
     @contextmanager
-    def _write(self, durable: bool, ends_at: float) -> Iterator[Connection]:
+    def _write(self, ends_at: float) -> Iterator[Connection]:
         if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy writing for others; try again in a moment")
         try:
-            with self._turn(self._writers["durable" if durable else "relaxed"], ends_at) as connection:
+            with self._turn(ends_at) as connection:
                 yield connection
         finally:
             self._lock.release()
 
     @contextmanager
-    def _turn(self, writer: Connection, ends_at: float) -> Iterator[Connection]:
+    def _turn(self, ends_at: float) -> Iterator[Connection]:
         """A transaction of this process, when the others have had theirs."""
+        assert self._writer is not None
         self._turns.take()
         try:
-            with _transaction(writer, ends_at, self._turns) as connection:
+            with _transaction(self._writer, ends_at, self._turns) as connection:
                 yield connection
+            self._log.committed()
         finally:
             self._turns.give()
+
+    def _sync(self) -> None:
+        try:
+            self._log.sync()
+        except OSError as error:
+            raise StoreBusy(f"the database could not bring a write to the disk ({error})") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         self._ensure_open()
         if not self.path:
             with self._lock:
-                yield self._writers["durable"]
+                assert self._writer is not None
+                yield self._writer
             return
         assert self._engine is not None
         with self._engine.connect() as connection:
@@ -127,9 +140,10 @@ class SQLite(Database):
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
         self._turns = Turns(self.path)
         try:
-            self._writers = {"durable": self._writer("FULL"), "relaxed": self._writer("NORMAL")}
-            self._prepare(self._writers["durable"])
-        except (sa.exc.DatabaseError, sqlite3.DatabaseError, StoreBusy) as error:
+            self._writer = self._make_writer()
+            self._prepare()
+            self._log = WriteAheadLog(self.path)
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
                 f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
@@ -140,9 +154,9 @@ class SQLite(Database):
         """After a fork: the parent's connections must be neither used nor closed here."""
         if self._pid:
             self._lock = threading.Lock()
-            self._together = Together(self._write)
-            _ABANDONED.extend([self._writers, self._engine])
-        self._writers, self._engine = {}, None
+            self._together = Together(self._write, self._sync)
+            _ABANDONED.extend([self._writer, self._engine])
+        self._writer, self._engine = None, None
 
     def _check_folder(self) -> None:
         folder = Path(self.path).parent
@@ -165,16 +179,15 @@ class SQLite(Database):
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
-    def _writer(self, synchronous: str) -> Connection:
+    def _make_writer(self) -> Connection:
         assert self._engine is not None
         connection = self._engine.connect()
-        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         return connection
 
-    def _prepare(self, writer: Connection) -> None:
-        with self._turn(writer, time.monotonic() + WRITE_TIMEOUT) as connection:
+    def _prepare(self) -> None:
+        with self._turn(time.monotonic() + WRITE_TIMEOUT) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 
@@ -186,13 +199,14 @@ class SQLite(Database):
             self._is_closed = True
             if self._pid != os.getpid():
                 return
-            for connection in self._writers.values():
+            if self._writer is not None:
                 with suppress(sa.exc.DatabaseError):
-                    connection.close()
+                    self._writer.close()
             if self._engine is not None:
                 self._engine.dispose()
             self._turns.close()
-            self._writers, self._engine, self._pid = {}, None, 0
+            self._log.close()
+            self._writer, self._engine, self._pid = None, None, 0
 
 
 _ABANDONED: list[Any] = []

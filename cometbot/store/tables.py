@@ -139,3 +139,167 @@ facts = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+_Times = BigInteger
+"""Whole milliseconds since 1970 UTC."""
+
+chat_users = Table(
+    "chat_users",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("created_at", _Times, nullable=False),
+    Column("updated_at", _Times, nullable=False),
+    Column("seen_at", _Times, nullable=False),
+)
+Index("chat_users_created", chat_users.c.channel, chat_users.c.created_at, chat_users.c.id)
+
+chat_conversations = Table(
+    "chat_conversations",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("created_at", _Times, nullable=False),
+    Column("updated_at", _Times, nullable=False),
+    Column("last_at", _Times, nullable=False),
+    Column("position", BigInteger, nullable=False),
+)
+Index(
+    "chat_conversations_owner",
+    chat_conversations.c.channel,
+    chat_conversations.c.owner,
+    chat_conversations.c.created_at,
+    chat_conversations.c.id,
+)
+Index(
+    "chat_conversations_created",
+    chat_conversations.c.channel,
+    chat_conversations.c.created_at,
+    chat_conversations.c.id,
+)
+
+chat_participants = Table(
+    "chat_participants",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("joined_at", _Times, nullable=False),
+)
+Index("chat_participants_user", chat_participants.c.channel, chat_participants.c.user_id)
+
+chat_messages = Table(
+    "chat_messages",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("at", _Times, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("is_bot", Boolean, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("metadata", Text),
+    Column("client_id", Text),
+    Column("edited_at", _Times),
+)
+Index("chat_messages_id", chat_messages.c.channel, chat_messages.c.id, chat_messages.c.bot, unique=True)
+_by_client = text("client_id IS NOT NULL")
+Index(
+    "chat_messages_client",
+    chat_messages.c.channel,
+    chat_messages.c.bot,
+    chat_messages.c.conversation,
+    chat_messages.c.client_id,
+    unique=True,
+    sqlite_where=_by_client,
+    postgresql_where=_by_client,
+)
+_by_people = text("NOT is_bot")
+Index(
+    "chat_messages_sender",
+    chat_messages.c.channel,
+    chat_messages.c.sender,
+    sqlite_where=_by_people,
+    postgresql_where=_by_people,
+)
+
+chat_events = Table(
+    "chat_events",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("at", _Times, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+)
+Index("chat_events_id", chat_events.c.channel, chat_events.c.id, chat_events.c.bot, unique=True)
+Index("chat_events_sender", chat_events.c.channel, chat_events.c.sender)
+
+chat_feed = Table(
+    "chat_feed",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", _Times, nullable=False),
+)
+Index("chat_feed_at", chat_feed.c.at)
+
+chat_files = Table(
+    "chat_files",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("bot", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("created_at", _Times, nullable=False),
+    Column("used_at", _Times),
+    Column("removed", Boolean, nullable=False, server_default=false()),
+)
+Index("chat_files_owner", chat_files.c.channel, chat_files.c.owner)
+Index("chat_files_created", chat_files.c.channel, chat_files.c.created_at, chat_files.c.id)
+_untidy = text("removed OR used_at IS NULL")
+Index("chat_files_untidy", chat_files.c.created_at, sqlite_where=_untidy, postgresql_where=_untidy)
+
+platform_bots = Table(
+    "platform_bots",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("avatar", Text, nullable=False),
+    Column("key_salt", Text, nullable=False),
+    Column("key_hash", Text, nullable=False),
+    Column("webhook_url", Text, nullable=False, server_default=""),
+    Column("webhook_secret", Text, nullable=False, server_default=""),
+    Column("created_at", _Times, nullable=False),
+)
+
+platform_commands = Table(
+    "platform_commands",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("bot", Text, nullable=False),
+    Column("alias", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    UniqueConstraint("bot", "alias", name="platform_commands_alias"),
+)

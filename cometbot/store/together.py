@@ -14,8 +14,11 @@ from cometbot.errors import StoreBusy
 
 T = TypeVar("T")
 
-Begin = Callable[[bool, float], AbstractContextManager[Connection]]
-"""Opens a transaction, durable or not, or raises :class:`StoreBusy` when ``time.monotonic()`` reaches a moment."""
+Begin = Callable[[float], AbstractContextManager[Connection]]
+"""Opens a transaction, or raises :class:`StoreBusy` when ``time.monotonic()`` reaches a moment."""
+
+Sync = Callable[[], None]
+"""Brings to the disk what is committed by now."""
 
 
 class _Work:
@@ -38,12 +41,14 @@ class Together:
     """Transactions of a process that would wait for each other, done as one.
 
     The first thread that comes opens a transaction, and does in it all that has come in until it is open. Who comes
-    while that is on its way to the disk waits for the next transaction, which one of them leads. Nothing is handed to
-    another thread unless it would have to wait anyway, so that a single writer is as fast as without.
+    while that goes on waits for the next transaction, which one of them leads. What is durable goes to the disk after
+    the commit, while the next transaction is under way. Nothing is handed to another thread unless it would have to
+    wait anyway, so that a single writer is as fast as without.
     """
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, sync: Sync) -> None:
         self._begin = begin
+        self._sync = sync
         self._guard = threading.Lock()
         self._waiting: list[_Work] = []
         self._is_led = False
@@ -78,20 +83,20 @@ class Together:
     def _lead(self, mine: _Work) -> None:
         batch: list[_Work] = []
         try:
-            with self._begin(mine.durable, mine.ends_at) as connection:
-                batch = self._take(mine)
+            with self._begin(mine.ends_at) as connection:
+                batch = self._take()
                 for work in batch:
                     work.returned = work.do(connection)
         except BaseException as error:
             self._fail(batch or self._take_only(mine), error)
         finally:
-            self._hand_over([work for work in batch if work is not mine])
+            self._hand_over()
+            self._finish(batch, mine)
 
-    def _take(self, mine: _Work) -> list[_Work]:
-        """What may share the transaction of ``mine``: something durable cannot share a relaxed one."""
+    def _take(self) -> list[_Work]:
+        """What shares the transaction that was just opened."""
         with self._guard:
-            batch = [work for work in self._waiting if mine.durable or not work.durable]
-            self._waiting = [work for work in self._waiting if work.durable and not mine.durable]
+            batch, self._waiting = self._waiting, []
             return batch
 
     def _take_only(self, mine: _Work) -> list[_Work]:
@@ -111,20 +116,37 @@ class Together:
 
     def _do_alone(self, work: _Work) -> None:
         try:
-            with self._begin(work.durable, work.ends_at) as connection:
+            with self._begin(work.ends_at) as connection:
                 work.returned = work.do(connection)
             work.error = None
         except Exception as error:
             work.error = error
 
-    def _hand_over(self, served: list[_Work]) -> None:
-        """Let those go on who were served, and the first who waits lead."""
+    def _hand_over(self) -> None:
+        """Let the first who waits lead."""
         with self._guard:
             following = self._waiting[0] if self._waiting else None
             self._is_led = following is not None
             if following is not None:
                 following.leads = True
-        for work in served:
-            work.turn.release()
         if following is not None:
             following.turn.release()
+
+    def _finish(self, batch: list[_Work], mine: _Work) -> None:
+        """Let those go on who were served: who wants it durable when it is on the disk, the others at once."""
+        stored = [work for work in batch if work.durable and work.error is None]
+        for work in batch:
+            if work is not mine and work not in stored:
+                work.turn.release()
+        try:
+            if stored:
+                self._sync()
+        except BaseException as error:
+            for work in stored:
+                work.error = StoreBusy(*error.args)
+            if not isinstance(error, StoreBusy):
+                raise
+        finally:
+            for work in stored:
+                if work is not mine:
+                    work.turn.release()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cometbot.testing.engine import ImmediateEngine, MemoryDatabase
     from cometbot.testing.fake import FakeDouble
     from cometbot.testing.said import Replies, Said
+    from cometbot.testing.simplex import FakeSimplexCLI, FakeSimplexControl
 
 _HOMES = {
     "EVERYTHING": "channel",
@@ -23,6 +24,8 @@ _HOMES = {
     "Double": "double",
     "FakeChannel": "channel",
     "FakeDouble": "fake",
+    "FakeSimplexCLI": "simplex",
+    "FakeSimplexControl": "simplex",
     "Fault": "double",
     "ImmediateEngine": "engine",
     "MemoryDatabase": "engine",
@@ -39,6 +42,8 @@ __all__ = [
     "Double",
     "FakeChannel",
     "FakeDouble",
+    "FakeSimplexCLI",
+    "FakeSimplexControl",
     "Fault",
     "ImmediateEngine",
     "MemoryDatabase",

@@ -22,7 +22,7 @@ from cometbot.testing.filling import Asked, filled
 from cometbot.testing.said import Replies, Said
 from cometbot.testing.world import StoredState, World
 
-ChannelName = Literal["fake", "cometchat"]
+ChannelName = Literal["fake", "cometchat", "simplex"]
 
 
 class BotClient:
@@ -38,8 +38,8 @@ class BotClient:
     it. Time stands still, from ``now`` (Unix seconds) on, until :meth:`advance`.
 
     The platform is a fake one that shows everything, or what ``capabilities`` say (``TEXT_ONLY``);
-    ``channel="cometchat"`` goes through CometChat's payloads and a simulated CometChat instead; a function that makes a
-    :class:`Double` for a bot brings any other.
+    ``channel="cometchat"`` goes through CometChat's payloads and a simulated CometChat instead, ``channel="simplex"``
+    through a stand-in for a SimpleX CLI; a function that makes a :class:`Double` for a bot brings any other.
 
     What a handler raises is raised here. With ``raise_errors=False`` the bot apologises as in production, and
     :attr:`dead_letters` has the cause.
@@ -76,6 +76,7 @@ class BotClient:
 
     @property
     def bot(self) -> Bot:
+        """The bot that is talked to."""
         return self._world.bot
 
     @property
@@ -90,6 +91,7 @@ class BotClient:
 
     @property
     def user(self) -> User:
+        """Who talks."""
         return self._seat.user
 
     @property
@@ -112,8 +114,8 @@ class BotClient:
     @property
     def user_state(self) -> StoredState:
         """What the bot remembers about this user (``ctx.user_state``), to read and to set."""
-        key = self.conversation.key
-        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{self.user.uid}")
+        key, uid = self.conversation.key, self.double.uid(self.user, self._seat.group)
+        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{uid}")
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -292,7 +294,13 @@ def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | 
         from cometbot.testing.cometchat import CometChatDouble  # it needs the simulator, which other tests do not
 
         return CometChatDouble
-    raise ConfigurationError(f"there is no channel {channel!r} to test with; there is: fake, cometchat, or a Double")
+    if channel == "simplex":
+        from cometbot.testing.simplex.double import SimplexDouble  # it needs the extra simplex
+
+        return SimplexDouble
+    raise ConfigurationError(
+        f"there is no channel {channel!r} to test with; there is: fake, cometchat, simplex, or a Double"
+    )
 
 
 def _user(user: str | User) -> User:

@@ -14,6 +14,7 @@ from cometbot.errors import BotError
 from cometbot.events import Event
 from cometbot.messages import Offer
 from cometbot.models import Attachment, Conversation, User
+from cometbot.store.database import Database
 from cometbot.testing.said import Said
 
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
@@ -44,6 +45,12 @@ class Double(ABC):
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
 
+    def use(self, database: Database) -> None:
+        """Work in ``database``, which delivery works in too: for platforms of our own, whose rows are kept there.
+
+        Called once, before anything else.
+        """
+
     @property
     @abstractmethod
     def channel(self) -> Channel:
@@ -70,11 +77,19 @@ class Double(ABC):
     def said(self) -> list[Said]:
         """What the bot said and did not take back, in the order in which the platform shows it."""
 
+    def uid(self, user: User, group: str = "") -> str:
+        """What the platform calls ``user``, alone with the bot or in ``group``; another name where it gives its own."""
+        return user.uid
+
+    def guid(self, group: str) -> str:
+        """What the platform calls ``group``; another name where it gives its own."""
+        return group
+
     def conversation(self, seat: Seat) -> Conversation:
         """Where the words of this seat are said."""
         if seat.group:
-            return self.channel.conversation(self.bot, group=seat.group)
-        return self.channel.conversation(self.bot, user=seat.user.uid)
+            return self.channel.conversation(self.bot, group=self.guid(seat.group))
+        return self.channel.conversation(self.bot, user=self.uid(seat.user))
 
     def reactions(self, message_id: str) -> list[str]:
         """The reactions that the bot put on a message."""

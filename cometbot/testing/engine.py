@@ -31,7 +31,7 @@ class ImmediateEngine(Engine):
     def start(self, work: Callable[[str], None]) -> None:
         self._work = work
 
-    def wake(self, lane: str) -> None:
+    def wake(self, lane: str, *, to_send: bool = False) -> None:
         self._waiting[lane] = None
 
     def run_until_idle(self) -> None:

@@ -31,6 +31,7 @@ class World:
         self.bot = bot
         self.double = make_double(bot)
         self.database = MemoryDatabase(now)
+        self.double.use(self.database)
         self.numbers = itertools.count(1)
         self._engine = ImmediateEngine()
         self._failures = _Failures()
@@ -84,7 +85,7 @@ class World:
 
     def _sweep(self) -> None:
         with self.database.read() as connection:
-            lanes = self.delivery.store.leases.forgotten(connection, self.delivery.bots, self.delivery.channels)
+            lanes = self.delivery.store.leases.forgotten(connection, self.delivery.bots_at_work, self.delivery.channels)
         for lane in lanes:
             self._engine.wake(lane)
         self.settle()

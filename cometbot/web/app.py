@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from weakref import WeakSet
 
 from flask import Flask, Response, request
@@ -17,14 +19,19 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery, Observer
-from cometbot.errors import ConfigurationError
+from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.http.errors import echo
-from cometbot.loading import load_bots
+from cometbot.http.sse import STREAMS
+from cometbot.loading import load_working_bots
 from cometbot.settings import Settings
+from cometbot.store.database import Database, database
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
 from cometbot.web.metrics import Metrics
 from cometbot.web.proxies import TrustedProxies
+
+if TYPE_CHECKING:
+    from cometbot.chat import Chat
 
 APP_LOAD_ERROR = 4
 """The exit status that tells gunicorn not to try again."""
@@ -51,6 +58,15 @@ class Running:
         """Begin to handle messages in this process, if it is to do so and does not yet."""
         if self.handles and not self._is_stopped and not self.delivery.is_running:
             self.delivery.start()
+
+    def check_schema(self) -> None:
+        """Raise :class:`ConfigurationError` if this version cannot work with the database as it is.
+
+        A database that is away now is none of that: it comes back, and callbacks get a 503 until then.
+        """
+        with suppress(StoreBusy):
+            if not self.handles and (problem := self.delivery.database.schema_problem()):
+                raise ConfigurationError(problem)
 
     def stop(self) -> None:
         """End handling for good; what runs gets ``settings.stop_timeout`` seconds, the rest stays stored."""
@@ -80,9 +96,11 @@ def create_app(
     served = [bots] if isinstance(bots, Bot) else list(bots)
     _check_names(served, settings)
     metrics = Metrics(bot.name for bot in served)
+    source = database(settings.database_url)
     if channels is None:
-        channels = channels_from_settings(settings, served, metrics)
-    delivery = _make_delivery(settings, served, channels, metrics)
+        channels = channels_from_settings(settings, served, metrics, source)
+    delivery = _make_delivery(settings, served, channels, metrics, source)
+    STREAMS.admit(settings.streams)
     app = Flask("cometbot", static_folder=None)
     # Where workers of other machines share the database, they handle: a web process of one must not.
     handles = handles and not delivery.database.shared_url
@@ -101,17 +119,21 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
     """The application of the bots that ``settings.bot`` names, with logging set up; None means the environment's."""
     settings = settings or Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
-    bots = load_bots(settings.bot)
+    bots = load_working_bots(settings.bot)
     for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots)):
         _log.warning("found a setting without effect: %s", sentence)
     return create_app(bots, settings)
 
 
 def load_app(settings: Settings | None = None) -> Flask:
-    """What :func:`create_app_from_settings` makes; wrong settings end the process with their one sentence instead."""
+    """What :func:`create_app_from_settings` makes.
+
+    Wrong settings, and a bot that cannot be imported, end the process with one sentence instead.
+    """
     try:
         return create_app_from_settings(settings)
     except ConfigurationError as error:
+        _log.debug("could not make the application", exc_info=error)
         end(error)
 
 
@@ -121,34 +143,65 @@ def connect_from_settings(bot: Bot) -> None:
     What the bot says is stored here, and sent by the processes that handle.
     """
     settings = Settings.from_environment()
-    bot.connect(_make_delivery(settings, [bot], channels_from_settings(settings, [bot], Observer()), Observer()))
+    source = database(settings.database_url)
+    channels = channels_from_settings(settings, [bot], Observer(), source)
+    bot.connect(_make_delivery(settings, [bot], channels, Observer(), source))
 
 
-def delivery_from_settings(settings: Settings, spec: str, *, threads: int | None = None) -> Delivery:
-    """The delivery of the bots that ``spec`` names, connected to them, for a process without a web application."""
-    bots = load_bots(spec)
+def worker_from_settings(
+    settings: Settings,
+    spec: str,
+    *,
+    threads: int | None = None,
+    make_channels: Callable[[Sequence[Bot], Observer, Database], Sequence[Channel]] | None = None,
+    handles: bool = True,
+) -> tuple[Delivery, Metrics]:
+    """The delivery of the bots that ``spec`` names, connected to them, for a process that serves no callbacks.
+
+    With it comes what counts its work. ``make_channels`` makes other channels than the settings name; without
+    ``handles`` it only sends to those whose connection it holds.
+    """
+    bots = load_working_bots(spec)
     _check_names(bots, settings)
     given = settings if threads is None else replace(settings, handler_threads=threads)
-    delivery = _make_delivery(given, bots, channels_from_settings(given, bots, Observer()), Observer())
+    metrics = Metrics(bot.name for bot in bots)
+    source = database(given.database_url)
+    if make_channels is None:
+        channels: Sequence[Channel] = channels_from_settings(given, bots, metrics, source)
+    else:
+        channels = make_channels(bots, metrics, source)
+    delivery = _make_delivery(given, bots, channels, metrics, source, handles=handles)
     for bot in bots:
         bot.connect(delivery)
-    return delivery
+    return delivery, metrics
 
 
-def channels_from_settings(settings: Settings, bots: Sequence[Bot], observer: Observer) -> list[Channel]:
-    """The channels that ``settings.channels`` names. Raises :class:`ConfigurationError` for one that does not exist."""
-    makers = {"cometchat": _make_cometchat}
+def channels_from_settings(
+    settings: Settings, bots: Sequence[Bot], observer: Observer, source: Database | None = None
+) -> list[Channel]:
+    """The channels that ``settings.channels`` names; those with conversations of their own keep them in ``source``.
+
+    Raises :class:`ConfigurationError` for one that does not exist, or lacks what it needs.
+    """
+    chat = functools.cache(lambda: _make_chat(settings, source or database(settings.database_url)))
+    makers: dict[str, Callable[[], Sequence[Channel]]] = {
+        "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
+        "botpress": lambda: _make_botpress(settings, bots, observer, chat()),
+        "botyard": lambda: _make_botyard(settings, bots, observer, chat()),
+        "simplex": lambda: [_make_simplex(settings, bots)],
+    }
     unknown = [name for name in settings.channels if name not in makers]
     if unknown or not settings.channels:
         named = f"names {', '.join(unknown)}, which does not exist" if unknown else "names no channel"
         raise ConfigurationError(f"COMETBOT_CHANNELS {named}; there is: {', '.join(makers)}")
-    return [makers[name](settings, bots, observer) for name in settings.channels]
+    return [channel for name in settings.channels for channel in makers[name]()]
 
 
 def start_all() -> None:
     """Begin to handle messages for every application of this process."""
     for running in list(_running):
         try:
+            running.check_schema()
             running.start()
         except ConfigurationError as error:
             end(error)
@@ -177,17 +230,24 @@ def _check_names(bots: Sequence[Bot], settings: Settings) -> None:
 
 
 def _make_delivery(
-    settings: Settings, bots: Sequence[Bot], channels: Sequence[Channel], observer: Observer
+    settings: Settings,
+    bots: Sequence[Bot],
+    channels: Sequence[Channel],
+    observer: Observer,
+    source: Database,
+    *,
+    handles: bool = True,
 ) -> Delivery:
     return Delivery(
         bots,
         channels,
-        settings.database_url,
+        source,
         threads=settings.handler_threads,
         handler_timeout=settings.handler_timeout,
         keep_days=settings.keep_days,
         observer=observer,
         stop_timeout=settings.stop_timeout,
+        handles=handles,
     )
 
 
@@ -227,6 +287,44 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer)
         rich=settings.cometchat_rich,
         callback=_callback_settings(settings, bots),
         observe=observer.received,
+    )
+
+
+def _make_chat(settings: Settings, source: Database) -> Chat:
+    try:
+        from cometbot.chat import Chat
+    except ImportError as error:
+        raise _lacks_chat(error) from error
+    return Chat(source, settings.data / "files")
+
+
+def _make_botpress(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+    try:
+        from cometbot.channels.botpress.setup import make_channels
+    except ImportError as error:
+        raise _lacks_chat(error) from error
+    return make_channels(settings, bots, observer, chat)
+
+
+def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
+    """SimpleX without its connection, which ``cometbot simplex`` holds: messages are handled, replies only stored."""
+    from cometbot.channels.simplex.setup import make_channel
+
+    return make_channel(settings, bots)
+
+
+def _make_botyard(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+    try:
+        from cometbot.channels.botyard.setup import make_channels
+    except ImportError as error:
+        raise _lacks_chat(error) from error
+    return make_channels(settings, bots, observer, chat)
+
+
+def _lacks_chat(error: ImportError) -> ConfigurationError:
+    return ConfigurationError(
+        f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed: "
+        "pip install 'cometbot[chat]'"
     )
 
 

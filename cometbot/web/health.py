@@ -16,13 +16,19 @@ class Check(Protocol):
     """One thing that was looked at."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What was looked at."""
+        ...
 
     @property
-    def ok(self) -> bool: ...
+    def ok(self) -> bool:
+        """Whether it is as it should be."""
+        ...
 
     @property
-    def detail(self) -> str: ...
+    def detail(self) -> str:
+        """What was found."""
+        ...
 
 
 Checks = Callable[[], Iterable[Check]]

@@ -46,6 +46,8 @@ def configure_logging(log_format: str, level: str) -> None:
         handler.setFormatter(make_formatter(log_format))
         root.addHandler(handler)
         root.setLevel(level.upper())
+        if root.level > logging.DEBUG:  # what Alembic says of each start is nothing that an operator could act on
+            logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
 
 
 def gunicorn_logger(log_format: str) -> type[GunicornLogger]:

@@ -28,13 +28,24 @@ class Waiting(Protocol):
     """What has piled up for one bot."""
 
     @property
-    def waiting(self) -> int: ...
+    def waiting(self) -> int:
+        """How many messages are not handled yet."""
+        ...
 
     @property
-    def oldest_seconds(self) -> float: ...
+    def oldest_seconds(self) -> float:
+        """For how long the oldest of them waits."""
+        ...
 
     @property
-    def dead(self) -> int: ...
+    def dead(self) -> int:
+        """How many dead letters there are."""
+        ...
+
+    @property
+    def stuck(self) -> int:
+        """How many conversations do not go on though they should."""
+        ...
 
 
 Backlog = Callable[[], Mapping[str, Waiting]]
@@ -136,8 +147,12 @@ class _BacklogCollector(Collector):
         waiting = GaugeMetricFamily("cometbot_waiting", "Events that wait for a handler", labels=["bot"])
         oldest = GaugeMetricFamily("cometbot_oldest_waiting_seconds", "Age of the oldest of them", labels=["bot"])
         dead = GaugeMetricFamily("cometbot_dead_letters", "Messages and replies that failed for good", labels=["bot"])
+        stuck = GaugeMetricFamily(
+            "cometbot_stuck_conversations", "Something to do for a minute, and nobody at work on it", labels=["bot"]
+        )
         for bot, piled_up in backlog.items():
             waiting.add_metric([bot], piled_up.waiting)
             oldest.add_metric([bot], piled_up.oldest_seconds)
             dead.add_metric([bot], piled_up.dead)
-        yield from (waiting, oldest, dead)
+            stuck.add_metric([bot], piled_up.stuck)
+        yield from (waiting, oldest, dead, stuck)

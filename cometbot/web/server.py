@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,9 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from cometbot.settings import Settings
 from cometbot.web.logs import gunicorn_logger
+
+BESIDE = "_COMETBOT_BESIDE"
+"""Where a process that runs beside another one finds the process that started both and keeps their numbers."""
+
+READY = "_COMETBOT_READY"
+"""Where a process finds the number of the pipe on which it says that it is at work."""
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _MEMORY = Path("/dev/shm")
@@ -31,7 +39,9 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
     return {
         "bind": settings.bind,
         "workers": settings.processes,
-        "threads": settings.threads,
+        # A stream holds a thread for as long as it is open; threads that nobody needs are not started.
+        "threads": settings.threads + settings.open_streams,
+        "worker_connections": 1000 + settings.open_streams,
         "worker_class": "cometbot.web.worker.Worker",
         "preload_app": False,
         # The heartbeat is a file that is touched every second: it must not wait for the disk that the database uses.
@@ -57,6 +67,11 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
     }
 
 
+def is_beside() -> bool:
+    """Whether ``cometbot serve`` started this process beside another one, and still runs."""
+    return os.environ.get(BESIDE) == str(os.getppid())
+
+
 @functools.cache
 def share_metrics() -> None:
     """Let the processes that follow add up their numbers; to be called before anything imports ``prometheus_client``.
@@ -64,6 +79,8 @@ def share_metrics() -> None:
     Their folder is made here, or emptied of an earlier run's numbers where the environment names one. Only the first
     call counts: gunicorn reads its configuration again when it reloads.
     """
+    if is_beside():
+        return
     if folder := os.environ.get(_METRICS):
         Path(folder).mkdir(parents=True, exist_ok=True)
         for old in Path(folder).glob("*.db"):
@@ -93,6 +110,22 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         return self._load(self._settings)
+
+    def run(self) -> None:
+        if is_beside():
+            _ArbiterBeside(self).run()
+        else:
+            super().run()
+
+
+class _ArbiterBeside(Arbiter):  # type: ignore[misc]
+    """Ends when who started it is gone: nobody would start it again, or the worker beside it."""
+
+    def murder_workers(self) -> None:
+        """Look after the workers, as gunicorn does every second."""
+        super().murder_workers()
+        if not is_beside():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 # What follows is imported late because the folder of the numbers must be known before.
@@ -150,6 +183,11 @@ def _child_exit(server: Any, worker: Any) -> None:
 
 
 def _on_exit(server: Any) -> None:
+    forget_metrics()
+
+
+def forget_metrics() -> None:
+    """Remove the folder of the numbers, if this process made it."""
     if folder := _owned_folder():
         shutil.rmtree(folder, ignore_errors=True)
 

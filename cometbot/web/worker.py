@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import resource
+import select
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +18,7 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 from orjson import dumps
 
 from cometbot.http.limits import WATCHDOG
+from cometbot.http.sse import RESERVE, STREAMS
 
 HEAD_TIMEOUT = 10.0
 """Seconds from the moment that a thread takes a connection until the request's headers are whole."""
@@ -21,6 +26,13 @@ HEAD_TIMEOUT = 10.0
 FIRST_BYTE_TIMEOUT = 0.02
 """Seconds that a thread waits for a new connection to say something; then the connection waits without a thread."""
 
+NEXT_REQUEST_TIMEOUT = 0.005
+"""Seconds that a thread waits for the next request on a connection whose last two came as quickly as that."""
+
+REQUESTS_IN_A_ROW = 16
+"""After so many requests on one connection its thread is for whoever else waits."""
+
+_OTHER_FILES = 512
 _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
@@ -44,14 +56,38 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     good. What follows the headers has its own limits.
     """
 
+    wsgi: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._of_thread = threading.local()
 
     def handle(self, conn: Any) -> Any:
-        """Whether the connection stays open, after at most one request on it."""
+        """Whether the connection stays open, after the requests that came on it without a pause."""
         if not conn.initialized and not conn.wait_for_data(FIRST_BYTE_TIMEOUT):
             return _DEFER
+        is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < NEXT_REQUEST_TIMEOUT
+        stays = self._handle_one(conn)
+        served = 1
+        while stays is True and is_busy and served < REQUESTS_IN_A_ROW and self._goes_on(conn):
+            stays = self._handle_one(conn)
+            served += 1
+        conn.answered_at = time.monotonic()
+        return stays
+
+    def _goes_on(self, conn: Any) -> bool:
+        """Whether the next request on a busy connection is here already, or comes in a moment.
+
+        A platform under load sends callback after callback on each of its connections. To give one back to gunicorn's
+        loop, and to get it again from there, costs as much as a small request.
+        """
+        if not self.alive or conn.is_http2:
+            return False
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        return bool(poll.poll(NEXT_REQUEST_TIMEOUT * 1000)) and self.alive
+
+    def _handle_one(self, conn: Any) -> Any:
         with WATCHDOG.within(HEAD_TIMEOUT) as head:
             WATCHDOG.guard(head, conn.sock)
             self._of_thread.head = head
@@ -60,7 +96,42 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """The answer to a request whose headers are here."""
         self._of_thread.head.end()
+        self._of_thread.request = req
         return super().handle_request(req, conn)
+
+    def init_process(self) -> None:
+        """Begin, with as many streams as there are threads to spare, and files enough for all connections."""
+        _raise_file_limit(self.cfg.worker_connections * 2 + _OTHER_FILES)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """The application, with an answer's ``Connection: close`` obeyed, which gunicorn drops, and capped streams."""
+        super().load_wsgi()
+        application = self.wsgi
+        STREAMS.admit(min(STREAMS.most, max(self.cfg.threads - RESERVE, 0)))
+
+        def obeyed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+                if any(name.lower() == "connection" and text.lower() == "close" for name, text in headers):
+                    self._of_thread.request.force_close()
+                return start_response(status, headers, *error)
+
+            return application(environ, start)
+
+        self.wsgi = obeyed
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop: requests are finished, streams, which would go on for ever, are ended."""
+        if self.alive:
+            self.method_queue.defer(STREAMS.stop)
+        super().handle_exit(sig, frame)
+
+    def is_parent_alive(self) -> bool:
+        """Whether gunicorn's first process is there; without it this one stops, as on a signal."""
+        if super().is_parent_alive():
+            return True
+        STREAMS.stop()
+        return False
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what is no request with the error that all other refusals have.
@@ -78,6 +149,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         _log.info("refused a request that cannot be read: %s", sentence)
         with suppress(OSError):
             client.sendall(_to_http(status, sentence))
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Let this process have ``wanted`` open files, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _to_http(status: HTTPStatus, sentence: str) -> bytes:

@@ -44,12 +44,14 @@ def wait_for(condition: Callable[[], T], seconds: float = 20.0, *, or_show: Call
 class Server:
     """gunicorn with all its processes, one process group. It can be ended in every way, and started again."""
 
+    command = GUNICORN
+
     def __init__(self, folder: Path, environ: Mapping[str, str], *, bot: str = TRIAL) -> None:
         self.bot = bot
         self.database = folder / "bot.db"
         self.marks = folder / "marks"
         self.marks.mkdir(exist_ok=True)
-        self.address = _free_address()
+        self.address = free_address()
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
@@ -82,7 +84,7 @@ class Server:
         assert self._process is None, "it runs already"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                GUNICORN, cwd=ROOT, env=self._environ, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=ROOT, env=self._environ, stdout=log, stderr=log, start_new_session=True
             )
         self.wait_until(self._is_ready)
 
@@ -202,7 +204,8 @@ def _is_anybody_alive(group: int) -> bool:
     return False
 
 
-def _free_address() -> tuple[str, int]:
+def free_address() -> tuple[str, int]:
+    """A host and a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         host, port = free.getsockname()
         return str(host), int(port)

@@ -70,6 +70,23 @@ def test_a_message_that_ends_its_process_five_times_is_a_dead_letter_and_the_con
     server.close()
 
 
+@pytest.mark.timeout(120)
+def test_messages_that_run_beside_one_that_ends_its_process_are_not_given_up_with_it(
+    start_server: StartServer, platform: Platform
+) -> None:
+    server = start_server(COMETBOT_PROCESSES="1")
+    bystanders = ["ann", "ben", "cem"]
+    for user in bystanders:
+        _say(server, platform, user, "/sleep 1.5")
+    server.wait_until(lambda: server.count_marks("sleep") >= len(bystanders))
+    (deadly,) = _say(server, platform, "dora", "/kill")
+    for user in bystanders:
+        assert platform.wait_replies(user, 1, server, seconds=60) == ["slept"]
+    server.wait_until(server.dead_letters, 60)
+    assert server.dead_letters() == [(deadly, "its process died 5 times while it was handled", 5)]
+    server.close()
+
+
 def test_a_handler_that_runs_again_after_a_crash_does_not_repeat_what_it_has_said(
     start_server: StartServer, platform: Platform
 ) -> None:

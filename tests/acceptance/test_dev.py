@@ -219,10 +219,18 @@ def test_no_bot_at_all_says_how_to_name_one(folder: Path) -> None:
     assert "cometbot dev shop.py:bot" in done.stderr
 
 
+def test_without_terminal_and_pipe_it_says_how_to_go_on_without_them(folder: Path) -> None:
+    done = pipe(folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("cometbot: there is no terminal to talk in")
+    assert "--no-chat" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = pipe(folder, options=["--port", str(port)])
+        done = pipe(folder, ":quit", options=["--port", str(port)])
     assert done.returncode == 0
     assert re.search(rf"Port {port} is taken, so it is \d+\.", done.stdout)
 
@@ -242,7 +250,7 @@ def test_in_a_terminal_a_reply_appears_and_the_prompt_comes_back(terminal: Calla
     run.wait_for("Hello, version one!")
     run.wait_for("maria → shop > ", times=2)
     run.type(":qu\t\n")
-    assert run.wait_end() == 0
+    assert run.wait_end() == 0, run.shown
 
 
 @pytest.mark.timeout(180)
@@ -293,7 +301,7 @@ def test_every_way_to_end_it_ends_all_processes_and_leaves_nothing(
             run.process.send_signal(signal.SIGTERM)
         case "hangup":
             run.process.send_signal(signal.SIGHUP)
-    assert run.wait_end() == 0
+    assert run.wait_end() == 0, run.shown
     assert "Traceback" not in run.shown
     assert wait_until(lambda: not children(folder))
     assert list((folder / "tmp").glob("cometbot-dev-*")) == []
@@ -317,4 +325,4 @@ def test_without_a_chat_others_drive_the_simulator_until_a_signal_comes(
     assert said.ok, said.text
     run.wait_for("Hello, version one!")
     run.process.send_signal(signal.SIGTERM)
-    assert run.wait_end() == 0
+    assert run.wait_end() == 0, run.shown

@@ -33,6 +33,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
     (tmp_path / "served.py").write_text(BOT)
+    (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
+    (tmp_path / "needy.py").write_text("import nonesuch\n")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
     given = {
         "COMETBOT_DATABASE_URL": f"sqlite:///{tmp_path / 'bot.db'}",
@@ -100,6 +102,7 @@ def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: St
     log = (tmp_path / "log").read_text()
     assert "spec served:bot threads 3" in log
     assert log.count("Booting worker") == 1
+    assert "alembic" not in log
     assert "Traceback" not in log
 
 
@@ -121,6 +124,14 @@ def test_it_serves_what_the_environment_names(start: Start, tmp_path: Path) -> N
         (["served:bot", "--threads", "many"], {}, "cometbot: COMETBOT_THREADS is wrong: 'many'"),
         (["served:bot", "--bind", "here"], {}, "cometbot: COMETBOT_BIND is wrong: 'here'"),
         (["served:bot"], {"COMETBOT_CALLBACK_USERNAME": ""}, "COMETBOT_CALLBACK_PASSWORD is set and"),
+        (["broken:bot"], {}, "cometbot: the bot broken:bot cannot be loaded; broken.py, line 2: SyntaxError: invalid"),
+        (["served:bot"], {"COMETCHAT_API_KEY": ""}, "COMETCHAT_API_KEY"),
+        (
+            ["served:bot"],
+            {"COMETBOT_CALLBACK_USERNAME": "", "COMETBOT_CALLBACK_PASSWORD": ""},
+            "nobody would have to log in to call the callback of shop",
+        ),
+        (["needy:bot"], {}, "needy.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
     ],
 )
 def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
@@ -129,5 +140,6 @@ def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
     process = start(*words, **{"COMETBOT_BIND": free_address(), **variables})
     assert process.wait(30) == 2
     log = (tmp_path / "log").read_text()
+    assert log.startswith("cometbot: ")
     assert sentence in log
-    assert "Traceback" not in log
+    assert log.count("\n") == 1

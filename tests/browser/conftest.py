@@ -82,7 +82,7 @@ class Dev:
         with self._process.stdout as lines:
             for line in lines:
                 self._said += line
-                if "In a browser: " in line:
+                if "In a browser: " in line and "Ctrl-C ends it." in self._said:
                     self._found.set()
 
 

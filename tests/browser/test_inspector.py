@@ -50,6 +50,16 @@ def test_the_wire_is_filtered_by_kind_and_text(visitor: Visitor) -> None:
     expect(visitor.page.locator(".entry")).to_have_count(1)
 
 
+def test_calls_that_only_keep_the_process_up_to_date_are_shown_to_who_asks_for_them(visitor: Visitor) -> None:
+    visitor.say("/track 34")
+    visitor.sees("Order 34 is on its way")
+    upkeep = visitor.page.locator(".entry", has_text=re.compile(r"GET /bots(?!/)"))
+    expect(visitor.page.locator(".entry").first).to_be_visible()
+    expect(upkeep).to_have_count(0)
+    visitor.page.get_by_label("Which entries").select_option("REST calls")
+    expect(upkeep.first).to_be_visible()
+
+
 def test_a_429_is_survived_and_seen(visitor: Visitor) -> None:
     visitor.tab("Trouble")
     switch = visitor.page.get_by_role("switch", name="Too many requests")

@@ -159,3 +159,35 @@ def test_an_interactive_card_whose_address_fails_says_so(visitor: Visitor, https
     visitor.bot_sends("interactive", "card", {"interactiveData": {"text": "Leave?", "cardActions": [button]}})
     visitor.page.get_by_role("button", name="Approve").click()
     visitor.sees("status 500", ".toast.bad")
+
+
+def test_what_is_typed_into_a_form_stays_when_its_message_changes(visitor: Visitor) -> None:
+    fields = [
+        {"elementType": "textInput", "elementId": "name", "label": "Name"},
+        {
+            "elementType": "dropdown",
+            "elementId": "colour",
+            "label": "Colour",
+            "options": [{"value": "red", "label": "Red"}],
+        },
+        {
+            "elementType": "checkbox",
+            "elementId": "extras",
+            "label": "Extras",
+            "options": [{"value": "gift", "label": "Gift"}],
+        },
+    ]
+    data = {"interactiveData": {"title": "Your order", "formFields": fields}}
+    sent = visitor.bot_sends("interactive", "form", data)
+    form = visitor.page.locator("#chat form.fields")
+    form.get_by_label("Name").fill("Maria Keller")
+    form.get_by_label("Colour").select_option("red")
+    form.get_by_label("Gift").check()
+    form.get_by_label("Name").focus()
+    visitor.page.keyboard.press("Home")
+    visitor.dev.post("/users/helpdesk/act", {"act": "react", "message": sent["id"], "reaction": "👍"})
+    expect(visitor.page.locator("#chat .message.other", has_text="👍")).to_be_visible()
+    expect(form.get_by_label("Colour")).to_have_value("red")
+    expect(form.get_by_label("Gift")).to_be_checked()
+    visitor.page.keyboard.type("Ms ")
+    expect(form.get_by_label("Name")).to_have_value("Ms Maria Keller")

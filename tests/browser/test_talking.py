@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Open, Visitor
 
@@ -157,3 +157,32 @@ def test_everything_is_reached_by_keyboard(visitor: Visitor) -> None:
             break
     page.keyboard.press("Enter")
     expect(page.get_by_label("Reply in the thread")).to_be_focused()
+
+
+def test_older_messages_come_when_one_scrolls_up_and_what_one_reads_stays_in_place(visit: Open) -> None:
+    visitor = visit("user/tom")
+    for number in range(130):
+        visitor.dev.post(f"/users/{visitor.uid}/say", {"to": "tom", "text": f"Line {number}"})
+
+    def begin_with_the_newest(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["data"]["messages"] = body["data"]["messages"][-40:]
+        body["data"]["hasEarlier"] = True
+        route.fulfill(response=answer, json=body)
+
+    visitor.page.route("**/simulator/page", begin_with_the_newest)
+    visitor.page.reload()
+    visitor.page.wait_for_selector("html[data-ready]")
+    expect(visitor.messages).to_have_count(40)
+    reading = visitor.page.locator("#chat .message", has_text="Line 92")
+    reading.focus()
+    reading.evaluate("element => element.scrollIntoView({block: 'start'})")
+    before = reading.bounding_box()
+    expect(visitor.messages).to_have_count(130)
+    expect(visitor.page.get_by_role("button", name="Earlier messages")).to_have_count(0)
+    after = reading.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(after["y"] - before["y"]) < 2
+    expect(visitor.messages.first).to_contain_text("Line 0")

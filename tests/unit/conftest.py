@@ -27,6 +27,7 @@ class FakeOutlet:
         self.client = object()
         self.posted: list[Operation] = []
         self.sketches: list[tuple[int, str]] = []
+        self.pieces: list[tuple[str, int, str | None]] = []
         self.begun: list[tuple[str, float | None]] = []
         self.loads: list[str] = []
         self.stored: dict[tuple[str, str], dict[str, str]] = {}
@@ -49,8 +50,14 @@ class FakeOutlet:
     def sketch(self, ordinal: int, text: str) -> None:
         self.sketches.append((ordinal, text))
 
+    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
+        self.pieces.append((stream_id, sequence, text))
+
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self.before[-limit:]
+
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        return Conversation("test", "app", bot.name, f"with_{user or group}", user or group, is_group=bool(group))
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         self.loads.append(scope)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -93,6 +94,20 @@ def test_send_to_another_conversation_leaves_thread_and_answer_out(outlet: Any, 
     context("hi", thread_id="5").send("x", to=group)
     (operation,) = outlet.posted
     assert (operation.conversation, operation.thread_id, operation.answers) == (group, "", "")
+
+
+def test_another_conversation_is_named_by_its_user_or_group(outlet: Any, context: Any) -> None:
+    ctx = context("hi")
+    ctx.send("x", to=ctx.conversation_with(group="team"))
+    ctx.send("y", to=ctx.conversation_with(user="tom"))
+    targets = [(operation.conversation.target, operation.conversation.is_group) for operation in outlet.posted]
+    assert targets == [("team", True), ("tom", False)]
+
+
+@pytest.mark.parametrize("both", [{}, {"user": "", "group": ""}, {"user": "tom", "group": "team"}])
+def test_another_conversation_has_one_name(context: Any, both: dict[str, str]) -> None:
+    with pytest.raises(BotError, match="give conversation_with\\(\\) one of them"):
+        context("hi").conversation_with(**both)
 
 
 @pytest.mark.parametrize("wrong", ["", "  ", None, [], ["a", "b"]])
@@ -268,3 +283,70 @@ def test_reserved_keys_are_not_listed_counted_or_cleared() -> None:
     memory.clear()
     assert memory["cometbot:offers"] == [1]
     assert memory.changes() == StateChange(*OWNER, {}, frozenset({"mine"}))
+
+
+@pytest.fixture
+def in_pieces(outlet: Any) -> Any:
+    outlet.capabilities = replace(outlet.capabilities, edit=False, deltas=True, stream_interval=0.0)
+    return outlet
+
+
+def test_stream_in_pieces_shows_them_numbered_and_then_says_the_whole(in_pieces: Any, context: Any) -> None:
+    sent = context("hi").stream(iter(["", " ", "one ", "", "two"]))
+
+    stream_id = in_pieces.posted[0].stream_id
+    assert in_pieces.pieces == [(stream_id, 0, " one "), (stream_id, 1, "two")]
+    assert stream_id
+    assert in_pieces.texts == [" one two"]
+    assert sent is not None
+
+
+def test_stream_in_pieces_keeps_the_platforms_pace(
+    in_pieces: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_pieces.capabilities = replace(in_pieces.capabilities, stream_interval=1.0)
+    clock = iter([0.0, 0.0, 0.5, 1.0, 1.0, 1.5])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    context("hi").stream(iter(["a", "b", "c", "d"]))
+    assert [text for _, _, text in in_pieces.pieces] == ["a", "bc", "d"]
+
+
+def test_stream_in_pieces_has_the_same_name_when_the_handler_runs_again(in_pieces: Any, context: Any) -> None:
+    for _ in range(2):
+        ctx = context("hi")
+        ctx.stream(["one"])
+        ctx.stream(["two"])
+    names = [stream_id for stream_id, _, _ in in_pieces.pieces]
+    assert names[:2] == names[2:]
+    assert names[0] != names[1]
+
+
+def test_a_long_piece_is_shown_in_several(in_pieces: Any, context: Any) -> None:
+    context("hi").stream(["x" * 1200])
+    assert [(sequence, len(text)) for _, sequence, text in in_pieces.pieces] == [(0, 500), (1, 500), (2, 200)]
+
+
+def test_a_stream_in_pieces_that_fails_is_given_up(in_pieces: Any, context: Any) -> None:
+    def parts() -> Iterator[str]:
+        yield "one"
+        raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        context("hi").stream(parts())
+    assert [text for _, _, text in in_pieces.pieces] == ["one", None]
+    assert in_pieces.posted == []
+
+
+def test_a_stream_in_pieces_that_fails_before_anything_was_shown_leaves_no_trace(in_pieces: Any, context: Any) -> None:
+    def parts() -> Iterator[str]:
+        yield " "
+        raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        context("hi").stream(parts())
+    assert in_pieces.pieces == []
+
+
+def test_a_stream_in_pieces_of_nothing_says_nothing(in_pieces: Any, context: Any) -> None:
+    assert context("hi").stream(["", " ", ""]) is None
+    assert (in_pieces.pieces, in_pieces.posted) == ([], [])

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "cometbot").rglob("*.py"))
 
 HOMES = {
-    "flask": ["web/", "http/", "callback.py", "views.py", "simulator/"],
+    "flask": ["web/", "http/", "callback.py", "views.py", "channels/botyard/views/", "simulator/"],
     "gunicorn": ["web/"],
     "marshmallow": ["schemas.py"],
     "requests": ["client.py"],
@@ -22,6 +22,9 @@ HOMES = {
     "rich": ["cli/"],
     "watchfiles": ["cli/"],
     "dotenv": ["settings.py"],
+    "websockets": ["connection.py", "testing/simplex/"],
+    "markdown_it": ["richtext.py"],
+    "nh3": ["richtext.py"],
 }
 """For each library the only folders of cometbot, and names of files, that may import it."""
 

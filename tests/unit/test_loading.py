@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.errors import ConfigurationError
-from cometbot.loading import load_bots
+from cometbot.loading import load_bots, load_working_bots
 
 SHOP = """
 from cometbot.bot import Bot
@@ -119,3 +119,45 @@ def test_an_attribute_of_a_module_without_bots_is_refused(write: Write) -> None:
 def test_an_attribute_that_is_no_bot_is_refused_with_its_type(write: Write) -> None:
     write("loaded_other.py", SHOP)
     assert "loaded_other:title is of the type str and no Bot" in refusal("loaded_other:title")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("x = 1\ndef f(:\n", "the bot bad:bot cannot be loaded; bad.py, line 2: SyntaxError: invalid syntax"),
+        ("import nonesuch", "bad.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
+        ("raise SystemExit('no')", "bad.py, line 1: SystemExit: no"),
+        (
+            "from cometbot import Bot\nbot = Bot('b')\n@bot.message('a')\ndef f(ctx):\n    yield 1\n",
+            r"cannot be loaded; bad.py, line 3: .*ctx\.stream",
+        ),
+    ],
+)
+def test_what_an_authors_module_raises_can_be_had_as_a_sentence_with_its_place(
+    write: Write, code: str, sentence: str
+) -> None:
+    write("bad.py", code)
+    with pytest.raises(ConfigurationError, match=sentence):
+        load_working_bots("bad:bot")
+
+
+def test_what_names_no_bot_is_said_as_ever(write: Write) -> None:
+    write("shop.py", SHOP)
+    assert [bot.name for bot in load_working_bots("shop:bot")] == ["shop"]
+    with pytest.raises(ConfigurationError, match=r"^there is no module 'nowhere'"):
+        load_working_bots("nowhere:bot")
+
+
+@pytest.mark.parametrize("spec", ["nowhere:bot", "nowhere.py:bot"])
+def test_where_there_is_no_such_module_the_bots_of_the_folder_are_named(write: Write, spec: str) -> None:
+    write("shop.py", SHOP)
+    write("news.py", "import cometbot\nother: cometbot.Bot = cometbot.Bot('news')\n")
+    write("test_shop.py", "bot = Bot('test')\n")
+    with pytest.raises(ConfigurationError, match=r", where there are news.py:other, shop.py:bot, shop.py:admin; set"):
+        load_bots(spec)
+
+
+def test_of_many_bots_in_the_folder_a_few_are_named(write: Write) -> None:
+    write("many.py", "".join(f"bot{number} = Bot('b{number}')\n" for number in range(7)))
+    with pytest.raises(ConfigurationError, match=r"many.py:bot4, …; set"):
+        load_bots("nowhere:bot")

@@ -69,7 +69,13 @@ def test_every_library_that_is_imported_is_required(setup: configparser.ConfigPa
     extras = setup["options.extras_require"]
     lists = [setup["options"]["install_requires"], extras["postgres"], extras["simplex"], extras["chat"]]
     required = set().union(*map(requirements, lists))
-    spelled = {"dotenv": "python-dotenv", "pythonjsonlogger": "python-json-logger"}
+    spelled = {
+        "dotenv": "python-dotenv",
+        "jwt": "pyjwt",
+        "markdown_it": "markdown-it-py",
+        "pythonjsonlogger": "python-json-logger",
+        "ulid": "python-ulid",
+    }
     # They come with Flask and requests, whose interfaces they are part of; pytest runs the plugin that it finds here.
     brought = {"werkzeug", "urllib3", "pytest"}
     assert "flask" in imported_packages()

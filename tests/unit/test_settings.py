@@ -91,7 +91,16 @@ def test_values_are_read_without_the_spaces_around_them() -> None:
         ("COMETCHAT_REGION", "us.evil.example", "dashboard"),
         ("COMETBOT_CALLBACK_USERNAME", "a:b", "colon"),
         ("SIMPLEX_URL", "http://localhost", "ws or wss"),
+        ("SIMPLEX_ALLOW_UNENCRYPTED", "maybe", "set 1 or 0"),
+        ("SIMPLEX_DISPLAY_NAME", "#helpdesk", "set a plain name"),
+        ("SIMPLEX_DISPLAY_NAME", "it's me", "set a plain name"),
+        ("SIMPLEX_DISPLAY_NAME", "a\nb", "set a plain name"),
+        ("SIMPLEX_GROUP_MESSAGES", "some", "set addressed or all"),
+        ("SIMPLEX_FILE_LIMIT", "1 MB", "whole number"),
         ("BOTPRESS_WEBHOOK_URL", "nowhere", "https://"),
+        ("BOTPRESS_ORIGINS", "https://app.example.com,example.com", "https://app.example.com"),
+        ("BOTPRESS_ORIGINS", "https://app.example.com/path", "https://app.example.com"),
+        ("BOTPRESS_STREAMS", "0", "whole number from 1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_variable_and_what_to_set(name: str, text: str, advice: str) -> None:
@@ -165,6 +174,37 @@ def test_an_unknown_variable_gives_a_warning_with_the_nearest_name() -> None:
     )
     assert read(COMETCHAT_APPID="x").warnings == (
         "the variable COMETCHAT_APPID is set and means nothing; did you mean COMETCHAT_APP_ID?",
+    )
+
+
+def test_an_unknown_variable_of_simplex_gives_a_warning() -> None:
+    assert read(SIMPLEX_ALLOW_UNENCRYPED="1").warnings == (
+        "the variable SIMPLEX_ALLOW_UNENCRYPED is set and means nothing; did you mean SIMPLEX_ALLOW_UNENCRYPTED?",
+    )
+
+
+def test_the_settings_of_simplex_are_read_from_their_variables() -> None:
+    settings = read(
+        SIMPLEX_PROFILE="Desk",
+        SIMPLEX_DISPLAY_NAME="Help desk",
+        SIMPLEX_ADDRESS="0",
+        SIMPLEX_AUTO_ACCEPT="no",
+        SIMPLEX_BUSINESS_ADDRESS="yes",
+        SIMPLEX_WELCOME="Hi!",
+        SIMPLEX_GROUP_MESSAGES="All",
+        SIMPLEX_ACCEPT_FILES="0",
+        SIMPLEX_FILES="/srv/cli",
+        SIMPLEX_FILES_HERE="/mnt/cli",
+        SIMPLEX_FILE_LIMIT="1000",
+    )
+    assert (settings.simplex_profile, settings.simplex_display_name) == ("Desk", "Help desk")
+    assert (settings.simplex_address, settings.simplex_auto_accept) == (False, False)
+    assert (settings.simplex_business_address, settings.simplex_welcome) == (True, "Hi!")
+    assert (settings.simplex_group_messages, settings.simplex_accept_files) == ("all", False)
+    assert (settings.simplex_files, settings.simplex_files_here, settings.simplex_file_limit) == (
+        "/srv/cli",
+        "/mnt/cli",
+        1000,
     )
 
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import re
-import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from cometbot.channels.cometchat import bodies
 from cometbot.channels.cometchat.answers import Answer, Rate, error_from, open_envelope
 from cometbot.channels.cometchat.operations import Operations, Params
-from cometbot.errors import ChannelError, ConfigurationError, MessageError, Rejected, Uncertain, Unreachable
-from cometbot.http.limits import WATCHDOG, Deadline
+from cometbot.errors import ConfigurationError, MessageError, Rejected, Uncertain
+from cometbot.http.client import exchange, make_session
+from cometbot.http.limits import Deadline
 
 _log = logging.getLogger(__name__)
 _STEP = 64 * 1024
@@ -34,7 +30,6 @@ MEDIA_LIMIT = 100 * 1024 * 1024
 
 _HOST_FAMILIES = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
 _TOKEN_HOST = re.compile(r"files-[a-z0-9-]+\.")
-_exchange = threading.local()
 
 
 class CometChatClient(Operations):
@@ -71,7 +66,7 @@ class CometChatClient(Operations):
         self.timeout = timeout
         self.rate: Rate | None = None
         self._key = api_key
-        self._session = session or _make_session(pool_size)
+        self._session = session or make_session(pool_size)
 
     @classmethod
     def from_region(cls, app_id: str, region: str, api_key: str, **options: Any) -> CometChatClient:
@@ -151,6 +146,7 @@ class CometChatClient(Operations):
         query: Mapping[str, str | int],
         seconds: float,
     ) -> Answer:
+        began = time.perf_counter()
         with self._bounded(what, seconds) as deadline:
             response = self._session.request(
                 method,
@@ -165,36 +161,14 @@ class CometChatClient(Operations):
             with response:
                 answer = Answer(response.status_code, dict(response.headers), _read(response, _ANSWER_LIMIT))
         self.rate = Rate.from_headers(answer.headers, time.time()) or self.rate
-        _log.debug("asked CometChat: %s answered %s", what, answer.status)
+        milliseconds = (time.perf_counter() - began) * 1000
+        _log.debug("asked CometChat: %s answered %s in %.0f ms", what, answer.status, milliseconds)
         return answer
 
-    @contextmanager
-    def _bounded(self, what: str, seconds: float) -> Iterator[Deadline]:
+    def _bounded(self, what: str, seconds: float) -> AbstractContextManager[Deadline]:
         """A deadline over what is inside, and its exceptions as ours: what was not sent yet surely did not happen."""
-        _exchange.is_sent = False
-        try:
-            with WATCHDOG.within(seconds, direction=socket.SHUT_RDWR) as deadline:
-                _exchange.deadline = deadline
-                yield deadline
-                if deadline.expired:  # what was cut off may look like the end of an answer
-                    raise TimeoutError
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            raise self._failure(what, error, seconds, is_late=deadline.expired) from None
-        finally:
-            _exchange.deadline = None
-
-    def _failure(self, what: str, error: Exception, seconds: float, *, is_late: bool) -> ChannelError:
-        # With a session of the author's own nobody knows what was sent, except where requests itself says so.
-        is_own = isinstance(self._session.get_adapter(self.api_url), _Adapter)
-        is_unsent = not _exchange.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
-        kind = type(error).__name__
-        if is_unsent:
-            return Unreachable(
-                f"{what}: CometChat could not be reached ({kind}); check COMETCHAT_API_URL and the network"
-            )
-        if is_late or isinstance(error, requests.Timeout | TimeoutError):
-            return Uncertain(f"{what}: CometChat did not answer within {seconds:g} seconds", down=True)
-        return Uncertain(f"{what}: the connection to CometChat broke before the answer was whole ({kind})")
+        remedy = "check COMETCHAT_API_URL and the network"
+        return exchange(self._session, self.api_url, what, seconds, peer="CometChat", remedy=remedy)
 
     def _secrets(self, body: object) -> list[str]:
         password = body.get("password") if isinstance(body, Mapping) else None
@@ -248,52 +222,6 @@ class CometChatClient(Operations):
                     return urljoin(url, response.headers["location"])
                 _save(response, file, limit, what)
         return ""
-
-
-def _make_session(pool_size: int) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    adapter = _Adapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-class _Watched:
-    """A connection that notes when a request begins to leave, and lets the deadline of the exchange cut it."""
-
-    sock: socket.socket | None
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()  # type: ignore[attr-defined]
-        _exchange.is_sent = True
-        deadline = getattr(_exchange, "deadline", None)
-        if deadline is not None and isinstance(self.sock, socket.socket):
-            WATCHDOG.guard(deadline, self.sock)
-        super().send(data)  # type: ignore[misc]
-
-
-class _HTTPConnection(_Watched, HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Watched, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 def _read(response: requests.Response, limit: int) -> bytes:

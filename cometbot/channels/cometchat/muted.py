@@ -8,7 +8,7 @@ from typing import Any
 
 from cometbot.channels.cometchat.answers import Rate
 from cometbot.channels.cometchat.client import MEDIA_LIMIT, CometChatClient
-from cometbot.channels.cometchat.operations import Operations, Params
+from cometbot.channels.cometchat.operations import Operations
 
 WITHHELD_ID = "withheld"
 """The id of what a rehearsal would have made."""
@@ -36,22 +36,12 @@ class MutedClient(Operations):
         """What the last answer said of the app's budget."""
         return self._client.rate
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        params: Params | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The answer of ``client`` where nothing is changed by asking; else success, and a note."""
         if method.upper() in ("GET", "HEAD"):
-            return self._client.request(
-                method, path, body=body, params=params, on_behalf_of=on_behalf_of, timeout=timeout
-            )
+            return self._client.request(method, path, **options)
         self._note(f"{method} {path}")
-        asked = body if isinstance(body, Mapping) else {}
+        asked = body if isinstance(body := options.get("body"), Mapping) else {}
         return {"data": {"id": WITHHELD_ID, "success": True, **asked}}
 
     def download(

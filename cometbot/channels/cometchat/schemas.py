@@ -93,10 +93,12 @@ class Fitting(fields.Field[list[Any]]):
 
 
 def a_text() -> Snapshot:
+    """A text, or nothing where something else stands."""
     return Snapshot(fields.String())
 
 
 def an_object() -> Snapshot:
+    """An object, or nothing where something else stands."""
     return Snapshot(fields.Dict())
 
 
@@ -120,6 +122,7 @@ class UserSchema(_Shape):
 
     @post_load(pass_original=True)
     def to_user(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> User:
+        """The user, with everything as it came in ``raw``."""
         known = {name: data[name] for name in ("name", "avatar", "link", "role", "status", "metadata") if name in data}
         return User(uid=data["uid"], tags=tuple(data.get("tags", ())), raw=original, **known)
 
@@ -140,6 +143,7 @@ class GroupSchema(_Shape):
 
     @post_load(pass_original=True)
     def to_group(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> Group:
+        """The group, with everything as it came in ``raw``."""
         names = ("name", "type", "icon", "description", "owner", "scope", "metadata")
         known = {name: data[name] for name in names if name in data}
         tags = tuple(data.get("tags", ()))
@@ -157,6 +161,7 @@ class AttachmentSchema(_Shape):
 
     @post_load
     def to_attachment(self, data: dict[str, Any], **kwargs: Any) -> Attachment:
+        """The attachment."""
         return Attachment(
             url=data["url"],
             name=data.get("name", ""),
@@ -174,10 +179,13 @@ class MentionSchema(_Shape):
 
     @post_load
     def to_mention(self, data: dict[str, Any], **kwargs: Any) -> Mention:
+        """The mention."""
         return Mention(uid=data["uid"], name=data.get("name", ""))
 
 
 class ModerationSchema(_Shape):
+    """What moderation made of a message."""
+
     status = fields.String(required=True)
 
 
@@ -234,6 +242,7 @@ class MessageSchema(_Shape):
 
     @post_load
     def load_data(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """The message with its ``data`` loaded, whose shape is another one for each type."""
         is_text = (data["category"], data["type"]) == ("message", "text")
         try:
             return {**data, "data": (_TEXT_DATA if is_text else _MESSAGE_DATA).load(data["data"])}
@@ -273,6 +282,8 @@ class CallbackEnvelopeSchema(EnvelopeSchema):
 
 
 class ReactionSchema(_Shape):
+    """Who reacted to what, with what, and when."""
+
     messageId = Identifier(required=True)
     reaction = Identifier(required=True)
     uid = Identifier(required=True)

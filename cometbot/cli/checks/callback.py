@@ -50,7 +50,7 @@ def check_callbacks(callbacks: Sequence[Callback], caller: Caller, api_url: str)
         results += lines
     for callback in callbacks:
         if reached[_origin(callback.url)]:
-            results += _check_callback(callback, caller)
+            results += check_callback(callback, caller)
         else:
             results += [
                 skipped(name, "the server is not reached as CometChat would", bot=callback.bot) for name in NAMES
@@ -107,7 +107,8 @@ def _check_certificate(origin: str, caller: Caller) -> Result:
     return passed("certificate", f"valid for {days:.0f} days more")
 
 
-def _check_callback(callback: Callback, caller: Caller) -> list[Result]:
+def check_callback(callback: Callback, caller: Caller) -> list[Result]:
+    """The lines about one callback: closed to others, open to CometChat, quick."""
     return [*_check_refusal(callback, caller), *_check_acceptance(callback, caller)]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 
 from cometbot.bot import Bot
 from cometbot.cli.checks.result import Result, failed, passed, skipped
 from cometbot.errors import CometbotError, ConfigurationError
+from cometbot.faults import Fault
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings
 
@@ -31,20 +31,12 @@ def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], Result]:
     except CometbotError as error:
         return [], failed("bots", str(error), "cometbot doctor MODULE:BOT, or set COMETBOT_BOT")
     except (Exception, SystemExit) as error:
-        cause = f"the bot's code cannot be imported: {type(error).__name__}: {error}"
-        return [], failed("bots", cause, f"mend {_place_of(error)}")
+        fault = Fault.from_exception(error)
+        return [], failed("bots", f"the bot's code cannot be imported: {fault.text}", f"mend {fault.place or spec}")
     names = ", ".join(bot.name for bot in bots)
     if not handlers:
         return bots, failed("bots", f"{names}: there is no handler in it", "decorate a function with @bot.message()")
     return bots, passed("bots", f"{names}: {handlers} handler{'s' * (handlers != 1)}{notes}")
-
-
-def _place_of(error: BaseException) -> str:
-    """The file and the line that raised it, or that cannot be read as Python."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{where.filename}, line {where.lineno}"
 
 
 def check_callers(settings: Settings, bots: Sequence[Bot]) -> tuple[Mapping[str, Credentials | None], list[Result]]:

@@ -45,6 +45,7 @@ class Wanted:
 
     @property
     def uid(self) -> str:
+        """The bot's UID on CometChat."""
         return uid_of(self.bot).lower()
 
     @property
@@ -111,11 +112,16 @@ def _check_enabled(wanted: Wanted, found: RegisteredBot) -> Result:
 def _check_group_setting(wanted: Wanted, found: RegisteredBot) -> Result:
     line, name, need = "group setting", wanted.bot.name, find_group_need(wanted.bot)
     has = found.group_setting
-    if need.setting not in _SUITS.get(has, frozenset()):
+    if not suits(has, need.setting):
         cause = f"CometChat relays {has}, and {need.handler} needs {need.setting}"
         return failed(line, cause, wanted.sync, bot=name)
     note = "" if has == need.setting else f"; the handlers need no more than {need.setting}"
     return passed(line, f"{has}{note}", bot=name)
+
+
+def suits(has: str, needed: str) -> bool:
+    """Whether a bot with the group setting ``has`` gets what handlers with the need ``needed`` are for."""
+    return needed in _SUITS.get(has, frozenset())
 
 
 def _check_url(wanted: Wanted, found: RegisteredBot) -> Result:

@@ -1,4 +1,4 @@
-"""``cometbot dev``: a bot, a CometChat of its own, and a terminal to talk to it in."""
+"""``cometbot dev``: a bot, a CometChat of its own or a real one, and a terminal to talk to it in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="The simulator's port, or the next free one.",
+    help="The simulator's port, or the next free one; with --public-url the bot's own.",
 )
 @click.option("--chat/--no-chat", default=True, help="Whether to talk to the bot here in the terminal.")
 @click.option(
@@ -26,13 +26,27 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
 )
 @click.option(
     "--group-setting",
-    default="allMessages",
-    show_default=True,
     type=click.Choice(_GROUP_SETTINGS),
-    help="Which messages of a group the bot gets.",
+    help="Which messages of a group the bot gets; allMessages, or with --public-url as CometChat has it.",
 )
+@click.option(
+    "--public-url",
+    default="",
+    metavar="URL",
+    help="Let your app on CometChat call the bot here, through a tunnel that leads from URL to the port.",
+)
+@click.option("--put-back", is_flag=True, help="Put back what a run with --public-url that was killed has left.")
 @click.pass_context
-def dev(ctx: click.Context, bot: str | None, port: int, chat: bool, wire: str, group_setting: str) -> None:
+def dev(
+    ctx: click.Context,
+    bot: str | None,
+    port: int,
+    chat: bool,
+    wire: str,
+    group_setting: str | None,
+    public_url: str,
+    put_back: bool,
+) -> None:
     """Try a bot out, without any account.
 
     BOT is module:attribute or file.py:attribute, for example shop.py:bot. Without it COMETBOT_BOT counts, else
@@ -40,8 +54,31 @@ def dev(ctx: click.Context, bot: str | None, port: int, chat: bool, wire: str, g
 
     A CometChat is simulated on this machine, the bot runs beside it and is started anew when its code changes. Lines
     that are typed, or come through a pipe, are said to it. Nothing is kept at the end.
+
+    With --public-url it is your own app on CometChat (COMETCHAT_APP_ID, COMETCHAT_REGION, COMETCHAT_API_KEY) that
+    calls the bot, through a tunnel from there to the port of this machine. CometChat is told so, and at the end
+    everything is put back as it was.
     """
+    debug = bool(ctx.find_root().params.get("debug"))
+    if public_url or put_back:
+        from cometbot.cli.dev import public
+
+        if public_url and put_back:
+            raise click.UsageError("--put-back goes without --public-url, which does the same first.")
+        if put_back:
+            public.put_back()
+            return
+        options = public.PublicOptions(
+            bot or "",
+            public_url,
+            port=port,
+            calls=wire != "off",
+            group_setting=group_setting or "",
+            debug=debug,
+        )
+        public.run(options)
+        return
     from cometbot.cli.dev.session import Options, run
 
-    debug = bool(ctx.find_root().params.get("debug"))
-    run(Options(bot or "", port=port, chat=chat, wire=wire, group_setting=group_setting, debug=debug))
+    setting = group_setting or _GROUP_SETTINGS[0]
+    run(Options(bot or "", port=port, chat=chat, wire=wire, group_setting=setting, debug=debug))

@@ -16,13 +16,14 @@ from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
 from cometbot.delivery.recent import recent
 from cometbot.errors import StoreBusy
+from cometbot.simulator.page import Workbench
 
 T = TypeVar("T")
 
 LINES_KEPT = 300
 
 
-class Bench:
+class Bench(Workbench):
     """Hears what becomes of the bot's processes, in any thread, and tells it to any number of pages."""
 
     def __init__(self, spec: str, delivery: Delivery) -> None:

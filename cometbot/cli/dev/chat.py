@@ -13,7 +13,7 @@ from cometbot.cli.dev.rendering import Place
 from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
-from cometbot.errors import CometbotError
+from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.simulator import Actor, Refusal, Simulator, StoredMessage
 
 QUIET = 0.01
@@ -60,13 +60,23 @@ class Chat:
         self._order = order
 
     def run(self) -> None:
-        """Chat; returns at the end of the input, when what was said is answered."""
+        """Chat; returns at the end of the input, when what was said is answered.
+
+        Raises :class:`ConfigurationError` where there is neither a terminal nor a line from a pipe.
+        """
+        is_first = True
         while True:
             try:
                 line = self._desk.screen.ask(self._desk.prompt)
             except EOFError:
+                if is_first and not self._desk.screen.is_interactive:
+                    raise ConfigurationError(
+                        "there is no terminal to talk in, and no line came through a pipe; cometbot dev --no-chat goes "
+                        "on without them, with its page in the browser"
+                    ) from None
                 self._settle(0 if self._desk.screen.is_interactive else PIPE_TIME)
                 return
+            is_first = False
             if line.strip() and not self._take(line):
                 return
 

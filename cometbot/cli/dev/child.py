@@ -16,9 +16,12 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from cometbot.bot import Bot
 from cometbot.channels.cometchat.channel import uid_of
-from cometbot.cli.dev.process import STOP_TIMEOUT
-from cometbot.cli.dev.reports import BotInfo, Failed, Fault, Ready, Reporter, own_files
+from cometbot.channels.cometchat.group_setting import group_setting_needed
+from cometbot.cli.dev.process import REAL, STOP_TIMEOUT
+from cometbot.cli.dev.reports import BotInfo, Failed, Ready, Reporter
+from cometbot.cli.dev.wire import CLIENT_LOG, ReportedCallbacks, ReportedCalls
 from cometbot.errors import ConfigurationError
+from cometbot.faults import Fault, own_files
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings, variable_suffix
 from cometbot.web.app import Running, create_app
@@ -30,10 +33,12 @@ _IDLE_TIMEOUT = 10
 _LIBRARY_LEVEL = logging.WARNING
 
 
-def main(spec: str, listening: int, reporting: int) -> None:
+def main(spec: str, listening: int, reporting: int, *, is_real: bool = False) -> None:
     """Serve the bots that ``spec`` names on a listening socket, until SIGTERM or the end of standard input.
 
-    Reports go to the file descriptor ``reporting``: at the beginning :class:`Ready` or :class:`Failed`.
+    Reports go to the file descriptor ``reporting``: at the beginning :class:`Ready` or :class:`Failed`. With
+    ``is_real`` it is the real CometChat that calls: single bots keep the credentials of the settings, and each call
+    over HTTP is reported, for want of a simulator that could show it.
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
@@ -45,9 +50,12 @@ def main(spec: str, listening: int, reporting: int) -> None:
         _configure_logging(reporter, settings.log_level)
         sys.dont_write_bytecode = True  # a file that is changed twice in a second would be taken for the old one
         bots = load_bots(spec)
-        app = create_app(bots, _simulated(settings, bots))
+        app = create_app(bots, _adapted(settings, bots, is_real=is_real))
         running: Running = app.extensions["cometbot"]
         running.delivery.database.open()
+        if is_real:
+            app.wsgi_app = ReportedCallbacks(app.wsgi_app, reporter.report)  # type: ignore[method-assign]
+            _report_calls(reporter)
         server = _Server(listening, app)
     except ConfigurationError as error:
         _fail(reporter, Failed(Fault(str(error)), is_setting=True, files=own_files()))
@@ -92,11 +100,23 @@ class _Server(ThreadedWSGIServer):
         self.server_close()
 
 
-def _simulated(settings: Settings, bots: Sequence[Bot]) -> Settings:
-    """``settings`` with the simulator's credentials for every bot, whatever its code or the file .env says."""
+def _adapted(settings: Settings, bots: Sequence[Bot], *, is_real: bool) -> Settings:
+    """``settings`` with the credentials of this run, whatever the code says, and a short end.
+
+    For the simulator they count for every bot, also where the file .env has others.
+    """
     given = Credentials(settings.callback_username, settings.callback_password)
     credentials = {variable_suffix(bot.name): given for bot in bots}
+    if is_real:
+        credentials |= settings.bot_credentials
     return replace(settings, bot_credentials=credentials, stop_timeout=min(settings.stop_timeout, STOP_TIMEOUT))
+
+
+def _report_calls(reporter: Reporter) -> None:
+    calls = logging.getLogger(CLIENT_LOG)
+    calls.setLevel(logging.DEBUG)
+    calls.addHandler(ReportedCalls(reporter.report))
+    calls.propagate = False
 
 
 def _configure_logging(reporter: Reporter, level: str) -> None:
@@ -109,7 +129,8 @@ def _configure_logging(reporter: Reporter, level: str) -> None:
 
 
 def _describe(bot: Bot) -> BotInfo:
-    return BotInfo(bot.name, uid_of(bot), tuple(f"/{command.name}" for command in bot.commands))
+    commands = tuple(f"/{command.name}" for command in bot.commands)
+    return BotInfo(bot.name, uid_of(bot), commands, group_setting_needed(bot))
 
 
 def _fail(reporter: Reporter, report: Failed) -> NoReturn:
@@ -125,4 +146,4 @@ def _wait_for_parent(stopping: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), is_real=REAL in sys.argv[4:])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from cometbot.cli.dev.rendering import (
     Place,
+    is_upkeep,
     render_callback,
     render_change,
     render_details,
@@ -28,7 +29,8 @@ class Feed:
     """Follows the simulator's journal from now on, in a thread of its own.
 
     ``callbacks`` and ``calls`` say how callbacks and REST calls are shown: a line each (``on``), with headers and
-    bodies (``full``), or not. Messages of the person at the keyboard are not shown again, see :meth:`hide`.
+    bodies (``full``), or not. Calls by which the bot's process only keeps itself up to date need ``full``.
+    Messages of the person at the keyboard are not shown again, see :meth:`hide`.
     """
 
     def __init__(self, simulator: Simulator, screen: Screen, place: Callable[[], Place], wire: Wire) -> None:
@@ -94,10 +96,13 @@ class Feed:
             self._screen.show(render_callback(entry), crop=True)
             if self.callbacks == "full":
                 self._screen.show(render_details(entry))
-        elif isinstance(entry, RequestEntry) and self.calls != "off":
+        elif isinstance(entry, RequestEntry) and self._shows(entry):
             self._screen.show(render_request(entry), crop=True)
             if self.calls == "full":
                 self._screen.show(render_details(entry))
+
+    def _shows(self, entry: RequestEntry) -> bool:
+        return self.calls == "full" or (self.calls == "on" and not is_upkeep(f"{entry.method} {entry.path}"))
 
     def _show_change(self, trigger: str, data: Mapping[str, Any]) -> None:
         if trigger == "message_sent":

@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO
 
-from cometbot.cli.dev.reports import Failed, Fault, Printed, Ready, Report, read_report
+from cometbot.cli.dev.reports import Failed, Printed, Ready, Report, read_report
+from cometbot.faults import Fault
 
 STOP_TIMEOUT = 5.0
 """Seconds that running handlers get when the bot is replaced; what they had in hand is handled again."""
 
 START_TIMEOUT = 60.0
 """Seconds that importing a bot may take."""
+
+REAL = "real"
+"""The argument that tells the bot's process that the real CometChat calls it."""
 
 
 class BotProcess:
@@ -34,10 +38,11 @@ class BotProcess:
         self._told = False
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self, spec: str, listening: int, environ: Mapping[str, str]) -> Ready | Failed:
+    def start(self, spec: str, listening: int, environ: Mapping[str, str], *, is_real: bool = False) -> Ready | Failed:
         """What became of it: it serves, or it could not begin and is gone."""
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "cometbot.cli.dev.child", spec, str(listening), str(writing)]
+        command += [REAL] * is_real
         self._process = subprocess.Popen(
             command,
             env=environ,
@@ -60,7 +65,7 @@ class BotProcess:
         if isinstance(self._answer, Ready):
             return self._answer
         self._told = True
-        status = self._process.wait()
+        status = self._wait()
         return self._answer or Failed(Fault(f"the bot's process ended while it began, with the status {status}"))
 
     def retire(self, patience: float) -> None:
@@ -69,16 +74,22 @@ class BotProcess:
         process = self._running()
         process.terminate()
         try:
-            process.wait(patience)
+            self._wait(patience)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
         """End it at once."""
         self._told = True
+        self._running().kill()
+        self._wait()
+
+    def _wait(self, patience: float | None = None) -> int:
         process = self._running()
-        process.kill()
-        process.wait()
+        status = process.wait(patience)
+        assert process.stdin is not None
+        process.stdin.close()
+        return status
 
     def _running(self) -> subprocess.Popen[str]:
         assert self._process is not None, "start comes first"

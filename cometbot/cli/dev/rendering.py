@@ -16,8 +16,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cometbot.cli.dev.reports import Fault, Logged
+from cometbot.cli.dev.reports import Called, Logged
 from cometbot.cli.text import plain
+from cometbot.faults import Fault
 from cometbot.simulator import CallbackEntry, RequestEntry
 
 _INDENT = "    "
@@ -25,6 +26,7 @@ _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _MENTION = re.compile(r"<@(?:uid|all):([^>\s]+)>")
 _AFTER_LIST = re.compile(r"(?m:^)(?P<item>[ ]*(?:\d+\.|[-*+]) [^\n]*)\n(?=\w)(?!\d+\. )")
 _EXCERPT = 40
+_LONG_EXCERPT = 80
 _NAME_WIDTH = 14
 _WARNING, _ERROR = 30, 40
 
@@ -87,6 +89,19 @@ def render_request(entry: RequestEntry) -> Text:
     text.append(f"?{'&'.join(f'{name}={value}' for name, value in entry.query.items())}" if entry.query else "")
     text.append(f"  {_excerpt(entry.body)}")
     return _annotate(text, [f"{name.replace('_', ' ')} on purpose" for name in entry.misbehaviour])
+
+
+def is_upkeep(what: str) -> bool:
+    """Whether a REST call is one by which a bot's process learns who is a bot, at its start and every few minutes."""
+    return what.startswith("GET ") and what.endswith("/bots")
+
+
+def render_called(called: Called) -> Text:
+    """A call between the bot and the real CometChat in one line."""
+    text = _begin(called.kind, called.status, called.seconds)
+    text.append(plain(called.what), style="blue not dim" if called.kind == "callback" else "magenta not dim")
+    short = " ".join(plain(called.text).split())
+    return text.append(f"  {short[:_LONG_EXCERPT]}{'…' * (len(short) > _LONG_EXCERPT)}" if short else "")
 
 
 def render_details(entry: CallbackEntry | RequestEntry) -> Padding:

@@ -38,13 +38,20 @@ class Listener(Protocol):
 
 
 class Runner:
-    """The bot's processes, one after the other, on one listening socket, so that no callback is refused in between."""
+    """The bot's processes, one after the other, on one listening socket, so that no callback is refused in between.
 
-    def __init__(self, spec: str, environ: Mapping[str, str], listener: Listener) -> None:
+    ``port`` 0 is any free one; ``OSError`` is raised where it is taken. ``is_real``: it is the real CometChat that
+    calls, with the credentials of the settings.
+    """
+
+    def __init__(
+        self, spec: str, environ: Mapping[str, str], listener: Listener, *, port: int = 0, is_real: bool = False
+    ) -> None:
         self._spec = spec
         self._environ = {**os.environ, **environ}
         self._listener = listener
-        self._socket = socket.create_server((HOST, 0), backlog=128)
+        self._is_real = is_real
+        self._socket = socket.create_server((HOST, port), backlog=128)
         self._socket.set_inheritable(True)
         self._starting = threading.Lock()
         self._stop = threading.Event()
@@ -74,7 +81,7 @@ class Runner:
         """What became of a new process. It takes the place of the old one if it serves."""
         with self._starting:
             process = BotProcess(self._listener.heard, self._ended)
-            answer = process.start(self._spec, self._socket.fileno(), self._environ)
+            answer = process.start(self._spec, self._socket.fileno(), self._environ, is_real=self._is_real)
             self._files = answer.files or self._files
             self._has_failed = isinstance(answer, Failed)
             if isinstance(answer, Failed):
@@ -91,13 +98,13 @@ class Runner:
         """Start a new process whenever code changes, in the background."""
         threading.Thread(target=self._watch, name="cometbot-dev-watch", daemon=True).start()
 
-    def stop(self) -> None:
-        """End everything."""
+    def stop(self, patience: float = _AT_THE_END) -> None:
+        """End everything; what is in hand gets ``patience`` seconds."""
         self._stop.set()
         with self._starting:
             process, self._process = self._process, None
         if process is not None:
-            process.retire(_AT_THE_END)
+            process.retire(patience)
         self._socket.close()
 
     def _watch(self) -> None:

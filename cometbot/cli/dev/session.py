@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 import shutil
 import tempfile
@@ -20,12 +19,13 @@ from cometbot.cli.dev import signals
 from cometbot.cli.dev.bench import Bench
 from cometbot.cli.dev.chat import Chat, Desk
 from cometbot.cli.dev.feed import Feed, Wire
+from cometbot.cli.dev.ledger import LEFT_BEHIND, has_notes
+from cometbot.cli.dev.narrator import Narrator, say_refusal
 from cometbot.cli.dev.orders import Orders
-from cometbot.cli.dev.rendering import Place, render_fault, render_log
-from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
+from cometbot.cli.dev.rendering import Place
+from cometbot.cli.dev.reports import Failed, Ready, Report
 from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
-from cometbot.cli.text import plain
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
@@ -35,6 +35,7 @@ ME, FRIEND, GROUP = "maria", "tom", "ops-room"
 PORTS_TRIED = 20
 
 _USERNAME = "cometchat"
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class Options:
 
 def run(options: Options, screen: Screen | None = None) -> None:
     """Run until the chat ends, or a signal comes. Raises :class:`ConfigurationError` if there is no bot to run."""
-    spec = options.bot or Settings.from_environment().bot or _guess()
+    spec = options.bot or Settings.from_environment().bot or guess_bot()
     with (
         contextlib.suppress(KeyboardInterrupt),
         signals.interrupting(),
         screen or Screen() as shown,
-        _folder() as folder,
+        temporary_folder() as folder,
     ):
         Session(spec, options, shown, folder).run()
 
@@ -75,27 +76,33 @@ class Session:
         self._delivery = Delivery([], [], database)
         self._bench = Bench(spec, self._delivery)
         self._simulator.workbench = self._bench
+        self._narrator = Narrator(screen, whole=options.debug)
         self._has_begun = False
         self._is_up = threading.Event()
         self._can_wait = screen.is_interactive or not options.chat
 
     def run(self) -> None:
         """Start everything, chat, end everything."""
-        handler = _ScreenHandler(self._screen, whole=self._options.debug)
-        logging.getLogger().addHandler(handler)
-        try:
-            _seed(self._simulator)
-            answer = self._runner.start()
-            if isinstance(answer, Failed) and (answer.is_setting or not self._can_wait):
-                raise ConfigurationError(_sentence(answer))
-            self._has_begun = True
-            self._talk()
-        finally:
-            signals.ignore()
-            logging.getLogger().removeHandler(handler)
-            self._runner.stop()
-            self._simulator.stop(0.1)
-            self._delivery.close()
+        early = threading.Timer(_PATIENCE, self._say_address)
+        with self._narrator.listening():
+            try:
+                _seed(self._simulator)
+                if self._can_wait:
+                    early.start()
+                answer = self._runner.start()
+                early.cancel()
+                if isinstance(answer, Failed) and (answer.is_setting or not self._can_wait):
+                    raise ConfigurationError(say_refusal(answer))
+                self._has_begun = True
+                if isinstance(answer, Failed):
+                    self._screen.show(self._address())
+                self._talk()
+            finally:
+                signals.ignore()
+                early.cancel()
+                self._runner.stop()
+                self._simulator.stop(0.1)
+                self._delivery.close()
 
     def started(self, ready: Ready, files: list[Path]) -> None:
         """Let the simulator call the bots that there are now."""
@@ -108,36 +115,25 @@ class Session:
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
         self._is_up.set()
         self._bench.started(ready, files)
-        if files:
-            self._screen.show(Text(f"↻ {_names(files)} changed: the bot runs with the new code", style="green"))
-        elif self._has_begun:
-            self._screen.show(Text("↻ the bot runs again", style="green"))
+        if files or self._has_begun:
+            self._narrator.started(files)
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
         """Say why, unless it is said at the end of the run."""
         self._bench.failed(failed, files)
         if not self._has_begun and (failed.is_setting or not self._can_wait):
             return
-        goes_on = "the old one goes on" if self._runner.is_running else "it is tried again when you save a file"
-        changed = f"{_names(files)} changed, but " if files else ""
-        self._screen.show(
-            Text(f"✗ {changed}the bot cannot start; {goes_on}", style="bold red"),
-            render_fault(failed.fault, whole=self._options.debug),
-        )
+        self._narrator.failed(failed, files, is_running=self._runner.is_running)
 
     def died(self, status: int) -> None:
         """Say that the process is gone."""
         self._bench.died()
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with the status {status}"
-        self._screen.show(Text(f"✗ the bot's process {how}; another one is started", style="bold red"))
+        self._narrator.died(status)
 
     def heard(self, report: Report) -> None:
         """Show what the bot logged or printed."""
         self._bench.heard(report)
-        if isinstance(report, Logged):
-            self._screen.show(render_log(report, whole=self._options.debug))
-        elif isinstance(report, Printed):
-            self._screen.show(Text(f"│ {plain(report.text)}", style="dim"))
+        self._narrator.heard(report)
 
     def _talk(self) -> None:
         self._runner.watch()
@@ -163,6 +159,8 @@ class Session:
         lines = [
             Text.assemble((bots, "bold"), f" from {self._spec}, on a simulated CometChat at {self._simulator.url}")
         ]
+        if has_notes(Settings.from_environment().data):
+            lines.append(Text(LEFT_BEHIND, style="yellow"))
         if self._port_note:
             lines.append(Text(self._port_note, style="yellow"))
         if self._options.chat:
@@ -172,8 +170,14 @@ class Session:
             ]
         else:
             lines.append(Text("Ctrl-C ends it."))
-        page = Text.assemble("In a browser: ", (f"{self._simulator.url}/", "bold underline"))
-        self._screen.show(*lines, page, Text())
+        self._screen.show(*lines, self._address(), Text())
+
+    def _say_address(self) -> None:
+        """Say where the page is before the bot runs, where that takes long."""
+        self._screen.show(Text(f"{self._spec} is not ready yet.", style="dim"), self._address())
+
+    def _address(self) -> Text:
+        return Text.assemble("In a browser: ", (f"{self._simulator.url}/", "bold underline"))
 
     def _environ(self, database: str) -> Mapping[str, str]:
         return {
@@ -218,7 +222,8 @@ def _seed(simulator: Simulator) -> None:
     simulator.add_group(GROUP, "Ops room", owner=ME, members=[FRIEND])
 
 
-def _guess() -> str:
+def guess_bot() -> str:
+    """The bot of ``bot.py``. Raises :class:`ConfigurationError` where there is none."""
     if Path("bot.py").is_file():
         return "bot.py:bot"
     raise ConfigurationError(
@@ -226,33 +231,11 @@ def _guess() -> str:
     )
 
 
-def _sentence(failed: Failed) -> str:
-    place = f"{failed.fault.place}: " if failed.fault.place else ""
-    return failed.fault.text if failed.is_setting else f"the bot cannot start; {place}{failed.fault.text}"
-
-
-def _names(files: list[Path]) -> str:
-    here = Path.cwd()
-    shown = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
-
-
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for the database, which must not outlive the simulated messages whose ids are in it."""
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the database of a run, gone with it: the ids of simulated messages would mean others in the next."""
     folder = Path(tempfile.mkdtemp(prefix="cometbot-dev-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class _ScreenHandler(logging.Handler):
-    """Shows warnings of this process, the simulator's, on the screen."""
-
-    def __init__(self, screen: Screen, *, whole: bool) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._screen.show(Text(f"! {plain(self.format(record))}", style="yellow"))

@@ -47,7 +47,8 @@ def interrupting() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """From now on the end is on its way; a second Ctrl-C would only leave something behind."""
+    """From now on the end is on its way, however long it takes; a second Ctrl-C would only leave something behind."""
+    _asked[0] = float("inf")
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 

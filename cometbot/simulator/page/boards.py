@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MESSAGES_SHOWN = 1000
 """How many of the newest messages a page begins with."""
+
+MESSAGES_A_PAGE = 100
+"""How many older messages of a conversation a page gets at once."""
 
 ENTRIES_SHOWN = 300
 """How many of the newest callbacks and REST calls a page begins with."""
@@ -33,7 +37,22 @@ def snapshot(simulator: Simulator) -> dict[str, Any]:
             "lastId": since,
             "directory": directory(world),
             "messages": [message_json(world, message) for message in found if not message.is_action],
+            "hasEarlier": len(world.archive) > len(numbers),
             "entries": [entry.to_json() for entry in sorted(logged, key=lambda entry: entry.id)],
+        }
+
+
+def earlier(world: World, conversation: str, before: int) -> dict[str, Any]:
+    """The messages of a conversation before an id, newest pageful, oldest first; ``more``: there are older ones."""
+    with world.changed:
+        numbers = world.archive.numbers(conversation)
+        end = bisect_left(numbers, before)
+        begin = max(0, end - MESSAGES_A_PAGE)
+        found = [world.archive[number] for number in numbers[begin:end]]
+        return {
+            "messages": [message_json(world, message) for message in found if not message.is_action],
+            "before": found[0].number if found else before,
+            "more": begin > 0,
         }
 
 

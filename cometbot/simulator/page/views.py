@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import NotFound
 
+from cometbot.http.page import PageFiles
 from cometbot.simulator.client import press_button
 from cometbot.simulator.control import answer, check_caller, read_body
 from cometbot.simulator.page import boards
 from cometbot.simulator.page.buttons import press
 from cometbot.simulator.page.events import Events
 from cometbot.simulator.refusals import Refusal
-from cometbot.simulator.schemas import PressSchema
+from cometbot.simulator.schemas import EarlierQuery, PressSchema, load
+from cometbot.simulator.world import conversation_id
 
 if TYPE_CHECKING:
     from cometbot.simulator.simulator import Simulator
@@ -25,26 +26,7 @@ if TYPE_CHECKING:
 MAX_STREAMS = 16
 """Pages that may follow at the same time; each holds a thread and a connection."""
 
-_FOLDER = Path(__file__).parent / "static"
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data: blob: http: https:",  # a bot may show a picture from anywhere, as in a chat app
-        "media-src 'self' blob: http: https:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+_FILES = PageFiles(Path(__file__).parent / "static")
 
 
 def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint:
@@ -52,10 +34,11 @@ def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint
     blueprint = Blueprint("page", __name__)
     page = _Page(simulator, stopping)
     blueprint.before_request(check_caller)
-    blueprint.add_url_rule("/", "index", page.index)
-    blueprint.add_url_rule("/page/<path:name>", "file", page.file)
+    blueprint.add_url_rule("/", "index", lambda: _FILES.file("index.html"))
+    blueprint.add_url_rule("/page/<path:name>", "file", _FILES.file)
     blueprint.add_url_rule("/simulator/page", "snapshot", page.snapshot)
     blueprint.add_url_rule("/simulator/events", "events", page.events)
+    blueprint.add_url_rule("/simulator/users/<uid>/earlier", "earlier", page.earlier)
     blueprint.add_url_rule("/simulator/users/<uid>/press", "press", page.press, methods=["POST"])
     blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.dead, methods=["POST"])
     return blueprint
@@ -67,33 +50,16 @@ class _Page:
         self._stopping = stopping
         self._streams = threading.BoundedSemaphore(MAX_STREAMS)
 
-    def index(self) -> Response:
-        """The page itself."""
-        return self.file("index.html")
-
-    def file(self, name: str) -> Response:
-        """One of the page's files, which the browser asks for each time but gets only if it has changed."""
-        kind = _TYPES.get(Path(name).suffix)
-        path = _FOLDER / name
-        if kind is None or path.parent != _FOLDER or not path.is_file():
-            raise NotFound(f"The page has no file {name}.")
-        response = Response(path.read_bytes(), content_type=kind)
-        response.add_etag()
-        response.headers.update(
-            {
-                "Content-Security-Policy": _POLICY,
-                "Cache-Control": "no-cache",
-                "X-Content-Type-Options": "nosniff",
-                "Referrer-Policy": "no-referrer",
-                "Cross-Origin-Opener-Policy": "same-origin",
-            }
-        )
-        response.make_conditional(request)
-        return response
-
     def snapshot(self) -> Response:
         """All that the page begins with."""
         return answer(boards.snapshot(self._simulator))
+
+    def earlier(self, uid: str) -> Response:
+        """Older messages of the conversation that ``uid`` has with another user, or that of a group."""
+        query = load(EarlierQuery(), request.args)
+        kind, other = ("group", query["group"]) if query["group"] else ("user", query["user"])
+        place = f"group_{other.lower()}" if kind == "group" else conversation_id("user", uid.lower(), other.lower())
+        return answer(boards.earlier(self._simulator.world, place, query["before"]))
 
     def events(self) -> Response:
         """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``."""

@@ -41,7 +41,7 @@ class Workbench(Protocol):
         ...
 
 
-class NoWorkbench:
+class NoWorkbench(Workbench):
     """A simulator by itself: nobody knows what the bots do."""
 
     def status(self) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ class Contract:
 
     @pytest.fixture
     def bot(self) -> Bot:
+        """A bot without handlers, for the test to give it some."""
         return Bot("contract", description="Does what the contract asks.")
 
     @pytest.fixture
@@ -32,6 +33,7 @@ class Contract:
 
     @pytest.fixture
     def capabilities(self, client: BotClient) -> Capabilities:
+        """What the channel can carry."""
         return client.channel.capabilities
 
 
@@ -41,3 +43,9 @@ def echo(bot: Bot) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:
         return f"echo {ctx.text}"
+
+
+def require_groups(capabilities: Capabilities) -> None:
+    """Skip the test on a platform whose conversations are all with one user."""
+    if not capabilities.groups:
+        pytest.skip("this platform has no groups")

@@ -16,8 +16,9 @@ from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError, PayloadError
 from cometbot.messages import Capabilities
 from cometbot.models import User
+from cometbot.store.database import database
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import Contract, echo
+from cometbot.testing.contract.base import Contract, echo, require_groups
 from cometbot.testing.double import Double, Seat, Unsupported
 
 PASSING: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = ("rate_limited", "failed", "unreachable")
@@ -139,7 +140,9 @@ class Failing(Contract):
     def test_threads_answer_many_conversations_each_in_its_order(self, bot: Bot, tmp_path: Path) -> None:
         echo(bot)
         double = self.make_double(bot)
-        delivery = Delivery([bot], [double.channel], f"sqlite:///{tmp_path}/contract.db", threads=4)
+        store = database(f"sqlite:///{tmp_path}/contract.db")
+        double.use(store)
+        delivery = Delivery([bot], [double.channel], store, threads=4)
         try:
             double.attach(delivery)
             delivery.start()
@@ -155,14 +158,24 @@ class Failing(Contract):
             double.close()
 
     def test_a_channel_says_what_it_is(self, client: BotClient, capabilities: Capabilities) -> None:
-        channel = client.channel
+        channel, uid = client.channel, client.double.uid
+        maria = client.conversation
 
         assert channel.name
         assert channel.account
-        assert channel.conversation(client.bot, user="maria") != channel.conversation(client.bot, user="tom")
-        assert channel.conversation(client.bot, group="maria") != channel.conversation(client.bot, user="maria")
+        assert maria != client.as_user("tom").conversation
+        assert channel.conversation(client.bot, user=uid(client.user)) == maria
         assert capabilities.text_limit >= 100
-        assert channel.is_bot("maria") is False
+        assert channel.is_bot(uid(client.user)) is False
+
+    def test_a_group_is_another_conversation_than_a_user_of_its_name(
+        self, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        require_groups(capabilities)
+        group = client.in_group("maria").conversation
+
+        assert group != client.conversation
+        assert client.channel.conversation(client.bot, group=client.double.guid("maria")) == group
 
 
 def _misbehave(client: BotClient, *faults: Any) -> None:

@@ -17,10 +17,10 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in KINDS}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "says it anew"
-    for name in ("delete", "react", "threads", "history"):
+    for name in ("delete", "react", "threads", "history", "groups"):
         rows[name] = "yes" if getattr(capabilities, name) else "no"
     rows["finds what it sent"] = "yes" if capabilities.look_up else "no"
-    is_live = capabilities.edit and capabilities.stream_interval is not None
+    is_live = (capabilities.edit or capabilities.deltas) and capabilities.stream_interval is not None
     rows["stream"] = f"live, every {capabilities.stream_interval:g} s" if is_live else "when whole"
     return rows
 

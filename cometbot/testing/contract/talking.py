@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,7 +29,7 @@ from cometbot.messages import (
 )
 from cometbot.models import User
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import Contract, echo
+from cometbot.testing.contract.base import Contract, echo, require_groups
 from cometbot.testing.double import Unsupported
 from cometbot.testing.said import Replies, Said
 
@@ -138,7 +139,9 @@ class Talking(Contract):
         def answer(ctx: Context) -> str:
             return f"{ctx.sender.uid} {ctx.sender.name} {ctx.conversation.is_direct}"
 
-        assert client.as_user(User("tom", name="Tom Berger")).send("hi").texts == ["tom Tom Berger True"]
+        tom = User("tom", name="Tom Berger")
+
+        assert client.as_user(tom).send("hi").texts == [f"{client.double.uid(tom)} Tom Berger True"]
 
     def test_one_to_one_nobody_else_reads_the_answer(self, bot: Bot, client: BotClient) -> None:
         echo(bot)
@@ -147,7 +150,11 @@ class Talking(Contract):
         assert not client.said_elsewhere()
         assert not client.as_user("tom").said()
 
-    def test_in_a_group_the_answer_goes_to_the_group(self, bot: Bot, client: BotClient) -> None:
+    def test_in_a_group_the_answer_goes_to_the_group(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        require_groups(capabilities)
+
         @bot.fallback
         def answer(ctx: Context) -> str:
             assert ctx.event.group is not None
@@ -155,11 +162,13 @@ class Talking(Contract):
 
         ops = client.in_group("ops-room")
 
-        assert ops.send("hi all").texts == ["ops-room True"]
+        assert ops.send("hi all").texts == [f"{client.double.guid('ops-room')} True"]
         assert not client.said()
-        assert client.as_user("tom").in_group("ops-room").said().texts == ["ops-room True"]
+        assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.double.guid('ops-room')} True"]
 
-    def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, client: BotClient) -> None:
+    def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        require_groups(capabilities)
+
         @bot.fallback
         def answer(ctx: Context) -> str:
             return f"{ctx.is_mentioned}: {ctx.text}"
@@ -174,9 +183,9 @@ class Talking(Contract):
         def answer(ctx: Context) -> str:
             assert ctx.message is not None
             file = ctx.attachments[0]
-            return f"{ctx.message.type} {file.name} {file.url.startswith('http')} {ctx.text}"
+            return f"{ctx.message.type} {file.name} {bool(urlsplit(file.url).scheme)} {ctx.text}"
 
-        assert client.send_image(b"\x89PNG", name="photo.png", caption="look").texts == ["image photo.png True look"]
+        assert client.send_image(b"\x89PNG\r\n\x1a\n", name="photo.png", caption="look").texts == ["image photo.png True look"]
         assert client.send_file(b"%PDF", name="paper.pdf").texts == ["file paper.pdf True "]
 
     def test_a_message_in_a_thread_is_answered_there_if_there_are_threads(
@@ -270,28 +279,36 @@ class Talking(Contract):
 
     def test_the_bot_writes_first(self, bot: Bot, client: BotClient) -> None:
         client.send("I am here")
-        client.in_group("ops-room").send("We are here")
-        bot.send(user="maria", text="Your order is out.")
-        bot.send(group="ops-room", text="Stock is low.")
+        bot.send(user=client.double.uid(client.user), text="Your order is out.")
 
         assert client.said().texts == ["Your order is out."]
+
+    def test_the_bot_writes_to_a_group_first(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        require_groups(capabilities)
+
+        client.in_group("ops-room").send("We are here")
+        bot.send(group=client.double.guid("ops-room"), text="Stock is low.")
+
         assert client.said(group="ops-room").texts == ["Stock is low."]
 
-    def test_the_channel_names_a_conversation_as_its_events_do(self, bot: Bot, client: BotClient) -> None:
+    def test_the_channel_names_a_conversation_as_its_events_do(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        clients = [client, *([client.in_group("ops-room")] if capabilities.groups else [])]
         seen: list[object] = []
 
         @bot.fallback
         def answer(ctx: Context) -> None:
             seen.append(ctx.conversation)
 
-        client.send("hi")
-        client.in_group("ops-room").send("hi")
+        for each in clients:
+            each.send("hi")
 
-        assert seen == [client.conversation, client.in_group("ops-room").conversation]
+        assert seen == [each.conversation for each in clients]
 
     @pytest.mark.parametrize("act", ["edit", "delete", "react", "join", "leave"])
     def test_what_else_users_do_comes_as_the_right_event_if_they_can(
-        self, bot: Bot, client: BotClient, act: str
+        self, bot: Bot, client: BotClient, capabilities: Capabilities, act: str
     ) -> None:
         heard: list[Any] = []
         echo(bot)
@@ -301,7 +318,8 @@ class Talking(Contract):
             heard.append(ctx.event)
 
         client.send("hello")
-        client.as_user("tom", group="ops-room").send("hello")
+        if capabilities.groups:
+            client.as_user("tom", group="ops-room").send("hello")
         acts: dict[str, tuple[Callable[[], Replies], type[Event]]] = {
             "edit": (lambda: client.edit("goodbye"), EditEvent),
             "delete": (client.delete, DeleteEvent),
@@ -329,8 +347,8 @@ def _check_event(event: Any, client: BotClient) -> None:
     elif isinstance(event, ReactionEvent):
         assert (event.message_id, event.reaction, event.added) == (client.said()[-1].id, "🎉", True)
     else:
-        joined = {"joined": "maria", "added": "maria", "left": "tom"}
-        assert [member.uid for member in event.members] == [joined[event.action]]
+        who = User({"joined": "maria", "added": "maria", "left": "tom"}[event.action])
+        assert [member.uid for member in event.members] == [client.double.uid(who, "ops-room")]
         assert event.conversation == client.in_group("ops-room").conversation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -51,10 +52,26 @@ def kill(ctx: Context) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@bot.command("eat")
+def eat(ctx: Context) -> str:
+    """Take all the memory that this process may have, so that other threads get none either."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 64 * 2**20, before[1]))
+    eaten = []
+    try:
+        while True:
+            eaten.append(bytearray(2**20))
+    finally:
+        _mark("eat")
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 @bot.command("say-and-wait")
 def say_and_wait(ctx: Context) -> str:
     ctx.reply("first")
     marks = _mark("say-and-wait")
+    (marks / "say-and-wait.pid").write_text(f"{os.getpid()}\n")
     while not (marks / "go-on").exists():
         time.sleep(0.05)
     return "second"

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import requests
@@ -203,6 +205,46 @@ def test_a_connection_is_kept_open_for_the_next_request(server: Server) -> None:
     with requests.Session() as session:
         assert session.get(f"{server.url}/healthz", timeout=10).headers.get("Connection") == "keep-alive"
         assert session.get(f"{server.url}/healthz", timeout=10).status_code == 200
+
+
+def test_requests_that_follow_each_other_quickly_are_all_answered_on_one_connection(server: Server) -> None:
+    with socket.create_connection(server.address, timeout=10) as connection:
+        stream = connection.makefile("rb")
+        for _ in range(200):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_status(stream) == 200
+
+
+def test_connections_that_are_never_quiet_leave_threads_to_the_others(start: Start) -> None:
+    server = start(COMETBOT_PROCESSES="1", COMETBOT_THREADS="1")
+    server.wait_for(lambda: server.get("/readyz").status_code == 200)
+    go_on = True
+
+    def chatter() -> None:
+        with socket.create_connection(server.address, timeout=10) as connection:
+            stream = connection.makefile("rb")
+            while go_on:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert read_status(stream) == 200
+
+    with ThreadPoolExecutor(2) as pool:
+        talkers = [pool.submit(chatter) for _ in range(2)]
+        try:
+            assert [server.get("/healthz").status_code for _ in range(10)] == [200] * 10
+        finally:
+            go_on = False
+        for talker in talkers:
+            talker.result(10)
+
+
+def read_status(stream: BinaryIO) -> int:
+    status = int(stream.readline().split()[1])
+    length = 0
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    stream.read(length)
+    return status
 
 
 def test_headers_beyond_the_limits_are_refused(server: Server) -> None:

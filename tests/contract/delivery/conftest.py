@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cometbot.bot import Bot
+from cometbot.channels.base import Channel
 from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
 from cometbot.delivery.leases import Process
 from cometbot.store.database import Database
@@ -35,11 +36,13 @@ class World:
         self._kind = kind
         self._opened: list[Delivery] = []
 
-    def process(self, *, start: bool = True, threads: int = 4, **options: Any) -> Delivery:
-        """One more process; its bots, channel and database are the same as the others'."""
+    def process(
+        self, *, start: bool = True, threads: int = 4, channels: Sequence[Channel] = (), **options: Any
+    ) -> Delivery:
+        """One more process; its bots, channel (unless it gets its own) and database are the same as the others'."""
         engine = ThreadEngine(threads) if self._kind == "threads" else None
         options = {"policy": QUICK, "engine": engine, "threads": threads, **options}
-        delivery = Delivery([self.bot], [self.channel], self.url, **options)
+        delivery = Delivery([self.bot], channels or [self.channel], self.url, **options)
         self._opened.append(delivery)
         if start:
             delivery.start()

@@ -427,3 +427,43 @@ def test_a_conversation_with_nothing_to_do_is_left_alone(world: World) -> None:
 def _row(delivery: Any) -> Any:
     with delivery.database.read() as connection:
         return connection.execute(conversations.select()).one()
+
+
+def test_what_was_handled_when_a_process_died_is_handled_one_at_a_time_and_beside_the_rest(world: World) -> None:
+    guard = threading.Lock()
+    at_work: set[str] = set()
+    together: list[set[str]] = []
+    has_other = threading.Event()
+
+    @world.bot.fallback
+    def answer(ctx: Context) -> str:
+        if ctx.text == "new":
+            has_other.set()
+            return "re: new"
+        with guard:
+            at_work.add(ctx.sender.uid)
+            together.append(set(at_work))
+        assert has_other.wait(10), "a message that has done nothing waits for one that may have"
+        with guard:
+            at_work.discard(ctx.sender.uid)
+        return f"re: {ctx.sender.uid}"
+
+    delivery = world.process(start=False)
+    users = ["ann", "ben", "cem"]
+    for user in users:
+        world.say(delivery, "old", user=user)
+    with delivery.database.write() as connection:
+        connection.execute(mailbox.update().values(state="running", attempts=1))
+    delivery.start()
+
+    def have_all_had_their_turn() -> bool:
+        with delivery.database.read() as connection:
+            given_way = connection.execute(conversations.select().where(conversations.c.due_at.is_not(None))).all()
+        return len(at_work) + len(given_way) == len(users)
+
+    wait_until(have_all_had_their_turn)
+    world.say(delivery, "new", user="dora")
+
+    world.channel.wait_for(lambda: len(world.channel.said) == 4)
+    assert [len(others) for others in together] == [1, 1, 1]
+    assert delivery.dead_letters.list() == []

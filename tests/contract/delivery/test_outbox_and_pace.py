@@ -387,7 +387,7 @@ def test_a_message_to_another_conversation_is_sent_by_that_conversations_lane(wo
 
     @world.bot.fallback
     def forward(ctx: Context) -> str:
-        ctx.send("a customer needs help", to=world.channel.conversation(world.bot, group="team"))
+        ctx.send("a customer needs help", to=ctx.conversation_with(group="team"))
         return "somebody will come"
 
     delivery = world.process()

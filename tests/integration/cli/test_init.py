@@ -124,6 +124,8 @@ def test_init_there_is_a_file_of_this_name_it_says_so(init: Callable[..., Result
     (folder / "shop").write_text("mine")
     result = init("shop")
     assert (result.exit_code, "shop is no folder" in result.stderr) == (2, True)
+    (folder / "bot.py").write_text("mine")
+    assert "for example cometbot init bot-2" in init("bot.py").stderr
     result = init("shop/in")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 

@@ -39,6 +39,17 @@ def test_rehearsing_shows_changes_against_the_state_of_today(greeted: Any) -> No
     assert changes == {"count": ("conversation", "1", "2"), "greetings": ("user", "1", "2")}
 
 
+def test_rehearsing_shows_what_would_be_said_elsewhere(shop: Any) -> None:
+    @shop.bot.message("alarm")
+    def alarm(ctx: Context) -> None:
+        ctx.send("Fire!", to=ctx.conversation_with(group="team"))
+
+    shop.take("alarm")
+    shop.work()
+    [spoken] = rehearse(shop.delivery, "m1").said
+    assert (spoken.text, spoken.operation.conversation.target) == ("Fire!", "team")
+
+
 def test_rehearsing_shows_a_removed_key(shop: Any) -> None:
     @shop.bot.message("forget")
     def forget(ctx: Context) -> None:

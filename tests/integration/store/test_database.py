@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from alembic.migration import MigrationContext
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import database as module
-from cometbot.store import migrate
+from cometbot.store import migrate, wal
 from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import Database, database
@@ -40,13 +41,73 @@ def fact(connection: sa.Connection, name: str) -> str | None:
     return connection.execute(sa.select(facts.c.value).where(facts.c.name == name)).scalar()
 
 
-def test_a_durable_write_syncs_and_a_relaxed_one_does_not(opened: Database) -> None:
-    levels = {}
-    for durable, timeout in ((True, None), (True, 1.0), (False, None)):
-        with opened.write(durable=durable, timeout=timeout) as connection:
-            levels[durable, timeout] = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+@pytest.fixture
+def syncs(opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each sync: whether another process saw the fact by then. The log is really synced."""
+    seen: list[bool] = []
 
-    assert levels == {(True, None): 2, (True, 1.0): 2, (False, None): 1}
+    def sync(file: int) -> None:
+        assert os.path.samestat(os.fstat(file), os.stat(f"{path}-wal"))
+        with closing(sqlite3.connect(path)) as other:
+            seen.append(other.execute("SELECT 1 FROM facts WHERE name = 'a'").fetchone() is not None)
+        os.fsync(file)
+
+    monkeypatch.setattr(wal, "_to_disk", sync)
+    return seen
+
+
+def add_fact(connection: sa.Connection) -> None:
+    connection.execute(facts.insert().values(name="a", value="1"))
+
+
+def test_a_durable_write_syncs_the_log_after_its_commit_and_a_relaxed_one_does_not(
+    opened: Database, syncs: list[bool]
+) -> None:
+    with opened.write(durable=False):
+        pass
+    opened.together(lambda connection: None, durable=False)
+    assert syncs == []
+    with opened.write() as connection:
+        add_fact(connection)
+    assert syncs == [True]
+
+
+def test_a_write_together_with_others_syncs_the_log_after_its_commit(opened: Database, syncs: list[bool]) -> None:
+    opened.together(add_fact)
+    assert syncs == [True]
+
+
+def test_a_write_that_another_process_has_synced_already_is_not_synced_again(
+    opened: Database, path: Path, syncs: list[bool]
+) -> None:
+    neighbour = database(f"sqlite:///{path}")
+    with closing(neighbour):
+        with opened.write(durable=False) as connection:
+            add_fact(connection)
+        with neighbour.write():
+            pass
+        assert syncs == [True]
+        opened._log.sync()  # type: ignore[attr-defined]
+        assert syncs == [True]
+
+
+def test_a_duplicate_is_synced_like_what_it_repeats(opened: Database, syncs: list[bool]) -> None:
+    opened.together(add_fact, durable=False)
+    opened.together(lambda connection: fact(connection, "a"))
+    assert syncs == [True]
+
+
+def test_a_log_that_cannot_be_synced_is_busy_and_not_a_success(
+    opened: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(wal, "_to_disk", fail)
+    with pytest.raises(StoreBusy, match="Input/output error"), opened.write():
+        pass
+    with pytest.raises(StoreBusy, match="Input/output error"):
+        opened.together(lambda connection: None)
 
 
 def test_a_write_that_raises_leaves_nothing(opened: Database) -> None:

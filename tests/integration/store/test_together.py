@@ -58,7 +58,7 @@ def test_what_waits_for_another_process_is_stored_in_one_transaction(
     opened: Database, neighbour: sqlite3.Connection
 ) -> None:
     told: list[str] = []
-    writer = opened._writers["durable"]  # type: ignore[attr-defined]
+    writer = opened._writer  # type: ignore[attr-defined]
     writer.connection.dbapi_connection.set_trace_callback(told.append)
     with ThreadPoolExecutor(5) as pool:
         futures = [pool.submit(opened.together, noting(f"n{number}")) for number in range(5)]

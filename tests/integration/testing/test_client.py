@@ -513,7 +513,7 @@ def test_what_the_bot_sent_before_is_no_answer(bot: Bot) -> None:
 def test_what_a_handler_says_elsewhere_is_seen_there(bot: Bot) -> None:
     @bot.message("tell")
     def tell(ctx: Context) -> str:
-        ctx.send("Somebody asked", to=Conversation("fake", "test", "helpdesk", "group_team", "team", is_group=True))
+        ctx.send("Somebody asked", to=ctx.conversation_with(group="team"))
         return "told"
 
     client = BotClient(bot)

@@ -367,7 +367,7 @@ def test_a_cometchat_app_without_its_settings_is_refused_with_the_missing_one(
 def test_a_script_sends_through_whoever_handles(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def only(settings: Settings, bots: object, observer: object) -> list[Channel]:
+    def only(settings: Settings, bots: object, observer: object, source: object) -> list[Channel]:
         return [channel]
 
     monkeypatch.setenv("COMETBOT_DATABASE_URL", settings.database_url)

@@ -74,3 +74,38 @@ def test_every_command_in_the_table_exists() -> None:
         assert command is not None
         assert command.name == name
     assert set(main.list_commands(context)) == set(cometbot.cli._COMMANDS)
+
+
+def test_help_says_of_every_command_what_it_does_in_a_whole_sentence() -> None:
+    for words in ([], ["bots"], ["users"], ["deadletters"], ["db"]):
+        result = CliRunner().invoke(main, [*words, "--help"])
+        assert result.exit_code == 0
+        listed = result.output.partition("Commands:")[2]
+        assert listed.strip()
+        assert "..." not in listed
+
+
+def test_every_command_and_option_has_a_help_text() -> None:
+    def silent(command: click.Command, name: str) -> list[str]:
+        found = [] if command.help else [name]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.help:
+                found.append(f"{name} {parameter.opts[0]}")
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for inner in command.list_commands(context):
+                one = command.get_command(context, inner)
+                assert one is not None
+                found += silent(one, f"{name} {inner}")
+        return found
+
+    assert silent(main, "cometbot") == []
+
+
+def test_an_error_of_ours_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def db() -> None:
+        raise ConfigurationError("bad\x1b[2J bot")
+
+    monkeypatch.setattr("cometbot.cli.db.db", db)
+    assert "\x1b" not in CliRunner().invoke(main, ["db"]).stderr

@@ -20,14 +20,15 @@ class Transactions:
 
     def __init__(self) -> None:
         self.committed: list[list[Any]] = []
-        self.kinds: list[bool] = []
+        self.on_disk: list[int] = []
+        self.broken = ""
         self.held = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
         self.busy: list[str] = []
 
     @contextmanager
-    def begin(self, durable: bool, ends_at: float) -> Iterator[Any]:
+    def begin(self, ends_at: float) -> Iterator[Any]:
         if self.busy:
             raise StoreBusy(self.busy.pop())
         rows: list[Any] = []
@@ -35,7 +36,11 @@ class Transactions:
         self.held.set()
         assert self.go_on.wait(10)
         self.committed.append(rows)
-        self.kinds.append(durable)
+
+    def sync(self) -> None:
+        if self.broken:
+            raise StoreBusy(self.broken)
+        self.on_disk.append(len(self.committed))
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def transactions() -> Transactions:
 
 @pytest.fixture
 def together(transactions: Transactions) -> Together:
-    return Together(transactions.begin)
+    return Together(transactions.begin, transactions.sync)
 
 
 @pytest.fixture
@@ -85,6 +90,9 @@ class Queue:
             assert time.monotonic() < end
             time.sleep(0.001)
         return future
+
+    def add_at_once(self, work: Callable[[Any], Any]) -> Any:
+        return self._submit(work, True, soon()).result(10)
 
     def _submit(self, work: Callable[[Any], Any], durable: bool, ends_at: float) -> Future[Any]:
         return self._pool.submit(self._together.do, work, durable=durable, ends_at=ends_at)
@@ -187,21 +195,52 @@ def test_who_waits_longer_than_allowed_gives_up_and_nothing_of_it_is_stored(
     assert transactions.committed == [["first"], ["patient"]]
 
 
-def test_something_durable_never_shares_a_relaxed_transaction(transactions: Transactions, queue: Queue) -> None:
-    relaxed = [queue.add(adding("a"), durable=False), queue.add(adding("b"), durable=False)]
-    durable = queue.add(adding("c"))
-    queue.go_on()
-    assert [future.result(10) for future in (*relaxed, durable)] == ["a", "b", "c"]
-    assert transactions.committed == [["first"], ["a", "b"], ["c"]]
-    assert transactions.kinds == [True, False, True]
+def test_what_is_durable_goes_on_when_a_sync_has_followed_its_commit(
+    transactions: Transactions, together: Together
+) -> None:
+    together.do(adding("a"), durable=True, ends_at=soon())
+    assert transactions.on_disk == [1]
 
 
-def test_something_relaxed_shares_a_durable_transaction(transactions: Transactions, queue: Queue) -> None:
-    waiting = [queue.add(adding("a")), queue.add(adding("b"), durable=False)]
+def test_what_is_relaxed_waits_for_no_sync(transactions: Transactions, together: Together) -> None:
+    together.do(adding("a"), durable=False, ends_at=soon())
+    assert transactions.committed == [["a"]]
+    assert transactions.on_disk == []
+
+
+def test_one_sync_serves_all_who_shared_a_transaction(transactions: Transactions, queue: Queue) -> None:
+    waiting = [queue.add(adding("a")), queue.add(adding("b"), durable=False), queue.add(adding("c"))]
     queue.go_on()
-    assert [future.result(10) for future in waiting] == ["a", "b"]
-    assert transactions.committed == [["first"], ["a", "b"]]
-    assert transactions.kinds == [True, True]
+    assert [future.result(10) for future in waiting] == ["a", "b", "c"]
+    assert transactions.committed == [["first"], ["a", "b", "c"]]
+    assert len(transactions.on_disk) == 2
+
+
+def test_others_write_while_a_sync_is_under_way(transactions: Transactions, pool: ThreadPoolExecutor) -> None:
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        syncing.set()
+        assert go_on.wait(10)
+
+    together = Together(transactions.begin, slow)
+    durable = pool.submit(together.do, adding("durable"), durable=True, ends_at=soon())
+    assert syncing.wait(10)
+    assert together.do(adding("relaxed"), durable=False, ends_at=soon()) == "relaxed"
+    assert not durable.done()
+    go_on.set()
+    assert durable.result(10) == "durable"
+
+
+def test_a_sync_that_fails_fails_only_what_had_to_be_durable(transactions: Transactions, queue: Queue) -> None:
+    durable, relaxed = queue.add(adding("a")), queue.add(adding("b"), durable=False)
+    transactions.broken = "the disk does not answer"
+    queue.go_on()
+    with pytest.raises(StoreBusy, match="does not answer"):
+        durable.result(10)
+    assert relaxed.result(10) == "b"
+    transactions.broken = ""
+    assert queue.add_at_once(adding("c")) == "c"
 
 
 def test_under_many_threads_every_work_is_committed_once(

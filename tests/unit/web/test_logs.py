@@ -99,3 +99,20 @@ def test_gunicorns_own_records_have_the_same_shape() -> None:
     finally:
         handler.setStream(written)
     assert json.loads(text)["message"] == "booting worker"
+
+
+def alembic_level(level: str) -> int:
+    logger = logging.getLogger("alembic")
+    logger.setLevel(logging.NOTSET)
+    with root_logger():
+        configure_logging("text", level)
+    try:
+        return logger.level
+    finally:
+        logger.setLevel(logging.NOTSET)
+
+
+def test_alembic_says_at_each_start_nothing_that_nobody_asked_for() -> None:
+    assert alembic_level("info") == logging.WARNING
+    assert alembic_level("error") == logging.ERROR
+    assert alembic_level("debug") == logging.NOTSET

@@ -91,7 +91,7 @@ def test_names_that_belong_to_no_bot_are_counted_under_none() -> None:
 
 
 def test_what_waits_is_asked_for_at_each_reading() -> None:
-    backlog = {"shop": Backlog(3, 1.5, 1)}
+    backlog = {"shop": Backlog(3, 1.5, 1, 2)}
     metrics = Metrics(["shop"])
     first = read(metrics.to_text(lambda: backlog))
     backlog["shop"] = Backlog(0, 0.0, 2)

@@ -9,6 +9,8 @@ export class Refused extends Error {
 }
 
 export const snapshot = () => call("GET", "/page");
+export const earlier = (uid, query) =>
+  call("GET", `/users/${encodeURIComponent(uid)}/earlier?${new URLSearchParams(query)}`);
 export const say = (uid, message) => call("POST", `/users/${encodeURIComponent(uid)}/say`, message);
 export const act = (uid, what) => call("POST", `/users/${encodeURIComponent(uid)}/act`, what);
 export const press = (uid, what) => call("POST", `/users/${encodeURIComponent(uid)}/press`, what);

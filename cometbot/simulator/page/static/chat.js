@@ -3,17 +3,26 @@
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
+import { earlier } from "./api.js";
 import { Composer } from "./composer.js";
-import { Transcript } from "./transcript.js";
+import { lookOf } from "./look.js";
+import { Transcript, working } from "./transcript.js";
 import { Notice } from "./notice.js";
 
 /** The middle pane. */
 export class Chat {
+  #edge;
+
   constructor(root, store, reader) {
     this.store = store;
     this.reader = reader;
     this.head = h("header.chat-head");
-    this.transcript = new Transcript(reader, { label: "Messages", empty: () => this.#empty() });
+    this.#edge = h("button.edge.button", { type: "button", onclick: () => this.#earlier() }, "Earlier messages");
+    this.transcript = new Transcript(lookOf(reader), {
+      label: "Messages",
+      empty: () => (store.beginOf(store.place) ? null : this.#empty()),
+      reachedTop: () => this.#earlier(),
+    });
     this.composer = new Composer({
       send: (written) => {
         this.transcript.toEnd();
@@ -65,7 +74,27 @@ export class Chat {
   #show() {
     const { store } = this;
     if (!store.place || !store.me) return;
-    this.transcript.show(store.messagesAt(store.place), workingBots(store, store.messagesAt(store.place)).map(working));
+    const messages = store.messagesAt(store.place);
+    this.transcript.show(messages, workingBots(store, messages).map(atWork), store.beginOf(store.place) ? [this.#edge] : []);
+    if (this.transcript.isAtTop) this.#earlier();
+  }
+
+  /** Get the messages before the oldest that is known here, if there may be some. */
+  async #earlier() {
+    const { store, reader } = this;
+    const { place, me } = store;
+    const before = place && store.beginOf(place);
+    if (!before || this.loading) return;
+    this.loading = true;
+    try {
+      const query = { [place.kind === "group" ? "group" : "user"]: place.id, before };
+      const page = await earlier(me, query);
+      if (me === store.me) store.putEarlier(place, page.messages, page.more ? page.before : 0);
+    } catch (error) {
+      reader.tell(error.message, "bad");
+    } finally {
+      this.loading = false;
+    }
   }
 
   #showHead() {
@@ -108,10 +137,8 @@ export class Chat {
     const commands = store.status.commands?.[id] ?? [];
     const tries = isBot ? ["hello", ...commands.slice(0, 4)] : [];
     const choose = (text) => () => {
-      this.composer.text.value = text.startsWith("/") ? `${text} ` : text;
-      this.composer.text.dispatchEvent(new Event("input"));
+      this.composer.write(text.startsWith("/") ? `${text} ` : text);
       this.composer.completion.close();
-      this.composer.focus();
     };
     return h(
       "div.empty",
@@ -172,11 +199,5 @@ export function workingBots(store, messages) {
   return [...names];
 }
 
-export function working(name) {
-  return h(
-    "div.working",
-    {},
-    h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")),
-    `${name} is working on it`,
-  );
-}
+/** The sign that a bot of this name is at work. */
+export const atWork = (name) => working(`${name} is working on it`);

@@ -5,6 +5,7 @@ const MOST_ENTRIES = 600;
 /** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
 export class Store {
   #listeners = new Map();
+  #begins = new Map(); // by place, where that is further back than `begins`
 
   constructor() {
     this.me = "";
@@ -35,6 +36,8 @@ export class Store {
     this.run = snapshot.run;
     this.setDirectory(snapshot.directory);
     for (const message of snapshot.messages) this.messages.set(message.id, message);
+    // The snapshot holds the newest of all conversations: of each there may be older ones from its oldest on.
+    this.begins = snapshot.hasEarlier ? Math.min(...snapshot.messages.map((message) => Number(message.id))) : 0;
     this.entries = snapshot.entries;
     this.changed("messages");
     this.changed("entries");
@@ -45,6 +48,18 @@ export class Store {
     this.groups = new Map(groups.map((group) => [group.guid, group]));
     this.bots = new Map(bots.map((bot) => [bot.uid, bot]));
     this.changed("directory");
+  }
+
+  /** The id before which messages of this place may be missing here; 0 where none is. */
+  beginOf(place) {
+    return this.#begins.get(this.#nameOf(place)) ?? this.begins;
+  }
+
+  /** Messages of a place from before `beginOf(place)`, and the id that is its beginning from now on, 0 for none. */
+  putEarlier(place, messages, begin) {
+    for (const message of messages) if (!this.messages.has(message.id)) this.messages.set(message.id, message);
+    this.#begins.set(this.#nameOf(place), begin);
+    this.changed("messages");
   }
 
   /** A log entry: a change to a message, a callback or a REST call. */
@@ -102,7 +117,13 @@ export class Store {
     return this.entries.filter((entry) => entry.kind === "callback" && entry.message_id === id);
   }
 
+  #nameOf({ kind, id }) {
+    return kind === "group" ? `group/${id}` : `${this.me}/${id}`;
+  }
+
   #forget() {
+    this.begins = 0;
+    this.#begins.clear();
     this.run = "";
     this.users = new Map();
     this.groups = new Map();

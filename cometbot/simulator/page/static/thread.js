@@ -4,7 +4,8 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { Composer } from "./composer.js";
 import { Transcript } from "./transcript.js";
-import { offersOf, working, workingBots } from "./chat.js";
+import { atWork, offersOf, workingBots } from "./chat.js";
+import { lookOf } from "./look.js";
 
 /** The messages below one message; `close()` is called when the reader has had enough of it. */
 export class Thread {
@@ -29,7 +30,7 @@ export class Thread {
         },
       },
     };
-    this.transcript = new Transcript(within, {
+    this.transcript = new Transcript(lookOf(within), {
       label: "Replies",
       empty: () => h("div.empty", {}, h("p", {}, "This message is not there any more.")),
     });
@@ -87,6 +88,6 @@ export class Thread {
     if (!this.#root) return;
     const root = this.store.messages.get(this.#root);
     const messages = root ? [root, ...this.store.messagesAt(this.store.place, { parent: this.#root })] : [];
-    this.transcript.show(messages, workingBots(this.store, messages.slice(1)).map(working));
+    this.transcript.show(messages, workingBots(this.store, messages.slice(1)).map(atWork));
   }
 }

@@ -72,7 +72,7 @@ export class Wire {
       .filter(
         (entry) =>
           entry.id > this.#cleared &&
-          (!this.kind.value || entry.kind === this.kind.value) &&
+          (this.kind.value ? entry.kind === this.kind.value : wanted || !isUpkeep(entry)) &&
           (!this.#only || concerns(entry, this.#only, this.store)) &&
           (!wanted || this.#text(entry).includes(wanted)),
       )
@@ -230,6 +230,11 @@ function head(entry, handled) {
       h("small", {}, duration(entry.seconds)),
     ),
   );
+}
+
+/** Whether it is a call by which the bot's process learns who is a bot: at its start, and every few minutes. */
+function isUpkeep(entry) {
+  return entry.kind === "request" && entry.method === "GET" && entry.path.endsWith("/bots");
 }
 
 function concerns(entry, id, store) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from cometbot.channels.base import Incoming
+from cometbot.channels.cometchat import CometChatClient
 from cometbot.cli.dev.chat import Chat, Desk, is_order
 from cometbot.cli.dev.feed import Feed
 from cometbot.cli.dev.orders import Orders
@@ -20,6 +22,7 @@ from cometbot.cli.dev.reports import BotInfo
 from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
+from cometbot.errors import ConfigurationError
 from cometbot.models import Conversation
 from cometbot.simulator import Simulator
 
@@ -77,6 +80,23 @@ def test_a_line_is_said_to_the_bot_and_shown_once(stage: Stage) -> None:
     assert shown.splitlines()[0] == "maria → shop > hi there"
     assert shown.count("hi there") == 2, "typed, and in the callback's line"
     assert "callback" in shown
+
+
+def test_calls_that_only_keep_the_process_up_to_date_are_shown_when_all_is(stage: Stage) -> None:
+    shown = io.StringIO()
+    screen = Screen(Console(file=shown, width=100, highlight=False), io.StringIO())
+    feed = Feed(stage.simulator, screen, lambda: stage.place, "on")
+    feed.start()
+    with closing(CometChatClient(stage.simulator.api_url, stage.simulator.api_key)) as client:
+        list(client.bots())
+        client.get_bot("shop")
+        feed.flush(10)
+        assert [line.split()[-1] for line in shown.getvalue().splitlines()] == ["/v3/bots/shop"]
+        feed.calls = "full"
+        list(client.bots())
+        feed.flush(10)
+    feed.stop()
+    assert "GET /v3/bots?" in shown.getvalue()
 
 
 def test_one_can_write_as_the_bot_and_press_as_anybody(stage: Stage) -> None:
@@ -256,7 +276,7 @@ def test_misbehave_off_ends_it_and_an_unknown_kind_lists_all(stage: Stage) -> No
     ],
 )
 def test_the_tabulator_offers_what_may_come_there(stage: Stage, line: str, offers: list[str]) -> None:
-    stage.chat()
+    stage.chat(":help")
     assert list(stage.orders.complete(line)) == offers
     assert ":misbehave" in stage.orders.complete(":m")
 
@@ -297,3 +317,8 @@ def test_the_feed_goes_on_after_the_simulator_forgot_everything(stage: Stage) ->
     feed.stop()
     assert isinstance(console.file, io.StringIO)
     assert "still here?" in console.file.getvalue()
+
+
+def test_neither_terminal_nor_pipe_is_a_sentence(stage: Stage) -> None:
+    with pytest.raises(ConfigurationError, match="--no-chat goes on without them"):
+        stage.chat()

@@ -55,3 +55,12 @@ def test_a_signal_that_the_wait_for_a_key_does_not_notice_ends_it_all_the_same()
     finally:
         process.kill()
         process.communicate()
+
+
+def test_an_end_that_takes_long_is_not_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with signals.interrupting():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signals.ignore()
+        monkeypatch.setattr(signals, "_LOST_AFTER", 0.0)
+        signal.raise_signal(signal.SIGUSR1)

@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 
 from cometbot.cli.dev.bench import LINES_KEPT, Bench
-from cometbot.cli.dev.reports import BotInfo, Failed, Fault, Logged, Printed, Ready
+from cometbot.cli.dev.reports import BotInfo, Failed, Logged, Printed, Ready
 from cometbot.delivery import Delivery
+from cometbot.faults import Fault
 
 READY = Ready((BotInfo("helpdesk", "Help-Desk", ("/track",)),))
 

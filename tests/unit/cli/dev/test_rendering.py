@@ -18,7 +18,8 @@ from cometbot.cli.dev.rendering import (
     render_message,
     render_request,
 )
-from cometbot.cli.dev.reports import Fault, Logged
+from cometbot.cli.dev.reports import Logged
+from cometbot.faults import Fault
 from cometbot.simulator import CallbackEntry, RequestEntry
 
 PLACE = Place("maria", "shop")

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import sysconfig
-from pathlib import Path
 
 import pytest
 
-import cometbot.bot
 from cometbot.cli.dev.reports import (
     BotInfo,
+    Called,
     Failed,
-    Fault,
     Logged,
     Printed,
     Ready,
     Report,
     Reporter,
-    is_own,
-    own_files,
     read_report,
 )
+from cometbot.faults import Fault
 
 
 @pytest.mark.parametrize(
@@ -35,6 +30,7 @@ from cometbot.cli.dev.reports import (
         Logged(30, "shop", "low on shoes"),
         Logged(40, "shop", "failed", Fault("ValueError: \ud800 ünd")),
         Printed("hello"),
+        Called("callback", 200, 0.01, "POST /cometchat/shop", "maria: hi"),
     ],
 )
 def test_a_report_that_is_written_is_read_as_it_was(report: Report) -> None:
@@ -74,39 +70,3 @@ def test_a_log_record_with_an_exception_names_the_line_that_raised(capfd: pytest
     assert report.fault.code == 'raise ZeroDivisionError("no shoes")'
     assert "test_reports.py, line " in report.fault.place
     assert report.fault.trace.startswith("Traceback")
-
-
-def test_a_syntax_error_names_its_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    source = "x = 1\ndef f(:\n"
-    with pytest.raises(SyntaxError) as caught:
-        compile(source, str(tmp_path / "shop.py"), "exec")
-    fault = Fault.from_exception(caught.value)
-    assert fault.place == "shop.py, line 2"
-    assert fault.text.startswith("SyntaxError: ")
-    assert fault.code == "def f(:"
-
-
-def test_an_exception_below_a_library_is_placed_in_the_authors_code() -> None:
-    with pytest.raises(ValueError, match="invalid") as caught:
-        ipaddress.ip_address("invalid")
-    fault = Fault.from_exception(caught.value)
-    assert "test_reports.py" in fault.place
-    assert fault.code == 'ipaddress.ip_address("invalid")'
-
-
-def test_an_exception_without_a_line_of_the_author_has_no_place() -> None:
-    assert Fault.from_exception(ValueError("out of nowhere")).place == ""
-
-
-def test_own_code_is_neither_ours_nor_a_librarys(tmp_path: Path) -> None:
-    assert is_own(str(tmp_path / "shop.py"))
-    assert not is_own(str(Path(cometbot.bot.__file__)))
-    assert not is_own(str(Path(sysconfig.get_path("stdlib")) / "json/decoder.py"))
-    assert not is_own(str(Path(sysconfig.get_path("purelib")) / "flask/app.py"))
-    assert not is_own("<frozen importlib>")
-    assert not is_own(str(tmp_path / "shop.so"))
-
-
-def test_own_files_are_those_of_imported_modules() -> None:
-    assert not any("/cometbot/bot.py" in file for file in own_files())

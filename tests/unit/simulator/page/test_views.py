@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+import cometbot.http.page
 import cometbot.simulator.page
 from cometbot.simulator import Simulator
-from cometbot.simulator.page import NoWorkbench
+from cometbot.simulator.page import NoWorkbench, boards
 
-STATIC = Path(cometbot.simulator.page.__file__).parent / "static"
+FILES = [
+    file
+    for package in (cometbot.simulator.page, cometbot.http.page)
+    for file in (Path(package.__file__).parent / "static").iterdir()
+]
 
 
 @pytest.fixture
@@ -48,14 +53,14 @@ def test_the_page_may_run_only_its_own_files_and_none_of_them_inline(client: Fla
 
 def test_everything_that_the_pages_files_name_exists(client: FlaskClient) -> None:
     named = set(re.findall(r'(?:href|src)="(/page/[^"]+)"', client.get("/").text))
-    for file in STATIC.glob("*.js"):
+    for file in (file for file in FILES if file.suffix == ".js"):
         named |= {f"/page/{name}" for name in re.findall(r'from "\./([^"]+)"', file.read_text())}
     assert len(named) > 20
     assert {name for name in named if client.get(name).status_code != 200} == set()
 
 
 def test_no_file_reaches_for_another_machine_or_writes_markup() -> None:
-    text = "\n".join(file.read_text() for file in STATIC.iterdir())
+    text = "\n".join(file.read_text() for file in FILES)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text)
     assert not re.search(r"(?:src|href|import|url)\s*[(=]?\s*[\"'(]https?://", text)
 
@@ -97,6 +102,48 @@ def test_a_snapshot_holds_people_messages_and_calls_and_where_to_go_on(
     assert data["messages"][0]["reactedBy"] == {"👍": ["helpdesk"]}
     assert data["lastId"] == simulator.world.journal.last_id
     assert simulator.api_key not in client.get("/simulator/page").text
+
+
+@pytest.fixture
+def talked(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """Two conversations, of which a page begins with the newest message, and gets three older ones at once."""
+    monkeypatch.setattr(boards, "MESSAGES_SHOWN", 1)
+    monkeypatch.setattr(boards, "MESSAGES_A_PAGE", 3)
+    for number in range(5):
+        simulator.user("maria").say(f"one {number}", to="tom")
+    simulator.user("maria").say("two", group="ops-room")
+    return simulator
+
+
+def texts(page: Any) -> list[str]:
+    return [message["data"]["text"] for message in page["messages"]]
+
+
+@pytest.mark.usefixtures("talked")
+def test_older_messages_of_a_conversation_come_page_by_page(client: FlaskClient) -> None:
+    begun = client.get("/simulator/page").get_json()["data"]
+    assert (texts(begun), begun["hasEarlier"]) == (["two"], True)
+    before = begun["messages"][0]["id"]
+    first = client.get(f"/simulator/users/maria/earlier?user=tom&before={before}").get_json()["data"]
+    assert (texts(first), first["more"]) == (["one 2", "one 3", "one 4"], True)
+    second = client.get(f"/simulator/users/tom/earlier?user=Maria&before={first['before']}").get_json()["data"]
+    assert (texts(second), second["more"]) == (["one 0", "one 1"], False)
+    nothing = client.get(f"/simulator/users/maria/earlier?group=ops-room&before={before}").get_json()["data"]
+    assert (texts(nothing), nothing["more"]) == ([], False)
+
+
+def test_a_page_that_begins_with_everything_says_so(client: FlaskClient, simulator: Simulator) -> None:
+    simulator.user("maria").say("hi", to="tom")
+    assert client.get("/simulator/page").get_json()["data"]["hasEarlier"] is False
+
+
+@pytest.mark.parametrize(
+    "query", ["", "user=tom", "before=3", "user=tom&group=ops-room&before=3", "user=tom&before=x", "user=tom&before=-1"]
+)
+def test_a_question_for_older_messages_that_names_none_is_refused(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"/simulator/users/maria/earlier?{query}")
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "ERR_BAD_REQUEST"
 
 
 def test_a_snapshot_has_another_run_name_after_a_reset(client: FlaskClient, simulator: Simulator) -> None:

@@ -1,0 +1,267 @@
+"""The Chat API's channel: an author's backend and apps talk to the bot through HTTP, events and a webhook of ours."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel, Incoming, Intake, Sending
+from cometbot.channels.botpress import parsing, payloads, schemas, wire
+from cometbot.channels.botpress.hook import Hook
+from cometbot.channels.botpress.keys import UserKeys, check_secret, is_own_id
+from cometbot.channels.botpress.operations import ACCOUNT, CHANNEL, Operations, Outcome
+from cometbot.channels.botpress.settings import ChatApiSettings
+from cometbot.chat import EVENT_CREATED, Chat, ChatMessage, Draft, Scope, Signal, Topic, new_id
+from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
+from cometbot.events import Event, MessageEvent
+from cometbot.messages import Custom, Operation
+from cometbot.models import Conversation, User
+from cometbot.store.database import Transaction
+from cometbot.store.facts import keep
+
+_TO_USER = "user:"
+_HISTORY = 1000
+_PAGE = 100
+_MESSAGE, _USER = schemas.MessageShape(), schemas.UserShape()
+
+
+class BotpressChannel(Channel):
+    """The Chat API of all bots that are served here, each under a URL of its own, over one chat server.
+
+    What a bot says is stored there, told to streams in all processes and to the webhook. ``bot.send(user=…)`` goes to
+    the newest conversation that the user owns, else to a new one; ``group=…`` is the id of a conversation.
+    ``observe`` is told of messages, events and refused requests the bot's name (empty where none was found) and
+    ``received`` or ``refused``.
+    """
+
+    name = CHANNEL
+    knows_conversations = True
+    capabilities = payloads.CAPABILITIES
+
+    def __init__(
+        self,
+        chat: Chat,
+        settings: ChatApiSettings | None = None,
+        *,
+        observe: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.chat = chat
+        self.observe = observe or _ignore
+        self.settings = settings or ChatApiSettings()
+        self._hook = Hook(self.settings.webhook_url) if self.settings.webhook_url else None
+        self._intake: Intake | None = None
+        if self.settings.encryption_key:
+            check_secret(self.settings.encryption_key.reveal(), "BOTPRESS_ENCRYPTION_KEY")
+
+    @property
+    def account(self) -> str:
+        return ACCOUNT
+
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        if bool(user) == bool(group):
+            raise BotError("a conversation is with either a user or a group: give one of them")
+        if group:
+            return Conversation(self.name, self.account, bot.name, group, group, is_group=True)
+        # No id of a conversation has a colon, so that nobody can make one that is taken for somebody else's.
+        wanted = Conversation(self.name, self.account, bot.name, f"{_TO_USER}{user}", user)
+        with self.chat.database.read() as connection:
+            place = self._find_place(connection, wanted)
+        return replace(wanted, id=place) if place else wanted
+
+    def parse(self, incoming: Incoming) -> Event:
+        return parsing.parse(incoming)
+
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        """What :meth:`send` carries out: ``say`` a payload, ``tell`` an event, or ``delete`` a message."""
+        if operation.kind == "delete":
+            return [{"op": "delete", "message": operation.message_id}]
+        if operation.kind != "send" or operation.message is None:
+            raise MessageError(f"the Chat API has nothing for an operation of kind {operation.kind}")
+        message = operation.message
+        if isinstance(message, Custom) and message.type == payloads.EVENT:
+            return [{"op": "tell", "payload": dict(message.data)}]
+        metadata = dict(message.metadata)
+        said = [{"op": "say", "payload": payload, "metadata": metadata} for payload in payloads.to_payloads(message)]
+        if operation.stream_id and said:
+            said[0]["metadata"] = {**metadata, wire.STREAM_ID: operation.stream_id}
+        return said
+
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        """As promised by :class:`Channel`. Nothing leaves the database, so that the answer is never unknown."""
+        act: Mapping[str, Callable[[Transaction, Sending, Outcome], str]] = {
+            "say": self._say,
+            "tell": self._tell,
+            "delete": self._delete,
+        }
+
+        def work(connection: Transaction) -> tuple[str, Outcome]:
+            outcome = Outcome()
+            message_id = act[sending.payload["op"]](connection, sending, outcome)
+            self._tell_webhook(connection, sending.conversation.bot, outcome)
+            return message_id, outcome
+
+        try:
+            # The outbox remembers the reply until it is known to be sent: it may be on the disk with the next commit.
+            message_id, outcome = self.chat.database.together(work, durable=False, timeout=timeout)
+        except StoreBusy as error:
+            raise Unreachable(f"the database is busy: {error}") from None
+        except Missing as error:
+            raise NotFound(f"the conversation {sending.conversation.id} does not exist: {error}") from None
+        self._publish(outcome)
+        return message_id
+
+    def find(self, sending: Sending, *, timeout: float) -> str | None:
+        if sending.payload["op"] != "say":
+            return None
+        scope = _scope(sending.conversation)
+        with self.chat.database.read() as connection:
+            place = self._find_place(connection, sending.conversation)
+            found = self.chat.messages.find_by_client_id(connection, scope, place, sending.client_id) if place else None
+        return found.id if found else None
+
+    def piece(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
+        with self.chat.database.read() as connection:
+            place = self._find_place(connection, conversation)
+        if not place:
+            return
+        data: dict[str, Any] = {"streamId": stream_id, "conversationId": place}
+        if text is not None:
+            now = wire.to_date(int(self.chat.database.clock() * 1000))
+            data |= {"userId": conversation.bot, "createdAt": now, "sequence": sequence, "delta": text}
+        topic = Topic(self.name, conversation.bot, place)
+        kind = wire.ABORT if text is None else wire.DELTA
+        self.chat.feed.tell(topic, kind, data)
+        if self._hook is not None:
+            self._pass_on(Signal(topic, kind, data=data))
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        found: list[ChatMessage] = []
+        token, wanted = "", min(max(limit, 1), _HISTORY)
+        scope = _scope(conversation)
+        with self.chat.database.read() as connection:
+            place = self._find_place(connection, conversation)
+            while place and len(found) < wanted:
+                size = min(wanted - len(found), _PAGE)
+                page = self.chat.messages.page(connection, scope, place, cursor=token, limit=size)
+                found += page.items
+                token = page.next
+                if not token:
+                    break
+            people = {user: self._person(connection, scope, user) for user in {message.sender for message in found}}
+        return [
+            parsing.make_message(
+                schemas.load(_MESSAGE, shape), conversation, people[message.sender], cast(Mapping[str, Any], shape)
+            )
+            for message in reversed(found)
+            if (shape := wire.to_message(message))
+        ]
+
+    def refresh(self) -> None:
+        self.chat.tidy()
+
+    def attach(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def blueprint(self, intake: Intake) -> Any:
+        from cometbot.channels.botpress.views import make_blueprint  # Flask is needed only where there are views
+
+        return make_blueprint(self, intake)
+
+    def close(self) -> None:
+        self.chat.close()
+
+    def operations(self, bot: Bot, intake: Intake) -> Operations:
+        """What the operations on the users and conversations of ``bot`` do."""
+        return Operations(bot, self.chat, intake, self.keys(bot.name), self.settings, self._hook)
+
+    def keys(self, bot: str) -> UserKeys:
+        """The keys of the users of ``bot``. The server's own secret is another one for each bot, and kept."""
+        given = self.settings.encryption_key
+        if given:
+            return UserKeys(given.reveal, issues=False)
+        name = f"botpress/{bot}/secret"
+        return UserKeys(lambda: keep(self.chat.database, name, lambda: secrets.token_urlsafe(48)), issues=True)
+
+    def _say(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
+        scope, payload = _scope(sending.conversation), sending.payload
+        place = self._find_place(connection, sending.conversation)
+        if not place:
+            place = self._make_place(connection, scope, sending.conversation.target)
+        draft = Draft(
+            sending.conversation.bot,
+            payload["payload"],
+            payload["metadata"] or None,
+            is_bot=True,
+            client_id=sending.client_id,
+            id=f"msg_{new_id()}",
+        )
+        posted = self.chat.messages.post(connection, scope, place, draft)
+        outcome.signals += posted.signals
+        return posted.message.id
+
+    def _tell(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
+        """Tell an event. It is not kept, so it has no id."""
+        place = self._find_place(connection, sending.conversation)
+        if not place:
+            raise Missing(f"{sending.conversation.target} has no conversation")
+        told = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
+        signal = self.chat.feed.add(connection, _scope(sending.conversation), place, EVENT_CREATED, told)
+        outcome.signals.append(signal)
+        return ""
+
+    def _delete(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
+        """Take a message back; one that is gone already is what was asked for."""
+        message_id = sending.target_id or str(sending.payload["message"])
+        outcome.signals += self.chat.messages.delete(connection, _scope(sending.conversation), message_id) or ()
+        return message_id
+
+    def _find_place(self, connection: Transaction, conversation: Conversation) -> str:
+        """The id of the conversation that is meant; empty where a user is meant who has none."""
+        if not conversation.id.startswith(_TO_USER):
+            return conversation.id if is_own_id(conversation.id) else ""
+        if not is_own_id(conversation.target):
+            return ""
+        page = self.chat.conversations.list_owned(connection, _scope(conversation), conversation.target, limit=1)
+        return page.items[0].id if page.items else ""
+
+    def _make_place(self, connection: Transaction, scope: Scope, user: str) -> str:
+        """A new conversation of a user to whom the bot writes first."""
+        if not is_own_id(user) or self.chat.users.get(connection, scope, user) is None:
+            raise Missing(f"there is no user {user}")
+        return self.chat.conversations.create(connection, scope, user, id=f"conv_{new_id()}").id
+
+    def _person(self, connection: Transaction, scope: Scope, user: str) -> User:
+        found = self.chat.users.get(connection, scope, user)
+        return parsing.to_user(schemas.load(_USER, wire.to_user(found))) if found else User(user)
+
+    def _pass_on(self, signal: Signal) -> None:
+        """Bring something that is not kept to the webhook, which gets everything."""
+
+        def work(connection: Transaction) -> Outcome:
+            outcome = Outcome([signal])
+            self._tell_webhook(connection, signal.topic.bot, outcome)
+            return Outcome(lanes=outcome.lanes)
+
+        self._publish(self.chat.database.together(work, durable=False))
+
+    def _tell_webhook(self, connection: Transaction, bot: str, outcome: Outcome) -> None:
+        if self._hook is not None and self._intake is not None:
+            outcome.lanes += self._hook.tell(connection, self._intake, bot, outcome.signals)
+
+    def _publish(self, outcome: Outcome) -> None:
+        if outcome.signals:
+            self.chat.feed.publish(outcome.signals)
+        if self._intake is not None:
+            for lane in outcome.lanes:
+                self._intake.wake(lane)
+
+
+def _ignore(bot: str, outcome: str) -> None:
+    """Where nobody counts."""
+
+
+def _scope(conversation: Conversation) -> Scope:
+    return Scope(CHANNEL, conversation.bot)

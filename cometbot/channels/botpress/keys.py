@@ -1,0 +1,97 @@
+"""User keys: JSON Web Tokens that say which user a request comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+
+from cometbot.channels.botpress.schemas import OWN_ID
+from cometbot.errors import ConfigurationError
+from cometbot.http.errors import HttpError
+
+_ALGORITHM = "HS256"
+# A key names a user and may end; whatever else its signer put into it is his business. A clock that is ahead of ours
+# must not lock a user out, so the time of signing is not looked at.
+_OPTIONS: Any = {
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+_BLOCK = 64
+_OWN_ID = re.compile(OWN_ID)
+
+
+def is_own_id(text: str) -> bool:
+    """Whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
+    return bool(_OWN_ID.fullmatch(text))
+
+
+class UserKeys:
+    """The keys of one bot's users, signed with HS256.
+
+    In automatic mode the server makes them (``issues``) with a secret of its own; in manual mode the author's backend
+    does, with the encryption key. The secret is never empty, and shows in no repr.
+    """
+
+    def __init__(self, secret: Callable[[], str], *, issues: bool) -> None:
+        self.issues = issues
+        self._make = secret
+        self._secret = b""
+
+    def issue(self, user_id: str) -> str:
+        """A key of ``user_id``, without an end."""
+        return _sign(user_id, self._key())
+
+    def read(self, key: str) -> str:
+        """The user id in ``key``. Raises :class:`HttpError` with 401 for a key that is none, ended, or foreign."""
+        try:
+            user_id = jwt.decode(key, self._key(), algorithms=[_ALGORITHM], options=_OPTIONS).get("id")
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+            user_id = None
+        if not isinstance(user_id, str) or not user_id:
+            raise HttpError(401, "Unauthorized", "Invalid user key") from None
+        return user_id
+
+    def _key(self) -> bytes:
+        if not self._secret:
+            self._secret = _to_key(self._make())
+        return self._secret
+
+
+def sign(user_id: str, secret: str) -> str:
+    """A key of ``user_id`` signed now with ``secret``, as the official client signs it.
+
+    Raises :class:`ConfigurationError` for a secret that cannot sign.
+    """
+    check_secret(secret, "the encryption key")
+    return _sign(user_id, _to_key(secret))
+
+
+def check_secret(secret: str, name: str) -> None:
+    """Raise :class:`ConfigurationError`, naming the setting ``name``, for a secret that cannot sign."""
+    try:
+        _sign("", _to_key(secret))
+    except jwt.PyJWTError as error:
+        raise ConfigurationError(f"{name} cannot sign keys ({error}); set a long random text") from None
+
+
+def _sign(user_id: str, key: bytes) -> str:
+    return jwt.encode({"id": user_id, "iat": int(time.time())}, key, algorithm=_ALGORITHM)
+
+
+def _to_key(secret: str) -> bytes:
+    """The key block that HMAC itself makes of a secret (RFC 2104: hashed if it is too long, then filled with zeros).
+
+    In this form PyJWT takes a secret of any length, and signs with it just the same.
+    """
+    key = secret.encode("utf-8", "surrogateescape")
+    if len(key) > _BLOCK:
+        key = hashlib.sha256(key).digest()
+    return key.ljust(_BLOCK, b"\0") if key else b""

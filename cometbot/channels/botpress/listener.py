@@ -1,0 +1,227 @@
+"""A stream of signals that is made anew when it breaks, without losing messages."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import urllib3
+
+from cometbot.channels.botpress.answers import PING, EventReader, signal_from
+from cometbot.channels.botpress.records import ApiMessage, MessageCreated, Page, Signal
+from cometbot.errors import ChannelError, Rejected, Uncertain
+
+_log = logging.getLogger(__name__)
+
+_STEP = 64 * 1024
+_WAITING = 1000
+_REMEMBERED = 1000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream whose headers have come: its body, and the sockets by which it can be cut."""
+
+    body: Any
+    sockets: Sequence[socket.socket]
+
+    def cut(self) -> None:
+        """End the stream, also for a thread that waits for its next bytes."""
+        for connection in self.sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back; only by the thread that reads."""
+        with contextlib.suppress(Exception):
+            self.body.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a stream, and why."""
+
+    error: Exception | None = None
+
+
+class Listener:
+    """What happens in a conversation, as an iterator of signals. The server's pings are left out.
+
+    A thread reads the stream. When it breaks, it is made anew after a pause that grows, and messages that were said in
+    between come as :class:`MessageCreated` with ``is_bot`` None; other signals of that time are lost, since no server
+    keeps them. The iterator ends when the listener is closed, and raises what the server says where it lets this user
+    listen no more. Who reads too slowly lets the server wait, which may close the stream; nothing is lost by that.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Opened], newest: Callable[[str], Page[ApiMessage]], *, reconnects: bool = True
+    ) -> None:
+        self._connect = connect
+        self._newest = newest
+        self._reconnects = reconnects
+        self._signals: queue.Queue[Signal | _End] = queue.Queue(_WAITING)
+        self._closed = threading.Event()
+        self._known: deque[str] = deque(maxlen=_REMEMBERED)
+        self._passed_on: deque[str] = deque(maxlen=_REMEMBERED)
+        self._latest: datetime | None = None
+        self._ended: _End | None = None
+        self._opened = connect()
+        try:
+            if reconnects:
+                for message in newest(""):
+                    self._remember(message)
+        except BaseException:
+            self._opened.cut()
+            self._opened.close()
+            raise
+        self._thread = threading.Thread(target=self._run, name="cometbot-chat-listener", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Signal]:
+        return self
+
+    def __next__(self) -> Signal:
+        found = self.get(None)
+        if found is None:
+            raise StopIteration
+        return found
+
+    def get(self, timeout: float | None) -> Signal | None:
+        """The next signal; None if there is none within ``timeout`` seconds, or the stream has ended.
+
+        Raises what the server said where it lets this user listen no more.
+        """
+        if self._ended is None:
+            try:
+                found = self._signals.get(timeout=0 if self._closed.is_set() else timeout)
+            except queue.Empty:
+                return None
+            if not isinstance(found, _End):
+                return found
+            self._ended = found
+        if self._ended.error is not None:
+            raise self._ended.error
+        return None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended is not None or self._closed.is_set()
+
+    def answers(self, timeout: float = 30.0, quiet: float = 3.0) -> Iterator[ApiMessage]:
+        """The bot's messages: the first within ``timeout`` seconds, and those that follow within ``quiet`` seconds of
+        each other."""
+        ends_at = time.monotonic() + timeout
+        while (left := ends_at - time.monotonic()) > 0 and not self.is_closed:
+            signal = self.get(left)
+            if isinstance(signal, MessageCreated) and signal.is_bot is not False:
+                ends_at = time.monotonic() + quiet
+                yield signal.message
+
+    def close(self) -> None:
+        """End the stream, and whoever waits for its next signal."""
+        self._closed.set()
+        self._opened.cut()
+        self._put(_End())
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            while not self._closed.is_set():
+                self._read(self._opened)
+                if self._closed.is_set() or not self._reconnects:
+                    break
+                self._reconnect()
+        except Exception as failure:
+            error = failure
+        self._opened.cut()
+        self._opened.close()
+        self._put(_End(error))
+
+    def _read(self, opened: Opened) -> None:
+        """Pass signals on until the stream ends, for whatever reason."""
+        reader = EventReader()
+        try:
+            while piece := opened.body.read1(_STEP):
+                for data in [data for data in reader.feed(piece) if data != PING]:
+                    self._take(signal_from(data))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, Uncertain) as error:
+            if not self._closed.is_set():
+                _log.info("lost a stream: %s", type(error).__name__)
+        finally:
+            opened.cut()
+            opened.close()
+
+    def _take(self, signal: Signal) -> None:
+        if isinstance(signal, MessageCreated):
+            if signal.message.id in self._passed_on:
+                return
+            self._remember(signal.message)
+            self._passed_on.append(signal.message.id)
+        self._put(signal)
+
+    def _reconnect(self) -> None:
+        """Connect again, as often as it takes. Raises what the server says if it will not have it."""
+        pause = _FIRST_PAUSE
+        while not self._closed.wait(pause):
+            try:
+                self._opened = self._connect()
+                for message in self._missed():
+                    self._take(MessageCreated(message, None))
+                return
+            except Rejected:
+                raise
+            except ChannelError as error:
+                _log.info("could not listen again yet: %s", error)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _missed(self) -> list[ApiMessage]:
+        """What was said since the last known message, the oldest first; at most a thousand messages."""
+        missed: list[ApiMessage] = []
+        token, is_over = "", False
+        while not is_over and len(missed) < _REMEMBERED:
+            page = self._newest(token)
+            new = [message for message in page if self._is_new(message)]
+            missed += new
+            token, is_over = page.next_token, len(new) < len(page) or not page.next_token
+        return missed[::-1]
+
+    def _is_new(self, message: ApiMessage) -> bool:
+        if self._latest is None or message.created_at > self._latest:
+            return True
+        return message.created_at == self._latest and message.id not in self._known
+
+    def _remember(self, message: ApiMessage) -> None:
+        self._known.append(message.id)
+        if self._latest is None or message.created_at > self._latest:
+            self._latest = message.created_at
+
+    def _put(self, item: Signal | _End) -> None:
+        """Hand something to who iterates, waiting for room as long as there is anybody to wait for."""
+        while True:
+            with contextlib.suppress(queue.Full):
+                self._signals.put(item, timeout=0 if self._closed.is_set() else 1)
+                return
+            if self._closed.is_set():
+                return

@@ -1,0 +1,125 @@
+"""The OpenAPI description of the Chat API, made from its routes and schemas."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from cometbot.channels.botpress import schemas
+from cometbot.channels.botpress.routes import REFUSALS, ROUTES, Route
+
+_KEY = "userKey"
+_INTRODUCTION = (
+    "Talk to a bot over HTTP. A user is who its key says; in automatic mode createUser makes the key, in manual mode "
+    "your backend signs it with the encryption key (JWT, HS256; the claim id names the user)."
+)
+_MEANING: Mapping[int, str] = {
+    200: "Done.",
+    201: "Done.",
+    400: "The request has not the shape that it must have.",
+    401: "The user key is none, ended, or foreign.",
+    403: "The user has no right to this, or owns as many conversations as one may.",
+    404: "There is none.",
+    409: "The id is taken.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    429: "Too many requests, or too many streams; Retry-After says when to ask again.",
+    503: "The server is busy; nothing was done. Retry-After says when to ask again.",
+}
+
+Described = dict[str, Any]
+
+
+def document(url: str) -> Described:
+    """The description of the Chat API that is served at ``url``."""
+    return {**_document(), "servers": [{"url": url}]}
+
+
+@functools.cache
+def _document() -> Described:
+    plugin = MarshmallowPlugin(schema_name_resolver=_name)
+    spec = APISpec("Chat API", "1.0.0", "3.0.3", plugins=[plugin], info={"description": _INTRODUCTION})
+    assert plugin.converter is not None
+    plugin.converter.add_attribute_function(_describe_field)  # type: ignore[no-untyped-call]
+    spec.components.security_scheme(_KEY, {"type": "apiKey", "in": "header", "name": "x-user-key"})
+    _add_payloads(spec)
+    spec.components.schema("Error", schema=schemas.ErrorShape)
+    for route in ROUTES:
+        spec.path(path=route.path, operations={route.method.lower(): _operation(route)})
+    described: Described = spec.to_dict()
+    return described
+
+
+def _name(schema: Any) -> str:
+    """How a schema is called in the description: ``TextPayload``, ``User``."""
+    cls = schema if isinstance(schema, type) else type(schema)
+    return re.sub(r"Shape$", "", str(cls.__name__))
+
+
+def _add_payloads(spec: APISpec) -> None:
+    """Each kind of payload with its ``type``, and what a message and a bloc may hold."""
+    for schema in schemas.PAYLOADS.values():
+        spec.components.schema(_name(schema), schema=schema)
+    spec.components.schema("Payload", _any_of(schemas.PAYLOADS))
+    spec.components.schema("BlocItem", _any_of(schemas.SINGLE))
+
+
+def _any_of(kinds: Mapping[str, Any]) -> Described:
+    references = {kind: f"#/components/schemas/{_name(schema)}" for kind, schema in kinds.items()}
+    return {
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "type", "mapping": references},
+    }
+
+
+def _describe_field(converter: Any, field: Any, **kwargs: Any) -> Described:
+    """The types of the fields that are ours."""
+    if isinstance(field, schemas.PayloadField):
+        if field.kinds is schemas.PAYLOADS:
+            return {"$ref": "#/components/schemas/Payload"}
+        name = "BlocItem" if field.kinds is schemas.SINGLE else "CardPayload"
+        return {"$ref": f"#/components/schemas/{name}"}
+    if isinstance(field, schemas.Date):
+        return {"type": "string", "format": "date-time"}
+    if isinstance(field, schemas.Number):
+        return {"type": "number"}
+    return {"type": "boolean"} if isinstance(field, schemas.Flag) else {}
+
+
+def _operation(route: Route) -> Described:
+    described: Described = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)],
+        "responses": {str(route.status): _success(route)},
+    }
+    if route.has_key:
+        described["security"] = [{_KEY: []}]
+    if route.paged:
+        schema = {"type": "string"}
+        described["parameters"].append({"in": "query", "name": "nextToken", "schema": schema, "required": False})
+    if route.body is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": type(route.body)}}}
+    for status in sorted({*REFUSALS, *route.refusals}):
+        described["responses"][str(status)] = _answer(status, "Error")
+    return described
+
+
+def _path_parameter(name: str) -> Described:
+    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _success(route: Route) -> Described:
+    answer = _answer(route.status, type(route.answer))
+    if route.is_stream:
+        answer["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return answer
+
+
+def _answer(status: int, schema: Any) -> Described:
+    return {"description": _MEANING[status], "content": {"application/json": {"schema": schema}}}

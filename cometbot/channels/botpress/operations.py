@@ -1,0 +1,417 @@
+"""What the operations of the Chat API do: rights, then the change and what follows from it in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Incoming, Intake
+from cometbot.channels.botpress import wire
+from cometbot.channels.botpress.hook import Hook
+from cometbot.channels.botpress.keys import UserKeys, is_own_id
+from cometbot.channels.botpress.settings import ChatApiSettings
+from cometbot.channels.botpress.wire import Wire
+from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Scope, Signal, new_id
+from cometbot.errors import BadCursor, IdTaken
+from cometbot.http.errors import HttpError, echo
+from cometbot.models import Conversation
+from cometbot.store.database import ACK_TIMEOUT, Transaction
+
+CHANNEL = "botpress"
+ACCOUNT = "local"
+"""The account of all lanes: there is one Chat API here, ours."""
+
+PAGE = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that has its shape: who asks (the id in the key), the ids in its path, and its body."""
+
+    user: str = ""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    token: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a transaction leaves to be done once it is committed: whom to tell, whom to wake."""
+
+    signals: list[Signal] = field(default_factory=list)
+    lanes: list[str] = field(default_factory=list)
+
+
+class Operations:
+    """The operations on one bot's users and conversations.
+
+    Each takes a :class:`Call` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What changes
+    something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction that
+    stores it. Raises :class:`StoreBusy` where the database did not take it in time.
+    """
+
+    def __init__(
+        self, bot: Bot, chat: Chat, intake: Intake, keys: UserKeys, settings: ChatApiSettings, hook: Hook | None
+    ) -> None:
+        self.keys = keys
+        self.scope = Scope(CHANNEL, bot.name)
+        self._bot = bot
+        self._reserved = frozenset(name.lower() for name in bot.ids)
+        self._chat = chat
+        self._intake = intake
+        self._settings = settings
+        self._hook = hook
+
+    def create_user(self, call: Call) -> Wire:
+        """A new user and its key; in automatic mode only."""
+        if not self.keys.issues:
+            raise HttpError(401, "Unauthorized", "Keys are signed by you here: call getOrCreateUser with one")
+        own_id = self._own_id(call.body) if "id" in call.body else ""
+        if own_id.lower() in self._reserved:
+            raise _taken(own_id)
+        data = _user_data(call.body)
+        user_id = own_id or f"user_{new_id()}"
+        try:
+            user = self._write(lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
+        except IdTaken:
+            raise _taken(own_id) from None
+        return {"user": wire.to_user(user), "key": self.keys.issue(user.id)}
+
+    def get_or_create_user(self, call: Call) -> Wire:
+        """The user of the key, made or changed."""
+        self._check_id(call.user)
+        if call.user.lower() in self._reserved:
+            raise _taken(call.user)
+        data = _user_data(call.body)
+        user, _ = self._write(lambda c, _: self._chat.users.ensure(c, self.scope, call.user, data))
+        return {"user": wire.to_user(user)}
+
+    def get_user(self, call: Call) -> Wire:
+        """The user of the key."""
+        return {"user": wire.to_user(_found(self._find_user(call.user), "user", call.user))}
+
+    def update_user(self, call: Call) -> Wire:
+        """The user of the key, changed."""
+        self.get_user(call)
+        data = _user_data(call.body)
+        user = self._write(lambda c, _: self._chat.users.update(c, self.scope, call.user, data))
+        return {"user": wire.to_user(_found(user, "user", call.user))}
+
+    def delete_user(self, call: Call) -> Wire:
+        """Nothing; the user of the key is gone, with all that belongs to it."""
+        self.get_user(call)
+
+        def work(connection: Transaction, outcome: Outcome) -> bool:
+            signals = self._chat.users.delete(connection, self.scope, call.user)
+            self._tell(connection, signals or (), outcome)
+            return signals is not None
+
+        if not self._write(work):
+            raise _missing("user", call.user)
+        return {}
+
+    def create_conversation(self, call: Call) -> Wire:
+        """A new conversation of the caller."""
+        own_id = self._own_id(call.body) if "id" in call.body else ""
+        try:
+            return self._make_conversation(call.user, own_id or f"conv_{new_id()}")
+        except IdTaken:
+            raise _taken(own_id) from None
+
+    def get_or_create_conversation(self, call: Call) -> Wire:
+        """The caller's conversation of this id, made if there is none."""
+        conversation_id = str(call.body["id"])
+        found = self._find(conversation_id)
+        if found is None:
+            self._check_id(conversation_id)
+            try:
+                return self._make_conversation(call.user, conversation_id)
+            except IdTaken:
+                found = self._find(conversation_id)
+        return {"conversation": wire.to_conversation(self._owned(found, conversation_id, call.user))}
+
+    def get_conversation(self, call: Call) -> Wire:
+        """A conversation that the caller takes part in."""
+        conversation = _found(self._find(call.ids["id"]), "conversation", call.ids["id"])
+        self._check_participant(conversation.id, call.user)
+        return {"conversation": wire.to_conversation(conversation)}
+
+    def delete_conversation(self, call: Call) -> Wire:
+        """Nothing; the conversation is gone, with all that was said in it."""
+        conversation = self._owned(self._find(call.ids["id"]), call.ids["id"], call.user)
+
+        def work(connection: Transaction, outcome: Outcome) -> bool:
+            signals = self._chat.conversations.delete(connection, self.scope, conversation.id)
+            outcome.signals += signals or ()
+            return signals is not None
+
+        if not self._write(work):
+            raise _missing("conversation", conversation.id)
+        return {}
+
+    def list_conversations(self, call: Call) -> Wire:
+        """A page of the conversations that the caller owns."""
+        page = self._paged(
+            lambda c: self._chat.conversations.list_owned(c, self.scope, call.user, cursor=call.token, limit=PAGE)
+        )
+        return _listed("conversations", [wire.to_conversation(item) for item in page.items], page.next)
+
+    def list_messages(self, call: Call) -> Wire:
+        """A page of what was said, the newest first."""
+        here = call.ids["conversationId"]
+        self._check_participant(here, call.user)
+        page = self._paged(lambda c: self._chat.messages.page(c, self.scope, here, cursor=call.token, limit=PAGE))
+        return _listed("messages", [wire.to_message(item) for item in page.items], page.next)
+
+    def add_participant(self, call: Call) -> Wire:
+        """The user who takes part from now on."""
+        conversation = self._owned_in_path(call)
+        user_id = str(call.body["userId"])
+        participant = _found(self._find_user(user_id), "user", user_id)
+
+        def work(connection: Transaction, outcome: Outcome) -> None:
+            signals = self._chat.conversations.add(connection, self.scope, conversation.id, participant.id)
+            self._tell(connection, signals, outcome)
+
+        self._write(work)
+        return {"participant": wire.to_user(participant)}
+
+    def get_participant(self, call: Call) -> Wire:
+        """A user who takes part."""
+        return {"participant": wire.to_user(self._participant(self._owned_in_path(call), call.ids["userId"]))}
+
+    def remove_participant(self, call: Call) -> Wire:
+        """Nothing; the user takes part no more."""
+        conversation = self._owned_in_path(call)
+        if call.ids["userId"] == conversation.owner:
+            raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
+        participant = self._participant(conversation, call.ids["userId"])
+
+        def work(connection: Transaction, outcome: Outcome) -> None:
+            signals = self._chat.conversations.remove(connection, self.scope, conversation.id, participant.id)
+            self._tell(connection, signals, outcome)
+
+        self._write(work)
+        return {}
+
+    def list_participants(self, call: Call) -> Wire:
+        """A page of those who take part."""
+        here = call.ids["conversationId"]
+        self._check_participant(here, call.user)
+        page = self._paged(
+            lambda c: self._chat.conversations.participants(c, self.scope, here, cursor=call.token, limit=PAGE)
+        )
+        return _listed("participants", [wire.to_user(item) for item in page.items], page.next)
+
+    def create_message(self, call: Call) -> Wire:
+        """A message, stored, told, and brought to the bot, which answers afterwards."""
+        here = str(call.body["conversationId"])
+        self._check_participant(here, call.user)
+        payload, metadata = call.body["payload"], call.body.get("metadata")
+
+        def work(connection: Transaction, outcome: Outcome) -> Wire:
+            draft = Draft(call.user, payload, metadata, id=f"msg_{new_id()}")
+            sender, place = self._place(connection, here, call.user)
+            posted = self._chat.messages.post(connection, self.scope, here, draft)
+            message = wire.to_message(posted.message)
+            self._tell(connection, posted.signals, outcome)
+            self._bring(connection, place, f"message:{posted.message.id}", sender, {"message": message}, outcome)
+            return message
+
+        return {"message": self._write(work)}
+
+    def get_message(self, call: Call) -> Wire:
+        """A message."""
+        message_id = call.ids["id"]
+        found = self._read(lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        message = _found(found, "message", message_id)
+        self._check_participant(message.conversation, call.user)
+        return {"message": wire.to_message(message)}
+
+    def delete_message(self, call: Call) -> Wire:
+        """Nothing; the message is taken back, and the bot told so."""
+        message_id = call.ids["id"]
+        found = self._read(lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        message = _found(found, "message", message_id)
+        if message.sender != call.user:
+            raise HttpError(403, "Forbidden", "You are not the sender of this message")
+
+        def work(connection: Transaction, outcome: Outcome) -> bool:
+            signals = self._chat.messages.delete(connection, self.scope, message_id)
+            if signals is None:
+                return False
+            self._tell(connection, signals, outcome)
+            sender, place = self._place(connection, message.conversation, call.user)
+            shape = {"deleted": wire.to_message(message)}
+            self._bring(connection, place, f"delete:{message_id}", sender, shape, outcome)
+            return True
+
+        if not self._write(work):
+            raise _missing("message", message_id)
+        return {}
+
+    def create_event(self, call: Call) -> Wire:
+        """An event, stored, told, and brought to the bot."""
+        here = str(call.body["conversationId"])
+        self._check_participant(here, call.user)
+
+        def work(connection: Transaction, outcome: Outcome) -> Wire:
+            event_id = f"evt_{new_id()}"
+            sender, place = self._place(connection, here, call.user)
+            event, signals = self._chat.events.create(
+                connection, self.scope, here, call.user, call.body["payload"], id=event_id
+            )
+            shape = wire.to_event(event)
+            self._tell(connection, signals, outcome)
+            self._bring(connection, place, f"event:{event.id}", sender, {"event": shape}, outcome)
+            return shape
+
+        return {"event": self._write(work)}
+
+    def get_event(self, call: Call) -> Wire:
+        """An event."""
+        event_id = call.ids["id"]
+        found = self._read(lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
+        event = _found(found, "event", event_id)
+        self._check_participant(event.conversation, call.user)
+        return {"event": wire.to_event(event)}
+
+    def check_listener(self, conversation_id: str, user_id: str) -> None:
+        """Raise the refusal for somebody who may not listen."""
+        self._check_participant(conversation_id, user_id)
+
+    def _make_conversation(self, owner: str, conversation_id: str) -> Wire:
+        _found(self._find_user(owner), "user", owner)
+        most = self._settings.conversations
+        owned = self._read(lambda c: self._chat.conversations.count_owned(c, self.scope, owner)) or 0
+        if owned >= most:
+            raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
+        made = self._write(lambda c, _: self._chat.conversations.create(c, self.scope, owner, id=conversation_id))
+        return {"conversation": wire.to_conversation(made)}
+
+    def _find_user(self, user_id: str) -> ChatUser | None:
+        return self._read(lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
+
+    def _find(self, conversation_id: str) -> ChatConversation | None:
+        return self._read(lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id)
+
+    def _owned_in_path(self, call: Call) -> ChatConversation:
+        conversation_id = call.ids["conversationId"]
+        return self._owned(self._find(conversation_id), conversation_id, call.user)
+
+    def _owned(self, conversation: ChatConversation | None, conversation_id: str, user: str) -> ChatConversation:
+        found = _found(conversation, "conversation", conversation_id)
+        if found.owner != user:
+            raise HttpError(403, "Forbidden", "You are not the owner of this conversation")
+        return found
+
+    def _participant(self, conversation: ChatConversation, user_id: str) -> ChatUser:
+        found = self._read(
+            lambda c: self._chat.conversations.participant(c, self.scope, conversation.id, user_id), user_id
+        )
+        return _found(found, "participant", user_id)
+
+    def _check_participant(self, conversation_id: str, user: str) -> None:
+        takes_part = self._read(
+            lambda c: self._chat.conversations.has(c, self.scope, conversation_id, user), conversation_id, user
+        )
+        if not takes_part:
+            raise _no_participant()
+
+    def _place(self, connection: Transaction, conversation_id: str, user: str) -> tuple[ChatUser, Conversation]:
+        """Who writes, and the lane that this goes to. Raises the refusal if one takes part no more."""
+        sender = self._chat.conversations.participant(connection, self.scope, conversation_id, user)
+        conversation = self._chat.conversations.get(connection, self.scope, conversation_id)
+        if sender is None or conversation is None:
+            raise _no_participant()
+        people = self._chat.conversations.participants(connection, self.scope, conversation_id, limit=2)
+        return sender, place_of(self._bot.name, conversation, is_group=len(people.items) > 1)
+
+    def _bring(
+        self, connection: Transaction, place: Conversation, key: str, sender: ChatUser, body: Wire, outcome: Outcome
+    ) -> None:
+        """Put what somebody wrote into the bot's mailbox."""
+        stored = orjson.dumps({**body, "user": wire.to_user(sender)})
+        if self._intake.put_within(connection, Incoming(place, key, stored, sender.id)):
+            outcome.lanes.append(str(place.key))
+
+    def _tell(self, connection: Transaction, signals: Sequence[Signal], outcome: Outcome) -> None:
+        outcome.signals += signals
+        if self._hook is not None:
+            outcome.lanes += self._hook.tell(connection, self._intake, self._bot.name, signals)
+
+    def _read(self, query: Callable[[Transaction], T], *ids: str) -> T | None:
+        """What ``query`` finds; None without a look where one of ``ids`` can be nobody's."""
+        if not all(map(is_own_id, ids)):
+            return None
+        with self._chat.database.read() as connection:
+            return query(connection)
+
+    def _paged(self, query: Callable[[Transaction], T]) -> T:
+        try:
+            with self._chat.database.read() as connection:
+                return query(connection)
+        except BadCursor:
+            raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
+
+    def _write(self, work: Callable[[Transaction, Outcome], T]) -> T:
+        """What ``work`` returns, done in one transaction; then those are told and woken whom it concerns."""
+
+        def attempt(connection: Transaction) -> tuple[T, Outcome]:
+            outcome = Outcome()
+            return work(connection, outcome), outcome
+
+        result, outcome = self._chat.database.together(attempt, timeout=ACK_TIMEOUT)
+        if outcome.signals:
+            self._chat.feed.publish(outcome.signals)
+        for lane in outcome.lanes:
+            self._intake.wake(lane)
+        return result
+
+    def _own_id(self, body: Mapping[str, Any]) -> str:
+        self._check_id(str(body["id"]))
+        return str(body["id"])
+
+    def _check_id(self, text: str) -> None:
+        if not is_own_id(text):
+            raise HttpError(
+                400, "InvalidPayload", f"An id has 1 to 70 letters, digits, _, -, \\ and /; {echo(text)} is none"
+            )
+
+
+def place_of(bot: str, conversation: ChatConversation, *, is_group: bool) -> Conversation:
+    """The lane of a conversation. One-to-one it is with its owner; with more people it is a group."""
+    target = conversation.id if is_group else conversation.owner
+    return Conversation(CHANNEL, ACCOUNT, bot, conversation.id, target, is_group=is_group)
+
+
+def _user_data(body: Mapping[str, Any]) -> dict[str, str]:
+    return {name: body[name] for name in ("name", "pictureUrl", "profile") if name in body}
+
+
+def _listed(name: str, items: Sequence[Wire], token: str) -> Wire:
+    return {name: items, "meta": {"nextToken": token} if token else {}}
+
+
+def _found(value: T | None, what: str, named: str) -> T:
+    if value is None:
+        raise _missing(what, named)
+    return value
+
+
+def _missing(what: str, named: str) -> HttpError:
+    return HttpError(404, "ResourceNotFound", f"There is no {what} {echo(named)}")
+
+
+def _taken(named: str) -> HttpError:
+    return HttpError(409, "AlreadyExists", f"The id {echo(named)} is taken")
+
+
+def _no_participant() -> HttpError:
+    return HttpError(403, "Forbidden", "You are not a participant in this conversation")

@@ -1,0 +1,104 @@
+"""Stored messages and events of users, as cometbot's events. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from cometbot.channels.base import Incoming
+from cometbot.channels.botpress import payloads, schemas
+from cometbot.channels.botpress.records import ApiMessage, ApiUser
+from cometbot.errors import PayloadError
+from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
+from cometbot.models import Conversation, Group, User
+
+_USER, _MESSAGE, _EVENT = schemas.UserShape(), schemas.MessageShape(), schemas.EventShape()
+_PAYLOAD = schemas.CreateMessageBody(only=["payload"])
+
+
+def parse(incoming: Incoming) -> Event:
+    """The event in a stored body: a ``user`` and a ``message``, a ``deleted`` one or an ``event``.
+
+    Raises :class:`PayloadError`.
+    """
+    try:
+        body = orjson.loads(incoming.body)
+    except ValueError as error:
+        raise PayloadError(f"the stored body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise PayloadError("the stored body is JSON, but no object")
+    sender = to_user(schemas.load(_USER, body.get("user"), "the user"))
+    if "event" in body:
+        event = schemas.load(_EVENT, body["event"], "the event")
+        return CustomEvent(
+            key=incoming.key,
+            conversation=incoming.conversation,
+            sender=sender,
+            group=group_of(incoming.conversation),
+            sent_at=event.created_at.timestamp(),
+            raw=body["event"],
+            id=event.id,
+            data=event.payload,
+        )
+    said: Any = body.get("deleted" if "deleted" in body else "message")
+    message = schemas.load(_MESSAGE, said, "the message")
+    schemas.load(_PAYLOAD, {"payload": message.payload}, "the message")
+    event = make_message(message, incoming.conversation, sender, said)
+    if "deleted" not in body:
+        return event
+    return DeleteEvent(
+        key=incoming.key,
+        conversation=incoming.conversation,
+        sender=sender,
+        group=group_of(incoming.conversation),
+        raw=said,
+        message_id=message.id,
+        message=event,
+    )
+
+
+def make_message(
+    message: ApiMessage, conversation: Conversation, sender: User, raw: Mapping[str, Any] | None = None
+) -> MessageEvent:
+    """The event that ``message`` is. What a card, choice or place holds stands in its ``data``."""
+    payload = message.payload
+    kind = payloads.kind_of(payload)
+    attachments = payloads.attachments_of(payload)
+    is_said = kind == "text" or bool(attachments)
+    return MessageEvent(
+        key=f"message:{message.id}",
+        conversation=conversation,
+        sender=sender,
+        group=group_of(conversation),
+        sent_at=message.created_at.timestamp(),
+        raw=raw or {},
+        id=message.id,
+        type=kind,
+        category="message" if is_said else "custom" if kind == "location" else "interactive",
+        text=payloads.text_of(payload),
+        attachments=attachments,
+        metadata=message.metadata,
+        data={} if is_said else payload,
+    )
+
+
+def to_user(user: ApiUser) -> User:
+    """The sender. A profile that is a JSON object is the metadata; any other text stands there as ``profile``."""
+    return User(user.id, name=user.name, avatar=user.picture_url, metadata=_profile(user.profile))
+
+
+def group_of(conversation: Conversation) -> Group | None:
+    """The group that a conversation of several people is."""
+    return Group(conversation.target) if conversation.is_group else None
+
+
+def _profile(text: str) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"profile": text}

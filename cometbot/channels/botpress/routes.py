@@ -1,0 +1,200 @@
+"""The 21 operations of the Chat API: where each is, what it takes, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cometbot.channels.botpress import schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. ``path`` has ids in braces; ``refusals`` are the statuses that it answers besides those that all
+    operations may. A ``paged`` one takes a ``nextToken``."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    answer: schemas.Shape
+    body: schemas.Shape | None = None
+    status: int = 200
+    has_key: bool = True
+    paged: bool = False
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer goes on for as long as somebody listens."""
+        return self.name == "listenConversation"
+
+
+_USER, _CONVERSATION = schemas.UserAnswer(), schemas.ConversationAnswer()
+_MESSAGE, _EVENT, _NOTHING = schemas.MessageAnswer(), schemas.EventAnswer(), schemas.Nothing()
+_PARTICIPANT = schemas.ParticipantAnswer()
+_ONE = "/conversations/{id}"
+_PARTICIPANTS = "/conversations/{conversationId}/participants"
+
+ROUTES = (
+    Route(
+        "createUser",
+        "POST",
+        "/users",
+        "A new user, with the key to speak as that user; in automatic mode only.",
+        schemas.UserKeyAnswer(),
+        schemas.CreateUserBody(),
+        status=201,
+        has_key=False,
+        refusals=(401, 409),
+    ),
+    Route(
+        "getOrCreateUser",
+        "POST",
+        "/users/get-or-create",
+        "The user of the key, made if there is none yet; what is given of it is stored.",
+        _USER,
+        schemas.UserFields(),
+        status=201,
+        refusals=(409,),
+    ),
+    Route("getUser", "GET", "/users/me", "The user of the key.", _USER, refusals=(404,)),
+    Route(
+        "updateUser",
+        "PUT",
+        "/users/me",
+        "The user of the key, changed; what is not given stays.",
+        _USER,
+        schemas.UserFields(),
+        refusals=(404,),
+    ),
+    Route("deleteUser", "DELETE", "/users/me", "Delete the user of the key, for good.", _NOTHING, refusals=(404,)),
+    Route(
+        "createConversation",
+        "POST",
+        "/conversations",
+        "A new conversation, owned by the user of the key.",
+        _CONVERSATION,
+        schemas.CreateConversationBody(),
+        status=201,
+        refusals=(403, 404, 409),
+    ),
+    Route(
+        "getOrCreateConversation",
+        "POST",
+        "/conversations/get-or-create",
+        "The conversation of this id, made if there is none yet.",
+        _CONVERSATION,
+        schemas.GetOrCreateConversationBody(),
+        status=201,
+        refusals=(403, 404),
+    ),
+    Route("getConversation", "GET", _ONE, "A conversation.", _CONVERSATION, refusals=(403, 404)),
+    Route(
+        "deleteConversation",
+        "DELETE",
+        _ONE,
+        "Delete a conversation and its messages, for good.",
+        _NOTHING,
+        refusals=(403, 404),
+    ),
+    Route(
+        "listConversations",
+        "GET",
+        "/conversations",
+        "The conversations that the user of the key owns, newest first.",
+        schemas.ConversationsAnswer(),
+        paged=True,
+    ),
+    Route(
+        "listenConversation",
+        "GET",
+        f"{_ONE}/listen",
+        "What happens in a conversation from now on, as server-sent events.",
+        schemas.SignalShape(),
+        refusals=(403,),
+    ),
+    Route(
+        "listMessages",
+        "GET",
+        "/conversations/{conversationId}/messages",
+        "The messages of a conversation, newest first.",
+        schemas.MessagesAnswer(),
+        paged=True,
+        refusals=(403,),
+    ),
+    Route(
+        "addParticipant",
+        "POST",
+        _PARTICIPANTS,
+        "Let another user take part.",
+        _PARTICIPANT,
+        schemas.AddParticipantBody(),
+        refusals=(403, 404),
+    ),
+    Route(
+        "getParticipant",
+        "GET",
+        f"{_PARTICIPANTS}/{{userId}}",
+        "A user who takes part.",
+        _PARTICIPANT,
+        refusals=(403, 404),
+    ),
+    Route(
+        "removeParticipant",
+        "DELETE",
+        f"{_PARTICIPANTS}/{{userId}}",
+        "Let a user take part no more.",
+        _NOTHING,
+        refusals=(403, 404),
+    ),
+    Route(
+        "listParticipants",
+        "GET",
+        _PARTICIPANTS,
+        "The users who take part.",
+        schemas.ParticipantsAnswer(),
+        paged=True,
+        refusals=(403,),
+    ),
+    Route(
+        "createMessage",
+        "POST",
+        "/messages",
+        "Say something; the bot answers later, on the stream.",
+        _MESSAGE,
+        schemas.CreateMessageBody(),
+        status=201,
+        refusals=(403,),
+    ),
+    Route("getMessage", "GET", "/messages/{id}", "A message.", _MESSAGE, refusals=(403, 404)),
+    Route("deleteMessage", "DELETE", "/messages/{id}", "Take back what one said.", _NOTHING, refusals=(403, 404)),
+    Route(
+        "createEvent",
+        "POST",
+        "/events",
+        "Tell the bot something that is no message.",
+        _EVENT,
+        schemas.CreateEventBody(),
+        status=201,
+        refusals=(403,),
+    ),
+    Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, refusals=(403, 404)),
+)
+"""All operations, in the order in which they are shown."""
+
+TYPES: Mapping[int, str] = {
+    400: "InvalidPayload",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "ResourceNotFound",
+    409: "AlreadyExists",
+    413: "PayloadTooLarge",
+    415: "UnsupportedMediaType",
+    429: "RateLimited",
+    503: "Internal",
+}
+"""How a refusal of each status is called, unless it has a name of its own; clients make their classes by it."""
+
+REFUSALS = (400, 401, 413, 415, 429, 503)
+"""What every operation may answer."""

@@ -1,0 +1,33 @@
+"""What can be set of the Chat API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cometbot.settings import Secret
+
+_NO_SECRET = Secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatApiSettings:
+    """How the Chat API of all bots behaves.
+
+    With ``encryption_key`` the author's backend signs the keys of users, without it the server makes them.
+    ``webhook_url`` is told of everything, with ``webhook_secret`` in the header ``x-secret-key``. ``origins`` are those
+    whose pages may call; none by default, ``*`` for all. ``requests`` is how many one user (or, where nobody has a key
+    yet, one address) may make in a minute, ``streams`` how many each may hold open, both counted in each process;
+    ``conversations`` is how many a user may own. ``body_timeout`` is in seconds. ``public_url`` is what the world
+    reaches the server at, empty where requests say so themselves.
+    """
+
+    encryption_key: Secret = _NO_SECRET
+    webhook_url: str = ""
+    webhook_secret: Secret = _NO_SECRET
+    origins: tuple[str, ...] = ()
+    requests: int = 600
+    streams: int = 100
+    conversations: int = 1000
+    body_limit: int = 1024 * 1024
+    body_timeout: float = 10.0
+    public_url: str = ""

@@ -1,0 +1,32 @@
+"""The webhook: an author's backend is told of everything that happens, in order, conversation by conversation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import orjson
+
+from cometbot.channels.base import Sending
+from cometbot.channels.botpress.hook import NAME
+from cometbot.http.webhooks import WebhookChannel, Webhooks, origin_of
+from cometbot.settings import Secret
+
+
+class BotpressWebhookChannel(WebhookChannel):
+    """The way to the backend at ``url``, which each signal is posted to, as the stream says it.
+
+    A conversation's signals go out in their order, and are tried again as delivery tries any reply again; a backend
+    that is down is paused by itself, and no reply in a chat waits for it.
+    """
+
+    name: ClassVar[str] = NAME
+
+    def __init__(self, url: str, secret: Secret, webhooks: Webhooks) -> None:
+        super().__init__(origin_of(url), webhooks)
+        self._url = url
+        self._secret = secret
+
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        headers = {"x-secret-key": self._secret.reveal()} if self._secret else {}
+        self.webhooks.post(self._url, orjson.dumps(dict(sending.payload)), headers, timeout)
+        return ""

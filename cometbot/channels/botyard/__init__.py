@@ -1,0 +1,1 @@
+"""The self-hosted platform, with Botyard's Client, Bot and Admin API, and its web chat."""

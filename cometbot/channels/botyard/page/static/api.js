@@ -1,0 +1,90 @@
+// The platform's routes, as promises.
+
+import { say } from "./texts.js";
+
+const TIMEOUT = 20_000;
+
+/** What the platform refused, or was not there to answer: then `status` is 0. `retryAfter` is in seconds, or 0. */
+export class Refused extends Error {
+  constructor(message, status, retryAfter = 0) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request may well go through a little later. */
+  get isPassing() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
+}
+
+const id = encodeURIComponent;
+
+export const start = () => call("GET", "/v1/page-api/start");
+export const enter = (nickname) => call("POST", "/v1/client-api/user", { nickname });
+export const leave = () => call("POST", "/v1/page-api/leave", {});
+export const commandsOf = (bot) => call("GET", `/v1/client-api/bot/${id(bot)}/commands`);
+export const openChat = (bot) => call("POST", "/v1/client-api/chat", { botId: bot });
+export const deleteChat = (chat) => call("DELETE", `/v1/client-api/chat/${id(chat)}`);
+export const renameChat = (chat, title) => call("PATCH", `/v1/page-api/chat/${id(chat)}`, { title });
+export const post = (chat, message) => call("POST", `/v1/page-api/chat/${id(chat)}/messages`, message);
+
+/** Messages of a chat: `{messages, more}`, with `{before}` or `{after}` a time stamp. */
+export const messagesOf = (chat, query = {}) =>
+  call("GET", `/v1/page-api/chat/${id(chat)}/messages?${new URLSearchParams({ limit: "40", ...query })}`);
+
+/**
+ * The promise of what the platform has of `file` once it is uploaded; `progress(share)` hears from 0 to 1 how far it
+ * is, and its method `stop` breaks off. `fetch` cannot tell how far an upload is.
+ */
+export function upload(file, progress) {
+  const request = new XMLHttpRequest();
+  const running = new Promise((resolve, reject) => {
+    const form = new FormData();
+    form.append("file", file, file.name || "picture.png");
+    request.upload.addEventListener("progress", (event) => event.total && progress(event.loaded / event.total));
+    request.addEventListener("load", () => {
+      const answer = parsed(request.responseText);
+      if (request.status >= 200 && request.status < 300 && answer?.[0]) resolve(answer[0]);
+      else reject(refusal(request.status, answer, request.getResponseHeader("Retry-After")));
+    });
+    for (const name of ["error", "abort"]) {
+      request.addEventListener(name, () => reject(new Refused(say("unreachable"), 0)));
+    }
+    request.open("POST", "/v1/client-api/files");
+    request.send(form);
+  });
+  return Object.assign(running, { stop: () => request.abort() });
+}
+
+async function call(method, path, body) {
+  const options = { method, headers: {}, signal: AbortSignal.timeout(TIMEOUT) };
+  if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let response;
+  let text;
+  try {
+    response = await fetch(path, options);
+    text = await response.text();
+  } catch {
+    throw new Refused(say("unreachable"), 0);
+  }
+  const answer = parsed(text);
+  if (response.ok && answer !== undefined) return answer;
+  throw refusal(response.ok ? 502 : response.status, answer, response.headers.get("Retry-After"));
+}
+
+function refusal(status, answer, retryAfter) {
+  const told = status < 500 && typeof answer?.message === "string" ? answer.message : "";
+  return new Refused(told || say("failed", { status }), status, Number(retryAfter) || 0);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,231 @@
+// The middle: one chat with its head, its messages and the box to write in; or, where none is open, the bots.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { avatar } from "./avatar.js";
+import { upload } from "./api.js";
+import { Composer } from "./composer.js";
+import { kindOf, sizeOf } from "./content.js";
+import { lookOf } from "./look.js";
+import { Notice } from "./notice.js";
+import { say } from "./texts.js";
+import { Transcript, working } from "./transcript.js";
+
+const LIMITS = { image: "maxImageSize", audio: "maxAudioSize", video: "maxVideoSize", file: "maxFileSize" };
+
+/** The right pane; `acts` are what is done elsewhere: go, rename, remove, earlier, tell, and the outbox's. */
+export class Chat {
+  #drafts = new Map();
+  #at = "";
+  #made = new Map();
+
+  constructor(store, acts) {
+    Object.assign(this, { store, acts });
+    this.head = h("header.chat-head");
+    const { press, again, discard } = acts;
+    this.transcript = new Transcript(lookOf(store, { press, again, discard }), {
+      label: say("messages"),
+      empty: () => this.#empty(),
+      reachedTop: () => this.#earlier(),
+    });
+    this.composer = this.#composer();
+    this.notice = new Notice(store);
+    this.element = h(
+      "main.chat",
+      { "aria-label": say("chatPane") },
+      this.head,
+      this.notice.element,
+      this.transcript.element,
+      this.composer.element,
+      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), say("dropHere")),
+    );
+    this.composer.dropOn(this.element);
+    store.on("place", () => this.#enter());
+    store.on("bots chats user", () => this.#showHead());
+    store.on("messages typing chats bots", () => this.#soon());
+  }
+
+  /** Let one write; a phone is left alone, where that would bring up the keyboard. */
+  focus() {
+    if (matchMedia("(min-width: 761px)").matches) this.composer.focus();
+    else this.head.querySelector("h2")?.focus({ preventScroll: true });
+  }
+
+  #composer() {
+    const { store, acts } = this;
+    return new Composer({
+      label: say("message"),
+      send: async ({ text, files }) => {
+        this.transcript.toEnd();
+        acts.send({ body: text, attachments: files });
+        return true;
+      },
+      offers: (kind) => (kind === "/" ? offersOf(store) : []),
+      upload,
+      refuse: (file) => this.#refuse(file),
+      mostFiles: () => store.limits.maxAttachedFiles ?? 10,
+      longest: () => store.limits.maxBodyLength ?? 4096,
+      tell: (text) => acts.tell(text, "bad"),
+    });
+  }
+
+  #refuse(file) {
+    const name = file.name || say("picture");
+    const limit = this.store.limits[LIMITS[kindOf(file.type)]] ?? Infinity;
+    if (!file.size) return say("isEmpty", { name });
+    return file.size > limit ? say("tooLarge", { name, size: sizeOf(limit) }) : "";
+  }
+
+  #enter() {
+    const { kind, id } = this.store.place;
+    this.#drafts.set(this.#at, this.composer.draft);
+    const before = this.#at;
+    this.#at = `${kind}/${id}`;
+    if (before !== this.#at) this.composer.draft = this.#drafts.get(this.#at) ?? {};
+    this.transcript.clear();
+    this.#showHead();
+    this.#show();
+  }
+
+  /** What was begun as a chat that did not exist now goes on in one that does. */
+  moved(from, to) {
+    if (this.#at !== from) return;
+    this.#at = to;
+    this.#drafts.delete(from);
+  }
+
+  #soon() {
+    if (this.waiting) return;
+    this.waiting = true;
+    queueMicrotask(() => {
+      this.waiting = false;
+      this.#show();
+    });
+  }
+
+  #show() {
+    const { store } = this;
+    const { place } = store;
+    const isTalk = place.kind !== "home" && Boolean(store.bot ?? store.chat);
+    this.element.classList.toggle("is-home", !isTalk);
+    this.composer.element.hidden = !store.bot;
+    if (!isTalk) return this.transcript.show([]);
+    const known = store.known.get(place.id);
+    const messages = store.messagesHere().map((message) => ({ ...message, storedAs: message.id, id: message.key }));
+    const typing = store.typing.has(place.id) ? [this.#typing(store.bot?.name ?? "")] : [];
+    this.transcript.show(messages, typing, messages.length ? [this.#edge(known)] : []);
+    if (this.transcript.isAtTop) this.#earlier();
+    return undefined;
+  }
+
+  /** The same element as long as it depends on the same: whoever is at it stays there. */
+  #once(name, facts, make) {
+    const signature = JSON.stringify(facts);
+    if (this.#made.get(name)?.signature !== signature) this.#made.set(name, { signature, element: make() });
+    return this.#made.get(name).element;
+  }
+
+  #typing(name) {
+    return this.#once("typing", name, () => working(say("typing", { name })));
+  }
+
+  /** What stands above the oldest message: a way to those before it, or that there are none. */
+  #edge(known) {
+    const button = { type: "button", onclick: () => this.#earlier() };
+    return this.#once("edge", Boolean(known?.hasEarlier), () =>
+      known?.hasEarlier ? h("button.edge.button", button, say("earlier")) : h("p.edge", {}, say("beginning")),
+    );
+  }
+
+  #earlier() {
+    const { place, known } = this.store;
+    if (place.kind === "chat" && known.get(place.id)?.hasEarlier) this.acts.earlier(place.id);
+  }
+
+  #showHead() {
+    const { activeElement } = document;
+    const label = this.head.contains(activeElement) ? activeElement.getAttribute("aria-label") : null;
+    this.#fillHead();
+    if (label) this.head.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus({ preventScroll: true });
+  }
+
+  #fillHead() {
+    const { store, acts } = this;
+    const { bot, chat } = store;
+    const back = say("back");
+    const backButton = h(
+      "button.quiet-button.back",
+      { type: "button", title: back, "aria-label": back, onclick: () => acts.go("/") },
+      icon("back"),
+    );
+    if (!bot && !chat) {
+      fill(this.head, backButton, h("h2", { tabindex: "-1" }, store.service.name));
+      return;
+    }
+    const name = bot?.name ?? say("noSuchBot");
+    const several = chat && (chat.title || store.chatsWith(chat.botId).length > 1);
+    const note = several ? store.titleOf(chat, (number) => say("chatNumber", { number })) : (bot?.description ?? "");
+    fill(
+      this.head,
+      backButton,
+      avatar(bot?.id ?? chat.botId, name, "", bot?.avatar),
+      h("div.lines", {}, h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
+      h(
+        "div.acts",
+        {},
+        chat && bot && this.#tool("plus", say("newChat"), () => acts.go(`/bot/${bot.id}`)),
+        chat && this.#tool("edit", say("rename"), () => acts.rename(chat)),
+        chat && this.#tool("bin", say("delete"), () => acts.remove(chat)),
+      ),
+    );
+    this.composer.placeholder = say("writeTo", { name });
+  }
+
+  #tool(sign, label, act) {
+    return h("button.quiet-button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(sign));
+  }
+
+  #empty() {
+    const { store } = this;
+    const { place, bot } = store;
+    if (!bot) return this.#once("empty", [store.service, ...store.bots], () => this.acts.home());
+    const commands = (store.commands.get(bot.id) ?? []).slice(0, 5);
+    const isLoading = place.kind === "chat" && !store.known.get(place.id)?.isBegun;
+    return this.#once("empty", [bot, commands, isLoading], () =>
+      isLoading ? h("p.edge.loading", {}, say("loading")) : this.#beginning(bot, commands),
+    );
+  }
+
+  #beginning({ id, name, description, avatar: picture }, commands) {
+    const choose = (command) => () => {
+      this.composer.write(hasArguments(command) ? `/${command.alias} ` : `/${command.alias}`);
+      this.composer.completion.close();
+    };
+    return h(
+      "div.empty",
+      {},
+      avatar(id, name, "", picture),
+      h("h3", {}, say("sayHello", { name })),
+      description && h("p", {}, description),
+      h(
+        "div.choices",
+        {},
+        commands.map((one) => h("button.choice", { type: "button", onclick: choose(one) }, `/${one.alias}`)),
+      ),
+    );
+  }
+}
+
+const argumentsOf = (command) => (command.usage ?? "").replace(/^\S+\s*/, "");
+const hasArguments = (command) => Boolean(argumentsOf(command));
+
+/** The commands of the bot one talks to, as completions. */
+function offersOf(store) {
+  return (store.commands.get(store.bot?.id) ?? []).map((command) => ({
+    value: `/${command.alias}`,
+    label: `/${command.alias}`,
+    args: argumentsOf(command),
+    usage: hasArguments(command) ? command.usage : "",
+    hint: command.description ?? "",
+  }));
+}

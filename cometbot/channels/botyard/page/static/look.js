@@ -1,0 +1,33 @@
+// How a message looks on this page: its content, and below an own one what becomes of it.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { content, isBare, summary } from "./content.js";
+import { say } from "./texts.js";
+
+/** What a transcript needs to know; `press(message, label, action)`, `again(id)` and `discard(id)` are for buttons. */
+export function lookOf(store, { press, again, discard }) {
+  return {
+    facts: (message, { follows }) => {
+      const bot = store.bots.get(message.sender);
+      const isOwn = message.sender === store.user?.id;
+      return { follows, isOwn, isBot: false, name: bot?.name ?? store.bot?.name ?? "", picture: bot?.avatar };
+    },
+    body: (message) => content(message, press),
+    summary,
+    isBare,
+    extras: (message) => (message.state ? [state(message, again, discard)] : []),
+  };
+}
+
+function state(message, again, discard) {
+  if (message.state === "sending") return h("p.fate.sending", {}, icon("clock"), say("sending"));
+  if (message.state === "waiting") return h("p.fate", {}, icon("offline"), say("waiting"));
+  const act = (label, work) => h("button.button", { type: "button", onclick: () => work(message.clientId) }, label);
+  return h(
+    "div.fate.bad",
+    { role: "alert" },
+    h("p", {}, icon("warn"), say("notSent", { reason: message.reason })),
+    h("div.row", {}, act(say("again"), again), act(say("discard"), discard)),
+  );
+}

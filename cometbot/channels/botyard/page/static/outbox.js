@@ -1,0 +1,163 @@
+// What was written and is not with the platform yet. It is sent in order, again if need be, and survives a reload; the
+// platform knows each by the id that it has from here, so that none is there twice.
+
+import { openChat, post } from "./api.js";
+import { forget, keep, kept } from "./store.js";
+
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 30_000;
+const MOST_TRIES = 8;
+
+/** `arrived(item, message)` is called with what the platform stored; `opened(bot, chat)` when a chat was begun. */
+export class Outbox {
+  #store;
+  #running = false;
+  #timer = 0;
+  #pause = FIRST_PAUSE;
+  #prefix = "";
+
+  constructor(store, { arrived, opened, signedOut }) {
+    this.#store = store;
+    Object.assign(this, { arrived, opened, signedOut });
+  }
+
+  /** Take up what an earlier visit, or another tab that is closed by now, has left. */
+  restore() {
+    this.#prefix = `webchat.unsent.${this.#store.user.id}.`;
+    const names = Array.from({ length: localStorageLength() }, (_, place) => localStorage.key(place));
+    const left = names.filter((name) => name?.startsWith(this.#prefix)).map((name) => read(kept(name)));
+    this.#store.unsent = left
+      .filter((item) => item?.clientId && (this.#store.chats.has(item.chatId) || this.#store.bots.has(item.draftOf)))
+      .map((item) => (item.state === "failed" ? item : { ...item, state: "waiting" }))
+      .sort((one, other) => one.at - other.at);
+    this.flush();
+  }
+
+  /** Send `{body, attachments, action}` to where one is, as soon as that is possible. */
+  add({ body, attachments = [], action = null }) {
+    const { place } = this.#store;
+    const item = {
+      clientId: newId(),
+      chatId: place.kind === "chat" ? place.id : "",
+      draftOf: place.kind === "bot" ? place.id : "",
+      body,
+      attachments,
+      action,
+      state: navigator.onLine === false ? "waiting" : "sending",
+      reason: "",
+      tries: navigator.onLine === false ? 1 : 0,
+      at: Date.now(),
+    };
+    this.#store.unsent = [...this.#store.unsent, item];
+    this.#keep(item);
+    this.#store.changed("messages");
+    this.flush();
+  }
+
+  again(id) {
+    this.#set(id, { state: "sending", reason: "", tries: 0 });
+    this.flush();
+  }
+
+  discard(id) {
+    this.#remove(id);
+    this.#store.changed("messages");
+  }
+
+  /** Try what waits, now. */
+  async flush() {
+    clearTimeout(this.#timer);
+    if (this.#running || !this.#store.user) return;
+    this.#running = true;
+    try {
+      for (let item = this.#next(); item; item = this.#next()) await this.#send(item);
+      this.#pause = FIRST_PAUSE;
+    } catch (pause) {
+      if (typeof pause !== "number") throw pause;
+      this.#timer = setTimeout(() => this.flush(), pause);
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  /** The oldest that nothing before it in its chat holds up: what was refused does not. */
+  #next() {
+    return this.#store.unsent.find((item) => item.state !== "failed");
+  }
+
+  async #send(item) {
+    if (!item.tries) this.#set(item.clientId, { state: "sending" });
+    try {
+      const chat = item.chatId || (await this.#open(item.draftOf));
+      const { body, action, clientId } = item;
+      const attachmentIds = item.attachments.map((file) => file.id);
+      const message = await post(chat, { body, attachmentIds, clientId, ...(action && { action }) });
+      this.#remove(clientId);
+      this.arrived(item, message);
+    } catch (error) {
+      this.#failed(item, error);
+    }
+  }
+
+  async #open(bot) {
+    const chat = await openChat(bot);
+    for (const item of this.#store.unsent.filter((other) => other.draftOf === bot)) {
+      this.#set(item.clientId, { chatId: chat.id, draftOf: "" });
+    }
+    this.opened(bot, chat);
+    return chat.id;
+  }
+
+  /** Throws the milliseconds after which it is worth another try, where it is. */
+  #failed(item, error) {
+    if (error.status === undefined) throw error;
+    if (error.status === 401) {
+      this.#set(item.clientId, { state: "failed", reason: error.message });
+      return this.signedOut();
+    }
+    const tries = (this.#store.unsent.find((other) => other.clientId === item.clientId)?.tries ?? 0) + 1;
+    const isWorthIt = error.isPassing && (error.status === 0 || tries < MOST_TRIES);
+    this.#set(item.clientId, { state: isWorthIt ? "waiting" : "failed", reason: error.message, tries });
+    if (!isWorthIt) return undefined;
+    const pause = Math.max(error.retryAfter * 1000, this.#pause * (0.8 + Math.random() * 0.4));
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+    throw pause;
+  }
+
+  #set(id, changes) {
+    this.#store.unsent = this.#store.unsent.map((item) => (item.clientId === id ? { ...item, ...changes } : item));
+    const item = this.#store.unsent.find((other) => other.clientId === id);
+    if (item) this.#keep(item);
+    this.#store.changed("messages");
+  }
+
+  #remove(id) {
+    this.#store.unsent = this.#store.unsent.filter((item) => item.clientId !== id);
+    forget(this.#prefix + id);
+  }
+
+  #keep(item) {
+    keep(this.#prefix + item.clientId, JSON.stringify(item));
+  }
+}
+
+function read(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function localStorageLength() {
+  try {
+    return localStorage.length;
+  } catch {
+    return 0;
+  }
+}
+
+/** Not crypto.randomUUID: that is there on HTTPS only. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

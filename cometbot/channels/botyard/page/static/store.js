@@ -1,0 +1,265 @@
+// What the page knows: who one is, the bots, the chats and what was said in them; and who wants to hear of changes.
+
+/**
+ * Topics: service, user, bots, chats, messages, typing, connection, place. Messages are those of the platform, with
+ * `sentAt` in seconds and `sender` for the shared parts, and `state` (sending, waiting, failed) for what is on its way.
+ */
+export class Store {
+  #listeners = new Map();
+
+  constructor() {
+    this.service = { name: "", description: "", socials: [] };
+    this.limits = {};
+    this.user = null;
+    this.bots = new Map();
+    this.chats = new Map();
+    this.known = new Map(); // by chat: {messages: Map by id, isBegun, hasEarlier}
+    this.unsent = []; // what outbox.js holds, oldest first
+    this.commands = new Map(); // by bot
+    this.unread = new Map(); // by chat
+    this.typing = new Map(); // by chat: a timer
+    this.place = { kind: "home", id: "" }; // home, bot (a chat that does not exist yet) or chat
+    this.connection = "connecting"; // connecting, open, polling, lost, offline
+  }
+
+  /** Call `listener(detail)` when something of these topics changes. */
+  on(topics, listener) {
+    for (const topic of topics.split(" ")) {
+      this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
+    }
+  }
+
+  /** Let everybody know. */
+  changed(topic, detail) {
+    for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
+  }
+
+  /** What was known of the chats when the platform was asked, for `restore`. */
+  get asOfNow() {
+    return new Map([...this.chats].map(([id, chat]) => [id, chat.last]));
+  }
+
+  /** Begin anew with what the platform says there is; what has changed since it was asked stays as it is. */
+  restore({ service, limits, user, bots, chats }, asked = this.asOfNow) {
+    this.service = service;
+    this.limits = limits ?? {};
+    this.user = user;
+    this.bots = new Map(bots.map((bot) => [bot.id, bot]));
+    const made = [...this.chats.values()].filter((chat) => !asked.has(chat.id));
+    const left = chats.filter((chat) => !asked.has(chat.id) || this.chats.has(chat.id));
+    const changed = left.map((chat) => {
+      const last = this.chats.get(chat.id)?.last;
+      return last && last !== asked.get(chat.id) ? { ...chat, last } : chat;
+    });
+    this.chats = new Map([...changed, ...made].map((chat) => [chat.id, chat]));
+    for (const id of this.known.keys()) if (!this.chats.has(id)) this.known.delete(id);
+    for (const chat of this.chats.values()) {
+      if (this.#isUnseen(chat) && !this.unread.get(chat.id)) this.unread.set(chat.id, 1);
+    }
+    for (const topic of ["service", "user", "bots", "chats", "messages"]) this.changed(topic);
+  }
+
+  /** Forget whoever was here. */
+  clear() {
+    this.user = null;
+    this.unsent = [];
+    for (const map of [this.chats, this.known, this.unread, this.commands]) map.clear();
+  }
+
+  /** The chat that is open, null for one that does not exist yet. */
+  get chat() {
+    return this.place.kind === "chat" ? (this.chats.get(this.place.id) ?? null) : null;
+  }
+
+  /** The bot one talks to. */
+  get bot() {
+    return this.bots.get(this.place.kind === "bot" ? this.place.id : this.chat?.botId) ?? null;
+  }
+
+  /** The chats with a bot, oldest first. */
+  chatsWith(bot) {
+    return [...this.chats.values()].filter((chat) => chat.botId === bot).sort((one, other) => born(one) - born(other));
+  }
+
+  /** The name of a chat: its title, or its number if there are several with the same bot. */
+  titleOf(chat, numbered) {
+    if (chat.title) return chat.title;
+    return numbered(this.chatsWith(chat.botId).indexOf(chat) + 1);
+  }
+
+  putChat(chat) {
+    this.chats.set(chat.id, { ...this.chats.get(chat.id), ...chat });
+    this.changed("chats");
+  }
+
+  dropChat(id) {
+    if (!this.chats.delete(id)) return;
+    this.known.delete(id);
+    this.unread.delete(id);
+    forget(`webchat.seen.${id}`);
+    this.changed("chats", { removed: id });
+  }
+
+  /** A message that the platform has: a new one, or one that has changed. */
+  put(message, { isNews = false } = {}) {
+    const known = this.#messagesIn(message.chatId);
+    const before = known.messages.get(message.id);
+    this.#keep(known, message);
+    const chat = this.chats.get(message.chatId);
+    if (chat && (!chat.last || chat.last.timestamp <= message.timestamp)) chat.last = message;
+    if (message.senderId !== this.user?.id) this.setTyping(message.chatId, false);
+    if (isNews && !before && message.senderId !== this.user?.id) this.#news(message);
+    this.changed("messages", { chat: message.chatId });
+  }
+
+  /** A page of messages. Of those with the ids `before`, what is missing from its stretch is not there any more. */
+  putPage(chat, messages, { before = [], hasEarlier } = {}) {
+    const known = this.#messagesIn(chat);
+    const [first] = messages;
+    const ids = new Set(messages.map((message) => message.id));
+    for (const id of before) {
+      const message = known.messages.get(id);
+      if (!message || message.isPiece || ids.has(id)) continue;
+      if (!first || message.timestamp >= first.timestamp) known.messages.delete(id);
+    }
+    for (const message of messages) this.#keep(known, message);
+    if (hasEarlier !== undefined) known.hasEarlier = hasEarlier;
+    known.isBegun = true;
+    this.changed("messages", { chat });
+  }
+
+  /** A message that is being written, as far as it has come; without a text it has been given up. */
+  putPiece({ chatId, id, text, html }) {
+    const { messages } = this.#messagesIn(chatId);
+    const before = messages.get(id);
+    const isWhole = [...messages.values()].some((message) => message.streamId === id && !message.isPiece);
+    if (text === null) messages.delete(id);
+    else if (!isWhole) {
+      const timestamp = before?.timestamp ?? Math.max(Date.now(), this.newestIn(chatId) + 1);
+      const piece = { id, chatId, senderId: this.chats.get(chatId)?.botId, attachments: [], streamId: id, timestamp };
+      messages.set(id, { ...this.#shown({ ...piece, body: text, html }, before), isPiece: true });
+    }
+    this.changed("messages", { chat: chatId });
+  }
+
+  drop(chat, id) {
+    if (this.known.get(chat)?.messages.delete(id)) this.changed("messages", { chat });
+  }
+
+  /** What was said at the place where one is, oldest first, and then what is still on its way there. */
+  messagesHere() {
+    const { kind, id } = this.place;
+    const stored = kind === "chat" ? [...(this.known.get(id)?.messages.values() ?? [])] : [];
+    const arrived = new Set(stored.map((message) => message.clientId).filter(Boolean));
+    const onTheWay = this.unsent.filter((item) => item[kind === "chat" ? "chatId" : "draftOf"] === id);
+    return [
+      ...stored.sort((one, other) => one.timestamp - other.timestamp || (one.id < other.id ? -1 : 1)),
+      ...onTheWay.filter((item) => !arrived.has(item.clientId)).map((item) => this.#pending(item)),
+    ];
+  }
+
+  /** The ids of the messages of a chat that are known. */
+  idsIn(chat) {
+    return [...(this.known.get(chat)?.messages.keys() ?? [])];
+  }
+
+  /** The time stamp of the newest message of a chat that the platform has told of, 0 if there is none. */
+  newestIn(chat) {
+    const stored = [...(this.known.get(chat)?.messages.values() ?? [])].filter((message) => !message.isPiece);
+    return Math.max(0, ...stored.map((message) => message.timestamp));
+  }
+
+  setTyping(chat, on, after = 0) {
+    clearTimeout(this.typing.get(chat));
+    const was = this.typing.delete(chat);
+    if (on)
+      this.typing.set(
+        chat,
+        setTimeout(() => this.setTyping(chat, false), after),
+      );
+    if (was !== on) this.changed("typing");
+  }
+
+  setConnection(connection) {
+    if (this.connection === connection) return;
+    const before = this.connection;
+    this.connection = connection;
+    this.changed("connection", { before });
+  }
+
+  /** What is in this chat has been looked at. */
+  markSeen(chat) {
+    const newest = Math.max(this.newestIn(chat), this.chats.get(chat)?.last?.timestamp ?? 0);
+    keep(`webchat.seen.${chat}`, String(newest));
+    if (this.unread.delete(chat)) this.changed("chats");
+  }
+
+  #news(message) {
+    const isSeen = this.place.kind === "chat" && this.place.id === message.chatId && !document.hidden;
+    if (isSeen) return this.markSeen(message.chatId);
+    this.unread.set(message.chatId, (this.unread.get(message.chatId) ?? 0) + 1);
+    this.changed("chats");
+  }
+
+  #isUnseen({ id, last }) {
+    return Boolean(last) && last.senderId !== this.user?.id && last.timestamp > Number(kept(`webchat.seen.${id}`) ?? 0);
+  }
+
+  #messagesIn(chat) {
+    if (!this.known.has(chat)) this.known.set(chat, { messages: new Map(), isBegun: false, hasEarlier: true });
+    return this.known.get(chat);
+  }
+
+  #keep(known, message) {
+    if (message.streamId) known.messages.delete(message.streamId);
+    known.messages.set(message.id, this.#shown(message, known.messages.get(message.id)));
+  }
+
+  #shown(message, before) {
+    // What was on its way, or being written, stays the same element once it is there.
+    const key = before?.key ?? (message.clientId || message.streamId || message.id);
+    return { ...message, key, sender: message.senderId, sentAt: message.timestamp / 1000 };
+  }
+
+  #pending(item) {
+    return {
+      ...item,
+      id: item.clientId,
+      key: item.clientId,
+      html: "",
+      sender: this.user?.id,
+      senderId: this.user?.id,
+      timestamp: item.at,
+      sentAt: item.at / 1000,
+    };
+  }
+}
+
+/** What the browser has kept under this name, null if nothing. */
+export function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+/** Let the browser keep a text, if it is allowed to. */
+export function keep(name, text) {
+  try {
+    localStorage.setItem(name, text);
+  } catch {
+    // Then it counts until the page is closed.
+  }
+}
+
+/** Let the browser forget what it keeps under this name. */
+export function forget(name) {
+  try {
+    localStorage.removeItem(name);
+  } catch {
+    // Nothing was kept.
+  }
+}
+
+const born = (chat) => chat.createdAt ?? 0;

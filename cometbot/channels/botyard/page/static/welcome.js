@@ -1,0 +1,116 @@
+// Where one says who one is, and where one sees which bots there are.
+
+import { h, fill } from "./dom.js";
+import { avatar } from "./avatar.js";
+import { themeButton } from "./appearance.js";
+import { socials } from "./sidebar.js";
+import { say } from "./texts.js";
+
+const NAME = /^[A-Za-z0-9 -]*$/;
+
+/** The page for somebody who is not known here; `enter(nickname)` is a promise, what it throws is shown. */
+export function welcome(store, enter, note = "") {
+  const { service, limits } = store;
+  const [min, max] = [limits.minNicknameLength ?? 3, limits.maxNicknameLength ?? 32];
+  const hint = say("nickname.hint", { min, max });
+  const fault = h("p.fault", { role: "alert", id: "nickname-fault" });
+  const input = h("input", {
+    type: "text",
+    id: "nickname",
+    required: true,
+    minlength: String(min),
+    maxlength: String(max),
+    autocomplete: "nickname",
+    spellcheck: "false",
+    "aria-describedby": "nickname-hint nickname-fault",
+  });
+  const button = h("button.primary", { type: "submit" }, say("enter"));
+  input.addEventListener("input", () => {
+    fill(fault);
+    input.setCustomValidity(NAME.test(input.value) ? "" : hint);
+  });
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      await enter(input.value.trim());
+    } catch (error) {
+      fill(fault, error.message);
+      input.focus();
+    }
+    button.disabled = false;
+  };
+  return h(
+    "main.welcome",
+    {},
+    h("div.corner", {}, themeButton()),
+    h(
+      "div.sheet",
+      {},
+      mark(service),
+      h("h1", {}, service.name || say("welcome")),
+      service.description && h("p.about", {}, service.description),
+      note && h("p.note", { role: "status" }, note),
+      h(
+        "form.fields",
+        { onsubmit: submit },
+        h("label.field", { for: "nickname" }, say("nickname")),
+        input,
+        h("small", { id: "nickname-hint" }, hint),
+        fault,
+        button,
+      ),
+      h("p.quiet-note", {}, say("welcome.hint")),
+      faces(store),
+    ),
+    socials(service),
+  );
+}
+
+/** The bots to choose from. */
+export function home(store, go) {
+  const { service, bots } = store;
+  if (!bots.size) return h("div.empty", {}, mark(service), h("h3", {}, say("noBots")), h("p", {}, say("noBots.hint")));
+  const open = (path) => (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    go(path);
+  };
+  const tile = (bot) => {
+    const path = `/bot/${bot.id}`;
+    return h(
+      "li",
+      {},
+      h(
+        "a.tile",
+        { href: path, onclick: open(path) },
+        avatar(bot.id, bot.name, "", bot.avatar),
+        h("strong", {}, bot.name),
+        bot.description && h("small", {}, bot.description),
+      ),
+    );
+  };
+  return h(
+    "div.home-page",
+    {},
+    h("h2", {}, say("chooseBot")),
+    service.description && h("p.about", {}, service.description),
+    h("ul.tiles", {}, [...bots.values()].map(tile)),
+    socials(service),
+  );
+}
+
+function mark(service) {
+  if (service.avatar) return avatar(service.name, service.name, "group", service.avatar);
+  return h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "56", height: "56" });
+}
+
+function faces(store) {
+  const bots = [...store.bots.values()];
+  if (!bots.length) return null;
+  return h(
+    "ul.faces",
+    {},
+    bots.slice(0, 6).map((bot) => h("li", {}, avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
+  );
+}

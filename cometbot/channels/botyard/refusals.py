@@ -1,0 +1,38 @@
+"""What a refused request is answered: a status and ``{"message": …}``, as the protocol has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cometbot.http.errors import HttpError
+
+
+class Refusal(Exception):
+    """A request is answered with ``status`` and ``message``, and has changed nothing."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def from_http_error(cls, error: HttpError) -> Refusal:
+        """The same refusal in this protocol's shape."""
+        return cls(error.status, error.message, error.headers)
+
+
+def unauthorized() -> Refusal:
+    """Nobody is logged in, or somebody who is gone."""
+    return Refusal(401, "User is unauthorized.")
+
+
+def too_many(what: str, seconds: float) -> Refusal:
+    """More than the limits allow; ``seconds`` from now it may be done again."""
+    wait = max(1, -int(-seconds // 1))
+    return Refusal(429, f"Too many {what}. Try again in {wait} s.", {"Retry-After": str(wait)})
+
+
+def busy() -> Refusal:
+    """The database did not take it in time."""
+    return Refusal(503, "The database is busy; nothing was stored. Try again.", {"Retry-After": "1"})

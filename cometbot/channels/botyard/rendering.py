@@ -1,0 +1,67 @@
+"""What bots say, as it is stored: a text for every app, and beside it what the web chat shows as more than text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cometbot.channels.base import split_text
+from cometbot.channels.botyard.contents import to_content
+from cometbot.errors import MessageError
+from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Message, Operation, Text
+
+TEXT_LIMIT = 16_000
+"""The longest text of one message in bytes."""
+
+NATIVE: frozenset[type[Message]] = frozenset({Text, Media, Card, Carousel, Choices, Form, Location})
+"""What the web chat shows as such; all other apps show its text."""
+
+_LARGEST_CONTENT = 256 * 1024
+_OWN_FILE = re.compile(r"/static/[a-z]+/([0-9a-z]{26})(\.[a-z0-9]+)?")
+
+
+def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
+    """The steps that carry out ``operation``. Files of this platform, below ``base_url``, are attached as such.
+
+    Raises :class:`MessageError` for a message that is too large.
+    """
+    if operation.kind == "delete":
+        return [{"op": "delete", "message": operation.message_id}]
+    if operation.message is None or operation.kind == "react":
+        raise MessageError("the platform cannot put reactions on messages")
+    first, *rest = _bodies(operation.message, base_url)
+    begin = {"op": operation.kind, "message": operation.message_id, "stream": operation.stream_id}
+    common: dict[str, Any] = {"content": None, "files": [], "answers": operation.answers}
+    sent = {"op": "send", "message": "", "stream": ""}
+    return [{**common, **begin, **first}, *({**common, **sent, **part} for part in rest)]
+
+
+def clean(text: str) -> str:
+    """``text`` without what neither JSON nor a database carries: each such character becomes U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _bodies(message: Message, base_url: str) -> list[dict[str, Any]]:
+    if isinstance(message, Media) and (file := own_file(message.url, base_url)):
+        return [{"body": clean(message.caption), "files": [file]}]
+    content = _cleaned(to_content(message)) if type(message) in NATIVE else None
+    text = clean(message.to_text())
+    if content is None:
+        return [{"body": part} for part in split_text(text, TEXT_LIMIT) or [text]]
+    if len(text.encode()) > _LARGEST_CONTENT:
+        raise MessageError(f"a {type(message).__name__} is at most {_LARGEST_CONTENT} bytes long on the platform")
+    return [{"body": text, "content": content}]
+
+
+def own_file(url: str, base_url: str) -> str:
+    """The id of the platform's file that ``url`` leads to; empty for any other URL."""
+    found = _OWN_FILE.fullmatch(url.removeprefix(base_url)) if url.startswith(f"{base_url}/") else None
+    return found[1] if found else ""
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(name)): _cleaned(item) for name, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list | tuple) else value

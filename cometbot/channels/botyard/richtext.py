@@ -1,0 +1,116 @@
+"""Markdown as HTML that is safe to show: what bots and people write, for the web chat."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+
+LONGEST = 8 * 1024
+"""Characters of a text that are read as Markdown; the rest is shown as it stands."""
+
+MOST_BRACKETS = 200
+"""Where there are more, none opens a link: each one is looked for its end as far as the text goes."""
+
+_TAGS = {
+    "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
+    "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
+_ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "p": {"role", "aria-level"}}
+_SCHEMES = {"http", "https", "mailto", "tel"}
+_WHOLE = re.compile(r"(?:https?|mailto|tel):", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s<>]*[^\s<>.,;:!?'\")\]]")
+
+
+def to_html(text: str) -> str:
+    """``text`` as HTML, empty for a text without letters.
+
+    It holds only tags that give text a form, links to http, https, mailto and tel, and no attribute that could run,
+    load or style anything. HTML in ``text`` is shown as it was typed. A line end stays one; headings are paragraphs
+    with the role of one, and pictures the links to them, so that no text can make a reader's browser load something.
+    """
+    if not text.strip():
+        return ""
+    parser = _PARSER if text.count("[") <= MOST_BRACKETS else _WITHOUT_LABELS
+    html = parser.render(text[:LONGEST].replace("\0", "\ufffd"))
+    if len(text) > LONGEST:
+        html += f"<p>{nh3.clean_text(text[LONGEST:])}</p>"
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    ).strip()
+
+
+class _Renderer(RendererHTML):
+    def image(self, tokens: Any, idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        source = str(token.attrGet("src"))
+        label = nh3.clean_text(self.renderInlineAsText(token.children or [], options, env) or source)
+        return f'<a href="{nh3.clean_text(source)}">{label}</a>' if _WHOLE.match(source) else label
+
+
+def _lower_headings(state: StateCore) -> None:
+    """A heading in a message must not stand in the outline of the page, beside those of the page itself."""
+    for token in state.tokens:
+        if token.type == "heading_open":
+            token.tag = "p"
+            token.attrs = {"role": "heading", "aria-level": "4"}
+        elif token.type == "heading_close":
+            token.tag = "p"
+
+
+def _link_urls(state: StateCore) -> None:
+    """Addresses that just stand in the text lead there too; links that are no whole addresses lead nowhere."""
+    for block in state.tokens:
+        if block.type == "inline" and block.children:
+            block.children = _with_links(block.children)
+
+
+def _with_links(tokens: list[Token]) -> list[Token]:
+    made: list[Token] = []
+    open_links: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            open_links.append(bool(_WHOLE.match(str(token.attrGet("href")))))
+            made += [token] if open_links[-1] else []
+        elif token.type == "link_close":
+            made += [token] if open_links.pop() else []
+        else:
+            made += [token] if open_links or token.type != "text" else _split(token.content)
+    return made
+
+
+def _split(text: str) -> list[Token]:
+    made: list[Token] = []
+    done = 0
+    for found in _URL.finditer(text):
+        made += [
+            Token("text", "", 0, content=text[done : found.start()]),
+            Token("link_open", "a", 1, attrs={"href": found[0]}),
+            Token("text", "", 0, content=found[0]),
+            Token("link_close", "a", -1),
+        ]
+        done = found.end()
+    return [*made, Token("text", "", 0, content=text[done:])]
+
+
+def _make_parser(*disabled: str) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 30}, renderer_cls=_Renderer)
+    parser.enable(["table", "strikethrough"])
+    parser.disable(disabled)
+    parser.core.ruler.push("link_urls", _link_urls)
+    parser.core.ruler.push("lower_headings", _lower_headings)
+    return parser
+
+
+_PARSER = _make_parser()
+_WITHOUT_LABELS = _make_parser("link", "image")

@@ -1,0 +1,54 @@
+"""The platform's channels, as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel
+from cometbot.channels.botyard.channel import BotyardChannel
+from cometbot.channels.botyard.platform import Platform
+from cometbot.channels.botyard.settings import PlatformSettings
+from cometbot.channels.botyard.webhook import BotyardWebhooks
+from cometbot.chat import Chat
+from cometbot.delivery import Observer
+from cometbot.settings import Settings
+
+_EVERYWHERE = ("0.0.0.0", "[::]", "::", "")
+
+
+def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
+    """The platform itself, and what tells bots that run elsewhere.
+
+    Raises :class:`ConfigurationError` for a config file that is wrong.
+    """
+    platform = make_platform(settings, bots, chat, observer)
+    return [BotyardChannel(platform), BotyardWebhooks(platform)]
+
+
+def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer: Observer | None = None) -> Platform:
+    """The platform that ``settings`` describe."""
+    own = PlatformSettings(
+        admin_secret=settings.botyard_admin_secret_key.reveal(),
+        jwt_secret=settings.botyard_jwt_secret_key.reveal(),
+        config=Path(settings.botyard_config) if settings.botyard_config else None,
+        base_url=settings.public_url or _local_url(settings.bind),
+        join_replies=settings.botyard_join_replies,
+        message_rate=settings.botyard_messages,
+        address_rate=settings.botyard_requests,
+        signup_rate=settings.botyard_signups,
+        storage=settings.botyard_storage,
+        body_timeout=settings.body_timeout,
+        allow_private_webhooks=settings.allow_private_webhooks,
+    )
+    observe = observer.received if observer else None
+    return Platform(own, bots, chat, fields=settings.botyard_fields, observe=observe)
+
+
+def _local_url(bind: str) -> str:
+    """Where this machine reaches the server that listens at ``bind``."""
+    if bind.startswith("unix:"):
+        return "http://localhost"
+    host, _, port = bind.rpartition(":")
+    return f"http://{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"

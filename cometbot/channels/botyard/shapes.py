@@ -1,0 +1,157 @@
+"""How the platform's things look as JSON: section 2 of the protocol. What is empty is left out where it says so."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cometbot.channels.botyard import contents
+from cometbot.channels.botyard.config import Config
+from cometbot.channels.botyard.directory import ListedBot, ListedCommand, Webhook
+from cometbot.channels.botyard.richtext import to_html
+from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser
+
+JSON = dict[str, Any]
+
+FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file": "files"}
+"""The folder in a file's path, by its kind."""
+
+_EXTENSIONS = {
+    "application/octet-stream": "",
+    "audio/aac": ".aac",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "text/plain": ".txt",
+    "video/mp4": ".mp4",
+    "video/ogg": ".ogv",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-flv": ".flv",
+}
+_TYPES = mimetypes.MimeTypes(())
+
+
+def service_json(config: Config) -> JSON:
+    """ServiceInfo."""
+    service = config.service
+    socials = [{"title": social.title, "url": social.url} for social in service.socials]
+    found = {"name": service.name, "description": service.description, "avatar": service.avatar, "socials": socials}
+    return _without_empty(found, "avatar")
+
+
+def bot_json(bot: ListedBot) -> JSON:
+    """Bot."""
+    found = {"id": bot.id, "name": bot.name, "description": bot.description, "avatar": bot.avatar}
+    return _without_empty(found, "description", "avatar")
+
+
+def user_json(user: ChatUser) -> JSON:
+    """User."""
+    return {"id": user.id, "nickname": user.data.get("nickname", "")}
+
+
+def chat_json(chat: ChatConversation) -> JSON:
+    """Chat."""
+    return {"id": chat.id, "userId": chat.owner, "botId": chat.scope.bot}
+
+
+def command_json(command: ListedCommand) -> JSON:
+    """Command; ``usage`` is ours, and left out where the bot has not said it."""
+    found = {"id": command.id, "alias": command.alias, "description": command.description, "usage": command.usage}
+    return _without_empty(found, "description", "usage")
+
+
+def webhook_json(bot_id: str, webhook: Webhook) -> JSON:
+    """Webhook."""
+    return _without_empty({"botId": bot_id, "url": webhook.url, "secret": webhook.secret}, "secret")
+
+
+def file_json(file: ChatFile) -> JSON:
+    """File. Its path is made of its id and its type alone."""
+    path = f"static/{FOLDERS[file.kind]}/{file.id}{_extension(file)}"
+    return {"id": file.id, "path": path, "name": file.name, "size": file.size, "mimeType": file.mime_type}
+
+
+def message_json(message: ChatMessage, *, with_ids: bool = False) -> JSON:
+    """Message in forms A and B: with its chat, and with whole files. ``with_ids`` adds ``attachmentIds``."""
+    attachments = list(message.payload.get("attachments", ()))
+    found: JSON = {
+        "id": message.id,
+        "chatId": message.conversation,
+        "senderId": message.sender,
+        "body": message.payload.get("body", ""),
+        "attachments": attachments,
+        "timestamp": message.at,
+    }
+    if with_ids and attachments:
+        found["attachmentIds"] = [item["id"] for item in attachments]
+    return _without_empty(found, "attachments")
+
+
+def page_message_json(message: ChatMessage) -> JSON:
+    """A message as the web chat shows it: with its text as safe HTML, and with what it shows beside text."""
+    found = {"attachments": [], **message_json(message)}
+    content = message.payload.get("content")
+    found["html"] = to_html(found["body"]) if found["body"] else ""
+    found["content"] = None if content is None else contents.for_page(content)
+    found["clientId"] = "" if message.is_bot else message.client_id.removeprefix(f"{message.sender}:")
+    if stream := message.payload.get("streamId"):
+        found["streamId"] = stream
+    return found
+
+
+def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JSON:
+    """A chat as the web chat lists it."""
+    return {
+        **chat_json(chat),
+        "title": chat.data.get("title", ""),
+        "createdAt": chat.created_at,
+        "last": None if last is None else page_message_json(last),
+    }
+
+
+def page_bot_json(bot: ListedBot) -> JSON:
+    """A bot as the web chat lists it; ``external`` marks one that runs elsewhere."""
+    return bot_json(bot) if bot.served is not None else {**bot_json(bot), "external": True}
+
+
+def limits_json(config: Config, most_chats: int) -> dict[str, int]:
+    """What the web chat checks before it asks."""
+    return {
+        "maxBodyLength": config.message.max_body_length,
+        "maxAttachedFiles": config.message.max_attached_files,
+        "minNicknameLength": config.user.min_nickname_length,
+        "maxNicknameLength": config.user.max_nickname_length,
+        "maxImageSize": config.file.max_image_size,
+        "maxAudioSize": config.file.max_audio_size,
+        "maxVideoSize": config.file.max_video_size,
+        "maxFileSize": config.file.max_file_size,
+        "maxChats": most_chats,
+    }
+
+
+def stored_payload(
+    body: str, files: Sequence[ChatFile] = (), content: Mapping[str, Any] | None = None, stream: str = ""
+) -> JSON:
+    """What is kept of a message. Files never change, so that it holds them as they are shown."""
+    attachments = sorted((file_json(file) for file in files), key=lambda item: str(item["id"]))
+    found = {"body": body, "attachments": attachments, "content": content, "streamId": stream}
+    return {name: value for name, value in found.items() if value or name == "body"}
+
+
+def _extension(file: ChatFile) -> str:
+    """That of the uploaded name if it fits the type, else the usual one of the type."""
+    given = os.path.splitext(file.name)[1].lower()
+    usual = _EXTENSIONS.get(file.mime_type)
+    if given and (given == usual or _TYPES.guess_type(f"x{given}")[0] == file.mime_type):
+        return given
+    return (_TYPES.guess_extension(file.mime_type) or "") if usual is None else usual
+
+
+def _without_empty(found: JSON, *names: str) -> JSON:
+    return {name: value for name, value in found.items() if value or name not in names}

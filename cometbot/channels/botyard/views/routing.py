@@ -1,0 +1,252 @@
+"""From a request to the view that answers it: paths, credentials, limits, and the shape of refusals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import flask
+import orjson
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, RequestRedirect, Rule
+
+from cometbot.channels.botyard import cookies, keys
+from cometbot.channels.botyard.directory import ListedBot
+from cometbot.channels.botyard.platform import EVERYWHERE, Platform
+from cometbot.channels.botyard.refusals import Refusal, busy, too_many, unauthorized
+from cometbot.chat import ChatUser
+from cometbot.errors import StoreBusy
+from cometbot.http.errors import HttpError, echo
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+Needs = Literal["nobody", "guest", "user", "account", "bot", "admin"]
+"""Whom a view is for: anybody; anybody, as a user if one is logged in; a user; a user who is told of being removed; a
+bot by its key; the admin."""
+
+View = Callable[..., Any]
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_ORIGINS = ("http://localhost", "http://127.0.0.1")
+_OF_PEOPLE = ("client-api", "page-api")
+_ESCAPES = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. Its view gets the user or bot that it needs, if any, and then what the path names."""
+
+    method: str
+    path: str
+    view: View
+    needs: Needs = "nobody"
+
+
+class Router:
+    """Answers everything below ``/v1``; paths match in any case, with or without a slash at the end.
+
+    The answer of a view is a JSON value, that and a status, or a response of Flask's.
+    """
+
+    def __init__(self, platform: Platform, routes: Iterable[Route]) -> None:
+        self._platform = platform
+        self._map = Map(
+            [Rule(f"/{route.path}", endpoint=route, methods=[route.method]) for route in routes],
+            strict_slashes=False,
+            merge_slashes=False,
+        )
+
+    def answer(self, rest: str) -> flask.Response:
+        """The answer to the request for ``/v1/`` and ``rest``."""
+        path = rest.lower().removesuffix("/")
+        is_preflight = flask.request.method == "OPTIONS"
+        response = flask.Response(status=204) if is_preflight else self._answer(path)
+        _add_origin(response)
+        return response
+
+    def _answer(self, path: str) -> flask.Response:
+        visit = _Visit(self._platform)
+        try:
+            route, values = self._match(path)
+            self._check_origin(path)
+            visit.count(path)
+            response = to_response(route.view(*visit.open(route.needs), **values))
+        except (Refusal, HttpError, StoreBusy) as error:
+            response = refuse(error)
+        except Exception:
+            _log.exception("a view of the platform failed in an unforeseen way")
+            response = refuse(Refusal(500, "Something went wrong here; the log says what."))
+        visit.renew(response)
+        return response
+
+    def _match(self, path: str) -> tuple[Route, dict[str, Any]]:
+        adapter = self._map.bind("platform")
+        method = flask.request.method
+        if any(character < " " or character == "\x7f" for character in path):
+            raise Refusal(404, "There is nothing at a path with control characters.")
+        try:
+            route, values = adapter.match(f"/{path}", method)
+        except MethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            raise Refusal(405, "Method Not Allowed", {"Allow": allowed}) from None
+        except (NotFound, RequestRedirect):
+            raise Refusal(404, f"Cannot {method} {echo(flask.request.path)[1:-1]}") from None
+        return route, dict(values)
+
+    def _check_origin(self, path: str) -> None:
+        """Raise :class:`Refusal` where another site's page makes a browser do something with its user's cookie.
+
+        Browsers say what asks; those that are old, or came without HTTPS, at least from which site.
+        """
+        request = flask.request
+        if request.method in _SAFE or not path.startswith(_OF_PEOPLE):
+            return
+        if site := request.headers.get("Sec-Fetch-Site", ""):
+            is_foreign = site not in ("same-origin", "none")
+        else:
+            origin = request.headers.get("Origin", "")
+            own = (request.headers.get("Host", "").lower(), urlsplit(self._platform.settings.base_url).netloc.lower())
+            place = origin.partition("://")[2].lower()
+            is_foreign = bool(origin) and not (place and place in own)
+        if is_foreign:
+            raise Refusal(403, "Pages of other sites may not do this.")
+
+
+class _Visit:
+    """One request: who asks, and the cookie that they get with the answer."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._user: ChatUser | None = None
+
+    def count(self, path: str) -> None:
+        """Raise :class:`Refusal` where more is asked from one address than may be."""
+        if path.startswith(_OF_PEOPLE):
+            wait = self._platform.requests_of_address.wait(address())
+            if wait > 0:
+                raise too_many("requests", wait)
+
+    def open(self, needs: Needs) -> tuple[Any, ...]:
+        """What the view gets before what the path names. Raises :class:`Refusal` for who may not come in."""
+        if needs == "nobody":
+            return ()
+        if needs == "admin":
+            self._check_admin()
+            return ()
+        if needs == "bot":
+            return (self._find_bot(),)
+        user = self._find_user(tells=needs == "account")
+        if user is None and needs != "guest":
+            raise unauthorized()
+        self._user = user
+        return (user,)
+
+    def renew(self, response: flask.Response) -> None:
+        """Give who is logged in a cookie for a whole lifetime more."""
+        if self._user is not None and "Set-Cookie" not in response.headers:
+            set_cookie(self._platform, response, self._user)
+
+    def _find_user(self, *, tells: bool) -> ChatUser | None:
+        token = flask.request.cookies.get(cookies.NAME, "")
+        user_id = self._platform.tokens.read(token) if token else None
+        if not user_id:
+            return None
+        with self._platform.database.read() as connection:
+            user = self._platform.chat.users.get(connection, EVERYWHERE, user_id)
+        if user is None and tells:
+            raise Refusal(404, "User not found.")
+        return user
+
+    def _find_bot(self) -> ListedBot:
+        header = flask.request.headers.get("Authorization", "")
+        if not header:
+            raise Refusal(403, "Bot key is required.")
+        self._check_stranger()
+        parts = keys.split_key(header)
+        if parts is not None:
+            with self._platform.database.read() as connection:
+                bot = self._platform.directory.find(connection, parts[0])
+            if keys.opens(parts[1], bot.key if bot else None) and bot is not None:
+                return bot
+        self._platform.wrong_keys_of_address.wait(address())
+        raise Refusal(403, "Invalid bot key.")
+
+    def _check_admin(self) -> None:
+        header = flask.request.headers.get("Authorization", "")
+        if not header:
+            raise Refusal(403, "Admin key is required.")
+        self._check_stranger()
+        if not keys.is_admin(header, self._platform.settings.admin_secret):
+            self._platform.wrong_keys_of_address.wait(address())
+            raise Refusal(403, "Access denied.")
+
+    def _check_stranger(self) -> None:
+        """Raise :class:`Refusal` for an address that has tried too many wrong keys."""
+        wait = self._platform.wrong_keys_of_address.peek(address())
+        if wait > 0:
+            raise too_many("wrong keys", wait)
+
+
+def to_response(answer: Any, status: int = 200) -> flask.Response:
+    """A view's answer as a response."""
+    if isinstance(answer, flask.Response):
+        return answer
+    if isinstance(answer, tuple):
+        answer, status = answer
+    body = orjson.dumps(answer)
+    for character, escape in _ESCAPES:
+        body = body.replace(character, escape)
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return flask.Response(body, status, headers, content_type="application/json")
+
+
+def refuse(error: Refusal | HttpError | StoreBusy) -> flask.Response:
+    """The answer to a request that is not done."""
+    if isinstance(error, HttpError):
+        error = Refusal.from_http_error(error)
+    elif isinstance(error, StoreBusy):
+        error = busy()
+    response = to_response({"message": error.message}, error.status)
+    response.headers.update(error.headers)
+    return response
+
+
+def set_cookie(platform: Platform, response: flask.Response, user: ChatUser) -> None:
+    """Let who gets ``response`` be ``user`` from now on."""
+    minutes = platform.config.now.user.auth_token_lifetime
+    cookie = platform.tokens.make(user.id, str(user.data.get("nickname", "")), minutes)
+    response.set_cookie(cookies.NAME, cookie.value, expires=cookie.expires, **_attributes(platform))
+
+
+def drop_cookie(platform: Platform, response: flask.Response) -> None:
+    """Let who gets ``response`` be nobody from now on."""
+    response.delete_cookie(cookies.NAME, **_attributes(platform))
+
+
+def _attributes(platform: Platform) -> dict[str, Any]:
+    is_secure = flask.request.is_secure or platform.settings.is_secure
+    return {"path": "/", "secure": is_secure, "httponly": True, "samesite": "Lax"}
+
+
+def address() -> str:
+    """Where the request comes from."""
+    return flask.request.remote_addr or ""
+
+
+def _add_origin(response: flask.Response) -> None:
+    """Which other sites' pages may read the answer: as the protocol has it, without credentials."""
+    response.vary.add("Origin")
+    origin = flask.request.headers.get("Origin", "")
+    if origin not in _ORIGINS:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    asked = flask.request.headers.get("Access-Control-Request-Headers", "")
+    if flask.request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = "GET,POST,HEAD,PUT,DELETE,PATCH"
+        if asked and asked.isprintable():
+            response.headers["Access-Control-Allow-Headers"] = asked

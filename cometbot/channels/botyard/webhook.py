@@ -1,0 +1,57 @@
+"""Webhooks: how bots that run elsewhere hear of messages; through the outbox, in the order of each chat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Sending
+from cometbot.channels.botyard.platform import Platform
+from cometbot.errors import StoreBusy, Unreachable
+from cometbot.http.webhooks import WebhookChannel, origin_of
+from cometbot.models import Conversation
+
+NAME = "botyard-webhook"
+TIMEOUT = 6.0
+"""Seconds that a bot has to take a message."""
+
+_BOT = Bot("platform-webhooks")
+
+
+class BotyardWebhooks(WebhookChannel):
+    """Posts messages of people to bots that run elsewhere.
+
+    Where to, and with which secret, is looked up when a message goes out, so that no secret waits in the outbox and a
+    bot that has moved gets what waited. What a bot answers with 2xx it has taken; the rest is tried again, or given up,
+    as all that delivery sends.
+    """
+
+    name = NAME
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__("", platform.webhooks)
+        self._platform = platform
+
+    def own_bots(self) -> Sequence[Bot]:
+        return (_BOT,)
+
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        """As promised by :class:`Channel`. For a bot that has no webhook any more nothing is done."""
+        try:
+            with self._platform.database.read() as connection:
+                bot = self._platform.directory.find(connection, sending.conversation.target)
+        except StoreBusy as error:
+            raise Unreachable(f"the bot's webhook could not be looked up: {error}") from error
+        if bot is None or bot.webhook is None:
+            return ""
+        headers = {"Authorization": bot.webhook.secret} if bot.webhook.secret else {}
+        body = orjson.dumps(sending.payload["message"])
+        self.webhooks.post(bot.webhook.url, body, headers, min(timeout, TIMEOUT))
+        return str(sending.payload["message"]["id"])
+
+
+def webhook_conversation(bot_id: str, chat_id: str, url: str) -> Conversation:
+    """Where the webhooks of one chat go out, one after the other; a receiver that fails holds up its own alone."""
+    return Conversation(NAME, origin_of(url), _BOT.name, f"{bot_id}.{chat_id}", bot_id)

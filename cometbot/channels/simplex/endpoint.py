@@ -1,0 +1,136 @@
+"""Where the SimpleX CLI listens, and whether it is safe to talk to it there."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import math
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Settings
+
+STRONG_BITS = 256
+"""How much chance a password should have in it on a public network, as SimpleX recommends."""
+
+_EXAMPLE = "wss://bot:password@chat.example.com/"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The URL of a CLI without credentials, the headers that carry them, and what should be known about it.
+
+    ``warnings`` are sentences for the log. Neither the URL nor headers show in a repr; ``place`` may be shown.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Endpoint:
+        """The CLI of ``SIMPLEX_URL``. Raises as :meth:`from_url`."""
+        return cls.from_url(settings.simplex_url, allow_unencrypted=settings.simplex_allow_unencrypted)
+
+    @classmethod
+    def from_url(cls, url: str, *, allow_unencrypted: bool = False) -> Endpoint:
+        """The CLI at ``url``: ``ws://`` on this machine, ``wss://user:password@host/`` anywhere.
+
+        The CLI itself knows neither encryption nor passwords, so an unencrypted way to another machine is refused
+        unless it is allowed, and so are credentials on it. Raises :class:`ConfigurationError`.
+        """
+        scheme, host, user, password, bare = _read(url)
+        is_encrypted, is_near = scheme == "wss", _is_loopback(host)
+        if not is_encrypted and (user or password):
+            raise ConfigurationError(
+                f"SIMPLEX_URL has credentials and no encryption, so anybody could read them; set {_EXAMPLE}"
+            )
+        if not is_encrypted and not is_near and not allow_unencrypted:
+            raise ConfigurationError(
+                f"SIMPLEX_URL leads to {host} without encryption: everybody on the way could read and send messages. "
+                f"Put a proxy with TLS before the CLI and set {_EXAMPLE}; or, on a network that only you can reach, "
+                "set SIMPLEX_ALLOW_UNENCRYPTED=1"
+            )
+        warnings = _warnings(host, password, is_encrypted=is_encrypted, is_near=is_near)
+        return cls(bare, _headers(user, password), warnings)
+
+    @property
+    def place(self) -> str:
+        """The URL as it may be shown: without what stands behind a question mark."""
+        return self.url.partition("?")[0]
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS protects the way."""
+        return self.url.startswith("wss:")
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the CLI is reached on this machine."""
+        return _is_loopback(urlsplit(self.url).hostname or "")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """How TLS is spoken: the certificate and the host name are always verified. None without encryption."""
+        return ssl.create_default_context() if self.is_encrypted else None
+
+
+def _read(url: str) -> tuple[str, str, str, str, str]:
+    """Scheme, host, user, password, and the URL without them."""
+    try:
+        parts = urlsplit(url.strip())
+        port, host = parts.port, parts.hostname or ""
+        good = parts.scheme in ("ws", "wss") and bool(host) and url.strip().isprintable() and " " not in url.strip()
+        good = good and not parts.fragment and port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigurationError(f"SIMPLEX_URL is no ws or wss URL with a host; set ws://localhost:5225 or {_EXAMPLE}")
+    place = f"[{host}]" if ":" in host else host
+    place += "" if port is None else f":{port}"
+    bare = urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
+    return parts.scheme, host, unquote(parts.username or ""), unquote(parts.password or ""), bare
+
+
+def _headers(user: str, password: str) -> dict[str, str]:
+    if not user and not password:
+        return {}
+    if not user or not password or ":" in user:
+        raise ConfigurationError(
+            f"SIMPLEX_URL needs a user name without a colon and a password before the @: {_EXAMPLE}; "
+            "characters such as / and @ in them are written %2F and %40"
+        )
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _warnings(host: str, password: str, *, is_encrypted: bool, is_near: bool) -> tuple[str, ...]:
+    if not is_encrypted and not is_near:
+        return (f"the connection to the SimpleX CLI on {host} is not encrypted: nobody else may reach that network",)
+    if is_encrypted and not is_near and not password:
+        return (f"SIMPLEX_URL has no credentials: whoever finds the SimpleX CLI on {host} can use it as the bot does",)
+    if is_encrypted and password and _strength(password) < STRONG_BITS:
+        return (
+            f"the password in SIMPLEX_URL is weak: SimpleX recommends {STRONG_BITS} bits of chance, "
+            "for example what `openssl rand -hex 32` prints",
+        )
+    return ()
+
+
+def _strength(password: str) -> float:
+    """Bits of chance that a password can hold at most, by its length and the kinds of characters in it."""
+    kinds = (("0123456789", 10), ("abcdef", 6), ("ghijklmnopqrstuvwxyz", 20), ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 26))
+    size = sum(count for letters, count in kinds if set(letters) & set(password))
+    size += 32 if not password.isalnum() else 0
+    few = len(set(password)) <= 4
+    return 0.0 if few or not size else len(password) * math.log2(size)

@@ -1,0 +1,139 @@
+"""What can go wrong with a command, typed: what the CLI said, or why it said nothing.
+
+::
+
+    ChannelError
+    └── CommandFailed           the CLI answered with an error; its own tags are in .tags
+        ├── CommandRejected         it will say so again                              (a Rejected)
+        │   └── CommandNotFound     the chat, item, file, group … does not exist      (a NotFound)
+        ├── CommandDelayed          its database was busy: nothing was done           (a RateLimited)
+        └── CommandUncertain        the network failed: nobody knows what was done    (an Uncertain)
+    Unreachable
+    └── NotConnected            there is no connection; nothing was sent
+    Uncertain
+    ├── ConnectionLost          the command was sent, and the connection broke before the answer
+    └── AnswerMissing           no answer came in time, or none that can be read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cometbot.channels.simplex.protocol.command import Command
+from cometbot.channels.simplex.protocol.frames import Record
+from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
+
+BUSY_WAIT = 1.0
+"""Seconds to wait when the CLI's database was busy."""
+
+_MEMBERS = {"error": "errorType", "errorStore": "storeError", "errorAgent": "agentError"}
+_AGENT_MEMBERS = ("brokerErr", "smpErr", "xftpErr", "ntfErr", "proxyErr", "agentErr", "connErr", "cmdErr", "fileErr")
+_PASSING = {("BROKER", "NETWORK"), ("BROKER", "TIMEOUT"), ("BROKER", "HOST"), ("SMP", "QUOTA")}
+_EXPLAINED = {
+    "commandError": "it could not parse the command",
+    "noActiveUser": "there is no user profile",
+    "largeMsg": "the message is too large",
+    "userContactLinkNotFound": "the profile has no address",
+    "fileNotFound": "the file is not there",
+    "fileSize": "the file is too large",
+    "fileAlreadyExists": "there is a file of that name already",
+    "fileNotApproved": "the file lies on servers that the CLI does not use",
+    "groupUserRole": "the bot's role in the group is too low",
+    "invalidChatItemUpdate": "the message cannot be changed",
+    "contactNotReady": "the contact is not connected yet",
+}
+
+
+class CommandFailed(ChannelError):
+    """The CLI answered a command with an error.
+
+    ``tags`` are the CLI's own, from the outside in: ``("errorStore", "largeMsg")``; ``code`` is the same as one text.
+    ``chat_error`` is the whole error; it may hold what people wrote, and shows in no text.
+    """
+
+    tags: tuple[str, ...] = ()
+    chat_error: Mapping[str, Any] = {}
+    keyword: str = ""
+
+    @property
+    def tag(self) -> str:
+        """The innermost tag: ``largeMsg``."""
+        return self.tags[-1] if self.tags else ""
+
+
+class CommandRejected(CommandFailed, Rejected):
+    """The CLI refused a command, and will refuse it again."""
+
+
+class CommandNotFound(CommandRejected, NotFound):
+    """The CLI does not know what a command was about."""
+
+
+class CommandDelayed(CommandFailed, RateLimited):
+    """The CLI's database was busy; nothing was done."""
+
+
+class CommandUncertain(CommandFailed, Uncertain):
+    """The network behind the CLI failed during a command."""
+
+
+class NotConnected(Unreachable):
+    """There is no connection to the SimpleX CLI; nothing was sent."""
+
+
+class ConnectionLost(Uncertain):
+    """The connection to the SimpleX CLI broke before it answered; the command may have been carried out."""
+
+
+class AnswerMissing(Uncertain):
+    """The SimpleX CLI gave no answer in time, or none that can be read; the command may have been carried out."""
+
+
+def error_tags(chat_error: object) -> tuple[str, ...]:
+    """The tags of a ``ChatError`` from the outside in, as far as they are there; unknown ones too."""
+    if not isinstance(chat_error, Mapping) or not isinstance(chat_error.get("type"), str):
+        return ()
+    outer = chat_error["type"]
+    inner = chat_error.get(_MEMBERS.get(outer, ""))
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("type"), str):
+        return (outer,)
+    innermost = (inner.get(name) for name in _AGENT_MEMBERS)
+    deeper = [item["type"] for item in innermost if isinstance(item, Mapping) and isinstance(item.get("type"), str)]
+    return (outer, inner["type"], *deeper[:1])
+
+
+def error_from(record: Record, command: Command) -> CommandFailed:
+    """The error that an answer stands for, to be raised."""
+    chat_error = record.raw.get("chatError")
+    tags = error_tags(chat_error)
+    code = ".".join(tags) or "unknown"
+    text = f"the SimpleX CLI refused {command.keyword}: {code}" + _explain(tags, chat_error)
+    error = _classify(tags, code, text)
+    error.tags = tags
+    error.chat_error = chat_error if isinstance(chat_error, Mapping) else {}
+    error.keyword = command.keyword
+    return error
+
+
+def _classify(tags: tuple[str, ...], code: str, text: str) -> CommandFailed:
+    last = tags[-1] if tags else ""
+    if last == "dBBusyError":
+        return CommandDelayed(text, retry_after=BUSY_WAIT)
+    if tags[:1] == ("errorAgent",) and (tags[1:] in _PASSING or tags[1:2] == ("INACTIVE",)):
+        return CommandUncertain(text)
+    if "NotFound" in last:
+        return CommandNotFound(text, code=code)
+    return CommandRejected(text, code=code)
+
+
+def _explain(tags: tuple[str, ...], chat_error: object) -> str:
+    """What a tag means in words, and the parser's own message, which holds nothing that people wrote."""
+    if not tags:
+        return " (the answer names no error)"
+    words = _EXPLAINED.get(tags[-1], "")
+    if tags[-1] == "commandError" and isinstance(chat_error, Mapping):
+        inner = chat_error.get("errorType")
+        message = inner.get("message") if isinstance(inner, Mapping) else None
+        words += f": {message:.100}" if isinstance(message, str) else ""
+    return f" ({words})" if words else ""

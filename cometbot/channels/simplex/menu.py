@@ -1,0 +1,75 @@
+"""The command menu that SimpleX shows, from the commands of a bot."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from cometbot.bot import Bot
+from cometbot.commands import Command
+
+log = logging.getLogger(__name__)
+
+MENU_LIMIT = 8_000
+"""Bytes of a menu as JSON, so that the profile that holds it fits into one message to every contact."""
+
+LABEL_LIMIT = 100
+
+_KEYWORD = re.compile(r"\w+")
+
+
+def make_menu(bot: Bot) -> list[dict[str, Any]]:
+    """The commands of ``bot`` that are not hidden, as ``ChatBotCommand`` objects, with ``/help`` at the end.
+
+    Commands that begin with the same word before an underscore (``order_track``, ``order_list``) stand in a menu of
+    their own; so do those of a router that was included with a prefix. SimpleX takes letters, digits and ``_`` in
+    names: a command is shown by the first of its names that fits, and left out where none does. What is too much for
+    one profile is left out as well, the last commands first; the log says so.
+    """
+    shown = [(keyword, command) for command in bot.commands if (keyword := _keyword(command))]
+    hidden = sorted({command.name for command in bot.commands} - {command.name for _, command in shown})
+    if hidden:
+        log.warning("commands cannot stand in the menu of SimpleX, which takes letters, digits and _: %s", hidden)
+    commands = [(keyword.split("_"), _entry(keyword, command)) for keyword, command in shown]
+    if commands and "help" not in {name for command in bot.commands for name in command.names}:
+        commands.append((["help"], {"type": "command", "keyword": "help", "label": "Help"}))
+    count = len(commands)
+    menu = _nested(commands)
+    while len(orjson.dumps(menu)) > MENU_LIMIT:
+        count -= 1
+        menu = _nested(commands[:count])
+    if count < len(commands):
+        log.warning("the menu of SimpleX has room for %d of %d commands", count, len(commands))
+    return menu
+
+
+def _keyword(command: Command) -> str:
+    return next((name for name in command.names if _KEYWORD.fullmatch(name)), "")
+
+
+def _entry(keyword: str, command: Command) -> dict[str, Any]:
+    label = command.description or keyword.replace("_", " ").capitalize()
+    entry = {"type": "command", "keyword": keyword, "label": label[:LABEL_LIMIT]}
+    required = [parameter for parameter in command.parameters if parameter.is_required]
+    if required:
+        entry["params"] = " ".join(f"<{parameter.label.removesuffix(' …')}>" for parameter in required)
+    return entry
+
+
+def _nested(commands: Iterable[tuple[Sequence[str], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Entries in their order; those whose first word is shared by others in a menu at the place of the first."""
+    families: dict[str, list[tuple[Sequence[str], dict[str, Any]]]] = {}
+    for words, entry in commands:
+        families.setdefault(words[0], []).append((words, entry))
+    menu: list[dict[str, Any]] = []
+    for word, family in families.items():
+        if len(family) == 1 or not word:
+            menu += [entry for _, entry in family]
+            continue
+        inner = _nested([(words[1:] or [""], entry) for words, entry in family])
+        menu.append({"type": "menu", "label": word.capitalize(), "commands": inner})
+    return menu

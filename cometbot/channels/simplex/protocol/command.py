@@ -1,0 +1,100 @@
+"""One command of the SimpleX CLI, as it goes over the wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from cometbot.errors import MessageError
+
+Network = Literal["no", "background", "interactive"]
+
+COMMAND_LIMIT = 16 * 1024 * 1024
+"""Bytes of one command at most; far above anything that the CLI takes, so that a mistake does not fill its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command string, what an answer that is no error is tagged, and whether it waits for the network.
+
+    ``network`` is ``no``, ``background`` (the answer comes before the network's work is done) or ``interactive`` (the
+    answer waits for it, so give it time). An empty ``answers`` means that any answer may come. The text shows in no
+    repr, since it holds what people wrote; ``keyword`` is its first word, which may be logged.
+    """
+
+    text: str = field(repr=False)
+    answers: frozenset[str] = frozenset()
+    network: Network = "no"
+    keyword: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_raw(self.text, "the command")
+        if len(self.text.encode()) > COMMAND_LIMIT:
+            raise MessageError(f"the command is larger than {COMMAND_LIMIT} bytes")
+        object.__setattr__(self, "keyword", _keyword(self.text))
+
+    @classmethod
+    def raw(cls, text: str, *, network: Network = "interactive") -> Command:
+        """Any command that the CLI knows, written as in its console: ``/get subs``.
+
+        Nothing is quoted or checked but what cannot travel; keep what users wrote out of it. Raises
+        :class:`MessageError` for a text that is no command.
+        """
+        if not isinstance(text, str) or not text.startswith(("/", "@", "#", "*", "!", "\\")) or len(text) < 2:
+            raise MessageError("a command begins as in the CLI's console, for example with a slash: /get subs")
+        return cls(text, network=network)
+
+
+def check_raw(text: str, what: str) -> str:
+    """``text`` if it can travel as it is. Raises :class:`MessageError` for NUL and for half of a surrogate pair."""
+    if "\0" in text:
+        raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MessageError(f"{what} holds half of a surrogate pair, which is no text; remove it") from None
+    return text
+
+
+def check_rest(text: str, what: str) -> str:
+    """``text`` as the last, unquoted parameter of a command: one line, not empty, no space at its ends."""
+    if not isinstance(text, str) or not text.strip():
+        raise MessageError(f"{what} is empty")
+    if text != text.strip() or any(character in text for character in "\r\n\x0b\x0c\x85\u2028\u2029"):
+        raise MessageError(f"{what} has a line break in it or a space at an end, which a command cannot carry")
+    return check_raw(text, what)
+
+
+def to_json(value: object, what: str) -> str:
+    """``value`` as the JSON that ends a command. Raises :class:`MessageError` for what is no JSON or cannot travel."""
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, RecursionError, UnicodeError) as error:
+        raise MessageError(f"{what} cannot be written as JSON: {error}") from error
+    if "\\u0000" in text and _holds_nul(value):
+        raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
+    return text
+
+
+def json_object(value: Mapping[str, Any], what: str) -> str:
+    """A JSON object as the end of a command. Raises :class:`MessageError` for anything else."""
+    if not isinstance(value, Mapping):
+        raise MessageError(f"{what} must be an object with named fields, not {type(value).__name__}")
+    return to_json(dict(value), what)
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(item) for pair in value.items() for item in pair)
+    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+
+
+def _keyword(text: str) -> str:
+    word = text.partition(" ")[0]
+    return word if re.fullmatch(r"/[A-Za-z_]{1,40}", word) else text[:1]

@@ -1,0 +1,496 @@
+"""The documented commands of the SimpleX CLI's bot API, a function each, and a few that are not documented.
+
+What the CLI would surely refuse raises :class:`MessageError` before anything is sent. Names of people and groups are
+in no command: chats, members, requests, items and files have numbers. ``user_id`` is the profile that acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cometbot.channels.simplex.protocol.command import Command, Network, check_rest, json_object, to_json
+from cometbot.channels.simplex.protocol.contents import ComposedMessage, UpdatedMessage, check_path, reaction
+from cometbot.channels.simplex.protocol.refs import ChatRef, check_id, check_role, group_ref, join_ids
+from cometbot.errors import MessageError
+
+DELETE_MODES = ("broadcast", "internal", "internalMark", "history")
+"""For everybody, here only, marked as deleted here, and from the group's history."""
+
+DELETE_CHAT_MODES = ("full", "entity", "messages")
+
+_CONNECTED = ("sentConfirmation", "sentInvitation", "contactAlreadyExists")
+_CONNECTED_SINCE = ("connectionPlan", "sentInvitationToContact", "startedConnectionToContact")
+
+
+# Address
+
+
+def create_my_address(user_id: int) -> Command:
+    """Makes the profile's address; a second one is refused with ``errorStore.duplicateContactLink``."""
+    return _command(f"/_address {_user(user_id)}", "userContactLinkCreated", network="interactive")
+
+
+def delete_my_address(user_id: int) -> Command:
+    """Removes the profile's address."""
+    return _command(f"/_delete_address {_user(user_id)}", "userContactLinkDeleted", network="background")
+
+
+def show_my_address(user_id: int) -> Command:
+    """Asks for the profile's address; ``errorStore.userContactLinkNotFound`` where there is none."""
+    return _command(f"/_show_address {_user(user_id)}", "userContactLink")
+
+
+def set_profile_address(user_id: int, enable: bool) -> Command:
+    """Shows the address in the profile, or no longer."""
+    return _command(
+        f"/_profile_address {_user(user_id)} {_on(enable)}",
+        "userProfileUpdated",
+        "userProfileNoChange",
+        network="interactive",
+    )
+
+
+def set_address_settings(user_id: int, settings: Mapping[str, Any]) -> Command:
+    """Replaces the address's settings; requests are accepted by themselves where ``autoAccept`` is there."""
+    text = f"/_address_settings {_user(user_id)} {json_object(settings, 'the address settings')}"
+    return _command(text, "userContactLinkUpdated", network="interactive")
+
+
+# Messages
+
+
+def send_messages(
+    ref: ChatRef,
+    messages: Sequence[ComposedMessage],
+    *,
+    live: bool = False,
+    ttl: int | None = None,
+    sign: bool = False,
+) -> Command:
+    """Sends messages to a contact or a group; the answer has an item for each, in order.
+
+    ``live`` goes with one message, and at most one of several may answer another. ``ttl`` are the seconds after which
+    they disappear, where the chat allows that.
+    """
+    if ref.kind not in ("direct", "group"):
+        raise MessageError(f"messages go to a contact or a group, not to {ref}")
+    if not messages:
+        raise MessageError("there is no message to send")
+    if len(messages) > 1 and (live or sum(item.quoted_item_id is not None for item in messages) > 1):
+        raise MessageError("several messages at once cannot be live, and only one of them may answer another")
+    options = (" live=on" if live else "") + _ttl(ttl) + (" sign=on" if sign else "")
+    body = to_json([message.to_object() for message in messages], "the messages")
+    return _command(f"/_send {ref}{options} json {body}", "newChatItems", network="background")
+
+
+def update_chat_item(ref: ChatRef, item_id: int, message: UpdatedMessage, *, live: bool = False) -> Command:
+    """Changes an own message; the last change of a live one is made without ``live``."""
+    body = to_json(message.to_object(), "the message")
+    text = f"/_update item {ref} {_item(item_id)}{' live=on' if live else ''} json {body}"
+    return _command(text, "chatItemUpdated", "chatItemNotChanged", network="background")
+
+
+def delete_chat_item(ref: ChatRef, item_ids: Iterable[int], mode: str = "broadcast") -> Command:
+    """Deletes messages; ``mode`` is one of :data:`DELETE_MODES`."""
+    ids = join_ids(item_ids, "the message")
+    text = f"/_delete item {ref} {ids} {_one_of(mode, DELETE_MODES, 'the way to delete')}"
+    return _command(text, "chatItemsDeleted", network="background")
+
+
+def delete_member_chat_item(group_id: int, item_ids: Iterable[int]) -> Command:
+    """Removes what others wrote in a group; needs a role of moderator or above, and above theirs."""
+    text = f"/_delete member item {group_ref(group_id)} {join_ids(item_ids, 'the message')}"
+    return _command(text, "chatItemsDeleted", network="background")
+
+
+def chat_item_reaction(ref: ChatRef, item_id: int, emoji: str, *, added: bool = True) -> Command:
+    """Puts one of the eight reactions on a message, or takes it off."""
+    text = f"/_reaction {ref} {_item(item_id)} {_on(added)} {to_json(reaction(emoji), 'the reaction')}"
+    return _command(text, "chatItemReaction", network="background")
+
+
+# Files
+
+
+def receive_file(
+    file_id: int,
+    path: str = "",
+    *,
+    approved_relays: bool = True,
+    encrypt: bool | None = False,
+    inline: bool | None = None,
+) -> Command:
+    """Fetches a file to ``path`` on the CLI's machine: a folder, or a file that does not exist yet.
+
+    Without ``approved_relays`` the CLI refuses file servers that it does not use itself. With ``encrypt`` the file
+    cannot be read here; None leaves that to the CLI's setting.
+    """
+    text = f"/freceive {check_id(file_id, 'the file')}{' approved_relays=on' if approved_relays else ''}"
+    text += "" if encrypt is None else f" encrypt={_on(encrypt)}"
+    text += "" if inline is None else f" inline={_on(inline)}"
+    if path:
+        text += f" {check_rest(check_path(path), 'the path of a file')}"
+    return _command(text, "rcvFileAccepted", "rcvFileAcceptedSndCancelled")
+
+
+def cancel_file(file_id: int) -> Command:
+    """Stops sending or receiving a file."""
+    text = f"/fcancel {check_id(file_id, 'the file')}"
+    return _command(text, "sndFileCancelled", "rcvFileCancelled", network="background")
+
+
+# Groups
+
+
+def add_member(group_id: int, contact_id: int, role: str = "member") -> Command:
+    """Invites a contact to a group; the bot must be admin or owner."""
+    contact = check_id(contact_id, "the contact")
+    text = f"/_add {group_ref(group_id)} {contact} {check_role(role)}"
+    return _command(text, "sentGroupInvitation", network="interactive")
+
+
+def join_group(group_id: int) -> Command:
+    """Accepts an invitation to a group."""
+    return _command(f"/_join {group_ref(group_id)}", "userAcceptedGroupSent", network="interactive")
+
+
+def accept_member(group_id: int, member_id: int, role: str = "member") -> Command:
+    """Lets in a member who waits for a review."""
+    text = f"/_accept member {group_ref(group_id)} {_member(member_id)} {check_role(role)}"
+    return _command(text, "memberAccepted", network="background")
+
+
+def members_role(group_id: int, member_ids: Iterable[int], role: str) -> Command:
+    """Gives members another role."""
+    text = f"/_member role {group_ref(group_id)} {join_ids(member_ids, 'the member')} {check_role(role)}"
+    return _command(text, "membersRoleUser", network="background")
+
+
+def block_members_for_all(group_id: int, member_ids: Iterable[int], blocked: bool = True) -> Command:
+    """Hides what members write from everybody, or shows it again."""
+    text = f"/_block {group_ref(group_id)} {join_ids(member_ids, 'the member')} blocked={_on(blocked)}"
+    return _command(text, "membersBlockedForAllUser", network="background")
+
+
+def remove_members(group_id: int, member_ids: Iterable[int], *, with_messages: bool = False) -> Command:
+    """Removes members, with what they wrote if asked for."""
+    text = f"/_remove {group_ref(group_id)} {join_ids(member_ids, 'the member')}"
+    return _command(text + (" messages=on" if with_messages else ""), "userDeletedMembers", network="background")
+
+
+def leave_group(group_id: int) -> Command:
+    """Leaves a group."""
+    return _command(f"/_leave {group_ref(group_id)}", "leftMemberUser", network="background")
+
+
+def list_members(group_id: int) -> Command:
+    """Asks for a group's members."""
+    return _command(f"/_members {group_ref(group_id)}", "groupMembers")
+
+
+def new_group(user_id: int, profile: Mapping[str, Any], *, incognito: bool = False) -> Command:
+    """Makes a group; ``profile`` has at least ``displayName`` and ``fullName``."""
+    options = " incognito=on" if incognito else ""
+    text = f"/_group {_user(user_id)}{options} {json_object(profile, 'the group profile')}"
+    return _command(text, "groupCreated")
+
+
+def new_public_group(
+    user_id: int, relay_ids: Iterable[int], profile: Mapping[str, Any], *, incognito: bool = False
+) -> Command:
+    """Makes a channel that travels over chat relays."""
+    options = " incognito=on" if incognito else ""
+    relays = join_ids(relay_ids, "the relay")
+    text = f"/_public group {_user(user_id)}{options} {relays} {json_object(profile, 'the group profile')}"
+    return _command(text, "publicGroupCreated", "publicGroupCreationFailed", network="interactive")
+
+
+def get_group_relays(group_id: int) -> Command:
+    """Asks for a channel's relays."""
+    return _command(f"/_get relays {group_ref(group_id)}", "groupRelays")
+
+
+def add_group_relays(group_id: int, relay_ids: Iterable[int]) -> Command:
+    """Adds relays to a channel."""
+    text = f"/_add relays {group_ref(group_id)} {join_ids(relay_ids, 'the relay')}"
+    return _command(text, "groupRelaysAdded", "groupRelaysAddFailed", network="interactive")
+
+
+def allow_relay_group(group_id: int) -> Command:
+    """Allows a group to use this profile as its relay."""
+    return _command(f"/_relay allow {group_ref(group_id)}", "relayGroupAllowed", network="background")
+
+
+def update_group_profile(group_id: int, profile: Mapping[str, Any]) -> Command:
+    """Replaces a group's whole profile: give back what is to stay."""
+    text = f"/_group_profile {group_ref(group_id)} {json_object(profile, 'the group profile')}"
+    return _command(text, "groupUpdated", network="background")
+
+
+# Group links
+
+
+def create_group_link(group_id: int, role: str = "member") -> Command:
+    """Makes the link by which people join a group."""
+    text = f"/_create link {group_ref(group_id)} {check_role(role)}"
+    return _command(text, "groupLinkCreated", network="interactive")
+
+
+def group_link_member_role(group_id: int, role: str) -> Command:
+    """Changes the role of those who will join by the link."""
+    return _command(f"/_set link role {group_ref(group_id)} {check_role(role)}", "groupLink")
+
+
+def delete_group_link(group_id: int) -> Command:
+    """Removes a group's link."""
+    return _command(f"/_delete link {group_ref(group_id)}", "groupLinkDeleted", network="background")
+
+
+def get_group_link(group_id: int) -> Command:
+    """Asks for a group's link; ``errorStore.groupLinkNotFound`` where there is none."""
+    return _command(f"/_get link {group_ref(group_id)}", "groupLink")
+
+
+# Connections
+
+
+def add_contact(user_id: int, *, incognito: bool = False) -> Command:
+    """Makes a link that one person can connect by."""
+    options = " incognito=on" if incognito else ""
+    return _command(f"/_connect {_user(user_id)}{options}", "invitation", network="interactive")
+
+
+def connect_plan(user_id: int, link: str) -> Command:
+    """Asks what a link or a name leads to, and whether it is known already."""
+    text = f"/_connect plan {_user(user_id)} {check_rest(link, 'the link')}"
+    return _command(text, "connectionPlan", network="interactive")
+
+
+def connect_by_link(user_id: int, full_link: str, short_link: str = "", *, incognito: bool = False) -> Command:
+    """Connects to whom a link belongs. Never give it a link of a user that you do not trust."""
+    options = " incognito=on" if incognito else ""
+    links = " ".join(_link(link) for link in (full_link, short_link) if link or link is full_link)
+    return _command(f"/_connect {_user(user_id)}{options} {links}", *_CONNECTED, network="interactive")
+
+
+def connect(link_or_name: str) -> Command:
+    """Connects the active profile to whom a link or a name belongs, in one step."""
+    text = f"/connect {check_rest(link_or_name, 'the link')}"
+    return _command(text, *_CONNECTED, *_CONNECTED_SINCE, "startedConnectionToGroup", network="interactive")
+
+
+def accept_contact(request_id: int) -> Command:
+    """Accepts a contact request."""
+    text = f"/_accept {check_id(request_id, 'the contact request')}"
+    return _command(text, "acceptingContactRequest", network="interactive")
+
+
+def reject_contact(request_id: int) -> Command:
+    """Refuses a contact request; its sender is not told."""
+    return _command(f"/_reject {check_id(request_id, 'the contact request')}", "contactRequestRejected")
+
+
+# Chats and contacts
+
+
+def list_contacts(user_id: int) -> Command:
+    """Asks for all contacts, with their pictures: many megabytes for a large database."""
+    return _command(f"/_contacts {_user(user_id)}", "contactsList")
+
+
+def list_groups(user_id: int, *, contact_id: int | None = None, search: str = "") -> Command:
+    """Asks for the groups, those with a contact in them, or those with a text in their name."""
+    text = f"/_groups {_user(user_id)}"
+    text += "" if contact_id is None else f" @{check_id(contact_id, 'the contact')}"
+    return _command(text + (f" {check_rest(search, 'the text to search for')}" if search else ""), "groupsList")
+
+
+def get_chats(
+    user_id: int, *, count: int, unread: bool = False, favorite: bool = False, search: str = "", pending: bool = False
+) -> Command:
+    """Asks for the chats that changed last, newest first, each with its newest item.
+
+    ``pending`` adds connections that are not made yet; ``search`` replaces the two filters.
+    """
+    query: dict[str, Any] = {"type": "filters", "favorite": favorite, "unread": unread}
+    if search:
+        query = {"type": "search", "search": search}
+    options = f"{' pcc=on' if pending else ''} count={_count(count)}"
+    return _command(f"/_get chats {_user(user_id)}{options} {to_json(query, 'the query')}", "apiChats")
+
+
+def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Command:
+    """Deletes a chat: ``full`` with all of it, ``entity`` without its messages, or only the ``messages``."""
+    text = f"/_delete {ref} {_one_of(mode, DELETE_CHAT_MODES, 'what to delete')}"
+    if not notify and mode == "messages":
+        raise MessageError("nobody is notified of deleted messages; leave notify out, or delete full or entity")
+    tags = ("contactDeleted", "contactConnectionDeleted", "groupDeletedUser")
+    return _command(text + ("" if notify else " notify=off"), *tags, network="background")
+
+
+def set_group_custom_data(group_id: int, data: Mapping[str, Any] | None) -> Command:
+    """Keeps the bot's own data with a group; None clears it."""
+    return _command(f"/_set custom {group_ref(group_id)}{_custom(data)}", "cmdOk")
+
+
+def set_contact_custom_data(contact_id: int, data: Mapping[str, Any] | None) -> Command:
+    """Keeps the bot's own data with a contact; None clears it."""
+    return _command(f"/_set custom {ChatRef('direct', contact_id)}{_custom(data)}", "cmdOk")
+
+
+def set_auto_accept_member_contacts(user_id: int, enable: bool) -> Command:
+    """Lets members of groups open a direct chat without being asked."""
+    return _command(f"/_set accept member contacts {_user(user_id)} {_on(enable)}", "cmdOk")
+
+
+# User profiles
+
+
+def show_active_user() -> Command:
+    """Asks for the profile that is active; ``error.noActiveUser`` where there is none."""
+    return _command("/user", "activeUser")
+
+
+def create_active_user(profile: Mapping[str, Any] | None, *, past_timestamp: bool = False) -> Command:
+    """Makes a profile and activates it."""
+    user: dict[str, Any] = {"pastTimestamp": past_timestamp, "userChatRelay": False, "clientService": False}
+    if profile is not None:
+        user["profile"] = dict(profile)
+    return _command(f"/_create user {json_object(user, 'the profile')}", "activeUser")
+
+
+def list_users() -> Command:
+    """Asks for the profiles of this CLI."""
+    return _command("/users", "usersList")
+
+
+def set_active_user(user_id: int, view_password: str = "") -> Command:
+    """Activates a profile; a hidden one needs its password."""
+    return _command(f"/_user {_user(user_id)}{_password(view_password)}", "activeUser")
+
+
+def delete_user(user_id: int, *, delete_queues: bool, view_password: str = "") -> Command:
+    """Deletes a profile, and its queues on the servers if asked for."""
+    text = f"/_delete user {_user(user_id)} del_smp={_on(delete_queues)}{_password(view_password)}"
+    return _command(text, "cmdOk", network="background")
+
+
+def update_profile(user_id: int, profile: Mapping[str, Any]) -> Command:
+    """Replaces a profile as a whole; all contacts are told."""
+    text = f"/_profile {_user(user_id)} {json_object(profile, 'the profile')}"
+    return _command(text, "userProfileUpdated", "userProfileNoChange", network="background")
+
+
+def set_contact_prefs(contact_id: int, preferences: Mapping[str, Any]) -> Command:
+    """Replaces what holds for one contact only, the command menu included."""
+    text = f"/_set prefs {ChatRef('direct', contact_id)} {json_object(preferences, 'the preferences')}"
+    return _command(text, "contactPrefsUpdated", network="background")
+
+
+# Chat control
+
+
+def start_chat() -> Command:
+    """Starts receiving; a CLI with a port has started by itself and answers ``chatRunning``."""
+    return _command("/_start", "chatStarted", "chatRunning")
+
+
+def stop_chat() -> Command:
+    """Stops receiving."""
+    return _command("/_stop", "chatStopped")
+
+
+# Outside of the documented API
+
+
+def get_chat(
+    ref: ChatRef, *, count: int, after: int | None = None, before: int | None = None, search: str = ""
+) -> Command:
+    """Asks for a chat's items, oldest first: the newest ones, or those next after or before an item.
+
+    The CLI's bot reference does not list this command; the official libraries use it.
+    """
+    if after is not None and before is not None:
+        raise MessageError("give one of after and before")
+    place = "" if after is None else f" after={_item(after)}"
+    place += "" if before is None else f" before={_item(before)}"
+    text = f"/_get chat {ref}{place} count={_count(count)}"
+    return _command(text + (f" search={check_rest(search, 'the text to search for')}" if search else ""), "apiChat")
+
+
+def create_member_contact(group_id: int, member_id: int) -> Command:
+    """Makes a direct chat with a member of a group; the member is invited by :func:`invite_member_contact`."""
+    text = f"/_create member contact {group_ref(group_id)} {_member(member_id)}"
+    return _command(text, "newMemberContact", network="interactive")
+
+
+def invite_member_contact(contact_id: int, message: UpdatedMessage | None = None) -> Command:
+    """Invites a member to the direct chat that was made, with a message if there is one."""
+    text = f"/_invite member contact {ChatRef('direct', contact_id)}"
+    if message is not None:
+        text += f" json {to_json(dict(message.content), 'the message')}"
+    return _command(text, "newMemberContactSentInv", network="interactive")
+
+
+def read_chat(ref: ChatRef) -> Command:
+    """Marks all of a chat as read."""
+    return _command(f"/_read chat {ref}", "cmdOk")
+
+
+def version() -> Command:
+    """Asks for the CLI's version."""
+    return _command("/version", "versionInfo")
+
+
+def subscriptions() -> Command:
+    """Asks which servers the CLI is connected to, by which one sees whether it has a network."""
+    return _command("/get subs", "agentSubs")
+
+
+def _command(text: str, *answers: str, network: Network = "no") -> Command:
+    return Command(text, frozenset(answers), network)
+
+
+def _on(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _user(user_id: int) -> int:
+    return check_id(user_id, "the profile")
+
+
+def _item(item_id: int) -> int:
+    return check_id(item_id, "the message")
+
+
+def _member(member_id: int) -> int:
+    return check_id(member_id, "the member")
+
+
+def _count(count: int) -> int:
+    return check_id(count, "the count")
+
+
+def _ttl(ttl: int | None) -> str:
+    return "" if ttl is None else f" ttl={check_id(ttl, 'the time to live')}"
+
+
+def _custom(data: Mapping[str, Any] | None) -> str:
+    return "" if data is None else f" {json_object(data, 'the data')}"
+
+
+def _password(password: str) -> str:
+    return f" {to_json(password, 'the password')}" if password else ""
+
+
+def _link(link: str) -> str:
+    if len(check_rest(link, "the link").split()) > 1:
+        raise MessageError("the link has a space in it; give the link alone")
+    return link
+
+
+def _one_of(word: str, known: tuple[str, ...], what: str) -> str:
+    if word not in known:
+        raise MessageError(f"{what} must be one of {', '.join(known)}, not {word!r}")
+    return word

@@ -1,0 +1,96 @@
+"""Frames of the WebSocket: commands out, answers and events in, in every shape that a CLI gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cometbot.channels.simplex.protocol.command import Command
+
+FRAME_LIMIT = 64 * 1024 * 1024
+"""Bytes of one incoming frame at most: lists of contacts hold their pictures and reach many megabytes."""
+
+ERROR_ANSWER = "chatCmdError"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An answer or an event: its tag, and the object it came in, whole, known or not."""
+
+    type: str
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_object(cls, value: object) -> Record | None:
+        """The record in a ``resp``, flat or as ``{"Right": …}``; None if it is no record at all."""
+        for _ in range(2):
+            if not isinstance(value, dict):
+                return None
+            tag = value.get("type")
+            if isinstance(tag, str) and tag:
+                return cls(tag, value)
+            if tag is not None:
+                return None
+            value = value.get("Right", value.get("Left"))
+        return None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this says that a command failed."""
+        return self.type == ERROR_ANSWER
+
+    @property
+    def user_id(self) -> int | None:
+        """The profile that it is about, None where it names none."""
+        user = self.raw.get("user", self.raw.get("user_"))
+        user_id = user.get("userId") if isinstance(user, Mapping) else None
+        return user_id if isinstance(user_id, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One incoming frame. ``corr_id`` is empty for events; ``problem`` says why there is no ``record``."""
+
+    corr_id: str
+    record: Record | None = None
+    problem: str = ""
+
+
+def encode_command(corr_id: str, command: Command) -> str:
+    """The frame that asks the CLI for ``command``."""
+    return orjson.dumps({"corrId": corr_id, "cmd": command.text}).decode()
+
+
+def decode_frame(data: str | bytes) -> Frame:
+    """What a frame says; never raises. A binary frame with JSON in it is read as if it were text.
+
+    The shapes: ``resp`` with the record, ``resp`` with ``Right`` or ``Left`` around it, ``remoteHostId`` beside it, and
+    the library's ``result`` and ``error`` without ``resp``.
+    """
+    try:
+        frame = orjson.loads(data)
+    except ValueError as error:
+        return Frame("", problem=f"it is no JSON ({str(error).partition(':')[0]})")
+    if not isinstance(frame, dict):
+        return Frame("", problem=f"it is JSON, but no object ({type(frame).__name__})")
+    corr_id = frame.get("corrId")
+    corr_id = corr_id if isinstance(corr_id, str) else ""
+    content = _content(frame)
+    record = Record.from_object(content)
+    if record is None:
+        problem = "it has no resp" if content is None else "its resp is no record with a type"
+        return Frame(corr_id, problem=problem)
+    return Frame(corr_id, record)
+
+
+def _content(frame: Mapping[str, Any]) -> object:
+    if frame.get("resp") is not None:
+        return frame["resp"]
+    if frame.get("result") is not None:
+        return frame["result"]
+    if frame.get("error") is not None:
+        return {"type": ERROR_ANSWER, "chatError": frame["error"]}
+    return None

@@ -1,0 +1,93 @@
+"""How commands name chats, members and roles: by number, never by a name that its bearer can choose and change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from cometbot.errors import MessageError
+
+ChatKind = Literal["direct", "group", "local", "connection"]
+
+ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
+"""What a member may be in a group, from the least right to the most."""
+
+LARGEST_ID = 2**63 - 1
+_SIGNS: dict[ChatKind, str] = {"direct": "@", "group": "#", "local": "*", "connection": ":"}
+_KINDS: dict[str, ChatKind] = {sign: kind for kind, sign in _SIGNS.items()}
+_REF = re.compile(r"([@#*:])(\d{1,19})(?:\(_support(?::(\d{1,19}))?\))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRef:
+    """A chat of this CLI's database; ``str`` is how commands name it: ``@4``, ``#3``, ``#3(_support:11)``.
+
+    ``id`` is the contact's, the group's, the note folder's or the pending connection's, by ``kind``. ``scope`` is
+    ``support`` for the talk of one member (``member_id``; None: of the bot itself) with a group's moderators. Raises
+    :class:`MessageError` for ids that are none.
+    """
+
+    kind: ChatKind
+    id: int
+    scope: Literal["", "support"] = ""
+    member_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _SIGNS:
+            raise MessageError(f"a chat is direct, group, local or connection, not {self.kind!r}")
+        check_id(self.id, f"the id of a {self.kind} chat")
+        if self.scope not in ("", "support"):
+            raise MessageError(f"the scope of a chat is support or empty, not {self.scope!r}")
+        if self.scope and self.kind != "group":
+            raise MessageError("only a group has a support scope")
+        if self.member_id is not None:
+            check_id(self.member_id, "the member of a support scope")
+            if not self.scope:
+                raise MessageError("a member belongs to the support scope only; set scope='support'")
+
+    @classmethod
+    def from_text(cls, text: str) -> ChatRef:
+        """The chat that ``text`` names, as commands write it. Raises :class:`MessageError` if it names none."""
+        match = _REF.fullmatch(text)
+        if match is None:
+            raise MessageError(f"{text[:40]!r} names no chat; write @4, #3 or #3(_support:11)")
+        scope: Literal["", "support"] = "support" if "(" in text else ""
+        return cls(_KINDS[match[1]], int(match[2]), scope, int(match[3]) if match[3] else None)
+
+    def __str__(self) -> str:
+        member = "" if self.member_id is None else f":{self.member_id}"
+        return f"{_SIGNS[self.kind]}{self.id}" + (f"(_support{member})" if self.scope else "")
+
+
+def check_id(value: object, what: str) -> int:
+    """``value`` if it is a number that the CLI can know something by, from 1 up. Raises :class:`MessageError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_ID:
+        raise MessageError(f"{what} must be a whole number from 1 up, as the CLI gave it, not {_shown(value)}")
+    return value
+
+
+def join_ids(values: Iterable[int], what: str) -> str:
+    """Several ids as one parameter. Raises :class:`MessageError` for none at all, or for what is no id."""
+    ids = [str(check_id(value, what)) for value in values]
+    if not ids:
+        raise MessageError(f"{what} is missing; give at least one")
+    return ",".join(ids)
+
+
+def check_role(role: str) -> str:
+    """``role`` if groups know it. Raises :class:`MessageError`."""
+    if role not in ROLES:
+        raise MessageError(f"the role must be one of {', '.join(ROLES)}, not {_shown(role)}")
+    return role
+
+
+def group_ref(group_id: int) -> str:
+    """How commands about a group name it."""
+    return str(ChatRef("group", group_id))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,101 @@
+"""The fields that objects of the SimpleX CLI are made of: strict where nothing works without, else lenient."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, missing
+
+from cometbot.channels.simplex.protocol.refs import LARGEST_ID
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:Z|\+00:00)")
+
+
+class Number(fields.Field[int]):
+    """An id from 1 up."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_ID:
+            raise ValidationError("Not a valid id: a whole number from 1 up.")
+        return value
+
+
+class Word(fields.Field[str]):
+    """A tag or an enum value: a text that is not empty."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValidationError("Not a valid tag: a text that is not empty.")
+        return value
+
+
+class Tagged(fields.Field[str]):
+    """The tag of an object with a ``type``."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        tag = value.get("type") if isinstance(value, Mapping) else None
+        if not isinstance(tag, str) or not tag:
+            raise ValidationError("Not a valid record: an object with a type.")
+        return tag
+
+
+class Time(fields.Field[float]):
+    """A UTCTime with zero to twelve digits of a second's fraction, in seconds since 1970."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
+        match = _TIME.fullmatch(value) if isinstance(value, str) else None
+        try:
+            if match is None:
+                raise ValueError
+            whole = datetime.datetime.fromisoformat(match[1]).replace(tzinfo=datetime.timezone.utc)
+        except ValueError:
+            raise ValidationError("Not a valid time, such as 2026-03-01T10:00:00.123456Z.") from None
+        return whole.timestamp() + float(f"0.{match[2] or 0}")
+
+
+class Optional(fields.Field[Any]):
+    """What ``inner`` makes of the value, or nothing at all where it is absent or does not fit."""
+
+    def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._inner = inner
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        if value is missing or value is None:
+            return missing
+        try:
+            return self._inner.load(value) if isinstance(self._inner, Schema) else self._inner.deserialize(value)
+        except ValidationError:
+            return missing
+
+
+class Fitting(fields.Field[tuple[Any, ...]]):
+    """Those members of a list that ``schema`` takes, nothing where it is no list."""
+
+    def __init__(self, schema: Schema | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._schema = schema
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        objects = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+        if self._schema is None:
+            return tuple(objects)
+        return tuple(self._schema.load(item) for item in objects if not self._schema.validate(item))
+
+
+class MemberIds(fields.Field[dict[str, str]]):
+    """Whom the names in a text mean: name → ``memberId``."""
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        found = value.items() if isinstance(value, Mapping) else ()
+        ids = {name: item.get("memberId") for name, item in found if isinstance(item, Mapping)}
+        return {name: member for name, member in ids.items() if isinstance(member, str) and member}

@@ -1,0 +1,182 @@
+"""The connection at work: what comes over it is stored, and what came while it was away is fetched."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cometbot.channels.base import Incoming
+from cometbot.channels.simplex.arrivals import Arrival, Arrivals
+from cometbot.channels.simplex.channel import SimplexChannel
+from cometbot.channels.simplex.protocol import Record
+from cometbot.channels.simplex.schemas import read_item
+from cometbot.channels.simplex.seen import Seen
+from cometbot.channels.simplex.startup import AddressWish, Ask, BotProfile, Session, missed, newest_item, prepare
+from cometbot.errors import PayloadError
+from cometbot.store.database import Database
+from cometbot.store.facts import note, recall
+
+_log = logging.getLogger(__name__)
+
+_NOTE_EVERY = 100
+_MARGIN = 200
+_MARGIN_SECONDS = 3600.0
+_KNOWN = 20_000
+
+
+class Reception:
+    """Brings what the CLI tells to the mailbox, each happening once.
+
+    :meth:`begin` and :meth:`hear` are a connection's ``startup`` and ``on_event``. How far everything is stored is
+    noted in ``database``, now and then: what is fetched a second time is recognised by its key.
+    """
+
+    def __init__(
+        self,
+        channel: SimplexChannel,
+        arrivals: Arrivals,
+        put: Callable[[Incoming], bool],
+        database: Database,
+        *,
+        profile: BotProfile,
+        address: AddressWish,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._channel = channel
+        self._arrivals = arrivals
+        self._put = put
+        self._database = database
+        self._profile = profile
+        self._address = address
+        self._clock = clock
+        self._fact = f"simplex/{channel.account}/seen"
+        self._seen: Seen | None = None
+        self._noted = -1
+        self._first = 0
+        self._again_from = 0
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._user_id = 0
+        self._noting, self._knowing = threading.Lock(), threading.Lock()
+        channel.look_after(on_refresh=self.note, on_close=self.note)
+
+    def begin(self, ask: Ask) -> Session:
+        """Prepare the profile and the address, then store what came since the last time.
+
+        The very first time, that is nothing: what was written before there was a bot is not answered.
+        """
+        session = prepare(ask, self._profile, self._address)
+        self._user_id = session.user.user_id
+        self._channel.be_user(self._user_id)
+        newest = newest_item(ask, self._user_id)
+        self._channel.note_item(newest)
+        if self._seen is None:
+            self._seen = self._recall(newest)
+        if newest < self._seen.mark:
+            # The newest were deleted, or this is another database of the CLI.
+            self._seen, self._first = Seen(newest), min(self._first, newest)
+        self._again_from = max(self._seen.mark - _MARGIN, self._first)
+        self._catch_up(ask, self._seen)
+        self.note()
+        return session
+
+    def _recall(self, newest: int) -> Seen:
+        """As far as was noted; all that there is, where nothing was."""
+        mark, _, first = recall(self._database, self._fact).partition(" ")
+        self._first = int(first) if first else newest
+        return Seen(int(mark) if mark else newest)
+
+    def look_again(self, ask: Ask) -> None:
+        """Store what the CLI has told nobody, or somebody else: an event goes to one of its clients only.
+
+        That may be a connection of ours which was just breaking. This goes back to where things stood at the last look.
+        """
+        if self._seen is not None:
+            mark = self._seen.mark
+            self._catch_up(ask, self._seen)
+            self._again_from = max(mark - _MARGIN, self._first)
+
+    def hear(self, record: Record) -> None:
+        """Store what an event brings. Raises what the store raises; then it may be heard again."""
+        user = record.raw.get("user")
+        if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
+            return
+        self._channel.transfers.hear(record)
+        for arrival in self._arrivals.of(record):
+            self._store(arrival)
+        self._see(record)
+
+    def note(self) -> None:
+        """Note how far everything is stored."""
+        with self._noting:
+            if self._seen is None or self._seen.mark == self._noted:
+                return
+            mark = self._seen.mark
+            note(self._database, self._fact, f"{mark} {self._first}", durable=False)
+            self._noted = mark
+
+    def _store(self, arrival: Arrival) -> bool:
+        if self._put_once(arrival.incoming):
+            return True
+        return arrival.otherwise is not None and self._put_once(arrival.otherwise)
+
+    def _put_once(self, incoming: Incoming) -> bool:
+        """Whether it is new; what this process stored lately need not be asked of the database."""
+        name = f"{incoming.conversation.id} {incoming.key}"
+        with self._knowing:
+            if name in self._known:
+                return False
+        is_new = self._put(incoming)
+        with self._knowing:
+            self._known[name] = None
+            while len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return is_new
+
+    def _see(self, record: Record) -> None:
+        listed = record.raw.get("chatItems") if record.type == "newChatItems" else [record.raw.get("chatItem")]
+        if self._seen is None or record.type not in ("newChatItems", "chatItemUpdated") or not isinstance(listed, list):
+            return
+        for raw in listed:
+            meta = _meta(raw)
+            item_id = meta.get("itemId")
+            if isinstance(item_id, int):
+                is_new = record.type == "newChatItems"
+                if is_new or meta.get("itemLive") is not True:
+                    self._seen.note(item_id, is_live=meta.get("itemLive") is True)
+                self._channel.note_item(item_id)
+        if self._seen.mark - self._noted >= _NOTE_EVERY:
+            self.note()
+
+    def _catch_up(self, ask: Ask, seen: Seen) -> None:
+        """Fetch and store what is newer than the mark, and look once more at what is a little older.
+
+        Events of different chats may have overtaken each other, so that one with a smaller number was still missing.
+        What was there before the bot first came stays out.
+        """
+        after, stored, met = seen.mark, 0, []
+        for raw in missed(ask, self._user_id, min(self._again_from, after)):
+            try:
+                item = read_item(raw)
+            except PayloadError as error:
+                _log.warning("left out a chat item that cannot be read: %s", error)
+                continue
+            if item.item_id <= after and item.stored_at < self._clock() - _MARGIN_SECONDS:
+                continue
+            stored += sum(self._store(arrival) for arrival in self._arrivals.of_item(raw))
+            met.append((item.item_id, item.is_live and item.is_received))
+        # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.
+        for item_id, is_live in met:
+            seen.note(item_id, is_live=is_live)
+            self._channel.note_item(item_id)
+        if stored:
+            _log.info("stored what came while SimpleX was not connected: %d events", stored)
+
+
+def _meta(raw: object) -> Mapping[str, Any]:
+    chat_item = raw.get("chatItem") if isinstance(raw, Mapping) else None
+    meta = chat_item.get("meta") if isinstance(chat_item, Mapping) else None
+    return meta if isinstance(meta, Mapping) else {}

@@ -1,0 +1,155 @@
+"""Turns messages into the commands that carry them, as plain JSON that a channel with a connection sends. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cometbot.channels.base import fit
+from cometbot.channels.simplex.protocol.contents import (
+    MESSAGE_LIMIT,
+    TEXT_ROOM,
+    check_path,
+    check_size,
+    file_content,
+    image_content,
+    reaction,
+    split_message_text,
+    text_content,
+    video_content,
+    voice_content,
+)
+from cometbot.errors import MessageError
+from cometbot.messages import Capabilities, Custom, Message, Operation, Text
+
+CAPABILITIES = Capabilities(
+    native=frozenset({Text, Custom}),
+    text_limit=MESSAGE_LIMIT - TEXT_ROOM,
+    edit=True,
+    delete=True,
+    react=True,
+    history=True,
+    look_up=True,
+    stream_interval=3.0,
+)
+
+FILE_KINDS = ("image", "video", "voice", "file")
+"""The kinds of :class:`Custom` messages that are files; any other kind is shown as its text."""
+
+NO_PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""The preview of a picture that came without one: a single grey dot."""
+
+_LONGEST_TTL = 10 * 365 * 24 * 3600
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+
+
+def render(operation: Operation) -> list[dict[str, Any]]:
+    """The requests of ``operation``, in order. Raises :class:`MessageError` for what SimpleX would surely refuse."""
+    if operation.kind == "delete":
+        return [{"op": "delete", "item": operation.message_id}]
+    if operation.kind == "react":
+        return [{"op": "react", "item": operation.message_id, "emoji": reaction(operation.reaction)["emoji"]}]
+    if operation.message is None:
+        raise MessageError(f"an operation of kind {operation.kind} needs a message")
+    if operation.kind == "edit":
+        return _edit(operation, operation.message)
+    first, *rest = _parts(operation.message)
+    if operation.quote_id:
+        first["quote"] = operation.quote_id
+    if operation.grows and "file" not in first and not rest:
+        first["live"] = True
+    return [{"op": "send", **part} for part in (first, *rest)]
+
+
+def file(
+    path: str, kind: str = "file", caption: str = "", *, preview: str = "", seconds: int = 0, ttl: int | None = None
+) -> Custom:
+    """A message with a file of this machine: ``kind`` is ``image``, ``video``, ``voice`` or ``file``.
+
+    ``preview`` is a small picture as a data URI (``data:image/jpg;base64,…``) for pictures and videos, ``seconds`` how
+    long a voice message or a video is. The file must stay where it is until it is uploaded. On other platforms the
+    caption is shown. Raises :class:`MessageError` for another kind.
+    """
+    if kind not in FILE_KINDS:
+        raise MessageError(f"a file is sent as image, video, voice or file, not as {kind!r}")
+    data: dict[str, Any] = {"path": str(path)}
+    if preview:
+        data["preview"] = preview
+    if seconds:
+        data["seconds"] = seconds
+    return Custom(kind, data, caption, metadata={} if ttl is None else {"ttl": ttl})
+
+
+def _edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
+    """The change; of a text that has grown over the limit, the rest follows as new messages."""
+    first, *rest = _texts(message)
+    edit = {"op": "edit", "item": operation.message_id, "content": text_content(first)}
+    return [edit, *({"op": "send", "content": text_content(part)} for part in rest)]
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    around = _ttl(message.metadata)
+    if isinstance(message, Custom) and message.type in FILE_KINDS and "path" in message.data:
+        return [{**part, **around} for part in _file(message)]
+    return [{"content": text_content(part), **around} for part in _texts(message)]
+
+
+def _texts(message: Message) -> list[str]:
+    """The message as one text or several."""
+    shown = fit(message, CAPABILITIES)
+    text = shown.to_text()
+    if type(message) is not Text:
+        # Cards and the like are titled in Markdown; SimpleX takes one star for what it takes two for.
+        text = _BOLD.sub(r"*\1*", text)
+    parts = split_message_text(text.replace("\0", ""))
+    if not parts:
+        raise MessageError("the message has no text that SimpleX could show")
+    return parts
+
+
+def _file(message: Custom) -> list[dict[str, Any]]:
+    """The file with its caption; a caption that is too long for that follows as texts."""
+    path = message.data["path"]
+    if not isinstance(path, str) or not path:
+        raise MessageError("the path of a file must be a text such as /srv/bot/out/report.pdf")
+    check_path(path)
+    captions = split_message_text(message.text) if message.text else []
+    captioned = _file_content(message, captions[0]) if len(captions) == 1 else None
+    if captioned is not None:
+        return [{"content": captioned, "file": path}]
+    plain: dict[str, Any] = {"content": _file_content(message, ""), "file": path}
+    return [plain, *({"content": text_content(part)} for part in captions)]
+
+
+def _file_content(message: Custom, caption: str) -> dict[str, Any] | None:
+    """The content, None where the caption has no room beside the preview."""
+    data = message.data
+    preview, seconds = data.get("preview") or NO_PICTURE, data.get("seconds") or 0
+    makers = {
+        "image": lambda: image_content(caption, preview),
+        "video": lambda: video_content(caption, preview, seconds),
+        "voice": lambda: voice_content(seconds, caption),
+        "file": lambda: file_content(caption),
+    }
+    content = makers[message.type]()
+    try:
+        check_size(content, {})
+    except MessageError:
+        if not caption:
+            raise
+        return None
+    return content
+
+
+def _ttl(metadata: Mapping[str, Any]) -> dict[str, int]:
+    """After how many seconds the message disappears, if it is to."""
+    if "ttl" not in metadata:
+        return {}
+    ttl = metadata["ttl"]
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 < ttl <= _LONGEST_TTL:
+        raise MessageError(f"ttl is the whole number of seconds after which a message disappears, not {ttl!r}")
+    return {"ttl": ttl}

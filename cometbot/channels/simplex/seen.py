@@ -1,0 +1,41 @@
+"""How far a CLI's items are stored: where to go on after the bot, or the connection, was away."""
+
+from __future__ import annotations
+
+import threading
+
+_MOST_LIVE = 100
+
+
+class Seen:
+    """The number up to which everything is stored.
+
+    Numbers grow over all chats of a CLI. A message that is still being written holds the mark before itself, since it
+    is stored when it ends; of very many such, the oldest are taken for abandoned.
+    """
+
+    def __init__(self, mark: int = 0) -> None:
+        self._guard = threading.Lock()
+        self._newest = mark
+        self._live: dict[int, None] = {}
+
+    @property
+    def newest(self) -> int:
+        """The largest number that was seen."""
+        return self._newest
+
+    @property
+    def mark(self) -> int:
+        """Up to here nothing is missing."""
+        with self._guard:
+            return min([self._newest, *(item_id - 1 for item_id in self._live)])
+
+    def note(self, item_id: int, *, is_live: bool = False) -> None:
+        """An item was stored; or, ``is_live``, it is still being written."""
+        with self._guard:
+            self._newest = max(self._newest, item_id)
+            self._live.pop(item_id, None)
+            if is_live:
+                self._live[item_id] = None
+            while len(self._live) > _MOST_LIVE:
+                del self._live[next(iter(self._live))]

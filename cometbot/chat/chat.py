@@ -1,0 +1,49 @@
+"""The chat server as a whole: what the channels with their own conversations build on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cometbot.chat.conversations import Conversations
+from cometbot.chat.feed import FeedRows
+from cometbot.chat.files import Files
+from cometbot.chat.listening import Feed
+from cometbot.chat.messages import Events, Messages
+from cometbot.chat.users import Users
+from cometbot.store.database import Database
+
+FEED_KEPT = 86_400.0
+"""Seconds for which a listener that was away can catch up."""
+
+
+class Chat:
+    """Users, conversations, messages, events and files over ``database``, and the feed of what happens to them.
+
+    What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
+    in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
+    to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        kept = FeedRows(database)
+        self.users = Users(database, kept)
+        self.conversations = Conversations(database, kept)
+        self.messages = Messages(database, kept)
+        self.events = Events(database, kept)
+        self.files = Files(database, folder)
+        self.feed = Feed(database, kept)
+        self._kept = kept
+
+    def tidy(self) -> None:
+        """Remove what nobody needs any more: old rows of the feed, unused files. In small batches, at leisure."""
+        before = int((self.database.clock() - FEED_KEPT) * 1000)
+        batch = 1
+        while batch:
+            with self.database.write(durable=False) as connection:
+                batch = self._kept.purge(connection, before)
+        self.files.tidy()
+
+    def close(self) -> None:
+        """End all listeners, and what listens for them. The database stays open."""
+        self.feed.close()

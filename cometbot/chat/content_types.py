@@ -1,0 +1,106 @@
+"""What a file is, by what is in it: a name, or what its sender says of it, may lie."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+
+HEAD = 4096
+"""Bytes from the beginning of a file that are enough to tell."""
+
+_FALLBACK = "application/octet-stream"
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (8, b"WAVE", "audio/wav"),
+    (8, b"AVI ", "video/x-msvideo"),
+    (0, b"fLaC", "audio/flac"),
+    (0, b"ID3", "audio/mpeg"),
+    (0, b"FLV\x01", "video/x-flv"),
+    (0, b"%PDF-", "application/pdf"),
+    (0, b"PK\x03\x04", "application/zip"),
+    (0, b"\x1f\x8b\x08", "application/gzip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+)
+_BRANDS = {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"mif1": "image/heic",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
+    b"qt  ": "video/quicktime",
+}
+_MARKUP = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+)?(svg|html|head|body|script)\b", re.I | re.S)
+_SHOWN = ("image", "audio", "video")
+
+
+def sniff(head: bytes, name: str = "") -> str:
+    """The media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
+
+    A picture, sound or video is only what has the bytes of one. The end of ``name`` decides among what a browser does
+    not show anyway: a text, a document, an archive.
+    """
+    found = _by_signature(head) or _by_container(head) or _by_markup(head)
+    if found and found != "application/zip":
+        return found
+    guessed = mimetypes.guess_type(name, strict=False)[0] or ""
+    is_archive = bool(found)
+    if is_archive:
+        return guessed if _is_document(guessed) else "application/zip"
+    if not guessed or guessed.partition("/")[0] in _SHOWN or guessed in ("text/html", "application/xhtml+xml"):
+        return "text/plain" if guessed == "text/html" else _FALLBACK
+    return _FALLBACK if guessed.startswith("text/") and b"\0" in head else guessed
+
+
+def kind_of(mime_type: str) -> str:
+    """``image``, ``audio`` or ``video`` for what a browser can show without harm, else ``file``.
+
+    An SVG is a document that may hold scripts, and so a file.
+    """
+    family = mime_type.partition("/")[0]
+    return family if family in _SHOWN and mime_type != "image/svg+xml" else "file"
+
+
+def _by_signature(head: bytes) -> str:
+    for offset, signature, mime_type in _SIGNATURES:
+        if head.startswith(signature, offset) and (offset == 0 or head.startswith(b"RIFF")):
+            return mime_type
+    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08:
+        return _by_frame(head)
+    return ""
+
+
+def _by_frame(head: bytes) -> str:
+    """MPEG audio and ADTS begin with eleven set bits; what follows them must make sense too."""
+    if head[1] & 0xF6 == 0xF0:
+        return "audio/aac"
+    is_layer = head[1] & 0x06 != 0
+    has_rate = head[2] & 0xF0 not in (0x00, 0xF0) and head[2] & 0x0C != 0x0C
+    return "audio/mpeg" if is_layer and has_rate else ""
+
+
+def _by_container(head: bytes) -> str:
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if head.startswith(b"OggS"):
+        return "video/ogg" if b"theora" in head[:512] else "audio/ogg"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+    return ""
+
+
+def _by_markup(head: bytes) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    found = _MARKUP.match(text)
+    if not found:
+        return ""
+    return "image/svg+xml" if found[4].lower() == b"svg" else "text/html"
+
+
+def _is_document(mime_type: str) -> bool:
+    return mime_type.startswith(("application/vnd.", "application/epub", "application/java-archive"))

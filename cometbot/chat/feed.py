@@ -1,0 +1,222 @@
+"""What happened, conversation by conversation, in the order in which it happened: the truth that listeners follow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.chat import rows
+from cometbot.chat.models import (
+    EVENT_CREATED,
+    MESSAGE_CREATED,
+    MESSAGE_UPDATED,
+    ChatEvent,
+    ChatMessage,
+    Data,
+    Scope,
+    Signal,
+    Topic,
+)
+from cometbot.errors import Missing
+from cometbot.store.database import Database
+from cometbot.store.tables import chat_conversations, chat_events, chat_feed, chat_messages
+
+PURGE_BATCH = 500
+_ASKED_AT_ONCE = 300
+
+_key = (
+    chat_conversations.c.channel == bound("ch"),
+    chat_conversations.c.id == bound("conv"),
+    chat_conversations.c.bot == bound("b"),
+)
+_advance = (
+    sa.update(chat_conversations)
+    .where(*_key)
+    .values(
+        last_at=sa.case(
+            (chat_conversations.c.last_at >= bound("now", type_=sa.BigInteger), chat_conversations.c.last_at + 1),
+            else_=bound("now", type_=sa.BigInteger),
+        ),
+        position=chat_conversations.c.position + 1,
+    )
+    .returning(chat_conversations.c.last_at, chat_conversations.c.position)
+)
+_here = (chat_feed.c.channel == bound("ch"), chat_feed.c.bot == bound("b"), chat_feed.c.conversation == bound("conv"))
+_read = (
+    sa.select(chat_feed.c.position, chat_feed.c.kind, chat_feed.c.subject, chat_feed.c.data, chat_feed.c.at)
+    .where(*_here, chat_feed.c.position > bound("after"))
+    .order_by(chat_feed.c.position)
+    .limit(bound("most"))
+)
+_MESSAGE = (
+    chat_messages.c.channel,
+    chat_messages.c.bot,
+    chat_messages.c.id,
+    chat_messages.c.conversation,
+    chat_messages.c.sender,
+    chat_messages.c.is_bot,
+    chat_messages.c.payload,
+    chat_messages.c.metadata,
+    chat_messages.c.client_id,
+    chat_messages.c.at,
+    chat_messages.c.edited_at,
+)
+_EVENT = (
+    chat_events.c.channel,
+    chat_events.c.bot,
+    chat_events.c.id,
+    chat_events.c.conversation,
+    chat_events.c.sender,
+    chat_events.c.payload,
+    chat_events.c.at,
+)
+_message = sa.select(*_MESSAGE).where(chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"))
+_message = _message.where(chat_messages.c.bot == bound("b"))
+_event = sa.select(*_EVENT).where(chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"))
+_event = _event.where(chat_events.c.bot == bound("b"))
+
+
+class FeedRows:
+    """The table ``chat_feed``. All methods work inside the caller's transaction.
+
+    A row says what happened and to whom; of messages and events it has only the id, so that who listens late gets them
+    as they are now, and nothing of those that are gone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._advance = database.prepare(_advance)
+        names = ("channel", "bot", "conversation", "position", "kind", "subject", "data", "at")
+        self._insert = database.prepare(
+            database.insert(chat_feed).values({name: bound(name, type_=chat_feed.c[name].type) for name in names})
+        )
+        self._read = database.prepare(_read)
+        self._message = database.prepare(_message)
+        self._event = database.prepare(_event)
+
+    def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
+        """A time and a position in the conversation that nothing else there has, later than all before them.
+
+        The conversation is this transaction's until its end, so that positions are committed in their order. Raises
+        :class:`Missing` if there is no such conversation.
+        """
+        now = rows.milliseconds(self._database)
+        values = {
+            "ch": rows.storable(scope.channel),
+            "conv": rows.storable(conversation),
+            "b": rows.storable(scope.bot),
+            "now": now,
+        }
+        found = self._advance(connection, values).fetchall()
+        if not found:
+            raise Missing("there is no such conversation")
+        return found[0][0], found[0][1]
+
+    def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
+        """What was just told, kept for listeners of the conversation, with all its ``data``. Raises
+        :class:`Missing`."""
+        at, position = self.advance(connection, scope, conversation)
+        return self.record(connection, Signal(_topic(scope, conversation), kind, position, at, data=data))
+
+    def record(self, connection: Connection, signal: Signal) -> Signal:
+        """``signal``, kept; its time and position are those of an :meth:`advance`."""
+        about = signal.message or signal.event
+        values = {
+            "channel": signal.topic.channel,
+            "bot": signal.topic.bot,
+            "conversation": signal.topic.id,
+            "position": signal.position,
+            "kind": signal.kind,
+            "subject": about.id if about else "",
+            "data": rows.to_json(signal.data),
+            "at": signal.at,
+        }
+        self._insert(connection, values)
+        return signal
+
+    def read(self, connection: Connection, topic: Topic, after: int, most: int) -> tuple[list[Signal], int]:
+        """What happened after a position, at most so much of it, and the position that this reaches.
+
+        What is told of a message that has gone since is left out; that it went is told later on.
+        """
+        values = {"ch": topic.channel, "b": topic.bot, "conv": topic.id, "after": after, "most": most}
+        signals = []
+        for position, kind, subject, data, at in self._read(connection, values).fetchall():
+            after = position
+            signal = Signal(topic, kind, position, at, data=rows.from_json(data))
+            if subject:
+                completed = self._complete(connection, signal, subject)
+                signals += [completed] if completed else []
+            else:
+                signals.append(signal)
+        return signals, after
+
+    def _complete(self, connection: Connection, signal: Signal, subject: str) -> Signal | None:
+        values = {"ch": signal.topic.channel, "id": subject, "b": signal.topic.bot}
+        kind, at = signal.kind, signal.at
+        if kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
+            row = self._message(connection, values).fetchone()
+            return Signal(signal.topic, kind, signal.position, at, message=to_message(row)) if row else None
+        if kind == EVENT_CREATED:
+            row = self._event(connection, values).fetchone()
+            return Signal(signal.topic, kind, signal.position, at, event=to_event(row)) if row else None
+        return signal
+
+    def positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, int]:
+        """How far each conversation has come; one that does not exist is left out."""
+        columns, wanted, found = chat_conversations.c, set(topics), dict[Topic, int]()
+        for channel in {topic.channel for topic in wanted}:
+            ids = sorted({topic.id for topic in wanted if topic.channel == channel})
+            for start in range(0, len(ids), _ASKED_AT_ONCE):
+                query = sa.select(columns.channel, columns.bot, columns.id, columns.position).where(
+                    columns.channel == channel, columns.id.in_(ids[start : start + _ASKED_AT_ONCE])
+                )
+                found |= {Topic(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
+        return {topic: position for topic, position in found.items() if topic in wanted}
+
+    def purge(self, connection: Connection, before: int) -> int:
+        """How many rows from before a time are gone now; at most a batch."""
+        key = (chat_feed.c.channel, chat_feed.c.bot, chat_feed.c.conversation, chat_feed.c.position)
+        old = sa.select(*key).where(chat_feed.c.at < before).order_by(chat_feed.c.at).limit(PURGE_BATCH)
+        return connection.execute(sa.delete(chat_feed).where(sa.tuple_(*key).in_(old))).rowcount
+
+
+def to_message(row: Sequence[Any]) -> ChatMessage:
+    """The message in the columns of :data:`_MESSAGE`."""
+    channel, bot, id, conversation, sender, is_bot, payload, metadata, client_id, at, edited_at = row
+    return ChatMessage(
+        Scope(channel, bot),
+        id,
+        conversation,
+        sender,
+        bool(is_bot),
+        rows.from_json(payload),
+        None if metadata is None else rows.from_json(metadata),
+        client_id or "",
+        at,
+        edited_at,
+    )
+
+
+def to_event(row: Sequence[Any]) -> ChatEvent:
+    """The event in the columns of :data:`_EVENT`."""
+    channel, bot, id, conversation, sender, payload, at = row
+    return ChatEvent(Scope(channel, bot), id, conversation, sender, rows.from_json(payload), at)
+
+
+def message_columns() -> Iterable[sa.ColumnElement[Any]]:
+    """What :func:`to_message` takes."""
+    return _MESSAGE
+
+
+def event_columns() -> Iterable[sa.ColumnElement[Any]]:
+    """What :func:`to_event` takes."""
+    return _EVENT
+
+
+def _topic(scope: Scope, conversation: str) -> Topic:
+    return Topic(scope.channel, scope.bot, conversation)

@@ -1,0 +1,250 @@
+"""Files that users and bots upload: bytes in a folder, what they are in the database."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cometbot.chat import rows
+from cometbot.chat.content_types import HEAD, kind_of, sniff
+from cometbot.chat.models import ChatFile, Page, Scope
+from cometbot.errors import TooLarge
+from cometbot.store.database import Database
+from cometbot.store.tables import chat_files
+
+UNUSED = 86_400
+"""Seconds after which a file that no message uses is removed."""
+
+_STEP = 64 * 1024
+_TIDY_BATCH = 200
+_LONGEST_NAME = 255
+
+
+class Readable(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that has come in whole and belongs to nobody yet: :meth:`Files.keep` it, or :meth:`discard` it."""
+
+    id: str
+    path: Path
+    place: Path
+    name: str
+    size: int
+    mime_type: str
+    kind: str
+
+    def discard(self) -> None:
+        """Remove the bytes, also after a transaction that was to keep them has failed."""
+        self.path.unlink(missing_ok=True)
+        self.place.unlink(missing_ok=True)
+
+
+class Files:
+    """The table ``chat_files``, and a folder. What takes a connection works inside the caller's transaction.
+
+    A file's path is made from an id that is made here, and of nothing that anybody sent. Several machines need a folder
+    that they share.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        self._coming = folder / "coming"
+
+    def receive(self, stream: Readable, *, name: str = "", limits: Mapping[str, int]) -> Upload:
+        """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.
+
+        Type and kind come from the content. Raises :class:`TooLarge` as soon as there is more than its kind may have,
+        or than any may have, and what the stream raises; then nothing stays.
+        """
+        self._coming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        id = rows.new_id().lower()
+        path = self._coming / id
+        try:
+            with path.open("xb") as file:
+                head = _read_head(stream)
+                mime_type = sniff(head, name)
+                kind = kind_of(mime_type)
+                size = _copy(stream, head, file, kind, limits.get(kind, 0))
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Upload(id, path, self._place(id), _shown_name(name), size, mime_type, kind)
+
+    def keep(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
+        """The file that ``upload`` is from now on.
+
+        The bytes move to their place before the transaction ends; if that fails, :meth:`Upload.discard` them.
+        """
+        values: dict[str, Any] = {
+            "channel": rows.storable(scope.channel),
+            "bot": rows.storable(scope.bot),
+            "id": upload.id,
+            "owner": rows.written(owner),
+            "name": upload.name,
+            "size": upload.size,
+            "mime_type": upload.mime_type,
+            "kind": upload.kind,
+            "created_at": rows.milliseconds(self._database),
+            "used_at": None,
+        }
+        connection.execute(sa.insert(chat_files).values(values))
+        upload.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a transaction may be tried twice
+            upload.path.replace(upload.place)
+        return to_file(values)
+
+    def get(self, connection: Connection, scope: Scope, id: str) -> ChatFile | None:
+        """The file with this id, None if there is none."""
+        return next(iter(self.find(connection, scope, [id])), None)
+
+    def find(self, connection: Connection, scope: Scope, ids: Collection[str]) -> list[ChatFile]:
+        """The files with these ids, in the order of the ids; those that do not exist are left out."""
+        wanted = list(dict.fromkeys(rows.storable(id) for id in ids))
+        query = sa.select(chat_files).where(
+            *rows.within(chat_files, scope), chat_files.c.id.in_(wanted), sa.not_(chat_files.c.removed)
+        )
+        found = {row["id"]: to_file(row) for row in connection.execute(query).mappings()} if wanted else {}
+        return [found[id] for id in wanted if id in found]
+
+    def path(self, file: ChatFile) -> Path:
+        """Where the bytes are."""
+        return self._place(file.id)
+
+    def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
+        """Whether there was such a file. Nobody finds it from now on; :meth:`tidy` removes the bytes."""
+        named = (*rows.within(chat_files, scope), chat_files.c.id == rows.storable(id), sa.not_(chat_files.c.removed))
+        return connection.execute(sa.update(chat_files).where(*named).values(removed=True)).rowcount > 0
+
+    def tidy(self) -> int:
+        """How many files are gone now: deleted ones, those that nobody used for a day, uploads that broke off.
+
+        First the bytes and then the row, so that a crash leaves nothing that nobody knows of.
+        """
+        gone, batch = 0, _TIDY_BATCH
+        while batch == _TIDY_BATCH:
+            batch = self._tidy_batch()
+            gone += batch
+        return gone + self._tidy_coming()
+
+    def _tidy_batch(self) -> int:
+        with self._database.read() as connection:
+            found = self.untidy(connection)
+        for channel, ids in found.items():
+            with self._database.write(durable=False) as connection:
+                gone = self.take_untidy(connection, channel, ids)
+            for id in gone:
+                self._place(id).unlink(missing_ok=True)
+            with self._database.write(durable=False) as connection:
+                connection.execute(sa.delete(chat_files).where(*_of_channel(channel, gone), chat_files.c.removed))
+        return sum(map(len, found.values()))
+
+    def untidy(self, connection: Connection) -> dict[str, list[str]]:
+        """Some files that are deleted or forgotten: their ids, by channel."""
+        forgotten = rows.milliseconds(self._database) - UNUSED * 1000
+        columns = chat_files.c
+        unused = sa.and_(columns.used_at.is_(None), columns.created_at < forgotten)
+        query = sa.select(columns.channel, columns.id).where(
+            sa.text("(removed OR used_at IS NULL)"), sa.or_(columns.removed, unused)
+        )
+        found: dict[str, list[str]] = {}
+        for channel, id in connection.execute(query.limit(_TIDY_BATCH)):
+            found.setdefault(channel, []).append(id)
+        return found
+
+    def take_untidy(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
+        """Those of ``ids`` that nobody finds from now on: a message may have begun to use one of them just now."""
+        named, columns = _of_channel(channel, ids), chat_files.c
+        connection.execute(sa.update(chat_files).where(*named, columns.used_at.is_(None)).values(removed=True))
+        return connection.execute(sa.select(columns.id).where(*named, columns.removed)).scalars().all()
+
+    def _tidy_coming(self) -> int:
+        old = time.time() - UNUSED
+        gone = 0
+        for path in self._coming.glob("*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < old:
+                    path.unlink()
+                    gone += 1
+        return gone
+
+    def _place(self, id: str) -> Path:
+        return self._folder / id[-2:] / id
+
+    def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatFile]:
+        """The files, oldest first. Raises :class:`BadCursor`."""
+        limit, columns = rows.limited(limit), chat_files.c
+        query = sa.select(chat_files).where(*rows.within(chat_files, scope), sa.not_(columns.removed))
+        if cursor:
+            query = query.where(
+                sa.tuple_(columns.created_at, columns.id) > sa.tuple_(*rows.from_cursor(cursor, int, str))
+            )
+        found = connection.execute(query.order_by(columns.created_at, columns.id).limit(limit + 1)).mappings()
+        return rows.page_of(list(found), limit, to_file, lambda file: rows.to_cursor(file.created_at, file.id))
+
+    def size_of(self, connection: Connection, scope: Scope, owner: str) -> int:
+        """The bytes of all files of one owner together."""
+        columns = chat_files.c
+        own = (*rows.within(chat_files, scope), columns.owner == rows.storable(owner), sa.not_(columns.removed))
+        total = sa.select(sa.func.coalesce(sa.func.sum(columns.size), 0)).where(*own)
+        return int(connection.execute(total).scalar_one())
+
+
+def to_file(row: Any) -> ChatFile:
+    """The file in a row of the table."""
+    return ChatFile(
+        Scope(row["channel"], row["bot"]),
+        row["id"],
+        row["owner"],
+        row["name"],
+        row["size"],
+        row["mime_type"],
+        row["kind"],
+        row["created_at"],
+        row["used_at"],
+    )
+
+
+def _of_channel(channel: str, ids: Collection[str]) -> list[sa.ColumnElement[bool]]:
+    return [chat_files.c.channel == channel, chat_files.c.id.in_(ids)]
+
+
+def _read_head(stream: Readable) -> bytes:
+    head = b""
+    while len(head) < HEAD and (piece := stream.read(HEAD - len(head))):
+        head += piece
+    return head
+
+
+def _copy(stream: Readable, head: bytes, file: BinaryIO, kind: str, limit: int) -> int:
+    """The number of bytes that were written."""
+    size, piece = 0, head
+    while piece:
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
+        file.write(piece)
+        piece = stream.read(_STEP)
+    return size
+
+
+def _shown_name(name: str) -> str:
+    """The last part of a name, without what cannot be shown: it is only ever shown, never opened."""
+    last = re.split(r"[/\\]", name)[-1]
+    return "".join(character for character in rows.storable(last) if character.isprintable())[-_LONGEST_NAME:]

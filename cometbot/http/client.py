@@ -1,0 +1,191 @@
+"""Requests that we make: a pooled session, a limit to the whole exchange, errors that say whether anything was sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from cometbot.errors import ChannelError, Rejected, Uncertain, Unreachable
+from cometbot.http.limits import WATCHDOG, Deadline
+
+_exchange = threading.local()
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Session:
+    """A session for many threads that obeys no proxy of the environment and tries nothing twice.
+
+    Without ``allow_private`` it connects to no address of this machine or of a private network: looked at is the
+    address that it is about to connect to, so that a name that leads elsewhere a moment later does not help. Such a
+    request raises :class:`Rejected`.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    adapter = _Adapter(pool_size, allow_private=allow_private)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+@contextmanager
+def exchange(
+    session: requests.Session, url: str, what: str, seconds: float, *, peer: str, remedy: str = ""
+) -> Iterator[Deadline]:
+    """A limit of ``seconds`` over one request and the reading of its answer, for a block that makes both.
+
+    What fails in the block is raised as :class:`Unreachable` where surely nothing was sent, else as
+    :class:`Uncertain`. ``peer`` is whom we talk to, ``what`` the request, ``remedy`` what to check if nobody is there.
+    The look-up of a name is not limited.
+    """
+    _exchange.is_sent = False
+    try:
+        with WATCHDOG.within(seconds, direction=socket.SHUT_RDWR) as deadline:
+            _exchange.deadline = deadline
+            yield deadline
+            if deadline.expired:  # what was cut off may look like the end of an answer
+                raise TimeoutError
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+        is_late = deadline.expired or isinstance(error, requests.Timeout | TimeoutError)
+        raise _failure(error, _is_unsent(session, url, error), is_late, what, seconds, peer, remedy) from None
+    finally:
+        _exchange.deadline = None
+
+
+def _is_unsent(session: requests.Session, url: str, error: Exception) -> bool:
+    """Whether surely nothing left. With a session of the author's own nobody knows, except where requests says so."""
+    is_own = isinstance(session.get_adapter(url), _Adapter)
+    return not _exchange.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
+
+
+def _failure(
+    error: Exception, is_unsent: bool, is_late: bool, what: str, seconds: float, peer: str, remedy: str
+) -> ChannelError:
+    kind = type(error).__name__
+    if is_unsent:
+        return Unreachable(f"{what}: {peer} could not be reached ({kind}){'; ' + remedy if remedy else ''}")
+    if is_late:
+        return Uncertain(f"{what}: {peer} did not answer within {seconds:g} seconds", down=True)
+    return Uncertain(f"{what}: the connection to {peer} broke before the answer was whole ({kind})")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the world and not to this machine or a private network."""
+    found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+    return found.is_global and not found.is_multicast
+
+
+def _unwrapped(address: _Address) -> _Address:
+    """The IPv4 address that an IPv6 one leads to, where it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+class _Watched:
+    """A connection that notes when a request begins to leave, and lets the deadline of the exchange cut it."""
+
+    sock: socket.socket | None
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        _exchange.is_sent = True
+        deadline = getattr(_exchange, "deadline", None)
+        if deadline is not None and isinstance(self.sock, socket.socket):
+            WATCHDOG.guard(deadline, self.sock)
+        super().send(data)  # type: ignore[misc]
+
+
+class _Guarded:
+    """A connection to public addresses only. The name is looked up once, and what was looked at is connected to."""
+
+    _dns_host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        name = self._dns_host
+        try:
+            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError):
+            raise ConnectionError("the name cannot be looked up") from None
+        addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
+        public = [address for address in addresses if is_public(address)]
+        if not public:
+            raise Rejected(
+                f"{name} is an address of this machine or of a private network; "
+                "COMETBOT_ALLOW_PRIVATE_WEBHOOKS=1 would allow that"
+            )
+        return self._first(public)
+
+    def _first(self, addresses: list[str]) -> socket.socket:
+        """A connection to the first address that takes one."""
+        name = self._dns_host
+        try:
+            for address in addresses[:-1]:
+                self._dns_host = address
+                try:
+                    return super()._new_conn()  # type: ignore[misc, no-any-return]
+                except (urllib3.exceptions.HTTPError, OSError):
+                    continue
+            self._dns_host = addresses[-1]
+            return super()._new_conn()  # type: ignore[misc, no-any-return]
+        finally:
+            self._dns_host = name
+
+
+class _HTTPConnection(_Watched, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _GuardedHTTPConnection(_Watched, _Guarded, HTTPConnection):
+    pass
+
+
+class _GuardedHTTPSConnection(_Watched, _Guarded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _GuardedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTPConnection
+
+
+class _GuardedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, pool_size: int, *, allow_private: bool) -> None:
+        self._pools = (
+            {"http": _HTTPPool, "https": _HTTPSPool}
+            if allow_private
+            else {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+        )
+        super().__init__(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = dict(self._pools)

@@ -1,0 +1,118 @@
+"""The files of a page, out of its own folder and the one that all pages share, with the headers that keep it safe."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property
+from pathlib import Path
+
+from flask import Response, request
+from werkzeug.exceptions import NotFound
+
+SHARED = Path(__file__).parent / "static"
+"""Transcript, composer, dialogs, colours: what every page is made of."""
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data: blob: http: https:",  # a bot may show a picture from anywhere, as in a chat app
+        "media-src 'self' blob: http: https:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_AGAIN = "no-cache"
+_FOR_EVER = "public, max-age=31536000, immutable"
+_NAMED = re.compile(r'(?<=")/page/(?=[\w.-]+")')
+_IMPORTED = re.compile(r'from "\./([\w.-]+)"')
+
+
+class PageFiles:
+    """The files in ``folder``, and those that all pages share; ``folder``'s own come first.
+
+    The page names them as ``/page/<name>``. All answers carry a content security policy that lets a page run nothing
+    but these files: no inline script or style, no plug-in, no frame around it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folders = (folder, SHARED)
+
+    def file(self, name: str) -> Response:
+        """A file that the browser asks for each time, and gets only if it has changed.
+
+        Raises :class:`werkzeug.exceptions.NotFound` for what is none of the page's files.
+        """
+        path = self._find(name)
+        return _answer(path.read_bytes(), _TYPES[path.suffix], _AGAIN)
+
+    def index(self) -> Response:
+        """``index.html``, naming its files by :attr:`version`, and all its scripts so that they come at once.
+
+        The files themselves are then what :meth:`versioned` answers, and never asked for again until they change.
+        """
+        return _answer(self._index, _TYPES[".html"], _AGAIN)
+
+    def versioned(self, version: str, name: str) -> Response:
+        """A file that a browser may keep for ever; one of another version is asked for each time."""
+        path = self._find(name)
+        return _answer(path.read_bytes(), _TYPES[path.suffix], _FOR_EVER if version == self.version else _AGAIN)
+
+    @cached_property
+    def version(self) -> str:
+        """A name for the content of all files, as they were when it was first asked for."""
+        digest = hashlib.sha256()
+        for path in self.paths():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def paths(self) -> list[Path]:
+        """Where the page's files are."""
+        found = {path.name: path for folder in reversed(self._folders) for path in sorted(folder.iterdir())}
+        return [found[name] for name in sorted(found) if found[name].suffix in _TYPES]
+
+    @cached_property
+    def _index(self) -> bytes:
+        text = self._find("index.html").read_text()
+        begun = re.findall(r'type="module" src="/page/([\w.-]+)"', text)
+        links = "".join(f'<link rel="modulepreload" href="/page/{name}" />\n    ' for name in self._modules(begun))
+        text = text.replace("</head>", f"  {links.rstrip()}\n  </head>") if links else text
+        return _NAMED.sub(f"/page/{self.version}/", text).encode()
+
+    def _modules(self, begun: list[str]) -> list[str]:
+        found = list(begun)
+        for name in found:
+            text = self._find(name).read_text()
+            found += [other for other in dict.fromkeys(_IMPORTED.findall(text)) if other not in found]
+        return found[len(begun) :]
+
+    def _find(self, name: str) -> Path:
+        for folder in self._folders:
+            path = folder / name
+            if path.suffix in _TYPES and path.parent == folder and path.is_file():
+                return path
+        raise NotFound(f"The page has no file {name}.")
+
+
+def _answer(content: bytes, kind: str, keep: str) -> Response:
+    response = Response(content, content_type=kind)
+    response.add_etag()
+    response.headers.update({**_HEADERS, "Cache-Control": keep})
+    response.make_conditional(request)
+    return response

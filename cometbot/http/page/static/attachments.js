@@ -1,0 +1,170 @@
+// The files that go along with the next message: a chip each, with the progress of its upload where there is one.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { say } from "./texts.js";
+
+const MOST_FILES = 10;
+
+/** An attached file: `{file, progress, fault, stored}`, `stored` being a promise of what the server has. */
+class Attached {
+  constructor(file) {
+    this.file = file;
+    this.name = file.name || say("picture");
+    this.progress = null;
+    this.fault = "";
+    this.stored = Promise.resolve(file);
+    this.stop = () => {};
+    this.url = file.type.startsWith("image/") ? URL.createObjectURL(file) : "";
+  }
+
+  /** Its picture is shown no longer. */
+  forget() {
+    if (this.url) URL.revokeObjectURL(this.url);
+  }
+}
+
+/**
+ * `upload(file, progress)` is a promise of what the server stored, with a method `stop`; without it the files
+ * themselves are what is sent. `changed()` is called when there are more or fewer, `done()` when one was handled.
+ */
+export class Attachments {
+  #items = [];
+
+  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, tell = () => {}, changed, done }) {
+    Object.assign(this, { upload, refuse, mostFiles, tell, changed, done });
+    this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true" });
+    this.picker.addEventListener("change", () => {
+      this.add([...this.picker.files]);
+      this.picker.value = "";
+    });
+    this.element = h("div.chips");
+  }
+
+  get items() {
+    return this.#items;
+  }
+
+  set items(items) {
+    this.#items = items;
+    this.#show();
+  }
+
+  add(files) {
+    for (const file of files) {
+      const fault =
+        this.#items.length >= this.mostFiles() ? say("tooMany", { count: this.mostFiles() }) : this.refuse(file);
+      if (fault) {
+        this.tell(fault);
+        continue;
+      }
+      const item = new Attached(file);
+      this.#items = [...this.#items, item];
+      if (this.upload) this.#begin(item);
+    }
+    this.#show();
+    this.done();
+  }
+
+  /** What the server has of each file, when all are there; null if one did not get there. */
+  async settled() {
+    const items = this.#items;
+    const stored = await Promise.all(items.map((item) => item.stored));
+    const isWhole = stored.every(Boolean) && items === this.#items;
+    return isWhole ? stored : null;
+  }
+
+  /** Take files that are dropped anywhere on `zone`. */
+  dropOn(zone) {
+    let depth = 0;
+    const shows = (yes) => zone.classList.toggle("dropping", yes);
+    const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    zone.addEventListener("dragenter", (event) => {
+      if (hasFiles(event)) {
+        depth += 1;
+        shows(true);
+      }
+    });
+    zone.addEventListener("dragleave", (event) => {
+      if (hasFiles(event)) {
+        depth -= 1;
+        shows(depth > 0);
+      }
+    });
+    zone.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+    zone.addEventListener("drop", (event) => {
+      depth = 0;
+      shows(false);
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      this.add([...event.dataTransfer.files]);
+    });
+  }
+
+  #begin(item) {
+    item.fault = "";
+    item.progress = 0;
+    const running = this.upload(item.file, (share) => {
+      item.progress = share;
+      this.#showProgress(item);
+    });
+    item.stop = () => running.stop?.();
+    item.stored = running.then(
+      (stored) => {
+        item.progress = null;
+        this.#showProgress(item);
+        return stored;
+      },
+      (error) => {
+        item.progress = null;
+        item.fault = error.message;
+        this.#show();
+        return null;
+      },
+    );
+  }
+
+  #show() {
+    fill(
+      this.element,
+      this.#items.map((item) => this.#chip(item)),
+    );
+    this.changed();
+  }
+
+  #chip(item) {
+    const again = () => {
+      this.#begin(item);
+      this.#show();
+    };
+    item.bar = h("progress", { max: "100", "aria-label": say("uploading", { name: item.name }) });
+    const chip = h(
+      "span.attached",
+      { class: item.fault ? "bad" : "" },
+      item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
+      h("span.lines", {}, h("span", {}, item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
+      item.fault && this.#button("reload", say("again"), again),
+      this.#button("close", say("remove", { name: item.name }), () => this.#drop(item)),
+    );
+    this.#showProgress(item);
+    return chip;
+  }
+
+  #button(sign, label, act) {
+    return h("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(sign));
+  }
+
+  #showProgress(item) {
+    if (!item.bar) return;
+    item.bar.hidden = item.progress === null;
+    item.bar.value = Math.round((item.progress ?? 1) * 100);
+  }
+
+  #drop(item) {
+    item.stop();
+    item.forget();
+    this.#items = this.#items.filter((other) => other !== item);
+    this.#show();
+    this.done();
+  }
+}

@@ -1,0 +1,24 @@
+// A round mark for a person, a bot or a group: a picture, or its initials on a colour that stays the same.
+
+import { h, safeUrl } from "./dom.js";
+
+const COLOURS = 8;
+
+/** The mark for whoever has this id and name; `picture` is a URL, and the initials are shown where it does not load. */
+export function avatar(id, name, kind = "", picture = "") {
+  const words = String(name || id)
+    .replace(/[^\p{L}\p{N} ]/gu, " ")
+    .trim()
+    .split(/\s+/);
+  const letters = (words.length > 1 ? words[0][0] + words.at(-1)[0] : words[0].slice(0, 2)).toUpperCase();
+  let sum = 0;
+  for (const letter of String(id)) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
+  const mark = h("span.avatar", { class: `hue-${sum % COLOURS} ${kind}`, "aria-hidden": "true" }, letters);
+  const source = picture && safeUrl(picture, ["http:", "https:"]);
+  if (source) {
+    const image = h("img", { src: source, alt: "", loading: "lazy" });
+    image.addEventListener("error", () => image.remove());
+    mark.append(image);
+  }
+  return mark;
+}

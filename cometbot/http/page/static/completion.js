@@ -1,0 +1,126 @@
+// Completes @mentions and /commands in a text box: a list above it, chosen from by keyboard or pointer.
+
+import { h, fill } from "./dom.js";
+import { avatar } from "./avatar.js";
+import { say } from "./texts.js";
+
+const MOST = 8;
+
+/**
+ * `offers(kind)` with the kind `@` or `/`; `mentioned(offer)` hears which person was taken. An offer's `usage` stands
+ * above the box for as long as its arguments are written.
+ */
+export class Completion {
+  #found = [];
+  #chosen = 0;
+  #start = 0;
+  #kind = "";
+
+  constructor(text, offers, mentioned, id) {
+    this.text = text;
+    this.offers = offers;
+    this.mentioned = mentioned;
+    this.element = h("ul.completion", { role: "listbox", id, hidden: true, "aria-label": say("suggestions") });
+    this.usage = h("p.usage", { role: "status", hidden: true });
+    for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-controls": id })) {
+      text.setAttribute(name, value);
+    }
+    text.addEventListener("input", () => this.#look());
+    text.addEventListener("blur", () => setTimeout(() => this.close(), 150));
+    text.addEventListener("click", () => this.#look());
+  }
+
+  /** Whether the list took this key. */
+  key(event) {
+    if (this.element.hidden) return false;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) this.#choose((this.#chosen + step + this.#found.length) % this.#found.length);
+    else if (event.key === "Tab" || (event.key === "Enter" && !this.#isWhole())) this.#take(this.#chosen);
+    else if (event.key === "Escape") this.close();
+    else return false;
+    event.preventDefault();
+    event.stopPropagation();
+    return true;
+  }
+
+  close() {
+    this.element.hidden = true;
+    if (!this.text.value) this.usage.hidden = true;
+    this.text.removeAttribute("aria-activedescendant");
+  }
+
+  #look() {
+    const before = this.text.value.slice(0, this.text.selectionStart);
+    this.#showUsage();
+    const found = /(?:^|[\s(])(@)([\p{L}\p{N}_.-]*)$/u.exec(before) ?? /^(\/)(\S*)$/.exec(before);
+    if (!found) return this.close();
+    const [, kind, typed] = found;
+    this.#kind = kind;
+    this.#start = before.length - typed.length - 1;
+    const fits = (offer) =>
+      [offer.label, offer.value].some((word) =>
+        word
+          .toLowerCase()
+          .replace(/^\//, "")
+          .split(/\s/)
+          .some((part) => part.startsWith(typed.toLowerCase())),
+      );
+    this.#found = this.offers(kind).filter(fits).slice(0, MOST);
+    if (!this.#found.length) return this.close();
+    this.element.hidden = false;
+    this.#choose(0);
+  }
+
+  #showUsage() {
+    const [, command] = /^(\/\S+)\s/.exec(this.text.value) ?? [];
+    const offer = command && this.offers("/").find((one) => one.value.toLowerCase() === command.toLowerCase());
+    this.usage.hidden = !offer?.usage;
+    const shown = offer?.usage ? `${offer.usage} ${offer.hint ?? ""}` : "";
+    if (this.usage.textContent !== shown && offer?.usage) {
+      fill(this.usage, h("code", {}, offer.usage), " ", offer.hint ?? "");
+    }
+  }
+
+  #isWhole() {
+    return this.#kind === "/" && this.#found[this.#chosen].value === this.text.value.trim();
+  }
+
+  #choose(place) {
+    this.#chosen = place;
+    fill(
+      this.element,
+      this.#found.map((offer, number) => this.#option(offer, number)),
+    );
+    this.text.setAttribute("aria-activedescendant", `${this.element.id}-${place}`);
+  }
+
+  #option(offer, number) {
+    const mark = this.#kind === "@" ? avatar(offer.value, offer.label) : null;
+    return h(
+      "li",
+      {
+        role: "option",
+        id: `${this.element.id}-${number}`,
+        "aria-selected": String(number === this.#chosen),
+        onpointerdown: (event) => {
+          event.preventDefault();
+          this.#take(number);
+        },
+      },
+      mark,
+      h("strong", {}, offer.label, offer.args && h("span.args", {}, ` ${offer.args}`)),
+      offer.hint && h("small", {}, offer.hint),
+    );
+  }
+
+  #take(place) {
+    const offer = this.#found[place];
+    const taken = this.#kind === "@" ? `@${offer.label} ` : `${offer.value} `;
+    const end = this.text.selectionStart;
+    this.text.setRangeText(taken, this.#start, end, "end");
+    if (this.#kind === "@") this.mentioned(offer);
+    this.close();
+    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+    this.close();
+  }
+}

@@ -1,0 +1,199 @@
+// The box one writes in: text, files by picker, drop or paste, and completion of mentions and commands.
+
+import { h, fill } from "./dom.js";
+import { icon } from "./icons.js";
+import { Attachments } from "./attachments.js";
+import { Completion } from "./completion.js";
+import { say } from "./texts.js";
+
+const HIGHEST = 220;
+
+/**
+ * `send({text, files})` returns a promise; what was written comes back if it resolves to false. `offers(kind)` are the
+ * completions for `@` and `/`: [{value, label, hint, usage}]. `editLast()` is called for Up in an empty box.
+ *
+ * With `upload(file, progress)`, a promise of what is stored, files are uploaded as soon as they are attached, and
+ * `send` gets what is stored in their place; `refuse(file)` is why a file cannot be attached, empty if it can.
+ * `longest()` is how many bytes of text there may be. `tell(text)` says what went wrong.
+ */
+export class Composer {
+  #mentioned = new Map();
+  #send;
+  #edits = null;
+  #busy = false;
+  #longest;
+  #tell;
+
+  constructor(options) {
+    const { send, offers, editLast = () => {}, id = "composer-text", label = say("message") } = options;
+    this.#send = send;
+    this.#longest = options.longest ?? (() => Infinity);
+    this.#tell = options.tell ?? (() => {});
+    this.text = h("textarea", {
+      id,
+      rows: "1",
+      "aria-label": label,
+      placeholder: label,
+      autocomplete: "off",
+      spellcheck: "true",
+      dir: "auto",
+      enterkeyhint: "send",
+    });
+    this.completion = new Completion(
+      this.text,
+      (kind) => offers(kind),
+      (offer) => this.#mentioned.set(`@${offer.label}`, offer.value),
+      `${id}-list`,
+    );
+    this.attachments = new Attachments({ ...options, changed: () => this.#grow(), done: () => this.focus() });
+    this.note = h("div.editing", { hidden: true });
+    this.element = this.#form();
+    this.text.addEventListener("keydown", (event) => this.#key(event, editLast));
+    this.text.addEventListener("input", () => this.#grow());
+    this.text.addEventListener("paste", (event) => this.#paste(event));
+  }
+
+  /** Take files that are dropped anywhere on `zone`. */
+  dropOn(zone) {
+    this.attachments.dropOn(zone);
+  }
+
+  /** Let what is written now take the place of a message's text, by `save(text)`. */
+  edit(text, save) {
+    this.#edits = save;
+    this.text.value = text;
+    fill(
+      this.note,
+      icon("edit"),
+      h("span", {}, say("editing")),
+      h("button.button", { type: "button", onclick: () => this.#endEdit() }, say("cancel")),
+    );
+    this.note.hidden = false;
+    this.#grow();
+    this.text.focus();
+  }
+
+  focus() {
+    this.text.focus({ preventScroll: true });
+  }
+
+  /** Put a text there, as if it had been written. */
+  write(text) {
+    this.text.value = text;
+    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+    this.focus();
+  }
+
+  set placeholder(text) {
+    this.text.placeholder = text;
+    this.text.setAttribute("aria-label", text);
+  }
+
+  /** What is written and not sent, for another time: give it back by `draft = …`. */
+  get draft() {
+    return { text: this.text.value, items: this.attachments.items };
+  }
+
+  set draft({ text = "", items = [] }) {
+    this.text.value = text;
+    this.attachments.items = items;
+    this.completion.close();
+    this.#grow();
+  }
+
+  #form() {
+    const attach = h(
+      "button.attach",
+      {
+        type: "button",
+        "aria-label": say("attach"),
+        title: say("attach"),
+        onclick: () => this.attachments.picker.click(),
+      },
+      icon("attach"),
+    );
+    const hints = { "aria-label": say("send"), title: say("sendHint") };
+    const button = h("button.send", { type: "submit", ...hints }, icon("send"));
+    return h(
+      "form.composer",
+      { onsubmit: (event) => this.#submit(event) },
+      this.note,
+      this.attachments.element,
+      this.completion.usage,
+      h("div.box", {}, attach, this.text, this.attachments.picker, button),
+      this.completion.element,
+    );
+  }
+
+  #endEdit() {
+    this.#edits = null;
+    this.note.hidden = true;
+    this.text.value = "";
+    this.#grow();
+    this.text.focus();
+  }
+
+  async #submit(event) {
+    event.preventDefault();
+    const written = this.text.value;
+    const { items } = this.attachments;
+    if (this.#busy || (!written.trim() && !items.length)) return;
+    const over = new TextEncoder().encode(written.trim()).length - this.#longest();
+    if (over > 0) return this.#tell(say("tooLong", { count: over }));
+    if (this.#edits) {
+      const save = this.#edits;
+      this.#endEdit();
+      await save(this.#withMentions(written));
+      return;
+    }
+    this.#setBusy(items.length > 0);
+    this.text.readOnly = items.length > 0;
+    const files = await this.attachments.settled();
+    this.text.readOnly = false;
+    if (files) await this.#pass(written, files, items);
+    this.#setBusy(false);
+  }
+
+  async #pass(written, files, items) {
+    this.draft = {};
+    const isSent = await this.#send({ text: this.#withMentions(written).trim(), files });
+    if (isSent) items.forEach((item) => item.forget());
+    else if (!this.text.value) this.draft = { text: written, items };
+  }
+
+  #setBusy(busy) {
+    this.#busy = busy;
+    this.element.classList.toggle("busy", busy);
+  }
+
+  #withMentions(text) {
+    const names = [...this.#mentioned.keys()].sort((one, other) => other.length - one.length);
+    return names.reduce((changed, name) => changed.replaceAll(name, `<@uid:${this.#mentioned.get(name)}>`), text);
+  }
+
+  #key(event, editLast) {
+    if (this.completion.key(event) || event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.element.requestSubmit();
+    } else if (event.key === "ArrowUp" && !this.text.value && !this.#edits) {
+      event.preventDefault();
+      editLast();
+    } else if (event.key === "Escape" && this.#edits) {
+      this.#endEdit();
+    }
+  }
+
+  #paste(event) {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return;
+    event.preventDefault();
+    this.attachments.add(files);
+  }
+
+  #grow() {
+    this.text.style.height = "auto";
+    this.text.style.height = `${Math.min(this.text.scrollHeight, HIGHEST)}px`;
+    this.element.classList.toggle("ready", Boolean(this.text.value.trim() || this.attachments.items.length));
+  }
+}

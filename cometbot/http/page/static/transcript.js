@@ -1,0 +1,188 @@
+// A conversation as a list of messages that stays where the reader is, and follows when they are at its end.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { messageElement } from "./message.js";
+import { say } from "./texts.js";
+import { counterpart, focusOn, keepTyped } from "./typed.js";
+import { dayName } from "./time.js";
+
+const NEAR = 80;
+const SOON = 300;
+const MANY = 5;
+const SETTLED = 500;
+
+/**
+ * `look` says how messages look to whoever reads: what message.js needs, and `facts(message, {follows})`. `empty` is
+ * what stands there before the first; `reachedTop` is called when the reader comes near to the oldest that is shown.
+ * Up, Down, Home and End go from message to message.
+ */
+export class Transcript {
+  #shown = new Map();
+  #days = new Map();
+  #follows = true;
+  #list;
+  #unseen;
+  #look;
+  #empty;
+  #reachedTop;
+
+  constructor(look, { label, empty, reachedTop = () => {} }) {
+    this.#look = look;
+    this.#empty = empty;
+    this.#reachedTop = reachedTop;
+    this.#list = h("div.messages", {
+      role: "log",
+      "aria-label": label,
+      "aria-live": "polite",
+      "aria-relevant": "additions text",
+    });
+    this.#unseen = h(
+      "button.unseen",
+      { type: "button", hidden: true, onclick: () => this.toEnd() },
+      icon("down"),
+      say("newMessages"),
+    );
+    this.element = h("div.transcript", {}, this.#list, this.#unseen);
+    this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.#list);
+    this.#list.addEventListener("keydown", (event) => this.#move(event));
+  }
+
+  get isAtEnd() {
+    return this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR;
+  }
+
+  get isAtTop() {
+    return this.#list.scrollTop < SOON;
+  }
+
+  /** Forget what was shown: another conversation comes. */
+  clear() {
+    this.#follows = true;
+    this.#shown.clear();
+    this.#list.replaceChildren();
+    this.#unseen.hidden = true;
+  }
+
+  /**
+   * Show these messages, oldest first; only what has changed is made anew. `after` are elements below them, `before`
+   * those above. What the reader looks at stays where it is.
+   */
+  show(messages, after = [], before = []) {
+    const nodes = [];
+    let last = null;
+    let isNew = false;
+    const kept = new Map();
+    const newest = [...this.#shown.values()].at(-1)?.message;
+    let added = 0;
+    for (const message of messages) {
+      if (dayOf(message) !== (last && dayOf(last))) nodes.push(this.#day(message));
+      const facts = this.#look.facts(message, { follows: isSameTurn(last, message) });
+      const signature = JSON.stringify([message, facts]);
+      const known = this.#shown.get(message.id);
+      if (!known) added += 1;
+      isNew ||= !known && (!newest || message.sentAt >= newest.sentAt);
+      const element = known?.signature === signature ? known.element : this.#renew(known, message, facts);
+      kept.set(message.id, { signature, element, message });
+      nodes.push(element);
+      last = message;
+    }
+    this.#shown = kept;
+    const anchor = this.#follows ? null : this.#anchor();
+    if (added > MANY) this.#beQuiet();
+    this.#place([...before, ...(nodes.length ? nodes : [this.#empty()]), ...after].filter(Boolean));
+    if (this.#follows) this.toEnd();
+    else if (isNew) this.#unseen.hidden = false;
+    if (anchor?.element.isConnected) this.#list.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+  }
+
+  toEnd() {
+    this.#follows = true;
+    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#unseen.hidden = true;
+  }
+
+  focusOn(id) {
+    this.#shown.get(id)?.element.focus();
+  }
+
+  /** A page of messages that is loaded is not read out by a screen reader: only what is said from then on. */
+  #beQuiet() {
+    this.#list.setAttribute("aria-live", "off");
+    setTimeout(() => this.#list.setAttribute("aria-live", "polite"), SETTLED);
+  }
+
+  /** The first message that can be seen, and where. */
+  #anchor() {
+    const top = this.#list.getBoundingClientRect().top;
+    const seen = (element) => element.classList.contains("message") && element.getBoundingClientRect().bottom > top;
+    const element = [...this.#list.children].find(seen);
+    return element && { element, top: element.getBoundingClientRect().top };
+  }
+
+  #renew(known, message, facts) {
+    const element = messageElement(message, facts, this.#look);
+    if (known) {
+      element.classList.add("settled");
+      keepTyped(known.element, element);
+      if (known.element.contains(document.activeElement)) {
+        const wanted = counterpart(known.element, element);
+        queueMicrotask(() => focusOn(wanted));
+      }
+    }
+    for (const media of element.querySelectorAll("img, video")) {
+      media.addEventListener(media.tagName === "IMG" ? "load" : "loadedmetadata", () => this.#follows && this.toEnd());
+    }
+    return element;
+  }
+
+  #scrolled() {
+    this.#follows = this.isAtEnd;
+    if (this.#follows) this.#unseen.hidden = true;
+    if (this.isAtTop) this.#reachedTop();
+  }
+
+  #place(nodes) {
+    const wanted = new Set(nodes);
+    for (const child of [...this.#list.children]) if (!wanted.has(child)) child.remove();
+    nodes.forEach((node, place) => {
+      if (this.#list.children[place] !== node) this.#list.insertBefore(node, this.#list.children[place] ?? null);
+    });
+  }
+
+  #day(message) {
+    const day = dayOf(message);
+    if (!this.#days.has(day)) this.#days.set(day, h("div.day", {}, h("span", {}, dayName(message.sentAt))));
+    return this.#days.get(day);
+  }
+
+  #move(event) {
+    const current = event.target.closest?.(".message");
+    if (!current || event.target !== current) return;
+    const all = [...this.#list.querySelectorAll(".message")];
+    const place = all.indexOf(current);
+    const target = { ArrowUp: all[place - 1], ArrowDown: all[place + 1], Home: all[0], End: all.at(-1) }[event.key];
+    if (!target) return;
+    event.preventDefault();
+    target.focus();
+  }
+}
+
+/** Three moving dots and a text: somebody is about to say something. */
+export function working(text) {
+  return h("div.working", {}, h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
+}
+
+function dayOf(message) {
+  return new Date(message.sentAt * 1000).toDateString();
+}
+
+function isSameTurn(last, message) {
+  return (
+    Boolean(last) &&
+    last.sender === message.sender &&
+    message.sentAt - last.sentAt < 300 &&
+    dayOf(last) === dayOf(message)
+  );
+}

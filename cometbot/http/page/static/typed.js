@@ -1,0 +1,40 @@
+// What somebody is writing into a message's own fields, kept when the message is drawn anew.
+
+const FIELDS = "input, select, textarea";
+
+/** Put into `next` what was written, chosen, ticked and used up in `before`, the same message as it was. */
+export function keepTyped(before, next) {
+  const buttons = [...next.querySelectorAll(".bubble button")];
+  [...before.querySelectorAll(".bubble button")].forEach((button, place) => {
+    if (button.disabled && buttons[place]?.textContent === button.textContent) buttons[place].disabled = true;
+  });
+  const fields = [...before.querySelectorAll(FIELDS)];
+  const successors = [...next.querySelectorAll(FIELDS)];
+  const isSame = (field, place) => field.tagName === successors[place]?.tagName && field.type === successors[place].type;
+  if (fields.length !== successors.length || !fields.every(isSame)) return;
+  fields.forEach((field, place) => {
+    if (field.type === "file") return;
+    if (field.type === "checkbox" || field.type === "radio") successors[place].checked = field.checked;
+    else successors[place].value = field.value;
+  });
+}
+
+/** The counterpart in `next` of what has the focus in `before`, or `next` itself; with where the caret stands. */
+export function counterpart(before, next) {
+  const controls = (element) => [...element.querySelectorAll(`${FIELDS}, button, a`)];
+  const place = controls(before).indexOf(document.activeElement);
+  const found = controls(next)[place];
+  if (!found || found.tagName !== document.activeElement.tagName) return { element: next, caret: null };
+  return { element: found, caret: caretOf(document.activeElement) };
+}
+
+/** Give the focus to what `counterpart` found. */
+export function focusOn({ element, caret }) {
+  element.focus({ preventScroll: true });
+  if (caret) element.setSelectionRange(...caret);
+}
+
+function caretOf(field) {
+  const isText = field.tagName === "TEXTAREA" || (field.tagName === "INPUT" && field.selectionStart !== null);
+  return isText ? [field.selectionStart, field.selectionEnd] : null;
+}

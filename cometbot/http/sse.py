@@ -1,0 +1,268 @@
+"""Server-sent events: answers that stay open, counted and capped, and ended when nobody reads them any more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
+from typing import Any, Final, Protocol, TypeVar
+
+import flask
+
+from cometbot.http.errors import HttpError
+from cometbot.http.limits import WATCHDOG, connection_of
+
+T = TypeVar("T")
+Item = TypeVar("Item", covariant=True)
+
+RETRY_AFTER = 5
+"""Seconds after which who got no stream may ask again."""
+
+WRITE_TIMEOUT = 20.0
+"""Seconds within which a client must have taken a frame."""
+
+RESERVE = 8
+"""Threads of a process that streams leave to callbacks and to all other requests."""
+
+END: Final = b""
+"""What a stream yields last to be closed by us."""
+
+_GONE = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol[Item]):
+    """Where the items of a stream come from, such as a listener of the feed."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more comes."""
+        ...
+
+    def get(self, timeout: float) -> Item | None:
+        """The next item, None if none comes in so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Let nothing more come, and wake who waits."""
+        ...
+
+
+def frame(data: bytes, event: str = "") -> bytes:
+    """One event as it travels. ``data`` is a single line, such as JSON."""
+    return (f"event: {event}\n".encode() if event else b"") + b"data: " + data + b"\n\n"
+
+
+class Place:
+    """One open stream's place in its process. Leaving it is what frees its thread for others."""
+
+    __slots__ = ("_streams", "connection", "owner", "source")
+
+    def __init__(self, streams: Streams, owner: str, connection: socket.socket | None) -> None:
+        self._streams = streams
+        self.owner = owner
+        self.connection = connection
+        self.source: Source[Any] | None = None
+
+    def end(self) -> None:
+        """Let the stream come to its end, from any thread."""
+        if self.source is not None:
+            self.source.close()
+
+    def leave(self) -> None:
+        """Give the place back. As often as one likes."""
+        self.end()
+        self._streams.leave(self)
+
+
+class Streams:
+    """The open streams of this process.
+
+    Every one holds a thread, so that there may be at most ``most``, and requests find the others free. Who goes away
+    without a word is noticed by one thread that watches all connections.
+    """
+
+    def __init__(self, most: int = 500) -> None:
+        self.most = most
+        self._guard = threading.Lock()
+        self._places: set[Place] = set()
+        self._of_owner: Counter[str] = Counter()
+        self._is_stopping = False
+        self._departures = _Departures()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def admit(self, most: int) -> None:
+        """Take up to ``most`` streams from now on; also after :meth:`stop`."""
+        self.most, self._is_stopping = most, False
+
+    def enter(self, owner: str, most: int, connection: socket.socket | None) -> Place:
+        """A place for one more stream.
+
+        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where ``owner`` has ``most``
+        (0: as many as there are).
+        """
+        with self._guard:
+            if self._is_stopping or len(self._places) >= self.most:
+                raise HttpError(
+                    503,
+                    "ERR_NO_STREAM_FREE",
+                    "all event streams of this process are taken; ask again in a moment",
+                    headers={"Retry-After": str(RETRY_AFTER)},
+                )
+            if most and self._of_owner[owner] >= most:
+                raise HttpError(
+                    429,
+                    "ERR_TOO_MANY_STREAMS",
+                    f"more than {most} event streams of one user are open; close one",
+                    headers={"Retry-After": str(RETRY_AFTER)},
+                )
+            place = Place(self, owner, connection)
+            self._places.add(place)
+            self._of_owner[owner] += 1
+        return place
+
+    def watch(self, place: Place) -> None:
+        """End the stream as soon as its client has gone."""
+        self._departures.watch(place)
+
+    def leave(self, place: Place) -> None:
+        """Take a place back."""
+        with self._guard:
+            if place not in self._places:
+                return
+            self._places.discard(place)
+            self._of_owner[place.owner] -= 1
+            if self._of_owner[place.owner] <= 0:
+                del self._of_owner[place.owner]
+        self._departures.forget(place)
+
+    def stop(self) -> None:
+        """End all streams, and open no more: their clients connect again, to whoever is there then."""
+        with self._guard:
+            self._is_stopping = True
+            places = list(self._places)
+        for place in places:
+            place.end()
+
+
+class _Departures:
+    """Hears when the other side of a connection is closed, for all connections in one thread. Where the system has no
+    way to tell, the next ping finds out."""
+
+    def __init__(self) -> None:
+        self._forget_all()
+        self._starting = threading.Lock()
+
+    def _forget_all(self) -> None:
+        self._pid = 0
+        self._places: dict[int, Place] = {}
+        self._epoll: Any = None
+
+    def watch(self, place: Place) -> None:
+        if place.connection is None or not hasattr(select, "epoll"):
+            return
+        if self._pid != os.getpid():
+            self._start()
+        number = place.connection.fileno()
+        if number >= 0:
+            self._places[number] = place
+            with suppress(OSError):
+                self._epoll.register(number, _GONE)
+
+    def forget(self, place: Place) -> None:
+        if place.connection is None:
+            return
+        number = place.connection.fileno()
+        if self._places.get(number) is place:
+            del self._places[number]
+            with suppress(OSError):
+                self._epoll.unregister(number)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._pid == os.getpid():
+                return
+            self._forget_all()
+            self._epoll = select.epoll()
+            threading.Thread(target=self._run, name="cometbot-departures", daemon=True).start()
+            self._pid = os.getpid()
+
+    def _run(self) -> None:
+        while True:
+            for number, _ in self._epoll.poll():
+                place = self._places.get(number)
+                with suppress(OSError):
+                    self._epoll.unregister(number)
+                if place is not None:
+                    place.end()
+
+
+STREAMS = Streams()
+"""Those of this process."""
+
+
+def stream(
+    listen: Callable[[], Source[T]],
+    to_frames: Callable[[T], Iterable[bytes]],
+    *,
+    owner: str = "",
+    most: int = 0,
+    ping: bytes = b": ping\n\n",
+    interval: float = 15.0,
+    first: bytes = b":\n\n",
+    headers: Mapping[str, str] | None = None,
+    streams: Streams = STREAMS,
+) -> flask.Response:
+    """The answer to the request at hand that goes on until its source is closed or its client gone.
+
+    ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END` that it
+    was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the headers.
+    ``most`` limits the streams of one ``owner`` in this process. Raises :class:`HttpError` (429, 503) where there is no
+    place, and what ``listen`` raises.
+    """
+    connection = connection_of(flask.request.environ)
+    place = streams.enter(owner, most, connection)
+    try:
+        place.source = source = listen()
+        streams.watch(place)
+    except BaseException:
+        place.leave()
+        raise
+    frames = _bounded(connection, _frames(source, to_frames, ping, interval, first))
+    answer = flask.Response(frames, content_type="text/event-stream")
+    answer.call_on_close(place.leave)
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["X-Accel-Buffering"] = "no"
+    answer.headers["Connection"] = "close"
+    answer.headers.update(headers or {})
+    return answer
+
+
+def _frames(
+    source: Source[T], to_frames: Callable[[T], Iterable[bytes]], ping: bytes, interval: float, first: bytes
+) -> Iterator[bytes]:
+    yield first
+    while True:
+        item = source.get(interval)
+        if item is None and source.is_closed:
+            return
+        for piece in [ping] if item is None else to_frames(item):
+            if piece == END:
+                return
+            yield piece
+
+
+def _bounded(connection: socket.socket | None, frames: Iterator[bytes]) -> Iterator[bytes]:
+    """``frames``, and an end to a connection on which one of them cannot be written in time."""
+    for piece in frames:
+        with WATCHDOG.within(WRITE_TIMEOUT) if connection else nullcontext() as deadline:
+            if connection is not None and deadline is not None:
+                WATCHDOG.guard(deadline, connection)
+            yield piece

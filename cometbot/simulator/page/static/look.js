@@ -1,0 +1,121 @@
+// How a message looks on this page: its content, and below it reactions, replies, receipts and what can be done with it.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { content, summary } from "./content.js";
+
+const PICKER_HEIGHT = 96;
+const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "🙏", "👀", "✅"];
+
+/**
+ * What a transcript needs to know. `reader` has `facts(message, more)` with `replies`, `reactions` ([{emoji, names,
+ * isMine}]) and `receipts`; `desk(message)` for the buttons in a message; `nameOf(uid)`; and the `acts` react, reply,
+ * edit, remove and inspect.
+ */
+export function lookOf(reader) {
+  return {
+    facts: (message, more) => reader.facts(message, more),
+    body: (message) => content(message, reader.desk(message)),
+    summary: (message) => summary(message, reader.nameOf),
+    isBare,
+    extras: (message, facts) => [
+      reactions(message, facts, reader),
+      replies(message, facts, reader),
+      receipts(message, facts, reader),
+      !message.deletedAt && tools(message, facts, reader),
+    ],
+  };
+}
+
+function isBare(message) {
+  const hasCard = message.category === "card" || message.category === "interactive";
+  return hasCard || (message.type === "image" && message.category === "message" && !message.data.text);
+}
+
+function reactions(message, facts, look) {
+  if (!facts.reactions.length) return null;
+  const button = ({ emoji, names, isMine }) =>
+    h(
+      "button.reaction",
+      {
+        type: "button",
+        "aria-pressed": String(isMine),
+        title: names.join(", "),
+        "aria-label": `${emoji} ${names.join(", ")}`,
+        onclick: () => look.acts.react(message, emoji, isMine),
+      },
+      h("span", {}, emoji),
+      names.length,
+    );
+  return h("div.reactions", {}, facts.reactions.map(button));
+}
+
+function replies(message, facts, look) {
+  if (!facts.replies || !look.acts.reply) return null;
+  const label = facts.replies === 1 ? "1 reply" : `${facts.replies} replies`;
+  return h("button.replies", { type: "button", onclick: () => look.acts.reply(message) }, icon("thread"), label);
+}
+
+function receipts(message, facts, look) {
+  if (!facts.receipts?.length) return null;
+  const one = ({ text, state, title }) =>
+    h(
+      "button.receipt",
+      { type: "button", class: state, title, onclick: () => look.acts.inspect(message) },
+      h("span.dot"),
+      text,
+    );
+  return h("footer", {}, facts.receipts.map(one));
+}
+
+function tools(message, facts, look) {
+  const { acts } = look;
+  const tool = (name, label, act) =>
+    h("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(name));
+  const isText = message.category === "message" && message.type === "text";
+  return h(
+    "div.toolbar",
+    { role: "toolbar", "aria-label": "What to do with this message" },
+    picker(message, look),
+    acts.reply && !message.parentId && tool("thread", "Reply in a thread", () => acts.reply(message)),
+    facts.isOwn && isText && tool("edit", "Edit", () => acts.edit(message)),
+    facts.isOwn && tool("bin", "Delete", () => acts.remove(message)),
+    tool("wire", "Show on the wire", () => acts.inspect(message)),
+  );
+}
+
+function picker(message, look) {
+  const list = h("div.emoji", { role: "group", "aria-label": "Reactions" });
+  const details = h("details.picker", {}, h("summary", { title: "React", "aria-label": "React" }, icon("react")), list);
+  for (const emoji of EMOJI) {
+    list.append(
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-label": `React with ${emoji}`,
+          onclick: () => {
+            details.open = false;
+            look.acts.react(message, emoji, false);
+          },
+        },
+        emoji,
+      ),
+    );
+  }
+  details.addEventListener("toggle", () => {
+    const room = details.getBoundingClientRect().top - (details.closest(".messages")?.getBoundingClientRect().top ?? 0);
+    details.classList.toggle("below", room < PICKER_HEIGHT);
+  });
+  details.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && details.open) {
+      details.open = false;
+      details.firstElementChild.focus();
+      event.stopPropagation();
+    }
+  });
+  details.addEventListener("focusout", (event) => {
+    if (!details.contains(event.relatedTarget)) details.open = false;
+  });
+  return details;
+}

@@ -1,0 +1,6 @@
+"""SimpleX in tests: a stand-in for its CLI, with people who talk to the bot."""
+
+from cometbot.testing.simplex.cli import FakeSimplexCLI, FakeSimplexControl
+from cometbot.testing.simplex.people import FakeGroup, Line, People, Person
+
+__all__ = ["FakeGroup", "FakeSimplexCLI", "FakeSimplexControl", "Line", "People", "Person"]

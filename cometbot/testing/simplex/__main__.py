@@ -1,0 +1,30 @@
+"""The stand-in for the SimpleX CLI in a process of its own: ``python -m cometbot.testing.simplex --port 5225``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+
+from cometbot.testing.simplex.cli import FakeSimplexCLI
+
+
+def main() -> None:
+    """Stand in for ``simplex-chat -p PORT``: print the URL, and go on until a signal comes."""
+    parser = argparse.ArgumentParser(prog="python -m cometbot.testing.simplex", description=__doc__)
+    parser.add_argument("--port", type=int, default=5225, help="where to listen; 0 for any free port")
+    parser.add_argument("--state", help="a file to keep everything in")
+    parser.add_argument("--files-folder", default="", help="where received files are put")
+    parser.add_argument("--display-name", default="Echo bot", help="the profile to begin with; empty for none")
+    parser.add_argument("--form", choices=("flat", "either", "remote_host"), default="flat")
+    options = parser.parse_args()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with FakeSimplexCLI(**vars(options)) as cli:
+        print(cli.url, flush=True)
+        stopping.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""A stand-in for the SimpleX Chat CLI: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from cometbot.testing.simplex.answering import Answers
+from cometbot.testing.simplex.objects import Obj
+from cometbot.testing.simplex.people import People
+from cometbot.testing.simplex.server import CONTROL_PATH, Wire
+from cometbot.testing.simplex.stage import Stage
+from cometbot.testing.simplex.state import State
+from cometbot.testing.simplex.wire import Form
+
+
+class FakeSimplexCLI(People):
+    """A SimpleX CLI for tests, on a port of its own: ``simplex-chat -p`` without a network behind it.
+
+    ::
+
+        with FakeSimplexCLI() as cli:
+            connection = Connection(Endpoint.from_url(cli.url), on_event=print)
+            connection.start()
+            alice = cli.connect("alice")
+            alice.say("Hello")
+            cli.wait_for(lambda: alice.texts() == ["Hello, alice!"])
+
+    It follows the API reference of release 7.0.2: what the reference does not say, real CLIs may do otherwise.
+
+    ``display_name`` is the profile that it begins with, empty for none; ``form`` how it writes ``resp``;
+    ``files_folder`` what ``--files-folder`` would be. With a ``state`` file it goes on where it ended.
+    ``credentials`` are asked for before the WebSocket opens, as a proxy would. ``holds_files`` keeps downloads open.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        display_name: str = "Echo bot",
+        form: Form = "flat",
+        files_folder: str | Path = "",
+        state: str | Path | None = None,
+        credentials: tuple[str, str] | None = None,
+        holds_files: bool = False,
+    ) -> None:
+        self._state = State(Path(state) if state is not None else None)
+        if display_name and not self._state.tree["users"]:
+            self._state.add_user({"displayName": display_name, "fullName": ""})
+            self._state.save()
+        self.answers = Answers(self._state)
+        self.answers.files_folder, self.answers.holds_files = str(files_folder), holds_files
+        self._stage = Stage(self._state, self.answers)
+        self.wire = Wire(self.answers, port=port, form=form, credentials=credentials, control=self._control)
+
+    def __enter__(self) -> FakeSimplexCLI:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or will listen again."""
+        return f"ws://127.0.0.1:{self.wire.port}"
+
+    def start(self) -> None:
+        """Listen."""
+        self.wire.start()
+
+    def close(self) -> None:
+        """Break all connections and listen no more."""
+        self.wire.stop()
+
+    def restart(self, pause: float = 0.0) -> None:
+        """End and begin again on the same port, with all that was stored; events that nobody read are gone."""
+        self.wire.stop()
+        time.sleep(pause)
+        self.wire.start()
+
+    @property
+    def records(self) -> list[Obj]:
+        """All records that it made, answers and events, in their order."""
+        return [record for _, record in self.wire.records]
+
+    def do(self, name: str, /, **arguments: Any) -> Any:
+        wire = self.wire
+        if name == "commands":
+            return list(wire.commands)
+        if name == "clients":
+            return wire.clients
+        if name in ("misbehave", "drop", "emit", "refuse", "hang", "resume", "send_raw"):
+            return getattr(wire, name)(**arguments)
+        if name == "restart":
+            # Later, so that whoever asked for it on a connection has the answer.
+            threading.Timer(0.1, self.restart, kwargs=arguments).start()
+            return None
+        return self._stage.do(name, arguments)
+
+    def _control(self, text: str) -> str:
+        """The answer to ``{"do": name, "with": {…}}`` of another process."""
+        try:
+            order: Mapping[str, Any] = orjson.loads(text)
+            return orjson.dumps({"result": self.do(order["do"], **order["with"])}).decode()
+        except Exception as error:
+            return orjson.dumps({"error": f"{type(error).__name__}: {error}"}).decode()
+
+
+class FakeSimplexControl(People):
+    """The people of a :class:`FakeSimplexCLI` that runs in another process, at ``url``.
+
+    ``timeout`` is for one doing, in seconds. Raises :class:`RuntimeError` for what the stand-in refuses.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        self.url, self._timeout = url, timeout
+        self._guard = threading.Lock()
+        self._socket: ClientConnection | None = None
+        self._open_sockets = contextlib.ExitStack()
+
+    def __enter__(self) -> FakeSimplexControl:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._socket = None
+        self._open_sockets.close()
+
+    def restart(self, pause: float = 0.0) -> None:
+        """Have the stand-in end and begin again, with all that was stored."""
+        self.do("restart", pause=pause)
+        self.close()
+
+    def do(self, name: str, /, **arguments: Any) -> Any:
+        order = orjson.dumps({"do": name, "with": arguments}).decode()
+        with self._guard:
+            answer = orjson.loads(self._exchange(order))
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["result"]
+
+    def _exchange(self, order: str) -> str | bytes:
+        """The answer to an order; on a connection that broke since the last one a new one is made, once."""
+        for is_last in (False, True):
+            socket = self._socket or self._open()
+            try:
+                socket.send(order)
+                return socket.recv(self._timeout)
+            except ConnectionClosed:
+                self.close()
+                if is_last:
+                    raise
+        raise AssertionError("not reached")
+
+    def _open(self) -> ClientConnection:
+        """A connection, also to a stand-in that is about to come back."""
+        ends_at = time.monotonic() + self._timeout
+        while True:
+            try:
+                opened = connect(self.url + CONTROL_PATH, proxy=None, compression=None, max_size=None)
+                self._socket = self._open_sockets.enter_context(opened)
+                return self._socket
+            except OSError:
+                if time.monotonic() > ends_at:
+                    raise
+                time.sleep(0.02)

@@ -1,0 +1,231 @@
+"""SimpleX with its users: the stand-in for its CLI, talked to by the real channel over a real WebSocket."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cometbot.bot import Bot
+from cometbot.channels.simplex.channel import SimplexChannel
+from cometbot.channels.simplex.connection import Timing
+from cometbot.channels.simplex.names import member_uid
+from cometbot.channels.simplex.owner import Owner
+from cometbot.channels.simplex.protocol import ChatRef, Record
+from cometbot.channels.simplex.schemas import read
+from cometbot.delivery import Delivery
+from cometbot.errors import BotError
+from cometbot.messages import Custom, Message, Text
+from cometbot.models import Attachment, User
+from cometbot.settings import Settings
+from cometbot.testing.double import Double, Fault, Seat
+from cometbot.testing.said import Said
+from cometbot.testing.simplex.cli import FakeSimplexCLI
+from cometbot.testing.simplex.people import FakeGroup, Line, Person
+from cometbot.testing.simplex.server import Fault as CliFault
+
+_MARK = "cometbotMark"
+_PATIENCE = 20.0
+_FILES = ("image", "video", "voice", "file")
+_FAULTS: dict[Fault, CliFault] = {
+    "rate_limited": "busy",
+    "failed": "network",
+    "failed_after_acting": "drop_after",
+    "unreachable": "drop",
+    "refused": "refuse",
+}
+
+
+class SimplexDouble(Double):
+    """A stand-in CLI in this process, and the channel that holds the connection to it.
+
+    Users are connected, and groups made, when they are first spoken of. The CLI gives its own numbers: see :meth:`uid`
+    and :meth:`guid`. The bot gets all messages of its groups unless ``settings`` say otherwise. ``cli`` is open to
+    whoever wants more.
+    """
+
+    def __init__(self, bot: Bot, **settings: Any) -> None:
+        super().__init__(bot)
+        self._folder = tempfile.TemporaryDirectory(prefix="cometbot-simplex-")
+        self.cli = FakeSimplexCLI(display_name=bot.name)
+        self.cli.start()
+        given = {"simplex_group_messages": "all", "data": Path(self._folder.name), **settings}
+        self.owner = _Heard(Settings(simplex_url=self.cli.url, **given), bot)
+        self._people: dict[str, Person] = {}
+        self._groups: dict[str, FakeGroup] = {}
+        self._member_uids: dict[tuple[str, str], str] = {}
+        self._files: dict[str, bytes] = {}
+        self._marks = 0
+
+    @property
+    def channel(self) -> SimplexChannel:
+        return self.owner.channel
+
+    def attach(self, delivery: Delivery) -> None:
+        self.owner.open(delivery)
+        if not self.owner.connection.wait_ready(_PATIENCE):
+            raise BotError(f"the stand-in was not reached: {self.owner.connection.status.error}")
+
+    def person(self, user: User) -> Person:
+        """The user, connected with the bot."""
+        if user.uid not in self._people:
+            self._people[user.uid] = self.cli.connect(_name(user))
+        return self._people[user.uid]
+
+    def group(self, name: str) -> FakeGroup:
+        """The group, which the bot is in."""
+        if name not in self._groups:
+            self._groups[name] = self.cli.add_group(name)
+        return self._groups[name]
+
+    def uid(self, user: User, group: str = "") -> str:
+        known = self._member_uids.get((group, user.uid))
+        return known or str(self.person(user).contact_id)
+
+    def guid(self, group: str) -> str:
+        return str(self.group(group).group_id)
+
+    def say(
+        self,
+        seat: Seat,
+        text: str,
+        *,
+        thread_id: str = "",
+        quote_id: str = "",
+        mention: bool = False,
+        attachments: Sequence[Attachment] = (),
+    ) -> str:
+        quoted = int(quote_id) if quote_id else None
+        file = (attachments[0].name, self._files.get(attachments[0].url, b"")) if attachments else None
+        if seat.group:
+            self._enter(seat)
+            name = _name(seat.user)
+            return str(self.group(seat.group).say(name, text, mention=mention, quote_id=quoted, file=file))
+        return str(self.person(seat.user).say(text, quote_id=quoted, file=file))
+
+    def edit(self, seat: Seat, message_id: str, text: str) -> None:
+        self.cli.do("edit", chat=self._chat(seat), item_id=int(message_id), text=text)
+
+    def delete(self, seat: Seat, message_id: str) -> None:
+        self.cli.do("delete", chat=self._chat(seat), item_id=int(message_id))
+
+    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
+        name = _name(seat.user)
+        self.cli.do("react", chat=self._chat(seat), item_id=int(message_id), emoji=reaction, name=name, added=added)
+
+    def join(self, seat: Seat) -> None:
+        self._enter(seat)
+
+    def leave(self, seat: Seat) -> None:
+        self.group(seat.group).leave(_name(seat.user))
+
+    def reactions(self, message_id: str) -> list[str]:
+        found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
+        return list(found[0]) if found else []
+
+    def upload(self, name: str, content: bytes, mime_type: str) -> str:
+        url = super().upload(name, content, mime_type)
+        self._files[url] = content
+        return url
+
+    def repeat(self) -> None:
+        told = [record for is_answer, record in self.cli.wire.records if not is_answer]
+        said = [record for record in told if record["type"] == "newChatItems"]
+        if said:
+            self.cli.emit(said[-1])
+
+    def misbehave(self, *faults: Fault) -> None:
+        for fault in faults:
+            self.cli.misbehave(_FAULTS[fault], on="/_send")
+
+    def said(self) -> list[Said]:
+        versions = self._versions()
+        return [self._to_said(line, versions[line.item_id]) for line in self.cli.said()]
+
+    def settle(self) -> None:
+        """Wait until a mark that is told behind everything else is heard; it is told again if a connection broke."""
+        self._marks += 1
+        ends_at = time.monotonic() + _PATIENCE
+        while True:
+            self.owner.connection.wait_ready(_PATIENCE)
+            self.cli.emit({"type": _MARK, "number": self._marks})
+            if self.owner.has_heard(self._marks, 1.0):
+                return
+            assert time.monotonic() < ends_at, "the stand-in's events were not heard in time"
+
+    def close(self) -> None:
+        self.cli.close()
+        self._folder.cleanup()
+
+    def _enter(self, seat: Seat) -> None:
+        """Have the user in the group."""
+        group, who = self.group(seat.group), (seat.group, seat.user.uid)
+        if who in self._member_uids:
+            return
+        number = group.join(_name(seat.user))
+        state = self.cli.answers.state
+        with state.lock:
+            member = read(Record("", {"member": state.member(group.group_id, number)}), "member")
+        self._member_uids[who] = member_uid(member)
+
+    def _chat(self, seat: Seat) -> str:
+        return self.group(seat.group).chat if seat.group else self.person(seat.user).chat
+
+    def _versions(self) -> dict[int, list[str]]:
+        """Every text that each message of the bot has shown."""
+        shown: dict[int, list[str]] = defaultdict(list)
+        for is_answer, record in self.cli.wire.records:
+            if is_answer and record["type"] in ("newChatItems", "chatItemUpdated"):
+                for whole in record.get("chatItems") or [record["chatItem"]]:
+                    item = whole["chatItem"]
+                    shown[item["meta"]["itemId"]].append(item["content"]["msgContent"].get("text", ""))
+        return shown
+
+    def _to_said(self, line: Line, versions: Sequence[str]) -> Said:
+        ref = ChatRef.from_text(line.chat)
+        name = str(ref)[1:]
+        here = self.channel.conversation(self.bot, **({"user": name} if ref.kind == "direct" else {"group": name}))
+        return Said(
+            str(line.item_id),
+            here,
+            _to_message(line),
+            quote_id=str(line.quote_id or ""),
+            reactions=line.reactions,
+            versions=tuple(versions),
+        )
+
+
+class _Heard(Owner):
+    """Notices which marks were heard, and with them everything before."""
+
+    def __init__(self, settings: Settings, bot: Bot) -> None:
+        self._changed = threading.Condition()
+        self._mark = 0
+        super().__init__(settings, bot, timing=Timing(first_wait=0.05, longest_wait=0.2))
+
+    def hear(self, record: Record) -> None:
+        super().hear(record)
+        if record.type == _MARK:
+            with self._changed:
+                self._mark = max(self._mark, record.raw["number"])
+                self._changed.notify_all()
+
+    def has_heard(self, mark: int, timeout: float) -> bool:
+        """Whether the mark was heard; waits for it."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._mark >= mark, timeout)
+
+
+def _name(user: User) -> str:
+    return user.name or user.uid
+
+
+def _to_message(line: Line) -> Message:
+    kind = line.content.get("type", "")
+    if kind in _FILES and line.file_path:
+        return Custom(kind, {"path": line.file_path}, line.text)
+    return Text(line.text)

@@ -1,0 +1,238 @@
+"""Groups of the stand-in: members, roles, links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cometbot.testing.simplex import objects
+from cometbot.testing.simplex.grammar import Request
+from cometbot.testing.simplex.objects import Obj
+from cometbot.testing.simplex.profiles import Part, checked_object
+from cometbot.testing.simplex.state import chat_refused, store_refused
+
+ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
+
+
+class GroupAnswers(Part):
+    """The commands about groups."""
+
+    def do_new_group(self, request: Request) -> Obj:
+        """A group that the bot owns."""
+        self.state.user_by_id(request.number("user"))
+        profile = checked_object(request.json, "displayName", "fullName")
+        group = self.add_group(profile, role="owner", status="creator")
+        return self.reply("groupCreated", groupInfo=group["info"])
+
+    def add_group(self, profile: Mapping[str, Any], *, role: str, status: str = "connected") -> Obj:
+        """A new group with the bot in it."""
+        user, at = self.state.user, self.state.now()
+        number = self.state.number("group")
+        shown = {key: user["profile"][key] for key in ("displayName", "fullName", "peerType") if key in user["profile"]}
+        own = objects.member(
+            self.state.number("member"),
+            number,
+            user["localDisplayName"],
+            at,
+            role=role,
+            category="user",
+            status=status,
+            profile=shown,
+        )
+        group = {"info": objects.group_info(number, profile, own, at), "members": {}, "link": None}
+        self.state.tree["groups"][str(number)] = group
+        self.state.own("group", number)
+        return group
+
+    def add_to(self, group: Obj, name: str, *, role: str = "member", contact_id: int | None = None) -> Obj:
+        """A new member of a group."""
+        info = group["info"]
+        member = objects.member(self.state.number("member"), info["groupId"], name, self.state.now(), role=role)
+        if contact_id is not None:
+            member["memberContactId"] = contact_id
+        group["members"][str(member["groupMemberId"])] = member
+        info["groupSummary"]["currentMembers"] = len(group["members"]) + 1
+        return member
+
+    def do_list_members(self, request: Request) -> Obj:
+        """The members, without the bot."""
+        group = self.state.group(request.number("group"))
+        return self.reply(
+            "groupMembers", group={"groupInfo": group["info"], "members": list(group["members"].values())}
+        )
+
+    def do_group_profile(self, request: Request) -> Obj:
+        """The whole profile of a group is replaced."""
+        info = self._led(request, "owner", "admin")["info"]
+        before = objects.copy(info)
+        profile = checked_object(request.json, "displayName", "fullName")
+        fresh = objects.group_info(info["groupId"], profile, info["membership"], info["createdAt"])
+        info.update(groupProfile=fresh["groupProfile"], fullGroupPreferences=fresh["fullGroupPreferences"])
+        info["localDisplayName"] = profile["displayName"]
+        return self.reply("groupUpdated", fromGroup=before, toGroup=info, msgSigned=False)
+
+    def do_add_member(self, request: Request) -> Obj:
+        """A contact is invited, and comes."""
+        group = self._led(request, "admin", "owner")
+        contact = self.state.contact(request.number("number"))
+        name = contact["localDisplayName"]
+        if any(member.get("memberContactId") == contact["contactId"] for member in group["members"].values()):
+            raise chat_refused("groupDuplicateMember", contactName=name)
+        member = self.add_to(group, name, role=request.text("role"), contact_id=contact["contactId"])
+        invited = {**member, "memberStatus": "invited"}
+        answer = self.reply("sentGroupInvitation", groupInfo=group["info"], contact=contact, member=invited)
+        self.state.tell("joinedGroupMember", groupInfo=group["info"], member=member)
+        self.state.tell("connectedToGroupMember", groupInfo=group["info"], member=member, memberContact=contact)
+        return answer
+
+    def do_join_group(self, request: Request) -> Obj:
+        """The bot accepts an invitation."""
+        info = self.state.group(request.number("group"))["info"]
+        if info["membership"]["memberStatus"] != "invited":
+            raise store_refused("groupAlreadyJoined")
+        info["membership"]["memberStatus"] = "connected"
+        answer = self.reply("userAcceptedGroupSent", groupInfo=info)
+        for member in self.state.group(request.number("group"))["members"].values():
+            self.state.tell("connectedToGroupMember", groupInfo=info, member=member)
+        return answer
+
+    def do_accept_member(self, request: Request) -> Obj:
+        """Somebody who waits is let in."""
+        group = self._led(request, "moderator", "admin", "owner")
+        member = self.state.member(request.number("group"), request.number("number"))
+        if member["memberStatus"] not in ("pending_approval", "pending_review"):
+            raise chat_refused("groupMemberNotActive")
+        member.update(memberStatus="connected", memberRole=request.text("role"))
+        return self.reply("memberAccepted", groupInfo=group["info"], member=member)
+
+    def do_members_role(self, request: Request) -> Obj:
+        """Members have another role."""
+        group = self._led(request, "admin", "owner")
+        members = self._members(request)
+        for member in members:
+            member["memberRole"] = request.text("role")
+        return self.reply(
+            "membersRoleUser", groupInfo=group["info"], members=members, toRole=request.text("role"), msgSigned=False
+        )
+
+    def do_block_members(self, request: Request) -> Obj:
+        """What members write is hidden from all, or shown again."""
+        group = self._led(request, "moderator", "admin", "owner")
+        members = self._members(request)
+        for member in members:
+            member["blockedByAdmin"] = request.is_on()
+        return self.reply(
+            "membersBlockedForAllUser",
+            groupInfo=group["info"],
+            members=members,
+            blocked=request.is_on(),
+            msgSigned=False,
+        )
+
+    def do_remove_members(self, request: Request) -> Obj:
+        """Members are gone."""
+        group = self._led(request, "admin", "owner")
+        members = self._members(request)
+        for member in members:
+            member["memberStatus"] = "removed"
+            del group["members"][str(member["groupMemberId"])]
+        group["info"]["groupSummary"]["currentMembers"] = len(group["members"]) + 1
+        return self.reply(
+            "userDeletedMembers",
+            groupInfo=group["info"],
+            members=members,
+            withMessages=request.is_on("messages"),
+            msgSigned=False,
+        )
+
+    def do_leave_group(self, request: Request) -> Obj:
+        """The bot leaves."""
+        info = self.state.group(request.number("group"))["info"]
+        info["membership"]["memberStatus"] = "left"
+        return self.reply("leftMemberUser", groupInfo=info)
+
+    def do_member_contact(self, request: Request) -> Obj:
+        """A direct chat with a member."""
+        group = self.state.group(request.number("group"))
+        member = self.state.member(request.number("group"), request.number("number"))
+        number = self.state.number("contact")
+        name = member["localDisplayName"]
+        contact = objects.contact(number, name, number + 500, self.state.now())
+        self.state.tree["contacts"][str(number)] = contact
+        self.state.own("contact", number)
+        member["memberContactId"] = number
+        return self.reply("newMemberContact", contact=contact, groupInfo=group["info"], member=member)
+
+    def do_invite_member(self, request: Request) -> Obj:
+        """A member is asked into the direct chat, with a message if there is one."""
+        contact = self.state.contact(request.number("contact"))
+        contact["contactGrpInvSent"] = True
+        if request.json is not None:
+            content = checked_object(request.json, "type")
+            self.state.add_item(f"@{contact['contactId']}", {"type": "directSnd"}, content)
+        return self.reply("newMemberContactSentInv", contact=contact)
+
+    # Links
+
+    def do_create_link(self, request: Request) -> Obj:
+        """A link by which one joins."""
+        group = self._led(request, "admin", "owner")
+        if group["link"] is not None:
+            raise store_refused("duplicateGroupLink", groupInfo=objects.copy(group["info"]))
+        number = request.number("group")
+        group["link"] = objects.group_link(self.state.number("link"), number, request.text("role"))
+        return self.reply("groupLinkCreated", groupInfo=group["info"], groupLink=group["link"])
+
+    def do_get_link(self, request: Request) -> Obj:
+        """The link that there is."""
+        group = self._linked(request)
+        return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
+
+    def do_link_role(self, request: Request) -> Obj:
+        """Those who join from now on have another role."""
+        group = self._linked(request)
+        group["link"]["acceptMemberRole"] = request.text("role")
+        return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
+
+    def do_delete_link(self, request: Request) -> Obj:
+        """No link any more."""
+        group = self._linked(request)
+        group["link"] = None
+        return self.reply("groupLinkDeleted", groupInfo=group["info"])
+
+    # Channels over relays
+
+    def do_new_public_group(self, request: Request) -> Obj:
+        """There are no relays here that a channel could be made with."""
+        self.state.user_by_id(request.number("user"))
+        return self.reply("publicGroupCreationFailed", addRelayResults=[])
+
+    def do_group_relays(self, request: Request) -> Obj:
+        """No relays."""
+        return self.reply("groupRelays", groupInfo=self.state.group(request.number("group"))["info"], groupRelays=[])
+
+    def do_add_relays(self, request: Request) -> Obj:
+        """No relays that could be added."""
+        self.state.group(request.number("group"))
+        return self.reply("groupRelaysAddFailed", addRelayResults=[])
+
+    def do_allow_relay(self, request: Request) -> Obj:
+        """The group may use this profile."""
+        return self.reply("relayGroupAllowed", groupInfo=self.state.group(request.number("group"))["info"])
+
+    def _led(self, request: Request, *roles: str) -> Obj:
+        """The group, where the bot may lead it."""
+        group = self.state.group(request.number("group"))
+        if group["info"]["membership"]["memberRole"] not in roles:
+            lowest = min(roles, key=ROLES.index)
+            raise chat_refused("groupUserRole", groupInfo=objects.copy(group["info"]), requiredRole=lowest)
+        return group
+
+    def _members(self, request: Request) -> list[Obj]:
+        return [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
+
+    def _linked(self, request: Request) -> Obj:
+        group = self.state.group(request.number("group"))
+        if group["link"] is None:
+            raise store_refused("groupLinkNotFound", groupInfo=objects.copy(group["info"]))
+        return group

@@ -1,0 +1,296 @@
+"""People on the other side, as a test speaks of them; where the stand-in runs is nothing to them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cometbot.testing.simplex.server import Fault
+
+Raw = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message in a chat of the stand-in, as it is now. ``by`` is empty for the bot's own."""
+
+    chat: str
+    item_id: int
+    by: str
+    text: str
+    content: Raw = field(repr=False)
+    quote_id: int | None = None
+    file_path: str = ""
+    is_live: bool = False
+    is_edited: bool = False
+    is_deleted: bool = False
+    ttl: int | None = None
+    mentions: tuple[str, ...] = ()
+    reactions: tuple[str, ...] = ()
+    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+
+
+class People(ABC):
+    """What one can have people do, see of the bot, and do to the stand-in itself."""
+
+    @abstractmethod
+    def do(self, name: str, /, **arguments: Any) -> Any:
+        """The result of one of the stand-in's own doings, by its name."""
+
+    def connect(self, name: str, *, is_bot: bool = False) -> Person:
+        """Somebody who is connected with the bot from now on."""
+        return Person(self, self.do("connect", name=name, is_bot=is_bot), name)
+
+    def request(self, name: str) -> Person | int:
+        """Somebody who follows the bot's address: connected, or the number of the request that the bot has to answer.
+
+        By a business address they have a group of their own.
+        """
+        found = str(self.do("request", name=name))
+        return int(found) if found.isdigit() else Person(self, found, name)
+
+    def business(self, name: str) -> Person:
+        """A customer in a business chat of their own."""
+        return Person(self, self.do("business", name=name), name)
+
+    def add_group(
+        self, name: str, members: Sequence[Person | str] = (), *, role: str = "admin", invited: bool = False
+    ) -> FakeGroup:
+        """A group with the bot in it; the first member owns it. ``invited`` means that the bot has to join first."""
+        names = [member if isinstance(member, str) else member.name for member in members]
+        return FakeGroup(self, self.do("add_group", name=name, members=names, role=role, invited=invited))
+
+    def lines(self, chat: str = "") -> list[Line]:
+        """All messages of a chat, or of all chats, in the order in which they were made."""
+        return [_line(raw) for raw in self.do("lines", chat=chat) if "msgContent" in raw["chatItem"]["content"]]
+
+    def said(self, chat: str = "") -> list[Line]:
+        """What the bot said and did not take back."""
+        return [line for line in self.lines(chat) if not line.by and not line.is_deleted]
+
+    def texts(self, chat: str = "") -> list[str]:
+        """The texts of what the bot said."""
+        return [line.text for line in self.said(chat)]
+
+    def wait_for(self, is_so: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait until ``is_so()``. Raises :class:`AssertionError` with what the bot said if it never is."""
+        ends_at = time.monotonic() + timeout
+        while not is_so():
+            if time.monotonic() > ends_at:
+                raise AssertionError(f"it did not come about within {timeout:g} s; the bot said {self.texts()}")
+            time.sleep(0.01)
+
+    @property
+    def commands(self) -> list[str]:
+        """The command strings that came, in their order."""
+        found: list[str] = self.do("commands")
+        return found
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        count: int = self.do("clients")
+        return count
+
+    def misbehave(self, *faults: Fault, on: str = "") -> None:
+        """Treat the next commands that begin with ``on`` like that, one each."""
+        for fault in faults:
+            self.do("misbehave", fault=fault, on=on)
+
+    def drop(self) -> None:
+        """Break all connections, without a word."""
+        self.do("drop")
+
+    def emit(self, record: Raw) -> None:
+        """Send any event to the bot."""
+        self.do("emit", record=record)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a chat of their own with the bot: a contact, or a customer in a business chat."""
+
+    people: People = field(repr=False)
+    chat: str
+    name: str
+
+    @property
+    def contact_id(self) -> int:
+        """The number of the contact, or of the business chat's group."""
+        return int(self.chat[1:])
+
+    def say(
+        self,
+        text: str,
+        *,
+        quote_id: int | None = None,
+        file: tuple[str, bytes] | None = None,
+        content: Raw | None = None,
+        foreign: bool = False,
+        live: bool = False,
+        ttl: int | None = None,
+        silent: bool = False,
+    ) -> int:
+        """The number of a message that they write.
+
+        ``file`` is its name and content; a ``foreign`` one lies on servers that the CLI does not use. A ``silent``
+        message is stored without the bot being told.
+        """
+        return _say(self.people, self.chat, text, self.name, quote_id, file, content, foreign, live, ttl, silent)
+
+    def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
+        """Change what they wrote."""
+        self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
+
+    def delete(self, item_id: int) -> None:
+        """Take back what they wrote."""
+        self.people.do("delete", chat=self.chat, item_id=item_id)
+
+    def react(self, item_id: int, emoji: str, *, added: bool = True) -> None:
+        """Put a reaction on a message, or take it off."""
+        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=self.name, added=added)
+
+    def leave(self) -> None:
+        """Remove the connection; a customer leaves the business chat."""
+        if self.chat.startswith("@"):
+            self.people.do("leave_contact", chat=self.chat)
+        else:
+            self.people.do("leave", chat=self.chat, name=self.name)
+
+    def said(self) -> list[Line]:
+        """What the bot said to them."""
+        return self.people.said(self.chat)
+
+    def texts(self) -> list[str]:
+        """The texts of what the bot said to them."""
+        return self.people.texts(self.chat)
+
+
+@dataclass(frozen=True)
+class FakeGroup:
+    """A group that the bot is in, or is invited to."""
+
+    people: People = field(repr=False)
+    chat: str
+
+    @property
+    def group_id(self) -> int:
+        """The number of the group."""
+        return int(self.chat[1:].partition("(")[0])
+
+    def scope(self, member_id: int | None = None) -> FakeGroup:
+        """The talk of one member (None: of the bot) with the moderators."""
+        member = "" if member_id is None else f":{member_id}"
+        return FakeGroup(self.people, f"#{self.group_id}(_support{member})")
+
+    def say(
+        self,
+        who: Person | str,
+        text: str,
+        *,
+        mention: bool = False,
+        quote_id: int | None = None,
+        file: tuple[str, bytes] | None = None,
+        content: Raw | None = None,
+        live: bool = False,
+        silent: bool = False,
+    ) -> int:
+        """The number of a message that a member writes; ``mention`` puts a mention of the bot before the text."""
+        name = _name(who)
+        return _say(
+            self.people, self.chat, text, name, quote_id, file, content, False, live, None, silent, mention=mention
+        )
+
+    def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
+        """Change what a member wrote."""
+        self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
+
+    def delete(self, item_id: int) -> None:
+        """Take back what a member wrote."""
+        self.people.do("delete", chat=self.chat, item_id=item_id)
+
+    def react(self, who: Person | str, item_id: int, emoji: str, *, added: bool = True) -> None:
+        """Put a reaction on a message, or take it off."""
+        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name(who), added=added)
+
+    def join(self, who: Person | str, *, role: str = "member") -> int:
+        """The number of somebody who joins."""
+        number: int = self.people.do("join", chat=self.chat, name=_name(who), role=role)
+        return number
+
+    def leave(self, who: Person | str) -> None:
+        """Let a member leave."""
+        self.people.do("leave", chat=self.chat, name=_name(who))
+
+    def said(self) -> list[Line]:
+        """What the bot said here."""
+        return self.people.said(self.chat)
+
+    def texts(self) -> list[str]:
+        """The texts of what the bot said here."""
+        return self.people.texts(self.chat)
+
+
+def _name(who: Person | str) -> str:
+    return who if isinstance(who, str) else who.name
+
+
+def _say(
+    people: People,
+    chat: str,
+    text: str,
+    name: str,
+    quote_id: int | None,
+    file: tuple[str, bytes] | None,
+    content: Raw | None,
+    foreign: bool,
+    live: bool,
+    ttl: int | None,
+    silent: bool,
+    *,
+    mention: bool = False,
+) -> int:
+    file_name, file_content = file or ("", b"")
+    number: int = people.do(
+        "say",
+        chat=chat,
+        text=text,
+        name=name,
+        quote_id=quote_id,
+        mention=mention,
+        content=content,
+        file_name=file_name,
+        file_content=base64.b64encode(file_content).decode(),
+        foreign=foreign,
+        live=live,
+        ttl=ttl,
+        silent=silent,
+    )
+    return number
+
+
+def _line(raw: Raw) -> Line:
+    item = raw["chatItem"]
+    meta, direction = item["meta"], item["chatDir"]
+    contact = raw["chatInfo"].get("contact", {})
+    by = direction.get("groupMember", contact).get("localDisplayName", "")
+    return Line(
+        chat=raw["ref"],
+        item_id=meta["itemId"],
+        by="" if direction["type"].endswith("Snd") else by,
+        text=item["content"]["msgContent"].get("text", ""),
+        content=item["content"]["msgContent"],
+        quote_id=item.get("quotedItem", {}).get("itemId"),
+        file_path=item.get("file", {}).get("fileSource", {}).get("filePath", ""),
+        is_live=meta.get("itemLive", False),
+        is_edited=meta["itemEdited"],
+        is_deleted="itemDeleted" in meta,
+        ttl=meta.get("itemTimed", {}).get("ttl"),
+        mentions=tuple(item["mentions"]),
+        reactions=tuple(entry["reaction"]["emoji"] for entry in item["reactions"] if entry["userReacted"]),
+        raw=raw,
+    )

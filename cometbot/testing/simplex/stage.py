@@ -1,0 +1,382 @@
+"""What the people on the other side do: each method changes the stand-in's state and lets the bot know."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+from collections.abc import Mapping
+from typing import Any
+
+from cometbot.testing.simplex import objects
+from cometbot.testing.simplex.answering import Answers
+from cometbot.testing.simplex.messages import mention_of, reaction_of
+from cometbot.testing.simplex.objects import Obj
+from cometbot.testing.simplex.state import State
+
+_PIXEL = "data:image/jpg;base64,/9j/4AAQ"
+
+
+class Stage:
+    """The doings of people, all with values that JSON can carry, so that they can be called from another process.
+
+    A chat is named as in commands: ``@4``, ``#31``, ``#31(_support:110)``; a person by the name they were made with.
+    """
+
+    def __init__(self, state: State, answers: Answers) -> None:
+        self.state, self._answers = state, answers
+
+    def do(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """The result of one of the methods below, with the state locked and saved."""
+        if name.startswith("_") or name in ("do", "state") or not hasattr(type(self), name):
+            raise ValueError(f"nobody can do {name!r}")
+        with self.state.lock:
+            result = getattr(self, name)(**arguments)
+            self.state.save()
+        return result
+
+    # People
+
+    def connect(self, name: str, *, is_bot: bool = False) -> str:
+        """Somebody connects by the ordinary address; the chat."""
+        contact = self._answers.add_contact(name, is_bot=is_bot)
+        self.state.tell("acceptingContactRequest", contact=contact)
+        self.state.tell("contactSndReady", contact=contact)
+        self.state.tell("contactConnected", contact=contact)
+        return f"@{contact['contactId']}"
+
+    def request(self, name: str) -> str:
+        """Somebody follows the bot's address: a chat, or the number of a request where nobody is let in by itself."""
+        address = self.state.tree["addresses"].get(str(self.state.user["userId"]))
+        if address is None:
+            raise ValueError("the bot has no address that one could follow")
+        settings = address["addressSettings"]
+        if "autoAccept" not in settings:
+            number = self.state.number("request")
+            request = objects.contact_request(number, name, number + 700, self.state.now())
+            self.state.tree["requests"][str(number)] = request
+            self.state.tell("receivedContactRequest", contactRequest=request)
+            return str(number)
+        if settings["businessAddress"]:
+            return self.business(name)
+        ref = self.connect(name)
+        if settings.get("autoReply"):
+            self.state.add_item(ref, {"type": "directSnd"}, settings["autoReply"])
+        return ref
+
+    def business(self, name: str) -> str:
+        """A customer comes by a business address; the chat, which is a group."""
+        group = self._answers.add_group({"displayName": name, "fullName": ""}, role="owner", status="creator")
+        info = group["info"]
+        customer = self._answers.add_to(group, name)
+        info["businessChat"] = {
+            "chatType": "business",
+            "businessId": info["membership"]["memberId"],
+            "customerId": customer["memberId"],
+        }
+        self.state.tell("acceptingBusinessRequest", groupInfo=info)
+        self.state.tell("connectedToGroupMember", groupInfo=info, member=customer)
+        return f"#{info['groupId']}"
+
+    def leave_contact(self, chat: str) -> None:
+        """A contact removes the connection; the chat stays."""
+        contact = self.state.chat_info(chat)["contact"]
+        contact["contactStatus"] = "deleted"
+        contact.pop("activeConn", None)
+        self.state.tell("contactDeletedByContact", contact=contact)
+
+    def rename(self, chat: str, name: str) -> None:
+        """A contact calls itself something else."""
+        contact = self.state.chat_info(chat)["contact"]
+        before = objects.copy(contact)
+        contact["profile"]["displayName"] = contact["localDisplayName"] = name
+        self.state.tell("contactUpdated", fromContact=before, toContact=contact)
+
+    # Groups
+
+    def add_group(self, name: str, members: list[str], *, role: str = "admin", invited: bool = False) -> str:
+        """A group with the bot and others in it; the chat. ``invited`` means that the bot has to join first."""
+        status = "invited" if invited else "connected"
+        group = self._answers.add_group({"displayName": name, "fullName": ""}, role=role, status=status)
+        contacts = {item["localDisplayName"]: item for item in self.state.owned("contacts", "contact")}
+        made = []
+        for other in members:
+            contact = contacts.get(other, {})
+            made.append(self._answers.add_to(group, other, contact_id=contact.get("contactId")))
+        if made:
+            made[0].update(memberRole="owner", memberCategory="host")
+        if invited:
+            host = contacts.get(members[0]) if members else None
+            contact = host or self._answers.add_contact(members[0] if members else "host")
+            self.state.tell(
+                "receivedGroupInvitation",
+                groupInfo=group["info"],
+                contact=contact,
+                fromMemberRole="owner",
+                memberRole=role,
+            )
+        elif made:
+            self.state.tell("userJoinedGroup", groupInfo=group["info"], hostMember=made[0])
+        return f"#{group['info']['groupId']}"
+
+    def join(self, chat: str, name: str, *, role: str = "member") -> int:
+        """Somebody joins a group; their number in it."""
+        group = self._group(chat)
+        member = self._answers.add_to(group, name, role=role)
+        self.state.tell("joinedGroupMember", groupInfo=group["info"], member=member)
+        self.state.tell("connectedToGroupMember", groupInfo=group["info"], member=member)
+        number: int = member["groupMemberId"]
+        return number
+
+    def leave(self, chat: str, name: str) -> None:
+        """A member leaves a group."""
+        group, member = self._group(chat), self._member(chat, name)
+        member["memberStatus"] = "left"
+        del group["members"][str(member["groupMemberId"])]
+        self.state.tell("leftMember", groupInfo=group["info"], member=member)
+
+    def remove(self, chat: str, name: str, by: str) -> None:
+        """A member removes another one."""
+        group, member = self._group(chat), self._member(chat, name)
+        member["memberStatus"] = "removed"
+        del group["members"][str(member["groupMemberId"])]
+        self.state.tell(
+            "deletedMember",
+            groupInfo=group["info"],
+            byMember=self._member(chat, by),
+            deletedMember=member,
+            withMessages=False,
+        )
+
+    def set_role(self, chat: str, name: str, role: str, by: str) -> None:
+        """A member has another role; an empty name means the bot."""
+        group = self._group(chat)
+        member = self._member(chat, name) if name else group["info"]["membership"]
+        before, member["memberRole"] = member["memberRole"], role
+        self.state.tell(
+            "memberRole",
+            groupInfo=group["info"],
+            byMember=self._member(chat, by),
+            member=member,
+            fromRole=before,
+            toRole=role,
+        )
+
+    def expel(self, chat: str, by: str) -> None:
+        """The bot is removed from a group."""
+        group = self._group(chat)
+        group["info"]["membership"]["memberStatus"] = "removed"
+        self.state.tell("deletedMemberUser", groupInfo=group["info"], member=self._member(chat, by), withMessages=False)
+
+    def delete_group(self, chat: str, by: str) -> None:
+        """The owner deletes a group."""
+        group = self._group(chat)
+        group["info"]["membership"]["memberStatus"] = "deleted"
+        self.state.tell("groupDeleted", groupInfo=group["info"], member=self._member(chat, by))
+
+    # Messages
+
+    def say(
+        self,
+        chat: str,
+        text: str,
+        *,
+        name: str = "",
+        quote_id: int | None = None,
+        mention: bool = False,
+        content: Obj | None = None,
+        file_name: str = "",
+        file_content: str = "",
+        foreign: bool = False,
+        live: bool = False,
+        ttl: int | None = None,
+        silent: bool = False,
+    ) -> int:
+        """Somebody writes; the message's number.
+
+        ``mention`` puts a mention of the bot before the text. ``file_content`` is base64; ``foreign`` files lie on
+        servers that the CLI does not use. A ``silent`` message is stored and the bot is not told, as if that was lost.
+        """
+        bot = self._own_name(chat)
+        whole_text = f"@{_quoted(bot)} {text}".rstrip() if mention else text
+        made = content or _content_for(file_name, whole_text)
+        item = self.state.add_item(chat, self._direction(chat, name), made)
+        item.update(self._details(chat, whole_text, quote_id, mention=mention))
+        item["meta"]["userMention"] = mention or item.get("quotedItem", {}).get("chatDir", {}).get("type") in (
+            "groupSnd",
+            "directSnd",
+        )
+        if live:
+            item["meta"]["itemLive"] = True
+        if ttl is not None:
+            item["meta"]["itemTimed"] = {"ttl": ttl}
+        if file_name:
+            item["file"] = self._offer(file_name, file_content, name or self._contact_name(chat), foreign=foreign)
+        if not silent:
+            self._tell_item(chat, item)
+        number: int = item["meta"]["itemId"]
+        return number
+
+    def edit(self, chat: str, item_id: int, text: str, *, live: bool = False) -> None:
+        """Somebody changes what they wrote; of a live message the last change has no ``live``."""
+        item = self.state.item(chat, item_id)
+        item["content"]["msgContent"]["text"] = item["meta"]["itemText"] = text
+        was_live = item["meta"].pop("itemLive", False)
+        item["meta"]["itemEdited"] = not was_live
+        if live:
+            item["meta"]["itemLive"] = True
+        self.state.tell("chatItemUpdated", chatItem=self.state.whole(chat, item))
+
+    def delete(self, chat: str, item_id: int) -> None:
+        """Somebody takes back what they wrote."""
+        item = self.state.item(chat, item_id)
+        before = self.state.whole(chat, item)
+        item["meta"]["itemDeleted"] = {"type": "deleted", "chatType": "group" if chat[0] == "#" else "direct"}
+        after = self.state.whole(chat, item)
+        self.state.tell(
+            "chatItemsDeleted",
+            chatItemDeletions=[{"deletedChatItem": before, "toChatItem": after}],
+            byUser=False,
+            timed=False,
+        )
+
+    def moderate(self, chat: str, item_id: int, by: str) -> None:
+        """A moderator takes something out of a group."""
+        self.state.item(chat, item_id)["meta"]["itemDeleted"] = {"type": "blockedByAdmin"}
+        self.state.tell(
+            "groupChatItemsDeleted",
+            groupInfo=self._group(chat)["info"],
+            chatItemIDs=[item_id],
+            byUser=False,
+            member_=self._member(chat, by),
+        )
+
+    def react(self, chat: str, item_id: int, emoji: str, *, name: str = "", added: bool = True) -> None:
+        """Somebody puts a reaction on a message, or takes it off."""
+        item = self.state.item(chat, item_id)
+        reaction = {"type": "emoji", "emoji": emoji}
+        kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or entry["userReacted"]]
+        item["reactions"] = kept + ([{"reaction": reaction, "userReacted": False, "totalReacted": 1}] if added else [])
+        change = reaction_of(self.state.whole(chat, item), self._direction(chat, name), reaction, self.state.now())
+        self.state.tell("chatItemReaction", added=added, reaction=change)
+
+    def finish_file(self, file_id: int) -> None:
+        """Let a download that is held come to its end."""
+        self._answers.finish_file(file_id)
+
+    def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
+        """Let a download that is held fail."""
+        self._answers.fail_file(file_id, names_item=names_item)
+
+    def cancel_file(self, file_id: int) -> None:
+        """The sender takes a file back."""
+        chat, item = self.state.place_of_file(file_id)
+        item["file"]["fileStatus"] = {"type": "rcvCancelled"}
+        sender = self.state.tree["files"][str(file_id)]["sender"]
+        transfer = {**objects.rcv_transfer(item["file"], sender), "cancelled": True}
+        self.state.tell("rcvFileSndCancelled", chatItem=self.state.whole(chat, item), rcvFileTransfer=transfer)
+
+    def lines(self, chat: str = "") -> list[Obj]:
+        """All ``AChatItem`` of a chat, or of all chats, by their numbers."""
+        refs = [chat] if chat else list(self.state.tree["chats"])
+        found = [{**self.state.whole(ref, item), "ref": ref} for ref in refs for item in self.state.items(ref)]
+        return sorted(found, key=lambda item: int(item["chatItem"]["meta"]["itemId"]))
+
+    def profile(self) -> Obj:
+        """The active profile."""
+        user: Obj = objects.copy(self.state.user)
+        return user
+
+    def address(self) -> Obj | None:
+        """The bot's address, None if it has none."""
+        found: Obj | None = objects.copy(self.state.tree["addresses"].get(str(self.state.user["userId"])))
+        return found
+
+    def group_profile(self, chat: str) -> Obj:
+        """The profile of a group."""
+        found: Obj = objects.copy(self._group(chat)["info"]["groupProfile"])
+        return found
+
+    # Within
+
+    def _tell_item(self, chat: str, item: Obj) -> None:
+        whole = self.state.whole(chat, item)
+        self.state.tell("newChatItems", chatItems=[whole])
+        if "file" in item:
+            transfer = objects.rcv_transfer(item["file"], "")
+            part = {"fileDescrId": 1, "fileDescrText": "", "fileDescrPartNo": 1, "fileDescrComplete": True}
+            self.state.tell("rcvFileDescrReady", chatItem=whole, rcvFileTransfer=transfer, rcvFileDescr=part)
+
+    def _details(self, chat: str, text: str, quote_id: int | None, *, mention: bool) -> Obj:
+        details: Obj = {}
+        if quote_id is not None:
+            details["quotedItem"] = objects.quote_of(self.state.item(chat, quote_id))
+        if mention:
+            own = self._group(chat)["info"]["membership"]
+            name = own["memberProfile"]["displayName"]
+            details["mentions"] = {name: mention_of(own)}
+            word = f"@{_quoted(name)}"
+            details["formattedText"] = [
+                {"format": {"type": "mention", "memberName": name}, "text": word},
+                {"text": text[len(word) :]},
+            ]
+        elif text.startswith("/") and "\n" not in text and len(text) > 1:
+            details["formattedText"] = [{"format": {"type": "command", "commandStr": text[1:]}, "text": text}]
+        return details
+
+    def _offer(self, name: str, content: str, sender: str, *, foreign: bool) -> Obj:
+        try:
+            size = len(base64.b64decode(content, validate=True))
+        except binascii.Error as error:
+            raise ValueError("the content of a file must be base64") from error
+        number = self.state.number("file")
+        self.state.tree["files"][str(number)] = {"content": content, "sender": sender, "foreign": foreign}
+        return {
+            "fileId": number,
+            "fileName": name,
+            "fileSize": size,
+            "fileStatus": {"type": "rcvInvitation"},
+            "fileProtocol": "XFTP",
+        }
+
+    def _direction(self, chat: str, name: str) -> Obj:
+        if chat.startswith("@"):
+            return {"type": "directRcv"}
+        return {"type": "groupRcv", "groupMember": self._member(chat, name)}
+
+    def _group(self, chat: str) -> Obj:
+        return self.state.group(int(chat[1:].partition("(")[0]))
+
+    def _member(self, chat: str, name: str) -> Obj:
+        for member in self._group(chat)["members"].values():
+            if member["localDisplayName"] == name:
+                found: Obj = member
+                return found
+        raise ValueError(f"{name!r} is no member of {chat}")
+
+    def _own_name(self, chat: str) -> str:
+        in_group = chat.startswith("#")
+        profile = self._group(chat)["info"]["membership"]["memberProfile"] if in_group else self.state.user["profile"]
+        name: str = profile["displayName"]
+        return name
+
+    def _contact_name(self, chat: str) -> str:
+        name: str = self.state.chat_info(chat)["contact"]["localDisplayName"] if chat.startswith("@") else ""
+        return name
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if " " in name else name
+
+
+def _content_for(file_name: str, text: str) -> Obj:
+    if not file_name:
+        return {"type": "text", "text": text}
+    family = (mimetypes.guess_type(file_name)[0] or "").partition("/")[0]
+    if family == "image":
+        return {"type": "image", "text": text, "image": _PIXEL}
+    if family == "video":
+        return {"type": "video", "text": text, "image": _PIXEL, "duration": 12}
+    if family == "audio":
+        return {"type": "voice", "text": text, "duration": 5}
+    return {"type": "file", "text": text}

@@ -1,0 +1,53 @@
+"""What trusted publishers write goes to everybody who is connected with the bot, at a pace.
+
+``PUBLISHERS=4,7 cometbot simplex examples/broadcast.py:bot``; ``/whoami`` tells the numbers. Elsewhere than on SimpleX
+give :func:`make_bot` what lists your audience.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from time import sleep
+
+from cometbot import Bot, Context, direct
+
+PUBLISHERS = frozenset(filter(None, os.environ.get("PUBLISHERS", "").replace(" ", "").split(",")))
+PER_SECOND = 10.0
+
+Audience = Callable[[Context], Iterable[str]]
+
+
+def contacts(ctx: Context) -> Iterable[str]:
+    """All who are connected with the bot on SimpleX."""
+    return [str(contact.contact_id) for contact in ctx.client.contacts() if contact.status == "active"]
+
+
+def make_bot(publishers: Collection[str] = PUBLISHERS, audience: Audience = contacts, name: str = "news") -> Bot:
+    """A bot that passes on what ``publishers`` (uids) write."""
+    bot = Bot(name, description="You get our news here.", handler_timeout=6 * 3600)
+
+    def trusted(ctx: Context) -> bool:
+        return ctx.sender.uid in publishers
+
+    @bot.command("whoami", description="The number that the bot knows you by.")
+    def whoami(ctx: Context) -> str:
+        return ctx.sender.uid
+
+    @bot.message(direct & trusted)
+    def publish(ctx: Context) -> str:
+        readers = [uid for uid in audience(ctx) if uid not in publishers]
+        for uid in readers:
+            # Stored under this message and its place in the row: after a crash nobody gets it twice.
+            ctx.send(ctx.text, to=ctx.conversation_with(user=uid))
+            sleep(1 / PER_SECOND)
+        return f"Sent to {len(readers)}."
+
+    @bot.message(direct)
+    def explain(ctx: Context) -> str | None:
+        return "I only bring news." if ctx.user_state.increment("written") == 1 else None
+
+    return bot
+
+
+bot = make_bot()

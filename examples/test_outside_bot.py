@@ -1,0 +1,88 @@
+"""The bot with the standard library alone, as a process of its own beside a platform."""
+
+from __future__ import annotations
+
+import ast
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from cometbot import Bot
+from cometbot.settings import Secret, Settings
+from cometbot.simulator.server import LoopbackServer
+from cometbot.web.app import create_app
+
+FILE = Path(__file__).parent / "outside_bot.py"
+ADMIN = {"Authorization": "the-admin-s-key"}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[str]:
+    """The URL of a platform that lets webhooks go to this machine."""
+    settings = Settings(
+        channels=("botyard",),
+        database_url=f"sqlite:///{tmp_path}/platform.db",
+        data=tmp_path / "data",
+        botyard_admin_secret_key=Secret(ADMIN["Authorization"]),
+        allow_private_webhooks=True,
+    )
+    app = create_app(Bot("inside"), settings)
+    server = LoopbackServer(app, 0)
+    yield f"http://127.0.0.1:{server.port}"
+    server.stop()
+    app.extensions["cometbot"].stop()
+
+
+@pytest.fixture
+def bot_id(platform: str) -> Iterator[str]:
+    made = requests.post(f"{platform}/v1/admin-api/bot", json={"name": "Outside"}, headers=ADMIN, timeout=10).json()
+    port = free_port()
+    given = {"PLATFORM": platform, "BOT_KEY": made["key"], "WEBHOOK": f"http://127.0.0.1:{port}/"}
+    # Without site-packages: what it imports is Python's own.
+    process = subprocess.Popen([sys.executable, "-I", "-S", str(FILE), str(port)], env={**os.environ, **given})
+    yield made["bot"]["id"]
+    process.terminate()
+    process.wait(10)
+
+
+def test_it_answers_people_and_names_its_commands(platform: str, bot_id: str) -> None:
+    person = requests.Session()
+    person.post(f"{platform}/v1/client-api/user", json={"nickname": "Maria"}, timeout=10)
+    chat = person.post(f"{platform}/v1/client-api/chat", json={"botId": bot_id}, timeout=10).json()["id"]
+    commands = f"{platform}/v1/client-api/bot/{bot_id}/commands"
+    end = time.monotonic() + 15
+    while not person.get(commands, timeout=10).json():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for text in ("Is there anybody?", "/shout hello"):
+        person.post(f"{platform}/v1/client-api/chat/message", json={"chatId": chat, "body": text}, timeout=10)
+
+    said: list[str] = []
+    while len(said) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+        page = person.get(f"{platform}/v1/client-api/chat/{chat}/messages", timeout=10).json()
+        said = [message["body"] for message in page["messages"]]
+    assert set(said) == {"Is there anybody?", "You said: Is there anybody?", "/shout hello", "HELLO!"}
+    assert person.get(commands, timeout=10).json()[0]["alias"] == "shout"
+    person.close()
+
+
+def test_it_imports_nothing_that_has_to_be_installed() -> None:
+    tree = ast.parse(FILE.read_text())
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+
+    assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names

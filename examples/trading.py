@@ -1,0 +1,79 @@
+"""Brings buyers and sellers together: ``/sell bike 80``, ``/buy bike 100``, ``/tell Where do we meet?``.
+
+The earlier offer's price counts, and a message places its offer once, however often it is handled. ``TRADES`` names the
+file that offers are kept in.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cometbot import Bot, Context
+
+_TABLE = "CREATE TABLE IF NOT EXISTS offers (event TEXT PRIMARY KEY, side, thing, price INTEGER, uid, name, partner)"
+_BEST = """SELECT event FROM offers WHERE partner IS NULL AND side != :side AND thing = :thing AND uid != :uid
+    AND CASE :side WHEN 'buy' THEN price <= :price ELSE price >= :price END
+    ORDER BY CASE :side WHEN 'buy' THEN price ELSE -price END, rowid LIMIT 1"""
+_PARTNER = """SELECT o.uid, o.name, o.price FROM offers o JOIN offers mine ON o.event = mine.partner
+    WHERE mine.event = ? OR mine.uid = ? ORDER BY mine.rowid DESC"""
+
+
+class Partner(NamedTuple):
+    uid: str
+    name: str
+    price: int
+
+
+class Book:
+    def __init__(self, path: str = ":memory:") -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._lock = threading.Lock()
+        self._db.execute(_TABLE)
+
+    def place(self, **offer: str | int) -> Partner | None:
+        with self._lock, self._db:
+            insert = "INSERT OR IGNORE INTO offers VALUES (:event, :side, :thing, :price, :uid, :name, NULL)"
+            best = self._db.execute(_BEST, offer).fetchone() if self._db.execute(insert, offer).rowcount else None
+            if best:
+                pairs = [(best[0], offer["event"]), (offer["event"], best[0])]
+                self._db.executemany("UPDATE offers SET partner = ? WHERE event = ?", pairs)
+        return self.partner(event=offer["event"])
+
+    def partner(self, event: str | int = "", uid: str = "") -> Partner | None:
+        with self._lock:
+            row = self._db.execute(_PARTNER, [event, uid]).fetchone()
+        return Partner(*row) if row else None
+
+
+def make_bot(book: Book, name: str = "market") -> Bot:
+    bot = Bot(name, description="I find who sells what you want to buy.")
+
+    def trade(side: str) -> Callable[..., str]:
+        def place(ctx: Context, thing: str, price: int) -> str:
+            who = {"uid": ctx.sender.uid, "name": ctx.sender.name}
+            deal = book.place(event=ctx.event.key, side=side, thing=thing.casefold(), price=price, **who)
+            if deal is None:
+                return "Noted. I tell you when somebody fits."
+            agreed = f"agrees: {thing} for {deal.price}. Write /tell and what you want to say."
+            ctx.send(f"{ctx.sender.name} {agreed}", to=ctx.conversation_with(user=deal.uid))
+            return f"{deal.name} {agreed}"
+
+        return place
+
+    bot.command("sell", description="Something to sell, and the least that you want for it.")(trade("sell"))
+    bot.command("buy", description="Something to buy, and the most that you give for it.")(trade("buy"))
+
+    @bot.command("tell", description="A word to your last partner.")
+    def tell(ctx: Context, *, text: str) -> str:
+        if partner := book.partner(uid=ctx.sender.uid):
+            ctx.send(f"{ctx.sender.name}: {text}", to=ctx.conversation_with(user=partner.uid))
+        return "Sent." if partner else "You have no partner yet."
+
+    return bot
+
+
+bot = make_bot(Book(os.environ.get("TRADES", ":memory:")))

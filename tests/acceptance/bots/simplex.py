@@ -1,0 +1,91 @@
+"""A bot that does on SimpleX all that can be done there, and says what it saw."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cometbot import (
+    Bot,
+    ContactEvent,
+    Context,
+    EditEvent,
+    MembershipEvent,
+    Message,
+    ReactionEvent,
+    has_attachment,
+)
+from cometbot.channels.simplex import file
+
+bot = Bot("trial", description="Tries everything.")
+
+
+@bot.event(ContactEvent)
+def contact(ctx: Context) -> str:
+    assert isinstance(ctx.event, ContactEvent)
+    return f"{ctx.event.action}: {ctx.sender.name}"
+
+
+@bot.event(EditEvent)
+def edited(ctx: Context) -> str:
+    assert isinstance(ctx.event, EditEvent)
+    return f"edited: {ctx.event.message.text}"
+
+
+@bot.event(ReactionEvent)
+def reacted(ctx: Context) -> str:
+    assert isinstance(ctx.event, ReactionEvent)
+    return f"reaction: {ctx.event.reaction}"
+
+
+@bot.event(MembershipEvent)
+def member(ctx: Context) -> str:
+    assert isinstance(ctx.event, MembershipEvent)
+    return f"{ctx.event.action}: {ctx.event.members[0].name}"
+
+
+@bot.message(has_attachment)
+def received(ctx: Context) -> str:
+    path = ctx.client.receive(ctx.attachments[0])
+    return f"{ctx.attachments[0].name}: {path.read_bytes().decode()}"
+
+
+@bot.command("file", description="A file.")
+def send_file(ctx: Context) -> Message:
+    path = Path(os.environ["COMETBOT_TEST_MARKS"], "report.txt")
+    path.write_text("all is well")
+    return file(str(path), caption="The report")
+
+
+@bot.command("change", description="Says something, then something else.")
+def change(ctx: Context) -> None:
+    ctx.reply("working").edit("done")
+
+
+@bot.command("like", description="Likes it.")
+def like(ctx: Context) -> None:
+    ctx.react("👍")
+
+
+@bot.command("stream", description="Writes before your eyes.")
+def stream(ctx: Context) -> None:
+    ctx.stream(_words())
+
+
+def _words() -> Iterator[str]:
+    for number in range(8):
+        yield f"word{number} "
+        time.sleep(0.5)
+
+
+@bot.command("slow", description="Takes its time.")
+def slow(ctx: Context, seconds: float) -> str:
+    time.sleep(seconds)
+    return "slept"
+
+
+@bot.fallback
+def repeat(ctx: Context) -> str:
+    return f"re: {ctx.text}"

@@ -1,0 +1,149 @@
+"""The official JavaScript client, installed from npm and with nothing changed but its ``apiUrl``."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot.channels.botpress.routes import ROUTES
+from tests.acceptance.channels.botpress.conftest import SECRET, Backend, ChatServer, StartChat
+from tests.acceptance.conftest import ROOT
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+
+SCRIPT = Path(__file__).with_name("official_client.cjs")
+CACHE = ROOT / ".cache" / "botpress-chat"
+FRESH_FOR = 7 * 86400
+KEY = "my-encryption-key"
+PAYLOADS = [
+    {"type": "text", "text": "hi"},
+    {"type": "markdown", "markdown": "**hi**"},
+    {"type": "image", "imageUrl": "https://e.example/i.png"},
+    {"type": "audio", "audioUrl": "https://e.example/a.mp3"},
+    {"type": "video", "videoUrl": "https://e.example/v.mp4"},
+    {"type": "file", "fileUrl": "https://e.example/f.pdf", "title": "Invoice"},
+    {"type": "location", "latitude": 45.5, "longitude": -73.6, "address": "1 Main St", "title": "Shop"},
+    {
+        "type": "card",
+        "title": "Mug",
+        "subtitle": "9 EUR",
+        "imageUrl": "https://e.example/m.png",
+        "actions": [
+            {"action": "postback", "label": "Buy", "value": "buy-mug"},
+            {"action": "url", "label": "See", "value": "https://e.example/mug"},
+            {"action": "say", "label": "More", "value": "tell me more"},
+        ],
+    },
+    {"type": "carousel", "items": [{"type": "card", "title": "Mug", "actions": []}]},
+    {"type": "choice", "text": "Size?", "options": [{"label": "Small", "value": "s"}]},
+    {"type": "dropdown", "text": "Country?", "options": [{"label": "France", "value": "fr"}]},
+    {
+        "type": "bloc",
+        "items": [{"type": "text", "text": "Look:"}, {"type": "image", "imageUrl": "https://e.example/i"}],
+    },
+]
+_runs = itertools.count(1)
+
+
+def install(version: str) -> Path:
+    """The folder with the client of this version, installed once and kept in the checkout; the newest for a week."""
+    folder = CACHE / version
+    package = folder / "node_modules/@botpress/chat/package.json"
+    stamp = folder / "installed"
+    is_fresh = stamp.exists() and (version != "latest" or time.time() - stamp.stat().st_mtime < FRESH_FOR)
+    if package.exists() and is_fresh:
+        return folder
+    npm = shutil.which("npm")
+    assert npm, "npm is missing: apt-get install nodejs npm, or make test, which does it"
+    folder.mkdir(parents=True, exist_ok=True)
+    # npm looks for a package.json in the folders above, and would install there.
+    (folder / "package.json").write_text('{"private": true}')
+    words = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    ended = subprocess.run(
+        [*words, f"@botpress/chat@{version}"], cwd=folder, capture_output=True, text=True, timeout=180, check=False
+    )
+    if ended.returncode and not package.exists():
+        pytest.fail(f"npm could not install @botpress/chat@{version}\n{ended.stdout}{ended.stderr}")
+    stamp.touch()
+    return folder
+
+
+def version_of(folder: Path) -> str:
+    text = (folder / "node_modules/@botpress/chat/package.json").read_text()
+    return str(json.loads(text)["version"])
+
+
+def run(server: ChatServer, package: Path, **variables: str) -> dict[str, Any]:
+    """What the script saw; fails with its output if anything is not as it must be."""
+    environ = {
+        **os.environ,
+        "PACKAGE": str(package),
+        "API_URL": server.api_url,
+        "PAYLOADS": json.dumps(PAYLOADS),
+        "RUN": str(next(_runs)),
+        **variables,
+    }
+    node = shutil.which("node")
+    assert node, "node is missing: apt-get install nodejs npm, or make test, which does it"
+    ended = subprocess.run([node, str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.log[-3000:]}"
+    seen: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return seen
+
+
+@pytest.fixture(scope="module")
+def automatic(start_chat: StartChat, backend: Backend) -> ChatServer:
+    return start_chat(BOTPRESS_WEBHOOK_URL=backend.url, BOTPRESS_WEBHOOK_SECRET=SECRET)
+
+
+@pytest.fixture(scope="module")
+def manual(start_chat: StartChat) -> ChatServer:
+    return start_chat(BOTPRESS_ENCRYPTION_KEY=KEY)
+
+
+@pytest.fixture(scope="module", params=["0.5.5", "latest"])
+def package(request: pytest.FixtureRequest) -> Path:
+    folder = install(request.param)
+    if request.param == "latest" and version_of(folder) == "0.5.5":
+        pytest.skip("0.5.5 is the newest version on npm, and was tested")
+    return folder
+
+
+def test_it_goes_through_all_operations_with_keys_of_the_server(
+    automatic: ChatServer, package: Path, backend: Backend
+) -> None:
+    seen = run(automatic, package)
+
+    assert sorted(seen["done"]) == sorted(route.name for route in ROUTES)
+    automatic.wait_until(lambda: len(said_in(backend, seen)) > len(PAYLOADS))
+    kinds = {item["type"] for item in told_of(backend, seen)}
+    assert {"message_created", "message_deleted", "event_created", "participant_added", "participant_removed"} <= kinds
+    assert {"message_stream_delta", "message_stream_complete"} <= kinds
+    assert backend.secrets == {SECRET}
+    assert {item["path"] for item in backend.told} == {"/hook"}
+    assert said_in(backend, seen)[: len(PAYLOADS)] == PAYLOADS
+
+
+def test_it_goes_through_all_operations_with_keys_that_it_signs(manual: ChatServer, package: Path) -> None:
+    seen = run(manual, package, ENCRYPTION_KEY=KEY)
+    assert sorted([*seen["done"], "createUser"]) == sorted(route.name for route in ROUTES)
+
+
+def said_in(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the bot said in the conversation, as the backend was told."""
+    created = [item["data"] for item in told_of(backend, seen) if item["type"] == "message_created"]
+    return [data["payload"] for data in created if data["isBot"]]
+
+
+def told_of(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the backend was told of the conversation."""
+    here = seen["conversationId"]
+    return [item for item in backend.told if f"'{here}'" in str(item["data"])]

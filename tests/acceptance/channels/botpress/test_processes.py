@@ -1,0 +1,199 @@
+"""Several processes and sudden ends: what was stored is handled once, and told in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from cometbot.channels.botpress.client import ChatClient
+from cometbot.channels.botpress.listener import Listener
+from cometbot.channels.botpress.records import MessageCreated, StreamComplete, StreamDelta
+from cometbot.errors import Rejected
+from tests.acceptance.channels.botpress.conftest import Backend, ChatServer, StartChat
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+
+
+def say(client: ChatClient, place: str, text: str) -> str:
+    return client.create_message(place, {"type": "text", "text": text}).id
+
+
+def texts_of(client: ChatClient, place: str) -> list[str]:
+    """What was said, oldest first."""
+    return [str(message.payload["text"]) for message in client.list_messages(place)][::-1]
+
+
+def hear(listener: Listener, count: int) -> list[str]:
+    """The texts of the next messages on a stream."""
+    heard = []
+    while len(heard) < count:
+        signal = listener.get(10)
+        assert isinstance(signal, MessageCreated), signal
+        heard.append(str(signal.message.payload["text"]))
+    return heard
+
+
+def pieces_of(listener: Listener) -> str:
+    """What is shown of the next streamed message before it is whole."""
+    shown = ""
+    while not isinstance(signal := listener.get(10), StreamComplete):
+        assert signal is not None
+        shown += signal.delta if isinstance(signal, StreamDelta) else ""
+    return shown
+
+
+def check_that_each_hears_the_other(first: str, second: str) -> None:
+    """Fail unless what is posted to one server appears on a stream of the other, both ways, with the answer."""
+    here = ChatClient.connect(first)
+    there = ChatClient.connect(second, user_key=here.user_key)
+    place = here.create_conversation().id
+    with here.listen_conversation(place) as at_first, there.listen_conversation(place) as at_second:
+        for client, text in ((here, "from the first"), (there, "from the second")):
+            say(client, place, text)
+            assert hear(at_first, 2) == hear(at_second, 2) == [text, text]
+        say(here, place, "/stream")
+        assert pieces_of(at_first) == pieces_of(at_second) == "Once upon a time"
+    here.close()
+    there.close()
+
+
+def test_two_servers_on_one_sqlite_file_hear_each_other(start_chat: StartChat) -> None:
+    first = start_chat(COMETBOT_PROCESSES="1")
+    # Processes of one machine find each other in its folder for temporary files.
+    shared = {"COMETBOT_DATABASE_URL": f"sqlite:///{first.database}", "TMPDIR": str(first.database.parent)}
+    second = start_chat(COMETBOT_PROCESSES="1", **shared)
+    check_that_each_hears_the_other(first.api_url, second.api_url)
+
+
+def test_two_servers_on_postgresql_hear_each_other_and_tell_the_webhook(
+    start_chat: StartChat, postgres_url: str, backend: Backend
+) -> None:
+    settings = {"COMETBOT_DATABASE_URL": postgres_url, "BOTPRESS_WEBHOOK_URL": backend.url}
+    servers = [start_chat(COMETBOT_PROCESSES="1", **settings) for _ in range(2)]
+    check_that_each_hears_the_other(servers[0].api_url, servers[1].api_url)
+
+    def texts(*, is_bot: bool) -> list[str]:
+        created = [item["data"] for item in backend.told if item["type"] == "message_created"]
+        return [data["payload"]["text"] for data in created if data["isBot"] is is_bot]
+
+    said = ["from the first", "from the second"]
+    servers[0].wait_until(lambda: len(texts(is_bot=True)) == 3)
+    assert texts(is_bot=False) == [*said, "/stream"]
+    assert texts(is_bot=True) == [*said, "Once upon a time"]
+    assert "message_stream_delta" in {item["type"] for item in backend.told}
+
+
+def test_two_processes_of_one_server_hear_each_other(start_chat: StartChat) -> None:
+    server = start_chat(COMETBOT_PROCESSES="2")
+    client = ChatClient.connect(server.api_url)
+    place = client.create_conversation().id
+    listeners = [client.listen_conversation(place) for _ in range(8)]
+    try:
+        for number in range(10):
+            say(client, place, f"number {number}")
+        expected = sorted(f"number {number}" for number in range(10) for _ in range(2))
+        assert [sorted(hear(listener, 20)) for listener in listeners] == [expected] * 8
+    finally:
+        for listener in listeners:
+            listener.close()
+        client.close()
+
+
+@pytest.fixture
+def hanging(start_chat: StartChat) -> Iterator[Callable[[], ChatServer]]:
+    """A server whose handler waits for a sign."""
+    made: list[ChatServer] = []
+
+    def make() -> ChatServer:
+        made.append(start_chat(COMETBOT_PROCESSES="1"))
+        return made[-1]
+
+    yield make
+    for server in made:
+        (server.marks / "go on").touch()
+
+
+def test_a_message_that_was_stored_and_not_handled_is_answered_once_after_a_kill(
+    hanging: Callable[[], ChatServer],
+) -> None:
+    server = hanging()
+    client = ChatClient.connect(server.api_url)
+    place = client.create_conversation().id
+    say(client, place, "/hang")
+    server.wait_until(lambda: server.count_marks("begun") == 1)
+    for number in range(3):
+        say(client, place, f"waits {number}")
+    server.kill()
+    (server.marks / "go on").touch()
+    server.start()
+
+    expected = ["/hang", "waits 0", "waits 1", "waits 2", "done", "waits 0", "waits 1", "waits 2"]
+    server.wait_until(lambda: len(texts_of(client, place)) >= len(expected), 30)
+    say(client, place, "last")
+    server.wait_until(lambda: texts_of(client, place).count("last") == 2)
+    assert texts_of(client, place) == [*expected, "last", "last"]
+    assert client.get_user()
+    client.close()
+
+
+def test_a_stop_ends_the_open_streams_and_does_not_hang(start_chat: StartChat) -> None:
+    server = start_chat(COMETBOT_PROCESSES="1")
+    client = ChatClient.connect(server.api_url)
+    place = client.create_conversation().id
+    listeners = [client.listen_conversation(place, reconnects=False) for _ in range(5)]
+
+    assert server.terminate() == 0
+    assert [list(listener) for listener in listeners] == [[]] * 5
+    client.close()
+
+
+def test_a_listener_of_ours_goes_on_where_a_server_was_started_again(start_chat: StartChat) -> None:
+    server = start_chat(COMETBOT_PROCESSES="1")
+    client = ChatClient.connect(server.api_url)
+    place = client.create_conversation().id
+    with client.listen_conversation(place) as signals:
+        say(client, place, "before")
+        assert hear(signals, 2) == ["before", "before"]
+        server.restart()
+        say(client, place, "after")
+        assert hear(signals, 2) == ["after", "after"]
+    client.close()
+
+
+def test_requests_over_many_connections_at_once_are_all_answered(start_chat: StartChat) -> None:
+    server = start_chat(COMETBOT_PROCESSES="1")
+    clients = [ChatClient.connect(server.api_url) for _ in range(4)]
+    places = [client.create_conversation().id for client in clients]
+    listeners = [client.listen_conversation(place) for client, place in zip(clients, places, strict=True)]
+    assert requests.get(f"{server.url}/healthz", timeout=5).status_code == 200
+    for client, place in zip(clients, places, strict=True):
+        say(client, place, "hi")
+    for listener in listeners:
+        assert hear(listener, 2) == ["hi", "hi"]
+        listener.close()
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("size", [2 * 1024 * 1024, 10 * 1024 * 1024])
+def test_a_body_that_is_too_large_is_refused_in_the_apis_own_words(start_chat: StartChat, size: int) -> None:
+    server = start_chat(COMETBOT_PROCESSES="1")
+    client = ChatClient.connect(server.api_url)
+    place = client.create_conversation().id
+    with pytest.raises(Rejected) as caught:
+        say(client, place, "x" * size)
+    assert (caught.value.status, caught.value.code) == (413, "PayloadTooLarge")
+    say(client, place, "small")
+    client.close()
+
+
+def test_the_chat_api_is_closed_unless_it_is_named(start_chat: StartChat) -> None:
+    server = start_chat(
+        COMETBOT_CHANNELS="cometchat",
+        COMETCHAT_APP_ID="app",
+        COMETCHAT_API_URL="http://127.0.0.1:9/v3",
+        COMETCHAT_API_KEY="key",
+    )
+    assert server.get(f"/botpress/{server.bot}/hello").status_code == 404

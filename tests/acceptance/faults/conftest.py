@@ -1,0 +1,76 @@
+"""The systems that are broken: the database and the engine are parameters."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cometbot.simulator import Simulator
+from cometbot.store.database import database
+from tests.postgres_server import PostgresServer
+
+from .system import OnPostgreSQL, OnSQLite, System
+
+IS_FULL = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
+"""Whether every fault is wanted (``make faults``), or the few that fit into ``make test``."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long faults unless they are wanted."""
+    here = Path(__file__).parent
+    long = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("long")]
+    if long and not IS_FULL:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that is halted and booted here, and that nobody else uses."""
+    server = PostgresServer()
+    try:
+        server.start()
+        server.execute("CREATE DATABASE faults_template")
+        template = database(server.url("faults_template"))
+        template.upgrade()
+        template.close()
+        yield server
+    finally:
+        server.stop()
+
+
+StartSystem = Callable[[str], System]
+
+
+@pytest.fixture
+def start_system(simulator: Simulator, request: pytest.FixtureRequest) -> Iterator[StartSystem]:
+    """Starts a bot on ``sqlite`` with threads or on ``postgresql`` with Procrastinate; all of it ends with the test."""
+    started: list[System] = []
+    # pytest's own folders have names that are too long for a socket's.
+    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+
+        def start(kind: str) -> System:
+            environ = {
+                "COMETCHAT_API_URL": simulator.api_url,
+                "COMETCHAT_APP_ID": simulator.app_id,
+                "COMETCHAT_API_KEY": simulator.api_key,
+            }
+            place = Path(folder, str(len(started)))
+            place.mkdir()
+            if kind == "postgresql":
+                OnPostgreSQL.server = request.getfixturevalue("own_postgres")
+                system: System = OnPostgreSQL(place, environ)
+            else:
+                system = OnSQLite(place, environ)
+            started.append(system)
+            system.start()
+            return system
+
+        yield start
+        simulator.misbehave.clear()
+        for system in started:
+            system.close()

@@ -1,0 +1,181 @@
+"""Event streams of a real server: heard across processes, capped, and no hindrance to a stop."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.acceptance.conftest import Server, wait_for
+
+pytestmark = pytest.mark.process
+
+GUNICORN = (sys.executable, "-m", "gunicorn", "tests.acceptance.bots.listening:app()")
+
+
+class Rooms(Server):
+    """gunicorn with rooms to listen to."""
+
+    command = GUNICORN
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log
+        try:
+            return self.get("/hello").status_code == 200
+        except requests.RequestException:
+            return False
+
+    def make_room(self) -> str:
+        return str(requests.post(self.url + "/rooms", timeout=10).json()["id"])
+
+    def say(self, room: str, text: str) -> int:
+        """The process that took it in."""
+        answer = requests.post(f"{self.url}/rooms/{room}", text, timeout=10, headers={"Connection": "close"})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["pid"])
+
+    def listen(self, room: str) -> Stream:
+        return Stream(self.address, room)
+
+
+class Stream:
+    """One open stream, read by a thread of its own."""
+
+    def __init__(self, address: tuple[str, int], room: str) -> None:
+        self.socket = socket.create_connection(address, timeout=60)
+        self.socket.sendall(f"GET /rooms/{room} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.received = b""
+        self.is_over = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with self.socket, suppress(OSError):
+            while piece := self.socket.recv(65536):
+                self.received += piece
+        self.is_over = True
+
+    @property
+    def frames(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in re.findall(rb"data: (.*)\n\n", self.received)]
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the stream."""
+        wait_for(lambda: self.frames or self.is_over)
+        return int(str(self.frames[0]["pid"]))
+
+    def said(self) -> list[object]:
+        return [frame["said"] for frame in self.frames[1:]]
+
+    def close(self) -> None:
+        """Go away without a word."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+Serve = Callable[..., Rooms]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server; ``variables`` go into its environment."""
+    started: list[Rooms] = []
+    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+
+        def start(**variables: str) -> Rooms:
+            environ = {"COMETBOT_CHANNELS": "botpress", **variables}
+            started.append(Rooms(Path(folder), environ))
+            started[-1].start()
+            return started[-1]
+
+        yield start
+        for server in started:
+            server.close()
+
+
+def streams_in_two_processes(server: Rooms, room: str) -> list[Stream]:
+    """Streams of which at least two are held by different processes."""
+    opened = [server.listen(room)]
+    while len({stream.pid for stream in opened}) < 2:
+        assert len(opened) < 60, "all connections went to one process"
+        opened.append(server.listen(room))
+    return opened
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_one_process_takes_in_is_heard_on_the_streams_of_the_other(
+    serve: Serve, kind: str, request: pytest.FixtureRequest
+) -> None:
+    variables = {"COMETBOT_DATABASE_URL": request.getfixturevalue("postgres_url")} if kind == "postgresql" else {}
+    server = serve(**variables)
+    room = server.make_room()
+    streams = streams_in_two_processes(server, room)
+    takers: set[int] = set()
+    said: list[object] = []
+    while len(takers) < 2 or len(said) < 20:
+        assert len(said) < 200, "all connections went to one process"
+        said.append(f"{len(said)}")
+        takers.add(server.say(room, str(said[-1])))
+    assert takers == {stream.pid for stream in streams}
+    server.wait_until(lambda: all(len(stream.said()) >= len(said) for stream in streams))
+    assert [stream.said() for stream in streams] == [said] * len(streams)
+    assert (server.terminate(), [stream.is_over for stream in streams]) == (0, [True] * len(streams))
+
+
+def test_a_flood_of_streams_leaves_requests_their_threads(serve: Serve) -> None:
+    server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8")
+    room = server.make_room()
+    streams = [server.listen(room) for _ in range(40)]
+    server.wait_until(lambda: all(b"\r\n\r\n" in stream.received for stream in streams))
+    heads = [stream.received.partition(b"\r\n\r\n")[0] for stream in streams]
+    taken = [head for head in heads if b"200 OK" in head]
+    refused = [head for head in heads if b" 503 " in head]
+    assert (len(taken), len(refused)) == (12, 28)
+    assert all(b"retry-after: 5" in head.lower() for head in refused)
+    began = time.monotonic()
+    for _ in range(20):
+        assert server.get("/hello").json()["streams"] == 12
+    assert time.monotonic() - began < 10
+    for stream in streams:
+        stream.close()
+    server.wait_until(lambda: server.get("/hello").json()["streams"] == 0)
+    again = server.listen(room)
+    server.say(room, "hello")
+    server.wait_until(lambda: again.said() == ["hello"])
+
+
+def test_a_stop_ends_streams_at_once(serve: Serve) -> None:
+    server = serve()
+    room = server.make_room()
+    streams = [server.listen(room) for _ in range(10)]
+    server.wait_until(lambda: all(stream.frames for stream in streams))
+    began = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - began < 15
+    wait_for(lambda: all(stream.is_over for stream in streams))
+    assert all(stream.received.endswith(b"0\r\n\r\n") for stream in streams), "they ended in good order"
+    assert "Traceback" not in server.log
+
+
+def test_an_answer_that_closes_its_connection_says_so_and_does(serve: Serve) -> None:
+    server = serve(COMETBOT_PROCESSES="1")
+    with socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"Connection: keep-alive" in connection.recv(65536)
+        connection.sendall(b"GET /goodbye HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    assert b"Connection: close" in received
+    assert received.endswith(b"bye")

@@ -1,0 +1,240 @@
+"""The platform as an operator would run it, and browsers in which people talk to its bots."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+
+BOTS = Path(__file__).parent / "bots.py"
+START = 40.0
+PATIENCE = 10_000
+EXPECTED = re.compile(r"Failed to load resource|net::ERR_|example\.com")
+
+T = TypeVar("T")
+_names = itertools.count(1)
+
+
+class Platform:
+    """``cometbot serve`` with the platform, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, and wait until it answers."""
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "BOTYARD", "PROM"))}
+        environ = kept | {
+            "COMETBOT_CHANNELS": "botyard",
+            "COMETBOT_BIND": f"127.0.0.1:{self.port}",
+            "COMETBOT_DATABASE_URL": f"sqlite:///{self.folder}/bot.db",
+            "COMETBOT_DATA": str(self.folder / "data"),
+            "COMETBOT_PUBLIC_URL": self.url,
+            "COMETBOT_STOP_TIMEOUT": "1",
+            "COMETBOT_TEST_MARKS": str(self.folder),
+            "COMETBOT_TEST_PICTURE": f"{self.url}/page/icon.svg",
+            "BOTYARD_MESSAGES": "0",
+            "BOTYARD_REQUESTS": "0",
+            "BOTYARD_SIGNUPS": "0",
+            "BOTYARD_SERVICE_NAME": "Tea & Orders",
+            "BOTYARD_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
+            "BOTYARD_LIMITS_FILE_MAX_IMAGE_SIZE": "100000",
+        }
+        command = [Path(sys.executable).parent / "cometbot", "serve", f"{BOTS}:helpdesk,{BOTS}:teahouse"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=environ, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(self._is_ready, START, or_show=lambda: (self.folder / "log").read_text())
+
+    def stop(self) -> None:
+        """End it, as an operator would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(30)
+        finally:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait(10)
+
+    def mark(self, name: str) -> None:
+        """Let a handler that waits for this go on."""
+        (self.folder / name).touch()
+
+    def clear_marks(self) -> None:
+        """Let handlers wait again."""
+        for name in ("thought", "go-on", "later"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            pytest.fail(f"the platform ended by itself\n{(self.folder / 'log').read_text()}")
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 10.0, *, or_show: Callable[[], object] = str) -> T:
+    """The first true value of ``condition()``."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:g} s in vain\n{or_show()}")
+        time.sleep(0.02)
+    return value
+
+
+class Guest:
+    """Somebody in front of a browser."""
+
+    def __init__(self, page: Page, platform: Platform) -> None:
+        self.page = page
+        self.platform = platform
+        self.complaints: list[str] = []
+        self.posts: list[Request] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: request.method == "POST" and self.posts.append(request))
+
+    def go(self, path: str = "/") -> Guest:
+        self.page.goto(self.platform.url + path)
+        self.page.wait_for_selector("html[data-ready]")
+        return self
+
+    def enter(self, name: str = "") -> Guest:
+        """Say who one is."""
+        self.page.get_by_label("Your name").fill(name or f"Guest {next(_names)}")
+        self.page.get_by_role("button", name="Start chatting").click()
+        expect(self.page.locator(".webchat")).to_be_visible()
+        return self
+
+    def open(self, bot: str = "helpdesk") -> Guest:
+        """Begin a chat, as a click on the bot would."""
+        self.page.locator(".people").get_by_role("link", name=re.compile(rf"^{bot}")).first.click()
+        expect(self.box).to_be_visible()
+        return self
+
+    @property
+    def box(self) -> Locator:
+        return self.page.locator("#composer-text")
+
+    @property
+    def own(self) -> Locator:
+        return self.page.locator(".message.own")
+
+    @property
+    def others(self) -> Locator:
+        return self.page.locator(".message.other")
+
+    @property
+    def chats(self) -> Locator:
+        return self.page.locator(".conversation.small")
+
+    @property
+    def chat_id(self) -> str:
+        return self.page.url.rpartition("/")[2]
+
+    def say(self, text: str) -> None:
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def sees(self, text: str | re.Pattern[str], where: str = ".message.other .bubble") -> Locator:
+        """The element with this text, once it is there."""
+        found = self.page.locator(where, has_text=text).last
+        expect(found).to_be_visible()
+        return found
+
+    def settle(self) -> None:
+        """Wait until all that was said has arrived."""
+        expect(self.page.locator(".fate")).to_have_count(0)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Go on when this is true; what happens on the page meanwhile is heard."""
+        wait_for(lambda: condition() or self.page.wait_for_timeout(20))
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """What the platform answers to this person, beside the page."""
+        options = {"method": method, **({"data": body} if body is not None else {})}
+        response = self.page.request.fetch(self.platform.url + path, **options)
+        assert response.ok, response.text()
+        return response.json()
+
+    def stored(self) -> list[str]:
+        """The texts in the chat as the platform has them."""
+        found = self.call("GET", f"/v1/client-api/chat/{self.chat_id}/messages?limit=200")
+        return [message["body"] for message in found["messages"]]
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        is_expected = EXPECTED.search(message.text)
+        if message.type in ("error", "warning") and not is_expected:
+            self.complaints.append(f"{message.text} {message.location}")
+
+
+Visit = Callable[..., Guest]
+
+
+@pytest.fixture(scope="session")
+def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    platform = Platform(tmp_path_factory.mktemp("platform"))
+    platform.start()
+    yield platform
+    platform.stop()
+
+
+@pytest.fixture
+def platform(shared_platform: Platform) -> Platform:
+    shared_platform.clear_marks()
+    return shared_platform
+
+
+@pytest.fixture
+def visit(browser: Browser, platform: Platform) -> Iterator[Visit]:
+    """Opens the web chat for somebody who was never here: ``visit(width=390, scheme="dark")``.
+
+    With ``beside`` it is another tab of that guest's browser. Whatever the browser complains of fails the test, a
+    breach of the page's content policy among it.
+    """
+    opened: list[Guest] = []
+
+    def visit(
+        path: str = "/", *, width: int = 1280, scheme: str = "light", beside: Guest | None = None, **more: Any
+    ) -> Guest:
+        height = 844 if width < 600 else 800
+        viewport = {"width": width, "height": height}
+        more = {"locale": "en-GB", "color_scheme": scheme, **more}
+        context = beside.page.context if beside else browser.new_context(viewport=viewport, **more)  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE)
+        guest = Guest(context.new_page(), platform)
+        opened.append(guest)
+        return guest.go(path)
+
+    yield visit
+    for guest in opened:
+        guest.page.context.close()
+    assert [guest.complaints for guest in opened if guest.complaints] == []
+
+
+@pytest.fixture
+def guest(visit: Visit) -> Guest:
+    """Somebody who is about to write to the helpdesk."""
+    return visit().enter().open()

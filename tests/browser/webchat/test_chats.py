@@ -1,0 +1,160 @@
+"""Several chats with a bot: begun, renamed, deleted, looked through; and leaving for good."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Route, expect
+
+from tests.browser.webchat.conftest import Guest, Visit
+
+
+def test_a_chat_is_there_from_its_first_message_on(guest: Guest) -> None:
+    assert guest.page.url.rpartition("/")[0].endswith("/bot")
+    expect(guest.chats).to_have_count(0)
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    expect(guest.page).to_have_url(re.compile("/chat/"))
+    expect(guest.chats).to_have_count(1)
+    expect(guest.chats).to_contain_text("Order 1 is on its way.")
+
+
+def test_chats_with_the_same_bot_are_apart(guest: Guest) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    guest.page.get_by_role("button", name="New chat").click()
+    expect(guest.page.locator(".message")).to_have_count(0)
+    guest.say("/track 2")
+    guest.sees("Order 2 is on its way")
+    expect(guest.own).to_have_count(1)
+    expect(guest.chats).to_have_count(2)
+    guest.chats.filter(has_text="Chat 1").click()
+    guest.sees("Order 1 is on its way")
+    expect(guest.page.locator(".message", has_text="Order 2")).to_have_count(0)
+
+
+def test_back_and_forward_go_through_what_was_open(guest: Guest) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    guest.open("tea-house")
+    expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
+    guest.page.go_back()
+    guest.sees("Order 1 is on its way")
+    guest.page.go_forward()
+    expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
+
+
+def test_what_is_not_sent_yet_stays_with_its_chat(guest: Guest) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    guest.box.fill("not yet")
+    guest.open("tea-house")
+    expect(guest.box).to_have_value("")
+    guest.page.go_back()
+    expect(guest.box).to_have_value("not yet")
+
+
+def test_a_chat_is_renamed_in_every_tab(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit("/", beside=guest)
+    expect(other.chats).to_contain_text("Chat 1")
+    guest.page.get_by_role("button", name="Rename").click()
+    dialog = guest.page.get_by_role("dialog", name="Rename this chat")
+    dialog.get_by_role("textbox").fill("<i>My order</i>")
+    dialog.get_by_role("button", name="Save").click()
+    expect(guest.chats).to_contain_text("<i>My order</i>")
+    expect(other.chats).to_contain_text("<i>My order</i>")
+
+
+def test_a_chat_is_deleted_only_after_a_question_and_in_every_tab(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit(f"/chat/{guest.chat_id}", beside=guest)
+    other.sees("Order 1 is on its way")
+    guest.page.get_by_role("button", name="Delete").click()
+    guest.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(guest.chats).to_have_count(1)
+    guest.page.get_by_role("button", name="Delete").click()
+    guest.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    for one in (guest, other):
+        expect(one.chats).to_have_count(0)
+        expect(one.page.get_by_role("heading", name="Whom do you want to talk to?")).to_be_visible()
+    other.sees("This chat is not there any more.", ".toast")
+
+
+def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    stranger = visit().enter()
+    stranger.go(f"/chat/{guest.chat_id}")
+    stranger.sees("This chat is not there any more.", ".toast")
+    expect(stranger.page.locator(".message")).to_have_count(0)
+
+
+def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> None:
+    chat = guest.call("POST", "/v1/client-api/chat", {"botId": guest.chat_id})["id"]
+    for number in range(90):
+        guest.call("POST", "/v1/client-api/chat/message", {"chatId": chat, "body": f"/nothing {number}"})
+    held: list[Route] = []
+    guest.page.route("**/messages?*before=*", lambda route: held.append(route))
+    guest.go(f"/chat/{chat}")
+    messages, shown = guest.page.locator(".messages"), guest.page.locator(".message")
+    expect(guest.own.filter(has_text=re.compile("nothing 89$"))).to_be_visible()
+    count = shown.count()
+    assert 40 <= count < 180
+    messages.evaluate("(list) => { list.scrollTop = 250; }")
+    guest.wait_until(lambda: held)
+    seen = shown.nth(5)
+    name, place = seen.get_attribute("data-id"), seen.bounding_box()
+    held.pop().continue_()
+    guest.wait_until(lambda: shown.count() > count)
+    moved = guest.page.locator(f"[data-id='{name}']").bounding_box()
+    assert place is not None
+    assert moved is not None
+    assert abs(moved["y"] - place["y"]) < 2
+    beginning = guest.page.get_by_text("This is where the chat begins.")
+
+    def at_the_beginning() -> int:
+        messages.evaluate("(list) => { list.scrollTop = 0; }")
+        while held:
+            held.pop().continue_()
+        return beginning.count()
+
+    guest.wait_until(at_the_beginning)
+    expect(guest.own.locator(".bubble")).to_have_text([f"/nothing {number}" for number in range(90)])
+
+
+def test_whoever_leaves_is_asked_and_then_unknown(guest: Guest) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    guest.page.get_by_role("button", name="Leave").click()
+    guest.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+    expect(guest.page.get_by_label("Your name")).to_be_visible()
+    assert [cookie for cookie in guest.page.context.cookies() if cookie["name"] == "token"] == []
+
+
+def test_whoever_is_not_known_any_more_is_told_and_can_begin_anew(guest: Guest) -> None:
+    guest.page.context.clear_cookies()
+    guest.say("/track 1")
+    expect(guest.page.get_by_text("are not known here any more")).to_be_visible()
+    guest.enter().open().say("/track 2")
+    guest.sees("Order 2 is on its way")
+
+
+def test_a_chat_that_is_begun_while_the_page_asks_what_there_is_stays(guest: Guest) -> None:
+    held: list[Route] = []
+    guest.page.route("**/v1/page-api/start", lambda route: held.append(route))
+    guest.page.context.set_offline(True)
+    guest.page.context.set_offline(False)
+    guest.wait_until(lambda: held)
+    old = held[0].fetch()
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    for route in held:
+        route.fulfill(response=old)
+    guest.page.unroute("**/v1/page-api/start")
+    guest.say("/track 2")
+    guest.sees("Order 2 is on its way")
+    expect(guest.chats).to_have_count(1)
+    expect(guest.own).to_have_count(2)

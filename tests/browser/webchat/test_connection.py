@@ -1,0 +1,161 @@
+"""Without a connection, and with a bad one: nothing is lost, and nothing is there twice."""
+
+from __future__ import annotations
+
+import json
+
+from playwright.sync_api import Route, expect
+
+from tests.browser.webchat.conftest import Guest, Platform
+
+SENDING = "**/v1/page-api/chat/*/messages"
+
+
+def begun(guest: Guest) -> Guest:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    return guest
+
+
+def test_what_is_written_offline_is_sent_once_when_there_is_a_connection_again(guest: Guest) -> None:
+    begun(guest)
+    guest.page.context.set_offline(True)
+    guest.sees("You are offline", ".notice")
+    guest.say("first")
+    guest.say("second")
+    expect(guest.own.locator(".fate")).to_have_text(["Waiting to be sent"] * 2)
+    guest.page.context.set_offline(False)
+    guest.sees("You said: second")
+    guest.settle()
+    guest.sees("Connected again", ".notice")
+    expect(guest.own.locator(".bubble")).to_have_text(["/track 1", "first", "second"])
+    said = guest.stored()
+    assert [text for text in said if text in ("first", "second")] == ["first", "second"]
+    assert len(said) == 6
+
+
+def test_a_message_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
+    begun(guest)
+
+    def lose_answer(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    guest.page.route(SENDING, lose_answer, times=1)
+    guest.say("only once")
+    guest.sees("You said: only once")
+    guest.wait_until(lambda: len([post for post in guest.posts if "only once" in (post.post_data or "")]) == 2)
+    guest.settle()
+    expect(guest.own).to_have_count(2)
+    sent = [json.loads(post.post_data or "") for post in guest.posts if "only once" in (post.post_data or "")]
+    assert sent[0]["clientId"] == sent[1]["clientId"]
+    assert guest.stored().count("only once") == 1
+    assert guest.stored().count("You said: only once") == 1
+
+
+def test_a_message_that_is_on_its_way_survives_a_reload(guest: Guest) -> None:
+    begun(guest)
+    block = lambda route: route.abort() if route.request.method == "POST" else route.continue_()  # noqa: E731
+    guest.page.route(SENDING, block)
+    guest.say("still here")
+    expect(guest.own.locator(".fate")).to_have_text("Waiting to be sent")
+    guest.page.reload()
+    expect(guest.own.last.locator(".bubble")).to_have_text("still here")
+    guest.page.unroute(SENDING)
+    guest.page.reload()
+    guest.sees("You said: still here")
+    guest.settle()
+    assert guest.stored().count("still here") == 1
+
+
+def test_a_message_that_is_refused_says_why_and_is_sent_again_or_discarded(guest: Guest) -> None:
+    begun(guest)
+    refusal = {"status": 400, "json": {"message": "not in these words"}}
+    guest.page.route(
+        SENDING, lambda route: route.fulfill(**refusal) if route.request.method == "POST" else route.continue_()
+    )
+    guest.say("one")
+    guest.say("two")
+    expect(guest.own.locator(".fate.bad")).to_have_count(2)
+    expect(guest.own.last.get_by_role("alert")).to_contain_text("Not sent: not in these words")
+    guest.own.last.get_by_role("button", name="Discard").click()
+    expect(guest.own.locator(".fate.bad")).to_have_count(1)
+    guest.page.unroute(SENDING)
+    guest.own.last.get_by_role("button", name="Send again").click()
+    guest.sees("You said: one")
+    expect(guest.own.locator(".bubble")).to_have_text(["/track 1", "one"])
+
+
+def test_a_text_that_is_too_long_stays_in_the_box(guest: Guest) -> None:
+    guest.say("ä" * 2049)
+    guest.sees("too long by 2", ".toast")
+    expect(guest.box).to_have_value("ä" * 2049)
+    expect(guest.own).to_have_count(0)
+
+
+def test_without_a_stream_messages_come_all_the_same(guest: Guest, platform: Platform) -> None:
+    guest.page.route("**/v1/page-api/events", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
+    guest.page.reload()
+    guest.page.wait_for_selector("html[data-ready]")
+    guest.say("later")
+    guest.sees("I will tell you.")
+    guest.sees("a few seconds late", ".notice")
+    platform.mark("later")
+    guest.sees("Your order is out.")
+    guest.page.unroute("**/v1/page-api/events")
+    expect(guest.page.locator(".notice")).to_be_hidden(timeout=20_000)
+
+
+def test_the_page_outlives_a_restart_of_the_platform(guest: Guest, platform: Platform) -> None:
+    begun(guest)
+    platform.stop()
+    guest.say("while you were away")
+    guest.sees("Trying again", ".notice")
+    expect(guest.own.last.locator(".fate")).to_have_text("Waiting to be sent")
+    platform.start()
+    guest.sees("You said: while you were away")
+    assert guest.stored().count("while you were away") == 1
+
+
+def test_a_page_that_nobody_sees_gives_its_stream_back_and_catches_up_when_it_is_seen(
+    guest: Guest, platform: Platform
+) -> None:
+    streams: list[str] = []
+    guest.page.on("request", lambda request: request.url.endswith("/events") and streams.append(request.url))
+    guest.page.clock.install()
+    guest.page.reload()
+    guest.say("later")
+    guest.sees("I will tell you.")
+    guest.wait_until(lambda: len(streams) == 1)
+    turn = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with guest.page.expect_event("requestfailed", lambda request: request.url.endswith("/events")):
+        guest.page.evaluate(turn, True)
+        guest.page.clock.fast_forward(31_000)
+    platform.mark("later")
+    guest.wait_until(lambda: "Your order is out." in guest.stored())
+    guest.page.clock.fast_forward(21_000)
+    expect(guest.page).to_have_title("(1) helpdesk – Tea & Orders")
+    assert len(streams) == 1
+    guest.page.evaluate(turn, False)
+    guest.sees("Your order is out.")
+    expect(guest.page).to_have_title("helpdesk – Tea & Orders")
+    guest.wait_until(lambda: len(streams) == 2)
+
+
+def test_a_chat_that_could_not_be_loaded_is_loaded_a_little_later(guest: Guest) -> None:
+    begun(guest)
+    address = guest.page.url
+    guest.open("tea-house")
+    guest.page.reload()
+    guest.page.wait_for_selector("html[data-ready]")
+    guest.page.route("**/messages?*", lambda route: route.fulfill(status=503, json={"message": "busy"}), times=1)
+    guest.page.locator(".conversation.small").click()
+    expect(guest.page).to_have_url(address)
+    guest.sees("Order 1 is on its way")
+    expect(guest.page.locator(".toast")).to_have_count(0)

@@ -1,0 +1,121 @@
+"""Pictures, sounds, videos and other files, however they are attached."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.browser.webchat.conftest import Guest
+
+# What a browser does when a file is dropped on, or pasted into, an element.
+_BRING = """([how, encoded]) => {
+    const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], "cat.png", { type: "image/png" }));
+    const zone = document.querySelector(how === "drop" ? ".messages" : "#composer-text");
+    const options = { bubbles: true, cancelable: true };
+    if (how === "paste") zone.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: data }));
+    else for (const name of ["dragenter", "dragover", "drop"]) {
+        zone.dispatchEvent(new DragEvent(name, { ...options, dataTransfer: data }));
+    }
+}"""
+WAV = b"RIFF" + struct.pack("<I", 36 + 800) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
+MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42" + struct.pack(">I", 8) + b"free"
+WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
+
+
+def attach(guest: Guest, name: str, mime_type: str, content: bytes) -> None:
+    file = {"name": name, "mimeType": mime_type, "buffer": content}
+    guest.page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["picker", "drop", "paste"])
+def test_a_picture_is_attached_shown_and_the_bot_gets_it(guest: Guest, picture: bytes, how: str) -> None:
+    if how == "picker":
+        attach(guest, "cat.png", "image/png", picture)
+    else:
+        guest.page.evaluate(_BRING, [how, base64.b64encode(picture).decode()])
+    expect(guest.page.locator(".attached")).to_contain_text("cat.png")
+    guest.say("Look")
+    guest.sees("Got cat.png (image/png)")
+    expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
+    expect(guest.own).to_contain_text("Look")
+    expect(guest.page.locator(".attached")).to_have_count(0)
+    guest.page.reload()
+    expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
+
+
+def test_an_upload_shows_how_far_it_is_and_the_message_waits_for_it(guest: Guest, picture: bytes) -> None:
+    held: list[Route] = []
+    guest.page.route("**/v1/client-api/files", lambda route: held.append(route))
+    attach(guest, "cat.png", "image/png", picture)
+    expect(guest.page.get_by_role("progressbar", name="Uploading cat.png")).to_be_visible()
+    guest.say("Here")
+    expect(guest.own).to_have_count(0)
+    held[0].continue_()
+    guest.sees("Got cat.png")
+    expect(guest.own).to_have_count(1)
+
+
+def test_an_attached_picture_is_taken_away_again(guest: Guest, picture: bytes) -> None:
+    attach(guest, "cat.png", "image/png", picture)
+    guest.page.get_by_role("button", name="Remove cat.png").click()
+    guest.say("nothing attached")
+    guest.sees("You said: nothing attached")
+    expect(guest.own.locator("img")).to_have_count(0)
+
+
+def test_an_upload_that_fails_says_so_and_is_tried_again(guest: Guest, picture: bytes) -> None:
+    guest.page.route("**/v1/client-api/files", lambda route: route.abort(), times=1)
+    attach(guest, "cat.png", "image/png", picture)
+    expect(guest.page.locator(".attached")).to_contain_text("no connection")
+    guest.say("Look")
+    expect(guest.own).to_have_count(0)
+    expect(guest.box).to_have_value("Look")
+    guest.page.get_by_role("button", name="Send again").click()
+    expect(guest.page.locator(".attached.bad")).to_have_count(0)
+    guest.box.press("Enter")
+    guest.sees("Got cat.png")
+
+
+def test_a_file_that_is_too_large_or_empty_is_refused_before_it_is_sent(guest: Guest) -> None:
+    attach(guest, "big.png", "image/png", b"x" * 100_001)
+    guest.sees(re.compile("big.png is too large: 98 KB at most"), ".toast")
+    attach(guest, "empty.txt", "text/plain", b"")
+    guest.sees("empty.txt is empty", ".toast")
+    expect(guest.page.locator(".attached")).to_have_count(0)
+
+
+def test_what_the_platform_refuses_says_why_at_the_file(guest: Guest) -> None:
+    # Its bytes are those of a picture, so the limit of pictures counts, whatever it is called.
+    attach(guest, "notes.txt", "text/plain", b"\x89PNG\r\n\x1a\n" + b"\0" * 120_000)
+    expect(guest.page.locator(".attached.bad")).to_contain_text("100000")
+
+
+def test_no_more_files_are_attached_than_a_message_may_have(guest: Guest, picture: bytes) -> None:
+    files = [{"name": f"{number}.png", "mimeType": "image/png", "buffer": picture} for number in range(11)]
+    guest.page.locator("input[type=file]").set_input_files(files)  # type: ignore[arg-type]
+    expect(guest.page.locator(".attached")).to_have_count(10)
+    guest.sees("10 files at most", ".toast")
+
+
+def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(guest: Guest) -> None:
+    attach(guest, "beep.wav", "audio/wav", WAV)
+    guest.box.press("Enter")
+    player = guest.own.locator("audio")
+    expect(player).to_have_attribute("aria-label", "beep.wav")
+    guest.page.wait_for_function("() => document.querySelector('.own audio').duration > 0")
+    attach(guest, "clip.mp4", "video/mp4", MP4)
+    guest.box.press("Enter")
+    expect(guest.own.locator("video[controls]")).to_have_attribute("aria-label", "clip.mp4")
+    attach(guest, "notes.txt", "text/plain", b"some notes\n" * 200)
+    guest.box.press("Enter")
+    link = guest.own.get_by_role("link", name=re.compile("notes.txt"))
+    expect(link).to_contain_text("2 KB")
+    with guest.page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "notes.txt"

@@ -1,0 +1,246 @@
+"""Talking: text, cards, choices, forms and commands, several people and bots, tabs, and what comes late."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.webchat.conftest import Guest, Platform, Visit
+
+
+def test_two_people_talk_to_two_bots_and_nobody_sees_what_is_not_theirs(visit: Visit) -> None:
+    maria, tom = visit().enter("Maria"), visit().enter("Tom")
+    maria.open("helpdesk").say("/track 4711")
+    tom.open("tea-house").say("Hello there")
+    maria.sees("Order 4711 is on its way")
+    tom.sees("Tea, Tom?")
+    maria.open("tea-house").say("And me")
+    maria.sees("Tea, Maria?")
+    expect(maria.own).to_have_count(1)
+    expect(tom.own).to_have_count(1)
+    expect(tom.others).to_have_count(1)
+    assert tom.stored() == ["Hello there", "Tea, Tom?"]
+
+
+def test_markdown_is_shown_and_markup_is_not(guest: Guest) -> None:
+    guest.say("hello")
+    answer = guest.sees("What can I do for you?")
+    expect(answer.locator("strong")).to_have_text("Hello!")
+    expect(answer.locator("li")).to_have_count(2)
+    link = answer.get_by_role("link", name="opening hours")
+    expect(link).to_have_attribute("href", "https://example.com/hours")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+    expect(answer).to_contain_text("<img src=x onerror=")
+    expect(answer.locator("img")).to_have_count(0)
+    assert "broken into" not in guest.page.title()
+
+
+def test_what_one_writes_is_text_whatever_it_looks_like(guest: Guest) -> None:
+    guest.say("<b onclick='x()'>bold</b> [a](javascript:alert(1))")
+    guest.settle()
+    expect(guest.own.locator(".bubble")).to_have_text("<b onclick='x()'>bold</b> [a](javascript:alert(1))")
+    expect(guest.own.locator(".bubble b, .bubble a")).to_have_count(0)
+
+
+def test_tables_code_quotes_and_headings_look_like_what_they_are(guest: Guest) -> None:
+    guest.say("table")
+    answer = guest.sees("Assam")
+    expect(answer.locator("th")).to_have_text(["Tea", "Price"])
+    expect(answer.locator("pre")).to_have_text("x = 1")
+    expect(answer.get_by_role("heading", name="Title")).to_be_visible()
+    expect(answer.locator("blockquote")).to_have_text("quoted")
+
+
+def test_a_cards_buttons_act_and_lead(guest: Guest) -> None:
+    guest.say("card")
+    card = guest.page.locator(".card")
+    expect(card.get_by_role("link", name="Plan")).to_have_attribute("href", "https://example.com/plan")
+    card.get_by_role("button", name="Book them").click()
+    guest.sees("You chose: seats")
+    expect(guest.own.last.locator(".bubble")).to_have_text("Book them")
+
+
+def test_a_card_in_a_row_of_cards_is_chosen(guest: Guest) -> None:
+    guest.say("cards")
+    guest.page.get_by_role("button", name="Take Nepal").click()
+    guest.sees("You chose: Nepal")
+
+
+def test_a_choice_is_taken_by_a_click(guest: Guest) -> None:
+    guest.say("choices")
+    guest.page.get_by_role("group", name="Answers").get_by_role("button", name="Green").click()
+    guest.sees("You chose: Green")
+
+
+def test_a_choice_is_taken_by_writing_it_as_well(guest: Guest) -> None:
+    guest.say("choices")
+    guest.sees("Which colour?")
+    guest.say("blue")
+    guest.sees("You chose: Blue")
+
+
+def test_a_form_is_filled_in_and_sent(guest: Guest) -> None:
+    guest.say("form")
+    form = guest.page.get_by_role("form", name="Your order")
+    form.get_by_label("Name").fill("Maria")
+    form.get_by_role("button", name="Send").click()
+    expect(guest.own).to_have_count(1)  # the size is still missing
+    form.get_by_label("Size").select_option("Large")
+    form.get_by_label("Milk").check()
+    form.get_by_label("Lemon").check()
+    form.get_by_role("button", name="Send").click()
+    guest.sees("Maria: Large with Milk, Lemon")
+    expect(guest.own.last).to_contain_text("Size: Large")
+
+
+def test_a_place_and_a_picture_are_shown(guest: Guest) -> None:
+    guest.say("place")
+    expect(guest.others.get_by_role("link", name="Pickup point")).to_have_attribute("href", re.compile("openstreetmap"))
+    guest.say("picture")
+    expect(guest.sees("A picture").get_by_role("img", name="sun.svg")).to_be_visible()
+
+
+def test_commands_are_offered_with_their_arguments(guest: Guest) -> None:
+    guest.box.press_sequentially("/")
+    options = guest.page.get_by_role("listbox").get_by_role("option")
+    expect(options.filter(has_text="/remind")).to_contain_text("Says something later.")
+    guest.box.press_sequentially("tr")
+    expect(options).to_have_count(1)
+    expect(options).to_contain_text(re.compile(r"/track.*number.*Where is my order\?"))
+    guest.box.press("Enter")
+    expect(guest.box).to_have_value("/track ")
+    expect(guest.page.locator(".usage")).to_contain_text(re.compile(r"/track.*number"))
+    guest.box.press_sequentially("17")
+    guest.box.press("Enter")
+    guest.sees("Order 17 is on its way")
+    expect(guest.page.locator(".usage")).to_be_hidden()
+
+
+def test_several_answers_are_all_there_in_their_order(guest: Guest) -> None:
+    guest.say("several")
+    expect(guest.others.locator(".bubble")).to_have_text(["The first", "The second", "The third"])
+
+
+def test_one_sees_that_the_bot_is_at_work_for_as_long_as_it_is(guest: Guest, platform: Platform) -> None:
+    guest.say("think")
+    expect(guest.page.locator(".working")).to_have_text("helpdesk is typing")
+    platform.mark("thought")
+    guest.sees("That took a while.")
+    expect(guest.page.locator(".working")).to_have_count(0)
+
+
+def test_what_a_bot_says_unasked_appears_by_itself(guest: Guest, platform: Platform) -> None:
+    guest.say("later")
+    guest.sees("I will tell you.")
+    expect(guest.page.locator(".working")).to_have_count(0)
+    platform.mark("later")
+    guest.sees("Your order is out.")
+
+
+def test_a_streamed_answer_grows_and_stays_one_message(guest: Guest, platform: Platform) -> None:
+    guest.say("stream")
+    expect(guest.others.locator(".bubble")).to_have_text("One")
+    platform.mark("go-on")
+    expect(guest.others.locator(".bubble")).to_have_text("One two")
+    expect(guest.others.locator(".bubble strong")).to_have_text("two")
+    expect(guest.others).to_have_count(1)
+
+
+def test_another_tab_shows_the_same_at_once(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit(f"/chat/{guest.chat_id}", beside=guest)
+    other.sees("Order 1 is on its way")
+    guest.say("/track 2")
+    other.sees("Order 2 is on its way")
+    expect(other.own.locator(".bubble")).to_have_text(["/track 1", "/track 2"])
+    other.say("/track 3")
+    guest.sees("Order 3 is on its way")
+    expect(guest.own).to_have_count(3)
+
+
+def test_all_is_there_again_after_a_reload(guest: Guest) -> None:
+    guest.say("card")
+    guest.page.locator(".card").get_by_role("button", name="Book them").click()
+    guest.sees("You chose: seats")
+    guest.page.reload()
+    guest.sees("You chose: seats")
+    expect(guest.page.locator(".card")).to_be_visible()
+    expect(guest.own.locator(".bubble")).to_have_text(["card", "Book them"])
+
+
+def test_a_message_for_a_chat_that_is_not_open_is_counted_and_announced(guest: Guest, platform: Platform) -> None:
+    guest.say("think")
+    expect(guest.page.locator(".working")).to_be_visible()
+    guest.open("tea-house")
+    platform.mark("thought")
+    badge = guest.page.get_by_role("link", name=re.compile("Chat 1.*One new message"))
+    expect(badge).to_be_visible()
+    expect(guest.page).to_have_title("(1) tea-house – Tea & Orders")
+    badge.click()
+    guest.sees("That took a while.")
+    expect(guest.page).to_have_title("helpdesk – Tea & Orders")
+
+
+@pytest.mark.parametrize("name", ["ab", "x" * 33, "<script>", "Jürgen"])
+def test_a_name_that_is_refused_says_why_and_leaves_one_where_one_is(visit: Visit, name: str) -> None:
+    guest = visit()
+    guest.page.get_by_label("Your name").evaluate("(input) => input.closest('form').noValidate = true")
+    guest.page.get_by_label("Your name").evaluate("(input) => input.removeAttribute('maxlength')")
+    guest.page.get_by_label("Your name").fill(name)
+    guest.page.get_by_role("button", name="Start chatting").click()
+    expect(guest.page.get_by_role("alert")).to_contain_text("ickname")
+    expect(guest.page.locator(".webchat")).to_have_count(0)
+
+
+def test_the_page_speaks_the_readers_language(visit: Visit) -> None:
+    guest = visit(locale="de-AT")
+    guest.page.get_by_label("Dein Name").fill("Maria")
+    guest.page.get_by_role("button", name="Loslegen").click()
+    expect(guest.page.get_by_role("heading", name="Mit wem möchtest du sprechen?")).to_be_visible()
+    expect(guest.page.locator("html")).to_have_attribute("lang", "de")
+
+
+def test_a_conversation_is_held_with_the_keyboard_alone(visit: Visit) -> None:
+    guest = visit()
+    keys = guest.page.keyboard
+    keys.type("Maria")
+    keys.press("Enter")
+    expect(guest.page.get_by_role("heading", name="Whom do you want to talk to?")).to_be_visible()
+    guest.page.locator(".tile").first.focus()
+    keys.press("Enter")
+    expect(guest.box).to_be_focused()
+    keys.type("choices")
+    keys.press("Enter")
+    guest.sees("Which colour?")
+    keys.press("Shift+Tab")  # from the box to the paper clip, and on to the answers
+    for _ in range(6):
+        if guest.page.evaluate("document.activeElement.textContent") == "Blue":
+            break
+        keys.press("Shift+Tab")
+    keys.press("Enter")
+    guest.sees("You chose: Blue")
+    guest.box.focus()
+    guest.others.last.focus()
+    keys.press("ArrowUp")
+    expect(guest.own.last).to_be_focused()
+
+
+def test_what_has_the_focus_keeps_it_while_things_change(visit: Visit) -> None:
+    guest = visit().enter()
+    tile = guest.page.locator(".tile").last
+    tile.focus()
+    other = visit("/", beside=guest).open()
+    other.say("/track 1")
+    other.sees("Order 1 is on its way")
+    expect(guest.chats).to_contain_text("Order 1 is on its way")
+    expect(tile).to_be_focused()
+    guest.chats.click()
+    rename = guest.page.get_by_role("button", name="Rename")
+    rename.focus()
+    other.page.get_by_role("button", name="New chat").click()
+    other.say("/track 2")
+    expect(guest.chats).to_have_count(2)
+    expect(rename).to_be_focused()

@@ -1,0 +1,233 @@
+"""Files: whole or not at all, of the type that is in them, and gone when nobody needs them."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from cometbot.chat import Chat, ChatFile, Draft, Scope, Upload
+from cometbot.errors import TooLarge
+from cometbot.store.tables import chat_files
+from tests.contract.chat.conftest import SCOPE, Room
+
+LIMITS = {"image": 100, "file": 50}
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+
+
+def receive(chat: Chat, content: bytes, name: str = "a.txt") -> Upload:
+    return chat.files.receive(io.BytesIO(content), name=name, limits=LIMITS)
+
+
+def keep(chat: Chat, content: bytes = b"hello", name: str = "a.txt", scope: Scope = SCOPE) -> ChatFile:
+    upload = receive(chat, content, name)
+    with chat.database.write() as connection:
+        return chat.files.keep(connection, scope, upload, "ann")
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Callable[[], list[bytes]]:
+    """The contents of all files in the folder."""
+    return lambda: sorted(path.read_bytes() for path in (tmp_path / "files").rglob("*") if path.is_file())
+
+
+def test_a_kept_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    file = keep(chat, PNG, "holiday.txt")
+    with chat.database.read() as connection:
+        assert chat.files.get(connection, SCOPE, file.id) == file
+    assert (file.name, file.size, file.mime_type, file.kind, file.owner, file.used_at) == (
+        "holiday.txt",
+        len(PNG),
+        "image/png",
+        "image",
+        "ann",
+        None,
+    )
+    assert chat.files.path(file).read_bytes() == PNG
+    assert on_disk() == [PNG]
+    assert oct(chat.files.path(file).parent.stat().st_mode & 0o777) == "0o700"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "kind", "limit"),
+    [(b"x" * 51, "a.txt", "file", 50), (PNG + b"x" * 100, "a.png", "image", 100), (b"ID3" * 9, "a.mp3", "audio", 0)],
+)
+def test_what_is_longer_than_its_kind_may_be_is_refused_and_leaves_nothing(
+    chat: Chat, on_disk: Callable[[], list[bytes]], content: bytes, name: str, kind: str, limit: int
+) -> None:
+    with pytest.raises(TooLarge, match=f"the {kind} is longer than {limit} bytes") as caught:
+        receive(chat, content, name)
+    assert (caught.value.kind, caught.value.limit) == (kind, limit)
+    assert on_disk() == []
+
+
+def test_no_more_is_read_than_may_be_kept(chat: Chat) -> None:
+    class Endless:
+        taken = 0
+
+        def read(self, size: int) -> bytes:
+            self.taken += size
+            return b"x" * size
+
+    source = Endless()
+    with pytest.raises(TooLarge):
+        chat.files.receive(source, name="a.bin", limits={"file": 300_000})
+    assert source.taken < 500_000
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    class Broken:
+        pieces = 3
+
+        def read(self, size: int) -> bytes:
+            self.pieces -= 1
+            if not self.pieces:
+                raise ConnectionError
+            return b"x" * size
+
+    with pytest.raises(ConnectionError):
+        chat.files.receive(Broken(), name="a.bin", limits={"file": 10**9})
+    assert on_disk() == []
+
+
+def test_a_long_file_arrives_whole_from_a_source_that_gives_little_at_once(chat: Chat) -> None:
+    content = os.urandom(300_000)
+
+    class Slow:
+        rest = io.BytesIO(content)
+
+        def read(self, size: int) -> bytes:
+            return self.rest.read(min(size, 999))
+
+    upload = chat.files.receive(Slow(), name="a.bin", limits={"file": 300_000})
+    assert upload.path.read_bytes() == content
+    assert upload.size == 300_000
+
+
+def test_an_empty_file_is_a_file(chat: Chat) -> None:
+    file = keep(chat, b"", "empty")
+    assert (file.size, file.mime_type, file.kind) == (0, "application/octet-stream", "file")
+    assert chat.files.path(file).read_bytes() == b""
+
+
+def test_a_discarded_upload_leaves_nothing(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    upload = receive(chat, b"hello")
+    upload.discard()
+    upload.discard()
+    assert on_disk() == []
+
+
+def test_a_transaction_that_fails_leaves_nothing(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    upload = receive(chat, b"hello")
+
+    def fail() -> None:
+        with chat.database.write() as connection:
+            chat.files.keep(connection, SCOPE, upload, "ann")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    upload.discard()
+    assert on_disk() == []
+    with chat.database.read() as connection:
+        assert chat.files.list(connection, SCOPE).items == []
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\tmp\\x.png", "x.png"),
+        ("a\0b\r\nc\u202e.txt", "a\ufffdbc.txt"),
+        ("\ud800", "?"),
+        ("x" * 300 + ".txt", "x" * 251 + ".txt"),
+        ("..", ".."),
+        ("", ""),
+    ],
+)
+def test_a_name_is_only_ever_shown(chat: Chat, given: str, shown: str) -> None:
+    file = keep(chat, b"x", given)
+    assert file.name == shown
+    assert chat.files.path(file).name == file.id
+
+
+def test_files_are_found_in_the_order_of_their_ids_and_unknown_ones_are_left_out(chat: Chat) -> None:
+    first, second = keep(chat, b"1"), keep(chat, b"2")
+    with chat.database.read() as connection:
+        found = chat.files.find(connection, SCOPE, [second.id, "none", "a\0", first.id, second.id])
+        assert chat.files.find(connection, SCOPE, []) == []
+        assert chat.files.find(connection, Scope("door", "other"), [first.id]) == []
+        assert chat.files.find(connection, Scope("door"), [first.id]) == [first]
+    assert found == [second, first]
+
+
+def test_files_are_listed_page_by_page(chat: Chat) -> None:
+    files = [keep(chat, b"x") for _ in range(3)]
+    with chat.database.read() as connection:
+        page = chat.files.list(connection, SCOPE, limit=2)
+        rest = chat.files.list(connection, SCOPE, cursor=page.next, limit=2)
+    assert [*page.items, *rest.items] == sorted(files, key=lambda file: (file.created_at, file.id))
+    assert not rest.next
+
+
+def test_a_deleted_file_is_gone_at_once_and_its_bytes_soon(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    gone, kept = keep(chat, b"gone"), keep(chat, b"kept")
+    with chat.database.write() as connection:
+        assert chat.files.delete(connection, SCOPE, gone.id)
+        assert not chat.files.delete(connection, SCOPE, gone.id)
+        assert not chat.files.delete(connection, SCOPE, "none")
+        assert chat.files.get(connection, SCOPE, gone.id) is None
+        assert chat.files.list(connection, SCOPE).items == [kept]
+    assert chat.files.tidy() == 1
+    assert on_disk() == [b"kept"]
+    assert rows(chat) == [kept.id]
+
+
+def test_what_nobody_used_for_a_day_is_removed(room: Room, on_disk: Callable[[], list[bytes]]) -> None:
+    chat = room.chat
+    fresh, used, unused, shared = keep(chat, b"fresh"), keep(chat, b"used"), keep(chat, b"x"), None
+    shared = keep(chat, b"shared", scope=Scope("door"))
+    stranger = keep(chat, b"stranger", scope=Scope("door", "other"))
+    with chat.database.write() as connection:
+        draft = Draft(room.ann.id, {}, files=[used.id, shared.id, stranger.id, "none"])
+        chat.messages.post(connection, SCOPE, room.id, draft)
+        old = sa.update(chat_files).where(chat_files.c.id != fresh.id).values(created_at=1)
+        connection.execute(old)
+        found = chat.files.get(connection, SCOPE, used.id)
+        assert found is not None
+        assert found.used_at is not None
+    assert chat.files.tidy() == 2
+    assert on_disk() == [b"fresh", b"shared", b"used"]
+    assert unused.id not in rows(chat)
+
+
+def test_more_than_one_batch_is_tidied(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cometbot.chat.files._TIDY_BATCH", 2)
+    for _ in range(5):
+        file = keep(chat)
+        with chat.database.write() as connection:
+            chat.files.delete(connection, SCOPE, file.id)
+    assert chat.files.tidy() == 5
+    assert rows(chat) == []
+
+
+def test_uploads_that_were_forgotten_are_removed_after_a_day(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    old, fresh = receive(chat, b"old"), receive(chat, b"fresh")
+    os.utime(old.path, (time.time() - 90_000,) * 2)
+    assert chat.files.tidy() == 1
+    assert on_disk() == [b"fresh"]
+    fresh.discard()
+
+
+def test_tidying_where_no_file_ever_was_does_nothing(chat: Chat) -> None:
+    assert chat.files.tidy() == 0
+
+
+def rows(chat: Chat) -> list[str]:
+    with chat.database.read() as connection:
+        return list(connection.execute(sa.select(chat_files.c.id)).scalars())

@@ -1,0 +1,202 @@
+"""Users: made once, changed field by field, and gone with all that was theirs."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+
+from cometbot.chat import (
+    CONVERSATION_DELETED,
+    MESSAGE_DELETED,
+    PARTICIPANT_REMOVED,
+    Chat,
+    ChatUser,
+    Scope,
+)
+from cometbot.errors import BadCursor, ChatError, IdTaken
+from tests.contract.chat.conftest import SCOPE, MakeChat, Room
+
+
+def test_a_new_user_has_an_id_and_what_was_said_of_it(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        made = chat.users.create(connection, SCOPE, {"name": "Ann", "picture": None})
+        assert chat.users.get(connection, SCOPE, made.id) == made
+    assert made.data == {"name": "Ann"}
+    assert len(made.id) == 26
+    assert made.created_at == made.updated_at == made.seen_at
+
+
+def test_an_id_is_given_once(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        chat.users.create(connection, SCOPE, {}, id="ann/7")
+        with pytest.raises(IdTaken):
+            chat.users.create(connection, SCOPE, {}, id="ann/7")
+
+
+def test_ensuring_makes_a_user_once_and_changes_only_what_was_given(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        first, is_new = chat.users.ensure(connection, SCOPE, "ann", {"name": "Ann", "profile": "free"})
+        assert is_new
+        second, is_new = chat.users.ensure(connection, SCOPE, "ann", {"name": "Anna"})
+        assert not is_new
+        same, _ = chat.users.ensure(connection, SCOPE, "ann", {})
+    assert second.data == {"name": "Anna", "profile": "free"}
+    assert second.created_at == first.created_at
+    assert second.updated_at > first.updated_at
+    assert same == second
+
+
+def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
+    chats = [make_chat(), make_chat()]
+    gate = threading.Barrier(2)
+    found: list[tuple[ChatUser, bool]] = []
+
+    def ensure(chat: Chat) -> None:
+        gate.wait(10)
+        with chat.database.write() as connection:
+            found.append(chat.users.ensure(connection, SCOPE, "ann", {"name": "Ann"}))
+
+    threads = [threading.Thread(target=ensure, args=(chat,)) for chat in chats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(is_new for _, is_new in found) == [False, True]
+    with chats[0].database.read() as connection:
+        assert chats[0].users.count(connection, SCOPE) == 1
+
+
+def test_an_update_merges_and_takes_away_what_is_none(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        ann = chat.users.create(connection, SCOPE, {"name": "Ann", "profile": "x"})
+        changed = chat.users.update(connection, SCOPE, ann.id, {"profile": None, "picture": "p"})
+        assert changed is not None
+        assert changed.data == {"name": "Ann", "picture": "p"}
+        assert chat.users.get(connection, SCOPE, ann.id) == changed
+        assert chat.users.update(connection, SCOPE, "nobody", {"name": "x"}) is None
+
+
+def test_who_is_seen_has_a_later_time(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        ann = chat.users.create(connection, SCOPE, {})
+    with chat.database.write() as connection:
+        while True:
+            chat.users.seen(connection, SCOPE, ann.id)
+            found = chat.users.get(connection, SCOPE, ann.id)
+            assert found is not None
+            if found.seen_at > ann.seen_at:
+                break
+    assert found.updated_at == ann.updated_at
+
+
+def test_users_are_listed_page_by_page_while_others_come(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        ids = [chat.users.create(connection, SCOPE, {}, id=f"u{nth}").id for nth in range(5)]
+        page = chat.users.list(connection, SCOPE, limit=2)
+        seen = [user.id for user in page.items]
+        chat.users.create(connection, SCOPE, {}, id="zz")
+        while page.next:
+            page = chat.users.list(connection, SCOPE, cursor=page.next, limit=2)
+            seen += [user.id for user in page.items]
+        assert seen == [*ids, "zz"]
+        assert chat.users.count(connection, SCOPE) == 6
+
+
+@pytest.mark.parametrize("cursor", ["x", "äö", "W10", "WzFd", "WyJhIiwxXQ", "a" * 5000, "WzFlMzAsImEiXQ"])
+def test_a_cursor_that_is_none_is_refused(chat: Chat, cursor: str) -> None:
+    with chat.database.read() as connection, pytest.raises(BadCursor):
+        chat.users.list(connection, SCOPE, cursor=cursor)
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\ud800", "x" * 5000, "", "'; DROP TABLE chat_users; --", "../../etc"])
+def test_an_odd_id_is_nobodys(chat: Chat, odd: str) -> None:
+    with chat.database.write() as connection:
+        assert chat.users.get(connection, SCOPE, odd) is None
+        assert chat.users.update(connection, SCOPE, odd, {"name": "x"}) is None
+        assert chat.users.delete(connection, SCOPE, odd) is None
+        assert not chat.conversations.has(connection, SCOPE, odd, odd)
+        assert chat.conversations.get(connection, SCOPE, odd) is None
+        assert chat.conversations.delete(connection, SCOPE, odd) is None
+        assert chat.messages.get(connection, SCOPE, odd) is None
+        assert chat.messages.delete(connection, SCOPE, odd) is None
+        assert chat.events.get(connection, SCOPE, odd) is None
+        assert chat.files.get(connection, SCOPE, odd) is None
+        assert chat.messages.page(connection, SCOPE, odd).items == []
+        assert chat.conversations.list_owned(connection, SCOPE, odd).items == []
+        assert chat.users.count(connection, SCOPE) == 0
+
+
+def test_an_id_that_is_too_long_is_refused_and_odd_data_are_kept(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        with pytest.raises(ChatError, match="500 characters"):
+            chat.users.create(connection, SCOPE, {}, id="x" * 501)
+        ann = chat.users.create(connection, SCOPE, {"name": "a\0\ud800b"})
+        found = chat.users.get(connection, SCOPE, ann.id)
+    assert found is not None
+    assert found.data == {"name": "a\0\ud800b"}
+
+
+def test_data_that_are_nested_without_end_are_refused(chat: Chat) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with chat.database.write() as connection, pytest.raises(ChatError, match="not JSON"):
+        chat.users.create(connection, SCOPE, deep)
+
+
+def test_a_user_who_is_deleted_takes_along_all_that_is_its_own_and_nothing_else(room: Room) -> None:
+    chat, ann, bob = room.chat, room.ann, room.bob
+    with chat.database.write() as connection:
+        chat.conversations.add(connection, SCOPE, room.id, bob.id)
+        own = chat.conversations.create(connection, SCOPE, bob.id)
+        event, _ = chat.events.create(connection, SCOPE, room.id, bob.id, {"clicked": 1})
+        upload = chat.files.receive(io.BytesIO(b"hello"), name="a.txt", limits={"file": 10})
+        file = chat.files.keep(connection, SCOPE, upload, bob.id)
+    kept, gone = room.say("by ann"), room.say("by bob", by=bob.id)
+    room.say("by a bot of the same name", by=bob.id, is_bot=True)
+
+    with chat.database.write() as connection:
+        signals = chat.users.delete(connection, SCOPE, bob.id)
+
+    assert signals is not None
+    assert sorted((signal.kind, signal.topic.id) for signal in signals) == sorted(
+        [(CONVERSATION_DELETED, own.id), (MESSAGE_DELETED, room.id), (PARTICIPANT_REMOVED, room.id)]
+    )
+    with chat.database.read() as connection:
+        assert chat.users.get(connection, SCOPE, bob.id) is None
+        assert chat.conversations.get(connection, SCOPE, own.id) is None
+        assert not chat.conversations.has(connection, SCOPE, room.id, bob.id)
+        assert chat.messages.get(connection, SCOPE, gone.id) is None
+        assert chat.events.get(connection, SCOPE, event.id) is None
+        assert chat.files.get(connection, SCOPE, file.id) is None
+        assert chat.messages.get(connection, SCOPE, kept.id) == kept
+        assert chat.users.get(connection, SCOPE, ann.id) is not None
+    assert room.texts() == ["by ann", "by a bot of the same name"]
+
+
+def test_a_deleted_user_can_be_made_anew_under_the_same_id(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        chat.users.create(connection, SCOPE, {"name": "Ann"}, id="ann")
+        chat.users.delete(connection, SCOPE, "ann")
+        again, is_new = chat.users.ensure(connection, SCOPE, "ann", {})
+    assert is_new
+    assert again.data == {}
+
+
+def test_users_of_a_whole_channel_own_conversations_of_several_bots(chat: Chat) -> None:
+    platform = Scope("platform")
+    with chat.database.write() as connection:
+        ann = chat.users.create(connection, platform, {"name": "Ann"})
+        ours = chat.conversations.create(connection, Scope("platform", "a"), ann.id)
+        theirs = chat.conversations.create(connection, Scope("platform", "b"), ann.id)
+        assert [found.id for found in chat.conversations.list_owned(connection, platform, ann.id).items] == [
+            theirs.id,
+            ours.id,
+        ]
+        assert chat.conversations.get(connection, platform, theirs.id) == theirs
+        assert chat.conversations.get(connection, Scope("platform", "a"), theirs.id) is None
+        signals = chat.users.delete(connection, platform, ann.id)
+        assert signals is not None
+        assert {signal.topic.id for signal in signals} == {ours.id, theirs.id}

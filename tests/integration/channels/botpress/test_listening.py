@@ -1,0 +1,317 @@
+"""What a stream holds, byte for byte, and when it ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from cometbot.channels.botpress import views
+from cometbot.http.sse import STREAMS
+from tests.integration.channels.botpress.conftest import MakeSite, Person, Site, wait_for
+
+
+class Stream:
+    """An open stream over a real socket, read line by line in the background."""
+
+    def __init__(self, person: Person, conversation: str) -> None:
+        place = urlsplit(person.site.base_url)
+        connection = HTTPConnection(str(place.hostname), place.port, timeout=30)
+        path = f"/botpress/{person.bot}/conversations/{conversation}/listen"
+        connection.request("GET", path, headers={"x-user-key": person.key, "accept": "text/event-stream"})
+        self._socket = connection.sock
+        self.response = connection.getresponse()
+        self.status = self.response.status
+        self.text = ""
+        self.is_over = False
+        self._connection = connection
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        if self.status == 200:
+            self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while piece := self.response.read1(4096):
+                self.text += piece.decode()
+        self.is_over = True
+
+    @property
+    def data(self) -> list[str]:
+        """The data of the frames that are whole."""
+        lines = self.text.rpartition("\n\n")[0].split("\n")
+        return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+
+    @property
+    def signals(self) -> list[dict[str, Any]]:
+        return [orjson.loads(item) for item in self.data if item != "ping"]
+
+    def wait(self, count: int) -> list[dict[str, Any]]:
+        wait_for(lambda: len(self.signals) >= count)
+        return self.signals
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self.status == 200:
+            self._thread.join(10)
+        self.response.close()
+        self._connection.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Stream]]:
+    opened: list[Stream] = []
+
+    def make(person: Person, conversation: str) -> Stream:
+        opened.append(Stream(person, conversation))
+        return opened[-1]
+
+    yield make
+    for stream in opened:
+        stream.close()
+    wait_for(lambda: len(STREAMS) == 0)
+
+
+@pytest.fixture
+def ann(site: Site) -> Person:
+    return site.person(name="Ann")
+
+
+@pytest.fixture
+def here(ann: Person) -> str:
+    return ann.converse()
+
+
+Listen = Callable[[Person, str], Stream]
+
+
+def test_a_message_and_its_answer_come_as_frames(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    assert stream.response.headers["content-type"] == "text/event-stream"
+    assert stream.response.headers["x-accel-buffering"] == "no"
+    message = ann.say(here, "héllo\n\u2028")
+    question, answer = stream.wait(2)
+
+    assert question == {"type": "message_created", "data": {**message, "isBot": False}}
+    assert answer["type"] == "message_created"
+    assert (answer["data"]["isBot"], answer["data"]["userId"]) == (True, "helper")
+    frames = [frame for frame in stream.text.split("\n\n") if frame and not frame.startswith(":")]
+    assert len(frames) == 2
+    for frame in frames:
+        event, data = frame.split("\n")
+        assert event == "event: message"
+        assert data.startswith('data: {"type":"message_created"')
+
+
+def test_every_stream_of_every_participant_hears_each_signal_once(site: Site, ann: Person, listen: Listen) -> None:
+    here, bob = ann.converse(), site.person(name="Bob")
+    ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
+    streams = [listen(ann, here), listen(ann, here), listen(bob, here)]
+    ann.say(here, "hi")
+
+    heard = [[signal["data"]["id"] for signal in stream.wait(2)] for stream in streams]
+    assert heard[0] == heard[1] == heard[2]
+    assert len(set(heard[0])) == 2
+
+
+def test_events_deletions_and_participants_are_told(site: Site, ann: Person, here: str, listen: Listen) -> None:
+    bob = site.person()
+    stream = listen(ann, here)
+    event = ann.post("/events", {"conversationId": here, "payload": {"a": 1}}).json["event"]
+    stream.wait(2)
+    message = ann.say(here, "gone soon")
+    stream.wait(4)
+    ann.delete(f"/messages/{message['id']}")
+    stream.wait(6)
+    ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
+    ann.delete(f"/conversations/{here}/participants/{bob.id}")
+    signals = stream.wait(8)
+
+    assert signals[0] == {"type": "event_created", "data": {**event, "isBot": False}}
+    deleted = {"id": message["id"], "conversationId": here, "userId": ann.id}
+    assert {"type": "message_deleted", "data": deleted} in signals
+    place = {"conversationId": here, "participantId": bob.id}
+    assert signals[-2:] == [
+        {"type": "participant_added", "data": place},
+        {"type": "participant_removed", "data": place},
+    ]
+
+
+def test_adding_somebody_who_takes_part_already_is_told_too(site: Site, ann: Person, here: str, listen: Listen) -> None:
+    bob = site.person()
+    stream = listen(ann, here)
+    for _ in range(2):
+        ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
+    assert [signal["type"] for signal in stream.wait(2)] == ["participant_added"] * 2
+
+
+def test_an_event_of_the_bot_has_no_id_and_is_not_kept(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    ann.say(here, "ping me")
+    told = stream.wait(2)[1]
+
+    assert told["type"] == "event_created"
+    assert {name: told["data"][name] for name in ("id", "conversationId", "userId", "payload", "isBot")} == {
+        "id": None,
+        "conversationId": here,
+        "userId": "helper",
+        "payload": {"pong": 1},
+        "isBot": True,
+    }
+    assert told["data"]["createdAt"].endswith("Z")
+    assert len(ann.messages(here)) == 1
+
+
+def test_a_streamed_answer_comes_in_pieces_then_whole(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    ann.say(here, "stream")
+    wait_for(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
+    *deltas, complete, created = (signal for signal in stream.signals if signal["data"].get("isBot") is not False)
+
+    assert {signal["type"] for signal in deltas} == {"message_stream_delta"}
+    assert [signal["data"]["sequence"] for signal in deltas] == list(range(len(deltas)))
+    assert "".join(signal["data"]["delta"] for signal in deltas) == "Once upon a time"
+    stream_id = deltas[0]["data"]["streamId"]
+    for signal in deltas:
+        assert set(signal["data"]) == {"streamId", "conversationId", "userId", "createdAt", "sequence", "delta"}
+        assert (signal["data"]["streamId"], signal["data"]["userId"]) == (stream_id, "helper")
+    message = {name: value for name, value in created["data"].items() if name != "isBot"}
+    assert complete == {"type": "message_stream_complete", "data": {"streamId": stream_id, "message": message}}
+    assert message["metadata"] == {"streamId": stream_id}
+
+
+def test_a_stream_that_fails_is_given_up(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    ann.say(here, "give up")
+    signals = stream.wait(4)
+    delta, abort = (signal for signal in signals if signal["type"].startswith("message_stream"))
+    [sorry] = (signal for signal in signals if signal["data"].get("isBot"))
+
+    assert delta["data"]["delta"] == "I will "
+    told = {"streamId": delta["data"]["streamId"], "conversationId": here}
+    assert abort == {"type": "message_stream_abort", "data": told}
+    assert sorry["type"] == "message_created"
+    assert signals.index(delta) < signals.index(abort) < signals.index(sorry)
+
+
+def test_silence_is_broken_by_a_ping_that_is_a_message(
+    ann: Person, here: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "_PING_EVERY", 0.05)
+    stream = listen(ann, here)
+    wait_for(lambda: stream.data.count("ping") >= 2)
+    assert "event: message\ndata: ping\n\n" in stream.text
+
+
+def test_pings_come_often_enough_for_the_official_client() -> None:
+    assert views._PING_EVERY <= 59
+
+
+def test_the_stream_of_who_is_removed_ends_and_others_go_on(site: Site, ann: Person, listen: Listen) -> None:
+    here, elsewhere, bob = ann.converse(), ann.converse(), site.person()
+    for place in (here, elsewhere):
+        ann.post(f"/conversations/{place}/participants", {"userId": bob.id})
+    removed, kept, own = listen(bob, here), listen(bob, elsewhere), listen(ann, here)
+    ann.delete(f"/conversations/{here}/participants/{bob.id}")
+
+    wait_for(lambda: removed.is_over)
+    assert removed.signals[-1]["type"] == "participant_removed"
+    ann.say(elsewhere, "still here")
+    kept.wait(1)
+    assert not kept.is_over
+    assert not own.is_over
+
+
+def test_the_streams_of_a_deleted_conversation_end(site: Site, ann: Person, listen: Listen) -> None:
+    here, bob = ann.converse(), site.person()
+    ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
+    streams = [listen(ann, here), listen(bob, here)]
+    ann.delete(f"/conversations/{here}")
+    wait_for(lambda: all(stream.is_over for stream in streams))
+
+
+def test_the_streams_of_a_deleted_user_end(site: Site, ann: Person, listen: Listen) -> None:
+    here, bob = ann.converse(), site.person()
+    ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
+    stream, own = listen(bob, here), listen(ann, here)
+    bob.delete("/users/me")
+    wait_for(lambda: stream.is_over)
+    assert not own.is_over
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    wait_for(lambda: len(STREAMS) == 1)
+    stream.close()
+    wait_for(lambda: len(STREAMS) == 0)
+    ann.say(here, "anybody?")
+    assert ann.wait_messages(here, 2)
+
+
+def test_an_own_id_with_slashes_can_be_listened_to_as_it_is_and_encoded(site: Site, listen: Listen) -> None:
+    ann = site.person()
+    ann.converse("a/b/c")
+    streams = [listen(ann, "a/b/c"), listen(ann, "a%2Fb%2Fc")]
+    assert [stream.status for stream in streams] == [200, 200]
+    ann.say("a/b/c", "hi")
+    for stream in streams:
+        stream.wait(2)
+
+
+def test_a_user_has_only_so_many_streams(make_site: MakeSite, listen: Listen) -> None:
+    site = make_site(botpress_streams=2, botpress_requests=1000)
+    ann, bob = site.person(), site.person()
+    here, there = ann.converse(), bob.converse()
+    opened = [listen(ann, here) for _ in range(3)]
+
+    assert [stream.status for stream in opened] == [200, 200, 429]
+    assert orjson.loads(opened[2].response.read())["type"] == "RateLimited"
+    assert listen(bob, there).status == 200
+    opened[0].close()
+    wait_for(lambda: len(STREAMS) == 2)
+    assert listen(ann, here).status == 200
+
+
+def test_where_all_streams_are_taken_the_refusal_says_when_to_come_again(make_site: MakeSite, listen: Listen) -> None:
+    site = make_site()
+    ann = site.person()
+    here = ann.converse()
+    before = STREAMS.most
+    STREAMS.admit(1)
+    try:
+        listen(ann, here)
+        refused = listen(ann, here).response
+        assert (refused.status, orjson.loads(refused.read())["type"]) == (503, "Internal")
+        assert refused.headers["Retry-After"]
+        assert ann.get("/users/me").status_code == 200
+    finally:
+        STREAMS.admit(before)
+
+
+def test_a_hundred_messages_reach_a_stream_in_their_order(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    sent = [ann.say(here, f"number {number}")["id"] for number in range(100)]
+    wait_for(lambda: len(stream.signals) >= 200, 20)
+    heard = [signal["data"] for signal in stream.signals]
+
+    assert [data["id"] for data in heard if not data["isBot"]] == sent
+    assert [data["payload"]["text"] for data in heard if data["isBot"]] == [f"Ann: number {n}" for n in range(100)]
+    dates = [data["createdAt"] for data in heard]
+    assert dates == sorted(dates)
+
+
+def test_a_message_is_heard_soon(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    began = time.monotonic()
+    ann.say(here, "quick")
+    stream.wait(1)
+    assert time.monotonic() - began < 1.0, "a hint tells it; the database is looked at every two seconds only"

@@ -1,0 +1,176 @@
+"""The Admin API: bots, keys, and the config at run time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot.settings import Secret
+from tests.integration.channels.botyard.conftest import ADMIN, Asker, Person, Site, until
+
+KEY = re.compile(r"[0-9a-z]{26}:[A-Za-z0-9]{26}")
+
+
+def test_a_bot_is_made_with_a_key_that_opens_the_bot_api(site: Site) -> None:
+    answer = site.admin.post("admin-api/bot", {"name": "Test bot", "description": "Just testing bot."})
+    bot = answer.json["bot"]
+
+    assert answer.status_code == 201
+    assert set(answer.json) == {"bot", "key"}
+    assert bot == {"id": bot["id"], "name": "Test bot", "description": "Just testing bot."}
+    assert KEY.fullmatch(answer.json["key"])
+    assert answer.json["key"].startswith(bot["id"] + ":")
+    assert site.nobody.get("bot-api/bot", headers={"Authorization": answer.json["key"]}).json == bot
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "bot name must not be empty"),
+        ({"name": "helpdesk"}, "Bot with this name already exists."),
+        ({"name": "Taken"}, "Bot with this name already exists."),
+        ({"name": "x", "description": "x" * 513}, "bot description should not be longer than 512 characters"),
+        ({"name": "x", "avatar": "nonsense"}, "specified url is not valid"),
+    ],
+)
+def test_a_bot_that_may_not_be_is_not_made(site: Site, body: dict[str, Any], message: str) -> None:
+    site.outside("Taken")
+    answer = site.admin.post("admin-api/bot", body)
+
+    assert (answer.status_code, answer.json) == (400, {"message": message})
+    assert len(site.nobody.get("client-api/bots").json) == 2
+
+
+def test_a_key_can_be_read_again_and_replaced_and_is_kept_only_as_a_hash(site: Site, tmp_path: Path) -> None:
+    made = site.admin.post("admin-api/bot", {"name": "Test bot"}).json
+    path, old = f"admin-api/bot/{made['bot']['id']}/key", made["key"]
+
+    assert site.admin.get(path).json == {"key": old}
+    new = site.admin.put(path).json["key"]
+    assert new != old
+    assert site.admin.get(path).json == {"key": new}
+    assert site.nobody.get("bot-api/bot", headers={"Authorization": old}).json == {"message": "Invalid bot key."}
+    assert site.nobody.get("bot-api/bot", headers={"Authorization": new}).status_code == 200
+    stored = b"".join(file.read_bytes() for file in tmp_path.rglob("platform.db*"))
+    assert made["bot"]["id"].encode() in stored
+    assert old.partition(":")[2].encode() not in stored
+    assert new.partition(":")[2].encode() not in stored
+
+
+def test_under_another_admin_secret_a_key_goes_on_opening_and_cannot_be_read(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    first = make_site(database_url=url)
+    made = first.admin.post("admin-api/bot", {"name": "Test bot"}).json
+    second = make_site(database_url=url, botyard_admin_secret_key=Secret("another-secret"))
+    admin = Asker(second.app.test_client(), "another-secret")
+
+    assert second.nobody.get("bot-api/bot", headers={"Authorization": made["key"]}).status_code == 200
+    unknown = admin.get(f"admin-api/bot/{made['bot']['id']}/key")
+    assert (unknown.status_code, unknown.json) == (404, {"message": "Key not found."})
+
+
+def test_a_deleted_bot_is_gone_with_key_commands_webhook_and_chats(site: Site, maria: Person) -> None:
+    bot_id, bot = site.outside()
+    bot.post("bot-api/bot/commands", [{"alias": "help"}])
+    chats = [maria.chat(bot_id) for _ in range(3)]
+    maria.say(chats[0], "hi")
+    gone = site.admin.delete(f"admin-api/bot/{bot_id}")
+
+    assert (gone.status_code, gone.json) == (200, {"message": "Bot deleted."})
+    assert bot.get("bot-api/bot").json == {"message": "Invalid bot key."}
+    assert [item["id"] for item in site.nobody.get("client-api/bots").json] == ["helpdesk"]
+    assert maria.get(f"client-api/chat/{chats[0]}/messages").json == {"message": "Chat not found."}
+    assert maria.get(f"client-api/chats?bot_id={bot_id}").json == {"message": "Bot not found."}
+    assert maria.get("page-api/start").json["chats"] == []
+
+
+@pytest.mark.parametrize(("method", "part"), [("DELETE", ""), ("GET", "/key"), ("PUT", "/key")])
+def test_what_is_no_bot_from_elsewhere_has_no_key_and_cannot_be_deleted(site: Site, method: str, part: str) -> None:
+    unknown = site.admin.ask(method, f"admin-api/bot/nothing{part}")
+    served = site.admin.ask(method, f"admin-api/bot/helpdesk{part}")
+
+    assert unknown.status_code == 404
+    assert served.status_code == (404 if method == "GET" else 409)
+    assert [bot["id"] for bot in site.nobody.get("client-api/bots").json] == ["helpdesk"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["admin", f"Bearer {ADMIN}", f"{ADMIN} x", f"{ADMIN}x", ADMIN[:-1], ADMIN.upper(), f"{ADMIN}:", "\xff", "a" * 8000],
+)
+def test_a_wrong_admin_key_in_any_form_opens_nothing(site: Site, key: str) -> None:
+    answer = site.nobody.post("admin-api/bot", {"name": "Mallory"}, headers={"Authorization": key})
+
+    assert (answer.status_code, answer.json) == (403, {"message": "Access denied."})
+    assert len(site.nobody.get("client-api/bots").json) == 1
+
+
+def test_without_a_key_the_admin_api_is_closed_and_without_a_setting_for_everybody(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site()
+    open_to_nobody = make_site(botyard_admin_secret_key=Secret(""))
+
+    assert site.nobody.put("admin-api/config").json == {"message": "Admin key is required."}
+    for key in ("", " ", "x", "\x00"):
+        answer = open_to_nobody.nobody.put(
+            "admin-api/config", headers={"Authorization": key} if key.strip("\x00") else {}
+        )
+        assert answer.status_code == 403
+
+
+def test_an_address_that_tries_many_keys_has_to_wait(site: Site) -> None:
+    statuses = [
+        site.nobody.put("admin-api/config", headers={"Authorization": f"guess{number}"}).status_code
+        for number in range(40)
+    ]
+    right = site.admin.put("admin-api/config")
+
+    assert statuses[:30] == [403] * 30
+    assert set(statuses[31:]) == {429}
+    assert right.status_code == 429
+    assert int(right.headers["Retry-After"]) >= 1
+
+
+def test_the_config_is_read_again_and_a_wrong_one_changes_nothing(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    file = tmp_path / "botyard.config.json"
+    file.write_text('{"service": {"name": "One"}}')
+    site = make_site(botyard_config=str(file))
+    file.write_text('{"service": {"name": "Two"}, "limits": {"message": {"maxBodyLength": 3}}}')
+    before = site.nobody.get("client-api/service-info").json["name"]
+    reloaded = site.admin.put("admin-api/config")
+
+    assert before == "One"
+    assert (reloaded.status_code, reloaded.json) == (200, {"message": "Config reloaded."})
+    assert site.nobody.get("client-api/service-info").json["name"] == "Two"
+    maria = site.person()
+    refused = maria.post("client-api/chat/message", {"chatId": maria.chat(), "body": "long"})
+    assert refused.json == {"message": "maximum allowed body length is 3 characters"}
+    file.write_text('{"service":\n {"naem": "Three"}}')
+    wrong = site.admin.put("admin-api/config")
+    assert wrong.status_code == 409
+    assert "line 2: there is no field service.naem; did you mean service.name?" in wrong.json["message"]
+    assert site.nobody.get("client-api/service-info").json["name"] == "Two"
+
+
+def test_a_config_that_is_read_again_reaches_the_other_processes(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    file = tmp_path / "botyard.config.json"
+    file.write_text(json.dumps({"service": {"name": "One"}}))
+    url = f"sqlite:///{tmp_path}/shared.db"
+    first, second = (make_site(database_url=url, botyard_config=str(file)) for _ in range(2))
+    assert second.nobody.get("client-api/service-info").json["name"] == "One"
+    file.write_text(json.dumps({"service": {"name": "Two"}}))
+    first.admin.put("admin-api/config")
+
+    assert until(lambda: second.nobody.get("client-api/service-info").json["name"] == "Two")

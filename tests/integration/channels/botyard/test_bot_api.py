@@ -1,0 +1,206 @@
+"""The Bot API: what a bot that runs elsewhere may ask, and the words in which it is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.channels.botyard.conftest import PNG, Person, Site
+
+WEBHOOK = {"url": "http://127.0.0.1:4101/webhook", "secret": "SOME_SECRET"}
+
+
+def test_a_bot_sees_and_changes_itself_and_what_is_empty_stays(site: Site) -> None:
+    bot_id, bot = site.outside("Test bot", description="Just testing bot.")
+    before = {"id": bot_id, "name": "Test bot", "description": "Just testing bot."}
+
+    assert bot.get("bot-api/bot").json == before
+    changed = bot.put("bot-api/bot", {"name": "", "description": None, "avatar": "https://example.com/a.png"})
+    assert (changed.status_code, changed.json) == (200, {**before, "avatar": "https://example.com/a.png"})
+    assert bot.put("bot-api/bot", {"name": "helpdesk"}).json["name"] == "helpdesk", "names are unique when made only"
+    assert site.nobody.get(f"client-api/bot/{bot_id}").json["avatar"] == "https://example.com/a.png"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"name": "x" * 33}, "bot name should not be longer than 32 characters"),
+        ({"name": "Büro"}, "bot name should contain upper/lower case English letters, spaces, dashes or numbers"),
+        ({"name": "<b>"}, "bot name should contain upper/lower case English letters, spaces, dashes or numbers"),
+        ({"description": "é" * 257}, "bot description should not be longer than 512 characters"),
+        ({"avatar": "javascript:alert(1)"}, "specified url is not valid"),
+        ({"avatar": "http://"}, "specified url is not valid"),
+        ({"avatar": "https://example.com/a b"}, "specified url is not valid"),
+        ({"avatar": "https://example.com/" + "x" * 250}, "bot avatar should not be longer than 256 characters"),
+        ({"name": 5}, "name must be a text"),
+    ],
+)
+def test_a_bot_cannot_become_what_it_may_not_be(site: Site, body: dict[str, Any], message: str) -> None:
+    bot_id, bot = site.outside()
+    answer = bot.put("bot-api/bot", body)
+
+    assert (answer.status_code, answer.json) == (400, {"message": message})
+    assert bot.get("bot-api/bot").json == {"id": bot_id, "name": "Outside bot"}
+
+
+def test_commands_are_added_replaced_by_alias_listed_and_removed(site: Site, maria: Person) -> None:
+    bot_id, bot = site.outside()
+    added = bot.post("bot-api/bot/commands", [{"alias": "help"}, {"alias": "start", "description": "Start again"}])
+    first = bot.get("bot-api/bot/commands").json
+    bot.post("bot-api/bot/commands", [{"alias": "help", "description": "Show usage"}])
+    second = bot.get("bot-api/bot/commands").json
+
+    assert (added.status_code, added.json) == (201, {"message": "Commands added."})
+    assert [{**item, "id": ""} for item in first] == [
+        {"id": "", "alias": "help"},
+        {"id": "", "alias": "start", "description": "Start again"},
+    ]
+    assert second == [{**first[0], "description": "Show usage"}, first[1]]
+    assert maria.get(f"client-api/bot/{bot_id}/commands").json == second
+    removed = bot.delete(f"bot-api/bot/command/{first[0]['id']}")
+    assert (removed.status_code, removed.json) == (200, {"message": "Command removed."})
+    assert bot.get("bot-api/bot/commands").json == [first[1]]
+    assert bot.post("bot-api/bot/commands", []).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ({"alias": ""}, "command alias must not be empty"),
+        ({"alias": "x" * 33}, "command alias should not be longer than 32 characters"),
+        (
+            {"alias": "/start"},
+            "command alias should contain lower case English letters, underscores, dashes or numbers",
+        ),
+        ({"alias": "ok", "description": "x" * 129}, "command description should not be longer than 128 characters"),
+        ("help", "entry 1 must be an object"),
+    ],
+)
+def test_a_faulty_command_is_refused_and_nothing_of_its_list_is_kept(site: Site, command: Any, message: str) -> None:
+    _, bot = site.outside()
+    answer = bot.post("bot-api/bot/commands", [command, {"alias": "fine"}])
+
+    assert answer.status_code == 400
+    assert answer.json == {"message": message}
+    assert bot.get("bot-api/bot/commands").json == []
+
+
+def test_commands_come_as_an_array_and_there_are_not_endlessly_many(site: Site) -> None:
+    _, bot = site.outside()
+    many = [{"alias": f"c{number}"} for number in range(101)]
+
+    assert bot.post("bot-api/bot/commands", {"alias": "x"}).json == {"message": "the body must be a JSON array"}
+    assert bot.post("bot-api/bot/commands", many).status_code == 400
+    assert bot.post("bot-api/bot/commands", many[:100]).status_code == 201
+    assert bot.post("bot-api/bot/commands", many[:50]).status_code == 201
+    assert bot.post("bot-api/bot/commands", many[100:]).json == {"message": "a bot can have at most 100 commands"}
+
+
+def test_a_command_of_another_bot_or_none_cannot_be_removed(site: Site) -> None:
+    _, first = site.outside("First")
+    _, second = site.outside("Second")
+    first.post("bot-api/bot/commands", [{"alias": "help"}])
+    [command] = first.get("bot-api/bot/commands").json
+    foreign = second.delete(f"bot-api/bot/command/{command['id']}")
+    unknown = second.delete("bot-api/bot/command/nothing")
+
+    assert (foreign.status_code, foreign.json["message"]) == (
+        403,
+        "Can't delete a command that belongs to another bot.",
+    )
+    assert (unknown.status_code, unknown.json["message"]) == (404, "Command not found.")
+
+
+def test_a_webhook_is_set_replaced_with_its_secret_and_removed(site: Site) -> None:
+    bot_id, bot = site.outside()
+
+    assert (bot.get("bot-api/bot/webhook").status_code, bot.delete("bot-api/bot/webhook").status_code) == (404, 404)
+    made = bot.post("bot-api/bot/webhook", WEBHOOK)
+    assert (made.status_code, made.json) == (200, {"botId": bot_id, **WEBHOOK})
+    assert bot.post("bot-api/bot/webhook", {"url": "https://example.com/"}).status_code == 200
+    assert bot.get("bot-api/bot/webhook").json == {"botId": bot_id, "url": "https://example.com/"}
+    gone = bot.delete("bot-api/bot/webhook")
+    assert (gone.status_code, gone.json) == (200, {"message": "Webhook deleted."})
+    assert bot.get("bot-api/bot/webhook").json == {"message": "Webhook not found."}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "webhook url must not be empty"),
+        ({"url": "https://example.com/" + "x" * 120}, "webhook url should not be longer than 128 characters"),
+        ({"url": "http:"}, "specified url is not valid"),
+        ({"url": "ftp://example.com"}, "specified url is not valid"),
+        ({"url": "https://example.com:99999"}, "specified url is not valid"),
+        ({"url": "https://example.com", "secret": "x" * 65}, "webhook secret should not be longer than 64 characters"),
+        (
+            {"url": "https://example.com", "secret": "a\r\nX-Other: b"},
+            "webhook secret should contain only visible ASCII characters, since it is sent as a header",
+        ),
+    ],
+)
+def test_a_webhook_that_cannot_be_called_is_refused(site: Site, body: dict[str, Any], message: str) -> None:
+    _, bot = site.outside()
+    answer = bot.post("bot-api/bot/webhook", body)
+
+    assert (answer.status_code, answer.json) == (400, {"message": message})
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/x", "http://localhost:80", "http://[::1]/", "http://10.0.0.1/"])
+def test_a_webhook_into_the_private_network_is_refused_unless_allowed(make_site: Any, url: str) -> None:
+    _, bot = make_site(allow_private_webhooks=False).outside()
+    answer = bot.post("bot-api/bot/webhook", {"url": url})
+
+    assert answer.status_code == 400
+    assert "private network" in answer.json["message"]
+
+
+def test_a_bot_talks_and_reads_in_its_chats(site: Site, maria: Person) -> None:
+    bot_id, bot = site.outside()
+    chat = maria.chat(bot_id)
+    maria.say(chat, "hi")
+    [file] = bot.upload(("p.png", PNG), api="bot-api").json
+    said = bot.post("bot-api/chat/message", {"chatId": chat, "body": "reply", "attachmentIds": [file["id"]]})
+
+    assert said.status_code == 201
+    assert said.json["senderId"] == bot_id
+    assert said.json["attachments"] == [file]
+    assert bot.get(f"bot-api/chats?user_id={maria.id}").json == [{"id": chat, "userId": maria.id, "botId": bot_id}]
+    assert bot.get("bot-api/chats?user_id=nobody").json == []
+    page = bot.get(f"bot-api/chat/{chat}/messages?sender_id={maria.id}").json
+    assert (page["total"], page["messages"][0]["body"]) == (1, "hi")
+    one = bot.get(f"bot-api/chat/message/{said.json['id']}").json
+    assert one == {**said.json, "attachmentIds": [file["id"]]}
+    assert maria.bodies(chat) == ["hi", "reply"]
+
+
+def test_a_bot_may_send_back_the_files_of_whom_it_talks_to_and_no_others(site: Site, maria: Person) -> None:
+    bot_id, bot = site.outside()
+    chat = maria.chat(bot_id)
+    own = maria.upload(("a.png", PNG)).json[0]["id"]
+    foreign = site.person("Tom").upload(("b.png", PNG)).json[0]["id"]
+    said = bot.post("bot-api/chat/message", {"chatId": chat, "attachmentIds": [foreign, own]}).json
+
+    assert [file["id"] for file in said["attachments"]] == [own]
+
+
+def test_a_bot_has_no_part_in_chats_of_others(site: Site, maria: Person) -> None:
+    _, bot = site.outside()
+    chat = maria.chat()
+    said = maria.say(chat, "hi")
+    refused = {"message": "Chat is not related to current bot."}
+
+    for answer in (
+        bot.post("bot-api/chat/message", {"chatId": chat, "body": "x"}),
+        bot.get(f"bot-api/chat/{chat}/messages"),
+        bot.get(f"bot-api/chat/message/{said['id']}"),
+    ):
+        assert (answer.status_code, answer.json) == (403, refused)
+    for answer, message in (
+        (bot.post("bot-api/chat/message", {"body": "x"}), "Chat not found."),
+        (bot.get("bot-api/chat/nothing/messages"), "Chat not found."),
+        (bot.get("bot-api/chat/message/nothing"), "Message not found."),
+    ):
+        assert (answer.status_code, answer.json) == (404, {"message": message})
+    assert bot.get("bot-api/chats").json == {"message": "User ID is required."}

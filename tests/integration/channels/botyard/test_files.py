@@ -1,0 +1,245 @@
+"""Uploads and downloads: limits by kind, types by content, names that open nothing, headers that let nothing run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot.channels.botyard.platform import EVERYWHERE
+from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
+
+GIF = b"GIF89a" + b"\0" * 20
+MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 40
+OGG = b"OggS\0\x02" + b"\0" * 40
+HTML = b"<!doctype html><script>alert(1)</script>"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+def stored(site: Site) -> list[str]:
+    """What is in the folder for files."""
+    folder = site.running.settings.data
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+
+def multipart(*parts: bytes, end: bytes = b"--X--\r\n") -> dict[str, Any]:
+    body = b"".join(b"--X\r\n" + part + b"\r\n" for part in parts) + end
+    return {"data": body, "content_type": "multipart/form-data; boundary=X"}
+
+
+def part(content: bytes, name: str = "file", filename: str = "p.png", kind: str = "image/png") -> bytes:
+    head = f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+    return (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode() + content
+
+
+def test_an_upload_answers_with_files_in_the_order_of_the_parts(maria: Person) -> None:
+    answer = maria.upload(("p.png", PNG), ("song.ogg", OGG), ("notes.txt", b"hello"), ("film.mp4", MP4))
+
+    assert answer.status_code == 200
+    assert [{name: file[name] for name in ("name", "size", "mimeType")} for file in answer.json] == [
+        {"name": "p.png", "size": len(PNG), "mimeType": "image/png"},
+        {"name": "song.ogg", "size": len(OGG), "mimeType": "audio/ogg"},
+        {"name": "notes.txt", "size": 5, "mimeType": "text/plain"},
+        {"name": "film.mp4", "size": len(MP4), "mimeType": "video/mp4"},
+    ]
+    for file, (folder, extension) in zip(
+        answer.json, [("images", "png"), ("audios", "ogg"), ("files", "txt"), ("videos", "mp4")], strict=True
+    ):
+        assert file["path"] == f"static/{folder}/{file['id']}.{extension}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "folder", "extension", "mime_type"),
+    [
+        ("photo.jpeg", b"\xff\xd8\xff\xe0" + b"\0" * 30, "images", ".jpeg", "image/jpeg"),
+        ("photo.exe", b"\xff\xd8\xff\xe0" + b"\0" * 30, "images", ".jpg", "image/jpeg"),
+        ("page.png", HTML, "files", ".html", "text/html"),
+        ("drawing.png", SVG, "files", ".svg", "image/svg+xml"),
+        ("empty.png", b"", "files", "", "application/octet-stream"),
+        ("../../etc/passwd", b"\0\1\2", "files", "", "application/octet-stream"),
+        ("noname", b"%PDF-1.7", "files", ".pdf", "application/pdf"),
+    ],
+)
+def test_type_and_place_of_a_file_come_from_its_content(
+    maria: Person, name: str, content: bytes, folder: str, extension: str, mime_type: str
+) -> None:
+    [file] = maria.upload((name, content)).json
+
+    assert file["mimeType"] == mime_type
+    assert file["path"] == f"static/{folder}/{file['id']}{extension}"
+    assert file["name"] == name.rpartition("/")[2]
+
+
+def test_a_part_without_a_type_is_taken_and_others_than_files_are_left_out(maria: Person) -> None:
+    answer = maria.post(
+        "client-api/files",
+        **multipart(
+            part(PNG, kind=""),
+            b'Content-Disposition: form-data; name="file"\r\n\r\na text field called file',
+            part(GIF, name="other", filename="g.gif"),
+        ),
+    )
+
+    assert answer.status_code == 200
+    assert [file["mimeType"] for file in answer.json] == ["image/png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([("big.png", PNG + b"\0" * 1000)], "Max allowed size for images are 200 bytes, but got 1069."),
+        ([("big.ogg", OGG + b"\0" * 1000)], "Max allowed size for audios are 300 bytes, but got 1046."),
+        ([("big.mp4", MP4 + b"\0" * 1000)], "Max allowed size for videos are 400 bytes, but got 1052."),
+        ([("big.png", b"\0" * 1001)], "Max allowed size for files are 500 bytes, but got 1001."),
+        ([("a.png", PNG), ("big.png", PNG * 3)], "Max allowed size for images are 200 bytes, but got 207."),
+        ([(f"{number}.png", PNG) for number in range(4)], "Too many files, max allowed amount is 3."),
+        ([("x" * 129, PNG)], "file name should not be longer than 128 characters"),
+    ],
+)
+def test_what_is_too_large_or_too_many_is_refused_and_nothing_of_the_request_is_kept(
+    make_site: Callable[..., Site], files: list[tuple[str, bytes]], message: str
+) -> None:
+    limits = {"MAX_IMAGE_SIZE": "200", "MAX_AUDIO_SIZE": "300", "MAX_VIDEO_SIZE": "400", "MAX_FILE_SIZE": "500"}
+    fields = {f"BOTYARD_LIMITS_FILE_{name}": value for name, value in limits.items()}
+    site = make_site(botyard_fields={**fields, "BOTYARD_LIMITS_MESSAGE_MAX_ATTACHED_FILES": "3"})
+    answer = site.person().upload(*files)
+
+    assert (answer.status_code, answer.json) == (400, {"message": message})
+    assert stored(site) == []
+
+
+def test_a_request_ten_times_the_limit_is_refused_as_too_large(make_site: Callable[..., Site]) -> None:
+    kinds = ("IMAGE", "AUDIO", "VIDEO", "FILE")
+    site = make_site(botyard_fields={f"BOTYARD_LIMITS_FILE_MAX_{kind}_SIZE": "100000" for kind in kinds})
+    answer = site.person().post("client-api/files", **multipart(part(PNG + b"\0" * 1_000_000)))
+
+    assert answer.status_code == 413
+    assert "longer than" in answer.json["message"]
+    assert stored(site) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"json": {}}, 400, "request has no multipart/form-data Content-Type"),
+        ({"data": b"x", "content_type": "multipart/form-data"}, 400, "request has no multipart/form-data Content-Type"),
+        (multipart(), 400, "No files found to upload."),
+        (multipart(part(PNG, name="other")), 400, "No files found to upload."),
+        (multipart(part(PNG), end=b""), 400, "The form is broken, or breaks off."),
+        (multipart(part(PNG), end=b"--X\r\nContent-Dispo"), 400, "The form is broken, or breaks off."),
+        (multipart(b"no head at all"), 400, "The form is broken, or breaks off."),
+        (multipart(*[part(b"x")] * 1000), 400, "Too many files, max allowed amount is 10."),
+        (
+            multipart(*[part(b"x", name="other")] * 1000),
+            413,
+            "The form has too many parts, or one with too long a head.",
+        ),
+        (
+            multipart(part(b"x", filename="x" * 500_000)),
+            413,
+            "The form has too many parts, or one with too long a head.",
+        ),
+    ],
+    ids=range(10),
+)
+def test_a_form_that_is_none_or_breaks_off_is_refused_and_nothing_is_kept(
+    site: Site, maria: Person, body: dict[str, Any], status: int, message: str
+) -> None:
+    answer = maria.ask("POST", "client-api/files", **body)
+
+    assert (answer.status_code, answer.json) == (status, {"message": message})
+    assert stored(site) == []
+
+
+def test_an_upload_needs_somebody_who_is_logged_in_or_a_bots_key(site: Site) -> None:
+    assert site.nobody.upload(("p.png", PNG)).status_code == 401
+    ghost = Asker(site.app.test_client(), "ghost:any")
+    assert ghost.upload(("p.png", PNG), api="bot-api").json == {"message": "Invalid bot key."}
+    assert stored(site) == []
+
+
+def test_a_user_keeps_no_more_than_there_is_room_for(make_site: Callable[..., Site]) -> None:
+    site = make_site(botyard_storage=2 * len(PNG))
+    maria = site.person()
+
+    assert [maria.upload(("p.png", PNG)).status_code for _ in range(3)] == [200, 200, 413]
+    assert len(stored(site)) == 2
+    assert site.person("Tom").upload(("p.png", PNG)).status_code == 200
+
+
+def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(site: Site, maria: Person) -> None:
+    ways = {"p.png": (PNG, "inline"), "page.html": (HTML, "attachment"), "x.svg": (SVG, "attachment")}
+    for name, (content, way) in ways.items():
+        [file] = maria.upload((name, content)).json
+        with site.nobody.client.get(f"/{file['path']}") as answer:
+            assert (answer.status_code, answer.data) == (200, content)
+            assert answer.headers["Content-Disposition"].startswith(way)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+            assert answer.content_type.partition(";")[0] == file["mimeType"]
+
+
+def test_a_player_may_ask_for_a_part_of_a_file(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("film.mp4", MP4)).json
+    with site.nobody.client.get(f"/{file['path']}", headers={"Range": "bytes=4-7"}) as answer:
+        assert (answer.status_code, answer.data) == (206, b"ftyp")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.replace(".png", ".html"),
+        lambda path: path.replace("images", "files"),
+        lambda path: path.replace(".png", ""),
+        lambda path: path.replace("static/images/", "static/images/..%2f"),
+        lambda path: "static/images/00000000000000000000000000.png",
+        lambda path: "static/images/%00.png",
+    ],
+)
+def test_another_path_than_the_one_in_the_answer_opens_nothing(
+    site: Site, maria: Person, change: Callable[[str], str]
+) -> None:
+    path = maria.upload(("p.png", PNG)).json[0]["path"]
+
+    assert site.nobody.client.get(f"/{change(path)}").status_code == 404
+
+
+def test_a_file_that_was_removed_is_not_found(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("p.png", PNG)).json
+    with site.platform.database.write() as connection:
+        assert site.platform.chat.files.delete(connection, EVERYWHERE, file["id"])
+    site.channel.refresh()
+    answer = site.nobody.client.get(f"/{file['path']}")
+
+    assert (answer.status_code, answer.json) == (404, {"message": "There is no such file."})
+    assert stored(site) == []
+
+
+def test_a_bots_code_downloads_and_uploads_files(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("p.png", PNG)).json
+    client = site.channel.client("helpdesk")
+    base = site.platform.settings.base_url
+    url = client.upload("chart.gif", GIF)
+
+    assert client.download(f"{base}/{file['path']}") == PNG
+    assert client.download(url) == GIF
+    with site.nobody.client.get(url.removeprefix(base)) as answer:
+        assert answer.data == GIF
+
+
+def test_another_users_file_cannot_be_attached(site: Site, maria: Person) -> None:
+    foreign = site.person("Tom").upload(("p.png", PNG)).json[0]["id"]
+    said = maria.say(maria.chat(), "mine", attachmentIds=[foreign])
+
+    assert "attachments" not in said
+
+
+def test_the_name_of_a_file_is_no_path(site: Site, maria: Person, tmp_path: Path) -> None:
+    body = {"file": (io.BytesIO(PNG), "..\\..\\" + str(tmp_path / "evil.png"))}
+    [file] = maria.post("client-api/files", data=body, content_type="multipart/form-data").json
+
+    assert file["name"] == "evil.png"
+    assert not (tmp_path / "evil.png").exists()

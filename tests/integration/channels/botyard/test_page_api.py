@@ -1,0 +1,161 @@
+"""What the web chat asks for beyond the protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.channels.botyard.conftest import Person, Site, until
+
+
+def send(person: Person, chat: str, **message: Any) -> Any:
+    return person.post(f"page-api/chat/{chat}/messages", message)
+
+
+def test_the_page_begins_without_a_cookie_and_with_a_bad_one(site: Site) -> None:
+    for headers in ({}, {"Cookie": "token=nonsense"}):
+        answer = site.nobody.get("page-api/start", headers=headers)
+
+        assert answer.status_code == 200
+        assert (answer.json["user"], answer.json["chats"]) == (None, [])
+        assert answer.json["service"]["name"] == "Service name"
+        assert answer.json["limits"]["maxChats"] == 10
+
+
+def test_the_page_begins_with_the_chats_their_last_messages_and_who_one_is(site: Site, maria: Person) -> None:
+    outside, _ = site.outside()
+    quiet, chat = maria.chat(outside), maria.chat()
+    maria.say(chat, "hi")
+    maria.hears(chat, "echo hi")
+    start = maria.get("page-api/start").json
+
+    assert start["user"] == {"id": maria.id, "nickname": "Maria"}
+    assert [(item["id"], item["last"] and item["last"]["body"]) for item in start["chats"]] == [
+        (chat, "echo hi"),
+        (quiet, None),
+    ]
+    assert [bot.get("external", False) for bot in start["bots"]] == [False, True]
+    assert start["limits"]["maxBodyLength"] == 4096
+
+
+def test_messages_come_as_safe_html_and_with_what_is_more_than_text(site: Site, maria: Person) -> None:
+    chat = maria.chat()
+    send(maria, chat, body="card")
+    until(lambda: len(maria.bodies(chat)) == 2)
+    [own, card] = maria.get(f"page-api/chat/{chat}/messages").json["messages"]
+    html = send(maria, chat, body="**bold** <script>alert(1)</script>").json["html"]
+
+    assert (own["content"], own["attachments"], own["clientId"]) == (None, [], "")
+    assert card["content"]["kind"] == "card"
+    assert "<strong>Green</strong>" in card["content"]["html"]
+    assert "<strong>bold</strong>" in html
+    assert "<script" not in html
+
+
+def test_a_pressed_button_is_an_action_of_the_bot_and_shown_as_what_it_says(maria: Person) -> None:
+    chat = maria.chat()
+    send(maria, chat, body="card")
+    until(lambda: len(maria.bodies(chat)) == 2)
+    card = maria.get(f"page-api/chat/{chat}/messages").json["messages"][1]
+    pressed = send(maria, chat, body="Buy tea", action={"name": "buy", "value": "tea", "messageId": card["id"]})
+
+    assert (pressed.status_code, pressed.json["body"]) == (201, "Buy tea")
+    assert maria.hears(chat, "bought tea")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"name": "buy", "value": "cake"},
+        {"name": "sell", "value": "tea"},
+        {"name": "buy", "value": "tea", "messageId": "nothing"},
+        {"name": "buy", "value": "tea", "messageId": ""},
+        {},
+    ],
+)
+def test_what_no_message_offers_cannot_be_pressed(maria: Person, action: dict[str, str]) -> None:
+    chat = maria.chat()
+    send(maria, chat, body="card")
+    until(lambda: len(maria.bodies(chat)) == 2)
+    card = maria.get(f"page-api/chat/{chat}/messages").json["messages"][1]
+    answer = send(maria, chat, body="x", action={"messageId": card["id"], **action})
+
+    assert (answer.status_code, answer.json) == (400, {"message": "There is no such button in that message."})
+    assert len(maria.bodies(chat)) == 2
+
+
+def test_a_button_of_another_chat_cannot_be_pressed(maria: Person) -> None:
+    chat, other = maria.chat(), maria.chat()
+    send(maria, chat, body="card")
+    until(lambda: len(maria.bodies(chat)) == 2)
+    card = maria.get(f"page-api/chat/{chat}/messages").json["messages"][1]
+    answer = send(maria, other, body="x", action={"name": "buy", "value": "tea", "messageId": card["id"]})
+
+    assert answer.status_code == 400
+
+
+def test_what_is_sent_again_under_its_client_id_happens_once(maria: Person) -> None:
+    chat = maria.chat()
+    first = send(maria, chat, body="hi", clientId="a-1")
+    again = send(maria, chat, body="hi", clientId="a-1")
+    maria.hears(chat, "echo hi")
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json == first.json
+    assert first.json["clientId"] == "a-1"
+    assert maria.bodies(chat) == ["hi", "echo hi"]
+
+
+@pytest.mark.parametrize("client_id", ["x" * 65, "a b", "ä", "a\nb"])
+def test_a_client_id_is_short_and_plain(maria: Person, client_id: str) -> None:
+    chat = maria.chat()
+
+    assert send(maria, chat, body="hi", clientId=client_id).status_code == 400
+    assert maria.bodies(chat) == []
+
+
+def test_one_scrolls_back_and_catches_up(site: Site, maria: Person) -> None:
+    chat = maria.chat(site.outside()[0])
+    times = [maria.say(chat, f"m{number}")["timestamp"] for number in range(7)]
+
+    def page(query: str) -> tuple[list[str], bool]:
+        found = maria.get(f"page-api/chat/{chat}/messages?{query}").json
+        return [message["body"] for message in found["messages"]], found["more"]
+
+    assert page("limit=3") == (["m4", "m5", "m6"], True)
+    assert page(f"limit=3&before={times[4]}") == (["m1", "m2", "m3"], True)
+    assert page(f"limit=3&before={times[1]}") == (["m0"], False)
+    assert page(f"limit=3&after={times[1]}") == (["m2", "m3", "m4"], True)
+    assert page(f"after={times[5]}") == (["m6"], False)
+    assert page(f"after={times[6]}") == ([], False)
+    assert page("limit=-1&before=abc&after=xyz")[0] == ["m6"]
+
+
+def test_a_chat_gets_a_title_and_loses_it(maria: Person) -> None:
+    chat = maria.chat()
+    named = maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": "  Tea & <b>  "})
+
+    assert (named.status_code, named.json["title"]) == (200, "Tea & <b>")
+    assert maria.get("page-api/start").json["chats"][0]["title"] == "Tea & <b>"
+    assert maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": ""}).json["title"] == ""
+    assert maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": "x" * 65}).status_code == 400
+    assert maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": "a\x07b"}).status_code == 400
+
+
+def test_another_users_chat_cannot_be_read_renamed_or_written_to(site: Site, maria: Person) -> None:
+    chat, tom = maria.chat(), site.person("Tom")
+
+    for answer in (
+        tom.get(f"page-api/chat/{chat}/messages"),
+        tom.ask("PATCH", f"page-api/chat/{chat}", json={"title": "mine"}),
+        send(tom, chat, body="x"),
+    ):
+        assert (answer.status_code, answer.json) == (403, {"message": "Chat is not related to current user."})
+
+
+def test_who_leaves_is_nobody_in_this_browser(maria: Person) -> None:
+    left = maria.post("page-api/leave")
+
+    assert (left.status_code, left.json) == (200, {"message": "Logged out."})
+    assert maria.get("client-api/user").status_code == 401

@@ -1,0 +1,88 @@
+"""The platform on PostgreSQL: the same, with web processes that only take in and a worker that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.channels.botyard.conftest import PNG, Site, make_bot
+from tests.integration.channels.botyard.test_live import listening
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site], postgres_url: str) -> Site:
+    return make_site(database_url=postgres_url)
+
+
+@pytest.fixture
+def worker(make_site: Callable[..., Site], postgres_url: str) -> Iterator[Site]:
+    """Another process' view of the same database, which handles."""
+    worker = make_site(make_bot(), database_url=postgres_url)
+    worker.running.delivery.start()
+    yield worker
+    worker.running.delivery.stop()
+
+
+def test_a_person_talks_to_a_bot_that_a_worker_runs_and_sees_the_answer_at_once(site: Site, worker: Site) -> None:
+    maria = site.person()
+    chat = maria.chat()
+    with listening(maria) as stream:
+        said = maria.say(chat, "/track 4711")
+        frames = [stream.next("typing", "message") for _ in range(4)]
+
+    typing = [data["on"] for kind, data in frames if kind == "typing"]
+    own, reply = (data for kind, data in frames if kind == "message")
+    assert typing == [True, False]
+    assert own["id"] == said["id"]
+    assert reply["body"] == "Order 4711 is on its way, Maria."
+    assert reply["timestamp"] > said["timestamp"]
+
+
+def test_bots_files_and_the_config_work_on_it_too(site: Site) -> None:
+    maria = site.person()
+    bot_id, bot = site.outside()
+    chat = maria.chat(bot_id)
+    [file] = maria.upload(("p.png", PNG)).json
+    bot.post("bot-api/bot/commands", [{"alias": "help"}])
+    bot.post("bot-api/bot/commands", [{"alias": "help", "description": "new"}])
+    maria.say(chat, "a\0b", attachmentIds=[file["id"]], clientId="c1")
+    maria.say(chat, "a\0b", clientId="c1")
+    bot.post("bot-api/chat/message", {"chatId": chat, "body": "reply"})
+
+    assert maria.bodies(chat) == ["a\ufffdb", "reply"]
+    assert [command["description"] for command in bot.get("bot-api/bot/commands").json] == ["new"]
+    assert site.admin.put("admin-api/config").status_code == 200
+    assert maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": "Tea"}).json["title"] == "Tea"
+    assert site.admin.delete(f"admin-api/bot/{bot_id}").status_code == 200
+    assert maria.get("page-api/start").json["chats"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "client-api/bot/%00",
+        "client-api/chats?bot_id=%00",
+        "client-api/chat/%00/messages",
+        "page-api/chat/%ED%A0%80/messages",
+        "client-api/chat/x/messages?since=999999999999999999&page=999999999999999999",
+    ],
+)
+def test_what_postgresql_would_choke_on_is_unknown(site: Site, path: str) -> None:
+    assert site.person().get(path).status_code in (400, 404)
+
+
+def test_a_user_never_has_more_than_ten_chats_however_many_are_asked_for_at_once(site: Site) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    maria = site.person()
+    cookie = {"Cookie": f"token={maria.client.get_cookie('token').value}"}  # type: ignore[union-attr]
+
+    def make(_: int) -> int:
+        client = site.app.test_client(use_cookies=False)
+        return client.post("/v1/client-api/chat", json={"botId": "helpdesk"}, headers=cookie).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(make, range(16)))
+
+    assert sorted(statuses) == [201] * 10 + [400] * 6

@@ -1,0 +1,164 @@
+"""Webhooks: bots that run elsewhere hear of messages, in order, with their secret, and again where they were away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from cometbot.channels.base import Sending
+from cometbot.channels.botyard.webhook import NAME, TIMEOUT, webhook_conversation
+from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site, until
+
+
+@pytest.fixture
+def outside(site: Site, httpserver: HTTPServer) -> tuple[str, Asker]:
+    """A bot that runs elsewhere and hears of messages at the server's /hook."""
+    bot_id, bot = site.outside()
+    bot.post("bot-api/bot/webhook", {"url": httpserver.url_for("/hook"), "secret": "SOME_SECRET"})
+    return bot_id, bot
+
+
+def bodies(httpserver: HTTPServer) -> list[dict[str, Any]]:
+    return [json.loads(request.data) for request, _ in httpserver.log]
+
+
+def test_a_message_reaches_the_webhook_as_the_protocol_has_it(
+    site: Site, maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/hook", method="POST").respond_with_data("ignored")
+    [file] = maria.upload(("p.png", PNG)).json
+    said = maria.say(maria.chat(outside[0]), "hi", attachmentIds=[file["id"]])
+    [(request, _)] = until(lambda: httpserver.log)
+
+    assert json.loads(request.data) == {**said, "attachmentIds": [file["id"]]}
+    assert request.headers["Authorization"] == "SOME_SECRET"
+    assert request.headers["Content-Type"] == "application/json"
+    httpserver.check()
+
+
+def test_a_bot_answers_through_the_bot_api_and_its_own_messages_call_nobody(
+    maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/hook").respond_with_data("")
+    bot_id, bot = outside
+    chat = maria.chat(bot_id)
+    maria.say(chat, "hi")
+    [heard] = until(lambda: bodies(httpserver))
+    bot.post("bot-api/chat/message", {"chatId": heard["chatId"], "body": f"echo {heard['body']}"})
+    maria.say(chat, "and you?")
+    until(lambda: len(httpserver.log) == 2)
+
+    assert maria.bodies(chat) == ["hi", "echo hi", "and you?"]
+    assert [body["body"] for body in bodies(httpserver)] == ["hi", "and you?"]
+
+
+def test_without_a_secret_no_authorization_is_sent(site: Site, maria: Person, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/hook").respond_with_data("")
+    bot_id, bot = site.outside()
+    bot.post("bot-api/bot/webhook", {"url": httpserver.url_for("/hook")})
+    maria.say(maria.chat(bot_id), "hi")
+    [(request, _)] = until(lambda: httpserver.log)
+
+    assert "Authorization" not in request.headers
+
+
+def test_a_message_is_answered_at_once_however_slow_the_webhook_is_and_all_arrive_in_order(
+    maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    failures = [500, 500]
+
+    def answer(request: Request) -> Response:
+        return Response(status=failures.pop() if failures else 200)
+
+    httpserver.expect_request("/hook").respond_with_handler(answer)
+    chat = maria.chat(outside[0])
+    for number in range(3):
+        maria.say(chat, f"m{number}")
+    until(lambda: len(httpserver.log) == 5, seconds=30)
+
+    assert [body["body"] for body in bodies(httpserver)] == ["m0", "m0", "m0", "m1", "m2"]
+    assert len({body["id"] for body in bodies(httpserver)[:3]}) == 1, "one and the same message, tried again"
+
+
+def test_a_webhook_that_refuses_for_good_is_a_dead_letter_without_the_secret(
+    site: Site, maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/hook").respond_with_data("", status=410)
+    maria.say(maria.chat(outside[0]), "hi")
+    [letter] = until(site.running.delivery.dead_letters.list)
+
+    assert letter.is_reply
+    assert letter.channel == NAME
+    assert letter.conversation.startswith(outside[0])
+    assert "SOME_SECRET" not in repr(letter)
+
+
+def test_a_redirect_is_not_followed(
+    site: Site, maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/hook").respond_with_data("", 302, {"Location": httpserver.url_for("/inside")})
+    maria.say(maria.chat(outside[0]), "hi")
+    [letter] = until(site.running.delivery.dead_letters.list)
+
+    assert "redirect" in letter.error
+    assert [request.path for request, _ in httpserver.log] == ["/hook"]
+
+
+def test_what_waits_goes_where_the_bot_is_now_and_nowhere_if_it_has_left(
+    site: Site, maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/new").respond_with_data("")
+    bot_id, bot = outside
+    sending = Sending(
+        webhook_conversation(bot_id, "chat", httpserver.url_for("/hook")), "c1", {"message": {"id": "m1", "body": "x"}}
+    )
+    webhooks = site.running.delivery.channels[NAME]
+    bot.post("bot-api/bot/webhook", {"url": httpserver.url_for("/new"), "secret": "NEW"})
+
+    assert webhooks.send(sending, timeout=5) == "m1"
+    bot.delete("bot-api/bot/webhook")
+    assert webhooks.send(sending, timeout=5) == ""
+    [(request, _)] = httpserver.log
+    assert (request.path, request.headers["Authorization"]) == ("/new", "NEW")
+
+
+def test_a_bot_gets_six_seconds(monkeypatch: pytest.MonkeyPatch, site: Site, outside: tuple[str, Asker]) -> None:
+    given: list[float] = []
+    webhooks = site.running.delivery.channels[NAME]
+    monkeypatch.setattr(site.platform.webhooks, "post", lambda url, body, headers, timeout: given.append(timeout))
+    sending = Sending(webhook_conversation(outside[0], "c", "http://x.example"), "c1", {"message": {"id": "m1"}})
+    webhooks.send(sending, timeout=60)
+    webhooks.send(sending, timeout=2)
+
+    assert given == [TIMEOUT, 2]
+
+
+def test_a_bot_without_a_webhook_reads_its_chats_itself(site: Site, maria: Person) -> None:
+    bot_id, bot = site.outside()
+    chat = maria.chat(bot_id)
+    maria.say(chat, "hi")
+
+    assert bot.get(f"bot-api/chat/{chat}/messages").json["total"] == 1
+    assert site.running.delivery.is_idle
+
+
+def test_a_webhook_that_is_down_holds_up_nobody_else(
+    site: Site, maria: Person, httpserver: HTTPServer, make_site: Callable[..., Site]
+) -> None:
+    httpserver.expect_request("/hook").respond_with_data("")
+    down_id, down = site.outside("Down")
+    down.post("bot-api/bot/webhook", {"url": "http://127.0.0.1:9/"})
+    up_id, up = site.outside("Up")
+    up.post("bot-api/bot/webhook", {"url": httpserver.url_for("/hook")})
+    maria.say(maria.chat(down_id), "lost?")
+    maria.say(maria.chat(up_id), "hi")
+    until(lambda: httpserver.log)
+    chat = maria.chat()
+    maria.say(chat, "hi")
+
+    assert maria.hears(chat, "echo hi")

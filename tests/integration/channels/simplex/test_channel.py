@@ -1,0 +1,292 @@
+"""The channel over a real WebSocket to the stand-in, beside what the contract of all channels asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cometbot import (
+    Bot,
+    BotError,
+    ChannelError,
+    ContactEvent,
+    Context,
+    EditEvent,
+    MembershipEvent,
+    Rejected,
+    Text,
+    UnknownEvent,
+    has_attachment,
+)
+from cometbot.channels.simplex import file
+from cometbot.testing import BotClient
+from cometbot.testing.simplex.double import SimplexDouble
+
+
+@pytest.fixture
+def bot() -> Bot:
+    return Bot("shop", description="Sells.")
+
+
+@pytest.fixture
+def client(bot: Bot) -> Iterator[BotClient]:
+    with BotClient(bot, channel="simplex") as client:
+        yield client
+
+
+@pytest.fixture
+def double(client: BotClient) -> SimplexDouble:
+    assert isinstance(client.double, SimplexDouble)
+    return client.double
+
+
+def test_a_file_comes_whole_under_a_safe_name(bot: Bot, client: BotClient) -> None:
+    @bot.message(has_attachment)
+    def received(ctx: Context) -> str:
+        path = ctx.client.receive(ctx.attachments[0])
+        return f"{path.name}: {path.read_bytes()!r}"
+
+    assert client.send_file(b"Milk", name="../list of things.txt").text == "501-list of things.txt: b'Milk'"
+
+
+def test_a_file_on_foreign_servers_is_received_too(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.message(has_attachment)
+    def received(ctx: Context) -> str:
+        return str(ctx.client.download(ctx.attachments[0].url), "utf-8")
+
+    maria = double.person(client.user)
+    maria.say("", file=("a.txt", b"Milk"), foreign=True)
+    client.advance(0)
+
+    assert maria.texts() == ["Milk"]
+
+
+def test_files_go_through_a_folder_that_the_cli_calls_something_else(bot: Bot, tmp_path: Path) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path / "cli")
+
+    @bot.message(has_attachment)
+    def received(ctx: Context) -> object:
+        path = ctx.client.receive(ctx.attachments[0])
+        assert path.parent == tmp_path / "here"
+        return file(str(path), caption=path.read_text())
+
+    folders = {"simplex_files": str(tmp_path / "cli"), "simplex_files_here": str(tmp_path / "here")}
+    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, **folders)) as client:
+        assert client.send_file(b"Milk", name="list.txt").text == "Milk"
+        assert isinstance(client.double, SimplexDouble)
+        assert client.double.cli.said()[-1].file_path == str(tmp_path / "cli" / "501-list.txt")
+
+
+def test_a_file_that_fails_raises_what_a_handler_can_explain(
+    bot: Bot, client: BotClient, double: SimplexDouble
+) -> None:
+    @bot.message(has_attachment)
+    def received(ctx: Context) -> None:
+        ctx.client.receive(ctx.attachments[0], limit=3)
+
+    @bot.error(Rejected)
+    def too_large(ctx: Context, error: Rejected) -> str:
+        return error.code
+
+    with pytest.raises(Rejected, match="limit is 3"):
+        client.send_file(b"Milk", name="list.txt")
+    assert client.said().texts == ["file_too_large"]
+
+
+def test_files_go_out_with_caption_preview_and_time_to_live(
+    bot: Bot, client: BotClient, double: SimplexDouble, tmp_path: Path
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"JPG")
+
+    @bot.fallback
+    def answer(ctx: Context) -> list[object]:
+        path = str(tmp_path / "cat.jpg")
+        return [file(path, "image", "A cat", preview="data:image/jpg;base64,AA", ttl=60), file(path)]
+
+    client.send("cat?")
+    picture, plain = double.person(client.user).said()
+
+    assert (picture.content["type"], picture.text, picture.ttl) == ("image", "A cat", 60)
+    assert (plain.content["type"], plain.file_path) == ("file", str(tmp_path / "cat.jpg"))
+
+
+def test_a_file_that_is_not_there_is_a_dead_letter_that_says_so(bot: Bot) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> object:
+        return file("/nowhere/cat.jpg")
+
+    with BotClient(bot, channel="simplex", raise_errors=False) as client:
+        client.send("cat?")
+        [letter] = client.dead_letters
+
+    assert letter.error == "file_missing: there is no file /nowhere/cat.jpg"
+
+
+def test_a_quote_a_mention_and_a_message_that_disappears(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> None:
+        ctx.reply(Text(f"<@uid:{ctx.sender.uid}> that", metadata={"ttl": 60}), quote=True)
+
+    ops = client.in_group("ops")
+    ops.send("this")
+    [line] = double.group("ops").said()
+
+    assert (line.text, line.ttl, line.quote_id) == ("@Maria that", 60, int(ops.message_id))
+    assert line.mentions == ("Maria",)
+
+
+def test_a_message_that_is_written_before_our_eyes_is_answered_once_and_its_change_is_an_edit(
+    bot: Bot, client: BotClient, double: SimplexDouble
+) -> None:
+    @bot.event(EditEvent)
+    def edited(ctx: Context) -> str:
+        assert isinstance(ctx.event, EditEvent)
+        return f"edited: {ctx.event.message.text}"
+
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        return f"re: {ctx.text}"
+
+    maria = double.person(client.user)
+    item = maria.say("He", live=True)
+    maria.edit(item, "Hello", live=True)
+    client.advance(0)
+    assert maria.texts() == []
+    maria.edit(item, "Hello you")
+    client.advance(0)
+    maria.edit(item, "Hello you!")
+    client.advance(0)
+
+    assert maria.texts() == ["re: Hello you", "edited: Hello you!"]
+
+
+def test_somebody_who_asks_is_let_in_by_a_handler(bot: Bot) -> None:
+    @bot.event(ContactEvent)
+    def contact(ctx: Context) -> str | None:
+        assert isinstance(ctx.event, ContactEvent)
+        if ctx.event.action == "request":
+            ctx.client.accept(ctx.sender.uid)
+            return None
+        return f"Welcome, {ctx.sender.name}."
+
+    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, simplex_auto_accept=False)) as client:
+        double = client.double
+        assert isinstance(double, SimplexDouble)
+        assert double.cli.request("erin") == 71
+        client.advance(0)
+        client.advance(0)
+
+        assert "Welcome, erin." in double.cli.texts()
+
+
+def test_who_asks_cannot_be_answered_before_that(bot: Bot) -> None:
+    @bot.event(ContactEvent)
+    def contact(ctx: Context) -> str:
+        return "No."
+
+    with BotClient(
+        bot, raise_errors=False, channel=lambda bot: SimplexDouble(bot, simplex_auto_accept=False)
+    ) as client:
+        assert isinstance(client.double, SimplexDouble)
+        client.double.cli.request("erin")
+        client.advance(0)
+        [letter] = client.dead_letters
+
+    assert letter.error.startswith("not_connected: nothing can be said to who is not connected yet")
+
+
+def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.event(UnknownEvent)
+    def other(ctx: Context) -> str | None:
+        assert isinstance(ctx.event, UnknownEvent)
+        if ctx.event.kind != "receivedGroupInvitation":
+            return None
+        ctx.client.join(ctx.event.raw["groupInfo"]["groupId"])
+        return "I am coming."
+
+    @bot.event(MembershipEvent)
+    def member(ctx: Context) -> None: ...
+
+    maria = double.person(client.user)
+    group = double.cli.add_group("Team", [maria], invited=True)
+    client.advance(0)
+
+    assert maria.texts() == ["I am coming."]
+    assert f"/_join {group.chat}" in double.cli.commands
+
+
+def test_a_support_talk_is_answered_where_it_was_begun(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        return f"re: {ctx.text}"
+
+    group = double.group("ops")
+    talk = group.scope(group.join("bob"))
+    talk.say("bob", "help")
+    client.advance(0)
+
+    assert talk.texts() == ["re: help"]
+    assert group.texts() == []
+
+
+@pytest.mark.parametrize(("handle_bots", "count"), [(False, 0), (True, 9)])
+def test_other_bots_are_answered_if_they_are_to_be_and_not_for_ever(handle_bots: bool, count: int) -> None:
+    bot = Bot("shop", handle_bots=handle_bots)
+
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        return "And you?"
+
+    with BotClient(bot, channel="simplex") as client:
+        assert isinstance(client.double, SimplexDouble)
+        robot = client.double.cli.connect("robot", is_bot=True)
+        for _ in range(15):
+            robot.say("How are you?")
+        client.advance(0)
+
+        assert robot.texts() == ["And you?"] * count, "it counts as one of ten that it connected"
+
+
+def test_the_clients_errors_are_errors_of_channels(bot: Bot, client: BotClient) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        try:
+            ctx.client.members(99)
+        except ChannelError as error:
+            return str(error.code)  # type: ignore[attr-defined]
+        return "there is one"
+
+    assert client.send("who?").text == "errorStore.groupNotFound"
+
+
+def test_raw_commands_give_raw_answers(bot: Bot, client: BotClient) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        return str(ctx.client.command("/user")["user"]["userId"])
+
+    assert client.send("who?").text == "1"
+
+
+def test_a_name_of_somebody_is_no_address(bot: Bot, client: BotClient) -> None:
+    with pytest.raises(BotError, match="by number"):
+        bot.send(user="maria", text="hello")
+
+
+@pytest.mark.parametrize("form", ["either", "remote_host"])
+def test_other_forms_of_the_wire_make_no_difference(bot: Bot, form: str) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        return f"re: {ctx.text}"
+
+    def make(bot: Bot) -> SimplexDouble:
+        double = SimplexDouble(bot)
+        double.cli.wire.form = form  # type: ignore[assignment]
+        double.cli.wire.noisy = True
+        return double
+
+    with BotClient(bot, channel=make) as client:
+        assert client.send("hello").text == "re: hello"
+        assert client.in_group("ops").send("hello", mention=True).text == "re: hello"

@@ -1,0 +1,267 @@
+"""What was missed is fetched, what was stored is not stored again, and what was there before the bot is left alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot import Bot, Context, StoreBusy, Unreachable
+from cometbot.channels.base import Incoming
+from cometbot.channels.simplex import owner, reception
+from cometbot.channels.simplex.connection import Timing
+from cometbot.channels.simplex.owner import Owner
+from cometbot.delivery import Delivery
+from cometbot.errors import BotError
+from cometbot.settings import Settings
+from cometbot.store.facts import recall
+from cometbot.store.tables import mailbox
+from cometbot.testing import FakeSimplexCLI
+
+QUICK = Timing(first_wait=0.02, longest_wait=0.1)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.01)
+
+
+class Process:
+    """One run of the bot: a delivery over the same file, and a connection."""
+
+    def __init__(self, cli: FakeSimplexCLI, folder: Path, **settings: Any) -> None:
+        bot = Bot("shop")
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return f"re: {ctx.text}"
+
+        self.owner = Owner(Settings(simplex_url=cli.url, data=folder, **settings), bot, timing=QUICK)
+        self.delivery = Delivery([bot], [self.owner.channel], f"sqlite:///{folder}/bot.db", threads=2)
+
+    def start(self) -> None:
+        self.delivery.start()
+        self.owner.open(self.delivery)
+        assert self.owner.connection.wait_ready(10)
+
+    def keys(self) -> list[str]:
+        with self.delivery.database.read() as connection:
+            return list(connection.execute(mailbox.select().with_only_columns(mailbox.c.event_key)).scalars())
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def cli() -> Iterator[FakeSimplexCLI]:
+    with FakeSimplexCLI() as cli:
+        yield cli
+
+
+@pytest.fixture
+def start(cli: FakeSimplexCLI, tmp_path: Path) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def start(**settings: Any) -> Process:
+        process = Process(cli, tmp_path, **settings)
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in started:
+        process.delivery.close()
+
+
+def test_what_was_written_before_there_was_a_bot_is_not_answered(cli: FakeSimplexCLI, start: Start) -> None:
+    alice = cli.connect("alice")
+    alice.say("long ago", silent=True)
+    start()
+    cli.drop()
+    alice.say("now")
+
+    cli.wait_for(lambda: alice.texts() == ["re: now"])
+
+
+def test_what_a_new_process_finds_is_what_the_last_one_had_not_stored(cli: FakeSimplexCLI, start: Start) -> None:
+    first = start()
+    alice = cli.connect("alice")
+    alice.say("one")
+    cli.wait_for(lambda: alice.texts() == ["re: one"])
+    first.delivery.close()
+    alice.say("two", silent=True)
+    alice.say("three", silent=True)
+    start()
+
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: two", "re: three"])
+
+
+def test_a_process_that_had_not_noted_how_far_it_was_doubles_nothing(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+    alice = cli.connect("alice")
+    alice.say("one")
+    cli.wait_for(lambda: alice.texts() == ["re: one"])
+    monkeypatch.setattr(reception, "note", lambda *_, **__: None)  # as if it had been killed before
+    first.delivery.close()
+    monkeypatch.undo()
+    alice.say("two", silent=True)
+    second = start()
+
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: two"])
+    assert len(second.keys()) == len(set(second.keys()))
+
+
+def test_how_far_everything_is_stored_is_noted_now_and_then_and_at_the_end(cli: FakeSimplexCLI, start: Start) -> None:
+    process = start()
+
+    def noted() -> int:
+        return int(recall(process.delivery.database, "simplex/default/seen").partition(" ")[0])
+
+    before, alice = noted(), cli.connect("alice")
+    for number in range(120):
+        last = alice.say(f"{number}")
+    wait_until(lambda: noted() >= before + 100)
+    wait_until(lambda: f"message:{last}" in "".join(process.keys()))
+
+    def is_noted() -> bool:
+        process.owner.channel.refresh()
+        return noted() >= last
+
+    wait_until(is_noted)
+
+
+def test_a_message_that_was_being_written_when_the_connection_broke_is_answered_when_it_is_whole(
+    cli: FakeSimplexCLI, start: Start
+) -> None:
+    start()
+    alice, bob = cli.connect("alice"), cli.connect("bob")
+    item = alice.say("He", live=True)
+    bob.say("hello")
+    cli.wait_for(lambda: bob.texts() == ["re: hello"])
+    cli.close()
+    alice.edit(item, "Hello")
+    cli.start()
+
+    cli.wait_for(lambda: alice.texts() == ["re: Hello"])
+
+
+def test_an_event_that_another_client_took_is_found_at_the_next_look(cli: FakeSimplexCLI, start: Start) -> None:
+    process = start()
+    alice = cli.connect("alice")
+    alice.say("told")
+    cli.wait_for(lambda: alice.texts() == ["re: told"])
+    alice.say("stolen", silent=True)
+    alice.say("told again")
+    cli.wait_for(lambda: "re: told again" in alice.texts())
+    process.owner.channel.refresh()
+
+    cli.wait_for(lambda: alice.texts() == ["re: told", "re: told again", "re: stolen"])
+
+
+def test_some_time_after_a_break_it_is_looked_again_for_what_the_broken_connection_was_told(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", (0.2,))
+    start()
+    alice = cli.connect("alice")
+    cli.drop()
+    cli.wait_for(lambda: cli.clients == 1)
+    alice.say("told to who was gone already", silent=True)
+
+    cli.wait_for(lambda: alice.texts() == ["re: told to who was gone already"])
+
+
+def test_a_look_that_fails_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "LOOKS", (0.0, 0.0, 0.0))
+    failures: list[Exception] = [Unreachable("gone"), ValueError("unforeseen")]
+    looked = threading.Event()
+
+    def look() -> None:
+        if failures:
+            raise failures.pop()
+        looked.set()
+
+    looks = owner.Looks(look)
+    looks.start()
+    looks.begin()
+    assert looked.wait(10)
+    looks.close()
+    assert not looks.is_alive()
+
+
+def test_events_of_another_profile_are_none_of_ours(cli: FakeSimplexCLI, start: Start) -> None:
+    process = start()
+    alice = cli.connect("alice")
+    alice.say("hello")
+    cli.wait_for(lambda: alice.texts() == ["re: hello"])
+    said = next(
+        record for record in reversed(cli.records) if record["type"] == "newChatItems" and "chatItems" in record
+    )
+    before = len(process.keys())
+    item = {**said["chatItems"][0]["chatItem"], "meta": {**said["chatItems"][0]["chatItem"]["meta"], "itemId": 9999}}
+    strange = {**said, "user": {**said["user"], "userId": 2}, "chatItems": [{**said["chatItems"][0], "chatItem": item}]}
+    cli.emit(strange)
+    alice.say("and now")
+    cli.wait_for(lambda: alice.texts()[-1] == "re: and now")
+
+    assert len(process.keys()) == before + 1
+
+
+def test_a_store_that_is_busy_is_asked_again_and_nothing_is_lost(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    put, failures = process.delivery.put, [StoreBusy("busy")] * 3
+
+    def busy(incoming: Incoming) -> bool:
+        if failures:
+            raise failures.pop()
+        return put(incoming)
+
+    hearing = process.owner._reception
+    assert hearing is not None
+    monkeypatch.setattr(hearing, "_put", busy)
+    alice = cli.connect("alice")
+    for number in range(5):
+        alice.say(f"{number}")
+
+    cli.wait_for(lambda: alice.texts() == [f"re: {number}" for number in range(5)])
+    assert not failures
+
+
+def test_a_cli_whose_database_is_another_one_is_served_from_now_on(
+    cli: FakeSimplexCLI, start: Start, tmp_path: Path
+) -> None:
+    first = start()
+    alice = cli.connect("alice")
+    for number in range(30):
+        alice.say(f"{number}")
+    cli.wait_for(lambda: "re: 29" in alice.texts())
+    first.delivery.close()
+    with FakeSimplexCLI() as other:
+        process = Process(other, tmp_path)
+        try:
+            other.answers.state.tree["numbers"]["item"] = 100
+            process.start()
+            bob = other.connect("bob")
+            bob.say("hello")
+            other.wait_for(lambda: bob.texts() == ["re: hello"])
+            bob.say("not told", silent=True)
+            other.drop()
+            other.wait_for(lambda: bob.texts() == ["re: hello", "re: not told"])
+        finally:
+            process.delivery.close()
+
+
+def test_it_is_opened_once(start: Start) -> None:
+    process = start()
+    with pytest.raises(BotError, match="open already"):
+        process.owner.open(process.delivery)

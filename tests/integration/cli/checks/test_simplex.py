@@ -1,0 +1,160 @@
+"""``cometbot doctor --simplex``: each line is right where things are, and says how to mend them where they are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cometbot.cli import main
+from cometbot.cli.checks.result import Result
+from cometbot.cli.checks.simplex import examine_simplex
+from cometbot.delivery import Delivery
+from cometbot.testing import FakeSimplexCLI
+from cometbot.testing.simplex.grammar import read_command
+
+BOT = """
+from cometbot import Bot
+bot = Bot("shop", description="Sells.")
+@bot.fallback
+def answer(ctx):
+    return "hello"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "examined_shop.py").write_text(BOT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMETBOT_BOT", "examined_shop.py:bot")
+    monkeypatch.setenv("COMETBOT_DATABASE_URL", f"sqlite:///{tmp_path}/bot.db")
+    return tmp_path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSimplexCLI]:
+    with FakeSimplexCLI() as cli:
+        monkeypatch.setenv("SIMPLEX_URL", cli.url)
+        yield cli
+
+
+def examine() -> dict[str, Result]:
+    return {result.name: result for result in examine_simplex(patience=2.0)}
+
+
+def test_a_cli_without_an_address_is_fine_and_nothing_is_changed(cli: FakeSimplexCLI) -> None:
+    found = examine()
+
+    assert [name for name, result in found.items() if result.ok is False] == ["worker"]
+    assert found["worker"].remedy == "cometbot simplex"
+    assert (found["SimpleX CLI"].ok, found["profile"].ok, found["address"].ok) == (True, True, None)
+    assert "Echo bot (becomes a bot's" in found["profile"].cause
+    assert cli.do("address") is None
+    assert not any(text.startswith(("/_address", "/_profile", "/_create")) for text in cli.commands)
+
+
+def test_a_cli_with_an_address_shows_it(cli: FakeSimplexCLI) -> None:
+    cli.answers.answer(read_command("/_address 1"))
+    found = examine()
+
+    assert found["address"].ok is True
+    assert found["address"].cause.startswith("https://")
+
+
+def test_a_fresh_cli_has_no_profile_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeSimplexCLI(display_name="") as cli:
+        monkeypatch.setenv("SIMPLEX_URL", cli.url)
+        found = examine()
+
+    assert found["profile"].ok is None
+    assert "cometbot simplex makes it" in found["profile"].cause
+
+
+def test_a_named_profile_is_looked_for_by_its_name(cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPLEX_PROFILE", "Echo bot")
+    assert examine()["profile"].ok is True
+    monkeypatch.setenv("SIMPLEX_PROFILE", "Other")
+    assert examine()["profile"].ok is None
+
+
+def test_without_an_address_that_is_to_be_made_nobody_finds_the_bot(
+    cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMPLEX_ADDRESS", "0")
+    found = examine()["address"]
+
+    assert (found.ok, found.remedy) == (False, "set SIMPLEX_ADDRESS=1")
+
+
+def test_where_nothing_listens_it_says_how_to_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeSimplexCLI() as cli:
+        url = cli.url
+    monkeypatch.setenv("SIMPLEX_URL", url)
+    found = examine()
+
+    assert found["SimpleX CLI"].ok is False
+    assert "nothing listens" in found["SimpleX CLI"].cause
+    assert "simplex-chat -p 5225" in found["SimpleX CLI"].remedy
+    assert found["profile"].ok is None
+
+
+def test_an_unsafe_url_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", "ws://chat.example.com:5225")
+    found = examine()
+
+    assert found["way to SimpleX"].ok is False
+    assert "without encryption" in found["way to SimpleX"].cause
+
+
+@pytest.mark.parametrize("fault", ["no_resp", "no_json", "silent"])
+def test_what_answers_and_is_no_cli_is_told_from_one(cli: FakeSimplexCLI, fault: Any) -> None:
+    cli.misbehave(fault, on="/users")
+    found = examine()["SimpleX CLI"]
+
+    assert found.ok is False
+    assert "is no SimpleX CLI" in found.cause
+
+
+def test_credentials_are_in_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "0123456789abcdef" * 4
+    monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{secret}@127.0.0.1:9/")
+    found = examine()
+
+    assert found["SimpleX CLI"].ok is False
+    assert secret not in str(found)
+
+
+def test_a_folder_for_files_must_be_there(cli: FakeSimplexCLI, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPLEX_FILES", "/srv/cli")
+    monkeypatch.setenv("SIMPLEX_FILES_HERE", str(folder / "files"))
+    assert examine()["files"].ok is False
+    (folder / "files").mkdir()
+    assert examine()["files"].ok is True
+
+
+def test_wrong_settings_end_the_examination(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", "nowhere")
+    found = examine()
+
+    assert found["settings"].ok is False
+    assert found["SimpleX CLI"].ok is None
+
+
+def test_the_command_prints_the_lines_and_its_exit_code_says_whether_all_is_well(
+    cli: FakeSimplexCLI, folder: Path
+) -> None:
+    delivery = Delivery([], [], f"sqlite:///{folder}/bot.db")
+    delivery.start()
+    well = CliRunner().invoke(main, ["doctor", "--simplex"])
+    delivery.close()
+    cli.close()
+    ill = CliRunner().invoke(main, ["doctor", "--simplex", "--json"])
+
+    assert (well.exit_code, ill.exit_code) == (0, 1)
+    assert "✓ SimpleX CLI" in well.output
+    assert json.loads(ill.output)["ok"] is False
+    assert CliRunner().invoke(main, ["doctor", "--simplex", "--url", "https://x.example"]).exit_code == 2

@@ -1,0 +1,101 @@
+"""``cometbot platform`` beside a platform with users, chats and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometbot.cli import main
+from cometbot.store.database import database
+from tests.integration.channels.botyard.conftest import PNG, Person, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    site = Site(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMETBOT_DATABASE_URL", site.running.settings.database_url)
+    monkeypatch.setenv("COMETBOT_DATA", str(site.running.settings.data))
+    yield site
+    site.running.stop()
+
+
+@pytest.fixture
+def maria(site: Site) -> Person:
+    return site.person()
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(main, ["platform", *words])
+
+
+def listed(what: str, *words: str) -> list[dict[str, Any]]:
+    return list(json.loads(call(what, "list", "--json", *words).output))
+
+
+def test_an_empty_platform_lists_nothing(site: Site) -> None:
+    site.nobody.get("client-api/bots")
+    for what in ("users", "chats", "files"):
+        assert call(what, "list").output == f"There are no {what}.\n"
+        assert listed(what) == []
+
+
+def test_users_are_listed_with_what_they_have_and_removed_with_it(site: Site, maria: Person) -> None:
+    tom = site.person("Tom")
+    chat = maria.chat()
+    [file] = maria.upload(("p.png", PNG)).json
+    maria.say(chat, "look", attachmentIds=[file["id"]])
+
+    assert [(row["id"], row["nickname"], row["chats"], row["bytes"]) for row in listed("users")] == [
+        (maria.id, "Maria", 1, len(PNG)),
+        (tom.id, "Tom", 0, 0),
+    ]
+    assert maria.id in call("users", "list").output
+    assert [row["id"] for row in listed("users", "--limit", "1")] == [maria.id]
+    assert call("users", "remove", maria.id).output == f"The user {maria.id} is removed.\n"
+    assert [row["id"] for row in listed("users")] == [tom.id]
+    assert (listed("chats"), listed("files")) == ([], [])
+    assert maria.get("client-api/chats?bot_id=helpdesk").status_code == 401
+    assert site.nobody.client.get(f"/{file['path']}").status_code == 404
+
+
+def test_chats_are_listed_by_user_and_bot_and_removed(site: Site, maria: Person) -> None:
+    outside, _ = site.outside()
+    tom = site.person("Tom")
+    first, second, third = maria.chat(), maria.chat(outside), tom.chat()
+    maria.ask("PATCH", f"page-api/chat/{first}", json={"title": "Tea"})
+
+    assert [row["id"] for row in listed("chats")] == [first, second, third]
+    assert [(row["id"], row["title"]) for row in listed("chats", "--user", maria.id)] == [(first, "Tea"), (second, "")]
+    assert [row["id"] for row in listed("chats", "--bot", "helpdesk")] == [first, third]
+    assert [row["id"] for row in listed("chats", "--bot", "helpdesk", "--user", tom.id)] == [third]
+    assert call("chats", "remove", first).exit_code == 0
+    assert maria.get(f"client-api/chat/{first}/messages").status_code == 404
+
+
+def test_files_are_listed_by_who_has_them_and_removed_with_their_bytes(site: Site, maria: Person) -> None:
+    tom = site.person("Tom")
+    [file], [other] = maria.upload(("p.png", PNG)).json, tom.upload(("t.txt", b"x")).json
+
+    assert [(row["id"], row["owner"], row["type"], row["name"]) for row in listed("files")] == [
+        (file["id"], maria.id, "image/png", "p.png"),
+        (other["id"], tom.id, "text/plain", "t.txt"),
+    ]
+    assert [row["id"] for row in listed("files", "--user", tom.id)] == [other["id"]]
+    assert call("files", "remove", file["id"]).exit_code == 0
+    assert [row["id"] for row in listed("files")] == [other["id"]]
+    assert len([path for path in site.running.settings.data.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("what", ["user", "chat", "file"])
+def test_what_does_not_exist_cannot_be_removed(site: Site, what: str) -> None:
+    database(site.running.settings.database_url).open()
+    result = call(f"{what}s", "remove", "nothing")
+
+    assert result.exit_code == 1
+    assert f"there is no {what} 'nothing'" in result.output

@@ -1,0 +1,144 @@
+"""``cometbot worker`` and ``cometbot serve`` before anything runs: what cannot work says so, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+
+Call = Callable[..., Result]
+COMMANDS = [["worker"], ["serve", "--bind", "127.0.0.1:1"], ["serve", "--no-handlers", "--bind", "127.0.0.1:1"]]
+commands = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+
+
+@pytest.fixture
+def bot(environ: pytest.MonkeyPatch, write_bot: Callable[[], str]) -> str:
+    """A bot that needs no credentials."""
+    environ.setenv("COMETBOT_ALLOW_ANONYMOUS_CALLBACKS", "1")
+    return write_bot()
+
+
+def end_of(result: Result) -> str:
+    """The one sentence with which a command ended."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("cometbot: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@commands
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bot:s3cret@host:port/shop",
+        "postgresql://bot:s3cret@host:99999999/shop",
+        "postgresql:/bot:s3cret@host/shop",
+        "mysql://bot:s3cret@host/shop",
+    ],
+)
+def test_a_url_that_does_not_parse_is_told_without_its_password(
+    cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], url: str
+) -> None:
+    environ.setenv("COMETBOT_DATABASE_URL", url)
+    said = end_of(cometbot(*words, bot))
+    assert "COMETBOT_DATABASE_URL" in said
+    assert "s3cret" not in said
+
+
+@commands
+@pytest.mark.parametrize("url", ["postgresql://bot:s3cret@127.0.0.1:1/shop", "postgresql:///shop?host=/nowhere"])
+def test_a_server_that_cannot_be_reached_is_told(
+    cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], url: str
+) -> None:
+    environ.setenv("COMETBOT_DATABASE_URL", url)
+    said = end_of(cometbot(*words, bot))
+    assert "cannot use the PostgreSQL database of COMETBOT_DATABASE_URL" in said
+    assert "check that the URL is right" in said
+    assert "s3cret" not in said
+
+
+@commands
+def test_a_user_without_rights_is_told_what_it_needs(
+    cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], postgres_url: str
+) -> None:
+    stranger = "reader" + sa.make_url(postgres_url).database.removeprefix("cometbot")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {stranger} LOGIN PASSWORD 'x'")
+    given = sa.make_url(postgres_url).set(username=stranger, password="x")
+    environ.setenv("COMETBOT_DATABASE_URL", given.render_as_string(hide_password=False))
+    assert "permission denied for table alembic_version" in end_of(cometbot(*words, bot))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {stranger}")
+    said = end_of(cometbot(*words, bot))
+    assert f"the user {stranger} of COMETBOT_DATABASE_URL may not read and write the tables" in said
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE" in said
+
+
+@commands
+@pytest.mark.parametrize(
+    ("version", "remedy"), [("9999", "install the newer cometbot"), ("0001", "run cometbot db upgrade")]
+)
+def test_a_schema_of_another_version_is_told(
+    cometbot: Call,
+    environ: pytest.MonkeyPatch,
+    bot: str,
+    words: list[str],
+    postgres_url: str,
+    version: str,
+    remedy: str,
+) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
+    environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
+    assert remedy in end_of(cometbot(*words, bot))
+
+
+@commands
+def test_a_database_without_tables_is_told(
+    cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], postgres_url: str
+) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DROP TABLE alembic_version")
+    environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
+    assert "run cometbot db upgrade" in end_of(cometbot(*words, bot))
+
+
+def test_a_worker_on_sqlite_is_told_who_handles_there(cometbot: Call, bot: str) -> None:
+    assert "set COMETBOT_DATABASE_URL=postgresql://…" in end_of(cometbot("worker", bot))
+
+
+def test_serve_without_handlers_on_sqlite_is_told_who_handles_there(cometbot: Call, bot: str) -> None:
+    assert "the web processes handle messages themselves" in end_of(cometbot("serve", "--no-handlers", bot))
+
+
+@pytest.mark.parametrize("number", ["-3", "0", "many"])
+def test_a_concurrency_that_is_no_count_is_told(cometbot: Call, bot: str, number: str) -> None:
+    result = cometbot("worker", "--concurrency", number, bot)
+    assert result.exit_code == 2
+    assert "--concurrency" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("bind", "sentence"),
+    [
+        ("9100", "--bind is wrong: '9100'; give HOST:PORT"),
+        ("localhost:http", "--bind is wrong"),
+        ("localhost:99999", "--bind is wrong"),
+        ("192.0.2.1:9100", "cannot listen on 192.0.2.1:9100"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_told(
+    cometbot: Call, environ: pytest.MonkeyPatch, bot: str, postgres_url: str, bind: str, sentence: str
+) -> None:
+    environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
+    assert sentence in end_of(cometbot("worker", "--bind", bind, bot))
+
+
+@pytest.mark.parametrize("words", [["worker"], ["serve"]], ids=" ".join)
+def test_no_bot_is_told(cometbot: Call, environ: pytest.MonkeyPatch, postgres_url: str, words: list[str]) -> None:
+    environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
+    assert "COMETBOT_BOT" in end_of(cometbot(*words))

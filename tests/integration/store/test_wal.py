@@ -1,0 +1,121 @@
+"""The write-ahead log of a real SQLite file, and the numbers beside it."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cometbot.store import wal
+from cometbot.store.wal import WriteAheadLog
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    (tmp_path / "some.db-wal").write_bytes(b"frames")
+    return str(tmp_path / "some.db")
+
+
+@pytest.fixture
+def log(path: str) -> Iterator[WriteAheadLog]:
+    log = WriteAheadLog(path)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    done: list[int] = []
+    monkeypatch.setattr(wal, "_to_disk", done.append)
+    return done
+
+
+def test_without_a_commit_there_is_nothing_to_sync(log: WriteAheadLog, syncs: list[int]) -> None:
+    log.sync()
+    assert syncs == []
+
+
+def test_a_commit_is_synced_once(log: WriteAheadLog, syncs: list[int]) -> None:
+    log.committed()
+    log.sync()
+    log.sync()
+    assert len(syncs) == 1
+
+
+def test_one_sync_serves_the_commits_of_all_processes(path: str, log: WriteAheadLog, syncs: list[int]) -> None:
+    neighbour = WriteAheadLog(path)
+    log.committed()
+    neighbour.committed()
+    neighbour.sync()
+    log.sync()
+    assert len(syncs) == 1
+    neighbour.close()
+
+
+def test_a_commit_during_a_sync_needs_another_one(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[int] = []
+
+    def sync(file: int) -> None:
+        syncs.append(file)
+        if len(syncs) == 1:
+            log.committed()
+
+    monkeypatch.setattr(wal, "_to_disk", sync)
+    log.committed()
+    log.sync()
+    log.sync()
+    assert len(syncs) == 2
+
+
+def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(wal, "_to_disk", fail)
+    log.committed()
+    with pytest.raises(OSError, match="Input/output"):
+        log.sync()
+    with pytest.raises(OSError, match="Input/output"):
+        log.sync()
+
+
+def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(
+    log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def sync(file: int) -> None:
+        syncs.append(file)
+        syncing.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(wal, "_to_disk", sync)
+    log.committed()
+    first = threading.Thread(target=log.sync)
+    first.start()
+    assert syncing.wait(10)
+    for _ in range(5):
+        log.committed()
+    waiting = [threading.Thread(target=log.sync) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+    go_on.set()
+    for thread in (first, *waiting):
+        thread.join(10)
+    assert len(syncs) == 2
+
+
+@pytest.mark.parametrize(("committed", "synced"), [(7, 3), (3, 7), (2**40, 2**40)])
+def test_numbers_of_before_a_power_cut_never_make_a_new_commit_look_synced(
+    path: str, syncs: list[int], committed: int, synced: int
+) -> None:
+    Path(f"{path}-syncs").write_bytes(struct.pack("QQ", committed, synced))
+    log = WriteAheadLog(path)
+    log.committed()
+    log.sync()
+    assert len(syncs) == 1
+    log.close()

@@ -1,0 +1,80 @@
+"""What a worker serves beside its work, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from cometbot.bot import Bot
+from cometbot.delivery import Delivery
+from cometbot.errors import ConfigurationError
+from cometbot.testing.channel import FakeChannel
+from cometbot.web import handling
+from cometbot.web.handling import Desk, make_worker_app, tell_ready
+from cometbot.web.metrics import Metrics
+from cometbot.web.server import READY
+
+
+@pytest.fixture
+def delivery(tmp_path: Path) -> Iterator[Delivery]:
+    with closing(Delivery([Bot("shop")], [FakeChannel()], f"sqlite:///{tmp_path}/bot.db")) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(delivery: Delivery) -> Iterator[Desk]:
+    with closing(Desk(make_worker_app(delivery, Metrics(["shop"])), "127.0.0.1:0")) as made:
+        yield made
+
+
+def get(desk: Desk, path: str) -> requests.Response:
+    return requests.get(f"http://127.0.0.1:{desk.port}{path}", timeout=10)
+
+
+def test_it_says_whether_the_worker_is_at_work(desk: Desk, delivery: Delivery) -> None:
+    assert get(desk, "/readyz").status_code == 503
+    delivery.start()
+    assert get(desk, "/readyz").json()["checks"]["lanes"].startswith("ok")
+    assert get(desk, "/healthz").json() == {"alive": True}
+
+
+def test_it_serves_the_numbers_and_nothing_that_takes_messages_in(desk: Desk) -> None:
+    assert 'cometbot_stuck_conversations{bot="shop"} 0.0' in get(desk, "/metrics").text
+    assert requests.post(f"http://127.0.0.1:{desk.port}/cometchat/shop", json={}, timeout=10).status_code == 404
+
+
+def test_a_caller_that_says_nothing_is_sent_away_and_holds_up_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling._Handler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", desk.port), timeout=10) as silent:
+        silent.sendall(b"GET /healthz HTT")
+        assert get(desk, "/healthz").ok
+        assert silent.recv(1) == b""
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_do(desk: Desk, delivery: Delivery) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:\d+ \(.*\); give another --bind"):
+        Desk(make_worker_app(delivery, Metrics([])), f"127.0.0.1:{desk.port}")
+
+
+def test_it_listens_on_ipv6(delivery: Delivery) -> None:
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with closing(Desk(make_worker_app(delivery, Metrics([])), "[::1]:0")) as made:
+        assert requests.get(f"http://[::1]:{made.port}/healthz", timeout=10).ok
+
+
+def test_who_waits_is_told_once_that_it_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setenv(READY, str(writer))
+    tell_ready()
+    tell_ready()
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == b"!"

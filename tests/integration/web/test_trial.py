@@ -1,0 +1,69 @@
+"""Applications that are tried out before a server starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Secret, Settings
+from cometbot.web import trial
+from cometbot.web.trial import check_application
+
+Make = Callable[[str], Settings]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Settings for a bot of this code."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(code: str) -> Settings:
+        (tmp_path / "tried.py").write_text(f"from cometbot import Bot\nbot = Bot('shop')\n{code}\n")
+        return Settings(
+            bot="tried.py:bot",
+            database_url=f"sqlite:///{tmp_path / 'bot.db'}",
+            callback_username="cc",
+            callback_password=Secret("secret"),
+            cometchat_app_id="app1",
+            cometchat_api_url="http://127.0.0.1:9/v3",
+            cometchat_api_key=Secret("key"),
+        )
+
+    return make
+
+
+def test_a_bot_that_can_be_served_passes_and_leaves_nothing(
+    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check_application(make("print('imported')"))
+    assert capfd.readouterr() == ("", "")
+    assert not (tmp_path / "bot.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("def f(:", r"the bot tried.py:bot cannot be loaded; tried.py, line 3: SyntaxError"),
+        ("raise SystemExit(0)", r"tried.py, line 3: SystemExit: 0"),
+        ("del bot", r"the module tried has no 'bot'; it has no Bot at all"),
+        ("raise RuntimeError('\\ud800 Gr\\u00fc\\u00dfe')", r"line 3: RuntimeError: . Grüße"),
+    ],
+)
+def test_why_a_bot_cannot_be_served_is_one_sentence(make: Make, code: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        check_application(make(code))
+
+
+def test_a_process_that_ends_by_itself_is_left_to_the_server(make: Make) -> None:
+    check_application(make("import os; os._exit(3)"))
+
+
+def test_a_trial_without_an_end_is_broken_off(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "PATIENCE", 0.5)
+    check_application(make("import time; time.sleep(3600)"))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -1,0 +1,81 @@
+"""What may be pressed: only what stands there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometbot.channels.botyard.contents import to_content
+from cometbot.channels.botyard.presses import check_action
+from cometbot.channels.botyard.refusals import Refusal
+from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Message, Text
+
+TEA = Card("Tea", buttons=[Button("Buy tea", "buy", "tea"), Button("Recipe", url="https://example.com")])
+CAKE = Card("Cake", buttons=[Button("Buy cake", "buy", "cake"), Button("Plain")])
+FORM = Form(
+    "Sign up",
+    [
+        Field("name", "Your name"),
+        Field("size", "Size", "select", [Choice("Small", "S"), "L"]),
+        Field("extras", "Extras", "checkbox", ["milk", "sugar"], optional=True),
+        Field("note", default="none"),
+    ],
+    "signed",
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "value"),
+    [
+        (TEA, "buy", "tea"),
+        (Carousel([TEA, CAKE]), "buy", "cake"),
+        (CAKE, "Plain", "Plain"),
+        (Choices("Colour?", ["Red", Choice("Blue", "navy")], "colour"), "colour", "navy"),
+        (Choices("Colour?", ["Red"]), "Red", "Red"),
+    ],
+)
+def test_what_is_offered_is_pressed_as_the_bot_named_it(message: Message, name: str, value: str) -> None:
+    expected = {"name": name, "value": value, "values": {}}
+
+    assert check_action(to_content(message), name, value, {"x": "y"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "value"),
+    [
+        (TEA, "buy", "cake"),
+        (TEA, "Recipe", "https://example.com"),
+        (TEA, "", ""),
+        (Text("plain"), "buy", "tea"),
+        (FORM, "other", ""),
+    ],
+)
+def test_what_is_not_offered_is_refused(message: Message, name: str, value: str) -> None:
+    with pytest.raises(Refusal, match="no such button"):
+        check_action(to_content(message), name, value, {})
+
+
+def test_a_form_is_sent_with_the_values_of_its_fields_and_their_defaults() -> None:
+    values = {"name": " Maria ", "size": "S", "extras": "milk, sugar", "stranger": "x"}
+
+    assert check_action(to_content(FORM), "signed", "whatever", values) == {
+        "name": "signed",
+        "value": "",
+        "values": {"name": "Maria", "size": "S", "extras": "milk, sugar", "note": "none"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": "  "}, "Your name must be filled in."),
+        ({"size": "XXL"}, "Size must be one of: L, S."),
+        ({"size": ""}, "Size must be filled in."),
+        ({"extras": "milk, gold"}, "Extras must be one of: milk, sugar."),
+    ],
+)
+def test_a_form_that_is_filled_in_wrongly_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_action(to_content(FORM), "signed", "", {"name": "Maria", "size": "S", **change})
+    assert (caught.value.status, caught.value.message) == (400, says)

@@ -1,0 +1,119 @@
+"""Markdown becomes HTML in which nothing runs, loads or leads where it should not."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cometbot.channels.botyard.richtext import LONGEST, to_html
+
+PLAIN = ("blockquote", "br", "code", "em", "hr", "li", "pre", "s", "strong", "ul")
+TABLE = ("table", "tbody", "td", "th", "thead", "tr")
+ALLOWED: dict[str, set[str]] = {
+    "a": {"href", "target", "rel"},
+    "ol": {"start"},
+    "p": {"role", "aria-level"},
+    **{name: set() for name in (*PLAIN, *TABLE)},
+}
+WORDS = st.sampled_from(
+    ["<script>alert(1)</script>", "<img src=x onerror=a()>", "[a](javascript:alert(1))", "![p](http://x/y.png)", "**",
+     "[a](//evil.example)", "[a](/v1/admin-api/config)", "`", "```\n", "> ", "- ", "1. ", "| a | b |\n|-|-|\n", "\n",
+     "https://example.com/a?b=1&c=2", "# ", "~~", "_", "*", "<style>", "&lt;", "&#106;avascript:", "\0", "[a]: data:x"]
+)  # fmt: skip
+
+
+class Reader(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=25).map("".join)))
+@example('<a href="javascript:alert(1)">x</a>')
+@example("[x](data:text/html,<script>alert(1)</script>)")
+def test_no_text_gets_a_tag_attribute_or_link_through_that_is_not_allowed(text: str) -> None:
+    for tag, attributes in Reader(to_html(text)).tags:
+        assert tag in ALLOWED
+        assert set(attributes) <= ALLOWED[tag]
+        if tag == "a":
+            assert str(attributes["href"]).lower().startswith(("http://", "https://", "mailto:", "tel:"))
+            assert attributes["rel"] == "noopener noreferrer nofollow"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("**bold** and *soft*", "<p><strong>bold</strong> and <em>soft</em></p>"),
+        ("one\ntwo", "<p>one<br>\ntwo</p>"),
+        ("~~gone~~", "<p><s>gone</s></p>"),
+        ("# Title", '<p role="heading" aria-level="4">Title</p>'),
+        ("3. three", '<ol start="3">\n<li>three</li>\n</ol>'),
+        ("`a < b`", "<p><code>a &lt; b</code></p>"),
+        ("```python\nx = 1\n```", "<pre><code>x = 1\n</code></pre>"),
+        ("<b>typed</b>", "<p>&lt;b&gt;typed&lt;/b&gt;</p>"),
+        (" \n\t", ""),
+    ],
+)
+def test_markdown_looks_as_people_expect(text: str, html: str) -> None:
+    assert to_html(text) == html
+
+
+@pytest.mark.parametrize(
+    ("text", "href", "label"),
+    [
+        ("see https://example.com/a?b=1&c=2.", "https://example.com/a?b=1&c=2", "https://example.com/a?b=1&c=2"),
+        ("(http://example.com)", "http://example.com", "http://example.com"),
+        ("[here](https://example.com)", "https://example.com", "here"),
+        ("![a picture](https://example.com/p.png)", "https://example.com/p.png", "a picture"),
+        ("<https://example.com>", "https://example.com", "https://example.com"),
+    ],
+)
+def test_an_address_becomes_a_link_however_it_is_written(text: str, href: str, label: str) -> None:
+    found = Reader(to_html(text))
+    assert [attributes["href"] for tag, attributes in found.tags if tag == "a"] == [href]
+    assert label in found.text
+
+
+@pytest.mark.parametrize("text", ["`https://example.com`", "```\nhttps://example.com\n```"])
+def test_an_address_in_code_stays_code(text: str) -> None:
+    assert "<a" not in to_html(text)
+
+
+@pytest.mark.parametrize("text", ["[a](/v1/admin-api/config)", "[a](//evil.example)", "[a](page)", "[a](#top)"])
+def test_a_link_leads_to_a_whole_address_or_nowhere(text: str) -> None:
+    found = Reader(to_html(text))
+    assert [attributes for tag, attributes in found.tags if tag == "a" and attributes.get("href")] == []
+    assert found.text.strip() == "a"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 8000, "![" * 4000, "*a " * 3000, "> " * 4000, "`" * 8000, "<a " * 3000, "_a__b" * 1600, "|a" * 4000],
+    ids=lambda text: text[:4],
+)  # fmt: skip
+def test_no_text_takes_long(text: str) -> None:
+    begun = time.process_time()
+    to_html(text)
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_text_of_any_length_is_shown_to_its_end() -> None:
+    text = "word " * LONGEST + "the end <b>"
+    assert Reader(to_html(text)).text.endswith("the end <b>")
+
+
+def test_many_brackets_are_shown_as_they_are() -> None:
+    text = "[x](https://example.com) " * 300
+    assert Reader(to_html(text)).text.count("[x](") == 300

@@ -1,0 +1,236 @@
+"""What ``ctx.client`` asks of the CLI, and how files come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from cometbot.channels.simplex.client import MutedSimplexClient, SimplexClient
+from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
+from cometbot.channels.simplex.files import Folder
+from cometbot.channels.simplex.protocol import Command, Record
+from cometbot.channels.simplex.transfers import Transfers
+from cometbot.errors import BotError, MessageError, Rejected, Uncertain
+from cometbot.models import Attachment
+
+from .test_transfers import complete, failed
+
+URL = "simplex-file:5?size=4&name=a.txt"
+
+
+class Line:
+    """Answers with what was prepared, or raises it; ``then`` happens after each answer."""
+
+    def __init__(self, *answers: Record | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+        self.then: Callable[[], Any] = lambda: None
+
+    def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
+        assert isinstance(command, Command)
+        self.asked.append(command.text)
+        answer = self.answers.pop(0) if self.answers else Record("cmdOk", {"type": "cmdOk"})
+        if isinstance(answer, Exception):
+            raise answer
+        self.then()
+        return answer
+
+
+def rejected(tag: str) -> CommandRejected:
+    error = CommandRejected(tag)
+    error.tags = ("error", tag)
+    return error
+
+
+@pytest.fixture
+def transfers() -> Transfers:
+    return Transfers()
+
+
+def make(line: Line, transfers: Transfers, folder: Path, limit: int = 100) -> SimplexClient:
+    return SimplexClient(line, lambda: 1, transfers, Folder(PurePosixPath("/srv/cli"), folder), limit)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+@pytest.fixture
+def client(line: Line, transfers: Transfers, tmp_path: Path) -> SimplexClient:
+    return make(line, transfers, tmp_path / "files")
+
+
+def test_any_command_gives_the_raw_answer(client: SimplexClient, line: Line) -> None:
+    line.answers = [Record("agentSubs", {"type": "agentSubs", "activeSubs": {}})]
+
+    assert client.command("/get subs") == {"type": "agentSubs", "activeSubs": {}}
+    assert line.asked == ["/get subs"]
+    with pytest.raises(MessageError, match="begins as in the CLI's console"):
+        client.command("get subs")
+
+
+@pytest.mark.parametrize(
+    ("call", "command"),
+    [
+        (lambda client: client.contacts(), "/_contacts 1"),
+        (lambda client: client.groups(), "/_groups 1"),
+        (lambda client: client.groups("team"), "/_groups 1 team"),
+        (lambda client: client.members("3"), "/_members #3"),
+        (lambda client: client.add_member(3, "4"), "/_add #3 4 member"),
+        (lambda client: client.add_member("3", 4, "admin"), "/_add #3 4 admin"),
+        (lambda client: client.accept("request-7"), "/_accept 7"),
+        (lambda client: client.accept(7), "/_accept 7"),
+        (lambda client: client.reject("request-7"), "/_reject 7"),
+        (lambda client: client.join("3"), "/_join #3"),
+    ],
+)
+def test_the_methods_are_commands(
+    client: SimplexClient, line: Line, call: Callable[[SimplexClient], Any], command: str
+) -> None:
+    call(client)
+
+    assert line.asked == [command]
+
+
+@pytest.mark.parametrize("value", ["team", "", "-3", "3 5", "٣"])
+def test_what_is_no_number_is_refused(client: SimplexClient, value: str) -> None:
+    with pytest.raises(BotError, match="by number"):
+        client.members(value)
+
+
+def arrive(folder: Path, transfers: Transfers, text: str = "tea!", path: str = "/srv/cli/5-a.txt") -> None:
+    (folder / "files" / "5-a.txt").write_text(text)
+    transfers.hear(complete(5, path))
+
+
+def test_a_file_is_fetched_and_its_place_is_given(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    line.then = lambda: arrive(tmp_path, transfers)
+    path = client.receive(Attachment(URL, "a.txt"))
+
+    assert (path, path.read_text()) == (tmp_path / "files" / "5-a.txt", "tea!")
+    assert line.asked == ["/freceive 5 approved_relays=on encrypt=off /srv/cli/5-a.txt"]
+
+
+def test_a_file_that_is_there_already_is_not_asked_for_again(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    line.then = lambda: arrive(tmp_path, transfers)
+    client.receive(URL)
+    line.asked.clear()
+
+    assert client.download(URL) == b"tea!"
+    assert client.download(URL, tmp_path / "copy") == b""
+    assert (tmp_path / "copy").read_bytes() == b"tea!"
+    assert line.asked == []
+
+
+@pytest.mark.parametrize("tag", ["fileAlreadyReceiving", "fileAlreadyExists"])
+def test_a_file_that_is_on_its_way_is_waited_for(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path, tag: str
+) -> None:
+    line.answers = [rejected(tag)]
+    timer = threading.Timer(0.05, arrive, [tmp_path, transfers])
+    timer.start()
+
+    assert client.receive(URL).read_text() == "tea!"
+    timer.join()
+
+
+def test_a_file_whose_end_was_not_told_is_known_by_its_size(client: SimplexClient, line: Line, tmp_path: Path) -> None:
+    line.then = lambda: (tmp_path / "files" / "5-a.txt").write_text("tea!")
+
+    assert client.receive(URL).read_text() == "tea!"
+
+
+def test_a_broken_connection_is_waited_out(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    line.answers = [ConnectionLost("broke"), NotConnected("not yet"), rejected("fileAlreadyReceiving")]
+    timer = threading.Timer(0.6, arrive, [tmp_path, transfers])
+    timer.start()
+
+    assert client.receive(URL).read_text() == "tea!"
+    timer.join()
+    assert len(line.asked) == 3
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_loaded(client: SimplexClient, line: Line) -> None:
+    with pytest.raises(Rejected, match="has 400 bytes, and the limit is 100"):
+        client.receive("simplex-file:5?size=400")
+    with pytest.raises(Rejected, match="the limit is 3"):
+        client.receive(URL, limit=3)
+    assert line.asked == []
+
+
+def test_a_file_that_lied_about_its_size_is_removed(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    line.then = lambda: arrive(tmp_path, transfers, "x" * 101)
+    with pytest.raises(Rejected, match="larger than it said"):
+        client.receive(URL)
+
+    assert not (tmp_path / "files" / "5-a.txt").exists()
+
+
+def test_failures_say_what_happened(client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path) -> None:
+    encrypted = complete(5)
+    encrypted.raw["chatItem"]["chatItem"]["file"]["fileSource"]["cryptoArgs"] = {"fileKey": "k", "fileNonce": "n"}
+    events = [
+        (encrypted, "encrypted"),
+        (failed("rcvFileError", 5), "could not load"),
+        (failed("rcvFileSndCancelled", 5), "sender cancelled"),
+        (complete(5, "/etc/passwd"), "outside of /srv/cli"),
+        (complete(5, "nowhere.txt"), "SIMPLEX_FILES_HERE"),
+    ]
+    for record, problem in events:
+        line.then = lambda record=record: transfers.hear(record)  # type: ignore[misc]
+        with pytest.raises(Rejected, match=problem):
+            client.receive(URL)
+    line.then = lambda: None
+    line.answers = [Record("rcvFileAcceptedSndCancelled", {}), rejected("fileNotApproved")]
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            client.receive(URL)
+
+
+def test_a_file_that_does_not_come_in_time_may_still_come(client: SimplexClient) -> None:
+    with pytest.raises(Uncertain, match=r"within 0\.1 s; it may still come"):
+        client.receive(URL, timeout=0.1)
+
+
+def test_without_a_connection_everything_says_where_it_is(transfers: Transfers, tmp_path: Path) -> None:
+    client = SimplexClient(None, lambda: 1, transfers, Folder(PurePosixPath("/srv/cli"), tmp_path), 100)
+    for call in (client.contacts, lambda: client.command("/user"), lambda: client.receive(URL)):
+        with pytest.raises(BotError, match="cometbot simplex"):
+            call()
+
+
+def test_before_the_first_connection_nobody_knows_whose_contacts_they_are(
+    line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    client = SimplexClient(line, lambda: 0, transfers, Folder(PurePosixPath("/srv/cli"), tmp_path), 100)
+    with pytest.raises(NotConnected, match="when it is ready"):
+        client.contacts()
+
+
+def test_a_rehearsal_reads_and_changes_nothing(client: SimplexClient, line: Line, tmp_path: Path) -> None:
+    withheld: list[str] = []
+    muted = MutedSimplexClient(client, withheld.append)
+    muted.contacts()
+    muted.add_member(3, 4)
+    muted.command("/_delete @4 full")
+    with pytest.raises(Rejected, match="not received before"):
+        muted.receive(URL)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "5-a.txt").write_text("tea!")
+
+    assert muted.download(URL) == b"tea!"
+    assert line.asked == ["/_contacts 1"]
+    assert withheld == ["/_add", "/_delete", "/freceive"]

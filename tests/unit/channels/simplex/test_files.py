@@ -1,0 +1,130 @@
+"""Names of files that do no harm, and places that both sides agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from cometbot.channels.simplex.files import Folder, NoFolder, Wanted, safe_name
+from cometbot.channels.simplex.views import File
+from cometbot.errors import BotError, MessageError, Rejected
+from cometbot.models import Attachment
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("photo.jpg", "photo.jpg"),
+        ("März 2026.pdf", "März 2026.pdf"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Windows\\system32\\cmd.exe", "cmd.exe"),
+        ("/etc/shadow", "shadow"),
+        (".bashrc", "bashrc"),
+        ("-rf", "rf"),
+        ("..", "file"),
+        ("", "file"),
+        ("   ", "file"),
+        ("///", "file"),
+        ("a\0b\nc\x1b[2J.txt", "a_b_c_2J.txt"),
+        ("$(rm -rf ~);`x`|y.sh", "rm -rf _x_y.sh"),
+        ("CON", "_CON"),
+        ("nul.txt", "_nul.txt"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("a.tar.gz", "a.tar.gz"),
+        ("x." + "e" * 50, "x." + "e" * 50),
+        ("👍.png", "file.png"),
+    ],
+)
+def test_a_senders_name_becomes_one_that_does_no_harm(name: str, expected: str) -> None:
+    assert safe_name(name) == expected
+
+
+@pytest.mark.parametrize("name", ["ü" * 300 + ".jpg", "x" * 300, "." * 300, "👍" * 300 + ".png"])
+def test_a_long_name_is_cut_and_keeps_its_ending(name: str) -> None:
+    safe = safe_name(name)
+
+    assert 0 < len(safe.encode()) <= 100
+    assert Path(safe).suffix == (Path(name).suffix if name.strip(".") else "")
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (5, Wanted(5)),
+        ("simplex-file:5", Wanted(5)),
+        ("simplex-file:5?size=9&name=a%20b.txt", Wanted(5, "a b.txt", 9)),
+        ("simplex-file:5?size=x", Wanted(5)),
+        (Attachment("simplex-file:5?size=9", "c.txt", size=7), Wanted(5, "c.txt", 7)),
+        (Attachment("simplex-file:5?size=9&name=d.txt"), Wanted(5, "d.txt", 9)),
+        (File(file_id=5, name="e.txt", size=3), Wanted(5, "e.txt", 3)),
+    ],
+)
+def test_a_file_is_named_by_its_attachment_its_url_or_its_number(
+    file: Attachment | File | str | int, expected: Wanted
+) -> None:
+    assert Wanted.of(file) == expected
+
+
+@pytest.mark.parametrize(
+    "file", ["https://example.com/a.jpg", "simplex-file:", "simplex-file:0", "simplex-file:x", "5", True, None]
+)
+def test_what_names_no_file_is_refused(file: object) -> None:
+    with pytest.raises(MessageError, match="url of its attachment"):
+        Wanted.of(file)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(PurePosixPath("/srv/cli"), tmp_path)
+
+
+def test_the_same_file_gets_the_same_place_as_both_call_it(folder: Folder, tmp_path: Path) -> None:
+    assert folder.target(Wanted(5, "../a.txt")) == ("/srv/cli/5-a.txt", tmp_path / "5-a.txt")
+
+
+@pytest.mark.parametrize("path", ["a.txt", "/srv/cli/a.txt"])
+def test_what_the_cli_names_is_found_here(folder: Folder, tmp_path: Path, path: str) -> None:
+    assert folder.find_here(path) == tmp_path / "a.txt"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../a.txt", "/srv/cli/../a.txt", "/srv/cli2/a.txt"])
+def test_a_place_outside_of_the_folder_is_refused(folder: Folder, path: str) -> None:
+    with pytest.raises(Rejected, match="SIMPLEX_FILES"):
+        folder.find_here(path)
+
+
+def test_a_file_of_ours_is_named_as_the_cli_sees_it(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("x")
+
+    assert folder.find_there(f"{tmp_path}/out/a.txt") == "/srv/cli/out/a.txt"
+
+
+def test_a_file_that_the_cli_cannot_see_or_that_is_none_is_refused(
+    folder: Folder, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "a.txt"
+    elsewhere.write_text("x")
+    (tmp_path / "link").symlink_to(elsewhere)
+
+    for path, problem in ((elsewhere, "cannot see"), (tmp_path / "link", "cannot see"), (tmp_path, "no file"),
+                          (tmp_path / "b", "no file")):  # fmt: skip
+        with pytest.raises(Rejected, match=problem):
+            folder.find_there(str(path))
+
+
+def test_on_one_machine_any_file_will_do(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "a.txt"
+    elsewhere.write_text("x")
+
+    assert Folder(PurePosixPath(tmp_path), tmp_path).find_there(str(elsewhere)) == str(elsewhere)
+
+
+def test_without_a_shared_folder_there_are_no_files_and_the_way_to_them_is_said() -> None:
+    with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
+        NoFolder().target(Wanted(5))
+    with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
+        NoFolder().find_here("a.txt")
+    with pytest.raises(Rejected, match="SIMPLEX_FILES_HERE"):
+        NoFolder().find_there("/a.txt")

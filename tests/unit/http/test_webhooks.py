@@ -1,0 +1,83 @@
+"""What may be a webhook's address, and what a channel that calls webhooks refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometbot import Bot, BotError, PayloadError
+from cometbot.channels.base import Incoming, Sending
+from cometbot.http.webhooks import WebhookChannel, Webhooks, origin_of
+from cometbot.messages import Operation, Text
+from cometbot.models import Conversation
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://example.com/hook", ""),
+        ("http://example.com:8080/?a=b", ""),
+        ("HTTPS://EXAMPLE.COM", ""),
+        ("https://93.184.216.34/x", ""),
+        ("", "plain characters"),
+        ("https://example.com/" + "x" * 2000, "plain characters"),
+        ("https://example.com/a b", "plain characters"),
+        ("https://example.com/\r\nX: y", "plain characters"),
+        ("https://bücher.example/", "plain characters"),
+        ("ftp://example.com/", "http or https"),
+        ("javascript:alert(1)", "http or https"),
+        ("https:///path", "http or https"),
+        ("https://example.com:99999/", "no URL"),
+        ("https://[::1/", "no URL"),
+        ("https://user:secret@example.com/", "user name or a password"),
+        ("https://user@example.com/", "user name or a password"),
+        ("http://localhost/", "this machine"),
+        ("http://app.localhost:3000/", "this machine"),
+        ("http://127.0.0.1:9000/", "this machine"),
+        ("http://[::1]/", "this machine"),
+        ("http://[::ffff:10.0.0.1]/", "private network"),
+        ("http://169.254.169.254/latest/meta-data", "private network"),
+    ],
+)
+def test_an_address_that_cannot_be_a_webhooks_is_named_with_the_reason(url: str, says: str) -> None:
+    problem = Webhooks().check_url(url)
+    assert says in problem
+    assert bool(problem) == bool(says)
+
+
+def test_addresses_of_this_machine_can_be_allowed() -> None:
+    allowing = Webhooks(allow_private=True)
+    assert allowing.check_url("http://127.0.0.1:9000/") == ""
+    assert allowing.check_url("http://localhost/") == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Example.com/a?b#c", "https://example.com:443"),
+        ("http://example.com", "http://example.com:80"),
+        ("http://example.com:8080/x", "http://example.com:8080"),
+        ("http://[2001:db8::1]:81/", "http://[2001:db8::1]:81"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+class Hooks(WebhookChannel):
+    name = "hooks"
+
+    def send(self, sending: Sending, *, timeout: float) -> str:
+        raise NotImplementedError
+
+
+def test_nobody_can_be_written_to_by_a_webhook_and_nothing_comes_in_by_one() -> None:
+    channel = Hooks("https://example.com:443", Webhooks())
+    conversation = Conversation("hooks", channel.account, "helpdesk", "c", "c")
+    assert channel.account == "https://example.com:443"
+    with pytest.raises(BotError, match="name another channel"):
+        channel.conversation(Bot("helpdesk"), user="maria")
+    with pytest.raises(BotError, match="name another channel"):
+        channel.render(Operation(conversation=conversation, message=Text("hi")))
+    with pytest.raises(PayloadError, match="nothing comes in"):
+        channel.parse(Incoming(conversation, "k", b"{}"))
+    channel.close()
