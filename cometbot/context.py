@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _Log = logging.LoggerAdapter
 
-_PIECE = 500
+_PIECE = 400
 """Characters that are shown of a stream at once."""
 
 RESERVED = "cometbot:"

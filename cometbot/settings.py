@@ -276,6 +276,9 @@ class Settings:
     botyard_fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of the platform's config file that are set as variables, by the names of these."""
 
+    botpress_encryption_keys: Mapping[str, Secret] = field(default_factory=dict)
+    """Encryption keys of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
+
     bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
     """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
 
@@ -302,7 +305,11 @@ class Settings:
         _check_pair(given, "COMETCHAT_WEBHOOK")
         fields = {name: text for name, text in given.items() if name.startswith(_CONFIG_FIELDS)}
         return cls(
-            **values, botyard_fields=fields, bot_credentials=_bot_credentials(given), warnings=_unknown(given)
+            **values,
+            botpress_encryption_keys=_bot_keys(given),
+            botyard_fields=fields,
+            bot_credentials=_bot_credentials(given),
+            warnings=_unknown(given),
         )
 
     def callback_credentials(
@@ -405,6 +412,11 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
         username = _read(name, given[name], _username)
         found[suffix] = Credentials(username, Secret(given[f"COMETBOT_CALLBACK_PASSWORD__{suffix}"].strip()))
     return found
+
+
+def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
+    pattern = re.compile(r"BOTPRESS_ENCRYPTION_KEY__([A-Z0-9_]+)")
+    return {match[1]: Secret(text.strip()) for name, text in given.items() if (match := pattern.fullmatch(name))}
 
 
 def _unknown(given: Mapping[str, str]) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ Audience = Callable[[Context], Iterable[str]]
 
 
 def contacts(ctx: Context) -> Iterable[str]:
-    """All who are connected with the bot on SimpleX."""
-    return [str(contact.contact_id) for contact in ctx.client.contacts() if contact.status == "active"]
+    """All who are connected with the bot on SimpleX, the newest last."""
+    return map(str, sorted(contact.contact_id for contact in ctx.client.contacts() if contact.status == "active"))
 
 
 def make_bot(publishers: Collection[str] = PUBLISHERS, audience: Audience = contacts, name: str = "news") -> Bot:
@@ -38,7 +38,7 @@ def make_bot(publishers: Collection[str] = PUBLISHERS, audience: Audience = cont
     def publish(ctx: Context) -> str:
         readers = [uid for uid in audience(ctx) if uid not in publishers]
         for uid in readers:
-            # Stored under this message and its place in the row: after a crash nobody gets it twice.
+            # Stored under this message and its place in the row: after a crash it goes on where it was.
             ctx.send(ctx.text, to=ctx.conversation_with(user=uid))
             sleep(1 / PER_SECOND)
         return f"Sent to {len(readers)}."

@@ -41,6 +41,11 @@ def test_offers_that_do_not_meet_wait(maria: BotClient) -> None:
         assert "Noted" in maria.send(words).text
 
 
+def test_in_a_group_nobody_trades_since_not_everybody_there_can_be_written_to(maria: BotClient) -> None:
+    assert maria.in_group("ops").send("/sell bike 80").text == "Write to me alone."
+    assert "Noted" in maria.as_user("tom").send("/buy bike 80").text
+
+
 def test_nobody_trades_with_himself(maria: BotClient) -> None:
     maria.send("/sell bike 80")
 

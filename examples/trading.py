@@ -1,7 +1,6 @@
-"""Brings buyers and sellers together: ``/sell bike 80``, ``/buy bike 100``, ``/tell Where do we meet?``.
+"""Brings buyers and sellers together at the earlier offer's price: ``/sell bike 80``, ``/buy bike 90``, ``/tell Hi``.
 
-The earlier offer's price counts, and a message places its offer once, however often it is handled. ``TRADES`` names the
-file that offers are kept in.
+``TRADES`` names the file that offers are kept in; a message places its offer once, however often it is handled.
 """
 
 from __future__ import annotations
@@ -38,9 +37,8 @@ class Book:
         with self._lock, self._db:
             insert = "INSERT OR IGNORE INTO offers VALUES (:event, :side, :thing, :price, :uid, :name, NULL)"
             best = self._db.execute(_BEST, offer).fetchone() if self._db.execute(insert, offer).rowcount else None
-            if best:
-                pairs = [(best[0], offer["event"]), (offer["event"], best[0])]
-                self._db.executemany("UPDATE offers SET partner = ? WHERE event = ?", pairs)
+            pairs = [(best[0], offer["event"]), (offer["event"], best[0])] if best else []
+            self._db.executemany("UPDATE offers SET partner = ? WHERE event = ?", pairs)
         return self.partner(event=offer["event"])
 
     def partner(self, event: str | int = "", uid: str = "") -> Partner | None:
@@ -54,6 +52,8 @@ def make_bot(book: Book, name: str = "market") -> Bot:
 
     def trade(side: str) -> Callable[..., str]:
         def place(ctx: Context, thing: str, price: int) -> str:
+            if ctx.conversation.is_group:
+                return "Write to me alone."
             who = {"uid": ctx.sender.uid, "name": ctx.sender.name}
             deal = book.place(event=ctx.event.key, side=side, thing=thing.casefold(), price=price, **who)
             if deal is None:

@@ -132,6 +132,11 @@ class Files:
         named = (*rows.within(chat_files, scope), chat_files.c.id == rows.storable(id), sa.not_(chat_files.c.removed))
         return connection.execute(sa.update(chat_files).where(*named).values(removed=True)).rowcount > 0
 
+    def delete_owned(self, connection: Connection, scope: Scope, owner: str) -> None:
+        """Let nobody find the files of one owner from now on; :meth:`tidy` removes the bytes."""
+        own = (*rows.within(chat_files, scope), chat_files.c.owner == rows.storable(owner))
+        connection.execute(sa.update(chat_files).where(*own).values(removed=True))
+
     def tidy(self) -> int:
         """How many files are gone now: deleted ones, those that nobody used for a day, uploads that broke off.
 

@@ -103,8 +103,8 @@ class Listener:
             self.positions[topic] = max(reached, self.positions[topic])
 
     def take_passing(self, signal: Signal) -> None:
-        """Let a signal wait that is not kept, or drop it if there is no room."""
-        if self.has_room:
+        """Let a signal wait that is not kept, or drop it if there is no room. The last of a conversation has room."""
+        if self.has_room or signal.kind == CONVERSATION_DELETED:
             self._signals.put(signal)
 
     def end(self) -> None:
@@ -284,11 +284,9 @@ class Feed:
                 signal = inbox.get(timeout=max(checked + CHECK - time.monotonic(), 0.001))
                 if signal is None:
                     return
-                self._bring(signal)
+                self._bring_if_possible(signal)
             except queue.Empty:
                 pass
-            except (StoreBusy, sa.exc.DatabaseError, OSError) as error:
-                log.warning("cannot read what happened, and look again in a moment: %s", error)
             if time.monotonic() - checked >= CHECK:
                 self._check()
                 checked = time.monotonic()
@@ -296,6 +294,15 @@ class Feed:
     def _here(self, topic: Topic) -> list[Listener]:
         with self._guard:
             return list(self._listeners.get(topic, ()))
+
+    def _bring_if_possible(self, signal: Signal) -> None:
+        """As :meth:`_bring`, whatever happens: this thread serves all listeners of the process."""
+        try:
+            self._bring(signal)
+        except (StoreBusy, sa.exc.DatabaseError, OSError) as error:
+            log.warning("cannot read what happened, and look again in a moment: %s", error)
+        except Exception:
+            log.exception("cannot read what happened in an unforeseen way, and look again in a moment")
 
     def _bring(self, signal: Signal) -> None:
         here = self._here(signal.topic)
@@ -326,13 +333,14 @@ class Feed:
         try:
             with self._database.read() as connection:
                 positions = self._kept.positions(connection, topics)
-            for topic in topics:
-                if topic in positions:
-                    self._bring(Signal(topic, "", positions[topic]))
-                else:
-                    self._bring(Signal(topic, CONVERSATION_DELETED))
-        except (StoreBusy, sa.exc.DatabaseError, OSError) as error:
+        except Exception as error:
             log.warning("cannot look for what happened: %s", error)
+            return
+        for topic in topics:
+            is_there = topic in positions
+            self._bring_if_possible(
+                Signal(topic, "", positions[topic]) if is_there else Signal(topic, CONVERSATION_DELETED)
+            )
         self._end_slow()
 
     def _end_slow(self) -> None:

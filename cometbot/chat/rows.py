@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from cometbot.errors import BadCursor, ChatError
 from cometbot.store.database import Database
 
 T = TypeVar("T")
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 LONGEST_ID = 500
 """Characters that an id may have: indexes do not take endless ones."""
@@ -61,9 +64,16 @@ def exactly(table: sa.Table, scope: Scope, conversation: str) -> list[sa.ColumnE
 
 
 def to_json(value: Data) -> str:
-    """``value`` for a column, in ASCII. Raises :class:`ChatError` for what is no JSON, or nested too deeply."""
+    """``value`` for a column, in ASCII. Raises :class:`ChatError` for what is no JSON, or nested too deeply.
+
+    Halves of characters, which no UTF-8 could carry to a reader, are replaced.
+    """
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        if "\\ud" not in text:
+            return text
+        whole = _HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False, allow_nan=False))
+        return json.dumps(json.loads(whole), separators=(",", ":"))
     except (RecursionError, ValueError, TypeError) as error:
         raise ChatError(f"this is not JSON that can be kept ({type(error).__name__})") from None
 

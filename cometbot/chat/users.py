@@ -11,7 +11,7 @@ from cometbot.chat import rows
 from cometbot.chat.feed import FeedRows
 from cometbot.chat.models import ChatUser, Data, Page, Scope, Signal
 from cometbot.chat.removal import remove_conversations, remove_traces
-from cometbot.errors import IdTaken
+from cometbot.errors import IdTaken, Missing
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_users
 
@@ -51,12 +51,18 @@ class Users:
         insert = self._database.insert(chat_users).values(values).on_conflict_do_nothing()
         is_new = connection.execute(insert.returning(chat_users.c.id)).first() is not None
         found = self.get(connection, scope, str(values["id"]))
-        assert found is not None
+        if found is None:
+            raise Missing("the user was removed just now; ask again")
         return found, is_new
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """The user with this id, None if there is none."""
         row = connection.execute(sa.select(chat_users).where(*_named(scope, id))).mappings().first()
+        return to_user(row) if row else None
+
+    def hold(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
+        """As :meth:`get`, and nobody can remove the user before this transaction ends."""
+        row = connection.execute(sa.select(chat_users).where(*_named(scope, id)).with_for_update()).mappings().first()
         return to_user(row) if row else None
 
     def update(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatUser | None:

@@ -34,7 +34,6 @@ _PATIENCE: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0}
 intervals, and be the last to notice that the database is back."""
 
 
-
 class Wakes:
     """Defers a job for each conversation that is woken, from one thread in the background.
 

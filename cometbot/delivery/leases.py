@@ -171,6 +171,8 @@ class Process:
             with self._database.write(durable=False) as connection:
                 connection.execute(self._beat, {"until": self._database.clock() + LEASE, "where": self.address})
             self._seen = began
+        # A server that crashed may have forgotten a release that it had confirmed, without anybody's noticing.
+        self.doubt()
 
     @contextmanager
     def lease_token(self) -> Iterator[str]:
@@ -195,9 +197,12 @@ class Process:
             return []
         self._in_doubt.clear()
         try:
-            with self._database.write(durable=False) as connection:
+            with self._database.read() as connection:
                 held = leases.held_by(connection, self.token)
-                lost = [(lane, token) for lane, token in held if token not in self._worked]
+            lost = [(lane, token) for lane, token in held if token not in self._worked]
+            if not lost:
+                return []
+            with self._database.write(durable=False) as connection:
                 return [lane for lane, token in lost if leases.give_back(connection, lane, token)]
         except BaseException:
             self._in_doubt.set()

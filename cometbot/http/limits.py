@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cometbot.http.errors import HttpError
@@ -223,6 +223,35 @@ def body_stream(environ: Mapping[str, Any], *, limit: int, timeout: float, pace:
 def _read_for_nothing(environ: Mapping[str, Any], length: int, timeout: float) -> None:
     with body_stream(environ, limit=length, timeout=timeout) as stream:
         stream.drain()
+
+
+class PacedAnswer:
+    """The pieces of a WSGI answer, whose connection is cut where the other side takes them too slowly.
+
+    It has ``timeout`` seconds in all, and a second more for each ``pace`` bytes; the time that it takes to make them
+    does not count. A body closes with it.
+    """
+
+    def __init__(self, body: Iterable[bytes], connection: socket.socket, *, timeout: float, pace: float) -> None:
+        self._body = body
+        self._connection = connection
+        self._left = timeout
+        self._pace = pace
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._body:
+            began = time.monotonic()
+            self._left += len(piece) / self._pace
+            with WATCHDOG.within(self._left) as deadline:
+                WATCHDOG.guard(deadline, self._connection)
+                yield piece
+            self._left -= time.monotonic() - began
+
+    def close(self) -> None:
+        """Close the body, as servers do when an answer is over."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:

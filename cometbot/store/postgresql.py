@@ -30,6 +30,8 @@ _RIGHTS = sa.text(
     + ", ".join(f"has_table_privilege('mailbox', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
 )
 _NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError)
+_NEVER = psycopg.errors.ProgramLimitExceeded
+"""Of those, what will be refused again: a row that no index takes."""
 
 
 class PostgreSQL(Database):
@@ -107,7 +109,7 @@ class PostgreSQL(Database):
             yield
         except (*_NOT_NOW, sa.exc.DBAPIError) as error:
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            if not isinstance(cause, _NOT_NOW):
+            if not isinstance(cause, _NOT_NOW) or isinstance(cause, _NEVER):
                 raise
             raise StoreBusy(f"the database could not do this now ({_first_line(cause)})") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -22,11 +21,10 @@ from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
 from cometbot.store.together import Together
-from cometbot.store.turns import Turns
+from cometbot.store.turns import Turns, nap
 from cometbot.store.wal import WriteAheadLog
 
 _DIALECT = sqlite.dialect()
-_LONGEST_NAP = 0.001
 _CHECKPOINT_PAGES = 4000
 """16 MiB of log before it is copied into the database: four times SQLite's own measure, half the slow writes."""
 
@@ -93,11 +91,11 @@ class SQLite(Database):
     def _turn(self, ends_at: float) -> Iterator[Connection]:
         """A transaction of this process, when the others have had theirs."""
         assert self._writer is not None
-        self._turns.take()
+        self._turns.take(ends_at)
         try:
             with _transaction(self._writer, ends_at, self._turns) as connection:
                 yield connection
-            self._log.committed()
+            self._log.committed(in_turn=self._turns.is_held)
         finally:
             self._turns.give()
 
@@ -138,7 +136,7 @@ class SQLite(Database):
             {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
         )
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
-        self._turns = Turns(self.path)
+        self._turns = Turns(f"{self.path}-turns" if self.path else "")
         try:
             self._writer = self._make_writer()
             self._prepare()
@@ -249,8 +247,8 @@ def _begin(driver: sqlite3.Connection, ends_at: float, turns: Turns) -> None:
             if "database is locked" not in str(error) or time.monotonic() >= ends_at:
                 raise
             turns.give()
-            time.sleep(random.uniform(0.0, _LONGEST_NAP))
-            turns.take()
+            nap()
+            turns.take(ends_at)
         else:
             return
 

@@ -17,6 +17,7 @@ _load = sa.select(state.c.name, state.c.value).where(state.c.scope == bound("sco
 _key = (state.c.scope == bound("s"), state.c.owner == bound("o"), state.c.name == bound("n"))
 _read = sa.select(state.c.value).where(*_key).with_for_update()
 _remove = sa.delete(state).where(*_key)
+_forget = sa.delete(state).where(state.c.scope == bound("s"), state.c.owner == bound("o"))
 
 
 class StateRows:
@@ -48,6 +49,10 @@ class StateRows:
                 connection.execute(self._write, rows)
             if change.removed:
                 connection.execute(_remove, [{**owner, "n": name} for name in change.removed])
+
+    def forget(self, connection: Connection, scope: str, owner: str) -> None:
+        """Remove all that is remembered of one owner."""
+        connection.execute(_forget, {"s": scope, "o": owner})
 
     def _sum(self, connection: Connection, key: dict[str, str], by: int | float) -> str:
         # A row that is not there cannot be locked, so that two could begin to count at the same time.

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from cometbot.settings import Settings
+from cometbot.web.logs import configure_logging
 from cometbot.web.server import BESIDE, READY, forget_metrics, share_metrics
 
 LONGEST_START = 60.0
@@ -32,6 +33,7 @@ def serve_beside(settings: Settings) -> int:
     when it ends, at once and then after growing waits. SIGHUP reloads gunicorn and replaces the worker. Both end by
     themselves when this process is killed.
     """
+    configure_logging(settings.log_format, settings.log_level)
     share_metrics()
     patience = max(30.0, math.ceil(settings.body_timeout + settings.stop_timeout)) + 10.0
     worker, web = Child("worker", ["worker"]), Child("web", ["serve", "--no-handlers"])

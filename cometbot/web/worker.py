@@ -8,7 +8,7 @@ import resource
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 from orjson import dumps
 
-from cometbot.http.limits import WATCHDOG
+from cometbot.http.limits import WATCHDOG, PacedAnswer, connection_of
 from cometbot.http.sse import RESERVE, STREAMS
 
 HEAD_TIMEOUT = 10.0
@@ -33,6 +33,12 @@ REQUESTS_IN_A_ROW = 16
 """After so many requests on one connection its thread is for whoever else waits."""
 
 _OTHER_FILES = 512
+ANSWER_TIMEOUT = 20.0
+ANSWER_PACE = 32 * 1024
+"""Seconds that a client has to take an answer, and the bytes for each second more."""
+
+_SHORT = 8 * 1024
+_STREAM = "text/event-stream"
 _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
@@ -105,18 +111,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """The application, with an answer's ``Connection: close`` obeyed, which gunicorn drops, and capped streams."""
+        """The application: an answer's ``Connection: close`` is obeyed, which gunicorn drops; streams are capped; and a
+        long answer is cut off where nobody takes it."""
         super().load_wsgi()
         application = self.wsgi
         STREAMS.admit(min(STREAMS.most, max(self.cfg.threads - RESERVE, 0)))
 
         def obeyed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            said: dict[str, str] = {}
+
             def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+                said.update((name.lower(), text) for name, text in headers)
                 if any(name.lower() == "connection" and text.lower() == "close" for name, text in headers):
                     self._of_thread.request.force_close()
                 return start_response(status, headers, *error)
 
-            return application(environ, start)
+            body = application(environ, start)
+            connection = connection_of(environ)
+            if connection is None or _is_short(said) or said.get("content-type", "").startswith(_STREAM):
+                return body
+            return PacedAnswer(body, connection, timeout=ANSWER_TIMEOUT, pace=ANSWER_PACE)
 
         self.wsgi = obeyed
 
@@ -149,6 +163,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         _log.info("refused a request that cannot be read: %s", sentence)
         with suppress(OSError):
             client.sendall(_to_http(status, sentence))
+
+
+def _is_short(headers: Mapping[str, str]) -> bool:
+    """Whether an answer fits into the system's buffers, so that nobody can hold up who writes it."""
+    length = headers.get("content-length", "")
+    return length.isdigit() and int(length) <= _SHORT
 
 
 def _raise_file_limit(wanted: int) -> None:

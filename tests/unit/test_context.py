@@ -322,8 +322,8 @@ def test_stream_in_pieces_has_the_same_name_when_the_handler_runs_again(in_piece
 
 
 def test_a_long_piece_is_shown_in_several(in_pieces: Any, context: Any) -> None:
-    context("hi").stream(["x" * 1200])
-    assert [(sequence, len(text)) for _, sequence, text in in_pieces.pieces] == [(0, 500), (1, 500), (2, 200)]
+    context("hi").stream(["x" * 1000])
+    assert [(sequence, len(text)) for _, sequence, text in in_pieces.pieces] == [(0, 400), (1, 400), (2, 200)]
 
 
 def test_a_stream_in_pieces_that_fails_is_given_up(in_pieces: Any, context: Any) -> None:

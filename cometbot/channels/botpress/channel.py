@@ -12,9 +12,16 @@ from cometbot.channels.base import Channel, Incoming, Intake, Sending
 from cometbot.channels.botpress import parsing, payloads, schemas, wire
 from cometbot.channels.botpress.hook import Hook
 from cometbot.channels.botpress.keys import UserKeys, check_secret, is_own_id
-from cometbot.channels.botpress.operations import ACCOUNT, CHANNEL, Operations, Outcome
+from cometbot.channels.botpress.operations import (
+    ACCOUNT,
+    CHANNEL,
+    Operations,
+    Outcome,
+    make_conversation,
+    place_of,
+)
 from cometbot.channels.botpress.settings import ChatApiSettings
-from cometbot.chat import EVENT_CREATED, Chat, ChatMessage, Draft, Scope, Signal, Topic, new_id
+from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Custom, Operation
@@ -22,7 +29,7 @@ from cometbot.models import Conversation, User
 from cometbot.store.database import Transaction
 from cometbot.store.facts import keep
 
-_TO_USER = "user:"
+_TO_USER = "@"
 _HISTORY = 1000
 _PAGE = 100
 _MESSAGE, _USER = schemas.MessageShape(), schemas.UserShape()
@@ -53,8 +60,9 @@ class BotpressChannel(Channel):
         self.settings = settings or ChatApiSettings()
         self._hook = Hook(self.settings.webhook_url) if self.settings.webhook_url else None
         self._intake: Intake | None = None
-        if self.settings.encryption_key:
-            check_secret(self.settings.encryption_key.reveal(), "BOTPRESS_ENCRYPTION_KEY")
+        for secret in (self.settings.encryption_key, *self.settings.encryption_keys.values()):
+            if secret:
+                check_secret(secret.reveal(), "BOTPRESS_ENCRYPTION_KEY")
 
     @property
     def account(self) -> str:
@@ -63,13 +71,13 @@ class BotpressChannel(Channel):
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give one of them")
-        if group:
-            return Conversation(self.name, self.account, bot.name, group, group, is_group=True)
-        # No id of a conversation has a colon, so that nobody can make one that is taken for somebody else's.
-        wanted = Conversation(self.name, self.account, bot.name, f"{_TO_USER}{user}", user)
+        # No id of a conversation has an @, so that nobody can make one that is taken for somebody else's.
+        wanted = Conversation(
+            self.name, self.account, bot.name, group or f"{_TO_USER}{user}", group or user, is_group=bool(group)
+        )
         with self.chat.database.read() as connection:
-            place = self._find_place(connection, wanted)
-        return replace(wanted, id=place) if place else wanted
+            found = self._find_place(connection, wanted)
+        return replace(wanted, id=place_of(bot.name, found, is_group=bool(group)).id) if found else wanted
 
     def parse(self, incoming: Incoming) -> Event:
         return parsing.parse(incoming)
@@ -82,9 +90,10 @@ class BotpressChannel(Channel):
             raise MessageError(f"the Chat API has nothing for an operation of kind {operation.kind}")
         message = operation.message
         if isinstance(message, Custom) and message.type == payloads.EVENT:
-            return [{"op": "tell", "payload": dict(message.data)}]
-        metadata = dict(message.metadata)
-        said = [{"op": "say", "payload": payload, "metadata": metadata} for payload in payloads.to_payloads(message)]
+            return [{"op": "tell", "payload": payloads.to_plain(dict(message.data), "the event")}]
+        metadata = payloads.to_plain(dict(message.metadata), "metadata")
+        parts = payloads.to_plain(payloads.to_payloads(message), "the message")
+        said = [{"op": "say", "payload": payload, "metadata": metadata} for payload in parts]
         if operation.stream_id and said:
             said[0]["metadata"] = {**metadata, wire.STREAM_ID: operation.stream_id}
         return said
@@ -109,7 +118,7 @@ class BotpressChannel(Channel):
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
         except Missing as error:
-            raise NotFound(f"the conversation {sending.conversation.id} does not exist: {error}") from None
+            raise NotFound(f"nobody can be written to: {error}") from None
         self._publish(outcome)
         return message_id
 
@@ -119,19 +128,21 @@ class BotpressChannel(Channel):
         scope = _scope(sending.conversation)
         with self.chat.database.read() as connection:
             place = self._find_place(connection, sending.conversation)
-            found = self.chat.messages.find_by_client_id(connection, scope, place, sending.client_id) if place else None
+            if place is None:
+                return None
+            found = self.chat.messages.find_by_client_id(connection, scope, place.id, sending.client_id)
         return found.id if found else None
 
     def piece(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         with self.chat.database.read() as connection:
             place = self._find_place(connection, conversation)
-        if not place:
+        if place is None:
             return
-        data: dict[str, Any] = {"streamId": stream_id, "conversationId": place}
+        data: dict[str, Any] = {"streamId": stream_id, "conversationId": place.id}
         if text is not None:
             now = wire.to_date(int(self.chat.database.clock() * 1000))
-            data |= {"userId": conversation.bot, "createdAt": now, "sequence": sequence, "delta": text}
-        topic = Topic(self.name, conversation.bot, place)
+            data |= {"userId": conversation.bot, "createdAt": now, "sequence": sequence, "delta": payloads.whole(text)}
+        topic = Topic(self.name, conversation.bot, place.id)
         kind = wire.ABORT if text is None else wire.DELTA
         self.chat.feed.tell(topic, kind, data)
         if self._hook is not None:
@@ -145,7 +156,7 @@ class BotpressChannel(Channel):
             place = self._find_place(connection, conversation)
             while place and len(found) < wanted:
                 size = min(wanted - len(found), _PAGE)
-                page = self.chat.messages.page(connection, scope, place, cursor=token, limit=size)
+                page = self.chat.messages.page(connection, scope, place.id, cursor=token, limit=size)
                 found += page.items
                 token = page.next
                 if not token:
@@ -179,7 +190,7 @@ class BotpressChannel(Channel):
 
     def keys(self, bot: str) -> UserKeys:
         """The keys of the users of ``bot``. The server's own secret is another one for each bot, and kept."""
-        given = self.settings.encryption_key
+        given = self.settings.encryption_keys.get(bot) or self.settings.encryption_key
         if given:
             return UserKeys(given.reveal, issues=False)
         name = f"botpress/{bot}/secret"
@@ -188,8 +199,10 @@ class BotpressChannel(Channel):
     def _say(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
         scope, payload = _scope(sending.conversation), sending.payload
         place = self._find_place(connection, sending.conversation)
-        if not place:
-            place = self._make_place(connection, scope, sending.conversation.target)
+        if place is None and _is_over(sending.conversation):
+            return ""
+        if place is None:
+            place = self._make_place(connection, scope, sending.conversation)
         draft = Draft(
             sending.conversation.bot,
             payload["payload"],
@@ -198,17 +211,19 @@ class BotpressChannel(Channel):
             client_id=sending.client_id,
             id=f"msg_{new_id()}",
         )
-        posted = self.chat.messages.post(connection, scope, place, draft)
+        posted = self.chat.messages.post(connection, scope, place.id, draft)
         outcome.signals += posted.signals
         return posted.message.id
 
     def _tell(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
         """Tell an event. It is not kept, so it has no id."""
         place = self._find_place(connection, sending.conversation)
-        if not place:
+        if place is None and _is_over(sending.conversation):
+            return ""
+        if place is None:
             raise Missing(f"{sending.conversation.target} has no conversation")
         told = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
-        signal = self.chat.feed.add(connection, _scope(sending.conversation), place, EVENT_CREATED, told)
+        signal = self.chat.feed.add(connection, _scope(sending.conversation), place.id, EVENT_CREATED, told)
         outcome.signals.append(signal)
         return ""
 
@@ -218,20 +233,31 @@ class BotpressChannel(Channel):
         outcome.signals += self.chat.messages.delete(connection, _scope(sending.conversation), message_id) or ()
         return message_id
 
-    def _find_place(self, connection: Transaction, conversation: Conversation) -> str:
-        """The id of the conversation that is meant; empty where a user is meant who has none."""
-        if not conversation.id.startswith(_TO_USER):
-            return conversation.id if is_own_id(conversation.id) else ""
-        if not is_own_id(conversation.target):
-            return ""
-        page = self.chat.conversations.list_owned(connection, _scope(conversation), conversation.target, limit=1)
-        return page.items[0].id if page.items else ""
+    def _find_place(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:
+        """The conversation that a lane is, as long as it is that one and no later one of the same id.
 
-    def _make_place(self, connection: Transaction, scope: Scope, user: str) -> str:
+        A user's is the newest that the user owns; a group may be named by its id alone.
+        """
+        scope = _scope(conversation)
+        if conversation.id.startswith(_TO_USER):
+            if not is_own_id(conversation.target):
+                return None
+            page = self.chat.conversations.list_owned(connection, scope, conversation.target, limit=1)
+            return page.items[0] if page.items else None
+        own_id, has_lane, _ = conversation.id.partition(":")
+        found = self.chat.conversations.get(connection, scope, own_id) if is_own_id(own_id) else None
+        if found is None or (has_lane and place_of(conversation.bot, found, is_group=False).id != conversation.id):
+            return None
+        return found
+
+    def _make_place(self, connection: Transaction, scope: Scope, wanted: Conversation) -> ChatConversation:
         """A new conversation of a user to whom the bot writes first."""
-        if not is_own_id(user) or self.chat.users.get(connection, scope, user) is None:
+        user = wanted.target
+        if wanted.is_group:
+            raise Missing(f"there is no conversation {user}")
+        if not is_own_id(user) or self.chat.users.hold(connection, scope, user) is None:
             raise Missing(f"there is no user {user}")
-        return self.chat.conversations.create(connection, scope, user, id=f"conv_{new_id()}").id
+        return make_conversation(connection, self.chat, scope, user, f"conv_{new_id()}")
 
     def _person(self, connection: Transaction, scope: Scope, user: str) -> User:
         found = self.chat.users.get(connection, scope, user)
@@ -261,6 +287,11 @@ class BotpressChannel(Channel):
 
 def _ignore(bot: str, outcome: str) -> None:
     """Where nobody counts."""
+
+
+def _is_over(conversation: Conversation) -> bool:
+    """Whether a conversation that is not there any more was there once: whoever deleted it wants to hear no answer."""
+    return ":" in conversation.id
 
 
 def _scope(conversation: Conversation) -> Scope:

@@ -13,7 +13,7 @@ import requests
 
 from cometbot.channels.botpress import answers, schemas
 from cometbot.channels.botpress.answers import Answer
-from cometbot.channels.botpress.keys import sign
+from cometbot.channels.botpress.keys import sign, user_of
 from cometbot.channels.botpress.listener import Listener, Opened
 from cometbot.channels.botpress.records import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
 from cometbot.channels.botpress.routes import ROUTES
@@ -225,7 +225,8 @@ class ChatClient:
         def newest(token: str) -> Page[ApiMessage]:
             return self.list_messages(conversation_id, token)
 
-        return Listener(lambda: self._open(conversation_id), newest, reconnects=reconnects)
+        user = user_of(self._key)
+        return Listener(lambda: self._open(conversation_id), newest, user=user, reconnects=reconnects)
 
     def _open(self, conversation_id: str) -> Opened:
         """A stream whose headers are here. Raises as any call."""

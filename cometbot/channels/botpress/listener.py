@@ -59,14 +59,21 @@ class Listener:
     """What happens in a conversation, as an iterator of signals. The server's pings are left out.
 
     A thread reads the stream. When it breaks, it is made anew after a pause that grows, and messages that were said in
-    between come as :class:`MessageCreated` with ``is_bot`` None; other signals of that time are lost, since no server
-    keeps them. The iterator ends when the listener is closed, and raises what the server says where it lets this user
-    listen no more. Who reads too slowly lets the server wait, which may close the stream; nothing is lost by that.
+    between come as :class:`MessageCreated`, those of others with ``is_bot`` None; other signals of that time are lost,
+    since no server keeps them. The iterator ends when the listener is closed, and raises what the server says where it
+    lets this user listen no more. Who reads too slowly lets the server wait, which may close the stream; nothing is
+    lost by that.
     """
 
     def __init__(
-        self, connect: Callable[[], Opened], newest: Callable[[str], Page[ApiMessage]], *, reconnects: bool = True
+        self,
+        connect: Callable[[], Opened],
+        newest: Callable[[str], Page[ApiMessage]],
+        *,
+        user: str = "",
+        reconnects: bool = True,
     ) -> None:
+        self._user = user
         self._connect = connect
         self._newest = newest
         self._reconnects = reconnects
@@ -188,7 +195,7 @@ class Listener:
             try:
                 self._opened = self._connect()
                 for message in self._missed():
-                    self._take(MessageCreated(message, None))
+                    self._take(MessageCreated(message, False if message.user_id == self._user else None))
                 return
             except Rejected:
                 raise

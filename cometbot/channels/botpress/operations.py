@@ -16,16 +16,20 @@ from cometbot.channels.botpress.keys import UserKeys, is_own_id
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.channels.botpress.wire import Wire
 from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Scope, Signal, new_id
-from cometbot.errors import BadCursor, IdTaken
+from cometbot.errors import BadCursor, IdTaken, Missing, StoreBusy
 from cometbot.http.errors import HttpError, echo
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
+from cometbot.store.state import StateRows
 
 CHANNEL = "botpress"
 ACCOUNT = "local"
 """The account of all lanes: there is one Chat API here, ours."""
 
 PAGE = 20
+
+_MANY = 500
+_LANE = "lane"
 
 T = TypeVar("T")
 
@@ -67,6 +71,7 @@ class Operations:
         self._intake = intake
         self._settings = settings
         self._hook = hook
+        self._state = StateRows(chat.database)
 
     def create_user(self, call: Call) -> Wire:
         """A new user and its key; in automatic mode only."""
@@ -81,6 +86,8 @@ class Operations:
             user = self._write(lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
         except IdTaken:
             raise _taken(own_id) from None
+        except Missing as error:
+            raise StoreBusy from error
         return {"user": wire.to_user(user), "key": self.keys.issue(user.id)}
 
     def get_or_create_user(self, call: Call) -> Wire:
@@ -89,7 +96,10 @@ class Operations:
         if call.user.lower() in self._reserved:
             raise _taken(call.user)
         data = _user_data(call.body)
-        user, _ = self._write(lambda c, _: self._chat.users.ensure(c, self.scope, call.user, data))
+        try:
+            user, _ = self._write(lambda c, _: self._chat.users.ensure(c, self.scope, call.user, data))
+        except Missing as error:
+            raise StoreBusy from error
         return {"user": wire.to_user(user)}
 
     def get_user(self, call: Call) -> Wire:
@@ -108,6 +118,7 @@ class Operations:
         self.get_user(call)
 
         def work(connection: Transaction, outcome: Outcome) -> bool:
+            self._forget_user(connection, call.user)
             signals = self._chat.users.delete(connection, self.scope, call.user)
             self._tell(connection, signals or (), outcome)
             return signals is not None
@@ -147,6 +158,7 @@ class Operations:
         conversation = self._owned(self._find(call.ids["id"]), call.ids["id"], call.user)
 
         def work(connection: Transaction, outcome: Outcome) -> bool:
+            self._forget(connection, conversation)
             signals = self._chat.conversations.delete(connection, self.scope, conversation.id)
             outcome.signals += signals or ()
             return signals is not None
@@ -173,14 +185,15 @@ class Operations:
         """The user who takes part from now on."""
         conversation = self._owned_in_path(call)
         user_id = str(call.body["userId"])
-        participant = _found(self._find_user(user_id), "user", user_id)
+        _found(self._find_user(user_id), "user", user_id)
 
-        def work(connection: Transaction, outcome: Outcome) -> None:
-            signals = self._chat.conversations.add(connection, self.scope, conversation.id, participant.id)
+        def work(connection: Transaction, outcome: Outcome) -> ChatUser:
+            user = _found(self._chat.users.hold(connection, self.scope, user_id), "user", user_id)
+            signals = self._chat.conversations.add(connection, self.scope, conversation.id, user.id)
             self._tell(connection, signals, outcome)
+            return user
 
-        self._write(work)
-        return {"participant": wire.to_user(participant)}
+        return {"participant": wire.to_user(self._write(work))}
 
     def get_participant(self, call: Call) -> Wire:
         """A user who takes part."""
@@ -224,7 +237,7 @@ class Operations:
             self._bring(connection, place, f"message:{posted.message.id}", sender, {"message": message}, outcome)
             return message
 
-        return {"message": self._write(work)}
+        return {"message": self._write_here(work)}
 
     def get_message(self, call: Call) -> Wire:
         """A message."""
@@ -272,7 +285,7 @@ class Operations:
             self._bring(connection, place, f"event:{event.id}", sender, {"event": shape}, outcome)
             return shape
 
-        return {"event": self._write(work)}
+        return {"event": self._write_here(work)}
 
     def get_event(self, call: Call) -> Wire:
         """An event."""
@@ -292,8 +305,27 @@ class Operations:
         owned = self._read(lambda c: self._chat.conversations.count_owned(c, self.scope, owner)) or 0
         if owned >= most:
             raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
-        made = self._write(lambda c, _: self._chat.conversations.create(c, self.scope, owner, id=conversation_id))
-        return {"conversation": wire.to_conversation(made)}
+
+        def work(connection: Transaction, outcome: Outcome) -> ChatConversation:
+            _found(self._chat.users.hold(connection, self.scope, owner), "user", owner)
+            return make_conversation(connection, self._chat, self.scope, owner, conversation_id)
+
+        return {"conversation": wire.to_conversation(self._write(work))}
+
+    def _forget(self, connection: Transaction, conversation: ChatConversation) -> None:
+        """Remove what the bot remembers of a conversation."""
+        lane = place_of(self._bot.name, conversation, is_group=False).key
+        self._state.forget(connection, "conversation", str(lane))
+
+    def _forget_user(self, connection: Transaction, user: str) -> None:
+        """Remove what the bot remembers of a user and of the user's conversations."""
+        token, is_over = "", False
+        while not is_over:
+            page = self._chat.conversations.list_owned(connection, self.scope, user, cursor=token, limit=_MANY)
+            for conversation in page.items:
+                self._forget(connection, conversation)
+            token, is_over = page.next, not page.next
+        self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{user}")
 
     def _find_user(self, user_id: str) -> ChatUser | None:
         return self._read(lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
@@ -360,6 +392,13 @@ class Operations:
         except BadCursor:
             raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
 
+    def _write_here(self, work: Callable[[Transaction, Outcome], T]) -> T:
+        """As :meth:`_write`, in a conversation, which may be removed at this moment."""
+        try:
+            return self._write(work)
+        except Missing:
+            raise _no_participant() from None
+
     def _write(self, work: Callable[[Transaction, Outcome], T]) -> T:
         """What ``work`` returns, done in one transaction; then those are told and woken whom it concerns."""
 
@@ -385,10 +424,22 @@ class Operations:
             )
 
 
+def make_conversation(
+    connection: Transaction, chat: Chat, scope: Scope, owner: str, conversation_id: str
+) -> ChatConversation:
+    """A new conversation. Raises :class:`IdTaken`."""
+    return chat.conversations.create(connection, scope, owner, id=conversation_id, data={_LANE: new_id()})
+
+
 def place_of(bot: str, conversation: ChatConversation, *, is_group: bool) -> Conversation:
-    """The lane of a conversation. One-to-one it is with its owner; with more people it is a group."""
+    """The lane of a conversation. One-to-one it is with its owner; with more people it is a group.
+
+    Its id is another one than that of an earlier conversation whose id was freed and taken by somebody else: nothing
+    that was remembered of that one, or waits to be said there, comes into this one.
+    """
+    lane = f"{conversation.id}:{conversation.data.get(_LANE, conversation.created_at)}"
     target = conversation.id if is_group else conversation.owner
-    return Conversation(CHANNEL, ACCOUNT, bot, conversation.id, target, is_group=is_group)
+    return Conversation(CHANNEL, ACCOUNT, bot, lane, target, is_group=is_group)
 
 
 def _user_data(body: Mapping[str, Any]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,6 +37,7 @@ Payload = dict[str, Any]
 
 _URLS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
 _LONGEST_CHOICE = 10
+_HALF = re.compile("[\ud800-\udfff]")
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Card, Carousel, Choices, Location, Custom}),
@@ -67,6 +70,22 @@ def to_payloads(message: Message) -> list[Payload]:
         Location: _location,
     }
     return [make[type(shown)](shown)]
+
+
+def to_plain(value: Any, what: str) -> Any:
+    """``value`` as JSON that every reader can read: halves of characters, as cut streams have them, are replaced.
+
+    Raises :class:`MessageError`, naming ``what``, for what is no JSON.
+    """
+    try:
+        return json.loads(whole(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"{what} must be JSON: {error}") from None
+
+
+def whole(text: str) -> str:
+    """``text`` with the replacement character for halves of characters."""
+    return _HALF.sub("\ufffd", text)
 
 
 def to_messages(payload: Mapping[str, Any]) -> list[Message]:

@@ -78,8 +78,8 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class MessageCreated(Signal):
-    """Somebody wrote. ``is_bot`` is None for a message that was missed and read from the list later, which does not
-    say."""
+    """Somebody wrote. ``is_bot`` is None for somebody else's message that was missed and read from the list later,
+    which does not say."""
 
     message: ApiMessage
     is_bot: bool | None

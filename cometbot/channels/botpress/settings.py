@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cometbot.settings import Secret
 
@@ -13,7 +14,8 @@ _NO_SECRET = Secret()
 class ChatApiSettings:
     """How the Chat API of all bots behaves.
 
-    With ``encryption_key`` the author's backend signs the keys of users, without it the server makes them.
+    With ``encryption_key`` the author's backend signs the keys of users, without it the server makes them;
+    ``encryption_keys`` are those of single bots, by name, and go before it.
     ``webhook_url`` is told of everything, with ``webhook_secret`` in the header ``x-secret-key``. ``origins`` are those
     whose pages may call; none by default, ``*`` for all. ``requests`` is how many one user (or, where nobody has a key
     yet, one address) may make in a minute, ``streams`` how many each may hold open, both counted in each process;
@@ -22,6 +24,7 @@ class ChatApiSettings:
     """
 
     encryption_key: Secret = _NO_SECRET
+    encryption_keys: Mapping[str, Secret] = field(default_factory=dict)
     webhook_url: str = ""
     webhook_secret: Secret = _NO_SECRET
     origins: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from cometbot.chat import Chat
 from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
 from cometbot.http.webhooks import Webhooks
-from cometbot.settings import Settings
+from cometbot.settings import Secret, Settings, variable_suffix
 
 
 def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
@@ -26,6 +26,7 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
             chat,
             ChatApiSettings(
                 encryption_key=settings.botpress_encryption_key,
+                encryption_keys=_keys(settings, bots),
                 webhook_url=settings.botpress_webhook_url,
                 webhook_secret=settings.botpress_webhook_secret,
                 origins=settings.botpress_origins,
@@ -39,6 +40,9 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
         )
     ]
     if settings.botpress_webhook_url:
+        secret = settings.botpress_webhook_secret.reveal()
+        if not (secret.isascii() and secret.isprintable()):
+            raise ConfigurationError("BOTPRESS_WEBHOOK_SECRET must be plain characters, as a header can carry them")
         webhooks = Webhooks(allow_private=settings.allow_private_webhooks)
         if problem := webhooks.check_url(settings.botpress_webhook_url):
             raise ConfigurationError(f"BOTPRESS_WEBHOOK_URL is wrong: {problem}")
@@ -46,3 +50,9 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
             BotpressWebhookChannel(settings.botpress_webhook_url, settings.botpress_webhook_secret, webhooks)
         )
     return channels
+
+
+def _keys(settings: Settings, bots: Sequence[Bot]) -> dict[str, Secret]:
+    """The encryption keys of single bots, by their names."""
+    own = settings.botpress_encryption_keys
+    return {bot.name: own[suffix] for bot in bots if (suffix := variable_suffix(bot.name)) in own}

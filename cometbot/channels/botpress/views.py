@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import flask
 import orjson
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 
 from cometbot.channels.base import Intake
 from cometbot.channels.botpress import openapi, routing, schemas, wire
 from cometbot.channels.botpress.operations import Call, Operations
 from cometbot.channels.botpress.routes import TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
-from cometbot.errors import PayloadError, StoreBusy
+from cometbot.errors import Missing, PayloadError, StoreBusy
 from cometbot.http import sse
 from cometbot.http.errors import HttpError, echo
 from cometbot.http.limits import read_body
@@ -53,9 +54,11 @@ def make_blueprint(channel: BotpressChannel, intake: Intake) -> flask.Blueprint:
     blueprint.record(lambda state: state.app.url_map.converters.update(botpress_rest=routing.Rest))
     blueprint.add_url_rule("/botpress/<bot>", "root", views.take, **options)
     blueprint.add_url_rule("/botpress/<bot>/<botpress_rest:rest>", "operation", views.take, **options)
+    blueprint.record(_take_all_methods)
     blueprint.register_error_handler(HttpError, views.refuse)
     blueprint.register_error_handler(PayloadError, views.refuse_payload)
     blueprint.register_error_handler(StoreBusy, views.refuse_busy)
+    blueprint.register_error_handler(Missing, views.refuse_missing)
     blueprint.register_error_handler(HTTPException, views.refuse_http)
     blueprint.after_request(views.finish)
     return blueprint
@@ -114,6 +117,10 @@ class ChatApiViews:
     def refuse_payload(self, error: PayloadError) -> flask.Response:
         """The answer to a body that has not the shape that it must have."""
         return self.refuse(HttpError(400, "InvalidPayload", str(error)))
+
+    def refuse_missing(self, error: Missing) -> flask.Response:
+        """The answer where something was removed while it was asked for."""
+        return self.refuse(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
 
     def refuse_http(self, error: HTTPException) -> flask.Response:
         """The answer to what Flask refuses, and to what failed here in an unforeseen way and is in the log."""
@@ -220,6 +227,13 @@ class ChatApiViews:
             ping=sse.frame(b"ping", event=_EVENT),
             interval=_PING_EVERY,
         )
+
+
+def _take_all_methods(state: Any) -> None:
+    """Let methods that nobody has listed be refused in the API's words too."""
+    for path, name in (("/botpress/<bot>", "root"), ("/botpress/<bot>/<botpress_rest:rest>", "operation")):
+        rule = Rule(path, endpoint=f"botpress.{name}", strict_slashes=False, merge_slashes=False)
+        state.app.url_map.add(rule)
 
 
 def _frames(signal: Signal, user: str) -> Iterator[Any]:

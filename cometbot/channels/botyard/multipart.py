@@ -51,7 +51,7 @@ class FileParts:
     def __init__(self, stream: BodyStream, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get("boundary", "")
-        if kind != "multipart/form-data" or not 0 < len(boundary) <= 200:
+        if kind.lower() != "multipart/form-data" or not 0 < len(boundary) <= 200:
             raise Refusal(400, "request has no multipart/form-data Content-Type")
         self._stream = stream
         self._decoder = MultipartDecoder(

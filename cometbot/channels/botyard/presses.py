@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cometbot.channels.botyard.refusals import Refusal
 
 Content = Mapping[str, Any]
+
+_COMMA = ", "
 
 
 def check_action(content: Content | None, name: str, value: str, values: Mapping[str, str]) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def check_action(content: Content | None, name: str, value: str, values: Mapping
     """
     shown = content or {}
     if shown.get("kind") == "form" and shown.get("action") == name:
-        filled = {field["name"]: _filled(field, values.get(field["name"], "")) for field in shown["fields"]}
+        filled = {field["name"]: _filled(field, values.get(field["name"])) for field in shown["fields"]}
         return {"name": name, "value": "", "values": filled}
     if (name, value) not in set(_offers(shown)):
         raise Refusal(400, "There is no such button in that message.")
@@ -32,13 +34,28 @@ def _offers(content: Content) -> Iterator[tuple[str, str]]:
                 yield item["action"], item["value"]
 
 
-def _filled(field: Mapping[str, Any], given: str) -> str:
-    value = given.strip() or str(field["default"])
+def _filled(field: Mapping[str, Any], given: str | None) -> str:
+    """The value of a field; its default only where nothing was said of it, since a reader may take that away."""
+    value = str(field["default"]) if given is None else given.strip()
     label = field["label"]
     if not value and not field["optional"]:
         raise Refusal(400, f"{label} must be filled in.")
-    allowed = {option["value"] for option in field["options"]}
-    chosen = value.split(", ") if field["kind"] == "checkbox" else [value]
-    if value and field["kind"] != "text" and not allowed.issuperset(chosen):
+    allowed = [str(option["value"]) for option in field["options"]]
+    is_several = field["kind"] == "checkbox"
+    if value and field["kind"] != "text" and not (_is_joined(value, allowed) if is_several else value in allowed):
         raise Refusal(400, f"{label} must be one of: {', '.join(sorted(allowed))}.")
     return value
+
+
+def _is_joined(value: str, allowed: Sequence[str]) -> bool:
+    """Whether ``value`` is some of ``allowed`` with a comma and a space between them; they may hold such themselves."""
+    begins, seen = [0], {0}
+    while begins:
+        begin = begins.pop()
+        ends = {begin + len(option) for option in allowed if option and value.startswith(option, begin)}
+        if len(value) in ends:
+            return True
+        after = {end + len(_COMMA) for end in ends if value.startswith(_COMMA, end)} - seen
+        seen |= after
+        begins += after
+    return False

@@ -17,6 +17,9 @@ LONGEST = 8 * 1024
 MOST_BRACKETS = 200
 """Where there are more, none opens a link: each one is looked for its end as far as the text goes."""
 
+MOST_CELLS = 2000
+"""Where lines with so many columns could make more cells, nothing is a table: missing cells are filled up."""
+
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
     "table", "tbody", "td", "th", "thead", "tr", "ul",
@@ -36,8 +39,8 @@ def to_html(text: str) -> str:
     """
     if not text.strip():
         return ""
-    parser = _PARSER if text.count("[") <= MOST_BRACKETS else _WITHOUT_LABELS
-    html = parser.render(text[:LONGEST].replace("\0", "\ufffd"))
+    shown = text[:LONGEST].replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
+    html = _parser_for(shown).render(shown)
     if len(text) > LONGEST:
         html += f"<p>{nh3.clean_text(text[LONGEST:])}</p>"
     return nh3.clean(
@@ -112,5 +115,18 @@ def _make_parser(*disabled: str) -> MarkdownIt:
     return parser
 
 
-_PARSER = _make_parser()
-_WITHOUT_LABELS = _make_parser("link", "image")
+def _parser_for(text: str) -> MarkdownIt:
+    """A parser that does no more work for ``text`` than its length is worth."""
+    lines = text.split("\n")
+    has_labels = text.count("[") <= MOST_BRACKETS
+    has_tables = max(line.count("|") + 1 for line in lines) * len(lines) <= MOST_CELLS
+    return _PARSERS[has_labels, has_tables]
+
+
+_PARSERS = {
+    (has_labels, has_tables): _make_parser(
+        *(() if has_labels else ("link", "image")), *(() if has_tables else ("table",))
+    )
+    for has_labels in (True, False)
+    for has_tables in (True, False)
+}

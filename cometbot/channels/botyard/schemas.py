@@ -72,6 +72,7 @@ class UserBody(_Body):
 
 class ChatBody(_Body):
     bot_id = _Text("botId")
+    client_id = _Text("clientId")
 
 
 class MessageBody(_Body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,8 +51,10 @@ class Talking:
         self._chat = platform.chat
         self._intake = intake
 
-    def make_chat(self, user: ChatUser, bot_id: str) -> ChatConversation:
-        """A new chat of ``user`` with a bot."""
+    def make_chat(self, user: ChatUser, bot_id: str, client_id: str = "") -> ChatConversation:
+        """A new chat of ``user`` with a bot; under a ``client_id`` that was used before it is the one made then."""
+        rules.check_client_id(client_id)
+        chat_id = _chat_id(user.id, bot_id, client_id)
         if not bot_id:
             raise Refusal(400, "bot id must not be empty")
         scope = scope_of(bot_id)
@@ -62,9 +65,12 @@ class Talking:
                 raise Refusal(401, "User is unauthorized.")
             if self._platform.directory.find(connection, bot_id) is None:
                 raise Refusal(404, "Bot not found.")
+            known = self._chat.conversations.get(connection, scope, chat_id) if chat_id else None
+            if known is not None:
+                return known
             if self._chat.conversations.count_owned(connection, scope, user.id) >= MOST_CHATS:
                 raise Refusal(400, f"Cannot create more than {MOST_CHATS} chat rooms with the same bot.")
-            return self._chat.conversations.create(connection, scope, user.id)
+            return self._chat.conversations.create(connection, scope, user.id, id=chat_id)
 
         made = self._platform.database.together(work, timeout=ACK_TIMEOUT)
         self._chat.feed.tell(Topic.of_user(EVERYWHERE, user.id), CHAT_MADE, {"id": made.id})
@@ -117,9 +123,10 @@ class Talking:
 
         def work(connection: Transaction) -> _Told:
             chat = self.own_chat(connection, user, chat_id)
-            rules.check_body(words.body, words.attachment_ids, self._platform.config.now.message)
-            rules.check_client_id(words.client_id)
             bot = self._platform.directory.find(connection, chat.scope.bot)
+            if (known := self._find_known(connection, chat, user.id, words)) is not None:
+                return _Told(Posted(known, is_new=False), bot is not None and bot.served is not None)
+            rules.check_body(words.body, words.attachment_ids, self._platform.config.now.message)
             if bot is None:
                 raise Refusal(404, "Bot not found.")
             action = self._check_action(connection, chat, words.action) if words.action is not None else None
@@ -140,12 +147,21 @@ class Talking:
 
         def work(connection: Transaction) -> _Told:
             chat = self.bots_chat(connection, bot, chat_id)
+            if (known := self._find_known(connection, chat, bot.id, words)) is not None:
+                return _Told(Posted(known, is_new=False))
             rules.check_body(words.body, words.attachment_ids, self._platform.config.now.message)
-            rules.check_client_id(words.client_id)
             files = self._seen_files(connection, chat, bot.id, words.attachment_ids)
             return _Told(self._post(connection, chat, words, files, bot.id, is_bot=True))
 
         return self._tell(self._platform.database.together(work, timeout=ACK_TIMEOUT))
+
+    def _find_known(
+        self, connection: Transaction, chat: ChatConversation, sender: str, words: Words
+    ) -> ChatMessage | None:
+        """What was sent under the same client id before: it was taken then, whatever would be said of it now."""
+        rules.check_client_id(words.client_id)
+        name = _client_id(sender, words.client_id)
+        return self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, name)
 
     def _tell(self, told: _Told) -> Posted:
         self._chat.feed.publish(list(told.posted.signals))
@@ -175,13 +191,11 @@ class Talking:
         *,
         is_bot: bool = False,
     ) -> Posted:
-        # What a client calls its messages must never meet what delivery calls a bot's.
-        client_id = f"{sender}:{words.client_id}" if words.client_id else ""
         draft = Draft(
             sender,
             shapes.stored_payload(words.body, files),
             is_bot=is_bot,
-            client_id=client_id,
+            client_id=_client_id(sender, words.client_id),
             files=[file.id for file in files],
         )
         return self._chat.messages.post(connection, chat.scope, chat.id, draft)
@@ -213,8 +227,19 @@ class Talking:
                 connection, Incoming(where, f"message:{message.id}", orjson.dumps(body), user.id)
             )
         elif bot.webhook is not None:
-            where = webhook_conversation(bot.id, chat.id, bot.webhook.url)
+            where = webhook_conversation(bot.id, chat.id)
             needs_wake = self._intake.say_within(connection, where, [{"message": told}])
         else:
             return []
         return [str(where.key)] if needs_wake else []
+
+
+def _client_id(sender: str, given: str) -> str:
+    """What a client calls its message, so that it never meets what others, or delivery, call theirs."""
+    return f"{sender}:{given}" if given else ""
+
+
+def _chat_id(user_id: str, bot_id: str, client_id: str) -> str:
+    """The id of the chat with a bot that a user's client calls like that; empty where it calls it nothing."""
+    named = orjson.dumps([user_id, bot_id, client_id])
+    return hashlib.sha256(named).hexdigest()[:26] if client_id else ""

@@ -10,7 +10,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Sending
 from cometbot.channels.botyard.platform import Platform
 from cometbot.errors import StoreBusy, Unreachable
-from cometbot.http.webhooks import WebhookChannel, origin_of
+from cometbot.http.webhooks import WebhookChannel
 from cometbot.models import Conversation
 
 NAME = "botyard-webhook"
@@ -52,6 +52,7 @@ class BotyardWebhooks(WebhookChannel):
         return str(sending.payload["message"]["id"])
 
 
-def webhook_conversation(bot_id: str, chat_id: str, url: str) -> Conversation:
-    """Where the webhooks of one chat go out, one after the other; a receiver that fails holds up its own alone."""
-    return Conversation(NAME, origin_of(url), _BOT.name, f"{bot_id}.{chat_id}", bot_id)
+def webhook_conversation(bot_id: str, chat_id: str) -> Conversation:
+    """Where the webhooks of one chat go out, one after the other, also while its bot moves; a bot that is down holds up
+    its own alone."""
+    return Conversation(NAME, bot_id, _BOT.name, f"{bot_id}.{chat_id}", bot_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +63,8 @@ _WITHOUT_CLASS = _OF_ITEMS | {
     "newMemberContactReceivedInv",
 }
 """What comes to handlers as an ``UnknownEvent``."""
+
+_LONGEST_KEY = 200
 
 _LIVE_FOR = 24 * 3600.0
 """Seconds after which a message that was changed is no longer taken for one whose writing has just ended."""
@@ -168,7 +171,10 @@ class Arrivals:
         asked = read(record, "contactRequest")
         if asked is not None:
             where = names.request(self._account, self._bot.name, asked)
-            yield self._at(where, f"request:{asked.request_id}", record.raw, names.request_user(asked).uid)
+            # The number alone may be given again once the request is answered.
+            told = [asked.raw.get(name) for name in ("createdAt", "xContactId", "agentInvitationId")]
+            key = f"request:{asked.request_id}:{_digest({'of': told})}"
+            yield self._at(where, key, record.raw, names.request_user(asked).uid)
 
     def _plain(self, record: Record) -> Iterator[Arrival]:
         """Anything else that belongs to a chat; nobody is told of what nobody listens for."""
@@ -215,7 +221,7 @@ class Arrivals:
         return [] if where is None else [self._at(where, key, body, sender)]
 
     def _at(self, where: Conversation, key: str, body: Mapping[str, Any], sender: str = "") -> Arrival:
-        return Arrival(Incoming(where, key, orjson.dumps(body), sender))
+        return Arrival(Incoming(where, _bounded(key), _dumps(body), sender.replace("\0", "")))
 
 
 def message_key(item: Item) -> str:
@@ -239,7 +245,27 @@ def _key_of(record: Record) -> str:
 
 
 def _digest(raw: Mapping[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(dict(raw), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    return hashlib.sha256(_dumps(raw)).hexdigest()[:32]
+
+
+def _dumps(raw: Mapping[str, Any]) -> bytes:
+    """JSON of an object that others may have nested deep. Raises :class:`PayloadError` if it is too deep for all."""
+    try:
+        return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        pass
+    try:
+        return json.dumps(raw, sort_keys=True).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError("it is nested too deep to be stored") from error
+
+
+def _bounded(key: str) -> str:
+    """A key that an index takes: what others wrote into it may be of any length, or no text at all."""
+    if len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable():
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{key.partition(':')[0]}:{digest}"
 
 
 def _list(record: Record, name: str) -> list[Any]:

@@ -142,6 +142,8 @@ class SimplexChannel(Channel):
             if item.item_id > after and item.kind == SENT and item.content is not None:
                 said = item.content
                 if (said.type, said.text) == (content["type"], content.get("text", "")):
+                    # From now on it is known, and not taken for the next reply that says the same.
+                    self.note_item(item.item_id)
                     return str(item.item_id)
         return None
 

@@ -109,9 +109,11 @@ class SimplexClient:
         there, here = self._folder.target(wanted)
         if wanted.size and _size(here) == wanted.size:
             return here
-        here.parent.mkdir(parents=True, exist_ok=True)
-        self._transfers.forget(wanted.file_id)
-        self._begin(wanted, there, ends_at)
+        known = self._transfers.wait(wanted.file_id, 0)
+        if known is None or known.file is None or not self._is_here(known.file):
+            here.parent.mkdir(parents=True, exist_ok=True)
+            self._transfers.forget(wanted.file_id)
+            self._begin(wanted, there, ends_at)
         path = self._wait(wanted, here, ends_at, timeout)
         if _size(path) > most:
             path.unlink()
@@ -159,6 +161,10 @@ class SimplexClient:
             if wanted.size and _size(here) == wanted.size:
                 return here
         raise Uncertain(f"the file did not arrive within {timeout:g} s; it may still come")
+
+    def _is_here(self, file: File) -> bool:
+        """Whether a file that came before still lies where it was put; one that is encrypted need not be asked for."""
+        return file.is_encrypted or self._folder.find_here(file.path).is_file()
 
     def _checked(self, ended: Ended) -> Path:
         if ended.file is None:

@@ -12,15 +12,20 @@ from typing import Any
 from cometbot.channels.base import Incoming
 from cometbot.channels.simplex.arrivals import Arrival, Arrivals
 from cometbot.channels.simplex.channel import SimplexChannel
+from cometbot.channels.simplex.errors import error_tags
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.schemas import read_item
 from cometbot.channels.simplex.seen import Seen
 from cometbot.channels.simplex.startup import AddressWish, Ask, BotProfile, Session, missed, newest_item, prepare
-from cometbot.errors import PayloadError
+from cometbot.channels.simplex.views import Item
+from cometbot.errors import DeliveryError, PayloadError
 from cometbot.store.database import Database
 from cometbot.store.facts import note, recall
 
 _log = logging.getLogger(__name__)
+
+GRACE = 0.5
+"""Seconds after which a CLI should have noticed that a connection broke."""
 
 _NOTE_EVERY = 100
 _MARGIN = 200
@@ -57,6 +62,7 @@ class Reception:
         self._seen: Seen | None = None
         self._noted = -1
         self._first = 0
+        self._was_connected = False
         self._again_from = 0
         self._known: OrderedDict[str, None] = OrderedDict()
         self._user_id = 0
@@ -80,6 +86,11 @@ class Reception:
             self._seen, self._first = Seen(newest), min(self._first, newest)
         self._again_from = max(self._seen.mark - _MARGIN, self._first)
         self._catch_up(ask, self._seen)
+        if self._was_connected:
+            # The CLI may not know yet that the connection before is gone, and have told it something just now.
+            time.sleep(GRACE)
+            self._catch_up(ask, self._seen)
+        self._was_connected = True
         self.note()
         return session
 
@@ -104,6 +115,7 @@ class Reception:
         user = record.raw.get("user")
         if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
             return
+        _log_errors(record)
         self._channel.transfers.hear(record)
         for arrival in self._arrivals.of(record):
             self._store(arrival)
@@ -122,6 +134,16 @@ class Reception:
         if self._put_once(arrival.incoming):
             return True
         return arrival.otherwise is not None and self._put_once(arrival.otherwise)
+
+    def _store_item(self, item: Item, raw: Mapping[str, Any]) -> int:
+        """How many events an item that was fetched brought. One that cannot be stored must not end every start-up."""
+        try:
+            return sum(self._store(arrival) for arrival in self._arrivals.of_item(raw))
+        except DeliveryError:
+            raise
+        except Exception:
+            _log.exception("left out the chat item %d, which cannot be stored", item.item_id)
+            return 0
 
     def _put_once(self, incoming: Incoming) -> bool:
         """Whether it is new; what this process stored lately need not be asked of the database."""
@@ -161,12 +183,12 @@ class Reception:
         for raw in missed(ask, self._user_id, min(self._again_from, after)):
             try:
                 item = read_item(raw)
-            except PayloadError as error:
+            except (PayloadError, RecursionError) as error:
                 _log.warning("left out a chat item that cannot be read: %s", error)
                 continue
             if item.item_id <= after and item.stored_at < self._clock() - _MARGIN_SECONDS:
                 continue
-            stored += sum(self._store(arrival) for arrival in self._arrivals.of_item(raw))
+            stored += self._store_item(item, raw)
             met.append((item.item_id, item.is_live and item.is_received))
         # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.
         for item_id, is_live in met:
@@ -174,6 +196,19 @@ class Reception:
             self._channel.note_item(item_id)
         if stored:
             _log.info("stored what came while SimpleX was not connected: %d events", stored)
+
+
+def _log_errors(record: Record) -> None:
+    """Say what the CLI says of its own troubles, by its tags: they hold nothing that people wrote."""
+    if record.type == "messageError":
+        _log.info("the SimpleX CLI could not process a message (severity %.40s)", record.raw.get("severity"))
+    listed = {"chatError": [record.raw.get("chatError")], "chatErrors": record.raw.get("chatErrors")}.get(record.type)
+    for error in listed if isinstance(listed, list) else ():
+        tags = error_tags(error)
+        if "CRITICAL" in tags:
+            _log.error("the SimpleX CLI reports a critical error (%s): restart it, and look at its database", tags)
+        else:
+            _log.info("the SimpleX CLI reports an error: %s", ".".join(tags) or "without a name")
 
 
 def _meta(raw: object) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.simplex import schemas
-from cometbot.channels.simplex.errors import CommandFailed
+from cometbot.channels.simplex.errors import AnswerMissing, CommandFailed
 from cometbot.channels.simplex.menu import make_menu
 from cometbot.channels.simplex.protocol import ChatRef, Command, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
@@ -215,10 +215,14 @@ def missed(ask: Ask, user_id: int, after: int) -> Iterator[dict[str, Any]]:
     """The items with an id above ``after``, as ``{"chatInfo": …, "chatItem": …}``, oldest first in each chat.
 
     Items of every kind and direction, in all chats, talks with a group's moderators included. Of one chat
-    :data:`MISSED_LIMIT` items at most, the newest. What is no chat or no item is left out.
+    :data:`MISSED_LIMIT` items at most, the newest. What is no chat or no item is left out, and so is a chat that the
+    CLI cannot give.
     """
     for ref in _changed_chats(ask, user_id, after):
-        yield from _items_after(ask, ref, after)
+        try:
+            yield from _items_after(ask, ref, after)
+        except (CommandFailed, AnswerMissing) as error:
+            log.warning("what was missed in the chat %s cannot be fetched and is left out: %s", ref, error)
 
 
 def _changed_chats(ask: Ask, user_id: int, after: int) -> list[ChatRef]:
@@ -230,7 +234,7 @@ def _changed_chats(ask: Ask, user_id: int, after: int) -> list[ChatRef]:
             break
         count *= 4
     found = [chat.chat.ref for chat in chats if _newest(chat) > after]
-    scopes = [scope for chat in chats for scope in _support_scopes(ask, chat)]
+    scopes = [scope for chat in chats for scope in _given_scopes(ask, chat)]
     return [ref for ref in found if ref is not None] + scopes
 
 
@@ -249,6 +253,15 @@ def _list(ask: Ask, user_id: int, count: int) -> tuple[list[ChatSummary], int]:
 
 def _newest(chat: ChatSummary) -> int:
     return max((item.item_id for item in chat.items), default=0)
+
+
+def _given_scopes(ask: Ask, chat: ChatSummary) -> list[ChatRef]:
+    """The talks with moderators, none where the CLI cannot say who has them."""
+    try:
+        return list(_support_scopes(ask, chat))
+    except (CommandFailed, AnswerMissing, PayloadError) as error:
+        log.warning("who waits for the moderators of a group cannot be asked: %s", error)
+        return []
 
 
 def _support_scopes(ask: Ask, chat: ChatSummary) -> Iterator[ChatRef]:

@@ -75,7 +75,7 @@ def _check_way(endpoint: Endpoint) -> Result:
     if endpoint.warnings:
         return failed(_WAY, "; ".join(endpoint.warnings), "see docs/simplex.md, “A CLI on another machine”")
     kind = "on this machine" if endpoint.is_near else "encrypted, with credentials"
-    return passed(_WAY, f"{endpoint.url}: {kind}")
+    return passed(_WAY, f"{endpoint.place}: {kind}")
 
 
 def _check_connected(settings: Settings, connection: Connection, patience: float) -> Iterator[Result]:

@@ -11,6 +11,7 @@ from werkzeug.test import Client
 from cometbot.bot import Bot
 from cometbot.channels.botpress import payloads
 from cometbot.channels.botpress.channel import BotpressChannel
+from cometbot.channels.botpress.operations import place_of
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.delivery import Delivery
@@ -54,10 +55,9 @@ class BotpressDouble(Double):
         self._client = Client(make_app(self.channel, delivery))
 
     def conversation(self, seat: Seat) -> Conversation:
-        """Where the words of this seat are said: a user has it from the moment that somebody asks."""
-        if not seat.group:
-            self._enter(seat)
-        return self._place(seat)
+        """Where the words of this seat are said: it is there from the moment that somebody asks."""
+        self._enter(seat)
+        return super().conversation(seat)
 
     def say(
         self,
@@ -75,7 +75,7 @@ class BotpressDouble(Double):
             parts.append({"type": "text", "text": written})
         payload = parts[0] if len(parts) == 1 else {"type": "bloc", "items": parts}
         key = self._enter(seat)
-        body = {"conversationId": self._place(seat).id, "payload": payload}
+        body = {"conversationId": _name(seat), "payload": payload}
         return str(self._post("/messages", body, key)["message"]["id"])
 
     def press(self, seat: Seat, said: Said, offer: Offer) -> None:
@@ -89,7 +89,7 @@ class BotpressDouble(Double):
         found = []
         with self.channel.chat.database.read() as connection:
             for place in self._conversations(connection):
-                here = self._lane(connection, place)
+                here = place_of(self.bot.name, place, is_group=place.owner == _HOST)
                 found += [self._to_said(message, here) for message in self._messages(connection, place)]
         return sorted(found, key=lambda said: said.at)
 
@@ -112,11 +112,6 @@ class BotpressDouble(Double):
             token, is_over = page.next, not page.next
         return [message for message in reversed(found) if message.is_bot]
 
-    def _lane(self, connection: Any, place: ChatConversation) -> Conversation:
-        is_group = place.owner == _HOST
-        target = place.id if is_group else place.owner
-        return Conversation("botpress", self.channel.account, self.bot.name, place.id, target, is_group=is_group)
-
     def _to_said(self, message: ChatMessage, here: Conversation) -> Said:
         shown = _to_message(message.payload)
         return Said(
@@ -128,16 +123,10 @@ class BotpressDouble(Double):
             at=message.at / 1000,
         )
 
-    def _place(self, seat: Seat) -> Conversation:
-        if seat.group:
-            return super().conversation(seat)
-        uid = seat.user.uid
-        return Conversation("botpress", self.channel.account, self.bot.name, f"chat-{uid}", uid)
-
     def _enter(self, seat: Seat) -> str:
         """The key of a user, who is in the seat's conversation."""
         uid = seat.user.uid
-        place = self._place(seat).id
+        place = _name(seat)
         if not seat.group:
             key = self._key(uid, seat.user.name)
             self._post("/conversations/get-or-create", {"id": place}, key)
@@ -163,6 +152,11 @@ class BotpressDouble(Double):
         answer = self._client.open(url, method=method, json=body, headers=headers)
         assert answer.status_code < 300, f"{method} {path} was refused with {answer.status}: {answer.text}"
         return answer.json
+
+
+def _name(seat: Seat) -> str:
+    """The own id of a seat's conversation."""
+    return seat.group or f"chat-{seat.user.uid}"
 
 
 def _to_payload(attachment: Attachment) -> dict[str, Any]:

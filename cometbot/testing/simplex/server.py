@@ -125,9 +125,15 @@ class Wire:
         """Break all connections, without a word."""
         with self._changed:
             clients = list(self._clients)
-            self._changed.notify_all()
         for client in clients:
-            _break(client)
+            self._cut(client)
+
+    def _cut(self, client: ServerConnection) -> None:
+        """Break a connection, and tell it nothing more: only what it was being told at this moment is lost."""
+        with self._changed:
+            self._clients.discard(client)
+            self._changed.notify_all()
+        _break(client)
 
     def hang(self) -> None:
         """Read nothing from anybody until :meth:`resume`."""
@@ -241,15 +247,16 @@ class Wire:
             "refuse": chat_refused("internalError", message="refused"),
         }
         if fault == "drop":
-            return _break(client)
+            return self._cut(client)
         if fault in refusals:
             return self._answer(client, corr_id, _error(refusals[fault]))
         record = self._answers.answer(request)
         self.records.append((True, record))
         if fault == "drop_after":
-            return _break(client)
+            return self._cut(client)
         if fault == "drop_mid":
-            return _break_within(client, encode(record, self.form, corr_id=corr_id))
+            _break_within(client, encode(record, self.form, corr_id=corr_id))
+            return self._cut(client)
         if fault == "late":
             time.sleep(LATE)
         if fault == "no_resp":
@@ -273,8 +280,10 @@ class Wire:
                 if client not in self._clients:
                     return
                 frame = self._events.popleft()
-            with contextlib.suppress(ConnectionClosed, OSError):
+            try:
                 client.send(frame)
+            except (ConnectionClosed, OSError):
+                return
 
 
 def _error(refused: Refused) -> Obj:
@@ -299,9 +308,8 @@ def _break(client: ServerConnection) -> None:
 
 
 def _break_within(client: ServerConnection, text: str) -> None:
-    """Send the first half of a text frame, and nothing after it."""
+    """Send the first half of a text frame."""
     payload = text.encode()
     header = b"\x81\x7f" + len(payload).to_bytes(8, "big")
     with contextlib.suppress(OSError):
         client.socket.sendall(header + payload[: len(payload) // 2])
-    _break(client)

@@ -39,7 +39,7 @@ MakeStorm = Callable[..., Storm]
 
 @pytest.fixture
 def make_storm(platform: Platform) -> MakeStorm:
-    def make(system: System, users: int = 24, each: int = 10, **options: bool) -> Storm:
+    def make(system: System, users: int = 16, each: int = 8, **options: bool) -> Storm:
         name = next(_storms)
         return Storm(system, platform, [f"guest-{name}-{n:02}" for n in range(users)], each=each, **options)
 
@@ -82,7 +82,7 @@ def test_600_messages_with_three_kills_and_a_failing_platform_are_all_answered_o
     start_system: StartSystem, make_storm: MakeStorm, simulator: Simulator
 ) -> None:
     system = start_system("sqlite")
-    storm = make_storm(system, users=60)
+    storm = make_storm(system, users=60, each=10)
     with failing(simulator):
         storm.blow(*[(part, system.restart) for part in (0.25, 0.5, 0.75)])
         check(storm, "everything killed three times on SQLite")
@@ -238,7 +238,7 @@ def test_a_clock_that_is_set_by_an_hour(
 def test_a_disk_that_is_full_for_a_while(start_system: StartSystem, make_storm: MakeStorm) -> None:
     system = start_system("sqlite")
     assert isinstance(system, OnSQLite)
-    storm = make_storm(system, users=40)
+    storm = make_storm(system, users=40, each=10)
     refused: list[int] = []
 
     def fault() -> None:

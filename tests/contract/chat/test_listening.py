@@ -308,3 +308,51 @@ def test_old_rows_are_purged_and_new_ones_stay(room: Room, monkeypatch: pytest.M
     listener = room.chat.feed.listen(room.conversation.topic, after=0)
     assert texts(listener, 1) == ["e"]
     assert room.texts() == list("abcde")
+
+
+def test_a_full_listener_still_hears_that_its_conversation_is_gone(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "CAPACITY", 2)
+    listener = room.chat.feed.listen(room.conversation.topic)
+    for number in range(5):
+        room.say(f"number {number}")
+    wait_until(lambda: not listener.has_room)
+    with room.chat.database.write() as connection:
+        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
+    room.chat.feed.publish(signals or ())
+    kinds = []
+    while not kinds or kinds[-1] != CONVERSATION_DELETED:
+        signal = listener.get(10)
+        assert signal is not None
+        kinds.append(signal.kind)
+    listener.close()
+
+
+def test_the_feed_goes_on_after_an_unforeseen_error(
+    room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = room.chat.feed.listen(room.conversation.topic)
+    room.say("before")
+    assert texts(listener, 1) == ["before"]
+    read, failed = listening.FeedRows.read, threading.Event()
+
+    def fail(*arguments: object) -> object:
+        failed.set()
+        raise ValueError("a broken row")
+
+    monkeypatch.setattr(listening.FeedRows, "read", fail)
+    room.say("while it fails")
+    assert failed.wait(10)
+    monkeypatch.setattr(listening.FeedRows, "read", read)
+    room.say("after")
+    assert texts(listener, 2) == ["while it fails", "after"]
+    assert "a broken row" in caplog.text
+    listener.close()
+
+
+def test_halves_of_characters_are_kept_as_what_every_reader_can_read(room: Room) -> None:
+    assert room.say("half \ud83d whole 😀").payload["text"] == "half \ud83d whole 😀"
+    with room.chat.database.read() as connection:
+        [message] = room.chat.messages.page(connection, SCOPE, room.id).items
+    assert message.payload["text"] == "half \ufffd whole 😀"

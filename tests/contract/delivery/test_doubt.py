@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cometbot.delivery import Delivery
 from cometbot.delivery.leases import Lease
 from cometbot.errors import StoreBusy
+from cometbot.store.tables import conversations
 
 from .conftest import World, wait_until
 
@@ -257,3 +259,16 @@ def test_a_message_that_its_channel_cannot_complete_without_the_database_is_hand
     world.say(delivery, "hi")
     wait_until(lambda: world.channel.texts() == ["yes"])
     assert delivery.dead_letters.list() == []
+
+
+def test_a_release_that_the_database_forgot_in_a_crash_does_not_hold_its_conversation(world: World) -> None:
+    world.bot.fallback(lambda ctx: "yes")
+    delivery = world.process()
+    world.say(delivery, "hi")
+    wait_until(lambda: delivery.is_idle)
+    assert delivery._crew is not None
+    mine = delivery._crew._process.token
+    with delivery.database.write() as connection:
+        connection.execute(sa.update(conversations).values(token="forgotten", process=mine))
+    world.say(delivery, "ho")
+    wait_until(lambda: world.channel.texts() == ["yes", "yes"], 20)

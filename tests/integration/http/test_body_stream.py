@@ -6,13 +6,13 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from cometbot.http.errors import HttpError
-from cometbot.http.limits import BodyStream, body_stream
+from cometbot.http.limits import BodyStream, PacedAnswer, body_stream
 
 
 def environ(body: bytes, length: int | None = None) -> dict[str, Any]:
@@ -119,3 +119,63 @@ def test_a_body_that_comes_steadily_may_take_longer(pair: tuple[socket.socket, s
 
     assert len(body) == pieces * 7
     assert time.monotonic() - began > 0.6, "longer than its time without a pace"
+
+
+def write(pieces: Iterable[bytes], connection: socket.socket) -> None:
+    """What servers do with an answer."""
+    for piece in pieces:
+        connection.sendall(piece)
+
+
+def test_an_answer_that_nobody_takes_is_cut_off_and_its_body_closed(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    closed = []
+
+    def body() -> Iterator[bytes]:
+        try:
+            for _ in range(1000):
+                yield b"x" * 65536
+        finally:
+            closed.append(True)
+
+    began = time.monotonic()
+    pieces = PacedAnswer(body(), ours, timeout=0.2, pace=10**7)
+    with pytest.raises(OSError, match=r"[Bb]roken pipe|reset"):
+        write(pieces, ours)
+    pieces.close()
+
+    assert 0.1 < time.monotonic() - began < 5
+    assert closed == [True]
+
+
+def test_an_answer_that_is_taken_steadily_and_one_that_is_slow_to_make_arrive_whole(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    received = bytearray()
+
+    def receive() -> None:
+        while piece := theirs.recv(20_000):
+            received.extend(piece)
+            time.sleep(0.02)
+
+    def body() -> Iterator[bytes]:
+        for _ in range(12):
+            time.sleep(0.05)
+            yield b"x" * 65536
+
+    reader = threading.Thread(target=receive)
+    reader.start()
+    write(PacedAnswer(body(), ours, timeout=0.3, pace=200_000), ours)
+    ours.shutdown(socket.SHUT_WR)
+    reader.join(10)
+
+    assert len(received) == 12 * 65536
+
+
+def test_a_body_that_nobody_reads_is_closed_too(pair: tuple[socket.socket, socket.socket]) -> None:
+    body = io.BytesIO(b"x")
+    PacedAnswer(body, pair[0], timeout=1, pace=1).close()
+
+    assert body.closed
+    PacedAnswer([b"x"], pair[0], timeout=1, pace=1).close()

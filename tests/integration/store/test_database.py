@@ -22,6 +22,7 @@ from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import Database, database
 from cometbot.store.tables import conversations, facts, metadata, processes
+from cometbot.store.turns import Turns
 
 
 @pytest.fixture
@@ -145,6 +146,27 @@ def test_a_write_while_another_process_holds_the_lock_is_refused_after_its_time_
     other.close()
     with opened.write(timeout=module.ACK_TIMEOUT) as connection:
         connection.execute(facts.insert().values(name="a", value="1"))
+
+
+def test_a_process_that_stands_still_in_its_turn_does_not_stop_the_others(opened: Database, path: Path) -> None:
+    stopped = Turns(f"{path}-turns")
+    assert stopped.take_now()
+    began = time.monotonic()
+    with opened.write(timeout=module.ACK_TIMEOUT) as connection:
+        add_fact(connection)
+    assert time.monotonic() - began < module.ACK_TIMEOUT
+    stopped.close()
+
+
+def test_a_process_that_stands_still_in_a_transaction_makes_a_write_busy_after_its_time(
+    opened: Database, path: Path
+) -> None:
+    neighbour = database(f"sqlite:///{path}")
+    with closing(neighbour), neighbour.write():
+        began = time.monotonic()
+        with pytest.raises(StoreBusy), opened.write(timeout=0.2):
+            pass  # pragma: no cover
+        assert 0.2 <= time.monotonic() - began < 5
 
 
 def test_a_write_while_another_thread_writes_is_refused_after_its_time(opened: Database) -> None:

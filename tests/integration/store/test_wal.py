@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cometbot.store import wal
+from cometbot.store.turns import Turns
 from cometbot.store.wal import WriteAheadLog
 
 
@@ -39,7 +41,7 @@ def test_without_a_commit_there_is_nothing_to_sync(log: WriteAheadLog, syncs: li
 
 
 def test_a_commit_is_synced_once(log: WriteAheadLog, syncs: list[int]) -> None:
-    log.committed()
+    log.committed(in_turn=True)
     log.sync()
     log.sync()
     assert len(syncs) == 1
@@ -47,8 +49,8 @@ def test_a_commit_is_synced_once(log: WriteAheadLog, syncs: list[int]) -> None:
 
 def test_one_sync_serves_the_commits_of_all_processes(path: str, log: WriteAheadLog, syncs: list[int]) -> None:
     neighbour = WriteAheadLog(path)
-    log.committed()
-    neighbour.committed()
+    log.committed(in_turn=True)
+    neighbour.committed(in_turn=True)
     neighbour.sync()
     log.sync()
     assert len(syncs) == 1
@@ -61,10 +63,10 @@ def test_a_commit_during_a_sync_needs_another_one(log: WriteAheadLog, monkeypatc
     def sync(file: int) -> None:
         syncs.append(file)
         if len(syncs) == 1:
-            log.committed()
+            log.committed(in_turn=True)
 
     monkeypatch.setattr(wal, "_to_disk", sync)
-    log.committed()
+    log.committed(in_turn=True)
     log.sync()
     log.sync()
     assert len(syncs) == 2
@@ -75,7 +77,7 @@ def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pyte
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(wal, "_to_disk", fail)
-    log.committed()
+    log.committed(in_turn=True)
     with pytest.raises(OSError, match="Input/output"):
         log.sync()
     with pytest.raises(OSError, match="Input/output"):
@@ -94,12 +96,12 @@ def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(
         assert go_on.wait(10)
 
     monkeypatch.setattr(wal, "_to_disk", sync)
-    log.committed()
+    log.committed(in_turn=True)
     first = threading.Thread(target=log.sync)
     first.start()
     assert syncing.wait(10)
     for _ in range(5):
-        log.committed()
+        log.committed(in_turn=True)
     waiting = [threading.Thread(target=log.sync) for _ in range(5)]
     for thread in waiting:
         thread.start()
@@ -109,13 +111,33 @@ def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(
     assert len(syncs) == 2
 
 
+def test_a_commit_out_of_turn_is_not_counted_and_synced_all_the_same(log: WriteAheadLog, syncs: list[int]) -> None:
+    log.committed(in_turn=False)
+    log.sync()
+    log.sync()
+    assert len(syncs) == 1
+
+
+def test_a_process_that_stands_still_while_it_syncs_does_not_stop_the_others(
+    path: str, log: WriteAheadLog, syncs: list[int]
+) -> None:
+    stopped = Turns(f"{path}-syncs")
+    assert stopped.take_now()
+    log.committed(in_turn=True)
+    began = time.monotonic()
+    log.sync()
+    assert len(syncs) == 1
+    assert time.monotonic() - began < 5
+    stopped.close()
+
+
 @pytest.mark.parametrize(("committed", "synced"), [(7, 3), (3, 7), (2**40, 2**40)])
 def test_numbers_of_before_a_power_cut_never_make_a_new_commit_look_synced(
     path: str, syncs: list[int], committed: int, synced: int
 ) -> None:
     Path(f"{path}-syncs").write_bytes(struct.pack("QQ", committed, synced))
     log = WriteAheadLog(path)
-    log.committed()
+    log.committed(in_turn=True)
     log.sync()
     assert len(syncs) == 1
     log.close()

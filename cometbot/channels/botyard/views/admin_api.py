@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cometbot.channels.botyard import rules, schemas, shapes
 from cometbot.channels.botyard.directory import ListedBot
-from cometbot.channels.botyard.platform import Platform
+from cometbot.channels.botyard.platform import EVERYWHERE, Platform
 from cometbot.channels.botyard.refusals import Refusal
 from cometbot.channels.botyard.removal import remove_chats
 from cometbot.channels.botyard.shapes import JSON
@@ -54,10 +54,11 @@ class AdminApi:
         return {"bot": shapes.bot_json(bot), "key": key}, 201
 
     def delete_bot(self, bot_id: str) -> JSON:
-        """A2: the bot, its key, webhook and commands at once; then its chats."""
+        """A2: the bot, its key, webhook, commands and files at once; then its chats."""
         bot = self._find(bot_id)
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
             self._directory.remove(connection, bot.id)
+            self._platform.chat.files.delete_owned(connection, EVERYWHERE, bot.id)
         remove_chats(self._platform.chat, bot.id)
         return {"message": "Bot deleted."}
 

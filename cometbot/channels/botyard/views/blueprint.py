@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flask
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cometbot.channels.base import Intake
 from cometbot.channels.botyard.page.views import page_blueprint
@@ -14,7 +15,8 @@ from cometbot.channels.botyard.views.bot_api import BotApi
 from cometbot.channels.botyard.views.client_api import ClientApi
 from cometbot.channels.botyard.views.files import Files
 from cometbot.channels.botyard.views.page_api import PageApi
-from cometbot.channels.botyard.views.routing import METHODS, Router, refuse
+from cometbot.channels.botyard.views.routing import METHODS, Router, refuse, to_response
+from cometbot.http.errors import echo
 
 
 def make_blueprint(platform: Platform, intake: Intake) -> flask.Blueprint:
@@ -34,5 +36,22 @@ def make_blueprint(platform: Platform, intake: Intake) -> flask.Blueprint:
         )
     blueprint.add_url_rule("/static/<folder>/<name>", "static_file", files.download)
     blueprint.register_error_handler(Refusal, refuse)
+    blueprint.app_errorhandler(404)(_refuse_unknown)
+    blueprint.app_errorhandler(405)(_refuse_unknown)
     blueprint.register_blueprint(page_blueprint())
     return blueprint
+
+
+def _refuse_unknown(error: HTTPException) -> flask.Response:
+    """The answer for a path or a method that no view has, in the shape of this protocol and of CometChat's."""
+    request = flask.request
+    unknown = Refusal(404, f"Cannot {echo(request.method)[1:-1]} {echo(request.path)[1:-1]}")
+    refusal = unknown if error.code == 404 else Refusal(405, "Method Not Allowed")
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        refusal.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    code = f"ERR_{error.name.upper().replace(' ', '_')}"
+    body = {"message": refusal.message, "error": {"code": code, "message": refusal.message}}
+    is_ours = request.path.lower().startswith(("/v1/", "/static/"))
+    response = to_response({"message": refusal.message} if is_ours else body, refusal.status)
+    response.headers.update(refusal.headers)
+    return response

@@ -30,6 +30,7 @@ def read_fields(limit: int, timeout: float) -> Any:
     """
     environ = flask.request.environ
     kind, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+    kind = kind.lower()
     if kind not in _TYPES:
         raise Refusal(400, "Unprocessable Entity")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):

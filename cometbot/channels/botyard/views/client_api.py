@@ -91,7 +91,7 @@ class ClientApi:
     def create_chat(self, user: ChatUser) -> tuple[JSON, int]:
         """C7."""
         fields = schemas.load(schemas.ChatBody, self.read())
-        return shapes.chat_json(self._talking.make_chat(user, fields["bot_id"])), 201
+        return shapes.chat_json(self._talking.make_chat(user, fields["bot_id"], fields["client_id"])), 201
 
     def chats(self, user: ChatUser) -> list[JSON]:
         """C8."""

@@ -10,8 +10,9 @@ import flask
 from cometbot.channels.botyard.config import Config
 from cometbot.channels.botyard.multipart import FileParts, PartReader
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.refusals import Refusal, busy
+from cometbot.channels.botyard.refusals import Refusal, busy, too_many
 from cometbot.channels.botyard.shapes import FOLDERS, JSON, file_json
+from cometbot.channels.botyard.views.routing import address
 from cometbot.chat import ChatFile, Upload
 from cometbot.errors import StoreBusy, TooLarge
 from cometbot.http.limits import body_stream
@@ -24,6 +25,9 @@ _SLOWEST = 32 * 1024
 _LONGEST_NAME = 128
 _SHOWN = ("image", "audio", "video")
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; img-src 'self'"
+_DOWNLOADED = "application/octet-stream"
+"""What is not shown: as a script or a style a page could use it, whatever it is to be saved as."""
+
 _AGE = "private, max-age=86400"
 
 
@@ -96,6 +100,9 @@ class Files:
 
     def download(self, folder: str, name: str) -> flask.Response:
         """The file behind ``static/<folder>/<name>``; its id, which nobody guesses, is what opens it."""
+        wait = self._platform.requests_of_address.wait(address())
+        if wait > 0:
+            raise too_many("requests", wait)
         try:
             with self._platform.database.read() as connection:
                 file = self._files.get(connection, EVERYWHERE, name.partition(".")[0])
@@ -108,7 +115,7 @@ class Files:
             raise Refusal(404, "There is no such file.")
         response = flask.send_file(
             path,
-            mimetype=file.mime_type,
+            mimetype=file.mime_type if file.kind in _SHOWN else _DOWNLOADED,
             as_attachment=file.kind not in _SHOWN,
             download_name=file.name or name,
             etag=file.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -166,30 +167,26 @@ class _Visit:
         header = flask.request.headers.get("Authorization", "")
         if not header:
             raise Refusal(403, "Bot key is required.")
-        self._check_stranger()
         parts = keys.split_key(header)
         if parts is not None:
             with self._platform.database.read() as connection:
                 bot = self._platform.directory.find(connection, parts[0])
             if keys.opens(parts[1], bot.key if bot else None) and bot is not None:
                 return bot
-        self._platform.wrong_keys_of_address.wait(address())
-        raise Refusal(403, "Invalid bot key.")
+        raise self._wrong_key("Invalid bot key.")
 
     def _check_admin(self) -> None:
         header = flask.request.headers.get("Authorization", "")
         if not header:
             raise Refusal(403, "Admin key is required.")
-        self._check_stranger()
         if not keys.is_admin(header, self._platform.settings.admin_secret):
-            self._platform.wrong_keys_of_address.wait(address())
-            raise Refusal(403, "Access denied.")
+            raise self._wrong_key("Access denied.")
 
-    def _check_stranger(self) -> None:
-        """Raise :class:`Refusal` for an address that has tried too many wrong keys."""
-        wait = self._platform.wrong_keys_of_address.peek(address())
-        if wait > 0:
-            raise too_many("wrong keys", wait)
+    def _wrong_key(self, message: str) -> Refusal:
+        """How a wrong key is refused; after many from one address, with when to try again. A right one always opens,
+        so that nobody locks out others behind the same address."""
+        wait = self._platform.wrong_keys_of_address.wait(address())
+        return too_many("wrong keys", wait) if wait > 0 else Refusal(403, message)
 
 
 def to_response(answer: Any, status: int = 200) -> flask.Response:
@@ -234,8 +231,15 @@ def _attributes(platform: Platform) -> dict[str, Any]:
 
 
 def address() -> str:
-    """Where the request comes from."""
-    return flask.request.remote_addr or ""
+    """Where the request comes from: an address of IPv4, or the network of one household in IPv6."""
+    given = flask.request.remote_addr or ""
+    try:
+        found = ipaddress.ip_address(given.partition("%")[0])
+    except ValueError:
+        return given
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _add_origin(response: flask.Response) -> None:

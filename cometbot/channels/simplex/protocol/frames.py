@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +15,11 @@ from cometbot.channels.simplex.protocol.command import Command
 
 FRAME_LIMIT = 64 * 1024 * 1024
 """Bytes of one incoming frame at most: lists of contacts hold their pictures and reach many megabytes."""
+
+DEEPEST = 200
+"""Levels of a frame that was too deep for the parser which are kept; the CLI's own records have about twenty."""
+
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 ERROR_ANSWER = "chatCmdError"
 
@@ -68,10 +76,10 @@ def decode_frame(data: str | bytes) -> Frame:
     """What a frame says; never raises. A binary frame with JSON in it is read as if it were text.
 
     The shapes: ``resp`` with the record, ``resp`` with ``Right`` or ``Left`` around it, ``remoteHostId`` beside it, and
-    the library's ``result`` and ``error`` without ``resp``.
+    the library's ``result`` and ``error`` without ``resp``. What somebody nested absurdly deep is null.
     """
     try:
-        frame = orjson.loads(data)
+        frame = _loads(data)
     except ValueError as error:
         return Frame("", problem=f"it is no JSON ({str(error).partition(':')[0]})")
     if not isinstance(frame, dict):
@@ -84,6 +92,55 @@ def decode_frame(data: str | bytes) -> Frame:
         problem = "it has no resp" if content is None else "its resp is no record with a type"
         return Frame(corr_id, problem=problem)
     return Frame(corr_id, record)
+
+
+def _loads(data: str | bytes) -> Any:
+    """The JSON in ``data``, also where the parser refuses what somebody wrote: too deep, too large a number, half a
+    character.
+
+    The CLI keeps a message as its sender made it, and none may make all the answers unreadable that it is in.
+    """
+    try:
+        return orjson.loads(data)
+    except ValueError as refusal:
+        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        try:
+            return _clean(json.loads(_cut_depths(text), parse_float=_number, parse_int=_number, parse_constant=str))
+        except (ValueError, RecursionError):
+            raise refusal from None
+
+
+def _number(digits: str) -> float | int | None:
+    """A number that JSON libraries agree on; None for one that is too large."""
+    value = float(digits)
+    if digits.lstrip("-").isdigit() and len(digits) < 19:
+        return int(digits)
+    return value if math.isfinite(value) else None
+
+
+def _clean(value: Any) -> Any:
+    """``value`` without halves of characters."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return {_clean(key): _clean(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _cut_depths(text: str) -> str:
+    """JSON with null in place of what lies deeper than :data:`DEEPEST` brackets."""
+    parts: list[str] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == DEEPEST + 1:
+                parts += (text[start : token.start()], "null")
+        elif token[0] in "]}":
+            depth -= 1
+            if depth == DEEPEST:
+                start = token.end()
+    return "".join([*parts, text[start:]])
 
 
 def _content(frame: Mapping[str, Any]) -> object:

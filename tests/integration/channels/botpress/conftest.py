@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from cometbot import Bot, Choices, Context, Custom, CustomEvent, DeleteEvent
+from cometbot import Bot, Choices, Context, Custom, CustomEvent, DeleteEvent, Message, Text
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.web.app import create_app
@@ -18,6 +19,8 @@ from cometbot.web.app import create_app
 T = TypeVar("T")
 
 ENCRYPTION_KEY = "a-key"
+GATE = threading.Event()
+"""What the command ``/wait`` waits for."""
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 10.0) -> T:
@@ -138,6 +141,25 @@ class Site:
 def make_bot(name: str = "helper") -> Bot:
     """Says what it hears, and more on demand."""
     bot = Bot(name)
+
+    @bot.command("remember")
+    def remember(ctx: Context, *, what: str) -> str:
+        ctx.state["it"] = ctx.user_state["it"] = what
+        return "noted"
+
+    @bot.command("recall")
+    def recall(ctx: Context) -> str:
+        return f"{ctx.state.get('it')} {ctx.user_state.get('it')}"
+
+    @bot.command("half")
+    def half(ctx: Context) -> Message:
+        ctx.stream(["half ", "an emoji \ud83d"])
+        return Text("broken \ud83d", metadata={"a": "\ude00"})
+
+    @bot.command("wait")
+    def wait(ctx: Context) -> str:
+        assert GATE.wait(10)
+        return "a private answer"
 
     @bot.message("choose")
     def choose(ctx: Context) -> Choices:

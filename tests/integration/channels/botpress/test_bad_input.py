@@ -43,6 +43,8 @@ def message(place: str, payload: object, **more: object) -> dict[str, object]:
         ("DELETE", "/users"),
         ("PATCH", "/users/me"),
         ("TRACE", "/hello"),
+        ("PROPFIND", "/users/me"),
+        ("FOO", ""),
         ("POST", "/hello"),
         ("POST", "/users/me/more"),
         ("GET", "/conversations/a/b/c"),

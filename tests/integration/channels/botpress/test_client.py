@@ -270,6 +270,21 @@ def test_a_broken_stream_is_made_anew_and_what_was_missed_is_read(make_site: Mak
     client.close()
 
 
+def test_ones_own_words_are_no_answer_also_where_they_were_missed(make_site: MakeSite) -> None:
+    site = make_site()
+    client = ChatClient.connect(site.url)
+    place = client.create_conversation().id
+    with client.listen_conversation(place) as signals:
+        port = site.stop_server()
+        body = {"conversationId": place, "payload": TEXT}
+        site.ask("POST", "/messages", body, headers={"x-user-key": client.user_key})
+        site.start_server(port)
+        answers = [str(answer.payload["text"]) for answer in signals.answers(timeout=10, quiet=0.5)]
+    assert len(answers) == 1
+    assert answers[0].endswith(": hi")
+    client.close()
+
+
 def test_close_wakes_who_waits(ann: ChatClient) -> None:
     signals = ann.listen_conversation(ann.create_conversation().id)
     got: list[object] = []

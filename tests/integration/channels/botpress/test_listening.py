@@ -315,3 +315,23 @@ def test_a_message_is_heard_soon(ann: Person, here: str, listen: Listen) -> None
     ann.say(here, "quick")
     stream.wait(1)
     assert time.monotonic() - began < 1.0, "a hint tells it; the database is looked at every two seconds only"
+
+
+def test_halves_of_characters_in_what_the_bot_says_break_nothing(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    ann.say(here, "/half")
+    wait_for(lambda: sum(bool(signal["data"].get("isBot")) for signal in stream.signals) == 2)
+
+    texts = [item["payload"]["text"] for item in ann.messages(here)]
+    assert texts == ["/half", "half an emoji \ufffd", "broken \ufffd"]
+    assert ann.messages(here)[2]["metadata"] == {"a": "\ufffd"}
+    deltas = [signal["data"]["delta"] for signal in stream.signals if signal["type"] == "message_stream_delta"]
+    assert "".join(deltas) == "half an emoji \ufffd"
+
+
+def test_a_full_stream_of_emoji_comes_in_all_its_pieces(ann: Person, here: str, site: Site, listen: Listen) -> None:
+    stream = listen(ann, here)
+    [place] = [site.channel.conversation(site.running.delivery.bots["helper"], user=ann.id)]
+    site.channel.piece(place, "s", 0, "😀" * 400)
+    signals = stream.wait(1)
+    assert signals[0]["data"]["delta"] == "😀" * 400

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cometbot.channels.botpress.keys import sign
-from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, Person, Site, wait_for
+from cometbot.errors import Missing
+from cometbot.settings import Settings
+from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, GATE, Person, Site, make_bot, wait_for
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ERROR_ID = re.compile(r"err_\d{14}x[0-9A-F]{8}")
@@ -389,3 +392,122 @@ def test_the_bot_writes_first_into_a_new_conversation_that_the_user_then_finds(s
     wait_for(lambda: len(said()) == 2)
     assert said() == ["Your order is out.", "It has arrived."]
     assert len(person.get("/conversations").json["conversations"]) == 1
+
+
+def test_who_takes_a_freed_conversation_id_gets_nothing_of_what_was_there(site: Site, ann: Person, bob: Person) -> None:
+    place = ann.converse("freed")
+    ann.say(place, "/remember ann's secret")
+    ann.wait_messages(place, 2)
+    ann.delete(f"/conversations/{place}")
+
+    assert bob.converse("freed") == "freed"
+    bob.say(place, "/recall")
+    assert [item["payload"]["text"] for item in bob.wait_messages(place, 2)] == ["/recall", "None None"]
+
+
+def test_what_waits_to_be_answered_in_a_deleted_conversation_comes_into_no_later_one(
+    site: Site, ann: Person, bob: Person
+) -> None:
+    GATE.clear()
+    place = ann.converse("freed-early")
+    ann.say(place, "/wait")
+    ann.say(place, "mine alone")
+    ann.delete(f"/conversations/{place}")
+    bob.converse("freed-early")
+    GATE.set()
+    bob.say(place, "hello")
+
+    bob.wait_messages(place, 2)
+    wait_for(lambda: site.running.delivery.is_idle)
+    assert [item["payload"]["text"] for item in bob.messages(place)] == ["hello", "Bob: hello"]
+    assert site.running.delivery.dead_letters.list() == []
+
+
+def test_who_takes_a_freed_user_id_gets_nothing_of_what_was_remembered(site: Site) -> None:
+    first = site.person("freed-user")
+    place = first.converse()
+    first.say(place, "/remember my secret")
+    first.wait_messages(place, 2)
+    first.delete("/users/me")
+
+    second = site.person("freed-user")
+    there = second.converse()
+    second.say(there, "/recall")
+    assert second.wait_messages(there, 2)[1]["payload"]["text"] == "None None"
+
+
+@pytest.mark.parametrize("path", ["/messages", "/events"])
+def test_a_conversation_that_is_removed_while_one_writes_is_a_refusal(
+    site: Site, ann: Person, here: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def gone(*arguments: object, **options: object) -> None:
+        raise Missing("removed just now")
+
+    chat = site.channel.chat
+    monkeypatch.setattr(chat.messages, "post", gone)
+    monkeypatch.setattr(chat.events, "create", gone)
+    payload = {"type": "text", "text": "hi"}
+    refused(ann.post(path, {"conversationId": here, "payload": payload}), 403, "Forbidden")
+
+
+def test_a_conversation_that_is_removed_while_somebody_is_added_is_a_refusal(
+    site: Site, ann: Person, bob: Person, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = site.channel.chat
+    add = chat.conversations.add
+
+    def remove_first(connection: Any, scope: Any, conversation: str, user: str) -> Any:
+        chat.conversations.delete(connection, scope, conversation)
+        return add(connection, scope, conversation, user)
+
+    monkeypatch.setattr(chat.conversations, "add", remove_first)
+    refused(ann.post(f"/conversations/{here}/participants", {"userId": bob.id}), 404, "ResourceNotFound")
+
+
+def test_a_user_who_is_removed_while_added_or_while_making_a_conversation_leaves_nothing(
+    site: Site, ann: Person, bob: Person, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = site.channel.chat
+    monkeypatch.setattr(chat.users, "hold", lambda *arguments: None)
+    refused(ann.post(f"/conversations/{here}/participants", {"userId": bob.id}), 404, "ResourceNotFound")
+    refused(ann.post("/conversations", {"id": "nobodys"}), 404, "ResourceNotFound")
+    monkeypatch.undo()
+    assert [item["id"] for item in ann.get(f"/conversations/{here}/participants").json["participants"]] == [ann.id]
+    refused(ann.get("/conversations/nobodys"), 404, "ResourceNotFound")
+
+
+def test_a_user_who_is_removed_while_made_is_asked_for_again(
+    site: Site, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*arguments: object, **options: object) -> None:
+        raise Missing("removed just now")
+
+    monkeypatch.setattr(site.channel.chat.users, "create", gone)
+    monkeypatch.setattr(site.channel.chat.users, "ensure", gone)
+    refused(site.ask("POST", "/users", {}), 503, "Internal")
+    refused(ann.post("/users/get-or-create", {}), 503, "Internal")
+
+
+def test_a_bot_may_have_an_encryption_key_of_its_own(tmp_path: Path) -> None:
+    environ = {"BOTPRESS_ENCRYPTION_KEY": "for-all", "BOTPRESS_ENCRYPTION_KEY__OTHER": "for-the-other"}
+    given = Settings.from_environment(environ, None)
+    site = Site(
+        tmp_path,
+        [make_bot(), make_bot("other")],
+        botpress_encryption_key=given.botpress_encryption_key,
+        botpress_encryption_keys=given.botpress_encryption_keys,
+    )
+    try:
+        status = {
+            (secret, bot): Person(site, sign("ann", secret), "ann", bot).post("/users/get-or-create", {}).status_code
+            for secret in ("for-all", "for-the-other")
+            for bot in ("helper", "other")
+        }
+    finally:
+        site.close()
+    assert status == {
+        ("for-all", "helper"): 201,
+        ("for-all", "other"): 401,
+        ("for-the-other", "helper"): 401,
+        ("for-the-other", "other"): 201,
+    }

@@ -173,6 +173,12 @@ def test_a_webhook_that_must_not_be_called_is_a_wrong_setting(make: Make, url: s
         make(botpress_webhook_url=url)
 
 
+@pytest.mark.parametrize("secret", ["a\nb", "ü", "a\0b"])
+def test_a_secret_that_no_header_can_carry_is_a_wrong_setting(make: Make, secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="BOTPRESS_WEBHOOK_SECRET"):
+        make(botpress_webhook_url="https://e.example/", botpress_webhook_secret=Secret(secret))
+
+
 def test_an_encryption_key_that_cannot_sign_is_a_wrong_setting(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="BOTPRESS_ENCRYPTION_KEY"):
         make(botpress_encryption_key=Secret("ssh-rsa AAAA"))

@@ -65,6 +65,7 @@ class Asker:
 
     def __init__(self, client: FlaskClient, key: str = "") -> None:
         self.client = client
+        self.key = key
         self._headers = {"Authorization": key} if key else {}
 
     def ask(self, method: str, path: str, **options: Any) -> TestResponse:
@@ -139,6 +140,7 @@ class Site:
         self.running: Running = self.app.extensions["cometbot"]
         self.admin = Asker(self.app.test_client(use_cookies=False), ADMIN)
         self.nobody = Asker(self.app.test_client(use_cookies=False))
+        self._made = 0
 
     @property
     def channel(self) -> BotyardChannel:
@@ -153,8 +155,10 @@ class Site:
     def person(self, nickname: str = "Maria") -> Person:
         return Person(self.app.test_client(), nickname)
 
-    def outside(self, name: str = "Outside bot", **more: Any) -> tuple[str, Asker]:
+    def outside(self, name: str = "", **more: Any) -> tuple[str, Asker]:
         """The id of a new bot that runs elsewhere, and the bot itself."""
+        self._made += 1
+        name = name or f"Outside bot {self._made}"
         made = self.admin.post("admin-api/bot", {"name": name, **more}).json
         return made["bot"]["id"], Asker(self.app.test_client(use_cookies=False), made["key"])
 

@@ -126,17 +126,20 @@ def test_without_a_key_the_admin_api_is_closed_and_without_a_setting_for_everybo
         assert answer.status_code == 403
 
 
-def test_an_address_that_tries_many_keys_has_to_wait(site: Site) -> None:
+def test_an_address_that_tries_many_keys_has_to_wait_and_a_right_key_never(site: Site) -> None:
+    _, bot = site.outside()
     statuses = [
         site.nobody.put("admin-api/config", headers={"Authorization": f"guess{number}"}).status_code
         for number in range(40)
     ]
-    right = site.admin.put("admin-api/config")
+    wrong = site.nobody.get("bot-api/bot", headers={"Authorization": "x:y"})
 
     assert statuses[:30] == [403] * 30
     assert set(statuses[31:]) == {429}
-    assert right.status_code == 429
-    assert int(right.headers["Retry-After"]) >= 1
+    assert wrong.status_code == 429
+    assert int(wrong.headers["Retry-After"]) >= 1
+    assert site.admin.put("admin-api/config").status_code == 200
+    assert bot.get("bot-api/bot").status_code == 200
 
 
 def test_the_config_is_read_again_and_a_wrong_one_changes_nothing(

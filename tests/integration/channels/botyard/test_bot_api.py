@@ -41,7 +41,7 @@ def test_a_bot_cannot_become_what_it_may_not_be(site: Site, body: dict[str, Any]
     answer = bot.put("bot-api/bot", body)
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
-    assert bot.get("bot-api/bot").json == {"id": bot_id, "name": "Outside bot"}
+    assert bot.get("bot-api/bot").json == {"id": bot_id, "name": "Outside bot 1"}
 
 
 def test_commands_are_added_replaced_by_alias_listed_and_removed(site: Site, maria: Person) -> None:

@@ -144,6 +144,18 @@ def test_a_chat_is_made_listed_and_deleted_with_its_messages(maria: Person) -> N
     assert maria.get(f"client-api/chat/{chat}/messages").status_code == 404
 
 
+def test_a_chat_that_is_made_again_under_its_client_id_is_made_once(maria: Person, site: Site) -> None:
+    first, again = (maria.post("client-api/chat", {"botId": "helpdesk", "clientId": "k1"}) for _ in range(2))
+    other = site.person("Tom").post("client-api/chat", {"botId": "helpdesk", "clientId": "k1"})
+    elsewhere = maria.post("client-api/chat", {"botId": site.outside()[0], "clientId": "k1"})
+
+    assert elsewhere.json["id"] != first.json["id"]
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+    assert other.json["id"] != first.json["id"]
+    assert len(maria.get("client-api/chats?bot_id=helpdesk").json) == 1
+    assert maria.post("client-api/chat", {"botId": "helpdesk", "clientId": "a b"}).status_code == 400
+
+
 def test_a_user_has_ten_chats_with_a_bot_at_most(maria: Person, site: Site) -> None:
     for _ in range(10):
         maria.chat()

@@ -172,6 +172,7 @@ def test_a_user_keeps_no_more_than_there_is_room_for(make_site: Callable[..., Si
 
 def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(site: Site, maria: Person) -> None:
     ways = {"p.png": (PNG, "inline"), "page.html": (HTML, "attachment"), "x.svg": (SVG, "attachment")}
+    ways |= {"a.js": (b"alert(1)", "attachment"), "a.css": (b"* {}", "attachment")}
     for name, (content, way) in ways.items():
         [file] = maria.upload((name, content)).json
         with site.nobody.client.get(f"/{file['path']}") as answer:
@@ -179,7 +180,7 @@ def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(si
             assert answer.headers["Content-Disposition"].startswith(way)
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
-            assert answer.content_type.partition(";")[0] == file["mimeType"]
+            assert answer.content_type == ("application/octet-stream" if way == "attachment" else file["mimeType"])
 
 
 def test_a_player_may_ask_for_a_part_of_a_file(site: Site, maria: Person) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from cometbot import Bot, Button, Card, Context
+from cometbot.channels.base import Sending
+from cometbot.channels.botyard.platform import conversation_of
+from cometbot.messages import Operation
 from tests.integration.channels.botyard.conftest import Person, Site, until
 
 
@@ -105,6 +110,36 @@ def test_what_is_sent_again_under_its_client_id_happens_once(maria: Person) -> N
     assert again.json == first.json
     assert first.json["clientId"] == "a-1"
     assert maria.bodies(chat) == ["hi", "echo hi"]
+
+
+def test_a_press_whose_answer_was_lost_is_answered_again_after_its_card_has_changed(
+    make_site: Callable[..., Site],
+) -> None:
+    bot = Bot("till")
+
+    @bot.message("card")
+    def card(ctx: Context) -> None:
+        ctx.state["card"] = ctx.reply(Card("Tea", buttons=[Button("Buy", "buy", "tea")])).id
+
+    @bot.action("buy")
+    def buy(ctx: Context) -> str:
+        return "bought"
+
+    site = make_site(bot)
+    maria = site.person()
+    chat = maria.chat("till")
+    send(maria, chat, body="card")
+    until(lambda: len(maria.bodies(chat)) == 2)
+    shown = maria.get(f"page-api/chat/{chat}/messages").json["messages"][1]
+    press = {"body": "Buy", "clientId": "k1", "action": {"name": "buy", "value": "tea", "messageId": shown["id"]}}
+    first = send(maria, chat, **press)
+    where = conversation_of("till", chat, maria.id)
+    [delete] = site.channel.render(Operation(conversation=where, kind="delete", message_id=shown["id"]))
+    site.channel.send(Sending(where, "cb-x", delete), timeout=5)
+
+    again = send(maria, chat, **press)
+    assert (first.status_code, again.status_code, again.json) == (201, 200, first.json)
+    assert send(maria, chat, **{**press, "clientId": "k2"}).status_code == 400
 
 
 @pytest.mark.parametrize("client_id", ["x" * 65, "a b", "ä", "a\nb"])

@@ -114,9 +114,7 @@ def test_what_waits_goes_where_the_bot_is_now_and_nowhere_if_it_has_left(
 ) -> None:
     httpserver.expect_request("/new").respond_with_data("")
     bot_id, bot = outside
-    sending = Sending(
-        webhook_conversation(bot_id, "chat", httpserver.url_for("/hook")), "c1", {"message": {"id": "m1", "body": "x"}}
-    )
+    sending = Sending(webhook_conversation(bot_id, "chat"), "c1", {"message": {"id": "m1", "body": "x"}})
     webhooks = site.running.delivery.channels[NAME]
     bot.post("bot-api/bot/webhook", {"url": httpserver.url_for("/new"), "secret": "NEW"})
 
@@ -131,7 +129,7 @@ def test_a_bot_gets_six_seconds(monkeypatch: pytest.MonkeyPatch, site: Site, out
     given: list[float] = []
     webhooks = site.running.delivery.channels[NAME]
     monkeypatch.setattr(site.platform.webhooks, "post", lambda url, body, headers, timeout: given.append(timeout))
-    sending = Sending(webhook_conversation(outside[0], "c", "http://x.example"), "c1", {"message": {"id": "m1"}})
+    sending = Sending(webhook_conversation(outside[0], "c"), "c1", {"message": {"id": "m1"}})
     webhooks.send(sending, timeout=60)
     webhooks.send(sending, timeout=2)
 
@@ -162,3 +160,19 @@ def test_a_webhook_that_is_down_holds_up_nobody_else(
     maria.say(chat, "hi")
 
     assert maria.hears(chat, "echo hi")
+
+
+def test_the_order_of_a_chat_stays_while_its_bot_moves(
+    maria: Person, outside: tuple[str, Asker], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/new").respond_with_data("")
+    bot_id, bot = outside
+    chat = maria.chat(bot_id)
+    bot.post("bot-api/bot/webhook", {"url": "http://127.0.0.1:9/"})
+    maria.say(chat, "one")
+    maria.say(chat, "two")
+    bot.post("bot-api/bot/webhook", {"url": httpserver.url_for("/new")})
+    maria.say(chat, "three")
+    until(lambda: len(httpserver.log) == 3, seconds=30)
+
+    assert [body["body"] for body in bodies(httpserver)] == ["one", "two", "three"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -265,3 +266,24 @@ def test_it_is_opened_once(start: Start) -> None:
     process = start()
     with pytest.raises(BotError, match="open already"):
         process.owner.open(process.delivery)
+
+
+def test_the_clis_own_troubles_are_in_the_log_without_what_people_wrote(
+    cli: FakeSimplexCLI, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    start()
+    alice = cli.connect("alice")
+    critical = {"type": "errorAgent", "agentError": {"type": "CRITICAL", "offerRestart": True, "criticalErr": "secret"}}
+    passing = {"type": "errorStore", "storeError": {"type": "dBBusyError", "message": "secret"}}
+    with caplog.at_level(logging.INFO):
+        cli.emit({"type": "chatErrors", "chatErrors": [critical, passing, None]})
+        cli.emit({"type": "chatError", "chatError": passing})
+        cli.emit({"type": "messageError", "severity": "error", "errorMessage": "secret"})
+        alice.say("hello")
+        cli.wait_for(lambda: alice.texts() == ["re: hello"])
+    said = [record.getMessage() for record in caplog.records if record.name.endswith(".reception")]
+
+    assert [record.levelname for record in caplog.records if "critical error" in record.getMessage()] == ["ERROR"]
+    assert sum("errorStore.dBBusyError" in text for text in said) == 2
+    assert any("severity error" in text for text in said)
+    assert "secret" not in caplog.text

@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from cometbot.channels.botpress.keys import UserKeys, check_secret, is_own_id, sign
+from cometbot.channels.botpress.keys import UserKeys, check_secret, is_own_id, sign, user_of
 from cometbot.errors import ConfigurationError
 from cometbot.http.errors import HttpError
 
@@ -173,3 +173,8 @@ def test_the_secret_is_asked_for_once_and_shown_nowhere() -> None:
 )
 def test_what_an_own_id_looks_like(text: str, is_one: bool) -> None:
     assert is_own_id(text) is is_one
+
+
+def test_who_a_key_is_for_can_be_read_without_its_secret() -> None:
+    assert user_of(sign("ann", SECRET)) == "ann"
+    assert [user_of(key) for key in ("", "x", "a.b.c", by_hand([1]))] == [""] * 4

@@ -235,3 +235,13 @@ def test_what_a_user_wrote_is_read_from_its_payload(
 @pytest.mark.parametrize("items", [5, "text", None, {}, [1, None, "x"], [{"type": "bloc", "items": []}]])
 def test_a_bloc_of_something_odd_breaks_nothing(items: object) -> None:
     assert isinstance(payloads.to_messages({"type": "bloc", "items": items}), list)
+
+
+@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": float("inf")}])
+def test_what_is_no_json_is_no_message(value: object) -> None:
+    with pytest.raises(MessageError, match="metadata must be JSON"):
+        payloads.to_plain(value, "metadata")
+
+
+def test_halves_of_characters_are_replaced_and_whole_ones_stay() -> None:
+    assert payloads.to_plain({"a": ["\ud83d", "😀", "x\udc00y"]}, "it") == {"a": ["\ufffd", "😀", "x\ufffdy"]}

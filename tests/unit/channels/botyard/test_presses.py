@@ -79,3 +79,47 @@ def test_a_form_that_is_filled_in_wrongly_is_refused(change: dict[str, Any], say
     with pytest.raises(Refusal) as caught:
         check_action(to_content(FORM), "signed", "", {"name": "Maria", "size": "S", **change})
     assert (caught.value.status, caught.value.message) == (400, says)
+
+
+def test_a_default_that_was_taken_away_stays_away() -> None:
+    form = Form(
+        "Consent",
+        [
+            Field("news", "News", "checkbox", ["Ads", "Offers"], "Ads", optional=True),
+            Field("name", default="Bob", optional=True),
+            Field("note", default="none"),
+        ],
+        "signed",
+    )
+
+    def values(given: dict[str, str]) -> Any:
+        return check_action(to_content(form), "signed", "", given)["values"]
+
+    assert values({}) == {"news": "Ads", "name": "Bob", "note": "none"}
+    assert values({"news": "", "name": " ", "note": "x"}) == {"news": "", "name": "", "note": "x"}
+    with pytest.raises(Refusal, match="note must be filled in"):
+        values({"note": ""})
+
+
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [
+        ("News, weekly", True),
+        ("Ads, News, weekly", True),
+        ("News, weekly, Ads", True),
+        ("News, Ads", False),
+        ("weekly", False),
+        ("Ads, ", False),
+        ("Ads,Ads", False),
+        ("a, " * 1000 + "a", True),
+        ("a, " * 1000 + "b", False),
+    ],
+)
+def test_an_option_may_have_a_comma_in_it(given: str, is_taken: bool) -> None:
+    form = Form("News", [Field("news", "News", "checkbox", ["News, weekly", "Ads", "a", "a, a"])], "signed")
+    try:
+        check_action(to_content(form), "signed", "", {"news": given})
+    except Refusal:
+        assert not is_taken
+    else:
+        assert is_taken

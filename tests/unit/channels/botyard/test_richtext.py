@@ -117,3 +117,25 @@ def test_a_text_of_any_length_is_shown_to_its_end() -> None:
 def test_many_brackets_are_shown_as_they_are() -> None:
     text = "[x](https://example.com) " * 300
     assert Reader(to_html(text)).text.count("[x](") == 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|a" * 700 + "|\n" + "|-" * 700 + "|\n" + "x\n" * 640,
+        "|a" * 40 + "\n" + "|-" * 40 + "\n" + "x\n" * 4000,
+        "|a" * 700 + "|\r" + "|-" * 700 + "|\r" + "x\r" * 640,
+        "*_" * 4000,
+        "<http://a" * 900,
+        "[a](b " * 1300,
+    ],
+    ids=range(6),
+)
+def test_no_text_becomes_many_times_its_length(text: str) -> None:
+    assert len(to_html(text)) < 20 * len(text)
+
+
+def test_a_table_of_ordinary_size_is_one() -> None:
+    rows = "\n".join(f"| {number} | {number * 2} |" for number in range(100))
+
+    assert to_html(f"| a | b |\n| - | - |\n{rows}").count("<tr>") == 101

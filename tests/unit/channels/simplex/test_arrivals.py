@@ -226,6 +226,39 @@ def test_a_reaction_taken_off_and_put_on_again_is_news(arrivals: Arrivals, telle
     assert len({found.key for record in records for found in incoming(arrivals, record)}) == 3
 
 
+@pytest.mark.parametrize("emoji", ["x" * 15_000, "a\0b", "🎉" * 5000, "\n"])
+def test_what_others_write_into_a_key_does_it_no_harm(
+    arrivals: Arrivals, teller: Teller, alice: str, emoji: str
+) -> None:
+    item = teller.do("say", chat=alice, text="hello")
+    [found] = incoming(arrivals, teller.told("react", chat=alice, item_id=item, emoji=emoji))
+
+    assert found.key.startswith("reaction:")
+    assert len(found.key) <= 200
+    assert found.key.isprintable()
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(("depth", "count"), [(20, 1), (300, 1), (5000, 0)])
+def test_what_somebody_nested_deep_is_stored_or_left_out(
+    arrivals: Arrivals, teller: Teller, alice: str, depth: int, count: int
+) -> None:
+    record = teller.told("say", chat=alice, text="hello")
+    whole = record.raw["chatItems"][0]
+    content = {"type": "rcvMsgContent", "msgContent": {"type": "deep", "text": "hello", "it": nested(depth)}}
+    changed = {**record.raw, "chatItems": [{**whole, "chatItem": {**whole["chatItem"], "content": content}}]}
+    found = incoming(arrivals, Record(record.type, changed))
+
+    assert len(found) == count
+    assert all(json.loads(item.body) for item in found)
+
+
 def test_in_a_group_only_reactions_to_the_bots_words_count(arrivals: Arrivals, teller: Teller, team: str) -> None:
     others = teller.do("say", chat=team, name="bob", text="hi")
     own = teller.state.add_item(team, {"type": "groupSnd"}, {"type": "text", "text": "hi"})["meta"]["itemId"]
@@ -245,7 +278,11 @@ def test_new_contacts_requests_customers_and_members_are_told_of(
     assert incoming(arrivals, teller.told("leave", chat=team, name="carol"))
     request = Record("receivedContactRequest", {"type": "receivedContactRequest", "contactRequest": _request()})
     [asked] = incoming(arrivals, request)
-    assert (asked.key, asked.conversation.id, asked.sender) == ("request:71", "request-71", "request-71")
+    assert (asked.conversation.id, asked.sender) == ("request-71", "request-71")
+    later = {**_request(), "createdAt": "2026-03-02T10:00:00Z"}
+    [other] = incoming(arrivals, Record("receivedContactRequest", {**request.raw, "contactRequest": later}))
+    assert asked.key.startswith("request:71:")
+    assert other.key != asked.key, "a number may be given again"
 
 
 def _request() -> dict[str, Any]:

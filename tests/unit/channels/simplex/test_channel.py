@@ -195,6 +195,20 @@ def test_a_send_whose_answer_was_lost_is_found_and_one_that_was_not_done_is_not(
             channel.note_item(int(found))
 
 
+def test_a_reply_is_not_taken_for_one_before_it_that_said_the_same(
+    channel: SimplexChannel, here: Conversation, line: Line
+) -> None:
+    payload = {"op": "send", "content": {"type": "text", "text": "OK"}}
+    found = []
+    for client_id, before in (("first", False), ("second", True)):
+        line.faults = [(ConnectionLost("broke"), before)]
+        with pytest.raises(ConnectionLost):
+            channel.send(Sending(here, client_id, payload), timeout=5)
+        found.append(channel.find(Sending(here, client_id, payload), timeout=5))
+
+    assert found == ["2001", None]
+
+
 def test_what_another_process_tried_counts_as_not_found_and_is_not_looked_for(
     channel: SimplexChannel, here: Conversation, line: Line
 ) -> None:

@@ -161,6 +161,29 @@ def test_a_broken_connection_is_waited_out(
     assert len(line.asked) == 3
 
 
+def test_a_file_that_came_by_itself_or_was_asked_for_by_its_number_is_there(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    arrive(tmp_path, transfers)
+
+    assert client.receive(5).read_text() == "tea!"
+    assert client.receive(5).read_text() == "tea!"
+    assert line.asked == []
+
+
+def test_a_file_that_was_removed_is_asked_for_again(
+    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    arrive(tmp_path, transfers)
+    (tmp_path / "files" / "5-a.txt").unlink()
+    line.then = lambda: arrive(tmp_path, transfers)
+
+    assert client.receive(5).read_text() == "tea!"
+    assert len(line.asked) == 1
+
+
 def test_a_file_over_the_limit_is_refused_before_it_is_loaded(client: SimplexClient, line: Line) -> None:
     with pytest.raises(Rejected, match="has 400 bytes, and the limit is 100"):
         client.receive("simplex-file:5?size=400")
@@ -190,6 +213,7 @@ def test_failures_say_what_happened(client: SimplexClient, line: Line, transfers
         (complete(5, "nowhere.txt"), "SIMPLEX_FILES_HERE"),
     ]
     for record, problem in events:
+        transfers.forget(5)
         line.then = lambda record=record: transfers.hear(record)  # type: ignore[misc]
         with pytest.raises(Rejected, match=problem):
             client.receive(URL)

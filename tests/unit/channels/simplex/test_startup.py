@@ -10,10 +10,10 @@ import pytest
 
 from cometbot import Bot
 from cometbot.channels.simplex import startup
-from cometbot.channels.simplex.errors import CommandRejected, error_from
+from cometbot.channels.simplex.errors import AnswerMissing, CommandRejected, ConnectionLost, error_from
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.startup import AddressWish, BotProfile, Session, missed, newest_item, prepare
-from cometbot.errors import ConfigurationError, PayloadError
+from cometbot.errors import ChannelError, ConfigurationError, PayloadError
 from cometbot.settings import Settings
 from cometbot.testing import FakeSimplexCLI
 from cometbot.testing.simplex.grammar import read_command
@@ -282,3 +282,31 @@ def test_chats_that_nobody_can_read_are_left_out(desk: Desk, cli: FakeSimplexCLI
     assert texts(list(missed(desk, 1, 0))) == ["hi"]
     desk.change = lambda record: Record(record.type, {"type": record.type})
     assert list(missed(desk, 1, 0)) == []
+
+
+@pytest.mark.parametrize("error", [CommandRejected("it is gone"), AnswerMissing("cannot be read")])
+def test_a_chat_that_cannot_be_given_takes_no_other_with_it(desk: Desk, error: ChannelError) -> None:
+    alice, bob = desk.cli.connect("alice"), desk.cli.connect("bob")
+    alice.say("lost")
+    bob.say("found")
+
+    def ask(command: Command | str) -> Record:
+        text = command if isinstance(command, str) else command.text
+        if text.startswith(f"/_get chat {alice.chat} "):
+            raise error
+        return desk(command)
+
+    found = [item["chatItem"]["meta"]["itemText"] for item in missed(ask, 1, 0)]
+    assert found == ["found"]
+
+
+def test_a_connection_that_breaks_ends_the_fetching(desk: Desk) -> None:
+    desk.cli.connect("alice").say("hello")
+
+    def ask(command: Command | str) -> Record:
+        if not isinstance(command, str) and command.text.startswith("/_get chat @"):
+            raise ConnectionLost("broke")
+        return desk(command)
+
+    with pytest.raises(ConnectionLost):
+        list(missed(ask, 1, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +136,29 @@ def test_a_command_is_written_as_one_json_object_and_quotes_are_escaped_twice() 
     text = encode_command("9", Command.raw('/_x json {"text":"say \\"hi\\"\\nnow"}'))
     assert text == '{"corrId":"9","cmd":"/_x json {\\"text\\":\\"say \\\\\\"hi\\\\\\"\\\\nnow\\"}"}'
     assert json.loads(json.loads(text)["cmd"].partition("json ")[2]) == {"text": 'say "hi"\nnow'}
+
+
+@pytest.mark.parametrize("depth", [300, 1100, 20_000])
+def test_what_somebody_nested_deep_leaves_the_rest_of_an_answer_readable(depth: int) -> None:
+    deep = "[" * depth + '"]\\"[{"' + "]" * depth
+    record = '{"type":"apiChat","deep":{"it":' + deep + '},"after":{"text":"}]\\"["}}'
+    frame = decode_frame(f'{{"corrId":"7","resp":{record}}}')
+
+    assert frame.record is not None
+    assert (frame.corr_id, frame.record.type) == ("7", "apiChat")
+    assert frame.record.raw["after"] == {"text": '}]"['}
+
+
+def test_what_is_deep_and_no_json_is_none() -> None:
+    assert decode_frame('{"corrId":"7","resp":' + "[" * 2000).record is None
+
+
+@pytest.mark.parametrize(
+    "odd", ["1e400", "-1e400", "9" * 5000, '"\\ud800"', '"a\\udc00b"', '{"\\ud800": 1}', "[1e999, 5, 0.5]"]
+)
+def test_what_no_parser_takes_leaves_the_rest_of_an_answer_readable_and_storable(odd: str) -> None:
+    frame = decode_frame('{"corrId":"7","resp":{"type":"apiChat","odd":' + odd + ',"text":"\\ud83d\\ude00","n":-5}}')
+
+    assert frame.record is not None
+    assert (frame.corr_id, frame.record.raw["text"], frame.record.raw["n"]) == ("7", "😀", -5)
+    assert orjson.loads(orjson.dumps(frame.record.raw))["n"] == -5
