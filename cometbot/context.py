@@ -27,6 +27,9 @@ _PIECE = 400
 RESERVED = "cometbot:"
 """What the state keys begin with that are not the bot author's."""
 
+LONGEST_STATE_KEY = 500
+"""Bytes of UTF-8 that a state key may have: indexes do not take endless ones."""
+
 
 class Outlet(Protocol):
     """Where a context's words go. Delivery implements it over the outbox; tests may fake it.
@@ -107,12 +110,30 @@ def to_json(name: str, value: Any) -> str:
         raise BotError(f"state {name!r} must be JSON (str, number, bool, None, list, dict): {error}") from error
 
 
+def check_state_key(name: str) -> None:
+    """Raise :class:`BotError` for what cannot be a state key in every database."""
+    if not isinstance(name, str):
+        raise BotError(f"a state key is a str, not {type(name).__name__}")
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise BotError(f"a state key is whole text; {name[:50]!r} holds half a character") from None
+    if "\0" in name:
+        raise BotError(f"a state key holds no NUL, and {name[:50]!r} does")
+    if length > LONGEST_STATE_KEY:
+        raise BotError(
+            f"a state key has at most {LONGEST_STATE_KEY} bytes of UTF-8; this one has {length}: '{name[:50]}…'; "
+            "keep what is long in the value"
+        )
+
+
 class State(MutableMapping[str, Any]):
     """What a bot remembers, key by key, as JSON values; read when first touched, stored with the event's answer.
 
     Changed values are noticed however they were changed (``ctx.state["cart"].append("tea")`` is enough); only changed
-    keys are written, and the last writer wins between conversations. A handler that raises changes nothing. Keys that
-    begin with ``cometbot:`` are cometbot's own; they are not counted or listed.
+    keys are written, and the last writer wins between conversations. A handler that raises changes nothing. A key has
+    at most :data:`LONGEST_STATE_KEY` bytes and no NUL: :class:`BotError` at the assignment. Keys that begin with
+    ``cometbot:`` are cometbot's own; they are not counted or listed.
     """
 
     def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
@@ -125,6 +146,7 @@ class State(MutableMapping[str, Any]):
 
     def increment(self, name: str, by: int | float = 1) -> int | float:
         """The new value of the counter ``name``, as far as is known here; the addition itself is atomic."""
+        check_state_key(name)
         values = self._read()
         value = values.get(name, 0)
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -166,8 +188,7 @@ class State(MutableMapping[str, Any]):
         return self._read()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if not isinstance(name, str):
-            raise BotError(f"a state key is a str, not {type(name).__name__}")
+        check_state_key(name)
         to_json(name, value)
         self._increments.pop(name, None)
         self._read()[name] = value

@@ -31,6 +31,7 @@ from cometbot.chat.models import (
     Topic,
 )
 from cometbot.chat.outside import OutsideBot, OutsideBots, OutsideCommand
+from cometbot.chat.removal import Removal
 from cometbot.chat.rows import new_id
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "OutsideCommand",
     "Page",
     "Posted",
+    "Removal",
     "Scope",
     "Signal",
     "Topic",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
@@ -74,10 +74,18 @@ _EVENT = (
     chat_events.c.payload,
     chat_events.c.at,
 )
+_born = sa.select(chat_conversations.c.created_at).where(*_key)
 _message = sa.select(*_MESSAGE).where(chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"))
 _message = _message.where(chat_messages.c.bot == bound("b"))
 _event = sa.select(*_EVENT).where(chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"))
 _event = _event.where(chat_events.c.bot == bound("b"))
+
+
+class Reached(NamedTuple):
+    """How far a conversation has come. ``born`` is when it was made: another one of the same id was made later."""
+
+    born: int
+    position: int
 
 
 class FeedRows:
@@ -97,6 +105,7 @@ class FeedRows:
         self._read = database.prepare(_read)
         self._message = database.prepare(_message)
         self._event = database.prepare(_event)
+        self._born = database.prepare(_born)
 
     def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
         """A time and a position in the conversation that nothing else there has, later than all before them.
@@ -166,17 +175,25 @@ class FeedRows:
             return Signal(signal.topic, kind, signal.position, at, event=to_event(row)) if row else None
         return signal
 
-    def positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, int]:
+    def born(self, connection: Connection, topic: Topic) -> int:
+        """When the conversation was made that has this id now; 0 if there is none.
+
+        What was read before this, within a conversation that was made then, is of that one: none comes back.
+        """
+        found = self._born(connection, {"ch": topic.channel, "b": topic.bot, "conv": topic.id}).fetchall()
+        return int(found[0][0]) if found else 0
+
+    def positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, Reached]:
         """How far each conversation has come; one that does not exist is left out."""
-        columns, wanted, found = chat_conversations.c, set(topics), dict[Topic, int]()
+        columns, wanted, found = chat_conversations.c, set(topics), dict[Topic, Reached]()
         for channel in {topic.channel for topic in wanted}:
             ids = sorted({topic.id for topic in wanted if topic.channel == channel})
             for start in range(0, len(ids), _ASKED_AT_ONCE):
-                query = sa.select(columns.channel, columns.bot, columns.id, columns.position).where(
+                query = sa.select(columns.channel, columns.bot, columns.id, columns.created_at, columns.position).where(
                     columns.channel == channel, columns.id.in_(ids[start : start + _ASKED_AT_ONCE])
                 )
-                found |= {Topic(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
-        return {topic: position for topic, position in found.items() if topic in wanted}
+                found |= {Topic(*row[:3]): Reached(*row[3:]) for row in connection.execute(query)}
+        return {topic: reached for topic, reached in found.items() if topic in wanted}
 
     def purge(self, connection: Connection, before: int) -> int:
         """How many rows from before a time are gone now; at most a batch."""

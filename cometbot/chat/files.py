@@ -32,7 +32,9 @@ _LONGEST_NAME = 255
 class Readable(Protocol):
     """Where bytes come from."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, empty at the end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

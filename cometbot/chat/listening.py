@@ -15,7 +15,7 @@ from types import TracebackType
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cometbot.chat.feed import FeedRows
+from cometbot.chat.feed import FeedRows, Reached
 from cometbot.chat.models import CONVERSATION_DELETED, Data, Scope, Signal, Topic
 from cometbot.errors import StoreBusy
 from cometbot.store.broadcast import Broadcast, broadcast
@@ -43,16 +43,18 @@ class Listener:
     """What happens in some conversations from now on: each signal once, in order.
 
     Not more than :data:`CAPACITY` signals wait here. Who takes none for half a minute while they do is ended. One
-    thread takes them; any may :meth:`close`.
+    thread takes them; any may :meth:`close`. Once a conversation is deleted, all that is heard of it is that: a new one
+    of the same id has to be followed anew.
     """
 
-    __slots__ = ("_behind", "_ended", "_feed", "_signals", "full_since", "positions")
+    __slots__ = ("_behind", "_ended", "_feed", "_signals", "births", "full_since", "positions")
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._signals: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
         self._behind: frozenset[Topic] = frozenset()
         self.positions: dict[Topic, int] = {}
+        self.births: dict[Topic, int] = {}
         self.full_since: float | None = None
         self._ended = False
 
@@ -176,7 +178,8 @@ class Feed:
     def listen(self, *topics: Topic, after: int | None = None) -> Listener:
         """A listener to ``topics``: from now on, or in conversations from the position ``after`` on.
 
-        Not to be called within a transaction, since it asks the database itself. Raises :class:`StoreBusy` if the database cannot be asked where conversations are now.
+        Not to be called within a transaction, since it asks the database itself. Raises :class:`StoreBusy` if the
+        database cannot be asked where conversations are now.
         """
         self._begin()
         listener = Listener(self)
@@ -190,25 +193,27 @@ class Feed:
         """Let ``listener`` hear what happens in ``topic``."""
         others = self._begin()
         self._begin_listening(others)
-        position = after if after is not None else self._position(topic)
+        born, position = self._reached(topic)
         with self._guard:
             if self._closed:
                 listener.end()
                 return
-            listener.positions.setdefault(topic, position)
+            listener.positions.setdefault(topic, position if after is None else after)
+            listener.births.setdefault(topic, born)
             self._listeners.setdefault(topic, set()).add(listener)
         self.ask([topic])
 
-    def _position(self, topic: Topic) -> int:
+    def _reached(self, topic: Topic) -> Reached:
         if not topic.is_conversation:
-            return 0
+            return Reached(0, 0)
         with self._database.read() as connection:
-            return self._kept.positions(connection, [topic]).get(topic, 0)
+            return self._kept.positions(connection, [topic]).get(topic, Reached(0, 0))
 
     def remove_listener(self, listener: Listener, topic: Topic) -> None:
         """Let ``listener`` hear no more of ``topic``."""
         with self._guard:
             listener.positions.pop(topic, None)
+            listener.births.pop(topic, None)
             here = self._listeners.get(topic, set())
             here.discard(listener)
             if not here:
@@ -310,10 +315,26 @@ class Feed:
             if any(listener.positions.get(signal.topic, signal.position) < signal.position for listener in here):
                 self._bring_kept(signal.topic)
             return
+        if here and signal.topic.is_conversation:
+            with self._database.read() as connection:
+                born = self._kept.born(connection, signal.topic)
+            here = self._still(here, signal.topic, born)
+        if signal.kind != CONVERSATION_DELETED:
+            for listener in here:
+                listener.take_passing(signal)
+
+    def _still(self, here: list[Listener], topic: Topic, born: int) -> list[Listener]:
+        """Those of ``here`` who listen to the conversation that was made at ``born``; the others hear that theirs is
+        gone. Who came after ``born`` was read must not be among ``here``."""
+        still = []
         for listener in here:
-            listener.take_passing(signal)
-            if signal.kind == CONVERSATION_DELETED:
-                self.remove_listener(listener, signal.topic)
+            mine = listener.births.get(topic)
+            if mine == born and born:
+                still.append(listener)
+            elif mine is not None:
+                listener.take_passing(Signal(topic, CONVERSATION_DELETED))
+                self.remove_listener(listener, topic)
+        return still
 
     def _bring_kept(self, topic: Topic) -> None:
         """Hand on all that is in the table and was not handed on yet, to those who have room for it."""
@@ -321,26 +342,26 @@ class Feed:
             low = min(listener.positions.get(topic, _UNKNOWN) for listener in eager)
             with self._database.read() as connection:
                 signals, reached = self._kept.read(connection, topic, low, _BATCH)
+                born = self._kept.born(connection, topic)
+            for listener in self._still(eager, topic, born):
+                listener.take(signals, topic, reached)
             if reached == low:
                 return
-            for listener in eager:
-                listener.take(signals, topic, reached)
 
     def _check(self) -> None:
         """Look for what nobody told of, and for listeners that do not listen."""
         with self._guard:
-            topics = [topic for topic in self._listeners if topic.is_conversation]
+            here = {topic: list(those) for topic, those in self._listeners.items() if topic.is_conversation}
         try:
             with self._database.read() as connection:
-                positions = self._kept.positions(connection, topics)
+                found = self._kept.positions(connection, here)
         except Exception as error:
             log.warning("cannot look for what happened: %s", error)
             return
-        for topic in topics:
-            is_there = topic in positions
-            self._bring_if_possible(
-                Signal(topic, "", positions[topic]) if is_there else Signal(topic, CONVERSATION_DELETED)
-            )
+        for topic, listeners in here.items():
+            born, position = found.get(topic, Reached(0, 0))
+            if self._still(listeners, topic, born) and position:
+                self._bring_if_possible(Signal(topic, "", position))
         self._end_slow()
 
     def _end_slow(self) -> None:

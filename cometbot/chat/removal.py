@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ from cometbot.chat.models import (
     Topic,
 )
 from cometbot.errors import Missing
+from cometbot.store.database import Database
 from cometbot.store.tables import (
     chat_conversations,
     chat_events,
@@ -26,7 +29,13 @@ from cometbot.store.tables import (
     chat_files,
     chat_messages,
     chat_participants,
+    facts,
 )
+
+BATCH = 100
+"""Messages that one step of a removal takes away."""
+
+_NAME = "chat-removal:"
 
 _OF_CONVERSATION = (chat_messages, chat_events, chat_participants, chat_feed)
 
@@ -43,12 +52,58 @@ def remove_conversations(connection: Connection, scope: Scope, *, id: str = "", 
     return [Signal(Topic(*key), CONVERSATION_DELETED) for key in found]
 
 
-def remove_traces(connection: Connection, feed: FeedRows, scope: Scope, user: str) -> list[Signal]:
-    """What happened by removing a user's messages, events and places in the conversations of others, and the files."""
-    signals = [
-        *_remove_told(connection, feed, MESSAGE_DELETED, _messages_of(scope, user), chat_messages),
-        *_remove_told(connection, feed, PARTICIPANT_REMOVED, _places_of(scope, user), chat_participants),
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A user's messages that still have to go: those until the time ``before``, so that whoever takes the freed id
+    meanwhile keeps what is one's own. It is written down until it is over, under ``name``."""
+
+    name: str
+    scope: Scope
+    user: str
+    before: int
+
+
+def begin_removal(connection: Connection, database: Database, scope: Scope, user: str) -> Removal:
+    """The removal of all that the user has said in the conversations of others, written down and not begun."""
+    said = sa.select(sa.func.max(chat_messages.c.at)).where(
+        *rows.within(chat_messages, scope), chat_messages.c.sender == rows.storable(user), sa.text("NOT is_bot")
+    )
+    latest = connection.execute(said).scalar() or 0
+    removal = Removal(f"{_NAME}{rows.new_id()}", scope, rows.storable(user), latest)
+    value = rows.to_json({"channel": scope.channel, "bot": scope.bot, "user": removal.user, "before": latest})
+    connection.execute(database.insert(facts).values(name=removal.name, value=value))
+    return removal
+
+
+def go_on(connection: Connection, feed: FeedRows, removal: Removal) -> tuple[list[Signal], bool]:
+    """What happened by removing some more messages, and whether that were the last."""
+    written = sa.select(facts.c.name).where(facts.c.name == removal.name)
+    if connection.execute(written.with_for_update()).first() is None:
+        return [], True
+    batch = _messages_of(removal).limit(BATCH + 1)
+    found = [tuple(row) for row in connection.execute(batch)]
+    signals = _remove_told(connection, feed, MESSAGE_DELETED, found[:BATCH], chat_messages)
+    is_over = len(found) <= BATCH
+    if is_over:
+        connection.execute(sa.delete(facts).where(facts.c.name == removal.name))
+    return signals, is_over
+
+
+def unfinished(connection: Connection, channel: str) -> list[Removal]:
+    """The removals of a channel that are not over, the oldest first."""
+    query = sa.select(facts.c.name, facts.c.value).where(facts.c.name.startswith(_NAME)).order_by(facts.c.name)
+    found = [(name, json.loads(value)) for name, value in connection.execute(query)]
+    return [
+        Removal(name, Scope(channel, value["bot"]), value["user"], value["before"])
+        for name, value in found
+        if value["channel"] == channel
     ]
+
+
+def remove_traces(connection: Connection, feed: FeedRows, scope: Scope, user: str) -> list[Signal]:
+    """What happened by removing a user's events and places in the conversations of others, and the files."""
+    places = [tuple(row) for row in connection.execute(_places_of(scope, user))]
+    signals = _remove_told(connection, feed, PARTICIPANT_REMOVED, places, chat_participants)
     own = (*rows.within(chat_events, scope), chat_events.c.sender == rows.storable(user))
     connection.execute(sa.delete(chat_events).where(*own))
     files = (*rows.within(chat_files, scope), chat_files.c.owner == rows.storable(user))
@@ -56,10 +111,13 @@ def remove_traces(connection: Connection, feed: FeedRows, scope: Scope, user: st
     return signals
 
 
-def _messages_of(scope: Scope, user: str) -> sa.Select[Any]:
+def _messages_of(removal: Removal) -> sa.Select[Any]:
     columns = chat_messages.c
     return sa.select(columns.channel, columns.bot, columns.conversation, columns.id, columns.sender).where(
-        *rows.within(chat_messages, scope), columns.sender == rows.storable(user), sa.text("NOT is_bot")
+        *rows.within(chat_messages, removal.scope),
+        columns.sender == removal.user,
+        sa.text("NOT is_bot"),
+        columns.at <= removal.before,
     )
 
 
@@ -71,16 +129,16 @@ def _places_of(scope: Scope, user: str) -> sa.Select[Any]:
 
 
 def _remove_told(
-    connection: Connection, feed: FeedRows, kind: str, query: sa.Select[Any], table: sa.Table
+    connection: Connection, feed: FeedRows, kind: str, found: list[tuple[Any, ...]], table: sa.Table
 ) -> list[Signal]:
-    """What was told by removing the rows of ``query``, which names for each its conversation, its id and a user.
+    """What was told by removing the rows ``found``, which say of each its conversation, its id and a user.
 
     A conversation is taken before its rows are, and one after the other in one order for all: whoever changes the same
     things waits, and nobody waits for somebody who waits.
     """
     signals = []
     name = table.c.id if kind == MESSAGE_DELETED else table.c.user_id
-    for channel, bot, conversation, id, user in sorted(tuple(row) for row in connection.execute(query)):
+    for channel, bot, conversation, id, user in sorted(found):
         scope = Scope(channel, bot)
         data = {"id": id, "sender": user} if kind == MESSAGE_DELETED else {"user": user}
         with suppress(Missing):

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from cometbot.chat import rows
 from cometbot.chat.feed import FeedRows
 from cometbot.chat.models import ChatUser, Data, Page, Scope, Signal
-from cometbot.chat.removal import remove_conversations, remove_traces
+from cometbot.chat.removal import Removal, begin_removal, go_on, remove_conversations, remove_traces, unfinished
 from cometbot.errors import IdTaken, Missing
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_users
@@ -87,10 +87,33 @@ class Users:
         That is: the conversations that the user made, with what everybody said there; messages, events and places in
         those of others; files.
         """
+        begun = self.begin_delete(connection, scope, id)
+        if begun is None:
+            return None
+        removal, signals = begun
+        is_over = False
+        while not is_over:
+            more, is_over = self.go_on_deleting(connection, removal)
+            signals += more
+        return signals
+
+    def begin_delete(self, connection: Connection, scope: Scope, id: str) -> tuple[Removal, list[Signal]] | None:
+        """As :meth:`delete`, but for messages in the conversations of others, which may be many: the removal that is
+        to be gone on with, and what happened. Nobody is the user any more, and the id is free."""
         if connection.execute(sa.delete(chat_users).where(*_named(scope, id))).rowcount == 0:
             return None
         signals = remove_conversations(connection, scope, owner=id)
-        return signals + remove_traces(connection, self._feed, scope, id)
+        signals += remove_traces(connection, self._feed, scope, id)
+        return begin_removal(connection, self._database, scope, id), signals
+
+    def go_on_deleting(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
+        """What happened by removing some more of what :meth:`begin_delete` left, and whether nothing is left. To be
+        called in one short transaction after the other until then."""
+        return go_on(connection, self._feed, removal)
+
+    def unfinished(self, connection: Connection, channel: str) -> list[Removal]:
+        """What :meth:`begin_delete` left and nobody has finished, of all bots of a channel."""
+        return unfinished(connection, channel)
 
     def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatUser]:
         """The users, oldest first. Raises :class:`BadCursor`."""

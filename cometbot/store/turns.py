@@ -15,7 +15,7 @@ except ImportError:  # pragma: no cover - not on a system with flock
 PATIENCE = 0.05
 """Seconds that somebody waits for a turn, or to be let alone: a process that stands still would keep it for ever."""
 
-LONGEST_NAP = 0.0003
+LONGEST_NAP = 0.0001
 
 
 class Turns:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.context import RESERVED, StateChange, to_json
+from cometbot.context import RESERVED, StateChange, check_state_key, to_json
 from cometbot.delivery import Delivery, Observer
 from cometbot.errors import DeliveryError
 from cometbot.messages import Message
@@ -132,6 +132,7 @@ class StoredState(MutableMapping[str, Any]):
         return self._load()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        check_state_key(name)
         self._apply(StateChange(self._scope, self._owner, {name: to_json(name, value)}))
 
     def __delitem__(self, name: str) -> None:

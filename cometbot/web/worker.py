@@ -27,10 +27,16 @@ FIRST_BYTE_TIMEOUT = 0.02
 """Seconds that a thread waits for a new connection to say something; then the connection waits without a thread."""
 
 NEXT_REQUEST_TIMEOUT = 0.005
-"""Seconds that a thread waits for the next request on a connection whose last two came as quickly as that."""
+"""Seconds that a thread waits for the next request on a busy connection."""
+
+BUSY = 0.05
+"""A connection is busy if its last two requests came within so many seconds, their waiting for a thread included."""
 
 REQUESTS_IN_A_ROW = 16
-"""After so many requests on one connection its thread is for whoever else waits."""
+"""After so many requests on one connection its thread is for others."""
+
+REQUESTS_IN_A_ROW_BEFORE_OTHERS = 2
+"""The same, where others wait for a thread already."""
 
 _OTHER_FILES = 512
 ANSWER_TIMEOUT = 20.0
@@ -72,14 +78,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Whether the connection stays open, after the requests that came on it without a pause."""
         if not conn.initialized and not conn.wait_for_data(FIRST_BYTE_TIMEOUT):
             return _DEFER
-        is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < NEXT_REQUEST_TIMEOUT
+        is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < BUSY
         stays = self._handle_one(conn)
         served = 1
-        while stays is True and is_busy and served < REQUESTS_IN_A_ROW and self._goes_on(conn):
+        while stays is True and is_busy and served < self._most_in_a_row() and self._goes_on(conn):
             stays = self._handle_one(conn)
             served += 1
         conn.answered_at = time.monotonic()
         return stays
+
+    def _most_in_a_row(self) -> int:
+        return REQUESTS_IN_A_ROW_BEFORE_OTHERS if self.tpool._work_queue.qsize() else REQUESTS_IN_A_ROW
 
     def _goes_on(self, conn: Any) -> bool:
         """Whether the next request on a busy connection is here already, or comes in a moment.

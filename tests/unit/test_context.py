@@ -241,6 +241,34 @@ def test_state_value_contains_itself_it_is_refused() -> None:
 def test_state_key_is_no_str_it_is_refused() -> None:
     with pytest.raises(BotError, match="key is a str"):
         state()[5] = 1  # type: ignore[index]
+    with pytest.raises(BotError, match="key is a str"):
+        state().increment(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["n" * 501, "é" * 251, "a\0b", "half \ud83d"])
+def test_state_key_that_not_every_database_takes_is_refused_at_once_and_nothing_is_remembered(name: str) -> None:
+    memory = state(n=1)
+    with pytest.raises(BotError, match="a state key"):
+        memory[name] = 1
+    with pytest.raises(BotError, match="a state key"):
+        memory.increment(name)
+    with pytest.raises(BotError, match="a state key"):
+        memory.setdefault(name, [])
+    assert dict(memory) == {"n": 1}
+    assert not memory.changes()
+
+
+def test_state_key_that_is_too_long_is_not_repeated_whole() -> None:
+    with pytest.raises(BotError, match=r"500 bytes of UTF-8; this one has 9000: 'nnn.+…'") as caught:
+        state()["n" * 9000] = 1
+    assert len(str(caught.value)) < 300
+
+
+def test_state_key_may_have_500_bytes_and_any_letters() -> None:
+    memory = state()
+    memory["é" * 250] = 1
+    memory.increment("")
+    assert memory.changes().values == {"é" * 250: "1"}
 
 
 def test_increment_adds_to_what_is_stored_and_is_sent_as_an_addition() -> None:

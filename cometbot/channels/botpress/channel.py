@@ -20,6 +20,7 @@ from cometbot.channels.botpress.operations import (
     make_conversation,
     place_of,
 )
+from cometbot.channels.botpress.removal import finish
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
@@ -32,6 +33,7 @@ from cometbot.store.facts import keep
 _TO_USER = "@"
 _HISTORY = 1000
 _PAGE = 100
+_REMOVING = 60.0
 _MESSAGE, _USER = schemas.MessageShape(), schemas.UserShape()
 
 
@@ -171,7 +173,12 @@ class BotpressChannel(Channel):
         ]
 
     def refresh(self) -> None:
+        """Remove what nobody needs any more, and what is left of deleted users."""
         self.chat.tidy()
+        with self.chat.database.read() as connection:
+            left = self.chat.users.unfinished(connection, self.name)
+        for removal in left:
+            finish(self.chat, removal, self._hook, self._intake, _REMOVING)
 
     def attach(self, intake: Intake) -> None:
         self._intake = intake

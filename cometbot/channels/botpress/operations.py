@@ -13,9 +13,10 @@ from cometbot.channels.base import Incoming, Intake
 from cometbot.channels.botpress import wire
 from cometbot.channels.botpress.hook import Hook
 from cometbot.channels.botpress.keys import UserKeys, is_own_id
+from cometbot.channels.botpress.removal import finish
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.channels.botpress.wire import Wire
-from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Scope, Signal, new_id
+from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
 from cometbot.errors import BadCursor, IdTaken, Missing, StoreBusy
 from cometbot.http.errors import HttpError, echo
 from cometbot.models import Conversation
@@ -29,6 +30,7 @@ ACCOUNT = "local"
 PAGE = 20
 
 _MANY = 500
+_REMOVING = 10.0
 _LANE = "lane"
 
 T = TypeVar("T")
@@ -114,17 +116,26 @@ class Operations:
         return {"user": wire.to_user(_found(user, "user", call.user))}
 
     def delete_user(self, call: Call) -> Wire:
-        """Nothing; the user of the key is gone, with all that belongs to it."""
+        """Nothing; the user of the key is gone, with all that belongs to it.
+
+        What was said in the conversations of others goes bit by bit, so that no other request waits for it; what takes
+        longer than a request may is finished by :meth:`BotpressChannel.refresh`.
+        """
         self.get_user(call)
 
-        def work(connection: Transaction, outcome: Outcome) -> bool:
+        def work(connection: Transaction, outcome: Outcome) -> Removal | None:
             self._forget_user(connection, call.user)
-            signals = self._chat.users.delete(connection, self.scope, call.user)
-            self._tell(connection, signals or (), outcome)
-            return signals is not None
+            begun = self._chat.users.begin_delete(connection, self.scope, call.user)
+            if begun is None:
+                return None
+            removal, signals = begun
+            self._tell(connection, signals, outcome)
+            return removal
 
-        if not self._write(work):
+        removal = self._write(work)
+        if removal is None:
             raise _missing("user", call.user)
+        finish(self._chat, removal, self._hook, self._intake, _REMOVING)
         return {}
 
     def create_conversation(self, call: Call) -> Wire:
@@ -302,12 +313,12 @@ class Operations:
     def _make_conversation(self, owner: str, conversation_id: str) -> Wire:
         _found(self._find_user(owner), "user", owner)
         most = self._settings.conversations
-        owned = self._read(lambda c: self._chat.conversations.count_owned(c, self.scope, owner)) or 0
-        if owned >= most:
-            raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
 
         def work(connection: Transaction, outcome: Outcome) -> ChatConversation:
+            # Whose row is held makes one conversation after the other, so that the count is right.
             _found(self._chat.users.hold(connection, self.scope, owner), "user", owner)
+            if self._chat.conversations.count_owned(connection, self.scope, owner) >= most:
+                raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
             return make_conversation(connection, self._chat, self.scope, owner, conversation_id)
 
         return {"conversation": wire.to_conversation(self._write(work))}

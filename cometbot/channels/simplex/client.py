@@ -32,7 +32,9 @@ _HERE = (
 class Commanding(Protocol):
     """What sends commands: a :class:`Connection`, or whatever stands for one."""
 
-    def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record: ...
+    def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
+        """The CLI's answer."""
+        ...
 
 
 class SimplexClient:

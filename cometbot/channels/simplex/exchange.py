@@ -20,9 +20,13 @@ _PING = object()
 class Socket(Protocol):
     """What an exchange needs of a WebSocket."""
 
-    def send(self, message: str, /) -> None: ...
+    def send(self, message: str, /) -> None:
+        """Hand a frame of text to the other side."""
+        ...
 
-    def ping(self) -> object: ...
+    def ping(self) -> object:
+        """Ask the other side for a sign of life."""
+        ...
 
 
 class _Pending:

@@ -106,6 +106,7 @@ class NoFolder:
 
     @property
     def problem(self) -> BotError:
+        """What is missing, and which settings bring it."""
         return BotError(
             "files need a folder that the SimpleX CLI and this process both see: set SIMPLEX_FILES to what the CLI "
             "calls it and SIMPLEX_FILES_HERE to what it is called here"

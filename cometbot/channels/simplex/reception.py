@@ -24,13 +24,16 @@ from cometbot.store.facts import note, recall
 
 _log = logging.getLogger(__name__)
 
-GRACE = 0.5
+GRACE = 1.0
 """Seconds after which a CLI should have noticed that a connection broke."""
 
 _NOTE_EVERY = 100
 _MARGIN = 200
 _MARGIN_SECONDS = 3600.0
 _KNOWN = 20_000
+_PATIENCE = 24 * 3600.0
+"""Seconds for which a chat that cannot be fetched is asked for again: longer, and its messages, which come out of
+order, would be answers to nothing; and the mailbox does not remember for ever what it had before a restart."""
 
 
 class Reception:
@@ -64,9 +67,10 @@ class Reception:
         self._first = 0
         self._was_connected = False
         self._again_from = 0
+        self._postponed: dict[str, float] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
         self._user_id = 0
-        self._noting, self._knowing = threading.Lock(), threading.Lock()
+        self._noting, self._knowing, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
         channel.look_after(on_refresh=self.note, on_close=self.note)
 
     def begin(self, ask: Ask) -> Session:
@@ -177,10 +181,17 @@ class Reception:
         """Fetch and store what is newer than the mark, and look once more at what is a little older.
 
         Events of different chats may have overtaken each other, so that one with a smaller number was still missing.
-        What was there before the bot first came stays out.
+        What was there before the bot first came stays out. A chat that the CLI cannot give now holds the mark, so that
+        the next look, or the next process, asks for it again.
         """
-        after, stored, met = seen.mark, 0, []
-        for raw in missed(ask, self._user_id, min(self._again_from, after)):
+        with self._looking:
+            self._fetch(ask, seen)
+
+    def _fetch(self, ask: Ask, seen: Seen) -> None:
+        after, stored = seen.mark, 0
+        met: list[tuple[int, bool]] = []
+        postponed: list[str] = []
+        for raw in missed(ask, self._user_id, min(self._again_from, after), postponed):
             try:
                 item = read_item(raw)
             except (PayloadError, RecursionError) as error:
@@ -190,12 +201,22 @@ class Reception:
                 continue
             stored += self._store_item(item, raw)
             met.append((item.item_id, item.is_live and item.is_received))
+        seen.hold(after if self._waits_for(postponed) else None)
         # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.
         for item_id, is_live in met:
             seen.note(item_id, is_live=is_live)
             self._channel.note_item(item_id)
         if stored:
             _log.info("stored what came while SimpleX was not connected: %d events", stored)
+
+    def _waits_for(self, postponed: list[str]) -> bool:
+        """Whether one of them is still worth waiting for."""
+        now = self._clock()
+        self._postponed = {name: self._postponed.get(name, now) for name in postponed}
+        for name, since in self._postponed.items():
+            if now - since >= _PATIENCE:
+                _log.error("what was missed in the chat %s could not be fetched for a day and is left out", name)
+        return any(now - since < _PATIENCE for since in self._postponed.values())
 
 
 def _log_errors(record: Record) -> None:

@@ -11,13 +11,14 @@ class Seen:
     """The number up to which everything is stored.
 
     Numbers grow over all chats of a CLI. A message that is still being written holds the mark before itself, since it
-    is stored when it ends; of very many such, the oldest are taken for abandoned.
+    is stored when it ends; of very many such, the oldest are taken for abandoned. :meth:`hold` holds it as well.
     """
 
     def __init__(self, mark: int = 0) -> None:
         self._guard = threading.Lock()
         self._newest = mark
         self._live: dict[int, None] = {}
+        self._held: int | None = None
 
     @property
     def newest(self) -> int:
@@ -28,7 +29,13 @@ class Seen:
     def mark(self) -> int:
         """Up to here nothing is missing."""
         with self._guard:
-            return min([self._newest, *(item_id - 1 for item_id in self._live)])
+            held = self._newest if self._held is None else self._held
+            return min([self._newest, held, *(item_id - 1 for item_id in self._live)])
+
+    def hold(self, mark: int | None) -> None:
+        """Something above ``mark`` is missing: the mark goes no further, until this is called with None."""
+        with self._guard:
+            self._held = mark
 
     def note(self, item_id: int, *, is_live: bool = False) -> None:
         """An item was stored; or, ``is_live``, it is still being written."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.simplex import schemas
-from cometbot.channels.simplex.errors import AnswerMissing, CommandFailed
+from cometbot.channels.simplex.errors import AnswerMissing, CommandDelayed, CommandFailed, CommandNotFound
 from cometbot.channels.simplex.menu import make_menu
 from cometbot.channels.simplex.protocol import ChatRef, Command, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
@@ -26,6 +27,9 @@ CHATS_A_PAGE = 50
 ITEMS_A_PAGE = 100
 MISSED_LIMIT = 10_000
 """Items that are fetched of one chat at most."""
+
+BUSY_PAUSES = (0.5, 1.0, 2.0)
+"""Seconds that fetching what was missed waits, all in all, for a CLI whose database is busy, before it goes on."""
 
 _PROFILE_FIELDS = (
     "displayName", "fullName", "shortDescr", "description", "image", "contactLink", "preferences", "peerType", "badge",
@@ -211,21 +215,50 @@ def newest_item(ask: Ask, user_id: int) -> int:
     return max((_newest(chat) for chat in _list(ask, user_id, CHATS_A_PAGE)[0]), default=0)
 
 
-def missed(ask: Ask, user_id: int, after: int) -> Iterator[dict[str, Any]]:
+def missed(ask: Ask, user_id: int, after: int, postponed: list[str]) -> Iterator[dict[str, Any]]:
     """The items with an id above ``after``, as ``{"chatInfo": …, "chatItem": …}``, oldest first in each chat.
 
     Items of every kind and direction, in all chats, talks with a group's moderators included. Of one chat
-    :data:`MISSED_LIMIT` items at most, the newest. What is no chat or no item is left out, and so is a chat that the
-    CLI cannot give.
+    :data:`MISSED_LIMIT` items at most, the newest. What is no chat or no item is left out, and so is a chat that does
+    not exist or that the CLI does not know how to name. One that it cannot give now is added to ``postponed``: nothing
+    of it was yielded, and it is to be asked for again.
     """
-    for ref in _changed_chats(ask, user_id, after):
+    patient = _patient(ask)
+    for ref in _changed_chats(patient, user_id, after, postponed):
         try:
-            yield from _items_after(ask, ref, after)
+            items = _items_after(patient, ref, after)
         except (CommandFailed, AnswerMissing) as error:
-            log.warning("what was missed in the chat %s cannot be fetched and is left out: %s", ref, error)
+            _set_aside(f"what was missed in the chat {ref}", str(ref), error, postponed)
+        else:
+            yield from items
 
 
-def _changed_chats(ask: Ask, user_id: int, after: int) -> list[ChatRef]:
+def _patient(ask: Ask) -> Ask:
+    """Asks again when the CLI's database was busy: a chat that comes late comes after what is written there now."""
+    pauses = list(BUSY_PAUSES)
+
+    def asked(command: Command | str) -> Record:
+        while True:
+            try:
+                return ask(command)
+            except CommandDelayed:
+                if not pauses:
+                    raise
+                time.sleep(pauses.pop(0))
+
+    return asked
+
+
+def _set_aside(what: str, name: str, error: CommandFailed | AnswerMissing, postponed: list[str]) -> None:
+    """Leave it out if it can never be had; otherwise it is postponed."""
+    if isinstance(error, CommandNotFound) or (isinstance(error, CommandFailed) and error.tag == "commandError"):
+        log.warning("%s cannot be fetched and is left out: %s", what, error)
+    else:
+        log.warning("%s cannot be fetched now and is asked for again later: %s", what, error)
+        postponed.append(name)
+
+
+def _changed_chats(ask: Ask, user_id: int, after: int, postponed: list[str]) -> list[ChatRef]:
     """The chats with items above ``after``. The list is in the order of change, so what follows many old is older."""
     count = CHATS_A_PAGE
     while True:
@@ -234,7 +267,7 @@ def _changed_chats(ask: Ask, user_id: int, after: int) -> list[ChatRef]:
             break
         count *= 4
     found = [chat.chat.ref for chat in chats if _newest(chat) > after]
-    scopes = [scope for chat in chats for scope in _given_scopes(ask, chat)]
+    scopes = [scope for chat in chats for scope in _given_scopes(ask, chat, postponed)]
     return [ref for ref in found if ref is not None] + scopes
 
 
@@ -255,13 +288,15 @@ def _newest(chat: ChatSummary) -> int:
     return max((item.item_id for item in chat.items), default=0)
 
 
-def _given_scopes(ask: Ask, chat: ChatSummary) -> list[ChatRef]:
+def _given_scopes(ask: Ask, chat: ChatSummary, postponed: list[str]) -> list[ChatRef]:
     """The talks with moderators, none where the CLI cannot say who has them."""
     try:
         return list(_support_scopes(ask, chat))
-    except (CommandFailed, AnswerMissing, PayloadError) as error:
-        log.warning("who waits for the moderators of a group cannot be asked: %s", error)
-        return []
+    except PayloadError as error:
+        log.warning("who waits for the moderators of a group cannot be read: %s", error)
+    except (CommandFailed, AnswerMissing) as error:
+        _set_aside("who waits for the moderators of a group", f"the moderators of {chat.chat.ref}", error, postponed)
+    return []
 
 
 def _support_scopes(ask: Ask, chat: ChatSummary) -> Iterator[ChatRef]:

@@ -185,7 +185,8 @@ class Talking(Contract):
             file = ctx.attachments[0]
             return f"{ctx.message.type} {file.name} {bool(urlsplit(file.url).scheme)} {ctx.text}"
 
-        assert client.send_image(b"\x89PNG\r\n\x1a\n", name="photo.png", caption="look").texts == ["image photo.png True look"]
+        picture = b"\x89PNG\r\n\x1a\n"
+        assert client.send_image(picture, name="photo.png", caption="look").texts == ["image photo.png True look"]
         assert client.send_file(b"%PDF", name="paper.pdf").texts == ["file paper.pdf True "]
 
     def test_a_message_in_a_thread_is_answered_there_if_there_are_threads(

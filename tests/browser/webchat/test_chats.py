@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Error, Route, expect
 
 from tests.browser.webchat.conftest import Guest, Visit
+
+SENDING = "**/v1/page-api/chat/*/messages"
 
 
 def test_a_chat_is_there_from_its_first_message_on(guest: Guest) -> None:
@@ -132,6 +135,73 @@ def test_whoever_leaves_is_asked_and_then_unknown(guest: Guest) -> None:
     guest.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     expect(guest.page.get_by_label("Your name")).to_be_visible()
     assert [cookie for cookie in guest.page.context.cookies() if cookie["name"] == "token"] == []
+
+
+def leave(guest: Guest) -> None:
+    guest.page.get_by_role("button", name="Leave").click()
+    guest.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+
+
+def kept(guest: Guest) -> list[str]:
+    """What the browser holds of chats."""
+    names: list[str] = guest.page.evaluate("Object.keys(localStorage)")
+    return [name for name in names if name.startswith("webchat.")]
+
+
+def test_whoever_leaves_leaves_no_text_behind(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
+    guest.page.context.route(
+        SENDING, lambda route: route.abort() if route.request.method == "POST" else route.continue_()
+    )
+    guest.say("my secret")
+    other.say("our secret")
+    for tab in (guest, other):
+        expect(tab.own.locator(".fate").first).to_have_text("Waiting to be sent")
+    assert any(".unsent." in name for name in kept(guest))
+    leave(guest)
+
+    for tab in (guest, other):
+        expect(tab.page.get_by_label("Your name")).to_be_visible()
+    assert kept(guest) == []
+
+
+def test_what_is_asked_while_somebody_leaves_does_not_bring_them_back(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
+    held: list[Route] = []
+    guest.page.context.route("**/v1/page-api/start", lambda route: held.append(route))
+    for tab in (guest, other):
+        tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+    guest.wait_until(lambda: len(held) == 2)
+    late = [route.fetch() for route in held]
+    assert all("token=" in answer.headers.get("set-cookie", "") for answer in late)
+    guest.page.context.unroute("**/v1/page-api/start")
+    with guest.page.expect_response("**/v1/page-api/leave"):
+        leave(guest)
+    for route, answer in zip(held, late, strict=True):
+        with contextlib.suppress(Error):  # it was broken off
+            route.fulfill(response=answer)
+
+    for tab in (guest, other):
+        expect(tab.page.get_by_label("Your name")).to_be_visible()
+    assert [cookie for cookie in guest.page.context.cookies() if cookie["name"] == "token"] == []
+
+
+def test_whoever_cannot_leave_now_stays(guest: Guest, visit: Visit) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
+    refusal = {"status": 503, "json": {"message": "busy"}}
+    guest.page.route("**/v1/page-api/leave", lambda route: route.fulfill(**refusal), times=1)
+    leave(guest)
+    guest.sees(re.compile("503"), ".toast")
+
+    guest.say("/track 2")
+    for tab in (guest, other):
+        tab.sees("Order 2 is on its way")
 
 
 def test_whoever_is_not_known_any_more_is_told_and_can_begin_anew(guest: Guest) -> None:

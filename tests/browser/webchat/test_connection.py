@@ -6,9 +6,10 @@ import json
 
 from playwright.sync_api import Route, expect
 
-from tests.browser.webchat.conftest import Guest, Platform
+from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 SENDING = "**/v1/page-api/chat/*/messages"
+OPENING = "**/v1/client-api/chat"
 
 
 def begun(guest: Guest) -> Guest:
@@ -69,6 +70,34 @@ def test_a_message_that_is_on_its_way_survives_a_reload(guest: Guest) -> None:
     guest.sees("You said: still here")
     guest.settle()
     assert guest.stored().count("still here") == 1
+
+
+def test_what_waits_for_a_new_chat_is_sent_once_by_two_tabs(guest: Guest, visit: Visit) -> None:
+    guest.page.context.route(OPENING, lambda route: route.abort())
+    guest.say("hello once")
+    expect(guest.own.locator(".fate")).to_have_text("Waiting to be sent")
+    other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
+    expect(other.own.locator(".fate")).to_have_text("Waiting to be sent")
+    guest.page.context.unroute(OPENING)
+    for tab in (guest, other):
+        tab.sees("You said: hello once")
+        tab.settle()
+    assert guest.chat_id == other.chat_id
+    assert len(guest.call("GET", "/v1/client-api/chats?bot_id=helpdesk")) == 1
+    assert guest.stored() == ["hello once", "You said: hello once"]
+    expect(other.page.locator(".message")).to_have_count(2)
+
+
+def test_a_new_chat_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
+    def lose_answer(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionreset")
+
+    guest.page.route(OPENING, lose_answer, times=1)
+    guest.say("only once")
+    guest.sees("You said: only once")
+    guest.settle()
+    assert len(guest.call("GET", "/v1/client-api/chats?bot_id=helpdesk")) == 1
 
 
 def test_a_message_that_is_refused_says_why_and_is_sent_again_or_discarded(guest: Guest) -> None:

@@ -238,14 +238,89 @@ def test_the_end_of_a_conversation_is_found_where_nobody_told_of_it(room: Room, 
     assert listener.get(0.3) is None, "told once"
 
 
+def made_anew(room: Room, id: str) -> None:
+    """Another conversation takes the id of one that is deleted, and nobody is told."""
+    with room.chat.database.write() as connection:
+        assert room.chat.conversations.delete(connection, SCOPE, id)
+    with room.chat.database.write() as connection:
+        room.chat.conversations.create(connection, SCOPE, room.bob.id, id=id)
+
+
+def is_over(listener: Listener) -> bool:
+    """Whether all that it hears is that its conversation is gone."""
+    [signal] = heard(listener, 1)
+    return signal.kind == CONVERSATION_DELETED and listener.get(0.2) is None
+
+
+@pytest.mark.parametrize("said_before", [0, 2])
+def test_a_listener_hears_nothing_kept_of_a_new_conversation_of_the_same_id(room: Room, said_before: int) -> None:
+    for _ in range(said_before):
+        room.say("by ann")
+    listener = room.chat.feed.listen(room.conversation.topic)
+    made_anew(room, room.id)
+    for text in "abcd":
+        room.say(text, by=room.bob.id)
+    assert is_over(listener)
+    room.say("e", by=room.bob.id)
+    assert listener.get(0.2) is None
+
+
+def test_a_listener_hears_nothing_in_passing_of_a_new_conversation_of_the_same_id(room: Room, others: Chat) -> None:
+    listener = room.chat.feed.listen(room.conversation.topic)
+    made_anew(room, room.id)
+    fresh = room.chat.feed.listen(room.conversation.topic)
+    room.chat.feed.tell(room.conversation.topic, "delta", {"text": "bob's secret"})
+    [signal] = heard(fresh, 1)
+    assert signal.data == {"text": "bob's secret"}
+    assert is_over(listener)
+
+
+@pytest.mark.usefixtures("quick_checks")
+def test_a_listener_of_a_conversation_that_was_replaced_ends_where_nobody_told_of_it(room: Room, others: Chat) -> None:
+    room.say("by ann")
+    listener = others.feed.listen(room.conversation.topic)
+    made_anew(room, room.id)
+    fresh = others.feed.listen(room.conversation.topic)
+    assert is_over(listener)
+    room.say("by bob", by=room.bob.id)
+    assert texts(fresh, 1) == ["by bob"]
+
+
+def test_who_listens_to_the_new_conversation_is_not_ended_with_the_old_one(room: Room) -> None:
+    with room.chat.database.write() as connection:
+        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
+    with room.chat.database.write() as connection:
+        room.chat.conversations.create(connection, SCOPE, room.bob.id, id=room.id)
+    listener = room.chat.feed.listen(room.conversation.topic)
+    room.chat.feed.publish(signals or ())  # late
+    room.say("by bob", by=room.bob.id)
+    assert texts(listener, 1) == ["by bob"]
+
+
+def test_who_comes_back_after_a_position_hears_nothing_of_another_conversation(room: Room) -> None:
+    listener = room.chat.feed.listen(room.conversation.topic, after=0)
+    made_anew(room, room.id)
+    room.say("by bob", by=room.bob.id)
+    assert is_over(listener)
+
+
+@pytest.mark.usefixtures("quick_checks")
+def test_where_nothing_has_happened_yet_nothing_is_heard(room: Room) -> None:
+    listener = room.chat.feed.listen(room.conversation.topic)
+    assert listener.get(0.5) is None
+
+
 def test_what_one_listener_does_not_take_waits_in_the_database(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CAPACITY", 4)
-    listener = room.chat.feed.listen(room.conversation.topic, after=0)
+    ann = Topic.of_user(SCOPE, room.ann.id)
+    listener, other = room.chat.feed.listen(room.conversation.topic, after=0), room.chat.feed.listen(ann)
     said = [str(nth) for nth in range(15)]
     for text in said:
         room.say(text)
     wait_until(lambda: not listener.has_room)
     room.chat.feed.tell(room.conversation.topic, "typing", {})  # dropped: there is no room
+    room.chat.feed.tell(ann, "chat", {})
+    heard(other, 1)  # so the one before it was brought, too
     assert listener._signals.qsize() == 4
     assert texts(listener, 15) == said
 
@@ -310,9 +385,7 @@ def test_old_rows_are_purged_and_new_ones_stay(room: Room, monkeypatch: pytest.M
     assert room.texts() == list("abcde")
 
 
-def test_a_full_listener_still_hears_that_its_conversation_is_gone(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_listener_still_hears_that_its_conversation_is_gone(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CAPACITY", 2)
     listener = room.chat.feed.listen(room.conversation.topic)
     for number in range(5):
@@ -352,7 +425,7 @@ def test_the_feed_goes_on_after_an_unforeseen_error(
 
 
 def test_halves_of_characters_are_kept_as_what_every_reader_can_read(room: Room) -> None:
-    assert room.say("half \ud83d whole 😀").payload["text"] == "half \ud83d whole 😀"
+    assert room.say("half \ud83d whole 😀").payload["text"] == "half \ufffd whole 😀"
     with room.chat.database.read() as connection:
         [message] = room.chat.messages.page(connection, SCOPE, room.id).items
     assert message.payload["text"] == "half \ufffd whole 😀"

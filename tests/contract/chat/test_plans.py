@@ -32,6 +32,10 @@ OPERATIONS: dict[str, Operation] = {
         chat.messages.post(c, SCOPE, room.id, Draft(room.bob.id, {})),
         chat.users.delete(c, PLATFORM, room.bob.id),
     ],
+    "go on with deleting a user": lambda chat, c, room: [
+        chat.messages.post(c, SCOPE, room.id, Draft(room.bob.id, {})),
+        chat.users.go_on_deleting(c, chat.users.begin_delete(c, SCOPE, room.bob.id)[0]),  # type: ignore[index]
+    ],
     "make a conversation": lambda chat, c, room: chat.conversations.ensure(c, SCOPE, room.ann.id, "x"),
     "find a conversation": lambda chat, c, room: chat.conversations.get(c, PLATFORM, room.id),
     "change a conversation": lambda chat, c, room: chat.conversations.update(c, SCOPE, room.id, {"x": 1}),

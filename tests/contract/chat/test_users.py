@@ -14,6 +14,7 @@ from cometbot.chat import (
     Chat,
     ChatUser,
     Scope,
+    removal,
 )
 from cometbot.errors import BadCursor, ChatError, IdTaken
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
@@ -135,7 +136,7 @@ def test_an_id_that_is_too_long_is_refused_and_odd_data_are_kept(chat: Chat) -> 
         ann = chat.users.create(connection, SCOPE, {"name": "a\0\ud800b"})
         found = chat.users.get(connection, SCOPE, ann.id)
     assert found is not None
-    assert found.data == {"name": "a\0\ud800b"}
+    assert found.data == {"name": "a\0\ufffdb"}
 
 
 def test_data_that_are_nested_without_end_are_refused(chat: Chat) -> None:
@@ -174,6 +175,42 @@ def test_a_user_who_is_deleted_takes_along_all_that_is_its_own_and_nothing_else(
         assert chat.messages.get(connection, SCOPE, kept.id) == kept
         assert chat.users.get(connection, SCOPE, ann.id) is not None
     assert room.texts() == ["by ann", "by a bot of the same name"]
+
+
+def test_a_user_who_said_much_is_gone_at_once_and_the_messages_go_step_by_step(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "BATCH", 2)
+    chat, bob = room.chat, room.bob
+    for number in range(5):
+        room.say(f"by bob {number}", by=bob.id)
+    room.say("by ann")
+
+    with chat.database.write() as connection:
+        begun = chat.users.begin_delete(connection, SCOPE, bob.id)
+        assert begun is not None
+        left, signals = begun
+        assert chat.users.get(connection, SCOPE, bob.id) is None
+        assert chat.users.begin_delete(connection, SCOPE, bob.id) is None
+    assert signals == []
+    with chat.database.write() as connection:
+        chat.users.create(connection, SCOPE, {}, id=bob.id)
+    room.say("by another bob", by=bob.id)
+
+    sizes, is_over = [], False
+    while not is_over:
+        with chat.database.read() as connection:
+            assert chat.users.unfinished(connection, SCOPE.channel) == [left]
+            assert chat.users.unfinished(connection, "another door") == []
+        with chat.database.write() as connection:
+            told, is_over = chat.users.go_on_deleting(connection, left)
+        assert {signal.kind for signal in told} == {MESSAGE_DELETED}
+        sizes.append(len(told))
+    assert sizes == [2, 2, 1]
+    assert room.texts() == ["by ann", "by another bob"]
+    with chat.database.write() as connection:
+        assert chat.users.unfinished(connection, SCOPE.channel) == []
+        assert chat.users.go_on_deleting(connection, left) == ([], True)
 
 
 def test_a_deleted_user_can_be_made_anew_under_the_same_id(chat: Chat) -> None:

@@ -121,14 +121,16 @@ def test_a_client_that_goes_is_noticed_without_a_word_to_it(server: Server) -> N
 
 
 def test_a_client_that_does_not_read_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "WRITE_TIMEOUT", 0.3)
-    with server.connect(4096) as lazy, server.connect() as brisk:
-        read_until(lazy, b":\n\n")
-        read_until(brisk, b":\n\n")
-        server.sources[0].items.put(b"x" * 20_000_000)
-        wait_until(lambda: len(server.streams) == 1)
-        server.sources[1].items.put(b"still here")
-        read_until(brisk, b"data: still here\n\n")
+    with server.connect(4096) as lazy:
+        read_until(lazy, b":\n\n")  # so that the first source is the one of this client
+        with server.connect() as brisk:
+            read_until(brisk, b":\n\n")
+            with monkeypatch.context() as impatient:
+                impatient.setattr(sse, "WRITE_TIMEOUT", 0.3)
+                server.sources[0].items.put(b"x" * 20_000_000)
+                wait_until(lambda: len(server.streams) == 1)
+            server.sources[1].items.put(b"still here")
+            read_until(brisk, b"data: still here\n\n")
 
 
 def test_stopping_ends_what_is_open(server: Server) -> None:

@@ -484,6 +484,8 @@ def test_state_can_be_read_and_set(bot: Bot) -> None:
         del client.state["times"]
     with pytest.raises(BotError, match="must be JSON"):
         client.state["odd"] = object()
+    with pytest.raises(BotError, match="a state key has at most 500 bytes"):
+        client.state["n" * 501] = 1
 
 
 def test_what_cometbot_keeps_for_itself_is_not_listed(shop: Bot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import orjson
@@ -324,3 +325,21 @@ def test_the_largest_whole_numbers_come_back(ann: Person, here: str) -> None:
     body = b'{"conversationId":"%s","payload":{"n":18446744073709551615,"m":-9223372036854775808}}' % here.encode()
     answer = post(ann, "/events", body)
     assert orjson.loads(answer.data)["event"]["payload"] == {"n": 18446744073709551615, "m": -9223372036854775808}
+
+
+def test_many_requests_at_once_make_no_more_conversations_than_a_user_may_have(make_site: MakeSite) -> None:
+    site = make_site(botpress_conversations=3)
+    ann = site.person()
+    gate = threading.Barrier(8)
+    statuses: list[int] = []
+
+    def make() -> None:
+        gate.wait()
+        statuses.append(ann.post("/conversations", {}).status_code)
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201] * 3 + [403] * 5

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cometbot.channels.botpress.keys import sign
-from cometbot.errors import Missing
+from cometbot.chat import Draft, Scope, removal
+from cometbot.errors import Missing, StoreBusy
 from cometbot.settings import Settings
 from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, GATE, Person, Site, make_bot, wait_for
 
@@ -112,6 +113,65 @@ def test_a_deleted_user_is_gone_and_its_key_makes_it_anew(site: Site) -> None:
     assert again.status_code == 201
     assert again.json["user"]["id"] == "phoenix"
     assert "name" not in again.json["user"]
+
+
+@pytest.fixture
+def crowded(bob: Person) -> str:
+    return bob.converse()
+
+
+@pytest.fixture
+def talkative(site: Site, bob: Person, crowded: str, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody who has said seven things in Bob's conversation, which are removed by twos."""
+    monkeypatch.setattr(removal, "BATCH", 2)
+    person, place = site.person(), crowded
+    bob.post(f"/conversations/{place}/participants", {"userId": person.id})
+    drafts = [Draft(person.id, {"type": "text", "text": str(nth)}) for nth in range(7)]
+    chat = site.channel.chat
+    with chat.database.write() as connection:
+        for draft in drafts:
+            chat.messages.post(connection, Scope("botpress", "helper"), place, draft)
+    return person
+
+
+def test_deleting_a_user_who_said_much_lets_others_write_in_between(
+    site: Site, bob: Person, crowded: str, talkative: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, sizes = site.channel.chat.users, []
+    go_on = users.go_on_deleting
+
+    def watched(connection: Any, left: Any) -> Any:
+        refused(talkative.get("/users/me"), 404, "ResourceNotFound")
+        told, is_over = go_on(connection, left)
+        sizes.append(len(told))
+        return told, is_over
+
+    monkeypatch.setattr(users, "go_on_deleting", watched)
+    assert talkative.delete("/users/me").json == {}
+    assert sizes == [2, 2, 2, 1]
+    assert bob.messages(crowded) == []
+
+
+def test_messages_of_a_deleted_user_that_a_busy_database_kept_go_later(
+    site: Site, bob: Person, crowded: str, talkative: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, calls = site.channel.chat.users, []
+    go_on = users.go_on_deleting
+
+    def busy(connection: Any, left: Any) -> Any:
+        calls.append(left)
+        if len(calls) == 2:
+            raise StoreBusy
+        return go_on(connection, left)
+
+    monkeypatch.setattr(users, "go_on_deleting", busy)
+    assert talkative.delete("/users/me").json == {}
+    again = site.person(talkative.id)
+    refused(talkative.get(f"/conversations/{crowded}"), 403, "Forbidden")
+    assert len(bob.messages(crowded)) == 5
+    site.channel.refresh()
+    assert bob.messages(crowded) == []
+    assert again.get("/users/me").status_code == 200
 
 
 def test_manual_mode_takes_signed_keys_and_creates_no_users(manual_site: Site) -> None:

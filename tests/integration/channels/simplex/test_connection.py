@@ -302,7 +302,7 @@ def test_events_are_held_back_until_the_start_up_is_over(cli: FakeSimplexCLI, bo
         order.append("begin")
         if len(order) > 1:
             alice.say("live")
-            found = [entry["chatItem"]["meta"]["itemText"] for entry in missed(ask, 1, seen)]
+            found = [entry["chatItem"]["meta"]["itemText"] for entry in missed(ask, 1, seen, [])]
             order.extend(f"missed {text}" for text in found)
         return newest_item(ask, 1)
 
@@ -411,7 +411,7 @@ def test_drops_in_a_burst_double_nothing_and_what_the_cli_lost_is_found(
     for person in people:
         in_chat = [int(item.text) for item in heard if str(item.chat.ref) == person.chat]
         assert in_chat == sorted(in_chat)
-    entries = missed(lambda command: bot.connection.command(command, wait=LIMIT), 1, 0)
+    entries = missed(lambda command: bot.connection.command(command, wait=LIMIT), 1, 0, [])
     everything = [schemas.read_item(entry) for entry in entries]
     assert len(everything) == 300
     assert set(numbers) <= {item.item_id for item in everything}

@@ -13,7 +13,7 @@ import pytest
 
 from cometbot import Bot, Context, StoreBusy, Unreachable
 from cometbot.channels.base import Incoming
-from cometbot.channels.simplex import owner, reception
+from cometbot.channels.simplex import owner, reception, startup
 from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.owner import Owner
 from cometbot.delivery import Delivery
@@ -165,6 +165,79 @@ def test_an_event_that_another_client_took_is_found_at_the_next_look(cli: FakeSi
     process.owner.channel.refresh()
 
     cli.wait_for(lambda: alice.texts() == ["re: told", "re: told again", "re: stolen"])
+
+
+@pytest.fixture
+def absence(cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """alice and bob wrote while the bot was away, for longer than what is older is looked at a second time."""
+    process = start()
+    alice, bob = cli.connect("alice"), cli.connect("bob")
+    alice.say("one")
+    bob.say("one")
+    cli.wait_for(lambda: alice.texts() == bob.texts() == ["re: one"])
+    process.delivery.close()
+    monkeypatch.setattr(reception, "_MARGIN_SECONDS", -3600.0)
+    monkeypatch.setattr(startup, "BUSY_PAUSES", ())
+    alice.say("missed", silent=True)
+    bob.say("missed", silent=True)
+    return alice, bob
+
+
+@pytest.mark.parametrize("fault", ["busy", "network", "refuse", "no_resp"])
+def test_a_chat_that_cannot_be_given_now_is_fetched_at_a_later_look(
+    cli: FakeSimplexCLI, start: Start, absence: tuple[Any, Any], fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    alice, bob = absence
+    cli.misbehave(fault, fault, on=f"/_get chat {alice.chat} ")
+    process = start()
+    cli.wait_for(lambda: bob.texts() == ["re: one", "re: missed"])
+    process.owner.channel.refresh()
+    assert alice.texts() == ["re: one"]
+    process.owner.channel.refresh()
+
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: missed"])
+    assert bob.texts() == ["re: one", "re: missed"]
+
+
+def test_a_chat_that_could_not_be_given_is_fetched_by_the_next_process(
+    cli: FakeSimplexCLI, start: Start, absence: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    alice, bob = absence
+    cli.misbehave("busy", on=f"/_get chat {alice.chat} ")
+    first = start()
+    bob.say("and then")
+    cli.wait_for(lambda: bob.texts()[-1] == "re: and then")
+    first.delivery.close()
+    start()
+
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: missed"])
+    assert bob.texts() == ["re: one", "re: missed", "re: and then"]
+
+
+def test_a_chat_that_cannot_be_given_for_a_day_is_left_out(
+    cli: FakeSimplexCLI,
+    start: Start,
+    absence: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    alice, _ = absence
+    cli.misbehave("busy", "busy", "busy", on=f"/_get chat {alice.chat} ")
+    process = start()
+    hearing = process.owner._reception
+    assert hearing is not None
+    assert hearing._seen is not None
+    process.owner.channel.refresh()
+    held = hearing._seen.mark
+    assert held < hearing._seen.newest
+    monkeypatch.setattr(hearing, "_clock", lambda: time.time() + 25 * 3600)
+    process.owner.channel.refresh()
+
+    assert hearing._seen.mark == hearing._seen.newest
+    assert f"in the chat {alice.chat} could not be fetched for a day" in caplog.text
 
 
 def test_some_time_after_a_break_it_is_looked_again_for_what_the_broken_connection_was_told(

@@ -23,6 +23,16 @@ def test_a_message_that_is_being_written_holds_the_mark_before_itself_until_it_e
     assert seen.mark == 7
 
 
+def test_what_is_missing_holds_the_mark_until_it_is_there() -> None:
+    seen = Seen(5)
+    seen.hold(5)
+    seen.note(9)
+    assert (seen.mark, seen.newest) == (5, 9)
+
+    seen.hold(None)
+    assert seen.mark == 9
+
+
 def test_of_very_many_that_never_end_the_oldest_are_let_go() -> None:
     seen = Seen()
     for number in range(1, 301):

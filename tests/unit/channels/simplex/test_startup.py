@@ -10,7 +10,16 @@ import pytest
 
 from cometbot import Bot
 from cometbot.channels.simplex import startup
-from cometbot.channels.simplex.errors import AnswerMissing, CommandRejected, ConnectionLost, error_from
+from cometbot.channels.simplex.errors import (
+    AnswerMissing,
+    CommandDelayed,
+    CommandFailed,
+    CommandNotFound,
+    CommandRejected,
+    CommandUncertain,
+    ConnectionLost,
+    error_from,
+)
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.startup import AddressWish, BotProfile, Session, missed, newest_item, prepare
 from cometbot.errors import ChannelError, ConfigurationError, PayloadError
@@ -215,11 +224,11 @@ def test_what_came_after_an_item_is_found_in_every_chat_oldest_first(desk: Desk,
     alice.say("one")
     team.say(bob, "two")
     alice.say("three")
-    found = list(missed(desk, 1, seen))
+    found = list(missed(desk, 1, seen, []))
     assert sorted(texts(found)) == ["one", "three", "two"]
     assert texts([entry for entry in found if entry["chatInfo"]["type"] == "direct"]) == ["one", "three"]
     assert all(faults(entry, "AChatItem") == [] for entry in found)
-    assert list(missed(desk, 1, newest_item(desk, 1))) == []
+    assert list(missed(desk, 1, newest_item(desk, 1), [])) == []
 
 
 def test_the_newest_item_of_an_empty_cli_is_none(desk: Desk, cli: FakeSimplexCLI) -> None:
@@ -233,7 +242,7 @@ def test_long_gaps_are_read_in_pages(desk: Desk, cli: FakeSimplexCLI) -> None:
     seen = alice.say("seen")
     for number in range(startup.ITEMS_A_PAGE * 2 + 5):
         alice.say(str(number), silent=True)
-    assert texts(list(missed(desk, 1, seen))) == [str(number) for number in range(205)]
+    assert texts(list(missed(desk, 1, seen, []))) == [str(number) for number in range(205)]
     assert sum(text.startswith("/_get chat @") for text in desk.asked) == 3
 
 
@@ -242,7 +251,7 @@ def test_many_chats_are_read_as_far_as_they_have_something_new(desk: Desk, cli: 
     seen = people[0].say("seen")
     for person in people[1:101]:
         person.say(person.name)
-    assert sorted(texts(list(missed(desk, 1, seen)))) == sorted(person.name for person in people[1:101])
+    assert sorted(texts(list(missed(desk, 1, seen, [])))) == sorted(person.name for person in people[1:101])
 
 
 def test_an_endless_gap_is_cut_to_the_newest(
@@ -253,7 +262,7 @@ def test_an_endless_gap_is_cut_to_the_newest(
     alice = cli.connect("alice")
     for number in range(50):
         alice.say(str(number))
-    assert texts(list(missed(desk, 1, 1))) == [str(number) for number in range(30, 50)]
+    assert texts(list(missed(desk, 1, 1, []))) == [str(number) for number in range(30, 50)]
     assert "more than 20 messages were missed" in caplog.text
 
 
@@ -268,7 +277,7 @@ def test_talks_with_the_moderators_are_found_as_well(desk: Desk, cli: FakeSimple
     group["info"]["membersRequireAttention"] = 1
     team.scope(member["groupMemberId"]).say("alice", "help me")
     team.scope().say("alice", "and you")
-    assert sorted(texts(list(missed(desk, 1, 0)))) == ["and you", "elsewhere", "help me"]
+    assert sorted(texts(list(missed(desk, 1, 0, [])))) == ["and you", "elsewhere", "help me"]
 
 
 def test_chats_that_nobody_can_read_are_left_out(desk: Desk, cli: FakeSimplexCLI) -> None:
@@ -279,13 +288,31 @@ def test_chats_that_nobody_can_read_are_left_out(desk: Desk, cli: FakeSimplexCLI
         return Record(record.type, {**record.raw, "chats": chats}) if record.type == "apiChats" else record
 
     desk.change = spoil
-    assert texts(list(missed(desk, 1, 0))) == ["hi"]
+    assert texts(list(missed(desk, 1, 0, []))) == ["hi"]
     desk.change = lambda record: Record(record.type, {"type": record.type})
-    assert list(missed(desk, 1, 0)) == []
+    assert list(missed(desk, 1, 0, [])) == []
 
 
-@pytest.mark.parametrize("error", [CommandRejected("it is gone"), AnswerMissing("cannot be read")])
-def test_a_chat_that_cannot_be_given_takes_no_other_with_it(desk: Desk, error: ChannelError) -> None:
+def tagged(error: CommandFailed, tag: str) -> CommandFailed:
+    error.tags = ("error", tag)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_postponed"),
+    [
+        (CommandNotFound("it is gone"), False),
+        (tagged(CommandRejected("not parsed"), "commandError"), False),
+        (tagged(CommandRejected("its disk is full"), "dBException"), True),
+        (AnswerMissing("too late"), True),
+        (CommandUncertain("the network failed"), True),
+        (CommandDelayed("busy", retry_after=1.0), True),
+    ],
+)
+def test_a_chat_that_cannot_be_given_takes_no_other_with_it(
+    desk: Desk, error: ChannelError, is_postponed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "BUSY_PAUSES", (0.0,))
     alice, bob = desk.cli.connect("alice"), desk.cli.connect("bob")
     alice.say("lost")
     bob.say("found")
@@ -296,8 +323,47 @@ def test_a_chat_that_cannot_be_given_takes_no_other_with_it(desk: Desk, error: C
             raise error
         return desk(command)
 
-    found = [item["chatItem"]["meta"]["itemText"] for item in missed(ask, 1, 0)]
-    assert found == ["found"]
+    postponed: list[str] = []
+    assert texts(list(missed(ask, 1, 0, postponed))) == ["found"]
+    assert postponed == ([alice.chat] if is_postponed else [])
+
+
+def test_a_cli_that_is_busy_is_asked_again_a_few_times(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "BUSY_PAUSES", (0.0, 0.0, 0.0))
+    desk.cli.connect("alice").say("found")
+    left = ["/_get chats", "/_get chat @", "/_get chat @"]
+
+    def ask(command: Command | str) -> Record:
+        if left and str(getattr(command, "text", command)).startswith(left[0]):
+            left.pop(0)
+            raise CommandDelayed("busy", retry_after=1.0)
+        return desk(command)
+
+    postponed: list[str] = []
+    assert texts(list(missed(ask, 1, 0, postponed))) == ["found"]
+    assert (left, postponed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_postponed"),
+    [(AnswerMissing("too late"), True), (CommandNotFound("gone"), False), (PayloadError("no list"), False)],
+)
+def test_moderators_that_cannot_be_asked_for_now_are_asked_for_again(
+    desk: Desk, error: Exception, is_postponed: bool
+) -> None:
+    alice = desk.cli.connect("alice")
+    team = desk.cli.add_group("Team", [alice])
+    alice.say("found")
+    desk.cli.answers.state.group(team.group_id)["info"]["membersRequireAttention"] = 1
+
+    def ask(command: Command | str) -> Record:
+        if str(getattr(command, "text", command)).startswith("/_members "):
+            raise error
+        return desk(command)
+
+    postponed: list[str] = []
+    assert "found" in texts(list(missed(ask, 1, 0, postponed)))
+    assert postponed == ([f"the moderators of {team.chat}"] if is_postponed else [])
 
 
 def test_a_connection_that_breaks_ends_the_fetching(desk: Desk) -> None:
@@ -309,4 +375,4 @@ def test_a_connection_that_breaks_ends_the_fetching(desk: Desk) -> None:
         return desk(command)
 
     with pytest.raises(ConnectionLost):
-        list(missed(ask, 1, 0))
+        list(missed(ask, 1, 0, []))

@@ -18,13 +18,26 @@ export class Refused extends Error {
   }
 }
 
+const running = new Set();
+let isQuiet = false;
+
+/**
+ * Break off whatever is being asked, and ask nothing more but to leave; with false, ask again. Every answer renews the
+ * cookie: one that came after the answer that took it away would bring it back.
+ */
+export function beQuiet(quiet) {
+  isQuiet = quiet;
+  if (quiet) for (const stop of running) stop();
+}
+
 const id = encodeURIComponent;
 
 export const start = () => call("GET", "/v1/page-api/start");
 export const enter = (nickname) => call("POST", "/v1/client-api/user", { nickname });
-export const leave = () => call("POST", "/v1/page-api/leave", {});
+export const leave = () => call("POST", "/v1/page-api/leave", {}, { isLast: true });
 export const commandsOf = (bot) => call("GET", `/v1/client-api/bot/${id(bot)}/commands`);
-export const openChat = (bot) => call("POST", "/v1/client-api/chat", { botId: bot });
+/** A new chat; asked for a second time with the same `clientId` it is the one that was made then. */
+export const openChat = (bot, clientId) => call("POST", "/v1/client-api/chat", { botId: bot, clientId });
 export const deleteChat = (chat) => call("DELETE", `/v1/client-api/chat/${id(chat)}`);
 export const renameChat = (chat, title) => call("PATCH", `/v1/page-api/chat/${id(chat)}`, { title });
 export const post = (chat, message) => call("POST", `/v1/page-api/chat/${id(chat)}/messages`, message);
@@ -39,7 +52,9 @@ export const messagesOf = (chat, query = {}) =>
  */
 export function upload(file, progress) {
   const request = new XMLHttpRequest();
-  const running = new Promise((resolve, reject) => {
+  const stop = () => request.abort();
+  const answered = new Promise((resolve, reject) => {
+    if (isQuiet) throw new Refused(say("unreachable"), 0);
     const form = new FormData();
     form.append("file", file, file.name || "picture.png");
     request.upload.addEventListener("progress", (event) => event.total && progress(event.loaded / event.total));
@@ -52,24 +67,33 @@ export function upload(file, progress) {
       request.addEventListener(name, () => reject(new Refused(say("unreachable"), 0)));
     }
     request.open("POST", "/v1/client-api/files");
+    request.addEventListener("loadend", () => running.delete(stop));
+    running.add(stop);
     request.send(form);
   });
-  return Object.assign(running, { stop: () => request.abort() });
+  return Object.assign(answered, { stop });
 }
 
-async function call(method, path, body) {
-  const options = { method, headers: {}, signal: AbortSignal.timeout(TIMEOUT) };
+async function call(method, path, body, { isLast = false } = {}) {
+  if (isQuiet && !isLast) throw new Refused(say("unreachable"), 0);
+  const breaker = new AbortController();
+  const stop = () => breaker.abort();
+  AbortSignal.timeout(TIMEOUT).addEventListener("abort", stop);
+  const options = { method, headers: {}, signal: breaker.signal };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
   let response;
   let text;
+  running.add(stop);
   try {
     response = await fetch(path, options);
     text = await response.text();
   } catch {
     throw new Refused(say("unreachable"), 0);
+  } finally {
+    running.delete(stop);
   }
   const answer = parsed(text);
   if (response.ok && answer !== undefined) return answer;

@@ -25,23 +25,24 @@ export class Feed {
   #failures = 0;
   #refusals = 0;
   #isAsleep = false;
+  #isPaused = false;
   #loading = new Map();
   #followed = new Set();
 
   constructor(store, { signedOut, caughtUp }) {
     this.#store = store;
     Object.assign(this, { signedOut, caughtUp });
-    window.addEventListener("online", () => this.#store.user && this.connect());
+    window.addEventListener("online", () => this.#resume());
     window.addEventListener("offline", () => this.#store.user && this.#lost());
     window.addEventListener("pagehide", () => this.stop());
-    window.addEventListener("pageshow", (event) => event.persisted && this.#store.user && this.connect());
+    window.addEventListener("pageshow", (event) => event.persisted && this.#resume());
     document.addEventListener("visibilitychange", () => this.#turned());
   }
 
   /** Open the stream anew. */
   connect() {
     this.stop();
-    this.#isAsleep = false;
+    this.#isAsleep = this.#isPaused = false;
     this.#watch();
     const source = new EventSource(EVENTS);
     this.#source = source;
@@ -54,6 +55,13 @@ export class Feed {
     on("chat", (chat) => this.#chat(chat));
     on("chat-removed", ({ id }) => this.#store.dropChat(id));
     source.addEventListener("error", () => this.#source === source && this.#broken());
+  }
+
+  /** Listen no longer, whatever happens, until `connect` is called. */
+  pause() {
+    this.stop();
+    clearTimeout(this.#sleeper);
+    this.#isPaused = true;
   }
 
   /** Listen no longer. */
@@ -159,8 +167,13 @@ export class Feed {
     }
   }
 
+  #resume() {
+    if (this.#store.user && !this.#isPaused) this.connect();
+  }
+
   #lost() {
     this.stop();
+    if (this.#isPaused) return;
     this.#store.setConnection(navigator.onLine === false ? "offline" : "lost");
     this.#again(Math.min(FIRST_PAUSE * 2 ** this.#failures, LONGEST_PAUSE));
     this.#failures += 1;
@@ -169,11 +182,11 @@ export class Feed {
   /** Not all pages in the same moment, when a platform starts again. */
   #again(pause) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.connect(), pause * (0.7 + Math.random() * 0.6));
+    this.#timer = setTimeout(() => this.#resume(), pause * (0.7 + Math.random() * 0.6));
   }
 
   #turned() {
-    if (!document.hidden && this.#isAsleep && this.#store.user) this.connect();
+    if (!document.hidden && this.#isAsleep) this.#resume();
     else this.#watch();
   }
 
@@ -183,7 +196,7 @@ export class Feed {
   }
 
   async #sleep() {
-    if (!this.#store.user) return;
+    if (!this.#store.user || this.#isPaused) return;
     this.#isAsleep = true;
     this.stop();
     await this.#catchUp().catch(() => {}); // whoever looks again connects, and sees then whether that works

@@ -7,13 +7,15 @@ import { ask, confirm } from "./dialog.js";
 import { Feed } from "./feed.js";
 import { Outbox } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
-import { Store } from "./store.js";
+import { forget, keep, names, Store } from "./store.js";
 import { say, speak } from "./texts.js";
 import { home, welcome } from "./welcome.js";
 
 const TOAST = 6000;
 const AGAIN = 3000;
 const LONGEST_TITLE = 64;
+const LEAVING = "webchat.leaving";
+const LEAVING_AT_MOST = 25_000;
 const byId = (id) => document.getElementById(id);
 
 speak(navigator.languages ?? [navigator.language]);
@@ -39,6 +41,7 @@ const skip = h("a.skip", { href: "#composer-text" }, say("skip"));
 store.on("place chats", showTitle);
 window.addEventListener("popstate", () => store.user && settle());
 document.addEventListener("visibilitychange", () => !document.hidden && store.chat && store.markSeen(store.chat.id));
+window.addEventListener("storage", otherTabLeaves);
 begin();
 
 async function begin() {
@@ -81,6 +84,7 @@ function enter() {
 
 function signedOut() {
   feed.stop();
+  forgetVisitor();
   store.clear();
   showWelcome(say("signedOut"));
 }
@@ -142,6 +146,7 @@ function opened(bot, made) {
   chat.moved(`bot/${bot}`, `chat/${made.id}`);
   store.changed("chats");
   store.changed("messages");
+  openChat(made.id); // another tab may have begun it, and have been answered there
 }
 
 async function rename(shown) {
@@ -164,11 +169,37 @@ async function remove(shown) {
 async function leave() {
   const name = store.user.nickname;
   if (!(await confirm(say("leave.title", { name }), say("leave.text"), say("leave")))) return;
-  await attempt(async () => {
-    await api.leave();
-    feed.stop();
-    location.assign("/");
-  });
+  keep(LEAVING, String(Date.now()));
+  beStill();
+  const fault = await attempt(api.leave);
+  if (!fault) forgetVisitor();
+  forget(LEAVING);
+  if (!fault) return location.assign("/");
+  api.beQuiet(false);
+  if (!store.user) return;
+  outbox.restore();
+  feed.connect();
+}
+
+/** Ask for nothing, and keep nothing, while somebody leaves. */
+function beStill() {
+  feed.pause();
+  outbox.close();
+  api.beQuiet(true);
+}
+
+/** Another tab asks to leave, and notes that; when it is through with it, this one looks who one is now. */
+function otherTabLeaves({ key, newValue }) {
+  if (key !== LEAVING || !store.user) return;
+  if (newValue === null) return location.reload();
+  beStill();
+  setTimeout(() => location.reload(), LEAVING_AT_MOST);
+}
+
+/** What was written here is nobody else's business: who comes next at this browser is somebody else. */
+function forgetVisitor() {
+  outbox.close();
+  for (const prefix of ["webchat.unsent.", "webchat.seen."]) names(prefix).forEach(forget);
 }
 
 store.on("chats", (detail) => {

@@ -2,7 +2,7 @@
 // platform knows each by the id that it has from here, so that none is there twice.
 
 import { openChat, post } from "./api.js";
-import { forget, keep, kept } from "./store.js";
+import { forget, keep, kept, names } from "./store.js";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
@@ -15,6 +15,7 @@ export class Outbox {
   #timer = 0;
   #pause = FIRST_PAUSE;
   #prefix = "";
+  #isClosed = false;
 
   constructor(store, { arrived, opened, signedOut }) {
     this.#store = store;
@@ -24,13 +25,19 @@ export class Outbox {
   /** Take up what an earlier visit, or another tab that is closed by now, has left. */
   restore() {
     this.#prefix = `webchat.unsent.${this.#store.user.id}.`;
-    const names = Array.from({ length: localStorageLength() }, (_, place) => localStorage.key(place));
-    const left = names.filter((name) => name?.startsWith(this.#prefix)).map((name) => read(kept(name)));
+    this.#isClosed = false;
+    const left = names(this.#prefix).map((name) => read(kept(name)));
     this.#store.unsent = left
       .filter((item) => item?.clientId && (this.#store.chats.has(item.chatId) || this.#store.bots.has(item.draftOf)))
       .map((item) => (item.state === "failed" ? item : { ...item, state: "waiting" }))
       .sort((one, other) => one.at - other.at);
     this.flush();
+  }
+
+  /** Send and keep nothing more, until `restore`. */
+  close() {
+    clearTimeout(this.#timer);
+    this.#isClosed = true;
   }
 
   /** Send `{body, attachments, action}` to where one is, as soon as that is possible. */
@@ -67,14 +74,14 @@ export class Outbox {
   /** Try what waits, now. */
   async flush() {
     clearTimeout(this.#timer);
-    if (this.#running || !this.#store.user) return;
+    if (this.#running || this.#isClosed || !this.#store.user) return;
     this.#running = true;
     try {
       for (let item = this.#next(); item; item = this.#next()) await this.#send(item);
       this.#pause = FIRST_PAUSE;
     } catch (pause) {
       if (typeof pause !== "number") throw pause;
-      this.#timer = setTimeout(() => this.flush(), pause);
+      if (!this.#isClosed) this.#timer = setTimeout(() => this.flush(), pause);
     } finally {
       this.#running = false;
     }
@@ -88,7 +95,7 @@ export class Outbox {
   async #send(item) {
     if (!item.tries) this.#set(item.clientId, { state: "sending" });
     try {
-      const chat = item.chatId || (await this.#open(item.draftOf));
+      const chat = item.chatId || (await this.#open(item));
       const { body, action, clientId } = item;
       const attachmentIds = item.attachments.map((file) => file.id);
       const message = await post(chat, { body, attachmentIds, clientId, ...(action && { action }) });
@@ -99,8 +106,9 @@ export class Outbox {
     }
   }
 
-  async #open(bot) {
-    const chat = await openChat(bot);
+  /** The item's own id names the chat, so that two tabs that both send the item, or one twice, begin one chat. */
+  async #open({ draftOf: bot, clientId }) {
+    const chat = await openChat(bot, clientId);
     for (const item of this.#store.unsent.filter((other) => other.draftOf === bot)) {
       this.#set(item.clientId, { chatId: chat.id, draftOf: "" });
     }
@@ -137,7 +145,7 @@ export class Outbox {
   }
 
   #keep(item) {
-    keep(this.#prefix + item.clientId, JSON.stringify(item));
+    if (!this.#isClosed) keep(this.#prefix + item.clientId, JSON.stringify(item));
   }
 }
 
@@ -146,14 +154,6 @@ function read(text) {
     return JSON.parse(text);
   } catch {
     return null;
-  }
-}
-
-function localStorageLength() {
-  try {
-    return localStorage.length;
-  } catch {
-    return 0;
   }
 }
 

@@ -262,4 +262,13 @@ export function forget(name) {
   }
 }
 
+/** The names with this beginning under which the browser keeps something. */
+export function names(prefix) {
+  try {
+    return Object.keys(localStorage).filter((name) => name.startsWith(prefix));
+  } catch {
+    return [];
+  }
+}
+
 const born = (chat) => chat.createdAt ?? 0;
