@@ -47,6 +47,20 @@ def test_back_and_forward_go_through_what_was_open(guest: Guest) -> None:
     expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
 
 
+def test_a_click_counts_when_the_list_changes_between_press_and_release(guest: Guest) -> None:
+    guest.say("/track 1")
+    guest.sees("Order 1 is on its way")
+    link = guest.page.locator(".people").get_by_role("link", name=re.compile("^tea-house")).first
+    place = link.bounding_box()
+    assert place is not None
+    guest.page.mouse.move(place["x"] + 20, place["y"] + 10)
+    guest.page.mouse.down()
+    guest.say("/track 2")
+    guest.sees("Order 2 is on its way")
+    guest.page.mouse.up()
+    expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
+
+
 def test_what_is_not_sent_yet_stays_with_its_chat(guest: Guest) -> None:
     guest.say("/track 1")
     guest.sees("Order 1 is on its way")

@@ -18,6 +18,17 @@ export class Sidebar {
     this.element = h("aside.people", {}, this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
     store.on("bots chats place messages", () => this.#soon());
+    this.#keepPressed();
+  }
+
+  /** What the pointer is pressed on stays there until it is released: a link that is drawn anew gets no click. */
+  #keepPressed() {
+    this.list.addEventListener("pointerdown", () => (this.isPressed = true));
+    const release = () => {
+      this.isPressed = false;
+      if (this.isStale) this.#soon();
+    };
+    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(release));
   }
 
   /** Give the focus to where one was. */
@@ -31,7 +42,8 @@ export class Sidebar {
     this.waiting = true;
     queueMicrotask(() => {
       this.waiting = false;
-      this.#show();
+      this.isStale = this.isPressed;
+      if (!this.isStale) this.#show();
     });
   }
 
