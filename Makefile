@@ -2,7 +2,7 @@
 # test   all tests          check  format, lint, types, imports, layout, docs
 # docs   the pages as HTML, in build/docs
 # bench  the benchmarks     clean  removes what the others made
-# faults all that can break, broken under load; a ledger for each (about a quarter of an hour)
+# faults all that can break, broken under load; a ledger for each
 #
 # Needs python3 (3.10 or later), its venv module and make: on Debian, apt-get install python3 python3-venv make git
 
