@@ -44,7 +44,7 @@ class SQLite(Database):
         self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
         self._url = url
         self._lock = threading.Lock()
-        self._together = Together(self._write, self._sync)
+        self._together: Together[Connection] = Together(self._write, self._sync)
         self._opening = threading.RLock()
         self._pid = 0
         self._is_closed = False
@@ -95,7 +95,6 @@ class SQLite(Database):
         try:
             with _transaction(self._writer, ends_at, self._turns) as connection:
                 yield connection
-            self._log.committed(in_turn=self._turns.is_held)
         finally:
             self._turns.give()
 

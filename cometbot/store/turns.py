@@ -33,22 +33,16 @@ class Turns:
             with suppress(OSError):
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes see it."""
-        return self._file >= 0
-
     def take(self, ends_at: float) -> bool:
         """Whether it is ours now; waits for it until ``time.monotonic()`` reaches ``ends_at``, and never for long."""
         ends_at = min(ends_at, time.monotonic() + PATIENCE)
-        while not self.take_now():
+        while not self._take_now():
             if time.monotonic() >= ends_at:
                 return False
             nap()
         return True
 
-    def take_now(self) -> bool:
-        """Whether it is ours now, without waiting."""
+    def _take_now(self) -> bool:
         if self._file >= 0:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

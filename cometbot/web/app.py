@@ -25,6 +25,7 @@ from cometbot.http.sse import STREAMS
 from cometbot.loading import load_working_bots
 from cometbot.settings import Settings
 from cometbot.store.database import Database, database
+from cometbot.web.application import Application
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
 from cometbot.web.metrics import Metrics
@@ -101,12 +102,12 @@ def create_app(
         channels = channels_from_settings(settings, served, metrics, source)
     delivery = _make_delivery(settings, served, channels, metrics, source)
     STREAMS.admit(settings.streams)
-    app = Flask("cometbot", static_folder=None)
     # Where workers of other machines share the database, they handle: a web process of one must not.
     handles = handles and not delivery.database.shared_url
-    app.extensions["cometbot"] = running = Running(settings, delivery, metrics, handles)
+    running = Running(settings, delivery, metrics, handles)
     _running.add(running)
-    app.before_request(running.start)
+    app = Application("cometbot", static_folder=None, before_all=running.start)
+    app.extensions["cometbot"] = running
     _add_views(app, delivery, metrics)
     for bot in served:
         bot.connect(delivery)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import flask
 import orjson
 
 from cometbot.bot import Bot
@@ -17,6 +17,7 @@ from cometbot.channels.cometchat.parsing import Happening
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
 from cometbot.http.auth import CHALLENGE, BasicCredentials
+from cometbot.http.direct import Answer, DirectBlueprint, Environ
 from cometbot.http.errors import HttpError, echo
 from cometbot.http.limits import read_body
 from cometbot.models import Conversation
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DONE = b'{"data":{"success":true}}'
-_IGNORED = b'{"data":{"success":true,"ignored":1}}'
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_DONE = Answer(200, b'{"data":{"success":true}}')
+_IGNORED = Answer(200, b'{"data":{"success":true,"ignored":1}}')
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*(utf-?8|\"utf-?8\")\s*)?;?\s*", re.IGNORECASE)
 _WEBHOOK = "webhook"
 _ROUTING_KEYS = frozenset(
@@ -50,7 +50,7 @@ _UNIQUE_KEYS = (b'"trigger"', b'"appId"', b'"bot"', b'"id"', b'"receiverType"', 
 _ESCAPED_LETTERS = (b"\\u004", b"\\u005", b"\\u006", b"\\u007")
 
 
-def make_blueprint(channel: CometChatChannel, intake: Intake) -> flask.Blueprint:
+def make_blueprint(channel: CometChatChannel, intake: Intake) -> DirectBlueprint:
     """The routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
 
     Raises :class:`ConfigurationError` for a bot that anybody could call unless that was asked for.
@@ -58,15 +58,13 @@ def make_blueprint(channel: CometChatChannel, intake: Intake) -> flask.Blueprint
     for name in intake.bots:
         channel.callback.check(name)
     views = CallbackViews(channel, intake)
-    blueprint = flask.Blueprint("cometchat", __name__)
-    # Every method has its route, so that the refusal of all but POST is JSON too, whatever app this is mounted in.
-    options: dict[str, Any] = {"methods": _METHODS, "provide_automatic_options": False, "strict_slashes": False}
-    blueprint.add_url_rule("/cometchat", "shared_callback", views.take_shared_callback, **options)
-    blueprint.add_url_rule("/cometchat/<bot>", "callback", views.take_callback, **options)
-    blueprint.add_url_rule("/cometchat/<bot>/webhook", "webhook", views.take_webhook, **options)
-    blueprint.register_error_handler(HttpError, views.refuse)
-    blueprint.register_error_handler(PayloadError, views.refuse_payload)
-    blueprint.register_error_handler(StoreBusy, views.refuse_busy)
+    blueprint = DirectBlueprint("cometchat", __name__)
+    blueprint.add_view("/cometchat", views.answer_shared_callback)
+    blueprint.add_view("/cometchat/<bot>", views.answer_callback)
+    blueprint.add_view("/cometchat/<bot>/webhook", views.answer_webhook)
+    blueprint.direct["/cometchat"] = views.answer_shared_callback
+    for name in intake.bots:
+        blueprint.direct[f"/cometchat/{name}"] = partial(views.answer_callback, bot=name)
     return blueprint
 
 
@@ -85,10 +83,40 @@ class CallbackViews:
         shared = self._settings.webhook_credentials
         self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
 
-    def take_callback(self, bot: str) -> flask.Response:
+    def answer_callback(self, environ: Environ, bot: str) -> Answer:
         """Store what CometChat reports to the bot in the path."""
-        environ = flask.request.environ
-        _check_method(environ)
+        return self._answer(self._take_callback, environ, bot)
+
+    def answer_shared_callback(self, environ: Environ) -> Answer:
+        """Store what CometChat reports to the bot that the payload names."""
+        return self._answer(self._take_shared_callback, environ, "")
+
+    def answer_webhook(self, environ: Environ, bot: str) -> Answer:
+        """Store what CometChat's app webhook reports, as far as it concerns the bot in the path."""
+        return self._answer(self._take_webhook, environ, bot)
+
+    def _answer(self, take: Callable[[Environ, str], Answer], environ: Environ, bot: str) -> Answer:
+        try:
+            if environ["REQUEST_METHOD"] != "POST":
+                raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers={"Allow": "POST"})
+            return take(environ, bot)
+        except HttpError as error:
+            return self._refuse(error, bot)
+        except PayloadError as error:
+            return self._refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
+        except StoreBusy:
+            text = "the database is busy; nothing was stored, call again"
+            return self._refuse(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)
+
+    def _refuse(self, error: HttpError, bot: str) -> Answer:
+        self._observe(bot if bot in self._bots else "", "refused")
+        _log.info("refused a call with %s %s", error.status, error.code)
+        described: dict[str, Any] = {"code": error.code, "message": error.message}
+        if error.details:
+            described["details"] = error.details
+        return Answer(error.status, orjson.dumps({"error": described}), error.headers)
+
+    def _take_callback(self, environ: Environ, bot: str) -> Answer:
         found = self._open(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
         body = self._read(environ)
         payload = parsing.read_json(body)
@@ -104,10 +132,7 @@ class CallbackViews:
             )
         return self._take(found, payload, body, is_plain=is_plain)
 
-    def take_shared_callback(self) -> flask.Response:
-        """Store what CometChat reports to the bot that the payload names."""
-        environ = flask.request.environ
-        _check_method(environ)
+    def _take_shared_callback(self, environ: Environ, bot: str) -> Answer:
         header = environ.get("HTTP_AUTHORIZATION", "")
         has_open_bot = any(name not in self._credentials for name in self._bots)
         if not has_open_bot and not self._credentials.opens_any(header):
@@ -115,17 +140,14 @@ class CallbackViews:
         body = self._read(environ)
         payload = parsing.read_json(body)
         is_plain = self._check_callback(payload)
-        bot = self._find(payload["bot"])
-        if bot is None:
+        found = self._find(payload["bot"])
+        if found is None:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {echo(payload['bot'])} is served here")
-        if bot.name in self._credentials and not self._credentials.opens(bot.name, header):
-            raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {bot.name}")
-        return self._take(bot, payload, body, is_plain=is_plain)
+        if found.name in self._credentials and not self._credentials.opens(found.name, header):
+            raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
+        return self._take(found, payload, body, is_plain=is_plain)
 
-    def take_webhook(self, bot: str) -> flask.Response:
-        """Store what CometChat's app webhook reports, as far as it concerns the bot in the path."""
-        environ = flask.request.environ
-        _check_method(environ)
+    def _take_webhook(self, environ: Environ, bot: str) -> Answer:
         has_own = bool(self._webhook_credentials)
         credentials, name = (self._webhook_credentials, _WEBHOOK) if has_own else (self._credentials, bot)
         found = self._open(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials, name)
@@ -138,29 +160,6 @@ class CallbackViews:
         if happening is None or conversation is None:
             return self._ignore(found)
         return self._put(found, Incoming(conversation, happening.key, body, happening.sender))
-
-    def refuse(self, error: HttpError) -> flask.Response:
-        """The answer to a call that cannot be taken."""
-        name = str((flask.request.view_args or {}).get("bot", ""))
-        self._observe(name if name in self._bots else "", "refused")
-        _log.info("refused a call with %s %s", error.status, error.code)
-        described: dict[str, Any] = {"code": error.code, "message": error.message}
-        if error.details:
-            described["details"] = error.details
-        body = orjson.dumps({"error": described})
-        return flask.Response(body, error.status, error.headers, content_type="application/json")
-
-    def refuse_payload(self, error: PayloadError) -> flask.Response:
-        """The answer to a body that does not have the shape that it must have."""
-        return self.refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details))
-
-    def refuse_busy(self, error: StoreBusy) -> flask.Response:
-        """The answer where nothing could be stored; whoever calls again later loses nothing."""
-        return self.refuse(
-            HttpError(
-                503, "ERR_BUSY", "the database is busy; nothing was stored, call again", headers={"Retry-After": "1"}
-            )
-        )
 
     def _open(self, bot: str, header: str, credentials: BasicCredentials, name: str) -> Bot:
         """The bot in the path. Who has no valid credentials does not learn which bots there are."""
@@ -202,7 +201,7 @@ class CallbackViews:
         uid = str(name).lower()
         return self._by_uid.get(uid) or self._bots.get(uid)
 
-    def _take(self, bot: Bot, payload: dict[str, Any], body: bytes, *, is_plain: bool) -> flask.Response:
+    def _take(self, bot: Bot, payload: dict[str, Any], body: bytes, *, is_plain: bool) -> Answer:
         if not is_plain or may_hold_duplicates(body, payload):
             _check_duplicates(body)
         if is_plain:
@@ -243,13 +242,13 @@ class CallbackViews:
             parsing.CHANNEL, self._account, bot.name, happening.conversation_id, target, is_group=happening.is_group
         )
 
-    def _put(self, bot: Bot, incoming: Incoming) -> flask.Response:
+    def _put(self, bot: Bot, incoming: Incoming) -> Answer:
         self._observe(bot.name, "received" if self._intake.put(incoming) else "duplicate")
-        return flask.Response(_DONE, 200, content_type="application/json")
+        return _DONE
 
-    def _ignore(self, bot: Bot) -> flask.Response:
+    def _ignore(self, bot: Bot) -> Answer:
         self._observe(bot.name, "ignored")
-        return flask.Response(_IGNORED, 200, content_type="application/json")
+        return _IGNORED
 
 
 def is_usual(payload: Mapping[str, Any]) -> bool:
@@ -312,11 +311,6 @@ def _is_id(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     return type(value) is int and 0 <= value < schemas.TIME_LIMIT
-
-
-def _check_method(environ: Mapping[str, Any]) -> None:
-    if environ["REQUEST_METHOD"] != "POST":
-        raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers={"Allow": "POST"})
 
 
 def _check_duplicates(body: bytes) -> None:

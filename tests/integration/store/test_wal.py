@@ -1,17 +1,17 @@
-"""The write-ahead log of a real SQLite file, and the numbers beside it."""
+"""How the write-ahead log comes to the disk."""
 
 from __future__ import annotations
 
-import struct
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from cometbot.store import wal
-from cometbot.store.turns import Turns
 from cometbot.store.wal import WriteAheadLog
 
 
@@ -35,41 +35,18 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return done
 
 
-def test_without_a_commit_there_is_nothing_to_sync(log: WriteAheadLog, syncs: list[int]) -> None:
-    log.sync()
-    assert syncs == []
-
-
-def test_a_commit_is_synced_once(log: WriteAheadLog, syncs: list[int]) -> None:
-    log.committed(in_turn=True)
-    log.sync()
+def test_a_commit_is_synced_before_the_call_returns(log: WriteAheadLog, syncs: list[int]) -> None:
     log.sync()
     assert len(syncs) == 1
-
-
-def test_one_sync_serves_the_commits_of_all_processes(path: str, log: WriteAheadLog, syncs: list[int]) -> None:
-    neighbour = WriteAheadLog(path)
-    log.committed(in_turn=True)
-    neighbour.committed(in_turn=True)
-    neighbour.sync()
-    log.sync()
-    assert len(syncs) == 1
-    neighbour.close()
-
-
-def test_a_commit_during_a_sync_needs_another_one(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    syncs: list[int] = []
-
-    def sync(file: int) -> None:
-        syncs.append(file)
-        if len(syncs) == 1:
-            log.committed(in_turn=True)
-
-    monkeypatch.setattr(wal, "_to_disk", sync)
-    log.committed(in_turn=True)
-    log.sync()
     log.sync()
     assert len(syncs) == 2
+
+
+def test_a_database_in_memory_has_nothing_to_sync(syncs: list[int]) -> None:
+    log = WriteAheadLog("")
+    log.sync()
+    log.close()
+    assert syncs == []
 
 
 def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,67 +54,84 @@ def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pyte
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(wal, "_to_disk", fail)
-    log.committed(in_turn=True)
-    with pytest.raises(OSError, match="Input/output"):
-        log.sync()
-    with pytest.raises(OSError, match="Input/output"):
-        log.sync()
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            log.sync()
+    done: list[int] = []
+    monkeypatch.setattr(wal, "_to_disk", done.append)
+    log.sync()
+    assert len(done) == 1
 
 
-def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(
-    log: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    syncs: list[int] = []
-    syncing, go_on = threading.Event(), threading.Event()
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether it came true within a minute."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
 
-    def sync(file: int) -> None:
-        syncs.append(file)
-        syncing.set()
-        assert go_on.wait(10)
 
-    monkeypatch.setattr(wal, "_to_disk", sync)
-    log.committed(in_turn=True)
+@dataclass
+class SlowDisk:
+    """A disk whose first sync takes until it is let go on."""
+
+    syncs: list[int] = field(default_factory=list)
+    is_syncing: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def sync(self, file: int) -> None:
+        self.syncs.append(file)
+        if len(self.syncs) == 1:
+            self.is_syncing.set()
+            assert self.go_on.wait(60)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
+    disk = SlowDisk()
+    monkeypatch.setattr(wal, "_to_disk", disk.sync)
+    return disk
+
+
+def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(log: WriteAheadLog, disk: SlowDisk) -> None:
     first = threading.Thread(target=log.sync)
     first.start()
-    assert syncing.wait(10)
-    for _ in range(5):
-        log.committed(in_turn=True)
+    assert disk.is_syncing.wait(60)
     waiting = [threading.Thread(target=log.sync) for _ in range(5)]
     for thread in waiting:
         thread.start()
-    go_on.set()
+    assert wait_until(lambda: len(log._syncs._waiting) == 5)
+    assert all(thread.is_alive() for thread in waiting)
+    disk.go_on.set()
     for thread in (first, *waiting):
-        thread.join(10)
-    assert len(syncs) == 2
-
-
-def test_a_commit_out_of_turn_is_not_counted_and_synced_all_the_same(log: WriteAheadLog, syncs: list[int]) -> None:
-    log.committed(in_turn=False)
-    log.sync()
-    log.sync()
-    assert len(syncs) == 1
+        thread.join(60)
+    assert len(disk.syncs) == 2
 
 
 def test_a_process_that_stands_still_while_it_syncs_does_not_stop_the_others(
-    path: str, log: WriteAheadLog, syncs: list[int]
+    path: str, log: WriteAheadLog, disk: SlowDisk
 ) -> None:
-    stopped = Turns(f"{path}-syncs")
-    assert stopped.take_now()
-    log.committed(in_turn=True)
-    began = time.monotonic()
-    log.sync()
-    assert len(syncs) == 1
-    assert time.monotonic() - began < 5
-    stopped.close()
+    stopped = threading.Thread(target=log.sync)
+    stopped.start()
+    assert disk.is_syncing.wait(60)
+    neighbour = WriteAheadLog(path)
+    neighbour.sync()
+    assert len(disk.syncs) == 2
+    neighbour.close()
+    disk.go_on.set()
+    stopped.join(60)
 
 
-@pytest.mark.parametrize(("committed", "synced"), [(7, 3), (3, 7), (2**40, 2**40)])
-def test_numbers_of_before_a_power_cut_never_make_a_new_commit_look_synced(
-    path: str, syncs: list[int], committed: int, synced: int
-) -> None:
-    Path(f"{path}-syncs").write_bytes(struct.pack("QQ", committed, synced))
-    log = WriteAheadLog(path)
-    log.committed(in_turn=True)
-    log.sync()
-    assert len(syncs) == 1
-    log.close()
+def test_closing_waits_for_the_sync_that_is_under_way(log: WriteAheadLog, disk: SlowDisk) -> None:
+    syncing = threading.Thread(target=log.sync)
+    syncing.start()
+    assert disk.is_syncing.wait(60)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    os.fstat(disk.syncs[0])
+    assert closing.is_alive()
+    disk.go_on.set()
+    for thread in (syncing, closing):
+        thread.join(60)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(disk.syncs[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.events import MessageEvent, UnknownEvent
 from cometbot.models import Conversation, LaneKey
+from cometbot.web.application import Application
 
 Make = Callable[..., dict[str, Any]]
 
@@ -58,6 +60,8 @@ class Memory:
 class Site:
     """A served channel: posts as CometChat does and shows what was stored and counted."""
 
+    make_app: Callable[[], Flask]
+
     def __init__(self, *bots: Bot, **settings: Any) -> None:
         self.intake = Memory(*bots)
         self.counted: list[tuple[str, str]] = []
@@ -68,7 +72,7 @@ class Site:
             callback=CallbackSettings(**settings),
             observe=lambda bot, outcome: self.counted.append((bot, outcome)),
         )
-        app = Flask("site")
+        app = Site.make_app()
         app.register_blueprint(self.channel.blueprint(self.intake))
         self.client: FlaskClient = app.test_client()
 
@@ -91,6 +95,13 @@ class Site:
         assert b"s3cr3t" not in response.data
         assert self.stored == []
         return response.status_code, (response.json or {})["error"]
+
+
+@pytest.fixture(autouse=True, params=["in any Flask app", "past Flask"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both roads to the views, which must not differ in what they answer."""
+    apps = {"in any Flask app": partial(Flask, "site"), "past Flask": partial(Application, "site", before_all=list)}
+    monkeypatch.setattr(Site, "make_app", staticmethod(apps[request.param]), raising=False)
 
 
 @pytest.fixture
