@@ -17,13 +17,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pe
 run: .venv/installed
 	@$(BIN)/cometbot dev $(BOT)
 
-# What mostly computes runs in two processes; what starts servers and browsers of its own, one after the other.
+# Two files at a time. First what mostly computes, then what starts servers and browsers of its own.
 test: .venv/installed-test test-packages
 ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration examples
-	$(BIN)/pytest tests/acceptance tests/browser
+	$(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/browser
 endif
 
 # What tests need beside Python packages: a browser for the pages, a PostgreSQL to start, node for the official chat client.

@@ -33,6 +33,7 @@ from benchmarks.tables import table
 from cometbot import Bot
 from cometbot.channels.base import Incoming
 from cometbot.delivery import Delivery
+from cometbot.errors import StoreBusy
 from cometbot.testing.channel import FakeChannel
 
 THREADS = 4
@@ -117,7 +118,13 @@ class Cometbot(Contestant):
         return self.channel.incoming(self.bot, str(time.time()), user=user, id=f"{number}-{time.time_ns()}")
 
     def put(self, number: int) -> None:
-        self.intake.put(self.incoming(number))
+        incoming = self.incoming(number)
+        while True:
+            try:
+                self.intake.put(incoming)
+                return
+            except StoreBusy:  # a 503: the platform sends it again
+                continue
 
     @contextmanager
     def working(self) -> Iterator[None]:

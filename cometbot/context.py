@@ -269,7 +269,8 @@ class Context:
         owner = str(key)
         self.state = State("conversation", owner, outlet.load_state)
         """What this bot remembers about this conversation."""
-        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{event.sender.uid}", outlet.load_state)
+        person = event.sender.lasting_id or event.sender.uid
+        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", outlet.load_state)
         """What this bot remembers about the sender, in all conversations."""
 
     @cached_property

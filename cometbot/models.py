@@ -22,7 +22,10 @@ class LaneKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who takes part in conversations. Everything but ``uid`` may be empty: platforms send snapshots."""
+    """Somebody who takes part in conversations. Everything but ``uid`` may be empty: platforms send snapshots.
+
+    ``lasting_id`` is set where a platform gives the uid of a removed user to somebody else: no other user ever has it.
+    """
 
     uid: str
     name: str = ""
@@ -33,6 +36,7 @@ class User:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    lasting_id: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.name or self.uid

@@ -272,6 +272,7 @@ class Settings:
     botyard_messages: Annotated[int, _count(0)] = 60
     botyard_requests: Annotated[int, _count(0)] = 3000
     botyard_signups: Annotated[int, _count(0)] = 60
+    botyard_streams: Annotated[int, _count(0)] = 250
     botyard_storage: Annotated[int, _count()] = 268_435_456
     botyard_fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of the platform's config file that are set as variables, by the names of these."""

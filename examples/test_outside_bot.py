@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +17,10 @@ from cometbot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import LoopbackServer
 from cometbot.web.app import create_app
+from tests.ports import free_port
 
 FILE = Path(__file__).parent / "outside_bot.py"
 ADMIN = {"Authorization": "the-admin-s-key"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture
@@ -47,36 +42,36 @@ def platform(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def bot_id(platform: str) -> Iterator[str]:
-    made = requests.post(f"{platform}/v1/admin-api/bot", json={"name": "Outside"}, headers=ADMIN, timeout=10).json()
+    made = requests.post(f"{platform}/v1/admin-api/bot", json={"name": "Outside"}, headers=ADMIN, timeout=60).json()
     port = free_port()
     given = {"PLATFORM": platform, "BOT_KEY": made["key"], "WEBHOOK": f"http://127.0.0.1:{port}/"}
     # Without site-packages: what it imports is Python's own.
     process = subprocess.Popen([sys.executable, "-I", "-S", str(FILE), str(port)], env={**os.environ, **given})
     yield made["bot"]["id"]
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def test_it_answers_people_and_names_its_commands(platform: str, bot_id: str) -> None:
     person = requests.Session()
-    person.post(f"{platform}/v1/client-api/user", json={"nickname": "Maria"}, timeout=10)
-    chat = person.post(f"{platform}/v1/client-api/chat", json={"botId": bot_id}, timeout=10).json()["id"]
+    person.post(f"{platform}/v1/client-api/user", json={"nickname": "Maria"}, timeout=60)
+    chat = person.post(f"{platform}/v1/client-api/chat", json={"botId": bot_id}, timeout=60).json()["id"]
     commands = f"{platform}/v1/client-api/bot/{bot_id}/commands"
-    end = time.monotonic() + 15
-    while not person.get(commands, timeout=10).json():
+    end = time.monotonic() + 60
+    while not person.get(commands, timeout=60).json():
         assert time.monotonic() < end
         time.sleep(0.02)
     for text in ("Is there anybody?", "/shout hello"):
-        person.post(f"{platform}/v1/client-api/chat/message", json={"chatId": chat, "body": text}, timeout=10)
+        person.post(f"{platform}/v1/client-api/chat/message", json={"chatId": chat, "body": text}, timeout=60)
 
     said: list[str] = []
     while len(said) < 4:
         assert time.monotonic() < end
         time.sleep(0.02)
-        page = person.get(f"{platform}/v1/client-api/chat/{chat}/messages", timeout=10).json()
+        page = person.get(f"{platform}/v1/client-api/chat/{chat}/messages", timeout=60).json()
         said = [message["body"] for message in page["messages"]]
     assert set(said) == {"Is there anybody?", "You said: Is there anybody?", "/shout hello", "HELLO!"}
-    assert person.get(commands, timeout=10).json()[0]["alias"] == "shout"
+    assert person.get(commands, timeout=60).json()[0]["alias"] == "shout"
     person.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+import sqlalchemy as sa
 
 from cometbot.store.database import database
 from tests.postgres_server import PostgresServer
@@ -44,7 +45,7 @@ def make_postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
 
     def make() -> str:
         name = f"cometbot_{next(_names)}"
-        server.execute(f"CREATE DATABASE {name} TEMPLATE cometbot_template")
+        server.copy("cometbot_template", name)
         return server.url(name)
 
     return make
@@ -53,7 +54,6 @@ def make_postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
 def _copy_at(url: str) -> str:
     """A new database on the server of ``url``."""
     import psycopg
-    import sqlalchemy as sa
 
     name = f"cometbot_test_{os.getpid()}_{next(_names)}"
     with psycopg.connect(url, autocommit=True) as connection:
@@ -66,6 +66,11 @@ def _copy_at(url: str) -> str:
 
 
 @pytest.fixture
-def postgres_url(make_postgres_database: Callable[[], str]) -> str:
+def postgres_url(make_postgres_database: Callable[[], str], request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database with the current schema."""
-    return make_postgres_database()
+    is_own = not os.environ.get("COMETBOT_TEST_POSTGRES", "")
+    server = request.getfixturevalue("postgres") if is_own else None
+    url = make_postgres_database()
+    yield url
+    if server is not None:
+        server.drop(sa.make_url(url).database)

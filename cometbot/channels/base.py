@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from cometbot.bot import Bot
+from cometbot.context import StateChange
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, LaneKey
@@ -165,6 +166,11 @@ class Channel(ABC):
 
     def working(self, conversation: Conversation, on: bool) -> None:
         """Show that a handler has begun or ended its work on a message here, if that can be done now."""
+
+    def lasting(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        """Those of ``changes`` that are to be remembered: not of a user or conversation that has been removed since the
+        handler began. Called in the transaction that stores them."""
+        return changes
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """The newest messages of a conversation, oldest first; empty where the platform keeps none."""

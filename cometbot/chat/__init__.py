@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cometbot.chat.chat import Chat
-from cometbot.chat.content_types import kind_of, sniff
 from cometbot.chat.files import Upload
 from cometbot.chat.listening import EPHEMERAL_LIMIT, Feed, Listener
 from cometbot.chat.messages import KEEP
@@ -33,6 +32,7 @@ from cometbot.chat.models import (
 from cometbot.chat.outside import OutsideBot, OutsideBots, OutsideCommand
 from cometbot.chat.removal import Removal
 from cometbot.chat.rows import new_id
+from cometbot.content_types import kind_of, sniff
 
 __all__ = [
     "CONVERSATION_DELETED",

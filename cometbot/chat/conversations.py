@@ -20,7 +20,7 @@ from cometbot.chat.models import (
     Scope,
     Signal,
 )
-from cometbot.chat.removal import remove_conversations
+from cometbot.chat.removal import release_files, remove_conversations
 from cometbot.chat.users import to_user
 from cometbot.errors import IdTaken, Missing
 from cometbot.store.database import Database
@@ -107,8 +107,14 @@ class Conversations:
         return to_conversation({**row, **values}), [signal]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """What happened by removing the conversation with all that is in it; None if there is none."""
-        return (remove_conversations(connection, scope, id=id) if id else None) or None
+        """What happened by removing the conversation with all that is in it; None if there is none.
+
+        The owner's files that were attached there are removed a day later, unless another message has them too.
+        """
+        if not id:
+            return None
+        release_files(connection, self._database, scope, id)
+        return remove_conversations(connection, scope, id=id) or None
 
     def list_owned(
         self,

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.chat import rows
-from cometbot.chat.content_types import HEAD, kind_of, sniff
 from cometbot.chat.models import ChatFile, Page, Scope
+from cometbot.content_types import HEAD, kind_of, sniff
 from cometbot.errors import TooLarge
 from cometbot.store.database import Database
-from cometbot.store.tables import chat_files
+from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 
 UNUSED = 86_400
 """Seconds after which a file that no message uses is removed."""
@@ -39,7 +39,10 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that has come in whole and belongs to nobody yet: :meth:`Files.keep` it, or :meth:`discard` it."""
+    """A file that has come in whole and belongs to nobody yet: :meth:`Files.keep` it, or :meth:`discard` it.
+
+    Its bytes lie at ``path``; after the transaction that keeps it, :meth:`settle` brings them to their ``place``.
+    """
 
     id: str
     path: Path
@@ -48,6 +51,12 @@ class Upload:
     size: int
     mime_type: str
     kind: str
+
+    def settle(self) -> None:
+        """Bring the bytes of a kept file to their place. Where that fails, or a crash comes before, they are found all
+        the same, and :meth:`Files.tidy` does it later."""
+        with suppress(OSError):
+            _settle(self.path, self.place)
 
     def discard(self) -> None:
         """Remove the bytes, also after a transaction that was to keep them has failed."""
@@ -90,10 +99,8 @@ class Files:
         return Upload(id, path, self._place(id), _shown_name(name), size, mime_type, kind)
 
     def keep(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
-        """The file that ``upload`` is from now on.
-
-        The bytes move to their place before the transaction ends; if that fails, :meth:`Upload.discard` them.
-        """
+        """The file that ``upload`` is once the transaction has ended: then :meth:`Upload.settle` it. If that fails,
+        :meth:`Upload.discard` it."""
         values: dict[str, Any] = {
             "channel": rows.storable(scope.channel),
             "bot": rows.storable(scope.bot),
@@ -107,9 +114,6 @@ class Files:
             "used_at": None,
         }
         connection.execute(sa.insert(chat_files).values(values))
-        upload.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # a transaction may be tried twice
-            upload.path.replace(upload.place)
         return to_file(values)
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatFile | None:
@@ -127,7 +131,8 @@ class Files:
 
     def path(self, file: ChatFile) -> Path:
         """Where the bytes are."""
-        return self._place(file.id)
+        place, coming = self._place(file.id), self._coming / file.id
+        return coming if not place.exists() and coming.exists() else place
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
         """Whether there was such a file. Nobody finds it from now on; :meth:`tidy` removes the bytes."""
@@ -142,25 +147,32 @@ class Files:
     def tidy(self) -> int:
         """How many files are gone now: deleted ones, those that nobody used for a day, uploads that broke off.
 
-        First the bytes and then the row, so that a crash leaves nothing that nobody knows of.
+        A file is used as long as its id stands in the payload of a message. First the bytes go and then the row, so
+        that a crash leaves nothing that nobody knows of.
         """
-        gone, batch = 0, _TIDY_BATCH
-        while batch == _TIDY_BATCH:
-            batch = self._tidy_batch()
-            gone += batch
+        gone, found = 0, _TIDY_BATCH
+        while found == _TIDY_BATCH:
+            found, removed = self._tidy_batch()
+            gone += removed
         return gone + self._tidy_coming()
 
-    def _tidy_batch(self) -> int:
+    def _tidy_batch(self) -> tuple[int, int]:
+        """How many files were looked at, and how many are gone."""
+        removed = 0
         with self._database.read() as connection:
             found = self.untidy(connection)
+            named = {channel: self.named(connection, channel, ids) for channel, ids in found.items()}
         for channel, ids in found.items():
             with self._database.write(durable=False) as connection:
+                self._use(connection, channel, named[channel])
                 gone = self.take_untidy(connection, channel, ids)
             for id in gone:
                 self._place(id).unlink(missing_ok=True)
+                (self._coming / id).unlink(missing_ok=True)
             with self._database.write(durable=False) as connection:
                 connection.execute(sa.delete(chat_files).where(*_of_channel(channel, gone), chat_files.c.removed))
-        return sum(map(len, found.values()))
+            removed += len(gone)
+        return sum(map(len, found.values())), removed
 
     def untidy(self, connection: Connection) -> dict[str, list[str]]:
         """Some files that are deleted or forgotten: their ids, by channel."""
@@ -175,6 +187,23 @@ class Files:
             found.setdefault(channel, []).append(id)
         return found
 
+    def named(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
+        """Those of ``ids`` that stand in a message of a conversation of the file's owner."""
+        files, messages, places = chat_files.c, chat_messages.c, chat_conversations.c
+        said = sa.and_(
+            messages.channel == places.channel, messages.bot == places.bot, messages.conversation == places.id
+        )
+        uses = sa.exists().where(
+            places.channel == files.channel, places.owner == files.owner, said, messages.payload.contains(files.id)
+        )
+        query = sa.select(files.id).where(*_of_channel(channel, ids), sa.not_(files.removed), uses)
+        return connection.execute(query).scalars().all()
+
+    def _use(self, connection: Connection, channel: str, ids: Collection[str]) -> None:
+        used = sa.update(chat_files).where(*_of_channel(channel, ids), chat_files.c.used_at.is_(None))
+        if ids:
+            connection.execute(used.values(used_at=rows.milliseconds(self._database)))
+
     def take_untidy(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
         """Those of ``ids`` that nobody finds from now on: a message may have begun to use one of them just now."""
         named, columns = _of_channel(channel, ids), chat_files.c
@@ -182,22 +211,36 @@ class Files:
         return connection.execute(sa.select(columns.id).where(*named, columns.removed)).scalars().all()
 
     def _tidy_coming(self) -> int:
-        old = time.time() - UNUSED
-        gone = 0
+        """How many uploads were removed of which no commit tells; one that a crash kept from its place goes there."""
+        gone, old = 0, time.time() - UNUSED
         for path in self._coming.glob("*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < old:
-                    path.unlink()
-                    gone += 1
+                    gone += self._tidy_upload(path)
         return gone
+
+    def _tidy_upload(self, path: Path) -> int:
+        if self._is_kept(path.name):
+            _settle(path, self._place(path.name))
+            return 0
+        path.unlink()
+        return 1
+
+    def _is_kept(self, id: str) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(sa.select(chat_files.c.id).where(chat_files.c.id == id)).first() is not None
 
     def _place(self, id: str) -> Path:
         return self._folder / id[-2:] / id
 
-    def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatFile]:
-        """The files, oldest first. Raises :class:`BadCursor`."""
+    def list(
+        self, connection: Connection, scope: Scope, *, owner: str = "", cursor: str = "", limit: int = 20
+    ) -> Page[ChatFile]:
+        """The files, of one owner if one is given, oldest first. Raises :class:`BadCursor`."""
         limit, columns = rows.limited(limit), chat_files.c
         query = sa.select(chat_files).where(*rows.within(chat_files, scope), sa.not_(columns.removed))
+        if owner:
+            query = query.where(columns.owner == rows.storable(owner))
         if cursor:
             query = query.where(
                 sa.tuple_(columns.created_at, columns.id) > sa.tuple_(*rows.from_cursor(cursor, int, str))
@@ -226,6 +269,11 @@ def to_file(row: Any) -> ChatFile:
         row["created_at"],
         row["used_at"],
     )
+
+
+def _settle(path: Path, place: Path) -> None:
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.replace(place)
 
 
 def _of_channel(channel: str, ids: Collection[str]) -> list[sa.ColumnElement[bool]]:

@@ -30,7 +30,7 @@ from cometbot.chat.models import (
 )
 from cometbot.errors import IdTaken
 from cometbot.store.database import Database
-from cometbot.store.tables import chat_events, chat_files, chat_messages
+from cometbot.store.tables import chat_conversations, chat_events, chat_files, chat_messages
 
 KEEP: Final[Data] = {}
 """For :meth:`Messages.update`: the metadata stay as they are."""
@@ -110,6 +110,15 @@ class Messages:
         }
         found = self._by_client(connection, values).fetchall()
         return to_message(found[0]) if found else None
+
+    def find_said_to(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
+        """The message that was posted under ``client_id`` in whichever conversation of ``owner``."""
+        said, places = chat_messages.c, chat_conversations.c
+        here = sa.and_(said.channel == places.channel, said.bot == places.bot, said.conversation == places.id)
+        query = _select().select_from(chat_conversations).join(chat_messages, here)
+        query = query.where(*rows.within(chat_conversations, scope), places.owner == rows.storable(owner))
+        row = connection.execute(query.where(said.client_id == rows.storable(client_id))).first()
+        return to_message(row) if row else None
 
     @staticmethod
     def _use(connection: Connection, scope: Scope, files: Collection[str], at: int) -> None:

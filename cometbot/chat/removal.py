@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ BATCH = 100
 """Messages that one step of a removal takes away."""
 
 _NAME = "chat-removal:"
+_FILE_ID = re.compile(r"[0-9a-z]{26}")
 
 _OF_CONVERSATION = (chat_messages, chat_events, chat_participants, chat_feed)
 
@@ -50,6 +52,28 @@ def remove_conversations(connection: Connection, scope: Scope, *, id: str = "", 
         for table in _OF_CONVERSATION:
             connection.execute(sa.delete(table).where(*rows.exactly(table, Scope(channel, bot), name)))
     return [Signal(Topic(*key), CONVERSATION_DELETED) for key in found]
+
+
+def release_files(connection: Connection, database: Database, scope: Scope, id: str) -> None:
+    """Let the files that were attached in a conversation count as not used from now on. Before it is removed."""
+    for channel, bot, owner in connection.execute(_owner_of(scope, id)).all():
+        columns = chat_files.c
+        files = (columns.channel == channel, columns.owner == owner, columns.used_at.is_not(None))
+        own = set(connection.execute(sa.select(columns.id).where(*files)).scalars())
+        here = rows.exactly(chat_messages, Scope(channel, bot), id)
+        texts = connection.execute(sa.select(chat_messages.c.payload).where(*here)).scalars() if own else ()
+        named = sorted(own.intersection(*[{found for text in texts for found in _FILE_ID.findall(text)}]))
+        now = rows.milliseconds(database)
+        for first in range(0, len(named), BATCH):
+            some = columns.id.in_(named[first : first + BATCH])
+            connection.execute(sa.update(chat_files).where(*files, some).values(used_at=None, created_at=now))
+
+
+def _owner_of(scope: Scope, id: str) -> sa.Select[Any]:
+    columns = chat_conversations.c
+    return sa.select(columns.channel, columns.bot, columns.owner).where(
+        *rows.within(chat_conversations, scope), columns.id == rows.storable(id)
+    )
 
 
 @dataclass(frozen=True, slots=True)

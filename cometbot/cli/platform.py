@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cometbot.cli.text import plain
 
 if TYPE_CHECKING:
-    from cometbot.chat import Chat, Signal
+    from cometbot.chat import Chat, ChatConversation, ChatFile, ChatUser, Page, Scope, Signal
 
 _PAGE = 500
+
+Place = tuple[Any, "Scope"]
+"""A connection, and where to look."""
+
+Row = dict[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _listing(command: F) -> F:
+    """``command`` with the options that all lists have."""
+    command = click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")(
+        command
+    )
+    return click.option("--json", "as_json", is_flag=True, help="As a JSON array.")(command)
 
 
 @click.group()
@@ -31,36 +45,31 @@ def users() -> None:
 
 
 @users.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
+@_listing
 def list_users(as_json: bool, limit: int) -> None:
     """Show users, the oldest first."""
-    from cometbot.channels.botyard.platform import EVERYWHERE
 
-    with _chat() as chat, chat.database.read() as connection:
-        found = _pages(limit, lambda cursor, most: chat.users.list(connection, EVERYWHERE, cursor=cursor, limit=most))
-        rows = [
-            {
-                "id": user.id,
-                "nickname": user.data.get("nickname", ""),
-                "created": _time(user.created_at),
-                "chats": chat.conversations.count_owned(connection, EVERYWHERE, user.id),
-                "bytes": chat.files.size_of(connection, EVERYWHERE, user.id),
-            }
-            for user in found
-        ]
-    _show(rows, as_json, "users")
+    def row(chat: Chat, place: Place, user: ChatUser) -> Row:
+        return {
+            "id": user.id,
+            "nickname": user.data.get("nickname", ""),
+            "created": _time(user.created_at),
+            "chats": chat.conversations.count_owned(*place, user.id),
+            "bytes": chat.files.size_of(*place, user.id),
+        }
+
+    _show("users", as_json, limit, lambda chat, place, **part: chat.users.list(*place, **part), row)
 
 
 @users.command("remove")
 @click.argument("id", metavar="ID")
 def remove_user(id: str) -> None:
     """Remove a user with all chats, messages and files; the cookie opens nothing any more."""
-    from cometbot.channels.botyard.platform import EVERYWHERE
+    from cometbot.channels.botyard.removal import remove_user
 
     with _chat() as chat:
         with chat.database.write() as connection:
-            signals = chat.users.delete(connection, EVERYWHERE, id)
+            signals = remove_user(connection, chat, id)
         _end(chat, signals, "user", id)
 
 
@@ -72,32 +81,26 @@ def chats() -> None:
 @chats.command("list")
 @click.option("--user", default="", metavar="ID", help="Of this user alone.")
 @click.option("--bot", default="", metavar="ID", help="With this bot alone.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
+@_listing
 def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
     """Show chats, the oldest first."""
-    from cometbot.chat import ChatConversation, Page, Scope
 
-    with _chat() as chat, chat.database.read() as connection:
-        scope, conversations = Scope("botyard", bot), chat.conversations
+    def page(chat: Chat, place: Place, **part: Any) -> Page[ChatConversation]:
+        if user:
+            return chat.conversations.list_owned(*place, user, oldest_first=True, **part)
+        return chat.conversations.list(*place, **part)
 
-        def page(cursor: str, most: int) -> Page[ChatConversation]:
-            if user:
-                return conversations.list_owned(connection, scope, user, cursor=cursor, limit=most, oldest_first=True)
-            return conversations.list(connection, scope, cursor=cursor, limit=most)
+    def row(chat: Chat, place: Place, item: ChatConversation) -> Row:
+        return {
+            "id": item.id,
+            "user": item.owner,
+            "bot": item.scope.bot,
+            "created": _time(item.created_at),
+            "last": _time(item.last_at),
+            "title": item.data.get("title", ""),
+        }
 
-        rows = [
-            {
-                "id": item.id,
-                "user": item.owner,
-                "bot": item.scope.bot,
-                "created": _time(item.created_at),
-                "last": _time(item.last_at),
-                "title": item.data.get("title", ""),
-            }
-            for item in _pages(limit, page)
-        ]
-    _show(rows, as_json, "chats")
+    _show("chats", as_json, limit, page, row, bot)
 
 
 @chats.command("remove")
@@ -105,10 +108,11 @@ def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
 def remove_chat(id: str) -> None:
     """Remove a chat with all its messages."""
     from cometbot.channels.botyard.platform import EVERYWHERE
+    from cometbot.channels.botyard.removal import remove_chat
 
     with _chat() as chat:
         with chat.database.write() as connection:
-            signals = chat.conversations.delete(connection, EVERYWHERE, id)
+            signals = remove_chat(connection, chat, EVERYWHERE, id)
         _end(chat, signals, "chat", id)
 
 
@@ -119,30 +123,21 @@ def files() -> None:
 
 @files.command("list")
 @click.option("--user", default="", metavar="ID", help="Of this user or bot alone.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
+@_listing
 def list_files(user: str, as_json: bool, limit: int) -> None:
     """Show files, the oldest first."""
-    from cometbot.channels.botyard.platform import EVERYWHERE
 
-    with _chat() as chat, chat.database.read() as connection:
-        every = _pages(
-            None if user else limit,
-            lambda cursor, most: chat.files.list(connection, EVERYWHERE, cursor=cursor, limit=most),
-        )
-        found = [file for file in every if user in ("", file.owner)][:limit]
-        rows = [
-            {
-                "id": file.id,
-                "owner": file.owner,
-                "type": file.mime_type,
-                "bytes": file.size,
-                "created": _time(file.created_at),
-                "name": file.name,
-            }
-            for file in found
-        ]
-    _show(rows, as_json, "files")
+    def row(chat: Chat, place: Place, file: ChatFile) -> Row:
+        return {
+            "id": file.id,
+            "owner": file.owner,
+            "type": file.mime_type,
+            "bytes": file.size,
+            "created": _time(file.created_at),
+            "name": file.name,
+        }
+
+    _show("files", as_json, limit, lambda chat, place, **part: chat.files.list(*place, owner=user, **part), row)
 
 
 @files.command("remove")
@@ -179,18 +174,6 @@ def _chat() -> Iterator[Chat]:
             chat.close()
 
 
-def _pages(limit: int | None, page: Any) -> list[Any]:
-    """Up to ``limit`` items (None: all) of the pages that ``page(cursor, most)`` returns."""
-    found: list[Any] = []
-    cursor, is_over = "", False
-    while not is_over and (limit is None or len(found) < limit):
-        most = _PAGE if limit is None else min(_PAGE, limit - len(found))
-        part = page(cursor, most)
-        found += part.items
-        cursor, is_over = part.next, not part.next
-    return found
-
-
 def _end(chat: Chat, signals: Sequence[Signal] | None, what: str, id: str) -> None:
     """Say that it is gone, also to who looks at it just now; or that there was none."""
     if signals is None:
@@ -201,7 +184,28 @@ def _end(chat: Chat, signals: Sequence[Signal] | None, what: str, id: str) -> No
     click.echo(f"The {what} {plain(id)} is removed.")
 
 
-def _show(rows: Sequence[dict[str, Any]], as_json: bool, what: str) -> None:
+def _show(
+    what: str,
+    as_json: bool,
+    limit: int,
+    page: Callable[..., Page[Any]],
+    to_row: Callable[[Chat, Place, Any], Row],
+    bot: str = "",
+) -> None:
+    """Print up to ``limit`` items of the pages that ``page(chat, place, cursor=…, limit=…)`` returns."""
+    from cometbot.channels.botyard.platform import scope_of
+
+    rows: list[Row] = []
+    with _chat() as chat, chat.database.read() as connection:
+        place, cursor, is_over = (connection, scope_of(bot)), "", False
+        while not is_over and len(rows) < limit:
+            part = page(chat, place, cursor=cursor, limit=min(_PAGE, limit - len(rows)))
+            rows += [to_row(chat, place, item) for item in part.items]
+            cursor, is_over = part.next, not part.next
+    _print(rows, as_json, what)
+
+
+def _print(rows: Sequence[Row], as_json: bool, what: str) -> None:
     from cometbot.cli.tables import make_table, print_json, print_table, to_cell
 
     if as_json:

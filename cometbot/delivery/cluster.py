@@ -28,6 +28,7 @@ HEARTBEAT = 5.0
 STALLED_AFTER = 15.0
 """Seconds without a sign of life after which a worker's jobs are finished for it."""
 
+_QUEUED = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
 _RESTART = 2.0
 _PATIENCE: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0}
 """Seconds after which a pool gives up, and begins anew with the next who asks: by itself it would try at growing
@@ -80,8 +81,13 @@ class Wakes:
                 if self._closed:
                     return
                 lanes, self._waiting = self._waiting, {}
-            for queue, lane in lanes:
-                job = app.configure_task(TASK, queue=queue, queueing_lock=f"{queue} {lane}")
+            locks = {f"{queue} {lane}": (queue, lane) for queue, lane in lanes}
+            if len(locks) > 1:
+                # A sweep names what waits for a worker already, too; each of those would be an error in the server.
+                for row in app.connector.get_sync_connector().execute_query_all(_QUEUED, locks=list(locks)):
+                    del locks[row["queueing_lock"]]
+            for lock, (queue, lane) in locks.items():
+                job = app.configure_task(TASK, queue=queue, queueing_lock=lock)
                 with suppress(exceptions.AlreadyEnqueued):
                     job.defer(lane=lane)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy.engine import Connection
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming
+from cometbot.context import StateChange
+from cometbot.delivery.chains import Chains
 from cometbot.delivery.leases import Lease, Process
 from cometbot.delivery.mailbox import MAX_CRASHES, Mail
 from cometbot.delivery.observer import Observer
@@ -33,8 +35,9 @@ MAX_MESSAGES = 20
 MAX_SECONDS = 2.0
 """After so many messages, or so long, a lane gives way to others."""
 
-Step = Callable[[], list[Note]]
-"""Something that a lane does between two commits; returns what became of the replies that it sent."""
+Step: TypeAlias = "Callable[[], Step | None]"
+"""What a lane does between two commits, and the second of these; returns what comes next, None once the lease is
+released."""
 
 T = TypeVar("T")
 
@@ -76,6 +79,10 @@ class Equipment:
         """
         return self._insist(lambda: self.store.database.together(work, durable=durable))
 
+    def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """As :meth:`persist`, for work that is one statement."""
+        return self._insist(lambda: self.store.database.single(work, durable=durable))
+
     def look(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` finds in the database, which is waited for as by :meth:`persist`."""
 
@@ -112,15 +119,15 @@ def work_through(equipment: Equipment, lane: str) -> None:
 
 
 def _work_under(equipment: Equipment, lane: str, token: str) -> None:
-    together = equipment.store.database.together
-    lease = together(lambda connection: _claim(equipment, connection, lane, token), durable=False)
-    if lease is None:
+    claimed = _claim(equipment, lane, token)
+    if claimed is None:
         return
+    lease, mail = claimed
     if lease.recovered:
         log.warning("took over a conversation whose worker had died", extra={"conversation": lane})
         equipment.observer.recovered(lease.conversation.bot)
     try:
-        Lane(equipment, lease).run()
+        Lane(equipment, lease).run(mail)
     except LeaseLost:
         log.warning("lost a conversation to another worker", extra={"conversation": lane})
     except StoreBusy as error:
@@ -133,14 +140,28 @@ def _work_under(equipment: Equipment, lane: str, token: str) -> None:
         equipment.running.absolve(lease)
 
 
-def _claim(equipment: Equipment, connection: Connection, lane: str, token: str) -> Lease | None:
-    """The lease, if there is something that this process can do: it sends here, or nothing waits to be sent."""
-    roles, store = equipment.roles, equipment.store
-    if not (roles.can(lane, to_send=True) and roles.can(lane, to_send=False)):
-        has_replies = store.outbox.next(connection, lane) is not None
-        if not roles.can(lane, to_send=has_replies):
+def _claim(equipment: Equipment, lane: str, token: str) -> tuple[Lease, Mail | None] | None:
+    """The lease, if there is something that this process can do: it sends here, or nothing waits to be sent; and the
+    first message, if that could be begun at once."""
+    roles, store, process = equipment.roles, equipment.store, equipment.process
+    does_all = roles.can(lane, to_send=True) and roles.can(lane, to_send=False)
+    chains = store.chains
+    if chains is not None and does_all:
+        quick = store.database.single(lambda c: chains.claim(c, lane, process.token, token), durable=False)
+        if quick is not None:
+            return quick
+
+    def claim(connection: Connection) -> tuple[Lease, Mail | None] | None:
+        if not does_all:
+            has_replies = store.outbox.next(connection, lane) is not None
+            if not roles.can(lane, to_send=has_replies):
+                return None
+        lease = store.leases.claim(connection, lane, process.token, token)
+        if lease is None:
             return None
-    return store.leases.claim(connection, lane, equipment.process.token, token)
+        return lease, store.mailbox.take(connection, lane) if roles.can(lane, to_send=False) else None
+
+    return store.database.together(claim, durable=False)
 
 
 def _give_back_later(equipment: Equipment, lease: Lease) -> None:
@@ -164,23 +185,42 @@ class Lane:
         self._bot = equipment.bots[lease.conversation.bot]
         self._channel = equipment.channels[lease.conversation.channel]
         self._wake: Wake | None = None
+        self._done, self._began = 0, time.monotonic()
 
-    def run(self) -> None:
-        """Work until nothing is left to be done now, or it is another conversation's turn."""
-        notes: list[Note] = []
-        done, began = 0, time.monotonic()
-        while True:
-            is_tired = done >= MAX_MESSAGES or time.monotonic() - began > MAX_SECONDS or self._equipment.is_stopping()
-            step = self._next(notes, is_tired)
-            if step is None:
-                return
-            notes = step()
-            done += 1
-            self._equipment.running.absolve(self._lease)
+    def run(self, mail: Mail | None) -> None:
+        """Work until nothing is left to be done now, or it is another conversation's turn; on ``mail`` first, which
+        has begun."""
+        step = self._next([]) if mail is None else self._handling(mail)
+        while step is not None:
+            step = step()
 
-    def _next(self, notes: list[Note], is_tired: bool) -> Step | None:
-        """The next thing to do, with what came before noted; None once the lease is released."""
-        step = self._equipment.persist(lambda connection: self._look(connection, notes, is_tired), durable=False)
+    def _is_tired(self) -> bool:
+        is_long = self._done >= MAX_MESSAGES or time.monotonic() - self._began > MAX_SECONDS
+        return is_long or self._equipment.is_stopping()
+
+    def _next(self, notes: list[Note]) -> Step | None:
+        """The next thing to do, with what came before noted."""
+        self._equipment.running.absolve(self._lease)
+        chains = self._store.chains
+        if chains is not None and [note.is_plain for note in notes] == [True]:
+            return self._go_on(chains, notes[0])
+        return self._following(self._equipment.persist(lambda connection: self._look(connection, notes), durable=False))
+
+    def _go_on(self, chains: Chains, note: Note | None, mail: Mail | None = None, handler: str = "") -> Step | None:
+        """The next thing to do, with ``mail`` ended well or ``note`` taken, in one statement."""
+        begins = not self._is_tired() and self._can(to_send=False)
+        turn = self._equipment.single(
+            lambda connection: chains.go_on(
+                connection, self._lease, mail=mail, handler=handler, note=note, begins=begins
+            ),
+            durable=mail is not None,
+        )
+        if turn.mail is not None:
+            return self._handling(turn.mail)
+        return None if turn.is_released else self._next([])
+
+    def _following(self, step: Step | None) -> Step | None:
+        """``step``, with the conversation woken that was given back in the same commit."""
         wake, self._wake = self._wake, None
         if wake is not None and not (self._equipment.is_stopping() and self._can(to_send=wake.to_send)):
             self._equipment.wake(self._lease.lane, at=wake.at or None, to_send=wake.to_send)
@@ -189,15 +229,27 @@ class Lane:
     def _can(self, *, to_send: bool) -> bool:
         return self._equipment.roles.can(self._lease.lane, to_send=to_send)
 
-    def _look(self, connection: Connection, notes: list[Note], is_tired: bool) -> Step | None:
-        self._store.leases.clear_mail(connection, self._lease)
+    def _look(self, connection: Connection, notes: list[Note]) -> Step | None:
+        """The next thing to do, with ``notes`` taken. The check locks the conversation's row: what was announced in it
+        is seen afterwards, what is not yet waits until this transaction has ended."""
+        self._store.leases.check(connection, self._lease)
         self._store.record(connection, self._lease, notes)
+        return self._choose(connection)
+
+    def _choose(self, connection: Connection) -> Step | None:
+        """The next thing to do, under a lease that was checked in the same transaction."""
+        is_tired = self._is_tired()
+        if not is_tired and self._can(to_send=False):
+            begun = self._store.mailbox.take(connection, self._lease.lane)
+            if begun is not None:
+                return self._handling(begun)
+        self._store.leases.clear_mail(connection, self._lease)
         reply = self._store.outbox.next(connection, self._lease.lane)
-        if is_tired:
+        mail = self._store.mailbox.head(connection, self._lease.lane) if reply is None else None
+        if is_tired and (reply or mail):
             return self._release(connection, 0.0, to_send=reply is not None)
         if reply is not None:
             return self._next_reply(connection, reply)
-        mail = self._store.mailbox.head(connection, self._lease.lane)
         return self._next_mail(connection, mail) if mail else self._release(connection)
 
     def _release(self, connection: Connection, due_at: float | None = None, *, to_send: bool = False) -> Step | None:
@@ -225,7 +277,11 @@ class Lane:
             return self._release(connection, now + wait.seconds + Backoff(first=0.02).seconds(0), to_send=True)
         self._store.outbox.begin(connection, reply)
         attempt = Attempt(reply, look=look, probing=wait.probing)
-        return lambda: self._equipment.sender.send_all(self._lease, [attempt])
+        self._done += 1
+        return self._sending([attempt])
+
+    def _sending(self, attempts: list[Attempt]) -> Step:
+        return lambda: self._next(self._equipment.sender.send_all(self._lease, attempts))
 
     def _next_mail(self, connection: Connection, mail: Mail) -> Step | None:
         if not self._can(to_send=False):
@@ -237,13 +293,17 @@ class Lane:
             self._store.mailbox.dead(connection, mail, "", error)
             log.error("gave up a message: %s", error, extra=self._extra(mail))
             self._equipment.observer.handled(self._conversation.bot, 0.0, "dead")
-            return list
+            return lambda: self._next([])
         if mail.crashes and not self._equipment.running.suspect(self._lease):
             return self._release(connection, self._store.database.clock() + _SUSPECTS_TURN)
         self._store.mailbox.start(connection, mail)
+        return self._handling(mail)
+
+    def _handling(self, mail: Mail) -> Step:
         return lambda: self._handle(mail)
 
-    def _handle(self, mail: Mail) -> list[Note]:
+    def _handle(self, mail: Mail) -> Step | None:
+        self._done += 1
         began = time.monotonic()
         incoming = Incoming(self._conversation, mail.key, mail.body, mail.sender, mail.received_at)
         outlet = LaneOutlet(self._equipment, self._lease, mail)
@@ -277,22 +337,56 @@ class Lane:
         except Exception:
             log.debug("could not show that a bot is at work", exc_info=True, extra={"conversation": self._lease.lane})
 
-    def _finish(self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, began: float) -> list[Note]:
-        """One durable commit: the answers, the changed state, and the end of the message; then the answers are sent."""
+    def _finish(self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, began: float) -> Step | None:
+        """One durable commit: the answers, the changed state, and the end of the message. Then the answers are sent;
+        where there are none, the next thing to do was chosen in that commit."""
         drafts, operations, outcome = self._draft(outlet, outcome)
         ended = "done" if outcome.handler else "stopped" if outcome.stopped_by else "unhandled"
         if outcome.error is not None:
             ended = "failed" if outcome.retry_in is None else "retried"
 
-        def end(connection: Connection) -> None:
-            if self._end(connection, mail, outcome):
-                self._store.state.apply(connection, outcome.changes)
-
-        attempts = outlet.commit(drafts, operations, end)
+        step = self._store_end(mail, outlet, outcome, drafts, operations)
         self._equipment.observer.handled(self._conversation.bot, time.monotonic() - began, ended)
         if ended == "failed" and outcome.error is not None:
             self._equipment.observer.failed(self._conversation.bot, mail.key, outcome.error)
-        return self._equipment.sender.send_all(self._lease, attempts) if attempts else []
+        return step
+
+    def _store_end(
+        self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, drafts: list[Draft], operations: list[Operation]
+    ) -> Step | None:
+        chains, handler = self._store.chains, outcome.handler or outcome.stopped_by
+        is_plain = outcome.error is None and not outcome.changes and not mail.crashes and outlet.is_untouched
+        if chains is not None and is_plain:
+            if not operations:
+                return self._go_on(chains, None, mail, handler)
+            if len(drafts) == len(operations) == len(drafts[0].parts) == 1 and drafts[0].lane == self._lease.lane:
+                reply = self._equipment.single(
+                    lambda connection: chains.say(connection, self._lease, mail, handler, drafts[0])
+                )
+                if reply is not None:
+                    return self._sending([Attempt(reply)])
+        return self._store_end_at_length(mail, outlet, outcome, drafts, operations)
+
+    def _store_end_at_length(
+        self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, drafts: list[Draft], operations: list[Operation]
+    ) -> Step | None:
+        chosen: list[Step | None] = []
+
+        def end(connection: Connection, sends: bool) -> None:
+            chosen.clear()
+            if self._end(connection, mail, outcome):
+                self._store.state.apply(connection, self._lasting(connection, outcome.changes))
+            # A message that killed a process is over before the next such one may run.
+            if not sends and not mail.crashes:
+                chosen.append(self._choose(connection))
+
+        attempts = outlet.commit(drafts, operations, end)
+        if attempts:
+            return self._sending(attempts)
+        return self._following(chosen[0]) if chosen else self._next([])
+
+    def _lasting(self, connection: Connection, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        return self._channel.lasting(connection, changes) if changes else ()
 
     def _draft(self, outlet: LaneOutlet, outcome: Outcome) -> tuple[list[Draft], list[Operation], Outcome]:
         """The answers, rendered. One that its platform would never take makes the message fail instead."""
@@ -321,17 +415,20 @@ class Lane:
         due_at = self._store.database.clock() + outcome.retry_in
         return mailbox.postpone(connection, mail, outcome.handler, error, due_at)
 
-    def _fetch_later(self, mail: Mail, error: Exception) -> list[Note]:
+    def _fetch_later(self, mail: Mail, error: Exception) -> Step | None:
         """The event could not be completed from its platform: later, or never."""
         text = f"{type(error).__name__}: {error}"
-        with self._store.database.write() as connection:
+
+        def end(connection: Connection) -> None:
             self._store.leases.check(connection, self._lease)
             if mail.failures + 1 >= _MAX_FETCHES:
                 self._store.mailbox.dead(connection, mail, "", text)
             else:
                 due_at = self._store.database.clock() + _FETCH.seconds(mail.failures)
                 self._store.mailbox.postpone(connection, mail, "", text, due_at)
-        return []
+
+        self._equipment.persist(end)
+        return self._next([])
 
     def _extra(self, mail: Mail) -> dict[str, str]:
         return {"event": mail.key, "conversation": self._lease.lane}
@@ -349,8 +446,10 @@ def abandon(equipment: Equipment, run: Run) -> bool:
     try:
         with store.database.write() as connection:
             store.leases.check(connection, lease)
+            if not store.mailbox.dead(connection, run.mail, run.handler, error):
+                # It ended after all, just now, and its lane goes on.
+                return False
             store.record(connection, lease, run.outlet.notes)
-            store.mailbox.dead(connection, run.mail, run.handler, error)
             store.outbox.add(connection, [draft] if draft else [])
             store.leases.release(connection, lease, more=True)
     except LeaseLost:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.channels.base import Incoming
 from cometbot.store.database import Database
-from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, mailbox
+from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, mailbox, outbox
 
 MAX_CRASHES = 5
 """So many times a message may end its process before it is a dead letter."""
@@ -39,6 +39,37 @@ _start = (
     .where(mailbox.c.seq == bound("row"))
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
 )
+_oldest = (
+    sa.select(mailbox.c.seq)
+    .where(mailbox.c.lane == bound("key"), sa.text("state IN ('waiting', 'running')"))
+    .order_by(mailbox.c.seq)
+    .limit(1)
+    .scalar_subquery()
+)
+_some_reply = sa.exists().where(
+    outbox.c.lane == bound("key"), sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')")
+)
+_take = (
+    sa.update(mailbox)
+    .where(
+        mailbox.c.seq == _oldest,
+        mailbox.c.attempts == mailbox.c.failures,
+        sa.or_(mailbox.c.due_at.is_(None), mailbox.c.due_at <= bound("now")),
+        sa.not_(_some_reply),
+    )
+    .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
+    .returning(
+        mailbox.c.seq,
+        mailbox.c.event_key,
+        mailbox.c.sender,
+        mailbox.c.body,
+        mailbox.c.received_at,
+        mailbox.c.attempts - 1,
+        mailbox.c.failures,
+        mailbox.c.generation,
+        mailbox.c.due_at,
+    )
+)
 _running = (mailbox.c.seq == bound("row"), mailbox.c.state == RUNNING)
 _finish = (
     sa.update(mailbox)
@@ -59,7 +90,10 @@ _one = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One row of a mailbox, as its lane sees it. ``crashes`` counts the starts that ended neither well nor badly."""
+    """One row of a mailbox, as its lane sees it. ``crashes`` counts the starts that ended neither well nor badly.
+
+    ``remembered``: the state of its conversation, where that was read with it.
+    """
 
     seq: int
     key: str
@@ -70,6 +104,7 @@ class Mail:
     failures: int
     generation: int
     due_at: float | None
+    remembered: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def event(self) -> str:
@@ -98,6 +133,7 @@ class Mailbox:
             insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"])
         )
         self._head = database.prepare(_head)
+        self._take = database.prepare(_take)
         self._start = database.prepare(_start)
         self._finish = database.prepare(_finish)
 
@@ -119,6 +155,12 @@ class Mailbox:
     def head(self, connection: Connection, lane: str) -> Mail | None:
         """The oldest undone event of a conversation, due or not."""
         row = self._head(connection, {"key": lane}).fetchone()
+        return Mail(*row) if row else None
+
+    def take(self, connection: Connection, lane: str) -> Mail | None:
+        """The oldest undone event of a conversation, begun: if it is due, no process died on it, and no reply stands
+        before it. None does not mean that there is none."""
+        row = self._take(connection, {"key": lane, "now": self._clock()}).fetchone()
         return Mail(*row) if row else None
 
     def start(self, connection: Connection, mail: Mail) -> None:

@@ -146,6 +146,11 @@ class Note:
     ends_pause: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than that the reply was sent."""
+        return self.state == SENT and not (self.tried or self.pause or self.ends_pause or self.error)
+
+    @property
     def is_final(self) -> bool:
         """Whether the conversation may go on after it."""
         return self.state in (SENT, DEAD)
@@ -172,14 +177,15 @@ class Outbox:
         stored = []
         for draft in drafts:
             for part, payload in enumerate(draft.parts):
-                values = self._row(draft, part, payload, state, now)
+                values = self.row(draft, part, payload, state, now)
                 row = self._insert(connection, values).fetchone()
                 if row is not None:
                     stored.append(Reply(*row))
         return stored
 
     @staticmethod
-    def _row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
+    def row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
+        """What is stored of one part of ``draft``, with a client id of its own."""
         return {
             "event": draft.event,
             "generation": draft.generation,

@@ -82,6 +82,8 @@ class LaneOutlet(Outlet):
         return self._channel.conversation(bot, user=user, group=group)
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        if self._mail.remembered is not None and (scope, owner) == ("conversation", self._lease.lane):
+            return dict(self._mail.remembered)
         return self._equipment.look(lambda connection: self._store.state.load(connection, scope, owner))
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
@@ -124,10 +126,10 @@ class LaneOutlet(Outlet):
         self,
         drafts: Sequence[Draft],
         operations: Iterable[Operation],
-        more: Callable[[Connection], None] = lambda connection: None,
+        more: Callable[[Connection, bool], None] = lambda connection, sends: None,
     ) -> list[Attempt]:
-        """One durable commit of drafts, of what is known by now, and of ``more``; returns what may be sent now, in
-        order.
+        """One durable commit of drafts, of what is known by now, and of ``more``, which is told whether there is
+        something to be sent now; returns that, in order.
 
         It is repeated while the database does not take it and the lease holds. Raises :class:`LeaseLost`.
         """
@@ -137,7 +139,7 @@ class LaneOutlet(Outlet):
         def work(connection: Connection) -> tuple[list[Attempt], int]:
             noted = self._enter(connection, elsewhere)
             attempts = self._add(connection, drafts)
-            more(connection)
+            more(connection, bool(attempts))
             return attempts, noted
 
         attempts, noted = self._equipment.persist(work)
@@ -181,6 +183,12 @@ class LaneOutlet(Outlet):
             return False, False
         wait = self._store.pauses.wait(connection, self._lease.conversation.key, self._equipment.sender.policy.timeout)
         return wait.seconds <= 0, wait.probing
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is known that the next commit has to carry, or that stands against sending."""
+        with self._guard:
+            return self._channel.sends and not (self._notes or self._blocked or self._lost)
 
     def noted(self, notes: Iterable[Note]) -> None:
         """Keep what became of replies until the next commit carries it."""

@@ -93,26 +93,27 @@ class Pauses:
         When a pause has run out, the first who asks is its probe; the others wait up to ``probe`` seconds more for
         what becomes of it.
         """
-        row = self._get(connection, {"key": _name(key)}).fetchone()
+        row = self._get(connection, {"key": account_name(key)}).fetchone()
         if row is None:
             return Wait()
         until, now = row[0], self._clock()
         if until > now:
             return Wait(until - now)
-        values = {"key": _name(key), "now": now, "then": now + probe}
+        values = {"key": account_name(key), "now": now, "then": now + probe}
         return Wait(probing=True) if connection.execute(_probe, values).rowcount else Wait(probe)
 
     def set(self, connection: Connection, key: LaneKey, seconds: float, reason: str) -> None:
         """Let nobody send to this account for ``seconds``."""
-        values = {"account": _name(key), "until": self._clock() + seconds, "reason": reason, "failures": 1}
+        values = {"account": account_name(key), "until": self._clock() + seconds, "reason": reason, "failures": 1}
         connection.execute(self._set, values)
 
     def clear(self, connection: Connection, key: LaneKey) -> None:
         """End the pause that was tried out, and let the conversations that waited for it go on at once."""
-        if connection.execute(_clear, {"key": _name(key)}).rowcount == 0:
+        if connection.execute(_clear, {"key": account_name(key)}).rowcount == 0:
             return
         connection.execute(_go_on, {"ch": key.channel, "acc": key.account, "now": self._clock()})
 
 
-def _name(key: LaneKey) -> str:
+def account_name(key: LaneKey) -> str:
+    """What the account of a conversation is called in the table."""
     return f"{key.channel}/{key.account}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
 
+from cometbot.delivery.chains import Chains
 from cometbot.delivery.leases import Lease, Leases
 from cometbot.delivery.mailbox import Mailbox
 from cometbot.delivery.outbox import Note, Outbox
@@ -24,6 +25,7 @@ class Store:
         self.leases = Leases(database)
         self.pauses = Pauses(database)
         self.state = StateRows(database)
+        self.chains = Chains(database) if database.takes_chains else None
 
     def record(self, connection: Connection, lease: Lease, notes: Iterable[Note]) -> None:
         """Note what became of replies, and what that says of their account."""

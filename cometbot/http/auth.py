@@ -53,9 +53,10 @@ class BasicCredentials:
 
 
 def _joined(user: str, password: str) -> tuple[bytes, ...]:
-    """The pair in UTF-8, and in Latin-1 where that differs."""
+    """The pair in UTF-8, and in Latin-1 where that differs. Bytes that are neither, which the environment hands over
+    as lone surrogates, stay what they are."""
     pair = f"{user}:{password}"
-    spellings = [pair.encode()]
+    spellings = [pair.encode("utf-8", "surrogateescape")]
     with contextlib.suppress(UnicodeEncodeError):
         spellings.append(pair.encode("latin-1"))
     return tuple(dict.fromkeys(spellings))

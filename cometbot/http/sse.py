@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, Final, Protocol, TypeVar
 
@@ -61,11 +63,11 @@ def frame(data: bytes, event: str = "") -> bytes:
 class Place:
     """One open stream's place in its process. Leaving it is what frees its thread for others."""
 
-    __slots__ = ("_streams", "connection", "owner", "source")
+    __slots__ = ("_streams", "connection", "owners", "source")
 
-    def __init__(self, streams: Streams, owner: str, connection: socket.socket | None) -> None:
+    def __init__(self, streams: Streams, owners: Collection[str], connection: socket.socket | None) -> None:
         self._streams = streams
-        self.owner = owner
+        self.owners = owners
         self.connection = connection
         self.source: Source[Any] | None = None
 
@@ -102,11 +104,11 @@ class Streams:
         """Take up to ``most`` streams from now on; also after :meth:`stop`."""
         self.most, self._is_stopping = most, False
 
-    def enter(self, owner: str, most: int, connection: socket.socket | None) -> Place:
-        """A place for one more stream.
+    def enter(self, limits: Mapping[str, int], connection: socket.socket | None) -> Place:
+        """A place for one more stream, which counts for each owner in ``limits``, such as a user and an address.
 
-        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where ``owner`` has ``most``
-        (0: as many as there are).
+        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where one of the owners has as many
+        as ``limits`` says (0: as many as there are).
         """
         with self._guard:
             if self._is_stopping or len(self._places) >= self.most:
@@ -116,16 +118,12 @@ class Streams:
                     "all event streams of this process are taken; ask again in a moment",
                     headers={"Retry-After": str(RETRY_AFTER)},
                 )
-            if most and self._of_owner[owner] >= most:
-                raise HttpError(
-                    429,
-                    "ERR_TOO_MANY_STREAMS",
-                    f"more than {most} event streams of one user are open; close one",
-                    headers={"Retry-After": str(RETRY_AFTER)},
-                )
-            place = Place(self, owner, connection)
+            for owner, most in limits.items():
+                if most and self._of_owner[owner] >= most:
+                    raise _too_many(most)
+            place = Place(self, tuple(limits), connection)
             self._places.add(place)
-            self._of_owner[owner] += 1
+            self._of_owner.update(place.owners)
         return place
 
     def watch(self, place: Place) -> None:
@@ -138,9 +136,10 @@ class Streams:
             if place not in self._places:
                 return
             self._places.discard(place)
-            self._of_owner[place.owner] -= 1
-            if self._of_owner[place.owner] <= 0:
-                del self._of_owner[place.owner]
+            self._of_owner.subtract(place.owners)
+            for owner in place.owners:
+                if self._of_owner[owner] <= 0:
+                    del self._of_owner[owner]
         self._departures.forget(place)
 
     def stop(self) -> None:
@@ -150,6 +149,11 @@ class Streams:
             places = list(self._places)
         for place in places:
             place.end()
+
+
+def _too_many(most: int) -> HttpError:
+    text = f"{most} event streams of one user or address are open, and there may be no more; close one"
+    return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 class _Departures:
@@ -212,11 +216,11 @@ def stream(
     listen: Callable[[], Source[T]],
     to_frames: Callable[[T], Iterable[bytes]],
     *,
-    owner: str = "",
-    most: int = 0,
+    limits: Mapping[str, int] | None = None,
     ping: bytes = b": ping\n\n",
     interval: float = 15.0,
     first: bytes = b":\n\n",
+    lifetime: float | None = None,
     headers: Mapping[str, str] | None = None,
     streams: Streams = STREAMS,
 ) -> flask.Response:
@@ -224,18 +228,19 @@ def stream(
 
     ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END` that it
     was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the headers.
-    ``most`` limits the streams of one ``owner`` in this process. Raises :class:`HttpError` (429, 503) where there is no
-    place, and what ``listen`` raises.
+    ``limits`` are those of :meth:`Streams.enter`; after ``lifetime`` seconds the stream ends. Raises
+    :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
     """
     connection = connection_of(flask.request.environ)
-    place = streams.enter(owner, most, connection)
+    place = streams.enter(limits or {}, connection)
     try:
         place.source = source = listen()
         streams.watch(place)
     except BaseException:
         place.leave()
         raise
-    frames = _bounded(connection, _frames(source, to_frames, ping, interval, first))
+    ends_at = math.inf if lifetime is None else time.monotonic() + lifetime
+    frames = _bounded(connection, _frames(source, to_frames, ping, interval, first, ends_at))
     answer = flask.Response(frames, content_type="text/event-stream")
     answer.call_on_close(place.leave)
     answer.headers["Cache-Control"] = "no-cache"
@@ -246,12 +251,17 @@ def stream(
 
 
 def _frames(
-    source: Source[T], to_frames: Callable[[T], Iterable[bytes]], ping: bytes, interval: float, first: bytes
+    source: Source[T],
+    to_frames: Callable[[T], Iterable[bytes]],
+    ping: bytes,
+    interval: float,
+    first: bytes,
+    ends_at: float,
 ) -> Iterator[bytes]:
     yield first
-    while True:
-        item = source.get(interval)
-        if item is None and source.is_closed:
+    while (left := ends_at - time.monotonic()) > 0:
+        item = source.get(min(interval, left))
+        if item is None and (source.is_closed or left < interval):
             return
         for piece in [ping] if item is None else to_frames(item):
             if piece == END:

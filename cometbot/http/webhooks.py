@@ -94,7 +94,7 @@ class Webhooks:
 class WebhookChannel(Channel):
     """What a channel that calls webhooks has in common: nothing comes in by it, and nobody can be written to.
 
-    Its requests are stored by ``say_within``, in conversations whose account is the receiver's :func:`origin_of`: one
+    Its requests are stored by ``say_within``, in conversations whose account names the receiver, wherever that is: one
     that is down then pauses itself alone, and each conversation keeps its order. ``send`` posts what was stored.
     """
 

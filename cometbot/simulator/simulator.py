@@ -293,7 +293,7 @@ class Simulator:
             bots = self.world.directory.bots
             return [message for message in later if message.sender in bots and message.sender != question.sender]
 
-    def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 10.0) -> T:
+    def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 60.0) -> T:
         """The first true value of ``condition(simulator)``, asked again after each change and every 50 ms.
 
         Raises ``TimeoutError``, saying what happened last.
@@ -307,7 +307,7 @@ class Simulator:
                 self.world.changed.wait(min(left, _RECHECK))
             return value
 
-    def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 10.0) -> list[StoredMessage]:
+    def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 60.0) -> list[StoredMessage]:
         """At least ``count`` :meth:`replies`, waited for. Raises ``TimeoutError``, saying what happened last."""
         return self.wait_for(lambda _: len(found := self.replies(to)) >= count and found, timeout) or []
 
@@ -316,7 +316,7 @@ class Simulator:
         """Whether every callback was posted, redeliveries included."""
         return self._relay.is_idle
 
-    def wait_idle(self, timeout: float = 10.0) -> None:
+    def wait_idle(self, timeout: float = 60.0) -> None:
         """Wait until every callback was posted, redeliveries included."""
         self.wait_for(lambda _: self._relay.is_idle, timeout)
 

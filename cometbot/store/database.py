@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
@@ -57,6 +57,9 @@ class Database(ABC):
     disk with the next durable one. Both are whole or not at all.
     """
 
+    takes_chains: ClassVar[bool] = False
+    """Whether one statement may hold several that write, one using what another returned."""
+
     @property
     def shared_url(self) -> str:
         """How processes on any machine connect to it, password included; empty if those of other machines cannot."""
@@ -74,6 +77,13 @@ class Database(ABC):
         """
         with self.write(durable=durable, timeout=timeout) as connection:
             return work(connection)
+
+    def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """What ``work`` returns, which runs one statement: that is a transaction by itself.
+
+        Raises :class:`StoreBusy`.
+        """
+        return self.together(work, durable=durable)
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:

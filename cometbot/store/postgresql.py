@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate
 from cometbot.store.clock import LEASE, FollowedClock, since_boot
-from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared
+from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared, T
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _CONNECT_TIMEOUT = 5
@@ -42,6 +42,8 @@ class PostgreSQL(Database):
     that no statement is spent on it. The clock is the server's, as this machine's boot clock follows it
     (:class:`FollowedClock`).
     """
+
+    takes_chains: ClassVar[bool] = True
 
     def __init__(self, url: URL, size: int = 16) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
@@ -82,7 +84,12 @@ class PostgreSQL(Database):
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
         kind = "ack" if timeout is not None else "durable" if durable else "relaxed"
         with self._connection(kind) as connection, connection.begin():
+            _begin(connection)
             yield connection
+
+    def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        with self._connection("durable" if durable else "relaxed") as connection:
+            return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -167,13 +174,12 @@ class PostgreSQL(Database):
                     "ack": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT),
                     "durable": self._pool("", WRITE_TIMEOUT),
                     "relaxed": self._pool("-c synchronous_commit=off", WRITE_TIMEOUT),
-                    # Without a transaction around each statement: two round trips less.
-                    "read": self._pool("", WRITE_TIMEOUT, isolation_level="AUTOCOMMIT"),
+                    "read": self._pool("", WRITE_TIMEOUT),
                     "clock": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT, size=1),
                 }
                 self._pid = os.getpid()
 
-    def _pool(self, options: str, wait: float, size: int = 0, **more: Any) -> sa.Engine:
+    def _pool(self, options: str, wait: float, size: int = 0) -> sa.Engine:
         given = str(self._url.query.get("options", ""))
         return sa.create_engine(
             self._url.difference_update_query(["options"]),
@@ -182,8 +188,12 @@ class PostgreSQL(Database):
             max_overflow=0,
             pool_timeout=wait,
             pool_use_lifo=True,
-            **more,
-            connect_args={"connect_timeout": _CONNECT_TIMEOUT, "options": f"{given} {options}".strip()},
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT,
+                "options": f"{given} {options}".strip(),
+                # What is read, or is one statement, needs no transaction around it: two round trips less.
+                "autocommit": True,
+            },
         )
 
     def close(self) -> None:
@@ -193,6 +203,11 @@ class PostgreSQL(Database):
                 for pool in self._pools.values():
                     pool.dispose()
             self._pools, self._pid = {}, 0
+
+
+def _begin(connection: Connection) -> None:
+    # Not the driver's own way to begin: that one would do so before single statements, too.
+    connection.connection.cursor().execute("BEGIN")
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -44,7 +44,7 @@ class SQLite(Database):
         self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
         self._url = url
         self._lock = threading.Lock()
-        self._together: Together[Connection] = Together(self._write, self._sync)
+        self._together = Together(self._write, self._sync)
         self._opening = threading.RLock()
         self._pid = 0
         self._is_closed = False

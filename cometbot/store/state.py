@@ -54,6 +54,11 @@ class StateRows:
         """Remove all that is remembered of one owner."""
         connection.execute(_forget, {"s": scope, "o": owner})
 
+    def forget_each(self, connection: Connection, scope: str, prefix: str, suffix: str) -> None:
+        """Remove all that is remembered of the owners whose names begin and end so."""
+        named = state.c.owner.startswith(prefix, autoescape=True), state.c.owner.endswith(suffix, autoescape=True)
+        connection.execute(sa.delete(state).where(state.c.scope == scope, *named))
+
     def _sum(self, connection: Connection, key: dict[str, str], by: int | float) -> str:
         # A row that is not there cannot be locked, so that two could begin to count at the same time.
         connection.execute(self._begin, {**key, "v": "0"})

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from cometbot.store.together import Together
 
 _to_disk = getattr(os, "fdatasync", os.fsync)
-_FOREVER = 1e6
 
 
 class WriteAheadLog:
@@ -19,24 +13,18 @@ class WriteAheadLog:
 
     With ``synchronous=FULL`` SQLite syncs it inside of the commit, while the write lock is held and nobody else can
     write. With ``NORMAL`` it does so only before it copies the log into the database. So a commit is on the disk when
-    the file has been synced after it; all threads that wait for that moment are served by one sync.
+    the file has been synced after it.
     """
 
     def __init__(self, database: str) -> None:
         self._file = os.open(f"{database}-wal", os.O_RDWR | os.O_CLOEXEC) if database else -1
         self._in_use = threading.Lock()
-        self._syncs: Together[None] = Together(self._sync, lambda: None)
 
     def sync(self) -> None:
         """Return when all that this thread has committed is on the disk. Raises ``OSError`` where it cannot be."""
-        if self._file >= 0:
-            self._syncs.do(lambda _: None, durable=False, ends_at=time.monotonic() + _FOREVER)
-
-    @contextmanager
-    def _sync(self, ends_at: float) -> Iterator[None]:
-        yield  # here those come together who have committed by now
         with self._in_use:
-            _to_disk(self._file)
+            if self._file >= 0:
+                _to_disk(self._file)
 
     def close(self) -> None:
         """Give back the file."""

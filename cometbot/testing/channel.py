@@ -75,7 +75,7 @@ class FakeChannel(Channel):
         """What was said, as texts, in all conversations or in one."""
         return [said.text for said in self.said if conversation in ("", said.conversation.id)]
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Nothing, once ``condition`` holds; looked at whenever something changed.
 
         Raises AssertionError after ``timeout`` seconds.

@@ -114,8 +114,8 @@ class BotClient:
     @property
     def user_state(self) -> StoredState:
         """What the bot remembers about this user (``ctx.user_state``), to read and to set."""
-        key, uid = self.conversation.key, self.double.uid(self.user, self._seat.group)
-        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{uid}")
+        key, person = self.conversation.key, self.double.lasting_id(self.user, self._seat.group)
+        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{person}")
 
     @property
     def dead_letters(self) -> list[DeadLetter]:

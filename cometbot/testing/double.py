@@ -81,6 +81,10 @@ class Double(ABC):
         """What the platform calls ``user``, alone with the bot or in ``group``; another name where it gives its own."""
         return user.uid
 
+    def lasting_id(self, user: User, group: str = "") -> str:
+        """What the bot's memory of ``user`` is kept under: the uid, unless the platform gives freed uids to others."""
+        return self.uid(user, group)
+
     def guid(self, group: str) -> str:
         """What the platform calls ``group``; another name where it gives its own."""
         return group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,7 +64,8 @@ class Metrics(Observer):
         self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self._registry = CollectorRegistry()
         self._bots = frozenset(bots)
-        self._received = self._counter("cometbot_events_received", "Events that came in", RECEIVED)
+        received = self._counter("cometbot_events_received", "Events that came in", RECEIVED)
+        self._received_as: Callable[[str, str], Counter] = functools.cache(received.labels)
         self._handled = self._counter("cometbot_events_handled", "Events that were worked on", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are tried again", SENT)
         self._recovered = Counter(
@@ -77,7 +79,7 @@ class Metrics(Observer):
 
     def received(self, bot: str, outcome: str) -> None:
         """Count something that came in."""
-        self._received.labels(self._known(bot), outcome).inc()
+        self._received_as(self._known(bot), outcome).inc()
 
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
         """Count an event that was worked on, and the time it took."""

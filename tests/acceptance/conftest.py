@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from cometbot.simulator import Simulator, StoredMessage
+from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
 BOTS = "tests/acceptance/bots"
@@ -27,11 +27,13 @@ APP_ID = "5150a0b1c2d3e4f6"
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
 LOGIN = ("cc", "s3cr3t-value")
 TRIAL = "trial"
+PATIENCE = 120.0
+"""Seconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 20.0, *, or_show: Callable[[], object] = str) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = PATIENCE, *, or_show: Callable[[], object] = str) -> T:
     """The first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -51,7 +53,7 @@ class Server:
         self.database = folder / "bot.db"
         self.marks = folder / "marks"
         self.marks.mkdir(exist_ok=True)
-        self.address = free_address()
+        self.address = HOST, free_port()
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
@@ -101,12 +103,12 @@ class Server:
         assert self._process is not None
         # A process that has ended and was not waited for keeps its number, so this meets nobody else's.
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._wait_for_end(10)
+        self._wait_for_end()
 
     def terminate(self) -> int:
         """The exit status after SIGTERM to the master, as from systemd or ``docker stop``."""
         self.begin_to_terminate()
-        return self._wait_for_end(60)
+        return self._wait_for_end()
 
     def begin_to_terminate(self) -> None:
         """Send SIGTERM to the master, and do not wait."""
@@ -124,26 +126,26 @@ class Server:
         if self._process is not None:
             self.kill()
 
-    def _wait_for_end(self, seconds: float) -> int:
+    def _wait_for_end(self) -> int:
         assert self._process is not None
         group = self._process.pid
-        status = self._process.wait(seconds)
+        status = self._process.wait(PATIENCE)
         self._process = None
         self.wait_until(lambda: not _is_anybody_alive(group))
         return status
 
-    def wait_until(self, condition: Callable[[], T], seconds: float = 20.0) -> T:
+    def wait_until(self, condition: Callable[[], T], seconds: float = PATIENCE) -> T:
         """The first true value of ``condition()``; if it does not come in time, the server's log is shown."""
         return wait_for(condition, seconds, or_show=lambda: self.log)
 
     def get(self, path: str) -> requests.Response:
         """The answer on a connection of its own, so that any process may give it."""
-        return requests.get(self.url + path, timeout=10, headers={"Connection": "close"})
+        return requests.get(self.url + path, timeout=PATIENCE, headers={"Connection": "close"})
 
     def post(self, callback: Any, **options: Any) -> requests.Response:
         """The answer to a callback, which comes on a connection of its own."""
         headers = {"Connection": "close", **options.pop("headers", {})}
-        options = {"auth": LOGIN, "timeout": 10, **options}
+        options = {"auth": LOGIN, "timeout": PATIENCE, **options}
         return requests.post(self.callback_url, json=callback, headers=headers, **options)
 
     def count_marks(self, name: str) -> int:
@@ -151,9 +153,17 @@ class Server:
         file = self.marks / name
         return file.stat().st_size if file.exists() else 0
 
+    def open_gate(self) -> None:
+        """Let handlers go on that wait at the bot's gate."""
+        (self.marks / "open").touch()
+
+    def close_gate(self) -> None:
+        """Have handlers wait at the bot's gate, as at first."""
+        (self.marks / "open").unlink(missing_ok=True)
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the server's database."""
-        connection = sqlite3.connect(self.database, timeout=10)
+        connection = sqlite3.connect(self.database, timeout=PATIENCE)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -189,7 +199,7 @@ class Platform:
         messages = self.simulator.messages(between=(user, self.bot))
         return [message.text for message in messages if message.sender == self.bot]
 
-    def wait_replies(self, user: str, count: int, server: Server, seconds: float = 20.0) -> list[str]:
+    def wait_replies(self, user: str, count: int, server: Server, seconds: float = PATIENCE) -> list[str]:
         """The first replies to ``user``, ``count`` or more."""
         return server.wait_until(lambda: len(found := self.replies(user)) >= count and found, seconds) or []
 
@@ -204,11 +214,12 @@ def _is_anybody_alive(group: int) -> bool:
     return False
 
 
-def free_address() -> tuple[str, int]:
-    """A host and a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host, port = free.getsockname()
-        return str(host), int(port)
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in whose folder for temporary files processes can hear of each other: pytest's own have names that are
+    too long for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="cometbot-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +243,6 @@ StartServer = Callable[..., Server]
 def start_server(simulator: Simulator) -> Iterator[StartServer]:
     """Starts a server that talks to the simulator; ``variables`` go into its environment."""
     started: list[Server] = []
-    # pytest's own folders have names that are too long for a socket's.
     with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
 
         def start(bot: str = TRIAL, **variables: str) -> Server:

@@ -17,11 +17,16 @@ from typing import Any
 
 import pytest
 
+from cometbot.web.worker import HEAD_TIMEOUT
+
 from .conftest import API_KEY, LOGIN, Platform, Server, StartServer
 
-BODY_TIMEOUT = 1.5
-TIME_LIMIT = 5.0
-"""Seconds within which everything must be answered."""
+BODY_TIMEOUT = 2.0
+TIME_LIMIT = 30.0
+"""Seconds within which everything must be answered, also by a machine that does ten other things."""
+
+HELD_UP = 0.8 * HEAD_TIMEOUT
+"""Seconds within which is answered whoever does not wait for clients that send nothing, until they are cut off."""
 
 MIB = 1024 * 1024
 
@@ -114,10 +119,10 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time(limit: float = TIME_LIMIT) -> Iterator[None]:
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < TIME_LIMIT
+    assert time.monotonic() - began < limit
 
 
 @pytest.fixture(autouse=True)
@@ -368,7 +373,7 @@ def test_a_body_that_never_ends_is_cut_off(server: Server) -> None:
         dripping = threading.Thread(target=drip)
         dripping.start()
         try:
-            check_refusal(wire.receive(), 408, "did not arrive within 1.5 seconds")
+            check_refusal(wire.receive(), 408, "did not arrive within 2 seconds")
         finally:
             stop.set()
             dripping.join()
@@ -516,9 +521,8 @@ def test_a_client_that_stops_in_its_headers_does_not_hold_up_others(server: Serv
     with Wire(server) as slow:
         slow.send(head(server)[:60])
         for number in range(8):
-            began = time.monotonic()
-            assert server.post(platform.callback(platform.write(str(number), "quick"))).status_code == 200
-            assert time.monotonic() - began < 1.0
+            with in_time(HELD_UP):
+                assert server.post(platform.callback(platform.write(str(number), "quick"))).status_code == 200
     assert platform.wait_replies("quick", 8, server) == [f"re: {number}" for number in range(8)]
 
 
@@ -526,9 +530,8 @@ def test_64_idle_connections_do_not_hold_up_others(server: Server, platform: Pla
     idle = [Wire(server) for _ in range(64)]
     try:
         for number in range(8):
-            began = time.monotonic()
-            assert server.post(platform.callback(platform.write(str(number), "patient"))).status_code == 200
-            assert time.monotonic() - began < 2.0
+            with in_time(HELD_UP):
+                assert server.post(platform.callback(platform.write(str(number), "patient"))).status_code == 200
         assert platform.wait_replies("patient", 8, server) == [f"re: {number}" for number in range(8)]
     finally:
         for wire in idle:

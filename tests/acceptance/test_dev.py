@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from .conftest import PATIENCE, ROOT
+
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[2]
 COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name='cometbot')")
 BOT = """
 import os
@@ -64,7 +65,7 @@ def pipe(folder: Path, *lines: str, options: Sequence[str] = ()) -> subprocess.C
         env=environ(folder),
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=3 * PATIENCE,
         check=False,
     )
 
@@ -89,7 +90,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def wait_for(self, text: str, times: int = 1, seconds: float = 30.0) -> str:
+    def wait_for(self, text: str, times: int = 1, seconds: float = PATIENCE) -> str:
         """Everything shown so far, once ``text`` is there so many times."""
         end = time.monotonic() + seconds
         while self.shown.count(text) < times:
@@ -97,7 +98,7 @@ class Terminal:
                 pytest.fail(f"waited in vain for {text!r}; shown is:\n{self.shown}")
         return self.shown
 
-    def wait_end(self, seconds: float = 20.0) -> int:
+    def wait_end(self, seconds: float = PATIENCE) -> int:
         end = time.monotonic() + seconds
         while self._read(end - time.monotonic()):
             continue
@@ -106,7 +107,7 @@ class Terminal:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         os.close(self.master)
 
     def _read(self, seconds: float) -> bool:
@@ -151,7 +152,7 @@ def children(folder: Path) -> list[str]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -235,9 +236,9 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> No
     assert re.search(rf"Port {port} is taken, so it is \d+\.", done.stdout)
 
 
-@pytest.mark.timeout(180)
 def test_a_handler_that_kills_its_process_is_given_up_and_the_next_message_answered(folder: Path) -> None:
-    done = pipe(folder, "die", "hi", ":dead")
+    # CometChat tells once, and waits for 10 s: a busy machine may need longer to start the bot again.
+    done = pipe(folder, "die", "hi", "hi", "hi", ":dead")
     assert "✗ the bot's process ended with the status 3; another one is started" in done.stdout
     assert "Hello, version one!" in done.stdout
     assert "died 5 times" in " ".join(done.stdout.split())
@@ -253,7 +254,6 @@ def test_in_a_terminal_a_reply_appears_and_the_prompt_comes_back(terminal: Calla
     assert run.wait_end() == 0, run.shown
 
 
-@pytest.mark.timeout(180)
 def test_changed_code_is_taken_and_broken_code_leaves_the_old_bot_running(
     folder: Path, terminal: Callable[..., Terminal]
 ) -> None:
@@ -321,7 +321,7 @@ def test_without_a_chat_others_drive_the_simulator_until_a_signal_comes(
     shown = run.wait_for("Ctrl-C ends it.")
     url = re.search(r"http://127\.0\.0\.1:\d+", shown)
     assert url is not None
-    said = requests.post(f"{url[0]}/simulator/users/maria/say", json={"to": "shop", "text": "hi"}, timeout=10)
+    said = requests.post(f"{url[0]}/simulator/users/maria/say", json={"to": "shop", "text": "hi"}, timeout=PATIENCE)
     assert said.ok, said.text
     run.wait_for("Hello, version one!")
     run.process.send_signal(signal.SIGTERM)

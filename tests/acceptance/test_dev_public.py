@@ -24,10 +24,12 @@ from cometbot.cli.dev.screen import Screen
 from cometbot.errors import ConfigurationError
 from cometbot.simulator import Simulator
 from cometbot.simulator.records import BotRecord
+from tests.ports import free_port
+
+from .conftest import PATIENCE, ROOT
 
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[2]
 COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name='cometbot')")
 OLD = "https://old.example/cometchat/shop"
 BOT = """
@@ -43,11 +45,6 @@ def greet(ctx):
 def boom(ctx):
     return 1 / 0
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextmanager
@@ -106,7 +103,7 @@ class Run:
     def shown(self) -> str:
         return self._log.read_text()
 
-    def wait_for(self, text: str, seconds: float = 30.0) -> str:
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
         end = time.monotonic() + seconds
         while text not in self.shown:
             if time.monotonic() > end or (self.process.poll() is not None and text not in self.shown):
@@ -116,7 +113,7 @@ class Run:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 class Place:
@@ -172,7 +169,7 @@ class Place:
         for run in self._runs:
             if run.process.poll() is None:
                 run.process.kill()
-            run.process.wait(10)
+            run.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -227,18 +224,18 @@ def test_after_a_kill_it_can_be_put_back_without_another_run(place: Place) -> No
     told.wait_for("cometbot dev --put-back does that now.")
     assert told.end() == 0
     run = place.start("--put-back")
-    assert run.process.wait(30) == 0
+    assert run.process.wait(PATIENCE) == 0
     assert run.shown == f"CometChat calls {OLD} for shop again.\n"
     assert is_as_before(place.bot)
     again = place.start("--put-back")
-    assert again.process.wait(30) == 0
+    assert again.process.wait(PATIENCE) == 0
     assert again.shown == "There is nothing to put back.\n"
 
 
 def test_while_one_run_works_with_the_app_another_one_is_refused(place: Place) -> None:
     place.serve()
     second = place.start("--public-url", place.url, "--port", "0")
-    assert second.process.wait(30) == 2
+    assert second.process.wait(PATIENCE) == 2
     assert "works with this app already; end that one first" in second.shown
     assert place.ask("hi") == "Hello, version one!"
 
@@ -250,7 +247,7 @@ def test_what_cannot_be_put_back_is_said_and_kept_for_later(place: Place) -> Non
     assert "cometbot: shop is not put back" in run.shown
     assert "cometbot dev --put-back in this folder tries it again" in run.shown
     place.simulator.misbehave.clear()
-    assert place.start("--put-back").process.wait(30) == 0
+    assert place.start("--put-back").process.wait(PATIENCE) == 0
     assert is_as_before(place.bot)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import BOTS, Server, wait_for
+from tests.acceptance.conftest import BOTS, PATIENCE, Server, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +40,7 @@ class Caller:
         if body is not None:
             headers["Content-Type"] = kind
             body = body if isinstance(body, bytes) else json.dumps(body)
-        connection = HTTPConnection(*self._server.address, timeout=10)
+        connection = HTTPConnection(*self._server.address, timeout=PATIENCE)
         try:
             connection.request(method, f"/v1/{path}", body, headers)
             answer = connection.getresponse()
@@ -200,7 +200,7 @@ def test_what_a_person_wrote_is_answered_after_everything_was_killed(server: Ser
         page = person("GET", f"client-api/chat/{chat}/messages?limit=100")[1]
         return [message["body"] for message in page["messages"]]
 
-    wait_for(lambda: len(bodies()) == 10, 30)
+    wait_for(lambda: len(bodies()) == 10)
     assert sorted(bodies()) == sorted([f"m{n}" for n in range(5)] + [f"echo m{n}" for n in range(5)])
     assert [body for body in bodies() if body.startswith("echo")] == [f"echo m{n}" for n in range(5)]
 
@@ -211,7 +211,7 @@ def test_a_stream_tells_of_what_another_process_does_and_ends_with_the_server(se
     chat = person("POST", "client-api/chat", {"botId": "desk"})[1]["id"]
     streams = []
     for _ in range(4):
-        connection = HTTPConnection(*server.address, timeout=20)
+        connection = HTTPConnection(*server.address, timeout=PATIENCE)
         connection.request("GET", "/v1/page-api/events", headers={"Cookie": person.cookie})
         streams.append((connection, connection.getresponse()))
     assert [answer.getheader("Content-Type") for _, answer in streams] == ["text/event-stream"] * 4
@@ -234,7 +234,7 @@ def test_a_stream_tells_of_what_another_process_does_and_ends_with_the_server(se
         connection.close()
 
     assert status == 0
-    assert time.monotonic() - began < 15, "open streams must not hold up a stop"
+    assert time.monotonic() - began < 25, "open streams must not hold up a stop"
 
 
 def test_an_upload_that_breaks_off_or_stands_still_holds_nobody_and_leaves_nothing(
@@ -247,18 +247,18 @@ def test_an_upload_that_breaks_off_or_stands_still_holds_nobody_and_leaves_nothi
         "POST /v1/client-api/files HTTP/1.1\r\nHost: x\r\n"
         f"Cookie: {person.cookie}\r\nContent-Type: {MULTIPART}\r\nContent-Length: {len(body) + 1000}\r\n\r\n"
     ).encode()
-    with socket.create_connection(server.address, timeout=10) as broken:
+    with socket.create_connection(server.address, timeout=PATIENCE) as broken:
         broken.sendall(head + body[:-20])
         broken.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: broken.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"message":' in answer
 
-    with socket.create_connection(server.address, timeout=15) as still:
+    with socket.create_connection(server.address, timeout=PATIENCE) as still:
         still.sendall(head + body[:20])
         began = time.monotonic()
         answer = b"".join(iter(lambda: still.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert 1 < time.monotonic() - began < 10, "after COMETBOT_BODY_TIMEOUT"
-    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+    assert 1 < time.monotonic() - began < 30, "after COMETBOT_BODY_TIMEOUT"
+    wait_for(lambda: [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == [])
     assert person("POST", "client-api/files", upload(), kind=MULTIPART)[0] == 200

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.ports import HOST, free_port
+
+from .conftest import PATIENCE, ROOT, wait_for
+
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[2]
 COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name='cometbot')")
 BOT = """
 import os
@@ -66,25 +68,21 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"{HOST}:{free_port()}"
 
 
 def wait_ready(address: str, process: subprocess.Popen[str], log: Path) -> None:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            if requests.get(f"http://{address}/readyz", timeout=10, headers={"Connection": "close"}).ok:
-                return
-        except requests.ConnectionError:
-            pass
+    def is_ready() -> bool:
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.02)
+        with suppress(requests.RequestException):
+            return requests.get(f"http://{address}/readyz", timeout=PATIENCE, headers={"Connection": "close"}).ok
+        return False
+
+    wait_for(is_ready, or_show=log.read_text)
 
 
 def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: Start, tmp_path: Path) -> None:
@@ -95,10 +93,10 @@ def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: St
     )  # fmt: skip
     wait_ready(address, process, tmp_path / "log")
     url = f"http://{address}/cometchat"
-    assert requests.post(f"{url}/shop", json={}, timeout=10).status_code == 401
-    assert requests.post(f"{url}/news", json={}, timeout=10, auth=("cc", "password")).status_code == 404
+    assert requests.post(f"{url}/shop", json={}, timeout=PATIENCE).status_code == 401
+    assert requests.post(f"{url}/news", json={}, timeout=PATIENCE, auth=("cc", "password")).status_code == 404
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     log = (tmp_path / "log").read_text()
     assert "spec served:bot threads 3" in log
     assert log.count("Booting worker") == 1
@@ -111,9 +109,9 @@ def test_it_serves_what_the_environment_names(start: Start, tmp_path: Path) -> N
     process = start(COMETBOT_BOT="served.py:bot,served:other", COMETBOT_BIND=address, COMETBOT_PROCESSES="2")
     wait_ready(address, process, tmp_path / "log")
     for name in ("shop", "news"):
-        assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=10).status_code == 401
+        assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=PATIENCE).status_code == 401
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,7 @@ def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
     start: Start, tmp_path: Path, words: list[str], variables: dict[str, str], sentence: str
 ) -> None:
     process = start(*words, **{"COMETBOT_BIND": free_address(), **variables})
-    assert process.wait(30) == 2
+    assert process.wait(PATIENCE) == 2
     log = (tmp_path / "log").read_text()
     assert log.startswith("cometbot: ")
     assert sentence in log

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from cometbot.testing.simplex import FakeSimplexControl
 from cometbot.testing.simplex.people import FakeGroup, People, Person
+from cometbot.testing.simplex.web import make_file
 
-from .conftest import ROOT, wait_for
+from .conftest import PATIENCE, ROOT, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -52,7 +54,7 @@ class Running:
             )
         return self.wait_until(lambda: re.search(until, self.output[before:]))
 
-    def wait_until(self, condition: Callable[[], T | None], seconds: float = 30.0) -> T:
+    def wait_until(self, condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
         found = wait_for(condition, seconds, or_show=lambda: self.output)
         assert found is not None
         return found
@@ -68,7 +70,7 @@ class Running:
         """The exit status after SIGTERM."""
         assert self._process is not None
         self._process.terminate()
-        status = self._process.wait(30)
+        status = self._process.wait(PATIENCE)
         self._process = None
         return status
 
@@ -89,7 +91,7 @@ class Stage:
         self.cli = self._process((*CLI, "--port", "0", *state), "cli")
         self.url = self.cli.start(r"ws://127\.0\.0\.1:\d+")[0]
         self.cli.command = (*CLI, "--port", self.url.rpartition(":")[2], *state)
-        self.people = FakeSimplexControl(self.url, timeout=20)
+        self.people = FakeSimplexControl(self.url, timeout=PATIENCE)
         self.bot = self.process("simplex", BOT)
 
     def process(self, *arguments: str, name: str = "bot", **environ: str) -> Running:
@@ -99,6 +101,7 @@ class Stage:
             "COMETBOT_DATABASE_URL": f"sqlite:///{self.folder}/bot.db",
             "COMETBOT_DATA": str(self.folder / "data"),
             "COMETBOT_TEST_MARKS": str(self.marks),
+            "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
         }
         return self._process((*COMETBOT, *arguments), name, **{**settings, **environ})
 
@@ -107,9 +110,13 @@ class Stage:
         self._started.append(running)
         return running
 
-    def wait_texts(self, who: Person | FakeGroup, expected: list[str], seconds: float = 30.0) -> None:
+    def wait_texts(self, who: Person | FakeGroup, expected: list[str], seconds: float = PATIENCE) -> None:
         """Wait until these texts are the newest that the bot said there."""
         self.bot.wait_until(lambda: who.texts()[-len(expected) :] == expected or None, seconds)
+
+    def open_gate(self, name: str) -> None:
+        """Let handlers go on that wait at this gate."""
+        (self.marks / f"{name}.gate").touch()
 
     def close(self) -> None:
         self.people.close()
@@ -170,17 +177,21 @@ def test_who_follows_the_address_is_let_in_and_answered(stage: Stage, people: Pe
     stage.wait_texts(erin, ["re: Good morning"])
 
 
-def test_in_a_group_it_answers_to_its_name_and_its_commands(stage: Stage, people: People, alice: Person) -> None:
-    group = people.add_group("Team", [alice])
+@pytest.mark.parametrize("fault", ["", "drop", "drop_after", "drop_mid"])
+def test_in_a_group_it_answers_to_its_name_and_its_commands(
+    stage: Stage, people: People, alice: Person, fault: str
+) -> None:
+    group = people.add_group(f"Team {alice.name}", [alice])
     stage.wait_texts(group, ["joined: trial"])
+    disturb(people, fault, "/_send")
     group.say(alice, "what a day")
     group.say(alice, "status?", mention=True)
     stage.wait_texts(group, ["re: status?"])
     group.say(alice, "/other bots have commands too")
-    group.say(alice, "/slow 0")
-    stage.wait_texts(group, ["slept"])
+    group.say(alice, "/quote")
+    stage.wait_texts(group, ["that"])
 
-    assert group.texts() == ["joined: trial", "re: status?", "slept"]
+    assert group.texts() == ["joined: trial", "re: status?", "that"]
 
 
 FAULTS = ["", "drop", "drop_after", "drop_mid"]
@@ -244,15 +255,81 @@ def test_a_reaction_is_put_on_a_message(stage: Stage, people: People, alice: Per
     stage.wait_texts(alice, ["re: thanks"])
 
 
-@pytest.mark.parametrize("fault", ["", "drop_after"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_message_is_written_before_ones_eyes(stage: Stage, people: People, alice: Person, fault: str) -> None:
-    disturb(people, fault, "/_update item")
-    alice.say("/stream")
+    alice.say(f"/stream {alice.name}")
     stage.bot.wait_until(lambda: alice.said()[-1].is_live or None)
+    disturb(people, fault, "/_update item")
+    stage.open_gate(alice.name)
     stage.wait_texts(alice, ["".join(f"word{number} " for number in range(8))])
 
     stage.bot.wait_until(lambda: not alice.said()[-1].is_live or None)
     assert len(alice.texts()) == 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_reply_quotes_what_it_answers(stage: Stage, people: People, alice: Person, fault: str) -> None:
+    disturb(people, fault, "/_send")
+    item = alice.say("/quote")
+    stage.wait_texts(alice, ["that"])
+
+    assert alice.said()[-1].quote_id == item
+    assert alice.texts() == [f"connected: {alice.name}", "that"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_picture_from_the_web_goes_out_as_a_picture(
+    stage: Stage, people: People, alice: Person, httpserver: HTTPServer, fault: str
+) -> None:
+    httpserver.expect_request("/cat.jpg").respond_with_data(make_file("cat.jpg"))
+    disturb(people, fault, "/_send")
+    alice.say(f"/show {httpserver.url_for('/cat.jpg')}")
+    stage.wait_texts(alice, ["Look"])
+    line = alice.said()[-1]
+
+    assert (line.content["type"], Path(line.file_path).name) == ("image", "cat.jpg")
+    assert line.content["image"].startswith("data:image/jpg;base64,/9j/")
+    stage.bot.wait_until(lambda: people.file_of(line) == make_file("cat.jpg") or None)
+    stage.bot.wait_until(lambda: not Path(line.file_path).exists() or None)
+    assert len(alice.texts()) == 2
+
+
+def test_sounds_films_and_papers_go_out_and_what_is_not_there_is_told_by_its_address(
+    stage: Stage, alice: Person, httpserver: HTTPServer
+) -> None:
+    kinds = {"song.mp3": "voice", "film.mp4": "video", "paper.pdf": "file"}
+    for name, kind in kinds.items():
+        httpserver.expect_request(f"/{name}").respond_with_data(make_file(name))
+        alice.say(f"/show {httpserver.url_for(f'/{name}')}")
+        stage.bot.wait_until(lambda kind=kind: alice.said()[-1].content["type"] == kind or None)  # type: ignore[misc]
+    httpserver.expect_request("/gone.jpg").respond_with_data("", 404)
+    gone = httpserver.url_for("/gone.jpg")
+    alice.say(f"/show {gone}")
+
+    stage.wait_texts(alice, ["Look", "Look", "Look", f"Look\n{gone}"])
+
+
+def test_a_card_that_is_a_link_has_its_picture(stage: Stage, alice: Person, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/tea.png").respond_with_data(make_file("tea.png"))
+    alice.say(f"/link {httpserver.url_for('/tea.png')}")
+    stage.wait_texts(alice, ["*Tea*\nGreen\nRead on: https://example.com/tea"])
+    preview = alice.said()[-1].content["preview"]
+
+    assert (preview["uri"], preview["title"]) == ("https://example.com/tea", "Tea")
+    assert preview["image"].startswith("data:image/jpg;base64,/9j/")
+
+
+def test_what_a_broken_connection_was_told_is_answered_before_what_came_later(
+    stage: Stage, people: People, alice: Person
+) -> None:
+    people.drop()
+    wait_for(lambda: people.clients > 0)
+    for number in range(0, 6, 2):
+        alice.say(f"{number}", silent=True)
+        alice.say(f"{number + 1}")
+    stage.wait_texts(alice, ["re: 5"])
+
+    assert alice.texts()[1:] == [f"re: {number}" for number in range(6)]
 
 
 @pytest.mark.parametrize("breaks", [False, True])
@@ -294,11 +371,58 @@ def test_what_came_while_the_connection_was_away_is_answered_in_order(
 
 def test_a_slow_handler_keeps_nobody_else_waiting(stage: Stage, people: People, alice: Person) -> None:
     bob = people.connect(next(_names))
-    alice.say("/slow 3")
+    alice.say(f"/gate {alice.name}")
     bob.say("quick")
+    stage.wait_texts(bob, ["re: quick"])
+    assert alice.texts() == [f"connected: {alice.name}"]
+    stage.open_gate(alice.name)
 
-    stage.wait_texts(bob, ["re: quick"], seconds=2.5)
-    stage.wait_texts(alice, ["slept"])
+    stage.wait_texts(alice, ["through"])
+
+
+def test_a_bot_gets_up_however_often_the_connection_breaks_meanwhile(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    steps = ("/user", "/_show_address", "/_address ", "/_address_settings", "/_profile ", "/_get chats")
+    for step, fault in zip(steps, ["drop", "drop_after", "drop_mid"] * 2, strict=True):
+        disturb(stage.people, fault, step)
+    stage.bot.start("Address: ")
+    alice = stage.people.request("alice")
+    assert isinstance(alice, Person)
+    stage.wait_texts(alice, ["connected: alice"])
+    alice.say("hello")
+
+    stage.wait_texts(alice, ["re: hello"])
+    assert sum(command.startswith("/_address ") for command in stage.people.commands) <= 2
+
+
+def test_strange_frames_are_left_out_and_the_bot_goes_on(stage: Stage, people: People, alice: Person) -> None:
+    deep = '{"resp":' * 5000
+    for frame in ("", "{", "null", "[1]", '{"resp": 5}', '{"corrId": "nobody", "resp": {"type": "cmdOk"}}', deep):
+        people.do("send_raw", frame=frame)
+    people.emit({"type": "somethingNew", "user": {"userId": 1}, "chatItem": []})
+    people.emit({"type": "newChatItems", "chatItems": [{"chatInfo": 1}, None, {"chatItem": {"meta": {"itemId": "x"}}}]})
+    alice.say("hello")
+
+    stage.wait_texts(alice, ["re: hello"])
+
+
+def test_by_a_business_address_everybody_has_a_chat_of_their_own_with_the_menu(
+    make_stage: Callable[..., Stage],
+) -> None:
+    stage = make_stage()
+    stage.bot = stage.process("simplex", BOT, SIMPLEX_BUSINESS_ADDRESS="1")
+    stage.bot.start("Address: ")
+    dave = stage.people.request("dave")
+    assert isinstance(dave, Person)
+    stage.wait_texts(dave, ["connected: dave"])
+    dave.say("no command, no mention")
+    stage.wait_texts(dave, ["re: no command, no mention"])
+
+    def has_menu() -> bool | None:
+        preferences = stage.people.do("group_profile", chat=dave.chat).get("groupPreferences") or {}
+        return "show" in {command.get("keyword") for command in preferences.get("commands", ())} or None
+
+    stage.bot.wait_until(has_menu)
 
 
 def test_a_cli_that_ends_and_comes_back_finds_its_bot_again(make_stage: Callable[..., Stage]) -> None:
@@ -349,7 +473,7 @@ def test_a_thousand_messages_over_fifty_chats_survive_breaks(make_stage: Callabl
             stage.people.drop()
 
     for person in chats:
-        stage.wait_texts(person, [f"re: {person.name} 19"], 40)
+        stage.wait_texts(person, [f"re: {person.name} 19"])
     check_ledger(chats, 20, ends=0)
 
 
@@ -366,7 +490,7 @@ def test_messages_survive_the_sudden_end_of_the_bot(make_stage: Callable[..., St
         stage.bot.start("Address: ")
 
     for person in chats:
-        stage.wait_texts(person, [f"re: {person.name} 19"], 40)
+        stage.wait_texts(person, [f"re: {person.name} 19"])
     check_ledger(chats, 20, ends=2)
 
 
@@ -386,7 +510,7 @@ def test_on_postgresql_workers_handle_and_the_connections_process_sends(
     for number in range(20):
         alice.say(f"{number}")
 
-    stage.wait_texts(alice, [f"re: {number}" for number in range(20)], 60)
+    stage.wait_texts(alice, [f"re: {number}" for number in range(20)])
     assert (worker.terminate(), stage.bot.terminate()) == (0, 0)
 
 

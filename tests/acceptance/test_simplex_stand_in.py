@@ -20,7 +20,7 @@ from cometbot.testing.simplex import Person
 
 pytestmark = pytest.mark.process
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 class Process:
@@ -71,7 +71,7 @@ def test_a_bot_goes_on_after_the_cli_was_killed_and_began_again(stand_in: Proces
         with FakeSimplexControl(stand_in.url) as people:
             alice = people.request("alice")
             assert isinstance(alice, Person)
-            people.wait_for(lambda: "contactConnected" in [event.type for event in events])
+            people.wait_for(lambda: "contactConnected" in [event.type for event in events], LIMIT)
             hello = commands.send_messages(ChatRef.from_text(alice.chat), [ComposedMessage(text_content("hello"))])
             connection.command(hello)
             assert alice.texts() == ["Hi!", "hello"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
+from tests.browser.told import keep_told, wait_told
+
 CHROMIUM = os.environ.get("COMETBOT_TEST_CHROMIUM", "/usr/bin/chromium")
 BOT = Path(__file__).parent / "talkative.py"
 ARGUMENTS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-START = 30.0
-PATIENCE = 10_000
+START = 120.0
+PATIENCE = 60_000
+"""Milliseconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
+_RELOADED = "the bot runs with the new code"
 
 _people = itertools.count(1)
 
@@ -60,22 +65,31 @@ class Dev:
         """Save other code as the bot."""
         self.file.write_text(code)
 
+    def restore(self) -> None:
+        """Save the first code again, and wait until it runs."""
+        before = self._said.count(_RELOADED)
+        self.write(self.code)
+        end = time.monotonic() + START
+        while self._said.count(_RELOADED) == before:
+            assert time.monotonic() < end, self._said
+            time.sleep(0.02)
+
     def post(self, path: str, body: Any) -> Any:
         """What the control API answers."""
-        response = requests.post(f"{self.url}/simulator{path}", json=body, timeout=10)
+        response = requests.post(f"{self.url}/simulator{path}", json=body, timeout=60)
         assert response.ok, response.text
         return response.json()["data"]
 
     def file_url(self, name: str, content: bytes, mime_type: str) -> str:
         """The address of a file in the simulator's store."""
         headers = {"Content-Type": mime_type}
-        response = requests.post(f"{self.url}/simulator/files/{name}", data=content, headers=headers, timeout=10)
+        response = requests.post(f"{self.url}/simulator/files/{name}", data=content, headers=headers, timeout=60)
         return str(response.json()["data"]["url"])
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
-        self._reader.join(5)
+        self._process.wait(60)
+        self._reader.join(60)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -120,6 +134,14 @@ class Visitor:
         found = self.page.locator(where, has_text=text).last
         expect(found).to_be_visible()
         return found
+
+    def was_told(self, text: str, kind: str = "toast") -> None:
+        """Nothing, once the page has told this, though it may not show it any more."""
+        wait_told(self.page, text, kind)
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_selector("html[data-ready]")
 
     def bot_sends(self, category: str, type_: str, data: dict[str, Any]) -> dict[str, Any]:
         """Let the bot's user send a message of any kind to this person."""
@@ -166,8 +188,8 @@ def dev(shared_dev: Dev) -> Iterator[Dev]:
     """The one that all tests share: a test that changes its code or misbehaves is undone."""
     yield shared_dev
     if shared_dev.file.read_text() != shared_dev.code:
-        shared_dev.write(shared_dev.code)
-    requests.delete(f"{shared_dev.url}/simulator/misbehave", timeout=10)
+        shared_dev.restore()
+    requests.delete(f"{shared_dev.url}/simulator/misbehave", timeout=60)
 
 
 @pytest.fixture
@@ -187,6 +209,7 @@ def visit(browser: Browser, dev: Dev) -> Iterator[Open]:
         height = 844 if width < 600 else 800
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE)
+        keep_told(context)
         visitor = Visitor(context.new_page(), dev, uid)
         opened.append(visitor)
         return visitor.go(place)

@@ -8,11 +8,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cometbot.simulator import Simulator
+from tests.browser.conftest import PATIENCE
+from tests.browser.told import keep_told, wait_told
+from tests.ports import free_port
 
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    with Simulator().seed_demo() as running:
+    with Simulator(port=free_port()).seed_demo() as running:
         running.user("tom").say("Before", to="maria")
         yield running
 
@@ -20,6 +23,8 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def page(browser: Browser, simulator: Simulator) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    keep_told(context)
     page = context.new_page()
     page.goto(f"{simulator.url}/#maria/user/tom")
     page.wait_for_selector("html[data-ready]")
@@ -45,7 +50,7 @@ def test_a_message_to_a_stopped_simulator_is_not_lost_from_the_box(page: Page, s
     box = page.locator("#composer-text")
     box.fill("Do not lose me")
     box.press("Enter")
-    expect(page.locator(".toast.bad")).to_contain_text("does not answer")
+    wait_told(page, "does not answer", "toast bad")
     expect(box).to_have_value("Do not lose me")
 
 

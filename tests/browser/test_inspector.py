@@ -106,7 +106,7 @@ def test_a_dead_letter_is_mended_and_retried_after_the_code_was_changed(visitor:
     visitor.dev.write(
         visitor.dev.code.replace('raise ValueError("the warehouse does not answer")', 'return "The warehouse answers."')
     )
-    expect(visitor.page.locator(".notice.good")).to_contain_text("bot.py changed: the bot runs with the new code.")
+    visitor.was_told("bot.py changed: the bot runs with the new code.", "notice good")
     letter.get_by_role("button", name="Retry").click()
     visitor.sees("The warehouse answers.")
     expect(letter).to_have_count(0)
@@ -123,7 +123,7 @@ def test_code_that_does_not_run_is_explained_and_the_old_bot_goes_on(visitor: Vi
     visitor.say("/track 36")
     visitor.sees("Order 36 is on its way")
     visitor.dev.write(visitor.dev.code.replace("is on its way", "has arrived"))
-    expect(visitor.page.locator(".notice.good")).to_be_visible()
+    visitor.was_told("the bot runs with the new code", "notice good")
     visitor.say("/track 37")
     visitor.sees("Order 37 has arrived")
 

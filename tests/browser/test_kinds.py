@@ -147,7 +147,7 @@ def test_an_interactive_form_calls_its_address_with_what_was_filled_in(
     card.get_by_label("Day").select_option("mo")
     card.get_by_label("Window").check()
     card.get_by_role("button", name="Book").click()
-    visitor.sees("Booked!", ".toast")
+    visitor.was_told("Booked!")
     expect(card.get_by_role("button", name="Book")).to_be_disabled()
     httpserver.check_assertions()
 
@@ -158,7 +158,7 @@ def test_an_interactive_card_whose_address_fails_says_so(visitor: Visitor, https
     button = {"elementType": "button", "elementId": "ok", "buttonText": "Approve", "action": action}
     visitor.bot_sends("interactive", "card", {"interactiveData": {"text": "Leave?", "cardActions": [button]}})
     visitor.page.get_by_role("button", name="Approve").click()
-    visitor.sees("status 500", ".toast.bad")
+    visitor.was_told("status 500", "toast bad")
 
 
 def test_what_is_typed_into_a_form_stays_when_its_message_changes(visitor: Visitor) -> None:

@@ -41,6 +41,12 @@ _CONTRAST = """() => {
 }"""
 
 
+REST = """() => Promise.all(document.getAnimations()
+    .filter((one) => one.effect.getTiming().iterations !== Infinity)
+    .map((one) => one.finished.catch(() => {})))"""
+"""What moves comes to rest."""
+
+
 def keep(page: Page, name: str) -> None:
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"{name}.png")
@@ -67,6 +73,7 @@ def test_at_1280_pixels_all_panes_are_there_and_legible(visit: Open, scheme: str
     assert overflow(visitor.page) == 0
     for tab in ("Wire", "Dead letters", "Trouble", "Output"):
         visitor.tab(tab)
+        visitor.page.evaluate(REST)
         assert visitor.page.evaluate(_CONTRAST) == []
         keep(visitor.page, f"wide-{scheme}-{tab.split()[0].lower()}")
 
@@ -78,8 +85,9 @@ def test_at_390_pixels_there_is_one_pane_at_a_time(visit: Open, scheme: str) -> 
     page = visitor.page
     for name, pane in (("Chats", "#people"), ("Inspector", "#tools"), ("Talk", "#chat")):
         page.get_by_role("navigation", name="Panes").get_by_role("button", name=name).tap()
-        shown = [one for one in ("#people", "#chat", "#tools") if page.locator(one).is_visible()]
-        assert shown == [pane]
+        expect(page.locator(pane)).to_be_visible()
+        assert [one for one in ("#people", "#chat", "#tools") if page.locator(one).is_visible()] == [pane]
+        page.evaluate(REST)
         assert overflow(page) == 0
         assert page.evaluate(_CONTRAST) == []
         keep(page, f"phone-{scheme}-{name.lower()}")
@@ -106,9 +114,11 @@ def test_the_appearance_is_switched_and_remembered(visit: Open) -> None:
     button.click()
     button.click()
     expect(button).to_have_accessible_name("Appearance: dark")
+    visitor.page.evaluate(REST)
     dark = visitor.page.evaluate(ground)
     assert dark != light
-    visitor.page.reload()
+    visitor.reload()
+    visitor.page.evaluate(REST)
     assert visitor.page.evaluate(ground) == dark
 
 

@@ -35,7 +35,7 @@ def test_a_mention_in_a_group_is_completed_and_reaches_the_bot(visit: Open) -> N
     visitor.box.press("Enter")
     expect(visitor.page.locator(".message.own .mention").last).to_have_text("@Helpdesk")
     visitor.sees("You said: Hey")
-    visitor.sees("joined the group first", ".toast")
+    visitor.was_told("joined the group first")
 
 
 def test_a_command_is_completed_at_the_beginning_only(visitor: Visitor) -> None:
@@ -74,6 +74,7 @@ def test_own_messages_are_edited_and_deleted(visitor: Visitor) -> None:
 
 def test_reactions_are_put_and_taken_back_and_the_bots_are_shown(visitor: Visitor) -> None:
     visitor.say("Nice")
+    visitor.sees("You said: Nice")
     message = visitor.page.locator(".message.own")
     identifier = message.get_attribute("data-id")
     visitor.dev.post("/users/helpdesk/act", {"act": "react", "message": identifier, "reaction": "🎉"})
@@ -140,6 +141,7 @@ def test_everything_is_reached_by_keyboard(visitor: Visitor) -> None:
     page.keyboard.type("/track 5")
     page.keyboard.press("Enter")
     visitor.sees("Order 5 is on its way")
+    expect(page.locator(".message.own .receipt")).to_contain_text("track")
     for _ in range(30):
         page.keyboard.press("Shift+Tab")
         if page.evaluate("document.activeElement.classList.contains('message')"):
@@ -172,8 +174,7 @@ def test_older_messages_come_when_one_scrolls_up_and_what_one_reads_stays_in_pla
         route.fulfill(response=answer, json=body)
 
     visitor.page.route("**/simulator/page", begin_with_the_newest)
-    visitor.page.reload()
-    visitor.page.wait_for_selector("html[data-ready]")
+    visitor.reload()
     expect(visitor.messages).to_have_count(40)
     reading = visitor.page.locator("#chat .message", has_text="Line 92")
     reading.focus()

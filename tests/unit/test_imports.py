@@ -25,6 +25,8 @@ HOMES = {
     "websockets": ["connection.py", "testing/simplex/"],
     "markdown_it": ["richtext.py"],
     "nh3": ["richtext.py"],
+    "PIL": ["pictures.py", "testing/simplex/"],
+    "tinytag": ["recordings.py"],
 }
 """For each library the only folders of cometbot, and names of files, that may import it."""
 

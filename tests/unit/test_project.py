@@ -73,6 +73,7 @@ def test_every_library_that_is_imported_is_required(setup: configparser.ConfigPa
         "dotenv": "python-dotenv",
         "jwt": "pyjwt",
         "markdown_it": "markdown-it-py",
+        "PIL": "pillow",
         "pythonjsonlogger": "python-json-logger",
         "ulid": "python-ulid",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,9 +20,11 @@ from cometbot.channels.botpress.operations import (
     make_conversation,
     place_of,
 )
+from cometbot.channels.botpress.parsing import lasting_id
 from cometbot.channels.botpress.removal import finish
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
+from cometbot.context import StateChange
 from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Custom, Operation
@@ -60,7 +62,7 @@ class BotpressChannel(Channel):
         self.chat = chat
         self.observe = observe or _ignore
         self.settings = settings or ChatApiSettings()
-        self._hook = Hook(self.settings.webhook_url) if self.settings.webhook_url else None
+        self._hook = Hook() if self.settings.webhook_url else None
         self._intake: Intake | None = None
         for secret in (self.settings.encryption_key, *self.settings.encryption_keys.values()):
             if secret:
@@ -127,12 +129,14 @@ class BotpressChannel(Channel):
     def find(self, sending: Sending, *, timeout: float) -> str | None:
         if sending.payload["op"] != "say":
             return None
-        scope = _scope(sending.conversation)
+        where, scope, messages = sending.conversation, _scope(sending.conversation), self.chat.messages
         with self.chat.database.read() as connection:
-            place = self._find_place(connection, sending.conversation)
-            if place is None:
+            if where.id.startswith(_TO_USER):  # the newest conversation may be another one by now
+                found = messages.find_said_to(connection, scope, where.target, sending.client_id)
+            elif (place := self._find_place(connection, where)) is not None:
+                found = messages.find_by_client_id(connection, scope, place.id, sending.client_id)
+            else:
                 return None
-            found = self.chat.messages.find_by_client_id(connection, scope, place.id, sending.client_id)
         return found.id if found else None
 
     def piece(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
@@ -171,6 +175,9 @@ class BotpressChannel(Channel):
             for message in reversed(found)
             if (shape := wire.to_message(message))
         ]
+
+    def lasting(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        return [change for change in changes if self._is_there(transaction, change)]
 
     def refresh(self) -> None:
         """Remove what nobody needs any more, and what is left of deleted users."""
@@ -256,6 +263,16 @@ class BotpressChannel(Channel):
         if found is None or (has_lane and place_of(conversation.bot, found, is_group=False).id != conversation.id):
             return None
         return found
+
+    def _is_there(self, connection: Transaction, change: StateChange) -> bool:
+        """Whether the user or the conversation that is to be remembered has not been removed."""
+        channel, account, bot, named = change.owner.split("/", 3)
+        if change.scope == "user":
+            uid = named.partition(":")[0]
+            user = self.chat.users.hold(connection, Scope(channel, bot), uid)
+            return user is not None and lasting_id(user.id, user.created_at) == named
+        place = Conversation(channel, account, bot, named, "")
+        return not _is_over(place) or self._find_place(connection, place) is not None
 
     def _make_place(self, connection: Transaction, scope: Scope, wanted: Conversation) -> ChatConversation:
         """A new conversation of a user to whom the bot writes first."""

@@ -7,26 +7,25 @@ from collections.abc import Sequence
 from cometbot.channels.base import Intake
 from cometbot.channels.botpress import wire
 from cometbot.chat import Signal
-from cometbot.http.webhooks import origin_of
 from cometbot.models import Conversation
 from cometbot.store.database import Transaction
 
 NAME = "botpress-webhook"
 """The channel that carries out what is stored here."""
 
+ACCOUNT = "backend"
+"""Whoever is told, wherever that is: a conversation stays one lane, and in its order, when the backend moves."""
+
 
 class Hook:
-    """The pen that writes to the outbox what the backend at ``url`` is to be told."""
-
-    def __init__(self, url: str) -> None:
-        self._account = origin_of(url)
+    """The pen that writes to the outbox what the backend is to be told."""
 
     def tell(self, connection: Transaction, intake: Intake, bot: str, signals: Sequence[Signal]) -> list[str]:
         """The lanes that have something to send now and must be woken after the commit."""
         lanes = []
         for signal in signals:
             told = wire.to_signals(signal)
-            place = Conversation(NAME, self._account, bot, signal.topic.id, signal.topic.id)
+            place = Conversation(NAME, ACCOUNT, bot, signal.topic.id, signal.topic.id)
             if told and intake.say_within(connection, place, list(told)):
                 lanes.append(str(place.key))
         return list(dict.fromkeys(lanes))

@@ -51,13 +51,21 @@ class UserKeys:
 
     def read(self, key: str) -> str:
         """The user id in ``key``. Raises :class:`HttpError` with 401 for a key that is none, ended, or foreign."""
+        return str(self._claims(key)["id"])
+
+    def lifetime(self, key: str) -> float | None:
+        """For how many seconds from now ``key`` opens, None if it has no end. Raises as :meth:`read`."""
+        ends_at = self._claims(key).get("exp")
+        return None if ends_at is None else max(int(ends_at) - time.time(), 0.0)
+
+    def _claims(self, key: str) -> dict[str, Any]:
         try:
-            user_id = jwt.decode(key, self._key(), algorithms=[_ALGORITHM], options=_OPTIONS).get("id")
+            claims: dict[str, Any] = jwt.decode(key, self._key(), algorithms=[_ALGORITHM], options=_OPTIONS)
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
-            user_id = None
-        if not isinstance(user_id, str) or not user_id:
+            claims = {}
+        if not isinstance(claims.get("id"), str) or not claims["id"]:
             raise HttpError(401, "Unauthorized", "Invalid user key") from None
-        return user_id
+        return claims
 
     def _key(self) -> bytes:
         if not self._secret:

@@ -13,6 +13,7 @@ from cometbot.channels.base import Incoming, Intake
 from cometbot.channels.botpress import wire
 from cometbot.channels.botpress.hook import Hook
 from cometbot.channels.botpress.keys import UserKeys, is_own_id
+from cometbot.channels.botpress.parsing import lasting_id
 from cometbot.channels.botpress.removal import finish
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.channels.botpress.wire import Wire
@@ -124,7 +125,11 @@ class Operations:
         self.get_user(call)
 
         def work(connection: Transaction, outcome: Outcome) -> Removal | None:
-            self._forget_user(connection, call.user)
+            # Held before anything is removed: a handler that stores what it remembers has done so, or finds nobody.
+            user = self._chat.users.hold(connection, self.scope, call.user)
+            if user is None:
+                return None
+            self._forget_user(connection, user)
             begun = self._chat.users.begin_delete(connection, self.scope, call.user)
             if begun is None:
                 return None
@@ -328,15 +333,16 @@ class Operations:
         lane = place_of(self._bot.name, conversation, is_group=False).key
         self._state.forget(connection, "conversation", str(lane))
 
-    def _forget_user(self, connection: Transaction, user: str) -> None:
+    def _forget_user(self, connection: Transaction, user: ChatUser) -> None:
         """Remove what the bot remembers of a user and of the user's conversations."""
         token, is_over = "", False
         while not is_over:
-            page = self._chat.conversations.list_owned(connection, self.scope, user, cursor=token, limit=_MANY)
+            page = self._chat.conversations.list_owned(connection, self.scope, user.id, cursor=token, limit=_MANY)
             for conversation in page.items:
                 self._forget(connection, conversation)
             token, is_over = page.next, not page.next
-        self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{user}")
+        person = lasting_id(user.id, user.created_at)
+        self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{person}")
 
     def _find_user(self, user_id: str) -> ChatUser | None:
         return self._read(lambda c: self._chat.users.get(c, self.scope, user_id), user_id)

@@ -86,7 +86,18 @@ def make_message(
 
 def to_user(user: ApiUser) -> User:
     """The sender. A profile that is a JSON object is the metadata; any other text stands there as ``profile``."""
-    return User(user.id, name=user.name, avatar=user.picture_url, metadata=_profile(user.profile))
+    return User(
+        user.id,
+        name=user.name,
+        avatar=user.picture_url,
+        metadata=_profile(user.profile),
+        lasting_id=lasting_id(user.id, round(user.created_at.timestamp() * 1000)),
+    )
+
+
+def lasting_id(uid: str, created_at: int) -> str:
+    """What names a user and nobody who takes the uid after that one was removed; ``created_at`` is in milliseconds."""
+    return f"{uid}:{created_at}"
 
 
 def group_of(conversation: Conversation) -> Group | None:

@@ -92,7 +92,7 @@ class ChatApiViews:
         self._check_rate(f"{bot}/{user}" if user else f"address/{request.remote_addr}")
         call = Call(user, ids, body, request.args.get("nextToken", "") if route.paged else "")
         if route.is_stream:
-            return self._listen(bot, operations, call)
+            return self._listen(bot, operations, call, operations.keys.lifetime(key))
         answer = _method(operations, route)(call)
         if route.name in _HEARD:
             self._observe(bot, "received")
@@ -204,8 +204,8 @@ class ChatApiViews:
             text = f"More than {self._settings.requests} requests in a minute; wait {seconds} seconds"
             raise HttpError(429, "RateLimited", text, headers={"Retry-After": seconds})
 
-    def _listen(self, bot: str, operations: Operations, call: Call) -> flask.Response:
-        """A stream of what happens in a conversation, for one who takes part in it."""
+    def _listen(self, bot: str, operations: Operations, call: Call, lifetime: float | None) -> flask.Response:
+        """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
         here = call.ids["id"]
         operations.check_listener(here, call.user)
 
@@ -222,10 +222,10 @@ class ChatApiViews:
         return sse.stream(
             listen,
             lambda signal: _frames(signal, call.user),
-            owner=f"botpress/{bot}/{call.user}",
-            most=self._settings.streams,
+            limits={f"botpress/{bot}/{call.user}": self._settings.streams},
             ping=sse.frame(b"ping", event=_EVENT),
             interval=_PING_EVERY,
+            lifetime=lifetime,
         )
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 import orjson
 
 from cometbot.channels.base import Sending
-from cometbot.channels.botpress.hook import NAME
-from cometbot.http.webhooks import WebhookChannel, Webhooks, origin_of
+from cometbot.channels.botpress.hook import ACCOUNT, NAME
+from cometbot.http.webhooks import WebhookChannel, Webhooks
 from cometbot.settings import Secret
 
 
@@ -22,7 +22,7 @@ class BotpressWebhookChannel(WebhookChannel):
     name: ClassVar[str] = NAME
 
     def __init__(self, url: str, secret: Secret, webhooks: Webhooks) -> None:
-        super().__init__(origin_of(url), webhooks)
+        super().__init__(ACCOUNT, webhooks)
         self._url = url
         self._secret = secret
 

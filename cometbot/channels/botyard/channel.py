@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cometbot.bot import Bot
@@ -13,20 +14,22 @@ from cometbot.channels.botyard.platform import (
     ACCOUNT,
     EVERYWHERE,
     NAME,
+    NEW,
     PIECE,
     Platform,
     conversation_of,
+    lane_to,
     scope_of,
 )
 from cometbot.channels.botyard.working import Typing
 from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
+from cometbot.context import StateChange
 from cometbot.errors import BotError, ChatError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Operation
 from cometbot.models import Conversation, User
 from cometbot.store.database import Transaction
 
-_NEW = "with:"
 _PIECE_SIZE = 400
 """Characters of a stream that are told at once: as many as surely fit into what is told without being kept."""
 
@@ -68,7 +71,7 @@ class BotyardChannel(Channel):
             raise BotError("the platform has no groups: a conversation is with a user")
         with self.platform.database.read() as connection:
             chat = self._newest_chat(connection, bot.name, user)
-        return conversation_of(bot.name, chat.id if chat else f"{_NEW}{user}", user)
+        return conversation_of(bot.name, chat.id if chat else lane_to(user), user)
 
     def parse(self, incoming: Incoming) -> Event:
         return parsing.parse(incoming, self.platform.settings.base_url)
@@ -133,6 +136,9 @@ class BotyardChannel(Channel):
     def is_bot(self, uid: str) -> bool:
         return self.platform.directory.is_served(uid)
 
+    def lasting(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        return [change for change in changes if self._is_there(transaction, change)]
+
     def refresh(self) -> None:
         """Remove files that nobody uses, and what nobody catches up with any more."""
         self._chat.tidy()
@@ -190,7 +196,11 @@ class BotyardChannel(Channel):
         return changed[1]
 
     def _find(self, connection: Transaction, sending: Sending) -> str | None:
-        chat = self._chat_of(connection, sending.conversation)
+        where = sending.conversation
+        if where.id.startswith(NEW):  # the newest chat may be another one by now
+            said = self._chat.messages.find_said_to(connection, scope_of(where.bot), where.target, sending.client_id)
+            return said.id if said else None
+        chat = self._chat_of(connection, where)
         known = self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, sending.client_id)
         if known is not None:
             return known.id
@@ -232,7 +242,7 @@ class BotyardChannel(Channel):
 
     def _chat_of(self, connection: Transaction, conversation: Conversation) -> ChatConversation:
         scope = scope_of(conversation.bot)
-        if conversation.id.startswith(_NEW):
+        if conversation.id.startswith(NEW):
             found = self._newest_chat(connection, conversation.bot, conversation.target)
             if found is None and self._chat.users.get(connection, EVERYWHERE, conversation.target):
                 found = self._chat.conversations.create(connection, scope, conversation.target)
@@ -241,6 +251,13 @@ class BotyardChannel(Channel):
         if found is None:
             raise NotFound("there is no such chat or user any more", code="chat_not_found", status=404)
         return found
+
+    def _is_there(self, connection: Transaction, change: StateChange) -> bool:
+        """Whether the user or the chat that is to be remembered has not been removed."""
+        bot, named = change.owner.split("/", 3)[2:]
+        if change.scope == "user":
+            return self._chat.users.hold(connection, EVERYWHERE, named) is not None
+        return named.startswith(NEW) or self._chat.conversations.get(connection, scope_of(bot), named) is not None
 
     def _newest_chat(self, connection: Transaction, bot: str, user: str) -> ChatConversation | None:
         owned = self._chat.conversations.list_owned(connection, scope_of(bot), user, limit=1)

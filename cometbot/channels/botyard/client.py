@@ -55,4 +55,5 @@ class PlatformClient:
         except BaseException:
             upload.discard()
             raise
+        upload.settle()
         return f"{self._platform.settings.base_url}/{file_json(file)['path']}"

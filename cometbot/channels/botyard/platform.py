@@ -22,6 +22,9 @@ ACCOUNT = "platform"
 EVERYWHERE = Scope(NAME)
 """All bots of the platform: here are its users and files, and here chats are looked for."""
 
+NEW = "with:"
+"""How the conversation with a user who has no chat with the bot yet begins its name."""
+
 CHAT_MADE = "chat_made"
 """Told to a user's pages: a chat was made in one of them, ``{"id"}``."""
 
@@ -81,6 +84,11 @@ def _ignore(bot: str, outcome: str) -> None:
 def scope_of(bot_id: str) -> Scope:
     """Where the chats of one bot are."""
     return Scope(NAME, bot_id)
+
+
+def lane_to(user_id: str) -> str:
+    """What the conversation with a user is called until there is a chat."""
+    return f"{NEW}{user_id}"
 
 
 def conversation_of(bot_id: str, chat_id: str, user_id: str) -> Conversation:

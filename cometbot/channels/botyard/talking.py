@@ -14,6 +14,7 @@ from cometbot.channels.botyard import presses, rules, shapes
 from cometbot.channels.botyard.directory import ListedBot
 from cometbot.channels.botyard.platform import CHAT_MADE, EVERYWHERE, Platform, conversation_of, scope_of
 from cometbot.channels.botyard.refusals import Refusal
+from cometbot.channels.botyard.removal import remove_chat
 from cometbot.channels.botyard.settings import MOST_CHATS
 from cometbot.channels.botyard.webhook import webhook_conversation
 from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser, Draft, Posted, Signal, Topic
@@ -96,7 +97,7 @@ class Talking:
 
         def work(connection: Transaction) -> list[Signal]:
             chat = self.own_chat(connection, user, chat_id)
-            return self._chat.conversations.delete(connection, chat.scope, chat.id) or []
+            return remove_chat(connection, self._chat, chat.scope, chat.id) or []
 
         self._chat.feed.publish(self._platform.database.together(work, timeout=ACK_TIMEOUT))
 

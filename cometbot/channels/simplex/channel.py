@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming, Sending
@@ -26,10 +26,16 @@ from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
+if TYPE_CHECKING:  # it needs the libraries of the extra, which a bot that only makes messages does not
+    from cometbot.channels.simplex.outgoing import OutgoingFiles
+
 _log = logging.getLogger(__name__)
 
 _WAIT = 2.0
 """Seconds that a send waits for a connection that is being made again."""
+
+_FOR_SENDING = 3.0
+"""Seconds of a send that are kept for the command itself, where a file has to be loaded before."""
 
 _SKETCH_TIMEOUT = 3.0
 _LOOK = 200
@@ -42,7 +48,8 @@ class SimplexChannel(Channel):
 
     ``bots`` are those served here, by name. ``account`` names the profile: the numbers of chats and messages belong to
     it. ``connection`` sends commands; None in a process that does not hold the connection, where messages are handled
-    and replies only stored. ``folder`` is where files lie, ``file_limit`` the bytes that a received one may have.
+    and replies only stored. ``folder`` is where files lie, ``file_limit`` the bytes that one may have; ``outgoing``
+    brings those from the web there, without it their addresses are sent.
     """
 
     name: ClassVar[str] = names.CHANNEL
@@ -57,6 +64,7 @@ class SimplexChannel(Channel):
         connection: Commanding | None = None,
         folder: Folder | NoFolder | None = None,
         file_limit: int = 100_000_000,
+        outgoing: OutgoingFiles | None = None,
     ) -> None:
         self._bots = dict(bots)
         self.transfers = Transfers()
@@ -65,7 +73,7 @@ class SimplexChannel(Channel):
         self._user_id = 0
         self._newest = 0
         self._guard = threading.Lock()
-        self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._attempts: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._live: dict[str, tuple[int, str]] = {}
         self._members: dict[int, tuple[float, list[Member]]] = {}
         self._known_bots: set[str] = set()
@@ -75,6 +83,7 @@ class SimplexChannel(Channel):
             connection, lambda: self._user_id, self.transfers, folder or NoFolder(), file_limit
         )
         self._folder = folder or NoFolder()
+        self._outgoing = outgoing
 
     @property
     def account(self) -> str:
@@ -133,18 +142,18 @@ class SimplexChannel(Channel):
         what they say. What another process tried cannot be told from what was said before, and counts as not found.
         """
         with self._guard:
-            after = self._attempts.get(sending.client_id)
+            after, said = self._attempts.get(sending.client_id, (None, 0))
         if after is None or sending.payload["op"] != "send":
             return None
-        ends_at, wanted = time.monotonic() + timeout, sending.payload["content"]
-        content, _ = self._filled(names.ref_of(sending.conversation), wanted, ends_at)
+        ends_at = time.monotonic() + timeout
         for item in self._items(names.ref_of(sending.conversation), _LOOK, ends_at):
-            if item.item_id > after and item.kind == SENT and item.content is not None:
-                said = item.content
-                if (said.type, said.text) == (content["type"], content.get("text", "")):
-                    # From now on it is known, and not taken for the next reply that says the same.
-                    self.note_item(item.item_id)
-                    return str(item.item_id)
+            if item.item_id <= after or item.kind != SENT or item.content is None:
+                continue
+            if _sameness(item.content.type, item.content.text) == said:
+                # From now on it is known, and not taken for the next reply that says the same.
+                self.note_item(item.item_id)
+                self._note_sent(sending, item)
+                return str(item.item_id)
         return None
 
     def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
@@ -182,41 +191,109 @@ class SimplexChannel(Channel):
         return uid in self._known_bots
 
     def refresh(self) -> None:
+        if self._outgoing is not None:
+            self._outgoing.sweep()
         for do in self._on_refresh:
             do()
 
     def close(self) -> None:
         while self._on_close:
             self._on_close.pop()()
+        if self._outgoing is not None:
+            self._outgoing.close()
 
     def _place(self, conversation: Conversation, key: str) -> parsing.Place:
         bot = self._bots.get(conversation.bot)
         return parsing.Place(conversation, key, bot.ids[0] if bot else conversation.bot)
 
+    def hear(self, record: Record) -> None:
+        """Take notice of an event, if it is about a file on its way."""
+        self.transfers.hear(record)
+        if self._outgoing is not None:
+            self._outgoing.hear(record)
+
     def _say(self, sending: Sending, ref: ChatRef, ends_at: float) -> str:
         payload = sending.payload
-        path = self._folder.find_there(payload["file"]) if "file" in payload else ""
-        content, told = self._filled(ref, payload["content"], ends_at)
+        if "media" not in payload:
+            path = self._folder.find_there(payload["file"]) if "file" in payload else ""
+            return self._put(sending, ref, self._pictured(payload, ends_at), path, ends_at)
+        content, path = self._bring(sending, ends_at)
+        try:
+            return self._put(sending, ref, content, path, ends_at)
+        except CommandRejected as error:
+            self._drop(sending)
+            if not path or not error.tag.startswith("file"):
+                raise
+            _log.warning("the SimpleX CLI does not take a file, so its address is sent: %s", error)
+            return self._put(sending, ref, payload["otherwise"], "", ends_at)
+
+    def _bring(self, sending: Sending, ends_at: float) -> tuple[Mapping[str, Any], str]:
+        """The content and the path of a file from the web; without a path, what is said where it is not to be had.
+
+        Raises :class:`Uncertain` where it may be had later.
+        """
+        payload = sending.payload
+        if self._outgoing is None:
+            return payload["otherwise"], ""
+        try:
+            timeout = ends_at - time.monotonic() - _FOR_SENDING
+            brought = self._outgoing.bring(self._key(sending), payload["media"], timeout)
+            path = self._outgoing.find_there(brought)
+        except (Rejected, MessageError) as error:
+            extra = {"conversation": str(sending.conversation.key)}
+            _log.warning("the address of a file is sent in its place: %s", error, extra=extra)
+            self._drop(sending)
+            return payload["otherwise"], ""
+        return {**brought.content, "text": payload["content"]["text"]}, path
+
+    def _pictured(self, payload: Mapping[str, Any], ends_at: float) -> Mapping[str, Any]:
+        """The content, with the small picture of a file or a link in it where one can be made."""
+        content: Mapping[str, Any] = payload["content"]
+        if self._outgoing is None:
+            return content
+        if "file" in payload:
+            return self._outgoing.with_preview(content, payload["file"])
+        if "picture" not in payload:
+            return content
+        image = self._outgoing.make_picture(payload["picture"], ends_at - time.monotonic() - _FOR_SENDING)
+        return {**content, "preview": {**content["preview"], "image": image}}
+
+    def _put(self, sending: Sending, ref: ChatRef, wanted: Mapping[str, Any], path: str, ends_at: float) -> str:
+        payload = sending.payload
+        content, told = self._filled(ref, wanted, ends_at)
         quoted = _item_id(payload["quote"]) if payload.get("quote") else None
         message = ComposedMessage(content, quoted_item_id=quoted, file_path=path, mentions=told)
         is_live = bool(payload.get("live"))
         self._end_live(sending.conversation, ref, ends_at)
-        self._remember_attempt(sending.client_id)
+        self._remember_attempt(sending.client_id, content)
         command = commands.send_messages(ref, [message], live=is_live, ttl=payload.get("ttl"))
         items: list[Item] = read(self._ask(command, ends_at), "chatItems") or []
         if not items:
             raise Uncertain("the SimpleX CLI answered to a message without naming it")
         self.note_item(items[0].item_id)
+        self._note_sent(sending, items[0])
         if is_live:
             with self._guard:
                 self._live[sending.conversation.id] = (items[0].item_id, content["text"])
         return str(items[0].item_id)
 
-    def _remember_attempt(self, client_id: str) -> None:
+    def _remember_attempt(self, client_id: str, content: Mapping[str, Any]) -> None:
+        said = _sameness(str(content["type"]), str(content.get("text", "")))
         with self._guard:
-            self._attempts[client_id] = self._newest
+            self._attempts[client_id] = (self._newest, said)
             while len(self._attempts) > _KEPT:
                 self._attempts.popitem(last=False)
+
+    def _note_sent(self, sending: Sending, item: Item) -> None:
+        if self._outgoing is not None and "media" in sending.payload:
+            self._outgoing.is_sent(self._key(sending), item.file.file_id if item.file else None)
+
+    def _drop(self, sending: Sending) -> None:
+        if self._outgoing is not None:
+            self._outgoing.drop(self._key(sending))
+
+    def _key(self, sending: Sending) -> str:
+        return f"{self._account} {sending.client_id}"
 
     def _edit(
         self, conversation: Conversation, ref: ChatRef, item_id: int, wanted: Mapping[str, Any], ends_at: float
@@ -291,6 +368,11 @@ class SimplexChannel(Channel):
         left = max(ends_at - time.monotonic(), 0.001)
         patience = min(wait, left / 2)
         return self._connection.command(command, timeout=max(left - patience, 0.001), wait=patience)
+
+
+def _sameness(kind: str, text: str) -> int:
+    """A number for what a message says, in place of the text itself."""
+    return hash((kind, text))
 
 
 def _is_own(reaction: Mapping[str, Any], emoji: str) -> bool:

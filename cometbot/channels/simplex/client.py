@@ -12,13 +12,15 @@ from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, No
 from cometbot.channels.simplex.files import Folder, NoFolder, Wanted
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read
-from cometbot.channels.simplex.transfers import Ended, Transfers
-from cometbot.channels.simplex.views import Contact, File, GroupInfo, Member
-from cometbot.errors import BotError, Rejected, Uncertain
+from cometbot.channels.simplex.transfers import Ended, Transfers, ended_file
+from cometbot.channels.simplex.views import ChatSummary, Contact, File, GroupInfo, Member
+from cometbot.errors import BotError, ChannelError, PayloadError, Rejected, Uncertain
 from cometbot.models import Attachment
 
 _ON_ITS_WAY = ("fileAlreadyReceiving", "fileAlreadyExists")
 _LOOK_EVERY = 1.0
+_ASK_EVERY = 5.0
+_PAGES, _ITEMS_A_PAGE = 20, 50
 _PAUSE = 0.2
 _READS = frozenset(
     {"/user", "/users", "/_show_address", "/_members", "/_contacts", "/_groups", "/_get", "/get", "/version"}
@@ -156,13 +158,36 @@ class SimplexClient:
             raise Rejected("the sender cancelled the file", code="file_cancelled")
 
     def _wait(self, wanted: Wanted, here: Path, ends_at: float, timeout: float) -> Path:
+        asked_at = time.monotonic() - _ASK_EVERY + _LOOK_EVERY
         while (left := ends_at - time.monotonic()) > 0:
             ended = self._transfers.wait(wanted.file_id, min(left, _LOOK_EVERY))
+            if ended is None and time.monotonic() - asked_at >= _ASK_EVERY:
+                ended, asked_at = self._ask_how_it_ended(wanted, left), time.monotonic()
             if ended is not None:
                 return self._checked(ended)
             if wanted.size and _size(here) == wanted.size:
                 return here
         raise Uncertain(f"the file did not arrive within {timeout:g} s; it may still come")
+
+    def _ask_how_it_ended(self, wanted: Wanted, timeout: float) -> Ended | None:
+        """What the CLI knows of a transfer whose end nobody here heard of: it ended before this process began, or was
+        told to a connection that broke. None while it goes on, and where its message is too far back."""
+        before: int | None = None
+        for _ in range(_PAGES if wanted.chat is not None else 0):
+            assert wanted.chat is not None
+            try:
+                answer = self._ask(commands.get_chat(wanted.chat, count=_ITEMS_A_PAGE, before=before), timeout=timeout)
+                chat: ChatSummary | None = read(answer, "chat")
+            except (ChannelError, PayloadError):
+                return None
+            items = chat.items if chat else ()
+            for item in items:
+                if item.file is not None and item.file.file_id == wanted.file_id:
+                    return ended_file(item.file)
+            before = min((item.item_id for item in items), default=0)
+            if before <= wanted.item_id:
+                return None
+        return None
 
     def _is_here(self, file: File) -> bool:
         """Whether a file that came before still lies where it was put; one that is encrypted need not be asked for."""

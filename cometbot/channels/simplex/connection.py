@@ -82,7 +82,8 @@ class Connection:
     On every connection ``startup`` runs first, with a function that sends commands; what it returns is the session.
     Events that come meanwhile are held back, so that it can fetch what was missed before them. Then ``on_event`` gets
     every event, in order, one after the other, in one thread. It is there to store them, and must not send commands:
-    the answer would wait behind the events. As long as it is busy nothing more is read, and the CLI waits.
+    the answer would wait behind the events. As long as it is busy nothing more is read, and the CLI waits. Only for
+    ``settling`` seconds after a start-up it may; so long, as much is taken in as during the start-up.
 
     An event that ``on_event`` cannot store for now (:class:`DeliveryError`) is given to it again until it can. Any
     other error is tried again a few times, then logged, and the event is left out.
@@ -100,6 +101,7 @@ class Connection:
         timing: Timing | None = None,
         room: Room | None = None,
         held_room: Room = HELD_ROOM,
+        settling: float = 0.0,
         frame_limit: int = FRAME_LIMIT,
     ) -> None:
         self.endpoint = endpoint
@@ -113,6 +115,7 @@ class Connection:
         self._runner = threading.Thread(target=self._run, name="cometbot-simplex", daemon=True)
         self._deliverer = threading.Thread(target=self._deliver, name="cometbot-simplex-events", daemon=True)
         self._failures = 0
+        self._settling, self._settling_until = settling, 0.0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.place!r}, {self._status.state})"
@@ -152,7 +155,7 @@ class Connection:
         that such commands may take). Raises :class:`CommandFailed` for the CLI's own errors, :class:`NotConnected` if
         nothing was sent, :class:`ConnectionLost` and :class:`AnswerMissing` if nobody knows; nothing is sent twice.
         """
-        if threading.current_thread() is self._deliverer:
+        if threading.current_thread() is self._deliverer and time.monotonic() >= self._settling_until:
             raise BotError("what receives SimpleX events must not send commands: do it in another thread")
         asked = Command.raw(command) if isinstance(command, str) else command
         ends_at = time.monotonic() + wait
@@ -280,6 +283,8 @@ class Connection:
             self._change("starting")
             session = self._startup(self._ask(talk.exchange)) if self._startup else None
             self._failures = 0
+            self._settling_until = time.monotonic() + self._settling
+            self._inbox.widen(self._settling_until)
             self._change("ready", session=session)
             self._inbox.release()
             talk.wait()

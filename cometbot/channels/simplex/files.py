@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
 from cometbot.channels.simplex.parsing import FILE_SCHEME
 from cometbot.channels.simplex.protocol.contents import check_path
+from cometbot.channels.simplex.protocol.refs import ChatRef
 from cometbot.channels.simplex.views import File
 from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.models import Attachment
@@ -21,11 +22,16 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file that was offered: its number, the name that its sender chose, and its size, 0 where nobody said."""
+    """A file that was offered: its number, the name that its sender chose, and its size, 0 where nobody said.
+
+    ``chat`` and ``item_id`` say in which message, None and 0 where nobody said.
+    """
 
     file_id: int
     name: str = ""
     size: int = 0
+    chat: ChatRef | None = None
+    item_id: int = 0
 
     @classmethod
     def of(cls, file: Attachment | File | str | int) -> Wanted:
@@ -34,7 +40,7 @@ class Wanted:
             return cls(file.file_id, file.name, file.size)
         if isinstance(file, Attachment):
             found = cls.of(file.url)
-            return cls(found.file_id, file.name or found.name, file.size or found.size)
+            return replace(found, name=file.name or found.name, size=file.size or found.size)
         if isinstance(file, int) and not isinstance(file, bool):
             return cls(file)
         parts = urlsplit(file) if isinstance(file, str) and file.startswith(FILE_SCHEME) else None
@@ -42,11 +48,22 @@ class Wanted:
             raise MessageError(
                 f"a file of SimpleX is named by the url of its attachment ({FILE_SCHEME}5), not {file!r:.80}"
             )
-        query = parse_qs(parts.query)
-        size = query.get("size", ["0"])[0]
+        said = {name: values[0] for name, values in parse_qs(parts.query).items()}
         return cls(
-            int(parts.path), query.get("name", [""])[0], int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else 0
-        )
+            int(parts.path), said.get("name", ""), _number(said.get("size")), _chat(said.get("chat")),
+            _number(said.get("item")),
+        )  # fmt: skip
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and re.fullmatch(r"\d{1,18}", text, re.ASCII) else 0
+
+
+def _chat(text: str | None) -> ChatRef | None:
+    try:
+        return ChatRef.from_text(text) if text else None
+    except (MessageError, ValueError):
+        return None
 
 
 def safe_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ HELD_ROOM = Room(events=20_000, size=64 * 1024 * 1024)
 class Inbox:
     """A queue with one writer and one reader. What does not fit makes the writer wait; nothing is dropped.
 
+    It has the room of ``held`` as well until the time of :meth:`widen`, for a reader that asks things meanwhile.
     Between :meth:`hold` and :meth:`release` the reader gets nothing and the writer may go on up to ``held``, since it
     must go on reading answers; beyond that the hold ends by itself, and ``on_overflow`` is told.
     """
@@ -33,6 +35,7 @@ class Inbox:
         self._room, self._held_room, self._on_overflow = room, held, on_overflow
         self._events: deque[tuple[Record, int]] = deque()
         self._size = 0
+        self._wide_until = 0.0
         self._is_held = self._is_busy = self._is_closed = False
         self._changed = threading.Condition()
 
@@ -50,13 +53,19 @@ class Inbox:
             self._is_held = False
             self._changed.notify_all()
 
+    def widen(self, until: float) -> None:
+        """Take more than usual until ``time.monotonic()`` is this."""
+        with self._changed:
+            self._wide_until = until
+            self._changed.notify_all()
+
     def put(self, event: Record, size: int, is_over: Callable[[], bool]) -> bool:
         """Whether the event is in; waits for room unless ``is_over`` becomes true, which is asked often."""
         with self._changed:
             if self._is_held and not self._fits(self._held_room, size):
                 self._is_held = False
                 self._on_overflow()
-            while not self._is_held and not self._fits(self._room, size):
+            while not self._is_held and not self._fits(self._usual, size):
                 if is_over() or self._is_closed:
                     return False
                 self._changed.wait(0.2)
@@ -64,6 +73,10 @@ class Inbox:
             self._size += size
             self._changed.notify_all()
             return True
+
+    @property
+    def _usual(self) -> Room:
+        return self._held_room if time.monotonic() < self._wide_until else self._room
 
     def _fits(self, room: Room, size: int) -> bool:
         return not self._events or (len(self._events) < room.events and self._size + size <= room.size)

@@ -12,18 +12,26 @@ from cometbot.bot import Bot
 from cometbot.channels.simplex.arrivals import Arrivals
 from cometbot.channels.simplex.connection import Connection, Status
 from cometbot.channels.simplex.endpoint import Endpoint
-from cometbot.channels.simplex.protocol import Record
+from cometbot.channels.simplex.files import Folder
+from cometbot.channels.simplex.menus import GroupMenus
+from cometbot.channels.simplex.outgoing import Fetching, OutgoingFiles
+from cometbot.channels.simplex.protocol import Command, Record
 from cometbot.channels.simplex.reception import Reception
-from cometbot.channels.simplex.setup import make_channel
+from cometbot.channels.simplex.settling import LOOK_SECONDS, SETTLING
+from cometbot.channels.simplex.setup import folder_of, make_channel
 from cometbot.channels.simplex.startup import AddressWish, Ask, BotProfile, Session
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError, ChannelError, DeliveryError
+from cometbot.http.fetching import Fetcher
 from cometbot.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LOOKS = (2.0, 10.0, 60.0)
+LOOKS = (1.0, 3.0, 10.0, 60.0)
 """Seconds after a connection was made at which it is looked for what was told to the one before."""
+
+_PATIENCE = 5.0
+"""Seconds that what is not urgent waits for a connection that is being made again."""
 
 
 class Looks(threading.Thread):
@@ -76,8 +84,9 @@ class Owner:
     """The connection, and the channel over it.
 
     :attr:`channel` is for the :class:`Delivery` that :meth:`open` is given afterwards; closing that closes the
-    connection. ``on_change`` is told how it stands with the connection, ``connection`` options go to
-    :class:`Connection`. Raises :class:`ConfigurationError` for settings that lead nowhere safe.
+    connection. ``on_change`` is told how it stands with the connection, ``fetcher`` loads the files that the bot sends
+    by their addresses, ``connection`` options go to :class:`Connection`. Raises :class:`ConfigurationError` for
+    settings that lead nowhere safe.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class Owner:
         bot: Bot,
         *,
         on_change: Callable[[Status], None] | None = None,
+        fetcher: Fetching | None = None,
         **connection: Any,
     ) -> None:
         self._settings = settings
@@ -93,14 +103,22 @@ class Owner:
         self._reception: Reception | None = None
         self._on_change = on_change
         self._looks = Looks(self._look_again)
+        self._profile = BotProfile.from_bot(bot, settings)
+        self._menus = GroupMenus(self._profile.menu, self._ask_for_menus)
         self.connection = Connection(
             Endpoint.from_settings(settings),
             on_event=self.hear,
             startup=self._begin,
             on_change=self._tell,
+            settling=SETTLING + 2 * LOOK_SECONDS,
             **connection,
         )
-        self.channel = make_channel(settings, [bot], connection=self.connection)
+        folder = folder_of(settings)
+        outgoing = None
+        if isinstance(folder, Folder):
+            fetcher = fetcher or Fetcher(allow_private=settings.allow_private_webhooks)
+            outgoing = OutgoingFiles(fetcher, folder, settings.simplex_file_limit)
+        self.channel = make_channel(settings, [bot], connection=self.connection, outgoing=outgoing)
 
     def open(self, delivery: Delivery) -> None:
         """Bring what is heard to ``delivery`` from now on. Call this once."""
@@ -112,17 +130,21 @@ class Owner:
             Arrivals(self.channel.account, self._bot, all_groups=settings.simplex_group_messages == "all"),
             delivery.put,
             delivery.database,
-            profile=BotProfile.from_bot(self._bot, settings),
+            profile=self._profile,
             address=AddressWish.from_settings(settings),
+            ask=self._ask_while_settling,
         )
         self.channel.look_after(on_refresh=self._look_again, on_close=self.connection.close)
         self.channel.look_after(on_refresh=lambda: None, on_close=self._looks.close)
+        self.channel.look_after(on_refresh=lambda: None, on_close=self._menus.close)
         self._looks.start()
+        self._menus.start()
         self.connection.start()
 
     def _tell(self, status: Status) -> None:
         if status.state == "ready":
             self._looks.begin()
+            self._menus.begin(status.session.user.user_id)
         if self._on_change is not None:
             self._on_change(status)
 
@@ -130,6 +152,12 @@ class Owner:
         """Look for what was not told, if there is a connection now."""
         if self._reception is not None and self.connection.status.state == "ready":
             self._reception.look_again(self.connection.command)
+
+    def _ask_while_settling(self, command: Command | str) -> Record:
+        return self.connection.command(command, timeout=LOOK_SECONDS)
+
+    def _ask_for_menus(self, command: Command | str) -> Record:
+        return self.connection.command(command, wait=_PATIENCE)
 
     def _begin(self, ask: Ask) -> Session:
         assert self._reception is not None
@@ -139,3 +167,4 @@ class Owner:
         """Store what an event brings."""
         assert self._reception is not None
         self._reception.hear(record)
+        self._menus.hear(record)

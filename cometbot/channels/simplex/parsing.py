@@ -30,7 +30,8 @@ from cometbot.events import (
 from cometbot.models import Attachment, Conversation, Mention, Quote, User
 
 FILE_SCHEME = "simplex-file:"
-"""What the URL of a received file begins with; its number, size and name follow. ``ctx.client.download()`` takes it."""
+"""What the URL of a received file begins with; its number, size, name and place follow. ``ctx.client.download()`` takes
+it."""
 
 _TYPES = {"text": "text", "link": "text", "image": "image", "video": "video", "voice": "audio", "file": "file"}
 _QUOTED_COMMAND = re.compile(r"\s*/'([^'\n]+)'\s*")
@@ -192,6 +193,8 @@ def _attachments(item: Item) -> tuple[Attachment, ...]:
     extension = file.name.rpartition(".")[2].lower() if "." in file.name else ""
     mime_type = mimetypes.guess_type(f"x.{extension}")[0] or "" if extension else ""
     url = f"{FILE_SCHEME}{file.file_id}?size={file.size}&name={quote(file.name[:200], safe='')}"
+    if item.chat.ref is not None:
+        url += f"&chat={quote(str(item.chat.ref), safe='')}&item={item.item_id}"
     return (Attachment(url, file.name, mime_type, extension, file.size),)
 
 

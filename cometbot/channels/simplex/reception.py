@@ -16,6 +16,7 @@ from cometbot.channels.simplex.errors import error_tags
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.schemas import read_item
 from cometbot.channels.simplex.seen import Seen
+from cometbot.channels.simplex.settling import Settling
 from cometbot.channels.simplex.startup import AddressWish, Ask, BotProfile, Session, missed, newest_item, prepare
 from cometbot.channels.simplex.views import Item
 from cometbot.errors import DeliveryError, PayloadError
@@ -23,9 +24,6 @@ from cometbot.store.database import Database
 from cometbot.store.facts import note, recall
 
 _log = logging.getLogger(__name__)
-
-GRACE = 1.0
-"""Seconds after which a CLI should have noticed that a connection broke."""
 
 _NOTE_EVERY = 100
 _MARGIN = 200
@@ -39,7 +37,8 @@ order, would be answers to nothing; and the mailbox does not remember for ever w
 class Reception:
     """Brings what the CLI tells to the mailbox, each happening once.
 
-    :meth:`begin` and :meth:`hear` are a connection's ``startup`` and ``on_event``. How far everything is stored is
+    :meth:`begin` and :meth:`hear` are a connection's ``startup`` and ``on_event``; ``ask`` sends commands from the
+    latter, for as long after the former as :class:`Settling` takes. How far everything is stored is
     noted in ``database``, now and then: what is fetched a second time is recognised by its key.
     """
 
@@ -52,6 +51,7 @@ class Reception:
         *,
         profile: BotProfile,
         address: AddressWish,
+        ask: Ask,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._channel = channel
@@ -65,9 +65,10 @@ class Reception:
         self._seen: Seen | None = None
         self._noted = -1
         self._first = 0
-        self._was_connected = False
+        self._settling = Settling(ask, self._store_before)
         self._again_from = 0
         self._postponed: dict[str, float] = {}
+        self._ended: set[int] = set()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._user_id = 0
         self._noting, self._knowing, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
@@ -88,13 +89,11 @@ class Reception:
         if newest < self._seen.mark:
             # The newest were deleted, or this is another database of the CLI.
             self._seen, self._first = Seen(newest), min(self._first, newest)
-        self._again_from = max(self._seen.mark - _MARGIN, self._first)
+        mark = self._seen.mark
+        self._again_from = max(mark - _MARGIN, self._first)
         self._catch_up(ask, self._seen)
-        if self._was_connected:
-            # The CLI may not know yet that the connection before is gone, and have told it something just now.
-            time.sleep(GRACE)
-            self._catch_up(ask, self._seen)
-        self._was_connected = True
+        self._seen.await_none()
+        self._settling.begin(mark)
         self.note()
         return session
 
@@ -111,7 +110,7 @@ class Reception:
         """
         if self._seen is not None:
             mark = self._seen.mark
-            self._catch_up(ask, self._seen)
+            self._catch_up(ask, self._seen, is_again=True)
             self._again_from = max(mark - _MARGIN, self._first)
 
     def hear(self, record: Record) -> None:
@@ -120,7 +119,10 @@ class Reception:
         if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
             return
         _log_errors(record)
-        self._channel.transfers.hear(record)
+        self._channel.hear(record)
+        if not self._settling.admits(record):
+            self._await(record)
+            return
         for arrival in self._arrivals.of(record):
             self._store(arrival)
         self._see(record)
@@ -133,6 +135,23 @@ class Reception:
             mark = self._seen.mark
             note(self._database, self._fact, f"{mark} {self._first}", durable=False)
             self._noted = mark
+
+    def _await(self, record: Record) -> None:
+        """The items of an event are for the next start-up to fetch."""
+        listed = record.raw.get("chatItems")
+        if self._seen is None or not isinstance(listed, list):
+            return
+        for raw in listed:
+            item_id = _meta(raw).get("itemId")
+            if isinstance(item_id, int):
+                self._seen.await_item(item_id)
+
+    def _store_before(self, item: Item, raw: Mapping[str, Any]) -> None:
+        """Store an item that was fetched before its event came; one whose end is still to be told waits for that."""
+        assert self._seen is not None
+        if not self._seen.is_live(item.item_id):
+            self._store_item(item, raw)
+        self._channel.note_item(item.item_id)
 
     def _store(self, arrival: Arrival) -> bool:
         if self._put_once(arrival.incoming):
@@ -177,7 +196,15 @@ class Reception:
         if self._seen.mark - self._noted >= _NOTE_EVERY:
             self.note()
 
-    def _catch_up(self, ask: Ask, seen: Seen) -> None:
+    def _is_told_soon(self, item: Item, seen: Seen) -> bool:
+        """Whether the end of a message that was being written may be on its way to us: so it is at the first look."""
+        if not seen.is_live(item.item_id) or item.is_live or item.item_id in self._ended:
+            self._ended.discard(item.item_id)
+            return False
+        self._ended.add(item.item_id)
+        return True
+
+    def _catch_up(self, ask: Ask, seen: Seen, *, is_again: bool = False) -> None:
         """Fetch and store what is newer than the mark, and look once more at what is a little older.
 
         Events of different chats may have overtaken each other, so that one with a smaller number was still missing.
@@ -185,9 +212,9 @@ class Reception:
         the next look, or the next process, asks for it again.
         """
         with self._looking:
-            self._fetch(ask, seen)
+            self._fetch(ask, seen, is_again)
 
-    def _fetch(self, ask: Ask, seen: Seen) -> None:
+    def _fetch(self, ask: Ask, seen: Seen, is_again: bool) -> None:
         after, stored = seen.mark, 0
         met: list[tuple[int, bool]] = []
         postponed: list[str] = []
@@ -198,6 +225,8 @@ class Reception:
                 _log.warning("left out a chat item that cannot be read: %s", error)
                 continue
             if item.item_id <= after and item.stored_at < self._clock() - _MARGIN_SECONDS:
+                continue
+            if is_again and self._is_told_soon(item, seen):
                 continue
             stored += self._store_item(item, raw)
             met.append((item.item_id, item.is_live and item.is_received))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cometbot.channels.base import fit
 from cometbot.channels.simplex.protocol.contents import (
     MESSAGE_LIMIT,
+    NO_PICTURE,
+    PREVIEW_LIMIT,
     TEXT_ROOM,
     check_path,
     check_size,
     file_content,
     image_content,
+    json_size,
+    link_content,
     reaction,
     split_message_text,
     text_content,
@@ -21,10 +25,10 @@ from cometbot.channels.simplex.protocol.contents import (
     voice_content,
 )
 from cometbot.errors import MessageError
-from cometbot.messages import Capabilities, Custom, Message, Operation, Text
+from cometbot.messages import Button, Capabilities, Card, Custom, Media, Message, Operation, Text
 
 CAPABILITIES = Capabilities(
-    native=frozenset({Text, Custom}),
+    native=frozenset({Text, Media, Custom}),
     text_limit=MESSAGE_LIMIT - TEXT_ROOM,
     edit=True,
     delete=True,
@@ -37,12 +41,11 @@ CAPABILITIES = Capabilities(
 FILE_KINDS = ("image", "video", "voice", "file")
 """The kinds of :class:`Custom` messages that are files; any other kind is shown as its text."""
 
-NO_PICTURE = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
-    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""The preview of a picture that came without one: a single grey dot."""
+BESIDE_PREVIEW = MESSAGE_LIMIT - TEXT_ROOM - PREVIEW_LIMIT
+"""Bytes, as JSON, that a caption may have beside a preview whose size is not known yet."""
 
+_LONGEST_TITLE = 200
+_LONGEST_DESCRIPTION = 300
 _LONGEST_TTL = 10 * 365 * 24 * 3600
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
@@ -60,7 +63,7 @@ def render(operation: Operation) -> list[dict[str, Any]]:
     first, *rest = _parts(operation.message)
     if operation.quote_id:
         first["quote"] = operation.quote_id
-    if operation.grows and "file" not in first and not rest:
+    if operation.grows and not rest and first["content"]["type"] == "text":
         first["live"] = True
     return [{"op": "send", **part} for part in (first, *rest)]
 
@@ -95,6 +98,10 @@ def _parts(message: Message) -> list[dict[str, Any]]:
     around = _ttl(message.metadata)
     if isinstance(message, Custom) and message.type in FILE_KINDS and "path" in message.data:
         return [{**part, **around} for part in _file(message)]
+    if isinstance(message, Media):
+        return [{**part, **around} for part in _media(message)]
+    if isinstance(message, Card) and (link := _link(message)):
+        return [{**link, **around}]
     return [{"content": text_content(part), **around} for part in _texts(message)]
 
 
@@ -109,6 +116,43 @@ def _texts(message: Message) -> list[str]:
     if not parts:
         raise MessageError("the message has no text that SimpleX could show")
     return parts
+
+
+def _media(message: Media) -> list[dict[str, Any]]:
+    """The file as what it turns out to be, when it is loaded, with its caption; ``otherwise`` is shown without it."""
+    captions = split_message_text(message.caption) if message.caption else []
+    is_beside = len(captions) == 1 and json_size(captions[0]) <= BESIDE_PREVIEW
+    caption = captions[0] if is_beside else ""
+    shown = "\n".join(part for part in (caption, message.name, message.url) if part)
+    texts = split_message_text(shown)
+    if len(texts) > 1:  # an address of many kilobytes
+        return [{"content": text_content(part)} for part in _texts(message)]
+    media = {"url": message.url, "kind": message.kind or "", "name": message.name}
+    part = {"content": file_content(caption), "media": media, "otherwise": text_content(texts[0])}
+    return [part, *({"content": text_content(text)} for text in ([] if is_beside else captions))]
+
+
+def _link(card: Card) -> dict[str, Any] | None:
+    """A card that is nothing but a link, as SimpleX shows links; None for any other. Its picture is loaded later."""
+    button = _only(card.buttons)
+    if button is None or not button.url.startswith(("https://", "http://")) or not card.title:
+        return None
+    # What the card shows stands in the text as well, for apps and notifications that show no cards.
+    text = "\n".join(part for part in (f"*{card.title}*", card.text, f"{button.label}: {button.url}") if part)
+    shown = {"title": card.title[:_LONGEST_TITLE], "description": card.text[:_LONGEST_DESCRIPTION]}
+    is_inside = card.image.startswith("data:")
+    try:
+        content = link_content(text, button.url, image=card.image if is_inside else "", **shown)
+    except MessageError:  # a picture that is none, or too large, is no reason to lose the link
+        content = link_content(text, button.url, **shown)
+    if json_size(text) + sum(json_size(part) for part in (button.url, *shown.values())) > BESIDE_PREVIEW:
+        return None
+    is_elsewhere = card.image.startswith(("https://", "http://"))
+    return {"content": content, **({"picture": card.image} if is_elsewhere else {})}
+
+
+def _only(buttons: Sequence[Button]) -> Button | None:
+    return buttons[0] if len(buttons) == 1 else None
 
 
 def _file(message: Custom) -> list[dict[str, Any]]:

@@ -11,13 +11,15 @@ class Seen:
     """The number up to which everything is stored.
 
     Numbers grow over all chats of a CLI. A message that is still being written holds the mark before itself, since it
-    is stored when it ends; of very many such, the oldest are taken for abandoned. :meth:`hold` holds it as well.
+    is stored when it ends; of very many such, the oldest are taken for abandoned. So does one that was told of and is
+    only fetched later (:meth:`await_item`). :meth:`hold` holds it as well.
     """
 
     def __init__(self, mark: int = 0) -> None:
         self._guard = threading.Lock()
         self._newest = mark
         self._live: dict[int, None] = {}
+        self._awaited: set[int] = set()
         self._held: int | None = None
 
     @property
@@ -30,7 +32,22 @@ class Seen:
         """Up to here nothing is missing."""
         with self._guard:
             held = self._newest if self._held is None else self._held
-            return min([self._newest, held, *(item_id - 1 for item_id in self._live)])
+            return min([self._newest, held, *(item_id - 1 for item_id in (*self._live, *self._awaited))])
+
+    def is_live(self, item_id: int) -> bool:
+        """Whether an item was still being written when it was last told of."""
+        with self._guard:
+            return item_id in self._live
+
+    def await_item(self, item_id: int) -> None:
+        """An item was told of, and is not stored: it has to be fetched."""
+        with self._guard:
+            self._awaited.add(item_id)
+
+    def await_none(self) -> None:
+        """What was to be fetched has been, as far as it is there."""
+        with self._guard:
+            self._awaited.clear()
 
     def hold(self, mark: int | None) -> None:
         """Something above ``mark`` is missing: the mark goes no further, until this is called with None."""
@@ -42,6 +59,7 @@ class Seen:
         with self._guard:
             self._newest = max(self._newest, item_id)
             self._live.pop(item_id, None)
+            self._awaited.discard(item_id)
             if is_live:
                 self._live[item_id] = None
             while len(self._live) > _MOST_LIVE:

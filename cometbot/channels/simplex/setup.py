@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cometbot.bot import Bot
 from cometbot.channels.simplex.channel import SimplexChannel
@@ -12,8 +13,17 @@ from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.files import Folder, NoFolder
 from cometbot.settings import Settings
 
+if TYPE_CHECKING:
+    from cometbot.channels.simplex.outgoing import OutgoingFiles
 
-def make_channel(settings: Settings, bots: Iterable[Bot], *, connection: Commanding | None = None) -> SimplexChannel:
+
+def make_channel(
+    settings: Settings,
+    bots: Iterable[Bot],
+    *,
+    connection: Commanding | None = None,
+    outgoing: OutgoingFiles | None = None,
+) -> SimplexChannel:
     """The channel as the settings say; without ``connection`` for a process that handles and does not send."""
     return SimplexChannel(
         bots={bot.name: bot for bot in bots},
@@ -21,6 +31,7 @@ def make_channel(settings: Settings, bots: Iterable[Bot], *, connection: Command
         connection=connection,
         folder=folder_of(settings),
         file_limit=settings.simplex_file_limit,
+        outgoing=outgoing,
     )
 
 

@@ -223,17 +223,17 @@ def missed(ask: Ask, user_id: int, after: int, postponed: list[str]) -> Iterator
     not exist or that the CLI does not know how to name. One that it cannot give now is added to ``postponed``: nothing
     of it was yielded, and it is to be asked for again.
     """
-    patient = _patient(ask)
-    for ref in _changed_chats(patient, user_id, after, postponed):
+    patiently = patient(ask)
+    for ref in _changed_chats(patiently, user_id, after, postponed):
         try:
-            items = _items_after(patient, ref, after)
+            items = items_after(patiently, ref, after)
         except (CommandFailed, AnswerMissing) as error:
             _set_aside(f"what was missed in the chat {ref}", str(ref), error, postponed)
         else:
             yield from items
 
 
-def _patient(ask: Ask) -> Ask:
+def patient(ask: Ask) -> Ask:
     """Asks again when the CLI's database was busy: a chat that comes late comes after what is written there now."""
     pauses = list(BUSY_PAUSES)
 
@@ -319,19 +319,23 @@ def _has_unread(member: Mapping[str, Any]) -> bool:
     return isinstance(talk, Mapping) and isinstance(talk.get("unread"), int) and talk["unread"] > 0
 
 
-def _items_after(ask: Ask, ref: ChatRef, after: int) -> list[dict[str, Any]]:
-    """Pages from the newest back, since an item of another chat is no place to begin from in this one."""
+def items_after(ask: Ask, ref: ChatRef, after: int, *, page: int = 0) -> list[dict[str, Any]]:
+    """The items of one chat with an id above ``after``, as :func:`missed` gives them.
+
+    Asked for in pages from the newest back, since an item of another chat is no place to begin from in this one.
+    """
     found: dict[int, dict[str, Any]] = {}
     before: int | None = None
+    page = page or ITEMS_A_PAGE
     while len(found) < MISSED_LIMIT:
-        record = ask(commands.get_chat(ref, count=ITEMS_A_PAGE, before=before))
+        record = ask(commands.get_chat(ref, count=page, before=before))
         chat = record.raw.get("chat")
         info = chat.get("chatInfo") if isinstance(chat, Mapping) else None
         items = chat.get("chatItems") if isinstance(chat, Mapping) else None
-        page = {_item_id(item): {"chatInfo": info, "chatItem": item} for item in items or ()}
-        new = {number: item for number, item in page.items() if number > after and number not in found}
+        given = {_item_id(item): {"chatInfo": info, "chatItem": item} for item in items or ()}
+        new = {number: item for number, item in given.items() if number > after and number not in found}
         found |= new
-        if len(new) < ITEMS_A_PAGE:
+        if len(new) < page:
             break
         before = min(new)
     else:

@@ -12,6 +12,11 @@ from cometbot.channels.simplex.views import File, FileTransfer
 from cometbot.errors import PayloadError
 
 _KEPT = 1000
+_STATES = {
+    "rcvCancelled": "the transfer of the file was cancelled",
+    "rcvAborted": "the transfer of the file was broken off",
+    "rcvError": "the SimpleX CLI could not load the file",
+}
 _FAILURES = {
     "rcvFileError": "the SimpleX CLI could not load the file",
     "rcvFileSndCancelled": "the sender cancelled the file",
@@ -58,6 +63,13 @@ class Transfers:
         """Forget how an earlier transfer of a file ended, since it is asked for anew."""
         with self._changed:
             self._ended.pop(file_id, None)
+
+
+def ended_file(file: File) -> Ended | None:
+    """How a transfer ended by what the CLI says of its file now; None if it has not."""
+    if file.status == "rcvComplete" and file.path:
+        return Ended(file)
+    return Ended(reason=_STATES[file.status]) if file.status in _STATES else None
 
 
 def _complete(record: Record) -> tuple[int, Ended] | None:

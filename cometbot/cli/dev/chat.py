@@ -22,8 +22,11 @@ QUIET = 0.01
 ANSWER_TIME = 1.5
 """Seconds that the next prompt waits for the bot's answer; a later one appears above it."""
 
+SHOW_TIME = 1.0
+"""Seconds that the next prompt waits for what has happened to be shown."""
+
 PIPE_TIME = 60.0
-"""Seconds that the next line of a pipe waits for the answers to the last one."""
+"""Seconds that the next line of a pipe waits for the answers to the last one, and then for them to be shown."""
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Chat:
         ends_at = time.monotonic() + seconds
         while not self._is_done() and not self._desk.runner.has_given_up and time.monotonic() < ends_at:
             time.sleep(QUIET)
-        self._feed.flush(1.0)
+        self._feed.flush(SHOW_TIME if self._desk.screen.is_interactive else PIPE_TIME)
 
     def _is_done(self) -> bool:
         return self._desk.simulator.is_idle and self._desk.delivery.is_idle

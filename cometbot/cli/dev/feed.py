@@ -21,6 +21,7 @@ from cometbot.simulator import CallbackEntry, ChangeEntry, Entry, RequestEntry, 
 
 _log = logging.getLogger(__name__)
 _PAUSE = 0.5
+_AT_LAST = 5.0
 
 Wire = Literal["on", "full", "off"]
 
@@ -51,7 +52,7 @@ class Feed:
 
     def stop(self) -> None:
         """Show what there is still to be shown, and end."""
-        self.flush(1.0)
+        self.flush(_AT_LAST)
         self._stop.set()
         self._thread.join(2 * _PAUSE)
 

@@ -187,7 +187,8 @@ class Screen:
         before = self._shown.get(line.item_id)
         self._shown[line.item_id] = line
         name = f"{self._double.bot.name}" + (" in the group" if line.chat.startswith("#") else "")
-        what = plain(line.text) + (f" [{line.file_path}]" if line.file_path else "")
+        place = self._double.web.address_of(line.file_path) or line.file_path
+        what = plain(line.text) + (f" [{line.content.get('type')}: {plain(place)}]" if place else "")
         if before is None and not line.is_deleted:
             if line.chat.startswith("@"):
                 self.newest = line.item_id

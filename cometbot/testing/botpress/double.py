@@ -12,12 +12,13 @@ from cometbot.bot import Bot
 from cometbot.channels.botpress import payloads
 from cometbot.channels.botpress.channel import BotpressChannel
 from cometbot.channels.botpress.operations import place_of
+from cometbot.channels.botpress.parsing import lasting_id
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.messages import Media, Message, Offer, Text
-from cometbot.models import Attachment, Conversation
+from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
 from cometbot.testing.cometchat.views import make_app
 from cometbot.testing.double import Double, Seat
@@ -53,6 +54,13 @@ class BotpressDouble(Double):
 
     def attach(self, delivery: Delivery) -> None:
         self._client = Client(make_app(self.channel, delivery))
+
+    def lasting_id(self, user: User, group: str = "") -> str:
+        self._enter(Seat(user, group))
+        with self.channel.chat.database.read() as connection:
+            found = self.channel.chat.users.get(connection, self._scope, user.uid)
+        assert found is not None, "who enters is a user"
+        return lasting_id(found.id, found.created_at)
 
     def conversation(self, seat: Seat) -> Conversation:
         """Where the words of this seat are said: it is there from the moment that somebody asks."""

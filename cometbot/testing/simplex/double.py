@@ -19,7 +19,7 @@ from cometbot.channels.simplex.protocol import ChatRef, Record
 from cometbot.channels.simplex.schemas import read
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
-from cometbot.messages import Custom, Message, Text
+from cometbot.messages import Custom, Media, MediaKind, Message, Text
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
 from cometbot.testing.double import Double, Fault, Seat
@@ -27,10 +27,11 @@ from cometbot.testing.said import Said
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
 from cometbot.testing.simplex.server import Fault as CliFault
+from cometbot.testing.simplex.web import MadeUpWeb
 
 _MARK = "cometbotMark"
 _PATIENCE = 20.0
-_FILES = ("image", "video", "voice", "file")
+_FILES: dict[str, MediaKind] = {"image": "image", "video": "video", "voice": "audio", "file": "file"}
 _FAULTS: dict[Fault, CliFault] = {
     "rate_limited": "busy",
     "failed": "network",
@@ -45,7 +46,7 @@ class SimplexDouble(Double):
 
     Users are connected, and groups made, when they are first spoken of. The CLI gives its own numbers: see :meth:`uid`
     and :meth:`guid`. The bot gets all messages of its groups unless ``settings`` say otherwise. ``cli`` is open to
-    whoever wants more.
+    whoever wants more; ``web`` is where files that the bot sends come from.
     """
 
     def __init__(self, bot: Bot, **settings: Any) -> None:
@@ -54,7 +55,8 @@ class SimplexDouble(Double):
         self.cli = FakeSimplexCLI(display_name=bot.name)
         self.cli.start()
         given = {"simplex_group_messages": "all", "data": Path(self._folder.name), **settings}
-        self.owner = _Heard(Settings(simplex_url=self.cli.url, **given), bot)
+        self.web = MadeUpWeb()
+        self.owner = _Heard(Settings(simplex_url=self.cli.url, **given), bot, self.web)
         self._people: dict[str, Person] = {}
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
@@ -192,20 +194,29 @@ class SimplexDouble(Double):
         return Said(
             str(line.item_id),
             here,
-            _to_message(line),
+            self._to_message(line),
             quote_id=str(line.quote_id or ""),
             reactions=line.reactions,
             versions=tuple(versions),
         )
 
+    def _to_message(self, line: Line) -> Message:
+        kind = line.content.get("type", "")
+        if kind not in _FILES or not line.file_path:
+            return Text(line.text)
+        url = self.web.address_of(line.file_path)
+        if url:
+            return Media(url, _FILES[kind], name=Path(line.file_path).name, caption=line.text)
+        return Custom(kind, {"path": line.file_path}, line.text)
+
 
 class _Heard(Owner):
     """Notices which marks were heard, and with them everything before."""
 
-    def __init__(self, settings: Settings, bot: Bot) -> None:
+    def __init__(self, settings: Settings, bot: Bot, web: MadeUpWeb) -> None:
         self._changed = threading.Condition()
         self._mark = 0
-        super().__init__(settings, bot, timing=Timing(first_wait=0.05, longest_wait=0.2))
+        super().__init__(settings, bot, fetcher=web, timing=Timing(first_wait=0.05, longest_wait=0.2))
 
     def hear(self, record: Record) -> None:
         super().hear(record)
@@ -222,10 +233,3 @@ class _Heard(Owner):
 
 def _name(user: User) -> str:
     return user.name or user.uid
-
-
-def _to_message(line: Line) -> Message:
-    kind = line.content.get("type", "")
-    if kind in _FILES and line.file_path:
-        return Custom(kind, {"path": line.file_path}, line.text)
-    return Text(line.text)

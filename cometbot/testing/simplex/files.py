@@ -10,7 +10,10 @@ from cometbot.testing.simplex import objects
 from cometbot.testing.simplex.grammar import Request
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.profiles import Part, unreadable
-from cometbot.testing.simplex.state import chat_refused, store_refused
+from cometbot.testing.simplex.state import State, chat_refused, store_refused
+
+MOST_KEPT = 4 * 1024 * 1024
+"""Bytes of what was uploaded that are kept for whoever asks what the bot has sent."""
 
 _DONE = ("rcvComplete", "rcvCancelled", "sndComplete", "sndCancelled", "rcvError")
 
@@ -32,6 +35,23 @@ def offered_file(folder: str, source: Any, limit: int) -> Obj:
         "fileStatus": {"type": "sndStored"},
         "fileProtocol": "XFTP",
     }
+
+
+def end_upload(state: State, folder: str, ref: str, item: Obj) -> None:
+    """A file of the bot's is read and uploaded; it fails if it is not there any more."""
+    file = item["file"]
+    try:
+        with Path(folder, file["fileSource"]["filePath"]).open("rb") as opened:
+            content = opened.read(MOST_KEPT)
+    except OSError:
+        file["fileStatus"] = {"type": "sndError", "sndFileError": {"type": "other", "fileError": "no such file"}}
+        told = {"chatItem_": state.whole(ref, item), "fileTransferMeta": objects.snd_transfer(file)}
+        state.tell("sndFileError", **told, errorMessage="no such file")
+        return
+    state.tree.setdefault("uploads", {})[str(file["fileId"])] = base64.b64encode(content).decode()
+    file["fileStatus"] = {"type": "sndComplete"}
+    transfer = objects.snd_transfer(file)
+    state.tell("sndFileCompleteXFTP", chatItem=state.whole(ref, item), fileTransferMeta=transfer)
 
 
 def unique_path(folder: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from cometbot.testing.simplex import objects
-from cometbot.testing.simplex.files import offered_file
+from cometbot.testing.simplex.files import end_upload, offered_file
 from cometbot.testing.simplex.grammar import Request
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.profiles import Part, checked_object, unreadable
@@ -34,6 +34,7 @@ class MessageAnswers(Part):
 
     files_folder: str = ""
     file_limit: int = 1_073_741_824
+    holds_uploads: bool = False
 
     def do_send(self, request: Request) -> Obj:
         """One line for each message, in order; later they count as sent."""
@@ -118,10 +119,8 @@ class MessageAnswers(Part):
         whole = [self.state.whole(ref, item) for item in items]
         self.state.tell("chatItemsStatusesUpdated", chatItems=whole)
         for item in items:
-            if "file" in item:
-                item["file"]["fileStatus"] = {"type": "sndComplete"}
-                transfer = objects.snd_transfer(item["file"])
-                self.state.tell("sndFileCompleteXFTP", chatItem=self.state.whole(ref, item), fileTransferMeta=transfer)
+            if "file" in item and not self.holds_uploads:
+                end_upload(self.state, self.files_folder, ref, item)
 
     def do_update_item(self, request: Request) -> Obj:
         """An own message has another content."""

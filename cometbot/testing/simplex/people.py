@@ -72,6 +72,11 @@ class People(ABC):
         """What the bot said and did not take back."""
         return [line for line in self.lines(chat) if not line.by and not line.is_deleted]
 
+    def file_of(self, line: Line) -> bytes | None:
+        """What the bot sent as the file of a message; None if it is not uploaded yet."""
+        content = self.do("upload", file_id=line.raw["chatItem"]["file"]["fileId"])
+        return None if content is None else base64.b64decode(content)
+
     def texts(self, chat: str = "") -> list[str]:
         """The texts of what the bot said."""
         return [line.text for line in self.said(chat)]

@@ -10,6 +10,7 @@ from typing import Any
 
 from cometbot.testing.simplex import objects
 from cometbot.testing.simplex.answering import Answers
+from cometbot.testing.simplex.files import end_upload
 from cometbot.testing.simplex.messages import mention_of, reaction_of
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.state import State
@@ -222,7 +223,7 @@ class Stage:
         item = self.state.item(chat, item_id)
         item["content"]["msgContent"]["text"] = item["meta"]["itemText"] = text
         was_live = item["meta"].pop("itemLive", False)
-        item["meta"]["itemEdited"] = not was_live
+        item["meta"].update(itemEdited=not was_live, updatedAt=self.state.now())
         if live:
             item["meta"]["itemLive"] = True
         self.state.tell("chatItemUpdated", chatItem=self.state.whole(chat, item))
@@ -267,6 +268,19 @@ class Stage:
     def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
         """Let a download that is held fail."""
         self._answers.fail_file(file_id, names_item=names_item)
+
+    def hold_uploads(self, held: bool = True) -> None:
+        """Let files that the bot sends wait for :meth:`finish_upload`."""
+        self._answers.holds_uploads = held
+
+    def finish_upload(self, file_id: int) -> None:
+        """Let an upload that is held come to its end: only now the file is read."""
+        end_upload(self.state, self._answers.files_folder, *self.state.place_of_file(file_id))
+
+    def upload(self, file_id: int) -> str | None:
+        """What the bot uploaded, in base64; None if it did not, or not yet."""
+        found: str | None = self.state.tree.get("uploads", {}).get(str(file_id))
+        return found
 
     def cancel_file(self, file_id: int) -> None:
         """The sender takes a file back."""

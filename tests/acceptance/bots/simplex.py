@@ -9,9 +9,12 @@ from pathlib import Path
 
 from cometbot import (
     Bot,
+    Button,
+    Card,
     ContactEvent,
     Context,
     EditEvent,
+    Media,
     MembershipEvent,
     Message,
     ReactionEvent,
@@ -69,21 +72,44 @@ def like(ctx: Context) -> None:
     ctx.react("👍")
 
 
-@bot.command("stream", description="Writes before your eyes.")
-def stream(ctx: Context) -> None:
-    ctx.stream(_words())
+@bot.command("show", description="Shows what is at an address.")
+def show(ctx: Context, url: str) -> Media:
+    return Media(url, caption="Look")
 
 
-def _words() -> Iterator[str]:
+@bot.command("link", description="Shows a link with the picture at an address.")
+def link(ctx: Context, url: str) -> Card:
+    return Card("Tea", "Green", url, [Button("Read on", url="https://example.com/tea")])
+
+
+@bot.command("quote", description="Quotes you.")
+def quote(ctx: Context) -> None:
+    ctx.reply("that", quote=True)
+
+
+@bot.command("stream", description="Writes before your eyes, and ends when the gate of this name is open.")
+def stream(ctx: Context, name: str) -> None:
+    ctx.stream(_words(name))
+
+
+def _words(name: str) -> Iterator[str]:
     for number in range(8):
         yield f"word{number} "
-        time.sleep(0.5)
+        if number == 3:
+            _wait_at_gate(name)
 
 
-@bot.command("slow", description="Takes its time.")
-def slow(ctx: Context, seconds: float) -> str:
-    time.sleep(seconds)
-    return "slept"
+@bot.command("gate", description="Waits until the gate of this name is open.")
+def gate(ctx: Context, name: str) -> str:
+    _wait_at_gate(name)
+    return "through"
+
+
+def _wait_at_gate(name: str) -> None:
+    ends_at = time.monotonic() + 100
+    while not Path(os.environ["COMETBOT_TEST_MARKS"], f"{name}.gate").exists():
+        assert time.monotonic() < ends_at, "nobody opened the gate"
+        time.sleep(0.02)
 
 
 @bot.fallback

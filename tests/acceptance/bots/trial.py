@@ -28,6 +28,15 @@ def sleep(ctx: Context, seconds: float) -> str:
     return "slept"
 
 
+@bot.command("gate")
+def wait_at_gate(ctx: Context) -> str:
+    """Wait until a test has opened it."""
+    marks = _mark("gate")
+    while not (marks / "open").exists():
+        time.sleep(0.05)
+    return "came through"
+
+
 @bot.command("raise")
 def fail(ctx: Context) -> None:
     raise ValueError("the handler does not like this")

@@ -15,12 +15,14 @@ import requests
 
 from cometbot.simulator import StoredMessage
 
-from ..conftest import LOGIN, TRIAL, Platform
+from ..conftest import LOGIN, PATIENCE, TRIAL, Platform
 from .system import System
 
 Fault = Callable[[], object]
 
 _WRITERS = 8
+LIMIT = 180.0
+"""Seconds for what takes a tenth of them on a machine that does nothing else."""
 
 
 @dataclass
@@ -89,10 +91,10 @@ class Storm:
             writers = [pool.submit(self._write_all, self.users[first::_WRITERS]) for first in range(_WRITERS)]
             try:
                 for part, fault in faults:
-                    self.system.wait_until(lambda at=part * total: len(self.acknowledged) >= at, 90)  # type: ignore[misc]
+                    self.system.wait_until(lambda at=part * total: len(self.acknowledged) >= at, LIMIT)  # type: ignore[misc]
                     self._break(fault)
                 for writer in writers:
-                    writer.result(90)
+                    writer.result(LIMIT)
             finally:
                 self._over.set()
 
@@ -127,7 +129,7 @@ class Storm:
     def _post(self, session: requests.Session, callback: dict[str, Any]) -> bool:
         began = time.monotonic()
         try:
-            answer = session.post(self.system.callback_url, json=callback, auth=LOGIN, timeout=10)
+            answer = session.post(self.system.callback_url, json=callback, auth=LOGIN, timeout=PATIENCE)
         except requests.RequestException:
             return False
         if answer.status_code == 200:
@@ -146,7 +148,7 @@ class Storm:
     def are_all_answered(self) -> bool:
         return {message.id for message, _ in self._answers()} >= set(self.acknowledged)
 
-    def wait_answers(self, seconds: float = 90.0) -> Ledger:
+    def wait_answers(self, seconds: float = LIMIT) -> Ledger:
         """The ledger, once every acknowledged message was answered, or the time is up."""
         end = time.monotonic() + seconds
         while not self.are_all_answered() and time.monotonic() < end:

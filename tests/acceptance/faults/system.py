@@ -21,7 +21,7 @@ import psycopg
 
 from tests.postgres_server import PostgresServer
 
-from ..conftest import ROOT, Server, wait_for
+from ..conftest import PATIENCE, ROOT, Server, wait_for
 
 COMETBOT = (sys.executable, "-m", "cometbot.cli")
 _MARK = "COMETBOT_TEST_SYSTEM"
@@ -75,7 +75,7 @@ class System(Server, ABC):
         """Start what does not run, and wait until it is fit to get messages."""
         if self._process is None:
             self.heal()
-            self.wait_until(self._is_ready, 90)
+            self.wait_until(self._is_ready, PATIENCE)
 
     def heal(self) -> None:
         """Start again what has ended."""
@@ -130,7 +130,7 @@ class System(Server, ABC):
         self.wait_until(lambda: pid not in {one.pid for one in self.processes()})
         for started in (self._process, *self._others):
             if started is not None and started.pid == pid:
-                started.wait(10)
+                started.wait(PATIENCE)
         self.wait_healed()
 
     def kill(self) -> None:
@@ -141,7 +141,7 @@ class System(Server, ABC):
                     os.kill(one.pid, signal.SIGKILL)
         for process in [self._process, *self._others]:
             if process is not None:
-                process.wait(10)
+                process.wait(PATIENCE)
         self._process, self._others = None, []
 
     def restart(self) -> None:
@@ -154,7 +154,7 @@ class System(Server, ABC):
         started = [self._process, *self._others]
         for process in started:
             process.terminate()
-        statuses = [process.wait(60) for process in started]
+        statuses = [process.wait(PATIENCE) for process in started]
         self._process, self._others = None, []
         self.wait_until(lambda: not self.processes())
         return max(abs(status) for status in statuses)
@@ -166,7 +166,7 @@ class System(Server, ABC):
             self.heal()
             return self._is_answering()
 
-        self.wait_until(is_whole, 90)
+        self.wait_until(is_whole, PATIENCE)
 
     def _is_answering(self) -> bool:
         with suppress(Exception):
@@ -215,7 +215,7 @@ class OnSQLite(System):
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        connection = sqlite3.connect(self.database, timeout=10, isolation_level=None)
+        connection = sqlite3.connect(self.database, timeout=PATIENCE, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
         try:
             yield
@@ -247,7 +247,7 @@ class OnPostgreSQL(System):
 
     def database_environ(self, folder: Path) -> dict[str, str]:
         name = f"faults_{self._mark}"
-        self.server.execute(f"CREATE DATABASE {name} TEMPLATE faults_template")
+        self.server.copy("faults_template", name)
         self.database_url = self.server.url(name)
         return {"COMETBOT_DATABASE_URL": self.database_url, "COMETBOT_HANDLER_THREADS": "4"}
 

@@ -25,7 +25,7 @@ from .conftest import StartSystem
 from .storm import Ledger, Storm
 from .system import OnSQLite, System
 
-RECOVERY = 25.0
+RECOVERY = 45.0
 """Seconds after a fault has ended within which a conversation goes on: a lease, a sweep, and a busy machine."""
 
 ERROR_TEXT = Bot("any").error_text
@@ -167,7 +167,7 @@ def test_a_platform_that_is_down_for_30_s(
         simulator.start()
 
     storm.blow((0.3, fault))
-    check(storm, f"platform down for 30 s, on {kind}", recovery=45)
+    check(storm, f"platform down for 30 s, on {kind}", recovery=60)
     assert system.dead_letters() == []
 
 

@@ -21,6 +21,8 @@ import requests
 from cometbot.bot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
+from tests.acceptance.conftest import PATIENCE
+from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[3]
 BOT = """
@@ -73,15 +75,15 @@ class Server:
 
     def get(self, path: str) -> requests.Response:
         """The answer on a connection of its own, so that any process may give it."""
-        return requests.get(self.url + path, timeout=10, headers={"Connection": "close"})
+        return requests.get(self.url + path, timeout=PATIENCE, headers={"Connection": "close"})
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         end = time.monotonic() + seconds
         while True:
             try:
                 if condition():
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
@@ -99,8 +101,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     log = tmp_path / "log"
 
     def start(command: Sequence[str] = GUNICORN, **variables: str) -> Server:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = free.getsockname()
+        address = HOST, free_port()
         environ = {
             **{name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))},
             "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
@@ -127,7 +128,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_server_ends_cleanly_on_sigterm_and_logs_in_the_shape_that_is_set(star
     server = start(COMETBOT_LOG_FORMAT="json")
     server.wait_for(lambda: server.get("/healthz").status_code == 200)
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(PATIENCE) == 0
     log = server.log.read_text()
     assert all(line.startswith("{") for line in log.splitlines()), log
     assert list(tmp_path.glob("cometbot-metrics-*")) == []
@@ -167,17 +168,19 @@ def test_numbers_of_all_processes_come_together(start: Start, command: Sequence[
     server = start(command)
     server.wait_for(lambda: server.get("/readyz").status_code == 200)
     for _ in range(20):
-        answer = requests.post(f"{server.url}/cometchat/shop", json={}, timeout=10, headers={"Connection": "close"})
+        answer = requests.post(
+            f"{server.url}/cometchat/shop", json={}, timeout=PATIENCE, headers={"Connection": "close"}
+        )
         assert answer.status_code == 401
-    assert f"{COUNTED} 20.0" in server.get("/metrics").text
+    server.wait_for(lambda: f"{COUNTED} 20.0" in server.get("/metrics").text)
 
 
 def test_clients_that_never_finish_their_headers_do_not_hold_the_server(server: Server) -> None:
-    slow = [socket.create_connection(server.address, timeout=10) for _ in range(8)]
+    slow = [socket.create_connection(server.address, timeout=PATIENCE) for _ in range(8)]
     try:
         for connection in slow:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        server.wait_for(lambda: server.get("/healthz").status_code == 200, seconds=15)
+        server.wait_for(lambda: server.get("/healthz").status_code == 200)
         assert [connection.recv(1) for connection in slow] == [b""] * len(slow)
     finally:
         for connection in slow:
@@ -185,9 +188,9 @@ def test_clients_that_never_finish_their_headers_do_not_hold_the_server(server: 
 
 
 def test_a_client_that_drips_its_headers_is_cut_off(server: Server) -> None:
-    with socket.create_connection(server.address, timeout=10) as connection:
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         is_open = True
         while is_open and time.monotonic() < end:
             try:
@@ -203,12 +206,12 @@ def test_a_client_that_drips_its_headers_is_cut_off(server: Server) -> None:
 
 def test_a_connection_is_kept_open_for_the_next_request(server: Server) -> None:
     with requests.Session() as session:
-        assert session.get(f"{server.url}/healthz", timeout=10).headers.get("Connection") == "keep-alive"
-        assert session.get(f"{server.url}/healthz", timeout=10).status_code == 200
+        assert session.get(f"{server.url}/healthz", timeout=PATIENCE).headers.get("Connection") == "keep-alive"
+        assert session.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
 
 
 def test_requests_that_follow_each_other_quickly_are_all_answered_on_one_connection(server: Server) -> None:
-    with socket.create_connection(server.address, timeout=10) as connection:
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
         stream = connection.makefile("rb")
         for _ in range(200):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -221,7 +224,7 @@ def test_connections_that_are_never_quiet_leave_threads_to_the_others(start: Sta
     go_on = True
 
     def chatter() -> None:
-        with socket.create_connection(server.address, timeout=10) as connection:
+        with socket.create_connection(server.address, timeout=PATIENCE) as connection:
             stream = connection.makefile("rb")
             while go_on:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -234,7 +237,7 @@ def test_connections_that_are_never_quiet_leave_threads_to_the_others(start: Sta
         finally:
             go_on = False
         for talker in talkers:
-            talker.result(10)
+            talker.result(PATIENCE)
 
 
 def read_status(stream: BinaryIO) -> int:
@@ -248,9 +251,9 @@ def read_status(stream: BinaryIO) -> int:
 
 
 def test_headers_beyond_the_limits_are_refused(server: Server) -> None:
-    assert requests.get(f"{server.url}/healthz", headers={"X-Long": "x" * 9000}, timeout=10).status_code == 431
+    assert requests.get(f"{server.url}/healthz", headers={"X-Long": "x" * 9000}, timeout=PATIENCE).status_code == 431
     many = {f"X-{number}": "x" for number in range(80)}
-    assert requests.get(f"{server.url}/healthz", headers=many, timeout=10).status_code == 431
+    assert requests.get(f"{server.url}/healthz", headers=many, timeout=PATIENCE).status_code == 431
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ def test_wrong_settings_end_the_server_with_one_sentence_and_no_traceback(
     start: Start, variables: dict[str, str], status: int, sentence: str
 ) -> None:
     server = start(**variables)
-    assert server.process.wait(20) == status
+    assert server.process.wait(PATIENCE) == status
     log = server.log.read_text()
     assert sentence in log
     assert "Traceback" not in log
@@ -278,7 +281,8 @@ def test_wrong_settings_end_the_server_with_one_sentence_and_no_traceback(
 
 def test_a_dead_process_is_replaced_and_its_numbers_stay(server: Server) -> None:
     for _ in range(10):
-        requests.post(f"{server.url}/cometchat/shop", json={}, timeout=10, headers={"Connection": "close"})
+        requests.post(f"{server.url}/cometchat/shop", json={}, timeout=PATIENCE, headers={"Connection": "close"})
+    server.wait_for(lambda: len(re.findall(r"Booting worker", server.log.read_text())) == 2)
     workers = re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())
     os.kill(int(workers[0]), signal.SIGKILL)
     server.wait_for(lambda: len(re.findall(r"Booting worker", server.log.read_text())) > len(workers))

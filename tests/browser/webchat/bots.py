@@ -25,7 +25,7 @@ HELLO = """**Hello!** What can I do for you?
 
 def wait_for(mark: str) -> None:
     """Go on when a test has made this file, or after a while."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not (GO / mark).exists() and time.monotonic() < end:
         time.sleep(0.01)
 

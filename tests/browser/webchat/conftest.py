@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,12 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
+from tests.browser.conftest import PATIENCE
+from tests.browser.told import keep_told, wait_told
+from tests.ports import free_port
+
 BOTS = Path(__file__).parent / "bots.py"
-START = 40.0
-PATIENCE = 10_000
+START = 120.0
 EXPECTED = re.compile(r"Failed to load resource|net::ERR_|example\.com")
 
 T = TypeVar("T")
@@ -32,9 +34,7 @@ class Platform:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,11 +69,11 @@ class Platform:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(30)
+            self._process.wait(60)
         finally:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait(10)
+                self._process.wait(60)
 
     def mark(self, name: str) -> None:
         """Let a handler that waits for this go on."""
@@ -89,12 +89,12 @@ class Platform:
         if self._process.poll() is not None:
             pytest.fail(f"the platform ended by itself\n{(self.folder / 'log').read_text()}")
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).ok
+            return requests.get(f"{self.url}/readyz", timeout=60).ok
         except requests.RequestException:
             return False
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 10.0, *, or_show: Callable[[], object] = str) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = PATIENCE / 1000, *, or_show: Callable[[], object] = str) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -164,6 +164,14 @@ class Guest:
         expect(found).to_be_visible()
         return found
 
+    def was_told(self, text: str, kind: str = "toast") -> None:
+        """Nothing, once the page has told this, though it may not show it any more."""
+        wait_told(self.page, text, kind)
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_selector("html[data-ready]")
+
     def settle(self) -> None:
         """Wait until all that was said has arrived."""
         expect(self.page.locator(".fate")).to_have_count(0)
@@ -224,6 +232,8 @@ def visit(browser: Browser, platform: Platform) -> Iterator[Visit]:
         more = {"locale": "en-GB", "color_scheme": scheme, **more}
         context = beside.page.context if beside else browser.new_context(viewport=viewport, **more)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE)
+        if beside is None:
+            keep_told(context)
         guest = Guest(context.new_page(), platform)
         opened.append(guest)
         return guest.go(path)

@@ -45,7 +45,7 @@ def test_a_picture_is_attached_shown_and_the_bot_gets_it(guest: Guest, picture: 
     expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
     expect(guest.own).to_contain_text("Look")
     expect(guest.page.locator(".attached")).to_have_count(0)
-    guest.page.reload()
+    guest.reload()
     expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
 
 
@@ -84,9 +84,9 @@ def test_an_upload_that_fails_says_so_and_is_tried_again(guest: Guest, picture: 
 
 def test_a_file_that_is_too_large_or_empty_is_refused_before_it_is_sent(guest: Guest) -> None:
     attach(guest, "big.png", "image/png", b"x" * 100_001)
-    guest.sees(re.compile("big.png is too large: 98 KB at most"), ".toast")
+    guest.was_told("big.png is too large: 98 KB at most")
     attach(guest, "empty.txt", "text/plain", b"")
-    guest.sees("empty.txt is empty", ".toast")
+    guest.was_told("empty.txt is empty")
     expect(guest.page.locator(".attached")).to_have_count(0)
 
 
@@ -100,7 +100,7 @@ def test_no_more_files_are_attached_than_a_message_may_have(guest: Guest, pictur
     files = [{"name": f"{number}.png", "mimeType": "image/png", "buffer": picture} for number in range(11)]
     guest.page.locator("input[type=file]").set_input_files(files)  # type: ignore[arg-type]
     expect(guest.page.locator(".attached")).to_have_count(10)
-    guest.sees("10 files at most", ".toast")
+    guest.was_told("10 files at most")
 
 
 def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(guest: Guest) -> None:

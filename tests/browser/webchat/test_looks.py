@@ -114,9 +114,11 @@ def test_the_appearance_is_switched_and_remembered(guest: Guest) -> None:
     button.click()
     button.click()
     expect(button).to_have_accessible_name("Appearance: dark")
+    guest.page.evaluate(_REST)
     dark = guest.page.evaluate(ground)
     assert dark != light
-    guest.page.reload()
+    guest.reload()
+    guest.page.evaluate(_REST)
     assert guest.page.evaluate(ground) == dark
 
 

@@ -165,7 +165,7 @@ def test_all_is_there_again_after_a_reload(guest: Guest) -> None:
     guest.say("card")
     guest.page.locator(".card").get_by_role("button", name="Book them").click()
     guest.sees("You chose: seats")
-    guest.page.reload()
+    guest.reload()
     guest.sees("You chose: seats")
     expect(guest.page.locator(".card")).to_be_visible()
     expect(guest.own.locator(".bubble")).to_have_text(["card", "Book them"])
@@ -206,6 +206,7 @@ def test_the_page_speaks_the_readers_language(visit: Visit) -> None:
 def test_a_conversation_is_held_with_the_keyboard_alone(visit: Visit) -> None:
     guest = visit()
     keys = guest.page.keyboard
+    expect(guest.page.get_by_label("Your name")).to_be_focused()
     keys.type("Maria")
     keys.press("Enter")
     expect(guest.page.get_by_role("heading", name="Whom do you want to talk to?")).to_be_visible()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cometbot.bot import Bot
-from cometbot.testing import Double
+from cometbot.context import Context
+from cometbot.messages import Media
+from cometbot.testing import BotClient, Double
 from cometbot.testing.contract import ChannelContract
 from cometbot.testing.simplex.double import SimplexDouble
 
@@ -11,3 +13,12 @@ from cometbot.testing.simplex.double import SimplexDouble
 class TestSimplex(ChannelContract):
     def make_double(self, bot: Bot) -> Double:
         return SimplexDouble(bot)
+
+    def test_a_picture_arrives_as_a_picture(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> Media:
+            return Media("https://example.com/a/photo.jpg", caption="A photo")
+
+        [said] = client.send("show me")
+
+        assert said.message == Media("https://example.com/a/photo.jpg", "image", "photo.jpg", caption="A photo")

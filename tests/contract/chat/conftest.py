@@ -45,7 +45,7 @@ class Room:
         return [message.payload["text"] for message in page.items]
 
 
-def heard(listener: Listener, count: int, timeout: float = 10.0) -> list[Signal]:
+def heard(listener: Listener, count: int, timeout: float = 60.0) -> list[Signal]:
     """The next ``count`` signals."""
     signals = []
     for _ in range(count):

@@ -55,7 +55,7 @@ def test_two_who_ensure_at_once_get_one_conversation(make_chat: MakeChat) -> Non
     found: list[tuple[ChatConversation, bool]] = []
 
     def ensure(chat: Chat) -> None:
-        gate.wait(10)
+        gate.wait(60)
         with chat.database.write() as connection:
             found.append(chat.conversations.ensure(connection, SCOPE, "ann", "order-42"))
 
@@ -63,7 +63,7 @@ def test_two_who_ensure_at_once_get_one_conversation(make_chat: MakeChat) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(is_new for _, is_new in found) == [False, True]
     assert found[0][0] == found[1][0]
 

@@ -24,10 +24,24 @@ def receive(chat: Chat, content: bytes, name: str = "a.txt") -> Upload:
     return chat.files.receive(io.BytesIO(content), name=name, limits=LIMITS)
 
 
-def keep(chat: Chat, content: bytes = b"hello", name: str = "a.txt", scope: Scope = SCOPE) -> ChatFile:
+def keep(
+    chat: Chat, content: bytes = b"hello", name: str = "a.txt", scope: Scope = SCOPE, owner: str = "ann"
+) -> ChatFile:
     upload = receive(chat, content, name)
     with chat.database.write() as connection:
-        return chat.files.keep(connection, scope, upload, "ann")
+        file = chat.files.keep(connection, scope, upload, owner)
+    upload.settle()
+    return file
+
+
+def fail_to_keep(chat: Chat, upload: Upload) -> None:
+    def fail() -> None:
+        with chat.database.write() as connection:
+            chat.files.keep(connection, SCOPE, upload, "ann")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
 
 @pytest.fixture
@@ -124,14 +138,7 @@ def test_a_discarded_upload_leaves_nothing(chat: Chat, on_disk: Callable[[], lis
 
 def test_a_transaction_that_fails_leaves_nothing(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
     upload = receive(chat, b"hello")
-
-    def fail() -> None:
-        with chat.database.write() as connection:
-            chat.files.keep(connection, SCOPE, upload, "ann")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    fail_to_keep(chat, upload)
     upload.discard()
     assert on_disk() == []
     with chat.database.read() as connection:
@@ -222,6 +229,67 @@ def test_uploads_that_were_forgotten_are_removed_after_a_day(chat: Chat, on_disk
     assert chat.files.tidy() == 1
     assert on_disk() == [b"fresh"]
     fresh.discard()
+
+
+def test_a_crash_between_the_bytes_and_the_commit_leaves_nothing_for_longer_than_a_day(
+    chat: Chat, on_disk: Callable[[], list[bytes]]
+) -> None:
+    upload = receive(chat, b"orphan")
+    fail_to_keep(chat, upload)
+    for path in (upload.path, upload.place):
+        if path.exists():
+            os.utime(path, (time.time() - 90_000,) * 2)
+    assert chat.files.tidy() == 1
+    assert on_disk() == []
+
+
+def test_a_crash_after_the_commit_loses_nothing(chat: Chat) -> None:
+    upload = receive(chat, b"kept")
+    with chat.database.write() as connection:
+        file = chat.files.keep(connection, SCOPE, upload, "ann")
+        chat.messages._use(connection, SCOPE, [file.id], 1)
+    assert chat.files.path(file).read_bytes() == b"kept"
+
+    os.utime(upload.path, (time.time() - 90_000,) * 2)
+    assert chat.files.tidy() == 0
+    assert chat.files.path(file).read_bytes() == b"kept"
+    assert chat.files.path(file) == upload.place
+
+
+def test_bytes_that_cannot_be_moved_are_found_where_they_are(chat: Chat) -> None:
+    upload = receive(chat, b"kept")
+    upload.place.parent.parent.mkdir(parents=True, exist_ok=True)
+    upload.place.parent.write_text("in the way")
+    with chat.database.write() as connection:
+        file = chat.files.keep(connection, SCOPE, upload, "ann")
+    upload.settle()
+    assert chat.files.path(file).read_bytes() == b"kept"
+
+
+def test_the_files_of_a_removed_conversation_go_a_day_later_unless_another_has_them(
+    room: Room, on_disk: Callable[[], list[bytes]]
+) -> None:
+    chat, owner = room.chat, room.conversation.owner
+    alone, shared = keep(chat, b"alone", owner=owner), keep(chat, b"shared", owner=owner)
+    strangers, apart = keep(chat, b"strangers", owner="other"), keep(chat, b"apart", owner=owner)
+    with chat.database.write() as connection:
+        other = chat.conversations.create(connection, SCOPE, owner)
+        here = Draft(owner, {"a": [f"x/{file.id}.txt" for file in (alone, shared, strangers)]}, files=[alone.id])
+        chat.messages._use(connection, SCOPE, [shared.id, strangers.id, apart.id], 1)
+        chat.messages.post(connection, SCOPE, room.id, here)
+        chat.messages.post(connection, SCOPE, other.id, Draft(owner, {"b": shared.id}))
+        assert chat.conversations.delete(connection, SCOPE, room.id)
+    assert chat.files.tidy() == 0
+    with chat.database.write() as connection:
+        connection.execute(sa.update(chat_files).values(created_at=1))
+    assert chat.files.tidy() == 1
+    assert on_disk() == [b"apart", b"shared", b"strangers"]
+
+    with chat.database.write() as connection:
+        chat.conversations.delete(connection, SCOPE, other.id)
+        connection.execute(sa.update(chat_files).values(created_at=1))
+    assert chat.files.tidy() == 1
+    assert on_disk() == [b"apart", b"strangers"]
 
 
 def test_tidying_where_no_file_ever_was_does_nothing(chat: Chat) -> None:

@@ -63,7 +63,7 @@ def test_processes_that_post_under_one_client_id_at_once_store_it_once(make_chat
     posted: list[Posted] = []
 
     def post(chat: Chat) -> None:
-        gate.wait(10)
+        gate.wait(60)
         with chat.database.write() as connection:
             posted.append(chat.messages.post(connection, SCOPE, room.id, Draft("ann", {"text": "x"}, client_id="c")))
 
@@ -71,7 +71,7 @@ def test_processes_that_post_under_one_client_id_at_once_store_it_once(make_chat
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(each.is_new for each in posted) == [False, False, True]
     assert len({each.message.id for each in posted}) == 1
 
@@ -101,7 +101,7 @@ def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> Non
     gate = threading.Barrier(4)
 
     def post(chat: Chat) -> None:
-        gate.wait(10)
+        gate.wait(60)
         for nth in range(10):
             room.say(f"{nth}", chat=chat)
 

@@ -55,7 +55,7 @@ def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
     found: list[tuple[ChatUser, bool]] = []
 
     def ensure(chat: Chat) -> None:
-        gate.wait(10)
+        gate.wait(60)
         with chat.database.write() as connection:
             found.append(chat.users.ensure(connection, SCOPE, "ann", {"name": "Ann"}))
 
@@ -63,7 +63,7 @@ def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(is_new for _, is_new in found) == [False, True]
     with chats[0].database.read() as connection:
         assert chats[0].users.count(connection, SCOPE) == 1

@@ -19,7 +19,7 @@ from cometbot.testing.channel import FakeChannel
 QUICK = SendPolicy(timeout=0.2, backoff=Backoff(0.01, 0.05), outage=Backoff(0.01, 0.05))
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = 60.0) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "did not come about in time"

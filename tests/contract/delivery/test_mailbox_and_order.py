@@ -7,11 +7,16 @@ import time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.context import Context
-from cometbot.delivery.lane import work_through
+from cometbot.delivery import crew
+from cometbot.delivery.lane import Equipment, abandon, work_through
 from cometbot.delivery.mailbox import MAX_CRASHES
+from cometbot.delivery.outlet import LaneOutlet
+from cometbot.delivery.running import Run
+from cometbot.errors import StoreBusy
 from cometbot.store.tables import conversations, mailbox, processes
 
 from .conftest import World, wait_until
@@ -83,7 +88,7 @@ def test_messages_of_one_conversation_are_answered_in_order_and_conversations_si
         for user in users:
             world.say((first, second)[number % 2], str(number), user=user)
 
-    world.channel.wait_for(lambda: len(world.channel.said) == 100, timeout=30)
+    world.channel.wait_for(lambda: len(world.channel.said) == 100)
     for user in users:
         assert world.channel.texts(f"helpdesk_user_{user}") == [str(number) for number in range(10)]
     assert most[0] > 1
@@ -94,7 +99,7 @@ def test_a_slow_handler_does_not_hold_up_other_conversations(world: World) -> No
 
     @world.bot.message("slow")
     def slow(ctx: Context) -> str:
-        let_go.wait(20)
+        let_go.wait(60)
         return "slow done"
 
     echo(world)
@@ -104,7 +109,7 @@ def test_a_slow_handler_does_not_hold_up_other_conversations(world: World) -> No
     world.say(delivery, "quick", user="tom")
 
     world.channel.wait_for(lambda: world.channel.texts() == ["echo quick"])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     let_go.set()
     world.channel.wait_for(lambda: "slow done" in world.channel.texts())
 
@@ -120,7 +125,7 @@ def test_a_lane_gives_way_after_its_share(world: World) -> None:
     alone = world.process(threads=1)
     assert alone.is_running
 
-    world.channel.wait_for(lambda: len(world.channel.said) == 51, timeout=30)
+    world.channel.wait_for(lambda: len(world.channel.said) == 51)
     place = world.channel.texts().index("echo one question")
     assert place < 45, "the quiet conversation had to wait for all of the loud one"
 
@@ -132,25 +137,37 @@ def test_mail_that_nobody_was_told_of_is_found_by_the_sweep(world: World) -> Non
     world.process()
     world.say(silent, "forgotten")
 
-    world.channel.wait_for(lambda: world.channel.texts() == ["echo forgotten"], timeout=5)
+    world.channel.wait_for(lambda: world.channel.texts() == ["echo forgotten"])
 
 
-def test_mail_that_comes_while_the_lane_looks_for_more_is_not_lost(world: World) -> None:
+def test_mail_that_comes_while_the_lane_looks_for_more_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every message is put at the very moment that the lane is about to find its mailbox empty."""
     echo(world)
     delivery = world.process()
-    head = delivery.store.mailbox.head
+    store = delivery.store
 
-    def head_then_more(connection: Any, lane: str) -> Any:
-        found = head(connection, lane)
-        if found is None and len(world.channel.said) < 20:
-            threading.Thread(target=world.say, args=(delivery, "more")).start()
-        return found
+    def deliver_more() -> None:
+        try:
+            world.say(delivery, "more")
+        except StoreBusy:  # as a platform does that is told to come again
+            deliver_more()
 
-    delivery.store.mailbox.head = head_then_more  # type: ignore[method-assign]
+    def say_more(answer: Any) -> Any:
+        if len(world.channel.said) < 20 and threading.current_thread() is not threading.main_thread():
+            thread = threading.Thread(target=deliver_more)
+            thread.start()
+            thread.join(0.05)  # before the commit, where nothing keeps it from being put
+        return answer
+
+    head, go_on = store.mailbox.head, store.chains.go_on if store.chains else None
+    monkeypatch.setattr(store.mailbox, "head", lambda *given: found if (found := head(*given)) else say_more(found))
+    if go_on is not None:
+        monkeypatch.setattr(store.chains, "go_on", lambda *given, **more: say_more(None) or go_on(*given, **more))
     world.say(delivery, "first")
 
-    world.channel.wait_for(lambda: len(world.channel.said) >= 20, timeout=20)
+    world.channel.wait_for(lambda: len(world.channel.said) >= 20, timeout=60)
 
 
 def test_mail_of_a_process_that_died_goes_on_when_its_lease_has_run_out(world: World) -> None:
@@ -164,6 +181,38 @@ def test_mail_of_a_process_that_died_goes_on_when_its_lease_has_run_out(world: W
     delivery.start()
 
     world.channel.wait_for(lambda: world.channel.texts() == ["echo hello"])
+
+
+def test_a_process_that_dies_between_a_message_and_the_next_that_it_began_has_handled_the_first_alone(
+    world: World,
+) -> None:
+    """The end of a message and the beginning of the next are one commit: that one counts a crash, the first does not
+    run again."""
+    echo(world)
+    delivery = world.process(start=False)
+    for text in ("first", "second"):
+        world.say(delivery, text, id=text)
+    lane = str(world.channel.conversation(world.bot, user="maria").key)
+    with delivery.database.write() as connection:
+        assert delivery.store.leases.claim(connection, lane, world.dead_process(delivery.database))
+        first = delivery.store.mailbox.take(connection, lane)
+        assert first is not None
+    with delivery.database.write() as connection:
+        assert delivery.store.mailbox.done(connection, first, "answer")
+        second = delivery.store.mailbox.take(connection, lane)
+        assert second is not None
+    assert (second.attempts, second.crashes, second.is_rerun) == (0, 0, False)
+    with delivery.database.write() as connection:
+        assert delivery.store.mailbox.take(connection, lane) is None, "what was begun is not begun again at once"
+        found = delivery.store.mailbox.head(connection, lane)
+    assert found is not None
+    assert (found.crashes, found.is_rerun) == (1, True)
+    delivery.start()
+
+    world.channel.wait_for(lambda: world.channel.texts() == ["echo second"])
+    with delivery.database.read() as connection:
+        rows = connection.execute(sa.select(mailbox.c.state, mailbox.c.attempts).order_by(mailbox.c.seq)).all()
+    assert [tuple(row) for row in rows] == [("done", 1), ("done", 2)]
 
 
 def test_mail_under_a_live_lease_of_another_process_is_left_alone(world: World) -> None:
@@ -215,7 +264,7 @@ def test_a_handler_past_its_deadline_is_given_up_and_the_conversation_goes_on(wo
 
     @world.bot.message("hang", timeout=0.2)
     def hang(ctx: Context) -> str:
-        let_go.wait(30)
+        let_go.wait(60)
         return "too late"
 
     echo(world)
@@ -233,12 +282,55 @@ def test_a_handler_past_its_deadline_is_given_up_and_the_conversation_goes_on(wo
     assert "too late" not in world.channel.texts()
 
 
+def test_a_handler_that_ends_just_when_it_is_given_up_has_ended_and_the_next_message_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, next_began, next_may_end = threading.Event(), threading.Event(), threading.Event()
+    runs: list[str] = []
+    given_up: list[bool] = []
+    give_up = LaneOutlet.give_up
+
+    def give_up_late(outlet: LaneOutlet) -> None:
+        let_go.set()
+        assert next_began.wait(60)
+        give_up(outlet)
+
+    def watch(equipment: Equipment, run: Run) -> bool:
+        given_up.append(abandon(equipment, run))
+        return given_up[-1]
+
+    monkeypatch.setattr(LaneOutlet, "give_up", give_up_late)
+    monkeypatch.setattr(crew, "abandon", watch)
+
+    @world.bot.message("slow", timeout=0.2)
+    def slow(ctx: Context) -> None:
+        let_go.wait(60)
+
+    @world.bot.message("next")
+    def go_on(ctx: Context) -> str:
+        runs.append(ctx.text)
+        next_began.set()
+        next_may_end.wait(60)
+        return "echo next"
+
+    delivery = world.process()
+    world.say(delivery, "slow", id="1")
+    world.say(delivery, "next", id="2")
+    try:
+        wait_until(lambda: given_up)
+    finally:
+        next_may_end.set()
+    wait_until(lambda: delivery.is_idle)
+    assert (given_up, runs, world.channel.texts()) == ([False], ["next"], ["echo next"])
+    assert delivery.dead_letters.list() == []
+
+
 def test_what_a_hung_handler_says_afterwards_is_not_said(world: World) -> None:
     let_go, raised = threading.Event(), []
 
     @world.bot.message("hang", timeout=0.2)
     def hang(ctx: Context) -> None:
-        let_go.wait(30)
+        let_go.wait(60)
         try:
             ctx.reply("from the grave")
         except Exception as error:
@@ -260,7 +352,7 @@ def test_too_many_stuck_handlers_make_the_process_unready(world: World) -> None:
 
     @world.bot.fallback
     def hang(ctx: Context) -> None:
-        let_go.wait(30)
+        let_go.wait(60)
 
     delivery = world.process(threads=2, handler_timeout=0.2)
     for user in ("a", "b"):
@@ -278,13 +370,13 @@ def test_stopping_lets_the_running_handler_end_and_keeps_the_rest(world: World) 
     @world.bot.fallback
     def slow(ctx: Context) -> str:
         started.set()
-        let_go.wait(20)
+        let_go.wait(60)
         return f"echo {ctx.text}"
 
     delivery = world.process()
     world.say(delivery, "first", id="1")
     world.say(delivery, "second", id="2")
-    assert started.wait(10)
+    assert started.wait(60)
     stopper = threading.Thread(target=delivery.stop, args=(10,))
     stopper.start()
     let_go.set()
@@ -301,16 +393,16 @@ def test_stopping_does_not_wait_longer_than_its_limit(world: World) -> None:
     @world.bot.fallback
     def hang(ctx: Context) -> None:
         started.set()
-        let_go.wait(30)
+        let_go.wait(60)
 
     delivery = world.process()
     world.say(delivery, "hang")
-    assert started.wait(10)
+    assert started.wait(60)
     began = time.monotonic()
     delivery.stop(0.2)
     let_go.set()
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 def test_a_message_that_does_not_parse_any_more_is_a_dead_letter_and_the_next_is_handled(world: World) -> None:
@@ -443,7 +535,7 @@ def test_what_was_handled_when_a_process_died_is_handled_one_at_a_time_and_besid
         with guard:
             at_work.add(ctx.sender.uid)
             together.append(set(at_work))
-        assert has_other.wait(10), "a message that has done nothing waits for one that may have"
+        assert has_other.wait(60), "a message that has done nothing waits for one that may have"
         with guard:
             at_work.discard(ctx.sender.uid)
         return f"re: {ctx.sender.uid}"

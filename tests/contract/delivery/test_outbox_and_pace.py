@@ -36,7 +36,7 @@ def rows(delivery: Any, table: Any = outbox) -> list[Any]:
 def test_a_held_reply_stops_its_conversation_and_no_other(world: World) -> None:
     echo(world)
     world.channel.faults = [Uncertain("500")]
-    delivery = world.process(policy=SendPolicy(timeout=0.2, backoff=Backoff(2.5, 2.5, 0.0)))
+    delivery = world.process(policy=SendPolicy(timeout=0.2, backoff=Backoff(4.0, 4.0, 0.0)))
     world.say(delivery, "first", user="maria")
     wait_until(lambda: world.channel.requests)
     world.say(delivery, "second", user="maria")
@@ -50,13 +50,13 @@ def test_a_held_reply_stops_its_conversation_and_no_other(world: World) -> None:
 def test_a_held_reply_holds_no_thread(world: World) -> None:
     echo(world)
     world.channel.faults = [Uncertain("500"), Uncertain("500")]
-    delivery = world.process(threads=1, policy=SendPolicy(timeout=0.2, backoff=Backoff(1.0, 1.0, 0.0)))
+    delivery = world.process(threads=1, policy=SendPolicy(timeout=0.2, backoff=Backoff(90.0, 90.0, 0.0)))
     for user in ("a", "b"):
         world.say(delivery, "held", user=user)
     wait_until(lambda: len(world.channel.requests) == 2)
     world.say(delivery, "free", user="c")
 
-    world.channel.wait_for(lambda: world.channel.texts() == ["echo free"], timeout=1.0)
+    world.channel.wait_for(lambda: world.channel.texts() == ["echo free"])
 
 
 def test_a_rate_limit_pauses_the_account_in_all_processes_and_nothing_is_doubled(world: World) -> None:
@@ -76,14 +76,14 @@ def test_a_rate_limit_pauses_the_account_in_all_processes_and_nothing_is_doubled
 
 def test_when_a_pause_ends_one_send_tries_before_the_others(world: World) -> None:
     echo(world)
-    delivery = world.process(threads=8, policy=SendPolicy(timeout=1.0))
+    delivery = world.process(threads=8, policy=SendPolicy(timeout=30.0))
     world.channel.faults = [RateLimited(retry_after=0.3)]
     world.say(delivery, "limited", user="u0")
     wait_until(lambda: rows(delivery, pauses))
     for number in range(1, 6):
         world.say(delivery, "waits", user=f"u{number}")
     waiting = threading.Event()
-    world.channel.faults = [lambda sending: waiting.wait(0.5) and None]
+    world.channel.faults = [lambda sending: waiting.wait(30) and None]
     wait_until(lambda: len(world.channel.requests) >= 2)
     time.sleep(0.2)
 
@@ -257,7 +257,7 @@ def test_a_message_that_hung_and_is_retried_says_what_it_says_now(world: World) 
 
     @world.bot.message("hang", timeout=0.2)
     def hang(ctx: Context) -> str:
-        let_go.wait(30)
+        let_go.wait(60)
         return "now"
 
     delivery = world.process()
@@ -312,7 +312,7 @@ def test_a_reply_in_the_middle_of_a_handler_arrives_before_the_handler_ends(worl
     @world.bot.fallback
     def slow(ctx: Context) -> str:
         ctx.reply("working")
-        let_go.wait(10)
+        let_go.wait(60)
         return "done"
 
     delivery = world.process()
@@ -403,7 +403,7 @@ def test_bot_send_from_a_process_that_handles_nothing_arrives(world: World) -> N
     script = world.process(start=False)
     script.send(world.bot, Text("Your order is out."), user="maria")
 
-    world.channel.wait_for(lambda: world.channel.texts() == ["Your order is out."], timeout=5)
+    world.channel.wait_for(lambda: world.channel.texts() == ["Your order is out."])
 
 
 def test_bot_send_of_a_message_that_cannot_be_said_raises_and_stores_nothing(world: World) -> None:
@@ -491,7 +491,7 @@ def test_no_request_begins_when_the_lease_cannot_be_shown_to_hold(world: World) 
     sender.send_all = send_all_after_a_pause
     world.say(delivery, "hello")
 
-    assert ended.wait(10)
+    assert ended.wait(60)
     assert world.channel.requests == []
 
 

@@ -21,7 +21,7 @@ def test_a_probe_that_fails_for_its_own_fault_lets_the_others_go_on_at_once(worl
         return f"echo {ctx.text}"
 
     world.channel.faults = [RateLimited(retry_after=0.3), error]
-    delivery = world.process(policy=SendPolicy(timeout=8.0, backoff=Backoff(0.1, 0.1)))
+    delivery = world.process(policy=SendPolicy(timeout=60.0, backoff=Backoff(0.1, 0.1)))
     world.say(delivery, "limited", user="maria")
     wait_until(lambda: is_paused(delivery))
     began = time.monotonic()
@@ -29,7 +29,7 @@ def test_a_probe_that_fails_for_its_own_fault_lets_the_others_go_on_at_once(worl
 
     world.channel.wait_for(lambda: len(world.channel.requests) >= 3)
     wait_until(lambda: not is_paused(delivery))
-    assert time.monotonic() - began < 4.0, "the others waited for as long as a request may take"
+    assert time.monotonic() - began < 30.0, "the others waited for as long as a request may take"
 
 
 def is_paused(delivery: Delivery) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
+from cometbot import Context
 from cometbot.cli import main
 from cometbot.store.database import database
-from tests.integration.channels.botyard.conftest import PNG, Person, Site
+from tests.integration.channels.botyard.conftest import PNG, Person, Site, until
 
 
 @pytest.fixture
@@ -76,6 +79,47 @@ def test_chats_are_listed_by_user_and_bot_and_removed(site: Site, maria: Person)
     assert [row["id"] for row in listed("chats", "--bot", "helpdesk", "--user", tom.id)] == [third]
     assert call("chats", "remove", first).exit_code == 0
     assert maria.get(f"client-api/chat/{first}/messages").status_code == 404
+
+
+def test_what_bots_remember_goes_with_its_user_and_its_chat(site: Site, maria: Person) -> None:
+    tom = site.person("Tom")
+    chat, other, toms = maria.chat(), maria.chat(), tom.chat()
+    for person, where in ((maria, chat), (maria, other), (tom, toms)):
+        person.say(where, "remember")
+        person.hears(where, "noted")
+    maria.ask("DELETE", f"client-api/chat/{chat}")
+    lane = "botyard/platform/helpdesk"
+    assert remembered(site) == sorted([f"{lane}/{item}" for item in (maria.id, tom.id, other, toms)])
+
+    call("users", "remove", maria.id)
+    assert remembered(site) == sorted([f"{lane}/{item}" for item in (tom.id, toms)])
+    call("chats", "remove", toms)
+    assert remembered(site) == [f"{lane}/{tom.id}"]
+
+
+@pytest.mark.parametrize("what", ["users", "chats"])
+def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: Site, maria: Person, what: str) -> None:
+    has_begun, may_end, chat = threading.Event(), threading.Event(), maria.chat()
+
+    @site.running.delivery.bots["helpdesk"].message("slowly")
+    def slowly(ctx: Context) -> None:
+        has_begun.set()
+        assert may_end.wait(10)
+        ctx.state["it"] = 1
+        ctx.user_state["it"] = 2
+
+    maria.say(chat, "slowly")
+    assert has_begun.wait(10)
+    call(what, "remove", maria.id if what == "users" else chat)
+    may_end.set()
+    until(lambda: site.running.delivery.is_idle)
+    assert remembered(site) == {"users": [], "chats": [f"botyard/platform/helpdesk/{maria.id}"]}[what]
+
+
+def remembered(site: Site) -> list[str]:
+    """Whose memory is stored."""
+    with site.running.delivery.database.read() as connection:
+        return sorted(set(connection.execute(sa.text("SELECT owner FROM state")).scalars()))
 
 
 def test_files_are_listed_by_who_has_them_and_removed_with_their_bytes(site: Site, maria: Person) -> None:

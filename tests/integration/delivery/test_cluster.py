@@ -25,7 +25,7 @@ WHEN (NEW.task_name = 'cometbot.lane') EXECUTE FUNCTION count_job();
 """
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not come about in time"
@@ -88,12 +88,12 @@ def test_a_conversation_at_work_costs_no_job_for_what_comes_meanwhile(cluster: C
     @cluster.bot.fallback
     def wait(ctx: Any) -> None:
         began.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     web, worker = cluster.delivery(), cluster.delivery()
     worker.start()
     web.put(cluster.channel.incoming(cluster.bot, "first"))
-    assert began.wait(20)
+    assert began.wait(60)
     before = cluster.query("SELECT count(*) FROM deferred")
     for number in range(10):
         web.put(cluster.channel.incoming(cluster.bot, str(number)))
@@ -129,10 +129,10 @@ def test_purge_and_vacuum_during_load_hold_up_no_message(cluster: Cluster) -> No
         cluster.query("VACUUM ANALYZE mailbox")
     finally:
         over.set()
-        loader.join(10)
+        loader.join(60)
     assert cluster.query("SELECT count(*) FROM mailbox WHERE state = 'done'") == [(0,)]
     # Here only that nobody was shut out; benchmarks/cluster.py has the figures.
-    assert quantiles(seconds, n=100)[98] < 0.5, sorted(seconds)[-5:]
+    assert quantiles(seconds, n=100)[98] < 5, sorted(seconds)[-5:]
 
 
 def test_a_process_that_died_is_forgotten_in_time(cluster: Cluster) -> None:

@@ -97,12 +97,12 @@ def test_a_body_that_stands_still_is_given_up(pair: tuple[socket.socket, socket.
     ):
         read_all(stream)
     assert caught.value.status == 408
-    assert 0.2 < time.monotonic() - began < 5
+    assert 0.2 < time.monotonic() - began < 30
 
 
 def test_a_body_that_comes_steadily_may_take_longer(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    pieces = 12
+    pieces = 16
 
     def send() -> None:
         for _ in range(pieces):
@@ -113,12 +113,12 @@ def test_a_body_that_comes_steadily_may_take_longer(pair: tuple[socket.socket, s
     sender.start()
     began = time.monotonic()
     given = {"wsgi.input": ours.makefile("rb"), "CONTENT_LENGTH": str(pieces * 7), "gunicorn.socket": ours}
-    with given["wsgi.input"], body_stream(given, limit=1000, timeout=0.6, pace=14) as stream:
+    with given["wsgi.input"], body_stream(given, limit=1000, timeout=1.5, pace=14) as stream:
         body = read_all(stream)
     sender.join()
 
     assert len(body) == pieces * 7
-    assert time.monotonic() - began > 0.6, "longer than its time without a pace"
+    assert time.monotonic() - began > 1.5, "longer than its time without a pace"
 
 
 def write(pieces: Iterable[bytes], connection: socket.socket) -> None:
@@ -144,7 +144,7 @@ def test_an_answer_that_nobody_takes_is_cut_off_and_its_body_closed(pair: tuple[
         write(pieces, ours)
     pieces.close()
 
-    assert 0.1 < time.monotonic() - began < 5
+    assert 0.1 < time.monotonic() - began < 30
     assert closed == [True]
 
 
@@ -160,17 +160,17 @@ def test_an_answer_that_is_taken_steadily_and_one_that_is_slow_to_make_arrive_wh
             time.sleep(0.02)
 
     def body() -> Iterator[bytes]:
-        for _ in range(12):
+        for _ in range(30):
             time.sleep(0.05)
             yield b"x" * 65536
 
     reader = threading.Thread(target=receive)
     reader.start()
-    write(PacedAnswer(body(), ours, timeout=0.3, pace=200_000), ours)
+    write(PacedAnswer(body(), ours, timeout=1.0, pace=200_000), ours)
     ours.shutdown(socket.SHUT_WR)
-    reader.join(10)
+    reader.join(60)
 
-    assert len(received) == 12 * 65536
+    assert len(received) == 30 * 65536
 
 
 def test_a_body_that_nobody_reads_is_closed_too(pair: tuple[socket.socket, socket.socket]) -> None:

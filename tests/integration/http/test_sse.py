@@ -59,7 +59,7 @@ class Server:
         connection = socket.socket()
         if size:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(("127.0.0.1", self._server.server_port))
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         return connection
@@ -91,7 +91,7 @@ def read_until(connection: socket.socket, text: bytes) -> bytes:
     return found
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "did not come about in time"

@@ -36,7 +36,7 @@ class Receiver:
         body = json.loads(environ["wsgi.input"].read())
         self.bodies.append(body)
         self.credentials.append(environ.get("HTTP_AUTHORIZATION", ""))
-        self.gate.wait(5)
+        self.gate.wait(60)
         status = self.statuses.pop(0) if self.statuses else 200
         start_response(f"{status} X", [("Content-Type", "application/json")])
         return [b'{"taken": true}']
@@ -67,5 +67,5 @@ def rest(simulator: Simulator) -> Iterator[Callable[..., requests.Response]]:
         session.trust_env = False
         session.headers["apikey"] = simulator.api_key
         yield lambda method, path, body=None, **more: session.request(
-            method, simulator.api_url + path, json=body, timeout=5, **more
+            method, simulator.api_url + path, json=body, timeout=60, **more
         )

@@ -48,7 +48,7 @@ def noted(opened: Database) -> set[str]:
 
 
 def wait_for_waiting(opened: Database, count: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while len(opened._together._waiting) < count:  # type: ignore[attr-defined]
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -64,7 +64,7 @@ def test_what_waits_for_another_process_is_stored_in_one_transaction(
         futures = [pool.submit(opened.together, noting(f"n{number}")) for number in range(5)]
         wait_for_waiting(opened, 5)
         neighbour.execute("COMMIT")
-        assert sorted(future.result(10) for future in futures) == [f"n{number}" for number in range(5)]
+        assert sorted(future.result(60) for future in futures) == [f"n{number}" for number in range(5)]
     assert told.count("COMMIT") == 1
     assert noted(opened) == {f"n{number}" for number in range(5)}
 
@@ -80,7 +80,7 @@ def test_a_work_that_raises_leaves_nothing_and_takes_nothing_from_the_others(
         futures = [pool.submit(opened.together, work) for work in (noting("a"), fail, noting("b"))]
         wait_for_waiting(opened, 3)
         neighbour.execute("COMMIT")
-        assert [type(future.exception(10)) for future in futures] == [type(None), LeaseLost, type(None)]
+        assert [type(future.exception(60)) for future in futures] == [type(None), LeaseLost, type(None)]
     assert noted(opened) == {"a", "b"}
 
 
@@ -90,8 +90,8 @@ def test_a_write_waits_for_another_process_no_longer_than_it_may(
     with ThreadPoolExecutor(4) as pool:
         began = time.monotonic()
         futures = [pool.submit(opened.together, noting(str(number)), timeout=0.3) for number in range(4)]
-        assert {type(future.exception(10)) for future in futures} == {StoreBusy}
-        assert 0.25 < time.monotonic() - began < 5
+        assert {type(future.exception(60)) for future in futures} == {StoreBusy}
+        assert 0.25 < time.monotonic() - began < 30
     neighbour.execute("COMMIT")
     assert opened.together(noting("later")) == "later"
     assert noted(opened) == {"later"}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,14 +62,6 @@ def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pyte
     assert len(done) == 1
 
 
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Whether it came true within a minute."""
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    return condition()
-
-
 @dataclass
 class SlowDisk:
     """A disk whose first sync takes until it is let go on."""
@@ -91,21 +82,6 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
     monkeypatch.setattr(wal, "_to_disk", disk.sync)
     return disk
-
-
-def test_who_comes_while_others_sync_waits_and_shares_the_next_sync(log: WriteAheadLog, disk: SlowDisk) -> None:
-    first = threading.Thread(target=log.sync)
-    first.start()
-    assert disk.is_syncing.wait(60)
-    waiting = [threading.Thread(target=log.sync) for _ in range(5)]
-    for thread in waiting:
-        thread.start()
-    assert wait_until(lambda: len(log._syncs._waiting) == 5)
-    assert all(thread.is_alive() for thread in waiting)
-    disk.go_on.set()
-    for thread in (first, *waiting):
-        thread.join(60)
-    assert len(disk.syncs) == 2
 
 
 def test_a_process_that_stands_still_while_it_syncs_does_not_stop_the_others(

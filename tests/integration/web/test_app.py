@@ -125,14 +125,14 @@ def test_delivery_starts_only_once_where_first_requests_come_together(
     together = threading.Barrier(4)
 
     def ask() -> None:
-        together.wait(5)
+        together.wait(60)
         Client(app).get("/healthz")
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     started = [thread.name for thread in threading.enumerate() if thread.ident not in others]
     assert started.count("cometbot-keeper") == 1
 

@@ -58,6 +58,12 @@ def test_a_missing_malformed_or_wrong_header_opens_nothing(credentials: BasicCre
     assert not credentials.opens_any(header)
 
 
+def test_a_password_of_bytes_that_are_no_utf_8_opens_as_these_bytes() -> None:
+    credentials = BasicCredentials({"shop": ("cc", b"s\xff3".decode("utf-8", "surrogateescape"))})
+    assert credentials.opens("shop", "Basic " + b64encode(b"cc:s\xff3").decode())
+    assert not credentials.opens("shop", "Basic " + b64encode(b"cc:s?3").decode())
+
+
 def test_opens_any_takes_every_configured_pair(credentials: BasicCredentials) -> None:
     assert credentials.opens_any(basic("cc", "s3cr3t"))
     assert credentials.opens_any(basic("laden", "grün:geheim"))

@@ -105,30 +105,51 @@ def test_a_place_is_given_back_where_nobody_can_listen(app: flask.Flask, streams
     assert len(streams) == 0
 
 
-def refusal(streams: Streams, owner: str = "", most: int = 0) -> HttpError:
+def refusal(streams: Streams, **limits: int) -> HttpError:
     with pytest.raises(HttpError) as caught:
-        streams.enter(owner, most, None)
+        streams.enter(limits, None)
     return caught.value
 
 
 def test_who_comes_when_all_places_are_taken_is_told_when_to_come_again(streams: Streams) -> None:
-    first, _ = streams.enter("ann", 0, None), streams.enter("ann", 0, None)
+    first, _ = streams.enter({"ann": 0}, None), streams.enter({"ann": 0}, None)
     error = refusal(streams)
     assert (error.status, error.code, error.headers["Retry-After"]) == (503, "ERR_NO_STREAM_FREE", "5")
     first.leave()
     first.leave()
-    streams.enter("ann", 0, None)
+    streams.enter({"ann": 0}, None)
     assert len(streams) == 2
 
 
 def test_one_owner_has_a_limit_of_its_own() -> None:
     streams = Streams(10)
-    place = streams.enter("ann", 1, None)
-    error = refusal(streams, "ann", 1)
+    place = streams.enter({"ann": 1}, None)
+    error = refusal(streams, ann=1)
     assert (error.status, error.code) == (429, "ERR_TOO_MANY_STREAMS")
-    streams.enter("bob", 1, None)
+    streams.enter({"bob": 1}, None)
     place.leave()
-    streams.enter("ann", 1, None)
+    streams.enter({"ann": 1}, None)
+
+
+def test_a_stream_counts_for_its_user_and_for_its_address() -> None:
+    streams = Streams(10)
+    places = [streams.enter({user: 2, "home": 3}, None) for user in ("ann", "ann", "bob")]
+    assert refusal(streams, ann=2, other=3).status == 429
+    assert refusal(streams, bob=2, home=3).status == 429
+    streams.enter({"bob": 2, "other": 3}, None)
+    places[0].leave()
+    streams.enter({"ann": 2, "home": 3}, None)
+
+
+def test_a_stream_ends_when_its_lifetime_does_though_much_is_told(app: flask.Flask, streams: Streams) -> None:
+    with app.test_request_context():
+        silent, loud = Items(closed=False), Items(*map(str, range(1000)), closed=False)
+        for source, lifetime in ((silent, 0.05), (loud, 0.0)):
+            answer = stream(lambda: source, to_frames, interval=60, lifetime=lifetime, streams=streams)  # noqa: B023
+            assert list(answer.response) == [b":\n\n"]
+            answer.close()
+        answer = stream(lambda: Items("1", closed=False), to_frames, interval=0.02, lifetime=0.2, streams=streams)
+        assert list(answer.response)[:3] == [b":\n\n", b"data: 1\n\n", b": ping\n\n"]
 
 
 def test_stopping_ends_all_streams_and_opens_no_more(app: flask.Flask, streams: Streams) -> None:
@@ -139,5 +160,5 @@ def test_stopping_ends_all_streams_and_opens_no_more(app: flask.Flask, streams: 
         answer.close()
     assert refusal(streams).status == 503
     streams.admit(1)
-    streams.enter("", 0, None)
+    streams.enter({}, None)
     assert refusal(streams).status == 503

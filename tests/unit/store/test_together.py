@@ -34,7 +34,7 @@ class Transactions:
         rows: list[Any] = []
         yield rows
         self.held.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         self.committed.append(rows)
 
     def sync(self) -> None:
@@ -80,7 +80,7 @@ class Queue:
         self._pool = pool
         transactions.go_on.clear()
         self.first = self._submit(adding("first"), True, soon())
-        assert transactions.held.wait(10)
+        assert transactions.held.wait(60)
 
     def add(self, work: Callable[[Any], Any], durable: bool = True, seconds: float = 10.0) -> Future[Any]:
         before = len(self._together._waiting)
@@ -92,7 +92,7 @@ class Queue:
         return future
 
     def add_at_once(self, work: Callable[[Any], Any]) -> Any:
-        return self._submit(work, True, soon()).result(10)
+        return self._submit(work, True, soon()).result(60)
 
     def _submit(self, work: Callable[[Any], Any], durable: bool, ends_at: float) -> Future[Any]:
         return self._pool.submit(self._together.do, work, durable=durable, ends_at=ends_at)
@@ -118,8 +118,8 @@ def test_who_comes_while_a_transaction_ends_shares_the_next_one_in_order(
 ) -> None:
     waiting = [queue.add(adding(value)) for value in range(5)]
     queue.go_on()
-    assert queue.first.result(10) == "first"
-    assert [future.result(10) for future in waiting] == [0, 1, 2, 3, 4]
+    assert queue.first.result(60) == "first"
+    assert [future.result(60) for future in waiting] == [0, 1, 2, 3, 4]
     assert transactions.committed == [["first"], [0, 1, 2, 3, 4]]
 
 
@@ -129,7 +129,7 @@ def test_nobody_goes_on_before_the_commit(transactions: Transactions, queue: Que
     assert not queue.first.done()
     assert not waiting.done()
     queue.go_on()
-    waiting.result(10)
+    waiting.result(60)
     assert transactions.committed[-1] == ["second"]
 
 
@@ -142,9 +142,9 @@ def test_a_work_that_raises_fails_alone_and_the_others_are_done_without_it(
 
     good, bad, other = queue.add(adding("good")), queue.add(lose), queue.add(adding("other"))
     queue.go_on()
-    assert (good.result(10), other.result(10)) == ("good", "other")
+    assert (good.result(60), other.result(10)) == ("good", "other")
     with pytest.raises(LeaseLost):
-        bad.result(10)
+        bad.result(60)
     assert transactions.committed == [["first"], ["good"], ["other"]]
 
 
@@ -164,8 +164,8 @@ def test_a_transaction_that_cannot_begin_fails_only_who_would_have_led_it(
     transactions.busy = ["others write"]
     queue.go_on()
     with pytest.raises(StoreBusy, match="others write"):
-        leading.result(10)
-    assert following.result(10) == "following"
+        leading.result(60)
+    assert following.result(60) == "following"
     assert transactions.committed == [["first"], ["following"]]
 
 
@@ -188,10 +188,10 @@ def test_who_waits_longer_than_allowed_gives_up_and_nothing_of_it_is_stored(
 ) -> None:
     late = queue.add(adding("late"), seconds=0.05)
     with pytest.raises(StoreBusy):
-        late.result(10)
+        late.result(60)
     patient = queue.add(adding("patient"))
     queue.go_on()
-    assert patient.result(10) == "patient"
+    assert patient.result(60) == "patient"
     assert transactions.committed == [["first"], ["patient"]]
 
 
@@ -211,25 +211,31 @@ def test_what_is_relaxed_waits_for_no_sync(transactions: Transactions, together:
 def test_one_sync_serves_all_who_shared_a_transaction(transactions: Transactions, queue: Queue) -> None:
     waiting = [queue.add(adding("a")), queue.add(adding("b"), durable=False), queue.add(adding("c"))]
     queue.go_on()
-    assert [future.result(10) for future in waiting] == ["a", "b", "c"]
+    assert [future.result(60) for future in waiting] == ["a", "b", "c"]
     assert transactions.committed == [["first"], ["a", "b", "c"]]
     assert len(transactions.on_disk) == 2
 
 
-def test_others_write_while_a_sync_is_under_way(transactions: Transactions, pool: ThreadPoolExecutor) -> None:
+def test_who_comes_while_a_sync_is_under_way_shares_the_next_transaction(
+    transactions: Transactions, pool: ThreadPoolExecutor
+) -> None:
     syncing, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
         syncing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     together = Together(transactions.begin, slow)
-    durable = pool.submit(together.do, adding("durable"), durable=True, ends_at=soon())
-    assert syncing.wait(10)
-    assert together.do(adding("relaxed"), durable=False, ends_at=soon()) == "relaxed"
-    assert not durable.done()
+    first = pool.submit(together.do, adding("first"), durable=True, ends_at=soon())
+    assert syncing.wait(60)
+    later = [pool.submit(together.do, adding(name), durable=False, ends_at=soon(60)) for name in "ab"]
+    end = time.monotonic() + 60
+    while len(together._waiting) < 2 and time.monotonic() < end:
+        time.sleep(0.005)
+    assert not any(future.done() for future in (first, *later))
     go_on.set()
-    assert durable.result(10) == "durable"
+    assert {future.result(60) for future in (first, *later)} == {"first", "a", "b"}
+    assert [sorted(each) for each in transactions.committed] == [["first"], ["a", "b"]]
 
 
 def test_a_sync_that_fails_fails_only_what_had_to_be_durable(transactions: Transactions, queue: Queue) -> None:
@@ -237,8 +243,8 @@ def test_a_sync_that_fails_fails_only_what_had_to_be_durable(transactions: Trans
     transactions.broken = "the disk does not answer"
     queue.go_on()
     with pytest.raises(StoreBusy, match="does not answer"):
-        durable.result(10)
-    assert relaxed.result(10) == "b"
+        durable.result(60)
+    assert relaxed.result(60) == "b"
     transactions.broken = ""
     assert queue.add_at_once(adding("c")) == "c"
 
@@ -247,5 +253,5 @@ def test_under_many_threads_every_work_is_committed_once(
     transactions: Transactions, together: Together, pool: ThreadPoolExecutor
 ) -> None:
     futures = [pool.submit(together.do, adding(value), durable=True, ends_at=soon()) for value in range(2000)]
-    assert [future.result(20) for future in futures] == list(range(2000))
+    assert [future.result(60) for future in futures] == list(range(2000))
     assert sorted(value for rows in transactions.committed for value in rows) == list(range(2000))

@@ -57,6 +57,8 @@ class Files:
                     raise
             kept = self._keep(uploads, owner, limited=not is_bot)
             undoing.pop_all()
+        for upload in uploads:
+            upload.settle()
         return [file_json(file) for file in kept]
 
     def _receive(self, parts: FileParts, config: Config, undoing: ExitStack) -> list[Upload]:

@@ -20,6 +20,12 @@ TEXT_ROOM = 600
 PREVIEW_LIMIT = 10_000
 """Bytes of a preview image as a data URI, so that a text fits beside it."""
 
+NO_PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""The preview of a picture that came without one: a single grey dot."""
+
 REACTIONS = ("👍", "👎", "😀", "😂", "😢", "❤", "🚀", "✅")
 """The reactions that the CLI puts on messages; it receives others too."""
 

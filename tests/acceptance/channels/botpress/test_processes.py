@@ -12,8 +12,9 @@ from cometbot.channels.botpress.listener import Listener
 from cometbot.channels.botpress.records import MessageCreated, StreamComplete, StreamDelta
 from cometbot.errors import Rejected
 from tests.acceptance.channels.botpress.conftest import Backend, ChatServer, StartChat
+from tests.acceptance.conftest import PATIENCE
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.process
 
 
 def say(client: ChatClient, place: str, text: str) -> str:
@@ -29,7 +30,7 @@ def hear(listener: Listener, count: int) -> list[str]:
     """The texts of the next messages on a stream."""
     heard = []
     while len(heard) < count:
-        signal = listener.get(10)
+        signal = listener.get(PATIENCE)
         assert isinstance(signal, MessageCreated), signal
         heard.append(str(signal.message.payload["text"]))
     return heard
@@ -38,14 +39,17 @@ def hear(listener: Listener, count: int) -> list[str]:
 def pieces_of(listener: Listener) -> str:
     """What is shown of the next streamed message before it is whole."""
     shown = ""
-    while not isinstance(signal := listener.get(10), StreamComplete):
+    while not isinstance(signal := listener.get(PATIENCE), StreamComplete):
         assert signal is not None
         shown += signal.delta if isinstance(signal, StreamDelta) else ""
     return shown
 
 
-def check_that_each_hears_the_other(first: str, second: str) -> None:
-    """Fail unless what is posted to one server appears on a stream of the other, both ways, with the answer."""
+def check_that_each_hears_the_other(first: str, second: str) -> int:
+    """Fail unless what is posted to one server appears on a stream of the other, both ways, with the answer.
+
+    Pieces of a streamed answer are hints, which a busy machine may lose; returns how often the bot was asked for one.
+    """
     here = ChatClient.connect(first)
     there = ChatClient.connect(second, user_key=here.user_key)
     place = here.create_conversation().id
@@ -53,10 +57,15 @@ def check_that_each_hears_the_other(first: str, second: str) -> None:
         for client, text in ((here, "from the first"), (there, "from the second")):
             say(client, place, text)
             assert hear(at_first, 2) == hear(at_second, 2) == [text, text]
-        say(here, place, "/stream")
-        assert pieces_of(at_first) == pieces_of(at_second) == "Once upon a time"
+        asked, shown = 0, [""]
+        while shown != ["Once upon a time"] * 2 and asked < 20:
+            say(here, place, "/stream")
+            asked += 1
+            shown = [pieces_of(at_first), pieces_of(at_second)]
+        assert shown == ["Once upon a time"] * 2
     here.close()
     there.close()
+    return asked
 
 
 def test_two_servers_on_one_sqlite_file_hear_each_other(start_chat: StartChat) -> None:
@@ -72,16 +81,16 @@ def test_two_servers_on_postgresql_hear_each_other_and_tell_the_webhook(
 ) -> None:
     settings = {"COMETBOT_DATABASE_URL": postgres_url, "BOTPRESS_WEBHOOK_URL": backend.url}
     servers = [start_chat(COMETBOT_PROCESSES="1", **settings) for _ in range(2)]
-    check_that_each_hears_the_other(servers[0].api_url, servers[1].api_url)
+    asked = check_that_each_hears_the_other(servers[0].api_url, servers[1].api_url)
 
     def texts(*, is_bot: bool) -> list[str]:
         created = [item["data"] for item in backend.told if item["type"] == "message_created"]
         return [data["payload"]["text"] for data in created if data["isBot"] is is_bot]
 
     said = ["from the first", "from the second"]
-    servers[0].wait_until(lambda: len(texts(is_bot=True)) == 3)
-    assert texts(is_bot=False) == [*said, "/stream"]
-    assert texts(is_bot=True) == [*said, "Once upon a time"]
+    servers[0].wait_until(lambda: len(texts(is_bot=True)) == 2 + asked)
+    assert texts(is_bot=False) == [*said, *["/stream"] * asked]
+    assert texts(is_bot=True) == [*said, *["Once upon a time"] * asked]
     assert "message_stream_delta" in {item["type"] for item in backend.told}
 
 
@@ -130,7 +139,7 @@ def test_a_message_that_was_stored_and_not_handled_is_answered_once_after_a_kill
     server.start()
 
     expected = ["/hang", "waits 0", "waits 1", "waits 2", "done", "waits 0", "waits 1", "waits 2"]
-    server.wait_until(lambda: len(texts_of(client, place)) >= len(expected), 30)
+    server.wait_until(lambda: len(texts_of(client, place)) >= len(expected))
     say(client, place, "last")
     server.wait_until(lambda: texts_of(client, place).count("last") == 2)
     assert texts_of(client, place) == [*expected, "last", "last"]
@@ -167,7 +176,7 @@ def test_requests_over_many_connections_at_once_are_all_answered(start_chat: Sta
     clients = [ChatClient.connect(server.api_url) for _ in range(4)]
     places = [client.create_conversation().id for client in clients]
     listeners = [client.listen_conversation(place) for client, place in zip(clients, places, strict=True)]
-    assert requests.get(f"{server.url}/healthz", timeout=5).status_code == 200
+    assert requests.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
     for client, place in zip(clients, places, strict=True):
         say(client, place, "hi")
     for listener in listeners:

@@ -23,7 +23,7 @@ GATE = threading.Event()
 """What the command ``/wait`` waits for."""
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 10.0) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -158,7 +158,8 @@ def make_bot(name: str = "helper") -> Bot:
 
     @bot.command("wait")
     def wait(ctx: Context) -> str:
-        assert GATE.wait(10)
+        assert GATE.wait(60)
+        ctx.state["it"] = ctx.user_state["it"] = "a late secret"
         return "a private answer"
 
     @bot.message("choose")

@@ -159,23 +159,23 @@ def test_a_talk_over_a_stream(ann: ChatClient, bob: ChatClient) -> None:
     place = ann.create_conversation().id
     with ann.listen_conversation(place) as signals:
         message = ann.create_message(place, TEXT)
-        first, second = signals.get(5), signals.get(5)
+        first, second = signals.get(60), signals.get(60)
         assert isinstance(first, MessageCreated)
         assert isinstance(second, MessageCreated)
         assert (first.message, first.is_bot) == (message, False)
         assert (second.message.payload, second.is_bot) == ({"type": "text", "text": "Ann: hi"}, True)
         ann.delete_message(message.id)
-        deleted = signals.get(5)
+        deleted = signals.get(60)
         assert isinstance(deleted, MessageDeleted)
         assert deleted.id == message.id
-        assert isinstance(signals.get(5), MessageCreated)
+        assert isinstance(signals.get(60), MessageCreated)
         ann.add_participant(place, bob.get_user().id)
         ann.remove_participant(place, bob.get_user().id)
-        assert isinstance(signals.get(5), ParticipantAdded)
-        assert isinstance(signals.get(5), ParticipantRemoved)
+        assert isinstance(signals.get(60), ParticipantAdded)
+        assert isinstance(signals.get(60), ParticipantRemoved)
         ann.create_message(place, {"type": "text", "text": "ping me"})
-        assert isinstance(signals.get(5), MessageCreated)
-        told = signals.get(5)
+        assert isinstance(signals.get(60), MessageCreated)
+        told = signals.get(60)
         assert isinstance(told, EventCreated)
         assert (told.event.id, told.event.payload, told.is_bot) == ("", {"pong": 1}, True)
         assert signals.get(0.01) is None
@@ -204,9 +204,9 @@ def test_answers_end_when_the_bot_is_quiet(ann: ChatClient) -> None:
     with ann.listen_conversation(place) as signals:
         ann.create_message(place, TEXT)
         began = time.monotonic()
-        answers = list(signals.answers(timeout=10, quiet=0.2))
+        answers = list(signals.answers(timeout=60, quiet=0.2))
         assert [answer.payload["text"] for answer in answers] == ["Ann: hi"]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         assert list(signals.answers(timeout=0.1)) == []
 
 
@@ -222,10 +222,10 @@ def test_a_listener_ends_where_the_server_lets_it_listen_no_more(ann: ChatClient
     signals = bob.listen_conversation(place)
     ann.remove_participant(place, bob.get_user().id)
 
-    assert isinstance(signals.get(5), ParticipantRemoved)
+    assert isinstance(signals.get(60), ParticipantRemoved)
     for _ in range(2):
         with pytest.raises(AuthenticationFailed):
-            signals.get(5)
+            signals.get(60)
     assert signals.is_closed
     signals.close()
 
@@ -245,7 +245,7 @@ def test_a_broken_stream_is_made_anew_and_what_was_missed_is_read(make_site: Mak
     wait_for(lambda: len(client.list_messages(place)) == 2)
     with client.listen_conversation(place) as signals:
         client.create_message(place, {"type": "text", "text": "while"})
-        heard = [signals.get(5), signals.get(5)]
+        heard = [signals.get(60), signals.get(60)]
         port = site.stop_server()
         wait_for(lambda: len(STREAMS) == 0)
         headers = {"x-user-key": client.user_key}
@@ -255,11 +255,11 @@ def test_a_broken_stream_is_made_anew_and_what_was_missed_is_read(make_site: Mak
         site.start_server(port)
         texts: list[str] = []
         while len(texts) < 60:
-            signal = signals.get(10)
+            signal = signals.get(60)
             assert isinstance(signal, MessageCreated)
             texts.append(str(signal.message.payload["text"]))
         client.create_message(place, {"type": "text", "text": "after"})
-        last = signals.get(5)
+        last = signals.get(60)
         assert isinstance(last, MessageCreated)
         assert (last.message.payload["text"], last.is_bot) == ("after", False)
     assert all(isinstance(item, MessageCreated) for item in heard)
@@ -291,7 +291,7 @@ def test_close_wakes_who_waits(ann: ChatClient) -> None:
     waiting = threading.Thread(target=lambda: got.append(signals.get(None)))
     waiting.start()
     signals.close()
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert got == [None]
     signals.close()
@@ -406,14 +406,14 @@ def test_a_server_that_does_not_answer_leaves_it_open(httpserver: HTTPServer) ->
     held = threading.Event()
 
     def wait(request: Request) -> Response:
-        held.wait(5)
+        held.wait(60)
         return Response("{}")
 
     httpserver.expect_request("/users/me").respond_with_handler(wait)
     began = time.monotonic()
     with pytest.raises(Uncertain):
         client.get_user()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     held.set()
     client.close()
 

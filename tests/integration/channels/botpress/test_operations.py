@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from cometbot.channels.base import Sending
 from cometbot.channels.botpress.keys import sign
 from cometbot.chat import Draft, Scope, removal
 from cometbot.errors import Missing, StoreBusy
+from cometbot.messages import Operation as MessageOperation
+from cometbot.messages import Text
+from cometbot.models import Conversation
 from cometbot.settings import Settings
 from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, GATE, Person, Site, make_bot, wait_for
 
@@ -25,6 +30,12 @@ def refused(answer: Any, status: int, kind: str) -> str:
     assert (answer.json["code"], answer.json["type"]) == (status, kind)
     assert ERROR_ID.fullmatch(answer.json["id"])
     return str(answer.json["message"])
+
+
+def remembered(site: Site) -> list[str]:
+    """Whose memory is stored."""
+    with site.running.delivery.database.read() as connection:
+        return list(connection.execute(sa.text("SELECT owner FROM state")).scalars())
 
 
 @pytest.fixture
@@ -496,6 +507,41 @@ def test_who_takes_a_freed_user_id_gets_nothing_of_what_was_remembered(site: Sit
     assert second.wait_messages(there, 2)[1]["payload"]["text"] == "None None"
 
 
+def test_what_a_handler_remembers_of_a_user_who_is_deleted_meanwhile_is_dropped(site: Site) -> None:
+    GATE.clear()
+    first = site.person("freed-late")
+    first.say(first.converse(), "/wait")
+    first.delete("/users/me")
+    second = site.person("freed-late")
+    GATE.set()
+    wait_for(lambda: site.running.delivery.is_idle)
+
+    there = second.converse()
+    second.say(there, "/recall")
+    assert second.wait_messages(there, 2)[1]["payload"]["text"] == "None None"
+    assert [row for row in remembered(site) if "freed-late" in row] == []
+
+
+def test_a_message_that_waited_when_its_user_was_deleted_reads_nothing_of_who_has_the_uid_now(
+    site: Site, ann: Person
+) -> None:
+    GATE.clear()
+    room = ann.converse("shared-room")
+    first = site.person("freed-waiting")
+    ann.post(f"/conversations/{room}/participants", {"userId": "freed-waiting"})
+    ann.say(room, "/wait")
+    first.say(room, "/recall")
+    first.delete("/users/me")
+    second = site.person("freed-waiting")
+    own = second.converse()
+    second.say(own, "/remember my secret")
+    second.wait_messages(own, 2)
+    GATE.set()
+
+    wait_for(lambda: site.running.delivery.is_idle)
+    assert "my secret" not in str(ann.messages(room))
+
+
 @pytest.mark.parametrize("path", ["/messages", "/events"])
 def test_a_conversation_that_is_removed_while_one_writes_is_a_refusal(
     site: Site, ann: Person, here: str, monkeypatch: pytest.MonkeyPatch, path: str
@@ -571,3 +617,16 @@ def test_a_bot_may_have_an_encryption_key_of_its_own(tmp_path: Path) -> None:
         ("for-the-other", "helper"): 401,
         ("for-the-other", "other"): 201,
     }
+
+
+def test_what_a_bot_says_first_is_looked_up_where_it_was_said_though_a_newer_conversation_is_there(
+    site: Site, ann: Person
+) -> None:
+    where = Conversation("botpress", "local", "helper", f"@{ann.id}", ann.id)
+    [payload] = site.channel.render(MessageOperation(conversation=where, message=Text("hi")))
+    request = Sending(where, "cb-first", payload)
+    assert site.channel.find(request, timeout=1) is None
+    said = site.channel.send(request, timeout=1)
+    ann.converse()
+
+    assert site.channel.find(request, timeout=1) == said

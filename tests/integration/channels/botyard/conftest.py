@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 10.0) -> T:
+def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -43,6 +43,11 @@ def make_bot() -> Bot:
     @bot.command("twice")
     def twice(ctx: Context) -> list[str]:
         return ["one", "two"]
+
+    @bot.message("remember")
+    def remember(ctx: Context) -> str:
+        ctx.state["it"] = ctx.user_state["it"] = ctx.text
+        return "noted"
 
     @bot.message("card")
     def card(ctx: Context) -> Card:

@@ -36,6 +36,17 @@ def test_what_is_sent_twice_is_stored_once_and_can_be_looked_up(site: Site, mari
     assert maria.bodies(where.id) == ["hi"]
 
 
+def test_what_a_bot_says_first_is_looked_up_where_it_was_said_though_a_newer_chat_is_there(
+    site: Site, maria: Person
+) -> None:
+    request = sending(site, conversation_of("helpdesk", f"with:{maria.id}", maria.id), Text("hi"))
+    assert site.channel.find(request, timeout=1) is None
+    said = site.channel.send(request, timeout=1)
+    maria.chat()
+
+    assert site.channel.find(request, timeout=1) == said
+
+
 def test_what_a_client_calls_its_messages_never_stands_in_a_bots_way(
     site: Site, maria: Person, where: Conversation
 ) -> None:

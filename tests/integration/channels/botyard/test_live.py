@@ -145,7 +145,7 @@ def test_a_stream_of_words_grows_and_ends_as_one_message(make_site: Callable[...
     def tell(ctx: Context) -> None:
         def words() -> Iterator[str]:
             yield "one **two**"
-            assert goes_on.wait(10)
+            assert goes_on.wait(60)
             yield " three"
 
         ctx.stream(words())
@@ -231,6 +231,20 @@ def test_one_user_has_not_endlessly_many_streams(maria: Person) -> None:
     finally:
         for stream in streams:
             stream.close()
+    with listening(maria):
+        pass
+
+
+def test_one_address_does_not_take_the_streams_of_all(make_site: Callable[..., Site]) -> None:
+    site = make_site(make_bot(), botyard_streams=2)
+    maria, tom = site.person(), site.person()
+    with listening(maria), listening(tom):
+        refused = tom.get("page-api/events")
+        assert (refused.status_code, list(refused.json)) == (429, ["message"])
+        assert int(refused.headers["Retry-After"]) >= 1
+        elsewhere = tom.get("page-api/events", environ_base={"REMOTE_ADDR": "192.0.2.7"})
+        assert elsewhere.status_code == 200
+        elsewhere.close()
     with listening(maria):
         pass
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 
-from tests.integration.channels.botyard.conftest import PNG, Site, make_bot
+from cometbot import Context
+from cometbot.channels.botyard.platform import EVERYWHERE
+from cometbot.channels.botyard.removal import remove_chat, remove_user
+from tests.integration.channels.botyard.conftest import PNG, Site, make_bot, until
 from tests.integration.channels.botyard.test_live import listening
 
 
@@ -86,3 +91,33 @@ def test_a_user_never_has_more_than_ten_chats_however_many_are_asked_for_at_once
         statuses = list(pool.map(make, range(16)))
 
     assert sorted(statuses) == [201] * 10 + [400] * 6
+
+
+@pytest.mark.parametrize("what", ["user", "chat"])
+def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: Site, worker: Site, what: str) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    @worker.running.delivery.bots["helpdesk"].message("slowly")
+    def slowly(ctx: Context) -> None:
+        has_begun.set()
+        assert may_end.wait(10)
+        ctx.state["it"] = ctx.user_state["it"] = 1
+
+    maria = site.person()
+    chat = maria.chat()
+    maria.say(chat, "remember")
+    maria.hears(chat, "noted")
+    maria.say(chat, "slowly")
+    assert has_begun.wait(10)
+    server = site.platform.chat
+    with server.database.write() as connection:
+        if what == "user":
+            assert remove_user(connection, server, maria.id)
+        else:
+            assert remove_chat(connection, server, EVERYWHERE, chat)
+    may_end.set()
+
+    until(lambda: worker.running.delivery.is_idle)
+    with server.database.read() as connection:
+        left = set(connection.execute(sa.text("SELECT owner FROM state")).scalars())
+    assert left == (set() if what == "user" else {f"botyard/platform/helpdesk/{maria.id}"})

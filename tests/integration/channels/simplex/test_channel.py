@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cometbot import (
     Bot,
     BotError,
+    Button,
+    Card,
     ChannelError,
     ContactEvent,
     Context,
     EditEvent,
+    Media,
     MembershipEvent,
     Rejected,
     Text,
     UnknownEvent,
     has_attachment,
 )
-from cometbot.channels.simplex import file
+from cometbot.channels.simplex import file, owner
+from cometbot.channels.simplex.files import NoFolder
 from cometbot.testing import BotClient
 from cometbot.testing.simplex.double import SimplexDouble
+from cometbot.testing.simplex.grammar import read_command
+from cometbot.testing.simplex.web import make_file
 
 
 @pytest.fixture
@@ -290,3 +297,178 @@ def test_other_forms_of_the_wire_make_no_difference(bot: Bot, form: str) -> None
     with BotClient(bot, channel=make) as client:
         assert client.send("hello").text == "re: hello"
         assert client.in_group("ops").send("hello", mention=True).text == "re: hello"
+
+
+PHOTO = "https://example.com/a/photo.jpg"
+
+
+def test_a_picture_from_the_web_is_a_picture(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO, caption="A *cat*")
+
+    client.send("cat?")
+    [line] = double.person(client.user).said()
+
+    assert (line.content["type"], line.text) == ("image", "A *cat*")
+    assert line.content["image"].startswith("data:image/jpg;base64,/9j/")
+    assert len(line.content["image"]) > 300
+    assert double.cli.file_of(line) == make_file("photo.jpg")
+    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "seconds"),
+    [
+        ("https://example.com/song.mp3", "voice", 2),
+        ("https://example.com/film.mp4", "video", 2),
+        ("https://example.com/paper.pdf", "file", None),
+    ],
+)
+def test_sounds_films_and_papers_from_the_web_are_what_they_are(
+    bot: Bot, client: BotClient, double: SimplexDouble, url: str, kind: str, seconds: int | None
+) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(url)
+
+    client.send("show me")
+    [line] = double.person(client.user).said()
+
+    assert (line.content["type"], line.content.get("duration")) == (kind, seconds)
+    assert double.cli.file_of(line) == make_file(url)
+
+
+def test_a_file_stays_until_it_is_uploaded(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO)
+
+    double.cli.do("hold_uploads")
+    client.send("cat?")
+    [line] = double.person(client.user).said()
+    assert double.cli.file_of(line) is None
+    assert Path(line.file_path).read_bytes() == make_file("photo.jpg")
+    double.cli.do("finish_upload", file_id=line.raw["chatItem"]["file"]["fileId"])
+
+    assert double.cli.file_of(line) == make_file("photo.jpg")
+    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+
+
+def test_a_file_that_is_not_to_be_had_is_told_by_its_address(
+    bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    double.web.files[PHOTO] = None
+
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO, caption="A cat")
+
+    assert client.send("cat?").texts == [f"A cat\n{PHOTO}"]
+    assert "answered 404" in caplog.text
+
+
+def test_a_file_that_the_cli_does_not_take_is_told_by_its_address(
+    bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    double.cli.answers.file_limit = 10
+
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO)
+
+    assert client.send("cat?").texts == [PHOTO]
+    assert "fileSize" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["failed", "unreachable", "failed_after_acting"])
+def test_a_picture_survives_what_a_text_survives(
+    bot: Bot, client: BotClient, double: SimplexDouble, fault: Any
+) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO, caption="A cat")
+
+    double.misbehave(fault)
+    client.send("cat?")
+    client.advance(60)
+    [line] = double.person(client.user).said()
+
+    assert (line.content["type"], line.text) == ("image", "A cat")
+    assert double.web.asked == [PHOTO]
+    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+
+
+def test_where_the_cli_and_the_bot_share_no_folder_addresses_are_sent(bot: Bot) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO, caption="A cat")
+
+    class Far(SimplexDouble):
+        def __init__(self, bot: Bot) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(owner, "folder_of", lambda settings: NoFolder())
+                super().__init__(bot)
+
+    with BotClient(bot, channel=Far) as client:
+        assert client.send("cat?").texts == [f"A cat\n{PHOTO}"]
+
+
+def test_a_mention_in_a_caption_is_told(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    team = client.in_group("Team")
+
+    @bot.fallback
+    def answer(ctx: Context) -> Media:
+        return Media(PHOTO, caption=f"For <@uid:{ctx.sender.uid}>")
+
+    team.send("cat?")
+    [line] = double.group("Team").said()
+
+    assert line.content["type"] == "image"
+    assert line.mentions
+    assert "<@uid" not in line.text
+
+
+def test_a_card_with_one_link_is_a_link_with_its_picture(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> list[Card]:
+        button = Button("Read on", url="https://example.com/tea")
+        double.web.files["https://example.com/gone.jpg"] = None
+        return [
+            Card("Tea", "Green", PHOTO, [button]),
+            Card("Tea", "Green", "https://example.com/gone.jpg", [button]),
+            Card("Tea", buttons=[button]),
+        ]
+
+    client.send("tea?")
+    shown, gone, plain = (line.content["preview"] for line in double.person(client.user).said())
+
+    assert (shown["uri"], shown["title"], shown["description"]) == ("https://example.com/tea", "Tea", "Green")
+    assert shown["image"].startswith("data:image/jpg;base64,/9j/")
+    assert gone["image"] == plain["image"] == ""
+    assert double.web.asked == [PHOTO, "https://example.com/gone.jpg"], "never the page itself"
+
+
+def test_a_file_that_was_loaded_before_the_process_began_is_found(bot: Bot, tmp_path: Path) -> None:
+    """By a CLI that accepts files by itself, into its own folder."""
+
+    @bot.message(has_attachment)
+    def received(ctx: Context) -> str:
+        path = ctx.client.receive(ctx.attachments[0], timeout=20)
+        return f"{path.name}: {path.read_text()}"
+
+    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, simplex_files=str(tmp_path))) as client:
+        double = client.double
+        assert isinstance(double, SimplexDouble)
+        double.cli.answers.files_folder = str(tmp_path)
+        maria = double.person(client.user)
+        item = maria.say("", file=("list.txt", b"Milk"), silent=True)
+        file_id = next(line for line in double.cli.lines() if line.item_id == item).raw["chatItem"]["file"]["fileId"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(double.cli.answers.state, "emit", lambda record: None)  # nobody was there to be told
+            double.cli.answers.answer(read_command(f"/freceive {file_id} approved_relays=on encrypt=off"))
+        double.owner.connection.drop()
+        double.settle()
+        client.advance(0)
+
+        assert maria.texts() == ["list.txt: Milk"]

@@ -154,17 +154,99 @@ def test_a_message_that_was_being_written_when_the_connection_broke_is_answered_
     cli.wait_for(lambda: alice.texts() == ["re: Hello"])
 
 
-def test_an_event_that_another_client_took_is_found_at_the_next_look(cli: FakeSimplexCLI, start: Start) -> None:
+def test_an_event_that_another_client_took_is_found_at_the_next_look(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
     process = start()
     alice = cli.connect("alice")
     alice.say("told")
     cli.wait_for(lambda: alice.texts() == ["re: told"])
     alice.say("stolen", silent=True)
-    alice.say("told again")
-    cli.wait_for(lambda: "re: told again" in alice.texts())
     process.owner.channel.refresh()
 
-    cli.wait_for(lambda: alice.texts() == ["re: told", "re: told again", "re: stolen"])
+    cli.wait_for(lambda: alice.texts() == ["re: told", "re: stolen"])
+
+
+def test_nothing_is_stored_before_what_a_broken_connection_was_told_of_the_same_chat(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    start()
+    alice, bob = cli.connect("alice"), cli.connect("bob")
+    alice.say("one")
+    cli.wait_for(lambda: alice.texts() == ["re: one"])
+    cli.drop()
+    cli.wait_for(lambda: cli.clients == 1)
+    for number in range(25):  # more than one look reads at once
+        alice.say(f"lost {number}", silent=True)
+    bob.say("hello")
+    cli.wait_for(lambda: bob.texts() == ["re: hello"])
+    alice.say("told")
+    alice.say("lost as well", silent=True)
+    alice.say("told again")
+    lost = [f"re: lost {number}" for number in range(25)]
+
+    cli.wait_for(lambda: alice.texts() == ["re: one", *lost, "re: told", "re: lost as well", "re: told again"])
+
+
+def test_a_burst_costs_a_look_and_not_one_a_message(cli: FakeSimplexCLI, start: Start) -> None:
+    start()
+    alice = cli.connect("alice")
+    for number in range(100):
+        alice.say(f"{number}")
+    cli.wait_for(lambda: alice.texts() == [f"re: {number}" for number in range(100)], 30)
+
+    looks = [command for command in cli.commands if command.startswith(f"/_get chat {alice.chat} ")]
+    assert len(looks) < 60
+
+
+def test_a_change_is_heard_once_also_where_its_message_was_read_before(cli: FakeSimplexCLI, start: Start) -> None:
+    process = start()
+    alice = cli.connect("alice")
+    item = alice.say("He", live=True)
+    alice.say("hello")
+    alice.edit(item, "Hello, all")
+    changed = alice.say("helo")
+    alice.edit(changed, "hello again")
+    alice.say("the end")
+    cli.wait_for(lambda: "re: the end" in alice.texts())
+
+    cli.wait_for(lambda: sorted(alice.texts()) == ["re: Hello, all", "re: hello", "re: helo", "re: the end"])
+    keys = process.keys()
+    assert not [key for key in keys if key.startswith(f"edit:{item}:")]
+
+
+def test_what_was_told_while_the_connection_broke_is_fetched_in_its_order_by_the_next_one(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    start()
+    alice = cli.connect("alice")
+    alice.say("one")
+    cli.wait_for(lambda: alice.texts() == ["re: one"])
+    cli.misbehave("drop", on=f"/_get chat {alice.chat} ")
+    alice.say("lost", silent=True)
+    alice.say("told")
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: lost", "re: told"])
+
+
+def test_a_cli_that_is_too_slow_to_be_asked_for_the_order_is_not_asked_for_ever(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(owner, "LOOKS", ())
+    monkeypatch.setattr(owner, "LOOK_SECONDS", 0.2)
+    start()
+    alice = cli.connect("alice")
+    cli.misbehave("silent", on=f"/_get chat {alice.chat} ")
+    alice.say("one")
+    cli.wait_for(lambda: alice.texts() == ["re: one"])
+    looks = sum(command.startswith("/_get chat") for command in cli.commands)
+    alice.say("two")
+    cli.wait_for(lambda: alice.texts() == ["re: one", "re: two"])
+
+    assert "too slow to be asked for the order" in caplog.text
+    assert sum(command.startswith("/_get chat") for command in cli.commands) == looks
 
 
 @pytest.fixture

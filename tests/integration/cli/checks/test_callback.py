@@ -191,7 +191,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for_long(bare: Any) -> Non
     released = threading.Event()
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        released.wait(20)
+        released.wait(60)
         start_response("200 OK", [])
         return [b""]
 
@@ -219,7 +219,7 @@ def test_an_answer_that_never_ends_is_cut_off(bare: Any) -> None:
         Caller(timeout=0.2).post(f"http://127.0.0.1:{listener.getsockname()[1]}", b"{}", None)
     stopped.set()
     listener.close()
-    thread.join(5)
+    thread.join(60)
 
 
 def _nothing(environ: Any, start_response: Any) -> list[bytes]:

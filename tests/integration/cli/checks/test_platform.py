@@ -69,11 +69,11 @@ def test_trouble_of_cometchats_own_is_no_fault_of_the_key(clinic: Any) -> None:
 
 
 def test_a_cometchat_that_does_not_answer_is_not_waited_for_long(bare: Any) -> None:
-    bare.simulator.misbehave.slow(30, routes=["GET /bots"])
+    bare.simulator.misbehave.slow(60, routes=["GET /bots"])
     began = time.monotonic()
     results = bare.examine(caller=Caller(timeout=0.3))
     assert results["CometChat"].cause == "127.0.0.1 did not answer within 0.3 s"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_connection_that_breaks_is_told(clinic: Any) -> None:

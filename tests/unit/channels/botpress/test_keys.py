@@ -103,6 +103,13 @@ def test_claims_that_name_nobody_now_are_refused(keys: UserKeys, claims: object)
     refuse(keys, by_hand(claims))
 
 
+def test_a_key_lasts_as_long_as_its_signer_said(keys: UserKeys) -> None:
+    assert keys.lifetime(by_hand({"id": "ann"})) is None
+    left = keys.lifetime(by_hand({"id": "ann", "exp": time.time() + 60}))
+    assert left is not None
+    assert 50 < left <= 60
+
+
 def refuse(keys: UserKeys, key: str) -> None:
     with pytest.raises(HttpError) as caught:
         keys.read(key)

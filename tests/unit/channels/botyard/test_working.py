@@ -62,6 +62,6 @@ def test_nothing_is_said_any_more_once_it_is_closed(feed: Feed, typing: Typing) 
     typing.set(HERE, True)
     [thread] = [item for item in threading.enumerate() if item.name == "botyard-typing" and item.is_alive()][-1:]
     typing.close()
-    thread.join(5)
+    thread.join(60)
 
     assert not thread.is_alive()

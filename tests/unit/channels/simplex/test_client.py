@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cometbot.channels.simplex import client as simplex_client
 from cometbot.channels.simplex.client import MutedSimplexClient, SimplexClient
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import Folder
@@ -227,6 +228,68 @@ def test_failures_say_what_happened(client: SimplexClient, line: Line, transfers
 def test_a_file_that_does_not_come_in_time_may_still_come(client: SimplexClient) -> None:
     with pytest.raises(Uncertain, match=r"within 0\.1 s; it may still come"):
         client.receive(URL, timeout=0.1)
+
+
+def chat_with(*items: tuple[int, dict[str, Any] | None]) -> Record:
+    """A page of a chat: the numbers of items, and their files."""
+    listed = [
+        {
+            "chatDir": {"type": "directRcv"},
+            "meta": {"itemId": number, "itemTs": "2026-03-01T10:00:05Z", "createdAt": "2026-03-01T10:00:05Z"},
+            "content": {"type": "rcvMsgContent", "msgContent": {"type": "file", "text": ""}},
+            **({} if file is None else {"file": {"fileName": "a.txt", "fileSize": 4, **file}}),
+        }
+        for number, file in items
+    ]
+    info = complete(5).raw["chatItem"]["chatInfo"]
+    return Record("apiChat", {"type": "apiChat", "chat": {"chatInfo": info, "chatItems": listed, "chatStats": {}}})
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ({"fileStatus": {"type": "rcvComplete"}, "fileSource": {"filePath": "b.txt"}}, "tea!"),
+        ({"fileStatus": {"type": "rcvError", "rcvFileError": {"type": "auth"}}}, "could not load"),
+        ({"fileStatus": {"type": "rcvCancelled"}}, "was cancelled"),
+        ({"fileStatus": {"type": "rcvAborted"}}, "broken off"),
+    ],
+)
+def test_how_a_file_ended_that_nobody_here_heard_of_is_asked(
+    client: SimplexClient, line: Line, tmp_path: Path, file: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simplex_client, "_LOOK_EVERY", 0.01)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "b.txt").write_text("tea!")
+    newer = [(number, None) for number in range(21, 71)]
+    line.answers = [rejected("fileAlreadyReceiving"), chat_with(*newer), chat_with((20, {"fileId": 5, **file}))]
+    try:
+        found = client.receive(f"{URL}&chat=%404&item=20", timeout=20).read_text()
+    except Rejected as error:
+        found = str(error)
+
+    assert said in found
+    assert line.asked[1:] == ["/_get chat @4 count=50", "/_get chat @4 before=21 count=50"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        chat_with((20, {"fileId": 5, "fileStatus": {"type": "rcvTransfer", "rcvProgress": 0, "rcvTotal": 1}})),
+        chat_with((20, {"fileId": 6, "fileStatus": {"type": "rcvComplete"}})),
+        chat_with(),
+        NotConnected("gone"),
+        Record("apiChat", {"type": "apiChat", "chat": "none"}),
+    ],
+)
+def test_a_file_that_is_still_on_its_way_is_waited_for(
+    client: SimplexClient, line: Line, answer: Record | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simplex_client, "_LOOK_EVERY", 0.01)
+    line.answers = [rejected("fileAlreadyReceiving"), answer]
+    with pytest.raises(Uncertain, match="may still come"):
+        client.receive(f"{URL}&chat=%404&item=20", timeout=0.3)
+
+    assert len(line.asked) == 2
 
 
 def test_without_a_connection_everything_says_where_it_is(transfers: Transfers, tmp_path: Path) -> None:

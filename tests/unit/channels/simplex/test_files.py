@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from cometbot.channels.simplex.files import Folder, NoFolder, Wanted, safe_name
+from cometbot.channels.simplex.protocol import ChatRef
 from cometbot.channels.simplex.views import File
 from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.models import Attachment
@@ -55,8 +56,14 @@ def test_a_long_name_is_cut_and_keeps_its_ending(name: str) -> None:
         ("simplex-file:5", Wanted(5)),
         ("simplex-file:5?size=9&name=a%20b.txt", Wanted(5, "a b.txt", 9)),
         ("simplex-file:5?size=x", Wanted(5)),
+        (
+            "simplex-file:5?chat=%2331%28_support%3A11%29&item=20",
+            Wanted(5, "", 0, ChatRef("group", 31, "support", 11), 20),
+        ),
+        ("simplex-file:5?chat=%2Fsql&item=-1", Wanted(5)),
         (Attachment("simplex-file:5?size=9", "c.txt", size=7), Wanted(5, "c.txt", 7)),
         (Attachment("simplex-file:5?size=9&name=d.txt"), Wanted(5, "d.txt", 9)),
+        (Attachment("simplex-file:5?chat=%404&item=7", "e.txt"), Wanted(5, "e.txt", 0, ChatRef("direct", 4), 7)),
         (File(file_id=5, name="e.txt", size=3), Wanted(5, "e.txt", 3)),
     ],
 )

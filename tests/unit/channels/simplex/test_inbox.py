@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -124,3 +125,15 @@ def test_a_closed_inbox_gives_what_it_has_and_then_nothing(inbox: Inbox) -> None
     inbox.close()
     assert numbers(inbox, 1) == [0]
     assert inbox.take() is None
+
+
+def test_it_takes_as_much_as_while_it_is_held_for_a_while() -> None:
+    inbox = Inbox(Room(events=1), Room(events=3), lambda: None)
+    inbox.widen(time.monotonic() + 3600)
+    for number in range(3):
+        assert inbox.put(Record(f"e{number}", {}), 1, lambda: True)
+    assert not inbox.put(Record("e3", {}), 1, lambda: True)
+
+    inbox.widen(0)
+    assert inbox.take() is not None
+    assert not inbox.put(Record("e3", {}), 1, lambda: True)

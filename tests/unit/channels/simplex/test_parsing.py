@@ -126,7 +126,7 @@ def test_a_file_comes_with_all_that_is_needed_to_fetch_it(teller: Teller, name: 
 
     assert (event.type, event.text) == (kind, "look")
     assert event.attachments == (
-        Attachment(f"simplex-file:501?size=3&name={name}", name, mime_type, extension, 3),
+        Attachment(f"simplex-file:501?size=3&name={name}&chat=%404&item=2001", name, mime_type, extension, 3),
     )  # fmt: skip
 
 

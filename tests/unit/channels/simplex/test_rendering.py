@@ -8,8 +8,8 @@ import pytest
 
 from cometbot.channels.simplex import file
 from cometbot.channels.simplex.names import direct
-from cometbot.channels.simplex.protocol.contents import json_size
-from cometbot.channels.simplex.rendering import CAPABILITIES, NO_PICTURE, render
+from cometbot.channels.simplex.protocol.contents import NO_PICTURE, json_size
+from cometbot.channels.simplex.rendering import CAPABILITIES, render
 from cometbot.errors import MessageError
 from cometbot.messages import Button, Card, Choices, Custom, Media, Message, Operation, Text
 
@@ -51,8 +51,73 @@ def test_what_cannot_be_shown_becomes_text_with_its_title_in_bold_as_simplex_wri
 
     assert card.startswith("*Tea*\nGreen *tea*\n1. Buy")
     assert said(Choices("Which?", ["Red"]))[0]["content"]["text"].startswith("Which?\n1. Red")
-    assert "https://example.com/a.jpg" in said(Media("https://example.com/a.jpg"))[0]["content"]["text"]
     assert said(Custom("poll", {}, "A poll"))[0]["content"]["text"] == "A poll"
+
+
+PHOTO = "https://example.com/a.jpg"
+
+
+def test_a_file_of_the_web_is_loaded_when_it_is_sent_and_its_address_is_what_is_said_without_it() -> None:
+    [plain] = said(Media(PHOTO, caption="A *cat*", name="cat.jpg", metadata={"ttl": 60}), quote_id="20")
+
+    assert plain == {
+        "op": "send",
+        "content": {"type": "file", "text": "A *cat*"},
+        "media": {"url": PHOTO, "kind": "", "name": "cat.jpg"},
+        "otherwise": {"type": "text", "text": f"A *cat*\ncat.jpg\n{PHOTO}"},
+        "ttl": 60,
+        "quote": "20",
+    }
+    assert said(Media(PHOTO, "file"))[0]["media"]["kind"] == "file"
+    assert "live" not in said(Media(PHOTO), grows=True)[0]
+
+
+def test_a_caption_that_may_have_no_room_beside_a_preview_follows_as_text() -> None:
+    caption = "ö" * 4000
+    media, text = said(Media(PHOTO, caption=caption))
+
+    assert (media["content"]["text"], media["otherwise"]["text"], text["content"]["text"]) == ("", PHOTO, caption)
+    assert [part.get("media") for part in said(Media(f"{PHOTO}?{'x' * 20_000}", caption="A cat"))] == [None, None]
+
+
+OPEN = Button("Open", url="https://example.com/tea")
+
+
+def test_a_card_that_is_nothing_but_a_link_is_shown_as_one() -> None:
+    [link] = said(Card("Tea", "Green", PHOTO, [OPEN]))
+
+    assert link["picture"] == PHOTO
+    assert link["content"] == {
+        "type": "link",
+        "text": "*Tea*\nGreen\nOpen: https://example.com/tea",
+        "preview": {"uri": "https://example.com/tea", "title": "Tea", "description": "Green", "image": ""},
+    }
+
+
+def test_the_picture_of_a_link_may_be_in_the_card_itself() -> None:
+    [link] = said(Card("Tea", image=NO_PICTURE, buttons=[OPEN]))
+    assert link["content"]["preview"]["image"] == NO_PICTURE
+    [without] = said(Card("Tea", image="data:image/tiff;base64,AA", buttons=[OPEN]))
+    assert without["content"]["preview"]["image"] == ""
+
+    assert "picture" not in link
+    assert "picture" not in without
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        Card("Tea", buttons=[OPEN, Button("Buy", "buy")]),
+        Card("Tea", buttons=[OPEN, OPEN]),
+        Card("Tea", buttons=[Button("Call", url="tel:112")]),
+        Card(text="Tea", buttons=[OPEN]),
+        Card("Tea", "ö" * 4000, buttons=[OPEN]),
+        Card("Tea", "https://example.com/tea"),
+    ],
+)
+def test_any_other_card_is_a_text(card: Card) -> None:
+    assert {part["content"]["type"] for part in said(card)} == {"text"}
+    assert "".join(part["content"]["text"] for part in said(card)).count("Tea") == 1
 
 
 def test_what_an_author_wrote_is_not_touched() -> None:

@@ -39,3 +39,25 @@ def test_of_very_many_that_never_end_the_oldest_are_let_go() -> None:
         seen.note(number, is_live=True)
 
     assert seen.mark == 200
+
+
+def test_what_was_told_of_and_is_not_stored_holds_the_mark() -> None:
+    seen = Seen(5)
+    seen.await_item(7)
+    seen.await_item(8)
+    seen.note(9)
+    assert seen.mark == 6
+
+    seen.note(7)
+    assert seen.mark == 7
+    seen.await_none()
+    assert seen.mark == 9
+
+
+def test_it_knows_what_is_being_written() -> None:
+    seen = Seen()
+    seen.note(7, is_live=True)
+    assert seen.is_live(7)
+
+    seen.note(7)
+    assert not seen.is_live(7)

@@ -1,0 +1,282 @@
+"""Files from the web: brought to where the CLI sees them, sent as what they are, gone when they are uploaded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from cometbot.channels.simplex import outgoing
+from cometbot.channels.simplex.files import Folder
+from cometbot.channels.simplex.outgoing import TRIES, Brought, OutgoingFiles
+from cometbot.channels.simplex.pictures import film_preview
+from cometbot.channels.simplex.protocol import Record
+from cometbot.channels.simplex.protocol.contents import NO_PICTURE, file_content, image_content, video_content
+from cometbot.errors import NotFound, Rejected, Uncertain
+from cometbot.testing.simplex.web import MadeUpWeb, make_file
+
+URL = "https://example.com/a/photo.jpg"
+
+
+@pytest.fixture
+def web() -> MadeUpWeb:
+    return MadeUpWeb()
+
+
+@pytest.fixture
+def files(web: MadeUpWeb, tmp_path: Path) -> OutgoingFiles:
+    return OutgoingFiles(web, Folder(PurePosixPath("/srv/cli"), tmp_path), 100_000)
+
+
+def bring(files: OutgoingFiles, url: str = URL, key: str = "k", **more: str) -> Brought:
+    return files.bring(key, {"url": url, "kind": "", "name": "", **more}, 20)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "out").rglob("*") if path.is_file())
+
+
+def uploaded(file_id: int, tag: str = "sndFileCompleteXFTP") -> Record:
+    transfer = {"fileId": file_id, "fileName": "photo.jpg", "filePath": "x", "fileSize": 1}
+    return Record(tag, {"type": tag, "fileTransferMeta": {**transfer, "chunkSize": 1, "cancelled": False}})
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "name"),
+    [
+        (URL, {"type": "image"}, "photo.jpg"),
+        ("https://example.com/a.PNG", {"type": "image"}, "a.PNG"),
+        ("https://example.com/song.mp3", {"type": "voice", "duration": 2}, "song.mp3"),
+        ("https://example.com/note.m4a", {"type": "voice", "duration": 2}, "note.m4a"),
+        ("https://example.com/film.mp4", {"type": "video", "duration": 2}, "film.mp4"),
+        ("https://example.com/paper.pdf", {"type": "file"}, "paper.pdf"),
+        ("https://example.com/read.txt", {"type": "file"}, "read.txt"),
+        ("https://example.com/", {"type": "file"}, "file"),
+    ],
+)
+def test_a_file_is_what_its_bytes_are(
+    files: OutgoingFiles, tmp_path: Path, url: str, content: dict[str, Any], name: str
+) -> None:
+    brought = bring(files, url)
+
+    assert content.items() <= brought.content.items()
+    assert brought.content["text"] == ""
+    assert (brought.content.get("image") or "data:image/jpg").startswith("data:image/jpg")
+    assert (brought.path.name, left(tmp_path)) == (name, [name])
+    assert files.find_there(brought) == f"/srv/cli/out/{brought.path.parent.name}/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "shown"),
+    [
+        ("photo.jpg", b"no picture", "image", ("file", "photo.jpg")),
+        ("photo.jpg", b"\xff\xd8\xff broken", "image", ("file", "photo.jpg")),
+        ("photo", make_file("a.png"), "", ("image", "photo.png")),
+        ("photo.exe", make_file("a.png"), "", ("image", "photo.exe.png")),
+        ("photo.jpg", make_file("a.jpg"), "file", ("file", "photo.jpg")),
+        ("a.svg", b"<svg><script>x</script></svg>", "image", ("file", "a.svg")),
+        ("a.ogg", b"OggS" + bytes(100), "audio", ("file", "a.ogg")),
+        ("a.mp3", b"ID3" + bytes(100), "audio", ("file", "a.mp3")),
+        ("a.webm", b"\x1a\x45\xdf\xa3webm", "video", ("file", "a.webm")),
+        ("../../.bashrc", b"text", "", ("file", "bashrc")),
+    ],
+)
+def test_a_name_or_a_wish_makes_no_other_file_of_it(
+    files: OutgoingFiles, web: MadeUpWeb, name: str, content: bytes, kind: str, shown: tuple[str, str]
+) -> None:
+    web.files[URL] = content
+    brought = bring(files, name=name, kind=kind)
+
+    assert (brought.content["type"], brought.path.name) == shown
+
+
+def test_a_long_sound_is_no_voice_message(files: OutgoingFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "VOICE_SECONDS", 1)
+
+    assert bring(files, "https://example.com/song.mp3").content["type"] == "file"
+
+
+def test_it_is_loaded_once_however_often_it_is_asked_for(files: OutgoingFiles, web: MadeUpWeb) -> None:
+    assert bring(files) == bring(files)
+    assert bring(files, key="other").path != bring(files).path
+    assert web.asked == [URL, URL]
+
+
+@pytest.mark.parametrize("tag", ["sndFileCompleteXFTP", "sndFileError"])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_it_is_removed_when_its_upload_ends(files: OutgoingFiles, tmp_path: Path, tag: str, is_early: bool) -> None:
+    bring(files)
+    files.hear(uploaded(6, tag))
+    assert left(tmp_path) == ["photo.jpg"], "another file's end"
+    ends: list[Callable[[], None]] = [lambda: files.is_sent("k", 7), lambda: files.hear(uploaded(7, tag))]
+    for end in reversed(ends) if is_early else ends:
+        end()
+
+    assert left(tmp_path) == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_end_of_an_upload_that_an_earlier_process_began_is_understood_by_its_path(
+    files: OutgoingFiles, web: MadeUpWeb, tmp_path: Path
+) -> None:
+    brought = bring(files)
+    (tmp_path / "5-received.txt").write_text("stays")
+    later = OutgoingFiles(web, Folder(PurePosixPath("/srv/cli"), tmp_path), 100)
+    for path in ("/srv/cli/5-received.txt", "/etc/passwd", files.find_there(brought)):
+        item = {"meta": {"itemId": 1}, "chatDir": {"type": "directSnd"}, "content": {"type": "sndMsgContent"}}
+        file = {"fileId": 7, "fileName": "a", "fileSize": 1, "fileSource": {"filePath": path}}
+        whole = {"chatInfo": {"type": "direct"}, "chatItem": {**item, "file": file}}
+        later.hear(Record("sndFileCompleteXFTP", {**uploaded(7).raw, "chatItem": whole}))
+
+    assert left(tmp_path) == []
+    assert (tmp_path / "5-received.txt").exists()
+
+
+@pytest.mark.parametrize("raw", [{}, {"fileTransferMeta": None}, {"fileTransferMeta": {"fileId": "x"}}])
+def test_an_event_that_cannot_be_read_does_no_harm(files: OutgoingFiles, raw: dict[str, Any]) -> None:
+    files.hear(Record("sndFileCompleteXFTP", {"type": "sndFileCompleteXFTP", **raw}))
+    files.hear(Record("newChatItems", {}))
+
+
+def test_what_is_not_to_be_had_is_said_so_and_nothing_is_left(
+    files: OutgoingFiles, web: MadeUpWeb, tmp_path: Path
+) -> None:
+    web.files |= {URL: None, "https://example.com/large.txt": b"x" * 100_001}
+    with pytest.raises(NotFound):
+        bring(files)
+    with pytest.raises(Rejected, match="limit is 100000"):
+        bring(files, "https://example.com/large.txt", "other")
+
+    assert left(tmp_path) == []
+    web.files.clear()
+    assert bring(files).content["type"] == "image"
+
+
+class Failing(MadeUpWeb):
+    """Raises ``error`` at first."""
+
+    def __init__(self, error: Exception, times: int = 100) -> None:
+        super().__init__()
+        self.error, self.times = error, times
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        self.times -= 1
+        if self.times >= 0:
+            raise self.error
+        return super().fetch(url, to, limit=limit, timeout=timeout)
+
+
+def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
+    files = OutgoingFiles(Failing(Uncertain("503"), 2), Folder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    for _ in range(2):
+        with pytest.raises(Uncertain, match="503"):
+            bring(files)
+
+    assert bring(files).content["type"] == "image"
+
+
+def test_what_never_passes_is_given_up(tmp_path: Path) -> None:
+    files = OutgoingFiles(Failing(Uncertain("503")), Folder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    for _ in range(TRIES - 1):
+        with pytest.raises(Uncertain, match="503"):
+            bring(files)
+
+    with pytest.raises(Rejected, match="4 times: 503"):
+        bring(files)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("unforeseen")])
+def test_a_disk_that_is_full_is_no_reason_to_wait(tmp_path: Path, error: Exception) -> None:
+    files = OutgoingFiles(Failing(error), Folder(PurePosixPath(tmp_path), tmp_path), 100_000)
+
+    with pytest.raises(Rejected):
+        bring(files)
+
+
+class Slow(MadeUpWeb):
+    """Loads when ``go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        assert self.go.wait(20)
+        return super().fetch(url, to, limit=limit, timeout=timeout)
+
+
+def test_a_file_that_takes_long_goes_on_loading_while_others_are_sent(tmp_path: Path) -> None:
+    web = Slow()
+    files = OutgoingFiles(web, Folder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    for _ in range(TRIES + 1):
+        with pytest.raises(Uncertain, match="still being loaded"):
+            files.bring("k", {"url": URL}, 0.01)
+    web.go.set()
+
+    assert bring(files).content["type"] == "image"
+    assert web.asked == [URL]
+
+
+def test_so_many_are_loaded_at_once_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "_MOST_LOADS", 2)
+    web = Slow()
+    files = OutgoingFiles(web, Folder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    for key in ("a", "b", "c"):
+        with pytest.raises(Uncertain, match="too many" if key == "c" else "still"):
+            files.bring(key, {"url": URL}, 0)
+    web.go.set()
+
+    for key in ("a", "b", "c"):
+        bring(files, key=key)
+
+
+def test_a_file_that_somebody_removed_is_loaded_again(files: OutgoingFiles, web: MadeUpWeb) -> None:
+    bring(files).path.unlink()
+    with pytest.raises(Uncertain, match="loaded again"):
+        bring(files)
+
+    assert bring(files).path.is_file()
+
+
+def test_what_nobody_speaks_of_any_more_is_removed_after_a_day(files: OutgoingFiles, tmp_path: Path) -> None:
+    files.sweep()
+    old, new = bring(files).path, bring(files, key="new").path
+    os.utime(old.parent, (0, time.time() - 25 * 3600))
+    files.sweep()
+
+    assert not old.parent.exists()
+    assert new.exists()
+
+
+def test_the_picture_of_a_link_is_loaded_and_nothing_is_left_of_it(
+    files: OutgoingFiles, web: MadeUpWeb, tmp_path: Path
+) -> None:
+    assert files.make_picture(URL, 5).startswith("data:image/jpg;base64,")
+    web.files |= {URL: None, "https://example.com/a.png": b"no picture"}
+
+    assert files.make_picture(URL, 5) == files.make_picture("https://example.com/a.png", 5) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_this_machine_has_a_real_preview_if_its_author_gave_none(
+    files: OutgoingFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(make_file("cat.jpg"))
+    bare = image_content("A cat", NO_PICTURE)
+
+    filled = files.with_preview(bare, str(tmp_path / "cat.jpg"))
+    assert filled["image"].startswith("data:image/jpg;base64,/9j/")
+    assert filled["text"] == "A cat"
+    assert files.with_preview(video_content("", NO_PICTURE, 2), "/nowhere.mp4")["image"] == film_preview()
+    for content, path in [
+        (image_content("", "data:image/jpg;base64,AA"), str(tmp_path / "cat.jpg")),
+        (file_content(), str(tmp_path / "cat.jpg")),
+        (bare, "/nowhere.jpg"),
+        (image_content("x" * 15_400, NO_PICTURE), str(tmp_path / "cat.jpg")),
+    ]:
+        assert files.with_preview(content, path) == content
