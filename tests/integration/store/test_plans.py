@@ -27,24 +27,31 @@ BIG = ("mailbox", "outbox", "conversations")
 FILL = """
 INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at, state, ended_at)
 SELECT 'fake', 'old', 'helpdesk', 'done:' || n, 'fake/old/helpdesk/' || n % 20000, 'u', 'x', n, 'done', n
-FROM generate_series(1, 100000) AS n;
+FROM generate_series(1, {done}) AS n;
 INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at)
 SELECT 'fake', 'old', 'elsewhere', 'late:' || n, 'fake/old/elsewhere/' || n % 5000, 'u', 'x', n
-FROM generate_series(1, 20000) AS n;
+FROM generate_series(1, {waiting}) AS n;
 INSERT INTO outbox (event, ordinal, part, lane, payload, client_id, state, created_at, ended_at, platform_id)
-SELECT 'o' || n, 0, 0, 'fake/old/helpdesk/' || n % 20000, '{}', 'c' || n, 'sent', n, n, 'p' || n
+SELECT 'o' || n, 0, 0, 'fake/old/helpdesk/' || n % 20000, '{{}}', 'c' || n, 'sent', n, n, 'p' || n
 FROM generate_series(1, 100000) AS n;
 INSERT INTO outbox (event, ordinal, part, lane, payload, client_id, state, created_at, due_at)
-SELECT 'h' || n, 0, 0, 'fake/old/elsewhere/' || n % 5000, '{}', 'h' || n, 'held', n, n
+SELECT 'h' || n, 0, 0, 'fake/old/elsewhere/' || n % 5000, '{{}}', 'h' || n, 'held', n, n
 FROM generate_series(1, 5000) AS n;
 INSERT INTO conversations (lane, channel, account, bot, conversation, target, is_group, mail, due_at)
 SELECT 'fake/old/' || bot || '/' || n, 'fake', 'old', bot, n, n, false, bot = 'elsewhere',
        CASE WHEN bot = 'elsewhere' AND n % 2 = 0 THEN n END
 FROM (SELECT 'helpdesk' AS bot, n FROM generate_series(0, 19999) AS n
       UNION ALL SELECT 'elsewhere', n FROM generate_series(0, 4999) AS n) AS all_of_them;
+INSERT INTO state (scope, owner, name, value)
+SELECT 'conversation', 'fake/old/helpdesk/' || n, 'n', '1' FROM generate_series(1, 20000) AS n;
 """
-"""A hundred thousand messages that are done, and twenty thousand of another bot that wait in five thousand
-conversations."""
+"""Messages that are done, and others, of another bot, that wait in five thousand conversations."""
+
+SIZES = {
+    "stale": {"done": 100_000, "waiting": 20_000},
+    "fresh": {"done": 100_000, "waiting": 20_000},
+    "large": {"done": 1_000_000, "waiting": 100_000},
+}
 
 Statement = tuple[str, Any]
 
@@ -138,13 +145,13 @@ def test_on_sqlite_no_statement_of_delivery_reads_a_whole_table(tmp_path: Path, 
 
 @pytest.fixture
 def full_url(postgres_url: str, request: pytest.FixtureRequest) -> str:
-    """A database with much in it; the server knows how much (``fresh``), or believes that it is empty (``stale``)."""
+    """A database with much in it; the server knows how much, or believes that it is empty (``stale``)."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         for table in BIG:
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             connection.execute(f"ANALYZE {table}")
-        connection.execute(FILL)
-        if request.param == "fresh":
+        connection.execute(FILL.format(**SIZES[request.param]).encode())
+        if request.param != "stale":
             connection.execute("VACUUM ANALYZE")
     return postgres_url
 
@@ -227,16 +234,17 @@ CHAINS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "go on: the next message": (going_on, "mailbox_undone"),
     "go on: a reply before it": (going_on, "outbox_undone"),
     "go on: what ended": (going_on, "mailbox_pkey"),
+    "go on: what is remembered": (going_on, "state_pkey"),
 }
 
 
-@pytest.mark.parametrize("full_url", ["fresh"], indirect=True)
+@pytest.mark.parametrize("full_url", ["large"], indirect=True)
 def test_on_postgresql_what_is_looked_for_often_has_an_index_of_its_own(full_url: str, statements: Statements) -> None:
     used: dict[str, set[str]] = {}
     with psycopg.connect(full_url) as connection:
         connection.execute("SET plan_cache_mode = force_generic_plan")
         for name, (sql, values) in often(full_url, statements, OFTEN | CHAINS).items():
-            used[name] = {node.get("Index Name") for node in nodes(explain(connection, sql, values))}
+            used[name] = {node.get("Index Name", "") for node in nodes(explain(connection, sql, values))}
     assert {name: index for name, (_, index) in (OFTEN | CHAINS).items() if index not in used[name]} == {}
 
 
