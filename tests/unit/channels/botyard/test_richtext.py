@@ -106,7 +106,7 @@ def test_a_link_leads_to_a_whole_address_or_nowhere(text: str) -> None:
 def test_no_text_takes_long(text: str) -> None:
     begun = time.process_time()
     to_html(text)
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 10  # what grows with the square of the length takes minutes
 
 
 def test_a_text_of_any_length_is_shown_to_its_end() -> None:

