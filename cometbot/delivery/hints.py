@@ -12,6 +12,9 @@ from cometbot.store.database import Database
 from cometbot.store.datagrams import Datagrams
 from cometbot.store.tables import processes
 
+_KNOWN_FOR, _NOBODY_FOR = 1.0, 0.05
+"""Seconds after which it is asked anew who listens, and whether anybody does."""
+
 _listeners = sa.select(processes.c.handles, processes.c.address).where(processes.c.address != "")
 
 
@@ -31,7 +34,7 @@ class Siblings:
 
     def wake(self, lane: str, *, to_send: bool = False) -> None:
         """Hint one of those that handle, which one does not matter; or all, where one of them alone can send."""
-        if time.monotonic() - self._asked > 1.0:
+        if time.monotonic() - self._asked > (_KNOWN_FOR if self._handling else _NOBODY_FOR):
             self._asked = time.monotonic()
             with self._database.read() as connection:
                 rows = connection.execute(_listeners).all()

@@ -7,17 +7,23 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cometbot.delivery.hints import Hints
+from cometbot.delivery import hints as module
+from cometbot.delivery.hints import Hints, Siblings
+from cometbot.delivery.leases import Process
+from cometbot.store.database import database
 
 
 @pytest.fixture(autouse=True)
-def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a short name: a socket's path may have 107 characters."""
+    tmp_path_factory.getbasetemp()  # made elsewhere, and once for all tests
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         monkeypatch.setattr("tempfile.tempdir", folder)
         yield Path(folder)
@@ -91,3 +97,22 @@ def test_closing_takes_the_socket_away(listener: tuple[Hints, list[str], threadi
 
     assert not Path(address).exists()
     assert hints.address == ""
+
+
+def test_who_has_just_begun_to_handle_is_told_soon_also_by_one_who_saw_nobody(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, listener: tuple[Hints, list[str], threading.Event]
+) -> None:
+    hints, _, told = listener
+    monkeypatch.setattr(module, "_KNOWN_FOR", 1000.0)
+    with closing(database(f"sqlite:///{own_folder}/bot.db")) as opened:
+        opened.open()
+        siblings = Siblings(opened)
+        siblings.wake("too early")
+        process = Process(opened)
+        process.address = hints.address
+        process.beat()
+        end = time.monotonic() + 60
+        while not told.is_set() and time.monotonic() < end:
+            siblings.wake("in time")
+            told.wait(0.02)
+        assert told.is_set()
