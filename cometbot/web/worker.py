@@ -42,6 +42,12 @@ REQUESTS_IN_A_ROW = 16
 REQUESTS_IN_A_ROW_BEFORE_OTHERS = 4
 """The same, where others wait for a thread already."""
 
+COURTESY = 0.00005
+"""Seconds, for each connection that a process has, that it leaves a new one to others."""
+
+CROWD = 10
+"""So many connections are many: with more, a process does not wait any longer."""
+
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one go on: a tenth of Python's own measure, since who comes
 from the disk with the answers of several callbacks in hand should not wait for one that has just come in."""
@@ -81,6 +87,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._of_thread = threading.local()
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, unless a process that has fewer of them does so first.
+
+        All are told of it at the same moment, and who is quickest may have nearly all of a platform's connections.
+        """
+        time.sleep(min(self.nr_conns, CROWD) * COURTESY)
+        super().accept(listener)
 
     def handle(self, conn: Any) -> Any:
         """Whether the connection stays open, after the requests that came on it without a pause."""
