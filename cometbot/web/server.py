@@ -152,7 +152,10 @@ def _worker_exit(server: Any, worker: Any) -> None:
 
     stop_all()
     ending = sys.exc_info()[1]
-    if isinstance(ending, SystemExit) and ending.code == APP_LOAD_ERROR and not _takes_first_failure():
+    if not isinstance(ending, SystemExit) or ending.code != APP_LOAD_ERROR:
+        return
+    # A stop breaks off what is being loaded, which is no failure.
+    if not worker.alive or not _takes_first_failure():
         os._exit(0)
 
 

@@ -28,6 +28,19 @@ other = Bot("news")
 print("spec", os.environ["COMETBOT_BOT"], "threads", os.environ.get("COMETBOT_THREADS"), flush=True)
 """
 
+SLOW = (
+    BOT
+    + """
+import pathlib
+import time
+loads = pathlib.Path("loads")
+with loads.open("a") as file:
+    file.write("x")
+if loads.stat().st_size > 2:  # the trial, and the first of two processes
+    time.sleep(300)
+"""
+)
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -35,6 +48,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
     (tmp_path / "served.py").write_text(BOT)
+    (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
     (tmp_path / "needy.py").write_text("import nonesuch\n")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
@@ -112,6 +126,15 @@ def test_it_serves_what_the_environment_names(start: Start, tmp_path: Path) -> N
         assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=PATIENCE).status_code == 401
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 0
+
+
+def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tmp_path: Path) -> None:
+    address = free_address()
+    process = start("slow:bot", "--bind", address, "--processes", "2")
+    wait_ready(address, process, tmp_path / "log")
+    wait_for(lambda: (tmp_path / "loads").stat().st_size == 3, or_show=(tmp_path / "log").read_text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
