@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from contextlib import ExitStack, closing
 
@@ -30,6 +29,7 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
     """
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
+    from cometbot.stopping import told_to_end
     from cometbot.web.app import worker_from_settings
     from cometbot.web.handling import Desk, make_worker_app, tell_ready
     from cometbot.web.logs import configure_logging
@@ -43,13 +43,11 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
             "on SQLite cometbot serve handles messages itself"
         )
     with ExitStack() as stack:
+        ended = stack.enter_context(told_to_end())
         if bind:
             stack.enter_context(closing(Desk(make_worker_app(delivery, metrics), bind)))
         stack.enter_context(closing(delivery))
         delivery.start()
-        ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
         tell_ready()
         _wait(ended)
 
@@ -59,6 +57,5 @@ def _wait(ended: threading.Event) -> None:
     from cometbot.web.server import BESIDE, is_beside
 
     began_beside = BESIDE in os.environ
-    # A wait without a time-out could not be ended by a signal on every system.
-    while not ended.wait(1.0 if began_beside else 3600) and (is_beside() or not began_beside):
+    while not ended.wait(1.0 if began_beside else None) and (is_beside() or not began_beside):
         pass

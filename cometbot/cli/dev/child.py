@@ -24,6 +24,7 @@ from cometbot.errors import ConfigurationError
 from cometbot.faults import Fault, own_files
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings, variable_suffix
+from cometbot.stopping import told_to_end
 from cometbot.web.app import Running, create_app
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ def main(spec: str, listening: int, reporting: int, *, is_real: bool = False) ->
     ``is_real`` it is the real CometChat that calls: single bots keep the credentials of the settings, and each call
     over HTTP is reported, for want of a simulator that could show it.
     """
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with told_to_end(signal.SIGTERM) as stopping:
+        _serve(spec, listening, Reporter(reporting), stopping, is_real=is_real)
+
+
+def _serve(spec: str, listening: int, reporter: Reporter, stopping: threading.Event, *, is_real: bool) -> None:
     threading.Thread(target=_wait_for_parent, args=(stopping,), daemon=True).start()
-    reporter = Reporter(reporting)
     try:
         settings = Settings.from_environment()
         _configure_logging(reporter, settings.log_level)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
 
@@ -29,6 +26,7 @@ def simplex(bot: str | None, no_handlers: bool, demo: bool, bind: str | None) ->
     from cometbot.cli.simplex.running import run
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
+    from cometbot.stopping import told_to_end
 
     settings = Settings.from_environment()
     spec = bot or settings.bot
@@ -43,7 +41,5 @@ def simplex(bot: str | None, no_handlers: bool, demo: bool, bind: str | None) ->
             raise click.UsageError("--demo goes alone: leave --no-handlers and --bind out.")
         talk(settings, spec)
         return
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    run(settings, spec, ended, handles=not no_handlers, bind=bind or "")
+    with told_to_end() as ended:
+        run(settings, spec, ended, handles=not no_handlers, bind=bind or "")

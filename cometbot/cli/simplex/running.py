@@ -83,6 +83,4 @@ def run(settings: Settings, spec: str, ended: threading.Event, *, handles: bool 
         stack.enter_context(closing(delivery))
         delivery.start()
         door.owner.open(delivery)
-        # A wait without a time-out could not be ended by a signal on every system.
-        while not ended.wait(3600):
-            pass
+        ended.wait()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 
+from cometbot.stopping import told_to_end
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 
 
@@ -18,12 +17,9 @@ def main() -> None:
     parser.add_argument("--display-name", default="Echo bot", help="the profile to begin with; empty for none")
     parser.add_argument("--form", choices=("flat", "either", "remote_host"), default="flat")
     options = parser.parse_args()
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    with FakeSimplexCLI(**vars(options)) as cli:
+    with told_to_end() as ended, FakeSimplexCLI(**vars(options)) as cli:
         print(cli.url, flush=True)
-        stopping.wait()
+        ended.wait()
 
 
 if __name__ == "__main__":

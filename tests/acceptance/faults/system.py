@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.postgres_server import PostgresServer
 
@@ -57,7 +58,12 @@ class System(Server, ABC):
         self._mark = secrets.token_hex(8)
         self._moved = folder / "clock"
         (folder / "sitecustomize.py").write_text(_CLOCK)
-        own = {_MARK: self._mark, "COMETBOT_TEST_CLOCK": str(self._moved), "PYTHONPATH": f"{folder}:{ROOT}"}
+        own = {
+            _MARK: self._mark,
+            "COMETBOT_TEST_CLOCK": str(self._moved),
+            "PYTHONPATH": f"{folder}:{ROOT}",
+            "PYTHONFAULTHANDLER": "1",
+        }
         super().__init__(folder, {**own, **self.database_environ(folder), **environ})
         self._others: list[subprocess.Popen[bytes]] = []
         self.random = random.Random(4711)
@@ -154,10 +160,20 @@ class System(Server, ABC):
         started = [self._process, *self._others]
         for process in started:
             process.terminate()
-        statuses = [process.wait(PATIENCE) for process in started]
+        for process in started:
+            self._wait_for_stop(process)
         self._process, self._others = None, []
         self.wait_until(lambda: not self.processes())
-        return max(abs(status) for status in statuses)
+        return max(abs(process.returncode) for process in started)
+
+    def _wait_for_stop(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for one in self.processes():
+                os.kill(one.pid, signal.SIGABRT)  # it writes where all its threads are
+            process.wait(PATIENCE)
+            pytest.fail(f"{process.args} did not stop within {PATIENCE:g} s\n{self.log}")
 
     def wait_healed(self) -> None:
         """Start again what has ended, and wait until all is as it should be."""
@@ -250,6 +266,11 @@ class OnPostgreSQL(System):
         self.server.copy("faults_template", name)
         self.database_url = self.server.url(name)
         return {"COMETBOT_DATABASE_URL": self.database_url, "COMETBOT_HANDLER_THREADS": "4"}
+
+    def start(self) -> None:
+        """As on one machine, and wait until every worker has begun: what a signal does to one before is no concern."""
+        super().start()
+        self.wait_until(lambda: self.query("SELECT COUNT(*) FROM processes") >= [(1 + self.workers,)], PATIENCE)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
