@@ -63,16 +63,19 @@ def modes() -> list[Mode]:
     ]
 
 
-def run(rounds: int = 5, seconds: float = 3.0) -> str:
-    """The table. All servers run side by side, and take turns round by round; who has no turn is idle."""
+def run(rounds: int = 9, seconds: float = 2.0) -> str:
+    """The table. All servers run side by side and take turns, each round beginning with another one; who has no turn
+    is idle."""
     measured = modes()
     with ExitStack() as stack:
         servers = []
         for mode in measured:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cometbot-bench-")))
             servers.append(stack.enter_context(mode.serve(folder)))
-        for _ in range(rounds):
-            for mode, server in zip(measured, servers, strict=True):
+        pairs = list(zip(measured, servers, strict=True))
+        for number in range(rounds):
+            first = number % len(pairs)
+            for mode, server in pairs[first:] + pairs[:first]:
                 mode.measure(server, seconds)
     by_name = {mode.name: mode for mode in measured}
     rows = [_row(mode, by_name[BARE], by_name[BOLT]) for mode in measured]

@@ -33,6 +33,7 @@ from cometbot.testing.channel import FakeChannel
 PROCESSES, THREADS = 2, 4
 CONVERSATIONS = 200
 _UNLIMITED = 1_000_000_000
+_BETWEEN = ("persist", "_insist", "<lambda>", "commit", "single", "write", "__exit__", "__enter__", "do")
 _PATIENCE = 120.0
 _spawn = multiprocessing.get_context("spawn")
 
@@ -160,7 +161,7 @@ class _Timed(SQLite):
 
     def _note(self, durable: bool, seconds: float) -> None:
         frame = sys._getframe(2)
-        while frame.f_back and frame.f_code.co_name in ("persist", "commit", "write", "__exit__", "__enter__", "do"):
+        while frame.f_back and frame.f_code.co_name in _BETWEEN:
             frame = frame.f_back
         name = f"{frame.f_code.co_name.strip('_')}, {'durable' if durable else 'relaxed'}"
         self.spent.setdefault(name, []).append(seconds)

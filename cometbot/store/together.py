@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import TypeVar, cast
 
 from sqlalchemy.engine import Connection
@@ -21,10 +22,18 @@ Sync = Callable[[], None]
 """Brings to the disk what is committed by now."""
 
 
-class _Work:
-    """What one thread wants done, and what came of it. ``leads``: it is to be done by that thread, with what waits."""
+GATHER = 0.001
+"""Seconds at most that a durable transaction is put off until as many have come as shared the last one."""
 
-    __slots__ = ("do", "durable", "ends_at", "error", "leads", "returned", "turn")
+
+class _Work:
+    """What one thread wants done, and what came of it.
+
+    ``turn`` is released when it is done, or, with ``leads``, to be done by that thread, with what waits. A thread that
+    finds it done lets ``following`` go on, and one that ``has_left`` waits no longer.
+    """
+
+    __slots__ = ("do", "durable", "ends_at", "error", "following", "has_left", "leads", "returned", "turn")
 
     def __init__(self, do: Callable[[Connection], object], durable: bool, ends_at: float) -> None:
         self.do = do
@@ -32,6 +41,8 @@ class _Work:
         self.ends_at = ends_at
         self.returned: object = None
         self.error: BaseException | None = None
+        self.following: _Work | None = None
+        self.has_left = False
         self.leads = False
         self.turn = threading.Lock()
         self.turn.acquire()
@@ -44,6 +55,11 @@ class Together:
     while that goes on, and while what is durable goes to the disk, waits for the next transaction, which one of them
     leads. Nothing is handed to another thread unless it would have to wait anyway, so that a single writer is as fast
     as without.
+
+    What is durable waits a moment for company, if the last transaction had any: threads that were served together come
+    back together, and the first of them would else go to the disk alone while the others wait for it. Those who are
+    served wake one after the other, each by the one before: woken all at once they would do nothing but wait for each
+    other, as there is one interpreter.
     """
 
     def __init__(self, begin: Begin, sync: Sync) -> None:
@@ -52,6 +68,10 @@ class Together:
         self._guard = threading.Lock()
         self._waiting: list[_Work] = []
         self._is_led = False
+        self._crowd = 0
+        self._gathers = False
+        self._gathered = threading.Lock()
+        self._gathered.acquire()
 
     def do(self, work: Callable[[Connection], T], *, durable: bool, ends_at: float) -> T:
         """What ``work`` returns, committed. It may be called twice, where what the first call did was rolled back.
@@ -63,26 +83,61 @@ class Together:
         with self._guard:
             self._waiting.append(mine)
             mine.leads, self._is_led = not self._is_led, True
-        if not mine.leads and not mine.turn.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
-            self._withdraw(mine)
+            if self._gathers and len(self._waiting) >= self._crowd:
+                self._gathers = False
+                self._gathered.release()
+        if not mine.leads:
+            self._wait(mine)
         if mine.leads:
             self._lead(mine)
+        else:
+            self._pass_on(mine.following)
         if mine.error is not None:
             raise mine.error
         return cast(T, mine.returned)
 
-    def _withdraw(self, mine: _Work) -> None:
-        """Give up waiting, unless the turn came just now. What is on its way already may be stored in spite of that."""
+    def _wait(self, mine: _Work) -> None:
+        """Return when the turn has come. What is on its way when this gives up may be stored in spite of that."""
+        try:
+            has_come = mine.turn.acquire(timeout=max(mine.ends_at - time.monotonic(), 0.0))
+        except BaseException:
+            if not self._leave(mine):
+                self._decline(mine)
+            raise
+        if not has_come and self._leave(mine):
+            raise StoreBusy("the database is busy writing for others; try again in a moment")
+
+    def _leave(self, mine: _Work) -> bool:
+        """Whether its turn has not come by now, and will not."""
         with self._guard:
-            if mine.leads:
-                return
-            if mine in self._waiting:
+            mine.has_left = not mine.turn.acquire(blocking=False)
+            if mine.has_left and mine in self._waiting:
                 self._waiting.remove(mine)
-        raise StoreBusy("the database is busy writing for others; try again in a moment")
+            return mine.has_left
+
+    def _decline(self, mine: _Work) -> None:
+        """Let others go on in the place of a thread that was interrupted when its turn came."""
+        if mine.leads:
+            self._take_only(mine)
+            self._hand_over()
+        else:
+            self._pass_on(mine.following)
+
+    def _pass_on(self, work: _Work | None) -> None:
+        """Let ``work`` go on, or who follows it, if it does not wait any longer."""
+        if work is None:
+            return
+        with self._guard:
+            while work is not None and work.has_left:
+                work = work.following
+            if work is not None:
+                work.turn.release()
 
     def _lead(self, mine: _Work) -> None:
         batch: list[_Work] = []
         try:
+            if mine.durable:
+                self._gather()
             with self._begin(mine.ends_at) as connection:
                 batch = self._take()
                 for work in batch:
@@ -95,10 +150,26 @@ class Together:
             finally:
                 self._hand_over()
 
+    def _gather(self) -> None:
+        """Wait for as many as came together the last time."""
+        with self._guard:
+            self._gathers = gathers = len(self._waiting) < self._crowd
+        if not gathers:
+            return
+        has_come = False
+        try:
+            has_come = self._gathered.acquire(timeout=GATHER)
+        finally:
+            with self._guard:
+                if not self._gathers and not has_come:
+                    self._gathered.acquire()  # the last one came just now
+                self._gathers = False
+
     def _take(self) -> list[_Work]:
         """What shares the transaction that was just opened."""
         with self._guard:
             batch, self._waiting = self._waiting, []
+            self._crowd = len(batch)
             return batch
 
     def _take_only(self, mine: _Work) -> list[_Work]:
@@ -131,15 +202,12 @@ class Together:
             self._is_led = following is not None
             if following is not None:
                 following.leads = True
-        if following is not None:
-            following.turn.release()
+                following.turn.release()
 
     def _finish(self, batch: list[_Work], mine: _Work) -> None:
         """Let those go on who were served: who wants it durable when it is on the disk, the others at once."""
         stored = [work for work in batch if work.durable and work.error is None]
-        for work in batch:
-            if work is not mine and work not in stored:
-                work.turn.release()
+        self._let_go([work for work in batch if work is not mine and work not in stored])
         try:
             if stored:
                 self._sync()
@@ -149,6 +217,9 @@ class Together:
             if not isinstance(error, StoreBusy):
                 raise
         finally:
-            for work in stored:
-                if work is not mine:
-                    work.turn.release()
+            self._let_go([work for work in stored if work is not mine])
+
+    def _let_go(self, served: Sequence[_Work]) -> None:
+        for work, following in pairwise(served):
+            work.following = following
+        self._pass_on(served[0] if served else None)

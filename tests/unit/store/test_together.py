@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from cometbot.errors import LeaseLost, StoreBusy
+from cometbot.store import together as together_module
 from cometbot.store.together import Together
 
 
@@ -236,6 +239,119 @@ def test_who_comes_while_a_sync_is_under_way_shares_the_next_transaction(
     go_on.set()
     assert {future.result(60) for future in (first, *later)} == {"first", "a", "b"}
     assert [sorted(each) for each in transactions.committed] == [["first"], ["a", "b"]]
+
+
+@pytest.fixture
+def crowd(queue: Queue, together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three works have just shared a transaction, and the next leader is patient."""
+    waiting = [queue.add(adding(name)) for name in "xyz"]
+    queue.go_on()
+    assert [future.result(60) for future in waiting] == ["x", "y", "z"]
+    monkeypatch.setattr(together_module, "GATHER", 600.0)
+
+
+@pytest.mark.usefixtures("crowd")
+def test_after_a_shared_transaction_the_next_one_waits_for_as_many(
+    transactions: Transactions, together: Together, pool: ThreadPoolExecutor
+) -> None:
+    futures = []
+    for count, name in enumerate("abc", start=1):
+        assert len(transactions.committed) == 2
+        futures.append(pool.submit(together.do, adding(name), durable=True, ends_at=soon(60)))
+        if count < 3:
+            wait_for_waiting(together, count)
+    assert [future.result(60) for future in futures] == ["a", "b", "c"]
+    assert transactions.committed[2:] == [["a", "b", "c"]]
+
+
+@pytest.mark.usefixtures("crowd")
+def test_who_waits_for_others_in_vain_goes_on_alone_and_the_next_one_at_once(
+    transactions: Transactions, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together_module, "GATHER", 0.01)
+    assert together.do(adding("a"), durable=True, ends_at=soon(60)) == "a"
+    monkeypatch.setattr(together_module, "GATHER", 600.0)
+    assert together.do(adding("b"), durable=True, ends_at=soon(60)) == "b"
+    assert transactions.committed[2:] == [["a"], ["b"]]
+
+
+@pytest.mark.usefixtures("crowd")
+def test_what_is_relaxed_waits_for_nobody(transactions: Transactions, together: Together) -> None:
+    assert together.do(adding("a"), durable=False, ends_at=soon(60)) == "a"
+    assert transactions.committed[2:] == [["a"]]
+
+
+class SlowDisk:
+    """Syncs that each wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+
+    def sync(self) -> None:
+        self.begun.release()
+        assert self.let_go.acquire(timeout=60)
+
+
+def wait_for_waiting(together: Together, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(together._waiting) != count:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_who_gives_up_when_all_but_the_sync_is_done_holds_up_nobody_who_shared_the_transaction(
+    transactions: Transactions, pool: ThreadPoolExecutor
+) -> None:
+    disk = SlowDisk()
+    together = Together(transactions.begin, disk.sync)
+    futures = [pool.submit(together.do, adding("first"), durable=True, ends_at=soon(60))]
+    assert disk.begun.acquire(timeout=60)
+    for number, seconds in enumerate((60, 0.5, 60, 60)):
+        futures.append(pool.submit(together.do, adding(number), durable=True, ends_at=soon(seconds)))
+        wait_for_waiting(together, number + 1)
+    disk.let_go.release()
+    assert disk.begun.acquire(timeout=60)
+    with pytest.raises(StoreBusy):
+        futures.pop(2).result(60)
+    disk.let_go.release()
+    assert [future.result(60) for future in futures] == ["first", 0, 2, 3]
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_an_interrupted_thread_holds_up_nobody(
+    transactions: Transactions, pool: ThreadPoolExecutor, is_shared: bool
+) -> None:
+    """Ctrl-C while the main thread waits, with its work taken up by another thread already or not."""
+
+    def do(name: str) -> Future[Any]:
+        return pool.submit(together.do, adding(name), durable=True, ends_at=soon(60))
+
+    def interrupt() -> None:
+        wait_for_waiting(together, 2)
+        others.append(do("behind"))
+        wait_for_waiting(together, 3)
+        if is_shared:
+            disk.let_go.release()
+            assert disk.begun.acquire(timeout=60)
+        main = threading.main_thread().ident or 0
+        while sys._current_frames()[main].f_code.co_name != "_wait":
+            time.sleep(0.001)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    disk = SlowDisk()
+    together = Together(transactions.begin, disk.sync)
+    others = [do("first")]
+    assert disk.begun.acquire(timeout=60)
+    others.append(do("before"))
+    wait_for_waiting(together, 1)
+    interrupting = pool.submit(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        together.do(adding("mine"), durable=True, ends_at=soon(60))
+    interrupting.result(60)
+    for _ in range(2):
+        disk.let_go.release()
+    assert [other.result(60) for other in others] == ["first", "before", "behind"]
 
 
 def test_a_sync_that_fails_fails_only_what_had_to_be_durable(transactions: Transactions, queue: Queue) -> None:
