@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -58,3 +59,30 @@ def test_signals_are_given_back_as_they_were() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     assert signal.set_wakeup_fd(-1) == -1
     assert not [thread for thread in threading.enumerate() if thread.name == "cometbot-signals"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # since Python 3.12, where there are threads
+def test_a_forked_child_ends_by_a_signal_that_its_parent_does_not_hear() -> None:
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            os.write(writing, b"!")
+            time.sleep(60)
+            os._exit(3)
+        os.read(reading, 1)
+        os.kill(child, signal.SIGTERM)
+        ended_by.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    ended_by: list[int] = []
+    reading, writing = os.pipe()
+    with told_to_end() as ended:
+        # From another thread, as a handler would.
+        forking = threading.Thread(target=fork)
+        forking.start()
+        forking.join()
+        assert ended_by == [-signal.SIGTERM]
+        assert not ended.wait(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended.wait(30)
+    os.close(reading)
+    os.close(writing)
