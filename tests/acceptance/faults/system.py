@@ -270,7 +270,8 @@ class OnPostgreSQL(System):
     def start(self) -> None:
         """As on one machine, and wait until every worker has begun: what a signal does to one before is no concern."""
         super().start()
-        self.wait_until(lambda: self.query("SELECT COUNT(*) FROM processes") >= [(1 + self.workers,)], PATIENCE)
+        wanted = self.workers + ("--no-handlers" not in self.command)
+        self.wait_until(lambda: self.query("SELECT COUNT(*) FROM processes") >= [(wanted,)], PATIENCE)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
