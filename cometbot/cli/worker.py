@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from cometbot.stopping import Ending
 
 
 @click.command()
@@ -52,7 +55,7 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
         _wait(ended)
 
 
-def _wait(ended: threading.Event) -> None:
+def _wait(ended: Ending) -> None:
     """Sleep until the end is told, or who started this beside a server is gone."""
     from cometbot.web.server import BESIDE, is_beside
 

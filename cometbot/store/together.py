@@ -29,11 +29,14 @@ GATHER = 0.001
 class _Work:
     """What one thread wants done, and what came of it.
 
-    ``turn`` is released when it is done, or, with ``leads``, to be done by that thread, with what waits. A thread that
-    finds it done lets ``following`` go on, and one that ``has_left`` waits no longer.
+    ``turn`` is released (and ``has_come``) when it ``is_done``, or, with ``leads``, to be done by that thread, with
+    what waits. A thread that finds it done lets ``following`` go on, and one that ``has_left`` waits no longer.
     """
 
-    __slots__ = ("do", "durable", "ends_at", "error", "following", "has_left", "leads", "returned", "turn")
+    __slots__ = (
+        *("do", "durable", "ends_at", "returned", "error", "is_done"),
+        *("following", "has_come", "has_left", "leads", "turn"),
+    )
 
     def __init__(self, do: Callable[[Connection], object], durable: bool, ends_at: float) -> None:
         self.do = do
@@ -41,7 +44,9 @@ class _Work:
         self.ends_at = ends_at
         self.returned: object = None
         self.error: BaseException | None = None
+        self.is_done = False
         self.following: _Work | None = None
+        self.has_come = False
         self.has_left = False
         self.leads = False
         self.turn = threading.Lock()
@@ -90,27 +95,28 @@ class Together:
             self._wait(mine)
         if mine.leads:
             self._lead(mine)
-        else:
+        elif not mine.has_left:
             self._pass_on(mine.following)
         if mine.error is not None:
             raise mine.error
         return cast(T, mine.returned)
 
     def _wait(self, mine: _Work) -> None:
-        """Return when the turn has come. What is on its way when this gives up may be stored in spite of that."""
+        """Return when the turn has come, or the work is done. What is on its way when this gives up may be stored in
+        spite of that."""
         try:
             has_come = mine.turn.acquire(timeout=max(mine.ends_at - time.monotonic(), 0.0))
         except BaseException:
             if not self._leave(mine):
                 self._decline(mine)
             raise
-        if not has_come and self._leave(mine):
+        if not has_come and self._leave(mine) and not mine.is_done:
             raise StoreBusy("the database is busy writing for others; try again in a moment")
 
     def _leave(self, mine: _Work) -> bool:
         """Whether its turn has not come by now, and will not."""
         with self._guard:
-            mine.has_left = not mine.turn.acquire(blocking=False)
+            mine.has_left = not mine.has_come
             if mine.has_left and mine in self._waiting:
                 self._waiting.remove(mine)
             return mine.has_left
@@ -131,6 +137,7 @@ class Together:
             while work is not None and work.has_left:
                 work = work.following
             if work is not None:
+                work.has_come = True
                 work.turn.release()
 
     def _lead(self, mine: _Work) -> None:
@@ -162,7 +169,7 @@ class Together:
         finally:
             with self._guard:
                 if not self._gathers and not has_come:
-                    self._gathered.acquire()  # the last one came just now
+                    self._gathered.acquire(blocking=False)  # the last one came just now
                 self._gathers = False
 
     def _take(self) -> list[_Work]:
@@ -201,7 +208,7 @@ class Together:
             following = self._waiting[0] if self._waiting else None
             self._is_led = following is not None
             if following is not None:
-                following.leads = True
+                following.leads = following.has_come = True
                 following.turn.release()
 
     def _finish(self, batch: list[_Work], mine: _Work) -> None:
@@ -220,6 +227,9 @@ class Together:
             self._let_go([work for work in stored if work is not mine])
 
     def _let_go(self, served: Sequence[_Work]) -> None:
+        """Let all go on, each by the one before, and the first one by this thread."""
+        for work in served:
+            work.is_done = True
         for work, following in pairwise(served):
             work.following = following
         self._pass_on(served[0] if served else None)

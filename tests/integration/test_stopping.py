@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from cometbot.stopping import told_to_end
+from cometbot.stopping import Ending, told_to_end
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_the_event_for_which_the_main_thread_waits(number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_of_the_main_thread(number: signal.Signals) -> None:
     with told_to_end() as ended:
         threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
         assert ended.wait(30)
@@ -22,18 +22,26 @@ def test_a_signal_sets_the_event_for_which_the_main_thread_waits(number: signal.
 def test_a_signal_that_the_kernel_gives_to_another_thread_ends_a_wait_as_well() -> None:
     """As one does that came just before the main thread slept: no handler of Python's runs while that sleeps."""
     with told_to_end() as ended:
-        other = threading.Thread(target=ended.wait)
+        other = threading.Thread(target=time.sleep, args=(5,), daemon=True)
         other.start()
         assert other.ident is not None
         threading.Timer(0.05, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()
+        began = time.monotonic()
         assert ended.wait(30)
-        other.join()
+        assert time.monotonic() - began < 4
 
 
 def test_a_signal_that_comes_before_anybody_waits_is_not_lost() -> None:
     with told_to_end() as ended:
         os.kill(os.getpid(), signal.SIGTERM)
         assert ended.wait(30)
+
+
+def test_another_thread_may_tell_the_end_too() -> None:
+    ended = Ending()
+    assert not ended.wait(0.01)
+    threading.Timer(0.05, ended.tell).start()
+    assert ended.wait(30)
 
 
 def test_only_the_signals_that_are_named_count() -> None:
@@ -57,8 +65,6 @@ def test_signals_are_given_back_as_they_were() -> None:
     with told_to_end():
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] != before
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-    assert signal.set_wakeup_fd(-1) == -1
-    assert not [thread for thread in threading.enumerate() if thread.name == "cometbot-signals"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # since Python 3.12, where there are threads
@@ -86,3 +92,18 @@ def test_a_forked_child_ends_by_a_signal_that_its_parent_does_not_hear() -> None
         assert ended.wait(30)
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_that_leaves_the_block_ends_as_it_wants_to() -> None:
+    child = 0
+    try:
+        with told_to_end():
+            child = os.fork()
+            if not child:
+                raise SystemExit
+    except BaseException as error:
+        if not child:
+            os._exit(7 if isinstance(error, SystemExit) else 1)
+        raise
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -24,7 +24,7 @@ from cometbot.errors import ConfigurationError
 from cometbot.faults import Fault, own_files
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings, variable_suffix
-from cometbot.stopping import told_to_end
+from cometbot.stopping import Ending, told_to_end
 from cometbot.web.app import Running, create_app
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main(spec: str, listening: int, reporting: int, *, is_real: bool = False) ->
         _serve(spec, listening, Reporter(reporting), stopping, is_real=is_real)
 
 
-def _serve(spec: str, listening: int, reporter: Reporter, stopping: threading.Event, *, is_real: bool) -> None:
+def _serve(spec: str, listening: int, reporter: Reporter, stopping: Ending, *, is_real: bool) -> None:
     threading.Thread(target=_wait_for_parent, args=(stopping,), daemon=True).start()
     try:
         settings = Settings.from_environment()
@@ -93,8 +93,8 @@ class _Server(ThreadedWSGIServer):
         connection.setblocking(True)
         return connection, address
 
-    def serve_until(self, stopping: threading.Event) -> None:
-        """Answer requests until ``stopping`` is set, and those to the end that have begun."""
+    def serve_until(self, stopping: Ending) -> None:
+        """Answer requests until ``stopping`` is told, and those to the end that have begun."""
         serving = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="cometbot-server")
         serving.start()
         stopping.wait()
@@ -142,10 +142,10 @@ def _fail(reporter: Reporter, report: Failed) -> NoReturn:
     os._exit(2)  # a module that failed half-way may have left threads behind
 
 
-def _wait_for_parent(stopping: threading.Event) -> None:
+def _wait_for_parent(stopping: Ending) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         continue
-    stopping.set()
+    stopping.tell()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -16,6 +15,7 @@ from cometbot.cli.text import plain
 from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
+from cometbot.stopping import Ending
 from cometbot.store.database import Database
 from cometbot.web.app import channels_from_settings, worker_from_settings
 from cometbot.web.handling import Desk, make_worker_app
@@ -71,8 +71,8 @@ class Door:
             click.echo(text)
 
 
-def run(settings: Settings, spec: str, ended: threading.Event, *, handles: bool = True, bind: str = "") -> None:
-    """Hold the connection, store, handle and send, until ``ended`` is set."""
+def run(settings: Settings, spec: str, ended: Ending, *, handles: bool = True, bind: str = "") -> None:
+    """Hold the connection, store, handle and send, until ``ended`` is told."""
     configure_logging(settings.log_format, settings.log_level)
     door = Door(settings)
     delivery, metrics = worker_from_settings(settings, spec, make_channels=door.make_channels, handles=handles)

@@ -14,6 +14,7 @@ from cometbot.cli import main
 from cometbot.cli.simplex.running import run
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
+from cometbot.stopping import Ending
 from cometbot.testing import FakeSimplexCLI
 
 BOT = """
@@ -142,7 +143,7 @@ def test_it_runs_until_it_is_ended_and_answers(
     cli: FakeSimplexCLI, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(simplex_url=cli.url, database_url=f"sqlite:///{folder}/bot.db", data=folder)
-    ended = threading.Event()
+    ended = Ending()
     thread = threading.Thread(target=run, args=(settings, "shop_on_simplex.py:bot", ended))
     thread.start()
     try:
@@ -154,7 +155,7 @@ def test_it_runs_until_it_is_ended_and_answers(
         alice.say("again")
         cli.wait_for(lambda: alice.texts() == ["re: hello", "re: again"])
     finally:
-        ended.set()
+        ended.tell()
         thread.join(20)
     shown = capsys.readouterr().out
 
@@ -168,7 +169,7 @@ def test_a_bot_whose_address_is_not_to_be_made_says_how_to_have_one(
     settings = Settings(
         simplex_url=cli.url, database_url=f"sqlite:///{folder}/bot.db", data=folder, simplex_address=False
     )
-    ended = threading.Event()
+    ended = Ending()
     thread = threading.Thread(target=run, args=(settings, "shop_on_simplex.py:bot", ended))
     thread.start()
     shown = ""
@@ -178,7 +179,7 @@ def test_a_bot_whose_address_is_not_to_be_made_says_how_to_have_one(
         alice.say("hello")
         cli.wait_for(lambda: alice.texts() == ["re: hello"])
     finally:
-        ended.set()
+        ended.tell()
         thread.join(20)
     shown = capsys.readouterr().out
 

@@ -354,6 +354,91 @@ def test_an_interrupted_thread_holds_up_nobody(
     assert [other.result(60) for other in others] == ["first", "before", "behind"]
 
 
+class Interrupted:
+    """A lock whose taker is interrupted in the moment in which it gets it."""
+
+    def __init__(self, lock: Any, first: Callable[[], object] = str) -> None:
+        self._lock = lock
+        self._first = first
+        self.release = lock.release
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._lock.acquire(blocking, timeout) and blocking:
+            self._first()
+            raise KeyboardInterrupt
+        return False
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_thread_that_is_interrupted_when_its_turn_comes_lets_the_others_go_on(
+    transactions: Transactions, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, leads: bool
+) -> None:
+    def do(name: str, count: int) -> Future[Any]:
+        future = pool.submit(together.do, adding(name), durable=True, ends_at=soon(60))
+        wait_for_waiting(together, count)
+        return future
+
+    class Work(together_module._Work):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.turn = Interrupted(self.turn)  # type: ignore[assignment]
+
+    disk = SlowDisk()
+    together = Together(transactions.begin, disk.sync)
+    first = do("first", 0)
+    assert disk.begun.acquire(timeout=60)
+    before = [] if leads else [do("before", 1)]
+    with monkeypatch.context() as patch:
+        patch.setattr(together_module, "_Work", Work)
+        interrupted = do("interrupted", len(before) + 1)
+    behind = do("behind", len(before) + 2)
+    disk.let_go.release(2)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.result(60)
+    disk.let_go.release(2)
+    assert [future.result(30) for future in (first, *before, behind)] == [
+        "first",
+        *(["before"] if before else []),
+        "behind",
+    ]
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_thread_that_is_interrupted_when_the_last_one_has_come_lets_the_others_go_on(
+    together: Together, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_quick() -> None:
+        monkeypatch.setattr(together_module, "GATHER", 0.01)
+
+    together._gathered = Interrupted(together._gathered, first=be_quick)  # type: ignore[assignment]
+    futures = []
+    for count, name in enumerate("abc", start=1):
+        futures.append(pool.submit(together.do, adding(name), durable=True, ends_at=soon(60)))
+        if count < 3:
+            wait_for_waiting(together, count)
+    with pytest.raises(KeyboardInterrupt):
+        futures[0].result(60)
+    assert [future.result(60) for future in futures[1:]] == ["b", "c"]
+
+
+def test_what_is_stored_when_the_time_is_up_counts_as_stored(
+    transactions: Transactions, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where those before have not come to wake it yet."""
+    disk = SlowDisk()
+    together = Together(transactions.begin, disk.sync)
+    monkeypatch.setattr(together, "_pass_on", lambda work: None)
+    pool.submit(together.do, adding("first"), durable=True, ends_at=soon(60))
+    assert disk.begun.acquire(timeout=60)
+    leading = pool.submit(together.do, adding("leading"), durable=True, ends_at=soon(60))
+    wait_for_waiting(together, 1)
+    late = pool.submit(together.do, adding("late"), durable=True, ends_at=soon(2))
+    wait_for_waiting(together, 2)
+    disk.let_go.release(2)
+    assert leading.result(60) == "leading"
+    assert late.result(60) == "late"
+
+
 def test_a_sync_that_fails_fails_only_what_had_to_be_durable(transactions: Transactions, queue: Queue) -> None:
     durable, relaxed = queue.add(adding("a")), queue.add(adding("b"), durable=False)
     transactions.broken = "the disk does not answer"
