@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Open, Visitor
 
@@ -26,6 +26,53 @@ def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visi
     body = json.loads(callback.locator(".json").first.inner_text())
     assert body["data"]["data"]["text"] == "/track 31"
     expect(callback.locator("dl").first).to_contain_text(re.compile(r"Handler.*track · done after \d+ ms"))
+
+
+def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_logged(visitor: Visitor) -> None:
+    def answered_first(route: Route) -> None:
+        """As if the bot's call had ended before the callback did."""
+        begun = route.fetch().json()
+        entries = [entry for entry in begun["data"]["entries"] if entry["kind"] == "callback"]
+        for entry in entries:
+            entry["id"] += 1_000_000
+        begun["data"]["entries"].sort(key=lambda entry: int(entry["id"]))
+        route.fulfill(json=begun)
+
+    visitor.say("/track 30")
+    visitor.sees("Order 30 is on its way")
+    expect(visitor.page.locator(".message.own .receipt")).to_contain_text("track")
+    visitor.page.route("**/simulator/page", answered_first)
+    visitor.reload()
+    visitor.page.locator(".message.own .receipt").click()
+    expect(visitor.page.locator(".entry", has_text="after_message")).to_have_attribute("open", "")
+
+
+def test_a_click_reaches_what_would_have_changed_between_press_and_release(visitor: Visitor) -> None:
+    visitor.page.add_init_script("""
+        window.EventSource = class extends EventSource {
+            constructor(url) {
+                super(url);
+                this.addEventListener("entry", ({ data }) => (document.documentElement.dataset.heard = data));
+            }
+        };
+    """)
+    visitor.reload()
+    message = visitor.dev.post(f"/users/{visitor.uid}/say", {"to": "helpdesk", "text": "/track 29"})
+    visitor.sees("Order 29 is on its way")
+    receipt = visitor.page.locator(".message.own .receipt")
+    expect(receipt).to_contain_text("track")
+    receipt.hover()
+    visitor.page.mouse.down()
+    visitor.dev.post("/users/helpdesk/act", {"act": "react", "message": message["id"], "reaction": "\N{PARTY POPPER}"})
+    expect(visitor.page.locator("html")).to_have_attribute(
+        "data-heard", re.compile('"reactedBy": ?{".+": ?\\["helpdesk"')
+    )
+    visitor.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    visitor.page.mouse.up()
+    callback = visitor.page.locator(".entry", has_text="/track 29")
+    expect(callback).to_have_count(1)
+    expect(callback).to_have_attribute("open", "")
+    expect(visitor.page.locator(".message.own .reaction")).to_contain_text("\N{PARTY POPPER}")
 
 
 def test_a_rest_call_shows_its_body_and_answer_and_the_key_is_masked(visitor: Visitor) -> None:

@@ -1,6 +1,7 @@
 // Follows the simulator: a snapshot first, then server-sent events from where that ends.
 
 import { snapshot } from "./api.js";
+import { calmly } from "./press.js";
 
 const AGAIN = 1500;
 
@@ -29,7 +30,9 @@ export class Feed {
   #follow({ run, lastId }) {
     const source = new EventSource(`/simulator/events?after=${lastId}`);
     this.#source = source;
-    const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
+    const isMine = () => this.#source === source;
+    const on = (name, take) =>
+      source.addEventListener(name, (event) => calmly(() => isMine() && take(JSON.parse(event.data))));
     on("hello", (name) => {
       if (name === run) this.#connected(true);
       else this.#restart(0); // another simulator, or one that has forgotten everything

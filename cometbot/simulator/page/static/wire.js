@@ -62,8 +62,10 @@ export class Wire {
     fill(this.chip, `Message ${id} only`, icon("close"));
     this.#cleared = id ? 0 : this.#cleared;
     this.#show();
-    const row = [...this.#rows.values()].at(-1)?.element;
-    if (id && row) row.open = true;
+    const rows = [...this.#rows.values()];
+    // What the bot did may be logged before the callback by which it was told: that one ends later.
+    const first = rows.findLast(({ entry }) => entry.kind === "callback") ?? rows.at(-1);
+    if (id && first) first.element.open = true;
   }
 
   #show() {
@@ -123,7 +125,7 @@ export class Wire {
     build();
     const item = h("li", {}, element);
     known?.item.replaceWith(item);
-    return { signature, element, item };
+    return { entry, signature, element, item };
   }
 
   #body(entry, handled) {

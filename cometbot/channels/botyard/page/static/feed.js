@@ -1,6 +1,7 @@
 // Follows the platform: what there is, then server-sent events, and whatever was missed while there was no connection.
 
 import { messagesOf, start } from "./api.js";
+import { calmly } from "./press.js";
 
 const EVENTS = "/v1/page-api/events";
 const FIRST_PAUSE = 1000;
@@ -46,7 +47,9 @@ export class Feed {
     this.#watch();
     const source = new EventSource(EVENTS);
     this.#source = source;
-    const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
+    const isMine = () => this.#source === source;
+    const on = (name, take) =>
+      source.addEventListener(name, (event) => calmly(() => isMine() && take(JSON.parse(event.data))));
     on("hello", () => this.#opened());
     on("message", (message) => this.#message(message));
     on("typing", ({ chatId, on: isOn }) => this.#store.setTyping(chatId, isOn, TYPING));
@@ -54,7 +57,7 @@ export class Feed {
     on("removed", ({ chatId, id }) => this.#store.drop(chatId, id));
     on("chat", (chat) => this.#chat(chat));
     on("chat-removed", ({ id }) => this.#store.dropChat(id));
-    source.addEventListener("error", () => this.#source === source && this.#broken());
+    source.addEventListener("error", () => isMine() && this.#broken());
   }
 
   /** Listen no longer, whatever happens, until `connect` is called. */
