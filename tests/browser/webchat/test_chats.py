@@ -56,9 +56,10 @@ def test_a_click_counts_when_the_list_changes_between_press_and_release(guest: G
     guest.page.mouse.move(place["x"] + 20, place["y"] + 10)
     guest.page.mouse.down()
     guest.say("/track 2")
-    guest.sees("Order 2 is on its way")
+    guest.sees("/track 2", ".message.own .bubble")
     guest.page.mouse.up()
     expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
+    expect(guest.chats).to_contain_text("Order 2 is on its way")
 
 
 def test_what_is_not_sent_yet_stays_with_its_chat(guest: Guest) -> None:

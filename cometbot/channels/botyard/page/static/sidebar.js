@@ -3,6 +3,7 @@
 import { h, fill, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
+import { calmly } from "./press.js";
 import { themeButton } from "./appearance.js";
 import { summary } from "./content.js";
 import { say } from "./texts.js";
@@ -18,17 +19,6 @@ export class Sidebar {
     this.element = h("aside.people", {}, this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
     store.on("bots chats place messages", () => this.#soon());
-    this.#keepPressed();
-  }
-
-  /** What the pointer is pressed on stays there until it is released: a link that is drawn anew gets no click. */
-  #keepPressed() {
-    this.list.addEventListener("pointerdown", () => (this.isPressed = true));
-    const release = () => {
-      this.isPressed = false;
-      if (this.isStale) this.#soon();
-    };
-    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(release));
   }
 
   /** Give the focus to where one was. */
@@ -40,11 +30,12 @@ export class Sidebar {
   #soon() {
     if (this.waiting) return;
     this.waiting = true;
-    queueMicrotask(() => {
-      this.waiting = false;
-      this.isStale = this.isPressed;
-      if (!this.isStale) this.#show();
-    });
+    queueMicrotask(() =>
+      calmly(() => {
+        this.waiting = false;
+        this.#show();
+      }),
+    );
   }
 
   #showFrame() {
