@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -74,6 +74,7 @@ class Media(Message):
             self.kind in (None, "image", "audio", "video", "file"),
             f"a Media's kind is image, audio, video or file, not {self.kind!r}",
         )
+        _texts(self, "name", "mime_type", "caption")
 
     def to_text(self) -> str:
         return "\n".join(part for part in (self.caption, self.name, self.url) if part)
@@ -89,6 +90,7 @@ class Button:
     url: str = ""
 
     def __post_init__(self) -> None:
+        _texts(self, "label", "action", "value", "url")
         _require(bool(self.label.strip()), "a Button needs a label")
         _require(not (self.url and self.action), "a Button has an action or a url, not both")
 
@@ -103,8 +105,9 @@ class Card(Message):
     buttons: Sequence[Button] = ()
 
     def __post_init__(self) -> None:
+        _texts(self, "title", "text", "image")
         _require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
-        object.__setattr__(self, "buttons", tuple(self.buttons))
+        _all(self, "buttons", Button)
 
     def to_text(self) -> str:
         return _with_hint(self._lines(1), self.offers())
@@ -132,7 +135,7 @@ class Carousel(Message):
     cards: Sequence[Card]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cards", tuple(self.cards))
+        _all(self, "cards", Card)
         _require(bool(self.cards), "a Carousel needs at least one Card")
 
     def to_text(self) -> str:
@@ -154,6 +157,7 @@ class Choice:
     value: str = ""
 
     def __post_init__(self) -> None:
+        _texts(self, "label", "value")
         _require(bool(self.label.strip()), "a Choice needs a label")
 
 
@@ -169,10 +173,10 @@ class Choices(Message):
     action: str = ""
 
     def __post_init__(self) -> None:
-        options = tuple(Choice(option) if isinstance(option, str) else option for option in self.options)
-        object.__setattr__(self, "options", options)
+        _texts(self, "text", "action")
+        _all(self, "options", Choice)
         _require(bool(self.text.strip()), "a Choices needs a question as its text")
-        _require(bool(options), "a Choices needs at least one option")
+        _require(bool(self.options), "a Choices needs at least one option")
 
     def to_text(self) -> str:
         lines = [f"{offer.number}. {offer.label}" for offer in self.offers()]
@@ -196,6 +200,11 @@ class Location(Message):
     address: str = ""
 
     def __post_init__(self) -> None:
+        _texts(self, "label", "address")
+        for degrees in (self.latitude, self.longitude):
+            _require(
+                isinstance(degrees, int | float), f"a Location's degrees are numbers, not {type(degrees).__name__}"
+            )
         _require(-90 <= self.latitude <= 90, f"a latitude is between -90 and 90, not {self.latitude}")
         _require(-180 <= self.longitude <= 180, f"a longitude is between -180 and 180, not {self.longitude}")
 
@@ -217,9 +226,10 @@ class Field:
     optional: bool = False
 
     def __post_init__(self) -> None:
+        _texts(self, "name", "label", "default")
         _require(bool(self.name.strip()), "a form's Field needs a name")
         _require(self.kind in ("text", "select", "checkbox"), f"a Field is text, select or checkbox, not {self.kind!r}")
-        object.__setattr__(self, "options", tuple(Choice(o) if isinstance(o, str) else o for o in self.options))
+        _all(self, "options", Choice)
         _require(self.kind == "text" or bool(self.options), f"the {self.kind} field {self.name!r} needs options")
 
 
@@ -235,7 +245,8 @@ class Form(Message):
     HINT: ClassVar[str] = "_Answer with these lines filled in._"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", tuple(self.fields))
+        _texts(self, "title", "action", "submit")
+        _all(self, "fields", Field)
         _require(bool(self.title.strip()), "a Form needs a title")
         _require(bool(self.action.strip()), "a Form needs an action: the name of the handler that gets the answers")
         _require(bool(self.fields), "a Form needs at least one Field")
@@ -246,7 +257,8 @@ class Form(Message):
         lines = [f"**{self.title}**"]
         for item in self.fields:
             labels = " / ".join(option.label for option in item.options if isinstance(option, Choice))
-            note = ", ".join(part for part in (labels, "optional" if item.optional else "") if part)
+            which = "any of " if item.kind == "checkbox" else ""
+            note = ", ".join(part for part in (which + labels, "optional" if item.optional else "") if part)
             lines.append(f"{item.label or item.name}:" + (f" ({note})" if note else ""))
         return "\n".join([*lines, self.HINT])
 
@@ -260,6 +272,7 @@ class Custom(Message):
     text: str = ""
 
     def __post_init__(self) -> None:
+        _texts(self, "type", "text")
         _require(bool(self.type.strip()), "a Custom needs a type")
         _require(isinstance(self.data, Mapping), "a Custom's data is a mapping")
 
@@ -335,6 +348,30 @@ def to_messages(answer: object) -> list[Message]:
 def _require(condition: bool, text: str) -> None:
     if not condition:
         raise MessageError(text)
+
+
+def _texts(message: object, *names: str) -> None:
+    """Let these attributes be texts: None counts as empty, anything else that is no text is refused."""
+    for name in names:
+        given = getattr(message, name)
+        if given is None:
+            object.__setattr__(message, name, "")
+        else:
+            what = f"a {type(message).__name__}'s {name} is a text"
+            _require(isinstance(given, str), f"{what}, not {type(given).__name__}")
+
+
+def _all(message: object, name: str, wanted: type) -> None:
+    """Let this attribute be a tuple of ``wanted``; of texts, which are its label, where that is all it needs."""
+    given = getattr(message, name)
+    what = f"a {type(message).__name__}'s {name} are a list of {wanted.__name__}"
+    _require(
+        isinstance(given, Iterable) and not isinstance(given, str | Mapping), f"{what}, not {type(given).__name__}"
+    )
+    items = tuple(Choice(item) if wanted is Choice and isinstance(item, str) else item for item in given)
+    for item in items:
+        _require(isinstance(item, wanted), f"{what}, and this is {type(item).__name__}")
+    object.__setattr__(message, name, items)
 
 
 def _button_offers(buttons: Sequence[Button]) -> Iterator[Offer]:

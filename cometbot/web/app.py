@@ -24,7 +24,7 @@ from cometbot.http.errors import echo
 from cometbot.http.sse import STREAMS
 from cometbot.loading import load_working_bots
 from cometbot.settings import Settings
-from cometbot.store.database import Database, database
+from cometbot.store.database import Database, check_kept, database
 from cometbot.web.application import Application
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
@@ -120,6 +120,7 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
     """The application of the bots that ``settings.bot`` names, with logging set up; None means the environment's."""
     settings = settings or Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
+    check_kept(settings.database_url)
     bots = load_working_bots(settings.bot)
     for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots)):
         _log.warning("found a setting without effect: %s", sentence)
@@ -144,6 +145,7 @@ def connect_from_settings(bot: Bot) -> None:
     What the bot says is stored here, and sent by the processes that handle.
     """
     settings = Settings.from_environment()
+    check_kept(settings.database_url)
     source = database(settings.database_url)
     channels = channels_from_settings(settings, [bot], Observer(), source)
     bot.connect(_make_delivery(settings, [bot], channels, Observer(), source))
@@ -162,6 +164,7 @@ def worker_from_settings(
     With it comes what counts its work. ``make_channels`` makes other channels than the settings name; without
     ``handles`` it only sends to those whose connection it holds.
     """
+    check_kept(settings.database_url)
     bots = load_working_bots(spec)
     _check_names(bots, settings)
     given = settings if threads is None else replace(settings, handler_threads=threads)

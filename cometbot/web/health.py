@@ -21,8 +21,8 @@ class Check(Protocol):
         ...
 
     @property
-    def ok(self) -> bool:
-        """Whether it is as it should be."""
+    def ok(self) -> bool | None:
+        """Whether it is as it should be; None where that could not be found out."""
         ...
 
     @property
@@ -33,9 +33,11 @@ class Check(Protocol):
 
 Checks = Callable[[], Iterable[Check]]
 
+_WORDS = {True: "ok", False: "failed", None: "unknown"}
+
 
 def make_health_views(checks: Checks) -> Blueprint:
-    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` fails).
+    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` fails or is unknown).
 
     ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``, one line a check.
     """
@@ -60,7 +62,10 @@ def _look(checks: Checks) -> tuple[bool, dict[str, str]]:
         # Whatever is broken, the one who asks is to be told so, and not with a server error that names no reason.
         _log.exception("cannot check the delivery")
         return False, {"delivery": "failed: it could not be checked; the log says why"}
-    words = {check.name: ": ".join(filter(None, ("ok" if check.ok else "failed", check.detail))) for check in found}
+    words = {check.name: ": ".join(filter(None, (_WORDS[check.ok], check.detail))) for check in found}
+    failures = [f"{check.name}: {check.detail}" for check in found if check.ok is False]
+    if failures:
+        _log.warning("not ready: %s", "; ".join(failures))
     return all(check.ok for check in found), words
 
 

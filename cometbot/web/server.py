@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import gunicorn_logger
 
@@ -59,7 +60,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         # At debug gunicorn writes out the bytes of broken requests, credentials included.
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
-        "on_starting": _on_starting,
+        "on_starting": _starter(settings),
         "post_worker_init": _post_worker_init,
         "worker_exit": _worker_exit,
         "child_exit": _child_exit,
@@ -105,7 +106,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        for name, value in gunicorn_config(self._settings).items():
+        # Who starts it here has looked at the database already.
+        for name, value in (gunicorn_config(self._settings) | {"on_starting": _on_starting}).items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
@@ -135,6 +137,24 @@ def _load(settings: Settings) -> Any:
     from cometbot.web.app import load_app
 
     return load_app(settings)
+
+
+def _starter(settings: Settings) -> Callable[[Any], None]:
+    """What gunicorn calls first: ends it with one sentence where the bots of ``settings`` had no database."""
+
+    def start(server: Any) -> None:
+        from cometbot.web.trial import check_database
+
+        try:
+            # Without the name of a bot it is an application of somebody's own, which may have another database.
+            if settings.bot:
+                check_database(settings, may_be_away=True)
+        except ConfigurationError as error:
+            print(f"cometbot: {error}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        _on_starting(server)
+
+    return start
 
 
 def _on_starting(server: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whether an application can be made of the settings, found out before a server starts."""
+"""Whether the settings give an application and a database, found out before a server starts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import select
 import signal
 import sys
 
-from cometbot.errors import ConfigurationError
+from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.settings import Settings
+from cometbot.store.database import check_kept, database
 
 PATIENCE = 60.0
 """Seconds after which a trial that does not come to an end is broken off."""
@@ -35,6 +36,22 @@ def check_application(settings: Settings) -> None:
         os.waitpid(child, 0)
     if problem:
         raise ConfigurationError(problem)
+
+
+def check_database(settings: Settings, *, may_be_away: bool = False) -> None:
+    """Nothing, if this version can work with the database of ``settings``; a file is made and brought up to date.
+
+    Raises :class:`ConfigurationError` with why not; with ``may_be_away`` not for a server that cannot be reached now.
+    """
+    check_kept(settings.database_url)
+    opened = database(settings.database_url)
+    try:
+        opened.open()
+    except ConfigurationError as error:
+        if not (may_be_away and opened.shared_url and isinstance(error.__cause__, StoreBusy)):
+            raise
+    finally:
+        opened.close()
 
 
 def _read(pipe: int) -> str:

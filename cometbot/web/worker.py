@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,7 @@ from orjson import dumps
 from cometbot.http.limits import WATCHDOG, PacedAnswer, connection_of
 from cometbot.http.sse import RESERVE, STREAMS
 from cometbot.web.connection import Connection
+from cometbot.web.leaving import Leaving
 
 HEAD_TIMEOUT = 10.0
 """Seconds from the moment that a thread takes a connection until the request's headers are whole."""
@@ -85,6 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """
 
     wsgi: Any
+    _leaving: Leaving
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,8 +98,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         All are told of it at the same moment, and who is quickest may have nearly all of a platform's connections.
         """
-        time.sleep(min(self.nr_conns, CROWD) * COURTESY)
+        time.sleep(min(self.nr_conns - len(self._leaving), CROWD) * COURTESY)
         super().accept(listener)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Go on with a connection that a thread has given back: wait for its next request, or close it."""
+        if fs.cancelled() or fs.exception() is not None or fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._leaving.take(conn.sock)
+
+    def murder_pending(self) -> None:
+        """Close the connections that have had their time: those that said nothing, and those that are to be closed."""
+        super().murder_pending()
+        self._leaving.tidy()
 
     def handle(self, conn: Any) -> Any:
         """Whether the connection stays open, after the requests that came on it without a pause."""
@@ -150,6 +165,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH_INTERVAL)
         settle(self.cfg)
         super().init_process()
+
+    def run(self) -> None:
+        """Take connections and requests until it is time to stop, and then for as long as those need that are here."""
+        self._leaving = Leaving(self.poller, self._one_less, most=self.worker_connections // 2)
+        super().run()
+
+    def _one_less(self) -> None:
+        self.nr_conns -= 1
 
     def load_wsgi(self) -> None:
         """The application: an answer's ``Connection: close`` is obeyed, which gunicorn drops; streams are capped; and a

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -98,3 +99,17 @@ def test_with_all_handler_threads_taken_callbacks_are_still_acknowledged(server:
         assert platform.wait_replies(f"late-{number}", 1, server) == ["re: hello"]
     for number in range(24):
         assert platform.wait_replies(f"waiter-{number}", 1, server) == ["came through"]
+
+
+def test_clients_that_do_not_close_their_connections_hold_up_nobody(server: Server, platform: Platform) -> None:
+    """gunicorn itself waits two seconds for each of them, one after the other, before it serves anybody else."""
+    with ExitStack() as opened:
+        for _ in range(120):
+            idle = opened.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n\r\n")
+        for number in range(10):
+            status, _, seconds = _post(server, platform.callback(platform.write("hello", f"behind-{number}")))
+            assert status == 200
+            assert seconds < ACK_LIMIT
+    for number in range(10):
+        assert platform.wait_replies(f"behind-{number}", 1, server) == ["re: hello"]

@@ -46,11 +46,25 @@ from cometbot.messages import to_messages
         (lambda: Form("t", [Field("x"), Field("x")], "a"), "different names"),
         (lambda: Custom("", {}), "needs a type"),
         (lambda: Custom("x", []), "mapping"),  # type: ignore[arg-type]
+        (lambda: Card("x", image=True), "a Card's image is a text, not bool"),  # type: ignore[arg-type]
+        (lambda: Card("x", buttons=["Yes"]), "a Card's buttons are a list of Button, and this is str"),  # type: ignore[list-item]
+        (lambda: Card("x", buttons=Button("x")), "are a list of Button, not Button"),  # type: ignore[arg-type]
+        (lambda: Carousel(["x"]), "a Carousel's cards are a list of Card"),  # type: ignore[list-item]
+        (lambda: Button("x", value=5), "a Button's value is a text, not int"),  # type: ignore[arg-type]
+        (lambda: Choices("?", [1, 2]), "a Choices's options are a list of Choice"),  # type: ignore[list-item]
+        (lambda: Choices("?", "ab"), "a list of Choice, not str"),  # type: ignore[arg-type]
+        (lambda: Location("1", 2), "degrees are numbers, not str"),  # type: ignore[arg-type]
+        (lambda: Form("t", ["x"], "a"), "a Form's fields are a list of Field"),  # type: ignore[list-item]
     ],
 )
 def test_message_lacks_what_it_needs_it_says_so_when_made(make: Any, text: str) -> None:
     with pytest.raises(MessageError, match=text):
         make()
+
+
+def test_nothing_counts_as_an_empty_text() -> None:
+    assert Card("Mug", None, None) == Card("Mug")  # type: ignore[arg-type]
+    assert Button("Buy", value=None) == Button("Buy")  # type: ignore[arg-type]
 
 
 def test_choices_as_text_are_numbered_and_say_how_to_answer() -> None:
@@ -92,6 +106,8 @@ def test_media_location_form_and_custom_have_a_text() -> None:
     assert Location(50.1, -8, "Here").to_text().startswith("Here\n50.100000,-8.000000\nhttps://")
     form = Form("Order", [Field("name"), Field("size", "Size", "select", ["S", "L"], optional=True)], "order")
     assert form.to_text() == f"**Order**\nname:\nSize: (S / L, optional)\n{Form.HINT}"
+    extras = Form("Order", [Field("with", "", "checkbox", ["milk", "sugar"])], "order")
+    assert extras.to_text() == f"**Order**\nwith: (any of milk / sugar)\n{Form.HINT}"
     assert Custom("poll", {}).to_text() == "[poll]"
     assert Custom("poll", {}, "A poll").to_text() == "A poll"
 

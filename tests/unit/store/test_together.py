@@ -318,6 +318,15 @@ def test_who_gives_up_when_all_but_the_sync_is_done_holds_up_nobody_who_shared_t
     assert [future.result(60) for future in futures] == ["first", 0, 2, 3]
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, which a shell that started this in the background may have switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_an_interrupted_thread_holds_up_nobody(
     transactions: Transactions, pool: ThreadPoolExecutor, is_shared: bool

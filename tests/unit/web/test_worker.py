@@ -17,7 +17,8 @@ def test_who_has_connections_leaves_a_new_one_to_others_for_a_moment(
     monkeypatch.setattr(time, "sleep", done.append)
     monkeypatch.setattr(ThreadWorker, "accept", lambda self, listener: done.append(listener))
     worker = Worker.__new__(Worker)
-    worker.nr_conns = connections
+    worker.nr_conns = connections + 2
+    worker._leaving = [object(), object()]  # type: ignore[assignment]
     worker.accept("listener")
     assert done == [waited, "listener"]
 
