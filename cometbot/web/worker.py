@@ -109,9 +109,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._leaving.take(conn.sock)
 
     def murder_pending(self) -> None:
-        """Close the connections that have had their time: those that said nothing, and those that are to be closed."""
+        """Close the connections that have had their time; where there are too many, also who has been idle longest,
+        and those first that never said anything."""
         super().murder_pending()
         self._leaving.tidy()
+        for idle in (self.pending_conns, self.keepalived_conns):
+            while idle and self.nr_conns >= self.worker_connections:
+                conn = idle.popleft()
+                with suppress(OSError, KeyError, ValueError):
+                    self.poller.unregister(conn.sock)
+                self.nr_conns -= 1
+                conn.close()
 
     def handle(self, conn: Any) -> Any:
         """Whether the connection stays open, after the requests that came on it without a pause."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from .conftest import PATIENCE, Platform, Server
+from .conftest import PATIENCE, Platform, Server, StartServer
 
 BUSY = 3.0
 """Seconds for which somebody else writes to the database."""
@@ -113,3 +113,18 @@ def test_clients_that_do_not_close_their_connections_hold_up_nobody(server: Serv
             assert seconds < ACK_LIMIT
     for number in range(10):
         assert platform.wait_replies(f"behind-{number}", 1, server) == ["re: hello"]
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n"], ids=["silent", "idle"])
+def test_more_idle_connections_than_there_may_be_make_room(
+    start_server: StartServer, platform: Platform, said: bytes
+) -> None:
+    server = start_server(GUNICORN_CMD_ARGS="--worker-connections 20")
+    with ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(socket.create_connection(server.address, timeout=PATIENCE)).sendall(said)
+        for number in range(10):
+            callback = platform.callback(platform.write("hello", f"after-{len(said)}-{number}"))
+            status, _, seconds = _post(server, callback)
+            assert status == 200
+            assert seconds < ACK_LIMIT
