@@ -10,4 +10,5 @@ share_metrics()
 try:
     globals().update(gunicorn_config(Settings.from_environment()))
 except ConfigurationError as error:
-    sys.exit(f"cometbot: {error}")
+    print(f"cometbot: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 
 HEAD = 4096
@@ -35,6 +36,20 @@ _BRANDS = {
     b"M4B ": "audio/mp4",
     b"qt  ": "video/quicktime",
 }
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_OPEN = "application/vnd.oasis.opendocument"
+_DOCUMENTS = {
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".md": "text/markdown",
+    ".odp": f"{_OPEN}.presentation",
+    ".ods": f"{_OPEN}.spreadsheet",
+    ".odt": f"{_OPEN}.text",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+}
+"""What Python's own table lacks, and a small container has no other."""
+
 _MARKUP = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+)?(svg|html|head|body|script)\b", re.I | re.S)
 _SHOWN = ("image", "audio", "video")
 
@@ -48,7 +63,7 @@ def sniff(head: bytes, name: str = "") -> str:
     found = _by_signature(head) or _by_container(head) or _by_markup(head)
     if found and found != "application/zip":
         return found
-    guessed = mimetypes.guess_type(name, strict=False)[0] or ""
+    guessed = _by_name(name)
     is_archive = bool(found)
     if is_archive:
         return guessed if _is_document(guessed) else "application/zip"
@@ -100,6 +115,11 @@ def _by_markup(head: bytes) -> str:
     if not found:
         return ""
     return "image/svg+xml" if found[4].lower() == b"svg" else "text/html"
+
+
+def _by_name(name: str) -> str:
+    by_ending = _DOCUMENTS.get(os.path.splitext(name)[1].lower())
+    return by_ending or mimetypes.guess_type(name, strict=False)[0] or ""
 
 
 def _is_document(mime_type: str) -> bool:

@@ -80,7 +80,10 @@ class Outlet(Protocol):
         ...
 
     def begin(self, handler: str, timeout: float | None) -> None:
-        """A handler of this name begins; ``timeout`` is its own limit in seconds, None the usual one."""
+        """A handler of this name begins; ``timeout`` is its own limit in seconds, None the usual one.
+
+        Without a name, the search for a handler begins, or the middleware around none.
+        """
         ...
 
     def fail(self) -> None:
@@ -471,7 +474,7 @@ class Context:
         return self._outlet.history(self.conversation, limit)
 
     def begin(self, handler: str, timeout: float | None) -> None:
-        """Note which handler has the event now, and how many seconds it may take."""
+        """Note which handler has the event now (empty while it is searched), and how many seconds that may take."""
         self._outlet.begin(handler, timeout)
 
     def fail(self) -> None:

@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 Runner = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs a coroutine to its end and returns what it returns; ``asyncio.run`` is one."""
 
+Raised = tuple[type[BaseException], ...]
+"""Classes of errors that come out of whoever works on a message, where all others are the failure of that message."""
+
 BOTS_IN_A_ROW = 10
 """So many events of bots are handled in a conversation before a human has to write something."""
-
-_FAILURES = (Exception, SystemExit, asyncio.CancelledError)
-"""What author code may raise without harm: neither ``sys.exit()`` nor a cancelled task may end a worker."""
 
 _BOTS = f"{RESERVED}bots"
 _LONGEST_BACKOFF = 300.0
@@ -62,19 +62,25 @@ def dispatch(
     failures: int = 0,
     run: Runner = asyncio.run,
     sender_is_bot: bool = False,
+    lets_out: Raised = (KeyboardInterrupt,),
 ) -> Outcome:
     """What came of ``event``, after its handler has run.
 
     ``failures`` is how often its handler raised before; ``run`` runs the coroutines of async handlers. What handlers,
-    matchers and middleware raise is in the outcome (``sys.exit()`` in a handler too: it must not end a worker);
-    ``LeaseLost`` and ``KeyboardInterrupt`` are raised, and so is what the outlet raises before a handler runs.
+    matchers and middleware raise is in the outcome, whatever its class (``sys.exit()`` must not end a worker, nor the
+    panic of a library in another language); ``LeaseLost`` and what ``lets_out`` names are raised, and so is what the
+    outlet raises before the search for a handler begins. Python raises ``KeyboardInterrupt`` for a signal in the main
+    thread alone: who dispatches elsewhere need not let it out.
+
+    That search has the bot's ``handler_timeout``; what is left to do, middleware included, the handler's own from then
+    on.
 
     Who gets the event: actions, commands, messages, ``@bot.event``, the fallback; within a kind the first registered
     that fits. A text that takes an offer is an action if an action handler wants it, else the message that it is.
     """
     if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
         return Outcome(stopped_by="own")
-    return _Dispatch(bot, event, outlet, run, sender_is_bot).outcome(failures)
+    return _Dispatch(bot, event, outlet, run, sender_is_bot, lets_out).outcome(failures)
 
 
 def backoff(failures: int) -> float:
@@ -85,7 +91,10 @@ def backoff(failures: int) -> float:
 class _Dispatch:
     """One event being dispatched."""
 
-    def __init__(self, bot: Bot, event: Event, outlet: Outlet, run: Runner, sender_is_bot: bool) -> None:
+    def __init__(
+        self, bot: Bot, event: Event, outlet: Outlet, run: Runner, sender_is_bot: bool, lets_out: Raised
+    ) -> None:
+        self._lets_out: Raised = (LeaseLost, *lets_out)
         self._bot = bot
         self._event = event
         self._run = run
@@ -98,29 +107,38 @@ class _Dispatch:
             self._bots = self._ctx.state.get(_BOTS, 0) + 1
             if self._bots > BOTS_IN_A_ROW:
                 return Outcome(stopped_by="brake")
-        found = self._find()
+        is_text = isinstance(self._event, MessageEvent) and self._ctx.text
+        offers = self._ctx.state.get(OFFERS) if is_text else None
+        found = None
+        self._ctx.begin("", self._bot.handler_timeout)
+        try:
+            found = self._find(offers)
+            return self._handled(found)
+        except self._lets_out:
+            raise
+        except BaseException as error:
+            return self._failed(found, error, failures)
+
+    def _handled(self, found: Found | None) -> Outcome:
         if found is None and not self._bot.middlewares:
             return Outcome(changes=self._changes(()))
+        if found is not None and isinstance(found.error, self._lets_out):
+            raise found.error
         self._ctx.match = found.match.regex if found else None
         name = found.handler.name if found else ""
         timeout = found.handler.timeout if found else None
         self._ctx.begin(name, self._bot.handler_timeout if timeout is None else timeout)
         chain = _Chain(self._ctx, self._middleware(found), lambda: self._call(found), self._run)
-        try:
-            operations = self._operations(chain.answer())
-            changes = self._changes(operations)
-        except LeaseLost:
-            raise
-        except _FAILURES as error:
-            return self._failed(found, error, failures)
+        operations = self._operations(chain.answer())
+        changes = self._changes(operations)
         if chain.stopped_by:
             logger.info("stopped the event in middleware %s", chain.stopped_by, extra=self._ctx.log.extra)
         return Outcome("" if chain.stopped_by else name, chain.stopped_by, operations, changes)
 
-    def _find(self) -> Found | None:
+    def _find(self, offers: Any) -> Found | None:
         ctx, routes = self._ctx, self._bot.routes
         if isinstance(self._event, MessageEvent) and ctx.text:
-            action = taken(self._event, ctx.text, ctx.state.get(OFFERS))
+            action = taken(self._event, ctx.text, offers)
             if action is not None:
                 ctx.event = action
                 if found := routes.find_action(ctx):
@@ -166,9 +184,9 @@ class _Dispatch:
         try:
             operations = self._operations(self._explanation(found, error))
             self._changes(operations)  # raises here, not below, if the error handler left a state that cannot be stored
-        except LeaseLost:
+        except self._lets_out:
             raise
-        except _FAILURES as second:
+        except BaseException as second:
             operations = ()
             self._discard()
             if second is not error:

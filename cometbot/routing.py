@@ -74,7 +74,7 @@ def _first(handlers: tuple[Handler, ...], ctx: Context) -> Found | None:
     for handler in handlers:
         try:
             match = handler.matcher.find(ctx)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # dispatch decides what becomes of it
             return Found(handler, error=error)
         if match is None:
             continue
@@ -84,4 +84,6 @@ def _first(handlers: tuple[Handler, ...], ctx: Context) -> Found | None:
             return Found(handler, match, arguments=handler.signature.fill(match.groups))
         except ValueError:  # what was found is not what the handler's annotations want: as if it were not found
             continue
+        except BaseException as error:
+            return Found(handler, match, error=error)
     return None

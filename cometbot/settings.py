@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -167,7 +167,32 @@ def _database_url(text: str) -> str:
         raise ValueError(
             "it names no known database; set sqlite:///cometbot.db or postgresql://user:password@host/name"
         )
+    if dialect == "postgresql":
+        check_server_url(text)
     return text
+
+
+def check_server_url(url: str) -> None:
+    """Nothing, if it is certain what in the URL of a database server is its password.
+
+    Else the rest of a password would be taken for the host or the database, and stand in every error. Raises
+    :class:`ValueError` with a sentence that shows nothing of the URL.
+    """
+    rest = url.partition("://")[2]
+    user = rest.partition("@")[0] if "@" in rest else ""
+    if rest.count("@") > 1 or "/" in user.partition(":")[0]:
+        raise ValueError("it has an @ or / that is not escaped; write @ in the password as %40, and / as %2F")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
+        raise ValueError("it has a % that is not escaped; write % in the password as %25")
+    try:
+        plain = unquote(rest, errors="strict")
+    except UnicodeDecodeError:
+        plain = "\0"
+    if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in plain):
+        raise ValueError("it has bytes that are no text; write the password in UTF-8, and % in it as %25")
+    port = re.fullmatch(r"(?:\[[^]]*\]|[^:]*):(.+)", re.split(r"[/?]", rest.rpartition("@")[2])[0])
+    if port and not (re.fullmatch(r"\d{1,5}", port[1], re.ASCII) and 0 < int(port[1]) <= 65535):
+        raise ValueError("its port is no number from 1 to 65535; set one such as postgresql://user:password@host/name")
 
 
 def _bind(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from cometbot import Bot, ChannelError, Context, Media, Message, Text, direct
+from cometbot import Bot, ChannelError, ConfigurationError, Context, Media, Message, Text, direct
 from cometbot.channels.botpress.client import ChatClient
 from cometbot.channels.botpress.payloads import to_messages, to_payloads
 
@@ -17,7 +17,9 @@ bot = Bot("agent", description="Answers what the agent answers.", handler_timeou
 
 def connect(ctx: Context) -> ChatClient:
     """A client that speaks to the agent as the sender."""
-    url, secret = os.environ["AGENT_URL"], os.environ.get("AGENT_ENCRYPTION_KEY", "")
+    url, secret = os.environ.get("AGENT_URL", ""), os.environ.get("AGENT_ENCRYPTION_KEY", "")
+    if not url:
+        raise ConfigurationError("AGENT_URL is not set; set it to the agent's URL, and start the bot again")
     if secret:
         return ChatClient.connect(url, user_id=ctx.sender.uid, encryption_key=secret)
     client = ChatClient.connect(url, user_key=ctx.user_state.get("agent_key", ""))

@@ -1,4 +1,4 @@
-"""The smallest bot: says what was said to it, files too."""
+"""The smallest bot: says what was said to it, files too, where they have an address."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ bot = Bot("echo")
 
 
 @bot.message(has_attachment)
-def files(ctx: Context) -> list[Media]:
-    return [Media(file.url, name=file.name, mime_type=file.mime_type) for file in ctx.attachments]
+def files(ctx: Context) -> list[Media | str]:
+    # On SimpleX a file is with its sender and has no address; the example broadcast.py shows how to send it anew.
+    return [
+        Media(file.url, name=file.name, mime_type=file.mime_type) if file.url.startswith("http") else file.name
+        for file in ctx.attachments
+    ]
 
 
 @bot.message()

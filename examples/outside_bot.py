@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import Request, urlopen
 
-PLATFORM, KEY, WEBHOOK = (os.environ[name] for name in ("PLATFORM", "BOT_KEY", "WEBHOOK"))
+PLATFORM, KEY, WEBHOOK = (os.environ.get(name, "") for name in ("PLATFORM", "BOT_KEY", "WEBHOOK"))
 SECRET = secrets.token_urlsafe(32)
 COMMANDS = [{"alias": "shout", "description": "Says it loudly"}]
 
@@ -46,6 +46,8 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    if not (PLATFORM and KEY and WEBHOOK and sys.argv[1:]):
+        sys.exit("Set PLATFORM, BOT_KEY and WEBHOOK, and say at which port to listen: python outside_bot.py 8080")
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Webhook)
     call("bot/webhook", {"url": WEBHOOK, "secret": SECRET})
     call("bot/commands", COMMANDS)

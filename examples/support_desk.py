@@ -1,12 +1,16 @@
-"""A support desk: what users write goes to the team's group, and what the team answers goes back to the user."""
+"""A support desk: what users write goes to the team's group, and what the team answers goes back to the user.
+
+``TEAM`` is the group's GUID, on SimpleX its number.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 
 from cometbot import Bot, Context, direct, in_group, pattern
 
-TEAM = "support-team"
+TEAM = os.environ.get("TEAM", "support-team")
 
 bot = Bot("support", description="Write to us; a human answers.")
 from_team = in_group(TEAM)

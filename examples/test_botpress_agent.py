@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cometbot import Bot, Card, Choices, Context
+from cometbot import Bot, Card, Choices, ConfigurationError, Context
 from cometbot.channels.botpress import listener
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import HOST, LoopbackServer
@@ -65,6 +65,12 @@ def test_cards_and_choices_come_back_as_such(client: BotClient) -> None:
 
 def test_a_picture_goes_to_the_agent(client: BotClient) -> None:
     assert client.send_image(b"\x89PNG", name="photo.png").text.endswith("photo.png")
+
+
+def test_without_the_agents_url_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENT_URL", raising=False)
+    with pytest.raises(ConfigurationError, match="set it to the agent's URL"):
+        BotClient(bot, channel="cometchat").send("hi")
 
 
 def test_an_agent_that_is_away_is_apologised_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from cometbot import Custom, Rejected
+from cometbot.channels.simplex.client import SimplexClient
 from cometbot.models import User
 from cometbot.testing import BotClient
 from examples import broadcast
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +40,47 @@ def test_news_of_a_publisher_go_to_all_contacts_and_are_counted(client: BotClien
     assert pauses == [0.1, 0.1]
 
 
+def test_a_picture_goes_to_all_contacts_as_one_with_its_words(client: BotClient) -> None:
+    assert client.send_image(PNG, caption="Our new shop").text == "Sent to 2."
+    for name in ("maria", "tom"):
+        told = client.as_user(name).said()[-1].message
+        assert isinstance(told, Custom)
+        assert (told.type, told.text) == ("image", "Our new shop")
+        assert Path(told.data["path"]).read_bytes() == PNG
+
+
+def test_what_has_neither_words_nor_a_file_goes_to_nobody() -> None:
+    client = BotClient(broadcast.make_bot({"paul"}, lambda ctx: ["maria"]), user="paul")
+
+    assert client.send("").text == "I pass on texts and files."
+    assert not client.as_user("maria").said()
+
+
+def test_a_file_goes_as_a_file(client: BotClient) -> None:
+    client.send_file(b"Tea 3, coffee 4", name="prices.txt")
+    told = client.as_user("tom").said()[-1].message
+
+    assert isinstance(told, Custom)
+    assert (told.type, Path(told.data["path"]).read_bytes()) == ("file", b"Tea 3, coffee 4")
+
+
+def test_a_file_that_is_not_to_be_had_goes_to_nobody_and_the_publisher_hears_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Rejected("the file is too large", code="file_too_large")
+
+    monkeypatch.setattr(SimplexClient, "receive", refuse)
+    bot = broadcast.make_bot({"4"})
+    with BotClient(bot, channel="simplex", user=User("paul", "Paul"), raise_errors=False) as client:
+        maria = client.as_user("maria")
+        client.send("/whoami")
+        maria.send("/whoami")
+
+        assert client.send_image(PNG).text == "That cannot be passed on: the file is too large"
+        assert maria.said().texts == ["5"]
+
+
 def test_others_publish_nothing(client: BotClient) -> None:
     assert client.as_user("tom").send("Buy my bike").text == "I only bring news."
     assert not client.as_user("tom").send("Cheap!")
@@ -49,3 +95,16 @@ def test_elsewhere_the_audience_is_given() -> None:
 
     assert client.send("News").text == "Sent to 1."
     assert maria.said().texts == ["I only bring news.", "News"]
+
+
+@pytest.mark.parametrize("channel", ["fake", "cometchat"])
+def test_elsewhere_a_picture_is_passed_on_by_its_address(channel: str) -> None:
+    client = BotClient(broadcast.make_bot({"paul"}, lambda ctx: ["maria"]), user="paul", channel=channel)
+
+    maria = client.as_user("maria")
+    maria.send("hello")
+
+    assert client.send_image("https://files.example.com/shop.png", caption="Our new shop").text == "Sent to 1."
+    told = maria.said().texts[-1]
+    assert "Our new shop" in told
+    assert "https://files.example.com/shop.png" in told

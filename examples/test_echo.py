@@ -27,3 +27,8 @@ def test_a_picture_comes_back_as_a_picture(client: BotClient) -> None:
 
 def test_it_does_the_same_on_cometchat() -> None:
     assert BotClient(bot, channel="cometchat").send("Hello").text == "Hello"
+
+
+def test_on_simplex_a_file_has_no_address_and_is_named() -> None:
+    with BotClient(bot, channel="simplex") as client:
+        assert client.send_image(b"\x89PNG", name="cat.png").text == "cat.png"

@@ -75,6 +75,16 @@ def test_it_answers_people_and_names_its_commands(platform: str, bot_id: str) ->
     person.close()
 
 
+@pytest.mark.parametrize("words", [[], ["8080"]])
+def test_what_is_not_set_is_asked_for_in_one_sentence(words: list[str]) -> None:
+    environ = {name: text for name, text in os.environ.items() if name not in ("PLATFORM", "BOT_KEY", "WEBHOOK")}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(FILE), *words], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "Set PLATFORM, BOT_KEY and WEBHOOK" in done.stderr
+
+
 def test_it_imports_nothing_that_has_to_be_installed() -> None:
     tree = ast.parse(FILE.read_text())
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -41,6 +41,15 @@ def test_offers_that_do_not_meet_wait(maria: BotClient) -> None:
         assert "Noted" in maria.send(words).text
 
 
+@pytest.mark.parametrize("price", ["-5", "0", "99999999999999999999"])
+def test_a_price_that_is_none_is_refused(price: str) -> None:
+    maria = BotClient(make_bot(Book()))
+    maria.as_user("tom").send("/buy bike 80")
+
+    assert maria.send(f"/sell bike {price}").text == "A price is a number from 1 to 999999999."
+    assert "Noted" in maria.send("/sell bike 90").text
+
+
 def test_in_a_group_nobody_trades_since_not_everybody_there_can_be_written_to(maria: BotClient) -> None:
     assert maria.in_group("ops").send("/sell bike 80").text == "Write to me alone."
     assert "Noted" in maria.as_user("tom").send("/buy bike 80").text

@@ -43,8 +43,7 @@ class Book:
 
     def partner(self, event: str | int = "", uid: str = "") -> Partner | None:
         with self._lock:
-            row = self._db.execute(_PARTNER, [event, uid]).fetchone()
-        return Partner(*row) if row else None
+            return next((Partner(*row) for row in self._db.execute(_PARTNER, [event, uid])), None)
 
 
 def make_bot(book: Book, name: str = "market") -> Bot:
@@ -52,8 +51,8 @@ def make_bot(book: Book, name: str = "market") -> Bot:
 
     def trade(side: str) -> Callable[..., str]:
         def place(ctx: Context, thing: str, price: int) -> str:
-            if ctx.conversation.is_group:
-                return "Write to me alone."
+            if ctx.conversation.is_group or not 0 < price < 10**9:
+                return "Write to me alone." if ctx.conversation.is_group else "A price is a number from 1 to 999999999."
             who = {"uid": ctx.sender.uid, "name": ctx.sender.name}
             deal = book.place(event=ctx.event.key, side=side, thing=thing.casefold(), price=price, **who)
             if deal is None:

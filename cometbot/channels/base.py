@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +16,21 @@ from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, LaneKey
 from cometbot.store.database import Transaction
 
-__all__ = ["Capabilities", "Channel", "Incoming", "Intake", "Sending", "fit", "split_text"]
+__all__ = ["LONGEST_KEY", "Capabilities", "Channel", "Incoming", "Intake", "Sending", "fit", "split_text"]
+
+LONGEST_KEY = 1500
+"""Bytes of an event's key: no index takes an entry of any length."""
+
+_ODD = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_KIND = re.compile("[!-~]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """Something that came in, as it is stored: where it belongs, what makes it unique, and its body unparsed.
 
-    ``sender`` is the uid of who caused it. ``received_at`` is set by the store.
+    ``sender`` is the uid of who caused it. ``received_at`` is set by the store. A ``key`` that no index would take, for
+    its length or for what control characters it holds, has a hash in the place of all that follows its kind.
     """
 
     conversation: Conversation
@@ -29,6 +38,10 @@ class Incoming:
     body: bytes
     sender: str = ""
     received_at: float = 0
+
+    def __post_init__(self) -> None:
+        if not _is_storable(self.key):
+            object.__setattr__(self, "key", _hashed(self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +157,8 @@ class Channel(ABC):
         all."""
 
     def find(self, sending: Sending, *, timeout: float) -> str | None:
-        """The platform's id of an earlier :meth:`send` whose answer is unknown; None if it surely did not arrive.
+        """The platform's id of an earlier :meth:`send` whose answer is unknown; None if it did not arrive, or if nobody
+        can tell: it is sent again. Raises a :class:`ChannelError` if it cannot be looked for now, but later.
 
         Asked only where ``capabilities.look_up`` is true.
         """
@@ -209,24 +223,54 @@ def fit(message: Message, capabilities: Capabilities) -> Message:
     return Text(message.to_text(), metadata=message.metadata, tags=message.tags)
 
 
-def split_text(text: str, limit: int) -> list[str]:
-    """``text`` in parts of at most ``limit`` UTF-8 bytes, cut at the best place there is in the last half of each part.
+def _utf8_size(text: str) -> int:
+    """Bytes of ``text`` in UTF-8."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
-    Best is an empty line, then a line end, then a sentence's end, then a space; never inside a character.
+
+def split_text(text: str, limit: int, size: Callable[[str], int] = _utf8_size) -> list[str]:
+    """``text`` in parts of at most ``limit``, cut at the best place there is in the last half of each part.
+
+    Best is an empty line, then a line end, then a sentence's end, then a space; never inside a character. ``size`` says
+    what a part counts, which is one or more a character; without it, its UTF-8 bytes.
     """
     parts = []
-    while len(text.encode("utf-8", "surrogatepass")) > limit:
-        cut = _cut(text, limit)
+    while len(text) > limit or size(text) > limit:
+        cut = _cut(text, limit, size)
         part, text = text[:cut].rstrip(), text[cut:].lstrip()
         if part:
             parts.append(part)
     return [*parts, text] if text.strip() else parts
 
 
-def _cut(text: str, limit: int) -> int:
-    longest = len(text.encode("utf-8", "surrogatepass")[:limit].decode("utf-8", "ignore"))
+def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
+    longest, half = _fitting(text, limit, size), _fitting(text, limit // 2, size)
     for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
-        place = text.rfind(separator, longest // 2, longest)
+        place = text.rfind(separator, half, longest)
         if place > 0:
             return place + len(separator)
     return max(longest, 1)
+
+
+def _fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
+    """How many characters ``text`` may begin with and be no larger than ``limit``."""
+    fits, above = 0, min(len(text), limit) + 1
+    while above - fits > 1:
+        middle = (fits + above) // 2
+        if size(text[:middle]) <= limit:
+            fits = middle
+        else:
+            above = middle
+    return fits
+
+
+def _is_storable(key: str) -> bool:
+    if key.isascii() and key.isprintable():
+        return len(key) <= LONGEST_KEY
+    return _ODD.search(key) is None and _utf8_size(key) <= LONGEST_KEY
+
+
+def _hashed(key: str) -> str:
+    kind = key.partition(":")[0]
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{kind}:{digest}" if _KIND.fullmatch(kind) else digest

@@ -79,6 +79,6 @@ class _Commands(CommandGroup):
 def main(debug: bool) -> None:
     """Chat bots in plain Python for CometChat.
 
-    What a command does not get as an option it takes from the environment and from the file .env, whose variables
-    .env.example lists.
+    What a command does not get as an option it takes from the environment and from the file .env; .env.example has the
+    variables that a start needs.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
     from cometbot.channels.cometchat import provision
     from cometbot.cli.account import account, advised
 
-    uid = uid.lower()
+    uid = _checked_uid(uid)
     with account() as app, advised(uid):
         url = _chosen_url(app, uid, options["url"] or app.settings.public_url, options["webhook_url"])
         if not url:
@@ -168,6 +169,17 @@ def make_bot_table(found: Sequence[RegisteredBot]) -> Table:
         row = (bot.uid, "yes" if bot.enabled else "no", bot.group_setting, login, bot.shown_url)
         table.add_row(*map(to_cell, row))
     return table
+
+
+def _checked_uid(text: str) -> str:
+    """``text`` as CometChat writes it. Raises :class:`ConfigurationError` for what can be no bot's UID."""
+    from cometbot.channels.cometchat.provision import UID_LENGTH
+    from cometbot.errors import ConfigurationError
+
+    uid = text.lower()
+    if not re.fullmatch(rf"[a-z0-9_-]{{1,{UID_LENGTH}}}", uid):
+        raise ConfigurationError(f"the UID of a bot is made of a-z 0-9 - _, at most {UID_LENGTH}, and {uid!r} is not")
+    return uid
 
 
 def _chosen_url(app: Account, uid: str, base: str, whole: str) -> str:

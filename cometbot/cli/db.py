@@ -20,10 +20,12 @@ def upgrade() -> None:
     them; this one says what came of it.
     """
     from cometbot.settings import Settings
-    from cometbot.store.database import database
+    from cometbot.store.database import check_kept, database
     from cometbot.store.migrate import HEAD
 
-    opened = database(Settings.from_environment().database_url)
+    url = Settings.from_environment().database_url
+    check_kept(url)
+    opened = database(url)
     try:
         opened.upgrade()
     finally:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli import CommandGroup, tables
+from cometbot.cli import CommandGroup, Sentence, tables
+from cometbot.cli.numbers import Count
 from cometbot.cli.text import plain
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def deadletters() -> None:
 @deadletters.command("list")
 @click.option("--bot", default="", metavar="NAME", help="Of this bot alone.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")
+@click.option("--limit", default=100, show_default=True, type=Count(example=100), help="At most so many.")
 def list_letters(bot: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
     with _opened() as delivery:
@@ -59,8 +60,8 @@ def show(id: str, as_json: bool) -> None:
     with _opened() as delivery:
         letter = delivery.dead_letters.get(id)
     if letter is None:
-        _end_without(id)
-    elif as_json:
+        raise _lack(id)
+    if as_json:
         tables.print_json(_to_json(letter))
     else:
         _print_letter(letter)
@@ -108,15 +109,14 @@ def _each(delivery: Delivery, id: str | None, everything: bool, bot: str, act: C
         if bot:
             raise click.UsageError("--bot goes with --all; an ID names one dead letter of any bot.")
         if not act(id):
-            _end_without(id)
+            raise _lack(id)
         return 1
     oldest_first = reversed(delivery.dead_letters.list(bot, _MANY))
     return sum(act(letter.id) for letter in oldest_first)
 
 
-def _end_without(id: str) -> None:
-    click.echo(f"cometbot: there is no dead letter {id!r}; cometbot deadletters list shows what there is", err=True)
-    raise SystemExit(1)
+def _lack(id: str) -> Sentence:
+    return Sentence(f"there is no dead letter {id!r}; cometbot deadletters list shows what there is")
 
 
 def _count(number: int) -> str:

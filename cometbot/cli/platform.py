@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cometbot.cli.numbers import Count
 from cometbot.cli.text import plain
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _listing(command: F) -> F:
     """``command`` with the options that all lists have."""
-    command = click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many.")(
+    command = click.option("--limit", default=100, show_default=True, type=Count(example=100), help="At most so many.")(
         command
     )
     return click.option("--json", "as_json", is_flag=True, help="As a JSON array.")(command)

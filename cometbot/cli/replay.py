@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,12 @@ import click
 from cometbot.cli.text import plain
 
 if TYPE_CHECKING:
+    from cometbot.bot import Bot
+    from cometbot.channels.base import Channel
     from cometbot.delivery.rehearsal import KeyChange, Rehearsal, Spoken
     from cometbot.delivery.replay import StoredMessage
+    from cometbot.settings import Settings
+    from cometbot.store.database import Database
 
 _INDENT = 14
 
@@ -64,17 +69,34 @@ def _send(id: str, as_json: bool) -> None:
 
 def _rehearse(id: str, bot: str | None) -> Rehearsal:
     from cometbot.cli.opened import opened_delivery
-    from cometbot.delivery import Observer
     from cometbot.delivery.rehearsal import rehearse
+    from cometbot.delivery.replay import find_message
     from cometbot.loading import load_working_bots
     from cometbot.settings import Settings
-    from cometbot.web.app import channels_from_settings
 
     settings = Settings.from_environment()
     bots = load_working_bots(bot or settings.bot)
-    channels = channels_from_settings(settings, bots, Observer())
-    with opened_delivery(settings, bots, channels) as delivery:
+    with opened_delivery(settings) as delivery:
+        message = find_message(delivery.store, id)
+    with opened_delivery(settings, bots, lambda source: _channels_for(message, bots, settings, source)) as delivery:
         return rehearse(delivery, id)
+
+
+def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Settings, source: Database) -> list[Channel]:
+    """The channel of the message, with those that its process has beside it where the settings name it among others.
+
+    Raises :class:`ConfigurationError` for settings that one of them lacks.
+    """
+    from cometbot.delivery import Observer
+    from cometbot.errors import ConfigurationError
+    from cometbot.web.app import channels_from_settings
+
+    own = message.conversation.channel
+    names = settings.channels if own in settings.channels else (own,)
+    try:
+        return channels_from_settings(replace(settings, channels=names), bots, Observer(), source)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{message.id} came through the channel {own}: {error}") from error
 
 
 def _print(rehearsal: Rehearsal) -> None:
@@ -101,7 +123,9 @@ def _trace(error: BaseException) -> str:
 def _rows(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
     message = rehearsal.message
     at = datetime.fromtimestamp(message.received_at).strftime("%Y-%m-%d %H:%M:%S")
-    yield message.id, f"{message.event} from {message.sender} in {message.conversation.id}, came in {at}"
+    sender = message.sender or (rehearsal.event.sender.uid if rehearsal.event else "")
+    by = f" from {sender}" if sender else ""
+    yield message.id, f"{message.event}{by} in {message.conversation.id}, came in {at}"
     if text := str(getattr(rehearsal.event, "text", "")):
         yield "text", text
     yield "so far", " ".join(filter(None, (message.state, message.handler and f"by {message.handler}", message.error)))

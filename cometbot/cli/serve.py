@@ -44,34 +44,17 @@ def serve(bot: str | None, bind: str | None, processes: str | None, threads: str
 
 def _serve(settings: Settings, *, no_handlers: bool) -> None:
     from cometbot.web.server import is_beside
-    from cometbot.web.trial import check_application
+    from cometbot.web.trial import check_application, check_database
 
     if not is_beside():
         check_application(settings)
-    if settings.database_url.startswith("sqlite"):
-        _serve_alone(settings)
-    elif no_handlers:
-        _check_database(settings)
+        check_database(settings)
+    if settings.database_url.startswith("sqlite") or no_handlers:
         _serve_alone(settings)
     else:
         from cometbot.web.supervision import serve_beside
 
-        _check_database(settings)
         raise SystemExit(serve_beside(settings))
-
-
-def _check_database(settings: Settings) -> None:
-    """Raise :class:`ConfigurationError` where this version cannot work with the database, before anything starts."""
-    from cometbot.store.database import database
-    from cometbot.web.server import is_beside
-
-    if is_beside():
-        return
-    opened = database(settings.database_url)
-    try:
-        opened.open()
-    finally:
-        opened.close()
 
 
 def _serve_alone(settings: Settings) -> None:

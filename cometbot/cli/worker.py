@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cometbot.cli.numbers import Count
+
 if TYPE_CHECKING:
     from cometbot.stopping import Ending
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("bot", required=False, metavar="[BOT]")
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=Count(example=8),
     metavar="N",
     help="How many conversations at a time (COMETBOT_HANDLER_THREADS, else 8).",
 )

@@ -69,8 +69,13 @@ class Wakes:
     def _defer_all(self) -> None:
         while not self._closed:
             connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=1, **_PATIENCE)
-            with suppress(exceptions.ConnectorException), _app(connector).open() as app:
-                self._defer_with(app)
+            try:
+                with _app(connector).open() as app:
+                    self._defer_with(app)
+            except exceptions.ConnectorException as error:
+                log.debug("cannot wake workers now, the sweep does it: %s", error)
+            except BaseException:
+                log.exception("waking workers failed in an unforeseen way and goes on")
             time.sleep(0 if self._closed else 0.5)
 
     def _defer_with(self, app: procrastinate.App) -> None:
@@ -131,13 +136,21 @@ class ProcrastinateEngine(Engine):
 
     def start(self, work: Callable[[str], None]) -> None:
         self._work = work
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._supervise()), name="cometbot-worker", daemon=True
-        )
+        self._thread = threading.Thread(target=self._go_on, name="cometbot-worker", daemon=True)
         self._thread.start()
 
     def wake(self, lane: str, *, to_send: bool = False) -> None:
         self._wakes.wake(lane, to_send=to_send)
+
+    def _go_on(self) -> None:
+        """Supervise until stopped, whatever ends the loop in between."""
+        while not self._stopping:
+            try:
+                asyncio.run(self._supervise())
+            except BaseException:
+                log.exception("the worker ended in an unforeseen way and begins anew")
+                self._connected = False
+                time.sleep(_RESTART)
 
     async def _supervise(self) -> None:
         """Work until stopped; a database that goes away comes back."""
@@ -147,6 +160,7 @@ class ProcrastinateEngine(Engine):
             try:
                 await self._worker
             except asyncio.CancelledError:
+                self._connected = False
                 return
             except Exception as error:
                 log.warning("the worker lost its database and goes on when it is back: %s", error)
@@ -205,7 +219,7 @@ class ProcrastinateEngine(Engine):
             self._running[ident] = run
         try:
             self._work(lane)
-        except Exception:
+        except BaseException:
             log.exception("could not work on a conversation; the sweep wakes it again", extra={"conversation": lane})
         finally:
             with self._guard:

@@ -67,10 +67,20 @@ class Crew:
         self._bell = threading.Condition()
         self._timers: list[tuple[float, str, bool]] = []
         self._house: list[list[threading.Thread]] = []
-        sender = Sender(store, self._process, channels, policy, observer)
+        sender = Sender(store, self._process, channels, policy, observer, engine.lets_out)
         running = Running(handler_timeout)
         self._equipment = Equipment(
-            store, self._process, bots, channels, sender, running, observer, self._roles, self.wake, self.is_stopping
+            store,
+            self._process,
+            bots,
+            channels,
+            sender,
+            running,
+            observer,
+            self._roles,
+            self.wake,
+            self.is_stopping,
+            engine.lets_out,
         )
         self._purge = purge
         self._statistics = statistics
@@ -210,12 +220,15 @@ class Crew:
         return begin
 
     def _give_up_overdue(self) -> None:
-        for run in self._equipment.running.take_overdue():
+        overdue = self._equipment.running.take_overdue()
+        while overdue:
             try:
-                is_given_up = abandon(self._equipment, run)
-            except StoreBusy:
-                self._equipment.running.put_back(run)
+                is_given_up = abandon(self._equipment, overdue[0])
+            except BaseException:  # such as a database that is away, for all of them
+                for run in overdue[1:] + overdue[:1]:
+                    self._equipment.running.put_back(run)
                 raise
+            run = overdue.pop(0)
             if is_given_up:
                 self._engine.replace(run.thread)
 
@@ -248,7 +261,7 @@ def _logged(work: Callable[[], object]) -> Callable[[], None]:
     def do() -> None:
         try:
             work()
-        except Exception:
+        except BaseException:  # of a thread of its own, where it would end that and nothing else
             log.exception("a regular duty failed; it is done again at its next time")
 
     return do

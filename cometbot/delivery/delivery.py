@@ -24,10 +24,11 @@ from cometbot.delivery.leases import to_conversation
 from cometbot.delivery.observer import Observer
 from cometbot.delivery.outbox import Draft
 from cometbot.delivery.pacing import SendPolicy
+from cometbot.delivery.patience import Patient
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.store import Store
 from cometbot.delivery.threads import ThreadEngine
-from cometbot.errors import BotError, StoreBusy
+from cometbot.errors import BotError, ConfigurationError, StoreBusy
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, LaneKey
 from cometbot.offers import OFFERS, to_state
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 STUCK = 60.0
 """Seconds after which a conversation that has something to do and nobody on it is worth an alarm."""
+
+PATIENCE = 5.0
+"""Seconds that a look at the database may take before it counts as away."""
 
 BURIED_AFTER = 3600.0
 """Seconds after its last sign of life for which a process that died is remembered."""
@@ -99,6 +103,7 @@ class Delivery:
         self._pid = 0
         self._starting = threading.Lock()
         self._others = self._make_others()
+        self._looks = Patient(self._look, PATIENCE)
         for channel in self.channels.values():
             channel.attach(self)
 
@@ -287,25 +292,39 @@ class Delivery:
         self.database.close()
 
     def checks(self) -> list[Check]:
-        """What has to be right for bots to answer, each with its state."""
+        """What has to be right for bots to answer, each with its state. A database that is away is given 5 seconds."""
         try:
-            problem = self.database.schema_problem()
-        except (sa.exc.DatabaseError, StoreBusy, OSError) as error:
-            return [Check("database", False, f"cannot be read: {error}"), *self._engine_checks()]
+            problem, alive = self._looks.answer()
+        except (sa.exc.DatabaseError, StoreBusy, ConfigurationError, OSError) as error:
+            cause = (str(getattr(error, "orig", error)).splitlines() or [""])[0]
+            return [
+                Check("database", False, f"cannot be read: {cause}"),
+                Check("schema", None),
+                *self._engine_checks(None),
+            ]
         return [
             Check("database", True, "reachable"),
             Check("schema", not problem, problem or "current"),
-            *self._engine_checks(),
+            *self._engine_checks(alive),
         ]
 
-    def _engine_checks(self) -> list[Check]:
+    def _look(self) -> tuple[str, int | None]:
+        """What the database says: what is wrong with its schema, and how many workers are alive where that counts."""
+        problem = self.database.schema_problem()
+        if problem or self.is_running or not self.database.shared_url:
+            return problem, None
+        with self.database.read() as connection:
+            return "", self.store.leases.count_alive(connection)
+
+    def _engine_checks(self, alive: int | None) -> list[Check]:
+        """Whether there is somebody to work; ``alive`` workers, None where that could not be asked."""
         if self._crew is not None and self._pid == os.getpid():
             return self._crew.checks()
         if not self.database.shared_url:
             detail = "this process does not handle messages yet; it begins with its first request"
             return [Check("lanes", False, detail)]
-        with self.database.read() as connection:
-            alive = self.store.leases.count_alive(connection)
+        if alive is None:
+            return [Check("workers", None)]
         detail = f"{alive} workers alive" if alive else "no worker is alive; start one with cometbot worker"
         return [Check("workers", alive > 0, detail)]
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cometbot.delivery.roles import Roles
+from cometbot.dispatch import Raised
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be right for bots to answer. ``detail`` says what is, and what to do if it is not."""
+    """One thing that has to be right for bots to answer. ``detail`` says what is, and what to do if it is not.
+
+    ``ok`` is None where it could not be found out.
+    """
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str = ""
 
 
@@ -43,6 +47,9 @@ class Engine(ABC):
     """
 
     needs_keeper: ClassVar[bool] = True
+    lets_out: Raised = ()
+    """What a handler may raise to end whoever runs it, instead of failing its message: nothing in threads of our own,
+    which no signal interrupts."""
     schedules: ClassVar[bool] = False
     """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
 

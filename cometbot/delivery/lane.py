@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming
 from cometbot.context import StateChange
+from cometbot.delivery.causes import describe
 from cometbot.delivery.chains import Chains
 from cometbot.delivery.leases import Lease, Process
 from cometbot.delivery.mailbox import MAX_CRASHES, Mail
@@ -24,7 +25,7 @@ from cometbot.delivery.roles import Roles
 from cometbot.delivery.running import Run, Running
 from cometbot.delivery.sending import Attempt, Sender
 from cometbot.delivery.store import Store
-from cometbot.dispatch import Outcome, dispatch
+from cometbot.dispatch import Outcome, Raised, dispatch
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Operation, Text
@@ -57,7 +58,8 @@ class Wake:
 
 @dataclass(frozen=True)
 class Equipment:
-    """What all lanes of a process work with. ``wake(lane, at, to_send=…)``: see ``crew.Crew.wake``."""
+    """What all lanes of a process work with. ``wake(lane, at, to_send=…)``: see ``crew.Crew.wake``; ``lets_out``: see
+    ``engine.Engine``."""
 
     store: Store
     process: Process
@@ -69,6 +71,7 @@ class Equipment:
     roles: Roles
     wake: Callable[..., None]
     is_stopping: Callable[[], bool] = field(default=lambda: False)
+    lets_out: Raised = ()
 
     def persist(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """What ``work`` returns, done in one transaction.
@@ -106,8 +109,8 @@ def work_through(equipment: Equipment, lane: str) -> None:
     """Work on one conversation until nothing is due in it, it is somebody else's, or it is others' turn.
 
     A conversation of a bot or channel that is not served here is left alone, and so is one where others have to go on:
-    those who send, or those who handle. Never raises: what goes wrong unforeseen is logged, and the conversation goes
-    on a little later.
+    those who send, or those who handle. What goes wrong unforeseen is logged, and the conversation goes on a little
+    later; only what ``equipment.lets_out`` names is raised.
     """
     if not equipment.roles.serve(lane):
         return
@@ -133,7 +136,9 @@ def _work_under(equipment: Equipment, lane: str, token: str) -> None:
     except StoreBusy as error:
         log.warning("gave a conversation back for a moment: %s", error, extra={"conversation": lane})
         _give_back_later(equipment, lease)
-    except Exception:
+    except equipment.lets_out:
+        raise
+    except BaseException:
         log.exception("a lane failed in an unforeseen way and is tried again", extra={"conversation": lane})
         _give_back_later(equipment, lease)
     finally:
@@ -307,11 +312,15 @@ class Lane:
         began = time.monotonic()
         incoming = Incoming(self._conversation, mail.key, mail.body, mail.sender, mail.received_at)
         outlet = LaneOutlet(self._equipment, self._lease, mail)
+        if not mail.body:  # Erased since its last run: its conversation is gone.
+            return self._finish(mail, outlet, Outcome(), began)
         try:
             event = self._channel.parse(incoming)
         except (ChannelError, StoreBusy) as error:
             return self._fetch_later(mail, error)
-        except Exception as error:
+        except self._equipment.lets_out:
+            raise
+        except BaseException as error:
             log.error("gave up a message that does not parse", exc_info=error, extra=self._extra(mail))
             return self._finish(mail, outlet, Outcome(error=error), began)
         return self._finish(mail, outlet, self._dispatch(event, outlet, mail), began)
@@ -320,21 +329,30 @@ class Lane:
         is_bot = self._channel.is_bot(event.sender.uid)
         self._show_work(True)
         try:
-            outcome = dispatch(self._bot, event, outlet, failures=mail.failures, sender_is_bot=is_bot)
+            outcome = dispatch(
+                self._bot,
+                event,
+                outlet,
+                failures=mail.failures,
+                sender_is_bot=is_bot,
+                lets_out=self._equipment.lets_out,
+            )
         finally:
             self._equipment.running.end(self._lease)
             self._show_work(False)
         if outcome.error is not None:
             level = logging.ERROR if outcome.retry_in is None else logging.WARNING
             text = "%s raised" if outcome.retry_in is None else "%s raised and is tried again"
-            name = f"the handler {outcome.handler}" if outcome.handler else "a middleware"
+            name = f"the handler {outcome.handler}" if outcome.handler else "a matcher or middleware"
             log.log(level, text, name, exc_info=outcome.error, extra=self._extra(mail))
         return outcome
 
     def _show_work(self, on: bool) -> None:
         try:
             self._channel.working(self._conversation, on)
-        except Exception:
+        except self._equipment.lets_out:
+            raise
+        except BaseException:
             log.debug("could not show that a bot is at work", exc_info=True, extra={"conversation": self._lease.lane})
 
     def _finish(self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, began: float) -> Step | None:
@@ -371,10 +389,11 @@ class Lane:
         self, mail: Mail, outlet: LaneOutlet, outcome: Outcome, drafts: list[Draft], operations: list[Operation]
     ) -> Step | None:
         chosen: list[Step | None] = []
+        cause = describe(outcome.error) if outcome.error is not None else ""
 
         def end(connection: Connection, sends: bool) -> None:
             chosen.clear()
-            if self._end(connection, mail, outcome):
+            if self._end(connection, mail, outcome, cause):
                 self._store.state.apply(connection, self._lasting(connection, outcome.changes))
             # A message that killed a process is over before the next such one may run.
             if not sends and not mail.crashes:
@@ -394,30 +413,29 @@ class Lane:
         try:
             drafts = [draft for operation in operations if (draft := outlet.draft(operation)) is not None]
             return drafts, operations, outcome
-        except Exception as error:
-            log.error("an answer cannot be said: %s", error, exc_info=error, extra={"conversation": self._lease.lane})
+        except self._equipment.lets_out:
+            raise
+        except BaseException as error:
+            extra = {"conversation": self._lease.lane}
+            log.error("an answer cannot be said: %s", describe(error), exc_info=error, extra=extra)
             failed = Outcome(handler=outcome.handler, error=error)
-        if self._bot.error_text is None:
-            return [], [], failed
         outlet.fail()
-        said = Operation(conversation=self._conversation, message=Text(self._bot.error_text))
-        draft = outlet.draft(said)
-        return [draft] if draft else [], [said], failed
+        drafts, operations = _apology(self._equipment, self._lease, outlet)
+        return drafts, operations, failed
 
-    def _end(self, connection: Connection, mail: Mail, outcome: Outcome) -> bool:
+    def _end(self, connection: Connection, mail: Mail, outcome: Outcome, cause: str) -> bool:
         """Whether the message ended now; False if it had, in a commit whose success was not known."""
         mailbox = self._store.mailbox
         if outcome.error is None:
             return mailbox.done(connection, mail, outcome.handler or outcome.stopped_by)
-        error = f"{type(outcome.error).__name__}: {outcome.error}"
         if outcome.retry_in is None:
-            return mailbox.dead(connection, mail, outcome.handler, error)
+            return mailbox.dead(connection, mail, outcome.handler, cause)
         due_at = self._store.database.clock() + outcome.retry_in
-        return mailbox.postpone(connection, mail, outcome.handler, error, due_at)
+        return mailbox.postpone(connection, mail, outcome.handler, cause, due_at)
 
     def _fetch_later(self, mail: Mail, error: Exception) -> Step | None:
         """The event could not be completed from its platform: later, or never."""
-        text = f"{type(error).__name__}: {error}"
+        text = describe(error)
 
         def end(connection: Connection) -> None:
             self._store.leases.check(connection, self._lease)
@@ -438,23 +456,37 @@ def abandon(equipment: Equipment, run: Run) -> bool:
     """Whether a handler past its deadline was given up: its message is a dead letter, its user told, the
     conversation free."""
     store, lease = equipment.store, run.lease
-    error = f"the handler {run.handler} did not end within {run.timeout:g} s"
     run.outlet.give_up()
     run.outlet.fail()
-    text = equipment.bots[lease.conversation.bot].error_text
-    draft = run.outlet.draft(Operation(conversation=lease.conversation, message=Text(text))) if text else None
+    drafts, _ = _apology(equipment, lease, run.outlet)
     try:
         with store.database.write() as connection:
             store.leases.check(connection, lease)
-            if not store.mailbox.dead(connection, run.mail, run.handler, error):
+            if not store.mailbox.dead(connection, run.mail, run.handler, run.overrun):
                 # It ended after all, just now, and its lane goes on.
                 return False
             store.record(connection, lease, run.outlet.notes)
-            store.outbox.add(connection, [draft] if draft else [])
+            store.outbox.add(connection, drafts)
             store.leases.release(connection, lease, more=True)
     except LeaseLost:
         return False
-    log.error("gave up a message: %s", error, extra={"event": run.mail.key, "conversation": lease.lane})
+    log.error("gave up a message: %s", run.overrun, extra={"event": run.mail.key, "conversation": lease.lane})
     equipment.observer.handled(lease.conversation.bot, run.timeout, "dead")
-    equipment.wake(lease.lane, to_send=draft is not None)
+    equipment.wake(lease.lane, to_send=bool(drafts))
     return True
+
+
+def _apology(equipment: Equipment, lease: Lease, outlet: LaneOutlet) -> tuple[list[Draft], list[Operation]]:
+    """The bot's error text, rendered; nothing where it has none, and where its channel cannot say even that."""
+    text = equipment.bots[lease.conversation.bot].error_text
+    if not text:
+        return [], []
+    said = Operation(conversation=lease.conversation, message=Text(text))
+    try:
+        draft = outlet.draft(said)
+    except equipment.lets_out:
+        raise
+    except BaseException:
+        log.exception("the text for errors cannot be said", extra={"conversation": lease.lane})
+        return [], []
+    return ([draft], [said]) if draft else ([], [])

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.channels.base import Incoming
+from cometbot.delivery.causes import storable
 from cometbot.store.database import Database
 from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, mailbox, outbox
 
@@ -177,11 +178,12 @@ class Mailbox:
 
     def postpone(self, connection: Connection, mail: Mail, handler: str, error: str, due_at: float) -> bool:
         """Whether the running message will run again at ``due_at``; False if it had ended already."""
-        values = {"row": mail.seq, "due": due_at, "by": handler, "why": error}
+        values = {"row": mail.seq, "due": due_at, "by": handler, "why": storable(error)}
         return connection.execute(_postpone, values).rowcount > 0
 
     def _end(self, connection: Connection, mail: Mail, to: str, handler: str, error: str | None) -> bool:
-        values = {"row": mail.seq, "to": to, "now": self._clock(), "by": handler, "why": error}
+        why = error and storable(error)
+        values = {"row": mail.seq, "to": to, "now": self._clock(), "by": handler, "why": why}
         return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:

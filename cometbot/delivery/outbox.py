@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
+from cometbot.delivery.causes import storable
 from cometbot.store.database import Database
 from cometbot.store.tables import DEAD, DISCARDED, HELD, READY, SENDING, SENT, UNKNOWN, conversations, outbox
 
@@ -225,7 +226,7 @@ class Outbox:
                 "due": note.due_at,
                 "now": now if note.is_final else None,
                 "named": note.platform_id,
-                "why": note.error,
+                "why": note.error and storable(note.error),
             }
             self._note(connection, values)
 

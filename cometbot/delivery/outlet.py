@@ -72,6 +72,8 @@ class LaneOutlet(Outlet):
         return self._channel.client(self._lease.conversation.bot)
 
     def begin(self, handler: str, timeout: float | None) -> None:
+        if self._lost:
+            raise LeaseLost
         self._equipment.running.begin(self._lease, self._mail, self, handler, timeout)
 
     def fail(self) -> None:

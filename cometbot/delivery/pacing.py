@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
+from cometbot.delivery.causes import storable
 from cometbot.models import LaneKey
 from cometbot.store.database import Database
 from cometbot.store.tables import conversations, pauses
@@ -104,7 +105,8 @@ class Pauses:
 
     def set(self, connection: Connection, key: LaneKey, seconds: float, reason: str) -> None:
         """Let nobody send to this account for ``seconds``."""
-        values = {"account": account_name(key), "until": self._clock() + seconds, "reason": reason, "failures": 1}
+        until, why = self._clock() + seconds, storable(reason)
+        values = {"account": account_name(key), "until": until, "reason": why, "failures": 1}
         connection.execute(self._set, values)
 
     def clear(self, connection: Connection, key: LaneKey) -> None:

@@ -14,6 +14,7 @@ from cometbot.store.tables import mailbox
 class Recent:
     """An event: its state in the mailbox, and which handler took it.
 
+    ``name`` is what the outbox knows it by, as in the client ids of what was said for it (``m12``).
     ``seconds`` is the time from its arrival to its end, 0 while it has not ended.
     """
 
@@ -24,9 +25,11 @@ class Recent:
     error: str
     attempts: int
     seconds: float
+    name: str
 
 
 _columns = (
+    mailbox.c.seq,
     mailbox.c.bot,
     mailbox.c.event_key,
     mailbox.c.state,
@@ -52,6 +55,7 @@ def recent(database: Database, limit: int = 200) -> list[Recent]:
             row.error or "",
             row.attempts,
             max(0.0, row.ended_at - row.received_at) if row.ended_at else 0.0,
+            f"m{row.seq}",
         )
         for row in rows
     ]

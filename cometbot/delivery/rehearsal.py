@@ -85,7 +85,9 @@ def rehearse(delivery: Delivery, name: str) -> Rehearsal:
     )
     try:
         event = channel.parse(incoming)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Rehearsal(message, error=error)
     channel.refresh()
     with _muted(delivery, outlet):
@@ -194,7 +196,9 @@ def _speak(outlet: MuteOutlet, outcome: Outcome, bot: Bot, event: Event) -> Outc
     """The outcome, with its answers said; one that its platform would never take makes the message fail instead."""
     try:
         answers = [outlet.spoken(operation) for operation in outcome.operations]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         outcome = Outcome(handler=outcome.handler, error=error)
         apology = Text(bot.error_text) if bot.error_text is not None else None
         said = Operation(conversation=event.conversation, message=apology)

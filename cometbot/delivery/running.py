@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One handler at work. ``deadline`` is in ``time.monotonic()`` seconds, ``thread`` the one that it runs in."""
+    """One handler at work, or without a name the search for one. ``deadline`` is in ``time.monotonic()`` seconds,
+    ``thread`` the one that it runs in."""
 
     lease: Lease
     mail: Mail
@@ -25,6 +26,12 @@ class Run:
     timeout: float
     deadline: float
     thread: int = field(default_factory=threading.get_ident)
+
+    @property
+    def overrun(self) -> str:
+        """What there is to say once the deadline has passed."""
+        what = f"the handler {self.handler}" if self.handler else "a matcher or middleware"
+        return f"{what} did not end within {self.timeout:g} s"
 
 
 class Running:
@@ -55,7 +62,7 @@ class Running:
                 self._suspect = ""
 
     def begin(self, lease: Lease, mail: Mail, outlet: LaneOutlet, handler: str, timeout: float | None) -> None:
-        """Note that a handler begins; None as ``timeout`` means the default."""
+        """Note that a handler begins, or the search for one; None as ``timeout`` means the default."""
         seconds = self._default if timeout is None else timeout
         run = Run(lease, mail, outlet, handler, seconds, time.monotonic() + seconds)
         with self._guard:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cometbot.channels.base import Channel, Sending
+from cometbot.delivery.causes import describe
 from cometbot.delivery.leases import Lease, Process
 from cometbot.delivery.observer import Observer
 from cometbot.delivery.outbox import DEAD, HELD, READY, SENT, UNKNOWN, Note, Reply
 from cometbot.delivery.pacing import SendPolicy
 from cometbot.delivery.store import Store
+from cometbot.dispatch import Raised
 from cometbot.errors import ChannelError, LeaseLost, RateLimited, Rejected, StoreBusy, Uncertain, Unreachable
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,15 @@ class Sender:
     reports."""
 
     def __init__(
-        self, store: Store, process: Process, channels: Mapping[str, Channel], policy: SendPolicy, observer: Observer
+        self,
+        store: Store,
+        process: Process,
+        channels: Mapping[str, Channel],
+        policy: SendPolicy,
+        observer: Observer,
+        lets_out: Raised = (),
     ) -> None:
+        self._lets_out: Raised = (LeaseLost, *lets_out)
         self._store = store
         self._process = process
         self._channels = channels
@@ -88,14 +97,22 @@ class Sender:
                 found = channel.find(sending, timeout=self._time_left(lease))
                 if found is not None:
                     return Note(reply, SENT, platform_id=found)
-        except ChannelError as error:
+        except self._lets_out:
+            raise
+        except StoreBusy:
+            raise
+        except BaseException as error:
+            if not isinstance(error, ChannelError):
+                log.error(
+                    "a channel's look failed in an unforeseen way", exc_info=error, extra={"conversation": reply.lane}
+                )
             return self._failed(reply, error, looking=True)
         timeout = self._time_left(lease)
         try:
             platform_id = channel.send(sending, timeout=timeout)
-        except LeaseLost:
+        except self._lets_out:
             raise
-        except Exception as error:
+        except BaseException as error:
             return self._failed(reply, error)
         pause, said = channel.cooldown(), platform_id or None
         return Note(reply, SENT, said, pause=pause)
@@ -115,7 +132,7 @@ class Sender:
                     raise LeaseLost
         return min(self.policy.timeout, self._process.remaining() - _MARGIN)
 
-    def _failed(self, reply: Reply, error: Exception, *, looking: bool = False) -> Note:
+    def _failed(self, reply: Reply, error: BaseException, *, looking: bool = False) -> Note:
         now, text = self._store.database.clock(), _describe(error)
         held = UNKNOWN if looking else HELD
         if isinstance(error, RateLimited):
@@ -131,7 +148,7 @@ class Sender:
             log.error("a channel failed in an unforeseen way", exc_info=error, extra={"conversation": reply.lane})
         return Note(reply, DEAD, error=text)
 
-    def _uncertain(self, reply: Reply, error: Exception, text: str) -> Note:
+    def _uncertain(self, reply: Reply, error: BaseException, text: str) -> Note:
         # A channel that keeps its messages in our own database has a platform that is down when that is away.
         is_down = isinstance(error, StoreBusy) or (isinstance(error, Uncertain) and error.down)
         if reply.attempts + 1 >= self.policy.tries and not is_down:
@@ -142,6 +159,5 @@ class Sender:
         return Note(reply, UNKNOWN, error=text, due_at=due_at, tried=1, pause=wait if is_down else 0.0)
 
 
-def _describe(error: Exception) -> str:
-    code = error.code if isinstance(error, Rejected) and error.code else type(error).__name__
-    return f"{code}: {error}"
+def _describe(error: BaseException) -> str:
+    return describe(error, error.code if isinstance(error, Rejected) else "")

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from cometbot.errors import ConfigurationError
+from cometbot.settings import check_server_url
 from cometbot.store import migrate
 
 T = TypeVar("T")
@@ -59,6 +60,9 @@ class Database(ABC):
 
     takes_chains: ClassVar[bool] = False
     """Whether one statement may hold several that write, one using what another returned."""
+
+    is_kept: bool = True
+    """Whether what is in it outlives the process."""
 
     @property
     def shared_url(self) -> str:
@@ -123,25 +127,42 @@ class Database(ABC):
 def database(url: str) -> Database:
     """The database that ``url`` names (``sqlite:///cometbot.db``). Nothing is opened yet.
 
-    Raises :class:`ConfigurationError` for a URL that is none or of an unknown kind.
+    Raises :class:`ConfigurationError` for a URL that is none, of an unknown kind, or has options that do not exist.
     """
     try:
         parsed = make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as error:
+    except (sa.exc.ArgumentError, ValueError):
+        # Their errors quote the URL, password included.
         raise ConfigurationError(
             "COMETBOT_DATABASE_URL is not a database URL; set it to something like sqlite:///cometbot.db or "
             "postgresql://user:password@host:5432/name"
-        ) from error
+        ) from None
     kind = parsed.get_backend_name()
     if kind == "sqlite":
         from cometbot.store.sqlite import SQLite
 
         return SQLite(parsed)
     if kind == "postgresql":
+        try:
+            check_server_url(url)
+        except ValueError as error:
+            raise ConfigurationError(f"COMETBOT_DATABASE_URL is wrong: {error}") from None
         return _postgresql(parsed)
     raise ConfigurationError(
         f"COMETBOT_DATABASE_URL names a {kind} database; set it to sqlite:///cometbot.db or postgresql://…"
     )
+
+
+def check_kept(url: str) -> None:
+    """Nothing, if what is stored in the database of ``url`` outlives the process that stores it.
+
+    Raises :class:`ConfigurationError` for one in memory, and as :func:`database` does.
+    """
+    if not database(url).is_kept:
+        raise ConfigurationError(
+            "COMETBOT_DATABASE_URL names no file: a database in memory is each process's own, and gone with it; set "
+            "one with three slashes, such as sqlite:///cometbot.db"
+        )
 
 
 def _postgresql(url: URL) -> Database:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ class Place:
     kind: str
     name: str
     path: Path | None = None
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def place_of(url: str) -> Place:
         return Place("SQLite", str(path), path)
     port = f":{parsed.port}" if parsed.port else ""
     name = f"{parsed.host or 'a local socket'}{port}/{parsed.database}"
-    return Place("PostgreSQL", name, password=str(parsed.password or ""))
+    return Place("PostgreSQL", name, password=str(parsed.password or parsed.query.get("password", "")))
 
 
 def glance(url: str) -> Glance:

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.store import tables
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import psycopg
+import psycopg.conninfo
+import psycopg.pq
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -24,6 +27,8 @@ _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _CONNECT_TIMEOUT = 5
 _CLOCK_AGE = 5.0
 _UPGRADE_LOCK = 4_711_815
+_NO_SOCKET = "/nowhere/cometbot"
+_NUMBERS = ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
 _NOW = sa.text("SELECT extract(epoch FROM clock_timestamp()), (SELECT max(lease_until) FROM processes)")
 _RIGHTS = sa.text(
     "SELECT current_user, "
@@ -47,6 +52,11 @@ class PostgreSQL(Database):
 
     def __init__(self, url: URL, size: int = 16) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
+        if problem := _problem_with_options(self._url):
+            raise ConfigurationError(
+                f"COMETBOT_DATABASE_URL is wrong: {problem}; leave out what stands after the ?, or set what "
+                "PostgreSQL's manual lists as parameter key words, such as ?sslmode=require"
+            )
         self._size = size
         self._opening = threading.RLock()
         self._pid = 0
@@ -151,11 +161,8 @@ class PostgreSQL(Database):
         """Turns what the database refuses into one sentence with the remedy."""
         try:
             yield
-        except (StoreBusy, sa.exc.ProgrammingError) as error:
-            cause = error.orig if isinstance(error, sa.exc.ProgrammingError) else error
-            if not isinstance(cause, (StoreBusy, psycopg.errors.InsufficientPrivilege)):
-                raise
-            reason = _first_line(cause)
+        except (StoreBusy, sa.exc.DBAPIError) as error:
+            reason = _first_line(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
             raise ConfigurationError(
                 f"cannot {verb} the PostgreSQL database of COMETBOT_DATABASE_URL: {reason}; check that the URL is "
                 "right, that the server runs, and what its user may do"
@@ -208,6 +215,30 @@ class PostgreSQL(Database):
 def _begin(connection: Connection) -> None:
     # Not the driver's own way to begin: that one would do so before single statements, too.
     connection.connection.cursor().execute("BEGIN")
+
+
+def _problem_with_options(url: URL) -> str:
+    """What is wrong with the options of ``url``, as the driver says it without connecting; empty if nothing is."""
+    try:
+        _, given = _DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
+    except sa.exc.ArgumentError:
+        return "its hosts and ports do not fit together"
+    for name in (name for name in _NUMBERS if not re.fullmatch(r"-?\d{1,9}", str(given.get(name, 0)), re.ASCII)):
+        return f"{name} is no whole number"
+    hosts = max(str(given.get(name, "")).count(",") for name in ("host", "hostaddr")) + 1
+    # Where nobody listens: it says of options that they are wrong before it looks for somebody.
+    nowhere = {**given, "host": ",".join([_NO_SOCKET] * hosts), "hostaddr": None}
+    try:
+        info = psycopg.conninfo.make_conninfo(**nowhere)
+    except psycopg.ProgrammingError as error:
+        # Without its name where that may be the rest of a password with an & in it.
+        return "an option is not known" if "password" in url.query else _first_line(error)
+    trial = psycopg.pq.PGconn.connect_start(info.encode())
+    try:
+        said = trial.error_message.decode(errors="replace").strip()
+    finally:
+        trial.finish()
+    return said.partition("\n")[0] if said.startswith("invalid ") else ""
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -47,6 +47,7 @@ class SQLite(Database):
 
     def __init__(self, url: URL) -> None:
         self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
+        self.is_kept = bool(self.path)
         self._url = url
         self._lock = threading.Lock()
         self._together = Together(self._write, self._sync)

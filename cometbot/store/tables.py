@@ -54,6 +54,8 @@ _dead = text("state = 'dead'")
 Index("mailbox_dead", mailbox.c.seq, sqlite_where=_dead, postgresql_where=_dead)
 _ended = text("state IN ('done', 'discarded')")
 Index("mailbox_ended", mailbox.c.ended_at, sqlite_where=_ended, postgresql_where=_ended)
+_kept = text("state IN ('done', 'discarded', 'dead')")
+Index("mailbox_kept", mailbox.c.lane, sqlite_where=_kept, postgresql_where=_kept)
 
 conversations = Table(
     "conversations",
@@ -103,6 +105,8 @@ _dead_reply = text("state = 'dead'")
 Index("outbox_dead", outbox.c.id, sqlite_where=_dead_reply, postgresql_where=_dead_reply)
 _ended_reply = text("state IN ('sent', 'discarded')")
 Index("outbox_ended", outbox.c.ended_at, sqlite_where=_ended_reply, postgresql_where=_ended_reply)
+_kept_reply = text("state IN ('sent', 'discarded', 'dead')")
+Index("outbox_kept", outbox.c.lane, sqlite_where=_kept_reply, postgresql_where=_kept_reply)
 _named = text("platform_id IS NOT NULL")
 Index("outbox_platform_id", outbox.c.platform_id, sqlite_where=_named, postgresql_where=_named)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from cometbot.delivery import Check, Engine
+from cometbot.dispatch import Raised
 from cometbot.store.database import Database, Prepared, database
 
 _PREPARED: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
@@ -18,13 +20,14 @@ _PREPARED: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
 class ImmediateEngine(Engine):
     """An engine without threads: a wake only queues, :meth:`run_until_idle` does all the work in its caller's thread.
 
-    What a handler raises that no worker may survive (``KeyboardInterrupt``, pytest's ``fail``) comes out of it. Handler
-    deadlines are not watched: an endless handler is endless here.
+    What a handler raises to end the test (``KeyboardInterrupt``, pytest's ``fail``, ``skip``, ``xfail`` and ``exit``)
+    comes out of it. Handler deadlines are not watched: an endless handler is endless here.
     """
 
     needs_keeper: ClassVar[bool] = False
 
     def __init__(self) -> None:
+        self.lets_out = (KeyboardInterrupt, *_verdicts())
         self._waiting: dict[str, None] = {}
         self._work: Callable[[str], None] = lambda lane: None
 
@@ -50,6 +53,14 @@ class ImmediateEngine(Engine):
 
     def checks(self) -> list[Check]:
         return [Check("lanes", True, f"{len(self._waiting)} conversations queued")]
+
+
+def _verdicts() -> Raised:
+    """What pytest ends a test with, where it is pytest that runs."""
+    pytest = sys.modules.get("pytest")
+    if pytest is None:
+        return ()
+    return tuple(verdict.Exception for verdict in (pytest.fail, pytest.skip, pytest.xfail, pytest.exit))
 
 
 class MemoryDatabase(Database):

@@ -37,9 +37,10 @@ _WORDS = {True: "ok", False: "failed", None: "unknown"}
 
 
 def make_health_views(checks: Checks) -> Blueprint:
-    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` fails or is unknown).
+    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` is not ok).
 
-    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``, one line a check.
+    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``, one line a check, and
+    "unknown" where it could not be found out. What fails is a line in the log as well.
     """
     blueprint = Blueprint("health", __name__)
 

@@ -9,6 +9,9 @@ from gunicorn.glogging import Logger as GunicornLogger
 from pythonjsonlogger.json import JsonFormatter
 
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LONGEST_TRACEBACK = 20_000
+"""Characters of a traceback: an error may quote anything, as often as it likes."""
+
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"})
 
 
@@ -21,6 +24,14 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, in characters that any file takes."""
+        return super().format(record).encode("utf-8", "backslashreplace").decode()
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, of an endless one the beginning and the end."""
+        return _shortened(super().formatException(ei))
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The record's first line."""
         extra = {name: value for name, value in vars(record).items() if name not in _KNOWN}
@@ -28,11 +39,23 @@ class TextFormatter(logging.Formatter):
         return " ".join(words).translate(_LINE_BREAKS)
 
 
+class _JsonFormatter(JsonFormatter):
+    def formatException(self, ei: Any) -> str:
+        return _shortened("".join(super().formatException(ei)))
+
+
+def _shortened(trace: str) -> str:
+    if len(trace) <= _LONGEST_TRACEBACK:
+        return trace
+    half = _LONGEST_TRACEBACK // 2
+    return f"{trace[:half]}… ({len(trace) - 2 * half} more characters) …{trace[-half:]}"
+
+
 def make_formatter(log_format: str) -> logging.Formatter:
     """The formatter for ``text`` or ``json``, with ``time``, ``level``, ``logger``, ``message`` and extras."""
     if log_format == "text":
         return TextFormatter()
-    return JsonFormatter(
+    return _JsonFormatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
     )

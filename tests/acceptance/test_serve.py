@@ -152,6 +152,13 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
             {"COMETBOT_CALLBACK_USERNAME": "", "COMETBOT_CALLBACK_PASSWORD": ""},
             "nobody would have to log in to call the callback of shop",
         ),
+        (
+            ["served:bot"],
+            {"COMETBOT_DATABASE_URL": "sqlite:////nowhere/bot.db"},
+            "cometbot: the folder /nowhere of the database does not exist; make it, or set COMETBOT_DATABASE_URL",
+        ),
+        (["served:bot"], {"COMETBOT_DATABASE_URL": "sqlite:///served.py"}, "served.py: file is not a database; check"),
+        (["served:bot"], {"COMETBOT_DATABASE_URL": "sqlite:///:memory:"}, "set one with three slashes"),
         (["needy:bot"], {}, "needy.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
     ],
 )
@@ -164,3 +171,41 @@ def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
     assert log.startswith("cometbot: ")
     assert sentence in log
     assert log.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite:////nowhere/bot.db", "cometbot: the folder /nowhere of the database does not exist"),
+        ("sqlite://", "cometbot: COMETBOT_DATABASE_URL names no file"),
+        ("postgresql://u:p@127.0.0.1:1/d?pgbouncer=true", 'invalid connection option "pgbouncer"'),
+        ("postgresql://u:p@s3cret@127.0.0.1:1/d", "write @ in the password as %40"),
+    ],
+)
+def test_plain_gunicorn_ends_with_a_sentence_and_exit_code_2_before_any_worker(
+    tmp_path: Path, url: str, sentence: str
+) -> None:
+    (tmp_path / "served.py").write_text(BOT)
+    for name in ("wsgi.py", "gunicorn.conf.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        cwd=tmp_path,
+        env={
+            **kept,
+            "COMETBOT_BOT": "served:bot",
+            "COMETBOT_DATABASE_URL": url,
+            "COMETBOT_BIND": free_address(),
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr.splitlines()[-1]
+    assert "Booting worker" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr

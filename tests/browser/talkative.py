@@ -31,6 +31,20 @@ def card(ctx: Context) -> Card:
     )
 
 
+@bot.message("drinks")
+def drinks(ctx: Context) -> Form:
+    fields = [
+        Field("extras", "Extras", kind="checkbox", options=["Milk", "Sugar", "Lemon"]),
+        Field("on", "On it", kind="checkbox", options=["Cream"], optional=True),
+    ]
+    return Form("Your tea", fields, action="drink")
+
+
+@bot.action("drink")
+def drink(ctx: Context) -> str:
+    return f"Tea with {ctx.values['extras']}, on it {ctx.values['on'] or 'nothing'}"
+
+
 @bot.message("form")
 def form(ctx: Context) -> Form:
     fields = [Field("name", "Name"), Field("colour", "Colour", kind="select", options=["Red", "Blue"])]
@@ -50,6 +64,22 @@ def place(ctx: Context) -> Location:
 @bot.message("file")
 def file(ctx: Context) -> Media:
     return Media("https://example.org/terms.pdf", name="terms.pdf", size=48_211)
+
+
+@bot.message("no answer")
+def be_still(ctx: Context) -> None:
+    return None
+
+
+@bot.message("news")
+def news(ctx: Context) -> None:
+    bot.send(user=ctx.sender.uid, text="This just in.")
+
+
+@bot.message("alarm")
+def alarm(ctx: Context) -> str:
+    ctx.send(f"{ctx.sender.name} needs help.", to=ctx.conversation_with(group="ops-room"))
+    return "Somebody will come."
 
 
 @bot.message("stream")

@@ -38,6 +38,15 @@ def test_numbered_choices_are_buttons_that_answer(visitor: Visitor) -> None:
     visitor.sees("You chose: Talk to a human")
 
 
+def test_in_one_line_a_word_is_kept_apart_from_that_of_the_line_before(visitor: Visitor) -> None:
+    visitor.bot_sends(
+        "message", "text", {"text": "**Tea**\nFrom Assam\n\n- one\n- two\n\n| A | B |\n|---|---|\n| 1 | 2 |"}
+    )
+    message = visitor.page.locator("#chat .message.other")
+    expect(message).to_have_attribute("aria-label", re.compile(r": Tea From Assam one two A B 1 2$"))
+    expect(visitor.page.locator("#people")).to_contain_text("Tea From Assam one two")
+
+
 def test_an_ordinary_numbered_list_is_no_choice(visitor: Visitor) -> None:
     visitor.bot_sends("message", "text", {"text": "Do this:\n1. Breathe in\n2. Breathe out"})
     expect(visitor.sees("Breathe in").locator("button")).to_have_count(0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Open, Visitor
 
 # What a browser does when a file is dropped on, or pasted into, an element.
 _BRING = """([how, encoded]) => {
@@ -47,3 +49,79 @@ def test_an_attached_picture_is_taken_away_again(visitor: Visitor, picture: byte
     visitor.say("nothing attached")
     visitor.sees("You said: nothing attached")
     expect(visitor.page.locator("#chat img")).to_have_count(0)
+
+
+_DISTANCE = """() => {
+    const list = document.querySelector("#chat .messages");
+    return list.scrollHeight - list.scrollTop - list.clientHeight;
+}"""
+_SHOWN = """count => {
+    const pictures = [...document.querySelectorAll("#chat .messages img")];
+    return pictures.length === count && pictures.at(-1).complete && pictures.at(-1).naturalHeight > 2;
+}"""
+_RESTED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 300))"
+
+
+def large_picture() -> bytes:
+    """A PNG that is higher than a phone's screen is wide."""
+    size = (500, 600)
+    rows = (b"\0" + bytes(3 * size[0])) * size[1]
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def expect_the_end(visitor: Visitor, pictures: int) -> None:
+    visitor.page.wait_for_function(_SHOWN, arg=pictures)
+    visitor.page.evaluate(_RESTED)
+    assert visitor.page.evaluate(_DISTANCE) < 2
+    expect(visitor.page.locator("#chat .unseen")).to_be_hidden()
+
+
+def test_the_end_of_the_talk_stays_in_sight_while_pictures_are_loaded(visit: Open) -> None:
+    visitor = visit(width=390)
+    url = visitor.dev.file_url("large.png", large_picture(), "image/png")
+    file = {"url": url, "name": "large.png", "mimeType": "image/png", "extension": "png"}
+    for _ in range(3):
+        visitor.bot_sends("message", "image", {"attachments": [file]})
+    expect_the_end(visitor, 3)
+    for _ in range(3):
+        visitor.reload()
+        expect_the_end(visitor, 3)
+    for pictures in (4, 5, 6):
+        bring(visitor, "paste", large_picture())
+        visitor.box.press("Enter")
+        expect(visitor.page.locator("#chat .message.other", has_text="Got cat.png")).to_have_count(pictures - 3)
+        expect_the_end(visitor, pictures)
+
+
+def test_what_has_grown_before_the_page_hears_that_it_was_scrolled_is_no_way_back(visitor: Visitor) -> None:
+    visitor.bot_sends("message", "text", {"text": "\n\n".join(f"Line {number}" for number in range(60))})
+    visitor.sees("Line 59")
+    visitor.page.evaluate(
+        """() => {
+            const list = document.querySelector("#chat .messages");
+            list.querySelector(".message").style.paddingBottom = "900px";
+            list.dispatchEvent(new Event("scroll"));
+        }"""
+    )
+    visitor.bot_sends("message", "text", {"text": "And then"})
+    visitor.sees("And then")
+    assert visitor.page.evaluate(_DISTANCE) < 2
+
+
+def test_who_reads_further_up_stays_there(visitor: Visitor) -> None:
+    visitor.bot_sends("message", "text", {"text": "\n\n".join(f"Line {number}" for number in range(60))})
+    visitor.sees("Line 59").hover()
+    visitor.page.mouse.wheel(0, -500)
+    visitor.page.wait_for_function(f"() => ({_DISTANCE})() > 400")
+    visitor.page.evaluate(_RESTED)
+    before = visitor.page.evaluate("document.querySelector('#chat .messages').scrollTop")
+    visitor.bot_sends("message", "text", {"text": "Something new"})
+    visitor.page.get_by_role("button", name="New messages").wait_for()
+    assert visitor.page.evaluate("document.querySelector('#chat .messages').scrollTop") == before
+    visitor.page.get_by_role("button", name="New messages").click()
+    visitor.page.evaluate(_RESTED)
+    assert visitor.page.evaluate(_DISTANCE) < 2

@@ -25,6 +25,7 @@ import pytest
 import cometbot
 from cometbot import Bot
 from cometbot.cli import main
+from cometbot.loading import load_bots
 from cometbot.settings import Settings, variable_name
 from cometbot.testing import BotClient
 from cometbot.web.app import stop_all
@@ -287,6 +288,20 @@ def test_every_example_is_listed_short_and_tested() -> None:
         assert f"../examples/{file.name}" in text
         assert len(file.read_text().splitlines()) < 80
         assert (file.parent / f"test_{file.name}").is_file()
+
+
+def test_every_example_runs_with_its_own_command_or_with_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for row in re.findall(r"^\| \[.*", (ROOT / "docs" / "examples.md").read_text(), re.M):
+        file = re.findall(r"\((?:\.\./)(examples/\w+\.py)\)", row)[0]
+        own = re.findall(r"`(?:[A-Z_]+=\S+ )*(python|cometbot dev) (examples/[^\s`]+)", row)
+        assert len(own) <= 1, row
+        program, spec = own[0] if own else ("cometbot dev", f"{file}:bot")
+        assert all(part.startswith(file) for part in spec.split(",")), row
+        if program == "cometbot dev":
+            monkeypatch.delitem(sys.modules, Path(file).stem, raising=False)
+            assert load_bots(",".join(f"{ROOT}/{part}" for part in spec.split(",")))
+            del sys.modules[Path(file).stem]
 
 
 def test_every_public_name_is_in_the_reference() -> None:

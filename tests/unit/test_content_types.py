@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+
 import pytest
 
 from cometbot.chat import kind_of, sniff
@@ -78,3 +80,19 @@ def test_markup_is_recognised_under_any_name_and_shown_by_no_browser(head: bytes
 
 def test_a_name_that_says_html_does_not_make_it_so() -> None:
     assert sniff(b"just words", "x.html") == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "mime_type"),
+    [
+        (b"PK\x03\x04", "x.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        (b"PK\x03\x04", "X.ODS", "application/vnd.oasis.opendocument.spreadsheet"),
+        (b"PK\x03\x04", "x.epub", "application/epub+zip"),
+        (b"# Tea", "x.md", "text/markdown"),
+    ],
+)
+def test_usual_documents_are_recognised_on_machines_that_have_no_table_of_types(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, name: str, mime_type: str
+) -> None:
+    monkeypatch.setattr(mimetypes, "guess_type", mimetypes.MimeTypes(()).guess_type)
+    assert sniff(head, name) == mime_type

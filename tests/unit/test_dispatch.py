@@ -51,7 +51,7 @@ def test_returned_replies_are_in_the_outcome_and_made_ones_at_the_outlet(bot: Bo
 def test_nobody_wants_the_event_the_outcome_is_empty(talk: Any) -> None:
     assert talk.say("hi") == []
     assert (talk.outcome.handler, talk.outcome.stopped_by, talk.outcome.error) == ("", "", None)
-    assert talk.outlet.begun == []
+    assert talk.outlet.begun == [("", None)]
 
 
 def test_order_is_action_command_message_event_fallback(bot: Bot, talk: Any, say_of: Any) -> None:
@@ -323,9 +323,13 @@ def test_backoff_doubles_up_to_five_minutes() -> None:
     assert [backoff(failures) for failures in (0, 1, 2, 8, 9, 10_000)] == [1, 2, 4, 256, 300, 300]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+class Panic(BaseException):
+    """As of a library in another language."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), Panic("at the disco"), GeneratorExit()])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_handler_leaves_by_exit_or_cancel_it_is_a_failure_like_others(
+def test_handler_leaves_by_what_is_no_exception_it_is_a_failure_like_others(
     bot: Bot, talk: Any, error: BaseException, is_async: bool
 ) -> None:
     async def later(ctx: Any) -> None:
@@ -340,7 +344,9 @@ def test_handler_leaves_by_exit_or_cancel_it_is_a_failure_like_others(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, LeaseLost])
-def test_keyboard_interrupt_and_lost_lease_are_raised(bot: Bot, talk: Any, error: type[BaseException]) -> None:
+def test_by_default_keyboard_interrupt_and_lost_lease_are_raised(
+    bot: Bot, talk: Any, error: type[BaseException]
+) -> None:
     bot.error(Exception)(lambda ctx, error: "sorry")
 
     @bot.message()
@@ -349,6 +355,83 @@ def test_keyboard_interrupt_and_lost_lease_are_raised(bot: Bot, talk: Any, error
 
     with pytest.raises(error):
         talk.say("x")
+
+
+@pytest.mark.parametrize("place", ["handler", "async handler", "middleware", "matcher", "error handler"])
+@pytest.mark.parametrize("is_let_out", [False, True])
+def test_keyboard_interrupt_comes_out_only_where_it_is_let_out(
+    bot: Bot, talk: Any, place: str, is_let_out: bool
+) -> None:
+    def fail(ctx: Any) -> Any:
+        raise KeyboardInterrupt
+
+    async def fail_later(ctx: Any) -> Any:
+        fail(ctx)
+
+    if place == "middleware":
+        bot.middleware(lambda ctx, call_next: fail(ctx))
+    if place == "error handler":
+        bot.error(ZeroDivisionError)(lambda ctx, error: fail(ctx))
+    matcher = [fail] if place == "matcher" else []
+    bot.message(*matcher)({"handler": fail, "async handler": fail_later}.get(place, lambda ctx: 1 / 0))
+    if is_let_out:
+        with pytest.raises(KeyboardInterrupt):
+            talk.say("x", options={"lets_out": (KeyboardInterrupt,)})
+    else:
+        assert talk.say("x", options={"lets_out": ()}) == [ERROR_TEXT]
+        assert isinstance(talk.outcome.error, KeyboardInterrupt)
+
+
+def test_error_handler_takes_what_is_no_exception(bot: Bot, talk: Any) -> None:
+    @bot.message()
+    def fail(ctx: Any) -> None:
+        raise Panic("now")
+
+    bot.error(Panic)(lambda ctx, error: f"panicked {error}")
+    assert talk.say("x") == ["panicked now"]
+
+
+def test_error_handler_raises_what_is_no_exception_the_bot_apologises(
+    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @bot.error(ZeroDivisionError)
+    def explain(ctx: Any, error: Exception) -> None:
+        raise Panic
+
+    bot.message()(lambda ctx: 1 / 0)
+    assert talk.say("x") == [ERROR_TEXT]
+    assert isinstance(talk.outcome.error, Panic)
+    assert "failed to handle an error" in caplog.text
+
+
+def test_middleware_raises_what_is_no_exception_it_is_a_failure_of_the_handler(bot: Bot, talk: Any) -> None:
+    @bot.middleware
+    def around(ctx: Any, call_next: Any) -> None:
+        raise Panic
+
+    bot.message(retries=1)(lambda ctx: "never")
+    assert talk.say("x") == []
+    assert (talk.outcome.retry_in, type(talk.outcome.error)) == (1, Panic)
+
+
+def test_what_is_streamed_raises_what_is_no_exception_it_is_a_failure(bot: Bot, talk: Any) -> None:
+    def words() -> Any:
+        yield "so far"
+        raise Panic
+
+    bot.message()(lambda ctx: ctx.stream(words()))
+    assert talk.say("x")[-1] == ERROR_TEXT
+    assert isinstance(talk.outcome.error, Panic)
+
+
+def test_matcher_leaves_a_state_that_is_no_json_it_is_a_failure_even_if_nobody_wants_the_event(
+    bot: Bot, talk: Any
+) -> None:
+    @bot.message(lambda ctx: ctx.state.setdefault("cart", []).append(object()))
+    def never(ctx: Any) -> None: ...
+
+    assert talk.say("x") == [ERROR_TEXT]
+    assert "state 'cart' must be JSON" in str(talk.outcome.error)
 
 
 def test_lease_is_lost_in_an_error_handler_it_is_raised(bot: Bot, talk: Any) -> None:
@@ -392,11 +475,36 @@ def test_begin_names_the_handler_and_its_time_before_anything_runs(talk: Any) ->
     talk.bot.middleware(lambda ctx, call_next: call_next())
     talk.bot.message("a", timeout=2)(lambda ctx: f"begun {len(talk.outlet.begun)}")
     talk.bot.message("b")(lambda ctx: None)
-    assert talk.say("a") == ["begun 1"]
+    assert talk.say("a") == ["begun 2"]
     talk.say("b")
     talk.say("c")
-    assert [seconds for _, seconds in talk.outlet.begun] == [2, 9, 9]
-    assert [bool(name) for name, _ in talk.outlet.begun] == [True, True, False]
+    assert [seconds for _, seconds in talk.outlet.begun] == [9, 2, 9, 9, 9, 9]
+    assert [bool(name) for name, _ in talk.outlet.begun] == [False, True, False, True, False, False]
+
+
+def test_the_search_for_a_handler_has_the_bots_time_before_any_matcher_runs(talk: Any) -> None:
+    begun: list[Any] = []
+    talk.bot = Bot("helpdesk", handler_timeout=9)
+    talk.bot.message(lambda ctx: begun.extend(talk.outlet.begun), timeout=2)(lambda ctx: None)
+    talk.bot.middleware(lambda ctx, call_next: call_next())
+    talk.say("a")
+    assert begun == [("", 9)]
+
+
+def test_a_lease_that_is_lost_while_a_handler_is_searched_is_raised_and_no_handler_runs(bot: Bot, talk: Any) -> None:
+    ran: list[str] = []
+    begin = talk.outlet.begin
+
+    def give_up(handler: str, timeout: float | None) -> None:
+        begin(handler, timeout)
+        if handler:
+            raise LeaseLost
+
+    talk.outlet.begin = give_up
+    bot.message()(lambda ctx: ran.append(ctx.text))
+    with pytest.raises(LeaseLost):
+        talk.say("x")
+    assert ran == []
 
 
 def test_own_message_is_not_handled(talk: Any, say_of: Any) -> None:

@@ -113,6 +113,55 @@ def test_a_wrong_database_url_is_refused_without_showing_its_password() -> None:
     assert "s3cr3t" not in refusal(COMETBOT_DATABASE_URL="mysql://bot:s3cr3t@host/db")
 
 
+@pytest.mark.parametrize(
+    ("password", "advice"),
+    [
+        ("fir@S3CRET", "write @ in the password as %40"),
+        ("fir@S3C/RET", "write @ in the password as %40"),
+        ("fir/S3C@RET", "write @ in the password as %40"),
+        ("fir@S3C?RET", "write @ in the password as %40"),
+        ("fir@S3C#RET", "write @ in the password as %40"),
+        ("fir@S3C:12", "write @ in the password as %40"),
+        ("fir%S3CRET", "write % in the password as %25"),
+        ("fir%", "write % in the password as %25"),
+        ("fir%ffS3CRET", "% in it as %25"),
+        ("fir%00S3CRET", "% in it as %25"),
+        ("fir%0aS3CRET", "% in it as %25"),
+        ("fir\udcffS3CRET", "in UTF-8"),
+    ],
+)
+def test_a_password_that_would_be_taken_for_something_else_is_refused_unseen(password: str, advice: str) -> None:
+    for rest in ("@127.0.0.1:1/shop", "@/shop?host=/run", "@[::1]:5432/shop"):
+        sentence = refusal(COMETBOT_DATABASE_URL=f"postgresql://bot:{password}{rest}")
+        assert advice in sentence
+        assert not [part for part in ("fir", "S3C", "RET", "bot") if part in sentence.replace("cometbot", "")]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["us/er:S3CRET@host/shop", "bot:S3CRET", "bot:S3CRET/shop", "host:0/shop", "host:99999/shop", "[::1]:S3CRET/shop"],
+)
+def test_a_server_url_that_cannot_be_meant_is_refused_unseen(rest: str) -> None:
+    sentence = refusal(COMETBOT_DATABASE_URL=f"postgresql://{rest}")
+    assert "S3CRET" not in sentence
+    assert "write @" in sentence or "its port is no number from 1 to 65535" in sentence
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u:a/b@host/shop",
+        "u:a#b?c:d@host:5432/shop",
+        "u:p%40ss%2F%25%C3%A4@[::1]:5432/shop",
+        "/shop?host=/run/postgresql",
+        "u@/shop?host=a:1&host=b:2",
+        "u:[@host:/shop",
+    ],
+)
+def test_whatever_leaves_no_doubt_about_the_password_is_taken(rest: str) -> None:
+    assert read(COMETBOT_DATABASE_URL=f"postgresql://{rest}").database_url == f"postgresql://{rest}"
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8000", "localhost:80", "unix:/run/bot.sock"])
 def test_addresses_to_listen_on_are_taken_as_they_are(bind: str) -> None:
     assert read(COMETBOT_BIND=bind).bind == bind

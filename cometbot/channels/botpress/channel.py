@@ -12,16 +12,10 @@ from cometbot.channels.base import Channel, Incoming, Intake, Sending
 from cometbot.channels.botpress import parsing, payloads, schemas, wire
 from cometbot.channels.botpress.hook import Hook
 from cometbot.channels.botpress.keys import UserKeys, check_secret, is_own_id
-from cometbot.channels.botpress.operations import (
-    ACCOUNT,
-    CHANNEL,
-    Operations,
-    Outcome,
-    make_conversation,
-    place_of,
-)
+from cometbot.channels.botpress.operations import Operations, Outcome
 from cometbot.channels.botpress.parsing import lasting_id
-from cometbot.channels.botpress.removal import finish
+from cometbot.channels.botpress.places import ACCOUNT, CHANNEL, TO_USER, make_conversation, place_of
+from cometbot.channels.botpress.removal import erase_gone, finish
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.context import StateChange
@@ -32,7 +26,6 @@ from cometbot.models import Conversation, User
 from cometbot.store.database import Transaction
 from cometbot.store.facts import keep
 
-_TO_USER = "@"
 _HISTORY = 1000
 _PAGE = 100
 _REMOVING = 60.0
@@ -75,9 +68,8 @@ class BotpressChannel(Channel):
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give one of them")
-        # No id of a conversation has an @, so that nobody can make one that is taken for somebody else's.
         wanted = Conversation(
-            self.name, self.account, bot.name, group or f"{_TO_USER}{user}", group or user, is_group=bool(group)
+            self.name, self.account, bot.name, group or f"{TO_USER}{user}", group or user, is_group=bool(group)
         )
         with self.chat.database.read() as connection:
             found = self._find_place(connection, wanted)
@@ -112,7 +104,8 @@ class BotpressChannel(Channel):
 
         def work(connection: Transaction) -> tuple[str, Outcome]:
             outcome = Outcome()
-            message_id = act[sending.payload["op"]](connection, sending, outcome)
+            does = act[sending.payload["op"]] if sending.payload else self._skip
+            message_id = does(connection, sending, outcome)
             self._tell_webhook(connection, sending.conversation.bot, outcome)
             return message_id, outcome
 
@@ -127,11 +120,11 @@ class BotpressChannel(Channel):
         return message_id
 
     def find(self, sending: Sending, *, timeout: float) -> str | None:
-        if sending.payload["op"] != "say":
+        if sending.payload.get("op") != "say":
             return None
         where, scope, messages = sending.conversation, _scope(sending.conversation), self.chat.messages
         with self.chat.database.read() as connection:
-            if where.id.startswith(_TO_USER):  # the newest conversation may be another one by now
+            if where.id.startswith(TO_USER):  # the newest conversation may be another one by now
                 found = messages.find_said_to(connection, scope, where.target, sending.client_id)
             elif (place := self._find_place(connection, where)) is not None:
                 found = messages.find_by_client_id(connection, scope, place.id, sending.client_id)
@@ -210,11 +203,19 @@ class BotpressChannel(Channel):
         name = f"botpress/{bot}/secret"
         return UserKeys(lambda: keep(self.chat.database, name, lambda: secrets.token_urlsafe(48)), issues=True)
 
+    def _skip(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
+        """Say nothing: the conversation is gone, or was when this was to be said. It has an id, by which the bot may go
+        on to delete what it believes to have said."""
+        where = sending.conversation
+        if _is_over(where) and self._find_place(connection, where) is None:
+            erase_gone(connection, self.chat, where)
+        return sending.client_id
+
     def _say(self, connection: Transaction, sending: Sending, outcome: Outcome) -> str:
         scope, payload = _scope(sending.conversation), sending.payload
         place = self._find_place(connection, sending.conversation)
         if place is None and _is_over(sending.conversation):
-            return ""
+            return self._skip(connection, sending, outcome)
         if place is None:
             place = self._make_place(connection, scope, sending.conversation)
         draft = Draft(
@@ -233,7 +234,7 @@ class BotpressChannel(Channel):
         """Tell an event. It is not kept, so it has no id."""
         place = self._find_place(connection, sending.conversation)
         if place is None and _is_over(sending.conversation):
-            return ""
+            return self._skip(connection, sending, outcome)
         if place is None:
             raise Missing(f"{sending.conversation.target} has no conversation")
         told = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
@@ -253,7 +254,7 @@ class BotpressChannel(Channel):
         A user's is the newest that the user owns; a group may be named by its id alone.
         """
         scope = _scope(conversation)
-        if conversation.id.startswith(_TO_USER):
+        if conversation.id.startswith(TO_USER):
             if not is_own_id(conversation.target):
                 return None
             page = self.chat.conversations.list_owned(connection, scope, conversation.target, limit=1)

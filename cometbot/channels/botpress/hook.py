@@ -25,7 +25,12 @@ class Hook:
         lanes = []
         for signal in signals:
             told = wire.to_signals(signal)
-            place = Conversation(NAME, ACCOUNT, bot, signal.topic.id, signal.topic.id)
+            place = hook_of(bot, signal.topic.id)
             if told and intake.say_within(connection, place, list(told)):
                 lanes.append(str(place.key))
         return list(dict.fromkeys(lanes))
+
+
+def hook_of(bot: str, conversation_id: str) -> Conversation:
+    """Where the signals of one conversation go out, one after the other."""
+    return Conversation(NAME, ACCOUNT, bot, conversation_id, conversation_id)

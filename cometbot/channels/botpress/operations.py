@@ -14,7 +14,8 @@ from cometbot.channels.botpress import wire
 from cometbot.channels.botpress.hook import Hook
 from cometbot.channels.botpress.keys import UserKeys, is_own_id
 from cometbot.channels.botpress.parsing import lasting_id
-from cometbot.channels.botpress.removal import finish
+from cometbot.channels.botpress.places import ACCOUNT, CHANNEL, make_conversation, place_of
+from cometbot.channels.botpress.removal import finish, remove_owned, remove_places
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.channels.botpress.wire import Wire
 from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
@@ -24,15 +25,9 @@ from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.state import StateRows
 
-CHANNEL = "botpress"
-ACCOUNT = "local"
-"""The account of all lanes: there is one Chat API here, ours."""
-
 PAGE = 20
 
-_MANY = 500
 _REMOVING = 10.0
-_LANE = "lane"
 
 T = TypeVar("T")
 
@@ -125,11 +120,15 @@ class Operations:
         self.get_user(call)
 
         def work(connection: Transaction, outcome: Outcome) -> Removal | None:
-            # Held before anything is removed: a handler that stores what it remembers has done so, or finds nobody.
+            # The conversations before the user: in this order those take the rows who store what is said.
+            outcome.signals += remove_owned(connection, self._chat, self.scope, call.user)
+            # Held before anything of the user is: a handler that stores what it remembers has done so, or finds nobody.
             user = self._chat.users.hold(connection, self.scope, call.user)
             if user is None:
                 return None
-            self._forget_user(connection, user)
+            outcome.signals += remove_owned(connection, self._chat, self.scope, call.user)  # made meanwhile
+            person = lasting_id(user.id, user.created_at)
+            self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{person}")
             begun = self._chat.users.begin_delete(connection, self.scope, call.user)
             if begun is None:
                 return None
@@ -174,10 +173,9 @@ class Operations:
         conversation = self._owned(self._find(call.ids["id"]), call.ids["id"], call.user)
 
         def work(connection: Transaction, outcome: Outcome) -> bool:
-            self._forget(connection, conversation)
-            signals = self._chat.conversations.delete(connection, self.scope, conversation.id)
-            outcome.signals += signals or ()
-            return signals is not None
+            signals = remove_places(connection, self._chat, [conversation])
+            outcome.signals += signals
+            return bool(signals)
 
         if not self._write(work):
             raise _missing("conversation", conversation.id)
@@ -328,22 +326,6 @@ class Operations:
 
         return {"conversation": wire.to_conversation(self._write(work))}
 
-    def _forget(self, connection: Transaction, conversation: ChatConversation) -> None:
-        """Remove what the bot remembers of a conversation."""
-        lane = place_of(self._bot.name, conversation, is_group=False).key
-        self._state.forget(connection, "conversation", str(lane))
-
-    def _forget_user(self, connection: Transaction, user: ChatUser) -> None:
-        """Remove what the bot remembers of a user and of the user's conversations."""
-        token, is_over = "", False
-        while not is_over:
-            page = self._chat.conversations.list_owned(connection, self.scope, user.id, cursor=token, limit=_MANY)
-            for conversation in page.items:
-                self._forget(connection, conversation)
-            token, is_over = page.next, not page.next
-        person = lasting_id(user.id, user.created_at)
-        self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{person}")
-
     def _find_user(self, user_id: str) -> ChatUser | None:
         return self._read(lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
 
@@ -439,24 +421,6 @@ class Operations:
             raise HttpError(
                 400, "InvalidPayload", f"An id has 1 to 70 letters, digits, _, -, \\ and /; {echo(text)} is none"
             )
-
-
-def make_conversation(
-    connection: Transaction, chat: Chat, scope: Scope, owner: str, conversation_id: str
-) -> ChatConversation:
-    """A new conversation. Raises :class:`IdTaken`."""
-    return chat.conversations.create(connection, scope, owner, id=conversation_id, data={_LANE: new_id()})
-
-
-def place_of(bot: str, conversation: ChatConversation, *, is_group: bool) -> Conversation:
-    """The lane of a conversation. One-to-one it is with its owner; with more people it is a group.
-
-    Its id is another one than that of an earlier conversation whose id was freed and taken by somebody else: nothing
-    that was remembered of that one, or waits to be said there, comes into this one.
-    """
-    lane = f"{conversation.id}:{conversation.data.get(_LANE, conversation.created_at)}"
-    target = conversation.id if is_group else conversation.owner
-    return Conversation(CHANNEL, ACCOUNT, bot, lane, target, is_group=is_group)
 
 
 def _user_data(body: Mapping[str, Any]) -> dict[str, str]:

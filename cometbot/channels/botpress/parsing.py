@@ -15,6 +15,7 @@ from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
 from cometbot.models import Conversation, Group, User
 
 _USER, _MESSAGE, _EVENT = schemas.UserShape(), schemas.MessageShape(), schemas.EventShape()
+_PLAIN = frozenset({"text", "markdown", "image", "audio", "video", "file"})
 _PAYLOAD = schemas.CreateMessageBody(only=["payload"])
 
 
@@ -62,7 +63,10 @@ def parse(incoming: Incoming) -> Event:
 def make_message(
     message: ApiMessage, conversation: Conversation, sender: User, raw: Mapping[str, Any] | None = None
 ) -> MessageEvent:
-    """The event that ``message`` is. What a card, choice or place holds stands in its ``data``."""
+    """The event that ``message`` is.
+
+    What a card, choice or place holds stands in its ``data``; where a place is part of a bloc, the whole bloc.
+    """
     payload = message.payload
     kind = payloads.kind_of(payload)
     attachments = payloads.attachments_of(payload)
@@ -80,8 +84,14 @@ def make_message(
         text=payloads.text_of(payload),
         attachments=attachments,
         metadata=message.metadata,
-        data={} if is_said else payload,
+        data={} if _is_plain(payload) else payload,
     )
+
+
+def _is_plain(payload: Mapping[str, Any]) -> bool:
+    """Whether text and attachments say all of it."""
+    items = payload["items"] if payload["type"] == "bloc" else [payload]
+    return all(item["type"] in _PLAIN for item in items)
 
 
 def to_user(user: ApiUser) -> User:

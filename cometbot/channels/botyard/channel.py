@@ -21,6 +21,7 @@ from cometbot.channels.botyard.platform import (
     lane_to,
     scope_of,
 )
+from cometbot.channels.botyard.removal import erase_chat
 from cometbot.channels.botyard.working import Typing
 from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
 from cometbot.context import StateChange
@@ -82,10 +83,11 @@ class BotyardChannel(Channel):
     def send(self, sending: Sending, *, timeout: float) -> str:
         """As promised by :class:`Channel`. What is sent twice is stored once.
 
-        Raises :class:`NotFound` where the chat, the user or the message is gone.
+        What is said to a chat that was removed is done when nothing of it is left: nobody wants to hear it. Raises
+        :class:`NotFound` where the message is gone, or a user without a chat.
         """
         acts = {"send": self._say, "edit": self._edit, "delete": self._delete}
-        act = acts[sending.payload["op"]]
+        act = acts[sending.payload["op"]] if sending.payload else self._skip
         try:
             # Relaxed: the reply is in the outbox, on the disk. Should a power cut take what is stored here, it takes
             # the note that this was sent as well, and the reply is looked for and sent again.
@@ -98,7 +100,7 @@ class BotyardChannel(Channel):
         return said
 
     def find(self, sending: Sending, *, timeout: float) -> str | None:
-        if sending.payload["op"] != "send":
+        if sending.payload.get("op") != "send":
             return None
         try:
             with self.platform.database.read() as connection:
@@ -155,7 +157,16 @@ class BotyardChannel(Channel):
         self._typing.close()
         self._chat.close()
 
+    def _skip(self, connection: Transaction, sending: Sending) -> tuple[str, list[Signal]]:
+        """Say nothing: the chat is gone, or was when this was to be said. It has an id, by which the bot may go on to
+        change what it believes to have said."""
+        if self._is_over(connection, sending.conversation):
+            erase_chat(connection, self._chat, sending.conversation)
+        return sending.client_id, []
+
     def _say(self, connection: Transaction, sending: Sending) -> tuple[str, list[Signal]]:
+        if self._is_over(connection, sending.conversation):
+            return self._skip(connection, sending)
         chat = self._chat_of(connection, sending.conversation)
         payload = sending.payload
         if self._joins and (known := self._find(connection, sending)) is not None:
@@ -200,6 +211,8 @@ class BotyardChannel(Channel):
         if where.id.startswith(NEW):  # the newest chat may be another one by now
             said = self._chat.messages.find_said_to(connection, scope_of(where.bot), where.target, sending.client_id)
             return said.id if said else None
+        if self._is_over(connection, where):
+            return None
         chat = self._chat_of(connection, where)
         known = self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, sending.client_id)
         if known is not None:
@@ -211,6 +224,8 @@ class BotyardChannel(Channel):
         return next((Joined.name(message.id, place) for message, place in places if place is not None), None)
 
     def _edit(self, connection: Transaction, sending: Sending) -> tuple[str, list[Signal]]:
+        if self._is_over(connection, sending.conversation):
+            return self._skip(connection, sending)
         message_id, message, joined, part = self._target(connection, sending)
         payload = sending.payload
         if part or len(joined.parts) > 1:
@@ -251,6 +266,12 @@ class BotyardChannel(Channel):
         if found is None:
             raise NotFound("there is no such chat or user any more", code="chat_not_found", status=404)
         return found
+
+    def _is_over(self, connection: Transaction, conversation: Conversation) -> bool:
+        """Whether this is a chat that was there once."""
+        if conversation.id.startswith(NEW):
+            return False
+        return self._chat.conversations.get(connection, scope_of(conversation.bot), conversation.id) is None
 
     def _is_there(self, connection: Transaction, change: StateChange) -> bool:
         """Whether the user or the chat that is to be remembered has not been removed."""

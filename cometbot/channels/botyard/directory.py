@@ -72,8 +72,12 @@ class Directory:
         return [*(_to_served(bot) for bot in self._served.values()), *(_to_bot(bot) for bot in outside)]
 
     def has_name(self, connection: Transaction, name: str) -> bool:
-        """Whether a bot is called like that."""
-        return name in self._served or self._outside.has_name(connection, name)
+        """Whether a bot is called like that; a bot of this server also where case or spaces differ."""
+        return self.is_name_of_served(name) or self._outside.has_name(connection, name)
+
+    def is_name_of_served(self, name: str) -> bool:
+        """Whether people would take ``name`` for that of a bot that runs here."""
+        return _as_read(name) in map(_as_read, self._served)
 
     def add(self, connection: Transaction, bot: ListedBot, key: StoredKey) -> None:
         """Store a bot that runs elsewhere."""
@@ -115,6 +119,11 @@ class Directory:
     def remove_command(self, connection: Transaction, command_id: str) -> None:
         """Let the command be gone."""
         self._outside.remove_command(connection, command_id)
+
+
+def _as_read(name: str) -> str:
+    """What people who glance at a list tell names apart by."""
+    return " ".join(name.split()).casefold()
 
 
 def _to_served(bot: Bot) -> ListedBot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,9 +73,10 @@ def _press(event: MessageEvent, action: Mapping[str, Any]) -> ActionEvent:
 
 
 def _attachment(item: Mapping[str, Any], base_url: str) -> Attachment:
-    path = item["path"]
-    extension = path.rpartition("/")[2].partition(".")[2]
-    return Attachment(f"{base_url}/{path}", item["name"], item["mimeType"], extension, item["size"])
+    """The file. The extension of its path fits its type; where the path has none, it is the name's."""
+    path, name = item["path"], item["name"]
+    extension = os.path.splitext(path)[1] or os.path.splitext(name)[1].lower()
+    return Attachment(f"{base_url}/{path}", name, item["mimeType"], extension[1:], item["size"])
 
 
 def _type(attachments: tuple[Attachment, ...]) -> str:

@@ -27,6 +27,11 @@ def unauthorized() -> Refusal:
     return Refusal(401, "User is unauthorized.")
 
 
+def name_taken() -> Refusal:
+    """A bot cannot be called like another one."""
+    return Refusal(400, "Bot with this name already exists.")
+
+
 def too_many(what: str, seconds: float) -> Refusal:
     """More than the limits allow; ``seconds`` from now it may be done again."""
     wait = max(1, -int(-seconds // 1))

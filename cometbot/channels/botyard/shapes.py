@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,21 +19,39 @@ FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file": "fil
 """The folder in a file's path, by its kind."""
 
 _EXTENSIONS = {
-    "application/octet-stream": "",
-    "audio/aac": ".aac",
-    "audio/mpeg": ".mp3",
-    "audio/ogg": ".ogg",
-    "audio/wav": ".wav",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "text/plain": ".txt",
-    "video/mp4": ".mp4",
-    "video/ogg": ".ogv",
-    "video/quicktime": ".mov",
-    "video/webm": ".webm",
-    "video/x-flv": ".flv",
+    "application/gzip": (".gz", ".tgz"),
+    "application/pdf": (".pdf",),
+    "application/x-7z-compressed": (".7z",),
+    "application/zip": (".zip",),
+    "audio/aac": (".aac",),
+    "audio/flac": (".flac",),
+    "audio/mp4": (".m4a", ".m4b", ".mp4"),
+    "audio/mpeg": (".mp3", ".mp2"),
+    "audio/ogg": (".ogg", ".oga", ".opus"),
+    "audio/wav": (".wav",),
+    "image/avif": (".avif",),
+    "image/gif": (".gif",),
+    "image/heic": (".heic", ".heif"),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/png": (".png",),
+    "image/svg+xml": (".svg",),
+    "image/webp": (".webp",),
+    "text/html": (".html", ".htm", ".shtml", ".xhtml"),
+    "video/mp4": (".mp4", ".m4v"),
+    "video/ogg": (".ogv", ".ogg"),
+    "video/quicktime": (".mov", ".qt"),
+    "video/webm": (".webm",),
+    "video/x-flv": (".flv",),
+    "video/x-matroska": (".mkv",),
+    "video/x-msvideo": (".avi",),
 }
-_TYPES = mimetypes.MimeTypes(())
+"""The types that a file's bytes tell, with the endings that fit them, the usual one first.
+
+All machines must make the same path of a file, so that no table of the machine's is asked.
+"""
+
+_TOLD_BY_BYTES = frozenset(ending for endings in _EXTENSIONS.values() for ending in endings)
+_ENDING = re.compile(r"\.[a-z0-9_-]{1,16}")
 
 
 def service_json(config: Config) -> JSON:
@@ -72,7 +90,7 @@ def webhook_json(bot_id: str, webhook: Webhook) -> JSON:
 
 
 def file_json(file: ChatFile) -> JSON:
-    """File. Its path is made of its id and its type alone."""
+    """File. Its path is made of its id, its type and its name's ending."""
     path = f"static/{FOLDERS[file.kind]}/{file.id}{_extension(file)}"
     return {"id": file.id, "path": path, "name": file.name, "size": file.size, "mimeType": file.mime_type}
 
@@ -145,12 +163,16 @@ def stored_payload(
 
 
 def _extension(file: ChatFile) -> str:
-    """That of the uploaded name if it fits the type, else the usual one of the type."""
+    """That of the uploaded name if it fits the type, else the usual one of the type.
+
+    Where the bytes told nothing, the type is that of the name, and every ending fits but one that promises such bytes.
+    """
     given = os.path.splitext(file.name)[1].lower()
-    usual = _EXTENSIONS.get(file.mime_type)
-    if given and (given == usual or _TYPES.guess_type(f"x{given}")[0] == file.mime_type):
+    if fitting := _EXTENSIONS.get(file.mime_type):
+        return given if given in fitting else fitting[0]
+    if given not in _TOLD_BY_BYTES and _ENDING.fullmatch(given):
         return given
-    return (_TYPES.guess_extension(file.mime_type) or "") if usual is None else usual
+    return ".txt" if file.mime_type == "text/plain" else ""
 
 
 def _without_empty(found: JSON, *names: str) -> JSON:

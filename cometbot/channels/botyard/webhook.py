@@ -38,7 +38,10 @@ class BotyardWebhooks(WebhookChannel):
         return (_BOT,)
 
     def send(self, sending: Sending, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. For a bot that has no webhook any more nothing is done."""
+        """As promised by :class:`Channel`. For a bot that has no webhook any more nothing is done, nor with a message
+        that was erased while it waited."""
+        if not sending.payload:
+            return ""
         try:
             with self._platform.database.read() as connection:
                 bot = self._platform.directory.find(connection, sending.conversation.target)

@@ -207,7 +207,7 @@ class CallbackViews:
         if is_plain:
             data = payload["data"]
             sender = data["sender"]
-            if self._channel.is_own(sender):
+            if self._is_dropped(bot, sender):
                 return self._ignore(bot)
             is_group = data["receiverType"] == "group"
             target = data["receiver"] if is_group else sender
@@ -217,14 +217,14 @@ class CallbackViews:
             )
             return self._put(bot, Incoming(conversation, f"message:{data['id']}", body, sender))
         happening = parsing.describe(payload, body)
-        if happening is None or not happening.conversation_id or self._channel.is_own(happening.sender):
+        if happening is None or not happening.conversation_id or self._is_dropped(bot, happening.sender):
             return self._ignore(bot)
         return self._put(bot, Incoming(self._conversation(bot, happening), happening.key, body, happening.sender))
 
     def _concerned(self, bot: Bot, happening: Happening) -> Conversation | None:
         """Where the bot is told of this; None if it is not its business."""
         uid = self._channel.uid(bot.name).lower()
-        if self._channel.is_own(happening.sender):
+        if self._is_dropped(bot, happening.sender):
             return None
         if not happening.conversation_id:
             said = self._intake.find_sent(parsing.CHANNEL, self._account, happening.message_id)
@@ -235,6 +235,12 @@ class CallbackViews:
             return conversation if is_addressed else None
         takes_part = happening.is_direct_with(uid) or uid in happening.members
         return conversation if takes_part or (happening.is_group and self._intake.knows(conversation.key)) else None
+
+    def _is_dropped(self, bot: Bot, sender: str) -> bool:
+        """Whether it was the bot itself, or another one served here and this one does not handle bots."""
+        return self._channel.is_own(sender) and (
+            not bot.handle_bots or sender.lower() == self._channel.uid(bot.name).lower()
+        )
 
     def _conversation(self, bot: Bot, happening: Happening) -> Conversation:
         target = happening.target(self._channel.uid(bot.name))

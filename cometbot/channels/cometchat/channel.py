@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from cometbot.bot import Bot
@@ -12,6 +13,7 @@ from cometbot.channels.base import Channel, Incoming, Intake, Sending
 from cometbot.channels.cometchat import parsing, rendering, schemas
 from cometbot.channels.cometchat.answers import Record
 from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.look_up import PAGE, LookUp, as_number, id_of
 from cometbot.channels.cometchat.muted import MutedClient
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import (
@@ -22,7 +24,6 @@ from cometbot.errors import (
     NotFound,
     PayloadError,
     Rejected,
-    Uncertain,
 )
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Operation
@@ -31,8 +32,6 @@ from cometbot.models import Conversation
 _log = logging.getLogger(__name__)
 _NOT_A_MEMBER = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
 _NO_MESSAGES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
-_PAGE = 100
-_PAGES = 10
 _REFRESH = 600.0
 _SKETCH_TIMEOUT = 3.0
 _COOLDOWN = 1.0
@@ -87,6 +86,9 @@ class CometChatChannel(Channel):
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give one of them")
+        if not schemas.ID_PATTERN.fullmatch(user or group):
+            wrong = (user or group)[:60]
+            raise BotError(f"an id has 1 to 255 characters and no control characters; {wrong!r} can be nobody's")
         if group:
             guid = group.lower()
             return Conversation(self.name, self.account, bot.name, f"group_{guid}", guid, is_group=True)
@@ -115,21 +117,21 @@ class CometChatChannel(Channel):
         return self._carry_out(sending, _left(ends_at))
 
     def find(self, sending: Sending, *, timeout: float) -> str | None:
-        """As promised by :class:`Channel`, by the ``muid`` that the send carried.
-
-        Looks through what was said from the answered message on, through the newest messages, and through the thread.
-        Raises :class:`Uncertain` if that is more than ten pages of a hundred messages.
-        """
+        """As promised by :class:`Channel`, by the ``muid`` that the send carried; where more was written than can be
+        looked through, None as well: the reply is rather said twice than never."""
         payload = sending.payload
         if payload["op"] not in ("send", "thread"):
             return None
-        ends_at = time.monotonic() + timeout
-        after = str(payload.get("after") or "")
-        found = self._find_after(sending, after, ends_at) if after else None
-        if found is None:
-            found = self._find_newest(sending, ends_at)
+        look = LookUp(sending.client_id, timeout)
+        found = look.in_history(partial(self._page, sending, look), str(payload.get("after") or ""))
         if found is None and payload["op"] == "thread":
-            found = self._find_in_thread(sending, str(payload["parent"]), ends_at)
+            found = look.in_thread(partial(self._replies, sending, look))
+        if found is None and not look.is_whole:
+            _log.warning(
+                "too much was written since to look through: whether a reply had arrived cannot be told, and it is "
+                "sent again",
+                extra={"conversation": str(sending.conversation.key)},
+            )
         return found
 
     def cooldown(self) -> float:
@@ -208,8 +210,8 @@ class CometChatChannel(Channel):
         if operation in ("send", "thread"):
             body = {**payload["body"], "muid": sending.client_id}
             if operation == "send":
-                return _id(self._client.send_bot_message(uid, body, timeout=timeout))
-            return _id(self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout))
+                return id_of(self._client.send_bot_message(uid, body, timeout=timeout))
+            return id_of(self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout))
         message_id = sending.target_id or str(payload["message"])
         if operation == "edit":
             body = payload["body"]
@@ -242,39 +244,19 @@ class CometChatChannel(Channel):
             code = str(error.get("code") or "")
             raise Rejected(f"the bot {uid} could not be added to the group {guid}: {code}", code=code)
 
-    def _find_after(self, sending: Sending, after: str, ends_at: float) -> str | None:
-        for _ in range(_PAGES):
-            records = self._page(sending, {"affix": "append", "id": after}, ends_at)
-            found = _match(records, sending.client_id)
-            if found is not None or len(records) < _PAGE:
-                return found
-            after = max((_id(record) for record in records), key=_as_number)
-        raise Uncertain(
-            f"more than {_PAGE * _PAGES} messages were written since; cannot tell if this one is among them"
-        )
-
-    def _find_newest(self, sending: Sending, ends_at: float) -> str | None:
-        """Among the newest messages: for what answers nothing, and where ids do not grow with time."""
-        return _match(self._page(sending, {"affix": "prepend"}, ends_at), sending.client_id)
-
-    def _page(self, sending: Sending, query: Mapping[str, str], ends_at: float) -> list[Record]:
+    def _page(self, sending: Sending, look: LookUp, query: Mapping[str, str]) -> list[Record]:
         try:
             return self._client.messages(
-                **self._peer(sending.conversation), query={**query, "limit": _PAGE}, timeout=_left(ends_at)
+                **self._peer(sending.conversation), query={**query, "limit": PAGE}, timeout=look.time_left
             )
         except Rejected as error:
             if error.code in _NO_MESSAGES:
                 return []
             raise
 
-    def _find_in_thread(self, sending: Sending, parent: str, ends_at: float) -> str | None:
-        uid = self.uid(sending.conversation.bot)
-        for page in range(1, _PAGES + 1):
-            records = self._client.thread(parent, on_behalf_of=uid, page=page, timeout=_left(ends_at))
-            found = _match(records, sending.client_id)
-            if found is not None or len(records) < _PAGE:
-                return found
-        raise Uncertain(f"the thread has more than {_PAGE * _PAGES} replies; cannot tell if this one is among them")
+    def _replies(self, sending: Sending, look: LookUp, page: int) -> list[Record]:
+        uid, parent = self.uid(sending.conversation.bot), str(sending.payload["parent"])
+        return self._client.thread(parent, on_behalf_of=uid, page=page, timeout=look.time_left)
 
     def _peer(self, conversation: Conversation) -> dict[str, Any]:
         """Where its history is; a group's can be read even if the bot is no member any more."""
@@ -292,25 +274,9 @@ def _ignore(bot: str, outcome: str) -> None:
     """Where nobody counts."""
 
 
-def _id(record: Mapping[str, Any]) -> str:
-    value = record.get("id")
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise Uncertain("CometChat answered without a message id")
-    return str(value)
-
-
-def _match(records: Sequence[Record], client_id: str) -> str | None:
-    return next((_id(record) for record in records if record.get("muid") == client_id), None)
-
-
 def _left(ends_at: float) -> float:
     return max(ends_at - time.monotonic(), 0.001)
 
 
-def _as_number(message_id: str) -> tuple[int, str]:
-    """Ids are decimal numbers, as far as is known; others go by their text, before all numbers."""
-    return (int(message_id), "") if message_id.isascii() and message_id.isdigit() else (-1, message_id)
-
-
 def _by_age(event: MessageEvent) -> tuple[float, tuple[int, str]]:
-    return event.sent_at, _as_number(event.id)
+    return event.sent_at, as_number(event.id)

@@ -330,8 +330,8 @@ def _membership_sender(loaded: Mapping[str, Any]) -> User:
     """Who did it; those who joined or left did it themselves, and an owner hands a group over himself."""
     members = loaded.get("members", ())
     by: User | None = loaded.get("by")
-    owner = loaded.get("oldOwner") or loaded["group"].raw.get("oldOwner")
-    return by or (members[0] if members else User(owner if isinstance(owner, str) and owner else "app_system"))
+    owner = loaded.get("oldOwner") or schemas.find_id(loaded["group"].raw.get("oldOwner"))
+    return by or (members[0] if members else User(owner or "app_system"))
 
 
 def _transferred_to(loaded: Mapping[str, Any]) -> tuple[User, ...]:

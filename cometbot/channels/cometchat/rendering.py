@@ -117,16 +117,12 @@ def split(text: str, metadata: Mapping[str, Any]) -> list[str]:
     room = bodies.DATA_LIMIT - around
     if room < 100:
         raise MessageError(f"metadata leaves no room for the text: data takes {bodies.DATA_LIMIT} bytes as JSON")
-    return list(_split_to(text, room, room))
+    return split_text(text, room, _json_size)
 
 
-def _split_to(text: str, limit: int, room: int) -> Iterator[str]:
-    """Parts of at most ``room`` bytes as JSON: escaped characters take more there than in the text itself."""
-    for part in split_text(text, limit):
-        if len(bodies.encode(part, "text")) - 2 <= room:
-            yield part
-        else:
-            yield from _split_to(part, max(len(part.encode()) // 2, 6), room)
+def _json_size(text: str) -> int:
+    """Bytes of ``text`` as it stands in JSON, without the quotes around it."""
+    return len(bodies.encode(text, "text")) - 2
 
 
 def _media(message: Media) -> list[dict[str, Any]]:

@@ -135,7 +135,7 @@ class GroupSchema(_Shape):
     type = a_text()
     icon = a_text()
     description = a_text()
-    owner = a_text()
+    owner = Snapshot(Identifier())
     scope = a_text()
     membersCount = Snapshot(Timestamp())
     tags = Snapshot(Fitting(fields.String()))
@@ -305,7 +305,7 @@ class MembershipSchema(_Shape):
     by = Snapshot(UserSchema())
     scope = a_text()
     oldScope = a_text()
-    oldOwner = a_text()
+    oldOwner = Snapshot(Identifier())
 
     @pre_load
     def take_uids_from_keys(self, data: Any, **kwargs: Any) -> Any:
@@ -317,6 +317,7 @@ class MembershipSchema(_Shape):
         return {**data, "members": whole}
 
 
+_ID = Identifier()
 USER = UserSchema()
 GROUP = GroupSchema()
 MESSAGE = MessageSchema()
@@ -343,6 +344,12 @@ def find_user(value: object) -> User | None:
     """The user in a snapshot, None where there is none."""
     found = Snapshot(USER).deserialize(value)
     return found if isinstance(found, User) else None
+
+
+def find_id(value: object) -> str:
+    """The id in a snapshot, empty where there is none."""
+    found = Snapshot(_ID).deserialize(value)
+    return found if isinstance(found, str) else ""
 
 
 def find_group(value: object) -> Group | None:

@@ -88,7 +88,8 @@ class Connection:
     An event that ``on_event`` cannot store for now (:class:`DeliveryError`) is given to it again until it can. Any
     other error is tried again a few times, then logged, and the event is left out.
 
-    ``on_change`` is told every new :class:`Status`. Frames may have ``frame_limit`` bytes.
+    ``on_change`` is told every new :class:`Status`. Frames may have ``frame_limit`` bytes. One that does not last is
+    made once; how it failed or ended is in its status alone, which is ``waiting`` then.
     """
 
     def __init__(
@@ -103,8 +104,9 @@ class Connection:
         held_room: Room = HELD_ROOM,
         settling: float = 0.0,
         frame_limit: int = FRAME_LIMIT,
+        lasts: bool = True,
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint, self._lasts = endpoint, lasts
         self._on_event, self._startup, self._on_change = on_event, startup, on_change
         self._timing, self._frame_limit = timing or Timing(), frame_limit
         self._inbox = Inbox(room or Room(), held_room, self._overflow)
@@ -132,7 +134,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin, in the background. A connection is started once."""
-        for warning in self.endpoint.warnings:
+        for warning in self.endpoint.warnings if self._lasts else ():
             log.warning("%s", warning)
         self._runner.start()
         self._deliverer.start()
@@ -218,6 +220,9 @@ class Connection:
                 log.exception("the connection to the SimpleX CLI failed in an unforeseen way")
                 refused, text = False, f"the connection to the SimpleX CLI failed ({type(error).__name__})"
             if self._stopping.is_set():
+                break
+            if not self._lasts:
+                self._change("waiting", text)
                 break
             wait = self._next_wait(refused)
             often = text == last and self._failures % 10
@@ -490,7 +495,9 @@ def _explain(error: Exception, endpoint: Endpoint) -> tuple[bool, str]:
     """Whether only settings can mend what went wrong while connecting, and what it was; no secret is in it."""
     place = endpoint.place
     if isinstance(error, ConnectionRefusedError):
-        return False, f"nothing listens at {place}: start the SimpleX CLI with simplex-chat -p 5225"
+        # The CLI itself speaks no TLS.
+        what = "the proxy before the SimpleX CLI" if endpoint.is_encrypted else "the SimpleX CLI: simplex-chat -p 5225"
+        return False, f"nothing listens at {place}: start {what}"
     if isinstance(error, socket.gaierror):
         return False, f"the host name in {place} is not known"
     if isinstance(error, TimeoutError):

@@ -17,9 +17,14 @@ def check_settings() -> tuple[Settings | None, Result]:
     try:
         settings = Settings.from_environment()
     except ConfigurationError as error:
-        return None, failed("settings", str(error), "mend it in .env or in the environment; .env.example explains all")
+        return None, failed("settings", str(error), f"mend it in .env or in the environment{_hint(str(error))}")
     notes = "".join(f"; {warning}" for warning in settings.warnings)
     return settings, passed("settings", f"read from the environment and .env{notes}")
+
+
+def _hint(cause: str) -> str:
+    """What is mostly the matter with a URL whose password is not escaped."""
+    return "; in a password / is written %2F, # %23, ? %3F and @ %40" if cause.startswith("SIMPLEX_URL") else ""
 
 
 def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], Result]:

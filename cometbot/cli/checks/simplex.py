@@ -32,6 +32,7 @@ _CLI = "SimpleX CLI"
 _ASKED = ("profile", "address", "messaging servers")
 _NAMES = (_CLI, "version", *_ASKED, "files")
 _START = "start it: simplex-chat -p 5225; or set SIMPLEX_URL to where it is"
+_PROXY = "see to the proxy before the CLI, and to the CLI behind it: docs/simplex.md, “A CLI on another machine”"
 
 
 def examine_simplex(spec: str = "", patience: float = PATIENCE) -> list[Result]:
@@ -62,7 +63,7 @@ def _check_cli(settings: Settings, patience: float) -> Iterator[Result]:
         yield from (skipped(name, "the URL is wrong") for name in _NAMES)
         return
     yield _check_way(endpoint)
-    connection = Connection(endpoint, on_event=_ignore)
+    connection = Connection(endpoint, on_event=_ignore, lasts=False)
     connection.start()
     try:
         yield from _check_connected(settings, connection, patience)
@@ -79,15 +80,17 @@ def _check_way(endpoint: Endpoint) -> Result:
 
 
 def _check_connected(settings: Settings, connection: Connection, patience: float) -> Iterator[Result]:
+    # The CLI itself speaks no TLS.
+    remedy = _PROXY if connection.endpoint.is_encrypted else _START
     if not _is_let_in(connection, patience):
         cause = connection.status.error or f"it did not let us in within {patience:g} s"
-        yield failed(_CLI, cause, _START)
+        yield failed(_CLI, cause, remedy)
         yield from (skipped(name, "the CLI is not reached") for name in ("version", *_ASKED))
         return
     asking = Asking(connection, patience)
     problem = asking.problem_with(commands.list_users())
     if problem:
-        yield failed(_CLI, f"what answers is no SimpleX CLI: {problem}", _START)
+        yield failed(_CLI, f"what answers is no SimpleX CLI: {problem}", remedy)
         yield from (skipped(name, "there is no SimpleX CLI") for name in ("version", *_ASKED))
         return
     yield passed(_CLI, "answers")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cometbot.cli.numbers import Count
+
 _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none")
 
 
@@ -13,7 +15,7 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
     "--port",
     default=8000,
     show_default=True,
-    type=click.IntRange(0, 65535),
+    type=Count(0, 65535, example=8000),
     help="The simulator's port, or the next free one; with --public-url the bot's own.",
 )
 @click.option("--chat/--no-chat", default=True, help="Whether to talk to the bot here in the terminal.")

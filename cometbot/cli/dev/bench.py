@@ -91,6 +91,7 @@ class Bench(Workbench):
                 "handler": row.handler,
                 "error": row.error,
                 "seconds": row.seconds,
+                "event": row.name,
             }
             for row in found
             if row.event.startswith("message:")

@@ -25,7 +25,8 @@ class Workbench(Protocol):
 
     def handled(self) -> Mapping[str, Mapping[str, Any]]:
         """What became of the newest messages, by bot and message (``helpdesk/17``): ``state`` (``waiting``,
-        ``running``, ``done``, ``dead``, ``discarded``), ``handler``, ``error`` and ``seconds``."""
+        ``running``, ``done``, ``dead``, ``discarded``), ``handler``, ``error``, ``seconds``, and ``event``: what the
+        bot knows it by (``m12``), which the ``muid`` of its answers names too."""
         ...
 
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:

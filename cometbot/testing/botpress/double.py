@@ -11,8 +11,8 @@ from werkzeug.test import Client
 from cometbot.bot import Bot
 from cometbot.channels.botpress import payloads
 from cometbot.channels.botpress.channel import BotpressChannel
-from cometbot.channels.botpress.operations import place_of
 from cometbot.channels.botpress.parsing import lasting_id
+from cometbot.channels.botpress.places import place_of
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.delivery import Delivery

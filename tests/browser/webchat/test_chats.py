@@ -245,3 +245,31 @@ def test_a_chat_that_is_begun_while_the_page_asks_what_there_is_stays(guest: Gue
     guest.sees("Order 2 is on its way")
     expect(guest.chats).to_have_count(1)
     expect(guest.own).to_have_count(2)
+
+
+def test_what_a_bot_offered_counts_until_that_bot_is_not_here_any_more(guest: Guest) -> None:
+    guest.say("choices")
+    guest.sees("Which colour?")
+    guest.say("form")
+    guest.sees("Your order")
+    guest.page.get_by_role("button", name="Green").click()
+    guest.sees("You chose: Green")
+
+    def without_the_bot(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["bots"] = [bot for bot in body["bots"] if bot["name"] != "helpdesk"]
+        route.fulfill(response=answer, json=body)
+
+    guest.page.route("**/start", without_the_bot)
+    guest.reload()
+    expect(guest.box).to_be_hidden()
+    offers = guest.page.locator(".bubble").locator("button, input, select")
+    expect(offers).to_have_count(9)
+    for offer in offers.all():
+        expect(offer).to_be_disabled()
+        expect(offer).to_have_accessible_description("This bot is not here any more.")
+    guest.page.unroute("**/start")
+    guest.reload()
+    guest.page.get_by_role("button", name="Blue").click()
+    guest.sees("You chose: Blue")

@@ -28,6 +28,11 @@ MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42"
 WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
 
 
+def complaints_of(guest: Guest) -> list[str]:
+    """What the browser said but for the scripts of this test, which a file's sandbox does not run either."""
+    return [complaint for complaint in guest.complaints if not complaint.startswith("Blocked script execution")]
+
+
 def attach(guest: Guest, name: str, mime_type: str, content: bytes) -> None:
     file = {"name": name, "mimeType": mime_type, "buffer": content}
     guest.page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
@@ -119,3 +124,25 @@ def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(gue
     with guest.page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "notes.txt"
+
+
+def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, picture: bytes) -> None:
+    attach(guest, "cat.png", "image/png", picture)
+    guest.box.press("Enter")
+    with guest.page.expect_popup() as popup:
+        guest.own.get_by_role("img", name="cat.png").click()
+    beside = Guest(popup.value, guest.platform)
+    beside.page.reload()  # a popup may have complained before anybody listened
+    expect(beside.page.locator("img")).to_have_js_property("naturalWidth", 2)
+    assert complaints_of(beside) == []
+
+
+def test_sound_plays_in_a_tab_of_its_own_without_a_complaint(guest: Guest) -> None:
+    attach(guest, "beep.wav", "audio/wav", WAV)
+    guest.box.press("Enter")
+    url = guest.own.locator("audio").evaluate("(player) => player.currentSrc || player.src")
+    beside = Guest(guest.page.context.new_page(), guest.platform)
+    beside.page.goto(url)
+    expect(beside.page.locator("video, audio")).to_have_js_property("error", None)
+    beside.page.wait_for_function("() => document.querySelector('video, audio').duration > 0")
+    assert complaints_of(beside) == []

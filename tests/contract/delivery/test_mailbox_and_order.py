@@ -377,8 +377,10 @@ def test_stopping_lets_the_running_handler_end_and_keeps_the_rest(world: World) 
     world.say(delivery, "first", id="1")
     world.say(delivery, "second", id="2")
     assert started.wait(60)
+    engine: Any = delivery._crew._engine if delivery._crew else None
     stopper = threading.Thread(target=delivery.stop, args=(10,))
     stopper.start()
+    wait_until(lambda: engine._stopping)
     let_go.set()
     stopper.join()
 

@@ -143,9 +143,19 @@ def test_create_without_a_url_it_says_what_to_give(cometbot: Call) -> None:
     assert (result.exit_code, "--url https://" in result.stderr) == (2, True)
 
 
-def test_create_name_is_no_uid_it_is_refused_before_anything_is_made(cometbot: Call, simulator: Simulator) -> None:
-    assert "without spaces" in sentence(cometbot("bots", "create", "a b", "--url", URL))
+@pytest.mark.parametrize("uid", ["a b", "Bad Uid!", "käse", "x" * 51, "x" * 101, ""])
+def test_create_name_is_no_uid_of_a_bot_it_is_refused_before_anything_is_made(
+    cometbot: Call, simulator: Simulator, uid: str
+) -> None:
+    said = sentence(cometbot("bots", "create", uid, "--url", URL))
+    assert f"the UID of a bot is made of a-z 0-9 - _, at most 50, and {uid.lower()!r} is not" in said
     assert not simulator.world.directory.bots
+    assert uid not in simulator.world.directory.users
+
+
+def test_create_longest_uid_of_a_bot_is_taken(cometbot: Call, simulator: Simulator) -> None:
+    assert cometbot("bots", "create", "X" * 50, "--url", URL).exit_code == 0
+    assert "x" * 50 in simulator.world.directory.bots
 
 
 @pytest.mark.parametrize("words", [("--no-login", "--username", "x"), ("--no-login", "--password", "x")])

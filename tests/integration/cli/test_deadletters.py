@@ -99,10 +99,10 @@ def test_show_as_json_is_one_object(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "retry", "discard"])
-def test_a_letter_that_does_not_exist_ends_with_1_and_says_so(delivery: Delivery, command: str) -> None:
+def test_a_letter_that_does_not_exist_is_wrong_use_and_says_so(delivery: Delivery, command: str) -> None:
     delivery.database.open()
     result = call(command, "m99")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr == ("cometbot: there is no dead letter 'm99'; cometbot deadletters list shows what there is\n")
 
 

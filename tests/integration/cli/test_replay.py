@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from cometbot import Bot
+from cometbot import Bot, ContactEvent
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
+from cometbot.channels.simplex.owner import Owner
 from cometbot.cli import main
 from cometbot.delivery import Delivery
+from cometbot.delivery.delivery import Backlog
 from cometbot.settings import Settings
 from cometbot.simulator import Simulator
+from cometbot.testing import FakeSimplexCLI
 from cometbot.web.app import create_app
 
 SHOP = """
@@ -210,6 +215,69 @@ def test_without_a_database_none_is_made(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "there is no database" in result.output
     assert not (tmp_path / "cometbot.db").exists()
+
+
+@pytest.fixture
+def said_on_simplex(run: Run) -> None:
+    """Maria came by SimpleX (m1) and wrote "hi" (m2); nobody has handled it."""
+    bot = Bot("helpdesk")
+    bot.event(ContactEvent)(lambda ctx: "Welcome!")
+    with FakeSimplexCLI(display_name="helpdesk") as cli:
+        owner = Owner(Settings(simplex_url=cli.url), bot)
+        with closing(Delivery([bot], [owner.channel], "sqlite:///cometbot.db")) as delivery:
+            delivery.database.open()
+            owner.open(delivery)
+            assert owner.connection.wait_ready(60)
+            cli.connect("maria").say("hi")
+            ends_at = time.monotonic() + 60
+            while delivery.backlog().get("helpdesk", Backlog(0, 0.0, 0)).waiting < 2:
+                assert time.monotonic() < ends_at
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize("channels", ["", "cometchat", "simplex"])
+def test_replay_asks_only_for_what_the_messages_own_channel_needs(
+    run: Run, said_on_simplex: None, monkeypatch: pytest.MonkeyPatch, channels: str
+) -> None:
+    for name in ("COMETCHAT_APP_ID", "COMETCHAT_API_URL", "COMETCHAT_API_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COMETBOT_CHANNELS", channels)
+
+    result = run("replay", "m2")
+    assert result.exit_code == 0, result.output
+    assert "Hello!" in result.output
+
+
+def test_replay_of_an_event_that_is_no_message_says_who_it_is_from(run: Run, said_on_simplex: None) -> None:
+    first = run("replay", "m1").output.splitlines()[0]
+    assert first.startswith("m1            contactConnected:")
+    assert " from 4 in contact_4, came in" in first
+
+
+def test_what_the_messages_channel_needs_is_said_of_that_message(
+    run: Run, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(simulator, "hi")
+    monkeypatch.delenv("COMETCHAT_APP_ID")
+    monkeypatch.setenv("COMETBOT_CHANNELS", "simplex")
+
+    result = run("replay", "m1")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "m1 came through the channel cometchat: set COMETCHAT_APP_ID" in result.stderr
+
+
+def test_replay_has_the_other_channels_of_the_process_too(
+    run: Run, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = f"both_{tmp_path.name.replace('-', '_')}"
+    said = 'bot.send(user="4", text="Look here", channel="simplex")'
+    (tmp_path / f"{module}.py").write_text(
+        f'from cometbot import Bot\n\nbot = Bot("helpdesk")\n\n\n@bot.message()\ndef tell(ctx):\n    {said}\n'
+    )
+    monkeypatch.setenv("COMETBOT_CHANNELS", "cometchat,simplex")
+    store(simulator, "hi")
+
+    assert "Look here" in run("replay", "m1", f"{module}:bot").output
 
 
 def test_another_bot_than_the_messages_is_refused(run: Run, simulator: Simulator, tmp_path: Path) -> None:

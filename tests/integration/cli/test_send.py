@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,14 @@ from click.testing import Result
 
 from cometbot import Bot
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
-from cometbot.delivery import Delivery
+from cometbot.channels.simplex.owner import Owner
+from cometbot.cli.send import CHANNELS
+from cometbot.delivery import Delivery, Observer
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Settings
 from cometbot.simulator import Simulator
+from cometbot.testing import FakeSimplexCLI
+from cometbot.web.app import channels_from_settings, create_app
 
 Call = Callable[..., Result]
 Write = Callable[..., str]
@@ -72,6 +81,14 @@ def test_send_now_needs_no_database_and_no_code(cometbot: Call, simulator: Simul
     assert list(folder.iterdir()) == []
 
 
+def test_send_now_cometchat_is_one_of_several_channels_it_goes_there(
+    cometbot: Call, simulator: Simulator, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("COMETBOT_CHANNELS", "botyard,cometchat")
+    assert cometbot("send", "--bot", "shop", "--user", "tom", "Hello", "--now").exit_code == 0
+    assert texts(simulator) == [("shop", "Hello")]
+
+
 def test_send_now_to_a_group_the_bot_joins_it(cometbot: Call, simulator: Simulator) -> None:
     assert cometbot("send", "--bot", "shop", "--group", "Ops-Room", "Hello", "--now").exit_code == 0
     assert "shop" in simulator.world.directory.groups["ops-room"].members
@@ -123,6 +140,84 @@ def test_send_bot_is_not_clear_it_lists_those_that_there_are(
     environ.setenv("COMETBOT_BOT", ",".join([write_bot(), write_bot(bot='Bot("news")')]))
     assert "which one of shop, news" in cometbot("send", "--user", "tom", "Hello").stderr
     assert "no bot 'nix'; say" in cometbot("send", "--bot", "nix", "--user", "tom", "Hello").stderr
+
+
+@pytest.fixture
+def without_cometchat(environ: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("COMETCHAT_APP_ID", "COMETCHAT_API_URL", "COMETCHAT_API_KEY"):
+        environ.delenv(name)
+    return environ
+
+
+@pytest.mark.parametrize(("words", "listed"), [((), "simplex"), (("--channel", "simplex"), "cometchat,simplex")])
+def test_send_on_simplex_is_stored_for_the_process_that_holds_the_connection(
+    cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, words: tuple[str, ...], listed: str
+) -> None:
+    without_cometchat.setenv("COMETBOT_CHANNELS", listed)
+    spec = write_bot()
+    with FakeSimplexCLI(display_name="shop") as cli:
+        owner = Owner(Settings(simplex_url=cli.url), Bot("shop"))
+        with closing(Delivery([Bot("shop")], [owner.channel], "sqlite:///cometbot.db")) as delivery:
+            maria = cli.connect("maria")
+            delivery.start()
+            owner.open(delivery)
+            result = cometbot("send", "Hello", "--bot", spec, "--user", str(maria.contact_id), *words)
+            assert (result.exit_code, result.stdout) == (0, "It is stored; cometbot simplex sends it.\n"), result.output
+            cli.wait_for(lambda: maria.texts() == ["Hello"], 60)
+
+
+def test_send_on_the_platform_reaches_a_users_chat(
+    cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch
+) -> None:
+    without_cometchat.setenv("COMETBOT_CHANNELS", "botyard")
+    spec = write_bot()
+    app = create_app(Bot("shop"), Settings.from_environment())
+    running = app.extensions["cometbot"]
+    try:
+        person = app.test_client()
+        user = person.post("/v1/client-api/user", json={"nickname": "Maria"}).get_json()
+        result = cometbot("send", "Hello", "--bot", spec, "--user", user["id"])
+        assert (result.exit_code, "stored" in result.stdout) == (0, True), result.output
+        ends_at = time.monotonic() + 60
+        while not (chats := person.get("/v1/client-api/chats?bot_id=shop").get_json()):
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+        [said] = person.get(f"/v1/client-api/chat/{chats[0]['id']}/messages").get_json()["messages"]
+        assert said["body"] == "Hello"
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("channel", ["simplex", "botyard", "botpress"])
+def test_send_now_on_another_channel_is_refused_in_one_sentence(
+    cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, channel: str
+) -> None:
+    without_cometchat.setenv("COMETBOT_CHANNELS", channel)
+    result = cometbot("send", "Hello", "--bot", write_bot(), "--user", "4", "--now")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert f"--now goes to CometChat alone, and this is for {channel}; leave it out" in result.stderr
+
+
+def test_send_to_whom_the_channel_does_not_know_says_so(
+    cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch
+) -> None:
+    delivery = Delivery([], [], "sqlite:///cometbot.db")
+    delivery.database.open()
+    delivery.close()
+    for words, said in (
+        (("simplex", "--user", "maria"), "SimpleX knows contacts by number"),
+        (("botyard", "--group", "4"), "the platform has no groups"),
+        (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'botpress', 'botyard', 'simplex'"),
+    ):
+        result = cometbot("send", "Hello", "--bot", write_bot(), "--channel", *words)
+        assert result.exit_code == 2
+        assert said in result.stderr, result.stderr
+
+
+def test_send_knows_the_channels_that_the_settings_know(environ: pytest.MonkeyPatch) -> None:
+    settings = replace(Settings.from_environment(), channels=("nix",))
+    with pytest.raises(ConfigurationError, match=f"there is: {', '.join(CHANNELS)}$"):
+        channels_from_settings(settings, [], Observer())
 
 
 @pytest.mark.process

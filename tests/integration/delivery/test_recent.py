@@ -53,6 +53,7 @@ def test_the_newest_come_first_with_state_handler_and_cause(delivery: Delivery) 
     assert (waiting.event, waiting.state, waiting.handler, waiting.seconds) == ("message:3", "waiting", "", 0.0)
     assert (dead.bot, dead.state, dead.handler, dead.error) == ("shop", "dead", "shop.buy", "ValueError: no shoes")
     assert (done.state, done.handler, done.attempts) == ("done", "shop.track", 1)
+    assert [row.name for row in (done, dead, waiting)] == ["m1", "m2", "m3"]
     assert 0 <= done.seconds < 60
 
 

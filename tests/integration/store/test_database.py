@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from cometbot.store import database as module
 from cometbot.store import migrate, wal
 from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
-from cometbot.store.database import Database, database
+from cometbot.store.database import Database, check_kept, database
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.store.turns import Turns
 
@@ -219,6 +220,58 @@ def test_the_password_of_a_database_url_is_not_printed() -> None:
     with pytest.raises(ConfigurationError) as caught:
         database("mysql://user:s3cret@localhost/x")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rest", "says"),
+    [
+        ("h/d?pgbouncer=true", 'invalid connection option "pgbouncer"'),
+        ("h/d?schema=public", 'invalid connection option "schema"'),
+        ("h/d?prepare_threshold=5", 'invalid connection option "prepare_threshold"'),
+        ("h/d?sslmode=nonsense", 'invalid sslmode value: "nonsense"'),
+        ("h/d?sslmode=require&sslmode=disable", "invalid sslmode value"),
+        ("h/d?target_session_attrs=best", "invalid target_session_attrs value"),
+        ("h/d?connect_timeout=abc", "connect_timeout is no whole number"),
+        ("h/d?keepalives_idle=abc", "keepalives_idle is no whole number"),
+        ("u@/d?host=a,b,c&port=1,2", "its hosts and ports do not fit together"),
+        ("h/d?password=s3cret&s3cret=1", "an option is not known"),
+        ("u:p@s3cret@h/d", "write @ in the password as %40"),
+        ("u:p@h:99999/d", "its port is no number"),
+    ],
+)
+def test_what_is_wrong_in_a_server_url_is_told_before_anybody_connects(rest: str, says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        database(f"postgresql://{rest}")
+    sentence = str(caught.value)
+    assert sentence.startswith("COMETBOT_DATABASE_URL is wrong: ")
+    assert says in sentence
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "h/d?sslmode=verify-full&sslrootcert=/nowhere",
+        "u@/d?host=a:1&host=b:2",
+        "u@/d?host=a,b&port=1,2",
+        "u@/d?hostaddr=127.0.0.1,127.0.0.2",
+        "h/d?options=-c%20search_path%3Dbots&application_name=shop&connect_timeout=3&keepalives=0",
+    ],
+)
+def test_options_that_the_driver_knows_are_taken(rest: str) -> None:
+    database(f"postgresql://{rest}").close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://bot.db", "sqlite:///?x=1"])
+def test_a_database_in_memory_is_not_kept(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="set one with three slashes"):
+        check_kept(url)
+
+
+def test_files_and_servers_are_kept(path: Path) -> None:
+    check_kept(f"sqlite:///{path}")
+    check_kept("postgresql://host/name")
+    assert not path.exists()
 
 
 def test_processes_of_one_boot_share_a_clock(opened: Database, path: Path) -> None:

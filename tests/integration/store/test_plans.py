@@ -20,6 +20,7 @@ from cometbot.delivery.leases import Lease
 from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
 from cometbot.store.database import Prepared, database
+from cometbot.store.erasure import Erasure
 from cometbot.testing.channel import FakeChannel
 
 BIG = ("mailbox", "outbox", "conversations")
@@ -124,6 +125,13 @@ def _look(delivery: Delivery, channel: FakeChannel, bot: Bot) -> None:
     with delivery.database.read() as connection:
         dead = channel.incoming(bot, "x").conversation.key
         delivery.store.leases.claim(connection, str(dead), "nobody")
+    with delivery.database.write() as connection:
+        erasure = Erasure(delivery.database)
+        lanes = erasure.lanes_with(connection, "fake", "old", "77")
+        erasure.drop(connection, [*lanes, "fake/old/elsewhere/7"])
+        erasure.empty_told(connection, "fake/old/elsewhere/8")
+        erasure.empty_sent(connection, "fake/old/helpdesk/8")
+        erasure.empty_messages(connection, "fake", "old", "helpdesk", ["done:1"])
 
 
 def about_big_tables(statements: Statements) -> list[Statement]:

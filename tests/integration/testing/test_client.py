@@ -128,6 +128,41 @@ def test_a_failed_assertion_in_a_handler_fails_the_test(bot: Bot) -> None:
         BotClient(bot).send("fail")
 
 
+@pytest.mark.parametrize("raise_errors", [False, True])
+@pytest.mark.parametrize("verdict", [pytest.fail, pytest.skip, pytest.xfail, pytest.exit])
+def test_what_ends_a_test_ends_it_in_a_handler_too(bot: Bot, verdict: Any, raise_errors: bool) -> None:
+    @bot.message("end", retries=2)
+    def end(ctx: Context) -> None:
+        verdict("now")
+
+    with pytest.raises(verdict.Exception, match="now"):
+        BotClient(bot, raise_errors=raise_errors).send("end")
+
+
+def test_an_interrupt_from_the_keyboard_comes_out(bot: Bot) -> None:
+    @bot.message("end")
+    def end(ctx: Context) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BotClient(bot, raise_errors=False).send("end")
+
+
+def test_what_is_no_exception_is_a_dead_letter_as_in_production(bot: Bot) -> None:
+    class Panic(BaseException):
+        pass
+
+    @bot.message("fail")
+    def fail(ctx: Context) -> None:
+        raise Panic("at the disco")
+
+    client = BotClient(bot, raise_errors=False)
+    assert client.send("fail").text == bot.error_text
+    assert [letter.error for letter in client.dead_letters] == ["Panic: at the disco"]
+    with pytest.raises(Panic):
+        BotClient(bot).send("fail")
+
+
 def test_without_raise_errors_the_bot_apologises_and_the_cause_is_a_dead_letter(bot: Bot) -> None:
     @bot.message("fail")
     def fail(ctx: Context) -> None:

@@ -56,6 +56,19 @@ def test_a_text_records_traceback_keeps_its_lines() -> None:
     assert lines[-1] == "ValueError: broken"
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_an_error_of_any_text_is_logged_at_a_length_and_in_characters_that_can_be_kept(log_format: str) -> None:
+    failed = record("failed \ud800")
+    try:
+        raise ValueError("\ud800 begin " + "x" * 1_000_000 + " end")
+    except ValueError as error:
+        failed.exc_info = (ValueError, error, error.__traceback__)
+    line = make_formatter(log_format).format(failed)
+    assert len(line) < 25_000
+    assert line.encode()
+    assert all(part in line for part in ("failed \\ud800", "Traceback", "begin xxx", "more characters", "xxx end"))
+
+
 def test_a_json_record_is_one_object_with_level_logger_text_and_ids() -> None:
     line = make_formatter("json").format(record("handled %s", "a\nb", event="message:7", conversation="c"))
     assert "\n" not in line

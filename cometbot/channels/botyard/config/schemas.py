@@ -77,7 +77,7 @@ def _check_url(text: str) -> None:
 
 
 class _Part(Schema):
-    error_messages = {"type": "must be an object, {{…}}"}  # noqa: RUF012
+    error_messages = {"type": "must be an object, {…}"}  # noqa: RUF012
 
 
 class _Limit(fields.Integer):

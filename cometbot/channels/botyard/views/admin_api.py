@@ -5,7 +5,7 @@ from __future__ import annotations
 from cometbot.channels.botyard import rules, schemas, shapes
 from cometbot.channels.botyard.directory import ListedBot
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.refusals import Refusal
+from cometbot.channels.botyard.refusals import Refusal, name_taken
 from cometbot.channels.botyard.removal import remove_chats
 from cometbot.channels.botyard.shapes import JSON
 from cometbot.channels.botyard.views.bodies import read_fields
@@ -47,7 +47,7 @@ class AdminApi:
 
         def work(connection: Transaction) -> None:
             if self._directory.has_name(connection, bot.name):
-                raise Refusal(400, "Bot with this name already exists.")
+                raise name_taken()
             self._directory.add(connection, bot, stored)
 
         self._platform.database.together(work, timeout=ACK_TIMEOUT)

@@ -7,7 +7,7 @@ from typing import Any
 from cometbot.channels.botyard import rules, schemas, shapes
 from cometbot.channels.botyard.directory import ListedBot, ListedCommand, Webhook
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform, scope_of
-from cometbot.channels.botyard.refusals import Refusal
+from cometbot.channels.botyard.refusals import Refusal, name_taken
 from cometbot.channels.botyard.settings import MOST_CHATS
 from cometbot.channels.botyard.shapes import JSON
 from cometbot.channels.botyard.talking import Talking, Words
@@ -49,11 +49,13 @@ class BotApi:
         ]
 
     def change(self, bot: ListedBot) -> JSON:
-        """B2: what is empty stays as it is."""
+        """B2: what is empty stays as it is. A name like that of a bot of this server is not taken, only kept."""
         fields = schemas.load(schemas.BotBody, self._read())
         given = {name: value for name, value in fields.items() if value}
         if "name" in given:
             rules.check_bot_name(given["name"])
+            if given["name"] != bot.name and self._directory.is_name_of_served(given["name"]):
+                raise name_taken()
         rules.check_bot_description(fields["description"])
         rules.check_avatar(fields["avatar"])
 

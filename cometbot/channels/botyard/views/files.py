@@ -24,7 +24,19 @@ _SLOWEST = 32 * 1024
 
 _LONGEST_NAME = 128
 _SHOWN = ("image", "audio", "video")
-_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; img-src 'self'"
+_PLAYED = "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
+_POLICIES = {
+    "image": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'",
+    "audio": _PLAYED,
+    "video": _PLAYED,
+    "file": "sandbox; default-src 'none'",
+}
+"""What a file that is opened by itself may do: be seen, or heard. A sandbox runs no script.
+
+Browsers make a page around a picture and style it inline; around sound and video they make one that loads them again,
+which needs the origin.
+"""
+
 _DOWNLOADED = "application/octet-stream"
 """What is not shown: as a script or a style a page could use it, whatever it is to be saved as."""
 
@@ -123,7 +135,7 @@ class Files:
             etag=file.id,
             conditional=True,
         )
-        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Content-Security-Policy"] = _POLICIES[file.kind]
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         response.headers["Cache-Control"] = _AGE

@@ -21,6 +21,7 @@ export class Transcript {
   #shown = new Map();
   #days = new Map();
   #follows = true;
+  #top = 0;
   #list;
   #unseen;
   #look;
@@ -100,6 +101,7 @@ export class Transcript {
   toEnd() {
     this.#follows = true;
     this.#list.scrollTop = this.#list.scrollHeight;
+    this.#top = this.#list.scrollTop;
     this.#unseen.hidden = true;
   }
 
@@ -137,9 +139,13 @@ export class Transcript {
     return element;
   }
 
+  /** Only who goes back does not follow any more: a picture may grow before one hears of what `toEnd` scrolled. */
   #scrolled() {
-    this.#follows = this.isAtEnd;
-    if (this.#follows) this.#unseen.hidden = true;
+    const top = this.#list.scrollTop;
+    const isBack = top < this.#top;
+    this.#top = top;
+    this.#follows = this.isAtEnd || (this.#follows && !isBack);
+    if (this.isAtEnd) this.#unseen.hidden = true;
     if (this.isAtTop) this.#reachedTop();
   }
 

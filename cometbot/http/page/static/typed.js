@@ -2,11 +2,14 @@
 
 const FIELDS = "input, select, textarea";
 
-/** Put into `next` what was written, chosen, ticked and used up in `before`, the same message as it was. */
+/** Put into `next` what was written, chosen, ticked and used up (`data-used`) in `before`, the same message as it was. */
 export function keepTyped(before, next) {
   const buttons = [...next.querySelectorAll(".bubble button")];
   [...before.querySelectorAll(".bubble button")].forEach((button, place) => {
-    if (button.disabled && buttons[place]?.textContent === button.textContent) buttons[place].disabled = true;
+    if ("used" in button.dataset && buttons[place]?.textContent === button.textContent) {
+      buttons[place].disabled = true;
+      buttons[place].dataset.used = "";
+    }
   });
   const fields = [...before.querySelectorAll(FIELDS)];
   const successors = [...next.querySelectorAll(FIELDS)];
@@ -28,10 +31,11 @@ export function counterpart(before, next) {
   return { element: found, caret: caretOf(document.activeElement) };
 }
 
-/** Give the focus to what `counterpart` found. */
+/** Give the focus to what `counterpart` found, or to its message where that takes nothing any more. */
 export function focusOn({ element, caret }) {
-  element.focus({ preventScroll: true });
-  if (caret) element.setSelectionRange(...caret);
+  const isOver = element.disabled;
+  (isOver ? element.closest(".message") : element).focus({ preventScroll: true });
+  if (caret && !isOver) element.setSelectionRange(...caret);
 }
 
 function caretOf(field) {

@@ -4,6 +4,7 @@ import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { markdown } from "./markdown.js";
 import { jsonBlock } from "./json.js";
+import { answering } from "./offers.js";
 
 /** The nodes of a message of the category card. */
 export function card(message, desk) {
@@ -123,7 +124,7 @@ function tabs(item, place) {
 function link(item, place) {
   return h(
     "button.link",
-    { type: "button", disabled: !canDo(item.action, place), onclick: () => perform(item, place) },
+    { type: "button", ...doing(item.action, place), onclick: () => perform(item, place) },
     item.text,
   );
 }
@@ -133,14 +134,16 @@ function button(item, label, place, style) {
   const leads = item.action?.type === "openUrl" ? icon("out") : null;
   return h(
     kind,
-    { type: "button", disabled: !canDo(item.action, place), onclick: () => perform(item, place) },
+    { type: "button", ...doing(item.action, place), onclick: () => perform(item, place) },
     String(label),
     leads,
   );
 }
 
-function canDo(action, { desk }) {
-  return Boolean(action?.type) && (desk.mayAnswer || action.type === "openUrl" || action.type === "copyToClipboard");
+function doing(action, { desk }) {
+  if (!action?.type) return { disabled: true };
+  if (action.type === "sendMessage") return answering(desk);
+  return { disabled: !desk.mayAnswer && action.type !== "openUrl" && action.type !== "copyToClipboard" };
 }
 
 function perform(item, { message, desk }) {

@@ -9,8 +9,9 @@ import { card } from "./card.js";
 import { interactive } from "./interactive.js";
 
 /**
- * The nodes of a message. `desk` says what its buttons do: `say(text)`, `press(message, element, values)`,
- * `chatWith(kind, id)`, `tell(text)`; `nameOf(uid)`; `mayAnswer` whether buttons work for whoever reads.
+ * The nodes of a message. `desk` says what its buttons do: `say(text)`, `answer(text)` so that the bot hears of it,
+ * `press(message, element, values)`, `chatWith(kind, id)`, `tell(text)`; `nameOf(uid)`; `mayAnswer` whether buttons work
+ * for whoever reads, and `isOver` whether what the message offers counts no more.
  */
 export function content(message, desk) {
   const kind = message.category === "message" ? message.type : message.category;

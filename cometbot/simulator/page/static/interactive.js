@@ -40,7 +40,7 @@ function formOf(shown, message, desk) {
     event.preventDefault();
     const values = Object.fromEntries(fields.filter(({ read }) => read).map(({ id, read }) => [id, read()]));
     if (!(await perform(submit, message, desk, values))) return;
-    if (submit.disableAfterInteracted) send.disabled = true;
+    if (submit.disableAfterInteracted) useUp(send);
     if (shown.goalCompletionText) desk.tell(shown.goalCompletionText);
   };
   const title = shown.title && h("p.text.title", {}, shown.title);
@@ -99,9 +99,14 @@ function button(item, message, desk) {
     leads && icon("out"),
   );
   made.addEventListener("click", async () => {
-    if ((await perform(item, message, desk, {})) && item.disableAfterInteracted) made.disabled = true;
+    if ((await perform(item, message, desk, {})) && item.disableAfterInteracted) useUp(made);
   });
   return made;
+}
+
+function useUp(button) {
+  button.disabled = true;
+  button.dataset.used = "";
 }
 
 async function perform(item, message, desk, values) {

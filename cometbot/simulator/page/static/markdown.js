@@ -33,6 +33,7 @@ export function markdown(text, nameOf = (uid) => uid) {
 export function plain(text, nameOf = (uid) => uid) {
   const marked = document.createElement("div");
   marked.append(...markdown(text, nameOf));
+  for (const end of marked.querySelectorAll("br, p, li, pre, th, td, blockquote")) end.after(" ");
   return marked.textContent.replace(/\s+/g, " ").trim();
 }
 

@@ -3,10 +3,23 @@
 import { h } from "./dom.js";
 import { markdown } from "./markdown.js";
 
+const OVER = "No longer asked: the bot has answered a later message";
 const CHOICE_HINT = /^_Answer (\d+) for “.+”, or write it out\._$/;
 const FORM_HINT = "_Answer with these lines filled in._";
+const SEVERAL = "any of ";
 const CHOICE = /^(\d+)\. (.+)$/;
 const FIELD = /^([^:]+):(?: \((.*)\))?$/;
+
+/** Whether a text offers something to answer with. */
+export function isOffer(text) {
+  const last = text.slice(text.lastIndexOf("\n") + 1);
+  return CHOICE_HINT.test(last) || last === FORM_HINT;
+}
+
+/** The attributes of what is answered with: without effect for whoever asked, and where nobody asks any more. */
+export function answering({ mayAnswer, isOver }) {
+  return { disabled: !mayAnswer || isOver, title: isOver && OVER };
+}
 
 /** The elements of a text that offers something, null for any other text. */
 export function offered(message, desk) {
@@ -20,6 +33,7 @@ function choices(lines, count, desk) {
   const labels = numbered(lines, count);
   if (labels.size !== count) return null;
   const nodes = [];
+  const label = desk.isOver ? "Answers, no longer asked for" : "Answers to choose from";
   let prose = [];
   let row = null;
   const flush = () => {
@@ -34,7 +48,7 @@ function choices(lines, count, desk) {
       return;
     }
     flush();
-    if (!row) nodes.push((row = h("div.choices", { role: "group", "aria-label": "Answers to choose from" })));
+    if (!row) nodes.push((row = h("div.choices", { role: "group", "aria-label": label })));
     row.append(choice(number, labels, desk));
   });
   flush();
@@ -56,10 +70,10 @@ function numbered(lines, count) {
 function choice(number, labels, desk) {
   const { text } = labels.get(number);
   const isUnique = [...labels.values()].filter((other) => other.text.toLowerCase() === text.toLowerCase()).length === 1;
-  const say = () => desk.say(isUnique ? text : String(number));
+  const say = () => desk.answer(isUnique ? text : String(number));
   return h(
     "button.choice",
-    { type: "button", disabled: !desk.mayAnswer, onclick: say },
+    { type: "button", ...answering(desk), onclick: say },
     h("span.number", {}, number),
     text,
   );
@@ -69,10 +83,10 @@ function form(lines, desk) {
   const fields = lines.map((line) => FIELD.exec(line));
   const start = fields.findIndex(Boolean);
   if (start < 0 || fields.slice(start).some((field) => !field)) return null;
-  const rows = fields.slice(start).map(([, label, note = ""]) => fieldRow(label, note));
+  const rows = fields.slice(start).map(([, label, note = ""]) => fieldRow(label, note, answering(desk)));
   const submit = (event) => {
     event.preventDefault();
-    desk.say(
+    desk.answer(
       rows
         .filter(({ read }) => read())
         .map(({ label, read }) => `${label}: ${read()}`)
@@ -85,25 +99,38 @@ function form(lines, desk) {
       "form.fields",
       { onsubmit: submit },
       rows.map(({ row }) => row),
-      h("button.primary", { type: "submit", disabled: !desk.mayAnswer }, "Send"),
+      h("button.primary", { type: "submit", ...answering(desk) }, "Send"),
     ),
   ];
 }
 
-function fieldRow(label, note) {
+function fieldRow(label, note, attributes) {
   const isOptional = /(^|, )optional$/.test(note);
-  const options = note
-    .replace(/(^|, )optional$/, "")
+  const listed = note.replace(/(^|, )optional$/, "");
+  const isSeveral = listed.startsWith(SEVERAL);
+  const options = listed
+    .slice(isSeveral ? SEVERAL.length : 0)
     .split(" / ")
     .filter(Boolean);
+  const words = [label, isOptional && h("small", {}, " optional")];
+  if (isSeveral) return { label, ...checkboxes(options, words, { isOptional, attributes }) };
   const control = options.length
     ? h(
         "select",
-        { required: !isOptional },
+        { required: !isOptional, ...attributes },
         h("option", { value: "" }, "Choose…"),
         options.map((option) => h("option", {}, option)),
       )
-    : h("input", { type: "text", required: !isOptional, autocomplete: "off" });
-  const row = h("label.field", {}, h("span", {}, label, isOptional && h("small", {}, " optional")), control);
-  return { row, label, read: () => control.value.trim() };
+    : h("input", { type: "text", required: !isOptional, autocomplete: "off", ...attributes });
+  return { label, row: h("label.field", {}, h("span", {}, words), control), read: () => control.value.trim() };
+}
+
+function checkboxes(options, words, { isOptional, attributes }) {
+  const boxes = options.map((option) => h("input", { type: "checkbox", value: option, ...attributes }));
+  const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  const check = () => boxes[0].setCustomValidity(isOptional || chosen().length ? "" : "Choose at least one.");
+  const rows = boxes.map((box) => h("label.option", {}, box, h("span", {}, box.value)));
+  const row = h("fieldset.field", { onchange: check }, h("legend", {}, words), rows);
+  check();
+  return { row, read: () => chosen().join(", ") };
 }

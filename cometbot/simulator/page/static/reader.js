@@ -1,12 +1,16 @@
 // Who reads and writes: what is known of a message beside what it says, and what can be done with it.
 
 import { act, press, say, upload } from "./api.js";
+import { Standing } from "./standing.js";
 import { duration } from "./time.js";
 
 /** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
 export class Reader {
+  #standing;
+
   constructor(store, { tell, inspect, go, openThread }) {
     this.store = store;
+    this.#standing = new Standing(store);
     this.tell = tell;
     this.go = go;
     this.nameOf = (uid) => store.nameOf(uid);
@@ -34,6 +38,7 @@ export class Reader {
       follows,
       reactions,
       isOwn: message.sender === store.me,
+      isOver: this.#standing.isOver(message),
       name: this.nameOf(message.sender),
       isBot: store.isBot(message.sender),
       replies: message.parentId ? 0 : store.repliesTo(message.id).length,
@@ -47,10 +52,12 @@ export class Reader {
     return {
       nameOf: this.nameOf,
       mayAnswer: message.sender !== store.me,
+      isOver: this.#standing.isOver(message),
       tell: this.tell,
       chatWith: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
       say: (text, { user, group } = {}) =>
         this.send(user ? { to: user } : group ? { group } : this.addressOf(message), text),
+      answer: (text) => this.send(this.addressOf(message), this.#spokenTo(message, text)),
       press: (pressed, element, values) => this.#press(pressed, element, values),
     };
   }
@@ -96,6 +103,12 @@ export class Reader {
     const thread = message.parentId ? { parent: message.parentId } : {};
     if (message.receiverType === "group") return { ...thread, group: message.receiver };
     return { ...thread, to: message.sender === this.store.me ? message.receiver : message.sender };
+  }
+
+  /** A text as the bot that asked hears it: in groups some hear only what mentions them. */
+  #spokenTo(message, text) {
+    const isDeaf = this.store.bots.get(message.sender)?.groupSetting === "mentionedMessages";
+    return message.receiverType === "group" && isDeaf ? `<@uid:${message.sender}> ${text}` : text;
   }
 
   async #press(message, element, values) {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 
 import pytest
 
@@ -58,7 +60,12 @@ def test_the_page_shows_all_operations_and_loads_nothing(site: Site) -> None:
     assert "createMessage" in answer.text
     assert "CarouselPayload" in answer.text
     assert not re.search(r"<script|src=|<link|url\(", answer.text)
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-inline" not in policy
+    assert not re.search(r"\sstyle=", answer.text)
+    [style] = re.findall("<style>(.*?)</style>", answer.text, re.S)
+    assert f"style-src 'sha256-{b64encode(sha256(style.encode()).digest()).decode()}';" in policy
 
 
 @pytest.mark.parametrize("path", ["/users", "/hello", "/nothing", ""])

@@ -33,6 +33,8 @@ def test_a_bot_is_made_with_a_key_that_opens_the_bot_api(site: Site) -> None:
     [
         ({}, "bot name must not be empty"),
         ({"name": "helpdesk"}, "Bot with this name already exists."),
+        ({"name": "HelpDesk"}, "Bot with this name already exists."),
+        ({"name": " helpdesk "}, "Bot with this name already exists."),
         ({"name": "Taken"}, "Bot with this name already exists."),
         ({"name": "x", "description": "x" * 513}, "bot description should not be longer than 512 characters"),
         ({"name": "x", "avatar": "nonsense"}, "specified url is not valid"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.channels.botyard.conftest import PNG, Person, Site
+from cometbot import Bot
+from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
 
 WEBHOOK = {"url": "http://127.0.0.1:4101/webhook", "secret": "SOME_SECRET"}
 
@@ -18,7 +21,8 @@ def test_a_bot_sees_and_changes_itself_and_what_is_empty_stays(site: Site) -> No
     assert bot.get("bot-api/bot").json == before
     changed = bot.put("bot-api/bot", {"name": "", "description": None, "avatar": "https://example.com/a.png"})
     assert (changed.status_code, changed.json) == (200, {**before, "avatar": "https://example.com/a.png"})
-    assert bot.put("bot-api/bot", {"name": "helpdesk"}).json["name"] == "helpdesk", "names are unique when made only"
+    site.outside("Taken")
+    assert bot.put("bot-api/bot", {"name": "Taken"}).json["name"] == "Taken", "names are unique when made only"
     assert site.nobody.get(f"client-api/bot/{bot_id}").json["avatar"] == "https://example.com/a.png"
 
 
@@ -34,6 +38,8 @@ def test_a_bot_sees_and_changes_itself_and_what_is_empty_stays(site: Site) -> No
         ({"avatar": "https://example.com/a b"}, "specified url is not valid"),
         ({"avatar": "https://example.com/" + "x" * 250}, "bot avatar should not be longer than 256 characters"),
         ({"name": 5}, "name must be a text"),
+        ({"name": "helpdesk"}, "Bot with this name already exists."),
+        ({"name": "Helpdesk "}, "Bot with this name already exists."),
     ],
 )
 def test_a_bot_cannot_become_what_it_may_not_be(site: Site, body: dict[str, Any], message: str) -> None:
@@ -42,6 +48,19 @@ def test_a_bot_cannot_become_what_it_may_not_be(site: Site, body: dict[str, Any]
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
     assert bot.get("bot-api/bot").json == {"id": bot_id, "name": "Outside bot 1"}
+
+
+def test_a_bot_whose_name_a_bot_of_this_server_took_later_can_still_say_it_again(
+    make_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    site = make_site(Bot("another"), database_url=url)
+    _, outside = site.outside("Helpdesk")
+    bot = Asker(make_site(database_url=url).app.test_client(), outside.key)
+
+    same = {"name": "Helpdesk", "description": "Was here first."}
+    assert bot.put("bot-api/bot", same).json["description"] == "Was here first."
+    assert bot.put("bot-api/bot", {"name": "HELPDESK"}).status_code == 400
 
 
 def test_commands_are_added_replaced_by_alias_listed_and_removed(site: Site, maria: Person) -> None:

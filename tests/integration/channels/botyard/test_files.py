@@ -7,15 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from cometbot.channels.botyard.platform import EVERYWHERE
+from cometbot.channels.base import Incoming
+from cometbot.channels.botyard.parsing import parse
+from cometbot.channels.botyard.platform import EVERYWHERE, conversation_of
+from cometbot.events import MessageEvent
 from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
 
 GIF = b"GIF89a" + b"\0" * 20
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 40
 OGG = b"OggS\0\x02" + b"\0" * 40
 HTML = b"<!doctype html><script>alert(1)</script>"
+ZIP = b"PK\x03\x04" + b"\0" * 30
+OFFICE = "application/vnd.openxmlformats-officedocument"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
@@ -33,6 +39,16 @@ def multipart(*parts: bytes, end: bytes = b"--X--\r\n") -> dict[str, Any]:
 def part(content: bytes, name: str = "file", filename: str = "p.png", kind: str = "image/png") -> bytes:
     head = f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
     return (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode() + content
+
+
+def told(message: dict[str, Any], person: Person) -> MessageEvent:
+    """What a bot is told of ``message``."""
+    user = {"id": person.id, "nickname": "Maria"}
+    here = conversation_of("helpdesk", message["chatId"], person.id)
+    body = orjson.dumps({"message": message, "user": user, "action": None})
+    event = parse(Incoming(here, f"message:{message['id']}", body, person.id), "")
+    assert isinstance(event, MessageEvent)
+    return event
 
 
 def test_an_upload_answers_with_files_in_the_order_of_the_parts(maria: Person) -> None:
@@ -61,6 +77,16 @@ def test_an_upload_answers_with_files_in_the_order_of_the_parts(maria: Person) -
         ("empty.png", b"", "files", "", "application/octet-stream"),
         ("../../etc/passwd", b"\0\1\2", "files", "", "application/octet-stream"),
         ("noname", b"%PDF-1.7", "files", ".pdf", "application/pdf"),
+        ("a.docx", ZIP, "files", ".docx", f"{OFFICE}.wordprocessingml.document"),
+        ("A.XLSX", ZIP, "files", ".xlsx", f"{OFFICE}.spreadsheetml.sheet"),
+        ("a.odt", ZIP, "files", ".odt", "application/vnd.oasis.opendocument.text"),
+        ("a.md", b"# Tea", "files", ".md", "text/markdown"),
+        ("a.m4a", b"\0\0\0\x18ftypM4A " + b"\0" * 30, "audios", ".m4a", "audio/mp4"),
+        ("a.tar.gz", b"\x1f\x8b\x08" + b"\0" * 30, "files", ".gz", "application/gzip"),
+        ("a.log", b"it began", "files", ".log", "application/octet-stream"),
+        ("a.png", ZIP, "files", ".zip", "application/zip"),
+        ("a.html", b"just words", "files", ".txt", "text/plain"),
+        ("a.p g", b"\0\1\2", "files", "", "application/octet-stream"),
     ],
 )
 def test_type_and_place_of_a_file_come_from_its_content(
@@ -71,6 +97,17 @@ def test_type_and_place_of_a_file_come_from_its_content(
     assert file["mimeType"] == mime_type
     assert file["path"] == f"static/{folder}/{file['id']}{extension}"
     assert file["name"] == name.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.js", "a.md", "a.tar.gz", "a.log"])
+def test_a_file_is_found_under_its_path_and_a_bot_is_told_its_extension(site: Site, maria: Person, name: str) -> None:
+    [file] = maria.upload((name, ZIP if name == "a.docx" else b"\x1f\x8b\x08" if "gz" in name else b"words")).json
+    message = maria.say(maria.chat(), "here", attachmentIds=[file["id"]])
+    [attachment] = told(message, maria).attachments
+
+    assert attachment.extension == name.rpartition(".")[2]
+    with site.nobody.client.get(f"/{file['path']}") as answer:
+        assert answer.status_code == 200
 
 
 def test_a_part_without_a_type_is_taken_and_others_than_files_are_left_out(maria: Person) -> None:
@@ -179,8 +216,23 @@ def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(si
             assert (answer.status_code, answer.data) == (200, content)
             assert answer.headers["Content-Disposition"].startswith(way)
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+            policy = answer.headers["Content-Security-Policy"]
+            assert policy.startswith("sandbox; default-src 'none'")
+            assert ("'unsafe-inline'" in policy) == (name == "p.png"), (
+                "browsers style their own page of a picture inline"
+            )
             assert answer.content_type == ("application/octet-stream" if way == "attachment" else file["mimeType"])
+
+
+@pytest.mark.parametrize(("name", "content"), [("film.mp4", MP4), ("song.ogg", OGG)])
+def test_sound_and_video_may_load_themselves_and_nothing_else(
+    site: Site, maria: Person, name: str, content: bytes
+) -> None:
+    [file] = maria.upload((name, content)).json
+    with site.nobody.client.get(f"/{file['path']}") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+
+    assert policy == "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
 
 
 def test_a_player_may_ask_for_a_part_of_a_file(site: Site, maria: Person) -> None:

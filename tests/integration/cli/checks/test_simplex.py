@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from cometbot.cli.checks.simplex import examine_simplex
 from cometbot.delivery import Delivery
 from cometbot.testing import FakeSimplexCLI
 from cometbot.testing.simplex.grammar import read_command
+from tests.ports import free_port
 
 BOT = """
 from cometbot import Bot
@@ -117,6 +122,65 @@ def test_what_answers_and_is_no_cli_is_told_from_one(cli: FakeSimplexCLI, fault:
 
     assert found.ok is False
     assert "is no SimpleX CLI" in found.cause
+
+
+@pytest.fixture
+def plain_port() -> Iterator[int]:
+    """Where something listens that answers, and speaks no TLS."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def test_tls_that_fails_is_mended_at_the_proxy(monkeypatch: pytest.MonkeyPatch, plain_port: int) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{'0123456789abcdef' * 4}@127.0.0.1:{plain_port}/")
+    found = examine()["SimpleX CLI"]
+
+    assert (found.ok, "does not speak TLS" in found.cause) == (False, True)
+    assert found.remedy.startswith("see to the proxy before the CLI")
+    assert "start it" not in found.remedy
+
+
+def test_a_proxy_that_is_not_there_is_what_is_to_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{'0123456789abcdef' * 4}@127.0.0.1:{free_port()}/")
+    found = examine()["SimpleX CLI"]
+
+    assert (found.ok, "the proxy before the SimpleX CLI" in found.cause) == (False, True)
+    assert "simplex-chat -p" not in found.cause + found.remedy
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:{port}", "wss://127.0.0.1:{port}/"])
+def test_what_the_lines_say_is_not_logged_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", url.format(port=free_port()))
+    assert examine()["SimpleX CLI"].ok is False
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+@pytest.mark.parametrize("password", ["sec/ret", "sec#ret", "sec?ret"])
+def test_a_password_that_is_not_escaped_is_told_how_to_be_written(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{password}@chat.example.com/")
+    found = examine()["settings"]
+
+    assert found.ok is False
+    assert "in a password / is written %2F, # %23, ? %3F and @ %40" in found.remedy
+    assert "sec" not in found.cause + found.remedy
+    assert ".env.example" not in found.remedy
 
 
 def test_credentials_are_in_no_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ GROUP = Conversation("botpress", "local", "helper", "here", "here", is_group=Tru
 DATES = {"createdAt": "2026-03-01T12:00:00.500Z", "updatedAt": "2026-03-01T12:00:00.500Z"}
 USER = {"id": "ann", "name": "Ann", "pictureUrl": "https://e.example/a.png", "profile": '{"plan":"free"}', **DATES}
 
+TEXT = {"type": "text", "text": "x"}
+PICTURE = {"type": "image", "imageUrl": "https://e.example/i.png"}
+PLACE = {"type": "location", "latitude": 1, "longitude": 2}
+
 
 def message(payload: object) -> dict[str, Any]:
     return {"id": "msg_1", "conversationId": "here", "userId": "ann", "payload": payload, **DATES}
@@ -66,7 +70,11 @@ def test_several_people_are_a_group() -> None:
         ({"type": "image", "imageUrl": "https://e.example/i.png"}, "image", "message", False),
         ({"type": "location", "latitude": 1, "longitude": 2}, "location", "custom", True),
         ({"type": "choice", "text": "x", "options": []}, "choice", "interactive", True),
-        ({"type": "bloc", "items": [{"type": "text", "text": "x"}]}, "text", "message", False),
+        ({"type": "bloc", "items": [TEXT]}, "text", "message", False),
+        ({"type": "bloc", "items": [TEXT, PICTURE]}, "image", "message", False),
+        ({"type": "bloc", "items": [TEXT, PLACE]}, "location", "custom", True),
+        ({"type": "bloc", "items": [TEXT, PICTURE, PLACE]}, "image", "message", True),
+        ({"type": "bloc", "items": [PLACE, PICTURE, TEXT]}, "location", "message", True),
     ],
 )
 def test_each_kind_of_message_is_told_apart(payload: Any, kind: str, category: str, has_data: bool) -> None:

@@ -53,6 +53,22 @@ def test_the_first_attachment_says_what_kind_of_message_it_is(mime_type: str, ki
     assert event.type == kind
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "extension"),
+    [
+        ("static/files/f1.docx", "Offer.DOCX", "docx"),
+        ("static/images/f1.jpg", "photo.exe", "jpg"),
+        ("static/files/f1", "Offer.v2.XLSX", "xlsx"),
+        ("static/files/f1", "noname", ""),
+    ],
+)
+def test_an_attachment_has_the_extension_of_its_path_or_else_of_its_name(path: str, name: str, extension: str) -> None:
+    event = parse(stored(message={"attachments": [{**FILE, "path": path, "name": name}]}), "")
+
+    assert isinstance(event, MessageEvent)
+    assert [file.extension for file in event.attachments] == [extension]
+
+
 def test_a_press_is_an_action_about_the_message_that_offered_it() -> None:
     action = {"name": "buy", "value": "tea", "values": {"a": "b"}, "messageId": "m0"}
     event = parse(stored(action=action), "")

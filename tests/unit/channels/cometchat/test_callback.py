@@ -371,6 +371,41 @@ def test_messages_of_the_bots_served_here_are_ignored(
     assert site.counted == [("helpdesk", "ignored")]
 
 
+@pytest.mark.parametrize("sender", ["shop", "SHOP"])
+def test_a_bot_that_handles_bots_is_told_what_others_served_here_say(
+    callback_of: Make, message_of: Make, group_message_of: Make, webhook_of: Make, action_of: Make, sender: str
+) -> None:
+    helpdesk, shop = Bot("helpdesk", cometchat_uid="helpdesk-bot", handle_bots=True), Bot("shop")
+    site = Site(helpdesk, shop, credentials={"helpdesk": ("cc", "s3cr3t"), "shop": ("shop", "other")})
+    edited = action_of("message", "edited", on=message_of(editedAt=5), by={"uid": sender})
+    for payload, path in [
+        (callback_of(message_of(sender=sender)), "/cometchat/helpdesk"),
+        (callback_of(group_message_of(sender=sender)), "/cometchat"),
+        (callback_of(edited), "/cometchat/helpdesk"),
+        (webhook_of("message_sent", message=message_of(sender=sender, id="7")), "/cometchat/helpdesk/webhook"),
+    ]:
+        assert site.post(payload, path).json == {"data": {"success": True}}
+    assert [incoming.key for incoming in site.stored] == ["message:90430", "message:90502", "edit:90430:5", "message:7"]
+    assert [incoming.conversation.target for incoming in site.stored][:2] == ["shop", "ops-room"]
+
+
+@pytest.mark.parametrize("sender", ["helpdesk-bot", "HELPDESK-BOT"])
+def test_a_bot_that_handles_bots_is_still_not_told_what_it_said_itself(
+    callback_of: Make, message_of: Make, group_message_of: Make, webhook_of: Make, action_of: Make, sender: str
+) -> None:
+    helpdesk = Bot("helpdesk", cometchat_uid="helpdesk-bot", handle_bots=True)
+    site = Site(helpdesk, credentials={"helpdesk": ("cc", "s3cr3t")})
+    edited = action_of("message", "edited", on=message_of(editedAt=5), by={"uid": sender})
+    for payload, path in [
+        (callback_of(message_of(sender=sender)), "/cometchat/helpdesk"),
+        (callback_of(group_message_of(sender=sender)), "/cometchat"),
+        (callback_of(edited), "/cometchat/helpdesk"),
+        (webhook_of("message_sent", message=message_of(sender=sender, id="7")), "/cometchat/helpdesk/webhook"),
+    ]:
+        assert site.post(payload, path).json == {"data": {"success": True, "ignored": 1}}
+    assert site.stored == []
+
+
 def test_an_edit_that_comes_by_callback_is_stored(
     site: Site, callback_of: Make, action_of: Make, message_of: Make
 ) -> None:

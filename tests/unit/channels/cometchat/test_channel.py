@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -165,39 +165,80 @@ def test_other_rejections_and_one_to_one_ones_do_not_join() -> None:
     assert len(client.asked) == 1
 
 
-def test_a_sent_message_is_found_by_its_muid_from_the_answered_one_on() -> None:
-    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
-        if params.get("id") == "712":
-            return {"data": messages(*range(713, 813))}
-        return {"data": [*messages(813), {"id": 814, "muid": "muid-1"}]}
+class Past:
+    """A conversation's history, and a thread's replies, by the protocol's cursors and pages."""
 
-    channel, client = channel_of(script)
-    assert channel.find(sending(answers="712"), timeout=3) == "814"
-    assert client.asked == [("GET", "/users/maria/messages", "helpdesk-bot")] * 2
-    assert client.queries == [
-        {"affix": "append", "id": "712", "limit": 100}, {"affix": "append", "id": "812", "limit": 100},
-    ]  # fmt: skip
+    def __init__(self, *ids: int, ours: int = 0, replies: Sequence[int] = ()) -> None:
+        self.ids, self.replies, self.ours = ids, replies, ours
+
+    def __call__(self, method: str, path: str, params: dict[str, Any]) -> Answer:
+        size = int(params.get("limit") or params["perPage"])
+        if path.endswith("/thread"):
+            first = (int(params["page"]) - 1) * size
+            return self._answer(list(self.replies)[first : first + size])
+        edge = int(params.get("id", 0))
+        if params["affix"] == "append":
+            return self._answer([number for number in self.ids if number > edge][:size])
+        older = [number for number in self.ids if not edge or number < edge]
+        return self._answer(older[-size:])
+
+    def _answer(self, ids: list[int]) -> Answer:
+        return {"data": [record | ({"muid": "muid-1"} if record["id"] == str(self.ours) else {})
+                         for record in messages(*ids)]}  # fmt: skip
 
 
-def test_what_answers_nothing_is_looked_for_among_the_newest() -> None:
-    channel, client = channel_of(lambda *_: {"data": messages(5, muid="muid-1")})
-    assert channel.find(sending(OPS), timeout=3) == "5"
-    assert client.asked == [("GET", "/groups/ops/messages", "")]
+def looked(client: ScriptedClient) -> list[tuple[str, str]]:
+    return [(str(query.get("affix", "page")), str(query.get("id", query.get("page", "")))) for query in client.queries]
+
+
+def test_a_sent_message_is_found_by_its_muid_among_the_newest() -> None:
+    channel, client = channel_of(Past(*range(700, 2000), ours=1950))
+    assert channel.find(sending(answers="712"), timeout=3) == "1950"
+    assert client.asked == [("GET", "/users/maria/messages", "helpdesk-bot")]
     assert client.queries == [{"affix": "prepend", "limit": 100}]
 
 
-def test_what_is_nowhere_surely_did_not_arrive() -> None:
-    channel, client = channel_of(lambda *_: {"data": messages(713)})
+def test_a_sent_message_is_found_by_its_muid_from_the_answered_one_on() -> None:
+    channel, client = channel_of(Past(*range(700, 2000), ours=814))
+    assert channel.find(sending(answers="712"), timeout=3) == "814"
+    assert looked(client) == [("prepend", ""), ("append", "712"), ("append", "812")]
+
+
+def test_a_sent_message_is_found_from_the_newest_backwards_where_very_much_was_written_since() -> None:
+    channel, client = channel_of(Past(*range(713, 5000), ours=4444))
+    assert channel.find(sending(answers="712"), timeout=3) == "4444"
+    assert looked(client)[-5:] == [("prepend", str(edge)) for edge in range(4900, 4400, -100)]
+
+
+def test_what_answers_nothing_is_looked_for_among_the_newest() -> None:
+    channel, client = channel_of(Past(5, ours=5))
+    assert channel.find(sending(OPS), timeout=3) == "5"
+    assert client.asked == [("GET", "/groups/ops/messages", "")]
+    channel, client = channel_of(Past(*range(1, 2000), ours=1750))
+    assert channel.find(sending(OPS), timeout=3) == "1750"
+    assert looked(client) == [("prepend", ""), ("prepend", "1900"), ("prepend", "1800")]
+    channel, client = channel_of(Past(*range(1, 2000)))
+    assert channel.find(sending(OPS), timeout=3) is None
+    assert len(client.asked) == 3
+
+
+def test_what_is_nowhere_surely_did_not_arrive(caplog: pytest.LogCaptureFixture) -> None:
+    channel, client = channel_of(Past(713))
     assert channel.find(sending(answers="712"), timeout=3) is None
-    assert [query["affix"] for query in client.queries] == ["append", "prepend"]
+    assert looked(client) == [("prepend", ""), ("append", "712")]
+    assert caplog.records == []
+
+
+def test_a_look_from_both_ends_that_meets_has_seen_everything(caplog: pytest.LogCaptureFixture) -> None:
+    channel, client = channel_of(Past(*range(713, 713 + 1450)))
+    assert channel.find(sending(answers="712"), timeout=3) is None
+    assert len(client.asked) == 15
+    assert caplog.records == []
 
 
 def test_a_reply_in_a_thread_is_looked_for_in_the_thread_too() -> None:
-    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
-        return {"data": messages(9, muid="muid-1") if path.endswith("/thread") else []}
-
-    channel, client = channel_of(script)
-    assert channel.find(sending(thread_id="7", answers="712"), timeout=3) == "9"
+    channel, client = channel_of(Past(replies=range(1, 400), ours=333))
+    assert channel.find(sending(thread_id="7", answers="712"), timeout=3) == "333"
     assert client.asked[-1] == ("GET", "/messages/7/thread", "helpdesk-bot")
 
 
@@ -209,17 +250,51 @@ def test_a_conversation_without_messages_holds_none_and_other_refusals_are_raise
         channel.find(sending(answers="712"), timeout=3)
 
 
-@pytest.mark.parametrize("thread_id", ["", "7"])
-def test_a_look_up_that_does_not_end_says_that_it_cannot_tell(thread_id: str) -> None:
-    def script(method: str, path: str, params: dict[str, Any]) -> Answer:
-        is_endless = bool(thread_id) == path.endswith("/thread")
-        first = int(params.get("id", 0)) + 1
-        return {"data": messages(*range(first, first + 100)) if is_endless else []}
+@pytest.mark.parametrize("past", [Past(*range(713, 9000)), Past(1, replies=range(1, 9000))], ids=["long", "thread"])
+def test_a_look_up_that_does_not_end_stops_and_has_the_reply_said_again(
+    caplog: pytest.LogCaptureFixture, past: Past
+) -> None:
+    channel, client = channel_of(past)
+    assert channel.find(sending(thread_id="7" if past.replies else "", answers="712"), timeout=3) is None
+    assert len(client.asked) <= 20
+    (record,) = caplog.records
+    assert "cannot be told" in record.message
+    assert record.levelno == logging.WARNING
 
-    channel, client = channel_of(script)
-    with pytest.raises(Uncertain, match="cannot tell"):
-        channel.find(sending(thread_id=thread_id, answers="712"), timeout=3)
-    assert len(client.asked) <= 12
+
+@pytest.mark.parametrize(
+    ("seconds", "pages"),
+    [(1.5, ["prepend", "append", "append", "append"]), (2.5, ["prepend", "append"]), (5.0, ["prepend"])],
+)
+@pytest.mark.parametrize("thread_id", ["", "7"])
+def test_a_look_up_stops_in_time_where_pages_are_slow(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, pages: list[str], thread_id: str
+) -> None:
+    now = [100.0]
+    past = Past(*range(713, 9000))
+
+    def slow(method: str, path: str, params: dict[str, Any]) -> Answer:
+        now[0] += seconds
+        return past(method, path, params)
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    channel, client = channel_of(slow)
+    assert channel.find(sending(answers="712", thread_id=thread_id), timeout=8) is None
+    assert [affix for affix, _ in looked(client)] == pages
+    assert all(timeout is not None and timeout >= 2 * seconds for timeout in client.timeouts[1:])
+
+
+def test_a_platform_that_repeats_itself_does_not_hold_up_the_look() -> None:
+    channel, client = channel_of(lambda *_: {"data": messages(*range(1, 101))})
+    assert channel.find(sending(answers="712"), timeout=3) is None
+    assert len(client.asked) <= 20
+
+
+@pytest.mark.parametrize("named", ["", "a\0b", "x" * 300, None, True, {"id": 1}])
+def test_an_id_that_nothing_could_be_found_by_again_is_uncertain(named: Any) -> None:
+    channel, _ = channel_of(lambda *_: {"data": {"id": named}})
+    with pytest.raises(Uncertain, match="without a message id"):
+        channel.send(sending(), timeout=3)
 
 
 def test_what_can_be_repeated_without_harm_is_not_looked_for() -> None:
@@ -237,6 +312,15 @@ def test_conversations_are_named_as_the_platform_names_them() -> None:
     for wrong in ({}, {"user": "maria", "group": "ops"}):
         with pytest.raises(BotError):
             channel.conversation(bot, **wrong)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "x" * 256])
+def test_what_can_be_nobodys_id_names_no_conversation(name: str) -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    for whom in ({"user": name}, {"group": name}):
+        with pytest.raises(BotError, match="1 to 255 characters") as caught:
+            channel.conversation(Bot("helpdesk"), **whom)
+        assert len(str(caught.value)) < 200
 
 
 def test_a_sketch_edits_now_and_swallows_what_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:

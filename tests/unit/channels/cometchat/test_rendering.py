@@ -90,6 +90,29 @@ def test_a_text_that_just_fits_stays_one_message() -> None:
     assert len(send(Text("x" * (room + 1)))) == 2
 
 
+README = '# Bots\n\nA *framework* for "chat bots".\n\n```python\nbot = Bot("helpdesk")\n```\n\n' + "Say more. " * 120
+LONG = {
+    "markdown": (README + "\n\n") * 9,
+    "lines": 'A line of a log, with a "quote" and a \\ in it.\n' * 600,
+    "paragraphs": ("Something to say, in words. " * 12 + "\n\n") * 90,
+    "a title and no place to cut": "title\n" + "x" * 12_000,
+    "escapes at the end": "word " * 2500 + "\t" * 5 + "\x01\x02 " * 900,
+    "two scripts": "word " * 1500 + "слово и дело. " * 900,
+}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"note": "y" * 3000}])
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_a_long_text_does_not_fall_into_crumbs(text: str, metadata: dict[str, str]) -> None:
+    parts = split(text, metadata)
+    sizes = [len(orjson.dumps({"text": part, **({"metadata": metadata} if metadata else {})})) for part in parts]
+    room = bodies.DATA_LIMIT - len(orjson.dumps({"text": "", **({"metadata": metadata} if metadata else {})}))
+    assert max(sizes) <= bodies.DATA_LIMIT
+    assert all(len(orjson.dumps(part)) > room // 3 for part in parts[:-1])
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert len(parts) <= 2 * len(orjson.dumps(text)) // room + 1
+
+
 @given(st.text(min_size=1, max_size=300).filter(str.strip))
 @settings(max_examples=50)
 def test_any_text_is_split_without_loss(text: str) -> None:

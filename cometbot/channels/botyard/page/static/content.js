@@ -7,9 +7,10 @@ import { say, spoken } from "./texts.js";
 
 const WEB = ["http:", "https:"];
 
-/** The nodes of a message. `press(message, label, action)` says what its buttons do. */
+/** The nodes of a message. `press(message, label, action)` says what its buttons do, null that nobody answers them. */
 export function content(message, press) {
-  const shown = message.content && KINDS[message.content.kind]?.(message.content, (...what) => press(message, ...what));
+  const act = press && ((...what) => press(message, ...what));
+  const shown = message.content && KINDS[message.content.kind]?.(message.content, act);
   const files = media((message.attachments ?? []).map(ofPlatform));
   if (shown) return [files, ...shown].filter(Boolean);
   return [files, prose(message.html, message.body)].filter(Boolean);
@@ -72,9 +73,7 @@ const KINDS = {
     h(
       "div.choices",
       { role: "group", "aria-label": say("answers") },
-      made.options.map((one) =>
-        h("button.choice", { type: "button", onclick: () => press(one.label, actionOf(one)) }, one.label),
-      ),
+      made.options.map((one) => pressed("button.choice", one, press)),
     ),
   ],
   form: (made, press) => [form(made, press)],
@@ -158,18 +157,24 @@ function card(made, press) {
 }
 
 function button(item, press) {
-  if (!item.url) {
-    return h("button.button.filled", { type: "button", onclick: () => press(item.label, actionOf(item)) }, item.label);
-  }
+  if (!item.url) return pressed("button.button.filled", item, press);
   const href = safeUrl(item.url);
   const attributes = { href, target: "_blank", rel: "noopener noreferrer", title: say("opens") };
   return h(href ? "a.button.filled" : "span.button", href ? attributes : {}, item.label, icon("out"));
 }
 
+function pressed(kind, item, press) {
+  const attributes = { type: "button", ...state(press), onclick: () => press(item.label, actionOf(item)) };
+  return h(kind, attributes, item.label);
+}
+
+/** The attributes of what is answered with: without effect where nobody is there any more who would hear of it. */
+const state = (press) => (press ? {} : { disabled: true, title: say("noSuchBot") });
+
 const actionOf = (item) => ({ name: item.action, value: item.value ?? "" });
 
 function form(made, press) {
-  const fields = made.fields.map(field);
+  const fields = made.fields.map((item) => field(item, state(press)));
   const submit = (event) => {
     event.preventDefault();
     const values = Object.fromEntries(fields.map(({ name, read }) => [name, read()]));
@@ -182,7 +187,7 @@ function form(made, press) {
     { onsubmit: submit, "aria-label": made.title },
     h("p.title", {}, made.title),
     fields.map(({ row }) => row),
-    h("button.primary", { type: "submit" }, made.submit),
+    h("button.primary", { type: "submit", ...state(press) }, made.submit),
   );
 }
 
@@ -196,27 +201,27 @@ function shownOf(item, value) {
     .join(", ");
 }
 
-function field(item) {
+function field(item, attributes) {
   const { name, label, optional } = item;
   const words = [label, optional && h("small", {}, ` ${say("optional")}`)];
-  if (item.kind === "checkbox") return checkboxes(item, words);
+  if (item.kind === "checkbox") return checkboxes(item, words, attributes);
   const control =
     item.kind === "select"
       ? h(
           "select",
-          { required: !optional },
+          { required: !optional, ...attributes },
           h("option", { value: "" }, say("choose")),
           item.options.map((option) => h("option", { value: option.value }, option.label)),
         )
-      : h("input", { type: "text", required: !optional, autocomplete: "off" });
+      : h("input", { type: "text", required: !optional, autocomplete: "off", ...attributes });
   control.value = item.default ?? "";
   return { name, row: h("label.field", {}, h("span", {}, words), control), read: () => control.value.trim() };
 }
 
-function checkboxes(item, words) {
+function checkboxes(item, words, attributes) {
   const preset = new Set(String(item.default ?? "").split(", "));
   const boxes = item.options.map((option) =>
-    h("input", { type: "checkbox", value: option.value, checked: preset.has(option.value) }),
+    h("input", { type: "checkbox", value: option.value, checked: preset.has(option.value), ...attributes }),
   );
   const check = () => {
     const isMissing = !item.optional && !boxes.some((box) => box.checked);

@@ -11,9 +11,10 @@ export function lookOf(store, { press, again, discard }) {
     facts: (message, { follows }) => {
       const bot = store.bots.get(message.sender);
       const isOwn = message.sender === store.user?.id;
-      return { follows, isOwn, isBot: false, name: bot?.name ?? store.bot?.name ?? "", picture: bot?.avatar };
+      const isOver = !store.bot;
+      return { follows, isOwn, isOver, isBot: false, name: bot?.name ?? store.bot?.name ?? "", picture: bot?.avatar };
     },
-    body: (message) => content(message, press),
+    body: (message) => content(message, store.bot ? press : null),
     summary,
     isBare,
     extras: (message) => (message.state ? [state(message, again, discard)] : []),

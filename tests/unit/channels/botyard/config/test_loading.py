@@ -77,16 +77,17 @@ def test_a_missing_limit_may_be_null_and_socials_too_and_the_file_may_begin_with
     [
         ("", 1, "this is no JSON"),
         ('{\n  "service": {\n', 3, "this is no JSON"),
-        ("[]", 1, "must hold a JSON object"),
+        ("[]", 1, "must hold a JSON object, {…}"),
         ('{\n"servise": {}}', 2, "there is no field servise; did you mean service?"),
         ('{"service": {\n\n"naem": "x"}}', 3, "there is no field service.naem; did you mean service.name?"),
-        ('{"service":\n5}', 1, "service must be an object"),
-        ('{"limits":\n{"file": null}}', 2, "limits.file must be an object"),
+        ('{"service":\n5}', 1, "service must be an object, {…}"),
+        ('{"limits":\n{"file": null}}', 2, "limits.file must be an object, {…}"),
+        ('{"service": {"socials": [\n5]}}', 2, "service.socials.0 must be an object, {…}"),
         ('{"service": {\n"name": 5}}', 2, "service.name must be a text"),
         ('{"service": {"avatar":\n"javascript:1"}}', 1, "service.avatar must be an http or https URL"),
         ('{"service": {"socials": [\n{"title": "a"}]}}', 2, "service.socials.0.url is missing"),
         ('{"service": {"socials": [\n{"title": "", "url": "https://x.y"}]}}', 2, "title must not be empty"),
-        ('{"service": {"socials": {}}}', 1, "service.socials must be a list of links"),
+        ('{"service": {"socials": {}}}', 1, "service.socials must be a list of links, [{…}]"),
         ('{"limits": {"user":\n{\n"minNicknameLength": "3"}}}', 3, "minNicknameLength must be a whole number"),
         ('{"limits": {"user": {\n"minNicknameLength": 1.5}}}', 2, "minNicknameLength must be a whole number"),
         ('{"limits": {"user": {\n"minNicknameLength": true}}}', 2, "minNicknameLength must be a whole number"),
@@ -104,6 +105,7 @@ def test_a_wrong_field_is_named_with_its_line(file: Path, text: str, line: int, 
         load_config(file)
     assert str(caught.value).startswith(f"{file}, line {line}: ")
     assert says in str(caught.value)
+    assert "{{" not in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:

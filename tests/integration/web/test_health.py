@@ -1,0 +1,85 @@
+"""``/readyz`` over a PostgreSQL that is stopped, and over one that does not answer."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from cometbot.bot import Bot
+from cometbot.delivery import Delivery, delivery
+from cometbot.testing.channel import FakeChannel
+from cometbot.web.handling import make_worker_app
+from cometbot.web.metrics import Metrics
+from tests.postgres_server import PostgresServer
+
+Probe = Callable[[], TestResponse]
+
+
+@pytest.fixture
+def probe(postgres_url: str) -> Iterator[Probe]:
+    """Asks a process that takes messages in and leaves them to workers."""
+    with closing(Delivery([Bot("shop")], [FakeChannel()], postgres_url)) as made:
+        client = Client(make_worker_app(made, Metrics(["shop"])))
+        yield lambda: client.get("/readyz")
+
+
+def test_it_names_the_database_that_is_away_in_one_line_of_the_log(
+    probe: Probe, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert probe().json["checks"]["database"] == "ok: reachable"
+    postgres.halt()
+    try:
+        for _ in range(3):
+            caplog.clear()
+            began = time.monotonic()
+            answer = probe()
+            assert time.monotonic() - began < 60
+            assert answer.status_code == 503
+            checks = answer.json["checks"]
+            assert checks["database"].startswith("failed: cannot be read: the database could not do this now (")
+            assert {name: text for name, text in checks.items() if name != "database"} == {
+                "schema": "unknown",
+                "workers": "unknown",
+            }
+            (record,) = caplog.records
+            assert record.getMessage().startswith("not ready: database: cannot be read: ")
+            assert "\n" not in record.getMessage()
+            assert record.exc_info is None
+    finally:
+        postgres.boot()
+    answers = (probe() for _ in itertools.count())
+    ready = next(answer for answer in answers if answer.json["checks"]["database"] == "ok: reachable")
+    assert ready.json["checks"]["workers"] == "failed: no worker is alive; start one with cometbot worker"
+
+
+def test_it_waits_for_a_database_that_does_not_answer_no_longer_than_it_has_patience(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setattr(delivery, "PATIENCE", 0.5)
+    with (
+        closing(Delivery([Bot("shop")], [FakeChannel()], postgres_url)) as made,
+        psycopg.connect(postgres_url) as busy,
+    ):
+        client = Client(make_worker_app(made, Metrics(["shop"])))
+        busy.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        for _ in range(2):
+            assert client.get("/readyz").json == {
+                "ready": False,
+                "checks": {
+                    "database": "failed: cannot be read: it has not answered for 0.5 s",
+                    "schema": "unknown",
+                    "workers": "unknown",
+                },
+            }
+        busy.rollback()
+        monkeypatch.setattr(made._looks, "_patience", 60.0)
+        made._looks._pending.result(60)
+        assert client.get("/readyz").json["checks"]["database"] == "ok: reachable"

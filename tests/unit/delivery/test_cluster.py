@@ -1,0 +1,107 @@
+"""The threads of the engine for many machines go on, whatever is raised into them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from procrastinate import exceptions
+
+from cometbot.delivery import cluster
+from cometbot.delivery.cluster import ProcrastinateEngine, Wakes
+
+
+class Panic(BaseException):
+    pass
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.002)
+
+
+def make_engine(monkeypatch: pytest.MonkeyPatch) -> ProcrastinateEngine:
+    monkeypatch.setattr(cluster, "_RESTART", 0.01)
+    return ProcrastinateEngine("postgresql://nowhere/none", Wakes("postgresql://nowhere/none"))
+
+
+@pytest.mark.parametrize("error", [Panic, KeyboardInterrupt, SystemExit, ValueError])
+def test_a_worker_that_ends_by_anything_but_a_stop_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    engine, begun, names = make_engine(monkeypatch), list[int](), set[str]()
+
+    async def run_worker() -> None:
+        begun.append(len(begun))
+        names.add(threading.current_thread().name)
+        if len(begun) < 3:
+            raise error
+        engine._connected = True
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(engine, "_run_worker", run_worker)
+    engine.start(lambda lane: None)
+    wait_until(lambda: len(begun) == 3 and engine.checks()[0].ok)
+
+    assert engine.stop(30)
+    assert names == {"cometbot-worker"}
+    assert not engine.checks()[0].ok
+
+
+@pytest.mark.parametrize("error", [Panic, KeyboardInterrupt, SystemExit, ValueError])
+def test_a_lane_that_raises_anything_ends_its_own_job_alone(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, ended = make_engine(monkeypatch), list[str]()
+
+    def work(lane: str) -> None:
+        if lane == "bad":
+            raise error
+
+    async def run_worker() -> None:
+        for lane in ("bad", "good"):
+            await engine._run_lane(lane)
+            ended.append(lane)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(engine, "_run_worker", run_worker)
+    engine.start(work)
+    wait_until(lambda: ended == ["bad", "good"])
+    assert engine.stop(30)
+    assert caplog.text.count("could not work on a conversation") == 1
+
+
+@pytest.mark.parametrize("error", [Panic, ValueError, exceptions.ConnectorException])
+def test_wakes_go_on_after_anything_that_is_raised(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    deferred: list[str] = []
+
+    class App:
+        connector: Any = None
+
+        @contextmanager
+        def open(self) -> Iterator[App]:
+            if not deferred:
+                deferred.append("tried")
+                raise error
+            yield self
+
+        def configure_task(self, name: str, **options: Any) -> App:
+            return self
+
+        def defer(self, *, lane: str) -> None:
+            deferred.append(lane)
+
+    monkeypatch.setattr(cluster, "_app", lambda connector: App())
+    wakes = Wakes("postgresql://nowhere/none")
+    wakes.wake("fake/test/helpdesk/maria")
+    try:
+        wait_until(lambda: deferred == ["tried", "fake/test/helpdesk/maria"])
+    finally:
+        wakes.close()
