@@ -14,7 +14,7 @@ from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
 from cometbot.context import RESERVED, Context, Outlet, StateChange, to_json
 from cometbot.errors import BotError, LeaseLost
-from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Middleware
 from cometbot.messages import Message, Operation, to_messages
 from cometbot.offers import OFFERS, taken, to_state
@@ -32,6 +32,7 @@ BOTS_IN_A_ROW = 10
 """So many events of bots are handled in a conversation before a human has to write something."""
 
 _BOTS = f"{RESERVED}bots"
+_SAID = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
 _LONGEST_BACKOFF = 300.0
 
 
@@ -40,7 +41,8 @@ class Outcome:
     """What came of an event.
 
     ``handler`` is the name of the handler that had it, empty where none did. ``stopped_by`` is the
-    middleware that did not call the next, or ``own`` (the bot's own message) or ``brake`` (too many bots in a row).
+    middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (another bot's, for a bot that
+    does not handle those) or ``brake`` (too many of them in a row).
     ``operations`` are the returned replies, in order, to be stored together with ``changes``; what ``ctx.reply()`` said
     went to the outlet before. ``error`` is what was raised in the end. With ``retry_in`` (seconds) the event is to be
     dispatched again, with one failure more.
@@ -104,6 +106,8 @@ class _Dispatch:
 
     def outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:
+            if not self._bot.handle_bots and isinstance(self._event, _SAID):
+                return Outcome(stopped_by="bot")
             self._bots = self._ctx.state.get(_BOTS, 0) + 1
             if self._bots > BOTS_IN_A_ROW:
                 return Outcome(stopped_by="brake")

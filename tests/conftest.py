@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import hypothesis
 import pytest
@@ -18,6 +18,14 @@ _names = itertools.count(1)
 # How long an example takes says nothing on a machine that does something else as well.
 hypothesis.settings.register_profile("cometbot", deadline=None)
 hypothesis.settings.load_profile("cometbot")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report, with what was logged as text that pytest-xdist can send: it may hold halves of characters."""
+    report = yield
+    report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,11 @@ def _rows(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
 
 
 def _describe_handler(rehearsal: Rehearsal) -> str:
-    reasons = {"own": "none: the bot wrote this itself", "brake": "none: too many messages of bots in a row"}
+    reasons = {
+        "own": "none: the bot wrote this itself",
+        "bot": "none: another bot wrote this (handle_bots=True would handle it)",
+        "brake": "none: too many messages of bots in a row",
+    }
     if rehearsal.stopped_by:
         return reasons.get(rehearsal.stopped_by) or f"none: stopped by the middleware {rehearsal.stopped_by}"
     return rehearsal.handler or ("none: the body does not parse" if rehearsal.event is None else "none wants it")

@@ -4,6 +4,8 @@ import { h, safeUrl } from "./dom.js";
 
 const COLOURS = 8;
 
+const broken = new Set();
+
 /** The mark for whoever has this id and name; `picture` is a URL, and the initials are shown where it does not load. */
 export function avatar(id, name, kind = "", picture = "") {
   const words = String(name || id)
@@ -15,9 +17,12 @@ export function avatar(id, name, kind = "", picture = "") {
   for (const letter of String(id)) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
   const mark = h("span.avatar", { class: `hue-${sum % COLOURS} ${kind}`, "aria-hidden": "true" }, letters);
   const source = picture && safeUrl(picture, ["http:", "https:"]);
-  if (source) {
+  if (source && !broken.has(source)) {
     const image = h("img", { src: source, alt: "", loading: "lazy" });
-    image.addEventListener("error", () => image.remove());
+    image.addEventListener("error", () => {
+      broken.add(source); // asked for once, not each time that the mark is drawn
+      image.remove();
+    });
     mark.append(image);
   }
   return mark;

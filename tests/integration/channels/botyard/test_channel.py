@@ -56,12 +56,18 @@ def test_what_a_client_calls_its_messages_never_stands_in_a_bots_way(
     assert "bot's" in maria.bodies(where.id)
 
 
-@pytest.mark.parametrize("gone", ["chat", "user"])
-def test_nobody_is_there_to_be_written_to(site: Site, maria: Person, gone: str) -> None:
-    where = conversation_of("helpdesk", "nothing" if gone == "chat" else "with:nobody", "nobody")
-
+def test_a_user_who_does_not_exist_cannot_be_written_to(site: Site) -> None:
+    where = conversation_of("helpdesk", "with:nobody", "nobody")
     with pytest.raises(NotFound, match="no such chat or user"):
         site.channel.send(sending(site, where, Text("hi")), timeout=1)
+
+
+def test_what_is_said_to_a_chat_that_is_gone_is_done(site: Site, maria: Person) -> None:
+    request = sending(site, conversation_of("helpdesk", "gone", maria.id), Text("hi"))
+
+    assert site.channel.find(request, timeout=1) is None
+    assert site.channel.send(request, timeout=1) == request.client_id
+    assert maria.get("client-api/chats?bot_id=helpdesk").json == []
 
 
 def test_a_database_that_is_busy_is_an_unreachable_platform(

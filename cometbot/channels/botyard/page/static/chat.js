@@ -11,6 +11,7 @@ import { Notice } from "./notice.js";
 import { say } from "./texts.js";
 import { Transcript, working } from "./transcript.js";
 
+const SETTLED = 200;
 const LIMITS = { image: "maxImageSize", audio: "maxAudioSize", video: "maxVideoSize", file: "maxFileSize" };
 
 /** The right pane; `acts` are what is done elsewhere: go, rename, remove, earlier, tell, and the outbox's. */
@@ -137,9 +138,24 @@ export class Chat {
     );
   }
 
-  #earlier() {
+  /** Load what comes before, and more of it as long as the reader is at the top and there is some. */
+  async #earlier() {
     const { place, known } = this.store;
-    if (place.kind === "chat" && known.get(place.id)?.hasEarlier) this.acts.earlier(place.id);
+    const before = known.get(place.id);
+    if (place.kind !== "chat" || !before?.hasEarlier || this.loading === place.id) return;
+    const { size } = before.messages;
+    this.loading = place.id;
+    const goOn = () => {
+      this.loading = "";
+      const hasGrown = (known.get(place.id)?.messages.size ?? 0) > size;
+      if (hasGrown && this.store.place.id === place.id && this.transcript.isAtTop) this.#earlier();
+    };
+    try {
+      await this.acts.earlier(place.id);
+    } finally {
+      // Where a wheel goes on while messages come in above, the browser does not tell that it is at the top again.
+      setTimeout(goOn, SETTLED);
+    }
   }
 
   #showHead() {
