@@ -259,14 +259,14 @@ def test_headers_beyond_the_limits_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("variables", "status", "sentence"),
     [
-        ({"COMETBOT_THREADS": "many"}, 1, "cometbot: COMETBOT_THREADS is wrong: 'many' is no whole number"),
+        ({"COMETBOT_THREADS": "many"}, 2, "cometbot: COMETBOT_THREADS is wrong: 'many' is no whole number"),
         ({"COMETBOT_BOT": "server_shop:bott"}, 4, "cometbot: the module server_shop has no 'bott'; it has: bot"),
         (
             {"COMETBOT_CALLBACK_USERNAME": "", "COMETBOT_CALLBACK_PASSWORD": ""},
             4,
             "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1",
         ),
-        ({"COMETBOT_DATABASE_URL": "sqlite:////nowhere/bot.db"}, 4, "cometbot: the folder /nowhere of the database"),
+        ({"COMETBOT_DATABASE_URL": "sqlite:////nowhere/bot.db"}, 2, "cometbot: the folder /nowhere of the database"),
     ],
 )
 def test_wrong_settings_end_the_server_with_one_sentence_and_no_traceback(
