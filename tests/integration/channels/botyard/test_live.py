@@ -113,22 +113,30 @@ def test_a_bot_that_writes_first_opens_a_chat(site: Site, maria: Person) -> None
 
 def test_edits_and_deletions_of_a_bot_show(make_site: Callable[..., Site]) -> None:
     bot = Bot("editor")
+    seen = threading.Semaphore(0)  # who hears of a message late hears of it as it is by then
 
     @bot.message("edit")
     def edit(ctx: Context) -> None:
-        ctx.reply("working").edit("done")
+        sent = ctx.reply("working")
+        assert seen.acquire(timeout=60)
+        sent.edit("done")
 
     @bot.message("delete")
     def delete(ctx: Context) -> None:
-        ctx.reply("oops").delete()
+        sent = ctx.reply("oops")
+        assert seen.acquire(timeout=60)
+        sent.delete()
 
     maria = make_site(bot).person()
     chat = maria.chat("editor")
     with listening(maria) as stream:
         maria.say(chat, "edit")
-        shown = [stream.next("message")[1] for _ in range(3)]
+        shown = [stream.next("message")[1] for _ in range(2)]
+        seen.release()
+        shown.append(stream.next("message")[1])
         maria.say(chat, "delete")
         oops = [stream.next("message")[1] for _ in range(2)][1]
+        seen.release()
         removed = stream.next("removed")[1]
 
     assert [message["body"] for message in shown] == ["edit", "working", "done"]
