@@ -244,7 +244,7 @@ def split_text(text: str, limit: int, size: Callable[[str], int] = _utf8_size) -
 
 
 def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
-    longest, half = _fitting(text, limit, size), _fitting(text, limit // 2, size)
+    longest, half = fitting(text, limit, size), fitting(text, limit // 2, size)
     for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
         place = text.rfind(separator, half, longest)
         if place > 0:
@@ -252,7 +252,7 @@ def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
     return max(longest, 1)
 
 
-def _fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
+def fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
     """How many characters ``text`` may begin with and be no larger than ``limit``."""
     fits, above = 0, min(len(text), limit) + 1
     while above - fits > 1:

@@ -78,9 +78,10 @@ def _remove(connection: Transaction, chat: Chat, found: Sequence[ChatConversatio
             gone.append(conversation_of(item.scope.bot, item.id, item.owner))
     erasure, state = Erasure(chat.database), StateRows(chat.database)
     erasure.erase(connection, [str(place.key) for place in gone])
-    for bot, id, owner in [(place.bot, place.id, place.target) for place in gone]:
-        state.forget(connection, "conversation", str(conversation_of(bot, id, owner).key))
+    for place in gone:
+        state.forget(connection, "conversation", str(place.key))
         # What was said before there was a chat stands under another name, what a webhook was told under a third.
-        erasure.empty_sent(connection, str(conversation_of(bot, lane_to(owner), owner).key))
-        erasure.empty_told(connection, str(webhook_conversation(bot, id).key))
+        before = conversation_of(place.bot, lane_to(place.target), place.target)
+        erasure.empty_sent(connection, str(before.key))
+        erasure.empty_told(connection, str(webhook_conversation(place.bot, place.id).key))
     return signals

@@ -76,6 +76,26 @@ def raising_bot(world: World, error: Callable[[], BaseException], runs: list[str
     return ["plain", "async", "matcher", "middleware", "stream"]
 
 
+def fail_to_read_and_say(
+    world: World, monkeypatch: pytest.MonkeyPatch, reading: BaseException, saying: BaseException
+) -> None:
+    """Has the channel raise ``reading`` for a message "unreadable", and ``saying`` for a reply with "unsayable"."""
+    parse, render = world.channel.parse, world.channel.render
+
+    def parse_some(incoming: Any) -> Any:
+        if b"unreadable" in incoming.body:
+            raise reading
+        return parse(incoming)
+
+    def render_some(operation: Operation) -> Any:
+        if operation.message is not None and "unsayable" in operation.message.to_text():
+            raise saying
+        return render(operation)
+
+    monkeypatch.setattr(world.channel, "parse", parse_some)
+    monkeypatch.setattr(world.channel, "render", render_some)
+
+
 @pytest.mark.parametrize("kind_of_error", [Panic, KeyboardInterrupt, GeneratorExit])
 def test_what_is_no_exception_fails_its_message_alone_wherever_it_is_raised(
     world: World, kind_of_error: type[BaseException]
@@ -126,20 +146,7 @@ def test_an_error_handler_gets_what_is_no_exception_and_may_raise_the_like(world
 def test_a_channel_that_raises_what_is_no_exception_loses_that_reply_and_that_message_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse, render = world.channel.parse, world.channel.render
-
-    def parse_some(incoming: Any) -> Any:
-        if b"unreadable" in incoming.body:
-            raise Panic("cannot read")
-        return parse(incoming)
-
-    def render_some(operation: Operation) -> Any:
-        if operation.message is not None and "unsayable" in operation.message.to_text():
-            raise Panic("cannot say")
-        return render(operation)
-
-    monkeypatch.setattr(world.channel, "parse", parse_some)
-    monkeypatch.setattr(world.channel, "render", render_some)
+    fail_to_read_and_say(world, monkeypatch, Panic("cannot read"), Panic("cannot say"))
     hear(world)
     world.channel.faults.append(Panic("cannot send"))
     delivery = world.process(threads=1)
@@ -246,20 +253,7 @@ def test_a_refusal_of_any_text_is_a_dead_letter_at_the_first_try(world: World) -
 def test_an_answer_or_a_message_that_cannot_be_rendered_or_read_for_a_reason_of_any_text_is_a_dead_letter(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse, render = world.channel.parse, world.channel.render
-
-    def parse_some(incoming: Any) -> Any:
-        if b"unreadable" in incoming.body:
-            raise ValueError("a\x00\ud800b")
-        return parse(incoming)
-
-    def render_some(operation: Operation) -> Any:
-        if operation.message is not None and "unsayable" in operation.message.to_text():
-            raise ValueError("a\x00\ud800b")
-        return render(operation)
-
-    monkeypatch.setattr(world.channel, "parse", parse_some)
-    monkeypatch.setattr(world.channel, "render", render_some)
+    fail_to_read_and_say(world, monkeypatch, *[ValueError("a\x00\ud800b")] * 2)
     hear(world)
     delivery = world.process()
     for text in ("unreadable", "unsayable", "next"):

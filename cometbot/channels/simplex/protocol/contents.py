@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cometbot.channels.base import fitting
 from cometbot.channels.simplex.protocol.command import check_raw, to_json
 from cometbot.channels.simplex.protocol.refs import check_id
 from cometbot.errors import MessageError
@@ -182,13 +183,7 @@ def split_message_text(text: str, limit: int = MESSAGE_LIMIT - TEXT_ROOM) -> lis
 
 def _cut(text: str, limit: int) -> int:
     """Where to end a part: behind as much as fits, or at a better place in its last half."""
-    longest, above = 1, min(len(text), limit) + 1
-    while above - longest > 1:
-        middle = (longest + above) // 2
-        if json_size(text[:middle]) <= limit:
-            longest = middle
-        else:
-            above = middle
+    longest = max(fitting(text, limit, json_size), 1)
     for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
         place = text.rfind(separator, longest // 2, longest)
         if place > 0:
