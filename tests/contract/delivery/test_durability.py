@@ -1,0 +1,317 @@
+"""Each commit in the life of a message: on the disk where a promise depends on it, and only there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from cometbot import Context
+from cometbot.bot import Bot
+from cometbot.channels.base import Sending
+from cometbot.delivery import Delivery
+from cometbot.delivery.chains import Chains
+from cometbot.delivery.leases import Lease, Process
+from cometbot.delivery.outbox import Draft
+from cometbot.delivery.replay import replay
+from cometbot.errors import LeaseLost, Rejected, StoreBusy
+from cometbot.messages import Text
+from cometbot.store.database import Database, database
+from tests.commits import Commit, Recorder, SQLiteRecorder, recorded
+from tests.contract.delivery.conftest import World, wait_until
+
+DURABLE = {
+    "mailbox: waiting": "an event is stored",
+    "mailbox: running to done": "its handler ended",
+    "mailbox: running to dead": "its handler failed for good",
+    "mailbox: running to waiting": "its handler is tried again later",
+    "mailbox: dead to waiting": "a dead letter is retried",
+    "mailbox: dead to discarded": "a dead letter is discarded",
+    "mailbox: done to waiting": "a message is replayed",
+    "outbox: sending": "a reply is stored before it is sent",
+    "outbox: ready": "a reply is stored that cannot be sent yet",
+    "outbox: dead to unknown": "a dead reply is retried",
+    "outbox: dead to discarded": "a dead reply is discarded",
+    "state: insert": "a handler's state",
+    "state: update": "a handler's state, changed",
+    "state: delete": "a handler's state, removed",
+}
+"""The changes that a promise depends on."""
+
+RELAXED = {
+    "mailbox: waiting to running": "a lost claim leaves a message that waits",
+    "outbox: ready to sending": "a lost begin leaves a reply that is ready",
+    "outbox: unknown to sending": "the same for one that is tried again",
+    "outbox: held to sending": "the same",
+    "outbox: sending to sent": "a lost note has the reply looked for",
+    "outbox: sending to dead": "a lost note has the reply refused once more",
+    "outbox: sending to held": "a lost note has the reply sent at once",
+    "outbox: sending to unknown": "the same",
+    "pauses: insert": "a lost pause is refused once more",
+    "pauses: update": "the same",
+    "pauses: delete": "a lost end is one trial request more",
+    "processes: insert": "a lease counts for seconds only",
+    "processes: update": "the same",
+    "processes: delete": "the same",
+    "conversations: insert": "durable with the message that it announces",
+    "conversations: update": "leases, and flags that are durable with what they announce",
+}
+"""The changes that may be lost in a power cut, each with the reason."""
+
+
+def misplaced(commits: list[Commit]) -> list[Commit]:
+    """The commits that are relaxed and must not be, or durable without need."""
+    return [commit for commit in commits if commit.durable != any(change in DURABLE for change in commit.changes)]
+
+
+@pytest.fixture
+def recorder(world: World) -> Iterator[Recorder]:
+    with recorded(world.url) as made:
+        yield made
+
+
+def make_handlers(bot: Bot) -> None:
+    @bot.message("hi")
+    def greet(ctx: Context) -> str:
+        ctx.reply("one")
+        ctx.state["count"] = ctx.state.get("count", 0) + 1
+        return "two"
+
+    @bot.message("forget")
+    def forget(ctx: Context) -> None:
+        del ctx.state["count"]
+
+    @bot.message("quiet")
+    def quiet(ctx: Context) -> None:
+        pass
+
+    @bot.message("word")
+    def word(ctx: Context) -> str:
+        return "a word"
+
+    @bot.message("fail")
+    def fail(ctx: Context) -> None:
+        raise ValueError("no")
+
+    @bot.message("again", retries=1)
+    def again(ctx: Context) -> str:
+        if not bot.state_of_test.pop():  # type: ignore[attr-defined]
+            raise ValueError("not yet")
+        return "at last"
+
+
+def finish(delivery: Delivery) -> None:
+    wait_until(lambda: delivery.is_idle)
+
+
+def live_whole_lives(world: World, delivery: Delivery) -> None:
+    """Take messages through every state that delivery knows of."""
+    for text in ("hi", "hi", "forget", "quiet", "word", "fail", "again"):
+        world.say(delivery, text)
+        finish(delivery)
+    for refusal in range(2):
+        world.channel.faults.append(Rejected("no", code="ERR", status=400))
+        delivery.send(world.bot, Text(f"to {refusal}"), user="maria")
+        finish(delivery)
+    world.say(delivery, "fail", user="john")
+    finish(delivery)
+    letters = delivery.dead_letters.list()
+    replies, messages = [x for x in letters if x.is_reply], [x for x in letters if not x.is_reply]
+    assert len(replies) == len(messages) == 2
+    for group in (replies, messages):
+        assert delivery.retry(group[0].id)
+        finish(delivery)
+        assert delivery.dead_letters.discard(group[1].id)
+    replay(delivery, "m4")
+    finish(delivery)
+
+
+def test_commits_are_durable_exactly_where_promised(world: World, recorder: Recorder) -> None:
+    make_handlers(world.bot)
+    world.bot.state_of_test = [True, False]  # type: ignore[attr-defined]
+    delivery = world.process()
+    live_whole_lives(world, delivery)
+    delivery.stop(60)
+
+    assert misplaced(list(recorder.commits)) == []
+    seen = {change for commit in recorder.commits for change in commit.changes}
+    assert seen - DURABLE.keys() - RELAXED.keys() == set(), "a change that the tables above do not know"
+    assert DURABLE.keys() - seen == set(), "a change that no message went through"
+
+
+def test_a_message_costs_two_durable_commits(world: World, recorder: Recorder) -> None:
+    make_handlers(world.bot)
+    delivery = world.process()
+    world.say(delivery, "word")
+    finish(delivery)
+    delivery.stop(60)
+    assert sum(commit.durable for commit in recorder.commits) == 2
+
+
+def test_a_handlers_end_is_one_commit(world: World, recorder: Recorder) -> None:
+    make_handlers(world.bot)
+    delivery = world.process()
+    world.say(delivery, "hi")
+    finish(delivery)
+    (end,) = recorder.containing("mailbox: running to done")
+    assert {"outbox: sending", "state: insert"} <= set(end.changes)
+
+
+def test_replies_are_durable_before_they_are_sent(
+    world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_handlers(world.bot)
+    missing: list[Commit] = []
+    send = world.channel.send
+
+    def look_and_send(sending: Sending, *, timeout: float) -> str:
+        missing.extend(commit for commit in recorder.containing("outbox: sending") if not commit.durable)
+        return send(sending, timeout=timeout)
+
+    monkeypatch.setattr(world.channel, "send", look_and_send)
+    delivery = world.process()
+    world.say(delivery, "hi")
+    finish(delivery)
+    assert world.channel.texts() == ["one", "two"]
+    assert missing == []
+
+
+def test_put_returns_after_the_shared_sync(world: World, recorder: Recorder) -> None:
+    """No caller of a shared commit goes on before the log is on the disk."""
+    delivery = world.process(start=False)
+    early: list[int] = []
+    returned: list[str] = []
+    if isinstance(recorder, SQLiteRecorder):
+        # A caller that returned too early has this long to show it.
+        recorder.hold = lambda: early.append(_stored_and_not_synced(recorder, returned))  # type: ignore[method-assign]
+    incoming = [world.channel.incoming(world.bot, "hi", user=f"user{nth}") for nth in range(24)]
+
+    def put(part: int) -> None:
+        for nth in range(part, len(incoming), 6):
+            delivery.put(incoming[nth])
+            returned.append(incoming[nth].key)
+
+    threads = [threading.Thread(target=put, args=(part,)) for part in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(returned) == len(incoming)
+    assert misplaced(list(recorder.commits)) == []
+    assert not any(early)
+
+
+def _stored_and_not_synced(recorder: SQLiteRecorder, returned: list[str]) -> int:
+    """How many callers have returned beyond the messages whose commits are on the disk."""
+    threading.Event().wait(0.02)
+    durable = sum(commit.changes.count("mailbox: waiting") for commit in recorder.commits if commit.durable)
+    return max(0, len(returned) - durable)
+
+
+def test_bot_send_is_durable_on_return(world: World, recorder: Recorder) -> None:
+    delivery = world.process(start=False)
+    delivery.send(world.bot, Text("out"), user="maria")
+    (commit,) = recorder.commits
+    assert commit.durable
+    assert {"outbox: ready", "conversations: insert"} <= set(commit.changes)
+
+
+class Contenders:
+    """A lease of ``world``, the process that holds it, and another one that takes it to be dead."""
+
+    def __init__(self, world: World) -> None:
+        self.kind = "sqlite" if world.url.startswith("sqlite") else "postgresql"
+        self.url = world.url
+        self.holder = world.process(start=False)
+        self.other = database(world.url)
+        self.other.open()
+        self.holder.put(world.channel.incoming(world.bot, "hi"))
+        self.lane = str(world.channel.conversation(world.bot, user="maria").key)
+        store = self.holder.store
+        with self.holder.database.write() as connection:
+            # Its process shows no sign of life, so that others may take the lease.
+            lease = store.leases.claim(connection, self.lane, Process(self.holder.database).token)
+            mail = store.mailbox.take(connection, self.lane)
+        assert lease is not None
+        assert mail is not None
+        self.lease, self.mail = lease, mail
+
+    def take_over(self) -> Lease | None:
+        """What the other process gets: the lease, or None while it has to wait (SQLite says so, PostgreSQL waits)."""
+        store = Delivery([], [], self.other).store
+        with self.other.write(timeout=0.0 if self.kind == "sqlite" else None) as connection:
+            return store.leases.claim(connection, self.lane, "other")
+
+
+@pytest.fixture
+def contenders(world: World) -> Iterator[Contenders]:
+    made = Contenders(world)
+    yield made
+    made.other.close()
+
+
+def check(contenders: Contenders, connection: object) -> None:
+    contenders.holder.store.leases.check(connection, contenders.lease)  # type: ignore[arg-type]
+
+
+def say_in_one_statement(contenders: Contenders, connection: object) -> None:
+    draft = Draft(contenders.mail.event, 0, 0, contenders.lane, [{"text": "x"}])
+    chains = _chains(contenders.holder.database)
+    if chains.say(connection, contenders.lease, contenders.mail, "greet", draft) is None:  # type: ignore[arg-type]
+        raise LeaseLost
+
+
+def go_on_in_one_statement(contenders: Contenders, connection: object) -> None:
+    chains = _chains(contenders.holder.database)
+    turn = chains.go_on(
+        connection,  # type: ignore[arg-type]
+        contenders.lease,
+        mail=None,
+        handler="",
+        note=None,
+        begins=False,
+    )
+    assert not turn.is_released, "its message has not ended"
+
+
+def _chains(store: Database) -> Chains:
+    if not store.takes_chains:
+        pytest.skip("this database has no single statements")
+    return Chains(store)
+
+
+@pytest.mark.parametrize("keep", [check, say_in_one_statement, go_on_in_one_statement])
+def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, keep: object) -> None:
+    """Nobody takes a lease over between its check and the commit that depends on it."""
+    taken: list[Lease | None] = []
+    with contenders.holder.database.write() as connection:
+        keep(contenders, connection)  # type: ignore[operator]
+        if contenders.kind == "sqlite":
+            with pytest.raises(StoreBusy):
+                contenders.take_over()
+        else:
+            thread = threading.Thread(target=lambda: taken.append(contenders.take_over()))
+            thread.start()
+            wait_until(lambda: taken or _waits_for_row(contenders.url))
+            assert taken == [], "the other process took the lease over"
+    if contenders.kind == "sqlite":
+        taken.append(contenders.take_over())
+    else:
+        thread.join(60)
+    assert len(taken) == 1
+    assert taken[0] is not None
+    with pytest.raises(LeaseLost), contenders.holder.database.write() as connection:
+        keep(contenders, connection)  # type: ignore[operator]
+
+
+def _waits_for_row(url: str) -> bool:
+    """Whether a transaction waits for the end of another one, as the server says."""
+    query = (
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE datname = current_database() AND NOT granted AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query).fetchone()
+    return bool(row and row[0])
