@@ -92,7 +92,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
-        kind = "ack" if timeout is not None else "durable" if durable else "relaxed"
+        kind = "relaxed" if not durable else "durable" if timeout is None else "ack"
         with self._connection(kind) as connection, connection.begin():
             _begin(connection)
             yield connection

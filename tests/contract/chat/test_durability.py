@@ -1,0 +1,109 @@
+"""The commits of the chat server: what people write is on the disk, what its bots say may follow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from cometbot import Bot, Context
+from cometbot.settings import Settings
+from cometbot.web.app import create_app
+from tests.commits import Recorder, recorded
+
+RELAXED = {
+    "mailbox: waiting to running",
+    "outbox: ready to sending",
+    "outbox: sending to sent",
+    "processes: insert",
+    "processes: update",
+    "processes: delete",
+    "conversations: update",
+    "chat_messages: of a bot",
+    "chat_feed: insert",
+    "chat_feed: delete",
+    "chat_conversations: update",
+    "chat_participants: update",
+}
+"""The changes that do not make a commit durable: notes, and what is in the outbox until it is said."""
+
+
+class Served:
+    """A bot on both chat channels, and the commits of its database."""
+
+    def __init__(self, url: str, folder: Path, recorder: Recorder) -> None:
+        bot = Bot("helper", description="Echoes.")
+
+        @bot.fallback
+        def echo(ctx: Context) -> str:
+            ctx.state["it"] = ctx.text
+            return f"echo {ctx.text}"
+
+        settings = Settings(channels=("botyard", "botpress"), database_url=url, data=folder)
+        self.app = create_app([bot], settings)
+        self.delivery = self.app.extensions["cometbot"].delivery
+        self.recorder = recorder
+
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def finish(self) -> None:
+        end = time.monotonic() + 60
+        while not self.delivery.is_idle:
+            assert time.monotonic() < end, "did not come about in time"
+            time.sleep(0.005)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/chat.db" if is_sqlite else request.getfixturevalue("postgres_url")
+    with recorded(url) as recorder:
+        made = Served(url, tmp_path / "data", recorder)
+        yield made
+        made.app.extensions["cometbot"].stop()
+
+
+def write_on_the_platform(client: FlaskClient) -> None:
+    assert client.post("/v1/client-api/user", json={"nickname": "Maria"}).status_code == 201
+    chat = client.post("/v1/client-api/chat", json={"botId": "helper"}).get_json()["id"]
+    for body in ("one", "two"):
+        answer = client.post("/v1/client-api/chat/message", json={"chatId": chat, "body": body})
+        assert answer.status_code == 201
+
+
+def write_over_the_chat_api(client: FlaskClient) -> None:
+    made = client.post("/botpress/helper/users", json={"name": "Maria"}).get_json()
+    headers = {"x-user-key": made["key"]}
+    place = client.post("/botpress/helper/conversations", json={}, headers=headers).get_json()["conversation"]["id"]
+    for text in ("one", "two"):
+        body = {"conversationId": place, "payload": {"type": "text", "text": text}}
+        assert client.post("/botpress/helper/messages", json=body, headers=headers).status_code == 201
+
+
+CHANNELS = [write_on_the_platform, write_over_the_chat_api]
+
+
+@pytest.mark.parametrize("write", CHANNELS)
+def test_what_a_user_writes_is_durable_and_replies_follow(served: Served, write: Callable[[FlaskClient], None]) -> None:
+    served.delivery.start()
+    write(served.client())
+    served.finish()
+    served.delivery.stop(60)
+
+    commits = list(served.recorder.commits)
+    expected = [any(change not in RELAXED for change in commit.changes) for commit in commits]
+    assert [c for c, must_be in zip(commits, expected, strict=True) if c.durable != must_be] == []
+    replies = served.recorder.containing("chat_messages: of a bot")
+    assert [reply.durable for reply in replies] == [False, False], "they are in the outbox, on the disk"
+
+
+@pytest.mark.parametrize("write", CHANNELS)
+def test_a_users_message_and_its_event_are_one_commit(served: Served, write: Callable[[FlaskClient], None]) -> None:
+    write(served.client())
+    messages = served.recorder.containing("chat_messages: of a user")
+    assert len(messages) == 2
+    assert all("mailbox: waiting" in commit.changes for commit in messages)
