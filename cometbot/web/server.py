@@ -55,7 +55,11 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "limit_request_line": 4094,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
-        "forwarded_allow_ips": ",".join(map(str, settings.trusted_proxies)),
+        # Proxies pass on clients' headers, and SCRIPT_NAME and PATH_INFO would get around a proxy's filter of paths.
+        # cometbot.web.proxies alone decides which headers count.
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
+        "forwarded_allow_ips": "",
         "control_socket_disable": True,
         # At debug gunicorn writes out the bytes of broken requests, credentials included.
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
