@@ -134,7 +134,8 @@ class Note:
     """What became of a reply.
 
     ``tried`` is 1 where the attempt counts against its tries. ``pause`` are the seconds for which the whole account
-    has to be left alone after it; ``ends_pause``: it shows that the account can be sent to again.
+    has to be left alone after it; ``ends_pause``: it shows that the account can be sent to again; ``is_refusal``: the
+    platform refused it for too many requests.
     """
 
     reply: Reply
@@ -145,6 +146,7 @@ class Note:
     tried: int = 0
     pause: float = 0.0
     ends_pause: bool = False
+    is_refusal: bool = False
 
     @property
     def is_plain(self) -> bool:

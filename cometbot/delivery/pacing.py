@@ -19,6 +19,7 @@ _PROBING = "tried out by a send"
 
 # Locked, so that nobody goes to sleep because of a pause that ends at this moment: who ends it wakes the sleepers.
 _get = sa.select(pauses.c.until).where(pauses.c.account == bound("key")).with_for_update()
+_refusals = sa.select(pauses.c.failures).where(pauses.c.account == bound("key"))
 _probe = (
     sa.update(pauses)
     .where(pauses.c.account == bound("key"), pauses.c.until <= bound("now"))
@@ -66,13 +67,15 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
     """How hard a reply is tried: ``timeout`` seconds a request, ``tries`` requests that may have failed for its own
-    fault, ``age`` seconds in all."""
+    fault, ``age`` seconds in all. ``throttle`` is the least wait after a refusal for too many requests, whatever the
+    platform says."""
 
     timeout: float = 8.0
     tries: int = 12
     age: float = 24 * 3600.0
     backoff: Backoff = Backoff()
     outage: Backoff = Backoff(first=0.5, most=30.0)
+    throttle: Backoff = Backoff(first=1.0, most=60.0)
 
 
 class Pauses:
@@ -82,10 +85,14 @@ class Pauses:
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
         self._get = database.prepare(_get)
-        row = database.insert(pauses)
+        row, columns = database.insert(pauses), pauses.c
+        # Requests that were under way when the pause began are refused too; they neither count nor shorten it.
+        runs = sa.and_(columns.until > bound("now"), columns.reason != _PROBING)
+        longest = sa.case((sa.and_(runs, columns.until > row.excluded.until), columns.until), else_=row.excluded.until)
+        refusals = sa.case((row.excluded.failures == 0, 0), (runs, columns.failures), else_=columns.failures + 1)
         self._set = row.on_conflict_do_update(
             index_elements=["account"],
-            set_={"until": row.excluded.until, "reason": row.excluded.reason, "failures": pauses.c.failures + 1},
+            set_={"until": longest, "reason": row.excluded.reason, "failures": refusals},
         )
 
     def wait(self, connection: Connection, key: LaneKey, probe: float) -> Wait:
@@ -103,11 +110,21 @@ class Pauses:
         values = {"key": account_name(key), "now": now, "then": now + probe}
         return Wait(probing=True) if connection.execute(_probe, values).rowcount else Wait(probe)
 
-    def set(self, connection: Connection, key: LaneKey, seconds: float, reason: str) -> None:
-        """Let nobody send to this account for ``seconds``."""
-        until, why = self._clock() + seconds, storable(reason)
-        values = {"account": account_name(key), "until": until, "reason": why, "failures": 1}
-        connection.execute(self._set, values)
+    def refusals(self, connection: Connection, key: LaneKey) -> int:
+        """Return how many times in a row this account was refused for too many requests."""
+        return int(connection.execute(_refusals, {"key": account_name(key)}).scalar() or 0)
+
+    def set(
+        self, connection: Connection, key: LaneKey, seconds: float, reason: str, *, is_refusal: bool = False
+    ) -> None:
+        """Pause this account for ``seconds``; a pause that runs for longer stays as it is.
+
+        ``is_refusal``: the platform refused a request because there were too many; other reasons start the count of
+        refusals again.
+        """
+        now, why = self._clock(), storable(reason)
+        values = {"account": account_name(key), "until": now + seconds, "reason": why, "failures": int(is_refusal)}
+        connection.execute(self._set.values(values), {"now": now})
 
     def clear(self, connection: Connection, key: LaneKey) -> None:
         """End the pause that was tried out, and let the conversations that waited for it go on at once."""

@@ -106,14 +106,14 @@ class Sender:
                 log.error(
                     "a channel's look failed in an unforeseen way", exc_info=error, extra={"conversation": reply.lane}
                 )
-            return self._failed(reply, error, looking=True)
+            return self._failed(reply, error, lease, looking=True)
         timeout = self._time_left(lease)
         try:
             platform_id = channel.send(sending, timeout=timeout)
         except self._lets_out:
             raise
         except BaseException as error:
-            return self._failed(reply, error)
+            return self._failed(reply, error, lease)
         pause, said = channel.cooldown(), platform_id or None
         return Note(reply, SENT, said, pause=pause)
 
@@ -132,11 +132,12 @@ class Sender:
                     raise LeaseLost
         return min(self.policy.timeout, self._process.remaining() - _MARGIN)
 
-    def _failed(self, reply: Reply, error: BaseException, *, looking: bool = False) -> Note:
+    def _failed(self, reply: Reply, error: BaseException, lease: Lease, *, looking: bool = False) -> Note:
         now, text = self._store.database.clock(), _describe(error)
         held = UNKNOWN if looking else HELD
         if isinstance(error, RateLimited):
-            return Note(reply, held, error=text, due_at=now + error.retry_after, pause=max(error.retry_after, 0.05))
+            wait = max(error.retry_after, self.policy.throttle.seconds(self._refusals(lease)))
+            return Note(reply, held, error=text, due_at=now + wait, pause=wait, is_refusal=True)
         if isinstance(error, Unreachable):
             wait = self.policy.outage.seconds(reply.attempts)
             return Note(reply, held, error=text, due_at=now + wait, pause=wait, tried=1)
@@ -147,6 +148,13 @@ class Sender:
         if not isinstance(error, Rejected):
             log.error("a channel failed in an unforeseen way", exc_info=error, extra={"conversation": reply.lane})
         return Note(reply, DEAD, error=text)
+
+    def _refusals(self, lease: Lease) -> int:
+        try:
+            with self._store.database.read() as connection:
+                return self._store.pauses.refusals(connection, lease.conversation.key)
+        except StoreBusy:
+            return 0
 
     def _uncertain(self, reply: Reply, error: BaseException, text: str) -> Note:
         # A channel that keeps its messages in our own database has a platform that is down when that is away.

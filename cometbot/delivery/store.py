@@ -33,6 +33,7 @@ class Store:
         self.outbox.note(connection, noted)
         for note in noted:
             if note.pause > 0:
-                self.pauses.set(connection, lease.conversation.key, note.pause, note.error or "")
+                key, why = lease.conversation.key, note.error or ""
+                self.pauses.set(connection, key, note.pause, why, is_refusal=note.is_refusal)
             elif note.ends_pause:
                 self.pauses.clear(connection, lease.conversation.key)

@@ -6,7 +6,6 @@ import ipaddress
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,12 +23,11 @@ from cometbot.errors import (
 )
 from cometbot.events import Event
 from cometbot.http.client import exchange, is_public, make_session
+from cometbot.http.retry_after import retry_after
 from cometbot.messages import Operation
 from cometbot.models import Conversation
 
 LONGEST_URL = 2000
-DEFAULT_RETRY_AFTER = 10.0
-LONGEST_RETRY_AFTER = 3600.0
 
 _ANSWER_READ = 64 * 1024
 _DOWN = frozenset({502, 503, 504})
@@ -143,21 +141,10 @@ def _is_private(host: str) -> bool:
 def _refusal(status: int, headers: Mapping[str, str], what: str) -> ChannelError:
     text = f"{what}: the webhook answered {status}"
     if status == 429:
-        return RateLimited(text, retry_after=_retry_after(headers.get("Retry-After", "")))
+        return RateLimited(text, retry_after=retry_after(headers, time.time()))
     if status >= 500 or status == 408:
         return Uncertain(text, down=status in _DOWN, status=status)
     if 300 <= status < 400:
         return Rejected(f"{text}, a redirect; set the URL that it leads to", status=status)
     kind = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound, 410: NotFound}.get(status, Rejected)
     return kind(text, status=status)
-
-
-def _retry_after(text: str) -> float:
-    """Seconds to wait, from a header that names them or a date."""
-    if re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII):
-        return min(float(text), LONGEST_RETRY_AFTER)
-    try:
-        wait = parsedate_to_datetime(text).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return DEFAULT_RETRY_AFTER
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)

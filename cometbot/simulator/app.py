@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import time
@@ -16,7 +15,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from cometbot.simulator.journal import mask_headers, mask_secrets
-from cometbot.simulator.limits import Allowance, RateLimits
+from cometbot.simulator.limits import Allowance, RateLimits, limit_headers
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.records import APP_SYSTEM
 from cometbot.simulator.refusals import Refusal, bad_request, error_json
@@ -129,7 +128,7 @@ class RestApi:
             if rule.kind == "slow" and self.stopping.wait(rule.seconds):
                 raise self._dropped(exchange)
             if rule.kind == "rate_limit":
-                return _reply_limited(rule.retry_after, self._world.now())
+                return _reply_limited(rule, self._world.now())
             if rule.kind == "fail" and not rule.after:
                 return _reply_failure(rule)
             if rule.kind == "drop" and not rule.after:
@@ -233,11 +232,9 @@ def _too_many() -> Refusal:
     return Refusal("ERR_TOO_MANY_REQUESTS", "Too many requests: wait for as long as Retry-After says.")
 
 
-def _reply_limited(retry_after: float, now: int) -> Response:
+def _reply_limited(rule: Rule, now: int) -> Response:
     response = _answer_refusal(_too_many())
-    response.headers["Retry-After"] = f"{retry_after:g}"
-    response.headers["X-Rate-Limit-Reset"] = str(now + math.ceil(retry_after))
-    response.headers["X-Rate-Limit-Remaining"] = "0"
+    response.headers.update(limit_headers(rule.retry_after, rule.reset, now))
     return response
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from cometbot.simulator.world import World
 
@@ -49,3 +50,16 @@ class RateLimits:
 
     def _limit(self, group: str) -> int:
         return self._world.behaviour.core_limit if group == "core" else self._world.behaviour.standard_limit
+
+
+def limit_headers(retry_after: float, reset: str, now: float) -> dict[str, str]:
+    """Return the headers of an answer 429 that name the end of the wait in the way ``reset``."""
+    ends_at = now + math.ceil(retry_after)
+    headers = {
+        "seconds": {"Retry-After": f"{retry_after:g}", "X-Rate-Limit-Reset": f"{ends_at:.0f}"},
+        "milliseconds": {"X-Rate-Limit-Reset": f"{(now + retry_after) * 1000:.0f}"},
+        "relative": {"X-Rate-Limit-Reset": f"{retry_after:g}"},
+        "date": {"Retry-After": formatdate(ends_at, usegmt=True)},
+        "past": {"Retry-After": formatdate(now - _MINUTE, usegmt=True)},
+    }
+    return {"X-Rate-Limit-Remaining": "0", **headers.get(reset, {})}

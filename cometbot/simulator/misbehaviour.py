@@ -13,6 +13,10 @@ from cometbot.simulator.lane import Callback, Shuffle
 
 SENDING = ("POST /bots/*/messages", "POST /messages", "POST /messages/*/thread")
 EVERYTHING = ("*",)
+RESETS = ("seconds", "milliseconds", "relative", "date", "past", "none")
+"""How an answer 429 says how long to wait: ``seconds`` in ``Retry-After`` and as a Unix time in ``X-Rate-Limit-Reset``;
+a Unix time in ``milliseconds`` or seconds ``relative`` to now in ``X-Rate-Limit-Reset`` alone; a ``date`` in
+``Retry-After``, or one that is ``past``; ``none``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class Rule:
     probability: float = 1.0
     seed: int = 0
     retry_after: float = 1.0
+    reset: str = "seconds"
     status: int = 500
     code: str = "ERR_EXCEPTION"
     after: bool = False
@@ -89,9 +94,12 @@ class Misbehaviour:
         self._lock = threading.Lock()
         self._effects: list[Effect] = []
 
-    def rate_limit(self, *, retry_after: float = 1.0, **how_often: Any) -> None:
-        """Answer 429 with ``Retry-After`` and do nothing."""
-        self.add(_rule("rate_limit", how_often, retry_after=retry_after))
+    def rate_limit(self, *, retry_after: float = 1.0, reset: str = "seconds", **how_often: Any) -> None:
+        """Answer 429 with ``Retry-After`` and do nothing.
+
+        ``reset`` is one of :data:`RESETS`. All but ``seconds`` are what servers send against CometChat's documentation.
+        """
+        self.add(_rule("rate_limit", how_often, retry_after=retry_after, reset=reset))
 
     def fail(self, status: int = 500, *, code: str = "ERR_EXCEPTION", after: bool = False, **how_often: Any) -> None:
         """Answer ``status`` with error ``code`` and do nothing, or do all of it first where ``after``."""

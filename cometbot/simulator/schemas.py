@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from cometbot.simulator.misbehaviour import RESETS
 from cometbot.simulator.records import GROUP_CHAT_SETTINGS, SCOPES
 from cometbot.simulator.refusals import Refusal
 
@@ -236,6 +237,7 @@ class RuleSchema(_Strict):
     probability = fields.Float(validate=validate.Range(min=0, max=1))
     seed = fields.Integer()
     retry_after = fields.Float(validate=validate.Range(min=0))
+    reset = fields.String(validate=validate.OneOf(RESETS))
     status = fields.Integer(validate=validate.Range(min=400, max=599))
     code = fields.String()
     after = fields.Boolean()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -21,13 +20,12 @@ from cometbot.errors import (
     Rejected,
     Uncertain,
 )
+from cometbot.http.retry_after import retry_after
 
 PING = "ping"
 
 T = TypeVar("T")
 
-_RETRY_AFTER = 10.0
-_LONGEST_RETRY_AFTER = 3600.0
 _TEXT_LIMIT = 500
 _DOWN = frozenset({502, 503, 504})
 
@@ -79,7 +77,7 @@ def error_from(answer: Answer, what: str, secret: str = "") -> ChannelError:
     text = _shortened(text.replace(secret, "***") if secret else text)
     status = answer.status if answer.status >= 300 else int(value.get("code") or answer.status)
     if status == 429:
-        return RateLimited(text, retry_after=_retry_after(answer.headers))
+        return RateLimited(text, retry_after=retry_after(answer.headers, time.time()))
     if status >= 500 or status == 408:
         return Uncertain(text, down=status in _DOWN, status=status)
     classes: Mapping[int, type[Rejected]] = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound}
@@ -176,21 +174,6 @@ class EventReader:
         elif field == b"event":
             self._name = text
         return None
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """For how many seconds to wait: Retry-After (seconds or a date), else RateLimit-Reset, else a default."""
-    named = {name.lower(): value.strip() for name, value in headers.items()}
-    for name in ("retry-after", "ratelimit-reset"):
-        try:
-            return min(max(float(named.get(name, "")), 0.0), _LONGEST_RETRY_AFTER)
-        except ValueError:
-            continue
-    try:
-        wait = parsedate_to_datetime(named.get("retry-after", "")).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return _RETRY_AFTER
-    return min(max(wait, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def _text(value: object) -> str:

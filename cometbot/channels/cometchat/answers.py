@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -19,9 +18,8 @@ from cometbot.errors import (
     Rejected,
     Uncertain,
 )
+from cometbot.http.retry_after import retry_after
 
-DEFAULT_RETRY_AFTER = 10.0
-LONGEST_RETRY_AFTER = 3600.0
 _TEXT_LIMIT = 500
 _BROKEN = frozenset({"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"})
 _DOWN = frozenset({502, 503, 504})
@@ -109,16 +107,6 @@ def error_from(answer: Answer, what: str, secrets: Sequence[str] = ()) -> Channe
     return kind(text, code=code, status=answer.status, details=_details(error.get("details"), secrets))
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """For how many seconds to wait: ``Retry-After`` (seconds or a date), else the reset time, else a default."""
-    named = {name.lower(): value.strip() for name, value in headers.items()}
-    wait = _seconds(named.get("retry-after", ""), now)
-    if wait is None:
-        reset = _number(named.get("x-rate-limit-reset") or named.get("x-ratelimit-reset") or "")
-        wait = None if reset is None else max(reset - now, 0.0)
-    return DEFAULT_RETRY_AFTER if wait is None else min(wait, LONGEST_RETRY_AFTER)
-
-
 def _kind(code: str, status: int) -> type[Rejected] | None:
     if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")):
         return AuthenticationFailed
@@ -152,16 +140,6 @@ def _redact(text: str, secrets: Sequence[str]) -> str:
 def _first(named: Mapping[str, str], *names: str) -> int | None:
     numbers = (_number(named[name]) for name in names if name in named)
     return next((int(number) for number in numbers if number is not None), None)
-
-
-def _seconds(value: str, now: float) -> float | None:
-    number = _number(value)
-    if number is not None:
-        return number
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _number(value: str) -> float | None:

@@ -85,8 +85,8 @@ class Loans:
             except ChannelError as error:
                 if attempt == ATTEMPTS:
                     return Return(uid, f"{uid} is not put back", error)
-                wait = error.retry_after if isinstance(error, RateLimited) else _PAUSE
-                time.sleep(min(wait, _LONGEST_PAUSE))
+                said = error.retry_after if isinstance(error, RateLimited) else 0.0
+                time.sleep(min(max(said, _PAUSE * attempt), _LONGEST_PAUSE))
             else:
                 self._ledger.remove(uid)
                 return Return(uid, text)

@@ -17,7 +17,7 @@ from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
 from cometbot.testing.channel import FakeChannel
 
-QUICK = SendPolicy(timeout=0.2, backoff=Backoff(0.01, 0.05), outage=Backoff(0.01, 0.05))
+QUICK = SendPolicy(timeout=0.2, backoff=Backoff(0.01, 0.05), outage=Backoff(0.01, 0.05), throttle=Backoff(0.05, 0.05))
 
 
 PATIENCE = 60.0

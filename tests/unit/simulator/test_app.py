@@ -147,6 +147,25 @@ def test_rate_limit_answers_before_it_acts(rest: Any, simulator: Simulator) -> N
     assert [entry.misbehaviour for entry in simulator.requests] == [("rate_limit",), ("rate_limit",), ()]
 
 
+@pytest.mark.parametrize(
+    ("reset", "headers"),
+    [
+        ("milliseconds", {"X-Rate-Limit-Reset": "1767225602000"}),
+        ("relative", {"X-Rate-Limit-Reset": "2"}),
+        ("date", {"Retry-After": "Thu, 01 Jan 2026 00:00:02 GMT"}),
+        ("past", {"Retry-After": "Wed, 31 Dec 2025 23:59:00 GMT"}),
+        ("none", {}),
+    ],
+)
+def test_rate_limit_names_the_reset_in_the_form_asked_for(
+    rest: Any, simulator: Simulator, reset: str, headers: dict[str, str]
+) -> None:
+    simulator.misbehave.rate_limit(times=1, retry_after=2, reset=reset)
+    answer = rest("POST", SEND, HELLO)
+    names = ("Retry-After", "X-Rate-Limit-Reset")
+    assert {name: answer.headers[name] for name in names if name in answer.headers} == headers
+
+
 def test_fail_acts_only_where_it_is_to_fail_after(rest: Any, simulator: Simulator) -> None:
     simulator.misbehave.fail(503, times=1)
     simulator.misbehave.fail(500, code="ERR_MISSION_FAILED", after=True, times=1)

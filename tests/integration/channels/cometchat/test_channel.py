@@ -196,6 +196,19 @@ def test_a_429_is_raised_with_its_wait(world: World) -> None:
     assert world.channel.send(sending, timeout=5)
 
 
+@pytest.mark.parametrize(
+    ("reset", "low", "high"),
+    [("milliseconds", 0, 7), ("relative", 7, 7), ("date", 4, 8), ("past", 0, 0), ("none", 10, 10)],
+)
+def test_429_in_another_form_is_raised_with_its_wait(world: World, reset: str, low: float, high: float) -> None:
+    world.simulator.user("maria").say("hi", to="helpdesk-bot")
+    (sending,) = world.prepare(text_in(world.event("message:")))
+    world.simulator.misbehave.rate_limit(retry_after=7, times=1, reset=reset)
+    with pytest.raises(RateLimited) as caught:
+        world.channel.send(sending, timeout=5)
+    assert low <= caught.value.retry_after <= high
+
+
 def test_a_bot_that_is_no_member_joins_to_answer(world: World) -> None:
     world.simulator.add_group("elsewhere", members=["maria"])
     conversation = world.channel.conversation(world.bots["helpdesk"], group="elsewhere")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from typing import Any
 
 import orjson
 import pytest
 
 from cometbot.channels.cometchat.answers import (
-    DEFAULT_RETRY_AFTER,
-    LONGEST_RETRY_AFTER,
     Answer,
     Rate,
     Record,
     error_from,
     open_envelope,
-    retry_after,
 )
 from cometbot.errors import AuthenticationFailed, NotFound, RateLimited, Rejected, Uncertain
 
@@ -107,28 +103,6 @@ def test_a_yes_gives_its_envelope() -> None:
 def test_a_yes_that_is_not_the_platforms_json_is_uncertain(body: bytes) -> None:
     with pytest.raises(Uncertain, match="COMETCHAT_API_URL"):
         open_envelope(Answer(200, {}, body), "POST /messages")
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({"Retry-After": "7"}, 7.0),
-        ({"retry-after": "0"}, 0.0),
-        ({"Retry-After": "1.5"}, 1.5),
-        ({"Retry-After": formatdate(1_000_030, usegmt=True)}, 30.0),
-        ({"Retry-After": formatdate(999_000, usegmt=True)}, 0.0),
-        ({"X-Rate-Limit-Reset": "1000012"}, 12.0),
-        ({"x-ratelimit-reset": "1000012"}, 12.0),
-        ({"Retry-After": "7", "X-Rate-Limit-Reset": "1000012"}, 7.0),
-        ({"Retry-After": "soon", "X-Rate-Limit-Reset": "1000012"}, 12.0),
-        ({"Retry-After": "-5"}, DEFAULT_RETRY_AFTER),
-        ({"Retry-After": "nan"}, DEFAULT_RETRY_AFTER),
-        ({"Retry-After": "99999999"}, LONGEST_RETRY_AFTER),
-        ({}, DEFAULT_RETRY_AFTER),
-    ],
-)
-def test_the_wait_is_read_from_whatever_header_there_is(headers: dict[str, str], wait: float) -> None:
-    assert retry_after(headers, 1_000_000.0) == wait
 
 
 def test_a_rate_limited_answer_says_how_long_to_wait() -> None:
