@@ -5,20 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from cometbot import Context
 from cometbot.bot import Bot
 from cometbot.channels.base import Sending
 from cometbot.delivery import Delivery
-from cometbot.delivery.chains import Chains
-from cometbot.delivery.leases import Lease, Process
-from cometbot.delivery.outbox import Draft
 from cometbot.delivery.replay import replay
-from cometbot.errors import LeaseLost, Rejected, StoreBusy
+from cometbot.errors import Rejected, Unreachable
 from cometbot.messages import Text
-from cometbot.store.database import Database, database
 from tests.commits import Commit, Recorder, SQLiteRecorder, recorded
 from tests.contract.delivery.conftest import World, wait_until
 
@@ -218,100 +213,28 @@ def test_bot_send_is_durable_on_return(world: World, recorder: Recorder) -> None
     assert {"outbox: ready", "conversations: insert"} <= set(commit.changes)
 
 
-class Contenders:
-    """A lease of ``world``, the process that holds it, and another one that takes it to be dead."""
+def test_a_message_past_its_deadline_is_a_durable_dead_letter(world: World, recorder: Recorder) -> None:
+    gate = threading.Event()
 
-    def __init__(self, world: World) -> None:
-        self.kind = "sqlite" if world.url.startswith("sqlite") else "postgresql"
-        self.url = world.url
-        self.holder = world.process(start=False)
-        self.other = database(world.url)
-        self.other.open()
-        self.holder.put(world.channel.incoming(world.bot, "hi"))
-        self.lane = str(world.channel.conversation(world.bot, user="maria").key)
-        store = self.holder.store
-        with self.holder.database.write() as connection:
-            # Its process shows no sign of life, so that others may take the lease.
-            lease = store.leases.claim(connection, self.lane, Process(self.holder.database).token)
-            mail = store.mailbox.take(connection, self.lane)
-        assert lease is not None
-        assert mail is not None
-        self.lease, self.mail = lease, mail
+    @world.bot.message("slow", timeout=0.1)
+    def slow(ctx: Context) -> None:
+        gate.wait(60)
 
-    def take_over(self) -> Lease | None:
-        """What the other process gets: the lease, or None while it has to wait (SQLite says so, PostgreSQL waits)."""
-        store = Delivery([], [], self.other).store
-        with self.other.write(timeout=0.0 if self.kind == "sqlite" else None) as connection:
-            return store.leases.claim(connection, self.lane, "other")
+    delivery = world.process()
+    world.say(delivery, "slow")
+    finish(delivery)
+    gate.set()
+    delivery.stop(60)
+    assert [commit.durable for commit in recorder.containing("mailbox: running to dead")] == [True]
 
 
-@pytest.fixture
-def contenders(world: World) -> Iterator[Contenders]:
-    made = Contenders(world)
-    yield made
-    made.other.close()
+def test_a_failed_fetch_is_durable(world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(incoming: object) -> None:
+        raise Unreachable("away")
 
-
-def check(contenders: Contenders, connection: object) -> None:
-    contenders.holder.store.leases.check(connection, contenders.lease)  # type: ignore[arg-type]
-
-
-def say_in_one_statement(contenders: Contenders, connection: object) -> None:
-    draft = Draft(contenders.mail.event, 0, 0, contenders.lane, [{"text": "x"}])
-    chains = _chains(contenders.holder.database)
-    if chains.say(connection, contenders.lease, contenders.mail, "greet", draft) is None:  # type: ignore[arg-type]
-        raise LeaseLost
-
-
-def go_on_in_one_statement(contenders: Contenders, connection: object) -> None:
-    chains = _chains(contenders.holder.database)
-    turn = chains.go_on(
-        connection,  # type: ignore[arg-type]
-        contenders.lease,
-        mail=None,
-        handler="",
-        note=None,
-        begins=False,
-    )
-    assert not turn.is_released, "its message has not ended"
-
-
-def _chains(store: Database) -> Chains:
-    if not store.takes_chains:
-        pytest.skip("this database has no single statements")
-    return Chains(store)
-
-
-@pytest.mark.parametrize("keep", [check, say_in_one_statement, go_on_in_one_statement])
-def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, keep: object) -> None:
-    """Nobody takes a lease over between its check and the commit that depends on it."""
-    taken: list[Lease | None] = []
-    with contenders.holder.database.write() as connection:
-        keep(contenders, connection)  # type: ignore[operator]
-        if contenders.kind == "sqlite":
-            with pytest.raises(StoreBusy):
-                contenders.take_over()
-        else:
-            thread = threading.Thread(target=lambda: taken.append(contenders.take_over()))
-            thread.start()
-            wait_until(lambda: taken or _waits_for_row(contenders.url))
-            assert taken == [], "the other process took the lease over"
-    if contenders.kind == "sqlite":
-        taken.append(contenders.take_over())
-    else:
-        thread.join(60)
-    assert len(taken) == 1
-    assert taken[0] is not None
-    with pytest.raises(LeaseLost), contenders.holder.database.write() as connection:
-        keep(contenders, connection)  # type: ignore[operator]
-
-
-def _waits_for_row(url: str) -> bool:
-    """Whether a transaction waits for the end of another one, as the server says."""
-    query = (
-        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
-        "WHERE datname = current_database() AND NOT granted AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    with psycopg.connect(url) as connection:
-        row = connection.execute(query).fetchone()
-    return bool(row and row[0])
+    monkeypatch.setattr(world.channel, "parse", fail)
+    delivery = world.process()
+    world.say(delivery, "hello")
+    wait_until(lambda: recorder.containing("mailbox: running to waiting"))
+    delivery.stop(60)
+    assert recorder.containing("mailbox: running to waiting")[0].durable
