@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from cometbot.errors import BotError, LeaseLost
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Middleware
 from cometbot.messages import Message, Operation, to_messages
-from cometbot.offers import OFFERS, taken, to_state
+from cometbot.offers import OFFERS, option_not_offered, taken, to_state
 from cometbot.routing import Found
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,9 @@ def dispatch(
     on.
 
     Who gets the event: actions, commands, messages, ``@bot.event``, the fallback; within a kind the first registered
-    that fits. A text that takes an offer is an action if an action handler wants it, else the message that it is.
+    that fits. A text that takes an offer is an action if an action handler wants it, else the message that it is. A
+    form that is filled in with an option it does not have is answered in the action handler's place, as a
+    :class:`UsageError`, and stays open.
     """
     if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
         return Outcome(stopped_by="own")
@@ -102,6 +104,7 @@ class _Dispatch:
         self._run = run
         self._sender_is_bot = sender_is_bot
         self._bots = 0
+        self._keeps_offers = False
         self._ctx = Context(bot, event, outlet)
 
     def outcome(self, failures: int) -> Outcome:
@@ -148,7 +151,20 @@ class _Dispatch:
                 if found := routes.find_action(ctx):
                     return found
                 ctx.event = self._event
+            if refused := self._refused_form(offers):
+                return refused
         return routes.find(ctx)
+
+    def _refused_form(self, offers: Any) -> Found | None:
+        """Return the handler of a form that is filled in with an option it does not have, with what to tell."""
+        ctx, event = self._ctx, self._event
+        problem = option_not_offered(event, ctx.text, offers) if isinstance(event, MessageEvent) else None
+        if problem is None:
+            return None
+        ctx.event, text = problem
+        found = self._bot.routes.find_action(ctx)
+        ctx.event = event
+        return replace(found, refusal=text) if found is not None else None
 
     def _middleware(self, found: Found | None) -> tuple[Middleware, ...]:
         return (*self._bot.middlewares, *(found.handler.middleware if found else ()))
@@ -160,6 +176,9 @@ class _Dispatch:
         if found.error is not None:
             raise found.error
         try:
+            if found.refusal:
+                self._keeps_offers = True
+                raise UsageError(found.refusal)
             values, named = found.arguments or self._arguments(found)
         except UsageError as error:
             explain = next((item for item in self._error_handlers(found) if UsageError in item.classes), None)
@@ -240,7 +259,7 @@ class _Dispatch:
             if operation.message is not None:
                 said.setdefault(str(operation.conversation.key), []).append(operation.message)
         here = said.pop(str(self._ctx.conversation.key), None)
-        if here is not None:
+        if here is not None and not self._keeps_offers:
             self._ctx.state.pop(OFFERS, None)
             if offers := to_state(here):
                 self._ctx.state[OFFERS] = offers

@@ -13,7 +13,7 @@ from typing import Any
 from cometbot.context import RESERVED
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.matchers import normalized
-from cometbot.messages import Choice, Form, Message
+from cometbot.messages import Choice, Choices, Form, Message
 
 OFFERS = f"{RESERVED}offers"
 """The state key under which a conversation's offers are kept, as made by :func:`to_state`."""
@@ -28,7 +28,8 @@ def to_state(messages: Iterable[Message]) -> list[dict[str, Any]]:
         if isinstance(message, Form):
             kept.append({"action": message.action, "fields": [_field_to_state(item) for item in message.fields]})
         elif offers := message.offers():
-            kept.append({"offers": [[item.label, item.name, item.value] for item in offers]})
+            kind = "choices" if isinstance(message, Choices) else "buttons"
+            kept.append({"offers": [[item.label, item.name, item.value] for item in offers], "kind": kind})
     return kept
 
 
@@ -45,6 +46,29 @@ def taken(event: MessageEvent, text: str, kept: Any) -> ActionEvent | None:
     lists = [offered["offers"] for offered in reversed(kept) if "offers" in offered]
     found = _by_word(normalized(text), lists) or _by_number(text.strip(), lists)
     return _action(event, found[1], value=found[2]) if found else None
+
+
+def option_not_offered(event: MessageEvent, text: str, kept: Any) -> tuple[ActionEvent, str] | None:
+    """Return the action that a form among ``kept`` asks for and what to tell the user, None if nothing is wrong.
+
+    That is a text that fills in a form's lines and names an option that a field does not have.
+    """
+    if not isinstance(kept, list) or event.type != "text":
+        return None
+    form = next((item for item in reversed(kept) if "fields" in item), None)
+    if form is None:
+        return None
+    written = _read_lines(text, form["fields"])
+    for field in form["fields"]:
+        value = written.get(field["name"], "").strip()
+        if value and (unknown := _unknown_options(value, field)):
+            quoted = " and ".join(f"“{word}”" for word in unknown)
+            labels = ", ".join(option[0] for option in field["options"])
+            label = field["label"] or field["name"]
+            few = "one" if field["kind"] == "select" else "any"
+            problem = f"{label}: {quoted} is not on offer. Choose {few} of: {labels}."
+            return _action(event, form["action"], values=written), problem
+    return None
 
 
 def _by_word(said: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
@@ -94,10 +118,26 @@ def _read_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str
 def _chosen(value: str, field: Mapping[str, Any]) -> str | None:
     if field["kind"] == "text":
         return value
+    if _unknown_options(value, field):
+        return None
+    options = _options(field)
+    return ", ".join(options[normalized(word)] for word in _words(value, field))
+
+
+def _unknown_options(value: str, field: Mapping[str, Any]) -> list[str]:
+    if field["kind"] == "text":
+        return []
+    options = _options(field)
+    return [word for word in _words(value, field) if normalized(word) not in options]
+
+
+def _words(value: str, field: Mapping[str, Any]) -> list[str]:
     words = [value] if field["kind"] == "select" else re.split(r"[,;\n]", value)
-    options = {normalized(word): option[1] for option in field["options"] for word in reversed(option)}
-    chosen = [options.get(normalized(word)) for word in words if word.strip()]
-    return None if None in chosen else ", ".join(option for option in chosen if option is not None)
+    return [word.strip() for word in words if word.strip()]
+
+
+def _options(field: Mapping[str, Any]) -> dict[str, str]:
+    return {normalized(word): option[1] for option in field["options"] for word in reversed(option)}
 
 
 def _field_to_state(item: Any) -> dict[str, Any]:

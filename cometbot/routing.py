@@ -20,7 +20,8 @@ class Found:
     """The handler that an event is for.
 
     ``line`` is what a command's arguments are read from, ``arguments`` what is read already. ``error`` is what its
-    matcher raised: then nobody knows whether it wants the event.
+    matcher raised: then nobody knows whether it wants the event. ``refusal`` is the answer to a user whose words the
+    handler cannot take; it is given in the handler's place.
     """
 
     handler: Handler
@@ -28,6 +29,7 @@ class Found:
     line: str = ""
     arguments: Arguments | None = None
     error: BaseException | None = None
+    refusal: str = ""
 
 
 class Routes:

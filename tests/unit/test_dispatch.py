@@ -12,6 +12,8 @@ from cometbot import (
     Bot,
     BotError,
     Card,
+    Field,
+    Form,
     LeaseLost,
     MembershipEvent,
     MessageEvent,
@@ -549,3 +551,53 @@ def test_dispatch_of_a_plain_text_takes_far_less_than_a_callback_may(bot: Bot, t
     finally:
         sys.setprofile(None)
     assert calls < 120  # calls of Python functions: counted, because a clock would depend on the machine
+
+
+def test_form_with_an_option_not_offered_is_answered_and_stays_open(bot: Bot, talk: Any) -> None:
+    filled: list[str] = []
+
+    @bot.message("order")
+    def order(ctx: Any) -> Form:
+        return Form("Order", [Field("size", "Size", "select", ["Small", "Large"])], action="order")
+
+    @bot.action("order")
+    def take(ctx: Any, size: str) -> str:
+        filled.append(size)
+        return f"{size} is on its way"
+
+    talk.say("order")
+    assert talk.say("Size: Huge") == ["Size: “Huge” is not on offer. Choose one of: Small, Large."]
+    assert filled == []
+    assert talk.outcome.error is None
+    assert talk.say("Size: large") == ["Large is on its way"]
+
+
+def test_form_with_an_option_not_offered_can_be_answered_by_the_author(bot: Bot, talk: Any) -> None:
+    @bot.message("order")
+    def order(ctx: Any) -> Form:
+        return Form("Order", [Field("size", "Size", "select", ["Small", "Large"])], action="order")
+
+    @bot.action("order")
+    def take(ctx: Any, size: str) -> str:
+        return size
+
+    @bot.error(UsageError)
+    def explain(ctx: Any, error: UsageError) -> str:
+        return f"Sorry: {error}"
+
+    talk.say("order")
+    assert talk.say("Size: Huge") == ["Sorry: Size: “Huge” is not on offer. Choose one of: Small, Large."]
+    assert talk.say("Size: Small") == ["Small"]
+
+
+def test_form_without_a_handler_leaves_its_answer_a_message(bot: Bot, talk: Any) -> None:
+    @bot.message("order")
+    def order(ctx: Any) -> Form:
+        return Form("Order", [Field("size", "Size", "select", ["Small", "Large"])], action="order")
+
+    @bot.fallback
+    def other(ctx: Any) -> str:
+        return "What?"
+
+    talk.say("order")
+    assert talk.say("Size: Huge") == ["What?"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cometbot import Bot, Button, Card, Carousel, Choice, Choices, Conversation, Field, Form
 from cometbot.events import MessageEvent
 from cometbot.models import User
-from cometbot.offers import OFFERS, taken, to_state
+from cometbot.offers import OFFERS, option_not_offered, taken, to_state
 
 HERE = Conversation("cometchat", "app", "helpdesk", "c", "maria")
 TEA = Choices("Tea?", [Choice("Green tea", "green"), "Black"], action="tea")
@@ -168,3 +168,26 @@ def test_offer_sent_to_another_conversation_stands_there(bot: Bot, talk: Any, gr
     talk.say("tell")
     assert talk.say("1") == []
     assert talk.say("1", conversation=group) == ["green"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Your name: Maria\nSize: Huge", "Size: “Huge” is not on offer. Choose one of: Small, Large."),
+        ("extras: milk, honey, rum", "extras: “honey” and “rum” is not on offer. Choose any of: Milk, Sugar."),
+    ],
+)
+def test_option_not_offered_is_named(text: str, problem: str) -> None:
+    found = option_not_offered(said(text), text, to_state([FORM]))
+    assert found is not None
+    assert (found[0].name, found[1]) == ("order", problem)
+
+
+@pytest.mark.parametrize("text", ["Size: small", "Huge", "Name: Huge", "Your name: Maria", ""])
+def test_option_not_offered_ignores_other_texts(text: str) -> None:
+    assert option_not_offered(said(text), text, to_state([FORM])) is None
+
+
+def test_option_not_offered_needs_a_form() -> None:
+    assert option_not_offered(said("Size: Huge"), "Size: Huge", to_state([TEA])) is None
+    assert option_not_offered(said("Size: Huge"), "Size: Huge", None) is None
