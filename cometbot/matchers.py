@@ -123,6 +123,11 @@ class GroupMatcher(Matcher):
     """Messages in a group; called with guids, in one of these."""
 
     def __call__(self, *guids: str) -> Matcher:
+        if any(hasattr(guid, "conversation") for guid in guids):
+            raise RegistrationError(
+                "in_group() takes the ids of groups, not a context; inside a function of ctx write "
+                "ctx.conversation.is_group, or ctx.conversation.target == 'ops-room' for one group"
+            )
         wanted = frozenset(_names("in_group", guids))
         return _when(
             f"in_group({_listed(guids)})",

@@ -160,3 +160,8 @@ def test_matcher_of_an_event_without_text_does_not_fail(context: Any) -> None:
     ctx = context("x")
     ctx.event = replace(ctx.event, text="")
     assert (text("x") | contains("x") | matchers.mentioned).matches(ctx) is None
+
+
+def test_in_group_called_with_a_context_says_what_to_write(context: Any) -> None:
+    with pytest.raises(RegistrationError, match=r"ctx\.conversation\.is_group"):
+        in_group(context("hello"))
