@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Capabilities, Message, Operation, Text, to_messages
+from cometbot.messages import Capabilities, Message, Operation, Text, to_messages, without_hint
 from cometbot.models import Attachment, Conversation, Mention, User
 
 if TYPE_CHECKING:
@@ -470,8 +470,15 @@ class Context:
         return sequence
 
     def history(self, limit: int = 20) -> list[MessageEvent]:
-        """The newest ``limit`` messages of this conversation, the oldest of them first, the event's own included."""
-        return self._outlet.history(self.conversation, limit)
+        """Return the newest ``limit`` messages of this conversation, the oldest first, the event's own included.
+
+        The bot's own messages come without the line that tells users how to answer an offer.
+        """
+        own = {uid.lower() for uid in self._own_ids}
+        return [
+            replace(message, text=without_hint(message.text)) if message.sender.uid.lower() in own else message
+            for message in self._outlet.history(self.conversation, limit)
+        ]
 
     def begin(self, handler: str, timeout: float | None) -> None:
         """Note which handler has the event now (empty while it is searched), and how many seconds that may take."""

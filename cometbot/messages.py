@@ -11,6 +11,8 @@ from cometbot.models import Conversation
 
 MediaKind = Literal["image", "audio", "video", "file"]
 
+_HINT_END = "”, or write it out."
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -384,6 +386,14 @@ def _number(offers: Iterator[Offer] | Sequence[Offer]) -> tuple[Offer, ...]:
     return tuple(Offer(o.label, o.name, o.value, number) for number, o in enumerate(offers, start=1))
 
 
+def without_hint(text: str) -> str:
+    """Return ``text`` without the last line that :meth:`Message.to_text` adds to say how to answer."""
+    body, _, last = text.rstrip().rpartition("\n")
+    line = last.strip("_* ")
+    is_hint = line == Form.HINT.strip("_") or (line.startswith("Answer ") and line.endswith(_HINT_END))
+    return body.rstrip() if is_hint and body else text
+
+
 def _with_hint(lines: Sequence[str], offers: Sequence[Offer]) -> str:
-    hint = [f"_Answer {offers[-1].number} for “{offers[-1].label}”, or write it out._"] if offers else []
+    hint = [f"_Answer {offers[-1].number} for “{offers[-1].label}{_HINT_END}_"] if offers else []
     return "\n".join([*lines, *hint])

@@ -18,7 +18,7 @@ from cometbot import (
     MessageError,
     Text,
 )
-from cometbot.messages import to_messages
+from cometbot.messages import to_messages, without_hint
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,18 @@ def test_answer_of_a_handler_becomes_messages() -> None:
 def test_answer_of_a_handler_is_unusable_its_type_is_named(answer: Any) -> None:
     with pytest.raises(MessageError, match=r"not (int|dict|bytes|object|list_iterator)"):
         to_messages(answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (Choices("Tea?", ["yes", "no"]).to_text(), "Tea?\n1. yes\n2. no"),
+        ("*Tea*\n1. Buy\n_Answer 1 for “Buy”, or write it out._\n", "*Tea*\n1. Buy"),
+        (Form("Order", [Field("size")], action="order").to_text(), "**Order**\nsize:"),
+        ("Answer me!", "Answer me!"),
+        ("Question\nAnswer", "Question\nAnswer"),
+        ("", ""),
+    ],
+)
+def test_without_hint_leaves_the_message_itself(text: str, expected: str) -> None:
+    assert without_hint(text) == expected
