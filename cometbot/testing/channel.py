@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import mimetypes
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Capabilities, Channel, Incoming, Sending, fit, split_text
@@ -42,7 +45,7 @@ class FakeChannel(Channel):
     ``said`` holds what arrived, in order. ``faults`` are taken one for each request: an exception is raised before
     anything is done, a callable is called and may raise or wait; :meth:`lose_answer` makes one that acts first.
     ``requests`` counts them all. ``reactions`` are the bot's, by message id; ``files`` holds the bytes behind URLs,
-    for ``ctx.client.download(url)``.
+    for ``ctx.client.download(url)``. ``clock`` gives the Unix seconds at which the bot's own messages were sent.
     """
 
     name = "fake"
@@ -60,6 +63,7 @@ class FakeChannel(Channel):
         self.reactions: dict[str, list[str]] = {}
         self.bot_uids: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.clock: Callable[[], float] = time.time
 
     @property
     def account(self) -> str:
@@ -213,9 +217,7 @@ class FakeChannel(Channel):
             at=time.monotonic(),
         )
         self._said[said.id] = said
-        here, bot = sending.conversation, sending.conversation.bot
-        key = f"message:{said.id}"
-        self._history[key] = MessageEvent(key=key, conversation=here, sender=User(bot), id=said.id, text=said.text)
+        self.remember(_own_message(said, self.clock()))
         return said
 
     def _change(self, payload: Any, message_id: str) -> Said:
@@ -229,8 +231,10 @@ class FakeChannel(Channel):
         if payload["op"] == "edit":
             message = decode(payload["message"])
             said = replace(said, message=message, versions=(*said.versions, message.to_text()))
+            self.remember(_own_message(said, self._history[f"message:{said.id}"].sent_at))
         elif payload["op"] == "delete":
             said = replace(said, deleted=True)
+            self.forget(said.id)
         else:
             said = replace(said, reactions=(*said.reactions, payload["reaction"]))
         self._said[message_id] = said
@@ -253,6 +257,16 @@ class FakeChannel(Channel):
             here = [event for event in self._history.values() if event.conversation == conversation]
         return here[-limit:] if limit > 0 else []
 
+    def remember(self, message: MessageEvent) -> None:
+        """Show ``message`` in the history; one of the same key is replaced where it stands."""
+        with self._changed:
+            self._history[message.key] = message
+
+    def forget(self, message_id: str) -> None:
+        """Leave a deleted message out of the history."""
+        with self._changed:
+            self._history.pop(f"message:{message_id}", None)
+
     def client(self, bot: str) -> FakeChannel:
         return self
 
@@ -264,3 +278,36 @@ class FakeChannel(Channel):
 
     def is_bot(self, uid: str) -> bool:
         return uid in self.bot_uids
+
+
+def _media_kind(url: str) -> str:
+    family = (mimetypes.guess_type(urlsplit(url).path)[0] or "").partition("/")[0]
+    return family if family in ("image", "audio", "video") else "file"
+
+
+def _own_message(said: Said, sent_at: float) -> MessageEvent:
+    """Return what the bot said as the history shows it: a file as an attachment, any other kind with its fields."""
+    message = said.message
+    kind = type(message).__name__.lower()
+    shown: dict[str, Any] = {"type": kind, "text": message.to_text()}
+    if isinstance(message, Media):
+        file = Attachment(message.url, message.name, message.mime_type, Path(message.name).suffix[1:], message.size)
+        shown = {"type": message.kind or _media_kind(message.url), "text": message.caption, "attachments": (file,)}
+    elif isinstance(message, Custom):
+        shown = {"type": message.type, "category": "custom", "text": message.text, "data": dict(message.data)}
+    elif not isinstance(message, Text):
+        shown |= {
+            "category": "card" if isinstance(message, Card | Carousel) else "interactive",
+            "data": encode(message),
+        }
+    return MessageEvent(
+        key=f"message:{said.id}",
+        conversation=said.conversation,
+        sender=User(said.conversation.bot),
+        group=Group(said.conversation.target) if said.conversation.is_group else None,
+        sent_at=sent_at,
+        id=said.id,
+        thread_id=said.thread_id,
+        quote=Quote(said.quote_id, "") if said.quote_id else None,
+        **shown,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,7 +23,15 @@ from cometbot.testing.filling import Asked, filled
 from cometbot.testing.said import Replies, Said
 from cometbot.testing.world import StoredState, World
 
-ChannelName = Literal["fake", "cometchat", "simplex"]
+ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
+
+_DOUBLES: dict[str, tuple[str, str, str]] = {
+    "cometchat": ("cometbot.testing.cometchat", "CometChatDouble", ""),
+    "chat_api": ("cometbot.testing.botpress", "BotpressDouble", "chat"),
+    "platform": ("cometbot.testing.botyard", "BotyardDouble", "chat"),
+    "simplex": ("cometbot.testing.simplex.double", "SimplexDouble", "simplex"),
+}
+"""Module, class and extra of each channel's double, imported when a test asks for it."""
 
 
 class BotClient:
@@ -37,9 +46,14 @@ class BotClient:
     call returns, all that it caused is done. Each returns what the bot said in this user's conversation because of
     it. Time stands still, from ``now`` (Unix seconds) on, until :meth:`advance`.
 
-    The platform is a fake one that shows everything, or what ``capabilities`` say (``TEXT_ONLY``);
-    ``channel="cometchat"`` goes through CometChat's payloads and a simulated CometChat instead, ``channel="simplex"``
-    through a stand-in for a SimpleX CLI; a function that makes a :class:`Double` for a bot brings any other.
+    The platform is a fake one that shows everything, or what ``capabilities`` say (``TEXT_ONLY``). ``channel`` names
+    another: ``"cometchat"`` uses CometChat's payloads and a simulated CometChat, ``"simplex"`` a fake SimpleX CLI,
+    ``"chat_api"`` and ``"platform"`` the real servers in memory; a function that makes a :class:`Double` for a bot
+    brings any other.
+
+    In a ``group`` the user is a member from the first thing that he does there. :meth:`join` tells the bot that he
+    came; it comes before anything else, or after :meth:`leave`. The bot is in every group and never hears its own
+    joining.
 
     What a handler raises is raised here. With ``raise_errors=False`` the bot apologises as in production, and
     :attr:`dead_letters` has the cause.
@@ -236,7 +250,7 @@ class BotClient:
         self._world.settle()
         if user or group:
             return self.as_user(user or self.user, group=group).said()
-        return Replies(self._here())
+        return Replies(self._here(), self._noted() or ())
 
     def said_elsewhere(self) -> Replies:
         """All that the bot has said in other conversations than this one."""
@@ -258,7 +272,7 @@ class BotClient:
             self._world.advance(seconds)
         else:
             self._world.settle()
-        return Replies(said for said in self._here() if said.id not in before)
+        return Replies((said for said in self._here() if said.id not in before), self._noted() or ())
 
     def _here(self) -> list[Said]:
         here = self.conversation.id
@@ -290,17 +304,20 @@ def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | 
         raise ConfigurationError("only the fake platform takes capabilities; other channels have their own")
     if callable(channel):
         return channel
-    if channel == "cometchat":
-        from cometbot.testing.cometchat import CometChatDouble  # it needs the simulator, which other tests do not
-
-        return CometChatDouble
-    if channel == "simplex":
-        from cometbot.testing.simplex.double import SimplexDouble  # it needs the extra simplex
-
-        return SimplexDouble
-    raise ConfigurationError(
-        f"there is no channel {channel!r} to test with; there is: fake, cometchat, simplex, or a Double"
-    )
+    if channel not in _DOUBLES:
+        names = ", ".join(["fake", *_DOUBLES])
+        raise ConfigurationError(
+            f"channel: expected one of {names}, or a function that makes a Double; got {channel!r}"
+        )
+    module, name, extra = _DOUBLES[channel]
+    try:
+        double: Callable[[Bot], Double] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the channel {channel!r} needs packages that are not installed ({error.name}); "
+            f"install them with: pip install 'cometbot[{extra}]'"
+        ) from error
+    return double
 
 
 def _user(user: str | User) -> User:

@@ -34,6 +34,13 @@ class Seat:
     group: str = ""
 
 
+def already_member(seat: Seat) -> BotError:
+    """Return the error for a user who joins a group that he is in."""
+    return BotError(
+        f"{seat.user.uid} is in {seat.group} already: call join() before anything else is done there, or leave() first"
+    )
+
+
 class Double(ABC):
     """A channel together with a stand-in for its platform, on which users do things and a bot's words are seen.
 
@@ -120,7 +127,11 @@ class Double(ABC):
         raise Unsupported
 
     def join(self, seat: Seat) -> None:
-        """Make the user a member of the seat's group."""
+        """Make the user a member of the seat's group and tell the bot.
+
+        Raises :class:`BotError` for a member (:func:`already_member`). Users become members silently with the first
+        thing that they do in a group.
+        """
         raise Unsupported
 
     def leave(self, seat: Seat) -> None:

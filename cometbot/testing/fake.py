@@ -16,7 +16,7 @@ from cometbot.messages import Form, Offer
 from cometbot.models import Attachment, Group
 from cometbot.testing.channel import EVERYTHING, FakeChannel
 from cometbot.testing.channel import Fault as ChannelFault
-from cometbot.testing.double import Double, Fault, Seat
+from cometbot.testing.double import Double, Fault, Seat, already_member
 from cometbot.testing.said import Said
 
 
@@ -28,6 +28,7 @@ class FakeDouble(Double):
         self._channel = FakeChannel(capabilities)
         self._delivery: Delivery | None = None
         self._last: Incoming | None = None
+        self._members: set[tuple[str, str]] = set()
 
     @property
     def channel(self) -> FakeChannel:
@@ -35,6 +36,7 @@ class FakeDouble(Double):
 
     def attach(self, delivery: Delivery) -> None:
         self._delivery = delivery
+        self._channel.clock = delivery.database.clock
 
     def say(
         self,
@@ -72,19 +74,26 @@ class FakeDouble(Double):
 
     def edit(self, seat: Seat, message_id: str, text: str) -> None:
         message = self._event(MessageEvent, seat, key=f"message:{message_id}", id=message_id, text=text)
+        self._channel.remember(message)
         self.take(self._event(EditEvent, seat, message=message))
 
     def delete(self, seat: Seat, message_id: str) -> None:
+        self._channel.forget(message_id)
         self.take(self._event(DeleteEvent, seat, key=f"delete:{message_id}", message_id=message_id))
 
     def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
         self.take(self._event(ReactionEvent, seat, message_id=message_id, reaction=reaction, added=added))
 
     def join(self, seat: Seat) -> None:
+        member = (seat.group, seat.user.uid)
+        if member in self._members:
+            raise already_member(seat)
         self.take(self._event(MembershipEvent, seat, action="joined", members=(seat.user,)))
+        self._members.add(member)
 
     def leave(self, seat: Seat) -> None:
         self.take(self._event(MembershipEvent, seat, action="left", members=(seat.user,)))
+        self._members.discard((seat.group, seat.user.uid))
 
     def take(self, event: Event) -> None:
         self._put(self._channel.made(event))
@@ -112,6 +121,7 @@ class FakeDouble(Double):
         return self._channel.said
 
     def _bring(self, seat: Seat, text: str = "", **more: Any) -> None:
+        self._members.add((seat.group, seat.user.uid))
         name = {"name": seat.user.name} if seat.user.name else {}
         uid, sent_at = seat.user.uid, self._now()
         self._put(self._channel.incoming(self.bot, text, user=uid, group=seat.group, sent_at=sent_at, **name, **more))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from cometbot.messages import Button, Card, Carousel, Choices, Form, Message, Offer
 from cometbot.models import Conversation
@@ -62,8 +62,11 @@ class Said:
 class Replies(Sequence[Said]):
     """What the bot said, in order: as a sequence of :class:`Said`, or as text. True if it said anything."""
 
-    def __init__(self, said: Iterable[Said] = ()) -> None:
+    def __init__(self, said: Iterable[Said] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
+        # shown_as_text: the offers that the bot stored (offers.to_state); they name the labels where a platform has
+        # no buttons.
         self._said = tuple(said)
+        self._shown_as_text = tuple(shown_as_text) if self._said else ()
 
     @property
     def texts(self) -> list[str]:
@@ -77,13 +80,16 @@ class Replies(Sequence[Said]):
 
     @property
     def buttons(self) -> list[str]:
-        """The labels of all buttons."""
-        return [label for said in self._said for label in said.buttons]
+        """The labels of all buttons, whether the platform shows them as buttons or as text."""
+        return [label for said in self._said for label in said.buttons] or self._labels("buttons")
 
     @property
     def choices(self) -> list[str]:
-        """The labels of everything to choose from."""
-        return [label for said in self._said for label in said.choices]
+        """The labels of everything to choose from, whether the platform shows it as such or as text."""
+        return [label for said in self._said for label in said.choices] or self._labels("choices")
+
+    def _labels(self, kind: str) -> list[str]:
+        return [offer[0] for item in self._shown_as_text if item.get("kind") == kind for offer in item["offers"]]
 
     @overload
     def __getitem__(self, index: int) -> Said: ...
@@ -91,7 +97,7 @@ class Replies(Sequence[Said]):
     def __getitem__(self, index: slice) -> Replies: ...
     def __getitem__(self, index: int | slice) -> Said | Replies:
         if isinstance(index, slice):
-            return Replies(self._said[index])
+            return Replies(self._said[index], self._shown_as_text)
         if not -len(self._said) <= index < len(self._said):
             raise IndexError(f"there is no reply {index}; the bot said {self.texts or 'nothing'}")
         return self._said[index]

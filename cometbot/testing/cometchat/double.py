@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,11 @@ from cometbot.models import Attachment, Conversation
 from cometbot.simulator import TRIGGERS, Actor, Simulator, StoredMessage
 from cometbot.simulator.client import CallbackAnswer, CallbackClient
 from cometbot.simulator.lane import Callback
+from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing.cometchat.client import make_session
 from cometbot.testing.cometchat.views import make_app
-from cometbot.testing.double import Double, Fault, Seat
+from cometbot.testing.double import Double, Fault, Seat, already_member
 from cometbot.testing.said import Said
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
@@ -107,8 +108,8 @@ class CometChatDouble(Double):
         (actor.react if added else actor.unreact)(message_id, reaction)
 
     def join(self, seat: Seat) -> None:
-        """Join a group that the bot is in already."""
-        self._ensure_group(seat.group)
+        if self._user(seat).uid in self._members(seat.group):
+            raise already_member(seat)
         self._user(seat).join(seat.group)
 
     def leave(self, seat: Seat) -> None:
@@ -181,16 +182,19 @@ class CometChatDouble(Double):
         return self.simulator.user(seat.user.uid)
 
     def _actor(self, seat: Seat) -> Actor:
-        """The seat's user, who is in the seat's group, as the bot is."""
+        """Return the seat's user, who is in the seat's group."""
         actor = self._user(seat)
-        if seat.group and actor.uid not in self._ensure_group(seat.group):
-            actor.join(seat.group)
+        if seat.group:
+            self._members(seat.group).setdefault(actor.uid, Member("participant", self.simulator.world.now()))
         return actor
 
-    def _ensure_group(self, guid: str) -> Mapping[str, Any]:
+    def _members(self, guid: str) -> dict[str, Member]:
+        """Return the members of a group by uid; the bot is one of them, silently, from the beginning."""
         groups = self.simulator.world.directory.groups
         if guid.lower() not in groups:
-            self.simulator.add_group(guid, members=[self._uid])
+            self.simulator.add_group(guid)
+            bot = self.simulator.user(self._uid).uid
+            groups[guid.lower()].members[bot] = Member("participant", self.simulator.world.now())
         return groups[guid.lower()].members
 
     def _versions(self) -> dict[str, list[str]]:

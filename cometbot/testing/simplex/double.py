@@ -22,7 +22,7 @@ from cometbot.errors import BotError
 from cometbot.messages import Custom, Media, MediaKind, Message, Text
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
-from cometbot.testing.double import Double, Fault, Seat
+from cometbot.testing.double import Double, Fault, Seat, already_member
 from cometbot.testing.said import Said
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
@@ -60,6 +60,7 @@ class SimplexDouble(Double):
         self._people: dict[str, Person] = {}
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
+        self._present: set[tuple[str, str]] = set()
         self._files: dict[str, bytes] = {}
         self._marks = 0
 
@@ -120,10 +121,14 @@ class SimplexDouble(Double):
         self.cli.do("react", chat=self._chat(seat), item_id=int(message_id), emoji=reaction, name=name, added=added)
 
     def join(self, seat: Seat) -> None:
-        self._enter(seat)
+        if (seat.group, seat.user.uid) in self._present:
+            raise already_member(seat)
+        self._enter(seat, silently=False)
 
     def leave(self, seat: Seat) -> None:
+        self._enter(seat)
         self.group(seat.group).leave(_name(seat.user))
+        self._present.remove((seat.group, seat.user.uid))
 
     def reactions(self, message_id: str) -> list[str]:
         found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
@@ -163,12 +168,13 @@ class SimplexDouble(Double):
         self.cli.close()
         self._folder.cleanup()
 
-    def _enter(self, seat: Seat) -> None:
-        """Have the user in the group."""
+    def _enter(self, seat: Seat, *, silently: bool = True) -> None:
+        """Make the user a member of the group, unless he is one."""
         group, who = self.group(seat.group), (seat.group, seat.user.uid)
-        if who in self._member_uids:
+        if who in self._present:
             return
-        number = group.join(_name(seat.user))
+        self._present.add(who)
+        number = group.join(_name(seat.user), silently=silently)
         state = self.cli.answers.state
         with state.lock:
             member = read(Record("", {"member": state.member(group.group_id, number)}), "member")

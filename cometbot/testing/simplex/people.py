@@ -222,9 +222,9 @@ class FakeGroup:
         """Put a reaction on a message, or take it off."""
         self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name(who), added=added)
 
-    def join(self, who: Person | str, *, role: str = "member") -> int:
-        """The number of somebody who joins."""
-        number: int = self.people.do("join", chat=self.chat, name=_name(who), role=role)
+    def join(self, who: Person | str, *, role: str = "member", silently: bool = False) -> int:
+        """Return the number of a new member; ``silently`` adds one whose joining the bot has not seen."""
+        number: int = self.people.do("join", chat=self.chat, name=_name(who), role=role, silently=silently)
         return number
 
     def leave(self, who: Person | str) -> None:

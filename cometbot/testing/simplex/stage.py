@@ -120,12 +120,13 @@ class Stage:
             self.state.tell("userJoinedGroup", groupInfo=group["info"], hostMember=made[0])
         return f"#{group['info']['groupId']}"
 
-    def join(self, chat: str, name: str, *, role: str = "member") -> int:
-        """Somebody joins a group; their number in it."""
+    def join(self, chat: str, name: str, *, role: str = "member", silently: bool = False) -> int:
+        """Add a member to a group and return the number; without events if ``silently``."""
         group = self._group(chat)
         member = self._answers.add_to(group, name, role=role)
-        self.state.tell("joinedGroupMember", groupInfo=group["info"], member=member)
-        self.state.tell("connectedToGroupMember", groupInfo=group["info"], member=member)
+        if not silently:
+            self.state.tell("joinedGroupMember", groupInfo=group["info"], member=member)
+            self.state.tell("connectedToGroupMember", groupInfo=group["info"], member=member)
         number: int = member["groupMemberId"]
         return number
 

@@ -22,11 +22,13 @@ from cometbot import (
     ContactEvent,
     Context,
     Conversation,
+    Custom,
     DeleteEvent,
     DeliveryError,
     EditEvent,
     Field,
     Form,
+    Media,
     MembershipEvent,
     RateLimited,
     ReactionEvent,
@@ -584,8 +586,136 @@ def test_a_client_can_be_closed_twice(bot: Bot) -> None:
     client.close()
 
 
+CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex"]
+
+
+@pytest.fixture
+def offering() -> Bot:
+    made = Bot("shop")
+
+    @made.message("card")
+    def card(ctx: Context) -> Card:
+        return Card("Tea", buttons=[Button("Buy", "buy", "1"), Button("Look", "look", "1")])
+
+    @made.message("colour")
+    def ask(ctx: Context) -> Choices:
+        return Choices("Which colour?", ["red", "blue"], action="colour")
+
+    @made.action("colour")
+    def take(ctx: Context, colour: str) -> str:
+        return f"{colour} it is"
+
+    @made.message("before")
+    def before(ctx: Context) -> str:
+        return "\n".join(f"{message.text}" for message in ctx.history())
+
+    return made
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_offers_are_named_where_they_can_be_taken(offering: Bot, channel: Any) -> None:
+    with BotClient(offering, channel=channel) as client:
+        assert client.send("card").buttons == ["Buy", "Look"]
+        replies = client.send("colour")
+        assert (replies.choices, replies.buttons) == (["red", "blue"], [])
+        assert client.choose(replies.choices[1]).text == "blue it is"
+        assert client.said().choices in ([], ["red", "blue"])
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_history_leaves_out_how_to_answer(offering: Bot, channel: Any) -> None:
+    with BotClient(offering, channel=channel) as client:
+        client.send("card")
+        client.send("colour")
+        text = client.send("before").text
+
+    assert "Which colour?" in text
+    assert "Answer" not in text
+
+
+def test_history_of_the_fake_channel_has_the_bots_messages_whole(bot: Bot) -> None:
+    heard: list[Any] = []
+
+    @bot.message("photo")
+    def photo(ctx: Context) -> list[Any]:
+        return [Media("https://example.com/tea.png", caption="Our tea"), Custom("poll", {"question": "Tea?"}, "Tea?")]
+
+    @bot.message("before")
+    def before(ctx: Context) -> None:
+        heard.extend(ctx.history())
+
+    client = BotClient(bot, now=1000.0)
+    client.send("photo")
+    client.advance(60)
+    client.send("before")
+
+    picture, poll = heard[1:3]
+    assert (picture.type, picture.text, picture.attachments[0].url) == (
+        "image",
+        "Our tea",
+        "https://example.com/tea.png",
+    )
+    assert (poll.type, poll.category, poll.data, poll.text) == ("poll", "custom", {"question": "Tea?"}, "Tea?")
+    assert [message.sent_at for message in heard] == [1000.0, 1000.0, 1000.0, 1060.0]
+
+
+def test_history_of_the_fake_channel_follows_edits_and_deletions(bot: Bot) -> None:
+    heard: list[str] = []
+
+    @bot.message("draft")
+    def draft(ctx: Context) -> None:
+        ctx.reply("wrong").edit("right")
+        ctx.reply("gone").delete()
+
+    @bot.message("before")
+    def before(ctx: Context) -> None:
+        heard.extend(message.text for message in ctx.history())
+
+    client = BotClient(bot)
+    client.send("hello")
+    client.edit("hello again")
+    client.send("oops")
+    client.delete()
+    client.send("draft")
+    client.send("before")
+
+    assert heard == ["hello again", "Maria: hello", "Maria: oops", "draft", "right", "before"]
+
+
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "simplex"])
+def test_the_bot_hears_a_user_join_and_not_itself(channel: Any) -> None:
+    bot = Bot("helpdesk")
+
+    @bot.event(MembershipEvent)
+    def welcome(ctx: Context) -> str:
+        return f"{ctx.event.action} {ctx.event.members[0].name}"  # type: ignore[attr-defined]
+
+    with BotClient(bot, group="ops", channel=channel) as client:
+        assert client.join().text == "joined Maria"
+        assert client.as_user("ben").join("ops").text == "joined Ben"
+        assert client.leave().text == "left Maria"
+        assert client.join().text == "joined Maria"
+
+
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "simplex"])
+def test_a_member_cannot_join_again(bot: Bot, channel: Any) -> None:
+    with BotClient(bot, group="ops", channel=channel) as client:
+        assert client.send("hello", mention=True).text == "Maria: hello"
+        with pytest.raises(BotError, match="maria is in ops already"):
+            client.join()
+
+
+def test_a_channel_without_its_packages_names_the_extra(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'jwt'", name="jwt")
+
+    monkeypatch.setattr("cometbot.testing.client.importlib.import_module", missing)
+    with pytest.raises(ConfigurationError, match=r"pip install 'cometbot\[chat\]'"):
+        BotClient(bot, channel="platform")
+
+
 def test_an_unknown_channel_is_refused(bot: Bot) -> None:
-    with pytest.raises(ConfigurationError, match="no channel 'telegram'"):
+    with pytest.raises(ConfigurationError, match="got 'telegram'"):
         BotClient(bot, channel="telegram")  # type: ignore[arg-type]
 
 
