@@ -1,53 +1,101 @@
-"""What people write goes to a few trusted readers, and their answers go back.
+"""Passes on what people write to a few trusted readers, who answer by quoting it or with ``/answer NAME text``.
 
-``FEEDBACK_READERS=4,7 cometbot simplex examples/feedback.py:bot``; ``/whoami`` tells a reader's number. On CometChat
-the readers are UIDs.
+``FEEDBACK_READERS=4,7 cometbot simplex examples/feedback.py:bot``; ``/whoami`` shows a reader's number. On CometChat
+the readers are UIDs. ``FEEDBACK`` names the SQLite file that remembers who has written.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
+import threading
 from collections.abc import Collection
 
-from cometbot import Bot, Context, direct, has_attachment
+from cometbot import Bot, Context, Media, Message, Text, direct
 
 READERS = tuple(filter(None, os.environ.get("FEEDBACK_READERS", "").replace(" ", "").split(",")))
+_WRITTEN = re.compile(r"(?P<name>[^\n(]+)(?: \((?P<uid>[^)\n]+)\))? writes:\n")
 
 
-def make_bot(readers: Collection[str] = READERS, name: str = "feedback") -> Bot:
-    """A bot that forwards to ``readers`` (uids)."""
+class Writers:
+    """The people who have written, by uid and name."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._lock = threading.Lock()
+        self._db.execute("CREATE TABLE IF NOT EXISTS writers (uid TEXT PRIMARY KEY, name TEXT)")
+
+    def add(self, uid: str, name: str) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO writers VALUES (?, ?)", [uid, name])
+
+    def find(self, word: str) -> list[str]:
+        """Return the uids of the people who are called ``word``, or have it as their uid."""
+        with self._lock:
+            rows = self._db.execute("SELECT uid, name FROM writers ORDER BY uid").fetchall()
+        return [uid for uid, name in rows if word in (uid, name) or word.casefold() == name.casefold()]
+
+
+def copies(ctx: Context, heading: str = "") -> list[Message]:
+    """Return what was written as new messages: its files, or its text. A file of SimpleX is received and sent anew."""
+    text = f"{heading}{ctx.text}"
+    made: list[Message] = []
+    for file in ctx.attachments:
+        caption = heading if made else text
+        if file.url.startswith("http"):
+            made.append(Media(file.url, name=file.name, mime_type=file.mime_type, size=file.size, caption=caption))
+            continue
+        from cometbot.channels.simplex import file as simplex_file
+
+        kind = {"image": "image", "video": "video", "audio": "voice"}.get(ctx.event.type, "file")
+        made.append(simplex_file(str(ctx.client.receive(file)), kind, caption))
+    return made or ([Text(text)] if ctx.text else [])
+
+
+def make_bot(readers: Collection[str] = READERS, writers: Writers | None = None, name: str = "feedback") -> Bot:
+    """Return a bot that forwards to ``readers`` (uids)."""
     bot = Bot(name, description="Tell us what you think.")
+    people = writers or Writers()
 
     def from_reader(ctx: Context) -> bool:
         return ctx.sender.uid in readers
+
+    def answer(ctx: Context, to: str, messages: list[Message]) -> str:
+        found = people.find(to)
+        if len(found) != 1:
+            return f"{to} may be any of {', '.join(found)}: answer the number." if found else f"{to} has not written."
+        for message in messages:
+            ctx.send(message, to=ctx.conversation_with(user=found[0]))
+        return f"Sent to {to}."
 
     @bot.command("whoami", description="The number that the bot knows you by.")
     def whoami(ctx: Context) -> str:
         return ctx.sender.uid
 
     @bot.command("answer", hidden=True)
-    def answer(ctx: Context, uid: str, *, text: str) -> str:
-        if not from_reader(ctx):
-            return "Only readers can answer."
-        ctx.send(text, to=ctx.conversation_with(user=uid))
-        return "Sent."
+    def answer_by_name(ctx: Context, name: str, *, text: str) -> str:
+        return answer(ctx, name, [Text(text)]) if from_reader(ctx) else "Only readers can answer."
 
     @bot.message(direct & from_reader)
-    def explain(ctx: Context) -> str:
-        return "Answer somebody with /answer NUMBER your text"
-
-    @bot.message(direct & has_attachment)
-    def file(ctx: Context) -> str:
-        return "I can only pass on texts, sorry. Tell us in words?"
+    def answer_by_quoting(ctx: Context) -> str:
+        quote = ctx.message.quote if ctx.message else None
+        written = _WRITTEN.match(quote.text) if quote else None
+        if written is None:
+            return "Quote what you answer, or write /answer NAME and your text."
+        return answer(ctx, written["uid"] or written["name"], copies(ctx))
 
     @bot.message(direct)
     def forward(ctx: Context) -> str | None:
+        people.add(ctx.sender.uid, ctx.sender.name)
+        is_only = len(people.find(ctx.sender.name)) == 1
+        who = ctx.sender.name if is_only else f"{ctx.sender.name} ({ctx.sender.uid})"
         for reader in readers:
-            written = f"{ctx.sender.name} writes:\n{ctx.text}\n\n/answer {ctx.sender.uid} …"
-            ctx.send(written, to=ctx.conversation_with(user=reader))
+            for message in copies(ctx, f"{who} writes:\n"):
+                ctx.send(message, to=ctx.conversation_with(user=reader))
         return "Thank you! We read it." if ctx.user_state.increment("texts") == 1 else None
 
     return bot
 
 
-bot = make_bot()
+bot = make_bot(writers=Writers(os.environ.get("FEEDBACK", ":memory:")))

@@ -34,14 +34,38 @@ def client() -> Iterator[BotClient]:
         yield client
 
 
-def test_news_of_a_publisher_go_to_all_contacts_and_are_counted(client: BotClient, pauses: list[float]) -> None:
-    assert client.send("We open on Monday").text == "Sent to 2."
+def publish(client: BotClient, text: str) -> str:
+    """Return what the publisher hears when the readers have got the message."""
+    assert not client.send(text)
+    return client.advance(5).text
+
+
+def test_news_go_to_all_contacts_and_what_arrived_is_counted(client: BotClient, pauses: list[float]) -> None:
+    assert publish(client, "We open on Monday") == "Sent to 2."
     assert [client.as_user(name).said()[-1].text for name in ("maria", "tom")] == ["We open on Monday"] * 2
-    assert pauses == [0.1, 0.1]
+    assert pauses[:2] == [0.1, 0.1]
+
+
+def test_another_publisher_hears_the_news(pauses: list[float]) -> None:
+    bot = broadcast.make_bot({"paul", "petra"}, lambda ctx: ["paul", "petra", "maria"])
+    client = BotClient(bot, user="paul")
+
+    assert publish(client, "We open on Monday") == "Sent to 2."
+    assert client.as_user("petra").said().texts == ["We open on Monday"]
+
+
+def test_a_reader_who_cannot_be_reached_is_not_counted(pauses: list[float]) -> None:
+    bot = broadcast.make_bot({"paul"}, lambda ctx: ["maria", "tom"])
+    client = BotClient(bot, user="paul", raise_errors=False)
+    client.double.misbehave("refused")
+
+    assert not client.send("We open on Monday")
+    assert client.advance(120).text == "Sent to 1 of 2; the others could not be reached yet."
 
 
 def test_a_picture_goes_to_all_contacts_as_one_with_its_words(client: BotClient) -> None:
-    assert client.send_image(PNG, caption="Our new shop").text == "Sent to 2."
+    client.send_image(PNG, caption="Our new shop")
+    assert client.advance(5).text == "Sent to 2."
     for name in ("maria", "tom"):
         told = client.as_user(name).said()[-1].message
         assert isinstance(told, Custom)
@@ -58,6 +82,7 @@ def test_what_has_neither_words_nor_a_file_goes_to_nobody() -> None:
 
 def test_a_file_goes_as_a_file(client: BotClient) -> None:
     client.send_file(b"Tea 3, coffee 4", name="prices.txt")
+    client.advance(5)
     told = client.as_user("tom").said()[-1].message
 
     assert isinstance(told, Custom)
@@ -93,7 +118,7 @@ def test_elsewhere_the_audience_is_given() -> None:
     maria = client.as_user("maria")
     maria.send("hello")
 
-    assert client.send("News").text == "Sent to 1."
+    assert publish(client, "News") == "Sent to 1."
     assert maria.said().texts == ["I only bring news.", "News"]
 
 
@@ -104,7 +129,8 @@ def test_elsewhere_a_picture_is_passed_on_by_its_address(channel: str) -> None:
     maria = client.as_user("maria")
     maria.send("hello")
 
-    assert client.send_image("https://files.example.com/shop.png", caption="Our new shop").text == "Sent to 1."
+    client.send_image("https://files.example.com/shop.png", caption="Our new shop")
+    assert client.advance(5).text == "Sent to 1."
     told = maria.said().texts[-1]
     assert "Our new shop" in told
     assert "https://files.example.com/shop.png" in told

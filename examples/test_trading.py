@@ -61,6 +61,31 @@ def test_nobody_trades_with_himself(maria: BotClient) -> None:
     assert "Noted" in maria.send("/buy bike 90").text
 
 
+def test_open_offers_are_listed_and_withdrawn(maria: BotClient) -> None:
+    assert maria.send("/offers").text == "You offer nothing."
+    maria.send("/sell bike 80")
+    maria.send("/buy tent 40")
+
+    assert maria.send("/offers").text == "/sell bike 80\n/buy tent 40"
+    assert maria.send("/withdraw Bike").text == "Bike is withdrawn."
+    assert maria.send("/withdraw bike").text == "You offer no bike."
+    assert maria.send("/offers").text == "/buy tent 40"
+    assert "Noted" in maria.as_user("tom").send("/buy bike 90").text
+    assert maria.send("/tell hello").text == "You have no partner yet."
+
+
+def test_an_offer_that_was_taken_cannot_be_withdrawn(maria: BotClient) -> None:
+    maria.send("/sell bike 80")
+    maria.as_user("tom").send("/buy bike 90")
+
+    assert maria.send("/withdraw bike").text == "You offer no bike."
+    assert maria.send("/tell When?").text == "Sent."
+
+
+def test_plain_words_are_answered_with_what_one_can_write(maria: BotClient) -> None:
+    assert maria.send("hello").text.startswith("Write /sell bike 80")
+
+
 def test_partners_talk_through_the_bot(maria: BotClient) -> None:
     tom = maria.as_user("tom")
     assert maria.send("/tell hello").text == "You have no partner yet."

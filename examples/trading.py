@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cometbot import Bot, Context
+from cometbot import Bot, Context, direct
 
 _TABLE = "CREATE TABLE IF NOT EXISTS offers (event TEXT PRIMARY KEY, side, thing, price INTEGER, uid, name, partner)"
 _BEST = """SELECT event FROM offers WHERE partner IS NULL AND side != :side AND thing = :thing AND uid != :uid
@@ -41,6 +41,18 @@ class Book:
             self._db.executemany("UPDATE offers SET partner = ? WHERE event = ?", pairs)
         return self.partner(event=offer["event"])
 
+    def open(self, uid: str) -> list[tuple[str, str, int]]:
+        """Return the side, thing and price of what a user offers and nobody has taken."""
+        query = "SELECT side, thing, price FROM offers WHERE uid = ? AND partner IS NULL ORDER BY rowid"
+        with self._lock:
+            return list(self._db.execute(query, [uid]))
+
+    def withdraw(self, uid: str, thing: str) -> bool:
+        """Remove a user's open offers of a thing; return whether there were any."""
+        query = "UPDATE offers SET partner = '' WHERE uid = ? AND thing = ? AND partner IS NULL"
+        with self._lock, self._db:
+            return self._db.execute(query, [uid, thing]).rowcount > 0
+
     def partner(self, event: str | int = "", uid: str = "") -> Partner | None:
         with self._lock:
             return next((Partner(*row) for row in self._db.execute(_PARTNER, [event, uid])), None)
@@ -65,6 +77,19 @@ def make_bot(book: Book, name: str = "market") -> Bot:
 
     bot.command("sell", description="Something to sell, and the least that you want for it.")(trade("sell"))
     bot.command("buy", description="Something to buy, and the most that you give for it.")(trade("buy"))
+
+    @bot.command("offers", description="Your offers that nobody has taken.")
+    def offers(ctx: Context) -> str:
+        lines = [f"/{side} {thing} {price}" for side, thing, price in book.open(ctx.sender.uid)]
+        return "\n".join(lines) or "You offer nothing."
+
+    @bot.command("withdraw", description="Take back what you offer.")
+    def withdraw(ctx: Context, thing: str) -> str:
+        return f"{thing} is withdrawn." if book.withdraw(ctx.sender.uid, thing.casefold()) else f"You offer no {thing}."
+
+    @bot.message(direct)
+    def explain(ctx: Context) -> str:
+        return "Write /sell bike 80 or /buy bike 90; /offers shows what you offer, /withdraw bike takes it back."
 
     @bot.command("tell", description="A word to your last partner.")
     def tell(ctx: Context, *, text: str) -> str:
