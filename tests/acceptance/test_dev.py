@@ -326,3 +326,57 @@ def test_without_a_chat_others_drive_the_simulator_until_a_signal_comes(
     run.wait_for("Hello, version one!")
     run.process.send_signal(signal.SIGTERM)
     assert run.wait_end() == 0, run.shown
+
+
+EVENTS = """
+from cometbot import Bot, DeleteEvent, EditEvent, MembershipEvent, ReactionEvent
+
+bot = Bot("shop")
+
+@bot.event(EditEvent)
+def edited(ctx):
+    return f"edited to {ctx.event.message.text}"
+
+@bot.event(DeleteEvent)
+def deleted(ctx):
+    return f"deleted {ctx.event.message_id}"
+
+@bot.event(ReactionEvent)
+def reacted(ctx):
+    return f"reacted {ctx.event.reaction}"
+
+@bot.event(MembershipEvent)
+def member(ctx):
+    return f"{ctx.event.action} {ctx.event.members[0].uid}"
+
+@bot.message("hi")
+def greet(ctx):
+    return "Hello!"
+"""
+
+
+def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, terminal: Callable[..., Terminal]) -> None:
+    (folder / "bot.py").write_text(EVENTS)
+    run = terminal("--no-chat")
+    url = re.search(r"http://127\.0\.0\.1:\d+", run.wait_for("Ctrl-C ends it."))
+    assert url is not None
+
+    def post(uid: str, what: str, **body: str) -> str:
+        said = requests.post(f"{url[0]}/simulator/users/{uid}/{what}", json=body, timeout=PATIENCE)
+        assert said.ok, said.text
+        return str(said.json()["data"]["id"])
+
+    message = post("maria", "say", to="shop", text="hi")
+    run.wait_for("Hello!")
+    post("maria", "act", act="react", message=message, reaction="👍")
+    run.wait_for("reacted 👍")
+    post("maria", "act", act="edit", message=message, text="ho")
+    run.wait_for("edited to ho")
+    post("maria", "act", act="delete", message=message)
+    run.wait_for(f"deleted {message}")
+    post("maria", "say", group="ops-room", text="hi")
+    run.wait_for("Hello!", times=2)
+    post("tom", "act", act="leave", group="ops-room")
+    run.wait_for("left tom")
+    post("tom", "act", act="join", group="ops-room")
+    run.wait_for("joined tom")

@@ -38,6 +38,21 @@ def test_a_mention_in_a_group_is_completed_and_reaches_the_bot(visit: Open) -> N
     visitor.was_told("joined the group first")
 
 
+def test_a_mention_typed_by_hand_reaches_the_bot(visit: Open) -> None:
+    visitor = visit("group/ops-room")
+    visitor.say("@helpdesk are you there")
+    expect(visitor.page.locator(".message.own .mention").last).to_have_text("@Helpdesk")
+    visitor.sees("You said: are you there")
+
+
+def test_commands_are_offered_with_arguments_and_descriptions(visitor: Visitor) -> None:
+    visitor.box.press_sequentially("/tra")
+    option = visitor.page.get_by_role("listbox").get_by_role("option")
+    expect(option).to_contain_text(re.compile(r"/track.*number.*Where is my order\?"))
+    visitor.box.press("Enter")
+    expect(visitor.page.locator(".usage").first).to_contain_text(re.compile(r"/track.*number"))
+
+
 def test_a_command_is_completed_at_the_beginning_only(visitor: Visitor) -> None:
     visitor.box.press_sequentially("/tr")
     visitor.box.press("Enter")

@@ -36,7 +36,7 @@ class Bench(Workbench):
         self._files: list[str] = []
         self._failed: Failed | None = None
         self._is_running = False
-        self._commands: dict[str, list[str]] = {}
+        self._commands: dict[str, list[dict[str, str]]] = {}
         self._uids: dict[str, str] = {}
 
     def started(self, ready: Ready, files: Sequence[Path]) -> None:
@@ -44,7 +44,7 @@ class Bench(Workbench):
         with self._lock:
             self._starts += 1
             self._failed, self._is_running, self._files = None, True, _names(files)
-            self._commands = {bot.uid.lower(): list(bot.commands) for bot in ready.bots}
+            self._commands = {bot.uid.lower(): [asdict(command) for command in bot.commands] for bot in ready.bots}
             self._uids = {bot.name: bot.uid.lower() for bot in ready.bots}
 
     def failed(self, failed: Failed, files: Sequence[Path]) -> None:

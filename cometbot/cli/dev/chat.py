@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.simulator import Actor, Refusal, Simulator, StoredMessage
+from cometbot.simulator.directory import Directory
 
 QUIET = 0.01
 """Seconds between two looks whether the bot is done."""
@@ -151,4 +153,16 @@ def say(
 
 def _write(desk: Desk, actor: Actor, text: str, attachments: Sequence[str]) -> StoredMessage:
     group, user = (desk.place.other, "") if desk.place.is_group else ("", desk.place.other)
-    return actor.say(text, to=user, group=group, attachments=attachments, parent=desk.thread)
+    written = with_mentions(text, desk.simulator.world.directory)
+    return actor.say(written, to=user, group=group, attachments=attachments, parent=desk.thread)
+
+
+def with_mentions(text: str, directory: Directory) -> str:
+    """Return ``text`` with each ``@uid`` and ``@Name`` of a user as the mention that CometChat's apps make of it."""
+    names = {user.name.casefold(): uid for uid, user in directory.users.items() if user.name}
+    names |= {uid: uid for uid in directory.users}
+    listed = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    if "@" not in text or not listed:
+        return text
+    typed = re.compile(rf"(?<![\w@])@({listed})(?![\w-])", re.IGNORECASE)
+    return typed.sub(lambda found: f"<@uid:{names[found[1].casefold()]}>", text)

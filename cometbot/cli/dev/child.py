@@ -18,7 +18,7 @@ from cometbot.bot import Bot
 from cometbot.channels.cometchat.channel import uid_of
 from cometbot.channels.cometchat.group_setting import group_setting_needed
 from cometbot.cli.dev.process import REAL, STOP_TIMEOUT
-from cometbot.cli.dev.reports import BotInfo, Failed, Ready, Reporter
+from cometbot.cli.dev.reports import BotInfo, CommandInfo, Failed, Ready, Reporter
 from cometbot.cli.dev.wire import CLIENT_LOG, ReportedCallbacks, ReportedCalls
 from cometbot.errors import ConfigurationError
 from cometbot.faults import Fault, own_files
@@ -132,7 +132,7 @@ def _configure_logging(reporter: Reporter, level: str) -> None:
 
 
 def _describe(bot: Bot) -> BotInfo:
-    commands = tuple(f"/{command.name}" for command in bot.commands)
+    commands = tuple(CommandInfo(f"/{command.name}", command.usage, command.description) for command in bot.commands)
     return BotInfo(bot.name, uid_of(bot), commands, group_setting_needed(bot))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from cometbot.cli.dev.chat import Desk, say
 from cometbot.cli.dev.feed import Feed, Wire
 from cometbot.cli.dev.rendering import Place
 from cometbot.errors import BotError
+from cometbot.simulator.directory import Directory
 
 RETRY_AFTER = 2.0
 SLOWNESS = 3.0
@@ -82,7 +85,7 @@ class Orders:
         """What the last word of ``line`` may become."""
         first, *rest = line.split(" ")
         if not rest:
-            commands = [command for bot in self._desk.runner.bots for command in bot.commands]
+            commands = [command.name for bot in self._desk.runner.bots for command in bot.commands]
             return [f":{name}" for name in self._known] if first.startswith(":") else commands
         directory = self._simulator.world.directory
         offers: dict[str, Sequence[str]] = {
@@ -96,12 +99,14 @@ class Orders:
         return offers.get(first, ()) if len(rest) == 1 else ()
 
     def _as(self, name: str) -> None:
-        uid = _needed(name, ":as tom").lower()
-        if uid in self._simulator.world.directory.bots:
+        directory = self._simulator.world.directory
+        uid = uid_for(_needed(name, ":as tom"), directory)
+        if uid in directory.bots:
             self._desk.note(f"You write as the bot {uid}: it is not told of what it says itself.")
-        elif self._simulator.world.directory.find_user(uid) is None:
+        elif directory.find_user(uid) is None:
+            self._simulator.add_user(uid, name if name != uid else "")
             self._desk.note(f"Made the user {uid}.")
-        self._move(Place(self._simulator.user(uid).uid, self._desk.place.other, self._desk.place.is_group))
+        self._move(Place(uid, self._desk.place.other, self._desk.place.is_group))
 
     def _to(self, name: str) -> None:
         other = _needed(name, f":to {self._desk.place.other}").lower().removeprefix("#").removeprefix("@")
@@ -219,6 +224,16 @@ class Orders:
             first.stylize("bold")
             grid.add_row(first, *others)
         self._desk.screen.show(grid)
+
+
+def uid_for(name: str, directory: Directory) -> str:
+    """Return the uid of the user who is called ``name``, or one made from it: of a-z, 0-9, - and _."""
+    wanted = name.casefold()
+    if wanted in directory.users:
+        return wanted
+    called = (uid for uid, user in directory.users.items() if user.name.casefold() == wanted)
+    plain = unicodedata.normalize("NFKD", wanted).encode("ascii", "ignore").decode()
+    return next(called, "") or re.sub(r"[^a-z0-9_]+", "-", plain).strip("-") or f"user-{len(directory.users) + 1}"
 
 
 def _needed(text: str, example: str) -> str:

@@ -14,13 +14,22 @@ from cometbot.faults import Fault
 
 
 @dataclass(frozen=True)
+class CommandInfo:
+    """A command for menus: ``name`` with its slash, ``usage`` with its arguments."""
+
+    name: str
+    usage: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class BotInfo:
-    """A bot that the process serves: its name, its CometChat UID, the commands it knows, with their slashes, and the
-    messages of groups that its handlers need."""
+    """A bot that the process serves: its name, its CometChat UID, its commands, and the messages of groups that its
+    handlers need."""
 
     name: str
     uid: str
-    commands: tuple[str, ...] = ()
+    commands: tuple[CommandInfo, ...] = ()
     group_setting: str = "none"
 
 
@@ -106,8 +115,7 @@ def read_report(line: str) -> Report:
     values: dict[str, Any] = json.loads(line)
     kind = values.pop("report")
     if kind == "Ready":
-        bots = tuple(BotInfo(**{**bot, "commands": tuple(bot["commands"])}) for bot in values["bots"])
-        return Ready(bots, tuple(values["files"]))
+        return Ready(tuple(_read_bot(bot) for bot in values["bots"]), tuple(values["files"]))
     if kind == "Failed":
         return Failed(_read_fault(values["fault"]), values["is_setting"], tuple(values["files"]))
     if kind == "Logged":
@@ -115,6 +123,10 @@ def read_report(line: str) -> Report:
     if kind == "Called":
         return Called(**values)
     return Printed(**values)
+
+
+def _read_bot(values: Mapping[str, Any]) -> BotInfo:
+    return BotInfo(**{**values, "commands": tuple(CommandInfo(**command) for command in values["commands"])})
 
 
 def _read_fault(values: Mapping[str, str]) -> Fault:

@@ -29,7 +29,7 @@ from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
-from cometbot.simulator import Simulator
+from cometbot.simulator import TRIGGERS, Simulator
 
 ME, FRIEND, GROUP = "maria", "tom", "ops-room"
 PORTS_TRIED = 20
@@ -109,7 +109,9 @@ class Session:
         known = self._simulator.world.directory.bots
         for bot in ready.bots:
             url = f"{self._runner.url}/cometchat/{quote(bot.name, safe='')}"
-            add_bot(self._simulator, bot.uid, url, (_USERNAME, self._password), self._options.group_setting)
+            credentials = (_USERNAME, self._password)
+            add_bot(self._simulator, bot.uid, url, credentials, self._options.group_setting)
+            add_webhook(self._simulator, bot.uid, f"{url}/webhook", credentials)
         with self._simulator.world.changed:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
@@ -186,6 +188,8 @@ class Session:
             "COMETBOT_DATABASE_URL": database,
             "COMETBOT_CALLBACK_USERNAME": _USERNAME,
             "COMETBOT_CALLBACK_PASSWORD": self._password,
+            "COMETCHAT_WEBHOOK_USERNAME": _USERNAME,
+            "COMETCHAT_WEBHOOK_PASSWORD": self._password,
             "COMETCHAT_APP_ID": self._simulator.app_id,
             "COMETCHAT_REGION": self._simulator.region,
             "COMETCHAT_API_KEY": self._simulator.api_key,
@@ -214,6 +218,12 @@ def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, st
             return
         simulator.add_bot(uid, url, username=credentials[0], password=credentials[1], group_setting=group_setting)
         simulator.user(uid).join(GROUP)
+
+
+def add_webhook(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str]) -> None:
+    """Have the simulated app report edits, deletions, reactions and members to this bot, which callbacks do not."""
+    triggers = [trigger for trigger in TRIGGERS if trigger not in ("message_sent", "user_mentioned")]
+    simulator.add_webhook(url, triggers, *credentials, id=f"dev-{uid.lower()}")
 
 
 def _seed(simulator: Simulator) -> None:

@@ -15,7 +15,7 @@ class Workbench(Protocol):
         ``state`` is ``running``, ``failed`` (and no other process serves) or ``unknown``. ``bot`` is where the code
         is, ``starts`` how often it was started, ``files`` what had been changed. ``fault`` says why the newest code
         does not run: ``text``, ``place`` (file and line), ``code`` (that line) and ``trace``; None if it does.
-        ``commands`` lists for each bot's uid the commands it knows, with their slashes.
+        ``commands`` lists for each bot's uid its commands: ``name`` with the slash, ``usage``, ``description``.
         """
         ...
 

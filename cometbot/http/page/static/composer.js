@@ -18,6 +18,7 @@ const HIGHEST = 220;
  */
 export class Composer {
   #mentioned = new Map();
+  #offers;
   #send;
   #edits = null;
   #busy = false;
@@ -27,6 +28,7 @@ export class Composer {
   constructor(options) {
     const { send, offers, editLast = () => {}, id = "composer-text", label = say("message") } = options;
     this.#send = send;
+    this.#offers = offers;
     this.#longest = options.longest ?? (() => Infinity);
     this.#tell = options.tell ?? (() => {});
     this.text = h("textarea", {
@@ -166,9 +168,19 @@ export class Composer {
     this.element.classList.toggle("busy", busy);
   }
 
+  /** The text with mentions in the place of `@Name` and `@uid`, whether picked from the list or typed by hand. */
   #withMentions(text) {
-    const names = [...this.#mentioned.keys()].sort((one, other) => other.length - one.length);
-    return names.reduce((changed, name) => changed.replaceAll(name, `<@uid:${this.#mentioned.get(name)}>`), text);
+    if (!text.includes("@")) return text;
+    const uids = new Map();
+    const add = (name, uid) => uids.set(name.toLowerCase(), uid);
+    for (const { label, value } of this.#offers("@")) add(label, value);
+    for (const { value } of this.#offers("@")) add(value, value);
+    for (const [name, uid] of this.#mentioned) add(name.slice(1), uid);
+    const names = [...uids.keys()].sort((one, other) => other.length - one.length);
+    if (!names.length) return text;
+    const listed = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
+    const typed = new RegExp(`(?<![\\p{L}\\p{N}_@])@(${listed})(?![\\p{L}\\p{N}_-])`, "giu");
+    return text.replace(typed, (_, name) => `<@uid:${uids.get(name.toLowerCase())}>`);
   }
 
   #key(event, editLast) {

@@ -135,7 +135,7 @@ export class Chat {
     const name = kind === "group" ? (store.groups.get(id)?.name ?? id) : store.nameOf(id);
     const isBot = kind === "user" && store.isBot(id);
     const commands = store.status.commands?.[id] ?? [];
-    const tries = isBot ? ["hello", ...commands.slice(0, 4)] : [];
+    const tries = isBot ? ["hello", ...commands.slice(0, 4).map((command) => command.name)] : [];
     const choose = (text) => () => {
       this.composer.write(text.startsWith("/") ? `${text} ` : text);
       this.composer.completion.close();
@@ -179,11 +179,11 @@ export function offersOf(store, kind) {
   }
   const bots = group ? group.members.filter((uid) => store.isBot(uid)) : [place?.id];
   return bots.flatMap((uid) =>
-    (store.status.commands?.[uid] ?? []).map((command) => ({
-      value: command,
-      label: command,
-      hint: bots.length > 1 ? store.nameOf(uid) : "",
-    })),
+    (store.status.commands?.[uid] ?? []).map(({ name, usage, description }) => {
+      const args = usage.slice(name.length).trim();
+      const hint = [bots.length > 1 && store.nameOf(uid), description].filter(Boolean).join(": ");
+      return { value: name, label: name, args, usage: args ? usage : "", hint };
+    }),
   );
 }
 

@@ -127,7 +127,7 @@ export class Trouble {
               ? "on"
               : `on, ${rule.hits} so far`
           : spent
-            ? "has happened"
+            ? "done"
             : "",
       );
     }

@@ -18,7 +18,7 @@ from cometbot.cli.dev.chat import Chat, Desk, is_order
 from cometbot.cli.dev.feed import Feed
 from cometbot.cli.dev.orders import Orders
 from cometbot.cli.dev.rendering import Place
-from cometbot.cli.dev.reports import BotInfo
+from cometbot.cli.dev.reports import BotInfo, CommandInfo
 from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
@@ -33,7 +33,7 @@ class Running:
 
     is_running: bool = True
     has_given_up: bool = False
-    bots: tuple[BotInfo, ...] = (BotInfo("shop", "shop", ("/track", "/help")),)
+    bots: tuple[BotInfo, ...] = (BotInfo("shop", "shop", (CommandInfo("/track"), CommandInfo("/help"))),)
 
 
 @dataclass
@@ -322,3 +322,29 @@ def test_the_feed_goes_on_after_the_simulator_forgot_everything(stage: Stage) ->
 def test_neither_terminal_nor_pipe_is_a_sentence(stage: Stage) -> None:
     with pytest.raises(ConfigurationError, match="--no-chat goes on without them"):
         stage.chat()
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("@shop hi", "<@uid:shop> hi"),
+        ("hi @Shop, and @Tom Berger!", "hi <@uid:shop>, and <@uid:tom>!"),
+        ("<@uid:shop> hi", "<@uid:shop> hi"),
+        ("shop@example.com, @shopping and @nobody", "shop@example.com, @shopping and @nobody"),
+    ],
+)
+def test_a_name_typed_after_an_at_is_a_mention(stage: Stage, typed: str, text: str) -> None:
+    stage.chat(typed)
+    assert [said for _, _, said in stage.said()] == [text]
+
+
+@pytest.mark.parametrize(
+    ("name", "uid"),
+    [("Zoë", "zoe"), ("Tom Berger", "tom"), ("李雷", "user-4"), ("Ana María", "ana-maria"), ("TOM", "tom")],
+)
+def test_as_takes_any_name(stage: Stage, name: str, uid: str) -> None:
+    shown = stage.chat(f":as {name}", "hi", f":as {name}", "again")
+    assert [sender for sender, _, _ in stage.said()] == [uid, uid]
+    assert shown.count("Made the user") == (uid != "tom")
+    if uid != "tom":
+        assert stage.simulator.world.directory.users[uid].name == name

@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from cometbot.cli.dev.bench import LINES_KEPT, Bench
-from cometbot.cli.dev.reports import BotInfo, Failed, Logged, Printed, Ready
+from cometbot.cli.dev.reports import BotInfo, CommandInfo, Failed, Logged, Printed, Ready
 from cometbot.delivery import Delivery
 from cometbot.faults import Fault
 
-READY = Ready((BotInfo("helpdesk", "Help-Desk", ("/track",)),))
+READY = Ready((BotInfo("helpdesk", "Help-Desk", (CommandInfo("/track", "/track NUMBER", "Where is it?"),)),))
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def test_a_bot_that_serves_is_running_with_its_commands(bench: Bench) -> None:
     bench.started(READY, [])
     status = bench.status()
     assert (status["state"], status["starts"], status["fault"]) == ("running", 1, None)
-    assert status["commands"] == {"help-desk": ["/track"]}
+    assert status["commands"] == {
+        "help-desk": [{"name": "/track", "usage": "/track NUMBER", "description": "Where is it?"}]
+    }
 
 
 def test_new_code_that_does_not_run_leaves_the_old_bot_running(bench: Bench) -> None:

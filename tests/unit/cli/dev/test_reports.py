@@ -10,6 +10,7 @@ import pytest
 from cometbot.cli.dev.reports import (
     BotInfo,
     Called,
+    CommandInfo,
     Failed,
     Logged,
     Printed,
@@ -24,7 +25,10 @@ from cometbot.faults import Fault
 @pytest.mark.parametrize(
     "report",
     [
-        Ready((BotInfo("shop", "shop-uid", ("/track",)),), ("/home/me/shop.py",)),
+        Ready(
+            (BotInfo("shop", "shop-uid", (CommandInfo("/track", "/track NUMBER", "Where is it?"),)),),
+            ("/home/me/shop.py",),
+        ),
         Failed(Fault("NameError: x", "shop.py, line 3", "x()", "Traceback …"), files=("/home/me/shop.py",)),
         Failed(Fault("set COMETBOT_BOT"), is_setting=True),
         Logged(30, "shop", "low on shoes"),
