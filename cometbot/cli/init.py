@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import unicodedata
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from cometbot.cli import Sentence
+from cometbot.cli.wheel import write_wheel
 
 FILES = {
     "bot.py": "bot.py.txt",
@@ -30,6 +31,8 @@ FILES = {
 """What is written, and the template of each."""
 
 _MAY_BE_THERE = {".git", ".hg", ".venv", "venv"}
+_WHEELS = "wheels"
+_FROM_WHEELS = f"--find-links {_WHEELS}"
 _NAME_LENGTH = 50
 _SHOWN = 3
 
@@ -86,9 +89,9 @@ def check_is_free(folder: Path) -> None:
 
 
 def write_project(folder: Path, name: str) -> None:
-    """Write all files; none that exists is overwritten. What was written goes again if one cannot be."""
-    requirement, wheel_note = describe_installation()
-    values = {"name": name, "requirement": requirement, "wheel_note": wheel_note}
+    """Write all files; none that exists is overwritten. What was written is removed again if one cannot be."""
+    requirement = cometbot_requirement()
+    values = {"name": name, "requirement": requirement}
     templates = resources.files("cometbot.cli") / "templates"
     texts = {
         file: Template((templates / template).read_text("utf-8")).substitute(values) for file, template in FILES.items()
@@ -99,32 +102,29 @@ def write_project(folder: Path, name: str) -> None:
             with (folder / file).open("x", encoding="utf-8") as opened:
                 written.append(folder / file)
                 opened.write(text)
+        if requirement.startswith(_FROM_WHEELS):
+            write_wheel(folder / _WHEELS)
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
+        shutil.rmtree(folder / _WHEELS, ignore_errors=True)
         raise
 
 
-def describe_installation() -> tuple[str, str]:
-    """The line of requirements.txt that brings the cometbot that runs here, and what to do first for a container.
+def cometbot_requirement() -> str:
+    """Return the lines of requirements.txt that install the cometbot that runs here on any machine.
 
-    One that was installed from a repository is named by its commit, one from a URL by that. One from this machine
-    cannot be installed elsewhere by its version; it becomes a wheel first.
+    One that was installed from a repository is named by its commit, one from a URL by that. Any other is taken from the
+    project's own folder of wheels.
     """
     distribution = metadata.distribution("cometbot")
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if not origin:
-        return f"cometbot=={distribution.version}", ""
+    url = origin.get("url", "file:")
+    if url.startswith("file:"):
+        return f"{_FROM_WHEELS}\ncometbot=={distribution.version}"
     if "vcs_info" in origin:
-        return f"cometbot @ {origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}", ""
-    parts = urlsplit(origin["url"])
-    if parts.scheme != "file":
-        return f"cometbot @ {origin['url']}", ""
-    note = (
-        "cometbot is installed from this machine; make a wheel of it first, which the image then takes:\n\n"
-        f"```\npip wheel --no-deps --wheel-dir wheels {_quoted(Path(unquote(parts.path)))}\n```\n\n"
-    )
-    return f"--find-links wheels\ncometbot=={distribution.version}", note
+        return f"cometbot @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    return f"cometbot @ {url}"
 
 
 def _next_to(folder: Path) -> Path:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cometbot.cli import main
-from cometbot.cli.init import FILES, describe_installation, make_name
+from cometbot.cli.init import FILES, cometbot_requirement, make_name
 from cometbot.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -40,9 +40,9 @@ def test_init_writes_all_files_for_a_bot_with_the_folders_name(init: Callable[..
     assert result.exit_code == 0
     assert "cd 'Größe Shop' && cometbot dev" in result.stdout
     made = folder / "Größe Shop"
-    assert {path.name for path in made.iterdir()} == set(FILES)
+    assert {path.name for path in made.iterdir()} == {*FILES, "wheels"}
     assert 'Bot("grosse-shop"' in (made / "bot.py").read_text()
-    assert "${" not in "".join(path.read_text() for path in made.iterdir())
+    assert "${" not in "".join((made / name).read_text() for name in FILES)
 
 
 @pytest.mark.process
@@ -173,24 +173,65 @@ class Installed:
 
 
 @pytest.mark.parametrize(
-    ("origin", "requirement", "noted"),
+    ("origin", "requirement"),
     [
-        (None, "cometbot==1.2.3", ""),
-        ({"url": "https://x.example/c.whl", "archive_info": {}}, "cometbot @ https://x.example/c.whl", ""),
-        ({"url": "file:///tmp/c.whl", "archive_info": {}}, "--find-links wheels\ncometbot==1.2.3", "/tmp/c.whl"),
+        (None, "--find-links wheels\ncometbot==1.2.3"),
+        ({"url": "https://x.example/c.whl", "archive_info": {}}, "cometbot @ https://x.example/c.whl"),
+        ({"url": "file:///tmp/c.whl", "archive_info": {}}, "--find-links wheels\ncometbot==1.2.3"),
         (
             {"url": "https://x.example/c.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
             "cometbot @ git+https://x.example/c.git@abc",
-            "",
         ),
-        ({"url": "file:///my%20c", "dir_info": {}}, "--find-links wheels\ncometbot==1.2.3", "wheels '/my c'"),
+        ({"url": "file:///my%20c", "dir_info": {}}, "--find-links wheels\ncometbot==1.2.3"),
     ],
 )
-def test_installation_is_named_so_that_it_is_found_again(
-    monkeypatch: pytest.MonkeyPatch, origin: Any, requirement: str, noted: str
+def test_requirement_names_where_cometbot_came_from(
+    monkeypatch: pytest.MonkeyPatch, origin: Any, requirement: str
 ) -> None:
     monkeypatch.setattr(metadata, "distribution", lambda name: Installed(origin))
-    found, note = describe_installation()
-    assert found == requirement
-    assert noted in note
-    assert bool(note) == bool(noted)
+    assert cometbot_requirement() == requirement
+
+
+def test_init_writes_no_path_of_this_machine(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    texts = [path.read_text() for path in (folder / "shop").iterdir() if path.is_file()]
+    assert [text for text in texts if str(ROOT) in text or str(folder) in text] == []
+
+
+def test_init_ignores_the_files_that_cometbot_makes(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder / "shop", check=True)
+    made = (".env", "cometbot.db", "cometbot.db-wal", "cometbot.db-turns", "cometbot-data/files/1", ".venv/pyvenv.cfg")
+    for name in made:
+        (folder / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "shop" / name).touch()
+    listed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=folder / "shop", capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    files = {line.removeprefix("?? ") for line in listed.splitlines()}
+    assert files == {*FILES, f"wheels/cometbot-{metadata.version('cometbot')}-py3-none-any.whl"}
+
+
+@pytest.mark.process
+def test_init_its_requirements_install_elsewhere(init: Callable[..., Result], folder: Path) -> None:
+    init("shop")
+    elsewhere = (folder / "shop").rename(folder / "moved")
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder / "installed")]
+    done = run(elsewhere, *words, "-r", "requirements.txt")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    code = "import cometbot, pathlib; print(pathlib.Path(cometbot.__file__).parent)"
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "installed")}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+    installed = Path(shown.stdout.strip())
+    assert installed == folder / "installed" / "cometbot"
+    assert _sources(installed) == _sources(ROOT / "cometbot")
+    assert (folder / "installed" / "bin" / "cometbot").is_file()
+
+
+def _sources(package: Path) -> set[str]:
+    files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(package)) for path in files}

@@ -1,0 +1,57 @@
+"""The installed cometbot as a wheel, for a project that is installed where no index has it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import cometbot
+
+_WHEEL = "Wheel-Version: 1.0\nGenerator: cometbot init\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_YEAR_2020 = (2020, 1, 1, 0, 0, 0)
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the cometbot that runs here into ``folder`` as a wheel and return its path; one that exists is replaced.
+
+    The file has the form of the binary distribution format (packaging.python.org, "Binary distribution format").
+    """
+    distribution = metadata.distribution("cometbot")
+    info = f"cometbot-{distribution.version}.dist-info"
+    wheel = folder / f"cometbot-{distribution.version}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    record: list[str] = []
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in [*_package_files(), *_info_files(distribution, info)]:
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            record.append(f"{name},sha256={digest},{len(content)}")
+            archive.writestr(_entry(name), content)
+        lines = [*record, f"{info}/RECORD,,"]
+        archive.writestr(_entry(f"{info}/RECORD"), "\n".join(lines) + "\n")
+    return wheel
+
+
+def _package_files() -> Iterator[tuple[str, bytes]]:
+    root = Path(cometbot.__file__).parent
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield f"cometbot/{path.relative_to(root).as_posix()}", path.read_bytes()
+
+
+def _info_files(distribution: metadata.Distribution, info: str) -> Iterator[tuple[str, bytes]]:
+    # An editable installation has its facts in an egg-info folder, under another name.
+    facts = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    yield f"{info}/METADATA", facts.encode()
+    yield f"{info}/entry_points.txt", (distribution.read_text("entry_points.txt") or "").encode()
+    yield f"{info}/WHEEL", _WHEEL.encode()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _YEAR_2020)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
