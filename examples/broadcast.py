@@ -4,8 +4,6 @@
 give :func:`make_bot` a function that lists your audience.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterable
 from time import sleep
@@ -19,7 +17,7 @@ Audience = Callable[[Context], Iterable[str]]
 
 
 class NotArrived(Exception):
-    """Some readers have not got the message yet; the handler is tried again, and sends nothing twice."""
+    """Some readers have not got the message yet: the handler is tried again, and sends nothing twice."""
 
 
 def contacts(ctx: Context) -> Iterable[str]:

@@ -4,13 +4,9 @@
 the readers are UIDs. ``FEEDBACK`` names the SQLite file that remembers who has written.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3
-import threading
-from collections.abc import Collection
 
 from cometbot import Bot, Context, Media, Message, Text, direct
 
@@ -18,31 +14,11 @@ READERS = tuple(filter(None, os.environ.get("FEEDBACK_READERS", "").replace(" ",
 _WRITTEN = re.compile(r"(?P<name>[^\n(]+)(?: \((?P<uid>[^)\n]+)\))? writes:\n")
 
 
-class Writers:
-    """The people who have written, by uid and name."""
-
-    def __init__(self, path: str = ":memory:") -> None:
-        self._db = sqlite3.connect(path, check_same_thread=False)
-        self._lock = threading.Lock()
-        self._db.execute("CREATE TABLE IF NOT EXISTS writers (uid TEXT PRIMARY KEY, name TEXT)")
-
-    def add(self, uid: str, name: str) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO writers VALUES (?, ?)", [uid, name])
-
-    def find(self, word: str) -> list[str]:
-        """Return the uids of the people who are called ``word``, or have it as their uid."""
-        with self._lock:
-            rows = self._db.execute("SELECT uid, name FROM writers ORDER BY uid").fetchall()
-        return [uid for uid, name in rows if word in (uid, name) or word.casefold() == name.casefold()]
-
-
 def copies(ctx: Context, heading: str = "") -> list[Message]:
     """Return what was written as new messages: its files, or its text. A file of SimpleX is received and sent anew."""
-    text = f"{heading}{ctx.text}"
     made: list[Message] = []
     for file in ctx.attachments:
-        caption = heading if made else text
+        caption = heading if made else f"{heading}{ctx.text}"
         if file.url.startswith("http"):
             made.append(Media(file.url, name=file.name, mime_type=file.mime_type, size=file.size, caption=caption))
             continue
@@ -50,19 +26,24 @@ def copies(ctx: Context, heading: str = "") -> list[Message]:
 
         kind = {"image": "image", "video": "video", "audio": "voice"}.get(ctx.event.type, "file")
         made.append(simplex_file(str(ctx.client.receive(file)), kind, caption))
-    return made or ([Text(text)] if ctx.text else [])
+    return made or ([Text(f"{heading}{ctx.text}")] if ctx.text else [])
 
 
-def make_bot(readers: Collection[str] = READERS, writers: Writers | None = None, name: str = "feedback") -> Bot:
-    """Return a bot that forwards to ``readers`` (uids)."""
+def make_bot(readers: tuple[str, ...] = READERS, path: str = ":memory:", name: str = "feedback") -> Bot:
+    """Return a bot that forwards to ``readers`` (uids) and remembers in the file ``path`` who has written."""
     bot = Bot(name, description="Tell us what you think.")
-    people = writers or Writers()
+    writers = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    writers.execute("CREATE TABLE IF NOT EXISTS writers (uid PRIMARY KEY, name)")
 
     def from_reader(ctx: Context) -> bool:
         return ctx.sender.uid in readers
 
+    def find(word: str) -> list[str]:
+        rows = writers.execute("SELECT uid, name FROM writers ORDER BY uid").fetchall()
+        return [uid for uid, name in rows if word in (uid, name) or word.casefold() == name.casefold()]
+
     def answer(ctx: Context, to: str, messages: list[Message]) -> str:
-        found = people.find(to)
+        found = find(to)
         if len(found) != 1:
             return f"{to} may be any of {', '.join(found)}: answer the number." if found else f"{to} has not written."
         for message in messages:
@@ -79,17 +60,15 @@ def make_bot(readers: Collection[str] = READERS, writers: Writers | None = None,
 
     @bot.message(direct & from_reader)
     def answer_by_quoting(ctx: Context) -> str:
-        quote = ctx.message.quote if ctx.message else None
-        written = _WRITTEN.match(quote.text) if quote else None
+        written = _WRITTEN.match(ctx.message.quote.text) if ctx.message and ctx.message.quote else None
         if written is None:
             return "Quote what you answer, or write /answer NAME and your text."
         return answer(ctx, written["uid"] or written["name"], copies(ctx))
 
     @bot.message(direct)
     def forward(ctx: Context) -> str | None:
-        people.add(ctx.sender.uid, ctx.sender.name)
-        is_only = len(people.find(ctx.sender.name)) == 1
-        who = ctx.sender.name if is_only else f"{ctx.sender.name} ({ctx.sender.uid})"
+        writers.execute("INSERT OR REPLACE INTO writers VALUES (?, ?)", [ctx.sender.uid, ctx.sender.name])
+        who = ctx.sender.name if len(find(ctx.sender.name)) == 1 else f"{ctx.sender.name} ({ctx.sender.uid})"
         for reader in readers:
             for message in copies(ctx, f"{who} writes:\n"):
                 ctx.send(message, to=ctx.conversation_with(user=reader))
@@ -98,4 +77,4 @@ def make_bot(readers: Collection[str] = READERS, writers: Writers | None = None,
     return bot
 
 
-bot = make_bot(writers=Writers(os.environ.get("FEEDBACK", ":memory:")))
+bot = make_bot(path=os.environ.get("FEEDBACK", ":memory:"))

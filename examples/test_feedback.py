@@ -10,14 +10,14 @@ import pytest
 from cometbot import Custom, Media
 from cometbot.models import User
 from cometbot.testing import BotClient
-from examples.feedback import Writers, make_bot
+from examples.feedback import make_bot
 
 
 @pytest.fixture(params=["fake", "cometchat", "simplex"])
 def maria(request: pytest.FixtureRequest) -> Iterator[BotClient]:
     """Maria, where Rita reads."""
     is_simplex = request.param == "simplex"  # which gives numbers: the first contact gets 4
-    with BotClient(make_bot(["4" if is_simplex else "rita"]), user="rita", channel=request.param) as client:
+    with BotClient(make_bot(("4" if is_simplex else "rita",)), user="rita", channel=request.param) as client:
         client.send("/whoami")
         yield client.as_user("maria")
 
@@ -44,7 +44,7 @@ def test_an_answer_goes_back_by_quoting(maria: BotClient) -> None:
 
 
 def test_people_of_one_name_are_told_apart_by_their_number() -> None:
-    client = BotClient(make_bot(["rita"]), user="rita")
+    client = BotClient(make_bot(("rita",)), user="rita")
     client.as_user(User("m1", "Maria")).send("Too loud")
     client.as_user(User("m2", "Maria")).send("Too quiet")
 
@@ -75,6 +75,7 @@ def test_a_file_is_passed_on_with_its_words(maria: BotClient) -> None:
 
 
 def test_writers_are_remembered_in_a_file(tmp_path: Path) -> None:
-    Writers(f"{tmp_path}/feedback.db").add("4", "Maria")
+    path = f"{tmp_path}/feedback.db"
+    BotClient(make_bot(("rita",), path)).send("Too loud")
 
-    assert Writers(f"{tmp_path}/feedback.db").find("maria") == ["4"]
+    assert BotClient(make_bot(("rita",), path), user="rita").send("/answer maria Thanks").text == "Sent to maria."

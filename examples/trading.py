@@ -3,13 +3,11 @@
 ``TRADES`` names the file that offers are kept in; a message places its offer once, however often it is handled.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 from cometbot import Bot, Context, direct
 
@@ -19,12 +17,8 @@ _BEST = """SELECT event FROM offers WHERE partner IS NULL AND side != :side AND 
     ORDER BY CASE :side WHEN 'buy' THEN price ELSE -price END, rowid LIMIT 1"""
 _PARTNER = """SELECT o.uid, o.name, o.price FROM offers o JOIN offers mine ON o.event = mine.partner
     WHERE mine.event = ? OR mine.uid = ? ORDER BY mine.rowid DESC"""
-
-
-class Partner(NamedTuple):
-    uid: str
-    name: str
-    price: int
+_OPEN = "SELECT side, thing, price FROM offers WHERE uid = ? AND partner IS NULL ORDER BY rowid"
+_WITHDRAW = "UPDATE offers SET partner = '' WHERE uid = ? AND thing = ? AND partner IS NULL"
 
 
 class Book:
@@ -33,29 +27,20 @@ class Book:
         self._lock = threading.Lock()
         self._db.execute(_TABLE)
 
-    def place(self, **offer: str | int) -> Partner | None:
+    def place(self, **offer: str | int) -> tuple[str, str, int] | None:
+        """Return uid and name of the partner, and the price; None until there is one."""
         with self._lock, self._db:
             insert = "INSERT OR IGNORE INTO offers VALUES (:event, :side, :thing, :price, :uid, :name, NULL)"
             best = self._db.execute(_BEST, offer).fetchone() if self._db.execute(insert, offer).rowcount else None
             pairs = [(best[0], offer["event"]), (offer["event"], best[0])] if best else []
             self._db.executemany("UPDATE offers SET partner = ? WHERE event = ?", pairs)
-        return self.partner(event=offer["event"])
+        return next(iter(self.run(_PARTNER, offer["event"], "")[0]), None)
 
-    def open(self, uid: str) -> list[tuple[str, str, int]]:
-        """Return the side, thing and price of what a user offers and nobody has taken."""
-        query = "SELECT side, thing, price FROM offers WHERE uid = ? AND partner IS NULL ORDER BY rowid"
-        with self._lock:
-            return list(self._db.execute(query, [uid]))
-
-    def withdraw(self, uid: str, thing: str) -> bool:
-        """Remove a user's open offers of a thing; return whether there were any."""
-        query = "UPDATE offers SET partner = '' WHERE uid = ? AND thing = ? AND partner IS NULL"
+    def run(self, query: str, *values: Any) -> tuple[list[Any], int]:
+        """Return the rows of a query and the number of rows that it has changed."""
         with self._lock, self._db:
-            return self._db.execute(query, [uid, thing]).rowcount > 0
-
-    def partner(self, event: str | int = "", uid: str = "") -> Partner | None:
-        with self._lock:
-            return next((Partner(*row) for row in self._db.execute(_PARTNER, [event, uid])), None)
+            cursor = self._db.execute(query, values)
+            return cursor.fetchall(), cursor.rowcount
 
 
 def make_bot(book: Book, name: str = "market") -> Bot:
@@ -69,9 +54,9 @@ def make_bot(book: Book, name: str = "market") -> Bot:
             deal = book.place(event=ctx.event.key, side=side, thing=thing.casefold(), price=price, **who)
             if deal is None:
                 return "Noted. I tell you when somebody fits."
-            agreed = f"agrees: {thing} for {deal.price}. Write /tell and what you want to say."
-            ctx.send(f"{ctx.sender.name} {agreed}", to=ctx.conversation_with(user=deal.uid))
-            return f"{deal.name} {agreed}"
+            agreed = f"agrees: {thing} for {deal[2]}. Write /tell and what you want to say."
+            ctx.send(f"{ctx.sender.name} {agreed}", to=ctx.conversation_with(user=deal[0]))
+            return f"{deal[1]} {agreed}"
 
         return place
 
@@ -80,22 +65,24 @@ def make_bot(book: Book, name: str = "market") -> Bot:
 
     @bot.command("offers", description="Your offers that nobody has taken.")
     def offers(ctx: Context) -> str:
-        lines = [f"/{side} {thing} {price}" for side, thing, price in book.open(ctx.sender.uid)]
+        lines = [f"/{side} {thing} {price}" for side, thing, price in book.run(_OPEN, ctx.sender.uid)[0]]
         return "\n".join(lines) or "You offer nothing."
 
     @bot.command("withdraw", description="Take back what you offer.")
     def withdraw(ctx: Context, thing: str) -> str:
-        return f"{thing} is withdrawn." if book.withdraw(ctx.sender.uid, thing.casefold()) else f"You offer no {thing}."
+        changed = book.run(_WITHDRAW, ctx.sender.uid, thing.casefold())[1]
+        return f"{thing} is withdrawn." if changed else f"You offer no {thing}."
+
+    @bot.command("tell", description="A word to your last partner.")
+    def tell(ctx: Context, *, text: str) -> str:
+        partner = next(iter(book.run(_PARTNER, "", ctx.sender.uid)[0]), None)
+        if partner:
+            ctx.send(f"{ctx.sender.name}: {text}", to=ctx.conversation_with(user=partner[0]))
+        return "Sent." if partner else "You have no partner yet."
 
     @bot.message(direct)
     def explain(ctx: Context) -> str:
         return "Write /sell bike 80 or /buy bike 90; /offers shows what you offer, /withdraw bike takes it back."
-
-    @bot.command("tell", description="A word to your last partner.")
-    def tell(ctx: Context, *, text: str) -> str:
-        if partner := book.partner(uid=ctx.sender.uid):
-            ctx.send(f"{ctx.sender.name}: {text}", to=ctx.conversation_with(user=partner.uid))
-        return "Sent." if partner else "You have no partner yet."
 
     return bot
 
