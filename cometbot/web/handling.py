@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
@@ -14,11 +15,16 @@ from flask import Flask
 
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
+from cometbot.web.forks import close_in_children
 from cometbot.web.health import make_health_views
 from cometbot.web.metrics import Metrics
 from cometbot.web.server import READY
 
+MAX_CALLERS = 32
+"""Callers that are served at the same time; who comes then is sent away."""
+
 _CALLER_TIMEOUT = 10.0
+_ACCEPT_PAUSE = 0.1
 
 
 def make_worker_app(delivery: Delivery, metrics: Metrics) -> Flask:
@@ -46,6 +52,7 @@ class Desk:
             )
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {bind} ({error.strerror}); give another --bind") from error
+        close_in_children(self._server.socket)
         self._thread = threading.Thread(target=self._server.serve_forever, name="cometbot-desk", daemon=True)
         self._thread.start()
 
@@ -64,6 +71,36 @@ class Desk:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_address = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._callers = threading.BoundedSemaphore(MAX_CALLERS)
+        super().__init__(*args, **options)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; where that fails, wait: the listener stays readable, and the loop would spin."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_ACCEPT_PAUSE)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a caller in a thread, or close its connection where too many are served."""
+        if not self._callers.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._callers.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a caller in this thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._callers.release()
 
     def server_bind(self) -> None:
         """Listen, without asking a name server who this is."""

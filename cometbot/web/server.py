@@ -19,6 +19,7 @@ from gunicorn.arbiter import Arbiter
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import gunicorn_logger
+from cometbot.web.open_files import connection_limit, describe_shortage
 
 BESIDE = "_COMETBOT_BESIDE"
 """Where a process that runs beside another one finds the process that started both and keeps their numbers."""
@@ -37,12 +38,13 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
     the fork: its threads and connections belong to one process each. A stop leaves the time that open requests and
     running handlers may take.
     """
+    connections = connection_limit(settings)
     return {
         "bind": settings.bind,
         "workers": settings.processes,
         # A stream holds a thread for as long as it is open; threads that nobody needs are not started.
-        "threads": settings.threads + settings.open_streams,
-        "worker_connections": 1000 + settings.open_streams,
+        "threads": settings.threads + min(settings.open_streams, connections // 2),
+        "worker_connections": connections,
         "worker_class": "cometbot.web.worker.Worker",
         "preload_app": False,
         # The heartbeat is a file that is touched every second: it must not wait for the disk that the database uses.
@@ -110,8 +112,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        # Who starts it here has looked at the database already.
-        for name, value in (gunicorn_config(self._settings) | {"on_starting": _on_starting}).items():
+        # The database was checked before.
+        on_starting = functools.partial(_on_starting, self._settings)
+        for name, value in (gunicorn_config(self._settings) | {"on_starting": on_starting}).items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
@@ -156,12 +159,14 @@ def _starter(settings: Settings) -> Callable[[Any], None]:
         except ConfigurationError as error:
             print(f"cometbot: {error}", file=sys.stderr, flush=True)
             sys.exit(2)
-        _on_starting(server)
+        _on_starting(settings, server)
 
     return start
 
 
-def _on_starting(server: Any) -> None:
+def _on_starting(settings: Settings, server: Any) -> None:
+    if shortage := describe_shortage(settings):
+        server.log.warning(shortage)
     _first_failure()
 
 

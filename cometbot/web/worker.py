@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
-import resource
 import select
+import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -23,7 +25,9 @@ from orjson import dumps
 from cometbot.http.limits import WATCHDOG, PacedAnswer, connection_of
 from cometbot.http.sse import RESERVE, STREAMS
 from cometbot.web.connection import Connection
+from cometbot.web.forks import close_in_children
 from cometbot.web.leaving import Leaving
+from cometbot.web.open_files import needed_files, raise_limit
 
 HEAD_TIMEOUT = 10.0
 """Seconds from the moment that a thread takes a connection until the request's headers are whole."""
@@ -56,7 +60,32 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one go on: a tenth of Python's own measure, since who comes
 from the disk with the answers of several callbacks in hand should not wait for one that has just come in."""
 
-_OTHER_FILES = 512
+ACCEPT_PAUSE = 0.5
+"""Seconds without new connections after one could not be accepted for lack of files or memory."""
+
+IDLE_CLOSED = 16
+"""Idle connections that are closed then, so that others find room."""
+
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings that connections cannot be accepted."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_CLIENT_GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+"""Errors of a new connection, and not of the listener, that Linux passes through accept(2)."""
+
 ANSWER_TIMEOUT = 20.0
 ANSWER_PACE = 32 * 1024
 """Seconds that a client has to take an answer, and the bytes for each second more."""
@@ -92,20 +121,63 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._of_thread = threading.local()
+        self._accepts_at = 0.0
+        self._warns_at = 0.0
+        self._signals = _ChildSignals()
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection, unless a process that has fewer of them does so first.
+        """Accept a new connection, unless a process that has fewer of them does so first.
 
-        All are told of it at the same moment, and who is quickest may have nearly all of a platform's connections.
+        All processes are notified of it at the same moment, and the quickest may get nearly all of a platform's
+        connections.
         """
         time.sleep(min(self.nr_conns - len(self._leaving), CROWD) * COURTESY)
-        super().accept(listener)
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause_accepting(error)
+            elif error.errno not in _CLIENT_GONE:
+                raise
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Register or unregister the listeners; none is registered during a pause."""
+        if not enabled or time.monotonic() >= self._accepts_at:
+            super().set_accept_enabled(enabled)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Leave new connections to the backlog for a moment: the listener stays readable, and the loop would spin."""
+        now = time.monotonic()
+        self._accepts_at = now + ACCEPT_PAUSE
+        self.set_accept_enabled(False)
+        self._close_idle(IDLE_CLOSED)
+        if now >= self._warns_at:
+            self._warns_at = now + WARNING_INTERVAL
+            _log.warning("cannot accept connections: %s. Raise the limit of open files.", error.strerror)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Let a thread handle the connection, which no child process inherits."""
+        if not conn.initialized:
+            close_in_children(conn)
+        super().enqueue_req(conn)
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads for requests, which start when they are needed."""
+        return _ThreadPool(max_workers=self.cfg.threads)
+
+    def init_signals(self) -> None:
+        """Handle signals, and have children of this process neither handle them nor hold the listeners."""
+        super().init_signals()
+        for listener in self.sockets:
+            close_in_children(listener)
+        close_in_children(self._signals)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Go on with a connection that a thread has given back: wait for its next request, or close it."""
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
         else:
+            close_in_children(conn.sock)
             self._leaving.take(conn.sock)
 
     def murder_pending(self) -> None:
@@ -113,20 +185,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         and those first that never said anything."""
         super().murder_pending()
         self._leaving.tidy()
+        self._close_idle(self.nr_conns - self.worker_connections + 1)
+
+    def _close_idle(self, count: int) -> None:
         for idle in (self.pending_conns, self.keepalived_conns):
-            while idle and self.nr_conns >= self.worker_connections:
+            while idle and count > 0:
                 conn = idle.popleft()
                 with suppress(OSError, KeyError, ValueError):
                     self.poller.unregister(conn.sock)
                 self.nr_conns -= 1
+                count -= 1
                 conn.close()
 
     def handle(self, conn: Any) -> Any:
         """Whether the connection stays open, after the requests that came on it without a pause."""
         if not conn.initialized:
             conn.sock = Connection.taking(conn.sock)
-            if not conn.wait_for_data(FIRST_BYTE_TIMEOUT):
+            # Not gunicorn's wait_for_data(), which opens a file for each new connection.
+            if not conn.data_ready and not _is_readable(conn.sock, FIRST_BYTE_TIMEOUT):
                 return _DEFER
+            conn.data_ready = True
         is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < BUSY
         stays = self._handle_one(conn)
         served = 1
@@ -147,9 +225,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             most, timeout = REQUESTS_IN_A_ROW_BEFORE_OTHERS, NEXT_REQUEST_TIMEOUT_BEFORE_OTHERS
         if served >= most or not self.alive or conn.is_http2:
             return False
-        poll = select.poll()
-        poll.register(conn.sock, select.POLLIN)
-        return bool(poll.poll(timeout * 1000)) and self.alive
+        return _is_readable(conn.sock, timeout) and self.alive
 
     def _handle_one(self, conn: Any) -> Any:
         with WATCHDOG.within(HEAD_TIMEOUT) as head:
@@ -169,7 +245,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Begin, with as many streams as there are threads to spare, and files enough for all connections."""
-        _raise_file_limit(self.cfg.worker_connections * 2 + _OTHER_FILES)
+        raise_limit(needed_files(self.cfg.worker_connections))
         sys.setswitchinterval(SWITCH_INTERVAL)
         settle(self.cfg)
         super().init_process()
@@ -239,6 +315,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             client.sendall(_to_http(status, sentence))
 
 
+class _ThreadPool(ThreadPoolExecutor):
+    """Threads that go on with the work where the system allows no more of them."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+class _ChildSignals:
+    """The default signal handlers for a child of a worker, which has no loop that could end it."""
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in Worker.SIGNALS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def settle(config: Config) -> None:
     """Make what ``config`` says now plain attributes, in a process in which nobody sets anything any more.
 
@@ -253,13 +349,11 @@ def _is_short(headers: Mapping[str, str]) -> bool:
     return length.isdigit() and int(length) <= _SHORT
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """Let this process have ``wanted`` open files, as far as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+def _is_readable(connection: socket.socket, timeout: float) -> bool:
+    """Return whether something can be read from ``connection`` within ``timeout`` seconds."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
 
 
 def _to_http(status: HTTPStatus, sentence: str) -> bytes:

@@ -241,11 +241,11 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def start_server(simulator: Simulator) -> Iterator[StartServer]:
-    """Starts a server that talks to the simulator; ``variables`` go into its environment."""
+    """Starts a server of a ``kind`` that talks to the simulator; ``variables`` go into its environment."""
     started: list[Server] = []
     with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
 
-        def start(bot: str = TRIAL, **variables: str) -> Server:
+        def start(bot: str = TRIAL, kind: type[Server] = Server, **variables: str) -> Server:
             place = Path(folder, str(len(started)))
             place.mkdir()
             environ = {
@@ -253,7 +253,7 @@ def start_server(simulator: Simulator) -> Iterator[StartServer]:
                 "COMETCHAT_APP_ID": simulator.app_id,
                 "COMETCHAT_API_KEY": simulator.api_key,
             }
-            server = Server(place, environ | variables, bot=bot)
+            server = kind(place, environ | variables, bot=bot)
             started.append(server)
             server.start()
             return server

@@ -76,6 +76,37 @@ def eat(ctx: Context) -> str:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@bot.command("take-files")
+def take_files(ctx: Context) -> str:
+    """Open all the files that this process may have, until a test has opened the gate."""
+    marks = Path(os.environ["COMETBOT_TEST_MARKS"])
+    taken = [os.open(marks / "take-files", os.O_CREAT | os.O_WRONLY)]
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        os.write(taken[0], b"x")
+        while not (marks / "open").exists():
+            time.sleep(0.05)
+    finally:
+        for file in taken:
+            os.close(file)
+    return "gave them back"
+
+
+@bot.command("fork")
+def fork(ctx: Context) -> str:
+    """Leave a child behind that outlives the server."""
+    marks = Path(os.environ["COMETBOT_TEST_MARKS"])
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        (marks / "child").write_text(f"{os.getpid()}")
+        signal.pause()
+        os._exit(0)
+    return "has a child"
+
+
 @bot.command("say-and-wait")
 def say_and_wait(ctx: Context) -> str:
     ctx.reply("first")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +19,7 @@ from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.testing.channel import FakeChannel
 from cometbot.web import handling
-from cometbot.web.handling import Desk, make_worker_app, tell_ready
+from cometbot.web.handling import MAX_CALLERS, Desk, make_worker_app, tell_ready
 from cometbot.web.metrics import Metrics
 from cometbot.web.server import READY
 
@@ -79,3 +82,42 @@ def test_who_waits_is_told_once_that_it_is_at_work(monkeypatch: pytest.MonkeyPat
     tell_ready()
     with os.fdopen(reader, "rb") as pipe:
         assert pipe.read() == b"!"
+
+
+def test_idle_callers_are_bounded(desk: Desk) -> None:
+    with ExitStack() as idle:
+        callers = [
+            idle.enter_context(socket.create_connection(("127.0.0.1", desk.port), timeout=60))
+            for _ in range(MAX_CALLERS + 8)
+        ]
+        # Connections are accepted in the order in which they were made.
+        assert [caller.recv(1) for caller in callers[MAX_CALLERS:]] == [b""] * 8
+        callers[0].sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert callers[0].recv(65536).startswith(b"HTTP/1.0 200")
+
+
+def test_callers_are_served_after_the_files_were_used_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = handling.WSGIServer.get_request, iter([errno.EMFILE, errno.ENFILE])
+
+    def fail_twice(server: Any) -> Any:
+        if number := next(failures, 0):
+            raise OSError(number, os.strerror(number))
+        return real(server)
+
+    monkeypatch.setattr(handling.WSGIServer, "get_request", fail_twice)
+    assert get(desk, "/healthz").ok
+
+
+def test_child_does_not_keep_the_port(delivery: Delivery) -> None:
+    desk = Desk(make_worker_app(delivery, Metrics(["shop"])), "127.0.0.1:0")
+    port = desk.port
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        desk.close()
+        socket.create_server(("127.0.0.1", port)).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

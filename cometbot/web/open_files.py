@@ -1,0 +1,66 @@
+"""How many connections a process may hold, so that files remain for its database and its handlers."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+from cometbot.settings import Settings
+
+CONNECTIONS = 1000
+"""Connections of a process beside its event streams, where enough files may be open."""
+
+RESERVE = 256
+RESERVE_PER_THREAD = 4
+"""Files that are left to all else: the database's pool, and for each thread a request of its own and what it reads."""
+
+OTHER_FILES = 512
+
+
+def connection_limit(settings: Settings, files: int | None = None) -> int:
+    """Return how many connections a process may hold where ``files`` may be open (None: this system's hard limit).
+
+    At least half of the files are for connections, however few there are.
+    """
+    wanted = wanted_connections(settings)
+    allowed = hard_limit() if files is None else files
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    reserve = RESERVE + RESERVE_PER_THREAD * (settings.threads + settings.handler_threads)
+    return max(1, min(wanted, max(allowed - reserve, allowed // 2)))
+
+
+def wanted_connections(settings: Settings) -> int:
+    """Return how many connections a process holds where the number of files does not bound them."""
+    return CONNECTIONS + settings.open_streams
+
+
+def hard_limit() -> int:
+    """Return the number of files that the system lets a process open at most."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def describe_shortage(settings: Settings) -> str:
+    """Return a sentence that says what a low limit costs and how to raise it; empty where nothing is lost."""
+    allowed, wanted = connection_limit(settings), wanted_connections(settings)
+    if allowed >= wanted:
+        return ""
+    return (
+        f"open files: expected a limit of {needed_files(wanted)} for {wanted} connections a process, "
+        f"got {hard_limit()}, which allows {allowed}. "
+        "Raise LimitNOFILE= in systemd, --ulimit nofile= in Docker, or ulimit -n."
+    )
+
+
+def needed_files(connections: int) -> int:
+    """Return how many files a process with so many connections may need."""
+    return connections * 2 + OTHER_FILES
+
+
+def raise_limit(files: int) -> None:
+    """Let this process open ``files`` files, as far as the system's hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from cometbot.settings import Settings
+from cometbot.web import open_files
+from cometbot.web.open_files import connection_limit, describe_shortage
+
+STREAMING = Settings(channels=("cometchat", "botpress"))
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(20, 10), (256, 128), (1024, 704), (1820, 1500), (1_048_576, 1500), (resource.RLIM_INFINITY, 1500), (1, 1)],
+)
+def test_connections_leave_files_for_the_rest(files: int, connections: int) -> None:
+    assert connection_limit(STREAMING, files) == connections
+
+
+def test_more_threads_get_more_files() -> None:
+    busy = Settings(channels=("cometchat", "botpress"), threads=58, handler_threads=58)
+    assert connection_limit(busy, 2000) == 2000 - 256 - 4 * 116
+
+
+def test_low_limit_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "hard_limit", lambda: 1024)
+    assert describe_shortage(Settings()).startswith(
+        "open files: expected a limit of 2512 for 1000 connections a process, got 1024, which allows 704. Raise "
+    )
+
+
+def test_sufficient_limit_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "hard_limit", lambda: 4096)
+    assert describe_shortage(STREAMING) == ""
