@@ -248,6 +248,7 @@ class Settings:
     processes: Annotated[int, _count()] = 2
     threads: Annotated[int, _count()] = 8
     streams: Annotated[int, _count(0)] = 500
+    address_streams: Annotated[int | None, _count(0)] = None
     trusted_proxies: Annotated[tuple[Network, ...], _networks] = ()
 
     handler_threads: Annotated[int, _count()] = 8
@@ -297,7 +298,6 @@ class Settings:
     botyard_messages: Annotated[int, _count(0)] = 60
     botyard_requests: Annotated[int, _count(0)] = 3000
     botyard_signups: Annotated[int, _count(0)] = 60
-    botyard_streams: Annotated[int, _count(0)] = 250
     botyard_storage: Annotated[int, _count()] = 268_435_456
     botyard_fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of the platform's config file that are set as variables, by the names of these."""

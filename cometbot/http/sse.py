@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import flask
 
+from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError
 from cometbot.http.limits import WATCHDOG, connection_of
 
@@ -34,6 +35,7 @@ RESERVE = 8
 END: Final = b""
 """What a stream yields last to be closed by us."""
 
+_WARNING_INTERVAL = 60.0
 _GONE = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,10 @@ class Streams:
 
     def __init__(self, most: int = 500) -> None:
         self.most = most
+        self.address_limit: int | None = None
+        """Streams that one address may hold; None means half of all, 0 no limit."""
+
+        self._warns_at = 0.0
         self._guard = threading.Lock()
         self._places: set[Place] = set()
         self._of_owner: Counter[str] = Counter()
@@ -104,12 +110,16 @@ class Streams:
         """Take up to ``most`` streams from now on; also after :meth:`stop`."""
         self.most, self._is_stopping = most, False
 
-    def enter(self, limits: Mapping[str, int], connection: socket.socket | None) -> Place:
-        """A place for one more stream, which counts for each owner in ``limits``, such as a user and an address.
+    def enter(self, limits: Mapping[str, int], connection: socket.socket | None, address: str = "") -> Place:
+        """Return a place for one more stream, which counts for each owner in ``limits``, such as a user, and for
+        ``address``.
 
-        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where one of the owners has as many
-        as ``limits`` says (0: as many as there are).
+        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where the address or one of the
+        owners has as many as it may have (0 in ``limits``: as many as there are).
         """
+        by_address = f"address/{address}"
+        if address:
+            limits = {by_address: self._address_limit(), **limits}
         with self._guard:
             if self._is_stopping or len(self._places) >= self.most:
                 raise HttpError(
@@ -120,11 +130,26 @@ class Streams:
                 )
             for owner, most in limits.items():
                 if most and self._of_owner[owner] >= most:
-                    raise _too_many(most)
+                    raise self._too_many(most, is_address=owner == by_address)
             place = Place(self, tuple(limits), connection)
             self._places.add(place)
             self._of_owner.update(place.owners)
         return place
+
+    def _address_limit(self) -> int:
+        return max(1, self.most // 2) if self.address_limit is None else self.address_limit
+
+    def _too_many(self, most: int, *, is_address: bool) -> HttpError:
+        """Return the refusal of a stream; log once a minute that an address, which may be a proxy, has all of its."""
+        if is_address and time.monotonic() >= self._warns_at:
+            self._warns_at = time.monotonic() + _WARNING_INTERVAL
+            _log.warning(
+                "refused an event stream: one address has %d open. Name it in COMETBOT_TRUSTED_PROXIES if it is your "
+                "proxy, or raise COMETBOT_ADDRESS_STREAMS.",
+                most,
+            )
+        text = f"{most} event streams of one user or address are open, and there may be no more; close one"
+        return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
     def watch(self, place: Place) -> None:
         """End the stream as soon as its client has gone."""
@@ -149,11 +174,6 @@ class Streams:
             places = list(self._places)
         for place in places:
             place.end()
-
-
-def _too_many(most: int) -> HttpError:
-    text = f"{most} event streams of one user or address are open, and there may be no more; close one"
-    return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 class _Departures:
@@ -228,11 +248,11 @@ def stream(
 
     ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END` that it
     was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the headers.
-    ``limits`` are those of :meth:`Streams.enter`; after ``lifetime`` seconds the stream ends. Raises
-    :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
+    ``limits`` are those of :meth:`Streams.enter`, which also counts the caller's address. After ``lifetime`` seconds
+    the stream ends. Raises :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
     """
     connection = connection_of(flask.request.environ)
-    place = streams.enter(limits or {}, connection)
+    place = streams.enter(limits or {}, connection, counted_address(flask.request.remote_addr))
     try:
         place.source = source = listen()
         streams.watch(place)

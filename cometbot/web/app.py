@@ -102,6 +102,7 @@ def create_app(
         channels = channels_from_settings(settings, served, metrics, source)
     delivery = _make_delivery(settings, served, channels, metrics, source)
     STREAMS.admit(settings.streams)
+    STREAMS.address_limit = settings.address_streams
     # Where workers of other machines share the database, they handle: a web process of one must not.
     handles = handles and not delivery.database.shared_url
     running = Running(settings, delivery, metrics, handles)

@@ -23,6 +23,7 @@ from cometbot.channels.botpress.routes import TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
 from cometbot.errors import Missing, PayloadError, StoreBusy
 from cometbot.http import sse
+from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError, echo
 from cometbot.http.limits import read_body
 from cometbot.http.rates import Rates
@@ -93,7 +94,7 @@ class ChatApiViews:
         body = self._read(route)
         key = self._key() if route.has_key else ""
         user = operations.keys.read(key) if route.has_key else ""
-        self._check_rate(f"{bot}/{user}" if user else f"address/{request.remote_addr}")
+        self._check_rate(f"{bot}/{user}" if user else f"address/{counted_address(request.remote_addr)}")
         call = Call(user, ids, body, request.args.get("nextToken", "") if route.paged else "")
         if route.is_stream:
             return self._listen(bot, operations, call, operations.keys.lifetime(key))

@@ -15,9 +15,8 @@ class PlatformSettings:
 
     ``admin_secret`` opens the Admin API, which is closed without one. ``jwt_secret`` signs cookies; without one it is
     made, and kept in the database. ``base_url`` is where bots find files. Rates count in each process: messages a user
-    and minute, requests an address and minute, new users an address and hour. ``address_streams`` are the pages that
-    an address may have open in each process (0: no limit), ``storage`` the bytes of files that one user may have.
-    ``join_replies`` lets several replies to one message become one.
+    and minute, requests an address and minute, new users an address and hour. ``storage`` is the bytes of files that
+    one user may have. ``join_replies`` lets several replies to one message become one.
     """
 
     admin_secret: str = field(default="", repr=False)
@@ -28,7 +27,6 @@ class PlatformSettings:
     message_rate: int = 60
     address_rate: int = 3000
     signup_rate: int = 60
-    address_streams: int = 250
     storage: int = 256 * 1024 * 1024
     body_timeout: float = 10.0
     allow_private_webhooks: bool = False

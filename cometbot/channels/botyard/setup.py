@@ -38,7 +38,6 @@ def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer:
         message_rate=settings.botyard_messages,
         address_rate=settings.botyard_requests,
         signup_rate=settings.botyard_signups,
-        address_streams=settings.botyard_streams,
         storage=settings.botyard_storage,
         body_timeout=settings.body_timeout,
         allow_private_webhooks=settings.allow_private_webhooks,

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,16 +45,17 @@ class Rooms(Server):
         assert answer.status_code == 200, answer.text
         return int(answer.json()["pid"])
 
-    def listen(self, room: str) -> Stream:
-        return Stream(self.address, room)
+    def listen(self, room: str, source: str = "127.0.0.1", *headers: str) -> Stream:
+        return Stream(self.address, room, source, headers)
 
 
 class Stream:
     """One open stream, read by a thread of its own."""
 
-    def __init__(self, address: tuple[str, int], room: str) -> None:
-        self.socket = socket.create_connection(address, timeout=PATIENCE)
-        self.socket.sendall(f"GET /rooms/{room} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    def __init__(self, address: tuple[str, int], room: str, source: str, headers: Sequence[str]) -> None:
+        self.socket = socket.create_connection(address, timeout=PATIENCE, source_address=(source, 0))
+        lines = [f"GET /rooms/{room} HTTP/1.1", "Host: x", *headers, "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
         self.received = b""
         self.is_over = False
         threading.Thread(target=self._read, daemon=True).start()
@@ -134,7 +135,7 @@ def test_what_one_process_takes_in_is_heard_on_the_streams_of_the_other(
 
 
 def test_a_flood_of_streams_leaves_requests_their_threads(serve: Serve) -> None:
-    server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8")
+    server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8", COMETBOT_ADDRESS_STREAMS="0")
     room = server.make_room()
     streams = [server.listen(room) for _ in range(40)]
     server.wait_until(lambda: all(b"\r\n\r\n" in stream.received for stream in streams))
@@ -152,6 +153,36 @@ def test_a_flood_of_streams_leaves_requests_their_threads(serve: Serve) -> None:
     server.wait_until(lambda: b"\r\n\r\n" in again.received)
     server.say(room, "hello")
     server.wait_until(lambda: again.said() == ["hello"])
+
+
+def statuses(server: Rooms, streams: Sequence[Stream]) -> list[int]:
+    """Return the status of each stream, once all have one."""
+    server.wait_until(lambda: all(b"\r\n\r\n" in stream.received for stream in streams))
+    return [int(stream.received.split()[1]) for stream in streams]
+
+
+def test_one_address_leaves_streams_to_the_others(serve: Serve) -> None:
+    server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8")
+    room = server.make_room()
+    greedy = [server.listen(room) for _ in range(20)]
+    assert sorted(statuses(server, greedy)) == [200] * 6 + [429] * 14
+    refused = next(stream for stream in greedy if b" 429 " in stream.received)
+    assert b"retry-after: 5" in refused.received.lower()
+    assert statuses(server, [server.listen(room, "127.0.0.2")]) == [200]
+    assert server.log.count("refused an event stream: one address has 6 open") == 1
+
+
+def test_clients_behind_a_trusted_proxy_are_counted_apart(serve: Serve) -> None:
+    server = serve(COMETBOT_PROCESSES="1", COMETBOT_ADDRESS_STREAMS="2", COMETBOT_TRUSTED_PROXIES="127.0.0.1")
+    room = server.make_room()
+    by_client = {
+        client: statuses(server, [server.listen(room, "127.0.0.1", f"X-Forwarded-For: {client}{end}") for end in "123"])
+        for client in ("192.0.2.", "2001:db8:0:1::", "2001:db8:0:2::")
+    }
+    assert by_client.pop("192.0.2.") == [200, 200, 200]
+    assert {client: sorted(found) for client, found in by_client.items()} == {
+        client: [200, 200, 429] for client in by_client
+    }
 
 
 def test_a_stop_ends_streams_at_once(serve: Serve) -> None:

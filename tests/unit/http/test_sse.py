@@ -162,3 +162,32 @@ def test_stopping_ends_all_streams_and_opens_no_more(app: flask.Flask, streams: 
     streams.admit(1)
     streams.enter({}, None)
     assert refusal(streams).status == 503
+
+
+def test_an_address_gets_half_of_the_streams_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    streams = Streams(4)
+    places = [streams.enter({}, None, "192.0.2.7") for _ in range(2)]
+    for _ in range(3):
+        with pytest.raises(HttpError) as caught:
+            streams.enter({}, None, "192.0.2.7")
+        assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "5"})
+    assert len(caplog.records) == 1
+    assert "192.0.2.7" not in caplog.text
+    streams.enter({}, None, "192.0.2.8")
+    places[0].leave()
+    streams.enter({}, None, "192.0.2.7")
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [(0, 4), (1, 1), (3, 3)])
+def test_the_limit_of_an_address_can_be_set(limit: int, allowed: int) -> None:
+    streams = Streams(4)
+    streams.address_limit = limit
+    for _ in range(allowed):
+        streams.enter({}, None, "192.0.2.7")
+    with pytest.raises(HttpError):
+        streams.enter({}, None, "192.0.2.7")
+
+
+def test_callers_without_an_address_are_not_counted_together() -> None:
+    streams = Streams(4)
+    assert [streams.enter({}, None, "") for _ in range(4)]

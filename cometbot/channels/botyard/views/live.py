@@ -33,11 +33,10 @@ _MOST_PIECES = 32
 _MOST_SAID = 50
 
 
-def live_stream(platform: Platform, user: ChatUser, address: str) -> flask.Response:
-    """An endless answer with what happens in the chats of ``user``, who is at ``address``, from now on."""
+def live_stream(platform: Platform, user: ChatUser) -> flask.Response:
+    """Return an endless response with what happens in the chats of ``user`` from now on."""
     frames = _Frames(platform, user)
-    limits = {f"botyard:{user.id}": MOST_STREAMS, f"botyard@{address}": platform.settings.address_streams}
-    return stream(frames.listen, frames.of, limits=limits, first=frame(b"{}", "hello"))
+    return stream(frames.listen, frames.of, limits={f"botyard:{user.id}": MOST_STREAMS}, first=frame(b"{}", "hello"))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from cometbot.channels.botyard.views.bodies import read_fields
 from cometbot.channels.botyard.views.client_api import body_limit, check_pace
 from cometbot.channels.botyard.views.live import live_stream
 from cometbot.channels.botyard.views.reading import query_number
-from cometbot.channels.botyard.views.routing import Route, address, drop_cookie, to_response
+from cometbot.channels.botyard.views.routing import Route, drop_cookie, to_response
 from cometbot.chat import ChatConversation, ChatUser
 
 _MOST_LISTED = 500
@@ -92,7 +92,7 @@ class PageApi:
 
     def events(self, user: ChatUser) -> flask.Response:
         """What happens in all chats of the user, as it happens."""
-        return live_stream(self._platform, user, address())
+        return live_stream(self._platform, user)
 
     def leave(self) -> flask.Response:
         """Forget in this browser who one is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cometbot.channels.botyard.platform import EVERYWHERE, Platform
 from cometbot.channels.botyard.refusals import Refusal, busy, too_many, unauthorized
 from cometbot.chat import ChatUser
 from cometbot.errors import StoreBusy
+from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError, echo
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -231,15 +231,8 @@ def _attributes(platform: Platform) -> dict[str, Any]:
 
 
 def address() -> str:
-    """Where the request comes from: an address of IPv4, or the network of one household in IPv6."""
-    given = flask.request.remote_addr or ""
-    try:
-        found = ipaddress.ip_address(given.partition("%")[0])
-    except ValueError:
-        return given
-    if found.version == 4:
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
+    """Return the address of the caller, as limits count it."""
+    return counted_address(flask.request.remote_addr)
 
 
 def _add_origin(response: flask.Response) -> None:

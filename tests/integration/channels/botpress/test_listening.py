@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import jwt
 import orjson
 import pytest
+from werkzeug.test import TestResponse
 
 from cometbot.channels.botpress import views
 from cometbot.chat import listening
@@ -358,3 +359,24 @@ def test_a_full_stream_of_emoji_comes_in_all_its_pieces(ann: Person, here: str, 
     site.channel.piece(place, "s", 0, "😀" * 400)
     signals = stream.wait(1)
     assert signals[0]["data"]["delta"] == "😀" * 400
+
+
+def test_one_address_does_not_take_the_streams_of_all(make_site: MakeSite) -> None:
+    site = make_site(streams=4)
+    people = [site.person() for _ in range(3)]
+
+    def listen(person: Person, address: str) -> TestResponse:
+        here = {"environ_base": {"REMOTE_ADDR": address}}
+        return person.get(f"/conversations/{person.converse()}/listen", **here)
+
+    opened = [listen(person, "2001:db8::1") for person in people]
+    try:
+        assert [answer.status_code for answer in opened] == [200, 200, 429]
+        assert opened[2].json["type"] == "RateLimited"
+        assert int(opened[2].headers["Retry-After"]) >= 1
+        assert listen(people[2], "2001:db8::2").status_code == 429
+        opened.append(listen(people[2], "2001:db8:0:1::1"))
+        assert opened[3].status_code == 200
+    finally:
+        for answer in opened:
+            answer.close()

@@ -244,7 +244,7 @@ def test_one_user_has_not_endlessly_many_streams(maria: Person) -> None:
 
 
 def test_one_address_does_not_take_the_streams_of_all(make_site: Callable[..., Site]) -> None:
-    site = make_site(make_bot(), botyard_streams=2)
+    site = make_site(make_bot(), address_streams=2)
     maria, tom = site.person(), site.person()
     with listening(maria), listening(tom):
         refused = tom.get("page-api/events")
