@@ -28,7 +28,7 @@ _MISSING: Any = inspect.Parameter.empty
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _QUOTES = '"“”„'
-_WORD = re.compile(rf"\s*(?:[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}](?=\s|$)|(\S+))")
+_WORD = re.compile(rf"[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}](?=\s|$)|(\S+)")
 _CALL = re.compile(r"(/?)(\S+)(.*)", re.DOTALL)
 _SHOWN = 40
 
@@ -151,6 +151,7 @@ class Signature:
     def _read_words(self, line: str) -> tuple[list[Any], str]:
         values: list[Any] = []
         for item in self.words:
+            line = line.lstrip()
             found = _WORD.match(line)
             if found is None:
                 values.append(_default(item))

@@ -7,7 +7,7 @@ import os
 import re
 
 HEAD = 4096
-"""Bytes from the beginning of a file that are enough to tell."""
+"""Bytes from the beginning of a file that :func:`sniff` reads."""
 
 _FALLBACK = "application/octet-stream"
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -50,16 +50,22 @@ _DOCUMENTS = {
 }
 """What Python's own table lacks, and a small container has no other."""
 
-_MARKUP = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+)?(svg|html|head|body|script)\b", re.I | re.S)
+_ROOT = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
+_PROLOG = ((b"<?", b">"), (b"<!--", b"-->"))
+"""What may stand before the root of a document: how it begins and ends."""
+_MARK = b"\xef\xbb\xbf"
 _SHOWN = ("image", "audio", "video")
 
 
 def sniff(head: bytes, name: str = "") -> str:
-    """The media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
+    """Return the media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
+
+    Only the first :data:`HEAD` bytes are read, so the time is the same for any file.
 
     A picture, sound or video is only what has the bytes of one. The end of ``name`` decides among what a browser does
     not show anyway: a text, a document, an archive.
     """
+    head = head[:HEAD]
     found = _by_signature(head) or _by_container(head) or _by_markup(head)
     if found and found != "application/zip":
         return found
@@ -110,11 +116,23 @@ def _by_container(head: bytes) -> str:
 
 
 def _by_markup(head: bytes) -> str:
-    text = head.removeprefix(b"\xef\xbb\xbf")
-    found = _MARKUP.match(text)
+    found = _ROOT.match(head, _end_of_prolog(head))
     if not found:
         return ""
-    return "image/svg+xml" if found[4].lower() == b"svg" else "text/html"
+    return "image/svg+xml" if found[2].lower() == b"svg" else "text/html"
+
+
+def _end_of_prolog(head: bytes) -> int:
+    """Return where the root of a document would begin: behind spaces, declarations and comments."""
+    start = len(_MARK) if head.startswith(_MARK) else 0
+    while True:
+        while head[start : start + 1].isspace():
+            start += 1
+        closing = next((end for begin, end in _PROLOG if head.startswith(begin, start)), b"")
+        end = head.find(closing, start) if closing else -1
+        if end < 0:
+            return start
+        start = end + len(closing)
 
 
 def _by_name(name: str) -> str:

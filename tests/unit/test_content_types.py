@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import time
 
 import pytest
 
@@ -96,3 +97,25 @@ def test_usual_documents_are_recognised_on_machines_that_have_no_table_of_types(
 ) -> None:
     monkeypatch.setattr(mimetypes, "guess_type", mimetypes.MimeTypes(()).guess_type)
     assert sniff(head, name) == mime_type
+
+
+@pytest.mark.parametrize(
+    ("head", "mime_type"),
+    [
+        (b"<!-- a --><!-- b -->\n<svg>", "image/svg+xml"),
+        (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a -->\n<!doctype html>", "text/html"),
+        (b"<!-- a <body> ", "text/plain"),
+        (b"<?xml version='1.0'", "text/plain"),
+        (b"<!---->" * 40 + b"x", "text/plain"),
+        (b" " * 1_000_000 + b"<svg>", "text/plain"),
+    ],
+)
+def test_what_stands_before_markup_is_skipped(head: bytes, mime_type: str) -> None:
+    assert sniff(head, "note.txt") == mime_type
+
+
+@pytest.mark.parametrize("piece", [b"<!---->", b"<?xml>", b"<!--", b"<?", b" ", b"<!-- --> ", b"<!doctype "])
+def test_hostile_file_is_sniffed_at_once(piece: bytes) -> None:
+    begun = time.process_time()
+    sniff(piece * (16 * 1024 * 1024 // len(piece)), "note.txt")
+    assert time.process_time() - begun < 0.5

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _DONE = Answer(200, b'{"data":{"success":true}}')
 _IGNORED = Answer(200, b'{"data":{"success":true,"ignored":1}}')
-_JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*(utf-?8|\"utf-?8\")\s*)?;?\s*", re.IGNORECASE)
+_JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*(utf-?8|\"utf-?8\")\s*)?(;\s*)?", re.IGNORECASE)
 _WEBHOOK = "webhook"
 _ROUTING_KEYS = frozenset(
     {

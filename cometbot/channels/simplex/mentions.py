@@ -9,7 +9,7 @@ from typing import Any
 from cometbot.channels.simplex import names
 from cometbot.channels.simplex.views import Member
 
-_TOKEN = re.compile(r"<@uid:([^>\s]{1,200})>")
+_TOKEN = re.compile(r"<@uid:([^<>\s]{1,200})>")
 _PLAIN = re.compile(r"\w+")
 
 

@@ -23,7 +23,7 @@ from cometbot.simulator import CallbackEntry, RequestEntry
 
 _INDENT = "    "
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
-_MENTION = re.compile(r"<@(?:uid|all):([^>\s]+)>")
+_MENTION = re.compile(r"<@(?:uid|all):([^<>\s]+)>")
 _AFTER_LIST = re.compile(r"(?m:^)(?P<item>[ ]*(?:\d+\.|[-*+]) [^\n]*)\n(?=\w)(?!\d+\. )")
 _EXCERPT = 40
 _LONG_EXCERPT = 80

@@ -19,7 +19,7 @@ FRAME_LIMIT = 64 * 1024 * 1024
 DEEPEST = 200
 """Levels of a frame that was too deep for the parser which are kept; the CLI's own records have about twenty."""
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 ERROR_ANSWER = "chatCmdError"
 
