@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const TOKEN = /("(?:\\.|[^"\\])*")(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
+const TOKEN = /("(?:\\.|[^"\\])*"?)(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
 const LONGEST = 60_000;
 
 /** A block that shows `value`. Text that is JSON is shown as that, other text as it is. */

@@ -4,10 +4,10 @@ import { h, safeUrl } from "./dom.js";
 
 const INLINE = new RegExp(
   [
-    "(?<code>`+)(?<codeText>[^`]|[^`].*?[^`])\\k<code>(?!`)",
+    "(?<!`)(?<code>`+)(?<codeText>[^`]|[^`].{0,2000}?[^`])\\k<code>(?!`)",
     "<@uid:(?<mention>[^<>\\s]+)>",
     "(?<all><@all:[^<>\\s]+>)",
-    "!?\\[(?<label>[^\\]\\n]*)\\]\\((?<href>[^()\\s]*(?:\\([^()\\s]*\\)[^()\\s]*)*)\\)",
+    "!?\\[(?<label>[^\\]\\n]{0,300})\\]\\((?<href>[^()\\s]*(?:\\([^()\\s]*\\)[^()\\s]*)*)\\)",
     "(?<strongMark>\\*\\*|__)(?=\\S)(?<strong>.+?\\S?)\\k<strongMark>",
     "~~(?=\\S)(?<strike>.+?)~~",
     "\\*(?=[^\\s*])(?<em>[^*\\n]*?[^\\s*])\\*",
@@ -17,12 +17,13 @@ const INLINE = new RegExp(
   ].join("|"),
   "gs",
 );
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*(\S*)\s*$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
+const FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))\s*(?:\S+\s*)?$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/s;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
+const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/s;
 const QUOTE = /^ {0,3}> ?(.*)$/;
-const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const TABLE_RULE = /^:?-+:?$/;
+const MOST_CELLS = 4000;
 
 /** The elements that `text` stands for. `nameOf(uid)` names who is mentioned. */
 export function markdown(text, nameOf = (uid) => uid) {
@@ -68,7 +69,7 @@ const heading = {
   make(lines, place, nameOf) {
     const [, marks, text] = HEADING.exec(lines[place]);
     return [
-      h(`p.h${Math.min(marks.length, 4)}`, { role: "heading", "aria-level": "4" }, inline(text, nameOf)),
+      h(`p.h${Math.min(marks.length, 4)}`, { role: "heading", "aria-level": "4" }, inline(text.trimEnd().replace(/(?<!#)#+$/, "").trim(), nameOf)),
       place + 1,
     ];
   },
@@ -86,7 +87,7 @@ const quoted = {
 };
 
 const table = {
-  fits: (line, lines, place) => line.includes("|") && TABLE_RULE.test(lines[place + 1] ?? ""),
+  fits: (line, lines, place) => line.includes("|") && isTableRule(lines[place + 1] ?? "") && hasRoom(line, lines, place),
   make(lines, place, nameOf) {
     const head = cells(lines[place]);
     const rows = [];
@@ -148,6 +149,15 @@ function itemContent([first, ...rest], nameOf, depth) {
       depth + 1,
     ),
   ];
+}
+
+function isTableRule(line) {
+  return cells(line).every((cell) => TABLE_RULE.test(cell));
+}
+
+/** Whether the lines from `place` on could make no more cells than a page can bear: missing cells are filled up. */
+function hasRoom(line, lines, place) {
+  return line.split("|").length * (lines.length - place) <= MOST_CELLS;
 }
 
 function cells(line) {
