@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
+from cometbot.absolute_paths import absolute_bind, absolute_database_url, absolute_path
 from cometbot.errors import ConfigurationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -310,6 +311,21 @@ class Settings:
 
     warnings: tuple[str, ...] = ()
     """What was set and means nothing, a sentence each."""
+
+    def __post_init__(self) -> None:
+        """Make every path absolute: a bot's code may change the working directory later."""
+        absolute: dict[str, object] = {
+            "data": Path(absolute_path(str(self.data))),
+            "database_url": absolute_database_url(self.database_url),
+            "bind": absolute_bind(self.bind),
+            "botyard_config": absolute_path(self.botyard_config),
+            "simplex_files_here": absolute_path(self.simplex_files_here),
+        }
+        # Without a second name, the CLI and this process name the folder alike.
+        if not self.simplex_files_here:
+            absolute["simplex_files"] = absolute_path(self.simplex_files)
+        for name, value in absolute.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_environment(

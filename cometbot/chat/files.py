@@ -73,8 +73,8 @@ class Files:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
-        self._folder = folder
-        self._coming = folder / "coming"
+        self._folder = folder.absolute()
+        self._coming = self._folder / "coming"
 
     def receive(self, stream: Readable, *, name: str = "", limits: Mapping[str, int]) -> Upload:
         """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.

@@ -89,6 +89,7 @@ def share_metrics() -> None:
     if is_beside():
         return
     if folder := os.environ.get(_METRICS):
+        os.environ[_METRICS] = folder = os.path.abspath(folder)
         Path(folder).mkdir(parents=True, exist_ok=True)
         for old in Path(folder).glob("*.db"):
             old.unlink()

@@ -26,7 +26,7 @@ def refusal(**variables: str) -> str:
 
 def test_settings_of_an_empty_environment_are_the_defaults() -> None:
     assert read() == Settings()
-    assert read().database_url == "sqlite:///cometbot.db"
+    assert read().database_url == f"sqlite:///{Path.cwd()}/cometbot.db"
     assert read().channels == ("cometchat",)
 
 
@@ -52,6 +52,30 @@ def test_variables_of_every_kind_become_typed_values() -> None:
     assert settings.data == Path("/srv/bot")
     assert settings.cometchat_api_key.reveal() == "k3y"
     assert settings.simplex_url == "wss://u:p@chat.example.com"
+
+
+def test_every_path_is_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read(BOTYARD_CONFIG="config.json", COMETBOT_BIND="unix:socket", SIMPLEX_FILES="files")
+    monkeypatch.chdir("/")
+    assert settings.data == tmp_path / "cometbot-data"
+    assert settings.database_url == f"sqlite:///{tmp_path}/cometbot.db"
+    assert settings.botyard_config == str(tmp_path / "config.json")
+    assert settings.bind == f"unix:{tmp_path}/socket"
+    assert settings.simplex_files == str(tmp_path / "files")
+
+
+def test_the_folder_as_the_cli_names_it_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read(SIMPLEX_FILES="files", SIMPLEX_FILES_HERE="mnt/files")
+    assert (settings.simplex_files, settings.simplex_files_here) == ("files", str(tmp_path / "mnt/files"))
+
+
+def test_every_setting_that_holds_a_path_is_made_absolute() -> None:
+    words = {"bind", "cert", "config", "data", "database", "dir", "file", "files", "folder", "path", "socket"}
+    suspects = {name for name in Settings.__dataclass_fields__ if words & set(name.split("_"))}
+    absolute = {"data", "database_url", "bind", "botyard_config", "simplex_files", "simplex_files_here"}
+    assert suspects - absolute == {"simplex_accept_files", "simplex_file_limit"}
 
 
 def test_variables_that_are_empty_or_blank_count_as_not_set() -> None:

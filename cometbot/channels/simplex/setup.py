@@ -44,8 +44,8 @@ def folder_of(settings: Settings) -> Folder | NoFolder:
     """Where files are exchanged with the CLI: in the folder that is set, else in ours if it is on this machine."""
     if settings.simplex_files:
         there = PurePosixPath(settings.simplex_files)
-        return Folder(there, Path(settings.simplex_files_here or settings.simplex_files).absolute())
+        return Folder(there, Path(settings.simplex_files_here or settings.simplex_files))
     if not Endpoint.from_settings(settings).is_near:
         return NoFolder()
-    here = (settings.data / "simplex").absolute()
+    here = settings.data / "simplex"
     return Folder(PurePosixPath(here), here)

@@ -296,3 +296,16 @@ def test_the_name_of_a_file_is_no_path(site: Site, maria: Person, tmp_path: Path
 
     assert file["name"] == "evil.png"
     assert not (tmp_path / "evil.png").exists()
+
+
+def test_files_are_found_whatever_the_working_directory_is(
+    make_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    maria = make_site(data=Path("cometbot-data")).person()
+    (file,) = maria.upload(("p.png", PNG)).json
+    monkeypatch.chdir("/")
+    with maria.client.get(f"/{file['path']}") as answer:
+        assert (answer.status_code, answer.data) == (200, PNG)
+    assert maria.upload(("p.png", PNG)).status_code == 200
+    assert (tmp_path / "cometbot-data" / "files").is_dir()
