@@ -16,7 +16,8 @@ from cometbot.channels.botyard.views.client_api import ClientApi
 from cometbot.channels.botyard.views.files import Files
 from cometbot.channels.botyard.views.page_api import PageApi
 from cometbot.channels.botyard.views.routing import METHODS, Router, refuse, to_response
-from cometbot.http.errors import echo
+from cometbot.errors import StoreBusy
+from cometbot.http.errors import HttpError, echo
 
 
 def make_blueprint(platform: Platform, intake: Intake) -> flask.Blueprint:
@@ -35,11 +36,22 @@ def make_blueprint(platform: Platform, intake: Intake) -> flask.Blueprint:
             f"/{prefix}/<path:rest>", prefix, router.answer, methods=METHODS, provide_automatic_options=False
         )
     blueprint.add_url_rule("/static/<folder>/<name>", "static_file", files.download)
-    blueprint.register_error_handler(Refusal, refuse)
+    for kind in (Refusal, HttpError, StoreBusy):
+        blueprint.register_error_handler(kind, refuse)
+    blueprint.register_error_handler(HTTPException, _refuse_http)
     blueprint.app_errorhandler(404)(_refuse_unknown)
     blueprint.app_errorhandler(405)(_refuse_unknown)
     blueprint.register_blueprint(page_blueprint())
     return blueprint
+
+
+def _refuse_http(error: HTTPException) -> flask.Response:
+    """Return Flask's own refusal, and any unexpected error, in the shape of this protocol."""
+    status = error.code or 500
+    text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
+    response = refuse(Refusal(status, text))
+    response.headers.extend((name, value) for name, value in error.get_headers() if name.lower() != "content-type")
+    return response
 
 
 def _refuse_unknown(error: HTTPException) -> flask.Response:
