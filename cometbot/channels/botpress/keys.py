@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -16,7 +18,7 @@ from cometbot.http.errors import HttpError
 
 _ALGORITHM = "HS256"
 # A key names a user and may end; whatever else its signer put into it is his business. A clock that is ahead of ours
-# must not lock a user out, so the time of signing is not looked at.
+# must not lock a user out, so a time of signing in the future is accepted.
 _OPTIONS: Any = {
     "verify_iat": False,
     "verify_aud": False,
@@ -24,6 +26,7 @@ _OPTIONS: Any = {
     "verify_sub": False,
     "verify_jti": False,
 }
+_ACCOUNT = "account"
 _BLOCK = 64
 _OWN_ID = re.compile(OWN_ID)
 
@@ -31,6 +34,29 @@ _OWN_ID = re.compile(OWN_ID)
 def is_own_id(text: str) -> bool:
     """Whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
     return bool(_OWN_ID.fullmatch(text))
+
+
+@dataclass(frozen=True, slots=True)
+class UserKey:
+    """What a valid key says.
+
+    ``account`` is the account that it was issued for, empty in keys that a backend signed; ``signed_at`` and
+    ``ends_at`` are Unix times, None where the key has no usable one.
+    """
+
+    user: str
+    account: str = ""
+    signed_at: float | None = None
+    ends_at: float | None = None
+
+    @property
+    def lifetime(self) -> float | None:
+        """The seconds until the key ends, None if it has no end."""
+        return None if self.ends_at is None else max(self.ends_at - time.time(), 0.0)
+
+
+NO_KEY = UserKey("")
+"""The key of a request that needs none."""
 
 
 class UserKeys:
@@ -45,18 +71,20 @@ class UserKeys:
         self._make = secret
         self._secret = b""
 
-    def issue(self, user_id: str) -> str:
-        """A key of ``user_id``, without an end."""
-        return _sign(user_id, self._key())
+    def issue(self, user_id: str, account: str) -> str:
+        """Return a key without an end for the account ``account`` of the user ``user_id``."""
+        return _sign(user_id, self._key(), {_ACCOUNT: account})
 
-    def read(self, key: str) -> str:
-        """The user id in ``key``. Raises :class:`HttpError` with 401 for a key that is none, ended, or foreign."""
-        return str(self._claims(key)["id"])
-
-    def lifetime(self, key: str) -> float | None:
-        """For how many seconds from now ``key`` opens, None if it has no end. Raises as :meth:`read`."""
-        ends_at = self._claims(key).get("exp")
-        return None if ends_at is None else max(int(ends_at) - time.time(), 0.0)
+    def read(self, key: str) -> UserKey:
+        """Return what ``key`` says. Raises :class:`HttpError` with 401 for a key that is damaged, ended, or foreign."""
+        claims = self._claims(key)
+        account = claims.get(_ACCOUNT)
+        return UserKey(
+            str(claims["id"]),
+            account if isinstance(account, str) else "",
+            _to_time(claims.get("iat")),
+            _to_time(claims.get("exp")),
+        )
 
     def _claims(self, key: str) -> dict[str, Any]:
         try:
@@ -98,8 +126,17 @@ def check_secret(secret: str, name: str) -> None:
         raise ConfigurationError(f"{name} cannot sign keys ({error}); set a long random text") from None
 
 
-def _sign(user_id: str, key: bytes) -> str:
-    return jwt.encode({"id": user_id, "iat": int(time.time())}, key, algorithm=_ALGORITHM)
+def _sign(user_id: str, key: bytes, more: Mapping[str, str] | None = None) -> str:
+    return jwt.encode({"id": user_id, "iat": int(time.time()), **(more or {})}, key, algorithm=_ALGORITHM)
+
+
+def _to_time(value: object) -> float | None:
+    """Return a numeric date of a claim; PyJWT takes one that is a text of digits, too."""
+    try:
+        time_of = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return time_of if math.isfinite(time_of) else None
 
 
 def _to_key(secret: str) -> bytes:

@@ -11,8 +11,9 @@ import orjson
 from cometbot.bot import Bot
 from cometbot.channels.base import Incoming, Intake
 from cometbot.channels.botpress import wire
+from cometbot.channels.botpress.accounts import ACCOUNT_FIELD, Accounts
 from cometbot.channels.botpress.hook import Hook
-from cometbot.channels.botpress.keys import UserKeys, is_own_id
+from cometbot.channels.botpress.keys import NO_KEY, UserKey, UserKeys, is_own_id
 from cometbot.channels.botpress.parsing import lasting_id
 from cometbot.channels.botpress.places import ACCOUNT, CHANNEL, make_conversation, place_of
 from cometbot.channels.botpress.removal import finish, remove_owned, remove_places
@@ -34,12 +35,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that has its shape: who asks (the id in the key), the ids in its path, and its body."""
+    """One request that has its shape: the key of who asks, the ids in its path, and its body."""
 
-    user: str = ""
+    key: UserKey = NO_KEY
     ids: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     token: str = ""
+
+    @property
+    def user(self) -> str:
+        """The id of who asks, empty for an operation that takes no key."""
+        return self.key.user
 
 
 @dataclass(slots=True)
@@ -70,6 +76,12 @@ class Operations:
         self._settings = settings
         self._hook = hook
         self._state = StateRows(chat.database)
+        self._accounts = Accounts(chat, self.scope, issues_keys=keys.issues)
+
+    def check_key(self, key: UserKey) -> None:
+        """Raise :class:`HttpError` with 401 for a key that was made for a user who is deleted."""
+        with self._chat.database.read() as connection:
+            self._accounts.check(connection, key)
 
     def create_user(self, call: Call) -> Wire:
         """A new user and its key; in automatic mode only."""
@@ -78,7 +90,8 @@ class Operations:
         own_id = self._own_id(call.body) if "id" in call.body else ""
         if own_id.lower() in self._reserved:
             raise _taken(own_id)
-        data = _user_data(call.body)
+        account = new_id()
+        data = {**_user_data(call.body), ACCOUNT_FIELD: account}
         user_id = own_id or f"user_{new_id()}"
         try:
             user = self._write(lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
@@ -86,7 +99,7 @@ class Operations:
             raise _taken(own_id) from None
         except Missing as error:
             raise StoreBusy from error
-        return {"user": wire.to_user(user), "key": self.keys.issue(user.id)}
+        return {"user": wire.to_user(user), "key": self.keys.issue(user.id, account)}
 
     def get_or_create_user(self, call: Call) -> Wire:
         """The user of the key, made or changed."""
@@ -95,7 +108,7 @@ class Operations:
             raise _taken(call.user)
         data = _user_data(call.body)
         try:
-            user, _ = self._write(lambda c, _: self._chat.users.ensure(c, self.scope, call.user, data))
+            user = self._write(lambda c, _: self._accounts.ensure(c, call.key, data))
         except Missing as error:
             raise StoreBusy from error
         return {"user": wire.to_user(user)}
@@ -133,6 +146,7 @@ class Operations:
             if begun is None:
                 return None
             removal, signals = begun
+            self._accounts.forget(connection, call.key)
             self._tell(connection, signals, outcome)
             return removal
 

@@ -18,6 +18,7 @@ from werkzeug.routing import Rule
 
 from cometbot.channels.base import Intake
 from cometbot.channels.botpress import openapi, routing, schemas, wire
+from cometbot.channels.botpress.keys import NO_KEY
 from cometbot.channels.botpress.operations import Call, Operations
 from cometbot.channels.botpress.routes import TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
@@ -91,12 +92,13 @@ class ChatApiViews:
         path = routing.raw_path(request.environ, f"{request.script_root}/botpress/{bot}", rest)
         route, ids = routing.find(path, request.method)
         body = self._read(route)
-        key = self._key() if route.has_key else ""
-        user = operations.keys.read(key) if route.has_key else ""
-        self._check_rate(f"{bot}/{user}" if user else f"address/{counted_address(request.remote_addr)}")
-        call = Call(user, ids, body, request.args.get("nextToken", "") if route.paged else "")
+        key = operations.keys.read(self._key()) if route.has_key else NO_KEY
+        self._check_rate(f"{bot}/{key.user}" if route.has_key else f"address/{counted_address(request.remote_addr)}")
+        if route.has_key:
+            operations.check_key(key)
+        call = Call(key, ids, body, request.args.get("nextToken", "") if route.paged else "")
         if route.is_stream:
-            return self._listen(bot, operations, call, operations.keys.lifetime(key))
+            return self._listen(bot, operations, call)
         answer = _method(operations, route)(call)
         if route.name in _HEARD:
             self._observe(bot, "received")
@@ -208,7 +210,7 @@ class ChatApiViews:
             text = f"More than {self._settings.requests} requests in a minute; wait {seconds} seconds"
             raise HttpError(429, "RateLimited", text, headers={"Retry-After": seconds})
 
-    def _listen(self, bot: str, operations: Operations, call: Call, lifetime: float | None) -> flask.Response:
+    def _listen(self, bot: str, operations: Operations, call: Call) -> flask.Response:
         """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
         here = call.ids["id"]
         operations.check_listener(here, call.user)
@@ -229,7 +231,7 @@ class ChatApiViews:
             limits={f"botpress/{bot}/{call.user}": self._settings.streams},
             ping=sse.frame(b"ping", event=_EVENT),
             interval=_PING_EVERY,
-            lifetime=lifetime,
+            lifetime=call.key.lifetime,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from cometbot.channels.botpress.accounts import ACCOUNT_FIELD
 from cometbot.chat import (
     EVENT_CREATED,
     MESSAGE_CREATED,
@@ -37,7 +38,8 @@ def to_date(milliseconds: int) -> str:
 def to_user(user: ChatUser) -> Wire:
     """A user, who may be a participant."""
     dates = {"createdAt": to_date(user.created_at), "updatedAt": to_date(user.updated_at)}
-    return {"id": user.id, **user.data, **dates}
+    shown = {name: value for name, value in user.data.items() if name != ACCOUNT_FIELD}
+    return {"id": user.id, **shown, **dates}
 
 
 def to_conversation(conversation: ChatConversation) -> Wire:

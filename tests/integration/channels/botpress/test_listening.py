@@ -304,6 +304,20 @@ def test_a_stream_ends_with_the_key_that_opened_it(manual_site: Site, listen: Li
     assert ending.signals == []
 
 
+def test_stream_of_a_deleted_user_ends_before_the_next_account(site: Site, listen: Listen) -> None:
+    bob, old = site.person("bob"), site.person("ann")
+    place = bob.converse()
+    bob.post(f"/conversations/{place}/participants", {"userId": "ann"})
+    stream = listen(old, place)
+    old.delete("/users/me")
+    new = site.person("ann")
+    bob.post(f"/conversations/{place}/participants", {"userId": "ann"})
+
+    wait_for(lambda: stream.is_over)
+    assert old.get(f"/conversations/{place}/messages").status_code == 401
+    assert new.get(f"/conversations/{place}/messages").status_code == 200
+
+
 def test_where_all_streams_are_taken_the_refusal_says_when_to_come_again(make_site: MakeSite, listen: Listen) -> None:
     site = make_site()
     ann = site.person()

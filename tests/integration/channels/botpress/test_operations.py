@@ -178,7 +178,7 @@ def test_messages_of_a_deleted_user_that_a_busy_database_kept_go_later(
     monkeypatch.setattr(users, "go_on_deleting", busy)
     assert talkative.delete("/users/me").json == {}
     again = site.person(talkative.id)
-    refused(talkative.get(f"/conversations/{crowded}"), 403, "Forbidden")
+    refused(again.get(f"/conversations/{crowded}"), 403, "Forbidden")
     assert len(bob.messages(crowded)) == 5
     site.channel.refresh()
     assert bob.messages(crowded) == []

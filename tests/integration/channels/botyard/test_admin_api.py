@@ -93,6 +93,16 @@ def test_a_deleted_bot_is_gone_with_key_commands_webhook_and_chats(site: Site, m
     assert maria.get("page-api/start").json["chats"] == []
 
 
+def test_key_of_a_deleted_bot_does_not_open_one_of_the_same_name(site: Site) -> None:
+    bot_id, old = site.outside("Weather")
+    site.admin.delete(f"admin-api/bot/{bot_id}")
+    new_id, new = site.outside("Weather")
+
+    assert new_id != bot_id
+    assert old.get("bot-api/bot").json == {"message": "Invalid bot key."}
+    assert new.get("bot-api/bot").status_code == 200
+
+
 @pytest.mark.parametrize(("method", "part"), [("DELETE", ""), ("GET", "/key"), ("PUT", "/key")])
 def test_what_is_no_bot_from_elsewhere_has_no_key_and_cannot_be_deleted(site: Site, method: str, part: str) -> None:
     unknown = site.admin.ask(method, f"admin-api/bot/nothing{part}")

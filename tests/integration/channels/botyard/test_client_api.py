@@ -120,6 +120,8 @@ def test_who_is_removed_is_told_and_may_do_nothing_more(site: Site, maria: Perso
     assert (gone.status_code, gone.json) == (404, {"message": "User not found."})
     refused = maria.post("client-api/chat/message", {"chatId": chat, "body": "hi"})
     assert (refused.status_code, refused.json) == (401, {"message": "User is unauthorized."})
+    assert site.person().id != maria.id
+    assert maria.get("client-api/chats").status_code == 401
 
 
 def test_the_commands_of_a_bot_of_this_server_come_from_its_decorators(maria: Person) -> None:

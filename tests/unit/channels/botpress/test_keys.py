@@ -43,8 +43,8 @@ def test_a_secret_of_any_length_signs_as_the_protocol_says(secret: str) -> None:
     key = sign("ann-7", secret)
     header, claims, _ = key.split(".")
     assert key == by_hand_of(header, claims, secret)
-    assert UserKeys(lambda: secret, issues=False).read(by_hand({"id": "ann-7"}, secret)) == "ann-7"
-    assert UserKeys(lambda: secret, issues=False).read(key) == "ann-7"
+    assert UserKeys(lambda: secret, issues=False).read(by_hand({"id": "ann-7"}, secret)).user == "ann-7"
+    assert UserKeys(lambda: secret, issues=False).read(key).user == "ann-7"
 
 
 def by_hand_of(header: str, claims: str, secret: str) -> str:
@@ -54,14 +54,16 @@ def by_hand_of(header: str, claims: str, secret: str) -> str:
 
 @pytest.mark.parametrize("header", [{"alg": "HS256", "typ": "JWT"}, {"alg": "HS256"}])
 def test_the_keys_of_both_official_clients_are_taken(keys: UserKeys, header: object) -> None:
-    assert keys.read(by_hand({"id": "ann-7", "iat": 1772366400}, header=header)) == "ann-7"
+    assert keys.read(by_hand({"id": "ann-7", "iat": 1772366400}, header=header)).user == "ann-7"
 
 
 def test_what_the_server_issues_it_takes_and_it_has_no_end(keys: UserKeys) -> None:
-    key = keys.issue("ann")
+    key = keys.issue("ann", "account-1")
     claims = jwt.decode(key, options={"verify_signature": False})
-    assert keys.read(key) == "ann"
-    assert set(claims) == {"id", "iat"}
+    assert keys.read(key).user == "ann"
+    assert set(claims) == {"id", "iat", "account"}
+    assert keys.read(key).account == "account-1"
+    assert keys.read(key).lifetime is None
     assert abs(claims["iat"] - time.time()) < 5
 
 
@@ -76,7 +78,7 @@ def test_what_the_server_issues_it_takes_and_it_has_no_end(keys: UserKeys) -> No
     ],
 )
 def test_what_is_of_no_concern_is_not_looked_at(keys: UserKeys, claims: dict[str, Any]) -> None:
-    assert keys.read(by_hand(claims)) == "ann"
+    assert keys.read(by_hand(claims)).user == "ann"
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,18 @@ def test_claims_that_name_nobody_now_are_refused(keys: UserKeys, claims: object)
 
 
 def test_a_key_lasts_as_long_as_its_signer_said(keys: UserKeys) -> None:
-    assert keys.lifetime(by_hand({"id": "ann"})) is None
-    left = keys.lifetime(by_hand({"id": "ann", "exp": time.time() + 60}))
+    assert keys.read(by_hand({"id": "ann"})).lifetime is None
+    left = keys.read(by_hand({"id": "ann", "exp": time.time() + 60})).lifetime
     assert left is not None
     assert 50 < left <= 60
+
+
+@pytest.mark.parametrize(
+    ("signed_at", "read"),
+    [(LONG_AGO, LONG_AGO), (1.5, 1.5), ("nonsense", None), (None, None), (float("nan"), None), ([1], None)],
+)
+def test_time_of_signing_is_read_where_it_is_a_number(keys: UserKeys, signed_at: object, read: float | None) -> None:
+    assert keys.read(by_hand({"id": "ann", "iat": signed_at})).signed_at == read
 
 
 def refuse(keys: UserKeys, key: str) -> None:
@@ -160,7 +170,7 @@ def test_the_secret_is_asked_for_once_and_shown_nowhere() -> None:
         return SECRET
 
     keys = UserKeys(secret, issues=True)
-    assert keys.read(keys.issue("ann")) == "ann"
+    assert keys.read(keys.issue("ann", "account-1")).user == "ann"
     assert len(asked) == 1
     assert SECRET not in repr(keys)
 

@@ -1,0 +1,81 @@
+"""Keeps the key of a deleted user from opening the account of the next user with the same id.
+
+In automatic mode each account has a random name, which stands in its user's row and in the key that was issued for it.
+In manual mode the backend decides who has an id, so the time of a deletion is kept, and keys that were signed before it
+are refused. Of the id only a hash is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+
+from cometbot.channels.botpress.keys import UserKey
+from cometbot.channels.botpress.places import CHANNEL
+from cometbot.chat import Chat, ChatUser, Data, Scope
+from cometbot.context import StateChange
+from cometbot.errors import Missing
+from cometbot.http.errors import HttpError
+from cometbot.store.database import Transaction
+from cometbot.store.state import StateRows
+
+ACCOUNT_FIELD = "account"
+"""The field of a user's data that holds the account's name, and is never shown."""
+
+_DELETED = "deleted user"
+_AT = "at"
+
+
+class Accounts:
+    """The accounts of one bot's users. All methods work inside the caller's transaction."""
+
+    def __init__(self, chat: Chat, scope: Scope, *, issues_keys: bool) -> None:
+        self._chat = chat
+        self._scope = scope
+        self._issues_keys = issues_keys
+        self._state = StateRows(chat.database)
+
+    def check(self, connection: Transaction, key: UserKey) -> None:
+        """Raise :class:`HttpError` with 401 for a key that was made for a user who is deleted."""
+        if self._issues_keys:
+            self._check_account(self._chat.users.get(connection, self._scope, key.user), key)
+        elif key.signed_at is not None and key.signed_at < self._valid_from(connection, key.user):
+            text = "The user key was signed before its user was deleted: sign a new one"
+            raise HttpError(401, "Unauthorized", text)
+
+    def ensure(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
+        """Return the user of ``key``, created or updated.
+
+        Raises as :meth:`check`, and :class:`Missing` where another request created the user at the same moment.
+        """
+        self.check(connection, key)
+        users = self._chat.users
+        before = users.get(connection, self._scope, key.user)
+        if self._issues_keys and before is None:
+            data = {**data, ACCOUNT_FIELD: key.account}
+        user, is_new = users.ensure(connection, self._scope, key.user, data)
+        if before is None and not is_new:
+            raise Missing("another request created the user at this moment; ask again")
+        return user
+
+    def forget(self, connection: Transaction, key: UserKey) -> None:
+        """Let keys that were signed until now open nothing. To be called where the user is deleted."""
+        if self._issues_keys:
+            return
+        # Times of signing are whole seconds, so a key of this second may be older than the deletion.
+        latest = max(time.time(), key.signed_at or 0.0, self._valid_from(connection, key.user) - 1)
+        value = json.dumps(math.floor(latest) + 1)
+        self._state.apply(connection, [StateChange(_DELETED, self._owner(key.user), {_AT: value})])
+
+    def _check_account(self, user: ChatUser | None, key: UserKey) -> None:
+        if user is not None and user.data.get(ACCOUNT_FIELD, "") != key.account:
+            raise HttpError(401, "Unauthorized", "The user key belongs to a user who was deleted")
+
+    def _valid_from(self, connection: Transaction, user: str) -> float:
+        found = self._state.load(connection, _DELETED, self._owner(user)).get(_AT)
+        return float(json.loads(found)) if found else 0.0
+
+    def _owner(self, user: str) -> str:
+        return f"{CHANNEL}/{self._scope.bot}/{hashlib.sha256(user.encode()).hexdigest()}"
