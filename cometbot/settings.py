@@ -67,6 +67,17 @@ class Secret:
 
 _NO_SECRET = Secret()
 
+SHORTEST_SECRET = 16
+"""Characters of the shortest secret that nobody is expected to guess."""
+
+
+WEAK = f"has fewer than {SHORTEST_SECRET} characters and can be guessed; set a longer random one"
+
+
+def is_weak(password: str | Secret) -> bool:
+    """Return whether ``password`` is set and short enough to be guessed."""
+    return 0 < len(password.reveal() if isinstance(password, Secret) else password) < SHORTEST_SECRET
+
 
 class Credentials(NamedTuple):
     """What a caller must say to be let in."""
@@ -206,6 +217,15 @@ def _bind(text: str) -> str:
     return text
 
 
+def _strong(text: str) -> Secret:
+    if len(text) < SHORTEST_SECRET:
+        raise ValueError(
+            f"expected at least {SHORTEST_SECRET} characters, got {len(text)}; "
+            "set a random text, for example what `openssl rand -hex 32` prints"
+        )
+    return Secret(text)
+
+
 def _label(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII):
         raise ValueError(f"{text!r} is not made of letters and digits; copy it from CometChat's dashboard")
@@ -237,7 +257,7 @@ class Settings:
     database_url: Annotated[str, _database_url] = field(default="sqlite:///cometbot.db", repr=False)
     data: Annotated[Path, Path] = _DATA
     public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
-    secret_key: Annotated[Secret, Secret] = _NO_SECRET
+    secret_key: Annotated[Secret, _strong] = _NO_SECRET
 
     callback_username: Annotated[str, _username] = ""
     callback_password: Annotated[Secret, Secret] = _NO_SECRET
@@ -284,7 +304,7 @@ class Settings:
     simplex_files_here: Annotated[str, str] = ""
     simplex_file_limit: Annotated[int, _count()] = 100_000_000
 
-    botpress_encryption_key: Annotated[Secret, Secret] = _NO_SECRET
+    botpress_encryption_key: Annotated[Secret, _strong] = _NO_SECRET
     botpress_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
     botpress_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
     botpress_origins: Annotated[tuple[str, ...], _origins] = ()
@@ -292,8 +312,8 @@ class Settings:
     botpress_streams: Annotated[int, _count()] = 100
     botpress_conversations: Annotated[int, _count()] = 1000
 
-    botyard_admin_secret_key: Annotated[Secret, Secret] = _NO_SECRET
-    botyard_jwt_secret_key: Annotated[Secret, Secret] = _NO_SECRET
+    botyard_admin_secret_key: Annotated[Secret, _strong] = _NO_SECRET
+    botyard_jwt_secret_key: Annotated[Secret, _strong] = _NO_SECRET
     botyard_config: Annotated[str, str] = ""
     botyard_join_replies: Annotated[bool, _flag] = False
     botyard_messages: Annotated[int, _count(0)] = 60
@@ -310,7 +330,7 @@ class Settings:
     """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
 
     warnings: tuple[str, ...] = ()
-    """What was set and means nothing, a sentence each."""
+    """What was set and means nothing, and passwords that are weak; a sentence each."""
 
     def __post_init__(self) -> None:
         """Make every path absolute: a bot's code may change the working directory later."""
@@ -351,7 +371,7 @@ class Settings:
             botpress_encryption_keys=_bot_keys(given),
             botyard_fields=fields,
             bot_credentials=_bot_credentials(given),
-            warnings=_unknown(given),
+            warnings=(*_unknown(given), *_weak_passwords(given)),
         )
 
     def callback_credentials(
@@ -376,6 +396,11 @@ class Settings:
         if self.callback_username and self.callback_password:
             return Credentials(self.callback_username, self.callback_password)
         return None
+
+    def weak_password_of(self, bot_name: str, password_in_code: str | Secret = "") -> str:
+        """Return a warning if the callback password in a bot's code is used and weak, else an empty text."""
+        is_used = variable_suffix(bot_name) not in self.bot_credentials
+        return f"callback_password of the bot {bot_name!r} {WEAK}" if is_used and is_weak(password_in_code) else ""
 
     def check_bots(self, names: Iterable[str]) -> tuple[str, ...]:
         """Sentences about credentials that belong to none of the bots ``names``.
@@ -458,7 +483,16 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
 
 def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
     pattern = re.compile(r"BOTPRESS_ENCRYPTION_KEY__([A-Z0-9_]+)")
-    return {match[1]: Secret(text.strip()) for name, text in given.items() if (match := pattern.fullmatch(name))}
+    return {match[1]: _read(name, text, _strong) for name, text in given.items() if (match := pattern.fullmatch(name))}
+
+
+def _weak_passwords(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a warning for each password that is short enough to be guessed."""
+    pattern = re.compile(
+        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_WEBHOOK_PASSWORD|BOTPRESS_WEBHOOK_SECRET"
+    )
+    weak = [name for name in sorted(given) if pattern.fullmatch(name) and is_weak(given[name].strip())]
+    return tuple(f"{name} {WEAK}" for name in weak)
 
 
 def _unknown(given: Mapping[str, str]) -> tuple[str, ...]:

@@ -19,6 +19,21 @@ from cometbot.http.limits import WATCHDOG, Deadline
 
 _exchange = threading.local()
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_FORBIDDEN = [
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # RFC 6890: protocol assignments; Python calls some of it global
+        "192.88.99.0/24",  # RFC 7526: 6to4 relays, deprecated
+        "168.63.129.16/32",  # Azure's platform service, which answers each virtual machine
+        "::/96",  # RFC 4291: IPv4-compatible, deprecated
+        "::ffff:0:0:0/96",  # RFC 2765: IPv4-translated
+        "64:ff9b:1::/48",  # RFC 8215: translation to IPv4 within one's own network
+        "fec0::/10",  # RFC 3879: site-local, deprecated
+        "100::/64",  # RFC 6666: discard-only
+        "5f00::/16",  # RFC 9602: segment routing
+    )
+]
+"""Networks that :mod:`ipaddress` takes for public in some release of Python, and that lead to no public server."""
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -81,11 +96,12 @@ def _failure(
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the world and not to this machine or a private network."""
     found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-    return found.is_global and not found.is_multicast
+    is_forbidden = any(found in network for network in _FORBIDDEN)
+    return found.is_global and not found.is_multicast and not is_forbidden
 
 
 def _unwrapped(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one leads to, where it does."""
+    """Return the IPv4 address that an IPv6 one leads to, where it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

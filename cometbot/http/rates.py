@@ -61,6 +61,14 @@ class Rates:
             left = bucket.left + (self._clock() - bucket.seen) * self._limit / self._seconds
             return max(0.0, (1 - left) * self._seconds / self._limit)
 
+    def has_used(self, key: str) -> bool:
+        """Return whether ``key`` did anything that is not made up for yet."""
+        with self._guard:
+            bucket = self._buckets.get(key)
+            if bucket is None or self._limit <= 0:
+                return False
+            return bucket.left + (self._clock() - bucket.seen) * self._limit / self._seconds < self._limit
+
     def _sweep(self, now: float) -> None:
         """Forget who is full again, from time to time, and the first if there are too many."""
         if len(self._buckets) > _FEW and now - self._swept > self._seconds:

@@ -328,7 +328,7 @@ def test_bots_whose_variables_would_have_one_name_are_refused() -> None:
 
 
 def test_credentials_of_a_bot_that_is_not_served_are_told() -> None:
-    settings = read(COMETBOT_CALLBACK_USERNAME__HELPDSEK="a", COMETBOT_CALLBACK_PASSWORD__HELPDSEK="b")
+    settings = read(COMETBOT_CALLBACK_USERNAME__HELPDSEK="a", COMETBOT_CALLBACK_PASSWORD__HELPDSEK="b" * 16)
     assert settings.warnings == ()
     assert settings.check_bots(["helpdsek"]) == ()
     assert settings.check_bots(["helpdesk"]) == (
@@ -354,18 +354,18 @@ def test_the_base_url_without_its_parts_is_refused_with_the_missing_name(parts: 
 def test_no_secret_shows_in_the_representation_of_settings() -> None:
     names = [each.name for each in dataclasses.fields(Settings) if isinstance(getattr(Settings(), each.name), Secret)]
     assert len(names) >= 8
-    variables = {variable_name(name): "hush-hush" for name in names}
+    variables = {variable_name(name): "hush-hush-hush-hush" for name in names}
     settings = read(
         **variables,
         COMETBOT_CALLBACK_USERNAME="cc",
         COMETCHAT_WEBHOOK_USERNAME="cc",
         COMETBOT_CALLBACK_USERNAME__SHOP="cc",
-        COMETBOT_CALLBACK_PASSWORD__SHOP="hush-hush",
+        COMETBOT_CALLBACK_PASSWORD__SHOP="hush-hush-hush-hush",
         COMETBOT_DATABASE_URL="postgresql://bot:hush-hush@host/db",
         SIMPLEX_URL="wss://bot:hush-hush@host/",
     )
-    assert "hush-hush" not in f"{settings!r} {settings} {settings.bot_credentials} {vars(settings)['secret_key']}"
-    assert all(getattr(settings, name).reveal() == "hush-hush" for name in names)
+    assert "hush" not in f"{settings!r} {settings} {settings.bot_credentials} {vars(settings)['secret_key']}"
+    assert all(getattr(settings, name).reveal() == "hush-hush-hush-hush" for name in names)
 
 
 def test_a_secret_shows_only_to_who_asks(caplog: pytest.LogCaptureFixture) -> None:
@@ -419,3 +419,47 @@ def test_the_example_files_defaults_are_the_defaults() -> None:
     shown = dict(line.split("=", 1) for line in lines)
     assert len(shown) > 10
     assert read(**shown) == Settings()
+
+
+SECRETS = [
+    "COMETBOT_SECRET_KEY",
+    "BOTPRESS_ENCRYPTION_KEY",
+    "BOTPRESS_ENCRYPTION_KEY__SHOP",
+    "BOTYARD_ADMIN_SECRET_KEY",
+    "BOTYARD_JWT_SECRET_KEY",
+]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("secret", ["a", "x" * 15, "  " + "x" * 15 + "  "])
+def test_secret_under_16_characters_is_refused(name: str, secret: str) -> None:
+    text = refusal(**{name: secret})
+    assert text.startswith(f"{name} is wrong: expected at least 16 characters, got {len(secret.strip())}; set a random")
+    assert "xxx" not in text
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secret_of_16_characters_is_accepted(name: str) -> None:
+    assert read(**{name: "x" * 16}).warnings == ()
+
+
+@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
+@pytest.mark.parametrize("length", [1, 15, 16])
+def test_weak_password_gives_a_warning(stem: str, length: int) -> None:
+    warnings = read(**{f"{stem}_USERNAME": "cc", f"{stem}_PASSWORD": "x" * length}).warnings
+    text = f"{stem}_PASSWORD has fewer than 16 characters and can be guessed; set a longer random one"
+    assert warnings == ((text,) if length < 16 else ())
+
+
+@pytest.mark.parametrize("name", ["COMETBOT_CALLBACK_PASSWORD__SHOP", "BOTPRESS_WEBHOOK_SECRET"])
+def test_weak_password_of_one_bot_or_a_webhook_gives_a_warning(name: str) -> None:
+    more = {"COMETBOT_CALLBACK_USERNAME__SHOP": "cc"} if name.endswith("SHOP") else {}
+    (warning,) = read(**{name: "x", **more}).warnings
+    assert warning.startswith(f"{name} has fewer than 16 characters")
+
+
+def test_weak_password_in_code_gives_a_warning_where_it_is_used() -> None:
+    assert "'shop' has fewer than 16" in read().weak_password_of("shop", "x")
+    assert read().weak_password_of("shop", "x" * 16) == read().weak_password_of("shop") == ""
+    own = read(COMETBOT_CALLBACK_USERNAME__SHOP="a", COMETBOT_CALLBACK_PASSWORD__SHOP="b" * 16)
+    assert own.weak_password_of("shop", "x") == ""

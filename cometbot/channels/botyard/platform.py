@@ -12,6 +12,7 @@ from cometbot.channels.botyard.directory import Directory
 from cometbot.channels.botyard.keys import BotKeys
 from cometbot.channels.botyard.settings import PlatformSettings
 from cometbot.chat import Chat, Scope
+from cometbot.http.guesses import Guesses
 from cometbot.http.rates import Rates
 from cometbot.http.webhooks import Webhooks
 from cometbot.models import Conversation
@@ -65,6 +66,7 @@ class Platform:
         self.requests_of_address = Rates(settings.address_rate, 60)
         self.signups_of_address = Rates(settings.signup_rate, 3600)
         self.wrong_keys_of_address = Rates(30, 60)
+        self.admin_guesses = Guesses()
         self.observe = observe or _ignore
         self._tokens: Tokens | None = None
 

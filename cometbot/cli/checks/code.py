@@ -63,7 +63,8 @@ def check_callers(settings: Settings, bots: Sequence[Bot]) -> tuple[Mapping[str,
 def _describe_caller(settings: Settings, bot: Bot, given: Credentials | None) -> Result:
     name = "callback settings"
     if given is not None:
-        return passed(name, f"CometChat has to log in as {given.username}", bot=bot.name)
+        note = f"; {weak}" if (weak := settings.weak_password_of(bot.name, bot.callback_password)) else ""
+        return passed(name, f"CometChat has to log in as {given.username}{note}", bot=bot.name)
     if settings.allow_anonymous_callbacks:
         return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot.name)
     return failed(

@@ -391,7 +391,7 @@ def test_the_app_of_the_settings_serves_the_bots_that_they_name_and_logs_what_me
     )
     app = web.create_app_from_settings(chosen)
     assert list(app.extensions["cometbot"].delivery.bots) == ["shop"]
-    assert "found a setting without effect: COMETBOT_X means nothing" in caplog.text
+    assert "check the settings: COMETBOT_X means nothing" in caplog.text
 
 
 def test_wrong_settings_end_the_process_with_one_sentence_and_a_status_that_gunicorn_heeds(

@@ -179,12 +179,18 @@ class _Visit:
         header = flask.request.headers.get("Authorization", "")
         if not header:
             raise Refusal(403, "Admin key is required.")
+        guesses, here = self._platform.admin_guesses, address()
+        if (wait := guesses.wait(here)) > 0:
+            raise too_many("wrong keys", wait)
         if not keys.is_admin(header, self._platform.settings.admin_secret):
-            raise self._wrong_key("Access denied.")
+            guesses.count_wrong(here)
+            raise Refusal(403, "Access denied.")
 
     def _wrong_key(self, message: str) -> Refusal:
-        """How a wrong key is refused; after many from one address, with when to try again. A right one always opens,
-        so that nobody locks out others behind the same address."""
+        """Return the refusal of a wrong key of a bot; after many from one address, with when to try again.
+
+        These keys are long and random, so each is compared: a wrong one locks out no bot behind the same address.
+        """
         wait = self._platform.wrong_keys_of_address.wait(address())
         return too_many("wrong keys", wait) if wait > 0 else Refusal(403, message)
 

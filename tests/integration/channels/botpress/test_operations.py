@@ -595,7 +595,10 @@ def test_a_user_who_is_removed_while_made_is_asked_for_again(
 
 
 def test_a_bot_may_have_an_encryption_key_of_its_own(tmp_path: Path) -> None:
-    environ = {"BOTPRESS_ENCRYPTION_KEY": "for-all", "BOTPRESS_ENCRYPTION_KEY__OTHER": "for-the-other"}
+    environ = {
+        "BOTPRESS_ENCRYPTION_KEY": "the key for all bots",
+        "BOTPRESS_ENCRYPTION_KEY__OTHER": "the key for the other",
+    }
     given = Settings.from_environment(environ, None)
     site = Site(
         tmp_path,
@@ -606,16 +609,16 @@ def test_a_bot_may_have_an_encryption_key_of_its_own(tmp_path: Path) -> None:
     try:
         status = {
             (secret, bot): Person(site, sign("ann", secret), "ann", bot).post("/users/get-or-create", {}).status_code
-            for secret in ("for-all", "for-the-other")
+            for secret in ("the key for all bots", "the key for the other")
             for bot in ("helper", "other")
         }
     finally:
         site.close()
     assert status == {
-        ("for-all", "helper"): 201,
-        ("for-all", "other"): 401,
-        ("for-the-other", "helper"): 401,
-        ("for-the-other", "other"): 201,
+        ("the key for all bots", "helper"): 201,
+        ("the key for all bots", "other"): 401,
+        ("the key for the other", "helper"): 401,
+        ("the key for the other", "other"): 201,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from cometbot.settings import Secret
 from tests.integration.channels.botyard.conftest import ADMIN, Asker, Person, Site, until
@@ -138,20 +139,37 @@ def test_without_a_key_the_admin_api_is_closed_and_without_a_setting_for_everybo
         assert answer.status_code == 403
 
 
-def test_an_address_that_tries_many_keys_has_to_wait_and_a_right_key_never(site: Site) -> None:
-    _, bot = site.outside()
-    statuses = [
-        site.nobody.put("admin-api/config", headers={"Authorization": f"guess{number}"}).status_code
-        for number in range(40)
-    ]
-    wrong = site.nobody.get("bot-api/bot", headers={"Authorization": "x:y"})
+def guess(site: Site, key: str, address: str) -> TestResponse:
+    """Send an admin key from ``address``."""
+    given = {"Authorization": key}
+    return site.nobody.put("admin-api/config", headers=given, environ_overrides={"REMOTE_ADDR": address})
+
+
+def test_address_that_guesses_the_admin_key_is_slowed_down(site: Site) -> None:
+    answers = [guess(site, f"guess{number}", "192.0.2.1") for number in range(40)]
+    statuses = [answer.status_code for answer in answers]
 
     assert statuses[:30] == [403] * 30
     assert set(statuses[31:]) == {429}
-    assert wrong.status_code == 429
-    assert int(wrong.headers["Retry-After"]) >= 1
-    assert site.admin.put("admin-api/config").status_code == 200
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert guess(site, ADMIN, "192.0.2.1").status_code == 429, "a key that is compared can be guessed"
+
+
+def test_guesses_of_others_do_not_lock_out_the_right_key(site: Site) -> None:
+    for number in range(310):
+        guess(site, f"guess{number}", f"192.0.2.{number % 200}")
+
+    assert guess(site, "guess", "192.0.2.1").status_code == 429
+    assert guess(site, ADMIN, "198.51.100.1").status_code == 200
+
+
+def test_wrong_bot_keys_of_an_address_lock_out_no_bot(site: Site) -> None:
+    _, bot = site.outside()
+    wrong = [site.nobody.get("bot-api/bot", headers={"Authorization": "x:y"}).status_code for _ in range(40)]
+
+    assert set(wrong[31:]) == {429}
     assert bot.get("bot-api/bot").status_code == 200
+    assert site.admin.put("admin-api/config").status_code == 200
 
 
 def test_the_config_is_read_again_and_a_wrong_one_changes_nothing(
