@@ -203,7 +203,8 @@ class HandlerGroup:
 
         def register(function: F) -> F:
             wanted = () if _is_bare(classes) else classes
-            self._register(function, "event", event_matcher(wanted), retries, timeout)
+            matcher = event_matcher(wanted)
+            self._register(function, "event", matcher, retries, timeout, classes=wanted or (Event,))
             return function
 
         if _is_bare(classes):
@@ -306,6 +307,7 @@ class HandlerGroup:
         *,
         command: Command | None = None,
         actions: tuple[ActionName, ...] = (),
+        classes: tuple[type[Event], ...] = (),
     ) -> None:
         name = function_name(function)
         check_callable(function, name)
@@ -321,6 +323,7 @@ class HandlerGroup:
             timeout=timeout,
             command=command and with_usage(command, signature),
             actions=actions,
+            classes=classes,
         )
         self._check_open()
         self._reserve([handler])
@@ -433,6 +436,13 @@ class Bot(HandlerGroup):
                 handlers = (*handlers, _HELP)
             self._routes = version, Routes(handlers, slash_optional=self.slash_optional)
         return self._routes[1]
+
+    def takes(self, event: type[Event]) -> bool:
+        """Return whether something here could handle an event of this class.
+
+        Middleware surrounds whatever comes. Of a bot without any handler nothing can be said: it takes all.
+        """
+        return not self._handlers or bool(self._middleware) or self.routes.takes(event)
 
     @property
     def commands(self) -> list[Command]:

@@ -116,8 +116,9 @@ class ReactionEvent(Event):
 class CallEvent(Event):
     """An audio or video call changed its state.
 
-    ``action`` is ``initiated``, ``ongoing``, ``cancelled``, ``rejected``, ``unanswered``, ``busy`` or ``ended``;
-    ``type`` is ``audio`` or ``video``.
+    ``action`` is ``initiated``, ``ongoing``, ``cancelled``, ``rejected``, ``unanswered``, ``busy`` or ``ended``, or
+    what else the platform reports of a call (``participant_joined``). ``type`` is ``audio`` or ``video``. ``id`` and
+    ``type`` are empty where the platform names the session alone.
     """
 
     id: str

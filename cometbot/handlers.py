@@ -62,7 +62,8 @@ class ErrorHandler:
 class Handler:
     """A function and what it is for.
 
-    ``signature`` holds its parameters behind the context. ``middleware`` (outermost first) and ``error_handlers`` (one
+    ``signature`` holds its parameters behind the context. ``classes`` are those of the events that an event handler
+    takes. ``middleware`` (outermost first) and ``error_handlers`` (one
     tuple a router, innermost first) are those of the routers that it came through, the bot's own not included.
     """
 
@@ -75,6 +76,7 @@ class Handler:
     timeout: float | None = None
     command: Command | None = None
     actions: tuple[ActionName, ...] = ()
+    classes: tuple[type[Event], ...] = ()
     prefix: str = ""
     middleware: tuple[Middleware, ...] = ()
     error_handlers: tuple[tuple[ErrorHandler, ...], ...] = ()

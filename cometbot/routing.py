@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cometbot.commands import Arguments, read_call
-from cometbot.events import ActionEvent, MessageEvent
+from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.handlers import Handler, Kind
 from cometbot.matchers import MATCHED, Match
 
@@ -47,6 +47,15 @@ class Routes:
             name: handler for handler in by_kind["command"] if handler.command for name in handler.command.names
         }
         self._slash_optional = slash_optional
+        self._has_message_handlers = bool(self._actions or self._messages or self._commands or self._fallbacks)
+        self._taken: dict[type[Event], bool] = {}
+
+    def takes(self, event: type[Event]) -> bool:
+        """Return whether some handler could take an event of this class."""
+        if event not in self._taken:
+            is_written = issubclass(event, (MessageEvent, ActionEvent)) and self._has_message_handlers
+            self._taken[event] = is_written or any(issubclass(event, handler.classes) for handler in self._events)
+        return self._taken[event]
 
     def find(self, ctx: Context) -> Found | None:
         """Who gets the context's event, None if nobody wants it."""

@@ -40,8 +40,7 @@ class Incoming:
     received_at: float = 0
 
     def __post_init__(self) -> None:
-        if not _is_storable(self.key):
-            object.__setattr__(self, "key", _hashed(self.key))
+        object.__setattr__(self, "key", storable_key(self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,10 @@ class Intake(Protocol):
 
     def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         """Where the bot's own message with this id was said, None if it is not known."""
+        ...
+
+    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+        """Return the conversation of an event that was stored under ``key``, None if it is not known (any more)."""
         ...
 
 
@@ -262,6 +265,11 @@ def fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
         else:
             above = middle
     return fits
+
+
+def storable_key(key: str) -> str:
+    """Return ``key`` as an index takes it: with a hash in place of what is too long or holds control characters."""
+    return key if _is_storable(key) else _hashed(key)
 
 
 def _is_storable(key: str) -> bool:

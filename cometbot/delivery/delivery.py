@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, Incoming
+from cometbot.channels.base import Channel, Incoming, storable_key
 from cometbot.context import StateChange, to_json
 from cometbot.delivery.crew import Crew
 from cometbot.delivery.deadletters import DeadLetters
@@ -228,6 +228,12 @@ class Delivery:
             return None
         names = ("channel", "account", "bot", "conversation", "target", "is_group")
         return to_conversation([row[name] for name in names])
+
+    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+        """Return the conversation of an event that was stored under ``key``, None if it is not known (any more)."""
+        with self.database.read() as connection:
+            row = self.store.mailbox.find_conversation(connection, channel, account, bot, storable_key(key))
+        return to_conversation(row) if row is not None else None
 
     def retry(self, name: str) -> bool:
         """Whether ``name`` was a dead letter, which is being done again now."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
@@ -12,7 +13,7 @@ from sqlalchemy.engine import Connection
 from cometbot.channels.base import Incoming
 from cometbot.delivery.causes import storable
 from cometbot.store.database import Database
-from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, mailbox, outbox
+from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, conversations, mailbox, outbox
 
 MAX_CRASHES = 5
 """So many times a message may end its process before it is a dead letter."""
@@ -86,6 +87,23 @@ _postpone = (
         state=WAITING, due_at=bound("due"), failures=mailbox.c.failures + 1, handler=bound("by"), error=bound("why")
     )
 )
+_place = (
+    sa.select(
+        conversations.c.channel,
+        conversations.c.account,
+        conversations.c.bot,
+        conversations.c.conversation,
+        conversations.c.target,
+        conversations.c.is_group,
+    )
+    .join(mailbox, mailbox.c.lane == conversations.c.lane)
+    .where(
+        mailbox.c.channel == bound("channel"),
+        mailbox.c.account == bound("account"),
+        mailbox.c.bot == bound("bot"),
+        mailbox.c.event_key == bound("key"),
+    )
+)
 _one = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 
 
@@ -137,6 +155,13 @@ class Mailbox:
         self._take = database.prepare(_take)
         self._start = database.prepare(_start)
         self._finish = database.prepare(_finish)
+
+    def find_conversation(
+        self, connection: Connection, channel: str, account: str, bot: str, key: str
+    ) -> Sequence[Any] | None:
+        """Return the conversation of the event with this key, None if it was never stored or is purged."""
+        values = {"channel": channel, "account": account, "bot": bot, "key": key}
+        return connection.execute(_place, values).one_or_none()
 
     def put(self, connection: Connection, incoming: Incoming) -> bool:
         """Whether the event is new and now stored; False for one that is known already."""

@@ -157,14 +157,10 @@ NOT_JSON = [
     ("array-of-callbacks", b'[{"trigger": "after_message"}]', "no object"),
     ("number", b"1", "no object"),
     ("null", b"null", "no object"),
-    ("nested-arrays", b"[" * 100_000 + b"]" * 100_000, "not JSON"),
-    ("nested-objects", b'{"data":' * 100_000 + b"1" + b"}" * 100_000, "not JSON"),
+    ("nested-arrays", b"[" * 100_000 + b"]" * 100_000, "no object"),
     ("nested-and-open", b'{"data":' * 100_000, "not JSON"),
-    ("utf-16", json.dumps({"trigger": "after_message"}).encode("utf-16"), "not JSON"),
-    ("latin-1", '{"trigger": "é"}'.encode("latin-1"), "not JSON"),
-    ("byte-order-mark", b'\xef\xbb\xbf{"trigger": "after_message"}', "not JSON"),
     ("nul-bytes", b"\0\0\0\0", "not JSON"),
-    ("bare-nan", b"NaN", "not JSON"),
+    ("bare-nan", b"NaN", "no object"),
 ]
 
 
@@ -183,38 +179,64 @@ def _replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 
 TEXT = b'"never to be answered"'
-BAD_VALUES = [
-    ("lone-surrogate-escaped", _replaced(TEXT, rb'"\ud800"'), "not JSON"),
-    ("lone-surrogate-encoded", _replaced(TEXT, b'"\xed\xa0\x80"'), "not JSON"),
-    ("raw-nul", _replaced(TEXT, b'"a\0b"'), "not JSON"),
-    ("nul-in-an-id", _replaced(b'"sender":"evan"', rb'"sender":"ev\u0000an"'), "data.sender"),
-    ("newline-in-an-id", _replaced(b'"sender":"evan"', rb'"sender":"ev\nan"'), "data.sender"),
-    ("nan", _replaced(b'"sentAt":', b'"sentAt":NaN,"x":'), "not JSON"),
-    ("infinity", _replaced(b'"sentAt":', b'"sentAt":-Infinity,"x":'), "not JSON"),
-    ("doubled-sender", _replaced(b'"sender":"evan"', b'"sender":"evan","sender":"maria"'), "'sender' occurs twice"),
-    ("doubled-bot", _replaced(b'"bot":"trial"', b'"bot":"other","bot":"trial"'), "'bot' occurs twice"),
-    ("doubled-data", _replaced(b'"data":{', b'"data":1,"data":{'), "'data' occurs twice"),
-    ("doubled-with-escapes", _replaced(b'"sender":"evan"', rb'"sender":"evan","\u0073ender":"maria"'), "occurs twice"),
-    ("huge-time", _replaced(b'"sentAt":', b'"sentAt":1e308,"x":'), "data.sentAt"),
-    ("time-of-400-digits", _replaced(b'"sentAt":', b'"sentAt":' + b"9" * 400 + b',"x":'), "number is infinity"),
-    ("time-of-30-digits", _replaced(b'"sentAt":', b'"sentAt":' + b"9" * 30 + b',"x":'), "data.sentAt"),
-    ("negative-time", _replaced(b'"sentAt":', b'"sentAt":-5,"x":'), "data.sentAt"),
-    ("foreign-app", _replaced(b'"appId":"5150a0b1c2d3e4f6"', b'"appId":"0000000000000000"'), "0000000000000000"),
-    ("another-bot", _replaced(b'"bot":"trial"', b'"bot":"somebody"'), "somebody"),
+ODD_VALUES = [
+    ("lone-surrogate-escaped", _replaced(TEXT, rb'"\ud800"')),
+    ("lone-surrogate-encoded", _replaced(TEXT, b'"\xed\xa0\x80"')),
+    ("byte-order-mark", lambda body: b"\xef\xbb\xbf" + body),
+    ("utf-16", lambda body: body.decode().encode("utf-16")),
+    ("nul-in-an-id", _replaced(b'"sender":"evan"', rb'"sender":"ev\u0000an"')),
+    ("newline-in-an-id", _replaced(b'"sender":"evan"', rb'"sender":"ev\nan"')),
+    ("nan", _replaced(b'"sentAt":', b'"sentAt":NaN,"x":')),
+    ("infinity", _replaced(b'"sentAt":', b'"sentAt":-Infinity,"x":')),
+    ("doubled-sender", _replaced(b'"sender":"evan"', b'"sender":"maria","sender":"evan"')),
+    ("doubled-bot", _replaced(b'"bot":"trial"', b'"bot":"other","bot":"trial"')),
+    ("doubled-data", _replaced(b'"data":{', b'"data":1,"data":{')),
+    ("doubled-with-escapes", _replaced(b'"sender":"evan"', rb'"\u0073ender":"maria","sender":"evan"')),
+    ("huge-time", _replaced(b'"sentAt":', b'"sentAt":1e308,"x":')),
+    ("time-of-400-digits", _replaced(b'"sentAt":', b'"sentAt":' + b"9" * 400 + b',"x":')),
+    ("negative-time", _replaced(b'"sentAt":', b'"sentAt":-5,"x":')),
+    ("nested-objects", _replaced(b'"sentAt":', b'"y":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b',"sentAt":')),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "said"), [case[1:] for case in BAD_VALUES], ids=[case[0] for case in BAD_VALUES])
-def test_a_callback_with_a_bad_value_is_refused_by_name(
-    server: Server, callback: dict[str, Any], spoil: Callable[[bytes], bytes], said: str
+@pytest.mark.parametrize("spoil", [case[1] for case in ODD_VALUES], ids=[case[0] for case in ODD_VALUES])
+def test_a_callback_with_an_odd_value_is_taken(
+    server: Server, callback: dict[str, Any], spoil: Callable[[bytes], bytes]
 ) -> None:
     body = spoil(json.dumps(callback, separators=(",", ":")).encode())
     with in_time():
-        check_refusal(exchange(server, body), 403 if "0000" in said else 400, said)
+        answer = exchange(server, body)
+    assert (answer.status, answer.body) == (200, b'{"data":{"success":true}}')
+    assert_all_handled(server)
 
 
-REQUIRED = ["trigger", "appId", "bot", "data"]
-REQUIRED += [f"data.{key}" for key in ("id", "sender", "receiver", "receiverType", "category", "type", "data")]
+@pytest.mark.parametrize(
+    ("spoil", "status", "said"),
+    [
+        (_replaced(TEXT, b'"a\0b"'), 400, "not JSON"),
+        (_replaced(b'"appId":"5150a0b1c2d3e4f6"', b'"appId":"0000000000000000"'), 403, "0000000000000000"),
+        (_replaced(b'"appId":"5150a0b1c2d3e4f6"', b'"appId":null'), 403, "None"),
+        (_replaced(b'"appId":', b'"x":'), 403, "None"),
+        (_replaced(b'"bot":"trial"', b'"bot":"somebody"'), 400, "somebody"),
+    ],
+    ids=["raw-nul", "foreign-app", "null-app", "no-app", "another-bot"],
+)
+def test_a_callback_that_is_not_for_this_url_is_refused(
+    server: Server, callback: dict[str, Any], spoil: Callable[[bytes], bytes], status: int, said: str
+) -> None:
+    body = spoil(json.dumps(callback, separators=(",", ":")).encode())
+    with in_time():
+        check_refusal(exchange(server, body), status, said)
+
+
+def assert_all_handled(server: Server) -> None:
+    server.wait_until(lambda: server.query("SELECT COUNT(*) FROM mailbox WHERE state NOT IN ('done')") == [(0,)])
+    assert server.dead_letters() == []
+
+
+FIELDS = ["trigger", "bot", "data"]
+FIELDS += [f"data.{key}" for key in ("id", "sender", "receiver", "receiverType", "category", "type", "data")]
+FIELDS += ["data.conversationId", "data.data.text", "data.sentAt"]
 WRONG: list[Any] = [None, True, [], {"a": 1}]
 
 
@@ -232,25 +254,15 @@ def _change(callback: dict[str, Any], path: str, **value: Any) -> dict[str, Any]
     return changed
 
 
-@pytest.mark.parametrize("path", REQUIRED)
-def test_a_callback_without_a_part_that_must_be_there_is_refused_by_name(
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_callback_without_a_field_or_with_a_wrong_one_is_taken(
     server: Server, callback: dict[str, Any], path: str
 ) -> None:
-    check_refusal(exchange(server, json.dumps(_change(callback, path)).encode()), 400, path)
-
-
-@pytest.mark.parametrize("path", [*REQUIRED, "data.conversationId", "data.data.text"])
-def test_a_callback_with_a_value_of_another_type_is_refused_by_name(
-    server: Server, callback: dict[str, Any], path: str
-) -> None:
-    # Numbers are understood where a name or an id stands.
-    no_number = {"data", "data.data", "data.data.text", "data.receiverType"}
-    wrong = [*WRONG, 7] if path in no_number else WRONG
-    for value in wrong:
-        if path in ("data", "data.data") and isinstance(value, dict):
-            continue
-        answer = exchange(server, json.dumps(_change(callback, path, to=value)).encode())
-        check_refusal(answer, 400, path)
+    changed = [_change(callback, path), *(_change(callback, path, to=value) for value in WRONG)]
+    for payload in changed:
+        answer = exchange(server, json.dumps(payload).encode())
+        assert answer.status == 200, (answer, payload)
+    assert_all_handled(server)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +279,7 @@ def test_a_well_formed_callback_of_an_unknown_kind_is_taken(
 ) -> None:
     answer = exchange(server, json.dumps(_change(callback, **change)).encode())
     assert answer.status == 200, answer
-    server.wait_until(lambda: server.query("SELECT COUNT(*) FROM mailbox WHERE state NOT IN ('done')") == [(0,)])
-    assert server.dead_letters() == []
+    assert_all_handled(server)
 
 
 def test_an_escaped_nul_in_a_text_is_taken_and_answered(server: Server, platform: Platform) -> None:
@@ -295,12 +306,9 @@ def test_a_bot_that_is_not_served_here_is_not_found(server: Server, callback: di
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"Content_Type": "application/json; charset=utf-16"}, "application/json in UTF-8"),
-        ({"Content_Type": "application/json; charset=iso-8859-1"}, "application/json in UTF-8"),
-        ({"Content_Type": "text/plain"}, "application/json in UTF-8"),
-        ({"Content_Type": "application/x-www-form-urlencoded"}, "application/json in UTF-8"),
-        ({"Content_Type": "multipart/form-data; boundary=x"}, "application/json in UTF-8"),
-        ({"Content_Type": None}, "application/json in UTF-8"),
+        ({"Content_Type": "text/plain"}, "application/json"),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, "application/json"),
+        ({"Content_Type": "multipart/form-data; boundary=x"}, "application/json"),
         ({"Content_Encoding": "gzip"}, "without a Content-Encoding"),
         ({"Content_Encoding": "br"}, "without a Content-Encoding"),
     ],

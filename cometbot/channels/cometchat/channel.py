@@ -10,9 +10,10 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Incoming, Intake, Sending
-from cometbot.channels.cometchat import parsing, rendering, schemas
+from cometbot.channels.cometchat import parsing, rendering, reports, schemas
 from cometbot.channels.cometchat.answers import Record
 from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.json_body import read_json
 from cometbot.channels.cometchat.look_up import PAGE, LookUp, as_number, id_of
 from cometbot.channels.cometchat.muted import MutedClient
 from cometbot.channels.cometchat.settings import CallbackSettings
@@ -22,7 +23,6 @@ from cometbot.errors import (
     ConfigurationError,
     MessageError,
     NotFound,
-    PayloadError,
     Rejected,
 )
 from cometbot.events import Event, MessageEvent
@@ -96,8 +96,7 @@ class CometChatChannel(Channel):
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
 
     def parse(self, incoming: Incoming) -> Event:
-        payload = parsing.read_json(incoming.body)
-        return parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+        return parsing.parse(read_json(incoming.body), conversation=incoming.conversation, key=incoming.key)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         return rendering.render(operation, self.rich)
@@ -156,16 +155,13 @@ class CometChatChannel(Channel):
             "affix": "prepend",
             "hideDeleted": True,
         }
-        query["categories"] = ",".join(sorted(parsing.SAID))
+        query["categories"] = ",".join(sorted(reports.SAID))
         records = self._client.messages(**self._peer(conversation), query=query)
         events = []
         for record in records:
-            try:
-                message = schemas.load(schemas.MESSAGE, dict(record))
-            except PayloadError as error:
-                _log.debug("left a message out of the history: %s", error)
-                continue
-            if message["category"] in parsing.SAID and not message.get("deletedAt"):
+            message = reports.load_message(record)
+            is_whole = message["id"] and message["sender"]
+            if is_whole and message["category"] in reports.SAID and not message["deletedAt"]:
                 events.append(parsing.make_message(message, parsing.place_of(conversation, record)))
         return sorted(events, key=_by_age)[-limit:]
 

@@ -1,18 +1,17 @@
 """The shapes of what CometChat sends, as marshmallow schemas; each is made once.
 
-Only what the protocol marks as always present is required. Everything else is a snapshot: a key of the wrong type is
-left out, and unknown keys stay. Attributes are spelled as on the wire, so that no unknown key can take another's place.
+A field of a wrong type counts as absent, whatever the protocol says of it, and unknown keys stay. Attributes are
+spelled as on the wire, so that no unknown key can take another's place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, post_load, pre_load
 
-from cometbot.errors import PayloadError
 from cometbot.models import Attachment, Group, Mention, User
 
 ID_PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
@@ -22,6 +21,8 @@ TIME_LIMIT = 10**15
 """No time in seconds is that late."""
 
 RECEIVER_TYPES = ("user", "group")
+
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 class Identifier(fields.Field[str]):
@@ -34,20 +35,21 @@ class Identifier(fields.Field[str]):
         return text
 
 
-class Timestamp(fields.Field[int]):
-    """Unix seconds; whole numbers, also written as a text or with a zero fraction."""
+class Timestamp(fields.Field[float]):
+    """Unix seconds, as a number or as a text; a fraction is kept."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
+        number = float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
+        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < TIME_LIMIT:
+            raise ValidationError("Not a valid time: Unix seconds.")
+        return int(number) if number == int(number) else number
+
+
+class Count(Timestamp):
+    """A whole number that is not negative."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
-            return int(value)
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and 0 <= value < TIME_LIMIT
-            and value == int(value)
-        ):
-            return int(value)
-        raise ValidationError("Not a valid time: whole Unix seconds.")
+        return int(super()._deserialize(value, attr, data, **kwargs))
 
 
 class ReceiverType(fields.Field[str]):
@@ -60,21 +62,25 @@ class ReceiverType(fields.Field[str]):
 
 
 class Snapshot(fields.Field[Any]):
-    """What ``inner`` (a field or a schema) makes of the value, or nothing at all where it does not fit."""
+    """What ``inner`` (a field or a schema) makes of the value; ``default`` where it does not fit or is absent.
 
-    def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
+    Without a default the key is left out.
+    """
+
+    def __init__(self, inner: fields.Field[Any] | Schema, default: Any = missing, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._inner = inner
+        self._default = default
 
     def deserialize(
         self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> Any:
         if value is missing:
-            return missing
+            return self._default
         try:
             return self._inner.load(value) if isinstance(self._inner, Schema) else self._inner.deserialize(value)
         except ValidationError:
-            return missing
+            return self._default
 
 
 class Fitting(fields.Field[list[Any]]):
@@ -100,6 +106,11 @@ def a_text() -> Snapshot:
 def an_object() -> Snapshot:
     """An object, or nothing where something else stands."""
     return Snapshot(fields.Dict())
+
+
+def an_id() -> Snapshot:
+    """Return the field of an id, empty where something else stands."""
+    return Snapshot(Identifier(), "")
 
 
 class _Shape(Schema):
@@ -137,7 +148,7 @@ class GroupSchema(_Shape):
     description = a_text()
     owner = Snapshot(Identifier())
     scope = a_text()
-    membersCount = Snapshot(Timestamp())
+    membersCount = Snapshot(Count())
     tags = Snapshot(Fitting(fields.String()))
     metadata = an_object()
 
@@ -157,7 +168,7 @@ class AttachmentSchema(_Shape):
     name = a_text()
     mimeType = a_text()
     extension = a_text()
-    size = Snapshot(Timestamp())
+    size = Snapshot(Count())
 
     @post_load
     def to_attachment(self, data: dict[str, Any], **kwargs: Any) -> Attachment:
@@ -183,12 +194,6 @@ class MentionSchema(_Shape):
         return Mention(uid=data["uid"], name=data.get("name", ""))
 
 
-class ModerationSchema(_Shape):
-    """What moderation made of a message."""
-
-    status = fields.String(required=True)
-
-
 class MessageDataSchema(_Shape):
     """The inner ``data`` of a message: what was said, and snapshots of who and where."""
 
@@ -197,110 +202,77 @@ class MessageDataSchema(_Shape):
     attachments = Snapshot(Fitting(AttachmentSchema()))
     mentions = Snapshot(Fitting(MentionSchema()))
     metadata = an_object()
-    moderation = Snapshot(ModerationSchema())
+    moderation = an_object()
     customData = an_object()
     interactiveData = an_object()
     card = an_object()
-    entities = an_object()
+    entities = Snapshot(fields.Dict(), {})
     action = a_text()
     quotedMessageId = Snapshot(Identifier())
     quotedMessage = an_object()
 
 
-class TextDataSchema(MessageDataSchema):
-    """The inner ``data`` of a text message, which has a text."""
-
-    text = fields.String(required=True)  # type: ignore[assignment]
-
-
 _MESSAGE_DATA = MessageDataSchema()
-_TEXT_DATA = TextDataSchema()
 
 
 class MessageSchema(_Shape):
-    """A message object: in callbacks, webhooks and REST answers."""
+    """A message object: in callbacks, webhooks and REST answers. What is absent is empty, or 0 for a time."""
 
-    id = Identifier(required=True)
-    conversationId = Identifier(required=True)
-    sender = Identifier(required=True)
-    receiverType = ReceiverType(required=True)
-    receiver = Identifier(required=True)
-    category = Identifier(required=True)
-    type = Identifier(required=True)
-    data = fields.Dict(required=True)
-    sentAt = Timestamp(required=True)
-    updatedAt = Timestamp(required=True)
+    id = an_id()
+    conversationId = an_id()
+    sender = an_id()
+    receiverType = Snapshot(ReceiverType(), "")
+    receiver = an_id()
+    category = an_id()
+    type = an_id()
+    data = Snapshot(fields.Dict(), {})
+    sentAt = Snapshot(Timestamp(), 0)
+    updatedAt = Snapshot(Timestamp(), 0)
     muid = a_text()
-    parentId = Snapshot(Identifier())
+    parentId = an_id()
     tags = Snapshot(Fitting(fields.String()))
-    editedAt = Snapshot(Timestamp())
-    editedBy = Snapshot(Identifier())
-    deletedAt = Snapshot(Timestamp())
-    deletedBy = Snapshot(Identifier())
-    quotedMessageId = Snapshot(Identifier())
+    editedAt = Snapshot(Timestamp(), 0)
+    editedBy = an_id()
+    deletedAt = Snapshot(Timestamp(), 0)
+    deletedBy = an_id()
+    quotedMessageId = an_id()
     quotedMessage = an_object()
 
     @post_load
     def load_data(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """The message with its ``data`` loaded, whose shape is another one for each type."""
-        is_text = (data["category"], data["type"]) == ("message", "text")
-        try:
-            return {**data, "data": (_TEXT_DATA if is_text else _MESSAGE_DATA).load(data["data"])}
-        except ValidationError as error:
-            raise ValidationError({"data": error.messages}) from error
+        """Return the message with its ``data`` loaded."""
+        return {**data, "data": _MESSAGE_DATA.load(data["data"])}
 
 
-class AffectedMessageSchema(MessageSchema):
-    """A message inside an edit or deletion; what it leaves out is taken from the report around it."""
-
-    sentAt = Timestamp(load_default=0)
-    updatedAt = Timestamp(load_default=0)
-
-
-class _Enclosed(_Shape):
-    appId = Identifier(required=True)
-    trigger = Identifier(required=True)
-
-
-class CallbackSchema(_Enclosed):
-    """A bot callback: the message itself stands in ``data``."""
-
-    bot = Identifier(required=True)
-    data = fields.Nested(MessageSchema(), required=True)
-
-
-class EnvelopeSchema(_Enclosed):
+class EnvelopeSchema(_Shape):
     """The outermost layer of any callback or webhook."""
 
-    data = fields.Dict(required=True)
-
-
-class CallbackEnvelopeSchema(EnvelopeSchema):
-    """The outermost layer of a callback whose trigger is not known, so that nothing can be said of its ``data``."""
-
-    bot = Identifier(required=True)
+    appId = an_id()
+    trigger = an_id()
+    bot = an_id()
+    data = Snapshot(fields.Dict(), {})
 
 
 class ReactionSchema(_Shape):
-    """Who reacted to what, with what, and when."""
+    """The user's reaction to a message, and its time. A reaction may be a text of any length."""
 
-    messageId = Identifier(required=True)
-    reaction = Identifier(required=True)
-    uid = Identifier(required=True)
-    reactedAt = Snapshot(Timestamp())
-    reactedBy = Snapshot(UserSchema())
+    messageId = an_id()
+    reaction = Snapshot(fields.String(), "")
+    uid = an_id()
+    reactedAt = Snapshot(Timestamp(), 0)
+    reactedBy = Snapshot(UserSchema(), None)
 
 
 class WebhookReactionSchema(_Shape):
     """``data`` of a reaction webhook."""
 
-    reaction = fields.Nested(ReactionSchema(), required=True)
+    reaction = Snapshot(ReactionSchema(), None)
 
 
 class MembershipSchema(_Shape):
-    """``data`` of a membership webhook; ``by`` is absent where somebody joined or left by himself."""
+    """``data`` of a webhook about a group; ``by`` is absent where a user joined or left."""
 
-    group = fields.Nested(GroupSchema(), required=True)
+    group = Snapshot(GroupSchema(), None)
     members = Snapshot(Fitting(UserSchema()))
     by = Snapshot(UserSchema())
     scope = a_text()
@@ -321,22 +293,14 @@ _ID = Identifier()
 USER = UserSchema()
 GROUP = GroupSchema()
 MESSAGE = MessageSchema()
-AFFECTED_MESSAGE = AffectedMessageSchema()
-CALLBACK = CallbackSchema()
 ENVELOPE = EnvelopeSchema()
-CALLBACK_ENVELOPE = CallbackEnvelopeSchema()
 REACTION = WebhookReactionSchema()
 MEMBERSHIP = MembershipSchema()
 
 
-def load(schema: Schema, payload: object, path: str = "") -> dict[str, Any]:
-    """What ``schema`` makes of ``payload``. Raises :class:`PayloadError` with an entry for each wrong path."""
-    try:
-        loaded: dict[str, Any] = schema.load(payload)  # type: ignore[arg-type]
-    except ValidationError as error:
-        details = dict(_flatten(error.messages, path))
-        first = next(iter(details))
-        raise PayloadError(f"{first}: {details[first][0]}", details=details) from error
+def load(schema: Schema, payload: object) -> dict[str, Any]:
+    """Return what ``schema`` makes of ``payload``; what is no object is read as an empty one."""
+    loaded: dict[str, Any] = schema.load(payload if isinstance(payload, Mapping) else {})
     return loaded
 
 
@@ -356,12 +320,3 @@ def find_group(value: object) -> Group | None:
     """The group in a snapshot, None where there is none."""
     found = Snapshot(GROUP).deserialize(value)
     return found if isinstance(found, Group) else None
-
-
-def _flatten(messages: Any, path: str) -> Iterator[tuple[str, list[str]]]:
-    if isinstance(messages, dict):
-        for name, inner in messages.items():
-            place = path if name == "_schema" else f"{path}.{name}" if path else str(name)
-            yield from _flatten(inner, place)
-    else:
-        yield path or "body", [str(text) for text in messages]

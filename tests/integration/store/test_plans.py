@@ -117,6 +117,7 @@ def _look(delivery: Delivery, channel: FakeChannel, bot: Bot) -> None:
     delivery.purge()
     delivery.backlog()
     delivery.find_sent("fake", "old", "p77")
+    delivery.find_received("fake", "old", bot.name, "message:77")
     for letter in delivery.dead_letters.list():
         delivery.retry(letter.id)
     assert delivery._crew is not None

@@ -51,6 +51,9 @@ class World:
     def knows(self, key: LaneKey) -> bool:
         return any(incoming.conversation.key == key for incoming in self.incoming.values())
 
+    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+        return None
+
     def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         return self.said.get(platform_id)
 

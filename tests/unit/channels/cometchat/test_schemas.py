@@ -8,87 +8,51 @@ from typing import Any
 import pytest
 
 from cometbot.channels.cometchat import schemas
-from cometbot.errors import PayloadError
 
 Make = Callable[..., dict[str, Any]]
 
-ENVELOPE = ["trigger", "data", "appId", "bot"]
-MESSAGE = [
-    "id", "conversationId", "sender", "receiverType", "receiver", "category", "type", "data", "sentAt", "updatedAt",
-]  # fmt: skip
-
-
-def details_of(payload: object) -> dict[str, list[str]]:
-    with pytest.raises(PayloadError) as caught:
-        schemas.load(schemas.CALLBACK, payload)
-    return dict(caught.value.details)
+IDS = ["id", "conversationId", "sender", "receiver", "category", "type", "parentId", "editedBy", "deletedBy"]
+TIMES = ["sentAt", "updatedAt", "editedAt", "deletedAt"]
 
 
 def test_the_sample_payload_loads_with_every_key_kept(sample: dict[str, Any]) -> None:
-    loaded = schemas.load(schemas.CALLBACK, sample)
+    loaded = schemas.load(schemas.ENVELOPE, sample)
     assert loaded["origin"] == sample["origin"]
-    assert loaded["data"]["data"]["resource"] == sample["data"]["data"]["resource"]
-    assert loaded["data"]["id"] == "712"
+    assert schemas.load(schemas.MESSAGE, loaded["data"])["data"]["resource"] == sample["data"]["data"]["resource"]
 
 
-@pytest.mark.parametrize("name", ENVELOPE)
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("value", [None, [], {}, True, 1.5, "", "\x00", "a\nb", "x" * 256])
+def test_what_is_no_id_counts_as_absent(message_of: Make, name: str, value: Any) -> None:
+    assert schemas.load(schemas.MESSAGE, message_of() | {name: value})[name] == ""
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("value", [None, [], True, -1.5, 1e40, float("inf"), float("nan"), "soon", "1" * 30])
+def test_what_is_no_time_counts_as_absent(message_of: Make, name: str, value: Any) -> None:
+    assert schemas.load(schemas.MESSAGE, message_of() | {name: value})[name] == 0
+
+
+@pytest.mark.parametrize("name", ["trigger", "appId", "bot"])
 @pytest.mark.parametrize("value", [None, [], "", True])
-def test_a_wrong_part_of_the_envelope_is_named(callback_of: Make, name: str, value: Any) -> None:
-    assert name in details_of(callback_of() | {name: value})
+def test_a_wrong_part_of_the_envelope_counts_as_absent(callback_of: Make, name: str, value: Any) -> None:
+    assert schemas.load(schemas.ENVELOPE, callback_of() | {name: value})[name] == ""
 
 
-@pytest.mark.parametrize("name", ENVELOPE)
-def test_a_missing_part_of_the_envelope_is_named(callback_of: Make, name: str) -> None:
-    payload = callback_of()
-    del payload[name]
-    assert list(details_of(payload)) == [name]
-
-
-@pytest.mark.parametrize("name", MESSAGE)
-@pytest.mark.parametrize("value", [None, [], True, -1.5])
-def test_a_wrong_part_of_the_message_is_named_by_its_path(
-    callback_of: Make, message_of: Make, name: str, value: Any
-) -> None:
-    assert f"data.{name}" in details_of(callback_of(message_of() | {name: value}))
-
-
-@pytest.mark.parametrize("name", MESSAGE)
-def test_a_missing_part_of_the_message_is_named_by_its_path(callback_of: Make, message_of: Make, name: str) -> None:
-    message = message_of()
-    del message[name]
-    assert list(details_of(callback_of(message))) == [f"data.{name}"]
-
-
-def test_every_wrong_path_is_in_the_details_at_once(callback_of: Make, message_of: Make) -> None:
-    details = details_of(callback_of(message_of(id=None, receiverType="room"), appId=5.5))
-    assert set(details) == {"appId", "data.id", "data.receiverType"}
-    assert details["data.receiverType"] == ["Must be one of: user, group."]
-
-
-def test_a_text_message_needs_its_text(callback_of: Make, message_of: Make) -> None:
-    assert list(details_of(callback_of(message_of(data={"text": 5})))) == ["data.data.text"]
-    message = message_of()
-    del message["data"]["text"]
-    assert list(details_of(callback_of(message))) == ["data.data.text"]
+@pytest.mark.parametrize("payload", [None, [], "text", 5, {"data": None}, {"data": []}])
+def test_what_is_no_object_is_read_as_an_empty_one(payload: Any) -> None:
+    assert schemas.load(schemas.ENVELOPE, payload)["data"] == {}
+    assert schemas.load(schemas.MESSAGE, payload)["data"] == {"entities": {}}
 
 
 def test_an_empty_text_is_a_text(message_of: Make) -> None:
     assert schemas.load(schemas.MESSAGE, message_of(data={"text": ""}))["data"]["text"] == ""
 
 
-@pytest.mark.parametrize("message_id", ["\x00", "a\nb", "", "x" * 256])
-def test_an_id_that_cannot_stand_in_a_key_is_refused(callback_of: Make, message_of: Make, message_id: str) -> None:
-    assert list(details_of(callback_of(message_of(id=message_id)))) == ["data.id"]
-
-
 def test_ids_and_times_come_in_either_spelling(message_of: Make) -> None:
     loaded = schemas.load(schemas.MESSAGE, message_of(id=90430, sentAt="1767225690", updatedAt=1767225690.0))
     assert (loaded["id"], loaded["sentAt"], loaded["updatedAt"]) == ("90430", 1767225690, 1767225690)
-
-
-@pytest.mark.parametrize("value", [1e40, -1, float("inf"), "soon", "1" * 30])
-def test_a_time_that_cannot_be_is_refused(callback_of: Make, message_of: Make, value: Any) -> None:
-    assert list(details_of(callback_of(message_of(sentAt=value)))) == ["data.sentAt"]
+    assert schemas.load(schemas.MESSAGE, message_of(sentAt="1767225690.25"))["sentAt"] == 1767225690.25
 
 
 def test_the_receiver_type_is_read_in_any_case(message_of: Make) -> None:
@@ -99,17 +63,15 @@ def test_the_receiver_type_is_read_in_any_case(message_of: Make) -> None:
     ("name", "value"),
     [
         ("muid", 5),
-        ("parentId", {}),
         ("tags", "vip"),
         ("quotedMessage", "text"),
-        ("editedAt", "never"),
     ],
 )
 def test_an_optional_part_of_the_wrong_type_is_left_out(message_of: Make, name: str, value: Any) -> None:
     assert name not in schemas.load(schemas.MESSAGE, message_of() | {name: value})
 
 
-@pytest.mark.parametrize("name", ["attachments", "mentions", "metadata", "moderation", "entities", "url"])
+@pytest.mark.parametrize("name", ["attachments", "mentions", "metadata", "moderation", "url"])
 def test_an_optional_part_of_the_inner_data_of_the_wrong_type_is_left_out(message_of: Make, name: str) -> None:
     assert name not in schemas.load(schemas.MESSAGE, message_of(data={name: 7}))["data"]
 
@@ -146,8 +108,3 @@ def test_a_group_snapshot_keeps_what_fits() -> None:
         "",
     )
     assert schemas.find_group({"name": "Ops"}) is None
-
-
-@pytest.mark.parametrize("payload", [[], "text", None, 5])
-def test_what_is_no_object_is_refused_without_a_path(payload: Any) -> None:
-    assert list(details_of(payload)) == ["body"]

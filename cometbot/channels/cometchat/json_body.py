@@ -1,0 +1,78 @@
+"""Reads the body of a call: one reader for the view that routes it and for the worker that handles it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from cometbot.errors import PayloadError
+
+MAX_DEPTH = 200
+"""Levels of nesting that are kept where the fast parser gives up: the other one recurses."""
+
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INTEGER_DIGITS = 20
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``, as :func:`read_body` does."""
+    return read_body(body)[0]
+
+
+def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the JSON object in ``body``, and a body that any JSON parser reads as that object.
+
+    Of a doubled key the last counts. A byte order mark is skipped; half a surrogate pair and bytes that are not UTF-8
+    become U+FFFD; NaN, infinities and what is nested too deeply become null. Raises :class:`PayloadError` for anything
+    that is no JSON object.
+    """
+    try:
+        payload = orjson.loads(body)
+    except ValueError as error:
+        body = _normalized(body, error)
+        payload = orjson.loads(body)
+    if not isinstance(payload, dict):
+        raise PayloadError("the body is JSON, but no object", details={"body": ["Must be an object."]})
+    return payload, body
+
+
+def _normalized(body: bytes, cause: ValueError) -> bytes:
+    text = body.decode(json.detect_encoding(body), "replace")
+    try:
+        value = json.loads(
+            _without_depth(text), parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None
+        )
+    except (ValueError, RecursionError):
+        raise PayloadError(f"the body is not JSON: {cause}", details={"body": [f"Not JSON: {cause}"]}) from None
+    return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)).encode()
+
+
+def _without_depth(text: str) -> str:
+    """Return ``text`` with null in place of each value that is nested deeper than ``MAX_DEPTH``."""
+    parts: list[str] = []
+    depth = kept = start = 0
+    for found in _STRUCTURE.finditer(text):
+        mark = found[0]
+        if mark in ("[", "{"):
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                start = found.start()
+        elif mark in ("]", "}"):
+            if depth == MAX_DEPTH + 1:
+                parts += (text[kept:start], "null")
+                kept = found.end()
+            depth -= 1
+    return "".join((*parts, text[kept:]))
+
+
+def _parse_int(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= _INTEGER_DIGITS else _parse_float(digits)
+
+
+def _parse_float(digits: str) -> float | None:
+    number = float(digits)
+    return number if abs(number) != float("inf") else None

@@ -1,0 +1,419 @@
+"""Reads what a payload reports: one reading for the view that routes it and for the worker that makes its event.
+
+A field of a wrong type counts as absent. What is absent is taken from where the payload says it again, such as the
+entities of a message. What cannot become a more precise event is an :class:`UnknownEvent`. No I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from cometbot.channels.cometchat import schemas
+from cometbot.events import (
+    CallEvent,
+    DeleteEvent,
+    EditEvent,
+    Event,
+    MembershipEvent,
+    MessageEvent,
+    ReactionEvent,
+    UnknownEvent,
+)
+from cometbot.models import Group, Mention, User
+
+SAID = frozenset({"message", "custom", "interactive", "card"})
+"""Categories of messages that somebody wrote; ``action`` and ``call`` report what happened."""
+
+SERVICE_UID = "app_system"
+"""CometChat's service account: the sender of what names no other."""
+
+SENT = frozenset({"after_message", "message_sent", "user_mentioned"})
+MODERATED = frozenset(
+    {
+        "moderation_engine_approved",
+        "moderation_engine_blocked",
+        "moderation_engine_failed",
+        "moderation_manual_approved",
+    }
+)
+REACTED = {"message_reaction_added": True, "message_reaction_removed": False}
+CHANGED = {"message_edited": "edited", "message_deleted": "deleted"}
+MEMBERSHIP = {
+    "group_member_added": "added",
+    "group_member_joined": "joined",
+    "group_member_left": "left",
+    "group_member_kicked": "kicked",
+    "group_member_removed": "kicked",
+    "group_member_banned": "banned",
+    "group_member_unbanned": "unbanned",
+    "group_member_scope_changed": "scope_changed",
+    "group_owner_transferred": "owner_transferred",
+}
+_CALLED = re.compile(r"(?:call|meeting)_([a-z_]{1,60})")
+_OF_CALLS = frozenset({"recording_generated", "transcription_generated"})
+_JOINING = frozenset({"added", "joined", "group_created"})
+_STATES = frozenset({"initiated", "ongoing", "cancelled", "rejected", "unanswered", "busy", "ended"})
+_CALL_STATES = {"canceled": "cancelled", "started": "ongoing"}
+_TEXT_TYPES = frozenset({"text", "image", "file", "audio", "video"})
+_MENTION = re.compile(r"<@uid:([^<>\s]{1,100})>")
+_PLACE = ("conversationId", "sender", "receiverType", "receiver")
+_GROUP = "group_"
+_USER = "_user_"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a payload reports, and the class of the event that it becomes.
+
+    ``subject`` says what the report is about. ``kind`` is the platform's word for an :class:`UnknownEvent`, else what
+    was done: ``added``, ``edited``. ``message`` is the reported message, ``affected`` the one that was edited or
+    deleted. ``extra`` is what a report without a message consists of.
+    """
+
+    event: type[Event]
+    subject: Literal["message", "change", "call", "group", "reaction"]
+    kind: str = ""
+    message: Mapping[str, Any] = field(default_factory=dict)
+    affected: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What a payload reports, as far as it must be known before it is stored.
+
+    ``key`` makes two reports of one happening the same. ``sender`` did it, ``author`` wrote the message that it is
+    about: not always the same, a moderator may delete. ``conversation_id`` is empty where the payload does not say it;
+    ``message_id`` and ``call_key`` may then find it. ``is_new_message`` tells messages from reports about messages and
+    members. ``joined`` are those who are members of the group since.
+    """
+
+    key: str
+    sender: str
+    event: type[Event] = UnknownEvent
+    author: str = ""
+    receiver: str = ""
+    conversation_id: str = ""
+    is_group: bool = False
+    is_new_message: bool = False
+    message_id: str = ""
+    call_key: str = ""
+    mentioned: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
+
+    def target(self, uid: str) -> str:
+        """Return whom ``uid`` writes to so that it arrives there: the group, or the other side one-to-one."""
+        if self.is_group:
+            return self.receiver.lower()
+        is_own = self.author.lower() == uid.lower()
+        return other_side(self.conversation_id, uid) or (self.receiver if is_own else self.author).lower()
+
+    def is_direct_with(self, uid: str) -> bool:
+        """Return whether this is a one-to-one conversation of ``uid``."""
+        sides = (self.author.lower(), self.receiver.lower())
+        return not self.is_group and (uid.lower() in sides or bool(other_side(self.conversation_id, uid)))
+
+
+def read_report(payload: Mapping[str, Any]) -> Report:
+    """Return what ``payload`` reports, whatever it holds."""
+    trigger, data = _read_envelope(payload)
+    if trigger in REACTED:
+        reaction = _read_reaction(data)
+        if reaction["messageId"]:
+            is_whole = reaction["reaction"] and reaction["uid"]
+            return Report(ReactionEvent if is_whole else UnknownEvent, "reaction", trigger, extra=reaction)
+    about_group = _read_group(data, trigger) if trigger.startswith(_GROUP) else {}
+    if about_group.get("group") is not None:
+        if trigger in MEMBERSHIP:
+            return Report(MembershipEvent, "group", MEMBERSHIP[trigger], extra=about_group)
+        return Report(UnknownEvent, "group", trigger, extra=about_group)
+    message = load_message(_find_message(data))
+    if called := _CALLED.fullmatch(trigger):
+        return Report(CallEvent, "call", call_state(called[1]), message, extra=data)
+    if trigger in _OF_CALLS:
+        return Report(UnknownEvent, "call", trigger, message, extra=data)
+    if trigger in CHANGED:
+        return _read_change(message, CHANGED[trigger], trigger)
+    return _read_message(message) if trigger in SENT else Report(UnknownEvent, "message", trigger, message)
+
+
+def describe(payload: Mapping[str, Any], body: bytes) -> Happening | None:
+    """Return what ``payload`` reports; None for what concerns no conversation (presence, receipts, campaigns …)."""
+    report = read_report(payload)
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    happening = _DESCRIBE[report.subject](report, digest)
+    if report.subject == "message" and report.event in (MessageEvent, UnknownEvent):
+        happening = _name_message(happening, report, _read_envelope(payload)[0], digest)
+    is_located = happening.conversation_id or happening.message_id or happening.call_key
+    return replace(happening, event=report.event) if is_located else None
+
+
+def load_message(value: object) -> dict[str, Any]:
+    """Return a message object with what it leaves out taken from what else it says."""
+    message = schemas.load(schemas.MESSAGE, value)
+    by = find_entity(message, "sender") or find_entity(message, "by")
+    to = find_entity(message, "receiver") or find_entity(message, "for")
+    message["sender"] = message["sender"] or schemas.find_id(by.get("uid"))
+    message["receiver"] = message["receiver"] or schemas.find_id(to.get("guid")) or schemas.find_id(to.get("uid"))
+    message["conversationId"] = message["conversationId"] or schemas.find_id(to.get("conversationId"))
+    message["receiverType"] = message["receiverType"] or _find_receiver_type(message["conversationId"], to)
+    _locate(message)
+    _classify(message)
+    return message
+
+
+def other_side(conversation_id: str, uid: str) -> str:
+    """Return the other user of a one-to-one conversation that ``uid`` takes part in, empty where its id names none."""
+    conversation_id, uid = conversation_id.lower(), uid.lower()
+    if uid and conversation_id.startswith(uid + _USER):
+        return conversation_id.removeprefix(uid + _USER)
+    return conversation_id.removesuffix(_USER + uid) if uid and conversation_id.endswith(_USER + uid) else ""
+
+
+def find_entity(message: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return one of the entities of a message, empty where it is absent."""
+    holder = message["data"]["entities"].get(name)
+    entity = holder.get("entity") if isinstance(holder, dict) else None
+    return entity if isinstance(entity, dict) else {}
+
+
+def find_mentions(data: Mapping[str, Any]) -> tuple[Mention, ...]:
+    """Return the users that a message names, those included that CometChat did not resolve."""
+    resolved = {mention.uid.lower(): mention for mention in data.get("mentions", ())}
+    for uid in _MENTION.findall(data.get("text", "")):
+        resolved.setdefault(uid.lower(), Mention(uid))
+    return tuple(resolved.values())
+
+
+def find_actor(message: Mapping[str, Any]) -> str:
+    """Return the uid of the user who did what an ``action`` or ``call`` message reports."""
+    user = schemas.find_user(find_entity(message, "by"))
+    return user.uid if user else str(message["sender"])
+
+
+def find_changer(report: Report) -> str:
+    """Return the uid of the user who edited or deleted the affected message."""
+    message, affected = report.message, report.affected
+    by = affected["editedBy" if report.kind == "edited" else "deletedBy"]
+    return str(by or (find_actor(message) if message["category"] == "action" else message["sender"]))
+
+
+def find_membership_sender(about_group: Mapping[str, Any]) -> User:
+    """Return the user who changed a group; those who joined or left did it themselves, as an old owner did."""
+    members = about_group.get("members", ())
+    by: User | None = about_group.get("by")
+    group: Group = about_group["group"]
+    owner = about_group.get("oldOwner") or next(
+        filter(None, (schemas.find_id(group.raw.get(name)) for name in ("oldOwner", "updatedBy"))), ""
+    )
+    return by or (members[0] if members else User(owner or SERVICE_UID))
+
+
+def find_session(report: Report) -> str:
+    """Return the id of a call's session, empty where it is absent."""
+    data, entity = report.extra, find_entity(report.message, "on") if report.message else {}
+    found = (entity.get("sessionid"), entity.get("sessionId"), data.get("sessionId"), data.get("sessionid"))
+    return next((value for value in found if isinstance(value, str) and value), "")
+
+
+def initiated(session: str) -> str:
+    """Return the key of the event that began a call."""
+    return f"call:{session}:initiated"
+
+
+def call_state(action: str) -> str:
+    """Return cometbot's word for the state of a call."""
+    return _CALL_STATES.get(action, action)
+
+
+def snake(action: str) -> str:
+    """Return ``scopeChanged`` as ``scope_changed``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
+
+
+def _read_envelope(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return trigger and ``data``. A bot has one relay, which its payload need not name; a webhook has many."""
+    envelope = schemas.load(schemas.ENVELOPE, payload)
+    return envelope["trigger"] or ("" if "webhook" in payload else "after_message"), envelope["data"]
+
+
+def _find_message(data: Mapping[str, Any]) -> object:
+    """Return the message object that ``data`` is, or that it holds."""
+    if "conversationId" in data or "category" in data:
+        return data
+    return next((data[name] for name in ("message", "call") if isinstance(data.get(name), dict)), data)
+
+
+def _find_receiver_type(conversation_id: str, to: Mapping[str, Any]) -> str:
+    if conversation_id.lower().startswith(_GROUP) or schemas.find_id(to.get("guid")):
+        return "group"
+    return "user" if _USER in conversation_id.lower() or schemas.find_id(to.get("uid")) else ""
+
+
+def _locate(message: dict[str, Any]) -> None:
+    """Fill in both sides of a message from the id of its conversation, or that id from them."""
+    conversation_id = message["conversationId"]
+    if message["receiverType"] == "group":
+        message["receiver"] = message["receiver"] or conversation_id[len(_GROUP) :]
+        message["conversationId"] = conversation_id or (_GROUP + message["receiver"] if message["receiver"] else "")
+    elif message["receiverType"] == "user":
+        message["sender"] = message["sender"] or other_side(conversation_id, message["receiver"])
+        message["receiver"] = message["receiver"] or other_side(conversation_id, message["sender"])
+        if not conversation_id and message["sender"] and message["receiver"]:
+            message["conversationId"] = _USER.join(sorted((message["sender"].lower(), message["receiver"].lower())))
+
+
+def _classify(message: dict[str, Any]) -> None:
+    """Fill in category and type of what can only be one kind of message."""
+    data, kind, on = message["data"], message["type"], find_entity(message, "on")
+    if not message["category"] and on:
+        message["category"] = "call" if "sessionid" in on else "action"
+    elif not message["category"] and "action" not in data and (kind in _TEXT_TYPES or "text" in data):
+        message["category"] = "message"
+    if message["category"] == "message" and not kind:
+        message["type"] = "file" if data.get("attachments") else "text"
+    elif message["category"] == "action" and not kind:
+        message["type"] = "groupMember" if "uid" in on else "message"
+
+
+def _read_reaction(data: Mapping[str, Any]) -> dict[str, Any]:
+    reaction: dict[str, Any] = (
+        schemas.load(schemas.REACTION, data)["reaction"] or schemas.load(schemas.REACTION, {"reaction": {}})["reaction"]
+    )
+    by = reaction["reactedBy"]
+    return {**reaction, "uid": reaction["uid"] or (by.uid if by else "")}
+
+
+def _read_group(data: Mapping[str, Any], trigger: str) -> dict[str, Any]:
+    """Return a report about a group; its ``group`` is None where there is none."""
+    about_group = schemas.load(schemas.MEMBERSHIP, data)
+    if about_group["group"] is None and trigger in MEMBERSHIP:
+        about_group["group"] = schemas.find_group(data)
+    members = about_group.get("members", ())
+    for name in ("scope", "oldScope"):
+        # A change of scope stands with the member whose scope it is.
+        inner = members[0].raw.get(name) if members else None
+        about_group[name] = about_group.get(name) or (inner if isinstance(inner, str) else "")
+    return about_group
+
+
+def _read_message(message: dict[str, Any]) -> Report:
+    category, kind, action = message["category"], message["type"], message["data"].get("action", "")
+    if category in SAID:
+        if message["deletedAt"] and message["id"]:
+            return Report(DeleteEvent, "change", "deleted", message, message)
+        is_whole = message["sender"] and message["receiverType"]
+        return Report(MessageEvent if is_whole else UnknownEvent, "message", category, message)
+    if category == "call":
+        return Report(CallEvent, "call", call_state(action), message)
+    if category == "action" and kind == "groupMember" and action and message["receiverType"] == "group":
+        return Report(MembershipEvent, "message", snake(action), message)
+    if category == "action" and kind == "message" and action in CHANGED.values():
+        return _read_change(message, action, "action/message")
+    return Report(UnknownEvent, "message", f"action/{kind}" if category == "action" else category, message)
+
+
+def _read_change(message: dict[str, Any], action: str, kind: str) -> Report:
+    affected = message
+    if message["category"] == "action" or find_entity(message, "on"):
+        affected = load_message(find_entity(message, "on"))
+        affected |= {name: message[name] for name in _PLACE if not affected[name]}
+    if affected["id"] and action == "deleted":
+        return Report(DeleteEvent, "change", action, message, affected)
+    if affected["id"] and affected["category"] in SAID and affected["sender"]:
+        return Report(EditEvent, "change", action, message, affected)
+    return Report(UnknownEvent, "message", kind, message)
+
+
+def _describe_reaction(report: Report, digest: str) -> Happening:
+    reaction = report.extra
+    if report.event is UnknownEvent:
+        key = f"{report.kind}:{digest}"
+    else:
+        what = f"{reaction['messageId']}:{reaction['uid'].lower()}:{reaction['reaction']}"
+        # A user may remove a reaction and add it again within a week: the time tells the two apart.
+        at = map(str, filter(None, [reaction["reactedAt"]]))
+        key = ":".join(["reaction", what, "added" if REACTED[report.kind] else "removed", *at])
+    return Happening(key, reaction["uid"] or SERVICE_UID, message_id=reaction["messageId"])
+
+
+def _describe_group(report: Report, digest: str) -> Happening:
+    about_group = report.extra
+    guid = about_group["group"].guid.lower()
+    members = sorted(member.uid.lower() for member in about_group.get("members", ()))
+    is_membership = report.event is MembershipEvent
+    return Happening(
+        # The report carries no time of its own; the same body is the same happening.
+        f"member:{guid}:{report.kind}:{','.join(members[:3])}:{digest}" if is_membership else f"{report.kind}:{digest}",
+        find_membership_sender(about_group).uid,
+        receiver=guid,
+        conversation_id=f"{_GROUP}{guid}",
+        is_group=True,
+        members=frozenset(members),
+        joined=frozenset(members) if report.kind in _JOINING else frozenset(),
+    )
+
+
+def _describe_call(report: Report, digest: str) -> Happening:
+    session = find_session(report)
+    parts = ["call", session or report.message["id"] or digest, report.kind]
+    key = ":".join(parts if report.kind in _STATES and parts[1] != digest else [*parts, digest])
+    happening = replace(_describe_place(report.message, key), sender=find_actor(report.message) or SERVICE_UID)
+    # Later reports of a call name its session alone.
+    return happening if happening.conversation_id or not session else replace(happening, call_key=initiated(session))
+
+
+def _describe_change(report: Report, digest: str) -> Happening:
+    affected = report.affected
+    key = f"delete:{affected['id']}"
+    if report.kind == "edited":
+        edited_at = affected["editedAt"] or affected["updatedAt"] or report.message["sentAt"]
+        key = f"edit:{affected['id']}:{edited_at or digest}"
+    sender = find_changer(report) or SERVICE_UID
+    return replace(_describe_place(affected, key), sender=sender, message_id=affected["id"])
+
+
+def _describe_message(report: Report, digest: str) -> Happening:
+    message = report.message
+    happening = _describe_place(message, f"message:{message['id'] or digest}")
+    if report.event is not MembershipEvent:
+        return happening
+    uid = find_entity(message, "on").get("uid", "")
+    members = frozenset(filter(None, [schemas.find_id(uid).lower()]))
+    key = f"member:{message['receiver'].lower()}:{report.kind}:{str(uid).lower()}:{message['id'] or digest}"
+    joined = members if report.kind in _JOINING else frozenset()
+    return replace(happening, key=key, sender=find_actor(message) or SERVICE_UID, members=members, joined=joined)
+
+
+def _name_message(happening: Happening, report: Report, trigger: str, digest: str) -> Happening:
+    """Return a message's description with what depends on the trigger that reported it."""
+    if trigger in SENT:
+        mentioned = frozenset(mention.uid.lower() for mention in find_mentions(report.message["data"]))
+        return replace(happening, is_new_message=True, mentioned=mentioned)
+    named = report.message["id"] if trigger in MODERATED else ""
+    return replace(happening, key=f"{trigger or 'unknown'}:{named or digest}")
+
+
+def _describe_place(message: Mapping[str, Any], key: str) -> Happening:
+    return Happening(
+        key=key,
+        sender=message["sender"] or SERVICE_UID,
+        author=message["sender"],
+        receiver=message["receiver"],
+        conversation_id=message["conversationId"].lower(),
+        is_group=message["receiverType"] == "group",
+    )
+
+
+_DESCRIBE: dict[str, Callable[[Report, str], Happening]] = {
+    "message": _describe_message,
+    "change": _describe_change,
+    "call": _describe_call,
+    "group": _describe_group,
+    "reaction": _describe_reaction,
+}
