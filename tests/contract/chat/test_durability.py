@@ -10,9 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from cometbot import Bot, Context
-from cometbot.settings import Settings
+from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
 from tests.commits import Recorder, recorded
+
+ADMIN_KEY = "the admin key of this test"
 
 RELAXED = {
     "mailbox: waiting to running",
@@ -42,7 +44,12 @@ class Served:
             ctx.state["it"] = ctx.text
             return f"echo {ctx.text}"
 
-        settings = Settings(channels=("botyard", "botpress"), database_url=url, data=folder)
+        settings = Settings(
+            channels=("botyard", "botpress"),
+            database_url=url,
+            data=folder,
+            botyard_admin_secret_key=Secret(ADMIN_KEY),
+        )
         self.app = create_app([bot], settings)
         self.delivery = self.app.extensions["cometbot"].delivery
         self.recorder = recorder
@@ -106,3 +113,15 @@ def test_a_users_message_and_its_event_are_one_commit(served: Served, write: Cal
     messages = served.recorder.containing("chat_messages: of a user")
     assert len(messages) == 2
     assert all("mailbox: waiting" in commit.changes for commit in messages)
+
+
+def test_what_an_external_bot_writes_is_durable(served: Served) -> None:
+    """Nothing but this commit has the text: the Bot API answers 201 for it."""
+    client = served.client()
+    made = client.post("/v1/admin-api/bot", json={"name": "External"}, headers={"Authorization": ADMIN_KEY}).get_json()
+    assert client.post("/v1/client-api/user", json={"nickname": "Maria"}).status_code == 201
+    chat = client.post("/v1/client-api/chat", json={"botId": made["bot"]["id"]}).get_json()["id"]
+    words = {"chatId": chat, "body": "hello"}
+    answer = client.post("/v1/bot-api/chat/message", json=words, headers={"Authorization": made["key"]})
+    assert answer.status_code == 201, answer.text
+    assert [commit.durable for commit in served.recorder.containing("chat_messages: of a bot")] == [True]
