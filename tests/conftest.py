@@ -28,6 +28,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Let new files and folders have every right that is asked for."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; ``COMETBOT_TEST_POSTGRES`` (a URL) does not replace it where a test stops and starts it."""

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cometbot import private_files
 from cometbot.chat import rows
 from cometbot.chat.models import ChatFile, Page, Scope
 from cometbot.content_types import HEAD, kind_of, sniff
@@ -82,11 +83,11 @@ class Files:
         Type and kind come from the content. Raises :class:`TooLarge` as soon as there is more than its kind may have,
         or than any may have, and what the stream raises; then nothing stays.
         """
-        self._coming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_folder(self._coming)
         id = rows.new_id().lower()
         path = self._coming / id
         try:
-            with path.open("xb") as file:
+            with private_files.open_file(path, "xb") as file:
                 head = _read_head(stream)
                 mime_type = sniff(head, name)
                 kind = kind_of(mime_type)
@@ -272,7 +273,7 @@ def to_file(row: Any) -> ChatFile:
 
 
 def _settle(path: Path, place: Path) -> None:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_files.make_folder(place.parent)
     path.replace(place)
 
 

@@ -8,6 +8,7 @@ from email.message import Message as Headers
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+from cometbot import private_files
 from cometbot.errors import NotFound, Rejected, Uncertain, Unreachable
 from cometbot.http.client import exchange, make_session
 from cometbot.http.webhooks import origin_of
@@ -104,7 +105,7 @@ def _check_content(path: Path) -> None:
 def _write(pieces: Iterable[bytes], to: Path, limit: int) -> None:
     part = to.with_name(to.name + ".part")
     try:
-        with part.open("wb") as file:
+        with private_files.open_file(part, "wb") as file:
             file.writelines(_limited(pieces, limit))
         part.replace(to)
     finally:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
 
+from cometbot import private_files
+
 log = logging.getLogger(__name__)
 
 LONGEST = 64 * 1024
@@ -63,7 +65,7 @@ class Datagrams:
 
     def _make_folder(self) -> bool:
         with suppress(OSError):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            private_files.make_folder(self._folder)
         return self._is_own_folder()
 
     def _is_own_folder(self) -> bool:

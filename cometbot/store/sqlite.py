@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from cometbot import private_files
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
@@ -140,6 +141,8 @@ class SQLite(Database):
         pool: dict[str, Any] = (
             {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
         )
+        if self.path:
+            self._create_file()
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
         self._turns = Turns(f"{self.path}-turns" if self.path else "")
         try:
@@ -168,6 +171,15 @@ class SQLite(Database):
             raise ConfigurationError(
                 f"the folder {folder} of the database {reason}; make it, or set COMETBOT_DATABASE_URL"
             )
+
+    def _create_file(self) -> None:
+        """Create the database with mode 0600, which SQLite gives to the files beside it too."""
+        try:
+            private_files.create_file(self.path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot create the database {self.path}: {error.strerror}; check COMETBOT_DATABASE_URL"
+            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

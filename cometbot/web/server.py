@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from cometbot import private_files
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import gunicorn_logger
@@ -90,7 +91,7 @@ def share_metrics() -> None:
         return
     if folder := os.environ.get(_METRICS):
         os.environ[_METRICS] = folder = os.path.abspath(folder)
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(Path(folder))
         for old in Path(folder).glob("*.db"):
             old.unlink()
         return

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from cometbot import private_files
 from cometbot.channels.cometchat import bodies
 from cometbot.channels.cometchat.answers import Answer, Rate, error_from, open_envelope
 from cometbot.channels.cometchat.operations import Operations, Params
@@ -129,7 +130,7 @@ class CometChatClient(Operations):
             return buffer.getvalue()
         path = Path(to)
         try:
-            with path.open("wb") as file:
+            with private_files.open_file(path, "wb") as file:
                 self._fetch(address, file, limit, ends_at)
         except BaseException:
             path.unlink(missing_ok=True)

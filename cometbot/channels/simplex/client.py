@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from cometbot import private_files
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import Folder, NoFolder, Wanted
 from cometbot.channels.simplex.protocol import Command, Record, commands
@@ -115,7 +116,7 @@ class SimplexClient:
             return here
         known = self._transfers.wait(wanted.file_id, 0)
         if known is None or known.file is None or not self._is_here(known.file):
-            here.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_folder(here.parent)
             self._transfers.forget(wanted.file_id)
             self._begin(wanted, there, ends_at)
         path = self._wait(wanted, here, ends_at, timeout)
@@ -134,7 +135,8 @@ class SimplexClient:
         path = self.receive(url, limit=limit, timeout=timeout)
         if to is None:
             return path.read_bytes()
-        shutil.copyfile(path, to)
+        with path.open("rb") as file, private_files.open_file(to, "wb") as copy:
+            shutil.copyfileobj(file, copy)
         return b""
 
     def _begin(self, wanted: Wanted, there: str, ends_at: float) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from cometbot import private_files
 from cometbot.channels.simplex.files import Folder, safe_name
 from cometbot.channels.simplex.pictures import film_preview, make_preview
 from cometbot.channels.simplex.protocol import Record
@@ -257,7 +258,7 @@ class _Load(threading.Thread):
             self.error = Rejected(f"the file could not be loaded ({type(error).__name__})")
 
     def _bring(self) -> Brought:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folders()
         raw = self._folder / "loading"
         name = self._fetcher.fetch(self._media["url"], raw, limit=self._limit, timeout=FETCH_SECONDS)
         name = str(self._media.get("name") or name)
@@ -266,7 +267,17 @@ class _Load(threading.Thread):
         content = _content_of(raw, mime_type, str(self._media.get("kind") or ""))
         path = self._folder / _named(safe_name(name), mime_type)
         raw.replace(path)
+        private_files.share_like(path, self._folder)
         return Brought(path, content)
+
+    def _make_folders(self) -> None:
+        """Create the file's folder with the access of the folder that is shared with the CLI."""
+        shared = self._folder.parents[1]
+        private_files.make_folder(shared)
+        for folder in (self._folder.parent, self._folder):
+            if not folder.exists():
+                private_files.make_folder(folder)
+                private_files.share_like(folder, shared)
 
 
 def _content_of(path: Path, mime_type: str, wanted: str) -> Content:

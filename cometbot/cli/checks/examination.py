@@ -13,6 +13,7 @@ from cometbot.cli.checks import callback, platform, registration
 from cometbot.cli.checks.callback import Callback, check_callbacks
 from cometbot.cli.checks.client import Caller
 from cometbot.cli.checks.code import check_bots, check_callers, check_settings
+from cometbot.cli.checks.files import check_files
 from cometbot.cli.checks.platform import check_platform
 from cometbot.cli.checks.registration import Wanted, check_registration, place_of
 from cometbot.cli.checks.result import Result, skipped
@@ -44,7 +45,8 @@ class Examination:
             return [first, *_skip(names, "the settings are wrong")]
         bots, second = check_bots(settings, self.spec or settings.bot)
         logins, callers = check_callers(settings, bots)
-        lines = [first, second, *callers, *check_store(settings), *self._check_cometchat(settings, bots, logins)]
+        store = [*check_store(settings), check_files(settings)]
+        lines = [first, second, *callers, *store, *self._check_cometchat(settings, bots, logins)]
         hidden = list(_secrets(settings, logins))
         return [line.masked(hidden) for line in lines]
 

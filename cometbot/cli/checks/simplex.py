@@ -18,6 +18,7 @@ from cometbot.channels.simplex.schemas import read
 from cometbot.channels.simplex.setup import folder_of
 from cometbot.channels.simplex.views import Address, User
 from cometbot.cli.checks.code import check_bots, check_settings
+from cometbot.cli.checks.files import check_files
 from cometbot.cli.checks.result import Result, failed, passed, skipped
 from cometbot.cli.checks.store import check_store
 from cometbot.errors import ChannelError, ConfigurationError, PayloadError
@@ -45,7 +46,7 @@ def examine_simplex(spec: str = "", patience: float = PATIENCE) -> list[Result]:
         return [first, *(skipped(name, "the settings are wrong") for name in ("bots", "database", _WAY, *_NAMES))]
     _, second = check_bots(settings, spec or settings.bot)
     store = [_with_our_remedy(line) for line in check_store(settings)]
-    lines = [first, second, *store, *_check_cli(settings, patience)]
+    lines = [first, second, *store, check_files(settings), *_check_cli(settings, patience)]
     hidden = [database_place(settings.database_url).password, settings.secret_key.reveal(), *_secrets(settings)]
     return [line.masked(hidden) for line in lines]
 

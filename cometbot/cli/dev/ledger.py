@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from cometbot import private_files
 from cometbot.errors import ConfigurationError
 
 LEFT_BEHIND = (
@@ -60,7 +61,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_folder(path.parent)
             self._file = _open_alone(path)
         except BlockingIOError:
             raise ConfigurationError(

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from cometbot import private_files
 from cometbot.testing.simplex import objects
 from cometbot.testing.simplex.grammar import Request
 from cometbot.testing.simplex.objects import Obj
@@ -84,7 +85,7 @@ class FileAnswers(Part):
         if kept["foreign"] and "approved" not in request:
             raise chat_refused("fileNotApproved", fileId=file_id, unknownServers=["xftp://key@xftp7.example.net"])
         path, shown = self._place(request.text("rest"), file["fileName"])
-        path.write_bytes(b"")
+        private_files.write_bytes(path, b"")
         kept.update(path=str(path), shown=shown, encrypted=request.text("encrypt") == "on")
         file["fileStatus"] = {"type": "rcvAccepted"}
         answer = self.reply("rcvFileAccepted", chatItem=self.state.whole(ref, item))
@@ -121,7 +122,7 @@ class FileAnswers(Part):
             if kept["encrypted"]:
                 content = bytes(byte ^ 0x5A for byte in content)
                 source["cryptoArgs"] = {"fileKey": objects.encoded("key"), "fileNonce": objects.encoded("nonce")}
-            Path(kept["path"]).write_bytes(content)
+            private_files.write_bytes(Path(kept["path"]), content)
             item["file"].update(fileStatus={"type": "rcvComplete"}, fileSource=source)
             self.state.tell("rcvFileComplete", chatItem=self.state.whole(ref, item))
 

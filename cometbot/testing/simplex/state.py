@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from cometbot import private_files
 from cometbot.testing.simplex import objects
 from cometbot.testing.simplex.objects import Obj
 
@@ -64,7 +65,7 @@ class State:
             return
         with self.lock:
             new = self._path.with_name(f"{self._path.name}.new")
-            new.write_bytes(orjson.dumps(self.tree))
+            private_files.write_bytes(new, orjson.dumps(self.tree))
             os.replace(new, self._path)
 
     def number(self, kind: str) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
+from cometbot import private_files
 from cometbot.errors import NotFound, Rejected
 
 _PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}
@@ -35,7 +36,7 @@ class MadeUpWeb:
         content = content or make_file(name)
         if len(content) > limit:
             raise Rejected(f"the file has {len(content)} bytes, and the limit is {limit}", code="file_too_large")
-        to.write_bytes(content)
+        private_files.write_bytes(to, content)
         self._places[to.parent] = url
         return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -280,3 +281,10 @@ def test_a_file_of_this_machine_has_a_real_preview_if_its_author_gave_none(
         (image_content("x" * 15_400, NO_PICTURE), str(tmp_path / "cat.jpg")),
     ]:
         assert files.with_preview(content, path) == content
+
+
+def test_a_file_for_the_cli_has_the_access_of_their_folder(files: OutgoingFiles, tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    path = bring(files).path
+    modes = [stat.S_IMODE(place.stat().st_mode) for place in (path, path.parent, path.parent.parent)]
+    assert modes == [0o660, 0o770, 0o770]
