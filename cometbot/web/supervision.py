@@ -47,7 +47,7 @@ class Child:
     """One command of ours as a process of its own, started again when it ends.
 
     ``starts`` counts how often it began, ``failures`` how often in a row it ended soon after. What has ended may begin
-    again at ``starts_at``, in ``time.monotonic()`` seconds.
+    again at ``starts_at``, in ``time.monotonic()`` seconds. An end is logged as a warning unless ``is_asked_to_end``.
     """
 
     def __init__(self, name: str, words: Sequence[str]) -> None:
@@ -55,6 +55,7 @@ class Child:
         self.starts = 0
         self.failures = 0
         self.starts_at = 0.0
+        self.is_asked_to_end = False
         self._command = [sys.executable, "-m", "cometbot.cli", *words]
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
@@ -76,6 +77,7 @@ class Child:
         )
         self._began = time.monotonic()
         self.starts += 1
+        self.is_asked_to_end = False
 
     def take_end(self) -> int | None:
         """The exit status of a process that has ended, once; None if there is no such."""
@@ -166,7 +168,9 @@ class Supervisor:
             if ended is not None:
                 if child is self._web and child.starts == 1 and child.failures and ended > 0:
                     return ended
-                _log.warning("the %s process ended (%s) and is started again", child.name, _describe(ended))
+                as_asked = child.is_asked_to_end and ended in (0, -signal.SIGTERM)
+                level = logging.INFO if as_asked else logging.WARNING
+                _log.log(level, "the %s process ended (%s) and is started again", child.name, _describe(ended))
             if not child.is_running and time.monotonic() >= child.starts_at:
                 child.start()
         return None
@@ -182,6 +186,7 @@ class Supervisor:
             elif number == signal.SIGHUP:
                 self._web.tell(number)
                 self._worker.failures = 0
+                self._worker.is_asked_to_end = True
                 self._worker.tell(signal.SIGTERM)
             elif number in _TO_WEB:
                 self._web.tell(number)

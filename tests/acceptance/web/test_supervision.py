@@ -135,6 +135,9 @@ def test_sighup_reloads_gunicorn_and_replaces_the_worker(running: Running) -> No
     wait_for(lambda: running.children().get("worker", before["worker"]) != before["worker"])
     assert running.wait_up()["web"] == before["web"]
     wait_for(lambda: running.log.count("Booting worker") == 2, or_show=lambda: running.log)
+    [ended] = [line for line in running.log.splitlines() if "the worker process ended" in line]
+    assert " INFO " in ended
+    assert "the web process ended" not in running.log
 
 
 @pytest.mark.parametrize(
