@@ -19,6 +19,7 @@ from gunicorn.arbiter import Arbiter
 from cometbot import private_files
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
+from cometbot.web.listeners import ignore_handshakes_on_stop
 from cometbot.web.logs import gunicorn_logger
 from cometbot.web.open_files import connection_limit, describe_shortage
 
@@ -169,6 +170,7 @@ def _starter(settings: Settings) -> Callable[[Any], None]:
 def _on_starting(settings: Settings, server: Any) -> None:
     if shortage := describe_shortage(settings):
         server.log.warning(shortage)
+    ignore_handshakes_on_stop(server)
     _first_failure()
 
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 import select
+import selectors
 import signal
 import socket
 import sys
@@ -14,12 +15,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.http import errors
-from gunicorn.workers.gthread import _DEFER, ThreadWorker
+from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
 from orjson import dumps
 
 from cometbot.http.limits import WATCHDOG, PacedAnswer, connection_of
@@ -69,6 +71,9 @@ IDLE_CLOSED = 16
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings that connections cannot be accepted."""
 
+HANDSHAKE_TIMEOUT = 0.05
+"""Seconds that a worker which stops leaves to handshakes that have begun, before it closes the listener."""
+
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _CLIENT_GONE = frozenset(
     {
@@ -116,6 +121,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """
 
     wsgi: Any
+    sockets: list[Any]
     _leaving: Leaving
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,6 +138,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connections.
         """
         time.sleep(min(self.nr_conns - len(self._leaving), CROWD) * COURTESY)
+        self._accept(listener)
+
+    def _accept(self, listener: Any) -> None:
         try:
             super().accept(listener)
         except OSError as error:
@@ -141,15 +150,42 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 raise
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Register or unregister the listeners; none is registered during a pause."""
-        if not enabled or time.monotonic() >= self._accepts_at:
+        """Register or unregister the listeners; none is registered during a pause.
+
+        A worker that stops closes them, after it has accepted all connections that are established.
+        """
+        if not self.alive:
+            super().set_accept_enabled(False)
+            self._close_listeners()
+        elif not enabled or time.monotonic() >= self._accepts_at:
             super().set_accept_enabled(enabled)
+
+    def _close_listeners(self) -> None:
+        """Accept what is in the backlog, whose clients count on an answer, and close the listeners at once.
+
+        Connections that have not said anything yet get as long as those that are kept alive.
+        """
+        listeners, self.sockets = self.sockets, []
+        for listener in listeners:
+            self._accept_backlog(listener)
+            listener.close()
+        end = time.monotonic() + STOP_KEEPALIVE_LINGER
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, end)
+
+    def _accept_backlog(self, listener: Any) -> None:
+        listener.setblocking(False)
+        end = time.monotonic() + HANDSHAKE_TIMEOUT
+        for _ in range(self.cfg.backlog):
+            if not _is_readable(listener, max(0.0, end - time.monotonic())):
+                break
+            self._accept(listener)
 
     def _pause_accepting(self, error: OSError) -> None:
         """Leave new connections to the backlog for a moment: the listener stays readable, and the loop would spin."""
         now = time.monotonic()
         self._accepts_at = now + ACCEPT_PAUSE
-        self.set_accept_enabled(False)
+        super().set_accept_enabled(False)
         self._close_idle(IDLE_CLOSED)
         if now >= self._warns_at:
             self._warns_at = now + WARNING_INTERVAL
@@ -174,11 +210,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Go on with a connection that a thread has given back: wait for its next request, or close it."""
-        if fs.cancelled() or fs.exception() is not None or fs.result():
+        is_done = not fs.cancelled() and fs.exception() is None
+        if is_done and fs.result() is _DEFER and not self.alive:
+            self._wait_for_request(conn)
+        elif not is_done or fs.result():
             super().finish_request(conn, fs)
         else:
             close_in_children(conn.sock)
             self._leaving.take(conn.sock)
+
+    def _wait_for_request(self, conn: Any) -> None:
+        """Keep a connection on which nothing was said yet for a moment more, which gunicorn does not while it stops."""
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def murder_pending(self) -> None:
         """Close the connections that have had their time; where there are too many, also who has been idle longest,
@@ -295,6 +341,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if super().is_parent_alive():
             return True
         STREAMS.stop()
+        self.alive = False
         return False
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

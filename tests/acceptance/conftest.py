@@ -103,17 +103,21 @@ class Server:
         assert self._process is not None
         # A process that has ended and was not waited for keeps its number, so this meets nobody else's.
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._wait_for_end()
+        self.wait_for_end()
 
     def terminate(self) -> int:
         """The exit status after SIGTERM to the master, as from systemd or ``docker stop``."""
         self.begin_to_terminate()
-        return self._wait_for_end()
+        return self.wait_for_end()
 
     def begin_to_terminate(self) -> None:
         """Send SIGTERM to the master, and do not wait."""
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the master."""
         assert self._process is not None
-        self._process.terminate()
+        self._process.send_signal(number)
 
     def restart(self) -> None:
         """Kill it if it runs, and start it."""
@@ -126,7 +130,8 @@ class Server:
         if self._process is not None:
             self.kill()
 
-    def _wait_for_end(self) -> int:
+    def wait_for_end(self) -> int:
+        """Return the exit status, once no process is left."""
         assert self._process is not None
         group = self._process.pid
         status = self._process.wait(PATIENCE)

@@ -24,9 +24,9 @@ def test_who_has_connections_leaves_a_new_one_to_others_for_a_moment(
     done: list[object] = []
     monkeypatch.setattr(time, "sleep", done.append)
     monkeypatch.setattr(ThreadWorker, "accept", lambda self, listener: done.append(listener))
-    worker = Worker.__new__(Worker)
+    worker: Any = Worker.__new__(Worker)
     worker.nr_conns = connections + 2
-    worker._leaving = [object(), object()]  # type: ignore[assignment]
+    worker._leaving = [object(), object()]
     worker.accept("listener")
     assert done == [waited, "listener"]
 
@@ -91,6 +91,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def make_worker(listener: Listener, idle: int = 0) -> Any:
     worker: Any = Worker.__new__(Worker)
+    worker.alive = True
     worker.sockets = [listener]
     worker.poller = Poller()
     worker.pending_conns = deque(Connection() for _ in range(idle))
