@@ -21,6 +21,9 @@ from cometbot.errors import ConfigurationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+Proxy = Network | Literal["unix"]
+"""Where a proxy connects from: addresses, or a unix socket."""
+
 _FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "BOTPRESS_", "BOTYARD_")
 _WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
 _TEST_FAMILY = "COMETBOT_TEST_"
@@ -132,16 +135,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
 
 
-def _networks(text: str) -> tuple[Network, ...]:
-    networks = []
+def _proxies(text: str) -> tuple[Proxy, ...]:
+    proxies: list[Proxy] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         try:
-            networks.append(ipaddress.ip_network(part, strict=False))
+            proxies.append("unix" if part.lower() == "unix" else ipaddress.ip_network(part, strict=False))
         except ValueError:
             raise ValueError(
-                f"{part!r} is no address; set addresses or networks such as 127.0.0.1,10.0.0.0/8"
+                f"{part!r} is no address; set addresses or networks such as 127.0.0.1,10.0.0.0/8, or unix"
             ) from None
-    return tuple(networks)
+    return tuple(proxies)
 
 
 def _url(*schemes: str, example: str) -> Callable[[str], str]:
@@ -266,11 +269,12 @@ class Settings:
     body_timeout: Annotated[float, _seconds] = 10.0
 
     bind: Annotated[str, _bind] = "0.0.0.0:8000"
+    socket_group: Annotated[str, str] = ""
     processes: Annotated[int, _count()] = 2
     threads: Annotated[int, _count()] = 8
     streams: Annotated[int, _count(0)] = 500
     address_streams: Annotated[int | None, _count(0)] = None
-    trusted_proxies: Annotated[tuple[Network, ...], _networks] = ()
+    trusted_proxies: Annotated[tuple[Proxy, ...], _proxies] = ()
 
     handler_threads: Annotated[int, _count()] = 8
     handler_timeout: Annotated[float, _seconds] = 300.0
@@ -371,7 +375,7 @@ class Settings:
             botpress_encryption_keys=_bot_keys(given),
             botyard_fields=fields,
             bot_credentials=_bot_credentials(given),
-            warnings=(*_unknown(given), *_weak_passwords(given)),
+            warnings=(*_unknown(given), *_weak_passwords(given), *_untrusted_socket(values)),
         )
 
     def callback_credentials(
@@ -508,6 +512,14 @@ def _unknown(given: Mapping[str, str]) -> tuple[str, ...]:
         for name in strangers
         if not pattern.fullmatch(name)
     )
+
+
+def _untrusted_socket(values: Mapping[str, Any]) -> Iterable[str]:
+    if values.get("bind", "").startswith("unix:") and "unix" not in values.get("trusted_proxies", ()):
+        yield (
+            "COMETBOT_BIND names a unix socket, whose callers have no address, so that limits count them together; "
+            "add unix to COMETBOT_TRUSTED_PROXIES if only your proxy uses the socket"
+        )
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

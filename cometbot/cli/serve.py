@@ -15,11 +15,14 @@ _LOAD_ERROR = 4
 
 @click.command()
 @click.argument("bot", required=False, metavar="[BOT]")
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen (COMETBOT_BIND, else 0.0.0.0:8000).")
+@click.option(
+    "--bind", metavar="ADDRESS", help="HOST:PORT or unix:PATH to listen at (COMETBOT_BIND, else 0.0.0.0:8000)."
+)
+@click.option("--socket-group", metavar="GROUP", help="The group that may use a unix socket (COMETBOT_SOCKET_GROUP).")
 @click.option("--processes", metavar="N", help="How many processes (COMETBOT_PROCESSES, else 2).")
 @click.option("--threads", metavar="N", help="How many threads for requests in each (COMETBOT_THREADS, else 8).")
 @click.option("--no-handlers", is_flag=True, help="On PostgreSQL: no worker beside it; messages are only taken in.")
-def serve(bot: str | None, bind: str | None, processes: str | None, threads: str | None, no_handlers: bool) -> None:
+def serve(no_handlers: bool, **given: str | None) -> None:
     """Serve a bot to CometChat, with gunicorn.
 
     BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; several with commas. Without it
@@ -29,7 +32,6 @@ def serve(bot: str | None, bind: str | None, processes: str | None, threads: str
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings, variable_name
 
-    given = {"bot": bot, "bind": bind, "processes": processes, "threads": threads}
     # Through the environment, so that whatever the bot's own code starts or reads sees the same settings.
     os.environ.update({variable_name(setting): text for setting, text in given.items() if text is not None})
     settings = Settings.from_environment()

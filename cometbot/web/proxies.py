@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from cometbot.settings import Network
+from cometbot.settings import Proxy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class TrustedProxies:
-    """A WSGI application that believes ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of callers in ``networks`` only.
+    """A WSGI application that believes ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of callers in ``proxies`` only.
 
-    The last entry counts, the one that the proxy itself wrote. A caller without an address sits behind a unix socket,
-    which is this machine's own proxy.
+    The last entry counts, the one that the proxy itself wrote. A caller on a unix socket has no address; ``unix`` in
+    ``proxies`` stands for it.
     """
 
-    def __init__(self, app: WSGIApplication, networks: Sequence[Network]) -> None:
+    def __init__(self, app: WSGIApplication, proxies: Sequence[Proxy]) -> None:
         self._app = app
-        self._networks = tuple(networks)
+        self._networks = tuple(proxy for proxy in proxies if proxy != "unix")
+        self._trusts_unix = "unix" in proxies
         self._corrected = ProxyFix(app, x_for=1, x_proto=1)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -32,7 +33,7 @@ class TrustedProxies:
 
     def _trusts(self, address: str) -> bool:
         if not address:
-            return True
+            return self._trusts_unix
         try:
             caller = ipaddress.ip_address(address)
         except ValueError:

@@ -22,6 +22,7 @@ from cometbot.settings import Settings
 from cometbot.web.listeners import ignore_handshakes_on_stop
 from cometbot.web.logs import gunicorn_logger
 from cometbot.web.open_files import connection_limit, describe_shortage
+from cometbot.web.unix_socket import SOCKET_UMASK, socket_hooks
 
 BESIDE = "_COMETBOT_BESIDE"
 """Where a process that runs beside another one finds the process that started both and keeps their numbers."""
@@ -43,6 +44,8 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
     connections = connection_limit(settings)
     return {
         "bind": settings.bind,
+        # A unix socket gets mode 0660: a proxy connects through the socket's group.
+        "umask": SOCKET_UMASK,
         "workers": settings.processes,
         # A stream holds a thread for as long as it is open; threads that nobody needs are not started.
         "threads": settings.threads + min(settings.open_streams, connections // 2),
@@ -72,6 +75,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "post_worker_init": _post_worker_init,
         "worker_exit": _worker_exit,
         "child_exit": _child_exit,
+        **socket_hooks(settings.socket_group),
         "on_exit": _on_exit,
     }
 

@@ -37,7 +37,7 @@ def test_variables_of_every_kind_become_typed_values() -> None:
         COMETBOT_THREADS="16",
         COMETBOT_HANDLER_TIMEOUT="0.5",
         COMETBOT_ALLOW_ANONYMOUS_CALLBACKS="Yes",
-        COMETBOT_TRUSTED_PROXIES="10.0.0.0/8, ::1",
+        COMETBOT_TRUSTED_PROXIES="10.0.0.0/8, ::1, Unix",
         COMETBOT_LOG_FORMAT="JSON",
         COMETBOT_DATA="/srv/bot",
         COMETCHAT_API_KEY="k3y",
@@ -47,7 +47,7 @@ def test_variables_of_every_kind_become_typed_values() -> None:
     assert settings.channels == ("cometchat", "botpress")
     assert (settings.threads, settings.handler_timeout) == (16, 0.5)
     assert settings.allow_anonymous_callbacks
-    assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
+    assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"), "unix")
     assert settings.log_format == "json"
     assert settings.data == Path("/srv/bot")
     assert settings.cometchat_api_key.reveal() == "k3y"
@@ -75,7 +75,13 @@ def test_every_setting_that_holds_a_path_is_made_absolute() -> None:
     words = {"bind", "cert", "config", "data", "database", "dir", "file", "files", "folder", "path", "socket"}
     suspects = {name for name in Settings.__dataclass_fields__ if words & set(name.split("_"))}
     absolute = {"data", "database_url", "bind", "botyard_config", "simplex_files", "simplex_files_here"}
-    assert suspects - absolute == {"simplex_accept_files", "simplex_file_limit"}
+    assert suspects - absolute == {"simplex_accept_files", "simplex_file_limit", "socket_group"}
+
+
+def test_a_unix_socket_without_a_trusted_proxy_is_warned_of() -> None:
+    (warning,) = read(COMETBOT_BIND="unix:/run/socket").warnings
+    assert "add unix to COMETBOT_TRUSTED_PROXIES" in warning
+    assert read(COMETBOT_BIND="unix:/run/socket", COMETBOT_TRUSTED_PROXIES="unix").warnings == ()
 
 
 def test_variables_that_are_empty_or_blank_count_as_not_set() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
+from cometbot.settings import Proxy
 from cometbot.web.proxies import TrustedProxies
 
 NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")]
@@ -17,15 +18,15 @@ def show(request: Request) -> Response:
     return Response(f"{request.remote_addr} {request.scheme} {request.host}")
 
 
-def ask(caller: str, headers: Iterable[tuple[str, str]]) -> str:
-    client = Client(TrustedProxies(show, NETWORKS))
+def ask(caller: str, headers: Iterable[tuple[str, str]], proxies: Sequence[Proxy] = NETWORKS) -> str:
+    client = Client(TrustedProxies(show, proxies))
     return client.get("/", headers=list(headers), environ_base={"REMOTE_ADDR": caller}).text
 
 
 FORWARDED = [("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https")]
 
 
-@pytest.mark.parametrize("proxy", ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", ""])
+@pytest.mark.parametrize("proxy", ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1"])
 def test_headers_of_a_named_proxy_are_believed(proxy: str) -> None:
     assert ask(proxy, FORWARDED) == "198.51.100.7 https localhost"
 
@@ -33,6 +34,12 @@ def test_headers_of_a_named_proxy_are_believed(proxy: str) -> None:
 @pytest.mark.parametrize("caller", ["192.0.2.1", "11.0.0.1", "::1", "::ffff:192.0.2.1", "no address"])
 def test_headers_of_anybody_else_are_not_believed(caller: str) -> None:
     assert ask(caller, FORWARDED) == f"{caller} http localhost"
+
+
+def test_a_unix_socket_is_trusted_only_where_it_is_named() -> None:
+    assert ask("", FORWARDED) == " http localhost"
+    assert ask("", FORWARDED, ["unix"]) == "198.51.100.7 https localhost"
+    assert ask("10.0.0.1", FORWARDED, ["unix"]) == "10.0.0.1 http localhost"
 
 
 def test_what_a_caller_wrote_before_the_proxy_is_not_believed() -> None:

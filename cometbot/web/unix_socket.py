@@ -1,0 +1,49 @@
+"""Access to the unix socket that the server listens on."""
+
+from __future__ import annotations
+
+import grp
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from cometbot.errors import ConfigurationError
+
+SOCKET_UMASK = 0o117
+"""Leaves read and write to the owner and to the group: mode 0660."""
+
+
+def socket_hooks(group: str) -> dict[str, Callable[[Any], None]]:
+    """Return gunicorn's hooks that give its unix sockets to `group`; none for an empty name.
+
+    Raise :class:`ConfigurationError` if there is no such group, or if this user may not use it.
+    """
+    if not group:
+        return {}
+    number = find_group(group)
+
+    def give(server: Any) -> None:
+        # systemd sets the access of sockets that it opens.
+        for listener in () if server.systemd else server.LISTENERS:
+            if listener.FAMILY == socket.AF_UNIX:
+                os.chown(listener.cfg_addr, -1, number)
+
+    return {"when_ready": give, "on_reload": give}
+
+
+def find_group(name: str) -> int:
+    """Return the number of the group with this name or number, which this user may give files to."""
+    try:
+        number = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigurationError(
+            f"COMETBOT_SOCKET_GROUP is wrong: there is no group {name!r}; set the group of your proxy, "
+            "for example www-data"
+        ) from None
+    if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
+        raise ConfigurationError(
+            f"cannot give the socket to the group {name!r}: this user is not in it; add the user with "
+            f"usermod -aG {name} USER, or set SupplementaryGroups={name} in systemd"
+        )
+    return number
