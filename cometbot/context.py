@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Capabilities, Message, Operation, Text, to_messages, without_hint
+from cometbot.messages import Capabilities, Message, Operation, Text, check_length, to_messages, without_hint
 from cometbot.models import Attachment, Conversation, Mention, User
+from cometbot.text import replace_surrogates
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -106,9 +107,12 @@ class StateChange:
 
 
 def to_json(name: str, value: Any) -> str:
-    """``value`` as it is stored under ``name``. Raises :class:`BotError` if it is not JSON."""
+    """Return ``value`` as it is stored under ``name``, with U+FFFD for lone surrogates.
+
+    Raises :class:`BotError` if it is not JSON.
+    """
     try:
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        return json.dumps(replace_surrogates(value), separators=(",", ":"), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise BotError(f"state {name!r} must be JSON (str, number, bool, None, list, dict): {error}") from error
 
@@ -417,21 +421,22 @@ class Context:
 
         On platforms that can edit or show pieces, the message appears with the first words and grows at the pace the
         platform allows; on the others it is said once, when it is whole. Only the whole text is promised to arrive:
-        what was shown before is a sketch.
+        what was shown before is a sketch. Raises :class:`MessageError` as soon as there are more characters than one
+        message may have (:data:`~cometbot.messages.LONGEST_MESSAGE`).
         """
-        interval = self.capabilities.stream_interval
+        interval, whole = self.capabilities.stream_interval, _whole_parts(parts)
         if self.capabilities.deltas:
-            return self._stream_by_pieces(parts, interval or 0.0)
+            return self._stream_by_pieces(whole, interval or 0.0)
         if interval is None or not self.capabilities.edit:
-            whole = "".join(parts)
-            return self.reply(whole) if whole.strip() else None
-        return self._stream_by_edits(parts, interval)
+            text = "".join(whole)
+            return self.reply(text) if text.strip() else None
+        return self._stream_by_edits(whole, interval)
 
     def _stream_by_edits(self, parts: Iterable[str], interval: float) -> Sent | None:
         text, shown, sent, due = "", "", None, 0.0
         for part in parts:
             text += part
-            if not text.strip():
+            if sent is None and not text.strip():
                 continue
             if sent is None:
                 sent = self._post(replace(self.operation(Text(text)), grows=True))
@@ -449,8 +454,9 @@ class Context:
         text, waiting, sequence, due = "", "", 0, 0.0
         try:
             for part in parts:
-                text, waiting = text + part, waiting + part
-                if text.strip() and waiting and time.monotonic() >= due:
+                text += part
+                waiting += part
+                if waiting and time.monotonic() >= due and (sequence or text.strip()):
                     sequence = self._show(stream_id, sequence, waiting)
                     waiting, due = "", time.monotonic() + interval
         except BaseException:
@@ -492,3 +498,19 @@ class Context:
     def _message_id(self) -> str:
         message = self.message
         return message.id if message is not None else str(getattr(self.event, "message_id", ""))
+
+
+def _whole_parts(parts: Iterable[str]) -> Iterator[str]:
+    """Yield ``parts`` with U+FFFD for lone surrogates; a character that is cut between two parts comes whole.
+
+    Raises :class:`MessageError` once they have too many characters together.
+    """
+    half, length = "", 0
+    for part in parts:
+        length += len(part)
+        check_length(length)
+        text = half + part
+        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        yield replace_surrogates(text.removesuffix(half) if half else text)
+    if half:
+        yield replace_surrogates(half)

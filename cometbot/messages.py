@@ -8,6 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from cometbot.errors import MessageError
 from cometbot.models import Conversation
+from cometbot.text import replace_surrogates, texts_in
+
+LONGEST_MESSAGE = 1_000_000
+"""Characters that all texts of one message have together at most, metadata and data included."""
 
 MediaKind = Literal["image", "audio", "video", "file"]
 
@@ -314,6 +318,9 @@ class Operation:
     ``message_id`` the platform's id of any other message. ``answers`` is the id of the message that this is a reply to,
     empty where nobody wrote one. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
     ``grows``: edits that carry on what it says will follow soon.
+
+    Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
+    :data:`LONGEST_MESSAGE` characters.
     """
 
     conversation: Conversation
@@ -327,6 +334,19 @@ class Operation:
     reaction: str = ""
     stream_id: str = ""
     grows: bool = False
+
+    def __post_init__(self) -> None:
+        check_length(sum(map(len, texts_in(self.message))))
+        object.__setattr__(self, "message", replace_surrogates(self.message))
+        object.__setattr__(self, "reaction", replace_surrogates(self.reaction))
+
+
+def check_length(length: int) -> None:
+    """Raise :class:`MessageError` for a message that has too many characters."""
+    _require(
+        length <= LONGEST_MESSAGE,
+        f"a message has at most {LONGEST_MESSAGE} characters, this one has {length}; send it as a file, or in parts",
+    )
 
 
 def to_messages(answer: object) -> list[Message]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from cometbot.text import clean_file_name
+
 
 class LaneKey(NamedTuple):
     """Names one conversation among all channels, accounts and bots: the unit of order."""
@@ -90,13 +92,21 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with a message. ``size`` is in bytes, None where the platform did not say."""
+    """A file that came with a message. ``size`` is in bytes, None where the platform did not say.
+
+    ``name`` is what the sender called it, without folders, control characters and direction overrides, on every
+    channel; the name as it came is in the event's ``raw``.
+    """
 
     url: str
     name: str = ""
     mime_type: str = ""
     extension: str = ""
     size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", clean_file_name(self.name))
+        object.__setattr__(self, "extension", clean_file_name(self.extension))
 
 
 @dataclass(frozen=True, slots=True)

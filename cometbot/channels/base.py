@@ -14,6 +14,7 @@ from cometbot.context import StateChange
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, LaneKey
+from cometbot.splitting import split_text, utf8_size
 from cometbot.store.database import Transaction
 
 __all__ = ["LONGEST_KEY", "Capabilities", "Channel", "Incoming", "Intake", "Sending", "fit", "split_text"]
@@ -226,47 +227,6 @@ def fit(message: Message, capabilities: Capabilities) -> Message:
     return Text(message.to_text(), metadata=message.metadata, tags=message.tags)
 
 
-def _utf8_size(text: str) -> int:
-    """Bytes of ``text`` in UTF-8."""
-    return len(text.encode("utf-8", "surrogatepass"))
-
-
-def split_text(text: str, limit: int, size: Callable[[str], int] = _utf8_size) -> list[str]:
-    """``text`` in parts of at most ``limit``, cut at the best place there is in the last half of each part.
-
-    Best is an empty line, then a line end, then a sentence's end, then a space; never inside a character. ``size`` says
-    what a part counts, which is one or more a character; without it, its UTF-8 bytes.
-    """
-    parts = []
-    while len(text) > limit or size(text) > limit:
-        cut = _cut(text, limit, size)
-        part, text = text[:cut].rstrip(), text[cut:].lstrip()
-        if part:
-            parts.append(part)
-    return [*parts, text] if text.strip() else parts
-
-
-def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
-    longest, half = fitting(text, limit, size), fitting(text, limit // 2, size)
-    for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
-        place = text.rfind(separator, half, longest)
-        if place > 0:
-            return place + len(separator)
-    return max(longest, 1)
-
-
-def fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
-    """How many characters ``text`` may begin with and be no larger than ``limit``."""
-    fits, above = 0, min(len(text), limit) + 1
-    while above - fits > 1:
-        middle = (fits + above) // 2
-        if size(text[:middle]) <= limit:
-            fits = middle
-        else:
-            above = middle
-    return fits
-
-
 def storable_key(key: str) -> str:
     """Return ``key`` as an index takes it: with a hash in place of what is too long or holds control characters."""
     return key if _is_storable(key) else _hashed(key)
@@ -275,7 +235,7 @@ def storable_key(key: str) -> str:
 def _is_storable(key: str) -> bool:
     if key.isascii() and key.isprintable():
         return len(key) <= LONGEST_KEY
-    return _ODD.search(key) is None and _utf8_size(key) <= LONGEST_KEY
+    return _ODD.search(key) is None and utf8_size(key) <= LONGEST_KEY
 
 
 def _hashed(key: str) -> str:

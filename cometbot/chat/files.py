@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -21,13 +20,13 @@ from cometbot.content_types import HEAD, kind_of, sniff
 from cometbot.errors import TooLarge
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
+from cometbot.text import clean_file_name
 
 UNUSED = 86_400
 """Seconds after which a file that no message uses is removed."""
 
 _STEP = 64 * 1024
 _TIDY_BATCH = 200
-_LONGEST_NAME = 255
 
 
 class Readable(Protocol):
@@ -97,7 +96,7 @@ class Files:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Upload(id, path, self._place(id), _shown_name(name), size, mime_type, kind)
+        return Upload(id, path, self._place(id), clean_file_name(name), size, mime_type, kind)
 
     def keep(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
         """The file that ``upload`` is once the transaction has ended: then :meth:`Upload.settle` it. If that fails,
@@ -298,9 +297,3 @@ def _copy(stream: Readable, head: bytes, file: BinaryIO, kind: str, limit: int) 
         file.write(piece)
         piece = stream.read(_STEP)
     return size
-
-
-def _shown_name(name: str) -> str:
-    """The last part of a name, without what cannot be shown: it is only ever shown, never opened."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "".join(character for character in rows.storable(last) if character.isprintable())[-_LONGEST_NAME:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,10 +14,9 @@ from ulid import ULID
 from cometbot.chat.models import Data, Page, Scope
 from cometbot.errors import BadCursor, ChatError
 from cometbot.store.database import Database
+from cometbot.text import replace_surrogates
 
 T = TypeVar("T")
-
-_HALF = re.compile("[\ud800-\udfff]")
 
 LONGEST_ID = 500
 """Characters that an id may have: indexes do not take endless ones."""
@@ -34,7 +32,7 @@ def new_id() -> str:
 
 def storable(text: str) -> str:
     """``text`` as every database takes it: NUL and lone surrogates, which no id has, become U+FFFD."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if _is_odd(text) else text
+    return replace_surrogates(text.replace("\0", "\ufffd"))
 
 
 def written(text: str) -> str:
@@ -42,10 +40,6 @@ def written(text: str) -> str:
     if len(text) > LONGEST_ID:
         raise ChatError(f"an id has at most {LONGEST_ID} characters, this one has {len(text)}")
     return storable(text)
-
-
-def _is_odd(text: str) -> bool:
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def within(table: sa.Table, scope: Scope) -> list[sa.ColumnElement[bool]]:
@@ -72,8 +66,7 @@ def to_json(value: Data) -> str:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
         if "\\ud" not in text:
             return text
-        whole = _HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False, allow_nan=False))
-        return json.dumps(json.loads(whole), separators=(",", ":"))
+        return json.dumps(replace_surrogates(value), separators=(",", ":"), allow_nan=False)
     except (RecursionError, ValueError, TypeError) as error:
         raise ChatError(f"this is not JSON that can be kept ({type(error).__name__})") from None
 

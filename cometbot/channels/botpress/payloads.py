@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -26,6 +25,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment
+from cometbot.text import clean_file_name, replace_surrogates
 
 TEXT_LIMIT = 16_000
 """UTF-8 bytes of one text. The Chat API names no limit; this is what fits on a screen, and in any database."""
@@ -37,7 +37,6 @@ Payload = dict[str, Any]
 
 _URLS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
 _LONGEST_CHOICE = 10
-_HALF = re.compile("[\ud800-\udfff]")
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Card, Carousel, Choices, Location, Custom}),
@@ -78,14 +77,14 @@ def to_plain(value: Any, what: str) -> Any:
     Raises :class:`MessageError`, naming ``what``, for what is no JSON.
     """
     try:
-        return json.loads(whole(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+        return replace_surrogates(json.loads(json.dumps(value, allow_nan=False)))
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"{what} must be JSON: {error}") from None
 
 
 def whole(text: str) -> str:
-    """``text`` with the replacement character for halves of characters."""
-    return _HALF.sub("\ufffd", text)
+    """Return ``text`` with U+FFFD for halves of characters."""
+    return replace_surrogates(text)
 
 
 def to_messages(payload: Mapping[str, Any]) -> list[Message]:
@@ -119,7 +118,7 @@ def attachments_of(payload: Mapping[str, Any]) -> tuple[Attachment, ...]:
     if name is None:
         return ()
     url = str(payload[name])
-    file_name = str(payload.get("title") or "") or _file_name(url)
+    file_name = clean_file_name(str(payload.get("title") or "") or _file_name(url))
     mime_type = mimetypes.guess_type(_path(url))[0] or ""
     extension = file_name.rpartition(".")[2] if "." in file_name else ""
     return (Attachment(url, file_name, mime_type, extension),)

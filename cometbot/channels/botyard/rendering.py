@@ -9,6 +9,7 @@ from cometbot.channels.base import split_text
 from cometbot.channels.botyard.contents import to_content
 from cometbot.errors import MessageError
 from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Message, Operation, Text
+from cometbot.text import replace_surrogates
 
 TEXT_LIMIT = 16_000
 """The longest text of one message in bytes."""
@@ -38,7 +39,7 @@ def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
 
 def clean(text: str) -> str:
     """``text`` without what neither JSON nor a database carries: each such character becomes U+FFFD."""
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return replace_surrogates(text.replace("\0", "\ufffd"))
 
 
 def _bodies(message: Message, base_url: str) -> list[dict[str, Any]]:

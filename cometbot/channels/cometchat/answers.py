@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from cometbot.errors import (
     Uncertain,
 )
 from cometbot.http.retry_after import retry_after
+from cometbot.text import replace_surrogates
 
 _TEXT_LIMIT = 500
 _BROKEN = frozenset({"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"})
@@ -67,12 +69,19 @@ class Answer:
         return self.status == 204 or named.get("content-length") == "0"
 
     def envelope(self) -> dict[str, Any]:
-        """The JSON object in the body; empty if there is none."""
+        """Return the JSON object in the body, with U+FFFD for lone surrogates; empty if there is none."""
         try:
-            payload = orjson.loads(self.body)
-        except ValueError:
+            payload = _read(self.body)
+        except (ValueError, RecursionError):
             return {}
         return payload if isinstance(payload, dict) else {}
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:  # orjson refuses half an emoji, which one message in a long history may hold
+        return replace_surrogates(json.loads(body))
 
 
 def open_envelope(answer: Answer, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:

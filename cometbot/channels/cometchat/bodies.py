@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from cometbot.errors import MessageError
+from cometbot.text import replace_surrogates
 
 DATA_LIMIT = 10_000
 """UTF-8 bytes of a message's ``data`` as JSON; CometChat says 10 KB."""
@@ -24,9 +25,12 @@ _MENTION = re.compile(r"<@uid:([^<>\s]+)>")
 
 
 def encode(value: object, field: str = "data") -> bytes:
-    """``value`` as JSON in UTF-8. Raises :class:`MessageError`, naming ``field``, if it is no JSON."""
+    """Return ``value`` as JSON in UTF-8, with U+FFFD for lone surrogates.
+
+    Raises :class:`MessageError`, naming ``field``, if it is no JSON.
+    """
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(replace_surrogates(value))
     except (TypeError, ValueError) as error:
         raise MessageError(f"{field} must be JSON: {error}") from None
 

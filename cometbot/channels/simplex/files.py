@@ -14,9 +14,11 @@ from cometbot.channels.simplex.protocol.refs import ChatRef
 from cometbot.channels.simplex.views import File
 from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.models import Attachment
+from cometbot.text import clean_file_name
 
 _LONGEST_NAME = 100
-_UNSAFE = re.compile(r"[^\w.\- ]+")
+_UNSAFE = re.compile(r"[\x00-\x1f!-,/:-@\[-^`{-\x9f]+")
+"""What a shell or a system takes amiss: control characters, and all of ASCII but letters, digits and ``._- ``."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -67,14 +69,17 @@ def _chat(text: str | None) -> ChatRef | None:
 
 
 def safe_name(name: str) -> str:
-    """A file name made of what a sender called it: no folders, no hidden file, nothing that a shell or a system takes
-    amiss, at most a hundred bytes; ``file`` where nothing is left."""
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    """Return a name for a file on this machine, made of what a sender called it.
+
+    It has no folders, is no hidden file, holds nothing that a shell or a system takes amiss, and has at most a hundred
+    bytes; ``file`` where nothing is left.
+    """
+    last = clean_file_name(_UNSAFE.sub("_", re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]))
     stem, _, extension = last.rpartition(".")
     if not stem or not re.fullmatch(r"\w{1,10}", extension, re.ASCII):
         stem, extension = last, ""
     room = _LONGEST_NAME - len(extension) - 2
-    clean = _UNSAFE.sub("_", stem).strip(" .-_").encode()[:room].decode("utf-8", "ignore").strip(" .-_") or "file"
+    clean = stem.strip(" .-_").encode()[:room].decode("utf-8", "ignore").strip(" .-_") or "file"
     whole = f"{clean}.{extension}" if extension else clean
     return f"_{whole}" if _RESERVED.fullmatch(whole) else whole
 

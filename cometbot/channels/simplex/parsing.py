@@ -28,6 +28,7 @@ from cometbot.events import (
     UnknownEvent,
 )
 from cometbot.models import Attachment, Conversation, Mention, Quote, User
+from cometbot.text import clean_file_name
 
 FILE_SCHEME = "simplex-file:"
 """What the URL of a received file begins with; its number, size, name and place follow. ``ctx.client.download()`` takes
@@ -190,12 +191,13 @@ def _attachments(item: Item) -> tuple[Attachment, ...]:
     file = item.file
     if file is None:
         return ()
-    extension = file.name.rpartition(".")[2].lower() if "." in file.name else ""
+    name = clean_file_name(file.name)
+    extension = name.rpartition(".")[2].lower() if "." in name else ""
     mime_type = mimetypes.guess_type(f"x.{extension}")[0] or "" if extension else ""
-    url = f"{FILE_SCHEME}{file.file_id}?size={file.size}&name={quote(file.name[:200], safe='')}"
+    url = f"{FILE_SCHEME}{file.file_id}?size={file.size}&name={quote(name[:200], safe='')}"
     if item.chat.ref is not None:
         url += f"&chat={quote(str(item.chat.ref), safe='')}&item={item.item_id}"
-    return (Attachment(url, file.name, mime_type, extension, file.size),)
+    return (Attachment(url, name, mime_type, extension, file.size),)
 
 
 def _metadata(item: Item) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from cometbot.testing.client import BotClient
 from cometbot.testing.contract.failing import Failing
 from cometbot.testing.contract.table import KINDS, capability_rows
 from cometbot.testing.contract.talking import Talking
+from cometbot.testing.contract.texts import Texts
 from cometbot.testing.plugin import CAPABILITIES
 
 
-class ChannelContract(Talking, Failing):
+class ChannelContract(Talking, Failing, Texts):
     """The tests that every channel passes. Subclass it under a name that pytest collects, and say what the double is.
 
     ::

@@ -150,10 +150,11 @@ def test_a_transaction_that_fails_leaves_nothing(chat: Chat, on_disk: Callable[[
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\tmp\\x.png", "x.png"),
-        ("a\0b\r\nc\u202e.txt", "a\ufffdbc.txt"),
-        ("\ud800", "?"),
+        ("a\0b\r\nc\u202e.txt", "abc.txt"),
+        ("\ud800", "\ufffd"),
+        ("می\u200cخواهم.pdf", "می\u200cخواهم.pdf"),
         ("x" * 300 + ".txt", "x" * 251 + ".txt"),
-        ("..", ".."),
+        ("..", "file"),
         ("", ""),
     ],
 )

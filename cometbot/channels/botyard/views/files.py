@@ -22,7 +22,6 @@ _OVERHEAD = 64 * 1024
 _SLOWEST = 32 * 1024
 """Bytes a second that an upload must have."""
 
-_LONGEST_NAME = 128
 _SHOWN = ("image", "audio", "video")
 _PLAYED = "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
 _POLICIES = {
@@ -86,8 +85,6 @@ class Files:
         return uploads
 
     def _receive_one(self, part: PartReader, config: Config) -> Upload:
-        if len(part.name) > _LONGEST_NAME:
-            raise Refusal(400, f"file name should not be longer than {_LONGEST_NAME} characters")
         sizes = config.file
         limits = {
             "image": sizes.max_image_size,

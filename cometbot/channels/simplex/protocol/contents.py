@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cometbot.channels.base import fitting
 from cometbot.channels.simplex.protocol.command import check_raw, to_json
 from cometbot.channels.simplex.protocol.refs import check_id
 from cometbot.errors import MessageError
+from cometbot.splitting import split_text
 
 MESSAGE_LIMIT = 15_600
 """Bytes that the JSON of one message's content may have; the CLI's own limit is 15602, for the JSON that travels."""
@@ -165,41 +164,11 @@ def json_size(text: str) -> int:
 
 
 def split_message_text(text: str, limit: int = MESSAGE_LIMIT - TEXT_ROOM) -> list[str]:
-    """``text`` in parts that each fit into a message: at most ``limit`` bytes as JSON, escapes included.
+    """Return ``text`` in parts that each fit into a message: at most ``limit`` bytes as JSON, escapes included.
 
-    Cut at the best place there is in the last half of each part: an empty line, a line end, a sentence's end, a
-    space; never inside a character, and never between characters that make one sign, as far as they are joined.
-    An empty or blank text gives no part.
+    Cut as by :func:`~cometbot.splitting.split_text`. An empty or blank text gives no part.
     """
-    parts: list[str] = []
-    rest = _text(text)
-    while len(rest) > limit or json_size(rest) > limit:
-        cut = _cut(rest, limit)
-        part, rest = rest[:cut].rstrip(), rest[cut:].lstrip()
-        if part:
-            parts.append(part)
-    return [*parts, rest] if rest.strip() else parts
-
-
-def _cut(text: str, limit: int) -> int:
-    """Where to end a part: behind as much as fits, or at a better place in its last half."""
-    longest = max(fitting(text, limit, json_size), 1)
-    for separator in ("\n\n", "\n", ". ", "! ", "? ", " "):
-        place = text.rfind(separator, longest // 2, longest)
-        if place > 0:
-            return place + len(separator)
-    whole = longest
-    while whole > longest // 2 and _joins(text, whole):
-        whole -= 1
-    return whole if whole > longest // 2 else longest
-
-
-def _joins(text: str, place: int) -> bool:
-    """Whether the characters around ``place`` are shown as one: a joiner, a selector, a skin tone, an accent."""
-    return text[place - 1] == "\u200d" or unicodedata.combining(text[place]) > 0 or text[place] in _TAILS
-
-
-_TAILS = "\u200d\ufe0e\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+    return split_text(_text(text), limit, json_size)
 
 
 def _text(text: str) -> str:

@@ -135,3 +135,9 @@ def test_a_record_masks_what_the_platform_returns_in_clear() -> None:
     assert record["password"] == "s3cr3t"
     assert repr(record) == "{'uid': 'helpdesk-bot', 'password': '***', 'authToken': '***', 'apiKey': '***'}"
     assert "s3cr3t" not in f"{record}"
+
+
+def test_half_an_emoji_in_an_answer_is_replaced() -> None:
+    answer = Answer(200, {}, b'{"data": [{"id": "1", "data": {"text": "ok \\ud83d"}}, {"id": "2"}]}')
+
+    assert open_envelope(answer, "history")["data"] == [{"id": "1", "data": {"text": "ok \ufffd"}}, {"id": "2"}]

@@ -34,7 +34,8 @@ from cometbot.models import Attachment
         ("\u202egnp.exe", "gnp.exe"),
         ("a.tar.gz", "a.tar.gz"),
         ("x." + "e" * 50, "x." + "e" * 50),
-        ("👍.png", "file.png"),
+        ("👍.png", "👍.png"),
+        ("می\u200cخواهم.pdf", "می\u200cخواهم.pdf"),
     ],
 )
 def test_a_senders_name_becomes_one_that_does_no_harm(name: str, expected: str) -> None:

@@ -1,0 +1,161 @@
+"""Long texts in parts: cut between grapheme clusters, with code fences closed and opened again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import regex
+
+_CLUSTER = regex.compile(r"\X")
+_FENCE = re.compile(r"^( {0,3})(`{3,64}(?!`)|~{3,64}(?!~))([^\n]*)$", re.MULTILINE)
+_SEPARATORS = ("\n\n", "\n", ". ", "! ", "? ", " ")
+_CODE_SEPARATORS = ("\n", " ")
+
+Size = Callable[[str], int]
+
+
+def utf8_size(text: str) -> int:
+    """Return the bytes of ``text`` in UTF-8."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def split_text(text: str, limit: int, size: Size = utf8_size) -> list[str]:
+    """Return ``text`` in parts of at most ``limit``, cut at the best place there is in the last half of each part.
+
+    Best is an empty line, then a line end, then a sentence's end, then a space. A part ends within what readers see as
+    one character (a grapheme cluster) only where that alone is larger than the limit. Where a part ends in a code
+    block, its fence is closed, and opened again in the next part. ``size`` is the size of a text, which is one or more
+    a character and adds up; without it, UTF-8 bytes. A blank text has no part. The time grows linearly with ``text``.
+    """
+    return _Splitter(text, limit, size).split()
+
+
+def fitting(text: str, limit: int, size: Size) -> int:
+    """Return how many characters ``text`` may begin with and be no larger than ``limit``."""
+    fits, above = 0, min(len(text), limit) + 1
+    while above - fits > 1:
+        middle = (fits + above) // 2
+        if size(text[:middle]) <= limit:
+            fits = middle
+        else:
+            above = middle
+    return fits
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """An open code block: the line that opens it again, the mark that closes it, and where its first line was."""
+
+    opening: str
+    mark: str
+    start: int
+    end: int
+
+    def is_closed_by(self, found: re.Match[str]) -> bool:
+        return found[2].startswith(self.mark) and not found[3].strip()
+
+
+class _Splitter:
+    def __init__(self, text: str, limit: int, size: Size) -> None:
+        self._text = text
+        self._limit = limit
+        self._size = size
+        self._start = 0
+        self._fence: _Fence | None = None
+
+    def split(self) -> list[str]:
+        parts: list[str] = []
+        while not self._is_last():
+            part = self._next()
+            if part.strip():
+                parts.append(part)
+        rest = self._text[self._start :]
+        return [*parts, self._opening() + rest] if rest.strip() else parts
+
+    def _opening(self) -> str:
+        return f"{self._fence.opening}\n" if self._fence else ""
+
+    def _room(self) -> int:
+        return self._limit - self._size(self._opening())
+
+    def _is_last(self) -> bool:
+        room = self._room()
+        return len(self._text) - self._start <= room and self._size(self._text[self._start :]) <= room
+
+    def _next(self) -> str:
+        """Return the next part, and set where the one after it begins, and in which code block."""
+        opening, start = self._opening(), self._start
+        end, fence = self._end()
+        part = opening + self._text[start:end]
+        self._fence = fence
+        if fence is None:
+            self._start = self._skip_blanks(end)
+            return part.rstrip()
+        self._start = end + self._text.startswith("\n", end)
+        closing = _FENCE.match(self._text, self._start)
+        if closing and fence.is_closed_by(closing):
+            self._fence, self._start = None, self._skip_blanks(closing.end())
+        return f"{part.removesuffix(chr(10))}\n{fence.mark}"
+
+    def _end(self) -> tuple[int, _Fence | None]:
+        """Return where the part ends, and the code block that is open there, for whose closing there is room."""
+        reserved = 0
+        while True:
+            end = self._best_end(self._room() - reserved)
+            fence = self._fence_at(end)
+            needed = self._size(f"\n{fence.mark}") if fence else 0
+            if needed <= reserved:
+                break
+            reserved = needed
+        if fence and fence.start > self._start and fence.end + 1 >= end:  # nothing of the block but its first line
+            return fence.start, None
+        return end, fence
+
+    def _fence_at(self, end: int) -> _Fence | None:
+        fence = self._fence
+        for found in _FENCE.finditer(self._text, self._start, end):
+            if fence is None:
+                fence = self._opened_by(found)
+            elif fence.is_closed_by(found):
+                fence = None
+        return fence
+
+    def _opened_by(self, found: re.Match[str]) -> _Fence | None:
+        """The code block that a line opens; None where its mark takes too much of the limit to be repeated."""
+        if found[2][0] == "`" and "`" in found[3]:
+            return None
+        for opening in (found[0].rstrip(), found[1] + found[2]):
+            if self._size(opening) <= self._limit // 4:
+                return _Fence(opening, found[2], found.start(), found.end())
+        return None
+
+    def _best_end(self, room: int) -> int:
+        window = self._text[self._start : self._start + room]
+        longest = self._start + max(fitting(window, room, self._size), 1)
+        half = self._start + fitting(window, room // 2, self._size)
+        ends = self._cluster_ends(longest)
+        for separator in _CODE_SEPARATORS if self._fence else _SEPARATORS:
+            place = self._text.rfind(separator, half, longest)
+            while place > self._start:
+                if place + len(separator) in ends:
+                    return place + len(separator)
+                place = self._text.rfind(separator, half, place + len(separator) - 1)
+        return max(ends, default=longest)
+
+    def _cluster_ends(self, longest: int) -> range | set[int]:
+        """Where clusters end, up to ``longest``: that depends on the character behind it as well."""
+        window = self._text[self._start : longest + 1]
+        if window.isascii() and "\r" not in window:
+            return range(self._start + 1, longest + 1)
+        return {found.end() for found in _CLUSTER.finditer(self._text, self._start, longest + 1)} - {longest + 1}
+
+    def _skip_blanks(self, place: int) -> int:
+        """The place of the next line or word with a text; the blanks before a line's text stay."""
+        text, first = self._text, place
+        while place < len(text) and text[place].isspace():
+            place += 1
+        if place > first and place < len(text) and len(_CLUSTER.findall(text, place - 1, place + 1)) == 1:
+            place -= 1  # a mark on a space
+        return text.rfind("\n", first, place) + 1 or place
