@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.cases.case import Case, Check, Finding, check
 from tests.cases.server import Server, wait_for
 
 STORED, ANY = "stored and handled", "stored and handled, or ignored"
 
 TEXTS = {
-    "callback/entity-receiver-number": "hi",
-    "callback/entity-sender-number": "hi",
     "callback/lone-surrogate-text": "ok \ufffd",
     "callback/times-with-fraction": "hello",
     "callback/updatedat-missing": "hello",
@@ -50,6 +50,28 @@ EXPECTED = {
 }
 
 
+NUMBERS = (-1, 1.5, 2**63 - 1, True)
+
+
+def number_check(party: str) -> Check:
+    """The input, and the same with other numbers in the place of the user; each is a message of its own."""
+
+    def post(case: Case) -> Finding:
+        server = Server(case).start()
+        body = json.loads(case.read("input.json"))
+        entities, first = body["data"]["data"]["entities"], body["data"]["data"]["entities"][party]["entity"]
+        statuses = {}
+        for nth, number in enumerate((first, *NUMBERS)):
+            entities[party]["entity"], body["data"]["id"] = number, str(9001 + nth)
+            statuses[str(number)] = server.callback(json.dumps(body).encode()).status_code
+        wait_for(lambda: all(state in ("done", "dead") for _, state in server.rows()), 20)
+        heard = [(event["kind"], event["text"]) for event in server.heard()]
+        is_well = set(statuses.values()) == {200} and heard == [("MessageEvent", "hi")] * len(statuses)
+        return Finding("200 and handled as MessageEvent 'hi', each", f"{statuses}, handled {heard}", is_well)
+
+    return post
+
+
 def payload_check(name: str) -> Check:
     """Post the input, and look at the answer, the mailbox and what the handler got."""
 
@@ -77,3 +99,5 @@ def payload_check(name: str) -> Check:
 
 for _name in EXPECTED:
     check(_name)(payload_check(_name))
+for _party in ("receiver", "sender"):
+    check(f"callback/entity-{_party}-number")(number_check(_party))
