@@ -12,6 +12,7 @@ from types import ModuleType
 from cometbot.bot import Bot
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.faults import Fault
+from cometbot.settings import DEFAULT_BOT, Settings
 
 _BOT = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?Bot\(", re.MULTILINE)
 _FILES_READ = 50
@@ -19,11 +20,28 @@ _BOTS_SHOWN = 5
 _HOW = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot named bot in shop.py"
 
 
-def load_bots(spec: str) -> list[Bot]:
-    """The bots that ``spec`` names, in its order, each once: ``shop:bot``, ``bots/shop.py:bot``, several with commas.
+def choose_bot(given: str, settings: Settings) -> str:
+    """Return ``given``, else the bot that ``settings`` name. Raises :class:`ConfigurationError` if there is none."""
+    if spec := given or settings.named_bot:
+        return spec
+    raise ConfigurationError(f"no bot is named and there is no {DEFAULT_BOT} here in {Path.cwd()}; {_HOW}")
 
-    Modules are looked for in the current folder too, a file in its own. Raises :class:`ConfigurationError` with what
-    there is instead; what an author's module itself raises while it is imported comes through unchanged.
+
+def check_files(spec: str) -> None:
+    """Raise :class:`ConfigurationError` if a file that ``spec`` names does not exist; nothing is imported."""
+    for name in spec.split(","):
+        place = name.strip().partition(":")[0]
+        if place.endswith(".py"):
+            _check_file(Path(place))
+
+
+def load_bots(spec: str) -> list[Bot]:
+    """Return the bots that ``spec`` names, in its order, each once.
+
+    ``shop:bot`` and ``bots/shop.py:bot`` name one, ``shop`` and ``bots/shop.py`` the only one of a module; several are
+    separated by commas. Modules are looked for in the current folder too, a file in its own. Raises
+    :class:`ConfigurationError` with what there is instead; what an author's module itself raises while it is imported
+    comes through unchanged.
     """
     names = [name for part in spec.split(",") if (name := part.strip())]
     if not names:
@@ -50,10 +68,12 @@ def load_working_bots(spec: str) -> list[Bot]:
 
 
 def _load_bot(name: str) -> Bot:
-    place, colon, path = name.rpartition(":")
-    if not colon or not place or not path:
+    place, _, path = name.rpartition(":") if ":" in name else (name, "", "")
+    if not place or (":" in name and not path):
         raise ConfigurationError(f"{name!r} names no bot; {_HOW}")
     found: object = _import(place)
+    if not path:
+        return _only_bot(place, found)
     for part in path.split("."):
         if not hasattr(found, part):
             raise ConfigurationError(_describe_lack(found, part))
@@ -61,6 +81,15 @@ def _load_bot(name: str) -> Bot:
     if not isinstance(found, Bot):
         raise ConfigurationError(f"{name} is of the type {type(found).__name__} and no Bot; {_HOW}")
     return found
+
+
+def _only_bot(place: str, module: object) -> Bot:
+    bots = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, Bot)}
+    if len(bots) == 1:
+        return next(bot for _, bot in bots.values())
+    names = ", ".join(f"{place}:{name}" for name, _ in bots.values())
+    there = f"has several bots; name one of {names}" if bots else f"has no Bot; {_HOW}"
+    raise ConfigurationError(f"{place} {there}")
 
 
 def _import(place: str) -> ModuleType:
@@ -76,14 +105,18 @@ def _import(place: str) -> ModuleType:
 
 def _from_file(file: Path) -> str:
     """The dotted name of a file's module, importable on return."""
-    if not file.is_file():
-        raise ConfigurationError(f"there is no file {file} here in {_describe_here()}; {_HOW}")
+    _check_file(file)
     folder, parts = file.resolve().parent, [file.stem]
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
     _look_in(folder)
     return ".".join(parts)
+
+
+def _check_file(file: Path) -> None:
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file} here in {_describe_here()}; {_HOW}")
 
 
 def _describe_here() -> str:

@@ -30,6 +30,11 @@ _TEST_FAMILY = "COMETBOT_TEST_"
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 _DATA = Path("cometbot-data")
+_REGIONS = ("us", "eu", "in")
+"""The regions that CometChat documents; there may be others."""
+
+DEFAULT_BOT = "bot.py"
+"""The file whose only bot is served where none is named."""
 _CONFIG_FIELDS = ("BOTYARD_SERVICE_", "BOTYARD_LIMITS_")
 _STREAMING = frozenset({"botpress", "botyard"})
 """Channels whose clients hold connections open to hear what happens."""
@@ -375,8 +380,13 @@ class Settings:
             botpress_encryption_keys=_bot_keys(given),
             botyard_fields=fields,
             bot_credentials=_bot_credentials(given),
-            warnings=(*_unknown(given), *_weak_passwords(given), *_untrusted_socket(values)),
+            warnings=(*_unknown(given), *_weak_passwords(given), *_untrusted_socket(values), *_unknown_region(values)),
         )
+
+    @property
+    def named_bot(self) -> str:
+        """The bot that is served: ``bot``, or without it the only one of ``bot.py`` in the current folder."""
+        return self.bot or (DEFAULT_BOT if Path(DEFAULT_BOT).is_file() else "")
 
     def callback_credentials(
         self, bot_name: str, username_in_code: str = "", password_in_code: str | Secret = ""
@@ -520,6 +530,16 @@ def _untrusted_socket(values: Mapping[str, Any]) -> Iterable[str]:
             "COMETBOT_BIND names a unix socket, whose callers have no address, so that limits count them together; "
             "add unix to COMETBOT_TRUSTED_PROXIES if only your proxy uses the socket"
         )
+
+
+def _unknown_region(values: Mapping[str, Any]) -> tuple[str, ...]:
+    region = values.get("cometchat_region", "")
+    if not region or region in _REGIONS or values.get("cometchat_api_url"):
+        return ()
+    return (
+        f"COMETCHAT_REGION: expected {', '.join(_REGIONS)}, got {region!r}{_suggest(region, _REGIONS)} "
+        "With a wrong region CometChat cannot be reached, and replies wait.",
+    )
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

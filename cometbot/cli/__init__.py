@@ -29,6 +29,14 @@ _COMMANDS = {
 """The module of each command, in the order of the help; what a command needs is imported when it runs."""
 
 
+_EXTRAS = {
+    **dict.fromkeys(("apispec", "jwt", "markdown_it", "nh3", "ulid"), "chat"),
+    **dict.fromkeys(("procrastinate", "psycopg"), "postgres"),
+    **dict.fromkeys(("PIL", "tinytag", "websockets"), "simplex"),
+}
+"""The extra of each package that is not always installed."""
+
+
 class Sentence(click.ClickException):
     """Ends the command with one sentence on standard error and the exit code 2."""
 
@@ -71,6 +79,12 @@ class _Commands(CommandGroup):
             if ctx.params["debug"]:
                 raise
             raise Sentence(str(error)) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if ctx.params["debug"] or package not in _EXTRAS:
+                raise
+            install = f"pip install 'cometbot[{_EXTRAS[package]}]'"
+            raise Sentence(f"this needs the package {package}, which is not installed: {install}") from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

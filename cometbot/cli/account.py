@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -61,19 +60,13 @@ def advised(name: str = "", *, bot: str = "") -> Iterator[None]:
 
 
 def load_authors_bots(spec: str, settings: Settings) -> list[Bot]:
-    """The bots of ``spec``, else of ``COMETBOT_BOT``, else of ``bot.py``.
+    """Return the bots of ``spec``, else of ``COMETBOT_BOT``, else of ``bot.py``.
 
     Raises :class:`ConfigurationError` where there is none, and for an error in the author's own code, with its place.
     """
-    from cometbot.errors import ConfigurationError
-    from cometbot.loading import load_working_bots
+    from cometbot.loading import choose_bot, load_working_bots
 
-    named = spec or settings.bot or ("bot.py:bot" if Path("bot.py").is_file() else "")
-    if not named:
-        raise ConfigurationError(
-            "no bot is named and there is no bot.py here: say which one, for example shop.py:bot, or set COMETBOT_BOT"
-        )
-    return load_working_bots(named)
+    return load_working_bots(choose_bot(spec, settings))
 
 
 def show_credentials(username: str, password: str, *, suffix: str = "", err: bool = False) -> None:

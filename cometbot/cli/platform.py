@@ -156,16 +156,10 @@ def remove_file(id: str) -> None:
 @contextmanager
 def _chat() -> Iterator[Chat]:
     """The chat server over what is stored already."""
+    from cometbot.chat import Chat
     from cometbot.cli.opened import opened_delivery
-    from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
 
-    try:
-        from cometbot.chat import Chat
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the platform needs {error.name}, which is not installed: pip install 'cometbot[chat]'"
-        ) from error
     settings = Settings.from_environment()
     with opened_delivery(settings) as delivery:
         chat = Chat(delivery.database, settings.data / "files")

@@ -33,7 +33,7 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
     """Try a stored message with the code as it is now.
 
     ID is the message's, such as m12; what is done is kept for COMETBOT_KEEP_DAYS. BOT is module:attribute; without it
-    COMETBOT_BOT counts.
+    COMETBOT_BOT counts, else the only bot of bot.py.
 
     Without --send nothing is stored or sent: you see which handler takes the message, what it would say, and what it
     would remember, with the state of today. ctx.client reads, and changes nothing. What else a handler does by itself,
@@ -75,7 +75,7 @@ def _rehearse(id: str, bot: str | None) -> Rehearsal:
     from cometbot.settings import Settings
 
     settings = Settings.from_environment()
-    bots = load_working_bots(bot or settings.bot)
+    bots = load_working_bots(bot or settings.named_bot)
     with opened_delivery(settings) as delivery:
         message = find_message(delivery.store, id)
     with opened_delivery(settings, bots, lambda source: _channels_for(message, bots, settings, source)) as delivery:

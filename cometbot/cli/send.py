@@ -66,7 +66,7 @@ def _find(wanted: str, settings: Settings, *, is_code_needed: bool) -> Bot:
     from cometbot.errors import ConfigurationError
 
     is_name = bool(wanted) and ":" not in wanted
-    if is_name and not is_code_needed and not settings.bot:
+    if is_name and not is_code_needed and not settings.named_bot:
         return Bot(wanted.lower())
     loaded = load_authors_bots("" if is_name else wanted, settings)
     found = [bot for bot in loaded if not is_name or wanted.lower() in map(str.lower, bot.ids)]

@@ -26,31 +26,32 @@ def serve(no_handlers: bool, **given: str | None) -> None:
     """Serve a bot to CometChat, with gunicorn.
 
     BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; several with commas. Without it
-    COMETBOT_BOT counts. On PostgreSQL a "cometbot worker" runs beside gunicorn. "gunicorn wsgi:app" does the same
-    without that.
+    COMETBOT_BOT counts, else the only bot of bot.py. On PostgreSQL a "cometbot worker" runs beside gunicorn. "gunicorn
+    wsgi:app" does the same without that.
     """
     from cometbot.errors import ConfigurationError
+    from cometbot.loading import choose_bot
     from cometbot.settings import Settings, variable_name
 
     # Through the environment, so that whatever the bot's own code starts or reads sees the same settings.
     os.environ.update({variable_name(setting): text for setting, text in given.items() if text is not None})
     settings = Settings.from_environment()
-    if not settings.bot:
-        raise ConfigurationError(
-            "no bot is named: say which one, for example cometbot serve shop:bot, or set COMETBOT_BOT"
-        )
+    choose_bot("", settings)
     if settings.database_url.startswith("sqlite") and no_handlers:
         raise ConfigurationError("on SQLite the web processes handle messages themselves; leave out --no-handlers")
     _serve(settings, no_handlers=no_handlers)
 
 
 def _serve(settings: Settings, *, no_handlers: bool) -> None:
+    from cometbot.cli.summary import announce
     from cometbot.web.server import is_beside
-    from cometbot.web.trial import check_application, check_database
+    from cometbot.web.trial import check_application, check_bind, check_database
 
     if not is_beside():
-        check_application(settings)
+        bots = check_application(settings)
+        check_bind(settings)
         check_database(settings)
+        announce(settings, bots)
     if settings.database_url.startswith("sqlite") or no_handlers:
         _serve_alone(settings)
     else:

@@ -36,7 +36,7 @@ url_option = click.option(
 def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Make CometChat agree with the code.
 
-    BOT is module:attribute or file.py:attribute. Without it COMETBOT_BOT counts, else bot.py:bot if there is a bot.py.
+    BOT is module:attribute or file.py:attribute. Without it COMETBOT_BOT counts, else the only bot of bot.py.
 
     What is compared: that user and bot exist and are enabled, the URL, the user name and password, and which messages
     of groups the handlers need. Differences are shown before anything is changed.

@@ -41,7 +41,7 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
 
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
-    delivery, metrics = worker_from_settings(settings, bot or settings.bot, threads=concurrency)
+    delivery, metrics = worker_from_settings(settings, bot or settings.named_bot, threads=concurrency)
     if not delivery.database.shared_url:
         raise ConfigurationError(
             "a worker needs a database that several machines reach: set COMETBOT_DATABASE_URL=postgresql://…; "

@@ -132,7 +132,10 @@ def _work_under(equipment: Equipment, lane: str, token: str) -> None:
     try:
         Lane(equipment, lease).run(mail)
     except LeaseLost:
-        log.warning("lost a conversation to another worker", extra={"conversation": lane})
+        if equipment.running.is_given_up(lease):
+            log.info("a handler ended whose message had been given up", extra={"conversation": lane})
+        else:
+            log.warning("lost a conversation to another worker", extra={"conversation": lane})
     except StoreBusy as error:
         log.warning("gave a conversation back for a moment: %s", error, extra={"conversation": lane})
         _give_back_later(equipment, lease)
@@ -456,6 +459,7 @@ def abandon(equipment: Equipment, run: Run) -> bool:
     """Whether a handler past its deadline was given up: its message is a dead letter, its user told, the
     conversation free."""
     store, lease = equipment.store, run.lease
+    equipment.running.give_up(lease)
     run.outlet.give_up()
     run.outlet.fail()
     drafts, _ = _apology(equipment, lease, run.outlet)

@@ -42,6 +42,7 @@ class Running:
         self._runs: dict[str, Run] = {}
         self._guard = threading.Lock()
         self._suspect = ""
+        self._given_up: set[str] = set()
 
     def suspect(self, lease: Lease) -> bool:
         """Whether a message that was being handled when a process died may be handled under this lease now.
@@ -58,6 +59,7 @@ class Running:
     def absolve(self, lease: Lease) -> None:
         """Let the next suspect run, if it is this lease's message that ran."""
         with self._guard:
+            self._given_up.discard(lease.token)
             if self._suspect == lease.token:
                 self._suspect = ""
 
@@ -83,6 +85,16 @@ class Running:
                 if self._suspect == run.lease.token:
                     self._suspect = ""
             return overdue
+
+    def give_up(self, lease: Lease) -> None:
+        """Note that the message under this lease is given up while its handler still runs."""
+        with self._guard:
+            self._given_up.add(lease.token)
+
+    def is_given_up(self, lease: Lease) -> bool:
+        """Return whether the message under this lease was given up while its handler ran."""
+        with self._guard:
+            return lease.token in self._given_up
 
     def put_back(self, run: Run) -> None:
         """Note that an overdue handler could not be given up yet."""

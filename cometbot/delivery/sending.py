@@ -79,11 +79,22 @@ class Sender:
             # It may have failed, but not for the account's sake: nobody needs to wait on for what becomes of it.
             note = replace(note, ends_pause=True)
         self._observer.sent(lease.conversation.bot, time.monotonic() - began, note.state)
-        if note.state != SENT:
-            level = logging.ERROR if note.state == DEAD else logging.WARNING
-            extra = {"event": attempt.reply.event, "conversation": lease.lane}
-            log.log(level, "sending a reply ended as %s: %s", note.state, note.error, extra=extra)
+        self._log_result(note, has_waited=attempt.reply.state in (HELD, UNKNOWN))
         return note
+
+    def _log_result(self, note: Note, *, has_waited: bool) -> None:
+        reply = note.reply
+        extra, attempt = {"event": reply.event, "conversation": reply.lane}, reply.attempts + 1
+        if note.state == DEAD:
+            log.error("gave up the reply to %s: %s", reply.event, note.error, extra=extra)
+        elif note.state != SENT:
+            # A long outage must not log each attempt of each reply.
+            level = logging.DEBUG if has_waited else logging.WARNING
+            wait = max((note.due_at or 0) - self._store.database.clock(), 0)
+            text = "the reply to %s waits: %s; next attempt in %.1f s (attempt %d)"
+            log.log(level, text, reply.event, note.error, wait, attempt, extra=extra)
+        elif has_waited:
+            log.info("sent the reply to %s that waited (attempt %d)", reply.event, attempt, extra=extra)
 
     def _attempt(self, lease: Lease, attempt: Attempt) -> Note:
         reply, channel = attempt.reply, self._channels[lease.conversation.channel]

@@ -122,7 +122,7 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     check_kept(settings.database_url)
-    bots = load_working_bots(settings.bot)
+    bots = load_working_bots(settings.named_bot)
     weak = (settings.weak_password_of(bot.name, bot.callback_password) for bot in bots)
     for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots), *filter(None, weak)):
         _log.warning("check the settings: %s", sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
@@ -40,6 +41,11 @@ class TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(JsonFormatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the record's time as RFC 3339 has it, in UTC with milliseconds."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
     def formatException(self, ei: Any) -> str:
         return _shortened("".join(super().formatException(ei)))
 

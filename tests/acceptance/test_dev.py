@@ -194,7 +194,7 @@ def test_the_authors_own_settings_count_but_never_reach_the_real_cometchat(folde
     [
         (["nowhere:bot"], {}, "cometbot: there is no module 'nowhere'"),
         (["bot:bott"], {}, "cometbot: the module bot has no 'bott'; it has: bot"),
-        (["bot"], {}, "cometbot: 'bot' names no bot"),
+        (["bot:"], {}, "cometbot: 'bot:' names no bot"),
         (["bad.py:bot"], {"bad.py": "x = 1\ndef f(:\n"}, "cometbot: the bot cannot start; bad.py, line 2: SyntaxError"),
         (["bad.py:bot"], {"bad.py": "import nonesuch"}, "bad.py, line 1: ModuleNotFoundError"),
         (["bad.py:bot"], {"bad.py": "raise SystemExit('no')"}, "bad.py, line 1: SystemExit: no"),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cometbot.errors import ConfigurationError
-from cometbot.loading import load_bots, load_working_bots
+from cometbot.loading import check_files, choose_bot, load_bots, load_working_bots
+from cometbot.settings import Settings
 
 SHOP = """
 from cometbot.bot import Bot
@@ -74,12 +75,43 @@ def test_a_file_of_a_package_is_loaded_as_its_module(write: Write) -> None:
     assert load_bots("loaded_package/bots.py:bot") == load_bots("loaded_package.bots:bot")
 
 
+@pytest.mark.parametrize("spec", ["loaded_only.py", "loaded_only", "./loaded_only.py"])
+def test_the_only_bot_of_a_module_needs_no_attribute(write: Write, spec: str) -> None:
+    write("loaded_only.py", "from cometbot.bot import Bot\nmine = Bot('shop')\nagain = mine\n")
+    assert [bot.name for bot in load_bots(spec)] == ["shop"]
+
+
+def test_a_module_with_several_bots_or_none_says_what_to_name(write: Write) -> None:
+    write("loaded_two.py", SHOP)
+    write("loaded_none.py", "x = 1\n")
+    assert refusal("loaded_two.py") == (
+        "loaded_two.py has several bots; name one of loaded_two.py:bot, loaded_two.py:admin"
+    )
+    assert refusal("loaded_none").startswith("loaded_none has no Bot; set COMETBOT_BOT")
+
+
+def test_the_bot_is_the_one_given_else_the_setting_else_bot_py(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"no bot is named and there is no bot.py here in {tmp_path}"):
+        choose_bot("", Settings())
+    write("bot.py", SHOP)
+    assert choose_bot("", Settings()) == "bot.py"
+    assert choose_bot("", Settings(bot="shop:bot")) == "shop:bot"
+    assert choose_bot("a:b", Settings(bot="shop:bot")) == "a:b"
+
+
+def test_a_missing_file_is_found_without_an_import(write: Write) -> None:
+    write("loaded_there.py", "raise RuntimeError('imported')\n")
+    check_files("loaded_there.py:bot, some.module:bot")
+    with pytest.raises(ConfigurationError, match=r"there is no file nope\.py"):
+        check_files("loaded_there.py:bot,nope.py:bot")
+
+
 @pytest.mark.parametrize("spec", ["", " , "])
 def test_no_name_at_all_is_refused_with_how_to_set_one(spec: str) -> None:
     assert refusal(spec).startswith("no bot is named; set COMETBOT_BOT to module:attribute")
 
 
-@pytest.mark.parametrize("spec", ["shop", "shop:", ":bot"])
+@pytest.mark.parametrize("spec", ["shop:", ":bot", ":"])
 def test_half_a_name_is_refused_with_how_to_set_a_whole_one(spec: str) -> None:
     assert refusal(spec).startswith(f"{spec!r} names no bot; set COMETBOT_BOT to module:attribute")
 

@@ -251,6 +251,12 @@ def test_an_unknown_variable_gives_a_warning_with_the_nearest_name() -> None:
     assert read(COMETBOT_THRAEDS="4").warnings == (
         "the variable COMETBOT_THRAEDS is set and means nothing; did you mean COMETBOT_THREADS?",
     )
+    assert read(COMETCHAT_REGION="us").warnings == ()
+    assert read(COMETCHAT_REGION="euu", COMETCHAT_API_URL="https://chat.example.com/v3").warnings == ()
+    assert read(COMETCHAT_REGION="euu").warnings == (
+        "COMETCHAT_REGION: expected us, eu, in, got 'euu'; did you mean eu? "
+        "With a wrong region CometChat cannot be reached, and replies wait.",
+    )
     assert read(COMETCHAT_APPID="x").warnings == (
         "the variable COMETCHAT_APPID is set and means nothing; did you mean COMETCHAT_APP_ID?",
     )

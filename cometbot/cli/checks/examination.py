@@ -43,8 +43,8 @@ class Examination:
         if settings is None:
             names = ("bots", "database", *platform.NAMES, *registration.NAMES, *callback.NAMES)
             return [first, *_skip(names, "the settings are wrong")]
-        bots, second = check_bots(settings, self.spec or settings.bot)
-        logins, callers = check_callers(settings, bots)
+        bots, second = check_bots(settings, self.spec or settings.named_bot)
+        logins, callers = check_callers(settings, bots) if "cometchat" in settings.channels else ({}, [])
         store = [*check_store(settings), check_files(settings)]
         lines = [first, second, *callers, *store, *self._check_cometchat(settings, bots, logins)]
         hidden = list(_secrets(settings, logins))

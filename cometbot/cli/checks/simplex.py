@@ -44,7 +44,7 @@ def examine_simplex(spec: str = "", patience: float = PATIENCE) -> list[Result]:
     settings, first = check_settings()
     if settings is None:
         return [first, *(skipped(name, "the settings are wrong") for name in ("bots", "database", _WAY, *_NAMES))]
-    _, second = check_bots(settings, spec or settings.bot)
+    _, second = check_bots(settings, spec or settings.named_bot)
     store = [_with_our_remedy(line) for line in check_store(settings)]
     lines = [first, second, *store, check_files(settings), *_check_cli(settings, patience)]
     hidden = [database_place(settings.database_url).password, settings.secret_key.reveal(), *_secrets(settings)]

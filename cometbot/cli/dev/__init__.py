@@ -52,7 +52,7 @@ def dev(
     """Try a bot out, without any account.
 
     BOT is module:attribute or file.py:attribute, for example shop.py:bot. Without it COMETBOT_BOT counts, else
-    bot.py:bot if there is a bot.py.
+    the only bot of bot.py.
 
     A CometChat is simulated on this machine, the bot runs beside it and is started anew when its code changes. Lines
     that are typed, or come through a pipe, are said to it. Nothing is kept at the end.

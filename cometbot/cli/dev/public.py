@@ -36,9 +36,10 @@ from cometbot.cli.dev.process import STOP_TIMEOUT
 from cometbot.cli.dev.reports import BotInfo, Failed, Ready, Report
 from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
-from cometbot.cli.dev.session import guess_bot, temporary_folder
+from cometbot.cli.dev.session import temporary_folder
 from cometbot.cli.text import plain
 from cometbot.errors import ConfigurationError
+from cometbot.loading import choose_bot
 from cometbot.settings import Credentials, Settings
 
 _AGAIN = 1.0
@@ -68,7 +69,7 @@ def run(options: PublicOptions, screen: Screen | None = None) -> None:
     does not do what it is asked for, or would not reach this machine.
     """
     settings = Settings.from_environment()
-    spec = options.bot or settings.bot or guess_bot()
+    spec = choose_bot(options.bot, settings)
     with (
         contextlib.closing(make_client(settings)) as client,
         contextlib.suppress(KeyboardInterrupt),

@@ -28,6 +28,7 @@ from cometbot.cli.dev.runner import Runner
 from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
+from cometbot.loading import check_files, choose_bot
 from cometbot.settings import Settings
 from cometbot.simulator import TRIGGERS, Simulator
 
@@ -52,7 +53,8 @@ class Options:
 
 def run(options: Options, screen: Screen | None = None) -> None:
     """Run until the chat ends, or a signal comes. Raises :class:`ConfigurationError` if there is no bot to run."""
-    spec = options.bot or Settings.from_environment().bot or guess_bot()
+    spec = choose_bot(options.bot, Settings.from_environment())
+    check_files(spec)
     with (
         contextlib.suppress(KeyboardInterrupt),
         signals.interrupting(),
@@ -78,6 +80,7 @@ class Session:
         self._simulator.workbench = self._bench
         self._narrator = Narrator(screen, whole=options.debug)
         self._has_begun = False
+        self._has_shown_address = False
         self._is_up = threading.Event()
         self._can_wait = screen.is_interactive or not options.chat
 
@@ -91,7 +94,7 @@ class Session:
                     early.start()
                 answer = self._runner.start()
                 early.cancel()
-                if isinstance(answer, Failed) and (answer.is_setting or not self._can_wait):
+                if isinstance(answer, Failed) and self._must_end(answer):
                     raise ConfigurationError(say_refusal(answer))
                 self._has_begun = True
                 if isinstance(answer, Failed):
@@ -123,7 +126,7 @@ class Session:
     def failed(self, failed: Failed, files: list[Path]) -> None:
         """Say why, unless it is said at the end of the run."""
         self._bench.failed(failed, files)
-        if not self._has_begun and (failed.is_setting or not self._can_wait):
+        if not self._has_begun and self._must_end(failed):
             return
         self._narrator.failed(failed, files, is_running=self._runner.is_running)
 
@@ -136,6 +139,10 @@ class Session:
         """Show what the bot logged or printed."""
         self._bench.heard(report)
         self._narrator.heard(report)
+
+    def _must_end(self, failed: Failed) -> bool:
+        """Return whether a first start that failed ends the run: not once the page's address was shown."""
+        return (failed.is_setting and not self._has_shown_address) or not self._can_wait
 
     def _talk(self) -> None:
         self._runner.watch()
@@ -176,6 +183,7 @@ class Session:
 
     def _say_address(self) -> None:
         """Say where the page is before the bot runs, where that takes long."""
+        self._has_shown_address = True
         self._screen.show(Text(f"{self._spec} is not ready yet.", style="dim"), self._address())
 
     def _address(self) -> Text:
@@ -230,15 +238,6 @@ def _seed(simulator: Simulator) -> None:
     simulator.add_user(ME, "Maria Keller")
     simulator.add_user(FRIEND, "Tom Berger")
     simulator.add_group(GROUP, "Ops room", owner=ME, members=[FRIEND])
-
-
-def guess_bot() -> str:
-    """The bot of ``bot.py``. Raises :class:`ConfigurationError` where there is none."""
-    if Path("bot.py").is_file():
-        return "bot.py:bot"
-    raise ConfigurationError(
-        "no bot is named and there is no bot.py here: say which one, for example cometbot dev shop.py:bot"
-    )
 
 
 @contextlib.contextmanager

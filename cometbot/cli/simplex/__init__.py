@@ -24,16 +24,12 @@ def simplex(bot: str | None, no_handlers: bool, demo: bool, bind: str | None) ->
     what it stores, and it sends what they answer.
     """
     from cometbot.cli.simplex.running import run
-    from cometbot.errors import ConfigurationError
+    from cometbot.loading import choose_bot
     from cometbot.settings import Settings
     from cometbot.stopping import told_to_end
 
     settings = Settings.from_environment()
-    spec = bot or settings.bot
-    if not spec:
-        raise ConfigurationError(
-            "no bot is named: say which one, for example cometbot simplex shop:bot, or set COMETBOT_BOT"
-        )
+    spec = choose_bot(bot or "", settings)
     if demo:
         from cometbot.cli.simplex.demo import talk
 

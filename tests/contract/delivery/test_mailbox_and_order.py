@@ -259,7 +259,10 @@ def test_a_start_is_counted_before_the_handler_runs(world: World) -> None:
     assert seen == [1]
 
 
-def test_a_handler_past_its_deadline_is_given_up_and_the_conversation_goes_on(world: World) -> None:
+def test_a_handler_past_its_deadline_is_given_up_and_the_conversation_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cometbot.delivery")
     let_go = threading.Event()
 
     @world.bot.message("hang", timeout=0.2)
@@ -279,6 +282,8 @@ def test_a_handler_past_its_deadline_is_given_up_and_the_conversation_goes_on(wo
     let_go.set()
     world.say(delivery, "last", id="3")
     world.channel.wait_for(lambda: "echo last" in world.channel.texts())
+    wait_until(lambda: "a handler ended whose message had been given up" in caplog.text)
+    assert "another worker" not in caplog.text
     assert "too late" not in world.channel.texts()
 
 

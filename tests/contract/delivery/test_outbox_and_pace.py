@@ -571,3 +571,29 @@ def test_a_dead_reply_that_had_arrived_after_all_is_not_said_again_when_it_is_re
     assert delivery.retry(delivery.dead_letters.list()[0].id)
     wait_until(lambda: rows(delivery)[0].state == "sent")
     assert world.channel.texts() == ["echo hello"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Unreachable("CometChat could not be reached"), "CometChat could not be reached"),
+        (RateLimited("slow down", retry_after=0.1), "slow down"),
+        (Uncertain("500", status=500), "500"),
+    ],
+)
+def test_a_reply_that_waits_is_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture, fault: Exception, reason: str
+) -> None:
+    echo(world)
+    world.channel.faults = [fault] * 3
+    fast = Backoff(0.05, 0.05, 0.0)
+    delivery = world.process(policy=SendPolicy(timeout=0.2, backoff=fast, outage=fast, throttle=fast))
+    with caplog.at_level("INFO", "cometbot.delivery.sending"):
+        world.say(delivery, "hello")
+        world.channel.wait_for(lambda: world.channel.texts() == ["echo hello"])
+        wait_until(lambda: "that waited" in caplog.text)
+
+    (waiting,) = [record for record in caplog.records if record.levelname == "WARNING" and "waits" in record.message]
+    assert reason in waiting.message
+    assert "next attempt in" in waiting.message
+    assert "(attempt 1)" in waiting.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Secret, Settings
 from cometbot.web import trial
-from cometbot.web.trial import check_application
+from cometbot.web.trial import check_application, check_bind
 
 Make = Callable[[str], Settings]
 
@@ -39,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 def test_a_bot_that_can_be_served_passes_and_leaves_nothing(
     make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    check_application(make("print('imported')"))
+    assert check_application(make("print('imported')")) == ["shop"]
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "bot.db").exists()
 
@@ -67,3 +68,25 @@ def test_a_trial_without_an_end_is_broken_off(make: Make, monkeypatch: pytest.Mo
     check_application(make("import time; time.sleep(3600)"))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_an_address_in_use_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            ConfigurationError, match=f"cannot listen at {place}: the address is in use; stop the server"
+        ):
+            check_bind(Settings(bind=place))
+    check_bind(Settings(bind=place))
+
+
+@pytest.mark.parametrize(("bind", "cause"), [("192.0.2.1:8000", "Cannot assign"), ("no-such-host.invalid:8000", "")])
+def test_an_address_that_is_not_here_is_one_sentence(bind: str, cause: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"cannot listen at {bind}: .*{cause}.*choose another address"):
+        check_bind(Settings(bind=bind))
+
+
+def test_an_address_that_somebody_hands_over_is_not_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_bind(Settings(bind=f"unix:{tmp_path / 'socket'}"))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    check_bind(Settings(bind="192.0.2.1:8000"))

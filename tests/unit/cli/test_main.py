@@ -109,3 +109,26 @@ def test_an_error_of_ours_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("cometbot.cli.db.db", db)
     assert "\x1b" not in CliRunner().invoke(main, ["db"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "install"),
+    [("jwt", "pip install 'cometbot[chat]'"), ("psycopg.rows", "pip install 'cometbot[postgres]'")],
+)
+def test_a_missing_package_of_an_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, package: str, install: str
+) -> None:
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr("cometbot.cli.importlib.import_module", fail)
+    result = CliRunner().invoke(main, ["doctor"])
+    assert (result.exit_code, install in result.stderr) == (2, True)
+
+
+def test_a_missing_package_of_the_authors_own_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'shop'", name="shop")
+
+    monkeypatch.setattr("cometbot.cli.importlib.import_module", fail)
+    assert isinstance(CliRunner().invoke(main, ["doctor"]).exception, ModuleNotFoundError)

@@ -3,8 +3,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 from gunicorn.config import Config
@@ -73,7 +76,10 @@ def test_a_json_record_is_one_object_with_level_logger_text_and_ids() -> None:
     line = make_formatter("json").format(record("handled %s", "a\nb", event="message:7", conversation="c"))
     assert "\n" not in line
     read = json.loads(line)
-    assert read.pop("time")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", read["time"])
+    assert datetime.fromisoformat(read.pop("time").replace("Z", "+00:00")).timestamp() == pytest.approx(
+        time.time(), abs=60
+    )
     assert read == {
         "level": "WARNING",
         "logger": "cometbot.shop",

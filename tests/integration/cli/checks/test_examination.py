@@ -48,6 +48,15 @@ def test_wrong_settings_are_the_one_failure(bare: Any) -> None:
     assert {result.ok for name, result in results.items() if name != "settings"} == {None}
 
 
+@pytest.mark.parametrize("channel", ["botpress", "botyard", "simplex"])
+def test_without_the_cometchat_channel_no_credentials_are_needed(clinic: Any, channel: str) -> None:
+    clinic.set(COMETBOT_CHANNELS=channel)
+    clinic.unset("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD", "COMETCHAT_API_KEY")
+    results = clinic.examine()
+    assert failures(results) == []
+    assert results["CometChat"].cause == "COMETBOT_CHANNELS does not name it"
+
+
 def test_a_variable_without_meaning_is_named(clinic: Any) -> None:
     clinic.set(COMETBOT_TREADS="8")
     assert "did you mean COMETBOT_THREADS?" in clinic.examine()["settings"].cause
