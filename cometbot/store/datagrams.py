@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
 
-from cometbot import private_files
+from cometbot.temporary_folders import SharedFolder
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Datagrams:
         self._folder = Path(gettempdir()) / f"cometbot-{uid}-{folder}"
         self._path = self._folder / f"{name}.sock"
         self._listening: socket.socket | None = None
+        self._shared: SharedFolder | None = None
 
     @property
     def address(self) -> str:
@@ -58,6 +59,7 @@ class Datagrams:
             listening.bind(str(self._path))
         except OSError as error:
             listening.close()
+            self._leave()
             log.info("cannot listen to other processes (%s); what they do is found a little later", error)
             return
         self._listening = listening
@@ -65,8 +67,10 @@ class Datagrams:
 
     def _make_folder(self) -> bool:
         with suppress(OSError):
-            private_files.make_folder(self._folder)
-        return self._is_own_folder()
+            # The lock in a folder of another user's must not be waited for.
+            if not self._folder.exists() or self._is_own_folder():
+                self._shared = SharedFolder(self._folder)
+        return self._shared is not None and self._is_own_folder()
 
     def _is_own_folder(self) -> bool:
         """Whether the folder is this user's alone: anybody may have made one of this name before."""
@@ -110,3 +114,9 @@ class Datagrams:
             listening.close()
             with suppress(OSError):
                 self._path.unlink()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None

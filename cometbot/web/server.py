@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from gunicorn.arbiter import Arbiter
 from cometbot import private_files
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
+from cometbot.temporary_folders import TemporaryFolder
 from cometbot.web.listeners import ignore_handshakes_on_stop
 from cometbot.web.logs import gunicorn_logger
 from cometbot.web.open_files import connection_limit, describe_shortage
@@ -32,6 +31,7 @@ READY = "_COMETBOT_READY"
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _MEMORY = Path("/dev/shm")
+_metrics_folders: list[TemporaryFolder] = []
 
 
 def gunicorn_config(settings: Settings) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def share_metrics() -> None:
         for old in Path(folder).glob("*.db"):
             old.unlink()
         return
-    os.environ[_METRICS] = tempfile.mkdtemp(prefix=f"cometbot-metrics-{os.getpid()}-")
+    _metrics_folders.append(TemporaryFolder("metrics"))
+    os.environ[_METRICS] = str(_metrics_folders[-1].path)
 
 
 def serve(settings: Settings, load: Callable[[Settings], Any] | None = None) -> None:
@@ -228,11 +229,5 @@ def _on_exit(server: Any) -> None:
 
 def forget_metrics() -> None:
     """Remove the folder of the numbers, if this process made it."""
-    if folder := _owned_folder():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _owned_folder() -> str:
-    """The folder that this process made for its children's numbers; empty if it made none."""
-    folder = os.environ.get(_METRICS, "")
-    return folder if Path(folder).name.startswith(f"cometbot-metrics-{os.getpid()}-") else ""
+    while _metrics_folders:
+        _metrics_folders.pop().close()

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import mimetypes
 import shutil
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -33,6 +32,7 @@ from cometbot.channels.simplex.schemas import read
 from cometbot.channels.simplex.views import File, FileTransfer, Item
 from cometbot.content_types import HEAD, kind_of, sniff
 from cometbot.errors import MessageError, PayloadError, Rejected, Uncertain
+from cometbot.temporary_folders import TemporaryFolder
 
 _log = logging.getLogger(__name__)
 
@@ -133,8 +133,8 @@ class OutgoingFiles:
     def make_picture(self, url: str, timeout: float) -> str:
         """The picture at ``url`` as the small one of a link; empty if it is not to be had at once."""
         try:
-            with tempfile.TemporaryDirectory(prefix="cometbot-picture-") as folder:
-                path = Path(folder, "picture")
+            with TemporaryFolder("picture") as folder:
+                path = folder / "picture"
                 self._fetcher.fetch(url, path, limit=_PREVIEW_LIMIT, timeout=min(timeout, _PREVIEW_SECONDS))
                 return make_preview(path)
         except (Rejected, Uncertain, ValueError, OSError) as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from cometbot.errors import ConfigurationError
 from cometbot.loading import check_files, choose_bot
 from cometbot.settings import Settings
 from cometbot.simulator import TRIGGERS, Simulator
+from cometbot.temporary_folders import TemporaryFolder
 
 ME, FRIEND, GROUP = "maria", "tom", "ops-room"
 PORTS_TRIED = 20
@@ -243,8 +242,5 @@ def _seed(simulator: Simulator) -> None:
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder for the database of a run, gone with it: the ids of simulated messages would mean others in the next."""
-    folder = Path(tempfile.mkdtemp(prefix="cometbot-dev-"))
-    try:
+    with TemporaryFolder("dev") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.loading import load_working_bots
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
+from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.double import Seat
 from cometbot.web.logs import configure_logging
 
@@ -49,6 +50,8 @@ def talk(settings: Settings, spec: str) -> None:
     bots = load_working_bots(spec)
     if len(bots) != 1:
         raise ConfigurationError(f"a SimpleX profile is one bot, and these are {len(bots)}; name one")
+    # Clean up on SIGTERM as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _stage(bots[0]) as (double, delivery), Screen(double) as screen:
         click.echo(f"{bots[0].name} is connected to a stand-in for SimpleX. You are its only contact.\n{_HELP}\n")
         person = Person(double, screen)
@@ -71,7 +74,7 @@ def _do(person: Person, text: str, wait: Callable[[], None]) -> None:
 @contextmanager
 def _stage(bot: Bot) -> Iterator[tuple[SimplexDouble, Delivery]]:
     """The bot at work, on a stand-in and a database that are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="cometbot-demo-") as folder:
+    with TemporaryFolder("demo") as folder:
         double = SimplexDouble(bot, simplex_group_messages="addressed")
         delivery = Delivery([bot], [double.channel], f"sqlite:///{folder}/demo.db")
         try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from werkzeug.test import Client, TestResponse
@@ -21,6 +19,7 @@ from cometbot.errors import BotError, Rejected, Uncertain, Unreachable
 from cometbot.messages import Form, Offer
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database, Transaction
+from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.botyard.contents import to_message
 from cometbot.testing.cometchat.views import make_app
 from cometbot.testing.double import Double, Fault, Seat, Unsupported
@@ -44,7 +43,7 @@ class BotyardDouble(Double):
     def __init__(self, bot: Bot, *, join_replies: bool = False) -> None:
         super().__init__(bot)
         self._joins = join_replies
-        self._folder = tempfile.TemporaryDirectory(prefix="cometbot-platform-")
+        self._folder = TemporaryFolder("platform")
         self._channel: _Faulty | None = None
         self._client: Client | None = None
         self._files: dict[str, bytes] = {}
@@ -54,7 +53,7 @@ class BotyardDouble(Double):
         settings = PlatformSettings(
             join_replies=self._joins, message_rate=0, address_rate=0, signup_rate=0, jwt_secret="a secret for tests"
         )
-        self._channel = _Faulty(Platform(settings, [self.bot], Chat(database, Path(self._folder.name))))
+        self._channel = _Faulty(Platform(settings, [self.bot], Chat(database, self._folder.path)))
 
     @property
     def channel(self) -> BotyardChannel:
@@ -119,7 +118,7 @@ class BotyardDouble(Double):
         return sorted(found, key=lambda said: said.at)
 
     def close(self) -> None:
-        self._folder.cleanup()
+        self._folder.close()
 
     def _chat(self, seat: Seat) -> str:
         """The id of this user's chat; both are made where they do not exist yet."""

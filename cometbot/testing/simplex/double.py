@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -22,6 +21,7 @@ from cometbot.errors import BotError
 from cometbot.messages import Custom, Media, MediaKind, Message, Text
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
+from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.double import Double, Fault, Seat, already_member
 from cometbot.testing.said import Said
 from cometbot.testing.simplex.cli import FakeSimplexCLI
@@ -51,10 +51,10 @@ class SimplexDouble(Double):
 
     def __init__(self, bot: Bot, **settings: Any) -> None:
         super().__init__(bot)
-        self._folder = tempfile.TemporaryDirectory(prefix="cometbot-simplex-")
+        self._folder = TemporaryFolder("simplex")
         self.cli = FakeSimplexCLI(display_name=bot.name)
         self.cli.start()
-        given = {"simplex_group_messages": "all", "data": Path(self._folder.name), **settings}
+        given = {"simplex_group_messages": "all", "data": self._folder.path, **settings}
         self.web = MadeUpWeb()
         self.owner = _Heard(Settings(simplex_url=self.cli.url, **given), bot, self.web)
         self._people: dict[str, Person] = {}
@@ -166,7 +166,7 @@ class SimplexDouble(Double):
 
     def close(self) -> None:
         self.cli.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _enter(self, seat: Seat, *, silently: bool = True) -> None:
         """Make the user a member of the group, unless he is one."""
