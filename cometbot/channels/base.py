@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -97,7 +97,11 @@ class Intake(Protocol):
         ...
 
     def knows(self, key: LaneKey) -> bool:
-        """Whether this bot ever got or said something in this conversation."""
+        """Return whether this bot got or said something in this conversation, or takes part in it (:meth:`remember`)."""
+        ...
+
+    def remember(self, conversations: Iterable[Conversation]) -> None:
+        """Store that the bot takes part in these conversations, in which nothing was said or heard yet."""
         ...
 
     def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:

@@ -216,9 +216,15 @@ class Delivery:
         return self.channels[name]
 
     def knows(self, key: LaneKey) -> bool:
-        """Whether the bot ever got or said something in this conversation."""
+        """Return whether the bot got or said something in this conversation, or takes part in it (:meth:`remember`)."""
         with self.database.read() as connection:
             return self.store.leases.find(connection, str(key)) is not None
+
+    def remember(self, conversations: Iterable[Conversation]) -> None:
+        """Store that the bot takes part in these conversations, in which nothing was said or heard yet."""
+        with self.database.write(durable=False) as connection:
+            for conversation in conversations:
+                self.store.leases.remember(connection, conversation)
 
     def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         """Where our own message with this id was said, None if it is not known."""

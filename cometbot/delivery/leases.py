@@ -232,6 +232,8 @@ class Leases:
             index_elements=["lane"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
         ).returning(conversations.c.process)
         self._announce = database.prepare(announce)
+        remember = database.insert(conversations).values(**row, mail=False)
+        self._remember = database.prepare(remember.on_conflict_do_nothing(index_elements=["lane"]))
         self._holder = database.prepare(_holder)
         self._is_alive = database.prepare(_is_alive)
         self._take_free = database.prepare(_take_free)
@@ -243,13 +245,16 @@ class Leases:
     def announce(self, connection: Connection, conversation: Conversation) -> bool:
         """Note that something is undone in ``conversation``; returns whether somebody with a live lease will see to
         it."""
-        key = conversation.key
-        values = {**key._asdict(), "lane": str(key), "target": conversation.target, "is_group": conversation.is_group}
+        values = _values_of(conversation)
         row = self._announce(connection, values).fetchone() or self._holder(connection, values).fetchone()
         process = row[0]
         if process is None:
             return False
         return self._is_alive(connection, {"who": process, "now": self._clock()}).fetchone() is not None
+
+    def remember(self, connection: Connection, conversation: Conversation) -> None:
+        """Store that there is this conversation, where it is not known yet; nothing is to be done in it."""
+        self._remember(connection, _values_of(conversation))
 
     def claim(self, connection: Connection, lane: str, process: str, token: str = "") -> Lease | None:
         """The lease of ``lane`` with its mail flag cleared, None if another live process has it."""
@@ -346,6 +351,11 @@ class Leases:
         values = {"b": wanted.bot, "t": wanted.target, "ch": wanted.channel, "a": wanted.account, "g": wanted.is_group}
         row = connection.execute(_by_target, values).first()
         return to_conversation(row) if row else wanted
+
+
+def _values_of(conversation: Conversation) -> dict[str, Any]:
+    key = conversation.key
+    return {**key._asdict(), "lane": str(key), "target": conversation.target, "is_group": conversation.is_group}
 
 
 def to_conversation(row: Sequence[Any]) -> Conversation:

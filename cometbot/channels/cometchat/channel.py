@@ -70,6 +70,9 @@ class CometChatChannel(Channel):
         self._app_id = app_id
         self._client = client
         self._clock = clock
+        self._bots = dict(bots)
+        self._intake: Intake | None = None
+        self._groups: dict[str, frozenset[str]] = {}
         self._uids = {name: uid_of(bot) for name, bot in bots.items()}
         self._own = frozenset(uid.lower() for uid in self._uids.values())
         self._listed: frozenset[str] = frozenset()
@@ -178,8 +181,14 @@ class CometChatChannel(Channel):
         """Whether this is the UID of a bot that is served here."""
         return uid.lower() in self._own
 
+    def attach(self, intake: Intake) -> None:
+        self._intake = intake
+
     def refresh(self) -> None:
-        """Ask who is a bot, if the last answer is ten minutes old; failure changes nothing and is only logged."""
+        """Ask which users are bots, and which groups the bots are in, if the last answer is ten minutes old.
+
+        A failure changes nothing and is only logged.
+        """
         now = self._clock()
         if now < self._listed_until:
             return
@@ -190,6 +199,23 @@ class CometChatChannel(Channel):
             _log.info("could not list the app's bots: %s", error)
             return
         self._listed = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
+        self._refresh_groups()
+
+    def _refresh_groups(self) -> None:
+        """Let webhooks report what happens in groups that a bot was added to without a report of that."""
+        for name, bot in self._bots.items():
+            if self._intake is None or not any(handler.kind == "event" for handler in bot.handlers):
+                continue
+            try:
+                records = list(self._client.groups({"hasJoined": True}, on_behalf_of=self._uids[name]))
+            except ChannelError as error:
+                _log.info("could not list the groups of the bot %s: %s", name, error)
+                continue
+            guids = frozenset(filter(None, (schemas.find_id(record.get("guid")) for record in records)))
+            new = guids - self._groups.get(name, frozenset())
+            if new:
+                self._intake.remember(self.conversation(bot, group=guid) for guid in sorted(new))
+            self._groups[name] = guids
 
     def blueprint(self, intake: Intake) -> Any:
         """The views that take CometChat's calls. Raises :class:`ConfigurationError` for a bot open to anybody."""

@@ -20,6 +20,7 @@ from cometbot.channels.base import LONGEST_KEY
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery
 from cometbot.dispatch import BOTS_IN_A_ROW
+from cometbot.events import EditEvent, MembershipEvent
 from cometbot.simulator import Simulator
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.store.tables import mailbox, outbox
@@ -164,6 +165,50 @@ def test_what_reports_long_members_is_told_apart_from_another_report_of_such(sit
     for uid in (wide(3000), wide(3000) + "x"):
         site.post(report("groupMember", "added", {"uid": uid}))
     assert len(site.stored()) == 2
+
+
+def member_added(**data: Any) -> dict[str, Any]:
+    members = {"helpdesk": {"uid": "helpdesk"}}
+    return webhook("group_member_added", **{"group": {"guid": "ops"}, "members": members, **data})
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        member_added(by={"uid": "ann"}),
+        member_added(),
+        member_added(by={"uid": "helpdesk"}),
+        webhook("group_member_joined", group={"guid": "ops"}, members={"helpdesk": {}}),
+        webhook("group_created", group={"guid": "ops"}, members={"ann": {"uid": "ann"}, "helpdesk": {}}),
+    ],
+    ids=["by somebody", "by nobody", "by itself", "joined", "made with it"],
+)
+def test_a_bot_that_was_put_into_a_group_hears_its_events(site: Site, report: dict[str, Any]) -> None:
+    bot = site.delivery.bots["helpdesk"]
+    bot.event(MembershipEvent)(lambda ctx: None)
+    others = webhook("group_member_joined", group={"guid": "ops"}, members={"tom": {"uid": "tom"}})
+    assert site.post(others)[1] == {"data": {"success": True, "ignored": 1}}
+    assert site.post(report)[1] == {"data": {"success": True}}
+    assert site.post(others)[1] == {"data": {"success": True}}
+    assert [sender for _, sender in site.stored()][-1] == "tom"
+
+
+def test_a_group_that_takes_in_the_bot_is_known_without_a_handler_for_that(site: Site) -> None:
+    bot = site.delivery.bots["helpdesk"]
+    bot.event(EditEvent)(lambda ctx: None)
+    edited = callback(editedAt=5)["data"]
+    assert site.post(webhook("message_edited", message=edited))[1] == {"data": {"success": True, "ignored": 1}}
+    assert site.post(member_added(by={"uid": "ann"}))[1] == {"data": {"success": True}}
+    assert site.post(webhook("message_edited", message=edited))[1] == {"data": {"success": True}}
+
+
+def test_a_group_that_was_remembered_is_known(site: Site) -> None:
+    where = site.channel.conversation(site.delivery.bots["helpdesk"], group="ops")
+    for _ in range(2):
+        site.delivery.remember([where])
+    others = webhook("group_member_joined", group={"guid": "ops"}, members={"tom": {"uid": "tom"}})
+    assert site.post(others)[1] == {"data": {"success": True}}
+    assert site.delivery.backlog()["helpdesk"].waiting == 1
 
 
 class Talk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +39,7 @@ class World:
         )
         self.incoming: dict[str, Incoming] = {}
         self.said: dict[str, Conversation] = {}
+        self.remembered: list[Conversation] = []
         self._came = threading.Condition()
 
     def put(self, incoming: Incoming) -> bool:
@@ -50,6 +51,9 @@ class World:
 
     def knows(self, key: LaneKey) -> bool:
         return any(incoming.conversation.key == key for incoming in self.incoming.values())
+
+    def remember(self, conversations: Iterable[Conversation]) -> None:
+        self.remembered += conversations
 
     def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
         return None
@@ -299,3 +303,15 @@ def test_a_conversation_is_marked_as_read_by_the_bot(world: World) -> None:
     world.client.mark_read(reader="helpdesk-bot", user="maria", message_id=asked.id)
     conversations = world.client.conversations(on_behalf_of="helpdesk-bot", query={"conversationType": "user"})
     assert [int(conversation["unreadMessageCount"]) for conversation in conversations] == [0]
+
+
+def test_groups_that_the_bot_was_put_into_are_known_after_a_refresh(world: World) -> None:
+    world.bots["helpdesk"].event(MembershipEvent)(lambda ctx: None)
+    world.simulator.add_group("quiet", members=["maria", "helpdesk-bot"])
+    world.simulator.add_group("others", members=["maria"])
+    world.channel.attach(world)  # type: ignore[arg-type]
+    world.channel.refresh()
+    found = {conversation.id for conversation in world.remembered}
+    assert "group_quiet" in found
+    assert "group_others" not in found
+    assert all(conversation.is_group and conversation.bot == "helpdesk" for conversation in world.remembered)
