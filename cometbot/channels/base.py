@@ -97,7 +97,7 @@ class Intake(Protocol):
         ...
 
     def knows(self, key: LaneKey) -> bool:
-        """Return whether this bot got or said something in this conversation, or takes part in it (:meth:`remember`)."""
+        """Return whether this bot got or said something here, or is known to take part (:meth:`remember`)."""
         ...
 
     def remember(self, conversations: Iterable[Conversation]) -> None:

@@ -191,7 +191,7 @@ def _record_action(world: World, name: str, by: str, message: StoredMessage) -> 
     affected = shapes.message(message, with_tags=True)
     entities = {
         "by": shapes.entity("user", shapes.user(by)),
-        "on": shapes.entity("message", affected),
+        "on": shapes.entity("message", shapes.deletion(message) if name == "deleted" else affected),
         "for": shapes.receiver(message),
     }
     now = world.now()

@@ -90,15 +90,15 @@ class BotRecord:
 class WebhookRecord:
     """An app webhook: who is told of which triggers.
 
-    ``edits_as`` is the shape of ``message_edited`` and ``message_deleted``: the two sources of CometChat's contradict
-    each other, see section 5.5 of the protocol page.
+    ``edits_as`` is the shape of ``message_edited`` and ``message_deleted``: an ``action`` message as CometChat
+    documents it, or the affected ``message`` itself, as tests against real apps have seen it.
     """
 
     id: str
     url: str
     triggers: frozenset[str]
     credentials: tuple[str, str] | None = field(default=None, repr=False)
-    edits_as: Literal["message", "action"] = "message"
+    edits_as: Literal["message", "action"] = "action"
 
 
 @dataclass(frozen=True, slots=True)

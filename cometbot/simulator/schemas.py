@@ -324,7 +324,7 @@ class NewWebhookSchema(_Strict):
     username = fields.String(load_default="", validate=validate.Length(max=50))
     password = fields.String(load_default="", validate=validate.Length(max=100))
     id = fields.String(load_default="")
-    edits_as = fields.String(load_default="message", validate=validate.OneOf(("message", "action")))
+    edits_as = fields.String(load_default="action", validate=validate.OneOf(("message", "action")))
 
 
 class BehaviourSchema(_Strict):

@@ -88,6 +88,15 @@ class Shapes:
             "updatedAt": message.updated_at,
         }
 
+    def deletion(self, message: StoredMessage) -> dict[str, Any]:
+        """Return what the report of a deletion says of the message: ids and times alone, as CometChat documents it."""
+        return {
+            "id": message.id,
+            "conversationId": message.conversation_id,
+            "deletedAt": message.deleted_at,
+            "deletedBy": message.deleted_by,
+        }
+
     def user(self, uid: str, *, conversation_id: str = "") -> dict[str, Any]:
         """The entity of a user, who may be gone by now."""
         user = self._directory.find_user(uid)

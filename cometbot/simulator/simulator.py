@@ -228,7 +228,7 @@ class Simulator:
         password: str = "",
         *,
         id: str = "",
-        edits_as: Literal["message", "action"] = "message",
+        edits_as: Literal["message", "action"] = "action",
     ) -> str:
         """The id of a new app webhook for these triggers, all if none is named."""
         chosen = frozenset(triggers) or frozenset(TRIGGERS)

@@ -242,19 +242,26 @@ def test_webhooks_hear_the_triggers_that_they_asked_for(simulator: Simulator, re
         "message_sent", "user_mentioned", "message_edited", "message_deleted",
     ]  # fmt: skip
     assert {body["webhook"] for body in receiver.bodies} == {webhook}
-    assert {body["data"]["message"]["id"] for body in receiver.bodies} == {said.id}
-    assert receiver.bodies[2]["data"]["message"]["data"]["text"] == "hello"
+    sent, mentioned, edited, deleted = (body["data"]["message"] for body in receiver.bodies)
+    assert {sent["id"], mentioned["id"]} == {said.id}
+    assert [(report["category"], report["type"]) for report in (edited, deleted)] == [("action", "message")] * 2
+    new, gone = (report["data"]["entities"]["on"]["entity"] for report in (edited, deleted))
+    assert (new["id"], new["data"]["text"]) == (said.id, "hello")
+    assert (gone["id"], gone["conversationId"]) == (said.id, said.conversation_id)
+    assert (set(gone), gone["deletedBy"]) == ({"id", "conversationId", "deletedAt", "deletedBy"}, "maria")
     assert base64.b64decode(receiver.credentials[0].removeprefix("Basic ")) == b"hook:pass"
     assert "bot" not in receiver.bodies[0]
 
 
-def test_edits_can_be_told_as_action_messages(simulator: Simulator, receiver: Any) -> None:
-    simulator.add_webhook(receiver.url, ["message_edited"], edits_as="action")
+def test_changes_can_be_reported_as_their_message(simulator: Simulator, receiver: Any) -> None:
+    simulator.add_webhook(receiver.url, ["message_edited", "message_deleted"], edits_as="message")
     said = simulator.user("maria").say("helo", to="tom")
     simulator.user("maria").edit(said, "hello")
+    simulator.user("maria").delete(said)
     simulator.wait_idle()
-    message = receiver.bodies[0]["data"]["message"]
-    assert (message["category"], message["data"]["entities"]["on"]["entity"]["id"]) == ("action", said.id)
+    edited, deleted = (body["data"]["message"] for body in receiver.bodies)
+    assert (edited["id"], edited["category"], edited["data"]["text"]) == (said.id, "message", "hello")
+    assert (deleted["id"], deleted["category"], deleted["deletedBy"]) == (said.id, "message", "maria")
 
 
 def test_reactions_and_members_have_their_own_shapes(simulator: Simulator, receiver: Any) -> None:

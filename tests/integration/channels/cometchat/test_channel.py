@@ -274,14 +274,16 @@ def test_a_webhook_tells_who_came_into_a_known_group(world: World) -> None:
     assert event.conversation.id == "group_ops-room"
 
 
-def test_edits_in_the_action_shape_are_understood_too(world: World) -> None:
+def test_changes_in_the_message_shape_are_understood_too(world: World) -> None:
     url = next(iter(world.simulator.world.webhooks.values())).url
     world.simulator.world.webhooks.clear()
-    world.simulator.add_webhook(url, ["message_edited"], "hook", PASSWORD, edits_as="action")
+    world.simulator.add_webhook(url, ["message_edited", "message_deleted"], "hook", PASSWORD, edits_as="message")
     asked = world.simulator.user("maria").say("hi", to="helpdesk-bot")
     world.simulator.user("maria").edit(asked, "hello")
     event = world.event("edit:")
     assert (event.message.id, event.message.text, event.sender.uid) == (asked.id, "hello", "maria")
+    world.simulator.user("maria").delete(asked)
+    assert world.event("delete:").message_id == asked.id
 
 
 def test_the_apps_bots_are_known_after_a_refresh(world: World) -> None:
