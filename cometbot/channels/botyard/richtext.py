@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import nh3
@@ -20,6 +21,9 @@ MOST_BRACKETS = 200
 MOST_CELLS = 2000
 """Where lines with so many columns could make more cells, nothing is a table: missing cells are filled up."""
 
+KEPT = 512
+"""Texts whose HTML is kept in memory: about 40 MB where all are as long as they can be."""
+
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
     "table", "tbody", "td", "th", "thead", "tr", "ul",
@@ -31,18 +35,27 @@ _URL = re.compile(r"https?://[^\s<>]*[^\s<>.,;:!?'\")\]]")
 
 
 def to_html(text: str) -> str:
-    """``text`` as HTML, empty for a text without letters.
+    """Return ``text`` as HTML, empty for a text without letters.
 
     It holds only tags that give text a form, links to http, https, mailto and tel, and no attribute that could run,
     load or style anything. HTML in ``text`` is shown as it was typed. A line end stays one; headings are paragraphs
     with the role of one, and pictures the links to them, so that no text can make a reader's browser load something.
+
+    The Markdown of the last :data:`KEPT` texts is kept, so that a message is not rendered again at each look.
     """
     if not text.strip():
         return ""
-    shown = text[:LONGEST].replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
-    html = _parser_for(shown).render(shown)
-    if len(text) > LONGEST:
-        html += f"<p>{nh3.clean_text(text[LONGEST:])}</p>"
+    rest = text[LONGEST:]
+    return _rendered(text[:LONGEST]) + (_cleaned(f"<p>{nh3.clean_text(rest)}</p>") if rest else "")
+
+
+@lru_cache(maxsize=KEPT)
+def _rendered(text: str) -> str:
+    shown = text.replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
+    return _cleaned(_parser_for(shown).render(shown))
+
+
+def _cleaned(html: str) -> str:
     return nh3.clean(
         html,
         tags=_TAGS,

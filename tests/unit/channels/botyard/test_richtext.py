@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cometbot.channels.botyard.richtext import LONGEST, to_html
+from cometbot.channels.botyard.richtext import LONGEST, _rendered, to_html
 
 PLAIN = ("blockquote", "br", "code", "em", "hr", "li", "pre", "s", "strong", "ul")
 TABLE = ("table", "tbody", "td", "th", "thead", "tr")
@@ -139,3 +139,40 @@ def test_a_table_of_ordinary_size_is_one() -> None:
     rows = "\n".join(f"| {number} | {number * 2} |" for number in range(100))
 
     assert to_html(f"| a | b |\n| - | - |\n{rows}").count("<tr>") == 101
+
+
+def test_text_is_rendered_once() -> None:
+    _rendered.cache_clear()
+    texts = [f"**message {number}**" for number in range(100)] + ["x" * LONGEST + "more"]
+    for _ in range(3):
+        for text in texts:
+            to_html(text)
+
+    assert _rendered.cache_info().misses == len(texts)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "- * a\n", "a\n- - ", "* a\n", "&\n", "<\n", "# a\n=\n", "[\n", "**a *b", "_a__b", "`", "``a`", "[a](", "![",
+        "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "\n", "1. ", "```\n", "&#",
+        "*", "___",
+    ],
+)  # fmt: skip
+def test_time_grows_with_the_length(piece: str) -> None:
+    def fastest(length: int) -> float:
+        rounds = []
+        for _ in range(3):
+            begun = time.process_time()
+            _rendered.__wrapped__((piece * length)[:length])
+            rounds.append(time.process_time() - begun)
+        return min(rounds)
+
+    slow = fastest(LONGEST)
+    assert slow < 0.1 or slow < 3 * fastest(LONGEST // 2)
+
+
+def test_megabytes_take_no_longer_than_what_is_read_of_them() -> None:
+    begun = time.process_time()
+    to_html("- * a\n" * 200_000)
+    assert time.process_time() - begun < 2
