@@ -40,10 +40,9 @@ def test_a_long_text_is_split_by_its_bytes_as_json(text: str) -> None:
     assert max(map(json_size, parts)) <= CAPABILITIES.text_limit
 
 
-def test_a_nul_is_left_out_and_half_a_character_is_refused() -> None:
+def test_nul_is_left_out_and_half_a_character_replaced() -> None:
     assert said(Text("a\0b"))[0]["content"]["text"] == "ab"
-    with pytest.raises(MessageError, match="surrogate"):
-        said(Text("a\ud800"))
+    assert said(Text("a\ud83db"))[0]["content"]["text"] == "a\ufffdb"
 
 
 def test_what_cannot_be_shown_becomes_text_with_its_title_in_bold_as_simplex_writes_it() -> None:
