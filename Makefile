@@ -48,7 +48,7 @@ check: .venv/installed-test docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit/test_layout.py tests/unit/test_imports.py
+	$(BIN)/pytest -q tests/unit/test_layout.py tests/unit/test_imports.py tests/unit/test_secret_comparisons.py
 
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -1,0 +1,145 @@
+"""Secrets are compared in constant time: ``==``, ``!=`` and ``in`` tell by their time how much of a guess is right."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "cometbot"
+SECRET = re.compile(
+    r"(?:^|_)(?:password|passwd|pwd|secret|token|signature|credential|key|apikey|digest|hmac|mac|hash|hashed)s?(?:$|_)"
+)
+PLAIN = {"key", "keys", "signature"}
+"""Words that name a secret only together with another one, as ``api_key``: alone they are keys of mappings."""
+
+READS = {"reveal", "encode", "decode", "strip", "lower", "get", "hexdigest", "digest", "values"}
+"""Methods whose result is as secret as what they are called on."""
+
+ALLOWED = {
+    ("channels/botyard/config/places.py", "token == '{'"): "a piece of JSON",
+    ("channels/botyard/config/places.py", "token == '['"): "a piece of JSON",
+    ("channels/simplex/protocol/frames.py", "token[0] in '[{'"): "a piece of JSON",
+    ("channels/simplex/protocol/frames.py", "token[0] in ']}'"): "a piece of JSON",
+    ("channels/botyard/rules.py", "secret == secret.strip()"): "the form of one's own new secret",
+    ("channels/cometchat/client.py", "' ' in api_key"): "the form of one's own key",
+    ("channels/cometchat/callback.py", "found.name in self._credentials"): "names of bots",
+    ("channels/cometchat/callback.py", "name in credentials"): "names of bots",
+    ("channels/cometchat/callback.py", "name not in self._credentials"): "names of bots",
+    ("channels/cometchat/settings.py", "bot in self.credentials"): "names of bots",
+    ("channels/cometchat/settings.py", "bot not in self.credentials"): "names of bots",
+    ("settings.py", "variable_suffix(bot_name) not in self.bot_credentials"): "names of bots",
+    ("cli/sync.py", "variable_suffix(name) in settings.bot_credentials"): "names of bots",
+    ("channels/cometchat/sync.py", "now.password != credentials.password"): "both are Secret, which is constant-time",
+    ("cli/checks/registration.py", "found.password != given.password"): "both are Secret, which is constant-time",
+    ("delivery/crew.py", "processes.c.token != self._process.token"): "names a process; opens nothing",
+    ("delivery/leases.py", "processes.c.token == conversations.c.process"): "names a process; opens nothing",
+    ("delivery/leases.py", "conversations.c.token == bound('held')"): "names a lease; opens nothing",
+    ("delivery/leases.py", "processes.c.token == bound('who')"): "names a process; opens nothing",
+    ("delivery/leases.py", "token not in self._worked"): "names a lease; opens nothing",
+    ("delivery/leases.py", "processes.c.token == self.token"): "names a process; opens nothing",
+    ("delivery/running.py", "self._suspect == lease.token"): "names a lease; opens nothing",
+    ("delivery/running.py", "self._suspect == run.lease.token"): "names a lease; opens nothing",
+    ("store/notices.py", "token != self._token"): "names a connection; opens nothing",
+    ("store/erasure.py", "mailbox.c.event_key == bound('named')"): "names an event; opens nothing",
+    ("simulator/membership.py", "password != group.password"): "the simulator protects nothing",
+}
+"""Comparisons of something that is called like a secret, with the reason why each is harmless."""
+
+
+def compared(source: str) -> Iterator[str]:
+    """Yield the comparisons in ``source`` that a secret may take part in."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
+            is_test = isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn)
+            if is_test and not (is_nothing(left) or is_nothing(right)) and (is_secret(left) or is_secret(right)):
+                yield ast.unparse(ast.Compare(left, [operator], [right]))
+
+
+def is_nothing(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in ("", None)
+
+
+def is_secret(node: ast.expr) -> bool:
+    word = name_of(node).lower().lstrip("_")
+    return bool(SECRET.search(word)) and word not in PLAIN and not node_is_constant(node)
+
+
+def node_is_constant(node: ast.expr) -> bool:
+    """Return whether ``node`` is a constant of a module, such as a set of names."""
+    return isinstance(node, ast.Name) and node.id.isupper()
+
+
+def name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript):
+        named = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        return named if isinstance(named, str) else name_of(node.value)
+    if isinstance(node, ast.Call):
+        return name_of_call(node)
+    return ""
+
+
+def name_of_call(node: ast.Call) -> str:
+    function = node.func
+    if not isinstance(function, ast.Attribute) or function.attr not in READS:
+        return name_of(function)
+    first = node.args[0] if node.args else None
+    if function.attr == "get" and isinstance(first, ast.Constant) and isinstance(first.value, str):
+        return first.value.replace("-", "_")
+    return name_of(function.value) or function.attr
+
+
+def test_no_secret_is_compared_with_an_operator() -> None:
+    found = {
+        (str(path.relative_to(PACKAGE)), comparison)
+        for path in PACKAGE.rglob("*.py")
+        for comparison in compared(path.read_text())
+    }
+    assert found - set(ALLOWED) == set(), "compare secrets with hmac.compare_digest"
+    assert set(ALLOWED) - found == set(), "remove what is not there any more"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "given == password",
+        "self._secret != given",
+        "header == settings.admin_secret",
+        "header == settings.admin_secret.reveal()",
+        "request.headers.get('x-secret-key') == given",
+        "body['token'] == given",
+        "given in tokens",
+        "given in self.api_keys.values()",
+        "_hash(salt, token) == stored",
+        "hmac.new(a, b).hexdigest() == signature_of(x)",
+        "0 < size and given == user_password",
+        "given == password.encode('utf-8')",
+    ],
+)
+def test_comparison_of_a_secret_is_found(source: str) -> None:
+    assert len(list(compared(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "password == ''",
+        "token is None",
+        "key in names",
+        "name in SECRET_FIELDS",
+        "handler.signature == other",
+        "a == b",
+    ],
+)
+def test_comparison_of_something_else_is_not_found(source: str) -> None:
+    assert list(compared(source)) == []
