@@ -19,7 +19,8 @@
     │   ├── IdTaken                 somebody has this id already
     │   ├── Missing                 what it was to be added to does not exist
     │   ├── BadCursor               the position in a list was not made by this list
-    │   └── TooLarge                a file is longer than its kind may be
+    │   ├── TooLarge                a file is longer than its kind may be
+    │   └── StorageFull             there is no room for more files
     └── DeliveryError           the road between a channel and a handler
         ├── StoreBusy               the database did not take the write in time
         └── LeaseLost               another worker has this conversation now
@@ -136,6 +137,10 @@ class TooLarge(ChatError):
         super().__init__(message)
         self.kind = kind
         self.limit = limit
+
+
+class StorageFull(ChatError):
+    """All files together, or the free space of their disk, have reached their limit."""
 
 
 class DeliveryError(CometbotError):

@@ -121,6 +121,12 @@ def _count(at_least: int = 1) -> Callable[[str], int]:
     return read
 
 
+def _bytes(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        raise ValueError(f"expected a number of bytes, got {text!r}; set one, for example 10737418240")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) or not float(text) > 0:
         raise ValueError(f"{text!r} is no number of seconds; set one above 0, for example 30 or 0.5")
@@ -264,6 +270,8 @@ class Settings:
     channels: Annotated[tuple[str, ...], _names] = ("cometchat",)
     database_url: Annotated[str, _database_url] = field(default="sqlite:///cometbot.db", repr=False)
     data: Annotated[Path, Path] = _DATA
+    storage: Annotated[int, _bytes] = 10 * 1024**3
+    free_space: Annotated[int, _bytes] = 256 * 1024**2
     public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
     secret_key: Annotated[Secret, _strong] = _NO_SECRET
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cometbot.chat.conversations import Conversations
 from cometbot.chat.feed import FeedRows
-from cometbot.chat.files import Files
+from cometbot.chat.files import LEAST_FREE, MOST, Files
 from cometbot.chat.listening import Feed
 from cometbot.chat.messages import Events, Messages
 from cometbot.chat.users import Users
@@ -21,17 +21,20 @@ class Chat:
 
     What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
     in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
-    to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``.
+    to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``,
+    at most ``most_bytes`` and only while ``least_free`` bytes of its disk are free.
     """
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self, database: Database, folder: Path, *, most_bytes: int = MOST, least_free: int = LEAST_FREE
+    ) -> None:
         self.database = database
         kept = FeedRows(database)
         self.users = Users(database, kept)
         self.conversations = Conversations(database, kept)
         self.messages = Messages(database, kept)
         self.events = Events(database, kept)
-        self.files = Files(database, folder)
+        self.files = Files(database, folder, most=most_bytes, least_free=least_free)
         self.feed = Feed(database, kept)
         self._kept = kept
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,18 @@ from cometbot import private_files
 from cometbot.chat import rows
 from cometbot.chat.models import ChatFile, Page, Scope
 from cometbot.content_types import HEAD, kind_of, sniff
-from cometbot.errors import TooLarge
+from cometbot.errors import StorageFull, TooLarge
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 from cometbot.text import clean_file_name
 
+MOST = 10 * 1024**3
+LEAST_FREE = 256 * 1024**2
 UNUSED = 86_400
 """Seconds after which a file that no message uses is removed."""
 
 _STEP = 64 * 1024
+_total = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
 _TIDY_BATCH = 200
 
 
@@ -69,10 +73,15 @@ class Files:
 
     A file's path is made from an id that is made here, and of nothing that anybody sent. Several machines need a folder
     that they share.
+
+    All files of the database together have at most ``most`` bytes, give or take those of uploads that come in at the
+    same moment, and leave ``least_free`` bytes of the disk free.
     """
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, *, most: int = MOST, least_free: int = LEAST_FREE) -> None:
         self._database = database
+        self._most = most
+        self._least_free = least_free
         self._folder = folder.absolute()
         self._coming = self._folder / "coming"
 
@@ -80,7 +89,8 @@ class Files:
         """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.
 
         Type and kind come from the content. Raises :class:`TooLarge` as soon as there is more than its kind may have,
-        or than any may have, and what the stream raises; then nothing stays.
+        or than any may have, :class:`StorageFull` where there is no room, and what the stream raises; then nothing
+        stays.
         """
         private_files.make_folder(self._coming)
         id = rows.new_id().lower()
@@ -90,13 +100,26 @@ class Files:
                 head = _read_head(stream)
                 mime_type = sniff(head, name)
                 kind = kind_of(mime_type)
-                size = _copy(stream, head, file, kind, limits.get(kind, 0))
+                size = _copy(stream, head, file, kind, limits.get(kind, 0), self._check_free)
+                self._check_total(size)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return Upload(id, path, self._place(id), clean_file_name(name), size, mime_type, kind)
+
+    def _check_free(self) -> None:
+        """Raise :class:`StorageFull` where less of the disk is free than must stay so."""
+        if (free := shutil.disk_usage(self._coming).free) < self._least_free:
+            raise StorageFull(f"the disk of the files has {free} bytes free, and {self._least_free} must stay free")
+
+    def _check_total(self, size: int) -> None:
+        """Raise :class:`StorageFull` where ``size`` more bytes are too many, whichever process stored the others."""
+        with self._database.read() as connection:
+            total = connection.execute(_total).scalar_one()
+        if total + size > self._most:
+            raise StorageFull(f"all files together have {total} bytes, and the limit is {self._most}")
 
     def keep(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
         """The file that ``upload`` is once the transaction has ended: then :meth:`Upload.settle` it. If that fails,
@@ -287,10 +310,11 @@ def _read_head(stream: Readable) -> bytes:
     return head
 
 
-def _copy(stream: Readable, head: bytes, file: BinaryIO, kind: str, limit: int) -> int:
+def _copy(stream: Readable, head: bytes, file: BinaryIO, kind: str, limit: int, check_free: Callable[[], None]) -> int:
     """The number of bytes that were written."""
     size, piece = 0, head
     while piece:
+        check_free()
         size += len(piece)
         if size > limit:
             raise TooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)

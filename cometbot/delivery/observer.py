@@ -19,5 +19,8 @@ class Observer:
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
         """A request to a platform ended: ``sent``, ``held``, ``unknown`` or ``dead``."""
 
+    def storage_full(self) -> None:
+        """A file was refused because all files together, or the disk, have no room for it."""
+
     def recovered(self, bot: str) -> None:
         """A conversation was taken over from a process that died."""

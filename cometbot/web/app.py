@@ -301,7 +301,8 @@ def _make_chat(settings: Settings, source: Database) -> Chat:
         from cometbot.chat import Chat
     except ImportError as error:
         raise _lacks_chat(error) from error
-    return Chat(source, settings.data / "files")
+    folder = settings.data / "files"
+    return Chat(source, folder, most_bytes=settings.storage, least_free=settings.free_space)
 
 
 def _make_botpress(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:

@@ -74,6 +74,11 @@ class Metrics(Observer):
             ("bot",),
             registry=self._registry,
         )
+        self._full = Counter(
+            "cometbot_uploads_without_room",
+            "Files refused because all files together, or the disk, have no room",
+            registry=self._registry,
+        )
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
         self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a send was answered or given up")
 
@@ -90,6 +95,10 @@ class Metrics(Observer):
         """Count a request to a platform, and the time it took."""
         self._sent.labels(self._known(bot), outcome).inc()
         self._send_seconds.labels(self._known(bot)).observe(seconds)
+
+    def storage_full(self) -> None:
+        """Count a file that was refused for want of room."""
+        self._full.inc()
 
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over."""

@@ -7,7 +7,7 @@ import io
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
 from cometbot.channels.botyard.rendering import own_file
 from cometbot.channels.botyard.shapes import file_json
-from cometbot.errors import BotError, TooLarge
+from cometbot.errors import BotError, StorageFull, TooLarge
 from cometbot.models import Attachment
 
 
@@ -36,7 +36,7 @@ class PlatformClient:
     def upload(self, name: str, content: bytes) -> str:
         """The URL of a file made of ``content``, for a :class:`Media`; removed after a day if it is never sent.
 
-        Raises :class:`BotError` for one that is larger than its kind may be.
+        Raises :class:`BotError` for one that is larger than its kind may be, or that there is no room for.
         """
         sizes = self._platform.config.now.file
         limits = {
@@ -47,7 +47,7 @@ class PlatformClient:
         }
         try:
             upload = self._platform.chat.files.receive(io.BytesIO(content), name=name, limits=limits)
-        except TooLarge as error:
+        except (TooLarge, StorageFull) as error:
             raise BotError(f"{name}: {error}") from error
         try:
             with self._platform.database.write() as connection:

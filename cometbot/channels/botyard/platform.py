@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 
@@ -39,6 +40,9 @@ PIECE = "piece"
 SECRET_FACT = "botyard.jwt_secret"
 
 
+_log = logging.getLogger(__name__)
+
+
 class Platform:
     """The chat server, the bots, the config, and the secrets.
 
@@ -54,6 +58,7 @@ class Platform:
         *,
         fields: Mapping[str, str] | None = None,
         observe: Callable[[str, str], None] | None = None,
+        on_full: Callable[[], None] | None = None,
     ) -> None:
         self.settings = settings
         self.chat = chat
@@ -68,7 +73,16 @@ class Platform:
         self.wrong_keys_of_address = Rates(30, 60)
         self.admin_guesses = Guesses()
         self.observe = observe or _ignore
+        self._on_full = on_full
+        self._warnings = Rates(1, 60)
         self._tokens: Tokens | None = None
+
+    def report_full(self, error: Exception) -> None:
+        """Count a file that there is no room for, and log it once a minute."""
+        if self._on_full is not None:
+            self._on_full()
+        if self._warnings.wait("full") == 0:
+            _log.error("refused a file: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or make room.", error)
 
     @property
     def tokens(self) -> Tokens:

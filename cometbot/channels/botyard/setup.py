@@ -43,7 +43,8 @@ def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer:
         allow_private_webhooks=settings.allow_private_webhooks,
     )
     observe = observer.received if observer else None
-    return Platform(own, bots, chat, fields=settings.botyard_fields, observe=observe)
+    on_full = observer.storage_full if observer else None
+    return Platform(own, bots, chat, fields=settings.botyard_fields, observe=observe, on_full=on_full)
 
 
 def _local_url(bind: str) -> str:

@@ -69,6 +69,12 @@ def test_recovered_is_counted() -> None:
     assert samples(metrics)["cometbot_conversations_recovered_total", "shop", ""] == 1
 
 
+def test_files_without_room_are_counted() -> None:
+    metrics = Metrics(["shop"])
+    metrics.storage_full()
+    assert b"cometbot_uploads_without_room_total 1.0" in metrics.to_text(dict)
+
+
 def test_every_known_series_stands_at_zero_from_the_start() -> None:
     numbers = samples(Metrics(["shop"]))
     for name, outcomes in [("events_received", RECEIVED), ("events_handled", HANDLED), ("sends", SENT)]:

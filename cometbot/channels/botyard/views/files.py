@@ -14,7 +14,7 @@ from cometbot.channels.botyard.refusals import Refusal, busy, too_many
 from cometbot.channels.botyard.shapes import FOLDERS, JSON, file_json
 from cometbot.channels.botyard.views.routing import address
 from cometbot.chat import ChatFile, Upload
-from cometbot.errors import StoreBusy, TooLarge
+from cometbot.errors import StorageFull, StoreBusy, TooLarge
 from cometbot.http.limits import body_stream
 from cometbot.store.database import ACK_TIMEOUT
 
@@ -98,7 +98,8 @@ class Files:
             part.drain()
             said = f"Max allowed size for {FOLDERS[error.kind]} are {error.limit} bytes, but got {part.size}."
             raise Refusal(400, said) from None
-        except OSError as error:
+        except (StorageFull, OSError) as error:
+            self._platform.report_full(error)
             raise Refusal(507, "The file could not be kept: there is no room for it.") from error
 
     def _keep(self, uploads: Sequence[Upload], owner: str, *, limited: bool) -> list[ChatFile]:

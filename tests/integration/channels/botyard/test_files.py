@@ -11,8 +11,10 @@ import orjson
 import pytest
 
 from cometbot.channels.base import Incoming
+from cometbot.channels.botyard.client import PlatformClient
 from cometbot.channels.botyard.parsing import parse
 from cometbot.channels.botyard.platform import EVERYWHERE, conversation_of
+from cometbot.errors import BotError
 from cometbot.events import MessageEvent
 from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
 
@@ -221,6 +223,39 @@ def test_a_user_keeps_no_more_than_there_is_room_for(make_site: Callable[..., Si
     assert [maria.upload(("p.png", PNG)).status_code for _ in range(3)] == [200, 200, 413]
     assert len(stored(site)) == 2
     assert site.person("Tom").upload(("p.png", PNG)).status_code == 200
+
+
+NO_ROOM = (507, {"message": "The file could not be kept: there is no room for it."})
+
+
+def test_all_users_of_all_processes_share_one_limit(make_site: Callable[..., Site], tmp_path: Path) -> None:
+    shared = {"database_url": f"sqlite:///{tmp_path}/shared.db", "storage": 2 * len(PNG)}
+    first, second = make_site(**shared), make_site(**shared)
+    assert first.person().upload(("p.png", PNG)).status_code == 200
+    assert second.person("Tom").upload(("p.png", PNG)).status_code == 200
+
+    for site in (first, second):
+        answer = site.person("Eve").upload(("p.png", PNG))
+        assert (answer.status_code, answer.json) == NO_ROOM
+        assert "COMETBOT_STORAGE" not in answer.text
+    _, bot = first.outside()
+    assert bot.upload(("p.png", PNG), api="bot-api").status_code == 507
+
+
+def test_disk_that_is_almost_full_takes_no_file(
+    make_site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = make_site(free_space=10**15)
+    maria = site.person()
+    for _ in range(3):
+        answer = maria.upload(("p.png", PNG))
+        assert (answer.status_code, answer.json) == NO_ROOM
+    assert stored(site) == []
+    assert caplog.text.count("COMETBOT_FREE_SPACE") == 1, "once a minute"
+    assert "cometbot_uploads_without_room_total 3.0" in site.app.test_client().get("/metrics").text
+
+    with pytest.raises(BotError, match="must stay free"):
+        PlatformClient(site.platform, "helpdesk").upload("p.png", PNG)
 
 
 def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(site: Site, maria: Person) -> None:
