@@ -42,6 +42,7 @@ class CometChatDouble(Double):
         self.simulator = Simulator()
         self._sockets = sockets
         self._server: LoopbackServer | None = None
+        self._delivery: Delivery | None = None
         self._callbacks: Client | None = None
         if sockets:
             self.simulator.start()
@@ -65,6 +66,7 @@ class CometChatDouble(Double):
         return self._channel
 
     def attach(self, delivery: Delivery) -> None:
+        self._delivery = delivery
         app = make_app(self._channel, delivery)
         base = "http://localhost"
         if self._sockets:
@@ -195,6 +197,8 @@ class CometChatDouble(Double):
             self.simulator.add_group(guid)
             bot = self.simulator.user(self._uid).uid
             groups[guid.lower()].members[bot] = Member("participant", self.simulator.world.now())
+            if self._delivery is not None:
+                self._delivery.remember([self._channel.conversation(self.bot, group=guid)])
         return groups[guid.lower()].members
 
     def _versions(self) -> dict[str, list[str]]:

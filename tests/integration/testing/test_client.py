@@ -682,7 +682,7 @@ def test_history_of_the_fake_channel_follows_edits_and_deletions(bot: Bot) -> No
     assert heard == ["hello again", "Maria: hello", "Maria: oops", "draft", "right", "before"]
 
 
-@pytest.mark.parametrize("channel", ["fake", "simplex"])
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "simplex"])
 def test_the_bot_hears_a_user_join_and_not_itself(channel: Any) -> None:
     bot = Bot("helpdesk")
 
