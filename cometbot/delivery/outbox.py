@@ -15,7 +15,19 @@ from sqlalchemy.engine import Connection
 
 from cometbot.delivery.causes import storable
 from cometbot.store.database import Database
-from cometbot.store.tables import DEAD, DISCARDED, HELD, READY, SENDING, SENT, UNKNOWN, conversations, outbox
+from cometbot.store.tables import (
+    DEAD,
+    DISCARDED,
+    DONE,
+    HELD,
+    READY,
+    SENDING,
+    SENT,
+    UNKNOWN,
+    conversations,
+    mailbox,
+    outbox,
+)
 
 PURGE_BATCH = 500
 
@@ -88,6 +100,16 @@ _dead = (
     .join(conversations, conversations.c.lane == outbox.c.lane)
     .where(sa.text("outbox.state = 'dead'"))
 )
+
+# A scalar subquery by primary key: PostgreSQL would turn an EXISTS into a join with all of the mailbox.
+_event_state = (
+    sa.select(mailbox.c.state)
+    .where(
+        mailbox.c.seq == sa.case((outbox.c.event.like("m%"), sa.cast(sa.func.substr(outbox.c.event, 2), sa.BigInteger)))
+    )
+    .scalar_subquery()
+)
+_event_is_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +298,14 @@ class Outbox:
         return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float) -> int:
-        """How many rows that ended before ``before`` are gone now; at most a batch."""
-        ended = sa.text("state IN ('sent', 'discarded')")
-        old = sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before).order_by(outbox.c.ended_at)
+        """Delete at most a batch of rows that ended before ``before``; return their number.
+
+        What was sent for an event that can be retried stays, so that a retry does not send it again.
+        """
+        ended = sa.text("outbox.state IN ('sent', 'discarded')")
+        old = (
+            sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before, _event_is_over).order_by(outbox.c.ended_at)
+        )
         # In two statements: in one, PostgreSQL would rather read the whole table.
         rows = list(connection.execute(old.limit(PURGE_BATCH)).scalars())
         return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(rows))).rowcount if rows else 0

@@ -17,7 +17,7 @@ from cometbot.delivery.mailbox import MAX_CRASHES
 from cometbot.delivery.outlet import LaneOutlet
 from cometbot.delivery.running import Run
 from cometbot.errors import StoreBusy
-from cometbot.store.tables import conversations, mailbox, processes
+from cometbot.store.tables import conversations, mailbox, outbox, processes
 
 from .conftest import World, wait_until
 
@@ -461,6 +461,51 @@ def test_what_ended_long_ago_is_purged_and_what_waits_never(world: World) -> Non
     assert delivery.purge() == 1
     assert not world.say(delivery, "hello", id="2")
     assert world.say(delivery, "hello", id="0"), "a redelivery after the purge is a new message"
+
+
+def test_retry_after_purge_repeats_no_reply(world: World) -> None:
+    is_mended = threading.Event()
+
+    @world.bot.fallback
+    def answer(ctx: Context) -> None:
+        ctx.reply("received")
+        if not is_mended.is_set():
+            raise RuntimeError("not yet")
+        ctx.reply("done")
+
+    delivery = world.process()
+    world.say(delivery, "hello", id="1")
+    wait_until(lambda: delivery.is_idle and delivery.dead_letters.list())
+    said = world.channel.texts()
+    assert said[0] == "received"
+    with delivery.database.write() as connection:
+        connection.execute(outbox.update().values(ended_at=delivery.database.clock() - 8 * 86400))
+
+    delivery.purge()
+    is_mended.set()
+    assert delivery.retry(delivery.dead_letters.list()[0].id)
+    wait_until(lambda: delivery.is_idle)
+    assert world.channel.texts() == [*said, "done"]
+
+
+def test_replies_of_a_discarded_event_are_purged(world: World) -> None:
+    @world.bot.fallback
+    def answer(ctx: Context) -> None:
+        ctx.reply("received")
+        raise RuntimeError("for good")
+
+    delivery = world.process()
+    world.say(delivery, "hello", id="1")
+    wait_until(lambda: delivery.is_idle and delivery.dead_letters.list())
+    assert delivery.dead_letters.discard(delivery.dead_letters.list()[0].id)
+    with delivery.database.write() as connection:
+        long_ago = delivery.database.clock() - 8 * 86400
+        for table in (mailbox, outbox):
+            connection.execute(table.update().values(ended_at=long_ago))
+
+    delivery.purge()
+    with delivery.database.read() as connection:
+        assert connection.execute(outbox.select()).all() == []
 
 
 @pytest.mark.parametrize("is_async", [False, True])
