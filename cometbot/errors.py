@@ -23,6 +23,7 @@
     │   └── StorageFull             there is no room for more files
     └── DeliveryError           the road between a channel and a handler
         ├── StoreBusy               the database did not take the write in time
+        │   └── StoreUnavailable        it cannot store anything: disk full, file gone, …
         └── LeaseLost               another worker has this conversation now
 """
 
@@ -149,6 +150,17 @@ class DeliveryError(CometbotError):
 
 class StoreBusy(DeliveryError):
     """The database did not take the write in time; nothing was stored."""
+
+
+class StoreUnavailable(StoreBusy):
+    """The database cannot be used until somebody repairs something; nothing was stored.
+
+    ``kind`` is a :class:`~cometbot.store.failures.Kind`'s value, such as ``full`` or ``missing``.
+    """
+
+    def __init__(self, message: str = "", kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class LeaseLost(DeliveryError):

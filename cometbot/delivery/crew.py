@@ -24,7 +24,7 @@ from cometbot.delivery.roles import Roles
 from cometbot.delivery.running import Running
 from cometbot.delivery.sending import Sender
 from cometbot.delivery.store import Store
-from cometbot.errors import StoreBusy
+from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.store.tables import processes
 
 log = logging.getLogger(__name__)
@@ -261,6 +261,8 @@ def _logged(work: Callable[[], object]) -> Callable[[], None]:
     def do() -> None:
         try:
             work()
+        except StoreUnavailable as error:
+            log.debug("skipped a periodic task: %s", error)  # the database has logged what to repair
         except BaseException:  # of a thread of its own, where it would end that and nothing else
             log.exception("a regular duty failed; it is done again at its next time")
 

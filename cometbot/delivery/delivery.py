@@ -103,6 +103,7 @@ class Delivery:
         self._pid = 0
         self._starting = threading.Lock()
         self._others = self._make_others()
+        self.database.failures.observe = self.observer.store_failed
         self._looks = Patient(self._look, PATIENCE)
         for channel in self.channels.values():
             channel.attach(self)
@@ -314,14 +315,16 @@ class Delivery:
                 Check("schema", None),
                 *self._engine_checks(None),
             ]
+        refusal = self.database.failures.problem
         return [
-            Check("database", True, "reachable"),
+            Check("database", not refusal, refusal or "reachable"),
             Check("schema", not problem, problem or "current"),
             *self._engine_checks(alive),
         ]
 
     def _look(self) -> tuple[str, int | None]:
         """What the database says: what is wrong with its schema, and how many workers are alive where that counts."""
+        self.database.problem()  # raises where the files are gone, and records a full disk
         problem = self.database.schema_problem()
         if problem or self.is_running or not self.database.shared_url:
             return problem, None

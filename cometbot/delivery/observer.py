@@ -24,3 +24,6 @@ class Observer:
 
     def recovered(self, bot: str) -> None:
         """A conversation was taken over from a process that died."""
+
+    def store_failed(self, kind: str) -> None:
+        """The database refused something that needs a repair; see :data:`cometbot.store.failures.KINDS`."""

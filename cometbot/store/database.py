@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from cometbot.errors import ConfigurationError
 from cometbot.settings import check_server_url
 from cometbot.store import migrate
+from cometbot.store.failures import Failures
 
 T = TypeVar("T")
 
@@ -63,6 +65,18 @@ class Database(ABC):
 
     is_kept: bool = True
     """Whether what is in it outlives the process."""
+
+    @cached_property
+    def failures(self) -> Failures:
+        """What fails in this process and does not pass by itself."""
+        return Failures()
+
+    def problem(self) -> str:
+        """Return why nothing can be stored now; empty if nothing is known to be wrong.
+
+        Raises :class:`StoreUnavailable` where it cannot be read either.
+        """
+        return self.failures.problem
 
     @property
     def shared_url(self) -> str:

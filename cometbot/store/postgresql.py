@@ -128,7 +128,7 @@ class PostgreSQL(Database):
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             if not isinstance(cause, _NOT_NOW) or isinstance(cause, _NEVER):
                 raise
-            raise StoreBusy(f"the database could not do this now ({_first_line(cause)})") from error
+            raise self.failures.to_error(cause, "do this") from error
 
     def open(self) -> None:
         self._ensure_open()

@@ -21,6 +21,8 @@ from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
+from cometbot.store.failures import FULL, MISSING, Failures, kind_of
+from cometbot.store.file_guard import FileGuard
 from cometbot.store.together import Together
 from cometbot.store.turns import Turns, nap
 from cometbot.store.wal import WriteAheadLog
@@ -33,6 +35,12 @@ bytes."""
 _CHECKPOINT_PAGES = 32_000
 """32 MiB of log before it is copied into the database, while which nobody writes. Of a page that was changed many times
 only the last form is copied, so that the longer the log, the less there is to copy."""
+
+_LOG_LIMIT = 64 * 1024 * 1024
+"""Bytes to which the log is cut when it begins anew: a reader that stayed open may have let it grow far beyond."""
+
+_MIN_FREE = 256 * 1024
+"""Bytes below which the disk counts as full: large callbacks fail while small writes still succeed."""
 
 T = TypeVar("T")
 
@@ -47,7 +55,8 @@ class SQLite(Database):
     """
 
     def __init__(self, url: URL) -> None:
-        self.path = "" if url.database in (None, "", ":memory:") else os.path.abspath(str(url.database))
+        self.path = "" if url.database in (None, "", ":memory:") else os.path.realpath(str(url.database))
+        self._named = os.path.abspath(str(url.database)) if self.path else ""
         self.is_kept = bool(self.path)
         self._url = url
         self._lock = threading.Lock()
@@ -58,6 +67,7 @@ class SQLite(Database):
         self._clock = Clock()
         self._turns = Turns("")
         self._log = WriteAheadLog("")
+        self._guard: FileGuard | None = None
         self._writer: Connection | None = None
         self._engine: sa.Engine | None = None
 
@@ -100,7 +110,8 @@ class SQLite(Database):
         assert self._writer is not None
         self._turns.take(ends_at)
         try:
-            with _transaction(self._writer, ends_at, self._turns) as connection:
+            self._check_files()
+            with _transaction(self._writer, ends_at, self._turns, self.failures) as connection:
                 yield connection
         finally:
             self._turns.give()
@@ -109,7 +120,22 @@ class SQLite(Database):
         try:
             self._log.sync()
         except OSError as error:
-            raise StoreBusy(f"the database could not bring a write to the disk ({error})") from error
+            raise self.failures.to_error(error, "sync a write") from error
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Raise :class:`StoreUnavailable` if what is written here would be found by nobody."""
+        if self._guard is not None and (problem := self._guard.problem()):
+            raise self.failures.record(MISSING, problem)
+
+    def problem(self) -> str:
+        if not self.path or self._pid != os.getpid():
+            return self.failures.problem
+        self._check_files()
+        found = os.statvfs(os.path.dirname(self.path))
+        if found.f_bavail * found.f_frsize < _MIN_FREE:
+            self.failures.record(FULL, f"the disk of {self.path} is full")
+        return self.failures.problem
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -120,8 +146,19 @@ class SQLite(Database):
                 yield self._writer
             return
         assert self._engine is not None
-        with self._engine.connect() as connection:
+        self._check_files()
+        with self._translated("read"), self._engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        """Raise failures that need a repair as :class:`StoreUnavailable`, and others as they are."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            if error.orig is None or not kind_of(error.orig):
+                raise
+            raise self.failures.to_error(error.orig, action) from error
 
     def open(self) -> None:
         self._ensure_open()
@@ -149,6 +186,7 @@ class SQLite(Database):
             self._writer = self._make_writer()
             self._prepare()
             self._log = WriteAheadLog(self.path)
+            self._guard = FileGuard(self.path, self._named) if self.path else None
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
@@ -162,7 +200,7 @@ class SQLite(Database):
             self._lock = threading.Lock()
             self._together = Together(self._write, self._sync)
             _ABANDONED.extend([self._writer, self._engine])
-        self._writer, self._engine = None, None
+        self._writer, self._engine, self._guard = None, None, None
 
     def _check_folder(self) -> None:
         folder = Path(self.path).parent
@@ -200,6 +238,7 @@ class SQLite(Database):
         connection = self._engine.connect()
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        connection.exec_driver_sql(f"PRAGMA journal_size_limit={_LOG_LIMIT}")
         return connection
 
     def _prepare(self) -> None:
@@ -222,6 +261,8 @@ class SQLite(Database):
                 self._engine.dispose()
             self._turns.close()
             self._log.close()
+            if self._guard is not None:
+                self._guard.close()
             self._writer, self._engine, self._pid = None, None, 0
 
 
@@ -233,8 +274,8 @@ def _end(timeout: float | None) -> float:
 
 
 @contextmanager
-def _transaction(connection: Connection, ends_at: float, turns: Turns) -> Iterator[Connection]:
-    """A transaction that may write from its first moment on. Raises :class:`StoreBusy` for what cannot be done now.
+def _transaction(connection: Connection, ends_at: float, turns: Turns, failures: Failures) -> Iterator[Connection]:
+    """Begin a transaction that may write. Raises :class:`StoreBusy` for what cannot be done now.
 
     It waits for other processes until ``time.monotonic()`` reaches ``ends_at``.
     """
@@ -245,10 +286,11 @@ def _transaction(connection: Connection, ends_at: float, turns: Turns) -> Iterat
         driver.execute("COMMIT")
     except BaseException as error:
         if driver.in_transaction:
-            driver.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # a disk that fails may refuse this too; the first error is the cause
+                driver.execute("ROLLBACK")
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if isinstance(cause, sqlite3.OperationalError):
-            raise StoreBusy(f"the database could not take a write now ({cause})") from error
+        if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and kind_of(cause)):
+            raise failures.to_error(cause, "store a write") from error
         raise
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -192,7 +193,7 @@ class Together:
             if is_anybodys:
                 self._do_alone(work)
             elif isinstance(error, StoreBusy):
-                work.error = StoreBusy(*error.args)  # an exception is raised in one thread only
+                work.error = copy(error)  # an exception is raised in one thread only
 
     def _do_alone(self, work: _Work) -> None:
         try:
@@ -220,7 +221,7 @@ class Together:
                 self._sync()
         except BaseException as error:
             for work in stored:
-                work.error = StoreBusy(*error.args)
+                work.error = copy(error) if isinstance(error, StoreBusy) else StoreBusy(*error.args)
             if not isinstance(error, StoreBusy):
                 raise
         finally:

@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cometbot.delivery.observer import Observer
+from cometbot.store.failures import KINDS
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
@@ -79,6 +80,14 @@ class Metrics(Observer):
             "Files refused because all files together, or the disk, have no room",
             registry=self._registry,
         )
+        self._store_failures = Counter(
+            "cometbot_database_failures",
+            "Refusals of the database that need a repair",
+            ("kind",),
+            registry=self._registry,
+        )
+        for kind in KINDS:
+            self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
         self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a send was answered or given up")
 
@@ -103,6 +112,10 @@ class Metrics(Observer):
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over."""
         self._recovered.labels(self._known(bot)).inc()
+
+    def store_failed(self, kind: str) -> None:
+        """Count a refusal of the database."""
+        self._store_failures.labels(kind).inc()
 
     def blueprint(self, backlog: Backlog) -> Blueprint:
         """The view ``/metrics``, which asks ``backlog`` what is waiting each time it is read."""

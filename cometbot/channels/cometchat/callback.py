@@ -16,7 +16,7 @@ from cometbot.channels.cometchat import parsing, reports, schemas
 from cometbot.channels.cometchat.json_body import read_body as read_json_body
 from cometbot.channels.cometchat.reports import Happening
 from cometbot.channels.cometchat.settings import CallbackSettings
-from cometbot.errors import PayloadError, StoreBusy
+from cometbot.errors import PayloadError, StoreBusy, StoreUnavailable
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.direct import Answer, DirectBlueprint, Environ
@@ -89,6 +89,9 @@ class CallbackViews:
             return self._refuse(error, bot)
         except PayloadError as error:
             return self._refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
+        except StoreUnavailable as error:
+            text = f"the database cannot store anything until it is repaired ({error.kind}); nothing was stored"
+            return self._refuse(HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"}), bot)
         except StoreBusy:
             text = "the database is busy; nothing was stored, call again"
             return self._refuse(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)

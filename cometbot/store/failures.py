@@ -1,0 +1,101 @@
+"""Failures of a database that do not pass by themselves: their kind, their log line, and how long they count."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from cometbot.errors import StoreBusy, StoreUnavailable
+
+LOG_INTERVAL = 60.0
+"""Seconds between two log lines about failures of the same kind."""
+
+MEMORY = 10.0
+"""Seconds for which a failure counts: while a disk is nearly full, small writes succeed between large ones."""
+
+FULL, READ_ONLY, IO, MISSING, CORRUPT = "full", "read_only", "io", "missing", "corrupt"
+OUT_OF_MEMORY, CONNECTIONS = "memory", "connections"
+
+KINDS = (FULL, READ_ONLY, IO, MISSING, CORRUPT, OUT_OF_MEMORY, CONNECTIONS)
+
+_REMEDIES = {
+    FULL: "Free space on the disk, or raise the quota.",
+    READ_ONLY: "Mount the file system for writing, and give this user the right to write.",
+    IO: "Check the disk, the file system and the quota.",
+    MISSING: "Stop all processes, put the right file in place as docs/upgrading.md describes, and start them again.",
+    CORRUPT: "Stop all processes and restore a backup as docs/upgrading.md describes.",
+    OUT_OF_MEMORY: "Give the database server more memory.",
+    CONNECTIONS: "Raise max_connections of the server, or start fewer processes.",
+}
+_BY_SQLITE_CODE = {7: OUT_OF_MEMORY, 8: READ_ONLY, 10: IO, 11: CORRUPT, 13: FULL, 14: MISSING, 26: CORRUPT}
+_BY_SQLITE_TEXT = {
+    "full": FULL,
+    "readonly": READ_ONLY,
+    "disk I/O": IO,
+    "malformed": CORRUPT,
+    "not a database": CORRUPT,
+    "unable to open": MISSING,
+}
+_BY_ERRNO = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: READ_ONLY}
+_BY_SQLSTATE = {"53100": FULL, "53200": OUT_OF_MEMORY, "53300": CONNECTIONS, "58030": IO, "25006": READ_ONLY}
+
+_log = logging.getLogger(__name__)
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the kind of a driver's or the system's error; empty for one that passes by itself."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
+        if code is not None:
+            return _BY_SQLITE_CODE.get(code & 0xFF, "")
+        return next((kind for text, kind in _BY_SQLITE_TEXT.items() if text in str(error)), "")
+    if isinstance(error, OSError):
+        return _BY_ERRNO.get(error.errno or 0, IO)
+    return _BY_SQLSTATE.get(str(getattr(error, "sqlstate", "") or ""), "")
+
+
+class Failures:
+    """The failures of one database in this process.
+
+    ``observe`` is called with the kind of each failure. ``problem`` is empty while nothing is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.observe: Callable[[str], None] = lambda kind: None
+        self._guard = threading.Lock()
+        self._problem = ""
+        self._ends_at = 0.0
+        self._logged: dict[str, float] = {}
+
+    @property
+    def problem(self) -> str:
+        """What was wrong during the last seconds; empty if nothing was."""
+        return self._problem if time.monotonic() < self._ends_at else ""
+
+    def to_error(self, cause: BaseException, action: str) -> StoreBusy:
+        """Return what to raise for ``cause``; one that does not pass by itself is recorded.
+
+        ``action`` completes "the database could not …".
+        """
+        kind = kind_of(cause)
+        text = (str(cause).splitlines() or [""])[0]
+        if not kind:
+            return StoreBusy(f"the database could not {action} now ({text})")
+        return self.record(kind, f"cannot {action} in the database: {text}")
+
+    def record(self, kind: str, problem: str) -> StoreUnavailable:
+        """Count and log a failure; return it as an error to be raised."""
+        now = time.monotonic()
+        with self._guard:
+            self._problem, self._ends_at = problem, now + MEMORY
+            is_due = now >= self._logged.get(kind, 0.0)
+            if is_due:
+                self._logged[kind] = now + LOG_INTERVAL
+        self.observe(kind)
+        if is_due:
+            _log.error("%s. Nothing is acknowledged or handled until this is repaired. %s", problem, _REMEDIES[kind])
+        return StoreUnavailable(problem, kind)

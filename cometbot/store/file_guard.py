@@ -1,0 +1,93 @@
+"""Detects that the files of an open SQLite database were removed, replaced or overwritten."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+_CHECKPOINT_STATE = struct.Struct("=2I")
+_SALTS_AT, _SALTS = 32, 8
+_BACKFILL_AT, _ATTEMPTED_AT = 96, 128
+_SHM_HEADER = 136
+
+
+class FileGuard:
+    """The identity of ``path``, ``path-wal`` and ``path-shm``, as they were when the database was opened.
+
+    ``named`` is the path from the settings, which may hold symbolic links; ``path`` is where they led.
+    SQLite keeps the files open, so it writes on into a file that nobody finds any more. Only a checkpoint changes the
+    database file itself, and it changes the counters of the file ``-shm`` as well: a file that changes while they stay
+    the same was overwritten by something else. The layout of ``-shm`` is section 2 of sqlite.org/walformat.html.
+
+    The file ``-shm`` stays open until :meth:`close`, to be called when no connection is open: closing it would give
+    up SQLite's own locks on it.
+    """
+
+    def __init__(self, path: str, named: str = "") -> None:
+        self._path = path
+        self._names = [named or path, f"{path}-wal", f"{path}-shm"]
+        self._identities = [_identity(name) for name in self._names]
+        self._shm = os.open(self._names[2], os.O_RDONLY | os.O_CLOEXEC)
+        self._content = self._read_content()
+        self._found = ""
+
+    def problem(self) -> str:
+        """Return what happened to the files; empty if nothing did. What was found once stays."""
+        if not self._found:
+            self._found = self._check_names() or self._check_content()
+        return self._found
+
+    def _check_names(self) -> str:
+        for name, identity in zip(self._names, self._identities, strict=True):
+            try:
+                if _identity(name) != identity:
+                    return f"{name} was replaced by another file while it was in use"
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{name} was removed or moved while it was in use"
+            except OSError:  # a file system that does not answer now: for the write itself to report
+                return ""
+        return ""
+
+    def _check_content(self) -> str:
+        before = self._content
+        try:
+            changed = _modification(self._path) != before[0]
+            now = self._read_content() if changed else before
+        except OSError:
+            return ""
+        self._content = now
+        is_same_log = now[1] == before[1] and now[1] == self._read_counters()
+        if changed and is_same_log and not _is_in_checkpoint(now[1]):
+            return f"{self._path} was overwritten while it was in use"
+        return ""
+
+    def _read_content(self) -> tuple[tuple[int, int], bytes]:
+        counters = self._read_counters()
+        return _modification(self._path), counters
+
+    def _read_counters(self) -> bytes:
+        """The salts of the log, the number of frames that were copied, and the number that were to be copied."""
+        header = os.pread(self._shm, _SHM_HEADER, 0).ljust(_SHM_HEADER, b"\0")
+        parts = ((_SALTS_AT, _SALTS), (_BACKFILL_AT, 4), (_ATTEMPTED_AT, 4))
+        return b"".join(header[at : at + length] for at, length in parts)
+
+    def close(self) -> None:
+        """Close the file ``-shm``."""
+        if self._shm >= 0:
+            os.close(self._shm)
+        self._shm = -1
+
+
+def _identity(name: str) -> tuple[int, int]:
+    found = os.stat(name)
+    return found.st_dev, found.st_ino
+
+
+def _modification(name: str) -> tuple[int, int]:
+    found = os.stat(name)
+    return found.st_mtime_ns, found.st_size
+
+
+def _is_in_checkpoint(counters: bytes) -> bool:
+    copied, to_copy = _CHECKPOINT_STATE.unpack(counters[_SALTS:])
+    return bool(copied != to_copy)
