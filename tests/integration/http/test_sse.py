@@ -41,6 +41,7 @@ class Server:
 
     def __init__(self) -> None:
         self.streams = Streams(3)
+        self.streams.address_limit = 0
         self.sources: list[Source] = []
         self.app = flask.Flask("test")
         self.app.get("/")(self.listen)
