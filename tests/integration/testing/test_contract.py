@@ -174,7 +174,7 @@ BROKEN: list[tuple[Callable[[Bot], Double], str, tuple[Any, ...]]] = [
     (with_channel(Forgetful), "the_channel_names_a_conversation_as_its_events_do", ()),
     (with_channel(ToEverybody), "in_a_group_the_answer_goes_to_the_group", ()),
     (with_channel(ToEverybody), "one_to_one_nobody_else_reads_the_answer", ()),
-    (with_channel(Credulous), "a_body_that_is_none_does_not_parse", (b"null",)),
+    (with_channel(Credulous), "a_body_that_is_no_message_is_refused_or_unknown", (b"null",)),
     (with_channel(Backwards), "history_holds_both_sides_in_order_if_the_platform_keeps_any", ()),
     (BackwardsDouble, "several_replies_arrive_in_their_order", ()),
     (BackwardsDouble, "many_messages_at_once_are_answered_in_their_order", ()),
