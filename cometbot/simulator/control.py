@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 from flask import Blueprint, Response, request
 
+from cometbot.http.origins import is_own_origin
 from cometbot.simulator.journal import Entry, Log
 from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.schemas import (
@@ -222,7 +223,7 @@ def check_caller() -> None:
     """Refuse who is not on this machine, and pages of other sites that a browser on this machine shows."""
     host = urlsplit(f"//{request.host}").hostname
     origin = request.headers.get("Origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.host
+    is_foreign = origin is not None and not is_own_origin(origin, request.host)
     if request.remote_addr not in _LOOPBACK or host not in _LOOPBACK or is_foreign:
         raise Refusal("AUTH_ERR_NO_ACCESS", "The control API is only for this machine.")
 

@@ -145,8 +145,17 @@ def test_only_this_machine_may_use_it(control: Any, more: Any) -> None:
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "AUTH_ERR_NO_ACCESS")
 
 
-def test_its_own_page_may_use_it(control: Any) -> None:
-    assert control("GET", "", headers={"Origin": "http://localhost"}).status_code == 200
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://localhost"},
+        {"Host": "localhost:80", "Origin": "http://localhost"},
+        {"Host": "localhost:443", "Origin": "https://localhost"},
+        {"Host": "localhost:8000", "Origin": "http://localhost:8000"},
+    ],
+)
+def test_its_own_page_may_use_it(control: Any, headers: dict[str, str]) -> None:
+    assert control("GET", "", headers=headers).status_code == 200
 
 
 def test_an_unknown_path_is_a_json_error(control: Any) -> None:

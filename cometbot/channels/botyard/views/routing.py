@@ -21,6 +21,7 @@ from cometbot.chat import ChatUser
 from cometbot.errors import StoreBusy
 from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError, echo
+from cometbot.http.origins import is_own_origin
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -111,9 +112,8 @@ class Router:
             is_foreign = site not in ("same-origin", "none")
         else:
             origin = request.headers.get("Origin", "")
-            own = (request.headers.get("Host", "").lower(), urlsplit(self._platform.settings.base_url).netloc.lower())
-            place = origin.partition("://")[2].lower()
-            is_foreign = bool(origin) and not (place and place in own)
+            own = (request.headers.get("Host", ""), urlsplit(self._platform.settings.base_url).netloc)
+            is_foreign = bool(origin) and not any(is_own_origin(origin, host) for host in own)
         if is_foreign:
             raise Refusal(403, "Pages of other sites may not do this.")
 

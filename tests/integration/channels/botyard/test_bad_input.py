@@ -349,6 +349,8 @@ def test_the_platforms_own_page_and_programs_can(maria: Person, headers: dict[st
         ({"Origin": "https://CHAT.example.com"}, 201),
         ({"Origin": "https://chat.example.com.evil.example"}, 403),
         ({"Origin": "https://chat.example.com", "Sec-Fetch-Site": "same-origin"}, 201),
+        ({"Host": "bots.example.com:443", "Origin": "https://bots.example.com"}, 201),
+        ({"Host": "bots.example.com:443", "Origin": "http://bots.example.com"}, 403),
     ],
 )
 def test_behind_a_proxy_that_hides_the_host_the_public_url_says_which_pages_are_ours(
