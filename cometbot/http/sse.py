@@ -32,6 +32,18 @@ WRITE_TIMEOUT = 20.0
 RESERVE = 8
 """Threads of a process that streams leave to callbacks and to all other requests."""
 
+PING_INTERVAL = 15.0
+"""Seconds without a frame after which a stream sends a ping.
+
+Pages take 40 s of silence for a dead link, and proxies close a connection after 60 s.
+"""
+
+PING: Final = b"event: ping\ndata: {}\n\n"
+"""An event, because a page cannot see comments."""
+
+UNTOUCHED = "no-cache, no-transform"
+"""`Cache-Control` of an event stream: a proxy that compresses it would hold back its events."""
+
 END: Final = b""
 """What a stream yields last to be closed by us."""
 
@@ -237,8 +249,8 @@ def stream(
     to_frames: Callable[[T], Iterable[bytes]],
     *,
     limits: Mapping[str, int] | None = None,
-    ping: bytes = b": ping\n\n",
-    interval: float = 15.0,
+    ping: bytes = PING,
+    interval: float = PING_INTERVAL,
     first: bytes = b":\n\n",
     lifetime: float | None = None,
     headers: Mapping[str, str] | None = None,
@@ -263,7 +275,7 @@ def stream(
     frames = _bounded(connection, _frames(source, to_frames, ping, interval, first, ends_at))
     answer = flask.Response(frames, content_type="text/event-stream")
     answer.call_on_close(place.leave)
-    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["Cache-Control"] = UNTOUCHED
     answer.headers["X-Accel-Buffering"] = "no"
     answer.headers["Connection"] = "close"
     answer.headers.update(headers or {})
@@ -279,14 +291,19 @@ def _frames(
     ends_at: float,
 ) -> Iterator[bytes]:
     yield first
-    while (left := ends_at - time.monotonic()) > 0:
-        item = source.get(min(interval, left))
-        if item is None and (source.is_closed or left < interval):
+    pings_at = time.monotonic() + interval
+    while (now := time.monotonic()) < ends_at:
+        item = source.get(max(0.0, min(pings_at, ends_at) - now))
+        if item is None and (source.is_closed or time.monotonic() >= ends_at):
             return
-        for piece in [ping] if item is None else to_frames(item):
+        pieces = [] if item is None else list(to_frames(item))
+        if not pieces and time.monotonic() >= pings_at:
+            pieces = [ping]
+        for piece in pieces:
             if piece == END:
                 return
             yield piece
+            pings_at = time.monotonic() + interval
 
 
 def _bounded(connection: socket.socket | None, frames: Iterator[bytes]) -> Iterator[bytes]:

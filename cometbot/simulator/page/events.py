@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cometbot.http.sse import PING, PING_INTERVAL
 from cometbot.simulator.page import boards
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.25
 """Seconds between two looks at the boards, which nobody rings a bell for."""
-
-QUIET = 15.0
-"""Seconds of silence after which a comment is sent, so that a connection that is dead is noticed."""
 
 BATCH = 500
 
@@ -47,8 +45,8 @@ class Events:
         yield b"retry: 1000\n\n"
         while not self._stopping.is_set():
             frames = b"".join(self._news())
-            if not frames and time.monotonic() - spoke_at > QUIET:
-                frames = b": still here\n\n"
+            if not frames and time.monotonic() - spoke_at > PING_INTERVAL:
+                frames = PING
             if frames:
                 spoke_at = time.monotonic()
             yield frames  # an empty one lets the server see whether the page is still there

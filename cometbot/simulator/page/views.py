@@ -11,6 +11,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from cometbot.http.page import PageFiles
+from cometbot.http.sse import UNTOUCHED
 from cometbot.simulator.client import press_button
 from cometbot.simulator.control import answer, check_caller, read_body
 from cometbot.simulator.page import boards
@@ -69,7 +70,7 @@ class _Page:
             text = f"{MAX_STREAMS} pages follow already: close one."
             return Response(text, 503, headers={"Retry-After": "2"}, mimetype="text/plain")
         follower = _Stream(iter(Events(self._simulator, after, self._stopping)), self._streams)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers = {"Cache-Control": UNTOUCHED, "X-Accel-Buffering": "no"}
         return Response(follower, headers=headers, mimetype="text/event-stream")
 
     def press(self, uid: str) -> Response:

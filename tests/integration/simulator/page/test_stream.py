@@ -47,6 +47,7 @@ def test_what_happens_is_told_while_the_connection_stays_open(simulator: Simulat
     with follow(simulator, simulator.world.journal.last_id) as response:
         lines = response.iter_lines(chunk_size=1, decode_unicode=True)
         assert response.headers["Content-Type"].startswith("text/event-stream")
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
         for text in ("one", "two"):
             simulator.user("maria").say(text, to="tom")
             assert next_entry(lines) == text

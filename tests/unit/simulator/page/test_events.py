@@ -104,6 +104,15 @@ def test_only_what_was_handled_since_is_told(simulator: Simulator, stopping: thr
     ]
 
 
+def test_silence_is_broken_by_pings_that_are_events(
+    simulator: Simulator, stopping: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cometbot.simulator.page.events.PING_INTERVAL", 0.0)
+    stream = iter(Events(simulator, simulator.world.journal.last_id, stopping))
+    read(stream)
+    assert read(stream) == [("ping", "", {})]
+
+
 def test_a_stream_ends_with_the_simulator(simulator: Simulator, stopping: threading.Event) -> None:
     stream = iter(Events(simulator, simulator.world.journal.last_id, stopping))
     read(stream)
