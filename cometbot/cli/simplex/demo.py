@@ -50,9 +50,7 @@ def talk(settings: Settings, spec: str) -> None:
     bots = load_working_bots(spec)
     if len(bots) != 1:
         raise ConfigurationError(f"a SimpleX profile is one bot, and these are {len(bots)}; name one")
-    # Clean up on SIGTERM as on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _stage(bots[0]) as (double, delivery), Screen(double) as screen:
+    with _interrupted_by_sigterm(), _stage(bots[0]) as (double, delivery), Screen(double) as screen:
         click.echo(f"{bots[0].name} is connected to a stand-in for SimpleX. You are its only contact.\n{_HELP}\n")
         person = Person(double, screen)
         with suppress(KeyboardInterrupt):
@@ -69,6 +67,16 @@ def _do(person: Person, text: str, wait: Callable[[], None]) -> None:
     click.echo(f"you: {text}")
     person.do(text)
     wait()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Clean up on SIGTERM as on Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
