@@ -336,8 +336,10 @@ class Operation:
     grows: bool = False
 
     def __post_init__(self) -> None:
-        check_length(sum(map(len, texts_in(self.message))))
-        object.__setattr__(self, "message", replace_surrogates(self.message))
+        texts = list(texts_in(self.message))
+        check_length(sum(map(len, texts)))
+        if not all(map(str.isascii, texts)):
+            object.__setattr__(self, "message", replace_surrogates(self.message))
         object.__setattr__(self, "reaction", replace_surrogates(self.reaction))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -17,11 +18,16 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 """Control characters, line and paragraph ends, and what overrides the direction of the text around it."""
 
 
+_known_fields: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
+
+
 def replace_surrogates(value: T) -> T:
     """Return ``value`` with U+FFFD for each lone surrogate in its texts; two that make a character become it.
 
     Texts in lists, tuples, mappings and dataclasses are replaced as well. What holds none is returned as it is.
     """
+    if isinstance(value, str) and value.isascii():
+        return value
     return _replaced(value) if any(map(_has_surrogate, texts_in(value))) else value
 
 
@@ -32,7 +38,7 @@ def texts_in(value: object) -> Iterator[str]:
         item = waiting.pop()
         if isinstance(item, str):
             yield item
-        elif (parts := _parts(item)) and id(item) not in seen:
+        elif item and (parts := _parts(item)) and id(item) not in seen:
             seen.add(id(item))
             waiting += parts
 
@@ -63,13 +69,20 @@ def _has_surrogate(text: str) -> bool:
 
 
 def _parts(item: object) -> list[Any]:
-    if isinstance(item, Mapping):
+    if isinstance(item, dict | Mapping):
         return [part for pair in item.items() for part in pair]
     if isinstance(item, list | tuple):
         return list(item)
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return [getattr(item, field.name) for field in dataclasses.fields(item) if field.init]
-    return []
+    return [getattr(item, name) for name in _fields_of(item)]
+
+
+def _fields_of(item: object) -> tuple[str, ...]:
+    """Return the fields that an instance of a dataclass is made with; nothing for other objects."""
+    kind = type(item)
+    if kind not in _known_fields:
+        found = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
+        _known_fields[kind] = tuple(field.name for field in found if field.init)
+    return _known_fields[kind]
 
 
 def _replaced(value: Any) -> Any:
@@ -79,7 +92,6 @@ def _replaced(value: Any) -> Any:
         return {_replaced(name): _replaced(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(_replaced, value)) if type(value) in (list, tuple) else [*map(_replaced, value)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
+    if names := _fields_of(value):
         return dataclasses.replace(value, **{name: replace_surrogates(getattr(value, name)) for name in names})
     return value
