@@ -16,6 +16,9 @@ _STEP = 64 * 1024
 _DRAINED = 16 * 1024 * 1024
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
+LINGERS = "cometbot.lingers"
+"""Set in the environ of a server that reads on, without a thread, after it closed a connection to one side."""
+
 
 _TICK = 0.1
 
@@ -126,21 +129,22 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
     """The body of a WSGI request, whole and at most ``limit`` bytes long, read within ``timeout`` seconds in all.
 
     Raises :class:`HttpError`: 411 without a length, 400 for an empty, broken-off or badly chunked body, 408 for one
-    that takes too long, 413 for one that is too long. Up to 16 MiB of that are read and thrown away, because who still
-    sends when the connection closes never sees the answer.
+    that takes too long, 413 for one that is too long, at once if its header says so. A client that still sends when
+    the connection closes never sees the answer, so where the server does not linger up to 16 MiB are discarded first.
     """
     length = _announced_length(environ)
     if length == 0:
         raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
-    if length is not None and length > _DRAINED:
+    discarded = _discarded(environ)
+    if length is not None and length > max(limit, discarded):
         raise _too_large(limit)
     connection = connection_of(environ)
     if connection is None:
-        return _read(environ["wsgi.input"], length, limit)
+        return _read(environ["wsgi.input"], length, limit, discarded)
     with WATCHDOG.within(timeout, direction=socket.SHUT_RD) as deadline:
         WATCHDOG.guard(deadline, connection)
         try:
-            return _read(environ["wsgi.input"], length, limit)
+            return _read(environ["wsgi.input"], length, limit, discarded)
         except HttpError as error:
             if deadline.expired and error.status != 413:
                 text = f"the body did not arrive within {timeout:g} seconds"
@@ -208,7 +212,7 @@ def body_stream(environ: Mapping[str, Any], *, limit: int, timeout: float, pace:
     """
     length, source = _announced_length(environ), environ["wsgi.input"]
     if length is not None and length > limit:
-        if length <= _DRAINED:
+        if length <= _discarded(environ):
             _read_for_nothing(environ, length, timeout)
         raise _too_large(limit)
     connection = connection_of(environ)
@@ -218,6 +222,11 @@ def body_stream(environ: Mapping[str, Any], *, limit: int, timeout: float, pace:
     with WATCHDOG.within(timeout, direction=socket.SHUT_RD) as deadline:
         WATCHDOG.guard(deadline, connection)
         yield BodyStream(source, length, limit, deadline, pace)
+
+
+def _discarded(environ: Mapping[str, Any]) -> int:
+    """Return how many bytes of a body that is too long are discarded before it is refused."""
+    return 0 if environ.get(LINGERS) else _DRAINED
 
 
 def _read_for_nothing(environ: Mapping[str, Any], length: int, timeout: float) -> None:
@@ -272,10 +281,10 @@ def _announced_length(environ: Mapping[str, Any]) -> int | None:
     return int(announced[:20])
 
 
-def _read(stream: Any, length: int | None, limit: int) -> bytes:
+def _read(stream: Any, length: int | None, limit: int, discarded: int) -> bytes:
     try:
         if length is None:
-            body = _read_chunked(stream, limit)
+            body = _read_chunked(stream, limit, discarded)
         elif length <= limit:
             body = stream.read(length)
         else:
@@ -294,12 +303,12 @@ def _read(stream: Any, length: int | None, limit: int) -> bytes:
     return bytes(body)
 
 
-def _read_chunked(stream: Any, limit: int) -> bytes:
+def _read_chunked(stream: Any, limit: int, discarded: int) -> bytes:
     body = bytearray()
     while piece := stream.read(_STEP):
         body += piece
         if len(body) > limit:
-            _discard(stream, _DRAINED)
+            _discard(stream, discarded)
             raise _too_large(limit)
     return bytes(body)
 

@@ -24,12 +24,14 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
 from orjson import dumps
 
-from cometbot.http.limits import WATCHDOG, PacedAnswer, connection_of
+from cometbot.http.limits import LINGERS, WATCHDOG, PacedAnswer, connection_of
 from cometbot.http.sse import RESERVE, STREAMS
 from cometbot.web.connection import Connection
+from cometbot.web.expectation import AwaitedBody
 from cometbot.web.forks import close_in_children
 from cometbot.web.leaving import Leaving
 from cometbot.web.open_files import needed_files, raise_limit
+from cometbot.web.proxy_protocol import REFUSAL, begins_proxy_protocol
 
 HEAD_TIMEOUT = 10.0
 """Seconds from the moment that a thread takes a connection until the request's headers are whole."""
@@ -251,6 +253,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if not conn.data_ready and not _is_readable(conn.sock, FIRST_BYTE_TIMEOUT):
                 return _DEFER
             conn.data_ready = True
+            if self.cfg.proxy_protocol == "off" and begins_proxy_protocol(conn.sock):
+                _refuse(conn.sock, HTTPStatus.BAD_REQUEST, REFUSAL)
+                return False
         is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < BUSY
         stays = self._handle_one(conn)
         served = 1
@@ -283,6 +288,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """The answer to a request whose headers are here."""
         self._of_thread.head.end()
         self._of_thread.request = req
+        # gunicorn would send "100 Continue" before the application has seen the request.
+        self._of_thread.awaits_continue = req._expected_100_continue
+        req._expected_100_continue = False
         try:
             return super().handle_request(req, conn)
         finally:
@@ -313,10 +321,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         def obeyed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             said: dict[str, str] = {}
+            environ[LINGERS] = True
+            awaited = self._await_body(environ)
 
             def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
                 said.update([(name.lower(), text) for name, text in headers])
-                if said.get("connection", "").lower() == "close":
+                if said.get("connection", "").lower() == "close" or (awaited and not awaited.is_asked_for):
                     self._of_thread.request.force_close()
                 return start_response(status, headers, *error)
 
@@ -329,6 +339,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return PacedAnswer(body, connection, timeout=ANSWER_TIMEOUT, pace=ANSWER_PACE)
 
         self.wsgi = obeyed
+
+    def _await_body(self, environ: dict[str, Any]) -> AwaitedBody | None:
+        """Replace the body of a request whose client sends it after "100 Continue" only."""
+        if not self._of_thread.awaits_continue:
+            return None
+        environ["wsgi.input"] = body = AwaitedBody(environ["wsgi.input"], environ["gunicorn.socket"])
+        return body
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop: requests are finished, streams, which would go on for ever, are ended."""
@@ -357,9 +374,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         name = str(getattr(exc, "hdr", ""))
         if isinstance(exc, errors.InvalidHeader) and _NAME.fullmatch(name):
             sentence = f"the header {name} cannot be read"
-        _log.info("refused a request that cannot be read: %s", sentence)
-        with suppress(OSError):
-            client.sendall(_to_http(status, sentence))
+        _refuse(client, status, sentence)
 
 
 class _ThreadPool(ThreadPoolExecutor):
@@ -401,6 +416,12 @@ def _is_readable(connection: socket.socket, timeout: float) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(timeout * 1000))
+
+
+def _refuse(client: socket.socket, status: HTTPStatus, sentence: str) -> None:
+    _log.info("refused a request that cannot be read: %s", sentence)
+    with suppress(OSError):
+        client.sendall(_to_http(status, sentence))
 
 
 def _to_http(status: HTTPStatus, sentence: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cometbot.http.errors import HttpError
-from cometbot.http.limits import BodyStream, PacedAnswer, body_stream
+from cometbot.http.limits import LINGERS, BodyStream, PacedAnswer, body_stream
 
 
 def environ(body: bytes, length: int | None = None) -> dict[str, Any]:
@@ -53,6 +53,13 @@ def test_a_body_that_is_too_long_or_breaks_off_is_refused(given: dict[str, Any],
     with pytest.raises(HttpError) as caught, body_stream(given, limit=100, timeout=5) as stream:
         read_all(stream)
     assert caught.value.status == status
+
+
+def test_a_long_upload_is_refused_unread_by_a_server_that_lingers() -> None:
+    given = environ(b"x" * 101) | {LINGERS: True}
+    with pytest.raises(HttpError) as caught, body_stream(given, limit=100, timeout=5):
+        pass
+    assert (caught.value.status, given["wsgi.input"].tell()) == (413, 0)
 
 
 def test_what_the_server_raises_for_a_broken_body_is_the_clients_fault() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -106,6 +107,36 @@ def test_a_client_that_sends_on_and_on_is_cut_off(door: Door) -> None:
     def send() -> None:
         with suppress(BlockingIOError):
             client.send(b"x" * MOST_UNREAD)
+
+    door.poll_until(1, meanwhile=send)
+    assert connection.fileno() == -1
+    client.close()
+
+
+def test_a_client_that_sends_a_refused_body_to_its_end_sees_the_answer(door: Door) -> None:
+    client, connection = door.connect()
+    with client:
+        connection.sendall(b"the answer")
+        door.leaving.take(connection)
+        sending = threading.Thread(target=client.sendall, args=(b"x" * 8 * 1024 * 1024,))
+        sending.start()
+        while sending.is_alive():
+            for key, _ in door.poller.select(0.05):
+                key.data(key.fileobj)
+            door.leaving.tidy()
+        assert client.recv(100) == b"the answer"
+        assert client.recv(100) == b""
+    door.poll_until(1)
+
+
+def test_a_client_that_sends_slowly_for_ever_is_cut_off(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "LONGEST_LINGER", 0.3)
+    client, connection = door.connect()
+    door.leaving.take(connection)
+
+    def send() -> None:
+        with suppress(OSError):
+            client.send(b"x")
 
     door.poll_until(1, meanwhile=send)
     assert connection.fileno() == -1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cometbot.http.errors import HttpError
-from cometbot.http.limits import read_body
+from cometbot.http.limits import LINGERS, read_body
 
 
 class BrokenStream:
@@ -110,3 +110,11 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
 
 def test_an_absurd_length_is_refused_as_too_long() -> None:
     assert refusal(environ(io.BytesIO(b"{}"), "9" * 5000)).status == 413
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_body_is_not_discarded_where_the_server_lingers(chunked: bool) -> None:
+    stream = io.BytesIO(b"x" * 1_000_000)
+    error = refusal(environ(stream, None if chunked else "1000000", chunked=chunked) | {LINGERS: True})
+    assert (error.status, error.headers) == (413, {"Connection": "close"})
+    assert stream.tell() <= 64 * 1024 if chunked else stream.tell() == 0
