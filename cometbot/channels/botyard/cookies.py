@@ -1,8 +1,13 @@
-"""The cookie ``token``: a JWT that says who somebody is."""
+"""The cookies that identify a user: ``token``, which the protocol names, and one that only this server reads.
+
+Browsers send a cookie to every port of a host name. The second server at ``localhost`` replaces the ``token`` of the
+first, so a browser also gets the same JWT under a name that no other server uses.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,6 +49,14 @@ class Tokens:
         claims = {"id": user_id, "nickname": nickname, "exp": ends, "iat": now}
         value = jwt.encode(claims, self._key, algorithm="HS256")
         return Cookie(value, datetime.fromtimestamp(ends, timezone.utc), minutes * 60)
+
+    def own_name(self, port: int | None) -> str:
+        """Return the name of the cookie that only the server with this secret reads at this port.
+
+        The port parts servers that share a secret.
+        """
+        digest = hmac.new(self._key, f"cookie of port {port or ''}".encode(), hashlib.sha256)
+        return f"{NAME}_{digest.hexdigest()[:12]}"
 
     def read(self, token: str) -> str | None:
         """The user's id in a token that was signed here and has not run out; None for any other."""

@@ -153,15 +153,21 @@ class _Visit:
             set_cookie(self._platform, response, self._user)
 
     def _find_user(self, *, tells: bool) -> ChatUser | None:
-        token = flask.request.cookies.get(cookies.NAME, "")
-        user_id = self._platform.tokens.read(token) if token else None
-        if not user_id:
-            return None
-        with self._platform.database.read() as connection:
-            user = self._platform.chat.users.get(connection, EVERYWHERE, user_id)
-        if user is None and tells:
+        """Return the user of the first cookie that names one.
+
+        For the page its own cookie comes first, for clients the one of the protocol.
+        """
+        names = _cookie_names(self._platform)
+        is_page = flask.request.path.lower().startswith("/v1/page-api")
+        user_ids = [_read_cookie(self._platform, name) for name in (reversed(names) if is_page else names)]
+        for user_id in filter(None, user_ids):
+            with self._platform.database.read() as connection:
+                user = self._platform.chat.users.get(connection, EVERYWHERE, user_id)
+            if user is not None:
+                return user
+        if tells and any(user_ids):
             raise Refusal(404, "User not found.")
-        return user
+        return None
 
     def _find_bot(self) -> ListedBot:
         header = flask.request.headers.get("Authorization", "")
@@ -223,12 +229,29 @@ def set_cookie(platform: Platform, response: flask.Response, user: ChatUser) -> 
     """Let who gets ``response`` be ``user`` from now on."""
     minutes = platform.config.now.user.auth_token_lifetime
     cookie = platform.tokens.make(user.id, str(user.data.get("nickname", "")), minutes)
-    response.set_cookie(cookies.NAME, cookie.value, expires=cookie.expires, **_attributes(platform))
+    for name in _cookie_names(platform):
+        response.set_cookie(name, cookie.value, expires=cookie.expires, **_attributes(platform))
 
 
 def drop_cookie(platform: Platform, response: flask.Response) -> None:
-    """Let who gets ``response`` be nobody from now on."""
-    response.delete_cookie(cookies.NAME, **_attributes(platform))
+    """Log the browser that gets ``response`` out of this server; a ``token`` of another server stays."""
+    for name in _cookie_names(platform):
+        if name != cookies.NAME or _read_cookie(platform, name):
+            response.delete_cookie(name, **_attributes(platform))
+
+
+def _cookie_names(platform: Platform) -> list[str]:
+    """Return the protocol's name, and the one that only this server reads."""
+    try:
+        port = urlsplit(f"//{flask.request.host}").port
+    except ValueError:
+        port = None
+    return [cookies.NAME, platform.tokens.own_name(port)]
+
+
+def _read_cookie(platform: Platform, name: str) -> str | None:
+    token = flask.request.cookies.get(name, "")
+    return platform.tokens.read(token) if token else None
 
 
 def _attributes(platform: Platform) -> dict[str, Any]:
