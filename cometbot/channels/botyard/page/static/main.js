@@ -3,6 +3,7 @@
 import { h, fill } from "./dom.js";
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
+import { keepsCookies } from "./cookies.js";
 import { ask, confirm } from "./dialog.js";
 import { Feed } from "./feed.js";
 import { Outbox } from "./outbox.js";
@@ -17,6 +18,8 @@ const LONGEST_TITLE = 64;
 const LEAVING = "webchat.leaving";
 const LEAVING_AT_MOST = 25_000;
 const byId = (id) => document.getElementById(id);
+
+let isMade = false;
 
 speak(navigator.languages ?? [navigator.language]);
 
@@ -66,9 +69,15 @@ function showWelcome(note = "") {
   byId("nickname").focus();
 }
 
+/** A user is made once, however often one clicks before the page knows them. */
 async function join(nickname) {
-  await api.enter(nickname);
-  store.restore(await api.start());
+  if (!keepsCookies()) throw new Error(say("noCookies"));
+  if (!isMade) await api.enter(nickname);
+  isMade = true;
+  const now = await api.start();
+  if (!now.user) throw new Error(say("noCookies"));
+  isMade = false;
+  store.restore(now);
   if (location.pathname === "/" && store.bots.size === 1) {
     history.replaceState(null, "", `/bot/${[...store.bots.keys()][0]}`);
   }
