@@ -10,6 +10,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 LONGEST = 8 * 1024
@@ -29,9 +30,18 @@ _TAGS = {
     "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "p": {"role", "aria-level"}}
+_ALIGNED = {"align": {"left", "center", "right"}}
 _SCHEMES = {"http", "https", "mailto", "tel"}
 _WHOLE = re.compile(r"(?:https?|mailto|tel):", re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s<>]*[^\s<>.,;:!?'\")\]]")
+_SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])https?\Z", re.IGNORECASE)
+_URL = re.compile(
+    r"https?://[^\s<>\u3000-\u3002\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]+", re.IGNORECASE
+)
+"""A bare URL with what may stand behind it; full-width punctuation is no part of one."""
+
+_BRACKETS = {"(": ")", "[": "]"}
+_PUNCTUATION = ".,;:!?'\"([\\"
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def to_html(text: str) -> str:
@@ -60,6 +70,7 @@ def _cleaned(html: str) -> str:
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
+        tag_attribute_values={"td": _ALIGNED, "th": _ALIGNED},
         url_schemes=_SCHEMES,
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
@@ -84,14 +95,14 @@ def _lower_headings(state: StateCore) -> None:
             token.tag = "p"
 
 
-def _link_urls(state: StateCore) -> None:
-    """Addresses that just stand in the text lead there too; links that are no whole addresses lead nowhere."""
+def _drop_partial_links(state: StateCore) -> None:
+    """Remove links whose target is no whole address; their label stays."""
     for block in state.tokens:
         if block.type == "inline" and block.children:
-            block.children = _with_links(block.children)
+            block.children = _whole_links(block.children)
 
 
-def _with_links(tokens: list[Token]) -> list[Token]:
+def _whole_links(tokens: list[Token]) -> list[Token]:
     made: list[Token] = []
     open_links: list[bool] = []
     for token in tokens:
@@ -101,29 +112,54 @@ def _with_links(tokens: list[Token]) -> list[Token]:
         elif token.type == "link_close":
             made += [token] if open_links.pop() else []
         else:
-            made += [token] if open_links or token.type != "text" else _split(token.content)
+            made.append(token)
     return made
 
 
-def _split(text: str) -> list[Token]:
-    made: list[Token] = []
-    done = 0
-    for found in _URL.finditer(text):
-        made += [
-            Token("text", "", 0, content=text[done : found.start()]),
-            Token("link_open", "a", 1, attrs={"href": found[0]}),
-            Token("text", "", 0, content=found[0]),
-            Token("link_close", "a", -1),
-        ]
-        done = found.end()
-    return [*made, Token("text", "", 0, content=text[done:])]
+def _align_columns(state: StateCore) -> None:
+    """Replace the style of an aligned cell by an attribute, since styles do not pass the sanitiser."""
+    for token in state.tokens:
+        if token.type in ("th_open", "td_open") and token.attrs:
+            token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
+
+
+def _link_url(state: StateInline, silent: bool) -> bool:
+    """Make a link of a bare URL. It runs before emphasis, so that ``*`` and ``_`` in the URL stay part of it."""
+    scheme = _SCHEME.search(state.src, max(0, state.pos - 6), state.pos)
+    found = scheme and _URL.match(state.src, scheme.start())
+    if silent or state.linkLevel or not scheme or not found or not state.pending.endswith(scheme[0]):
+        return False
+    raw = _without_punctuation(found[0], {chr(one.marker) for one in state.delimiters if one.open})
+    if len(raw) <= len(scheme[0]) + len("://"):
+        return False
+    url = _ESCAPED.sub(r"\1", raw)
+    state.pending = state.pending[: -len(scheme[0])]
+    state.push("link_open", "a", 1).attrs = {"href": url}
+    state.push("text", "", 0).content = url
+    state.push("link_close", "a", -1)
+    state.pos = scheme.start() + len(raw)
+    return True
+
+
+def _without_punctuation(url: str, markers: set[str]) -> str:
+    """Return ``url`` up to its first unbalanced bracket, without punctuation and ``markers`` of emphasis at its end."""
+    opened: list[str] = []
+    for place, character in enumerate(url):
+        if character in _BRACKETS:
+            opened.append(_BRACKETS[character])
+        elif character in _BRACKETS.values() and (not opened or opened.pop() != character):
+            url = url[:place]
+            break
+    return url.rstrip(_PUNCTUATION + "".join(markers & set("*_~")))
 
 
 def _make_parser(*disabled: str) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 30}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
     parser.disable(disabled)
-    parser.core.ruler.push("link_urls", _link_urls)
+    parser.inline.ruler.after("text", "link_url", _link_url)
+    parser.core.ruler.push("drop_partial_links", _drop_partial_links)
+    parser.core.ruler.push("align_columns", _align_columns)
     parser.core.ruler.push("lower_headings", _lower_headings)
     return parser
 

@@ -18,6 +18,8 @@ ALLOWED: dict[str, set[str]] = {
     "ol": {"start"},
     "p": {"role", "aria-level"},
     **{name: set() for name in (*PLAIN, *TABLE)},
+    "td": {"align"},
+    "th": {"align"},
 }
 WORDS = st.sampled_from(
     ["<script>alert(1)</script>", "<img src=x onerror=a()>", "[a](javascript:alert(1))", "![p](http://x/y.png)", "**",
@@ -85,6 +87,58 @@ def test_an_address_becomes_a_link_however_it_is_written(text: str, href: str, l
     found = Reader(to_html(text))
     assert [attributes["href"] for tag, attributes in found.tags if tag == "a"] == [href]
     assert label in found.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://docs.python.org/3/library/__main__.html",
+        "https://pkg.example/a/__init__",
+        "https://en.wikipedia.org/wiki/Python_(programming_language)",
+        "https://x.example/a*b*c",
+        "https://shop.example/p/_new_/a",
+        "https://x.example/~~old~~/`a`",
+        "https://x.example/?a=1&copy=2&lt=3",
+        "http://[::1]:8000/a",
+        "HTTPS://EXAMPLE.COM/A",
+        "https://de.wikipedia.org/wiki/Grüße",
+    ],
+)
+def test_bare_url_is_one_link(url: str) -> None:
+    found = Reader(to_html(f"See {url} now, or ({url}). **{url}**"))
+
+    assert [attributes["href"] for tag, attributes in found.tags if tag == "a"] == [url] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "href"),
+    [
+        ("请看https://example.com/a。谢谢", "https://example.com/a"),
+        ("（https://example.com/a）", "https://example.com/a"),
+        ("**see https://example.com/a**", "https://example.com/a"),
+        ("_https://example.com/a_", "https://example.com/a"),
+        ("~~https://example.com/a~~!", "https://example.com/a"),
+        (r"https://example.com/a\_b\_c", "https://example.com/a_b_c"),
+        ("(https://example.com/a) b)", "https://example.com/a"),
+        ("https://example.com/a?!", "https://example.com/a"),
+    ],
+)
+def test_bare_url_ends_before_punctuation(text: str, href: str) -> None:
+    assert [attributes["href"] for tag, attributes in Reader(to_html(text)).tags if tag == "a"] == [href]
+
+
+def test_url_in_a_links_label_is_no_second_link() -> None:
+    found = Reader(to_html("[see https://a.example/b](https://c.example)"))
+
+    assert [attributes["href"] for tag, attributes in found.tags if tag == "a"] == ["https://c.example"]
+    assert found.text == "see https://a.example/b"
+
+
+def test_table_columns_keep_their_alignment() -> None:
+    found = Reader(to_html("|a|b|c|d|\n|:--|:-:|--:|---|\n|1|2|3|4|"))
+
+    aligned = [attributes.get("align") for tag, attributes in found.tags if tag in ("th", "td")]
+    assert aligned == ["left", "center", "right", None] * 2
 
 
 @pytest.mark.parametrize("text", ["`https://example.com`", "```\nhttps://example.com\n```"])
@@ -156,7 +210,7 @@ def test_text_is_rendered_once() -> None:
     [
         "- * a\n", "a\n- - ", "* a\n", "&\n", "<\n", "# a\n=\n", "[\n", "**a *b", "_a__b", "`", "``a`", "[a](", "![",
         "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "\n", "1. ", "```\n", "&#",
-        "*", "___",
+        "*", "___", "http://a(", "http://a)", "http://a*", "http://a*)", "http:", "http://a\\", "[http://a",
     ],
 )  # fmt: skip
 def test_time_grows_with_the_length(piece: str) -> None:
