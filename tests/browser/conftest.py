@@ -127,7 +127,7 @@ class Visitor:
 
     def say(self, text: str) -> None:
         self.box.fill(text)
-        self.box.press("Enter")
+        self.box.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
 
     def sees(self, text: str | re.Pattern[str], where: str = "#chat .message.other .bubble") -> Locator:
         """The element with this text, once it is there."""

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from pytest_httpserver import HTTPServer
 
 from tests.browser.conftest import Visitor
+from tests.browser.prose import ARABIC, check_sides
 
 
 def test_markdown_becomes_elements_and_markup_stays_text(visitor: Visitor) -> None:
@@ -30,6 +31,37 @@ def test_markdown_becomes_elements_and_markup_stays_text(visitor: Visitor) -> No
     assert links == ["https://example.org/", "https://example.org/path"]
     expect(bubble.locator("script, img, b")).to_have_count(0)
     expect(bubble).to_contain_text("<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://docs.python.org/3/library/__main__.html",
+        "https://en.wikipedia.org/wiki/Python_(programming_language)",
+        "https://x.example/a*b*c",
+        "https://shop.example/p/_new_/a",
+        "https://pkg.example/a/__init__",
+    ],
+)
+def test_bare_url_is_one_link(visitor: Visitor, url: str) -> None:
+    visitor.bot_sends("message", "text", {"text": f"See {url} now, or ({url}). **{url}** 请看{url}。"})
+
+    links = visitor.sees("See").locator("a")
+    expect(links).to_have_count(4)
+    assert [link.get_attribute("href") for link in links.all()] == [url] * 4
+
+
+def test_blocks_begin_on_the_side_of_their_first_letter(visitor: Visitor) -> None:
+    visitor.bot_sends("message", "text", {"text": ARABIC})
+    check_sides(visitor.sees("npm install").locator(".prose"))
+
+
+def test_table_columns_keep_their_alignment(visitor: Visitor) -> None:
+    visitor.bot_sends("message", "text", {"text": "|a|b|c|d|\n|:--|:-:|--:|---|\n|1|2|3|4|"})
+    cells = visitor.sees("1").locator("td")
+
+    sides = cells.evaluate_all("cells => cells.map(cell => getComputedStyle(cell).textAlign)")
+    assert sides == ["left", "center", "right", "start"]
 
 
 def test_numbered_choices_are_buttons_that_answer(visitor: Visitor) -> None:

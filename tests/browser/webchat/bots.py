@@ -129,6 +129,16 @@ def table(ctx: Context) -> str:
     return "| Tea | Price |\n|-----|-----|\n| Assam | 4 |\n\n```\nx = 1\n```\n\n# Title\n\n> quoted"
 
 
+@helpdesk.message("arabic")
+def arabic(ctx: Context) -> str:
+    return (Path(__file__).parents[1] / "arabic.md").read_text()
+
+
+@helpdesk.message("aligned")
+def aligned(ctx: Context) -> str:
+    return "|a|b|c|d|\n|:--|:-:|--:|---|\n|1|2|3|4|"
+
+
 @helpdesk.fallback
 def unknown(ctx: Context) -> Text:
     files = [f"{attachment.name} ({attachment.mime_type})" for attachment in getattr(ctx.event, "attachments", ())]

@@ -156,7 +156,7 @@ class Guest:
 
     def say(self, text: str) -> None:
         self.box.fill(text)
-        self.box.press("Enter")
+        self.box.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
 
     def sees(self, text: str | re.Pattern[str], where: str = ".message.other .bubble") -> Locator:
         """The element with this text, once it is there."""

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.prose import check_sides
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 
@@ -51,6 +52,19 @@ def test_tables_code_quotes_and_headings_look_like_what_they_are(guest: Guest) -
     expect(answer.locator("pre")).to_have_text("x = 1")
     expect(answer.get_by_role("heading", name="Title")).to_be_visible()
     expect(answer.locator("blockquote")).to_have_text("quoted")
+
+
+def test_blocks_begin_on_the_side_of_their_first_letter(guest: Guest) -> None:
+    guest.say("arabic")
+    check_sides(guest.sees("npm install").locator(".prose"))
+
+
+def test_table_columns_keep_their_alignment(guest: Guest) -> None:
+    guest.say("aligned")
+    cells = guest.sees("1").locator("td")
+
+    sides = cells.evaluate_all("cells => cells.map(cell => getComputedStyle(cell).textAlign)")
+    assert sides == ["left", "center", "right", "start"]
 
 
 def test_a_cards_buttons_act_and_lead(guest: Guest) -> None:

@@ -7,6 +7,13 @@ import { Completion } from "./completion.js";
 import { say } from "./texts.js";
 
 const HIGHEST = 220;
+const COMPOSING = 229;
+
+/** Whether a key belongs to an input method. Safari ends the composition before the Enter that confirms it. */
+export const isComposing = (event) => event.isComposing || event.keyCode === COMPOSING;
+
+/** Whether the primary pointer is a finger: then Enter of the keyboard on the screen makes a new line. */
+const hasTouch = () => matchMedia("(pointer: coarse)").matches;
 
 /**
  * `send({text, files})` returns a promise; what was written comes back if it resolves to false. `offers(kind)` are the
@@ -39,7 +46,7 @@ export class Composer {
       autocomplete: "off",
       spellcheck: "true",
       dir: "auto",
-      enterkeyhint: "send",
+      enterkeyhint: hasTouch() ? "enter" : "send",
     });
     this.completion = new Completion(
       this.text,
@@ -114,8 +121,10 @@ export class Composer {
       },
       icon("attach"),
     );
-    const hints = { "aria-label": say("send"), title: say("sendHint") };
-    const button = h("button.send", { type: "submit", ...hints }, icon("send"));
+    const hints = { "aria-label": say("send"), title: say(hasTouch() ? "send" : "sendHint") };
+    // The box keeps the focus, and a phone its keyboard.
+    const stay = (event) => event.preventDefault();
+    const button = h("button.send", { type: "submit", ...hints, onmousedown: stay }, icon("send"));
     return h(
       "form.composer",
       { onsubmit: (event) => this.#submit(event) },
@@ -184,8 +193,8 @@ export class Composer {
   }
 
   #key(event, editLast) {
-    if (this.completion.key(event) || event.isComposing) return;
-    if (event.key === "Enter" && !event.shiftKey) {
+    if (isComposing(event) || this.completion.key(event)) return;
+    if (event.key === "Enter" && sends(event)) {
       event.preventDefault();
       this.element.requestSubmit();
     } else if (event.key === "ArrowUp" && !this.text.value && !this.#edits) {
@@ -198,7 +207,7 @@ export class Composer {
 
   #paste(event) {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (!files.length) return;
+    if (!files.length || !namesOnly(event.clipboardData.getData("text/plain"), files)) return;
     event.preventDefault();
     this.attachments.add(files);
   }
@@ -207,5 +216,23 @@ export class Composer {
     this.text.style.height = "auto";
     this.text.style.height = `${Math.min(this.text.scrollHeight, HIGHEST)}px`;
     this.element.classList.toggle("ready", Boolean(this.text.value.trim() || this.attachments.items.length));
+  }
+}
+
+const sends = ({ shiftKey, ctrlKey, metaKey }) => ctrlKey || metaKey || !(shiftKey || hasTouch());
+
+/** Whether a text says no more than which files there are; spreadsheets give a picture of the text beside it. */
+function namesOnly(text, files) {
+  const names = new Set(files.map((file) => file.name));
+  const lines = text.split(/[\r\n]+/).filter((line) => line.trim());
+  return lines.every((line) => names.has(nameIn(line)));
+}
+
+function nameIn(line) {
+  const last = line.split(/[\\/]/).at(-1);
+  try {
+    return line.startsWith("file:") ? decodeURIComponent(last) : last;
+  } catch {
+    return last;
   }
 }

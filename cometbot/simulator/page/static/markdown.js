@@ -2,6 +2,12 @@
 
 import { h, safeUrl } from "./dom.js";
 
+// A bare URL: brackets in pairs, no full-width punctuation, no punctuation at its end.
+const WIDE = "\\u3000-\\u3002\\u3008-\\u3011\\uff01\\uff08\\uff09\\uff0c\\uff1a\\uff1b\\uff1f";
+const LETTER = `[^\\s<>()\\[\\]${WIDE}]`;
+const GROUP = `(?:\\(${LETTER}*\\)|\\[${LETTER}*\\])`;
+const LAST = `[^\\s<>()\\[\\]${WIDE}.,;:!?'"\\\\]`;
+
 const INLINE = new RegExp(
   [
     "(?<!`)(?<code>`+)(?<codeText>[^`]|[^`].{0,2000}?[^`])\\k<code>(?!`)",
@@ -12,7 +18,7 @@ const INLINE = new RegExp(
     "~~(?=\\S)(?<strike>.+?)~~",
     "\\*(?=[^\\s*])(?<em>[^*\\n]*?[^\\s*])\\*",
     "(?<![\\w])_(?=[^\\s_])(?<under>[^_\\n]*?[^\\s_])_(?!\\w)",
-    "(?<url>https?://[^\\s<>]*[^\\s<>.,;:!?'\")\\]])",
+    `(?<![A-Za-z0-9+.-])(?<url>[Hh][Tt]{2}[Pp][Ss]?://(?:${GROUP}|${LETTER})*(?:${GROUP}|${LAST}))`,
     "\\\\(?<escaped>[\\\\`*_{}\\[\\]()#+\\-.!~|>])",
   ].join("|"),
   "gs",
@@ -60,7 +66,7 @@ const fenced = {
     const mark = FENCE.exec(lines[place])[1];
     let end = place + 1;
     while (end < lines.length && !lines[end].trim().startsWith(mark)) end += 1;
-    return [h("pre", { tabindex: "0" }, h("code", {}, lines.slice(place + 1, end).join("\n"))), end + 1];
+    return [h("pre", { tabindex: "0", dir: "ltr" }, h("code", {}, lines.slice(place + 1, end).join("\n"))), end + 1];
   },
 };
 
@@ -82,7 +88,7 @@ const quoted = {
   make(lines, place, nameOf, depth) {
     const inner = [];
     while (place < lines.length && QUOTE.test(lines[place])) inner.push(QUOTE.exec(lines[place++])[1]);
-    return [h("blockquote", {}, blocks(inner, nameOf, depth + 1)), place];
+    return [h("blockquote", { dir: "auto" }, blocks(inner, nameOf, depth + 1)), place];
   },
 };
 
@@ -90,18 +96,19 @@ const table = {
   fits: (line, lines, place) => line.includes("|") && isTableRule(lines[place + 1] ?? "") && hasRoom(line, lines, place),
   make(lines, place, nameOf) {
     const head = cells(lines[place]);
+    const sides = cells(lines[place + 1]).map(sideOf);
     const rows = [];
     place += 2;
     while (place < lines.length && lines[place].includes("|")) rows.push(cells(lines[place++]));
-    const shown = (tag) => (cell) => h(tag, {}, inline(cell, nameOf));
+    const shown = (tag) => (cell, column) => h(tag, { class: sides[column] }, inline(cell, nameOf));
     const body = rows.map((row) =>
       h(
         "tr",
         {},
-        head.map((_, column) => shown("td")(row[column] ?? "")),
+        head.map((_, column) => shown("td")(row[column] ?? "", column)),
       ),
     );
-    const made = h("table", {}, h("thead", {}, h("tr", {}, head.map(shown("th")))), h("tbody", {}, body));
+    const made = h("table", { dir: "auto" }, h("thead", {}, h("tr", {}, head.map(shown("th")))), h("tbody", {}, body));
     return [h("div.table", { tabindex: "0" }, made), place];
   },
 };
@@ -121,7 +128,7 @@ const list = {
       else break;
       place += 1;
     }
-    const start = isOrdered ? { start: parseInt(marker, 10) } : {};
+    const start = { dir: "auto", start: isOrdered ? parseInt(marker, 10) : null };
     const shown = items.map((item) => h("li", {}, itemContent(item, nameOf, depth)));
     return [h(isOrdered ? "ol" : "ul", start, shown), place];
   },
@@ -155,6 +162,13 @@ function isTableRule(line) {
   return cells(line).every((cell) => TABLE_RULE.test(cell));
 }
 
+/** The class of a column by its cell in the line of dashes, null for one without a colon. */
+function sideOf(cell) {
+  const [left, right] = [cell.startsWith(":"), cell.endsWith(":")];
+  if (left && right) return "align-center";
+  return left || right ? `align-${left ? "left" : "right"}` : null;
+}
+
 /** Whether the lines from `place` on could make no more cells than a page can bear: missing cells are filled up. */
 function hasRoom(line, lines, place) {
   return line.split("|").length * (lines.length - place) <= MOST_CELLS;
@@ -185,15 +199,20 @@ export function inline(text, nameOf = (uid) => uid, depth = 0) {
 function marked(match, nameOf, depth) {
   const part = match.groups;
   const within = (tag, inner) => h(tag, {}, inline(inner, nameOf, depth + 1));
-  if (part.codeText !== undefined) return h("code", {}, part.codeText);
+  if (part.codeText !== undefined) return h("code", { dir: "ltr" }, part.codeText);
   if (part.mention) return h("span.mention", {}, `@${nameOf(part.mention.toLowerCase())}`);
   if (part.all) return h("span.mention", {}, "@all");
   if (part.href !== undefined) return link(part.href, part.label ? inline(part.label, nameOf, depth + 1) : part.href);
   if (part.strong) return within("strong", part.strong);
   if (part.strike) return within("s", part.strike);
   if (part.em ?? part.under) return within("em", part.em ?? part.under);
-  if (part.url) return link(part.url, part.url);
+  if (part.url) return bareLink(part.url);
   return document.createTextNode(part.escaped);
+}
+
+function bareLink(written) {
+  const url = written.replace(/\\([!-/:-@[-`{-~])/g, "$1");
+  return link(url, url);
 }
 
 function link(href, label) {

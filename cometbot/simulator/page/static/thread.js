@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { Composer } from "./composer.js";
+import { Composer, isComposing } from "./composer.js";
 import { Transcript } from "./transcript.js";
 import { atWork, offersOf, workingBots } from "./chat.js";
 import { lookOf } from "./look.js";
@@ -53,7 +53,7 @@ export class Thread {
     this.element = h("div.thread", {}, head, this.transcript.element, this.composer.element);
     this.composer.dropOn(this.element);
     this.element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented) close();
+      if (event.key === "Escape" && !event.defaultPrevented && !isComposing(event)) close();
     });
     store.on("messages entries handled directory", () => this.#show());
   }

@@ -86,8 +86,8 @@ const KINDS = {
 
 /** What is not rendered yet is shown as it was written. */
 function prose(html, text) {
-  if (html) return h("div.prose", { dir: "auto" }, richtext(html));
-  return text?.trim() ? h("div.prose.plain", { dir: "auto" }, text) : null;
+  if (html) return h("div.prose", {}, richtext(html));
+  return text?.trim() ? h("div.prose.plain", {}, text) : null;
 }
 
 const ofPlatform = (file) => ({

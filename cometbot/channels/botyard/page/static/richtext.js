@@ -3,6 +3,7 @@
 import { h, safeUrl } from "./dom.js";
 
 const TAGS = new Set("A BLOCKQUOTE BR CODE EM HR LI OL P PRE S STRONG TABLE TBODY TD TH THEAD TR UL".split(" "));
+const SIDES = ["left", "center", "right"];
 const SCHEMES = ["http:", "https:", "mailto:", "tel:"];
 
 /** The nodes of a text in HTML; what is no known tag is left out, its text stays. */
@@ -29,12 +30,21 @@ function element(node) {
   if (!TAGS.has(node.tagName)) return children;
   const tag = node.tagName.toLowerCase();
   if (tag === "a") return link(node, children);
-  if (tag === "pre") return h("pre", { tabindex: "0" }, children);
-  if (tag === "table") return h("div.table", { tabindex: "0" }, h("table", {}, children));
+  if (tag === "pre") return h("pre", { tabindex: "0", dir: "ltr" }, children);
+  if (tag === "code") return h("code", { dir: "ltr" }, children);
+  if (tag === "table") return h("div.table", { tabindex: "0" }, h("table", { dir: "auto" }, children));
   if (tag === "p" && node.getAttribute("role") === "heading") {
     return h("p.h3", { role: "heading", "aria-level": "4" }, children);
   }
-  return h(tag, tag === "ol" ? { start: node.getAttribute("start") } : {}, children);
+  return h(tag, attributesOf(tag, node), children);
+}
+
+/** A list and a quotation run as their text does: so do their bullets and bar. */
+function attributesOf(tag, node) {
+  if (tag === "ol") return { dir: "auto", start: node.getAttribute("start") };
+  if (tag === "ul" || tag === "blockquote") return { dir: "auto" };
+  const side = node.getAttribute("align");
+  return { class: SIDES.includes(side) ? `align-${side}` : null };
 }
 
 function link(node, children) {

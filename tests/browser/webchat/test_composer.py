@@ -1,0 +1,48 @@
+"""The message box of the web chat: input methods, clipboards and touch keyboards."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.webchat.conftest import Guest, Visit
+from tests.browser.writing import confirm_candidate, paste
+
+
+@pytest.mark.parametrize("safari", [True, False])
+def test_confirming_a_candidate_sends_nothing(guest: Guest, safari: bool) -> None:
+    guest.box.fill("nihao")
+    confirm_candidate(guest.box, safari=safari)
+
+    expect(guest.box).to_have_value("nihao")
+    expect(guest.own).to_have_count(0)
+
+
+def test_confirming_a_candidate_takes_no_suggestion(guest: Guest) -> None:
+    guest.box.press_sequentially("/tr")
+    expect(guest.page.get_by_role("option")).to_have_count(1)
+    confirm_candidate(guest.box)
+
+    expect(guest.box).to_have_value("/tr")
+
+
+def test_pasted_cells_are_text_and_not_a_picture(guest: Guest) -> None:
+    assert paste(guest.box, "A\tB\n1\t2", "<table></table>", ("image.png",))
+    expect(guest.page.locator(".attached")).to_have_count(0)
+
+
+def test_pasted_picture_is_attached(guest: Guest) -> None:
+    assert not paste(guest.box, names=("image.png",))
+    expect(guest.page.locator(".attached")).to_have_count(1)
+
+
+def test_enter_of_a_touch_keyboard_makes_a_new_line(visit: Visit) -> None:
+    guest = visit(width=390, has_touch=True, is_mobile=True).enter().open()
+    guest.box.press_sequentially("one")
+    guest.box.press("Enter")
+    guest.box.press_sequentially("two")
+    expect(guest.box).to_have_value("one\ntwo")
+    guest.page.get_by_role("button", name="Send").tap()
+
+    guest.sees("You said: one")
+    expect(guest.own).to_have_count(1)
