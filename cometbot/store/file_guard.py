@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
+from collections import Counter
 
 _CHECKPOINT_STATE = struct.Struct("=2I")
 _SALTS_AT, _SALTS = 32, 8
@@ -19,15 +21,14 @@ class FileGuard:
     database file itself, and it changes the counters of the file ``-shm`` as well: a file that changes while they stay
     the same was overwritten by something else. The layout of ``-shm`` is section 2 of sqlite.org/walformat.html.
 
-    The file ``-shm`` stays open until :meth:`close`, to be called when no connection is open: closing it would give
-    up SQLite's own locks on it.
+    Call :meth:`close` when the connections of this database are closed.
     """
 
     def __init__(self, path: str, named: str = "") -> None:
         self._path = path
         self._names = [named or path, f"{path}-wal", f"{path}-shm"]
         self._identities = [_identity(name) for name in self._names]
-        self._shm = os.open(self._names[2], os.O_RDONLY | os.O_CLOEXEC)
+        self._shm = _descriptors.acquire(self._names[2])
         self._content = self._read_content()
         self._found = ""
 
@@ -72,10 +73,52 @@ class FileGuard:
         return b"".join(header[at : at + length] for at, length in parts)
 
     def close(self) -> None:
-        """Close the file ``-shm``."""
+        """Release the file ``-shm``."""
         if self._shm >= 0:
-            os.close(self._shm)
+            _descriptors.release(self._shm)
         self._shm = -1
+
+
+class _Descriptors:
+    """The descriptors of ``-shm`` files in this process, at most one for a file.
+
+    POSIX gives up all locks of a process on a file when the process closes any descriptor of it, and SQLite holds its
+    locks on ``-shm`` through a descriptor of its own. A descriptor is therefore closed only when no guard uses it and
+    the file has no name any more: SQLite removes ``-shm`` when the last connection of all processes is closed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[tuple[int, int], int] = {}
+        self._users: Counter[int] = Counter()
+
+    def acquire(self, name: str) -> int:
+        """Return the descriptor of the file ``name``; it is opened if it is not open yet."""
+        with self._lock:
+            file = self._files.get(_identity(name))
+            if file is None:
+                file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+                opened = os.fstat(file)
+                file = self._files.setdefault((opened.st_dev, opened.st_ino), file)
+            self._users[file] += 1
+            return file
+
+    def release(self, file: int) -> None:
+        """End one use of a descriptor, and close those that nothing can need."""
+        with self._lock:
+            self._users[file] -= 1
+            for identity, kept in list(self._files.items()):
+                if not self._users[kept] and not os.fstat(kept).st_nlink:
+                    del self._files[identity], self._users[kept]
+                    os.close(kept)
+
+    def reset_after_fork(self) -> None:
+        """Make the lock usable, which another thread of the parent may have held. The descriptors stay in use."""
+        self._lock = threading.Lock()
+
+
+_descriptors = _Descriptors()
+os.register_at_fork(after_in_child=_descriptors.reset_after_fork)
 
 
 def _identity(name: str) -> tuple[int, int]:
