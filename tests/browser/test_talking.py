@@ -47,6 +47,9 @@ def test_a_mention_typed_by_hand_reaches_the_bot(visit: Open) -> None:
 
 def test_commands_are_offered_with_arguments_and_descriptions(visitor: Visitor) -> None:
     visitor.box.press_sequentially("/tra")
+    expect(visitor.page.get_by_role("combobox", expanded=True)).to_have_attribute(
+        "aria-activedescendant", "composer-text-list-0"
+    )
     option = visitor.page.get_by_role("listbox").get_by_role("option")
     expect(option).to_contain_text(re.compile(r"/track.*number.*Where is my order\?"))
     visitor.box.press("Enter")
@@ -68,8 +71,10 @@ def test_a_stream_grows_while_one_looks(visitor: Visitor) -> None:
     visitor.say("stream")
     message = visitor.page.locator(".message.other").last
     expect(message.locator(".bubble")).to_have_text("one")
+    expect(message).to_have_attribute("aria-busy", "true")
     expect(message.locator(".bubble")).to_have_text("one two three")
     expect(message.locator(".edited")).to_be_visible()
+    expect(message).not_to_have_attribute("aria-busy", "true")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
 
 

@@ -116,6 +116,21 @@ def test_a_place_and_a_picture_are_shown(guest: Guest) -> None:
     expect(guest.sees("A picture").get_by_role("img", name="sun.svg")).to_be_visible()
 
 
+def test_the_command_menu_is_a_combobox(guest: Guest) -> None:
+    box = guest.page.get_by_role("combobox", name="Message helpdesk")
+    expect(box).to_have_attribute("aria-expanded", "false")
+    box.press_sequentially("/")
+    expect(box).to_have_attribute("aria-expanded", "true")
+    menu = guest.page.locator(f"#{box.get_attribute('aria-controls')}")
+    expect(menu).to_have_role("listbox")
+    box.press("ArrowDown")
+    chosen = menu.get_by_role("option", selected=True)
+    expect(chosen).to_have_id(box.get_attribute("aria-activedescendant") or "")
+    box.press("Escape")
+    expect(box).to_have_attribute("aria-expanded", "false")
+    assert box.get_attribute("aria-activedescendant") is None
+
+
 def test_commands_are_offered_with_their_arguments(guest: Guest) -> None:
     guest.box.press_sequentially("/")
     options = guest.page.get_by_role("listbox").get_by_role("option")
@@ -156,8 +171,10 @@ def test_what_a_bot_says_unasked_appears_by_itself(guest: Guest, platform: Platf
 def test_a_streamed_answer_grows_and_stays_one_message(guest: Guest, platform: Platform) -> None:
     guest.say("stream")
     expect(guest.others.locator(".bubble")).to_have_text("One")
+    expect(guest.others).to_have_attribute("aria-busy", "true")
     platform.mark("go-on")
     expect(guest.others.locator(".bubble")).to_have_text("One two")
+    expect(guest.others).not_to_have_attribute("aria-busy", "true")
     expect(guest.others.locator(".bubble strong")).to_have_text("two")
     expect(guest.others).to_have_count(1)
 

@@ -22,9 +22,9 @@ export class Completion {
     this.mentioned = mentioned;
     this.element = h("ul.completion", { role: "listbox", id, hidden: true, "aria-label": say("suggestions") });
     this.usage = h("p.usage", { role: "status", hidden: true });
-    for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-controls": id })) {
-      text.setAttribute(name, value);
-    }
+    const states = { autocomplete: "list", controls: id, expanded: "false", haspopup: "listbox" };
+    text.setAttribute("role", "combobox");
+    for (const [name, value] of Object.entries(states)) text.setAttribute(`aria-${name}`, value);
     text.addEventListener("input", () => this.#look());
     text.addEventListener("blur", () => setTimeout(() => this.close(), 150));
     text.addEventListener("click", () => this.#look());
@@ -44,9 +44,14 @@ export class Completion {
   }
 
   close() {
-    this.element.hidden = true;
+    this.#show(false);
     if (!this.text.value) this.usage.hidden = true;
     this.text.removeAttribute("aria-activedescendant");
+  }
+
+  #show(isOpen) {
+    this.element.hidden = !isOpen;
+    this.text.setAttribute("aria-expanded", String(isOpen));
   }
 
   #look() {
@@ -67,8 +72,8 @@ export class Completion {
       );
     this.#found = this.offers(kind).filter(fits).slice(0, MOST);
     if (!this.#found.length) return this.close();
-    this.element.hidden = false;
     this.#choose(0);
+    this.#show(true);
   }
 
   #showUsage() {

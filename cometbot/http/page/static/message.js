@@ -9,8 +9,9 @@ import { say } from "./texts.js";
  * The element of a message: `{id, sender, sentAt, editedAt, deletedAt}` with times in Unix seconds.
  *
  * `facts` are what it depends on beside the message itself: `isOwn`, `follows` (the turn of the same sender goes on),
- * `name`, `isBot`, `picture` (a URL). `look` says what is in it: `body(message)` and `extras(message, facts)` (what
- * stands below it) are nodes, `summary(message)` is for the ear, `isBare(message)` is true for what needs no bubble.
+ * `name`, `isBot`, `picture` (a URL), `isBusy` (it is still being written). `look` says what is in it: `body(message)`
+ * and `extras(message, facts)` (what stands below it) are nodes, `summary(message)` is for the ear, `isBare(message)` is
+ * true for what needs no bubble.
  */
 export function messageElement(message, facts, look) {
   const isGone = Boolean(message.deletedAt);
@@ -22,6 +23,7 @@ export function messageElement(message, facts, look) {
     tabindex: "0",
     class: [facts.isOwn ? "own" : "other", facts.follows && "follows", isGone && "gone"].filter(Boolean).join(" "),
     "aria-label": `${who}, ${timeOf(message.sentAt)}: ${said}`,
+    "aria-busy": facts.isBusy ? "true" : null, // a screen reader reads it once, when it is whole
     dataset: { id: message.id },
   });
   element.append(

@@ -1,7 +1,7 @@
 // Who reads and writes: what is known of a message beside what it says, and what can be done with it.
 
 import { act, press, say, upload } from "./api.js";
-import { Standing } from "./standing.js";
+import { isBeingHandled, Standing } from "./standing.js";
 import { duration } from "./time.js";
 
 /** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
@@ -39,6 +39,7 @@ export class Reader {
       reactions,
       isOwn: message.sender === store.me,
       isOver: this.#standing.isOver(message),
+      isBusy: isBeingHandled(message, store.handled),
       name: this.nameOf(message.sender),
       isBot: store.isBot(message.sender),
       replies: message.parentId ? 0 : store.repliesTo(message.id).length,

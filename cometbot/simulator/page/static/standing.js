@@ -54,6 +54,14 @@ export class Standing {
   }
 }
 
+/** Whether the handler that sent this message still runs, and may edit it: a streamed reply grows by edits. */
+export function isBeingHandled(message, handled) {
+  const [, event] = CLIENT_ID.exec(message.muid ?? "") ?? [];
+  const isRunning = ([name, one]) =>
+    one.event === event && one.state === "running" && name.startsWith(`${message.sender}/`);
+  return Boolean(event) && Object.entries(handled).some(isRunning);
+}
+
 const laneOf = (message) => `${message.sender} ${message.conversationId}`;
 
 function turnOf(message) {

@@ -12,7 +12,9 @@ export function lookOf(store, { press, again, discard }) {
       const bot = store.bots.get(message.sender);
       const isOwn = message.sender === store.user?.id;
       const isOver = !store.bot;
-      return { follows, isOwn, isOver, isBot: false, name: bot?.name ?? store.bot?.name ?? "", picture: bot?.avatar };
+      const isBusy = Boolean(message.isPiece);
+      const name = bot?.name ?? store.bot?.name ?? "";
+      return { follows, isOwn, isOver, isBusy, isBot: false, name, picture: bot?.avatar };
     },
     body: (message) => content(message, store.bot ? press : null),
     summary,
