@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from cometbot.simulator import Simulator
 from tests.browser.conftest import PATIENCE
 from tests.browser.told import keep_told, wait_told
 from tests.ports import free_port
+
+STREAM = re.compile(r"/simulator/events\?after=\d+$")
 
 
 @pytest.fixture
@@ -71,3 +74,39 @@ def test_a_message_by_the_side_is_counted_until_it_is_looked_at(page: Page, simu
     room.click()
     expect(room.locator(".count")).to_have_count(0)
     expect(page.locator("#chat .bubble", has_text="In the group")).to_be_visible()
+
+
+def test_a_held_back_stream_is_replaced_by_polling(page: Page, simulator: Simulator) -> None:
+    page.clock.install()
+    page.route(STREAM, lambda route: None)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.clock.fast_forward(11_000)
+    expect(page.locator(".notice.warn")).to_contain_text("No live connection.")
+    simulator.user("tom").say("Meanwhile", to="maria")
+    expect(page.locator("#chat .bubble")).to_have_text(["Before", "Meanwhile"])
+    page.unroute(STREAM)
+    page.clock.fast_forward(21_000)
+    expect(page.locator(".notice")).to_be_hidden()
+    simulator.user("tom").say("After", to="maria")
+    expect(page.locator("#chat .bubble")).to_have_text(["Before", "Meanwhile", "After"])
+
+
+def test_eight_tabs_share_one_stream(page: Page, simulator: Simulator) -> None:
+    streams: list[str] = []
+    page.context.on("request", lambda request: streams.append(request.url) if STREAM.search(request.url) else None)
+    tabs = [page.context.new_page() for _ in range(7)]
+    for number, tab in enumerate(tabs):
+        simulator.user("tom").say(f"Tab {number}", to="maria")
+        tab.goto(f"{simulator.url}/#maria/user/tom")
+        tab.wait_for_selector("html[data-ready]")
+    said = ["Before", *(f"Tab {number}" for number in range(7))]
+    for tab in tabs:
+        expect(tab.locator("#chat .bubble")).to_have_text(said)
+    assert streams == []
+    with page.context.expect_event("requestfinished", lambda request: "once=1" in request.url):
+        page.close()
+    simulator.user("tom").say("After", to="maria")
+    for tab in tabs:
+        expect(tab.locator("#chat .bubble")).to_have_text([*said, "After"])
+    assert len(streams) == 1

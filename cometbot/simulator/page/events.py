@@ -22,12 +22,16 @@ BATCH = 500
 
 
 class Events:
-    """One page's stream. ``after`` is the id of the last entry that the page has."""
+    """One page's stream. ``after`` is the id of the last entry that the page has.
 
-    def __init__(self, simulator: Simulator, after: int, stopping: threading.Event) -> None:
+    With ``once`` it ends when all is said that there is by now, for a page that polls.
+    """
+
+    def __init__(self, simulator: Simulator, after: int, stopping: threading.Event, *, once: bool = False) -> None:
         self._simulator = simulator
         self._after = after
         self._stopping = stopping
+        self._once = once
         self._shown: dict[str, bytes] = {}
         self._handled: Mapping[str, Any] = {}
         bench = simulator.workbench
@@ -45,23 +49,26 @@ class Events:
         yield b"retry: 1000\n\n"
         while not self._stopping.is_set():
             frames = b"".join(self._news())
+            if self._once and not frames:
+                return
             if not frames and time.monotonic() - spoke_at > PING_INTERVAL:
                 frames = PING
             if frames:
                 spoke_at = time.monotonic()
             yield frames  # an empty one lets the server see whether the page is still there
-            self._wait()
+            if not self._once:
+                self._wait()
 
     def _news(self) -> Iterator[bytes]:
-        world = self._simulator.world
-        for entry in world.journal.since(self._after, BATCH):
-            self._after = entry.id
-            yield _frame("entry", orjson.dumps(boards.entry_json(world, entry), default=_plain), entry.id)
         for name, look in self._boards.items():
             shown = orjson.dumps(look(), default=_plain)
             if self._shown.get(name) != shown:
                 self._shown[name] = shown
                 yield _frame(name, shown)
+        world = self._simulator.world
+        for entry in world.journal.since(self._after, BATCH):
+            self._after = entry.id
+            yield _frame("entry", orjson.dumps(boards.entry_json(world, entry), default=_plain), entry.id)
         yield from self._newly_handled()
 
     def _newly_handled(self) -> Iterator[bytes]:

@@ -63,13 +63,17 @@ class _Page:
         return answer(boards.earlier(self._simulator.world, place, query["before"]))
 
     def events(self) -> Response:
-        """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``."""
+        """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``.
+
+        With ``once`` in the query the answer ends with what there is by now.
+        """
         last = request.headers.get("Last-Event-ID") or request.args.get("after", "")
         after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
         if not self._streams.acquire(blocking=False):
             text = f"{MAX_STREAMS} pages follow already: close one."
             return Response(text, 503, headers={"Retry-After": "2"}, mimetype="text/plain")
-        follower = _Stream(iter(Events(self._simulator, after, self._stopping)), self._streams)
+        events = Events(self._simulator, after, self._stopping, once="once" in request.args)
+        follower = _Stream(iter(events), self._streams)
         headers = {"Cache-Control": UNTOUCHED, "X-Accel-Buffering": "no"}
         return Response(follower, headers=headers, mimetype="text/event-stream")
 

@@ -32,6 +32,8 @@ export class Notice {
     if (status.state === "failed")
       return this.#set("bad", icon("warn"), h("strong", {}, "The bot is not running."), " It is started again.");
     if (before !== null && status.starts > before) return this.#reloaded(status);
+    if (connected === "polling")
+      return this.#set("warn", icon("warn"), h("strong", {}, "No live connection."), " News appear some seconds late.");
     if (!this.element.classList.contains("good")) this.element.hidden = true;
   }
 

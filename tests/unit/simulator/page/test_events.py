@@ -113,6 +113,18 @@ def test_silence_is_broken_by_pings_that_are_events(
     assert read(stream) == [("ping", "", {})]
 
 
+def test_a_stream_for_a_page_that_polls_ends_with_all_entries(
+    simulator: Simulator, stopping: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cometbot.simulator.page.events.BATCH", 2)
+    after = simulator.world.journal.last_id
+    for text in ("one", "two", "three"):
+        simulator.user("maria").say(text, to="tom")
+    found = [frame for piece in Events(simulator, after, stopping, once=True) for frame in frames(piece)]
+    assert found[0][0] == "hello"
+    assert [data["message"]["data"]["text"] for name, _, data in found if name == "entry"] == ["one", "two", "three"]
+
+
 def test_a_stream_ends_with_the_simulator(simulator: Simulator, stopping: threading.Event) -> None:
     stream = iter(Events(simulator, simulator.world.journal.last_id, stopping))
     read(stream)

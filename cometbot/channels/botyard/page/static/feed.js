@@ -1,13 +1,15 @@
 // Follows the platform: what there is, then server-sent events, and whatever was missed while there was no connection.
 
 import { messagesOf, start } from "./api.js";
+import { LiveStream } from "./livestream.js";
 import { calmly } from "./press.js";
 
-const EVENTS = "/v1/page-api/events";
+const ADDRESS = "/v1/page-api/events";
+const EVENTS = ["message", "typing", "delta", "removed", "chat", "chat-removed"];
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
 const POLL = 5000;
-const HIDDEN = 30_000;
+const HIDDEN = LiveStream.isShared ? 30_000 : 2000;
 const HIDDEN_POLL = 20_000;
 const TYPING = 15_000;
 
@@ -15,16 +17,17 @@ const TYPING = 15_000;
  * Keeps `store` up to date for as long as the page is open. `signedOut()` is called when nobody is known here any more,
  * `caughtUp()` each time when nothing is missing.
  *
- * A page that nobody sees gives its stream back after a while and asks now and then: a browser keeps only six
- * connections to a platform, and a platform has a thread for each stream.
+ * Where the stream is silent or refused, the page asks every few seconds until it is back. A page that nobody sees
+ * leaves the stream after a while and asks now and then: a platform has a thread for each stream.
  */
 export class Feed {
   #store;
-  #source = null;
+  #live = null;
+  #isLive = false;
+  #isFaulty = false;
   #timer = 0;
   #sleeper = 0;
   #failures = 0;
-  #refusals = 0;
   #isAsleep = false;
   #isPaused = false;
   #loading = new Map();
@@ -34,7 +37,7 @@ export class Feed {
     this.#store = store;
     Object.assign(this, { signedOut, caughtUp });
     window.addEventListener("online", () => this.#resume());
-    window.addEventListener("offline", () => this.#store.user && this.#lost());
+    window.addEventListener("offline", () => this.#offline());
     window.addEventListener("pagehide", () => this.stop());
     window.addEventListener("pageshow", (event) => event.persisted && this.#resume());
     document.addEventListener("visibilitychange", () => this.#turned());
@@ -45,19 +48,18 @@ export class Feed {
     this.stop();
     this.#isAsleep = this.#isPaused = false;
     this.#watch();
-    const source = new EventSource(EVENTS);
-    this.#source = source;
-    const isMine = () => this.#source === source;
-    const on = (name, take) =>
-      source.addEventListener(name, (event) => calmly(() => isMine() && take(JSON.parse(event.data))));
-    on("hello", () => this.#opened());
-    on("message", (message) => this.#message(message));
-    on("typing", ({ chatId, on: isOn }) => this.#store.setTyping(chatId, isOn, TYPING));
-    on("delta", (piece) => this.#store.putPiece(piece));
-    on("removed", ({ chatId, id }) => this.#store.drop(chatId, id));
-    on("chat", (chat) => this.#chat(chat));
-    on("chat-removed", ({ id }) => this.#store.dropChat(id));
-    source.addEventListener("error", () => isMine() && this.#broken());
+    const quietly = (act) => calmly(() => this.#live === live && act());
+    const live = new LiveStream({
+      name: `webchat.${this.#store.user.id}`,
+      address: () => ADDRESS,
+      events: EVENTS,
+      opened: () => quietly(() => this.#opened()),
+      heard: (name, data) => quietly(() => this.#take(name, JSON.parse(data))),
+      closed: (fault) => quietly(() => this.#closed(fault)),
+    });
+    this.#live = live;
+    live.start();
+    if (this.#isFaulty) this.#poll();
   }
 
   /** Listen no longer, whatever happens, until `connect` is called. */
@@ -70,8 +72,9 @@ export class Feed {
   /** Listen no longer. */
   stop() {
     clearTimeout(this.#timer);
-    this.#source?.close();
-    this.#source = null;
+    this.#live?.stop();
+    this.#live = null;
+    this.#isLive = false;
   }
 
   /** Let the store have the newest messages of a chat, and all since those that it has. */
@@ -114,29 +117,60 @@ export class Feed {
     }
   }
 
+  #take(name, what) {
+    const store = this.#store;
+    if (name === "message") this.#message(what);
+    else if (name === "typing") store.setTyping(what.chatId, what.on, TYPING);
+    else if (name === "delta") store.putPiece(what);
+    else if (name === "removed") store.drop(what.chatId, what.id);
+    else if (name === "chat") this.#chat(what);
+    else if (name === "chat-removed") store.dropChat(what.id);
+  }
+
   /** A chat is heard of from this event on: what was said in a new one before would be missing. */
   #chat(chat) {
     this.#store.putChat(chat);
     if (this.#followed.has(chat.id)) return;
     this.#followed.add(chat.id);
-    if (this.#store.known.has(chat.id)) this.load(chat.id).catch(() => this.#broken());
+    if (this.#store.known.has(chat.id)) this.load(chat.id).catch(() => this.#poll());
   }
 
   #message(message) {
     const isKnown = this.#store.chats.has(message.chatId);
     this.#store.put(message, { isNews: true });
-    if (!isKnown) this.#catchUp().catch(() => this.#broken());
+    if (!isKnown) this.#poll();
   }
 
-  async #opened() {
-    this.#refusals = 0;
+  #opened() {
+    this.#isLive = true;
+    this.#isFaulty = false;
+    this.#poll();
+  }
+
+  /** A stream that ends once is only opened anew. */
+  #closed({ isSilent, failures }) {
+    this.#isLive = false;
+    this.#isFaulty ||= isSilent || failures > 1;
+    this.#poll();
+  }
+
+  /** Ask what there is: once where the stream brings the rest, else every few seconds. */
+  async #poll() {
+    clearTimeout(this.#timer);
+    const live = this.#live;
+    const isMine = () => live !== null && this.#live === live;
     try {
       await this.#catchUp();
     } catch {
-      return this.#broken();
+      if (isMine()) this.#lost();
+      return;
     }
+    if (!isMine()) return;
+    if (this.#failures && !this.#isLive) live.retry();
     this.#failures = 0;
-    this.#store.setConnection("open");
+    if (this.#isLive) this.#store.setConnection("open");
+    else if (this.#isFaulty) this.#store.setConnection("polling");
+    if (!this.#isLive) this.#again(POLL);
     this.caughtUp();
   }
 
@@ -152,31 +186,17 @@ export class Feed {
     if (this.#store.chat) await this.load(place.id);
   }
 
-  /** The stream has ended, or was refused: look whether the platform is there at all. */
-  async #broken() {
-    const mine = this.#source;
-    this.stop();
-    if (!mine) return;
-    try {
-      await this.#catchUp();
-      this.#failures = 0;
-      this.#refusals += 1;
-      if (!this.#store.user) return;
-      if (this.#refusals > 1) this.#store.setConnection("polling");
-      this.caughtUp();
-      this.#again(this.#refusals > 1 ? POLL : FIRST_PAUSE);
-    } catch {
-      this.#lost();
-    }
-  }
-
   #resume() {
     if (this.#store.user && !this.#isPaused) this.connect();
   }
 
-  #lost() {
+  #offline() {
+    if (!this.#store.user) return;
     this.stop();
-    if (this.#isPaused) return;
+    if (!this.#isPaused) this.#lost();
+  }
+
+  #lost() {
     this.#store.setConnection(navigator.onLine === false ? "offline" : "lost");
     this.#again(Math.min(FIRST_PAUSE * 2 ** this.#failures, LONGEST_PAUSE));
     this.#failures += 1;
@@ -185,7 +205,7 @@ export class Feed {
   /** Not all pages in the same moment, when a platform starts again. */
   #again(pause) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#resume(), pause * (0.7 + Math.random() * 0.6));
+    this.#timer = setTimeout(() => (this.#live ? this.#poll() : this.#resume()), pause * (0.7 + Math.random() * 0.6));
   }
 
   #turned() {

@@ -9,7 +9,7 @@ const SHORT = 3000;
 const SHOWN = {
   offline: ["bad", "offline", "offline"],
   lost: ["bad", "offline", "reconnecting"],
-  polling: ["warn", "warn", "busy"],
+  polling: ["warn", "warn", "polling"],
 };
 
 /** A bar above the conversation. */

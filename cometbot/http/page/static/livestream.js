@@ -1,0 +1,164 @@
+// One event stream for all tabs of a browser. The tab that holds a lock has the stream and passes every event on to the
+// others: over HTTP/1.1 a browser opens six connections to a server, so the seventh tab would load nothing.
+
+const HELLO = 10_000; // a stream that has said nothing by then is held back on its way
+const SILENCE = 40_000; // the server sends a ping every 15 s
+const TRIAL = 20_000;
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 15_000;
+
+/**
+ * `address()` is the stream's URL and `events` the names of its events; it begins with the event `hello`. Tabs with the
+ * same `name` share a stream. `opened(hello)` is called when events come from now on, `heard(name, data)` for each, and
+ * `closed({isSilent, failures})` when none come any more: it tries again by itself until `stop` is called.
+ */
+export class LiveStream {
+  #source = null;
+  #channel = null;
+  #asking = null;
+  #release = null;
+  #isOpen = false;
+  #watchdog = 0;
+  #timer = 0;
+  #failures = 0;
+  #state = {}; // what a tab that asks is told: {isOpen, hello} or {fault}
+  #id = Math.random();
+
+  constructor(options) {
+    Object.assign(this, options);
+  }
+
+  /** Whether tabs can share a stream: the browser has locks over HTTPS, and on the own machine. */
+  static get isShared() {
+    return Boolean(navigator.locks && window.BroadcastChannel);
+  }
+
+  start() {
+    this.stop();
+    this.#failures = 0;
+    if (!LiveStream.isShared) return this.#connect();
+    this.#channel = new BroadcastChannel(this.name);
+    this.#channel.onmessage = ({ data }) => this.#told(data);
+    this.#follow();
+  }
+
+  stop() {
+    this.#drop();
+    this.#asking?.abort();
+    this.#release?.();
+    this.#channel?.close();
+    this.#asking = this.#release = this.#channel = null;
+  }
+
+  /** Try again now, where it waits to do so. */
+  retry() {
+    if (this.#timer) this.#connect();
+  }
+
+  #follow() {
+    this.#request();
+    this.#tell({ asks: this.#id });
+    this.#watch(HELLO + FIRST_PAUSE);
+  }
+
+  /** Wait for the lock; `steal` takes it from a tab that has stopped passing events on. */
+  #request(steal = false) {
+    this.#asking?.abort();
+    const asking = (this.#asking = new AbortController());
+    const isCurrent = () => this.#asking === asking;
+    const lead = () => {
+      if (!isCurrent()) return undefined;
+      this.#connect();
+      return new Promise((release) => (this.#release = release));
+    };
+    const options = steal ? { steal } : { signal: asking.signal };
+    navigator.locks.request(this.name, options, lead).catch(() => isCurrent() && this.#deposed());
+  }
+
+  /** Another tab has taken the lock, because this one was frozen. */
+  #deposed() {
+    this.#release = null;
+    this.#drop();
+    this.#follow();
+  }
+
+  #connect() {
+    this.#drop();
+    const source = (this.#source = new EventSource(this.address()));
+    this.#watch(HELLO);
+    this.#state = {};
+    for (const name of ["hello", "ping", ...this.events]) {
+      source.addEventListener(name, (event) => this.#source === source && this.#received(name, event.data));
+    }
+    source.addEventListener("error", () => this.#source === source && this.#lost(false));
+  }
+
+  #received(name, data) {
+    this.#watch(SILENCE);
+    this.#failures = 0;
+    if (name !== "hello") {
+      this.#tell({ name, data });
+      return this.#pass(name, data);
+    }
+    this.#state = { isOpen: true, hello: data };
+    this.#tell(this.#state);
+    return this.#begin(data);
+  }
+
+  #pass(name, data) {
+    if (name !== "ping") this.heard(name, data);
+  }
+
+  #begin(hello) {
+    this.#isOpen = true;
+    this.opened(hello);
+  }
+
+  #lost(isSilent) {
+    this.#drop();
+    this.#failures += 1;
+    const fault = { isSilent, failures: this.#failures };
+    this.#state = { fault };
+    this.#tell(this.#state);
+    const pause = isSilent ? TRIAL : Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), LONGEST_PAUSE);
+    this.#timer = setTimeout(() => this.#connect(), pause * (0.7 + Math.random() * 0.3));
+    this.closed(fault);
+  }
+
+  #tell(what) {
+    this.#channel?.postMessage(what);
+  }
+
+  /** What another tab tells: the one with the stream, or one that asks how it stands. */
+  #told({ asks, to = this.#id, isOpen, hello, fault, name, data }) {
+    if (asks) return this.#release && this.#tell({ ...this.#state, to: asks });
+    if (this.#release || to !== this.#id) return undefined;
+    this.#watch(SILENCE);
+    if (isOpen) return this.#begin(hello); // also where another tab goes on: some events may be missing
+    if (name) return this.#isOpen && this.#pass(name, data);
+    if (!fault) return undefined;
+    this.#isOpen = false;
+    return this.closed(fault);
+  }
+
+  #watch(limit) {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#silent(), limit);
+  }
+
+  #silent() {
+    if (this.#source) return this.#lost(true);
+    this.#isOpen = false;
+    this.closed({ isSilent: true, failures: 1 });
+    this.#request(true);
+  }
+
+  #drop() {
+    clearTimeout(this.#watchdog);
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#isOpen = false;
+    this.#source?.close();
+    this.#source = null;
+  }
+}
