@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.webchat.conftest import Guest, Platform, Visit
@@ -102,8 +103,16 @@ def test_a_tab_that_passes_nothing_on_loses_the_stream(guest: Guest, visit: Visi
     guest.sees("Order 2 is on its way")
 
 
-def test_without_locks_each_tab_has_its_own_stream(guest: Guest, visit: Visit) -> None:
-    guest.page.context.add_init_script("delete Navigator.prototype.locks")
+@pytest.mark.parametrize(
+    "script",
+    [
+        "delete Navigator.prototype.locks",
+        "LockManager.prototype.request = async () => { throw new DOMException('no', 'SecurityError'); }",
+    ],
+    ids=["missing", "refused"],
+)
+def test_without_locks_each_tab_has_its_own_stream(guest: Guest, visit: Visit, script: str) -> None:
+    guest.page.context.add_init_script(script)
     streams = streams_of(guest)
     guest.reload()
     guest.say("/track 1")

@@ -72,14 +72,19 @@ export class LiveStream {
       return new Promise((release) => (this.#release = release));
     };
     const options = steal ? { steal } : { signal: asking.signal };
-    navigator.locks.request(this.name, options, lead).catch(() => isCurrent() && this.#deposed());
+    navigator.locks.request(this.name, options, lead).catch((error) => isCurrent() && this.#deposed(error));
   }
 
-  /** Another tab has taken the lock, because this one was frozen. */
-  #deposed() {
+  /** Another tab has taken the lock, because this one was frozen; or the browser refuses locks. */
+  #deposed({ name }) {
     this.#release = null;
+    if (name !== "AbortError") {
+      this.#channel.close();
+      this.#channel = null;
+      return this.#connect();
+    }
     this.#drop();
-    this.#follow();
+    return this.#follow();
   }
 
   #connect() {
