@@ -25,7 +25,7 @@ BOTS = "tests/acceptance/bots"
 GUNICORN = (sys.executable, "-m", "gunicorn", "wsgi:app")
 APP_ID = "5150a0b1c2d3e4f6"
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
-LOGIN = ("cc", "s3cr3t-value")
+LOGIN = ("cc", "s3cr3t-value-of-tests")
 TRIAL = "trial"
 PATIENCE = 120.0
 """Seconds after which a test gives up what takes a moment; the machine may do ten other things as well."""

@@ -217,7 +217,7 @@ def test_no_bot_at_all_says_how_to_name_one(folder: Path) -> None:
     (folder / "bot.py").rename(folder / "shop.py")
     done = pipe(folder)
     assert done.returncode == 2
-    assert "cometbot dev shop.py:bot" in done.stderr
+    assert "cometbot: no bot is named and there is no bot.py here in" in done.stderr
 
 
 def test_without_terminal_and_pipe_it_says_how_to_go_on_without_them(folder: Path) -> None:

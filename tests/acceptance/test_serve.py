@@ -140,7 +140,7 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
 @pytest.mark.parametrize(
     ("words", "variables", "sentence"),
     [
-        ([], {}, "cometbot: no bot is named: say which one, for example cometbot serve shop:bot"),
+        ([], {}, "cometbot: no bot is named and there is no bot.py here in"),
         (["served:bott"], {}, "cometbot: the module served has no 'bott'; it has: bot, other"),
         (["served:bot", "--threads", "many"], {}, "cometbot: COMETBOT_THREADS is wrong: 'many'"),
         (["served:bot", "--bind", "here"], {}, "cometbot: COMETBOT_BIND is wrong: 'here'"),
