@@ -38,21 +38,28 @@ class Accounts:
         self._state = StateRows(chat.database)
 
     def check(self, connection: Transaction, key: UserKey) -> None:
-        """Raise :class:`HttpError` with 401 for a key that was made for a user who is deleted."""
+        """Raise :class:`HttpError` with 401 for a key that is older than the user who has its id now.
+
+        While the id is free the key opens nothing, and operations answer that the user does not exist.
+        """
+        user = self._chat.users.get(connection, self._scope, key.user)
         if self._issues_keys:
-            self._check_account(self._chat.users.get(connection, self._scope, key.user), key)
-        elif key.signed_at is not None and key.signed_at < self._valid_from(connection, key.user):
-            text = "The user key was signed before its user was deleted: sign a new one"
-            raise HttpError(401, "Unauthorized", text)
+            self._check_account(user, key)
+        elif user is not None:
+            self._check_time(connection, key)
 
     def ensure(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
         """Return the user of ``key``, created or updated.
 
         Raises as :meth:`check`, and :class:`Missing` where another request created the user at the same moment.
         """
-        self.check(connection, key)
         users = self._chat.users
         before = users.get(connection, self._scope, key.user)
+        if self._issues_keys:
+            self._check_account(before, key)
+        else:
+            # Whoever recreated the user with an old key would share it with the next owner of the id.
+            self._check_time(connection, key)
         if self._issues_keys and before is None:
             data = {**data, ACCOUNT_FIELD: key.account}
         user, is_new = users.ensure(connection, self._scope, key.user, data)
@@ -72,6 +79,11 @@ class Accounts:
     def _check_account(self, user: ChatUser | None, key: UserKey) -> None:
         if user is not None and user.data.get(ACCOUNT_FIELD, "") != key.account:
             raise HttpError(401, "Unauthorized", "The user key belongs to a user who was deleted")
+
+    def _check_time(self, connection: Transaction, key: UserKey) -> None:
+        if key.signed_at is not None and key.signed_at < self._valid_from(connection, key.user):
+            text = "The user key was signed before its user was deleted: sign a new one"
+            raise HttpError(401, "Unauthorized", text)
 
     def _valid_from(self, connection: Transaction, user: str) -> float:
         found = self._state.load(connection, _DELETED, self._owner(user)).get(_AT)

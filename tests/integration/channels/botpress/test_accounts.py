@@ -133,3 +133,12 @@ def test_signed_key_without_a_time_is_the_backends_word(signed: Signed, claims: 
 def test_signed_keys_of_any_age_open_an_account_that_was_never_deleted(signed: Signed) -> None:
     assert signed(iat=1000).post("/users/get-or-create", {}).status_code == 201
     assert signed(iat=1).get("/users/me").status_code == 200
+
+
+def test_signed_key_of_a_deleted_user_finds_nobody_while_the_id_is_free(signed: Signed) -> None:
+    person = signed(iat=int(time.time()))
+    person.post("/users/get-or-create", {})
+    person.delete("/users/me")
+
+    refused(person.get("/users/me"), 404, "ResourceNotFound")
+    refused(person.post("/users/get-or-create", {}), 401, "Unauthorized")
