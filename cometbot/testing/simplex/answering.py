@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cometbot.testing.simplex.chats import ChatAnswers
+from cometbot.testing.simplex.console import complete_request, help_section
 from cometbot.testing.simplex.files import FileAnswers
 from cometbot.testing.simplex.grammar import Request
-from cometbot.testing.simplex.groups import GroupAnswers
 from cometbot.testing.simplex.messages import MessageAnswers
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.profiles import ProfileAnswers
 from cometbot.testing.simplex.state import Refused
 
 
-class Answers(ProfileAnswers, ChatAnswers, MessageAnswers, FileAnswers, GroupAnswers):
+class Answers(ProfileAnswers, ChatAnswers, MessageAnswers, FileAnswers):
     """All commands that the stand-in carries out."""
 
     def answer(self, request: Request) -> Obj:
@@ -22,7 +22,7 @@ class Answers(ProfileAnswers, ChatAnswers, MessageAnswers, FileAnswers, GroupAns
         method: Callable[[Request], Obj] = getattr(self, f"do_{request.name}")
         with self.state.lock:
             try:
-                record = method(request)
+                record = method(complete_request(self.state, request))
             except Refused as refused:
                 record = {"type": "chatCmdError", "chatError": refused.chat_error}
             self.state.save()
@@ -35,6 +35,10 @@ class Answers(ProfileAnswers, ChatAnswers, MessageAnswers, FileAnswers, GroupAns
     def do_stop(self, request: Request) -> Obj:
         """It goes on; nothing in a bot depends on it."""
         return {"type": "chatStopped"}
+
+    def do_help(self, request: Request) -> Obj:
+        """The name of a part of the console's help."""
+        return {"type": "chatHelp", "helpSection": help_section(request.text("topic"))}
 
     def do_version(self, request: Request) -> Obj:
         """The release that it follows."""

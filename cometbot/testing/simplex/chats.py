@@ -1,54 +1,22 @@
-"""Connections, contacts and lists of chats of the stand-in."""
+"""Contacts and lists of chats of the stand-in."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cometbot.testing.simplex import objects
+from cometbot.testing.simplex.connecting import ConnectionAnswers
 from cometbot.testing.simplex.grammar import Request
 from cometbot.testing.simplex.objects import Obj
-from cometbot.testing.simplex.profiles import Part, checked_object, unreadable
-from cometbot.testing.simplex.state import chat_refused, store_refused
+from cometbot.testing.simplex.profiles import checked_object, unreadable
+from cometbot.testing.simplex.state import store_refused
+
+_MOST_CHATS = 5000
+_EVERYTHING = {"type": "filters", "favorite": False, "unread": False}
 
 
-class ChatAnswers(Part):
+class ChatAnswers(ConnectionAnswers):
     """The commands about contacts and chats."""
-
-    def do_connect_user(self, request: Request) -> Obj:
-        """A link for one person, or the way to whom a link belongs."""
-        self.state.user_by_id(request.number("user"))
-        if "full" not in request:
-            pending = self._pending(via_contact_uri=False)
-            return self.reply(
-                "invitation", connLinkInvitation=objects.link("invitation", pending["pccConnId"]), connection=pending
-            )
-        return self._connect(request.text("full"))
-
-    def do_connect(self, request: Request) -> Obj:
-        """The way to whom a link belongs."""
-        return self._connect(request.text("rest"))
-
-    def _connect(self, link: str) -> Obj:
-        if not link.startswith(("https://", "simplex:/")):
-            raise chat_refused("invalidConnReq")
-        via_address = "/a#" in link or "/address" in link or "/contact" in link
-        pending = self._pending(via_contact_uri=via_address)
-        return self.reply("sentInvitation" if via_address else "sentConfirmation", connection=pending)
-
-    def _pending(self, *, via_contact_uri: bool) -> Obj:
-        number = self.state.number("pending")
-        pending = objects.pending_connection(number, self.state.now(), via_contact_uri=via_contact_uri)
-        self.state.tree["pending"][str(number)] = pending
-        return pending
-
-    def do_connect_plan(self, request: Request) -> Obj:
-        """What a link leads to: nobody who is known yet."""
-        self.state.user_by_id(request.number("user"))
-        link = request.text("rest")
-        if not link.startswith(("https://", "simplex:/")):
-            raise chat_refused("invalidConnReq")
-        plan = {"type": "contactAddress", "contactAddressPlan": {"type": "ok"}}
-        return self.reply("connectionPlan", connLink={"connFullLink": link}, connectionPlan=plan)
 
     def do_accept_contact(self, request: Request) -> Obj:
         """Somebody who asked becomes a contact."""
@@ -65,17 +33,6 @@ class ChatAnswers(Part):
         asked = self.state.request(request.number("id"))
         del self.state.tree["requests"][request.text("id")]
         return self.reply("contactRequestRejected", contactRequest=asked)
-
-    def add_contact(self, name: str, *, is_bot: bool = False) -> Obj:
-        """A new contact; its name in this database is unique."""
-        taken = {item["localDisplayName"] for item in self.state.tree["contacts"].values()}
-        unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
-        number = self.state.number("contact")
-        contact = objects.contact(number, name, number + 500, self.state.now(), is_bot=is_bot)
-        contact["localDisplayName"] = unique
-        self.state.tree["contacts"][str(number)] = contact
-        self.state.own("contact", number)
-        return contact
 
     def do_list_contacts(self, request: Request) -> Obj:
         """All contacts."""
@@ -97,7 +54,7 @@ class ChatAnswers(Part):
     def do_get_chats(self, request: Request) -> Obj:
         """The chats that changed last, newest first, each with its newest line."""
         self.state.user_by_id(request.number("user"))
-        query = checked_object(request.json, "type")
+        query = checked_object(request.json or _EVERYTHING, "type")
         if query["type"] not in ("filters", "search"):
             raise unreadable()
         chats = [self._summary(f"@{item['contactId']}") for item in self.state.owned("contacts", "contact")]
@@ -108,7 +65,16 @@ class ChatAnswers(Part):
         elif query.get("unread"):
             chats = [chat for chat in chats if chat["chatStats"]["unreadCount"]]
         chats.sort(key=lambda chat: str(_entity(chat)["chatTs"]), reverse=True)
-        return self.reply("apiChats", chats=chats[: request.number("number")])
+        if "place" in request:
+            is_after, at = request.text("place") == "after", request.text("item")
+            chats = [chat for chat in chats if (str(_entity(chat)["chatTs"]) > at) == is_after]
+        return self.reply("apiChats", chats=chats[: int(request.text("number") or _MOST_CHATS)])
+
+    def do_last_chats(self, request: Request) -> Obj:
+        """The chats as the console lists them: twenty, a number of them, or all."""
+        count = {"": "20", "all": str(_MOST_CHATS)}.get(request.text("number"), request.text("number"))
+        listed = self.do_get_chats(Request("get_chats", {**request.texts, "number": count}))
+        return {"type": "chats", "chats": listed["chats"]}
 
     def _summary(self, ref: str) -> Obj:
         items = self.state.items(ref)

@@ -82,7 +82,7 @@ class FileAnswers(Part):
             return self.reply("rcvFileAcceptedSndCancelled", rcvFileTransfer=transfer)
         if file["fileStatus"]["type"] != "rcvInvitation":
             raise chat_refused("fileAlreadyReceiving", message=file["fileName"])
-        if kept["foreign"] and "approved" not in request:
+        if kept["foreign"] and not request.is_on("approved"):
             raise chat_refused("fileNotApproved", fileId=file_id, unknownServers=["xftp://key@xftp7.example.net"])
         path, shown = self._place(request.text("rest"), file["fileName"])
         private_files.write_bytes(path, b"")

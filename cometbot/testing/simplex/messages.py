@@ -43,7 +43,7 @@ class MessageAnswers(Part):
             raise unreadable()
         composed = [self._composed(message) for message in messages]
         quotes = sum("quotedItemId" in message for message in composed)
-        if len(composed) > 1 and ("live" in request or quotes > 1):
+        if len(composed) > 1 and (request.is_on("live") or quotes > 1):
             raise chat_refused("commandError", message="invalid multi send: live and more than one quote not supported")
         direction = self._direction(ref)
         for message in composed:
@@ -60,6 +60,10 @@ class MessageAnswers(Part):
 
     def _composed(self, message: Any) -> Obj:
         composed = checked_object(message)
+        if isinstance(composed.get("filePath"), str):
+            # The spelling of older releases, which CLIs still read.
+            composed = {**composed, "fileSource": {"filePath": composed["filePath"]}}
+            del composed["filePath"]
         content = checked_object(composed.get("msgContent"), "type")
         if any(not isinstance(content.get(name), str) for name in _REQUIRED.get(content["type"], ())):
             raise unreadable()
@@ -102,7 +106,7 @@ class MessageAnswers(Part):
         item = self.state.add_item(ref, direction, message["msgContent"])
         if "quotedItemId" in message:
             item["quotedItem"] = objects.quote_of(self.state.item(ref, message["quotedItemId"]))
-        if "live" in request:
+        if request.is_on("live"):
             item["meta"]["itemLive"] = True
         if request.text("ttl").isdigit():
             item["meta"]["itemTimed"] = {"ttl": request.number("ttl")}
@@ -132,7 +136,7 @@ class MessageAnswers(Part):
         if len(orjson.dumps(message["msgContent"])) > LARGEST_MESSAGE:
             raise store_refused("largeMsg")
         was_live = item["meta"].pop("itemLive", False)
-        if "live" in request and was_live:
+        if request.is_on("live") and was_live:
             item["meta"]["itemLive"] = True
         if item["content"]["msgContent"] == message["msgContent"] and not was_live:
             return self.reply("chatItemNotChanged", chatItem=self.state.whole(ref, item))

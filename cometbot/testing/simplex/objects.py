@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ _GROUP_FEATURES = (
     "timedMessages", "directMessages", "fullDelete", "reactions", "voice", "files", "simplexLinks", "reports",
     "history", "support", "sessions", "comments", "signMessages",
 )  # fmt: skip
+_LINK = re.compile(
+    r"(?:https://[\w.-]+(?::\d+)?|simplex:)/(?:(?P<full>invitation|contact)/?#|(?P<short>[iagcr])(?:\?\S*)?#)\S+"
+)
 _OFF = ("timedMessages", "fullDelete", "sessions", "comments", "signMessages")
 
 
@@ -177,10 +181,23 @@ def group_info(group_id: int, profile: Mapping[str, Any], membership: Obj, at: s
 def link(kind: str, number: int) -> Obj:
     """A link that one can connect by."""
     key = encoded(f"{kind}{number}").rstrip("=")
+    path = "invitation" if kind == "invitation" else "contact"
+    more = "&data=%7B%22type%22%3A%22group%22%7D" if kind == "group" else ""
     return {
-        "connFullLink": f"simplex:/{kind}#/?v=2-7&smp=smp%3A%2F%2FexampleKey%40smp9.example.org%2F{key}",
+        "connFullLink": f"simplex:/{path}#/?v=2-7&smp=smp%3A%2F%2FexampleKey%40smp9.example.org%2F{key}{more}",
         "connShortLink": f"https://smp9.example.org/{kind[0]}#{key}",
     }
+
+
+def link_kind(text: str) -> str:
+    """Return ``invitation``, ``address`` or ``group`` for a full or a short link, or an empty text for no link."""
+    match = _LINK.fullmatch(text)
+    if match is None:
+        return ""
+    if match["short"]:
+        return {"i": "invitation", "a": "address"}.get(match["short"], "group")
+    is_group = match["full"] == "contact" and "type%22%3A%22group" in text
+    return "group" if is_group else {"contact": "address"}.get(match["full"], match["full"])
 
 
 def user_contact_link(number: int, settings: Mapping[str, Any]) -> Obj:

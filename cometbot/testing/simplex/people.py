@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cometbot.testing.simplex.server import Fault
 
@@ -51,6 +51,20 @@ class People(ABC):
         By a business address they have a group of their own.
         """
         found = str(self.do("request", name=name))
+        return int(found) if found.isdigit() else Person(self, found, name)
+
+    def publish(self, name: str, kind: Literal["address", "invitation", "group"] = "address") -> str:
+        """Return a link by which the bot connects with somebody, or joins a group, of this name."""
+        link: str = self.do("publish", name=name, kind=kind)
+        return link
+
+    def follow(self, link: str, name: str) -> Person | int:
+        """Let somebody follow a link that the bot made: the person, or the number of a request, as :meth:`request`.
+
+        A one-time link is used up by it. Who follows a group's link is in the group then. Raises
+        :class:`ValueError` for a link that is not the bot's.
+        """
+        found = str(self.do("follow", link=link, name=name))
         return int(found) if found.isdigit() else Person(self, found, name)
 
     def business(self, name: str) -> Person:

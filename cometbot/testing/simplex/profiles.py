@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cometbot.testing.simplex import objects
+from cometbot.testing.simplex.console import auto_accept_settings
 from cometbot.testing.simplex.grammar import UNREADABLE, Request
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.state import Refused, State, chat_refused, store_refused
@@ -42,6 +44,10 @@ class ProfileAnswers(Part):
     def do_show_user(self, request: Request) -> Obj:
         """The active profile."""
         return self.reply("activeUser")
+
+    def do_show_profile(self, request: Request) -> Obj:
+        """The profile that others see."""
+        return self.reply("userProfile", profile=self._plain(self.state.user))
 
     def do_create_user(self, request: Request) -> Obj:
         """A new profile."""
@@ -145,6 +151,10 @@ class ProfileAnswers(Part):
             raise unreadable()
         address["addressSettings"] = {key: value for key, value in settings.items() if value is not None}
         return self.reply("userContactLinkUpdated", contactLink=address)
+
+    def do_auto_accept(self, request: Request) -> Obj:
+        """The console's way to the settings."""
+        return self.do_address_settings(replace(request, json=auto_accept_settings(request)))
 
     def do_profile_address(self, request: Request) -> Obj:
         """The address in the profile, or not."""

@@ -22,17 +22,28 @@ from websockets.http11 import Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from cometbot.testing.simplex.answering import Answers
-from cometbot.testing.simplex.grammar import UNREADABLE, Request, read_command
+from cometbot.testing.simplex.grammar import UNREADABLE, NotImplementedHere, Request, read_command
 from cometbot.testing.simplex.objects import Obj
 from cometbot.testing.simplex.state import Refused, agent_refused, chat_refused, store_refused
 from cometbot.testing.simplex.wire import Form, encode
 
 Fault = Literal[
-    "drop", "drop_after", "drop_mid", "silent", "late", "busy", "network", "refuse", "no_resp", "wrong_id", "no_json"
+    "drop",
+    "drop_after",
+    "drop_mid",
+    "silent",
+    "late",
+    "busy",
+    "network",
+    "refuse",
+    "unread",
+    "no_resp",
+    "wrong_id",
+    "no_json",
 ]
 """What happens to a command: the connection breaks before it is done, after it was done, or within the answer; it is
-done and never answered, or a second late; the CLI is busy, its network fails, or it refuses, with nothing done; it is
-done and the answer has no ``resp``, a strange correlation id, or is no JSON."""
+done and never answered, or a second late; the CLI is busy, its network fails, it refuses, or it cannot read it,
+with nothing done; it is done and the answer has no ``resp``, a strange correlation id, or is no JSON."""
 
 _wire = logging.getLogger("cometbot.testing.simplex.wire")
 # The library tells of every connection, and at level DEBUG of headers and frames.
@@ -220,6 +231,8 @@ class Wire:
         self.commands.append(text)
         try:
             request = read_command(text)
+        except NotImplementedHere as error:
+            return self._answer(client, corr_id, _error(chat_refused("commandError", message=str(error))))
         except (ValueError, RecursionError):
             return self._answer(client, corr_id, _error(chat_refused("commandError", message=UNREADABLE)))
         work.put((corr_id, text, request))
@@ -245,6 +258,7 @@ class Wire:
             "busy": store_refused("dBBusyError", message="locked"),
             "network": agent_refused(type="BROKER", brokerAddress="smp://k@h", brokerErr={"type": "TIMEOUT"}),
             "refuse": chat_refused("internalError", message="refused"),
+            "unread": chat_refused("commandError", message=UNREADABLE),
         }
         if fault == "drop":
             return self._cut(client)

@@ -65,6 +65,27 @@ class Stage:
             self.state.add_item(ref, {"type": "directSnd"}, settings["autoReply"])
         return ref
 
+    def publish(self, name: str, kind: str = "address") -> str:
+        """Return a link to somebody whom the bot may connect with: ``invitation``, ``address`` or ``group``."""
+        link: str = objects.link(kind, self.state.number("link"))["connShortLink"]
+        self.state.tree["links"][link] = {"name": name}
+        return link
+
+    def follow(self, link: str, name: str) -> str:
+        """Let somebody follow a link of the bot; the chat, or the number of a request. A one-time link ends by it."""
+        for number, pending in list(self.state.tree["pending"].items()):
+            if link in pending.get("connLinkInv", {}).values():
+                del self.state.tree["pending"][number]
+                return self.connect(name)
+        if not self._answers.is_own(link):
+            raise ValueError("this is no link of the bot")
+        for group in self.state.owned("groups", "group"):
+            if link in (group["link"] or {}).get("connLinkContact", {}).values():
+                chat = f"#{group['info']['groupId']}"
+                self.join(chat, name, role=group["link"]["acceptMemberRole"])
+                return chat
+        return self.request(name)
+
     def business(self, name: str) -> str:
         """A customer comes by a business address; the chat, which is a group."""
         group = self._answers.add_group({"displayName": name, "fullName": ""}, role="owner", status="creator")

@@ -18,7 +18,19 @@ from cometbot.testing.simplex.objects import Obj
 _FIRST = {"contact": 4, "group": 31, "member": 110, "item": 2001, "file": 501, "request": 71, "link": 81, "pending": 91}
 """Where the numbers of each kind begin: far from each other, so that a mixed-up one is found nowhere."""
 
-_TABLES = ("users", "addresses", "contacts", "requests", "groups", "chats", "files", "pending", "numbers", "owners")
+_TABLES = (
+    "users",
+    "addresses",
+    "contacts",
+    "requests",
+    "groups",
+    "chats",
+    "files",
+    "pending",
+    "links",
+    "numbers",
+    "owners",
+)
 
 
 class Refused(Exception):
@@ -57,7 +69,7 @@ class State:
         self._path, self._clock, self._last_time = path, clock, 0.0
         self.tree: Obj = {table: {} for table in _TABLES}
         if path is not None and path.exists():
-            self.tree = orjson.loads(path.read_bytes())
+            self.tree |= orjson.loads(path.read_bytes())
 
     def save(self) -> None:
         """Write it down, whole or not at all."""
