@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from cometbot import private_files
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import Folder, NoFolder, Wanted
+from cometbot.channels.simplex.groups import ask_for_groups
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read
 from cometbot.channels.simplex.transfers import Ended, Transfers, ended_file
@@ -75,9 +76,12 @@ class SimplexClient:
         return found
 
     def groups(self, search: str = "") -> list[GroupInfo]:
-        """The groups that the bot is in, or those with a text in their name."""
-        found: list[GroupInfo] = read(self._ask(commands.list_groups(self._user(), search=search)), "groups") or []
-        return found
+        """Return the groups that the bot is in, or those with a text in their name, in letters of any case."""
+        answer, is_searched = ask_for_groups(self._ask_any, self._user(), search)
+        found: list[GroupInfo] = read(answer, "groups") or []
+        if is_searched:
+            return found
+        return [group for group in found if search.casefold() in group.name.casefold()]
 
     def members(self, group: str | int) -> list[Member]:
         """Who is in a group, besides the bot."""
@@ -221,6 +225,9 @@ class SimplexClient:
         if user_id == 0:
             raise NotConnected("there was no connection to the SimpleX CLI yet; try again when it is ready")
         return user_id
+
+    def _ask_any(self, command: Command | str) -> Record:
+        return self._ask(Command.raw(command) if isinstance(command, str) else command)
 
     def _ask(self, command: Command, *, timeout: float | None = None) -> Record:
         if self._connection is None:

@@ -80,6 +80,9 @@ def safe_name(name: str) -> str:
         stem, extension = last, ""
     room = _LONGEST_NAME - len(extension) - 2
     clean = stem.strip(" .-_").encode()[:room].decode("utf-8", "ignore").strip(" .-_") or "file"
+    if not extension and clean.encode().endswith(b"\xa0"):
+        # The CLI takes this byte at a command's end for a blank.
+        clean += "_"
     whole = f"{clean}.{extension}" if extension else clean
     return f"_{whole}" if _RESERVED.fullmatch(whole) else whole
 

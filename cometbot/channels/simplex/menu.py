@@ -19,6 +19,7 @@ MENU_LIMIT = 8_000
 
 LABEL_LIMIT = 100
 
+_ENTRY_FIELDS = ("type", "keyword", "label", "params")
 _KEYWORD = re.compile(r"\w+")
 
 
@@ -45,6 +46,24 @@ def make_menu(bot: Bot) -> list[dict[str, Any]]:
     if count < len(commands):
         log.warning("the menu of SimpleX has room for %d of %d commands", count, len(commands))
     return menu
+
+
+def is_same_menu(given: object, menu: Sequence[Any]) -> bool:
+    """Return whether ``given``, as a CLI has it, is ``menu``; unknown fields and nulls count for nothing."""
+    return _known_entries(given) == _known_entries(menu)
+
+
+def _known_entries(menu: object) -> list[Any]:
+    return [_known_entry(entry) for entry in menu] if isinstance(menu, list) else []
+
+
+def _known_entry(entry: object) -> object:
+    if not isinstance(entry, dict):
+        return entry
+    known: dict[str, Any] = {name: entry[name] for name in _ENTRY_FIELDS if entry.get(name) is not None}
+    if known.get("type") == "menu":
+        known["commands"] = _known_entries(entry.get("commands"))
+    return known
 
 
 def _keyword(command: Command) -> str:

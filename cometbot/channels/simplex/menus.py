@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cometbot.channels.simplex.errors import ConnectionLost, NotConnected
+from cometbot.channels.simplex.groups import ask_for_groups
+from cometbot.channels.simplex.menu import is_same_menu
 from cometbot.channels.simplex.protocol import Record, commands
 from cometbot.channels.simplex.schemas import read
 from cometbot.channels.simplex.startup import Ask
@@ -94,7 +96,7 @@ class GroupMenus(threading.Thread):
             if not self._is_all:
                 return [self._waiting.popleft()]
             self._is_all, user_id = False, self._user_id
-        listed = self._ask(commands.list_groups(user_id)).raw.get("groups")
+        listed = ask_for_groups(self._ask, user_id)[0].raw.get("groups")
         groups = [_read_group(raw) for raw in (listed if isinstance(listed, list) else ())]
         return [group for group in groups if group is not None]
 
@@ -116,7 +118,7 @@ class GroupMenus(threading.Thread):
         return None if info is None else _read_group(info)
 
     def _lacks(self, group: GroupInfo) -> bool:
-        return self._is_ours(group) and (_preferences(_profile(group)).get("commands") or []) != self._menu
+        return self._is_ours(group) and not is_same_menu(_preferences(_profile(group)).get("commands"), self._menu)
 
     def _with_menu(self, profile: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in profile.items() if value is not None}

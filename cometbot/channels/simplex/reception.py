@@ -13,6 +13,7 @@ from cometbot.channels.base import Incoming
 from cometbot.channels.simplex.arrivals import Arrival, Arrivals
 from cometbot.channels.simplex.channel import SimplexChannel
 from cometbot.channels.simplex.errors import error_tags
+from cometbot.channels.simplex.lost_events import LostEvents
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.schemas import read_item
 from cometbot.channels.simplex.seen import Seen
@@ -66,6 +67,7 @@ class Reception:
         self._noted = -1
         self._first = 0
         self._settling = Settling(ask, self._store_before)
+        self._lost = LostEvents()
         self._again_from = 0
         self._postponed: dict[str, float] = {}
         self._ended: set[int] = set()
@@ -94,6 +96,7 @@ class Reception:
         self._catch_up(ask, self._seen)
         self._seen.await_none()
         self._settling.begin(mark)
+        self._lost.begin()
         self.note()
         return session
 
@@ -111,6 +114,7 @@ class Reception:
         if self._seen is not None:
             mark = self._seen.mark
             self._catch_up(ask, self._seen, is_again=True)
+            self._lost.report()
             self._again_from = max(mark - _MARGIN, self._first)
 
     def hear(self, record: Record) -> None:
@@ -190,6 +194,8 @@ class Reception:
             item_id = meta.get("itemId")
             if isinstance(item_id, int):
                 is_new = record.type == "newChatItems"
+                if is_new:
+                    self._lost.add_heard(item_id)
                 if is_new or meta.get("itemLive") is not True:
                     self._seen.note(item_id, is_live=meta.get("itemLive") is True)
                 self._channel.note_item(item_id)
@@ -228,7 +234,10 @@ class Reception:
                 continue
             if is_again and self._is_told_soon(item, seen):
                 continue
-            stored += self._store_item(item, raw)
+            new = self._store_item(item, raw)
+            stored += new
+            if is_again and new and item.is_received:
+                self._lost.add_found(item.item_id)
             met.append((item.item_id, item.is_live and item.is_received))
         seen.hold(after if self._waits_for(postponed) else None)
         # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.

@@ -11,7 +11,7 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.simplex import schemas
 from cometbot.channels.simplex.errors import AnswerMissing, CommandDelayed, CommandFailed, CommandNotFound
-from cometbot.channels.simplex.menu import make_menu
+from cometbot.channels.simplex.menu import is_same_menu, make_menu
 from cometbot.channels.simplex.protocol import ChatRef, Command, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
 from cometbot.channels.simplex.views import Address, ChatSummary, User
@@ -35,6 +35,8 @@ _PROFILE_FIELDS = (
     "displayName", "fullName", "shortDescr", "description", "image", "contactLink", "preferences", "peerType", "badge",
     "contactDomain",
 )  # fmt: skip
+
+_ALLOWED = ("calls", "files", "voice")
 
 Ask = Callable[["Command | str"], Record]
 
@@ -154,9 +156,9 @@ def _bring_address(ask: Ask, user: User, wish: AddressWish) -> Address | None:
         log.info("a SimpleX address was made")
     if address is None:
         raise PayloadError("the SimpleX CLI's answer to making an address holds none")
-    wanted = _address_settings(address.settings, wish)
-    if wanted == address.settings:
+    if _has_wish(address.settings, wish):
         return address
+    wanted = _address_settings(address.settings, wish)
     changed: Address | None = schemas.read(ask(commands.set_address_settings(user.user_id, wanted)), "contactLink")
     return changed or address
 
@@ -172,6 +174,17 @@ def _address_settings(current: Mapping[str, Any], wish: AddressWish) -> dict[str
     return wanted
 
 
+def _has_wish(current: Mapping[str, Any], wish: AddressWish) -> bool:
+    """Return whether the settings are as wished for, by the fields that we know; null counts as absent."""
+    reply = current.get("autoReply")
+    welcome = reply if isinstance(reply, Mapping) and reply.get("type") == "text" else {}
+    return (
+        bool(current.get("businessAddress")) == wish.is_business
+        and (current.get("autoAccept") is not None) == wish.auto_accept
+        and (not wish.welcome or welcome.get("text") == wish.welcome)
+    )
+
+
 def _bring_profile(ask: Ask, user: User, profile: BotProfile, address: Address | None) -> User:
     raw = user.profile.raw
     current = {key: raw[key] for key in _PROFILE_FIELDS if raw.get(key) is not None}
@@ -182,10 +195,23 @@ def _bring_profile(ask: Ask, user: User, profile: BotProfile, address: Address |
         wanted["shortDescr"] = profile.description
     if address is not None and address.link:
         wanted["contactLink"] = address.link
-    if wanted == current:
+    if _is_same_profile(current, wanted):
         return user
     record = _name_checked(ask, commands.update_profile(user.user_id, wanted))
     return _user_in(record) if record.raw.get("user") is not None else user
+
+
+def _is_same_profile(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a profile says what we want, by the fields that we know."""
+    if any(current.get(name) != wanted.get(name) for name in ("displayName", "peerType", "shortDescr", "contactLink")):
+        return False
+    given = current.get("preferences")
+    given = given if isinstance(given, Mapping) else {}
+    for name in _ALLOWED:
+        preference = given.get(name)
+        if not isinstance(preference, Mapping) or preference.get("allow") != wanted["preferences"][name]["allow"]:
+            return False
+    return is_same_menu(given.get("commands"), wanted["preferences"]["commands"])
 
 
 def _preferences(current: Mapping[str, Any], profile: BotProfile) -> dict[str, Any]:

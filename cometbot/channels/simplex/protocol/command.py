@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class Command:
     keyword: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_raw(self.text, "the command")
+        check_end(check_raw(self.text, "the command"), "the command")
         if len(self.text.encode()) > COMMAND_LIMIT:
             raise MessageError(f"the command is larger than {COMMAND_LIMIT} bytes")
         object.__setattr__(self, "keyword", _keyword(self.text))
@@ -66,7 +67,19 @@ def check_rest(text: str, what: str) -> str:
         raise MessageError(f"{what} is empty")
     if text != text.strip() or any(character in text for character in "\r\n\x0b\x0c\x85\u2028\u2029"):
         raise MessageError(f"{what} has a line break in it or a space at an end, which a command cannot carry")
-    return check_raw(text, what)
+    return check_end(check_raw(text, what), what)
+
+
+def check_end(text: str, what: str) -> str:
+    """Return ``text`` if it may end a command. Raises :class:`MessageError` if the CLI would cut its last byte.
+
+    The CLI trims bytes, not characters, and takes 0xA0, the last byte of ``à``, for a blank.
+    """
+    if text.encode().endswith(b"\xa0"):
+        raise MessageError(
+            f"{what} ends in {text[-1]!r}, whose last byte the SimpleX CLI cuts off; add something to it"
+        )
+    return text
 
 
 def to_json(value: object, what: str) -> str:
@@ -77,6 +90,8 @@ def to_json(value: object, what: str) -> str:
         raise MessageError(f"{what} cannot be written as JSON: {error}") from error
     if "\\u0000" in text and _holds_nul(value):
         raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
+    if "null" in text and _holds_no_number(value):
+        raise MessageError(f"{what} holds a number that is NaN or infinite, which JSON lacks; remove it")
     return text
 
 
@@ -95,6 +110,15 @@ def _holds_nul(value: object) -> bool:
     return isinstance(value, list | tuple) and any(map(_holds_nul, value))
 
 
+def _holds_no_number(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_no_number, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_no_number, value))
+
+
 def _keyword(text: str) -> str:
-    word = text.partition(" ")[0]
-    return word if re.fullmatch(r"/[A-Za-z_]{1,40}", word) else text[:1]
+    # An older spelling has a number right behind the word: /_groups1.
+    word = re.fullmatch(r"(/[A-Za-z_]{1,40})\d*", text.partition(" ")[0])
+    return word[1] if word else text[:1]

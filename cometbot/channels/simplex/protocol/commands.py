@@ -6,6 +6,7 @@ in no command: chats, members, requests, items and files have numbers. ``user_id
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ def send_messages(
         raise MessageError("there is no message to send")
     if len(messages) > 1 and (live or sum(item.quoted_item_id is not None for item in messages) > 1):
         raise MessageError("several messages at once cannot be live, and only one of them may answer another")
-    options = (" live=on" if live else "") + _ttl(ttl) + (" sign=on" if sign else "")
+    options = _option("live", live) + _ttl(ttl) + _option("sign", sign)
     body = to_json([message.to_object() for message in messages], "the messages")
     return _command(f"/_send {ref}{options} json {body}", "newChatItems", network="background")
 
@@ -87,7 +88,7 @@ def send_messages(
 def update_chat_item(ref: ChatRef, item_id: int, message: UpdatedMessage, *, live: bool = False) -> Command:
     """Changes an own message; the last change of a live one is made without ``live``."""
     body = to_json(message.to_object(), "the message")
-    text = f"/_update item {ref} {_item(item_id)}{' live=on' if live else ''} json {body}"
+    text = f"/_update item {ref} {_item(item_id)}{_option('live', live)} json {body}"
     return _command(text, "chatItemUpdated", "chatItemNotChanged", network="background")
 
 
@@ -126,7 +127,7 @@ def receive_file(
     Without ``approved_relays`` the CLI refuses file servers that it does not use itself. With ``encrypt`` the file
     cannot be read here; None leaves that to the CLI's setting.
     """
-    text = f"/freceive {check_id(file_id, 'the file')}{' approved_relays=on' if approved_relays else ''}"
+    text = f"/freceive {check_id(file_id, 'the file')}{_option('approved_relays', approved_relays)}"
     text += "" if encrypt is None else f" encrypt={_on(encrypt)}"
     text += "" if inline is None else f" inline={_on(inline)}"
     if path:
@@ -176,7 +177,7 @@ def block_members_for_all(group_id: int, member_ids: Iterable[int], blocked: boo
 def remove_members(group_id: int, member_ids: Iterable[int], *, with_messages: bool = False) -> Command:
     """Removes members, with what they wrote if asked for."""
     text = f"/_remove {group_ref(group_id)} {join_ids(member_ids, 'the member')}"
-    return _command(text + (" messages=on" if with_messages else ""), "userDeletedMembers", network="background")
+    return _command(text + _option("messages", with_messages), "userDeletedMembers", network="background")
 
 
 def leave_group(group_id: int) -> Command:
@@ -191,7 +192,7 @@ def list_members(group_id: int) -> Command:
 
 def new_group(user_id: int, profile: Mapping[str, Any], *, incognito: bool = False) -> Command:
     """Makes a group; ``profile`` has at least ``displayName`` and ``fullName``."""
-    options = " incognito=on" if incognito else ""
+    options = _option("incognito", incognito)
     text = f"/_group {_user(user_id)}{options} {json_object(profile, 'the group profile')}"
     return _command(text, "groupCreated")
 
@@ -200,7 +201,7 @@ def new_public_group(
     user_id: int, relay_ids: Iterable[int], profile: Mapping[str, Any], *, incognito: bool = False
 ) -> Command:
     """Makes a channel that travels over chat relays."""
-    options = " incognito=on" if incognito else ""
+    options = _option("incognito", incognito)
     relays = join_ids(relay_ids, "the relay")
     text = f"/_public group {_user(user_id)}{options} {relays} {json_object(profile, 'the group profile')}"
     return _command(text, "publicGroupCreated", "publicGroupCreationFailed", network="interactive")
@@ -257,7 +258,7 @@ def get_group_link(group_id: int) -> Command:
 
 def add_contact(user_id: int, *, incognito: bool = False) -> Command:
     """Makes a link that one person can connect by."""
-    options = " incognito=on" if incognito else ""
+    options = _option("incognito", incognito)
     return _command(f"/_connect {_user(user_id)}{options}", "invitation", network="interactive")
 
 
@@ -269,7 +270,7 @@ def connect_plan(user_id: int, link: str) -> Command:
 
 def connect_by_link(user_id: int, full_link: str, short_link: str = "", *, incognito: bool = False) -> Command:
     """Connects to whom a link belongs. Never give it a link of a user that you do not trust."""
-    options = " incognito=on" if incognito else ""
+    options = _option("incognito", incognito)
     links = " ".join(_link(link) for link in (full_link, short_link) if link or link is full_link)
     return _command(f"/_connect {_user(user_id)}{options} {links}", *_CONNECTED, network="interactive")
 
@@ -299,10 +300,18 @@ def list_contacts(user_id: int) -> Command:
     return _command(f"/_contacts {_user(user_id)}", "contactsList")
 
 
-def list_groups(user_id: int, *, contact_id: int | None = None, search: str = "") -> Command:
-    """Asks for the groups, those with a contact in them, or those with a text in their name."""
-    text = f"/_groups {_user(user_id)}"
+def list_groups(user_id: int, *, contact_id: int | None = None, search: str = "", is_joined: bool = False) -> Command:
+    """Ask for the groups, those with a contact in them, or those with a text in their name.
+
+    ``is_joined`` is the older spelling ``/_groups1``. Raises :class:`MessageError` for a search that the CLI would read
+    as a contact, and for one that a command cannot carry.
+    """
+    text = f"/_groups{'' if is_joined else ' '}{_user(user_id)}"
     text += "" if contact_id is None else f" @{check_id(contact_id, 'the contact')}"
+    if contact_id is None and re.match(r"@\d", search, re.ASCII):
+        raise MessageError(
+            "the text to search for: expected a part of a name, got what the CLI reads as a contact's number"
+        )
     return _command(text + (f" {check_rest(search, 'the text to search for')}" if search else ""), "groupsList")
 
 
@@ -313,17 +322,17 @@ def get_chats(
 
     ``pending`` adds connections that are not made yet; ``search`` replaces the two filters.
     """
-    query: dict[str, Any] = {"type": "filters", "favorite": favorite, "unread": unread}
+    query: dict[str, Any] = {"type": "filters", "favorite": _switch(favorite), "unread": _switch(unread)}
     if search:
         query = {"type": "search", "search": search}
-    options = f"{' pcc=on' if pending else ''} count={_count(count)}"
+    options = f"{_option('pcc', pending)} count={_count(count)}"
     return _command(f"/_get chats {_user(user_id)}{options} {to_json(query, 'the query')}", "apiChats")
 
 
 def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Command:
     """Deletes a chat: ``full`` with all of it, ``entity`` without its messages, or only the ``messages``."""
     text = f"/_delete {ref} {_one_of(mode, DELETE_CHAT_MODES, 'what to delete')}"
-    if not notify and mode == "messages":
+    if not _switch(notify) and mode == "messages":
         raise MessageError("nobody is notified of deleted messages; leave notify out, or delete full or entity")
     tags = ("contactDeleted", "contactConnectionDeleted", "groupDeletedUser")
     return _command(text + ("" if notify else " notify=off"), *tags, network="background")
@@ -354,7 +363,7 @@ def show_active_user() -> Command:
 
 def create_active_user(profile: Mapping[str, Any] | None, *, past_timestamp: bool = False) -> Command:
     """Makes a profile and activates it."""
-    user: dict[str, Any] = {"pastTimestamp": past_timestamp, "userChatRelay": False, "clientService": False}
+    user: dict[str, Any] = {"pastTimestamp": _switch(past_timestamp), "userChatRelay": False, "clientService": False}
     if profile is not None:
         user["profile"] = dict(profile)
     return _command(f"/_create user {json_object(user, 'the profile')}", "activeUser")
@@ -452,8 +461,19 @@ def _command(text: str, *answers: str, network: Network = "no") -> Command:
     return Command(text, frozenset(answers), network)
 
 
+def _switch(value: bool) -> bool:
+    # A text such as "off" would count as true.
+    if not isinstance(value, bool):
+        raise MessageError(f"a switch of a command: expected True or False, got {value!r:.40}")
+    return value
+
+
 def _on(value: bool) -> str:
-    return "on" if value else "off"
+    return "on" if _switch(value) else "off"
+
+
+def _option(name: str, value: bool) -> str:
+    return f" {name}=on" if _switch(value) else ""
 
 
 def _user(user_id: int) -> int:

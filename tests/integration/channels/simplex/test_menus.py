@@ -179,3 +179,28 @@ def test_an_event_that_names_no_group_of_ours_does_no_harm(
 
     cli.wait_for(lambda: menu(cli, dave.chat) == ["track", "help"])
     assert len(changes(cli)) == 1
+
+
+def test_a_group_menu_with_unknown_fields_is_left_alone(cli: FakeSimplexCLI, start: Start) -> None:
+    chat = cli.business("dave").chat
+    start("order")
+    cli.wait_for(lambda: menu(cli, chat) is not None)
+    state = cli.answers.state
+    with state.lock:
+        profile = state.group(int(chat[1:]))["info"]["groupProfile"]
+        for command in profile["groupPreferences"]["commands"]:
+            command.update(params=None, icon="?")
+    written = sum(command.startswith("/_group_profile") for command in cli.commands)
+    start("order")
+    wait_looked(cli, 2)
+    other = cli.business("erin").chat
+    cli.wait_for(lambda: menu(cli, other) is not None)
+    assert sum(command.startswith("/_group_profile") for command in cli.commands) == written + 1
+
+
+def test_menus_come_where_the_space_is_not_read(cli: FakeSimplexCLI, start: Start) -> None:
+    chat = cli.business("dave").chat
+    cli.misbehave("unread", on="/_groups ")
+    start("order")
+    cli.wait_for(lambda: menu(cli, chat) is not None)
+    assert any(command.startswith("/_groups1") for command in cli.commands)

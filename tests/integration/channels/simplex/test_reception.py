@@ -13,7 +13,7 @@ import pytest
 
 from cometbot import Bot, Context, StoreBusy, Unreachable
 from cometbot.channels.base import Incoming
-from cometbot.channels.simplex import owner, reception, startup
+from cometbot.channels.simplex import lost_events, owner, reception, startup
 from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.owner import Owner
 from cometbot.delivery import Delivery
@@ -166,6 +166,37 @@ def test_an_event_that_another_client_took_is_found_at_the_next_look(
     process.owner.channel.refresh()
 
     cli.wait_for(lambda: alice.texts() == ["re: told", "re: stolen"])
+
+
+def test_a_second_client_that_takes_events_is_logged(
+    cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lost_events, "SETTLING", 0.0)
+    monkeypatch.setattr(reception, "Settling", _NoSettling)
+    monkeypatch.setattr(owner, "LOOKS", ())
+    process = start()
+    process.owner._look_again()
+    alice = cli.connect("alice")
+    for number in range(3):
+        alice.say(str(number), silent=True)
+    alice.say("heard")
+    cli.wait_for(lambda: "re: heard" in alice.texts())
+    process.owner._look_again()
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text for text in messages if "another client is connected to the SimpleX CLI" in text]
+
+
+class _NoSettling:
+    """Admits every event at once."""
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+    def begin(self, base: int) -> None:
+        pass
+
+    def admits(self, record: object) -> bool:
+        return True
 
 
 def test_nothing_is_stored_before_what_a_broken_connection_was_told_of_the_same_chat(

@@ -136,3 +136,11 @@ def test_without_a_shared_folder_there_are_no_files_and_the_way_to_them_is_said(
         NoFolder().find_here("a.txt")
     with pytest.raises(Rejected, match="SIMPLEX_FILES_HERE"):
         NoFolder().find_there("/a.txt")
+
+
+@pytest.mark.parametrize("name", ["Voil\u00e0", "\u0420", "x" * 94 + "\u00e0" * 9])
+def test_a_name_ends_in_no_byte_that_the_cli_cuts(name: str) -> None:
+    made = safe_name(name)
+    assert made.encode()[-1] != 0xA0
+    assert len(made.encode()) <= 100
+    assert not safe_name(f"{name}.pdf").endswith("_.pdf")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, Router
-from cometbot.channels.simplex.menu import LABEL_LIMIT, MENU_LIMIT, make_menu
+from cometbot.channels.simplex.menu import LABEL_LIMIT, MENU_LIMIT, is_same_menu, make_menu
 from tests.simplex_reference import faults
 
 HELP = {"type": "command", "keyword": "help", "label": "Help"}
@@ -105,3 +105,29 @@ def test_a_menu_that_is_too_large_is_cut_and_the_log_says_so(caplog: pytest.LogC
     assert 20 < len(menu) < 200
     assert all(len(entry["label"]) <= LABEL_LIMIT for entry in menu)
     assert f"room for {len(menu)} of 201 commands" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "is_same"),
+    [
+        ([{"type": "command", "keyword": "help", "label": "Help"}], True),
+        ([{"type": "command", "keyword": "help", "label": "Help", "params": None, "icon": "?"}], True),
+        ([{"type": "command", "keyword": "help", "label": "Help", "params": ""}], False),
+        ([{"type": "command", "keyword": "help", "label": "More"}], False),
+        ([], False),
+        (None, False),
+        ("help", False),
+        (["help"], False),
+        ([{"type": "menu", "label": "Help", "commands": []}], False),
+    ],
+)
+def test_menus_are_compared_by_known_fields(given: object, is_same: bool) -> None:
+    assert is_same_menu(given, [{"type": "command", "keyword": "help", "label": "Help"}]) is is_same
+
+
+def test_nested_menus_are_compared_by_known_fields() -> None:
+    inner = {"type": "command", "keyword": "list", "label": "List"}
+    menu = [{"type": "menu", "label": "Orders", "commands": [inner]}]
+    assert is_same_menu([{**menu[0], "commands": [{**inner, "new": 1}], "new": None}], menu)
+    assert not is_same_menu([{**menu[0], "commands": []}], menu)
+    assert is_same_menu(None, [])

@@ -376,3 +376,44 @@ def test_a_connection_that_breaks_ends_the_fetching(desk: Desk) -> None:
 
     with pytest.raises(ConnectionLost):
         list(missed(ask, 1, 0, []))
+
+
+NEWER = {"fieldOfTomorrow": {"allow": "always"}, "gone": None}
+
+
+def _like_a_newer_cli(value: Any, name: str = "") -> Any:
+    """Return an answer with fields in every object that this release does not know."""
+    if isinstance(value, dict):
+        return {**{key: _like_a_newer_cli(inner, key) for key, inner in value.items()}, **NEWER}
+    return [_like_a_newer_cli(item) for item in value] if isinstance(value, list) else value
+
+
+def test_unknown_fields_and_nulls_are_no_change(desk: Desk) -> None:
+    profile, wish = replace(PROFILE, display_name="shop"), AddressWish(welcome="Hi!")
+    prepare(desk, profile, wish)
+    desk.asked.clear()
+    desk.change = lambda record: Record(record.type, _like_a_newer_cli(record.raw))
+    prepare(desk, profile, wish)
+    assert desk.written == []
+
+
+def test_a_profile_without_full_name_is_no_change(desk: Desk) -> None:
+    prepare(desk, PROFILE, AddressWish())
+    desk.asked.clear()
+
+    def change(record: Record) -> Record:
+        user = record.raw.get("user")
+        if isinstance(user, dict):
+            user["profile"].pop("fullName", None)
+        return record
+
+    desk.change = change
+    prepare(desk, PROFILE, AddressWish())
+    assert desk.written == []
+
+
+def test_a_menu_with_other_known_fields_is_written(desk: Desk) -> None:
+    prepare(desk, replace(PROFILE, menu=[{**MENU[0], "params": "<topic>"}]), AddressWish())
+    desk.asked.clear()
+    prepare(desk, PROFILE, AddressWish())
+    assert desk.written == ["/_profile"]

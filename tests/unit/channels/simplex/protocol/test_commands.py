@@ -261,7 +261,7 @@ def test_what_is_written_is_read_back_as_it_was(text: str, number: int, item: in
 def test_lists_and_raw_texts_are_read_back_as_they_were(numbers: list[int], word: str) -> None:
     removed = read_command(commands.remove_members(numbers[0], numbers).text)
     assert (removed.number("group"), removed.numbers("ids")) == (numbers[0], numbers)
-    if word.isprintable():
+    if word.isprintable() and not word.encode().endswith(b"\xa0"):
         received = read_command(commands.receive_file(numbers[0], f"/{word}").text)
         assert (received.name, received.text("rest")) == ("receive_file", f"/{word}")
 
@@ -273,3 +273,70 @@ def test_the_stand_in_reads_every_command_that_can_be_written() -> None:
     names |= {read_command(command.text).name for command in more}
     assert names == NAMES - {"send_text", "auto_accept", "show_profile", "last_chats", "help"}
     assert len(names) == 57
+
+
+SWITCHED: list[Callable[[Any], Command]] = [
+    lambda value: commands.set_profile_address(1, value),
+    lambda value: commands.send_messages(ALICE, [ComposedMessage(text_content("hi"))], live=value),
+    lambda value: commands.send_messages(ALICE, [ComposedMessage(text_content("hi"))], sign=value),
+    lambda value: commands.update_chat_item(ALICE, 21, UpdatedMessage(text_content("hi")), live=value),
+    lambda value: commands.chat_item_reaction(ALICE, 20, "👍", added=value),
+    lambda value: commands.receive_file(5, approved_relays=value),
+    lambda value: commands.receive_file(5, encrypt=value),
+    lambda value: commands.receive_file(5, inline=value),
+    lambda value: commands.block_members_for_all(3, [11], value),
+    lambda value: commands.remove_members(3, [11], with_messages=value),
+    lambda value: commands.new_group(1, {}, incognito=value),
+    lambda value: commands.new_public_group(1, [1], {}, incognito=value),
+    lambda value: commands.add_contact(1, incognito=value),
+    lambda value: commands.connect_by_link(1, "simplex:/x", incognito=value),
+    lambda value: commands.get_chats(1, count=1, unread=value),
+    lambda value: commands.get_chats(1, count=1, favorite=value),
+    lambda value: commands.get_chats(1, count=1, pending=value),
+    lambda value: commands.delete_chat(ALICE, notify=value),
+    lambda value: commands.set_auto_accept_member_contacts(1, value),
+    lambda value: commands.create_active_user(None, past_timestamp=value),
+    lambda value: commands.delete_user(2, delete_queues=value),
+]
+
+
+@pytest.mark.parametrize("build", SWITCHED)
+@pytest.mark.parametrize("value", ["off", "on", 1, 0, "", []])
+def test_a_switch_that_is_no_bool_is_refused(build: Callable[[Any], Command], value: object) -> None:
+    with pytest.raises(MessageError, match="expected True or False"):
+        build(value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_lacks_are_refused(number: float) -> None:
+    with pytest.raises(MessageError, match="NaN or infinite"):
+        commands.set_contact_custom_data(4, {"a": [{"b": number}]})
+    assert read_command(commands.set_contact_custom_data(4, {"a": None, "b": 0.5}).text).json == {"a": None, "b": 0.5}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: commands.list_groups(1, search="Voil\u00e0"),
+        lambda: commands.receive_file(5, "/srv/in/5-Voil\u00e0"),
+        lambda: commands.connect("\u0420"),
+        lambda: commands.connect_plan(1, "Voil\u00e0"),
+        lambda: commands.get_chat(ALICE, count=1, search="Voil\u00e0"),
+        lambda: Command.raw("/_set alias @4 Voil\u00e0"),
+    ],
+)
+def test_a_last_byte_that_the_cli_cuts_is_refused(build: Callable[[], Command]) -> None:
+    with pytest.raises(MessageError, match="last byte"):
+        build()
+
+
+@pytest.mark.parametrize("search", ["@4", "@4x", "@12 team"])
+def test_a_search_that_names_a_contact_is_refused(search: str) -> None:
+    with pytest.raises(MessageError, match="contact's number"):
+        commands.list_groups(1, search=search)
+    assert read_command(commands.list_groups(1, contact_id=5, search=search).text).text("rest") == search
+
+
+def test_groups_are_listed_in_the_older_spelling_too() -> None:
+    assert commands.list_groups(1, search="tea", is_joined=True).text == "/_groups1 tea"
+    assert commands.list_groups(1, is_joined=True).keyword == "/_groups"
