@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ import pytest
 
 from cometbot.channels.botpress.routes import ROUTES
 from tests.acceptance.channels.botpress.conftest import SECRET, Backend, ChatServer, StartChat
-from tests.acceptance.conftest import PATIENCE, ROOT
+from tests.acceptance.conftest import PATIENCE
+from tests.acceptance.npm import find_node, install_package
 
 pytestmark = pytest.mark.process
 
 SCRIPT = Path(__file__).with_name("official_client.cjs")
-CACHE = ROOT / ".cache" / "botpress-chat"
-FRESH_FOR = 7 * 86400
 KEY = "my-encryption-key"
 PAYLOADS = [
     {"type": "text", "text": "hi"},
@@ -53,34 +50,6 @@ PAYLOADS = [
 _runs = itertools.count(1)
 
 
-def install(version: str) -> Path:
-    """The folder with the client of this version, installed once and kept in the checkout; the newest for a week."""
-    folder = CACHE / version
-    package = folder / "node_modules/@botpress/chat/package.json"
-    stamp = folder / "installed"
-    is_fresh = stamp.exists() and (version != "latest" or time.time() - stamp.stat().st_mtime < FRESH_FOR)
-    if package.exists() and is_fresh:
-        return folder
-    npm = shutil.which("npm")
-    assert npm, "npm is missing: apt-get install nodejs npm, or make test, which does it"
-    folder.mkdir(parents=True, exist_ok=True)
-    # npm looks for a package.json in the folders above, and would install there.
-    (folder / "package.json").write_text('{"private": true}')
-    words = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    ended = subprocess.run(
-        [*words, f"@botpress/chat@{version}"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE,
-        check=False,
-    )
-    if ended.returncode and not package.exists():
-        pytest.fail(f"npm could not install @botpress/chat@{version}\n{ended.stdout}{ended.stderr}")
-    stamp.touch()
-    return folder
-
-
 def run(server: ChatServer, package: Path, **variables: str) -> dict[str, Any]:
     """What the script saw; fails with its output if anything is not as it must be."""
     environ = {
@@ -91,10 +60,8 @@ def run(server: ChatServer, package: Path, **variables: str) -> dict[str, Any]:
         "RUN": str(next(_runs)),
         **variables,
     }
-    node = shutil.which("node")
-    assert node, "node is missing: apt-get install nodejs npm, or make test, which does it"
     ended = subprocess.run(
-        [node, str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
+        [find_node(), str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.log[-3000:]}"
     seen: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
@@ -113,7 +80,7 @@ def manual(start_chat: StartChat) -> ChatServer:
 
 @pytest.fixture(scope="module", params=["0.5.5", "latest"])
 def package(request: pytest.FixtureRequest) -> Path:
-    return install(request.param)
+    return install_package("@botpress/chat", request.param)
 
 
 def test_it_goes_through_all_operations_with_keys_of_the_server(
