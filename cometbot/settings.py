@@ -177,7 +177,9 @@ def _origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
             raise ValueError(f"{origin!r} is no origin; set ones such as https://app.example.com, or * for all")
-    return origins
+    # Browsers leave a default port out of the header that these are compared with.
+    shown = (one.removesuffix(":443" if one.startswith("https:") else ":80") for one in origins)
+    return tuple(dict.fromkeys(shown))
 
 
 def _api_url(text: str) -> str:

@@ -192,6 +192,15 @@ def test_whatever_leaves_no_doubt_about_the_password_is_taken(rest: str) -> None
     assert read(COMETBOT_DATABASE_URL=f"postgresql://{rest}").database_url == f"postgresql://{rest}"
 
 
+def test_origins_are_kept_as_browsers_write_them() -> None:
+    text = "https://App.example.com:443, http://localhost:80, http://localhost:443, https://app.example.com"
+    assert read(BOTPRESS_ORIGINS=text).botpress_origins == (
+        "https://app.example.com",
+        "http://localhost",
+        "http://localhost:443",
+    )
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8000", "localhost:80", "unix:/run/bot.sock"])
 def test_addresses_to_listen_on_are_taken_as_they_are(bind: str) -> None:
     assert read(COMETBOT_BIND=bind).bind == bind
