@@ -15,6 +15,7 @@ _SECTIONS = {
     "": "main", "f": "files", "g": "groups", "c": "contacts", "a": "myAddress", "i": "incognito", "m": "messages",
     "r": "remote", "s": "settings", "d": "database",
 }  # fmt: skip
+_EMOJI = {"1": "👍", "+": "👍", "-": "👎", ")": "😀", ",": "😢", "*": "\N{HEAVY BLACK HEART}", "^": "🚀"}
 
 
 def complete_request(state: State, request: Request) -> Request:
@@ -34,6 +35,8 @@ def complete_request(state: State, request: Request) -> Request:
         texts.setdefault("role", "member")
     if request.name == "block_members" and "switch" not in texts:
         texts["switch"] = "off" if "un" in texts else "on"
+    if "chat_name" in texts and request.name in ("send", "update_item", "delete_item", "reaction"):
+        texts["id"] = texts["ids"] = str(_item_id(state, request.name, texts))
     if request.name == "delete_item":
         texts.setdefault("mode", "broadcast")
     return _with_json(state, replace(request, texts=texts))
@@ -94,6 +97,17 @@ def _member_ids(state: State, group_id: int, names: str) -> list[int]:
     return [int(numbers[name]) for name in wanted]
 
 
+def _item_id(state: State, command: str, texts: dict[str, str]) -> int:
+    """Return the newest message that begins with a text: one of the bot's to change it, any to react to it."""
+    text, quoted = texts.get("item_text", ""), texts.get("quoted")
+    is_own = {">": False, ">>": True}.get(quoted or "", True)
+    for item in reversed(state.items(texts["ref"])):
+        is_meant = command == "reaction" or item["chatDir"]["type"].endswith("Snd") == is_own
+        if is_meant and "itemDeleted" not in item["meta"] and item["meta"]["itemText"].startswith(text):
+            return int(item["meta"]["itemId"])
+    raise store_refused("chatItemNotFoundByText", text=text)
+
+
 def _user_id(state: State, name: str) -> int:
     for user in state.tree["users"].values():
         if user["localDisplayName"] == name:
@@ -115,8 +129,15 @@ def _with_json(state: State, request: Request) -> Request:
         if "descr" in request:
             named["shortDescr"] = request.text("descr").rstrip()[:160]
         return replace(request, json=_profile(state, request, named))
+    if "emoji" in request:
+        emoji = _EMOJI.get(request.text("emoji"), request.text("emoji"))
+        texts = {**request.texts, "switch": "on" if request.text("sign") == "+" else "off"}
+        return replace(request, texts=texts, json={"type": "emoji", "emoji": emoji})
     if "message" in request:
         content = {"type": "text", "text": request.text("message")}
+        if request.name == "send":
+            quote = {"msgContent": content, "quotedItemId": request.number("id"), "mentions": {}}
+            return replace(request, json=[quote])
         if request.name == "send_text":
             texts = {**request.texts, "rest": _message_text(request.text("message"))}
             return replace(request, texts=texts)

@@ -58,6 +58,7 @@ _OPTIONS = {
     "encrypt": r"(?: encrypt=(?P<encrypt>on|off))?",
     "inline": r"(?: inline=(?P<inline>on|off))?",
     "path": r"(?: (?P<rest>\S.*))?",
+    "of_text": r"\((?P<item_text>[^)]*)\) ?",
     "of_kind": r"(?: content=\w+)?",
     "page": r"(?: (?P<place>after|before|around)=(?P<item>\d+) count=| count=| initial=)(?P<number>\d+)",
     "changed": r"(?:(?: (?P<place>after|before)=(?P<item>\S+))? count=(?P<number>\d+))?",
@@ -86,11 +87,15 @@ auto_accept             /auto_accept {switch}<accepting><invitation>
 send                    /_send {target}<live><ttl><sign> json {json}
 send_text               /_send {target}<live><ttl><sign> text {text}
 send_text               {a_chat} {message}
+send                    (?P<quoted>>>?) ?{a_chat} <of_text>{message}
 update_item             /_update item {ref} {id}<live> json ?{json}
 update_item             /_update item {ref} {id}<live> text {message}
+update_item             ! ?{a_chat} (?:<of_text>)?{message}
 delete_item             /_delete item {ref} {ids} (?P<mode>broadcast|internal|internalMark|history)
+delete_item             \\ ?{a_chat} (?P<item_text>.+)
 delete_member_item      /_delete member item {group} {ids}
 reaction                /_reaction {ref} {id} {switch} {json}
+reaction                (?P<sign>[+-])(?P<emoji>\S) {a_chat} (?P<item_text>.+)
 receive_file            (?:/freceive|/fr) {id}<relays><encrypt><inline><path>
 cancel_file             (?:/fcancel|/fc) {id}
 add_member              /_add {group} {number} {role}
@@ -192,9 +197,6 @@ _ELSEWHERE = """
 /report|/reset servers|/search|/set|/show|/simplex|/smp|/sql|/start remote host|/stop remote|/store remote file
 /switch|/sync|/t|/tail|/ttl|/unblock|/unhide user|/unmute|/verify|/w|/welcome|/xftp|/?
 """
-_BY_TEXT = r"//|>>?(?= ?[@#])|!(?= ?[@#])|\\\\?(?= ?[@#])|[+-]\S(?= [@#])"
-"""Commands of other programs; quoting, editing, deleting and reacting to a message by its text."""
-
 UNREADABLE = "Failed reading: empty"
 _BLANK_BYTES = b" \t\n\v\f\r\xa0"
 
@@ -240,7 +242,7 @@ _RULES = [
     (name, _pattern(syntax)) for name, syntax in (line.split(maxsplit=1) for line in _SYNTAX.strip().splitlines())
 ]
 _words = sorted(_ELSEWHERE.strip().replace("\n", "|").split("|"), key=len, reverse=True)
-_OTHERS = re.compile(rf"(?:{'|'.join(map(re.escape, _words))})(?![\w/])|{_BY_TEXT}")
+_OTHERS = re.compile(rf"(?:{'|'.join(map(re.escape, _words))})(?![\w/])|//|\\\\")
 
 NAMES = frozenset(name for name, _ in _RULES)
 

@@ -137,3 +137,24 @@ def test_invitations_may_carry_a_plain_text(client: Client, cli: FakeSimplexCLI)
     contact = client(f"/_create member contact {team.chat} {member}")["contact"]["contactId"]
     assert client(f"/_invite member contact @{contact} text hi")["type"] == "newMemberContactSentInv"
     assert Person(cli, f"@{contact}", "bob").texts() == ["hi"]
+
+
+def test_messages_are_named_by_their_text(client: Client, cli: FakeSimplexCLI) -> None:
+    bob = cli.connect("bob")
+    asked = bob.say("what now?")
+    client("> @bob (what) this")
+    client(">> @bob (this) and that")
+    client("! @bob (this) those")
+    client("!@bob (and) and more")
+    first, second = bob.said()
+    assert (first.text, first.quote_id, second.text, second.quote_id) == ("those", asked, "and more", first.item_id)
+    client("! @bob less")
+    assert bob.texts() == ["those", "less"]
+    client("\\ @bob less")
+    assert bob.texts() == ["those"]
+    client("+1 @bob what")
+    assert cli.lines(bob.chat)[0].reactions == ("👍",)
+    client("-1 @bob what")
+    assert cli.lines(bob.chat)[0].reactions == ()
+    assert client.refused("\\ @bob what") == "chatItemNotFoundByText"
+    assert client.refused("! @bob (nothing) x") == "chatItemNotFoundByText"

@@ -172,10 +172,7 @@ def test_console_spellings_are_read(spelling: str, name: str) -> None:
         ("/tail @bob 5", "/tail"),
         ("/quit", "/quit"),
         ("/_get item info @4 20", "/_get item info"),
-        ("! @bob (old) new", "!"),
-        ("\\ @bob old", "\\"),
-        ("> @bob (old) new", ">"),
-        ("+1 @bob old", "+1"),
+        ("\\\\ #team @bob old", "\\\\"),
         ("//custom", "//"),
     ],
 )
