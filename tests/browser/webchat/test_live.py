@@ -122,3 +122,21 @@ def test_without_locks_each_tab_has_its_own_stream(guest: Guest, visit: Visit, s
     other.sees("Order 2 is on its way")
     expect(other.page.locator(".notice")).to_be_hidden()
     assert len(streams) == 2
+
+
+def test_without_locks_a_tab_that_nobody_sees_leaves_its_stream(guest: Guest, platform: Platform) -> None:
+    guest.page.add_init_script("delete Navigator.prototype.locks")
+    guest.page.clock.install()
+    with guest.page.expect_request(EVENTS):
+        guest.reload()
+    guest.say("later")
+    guest.sees("I will tell you.")
+    turn = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with guest.page.expect_event("requestfailed", lambda request: request.url.endswith("/events")):
+        guest.page.evaluate(turn, True)
+        guest.page.clock.fast_forward(3000)
+    guest.page.evaluate(turn, False)
+    remind(guest, platform)
