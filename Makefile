@@ -3,6 +3,7 @@
 # docs   the pages as HTML, in build/docs
 # bench  the benchmarks     clean  removes what the others made
 # faults all that can break, broken under load; a ledger for each
+# proxies the recipes of docs/proxies.md, with Debian's nginx, Caddy and HAProxy
 #
 # Needs python3 (3.10 or later), its venv module and make: on Debian, apt-get install python3 python3-venv make git
 
@@ -11,11 +12,21 @@ BOT ?= examples/first_bot.py:bot
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517
 
-.PHONY: run test test-packages faults check docs bench clean
+.PHONY: run test test-packages proxy-packages faults proxies check docs bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
 	@$(BIN)/cometbot dev $(BOT)
+
+define INSTALL
+[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then root=; elif sudo -n true 2>/dev/null; then root='sudo -n'; else root=none; fi; \
+	if [ "$$root" = none ] || ! command -v apt-get >/dev/null; then \
+	  echo "The tests need Debian packages: apt-get install $$missing" >&2; exit 2; \
+	fi; \
+	$$root apt-get update -qq && \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+endef
 
 # Two files at a time. First what mostly computes, then what starts servers and browsers of its own.
 test: .venv/installed-test test-packages
@@ -32,16 +43,22 @@ test-packages:
 	[ -x "$${COMETBOT_TEST_CHROMIUM:-/usr/bin/chromium}" ] || missing=chromium; \
 	{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	{ command -v node && command -v npm; } >/dev/null 2>&1 || missing="$$missing nodejs npm"; \
-	[ -n "$$missing" ] || exit 0; \
-	if [ "$$(id -u)" = 0 ]; then root=; elif sudo -n true 2>/dev/null; then root='sudo -n'; else root=none; fi; \
-	if [ "$$root" = none ] || ! command -v apt-get >/dev/null; then \
-	  echo "The tests need Debian packages: apt-get install $$missing" >&2; exit 2; \
-	fi; \
-	$$root apt-get update -qq && \
-	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	$(INSTALL)
+
+# Debian's packages start their services, which the tests do not use.
+proxy-packages:
+	@missing=; \
+	[ -x /usr/sbin/nginx ] || missing=nginx-light; \
+	[ -x /usr/bin/caddy ] || missing="$$missing caddy"; \
+	[ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
+	[ -x /usr/bin/openssl ] || missing="$$missing openssl"; \
+	$(INSTALL)
 
 faults: .venv/installed-test test-packages
 	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s tests/acceptance/faults $(PYTEST_ARGS)
+
+proxies: .venv/installed-test proxy-packages
+	COMETBOT_TEST_PROXIES=1 $(BIN)/pytest -s tests/acceptance/proxies $(PYTEST_ARGS)
 
 check: .venv/installed-test docs
 	$(BIN)/ruff format --check .

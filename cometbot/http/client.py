@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -42,10 +43,13 @@ def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Sess
 
     Without ``allow_private`` it connects to no address of this machine or of a private network: looked at is the
     address that it is about to connect to, so that a name that leads elsewhere a moment later does not help. Such a
-    request raises :class:`Rejected`.
+    request raises :class:`Rejected`. Servers are verified against the file in ``SSL_CERT_FILE``, if there is one.
     """
     session = requests.Session()
     session.trust_env = False
+    # requests reads no SSL_CERT_FILE, which holds the authorities of all other TLS connections of the process.
+    if os.path.isfile(authorities := os.environ.get("SSL_CERT_FILE", "")):
+        session.verify = authorities
     adapter = _Adapter(pool_size, allow_private=allow_private)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from cometbot.http.client import is_public
+from cometbot.http.client import is_public, make_session
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,11 @@ def test_addresses_of_this_machine_and_of_private_networks_are_not_public(addres
 )
 def test_addresses_of_the_world_are_public(address: str) -> None:
     assert is_public(address)
+
+
+def test_a_session_verifies_against_the_file_of_ssl_cert_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert make_session(1).verify is True
+    bundle.touch()
+    assert make_session(1).verify == str(bundle)
