@@ -53,12 +53,11 @@ _take_free = (
     .values(_grant)
     .returning(*_columns[1:])
 )
-_take_dead = (
-    sa.update(conversations)
-    .where(conversations.c.lane == bound("key"), sa.not_(_alive))
-    .values(_grant)
-    .returning(*_columns[1:])
+_find_dead = sa.select(conversations.c.token).where(
+    conversations.c.lane == bound("key"), conversations.c.token.is_not(None), sa.not_(_alive)
 )
+# By its token: a statement that waits for the row would apply `_alive`, as it was before, to a newer holder.
+_take_dead = sa.update(conversations).where(*_mine).values(_grant).returning(*_columns[1:])
 _clear_mail = sa.update(conversations).where(*_mine).values(mail=False)
 _check = sa.select(conversations.c.lane).where(*_mine).with_for_update()
 _peek = sa.select(conversations.c.lane).where(*_mine)
@@ -237,6 +236,7 @@ class Leases:
         self._holder = database.prepare(_holder)
         self._is_alive = database.prepare(_is_alive)
         self._take_free = database.prepare(_take_free)
+        self._find_dead = database.prepare(_find_dead)
         self._take_dead = database.prepare(_take_dead)
         self._clear_mail = database.prepare(_clear_mail)
         self._check = database.prepare(_check)
@@ -263,8 +263,13 @@ class Leases:
         row = self._take_free(connection, values).fetchone()
         if row is not None:
             return Lease(lane, token, to_conversation(row))
-        row = self._take_dead(connection, {**values, "now": self._clock()}).fetchone()
-        return Lease(lane, token, to_conversation(row), recovered=True) if row else None
+        dead = self._find_dead(connection, {"key": lane, "now": self._clock()}).fetchone()
+        if dead is not None:
+            row = self._take_dead(connection, {**values, "held": dead[0]}).fetchone()
+            return Lease(lane, token, to_conversation(row), recovered=True) if row else None
+        # The holder may have released it since the first statement.
+        row = self._take_free(connection, values).fetchone()
+        return Lease(lane, token, to_conversation(row)) if row else None
 
     def clear_mail(self, connection: Connection, lease: Lease) -> None:
         """Take the flag down before looking for what it announced. Raises :class:`LeaseLost`."""

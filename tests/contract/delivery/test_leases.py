@@ -109,6 +109,50 @@ def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, keep: ob
         keep(contenders, connection)  # type: ignore[operator]
 
 
+def test_lease_released_during_a_claim_is_no_recovery(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = world.process(start=False)
+    store, lane = holder.store, str(world.channel.conversation(world.bot, user="maria").key)
+    process = Process(holder.database)
+    process.beat()
+    holder.put(world.channel.incoming(world.bot, "hi"))
+    with holder.database.write() as connection:
+        lease = store.leases.claim(connection, lane, process.token)
+    assert lease is not None
+    take_free = store.leases._take_free
+    released: list[Lease] = []
+
+    def take_free_then_release(connection: Any, values: Any) -> Any:
+        """Return what the statement returns; at the first one the holder releases the lease at once."""
+        cursor = take_free(connection, values)
+        if not released:
+            released.append(lease)
+            store.leases.release(connection, lease)
+        return cursor
+
+    monkeypatch.setattr(store.leases, "_take_free", take_free_then_release)
+    with holder.database.write() as connection:
+        claimed = store.leases.claim(connection, lane, "other")
+    assert claimed is not None
+    assert not claimed.recovered
+
+
+def test_dead_lease_taken_by_another_is_not_taken_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders = Contenders(world)
+    store = contenders.holder.store
+    find_dead = store.leases._find_dead
+
+    def find_dead_then_lose(connection: Any, values: Any) -> Any:
+        """Return what the statement returns, after a process that is new has taken the lease."""
+        cursor = find_dead(connection, values)
+        connection.execute(conversations.update().values(token="taken", process="new"))
+        return cursor
+
+    monkeypatch.setattr(store.leases, "_find_dead", find_dead_then_lose)
+    with contenders.holder.database.write() as connection:
+        assert store.leases.claim(connection, contenders.lane, "other") is None
+    contenders.other.close()
+
+
 def _waits_for_row(url: str) -> bool:
     """Whether a transaction waits for the end of another one, as the server says."""
     query = (
