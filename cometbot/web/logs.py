@@ -13,6 +13,12 @@ _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 _LONGEST_TRACEBACK = 20_000
 """Characters of a traceback: an error may quote anything, as often as it likes."""
 
+_QUIET = {
+    **dict.fromkeys(("alembic", "procrastinate", "sqlalchemy", "urllib3", "websockets"), logging.WARNING),
+    "psycopg.pool": logging.ERROR,  # it warns of each failed attempt to connect, which the engine reports itself
+}
+"""The libraries' loggers, and the level from which an operator can act on what they say."""
+
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"})
 
 
@@ -68,15 +74,19 @@ def make_formatter(log_format: str) -> logging.Formatter:
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Log to standard error from ``level`` up, unless the process has set up logging already."""
+    """Log to standard error from ``level`` up, unless the process has set up logging already.
+
+    Libraries log warnings and errors only, except at the level ``debug``.
+    """
     root = logging.getLogger()
     if not root.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(make_formatter(log_format))
         root.addHandler(handler)
         root.setLevel(level.upper())
-        if root.level > logging.DEBUG:  # what Alembic says of each start is nothing that an operator could act on
-            logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
+        if root.level > logging.DEBUG:
+            for name, least in _QUIET.items():
+                logging.getLogger(name).setLevel(max(root.level, least))
 
 
 def gunicorn_logger(log_format: str) -> type[GunicornLogger]:

@@ -120,18 +120,22 @@ def test_gunicorns_own_records_have_the_same_shape() -> None:
     assert json.loads(text)["message"] == "booting worker"
 
 
-def alembic_level(level: str) -> int:
-    logger = logging.getLogger("alembic")
-    logger.setLevel(logging.NOTSET)
-    with root_logger():
-        configure_logging("text", level)
-    try:
-        return logger.level
-    finally:
+def levels_of_libraries(level: str) -> dict[str, int]:
+    """Return the levels of the libraries' loggers at the log level ``level``."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "procrastinate", "sqlalchemy", "urllib3", "websockets")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
         logger.setLevel(logging.NOTSET)
+    try:
+        with root_logger():
+            configure_logging("text", level)
+        return {logger.name: logger.level for logger in loggers}
+    finally:
+        for logger, its in zip(loggers, before, strict=True):
+            logger.setLevel(its)
 
 
-def test_alembic_says_at_each_start_nothing_that_nobody_asked_for() -> None:
-    assert alembic_level("info") == logging.WARNING
-    assert alembic_level("error") == logging.ERROR
-    assert alembic_level("debug") == logging.NOTSET
+def test_libraries_log_warnings_only_by_default() -> None:
+    assert set(levels_of_libraries("info").values()) == {logging.WARNING}
+    assert set(levels_of_libraries("error").values()) == {logging.ERROR}
+    assert set(levels_of_libraries("debug").values()) == {logging.NOTSET}
