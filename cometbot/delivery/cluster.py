@@ -17,6 +17,7 @@ from procrastinate.jobs import Status
 
 from cometbot.delivery.engine import Check, Duties, Engine
 from cometbot.delivery.roles import Roles, queue_of_lane
+from cometbot.store.postgresql import CONNECT_OPTIONS
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,12 @@ STALLED_AFTER = 15.0
 
 _QUEUED = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
 _RESTART = 2.0
-_PATIENCE: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0}
+_POOL: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0, "max_idle": 30.0, "kwargs": CONNECT_OPTIONS}
 """Seconds after which a pool gives up, and begins anew with the next who asks: by itself it would try at growing
-intervals, and be the last to notice that the database is back."""
+intervals, and be the last to notice that the database is back. An idle connection is closed after ``max_idle``."""
+
+WORKER_POOL_SIZE = 3
+"""Connections of Procrastinate's own pool in a worker, which has one more to listen."""
 
 
 class Wakes:
@@ -68,7 +72,7 @@ class Wakes:
 
     def _defer_all(self) -> None:
         while not self._closed:
-            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=1, **_PATIENCE)
+            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=0, max_size=1, **_POOL)
             try:
                 with _app(connector).open() as app:
                     self._defer_with(app)
@@ -169,7 +173,7 @@ class ProcrastinateEngine(Engine):
                 await asyncio.sleep(_RESTART)
 
     async def _run_worker(self) -> None:
-        connector = procrastinate.PsycopgConnector(conninfo=self._url, min_size=1, max_size=4, **_PATIENCE)
+        connector = procrastinate.PsycopgConnector(conninfo=self._url, min_size=1, max_size=WORKER_POOL_SIZE, **_POOL)
         app = _app(connector)
         app.task(name=TASK, queue=QUEUE)(self._run_lane)
         for name, duty in self._duties.items():

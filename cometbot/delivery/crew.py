@@ -129,7 +129,7 @@ class Crew:
             self._bell.notify()
         if not self._engine.stop(timeout):
             log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
-        if self._engine.needs_keeper:
+        if self._keeper.ident is not None:  # it never started where the database was away
             self._keeper.join(5)
         for thread in (thread for threads in self._house for thread in threads):
             thread.join(5)

@@ -123,14 +123,19 @@ class Delivery:
         """Whether the event is new; on return it is on the disk. Raises :class:`StoreBusy` after a second of
         waiting."""
 
-        def store(connection: Transaction) -> tuple[bool, bool]:
-            is_new = self.store.mailbox.put(connection, incoming)
-            return is_new, is_new and not self.store.leases.announce(connection, incoming.conversation)
+        was_new = needs_wake = False
 
-        is_new, needs_wake = self.database.together(store, timeout=ACK_TIMEOUT)
+        def store(connection: Transaction) -> None:
+            nonlocal was_new, needs_wake
+            if self.store.mailbox.put(connection, incoming):
+                was_new = True
+                needs_wake = not self.store.leases.announce(connection, incoming.conversation)
+
+        # A second attempt that finds the event stored finds what the first one committed without an answer.
+        self.database.together(store, timeout=ACK_TIMEOUT, is_idempotent=True)
         if needs_wake:
             self.wake(str(incoming.conversation.key))
-        return is_new
+        return was_new
 
     def put_within(self, transaction: Transaction, incoming: Incoming) -> bool:
         """Store the event in a transaction of the caller's; whether to :meth:`wake` its conversation after the commit.
@@ -192,13 +197,16 @@ class Delivery:
         event, lane = f"s{secrets.token_hex(8)}", str(where.key)
         parts = door.render(Operation(conversation=where, message=message))
         offered = to_state([message])
-        with self.database.write() as connection:
+
+        def store(connection: Transaction) -> bool:
             is_leased = self.store.leases.announce(connection, where)
             self.store.outbox.add(connection, [Draft(event, 0, 0, lane, parts)])
             if offered:
                 change = StateChange("conversation", lane, {OFFERS: to_json(OFFERS, offered)})
                 self.store.state.apply(connection, [change])
-        if not is_leased:
+            return is_leased
+
+        if not self.database.together(store, is_idempotent=True):
             self.wake(lane, to_send=True)
         return event
 

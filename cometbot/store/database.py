@@ -87,11 +87,20 @@ class Database(ABC):
     def write(self, *, durable: bool = True, timeout: float | None = None) -> AbstractContextManager[Connection]:
         """A transaction that may write. Raises :class:`StoreBusy` if it could not begin within ``timeout`` seconds."""
 
-    def together(self, work: Callable[[Connection], T], *, durable: bool = True, timeout: float | None = None) -> T:
+    def together(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        timeout: float | None = None,
+        is_idempotent: bool = False,
+    ) -> T:
         """What ``work`` returns, done in a transaction that may be shared with what other threads write just then.
 
         Cheaper than :meth:`write` where threads would wait for each other. ``work`` must bear to be called again after
-        a roll-back, and its failure undoes nothing but itself. Raises what it raises, and :class:`StoreBusy`.
+        a roll-back, and its failure undoes nothing but itself. Work that ``is_idempotent`` is also done again where
+        the connection broke during the commit, so that nobody knows whether it was done. Raises what it raises, and
+        :class:`StoreBusy`.
         """
         with self.write(durable=durable, timeout=timeout) as connection:
             return work(connection)

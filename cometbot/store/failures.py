@@ -18,9 +18,9 @@ MEMORY = 10.0
 """Seconds for which a failure counts: while a disk is nearly full, small writes succeed between large ones."""
 
 FULL, READ_ONLY, IO, MISSING, CORRUPT = "full", "read_only", "io", "missing", "corrupt"
-OUT_OF_MEMORY, CONNECTIONS = "memory", "connections"
+OUT_OF_MEMORY, CONNECTIONS, STANDBY, AWAY = "memory", "connections", "standby", "away"
 
-KINDS = (FULL, READ_ONLY, IO, MISSING, CORRUPT, OUT_OF_MEMORY, CONNECTIONS)
+KINDS = (FULL, READ_ONLY, IO, MISSING, CORRUPT, OUT_OF_MEMORY, CONNECTIONS, STANDBY, AWAY)
 
 _REMEDIES = {
     FULL: "Free space on the disk, or raise the quota.",
@@ -29,7 +29,9 @@ _REMEDIES = {
     MISSING: "Stop all processes, put the right file in place as docs/upgrading.md describes, and start them again.",
     CORRUPT: "Stop all processes and restore a backup as docs/upgrading.md describes.",
     OUT_OF_MEMORY: "Give the database server more memory.",
-    CONNECTIONS: "Raise max_connections of the server, or start fewer processes.",
+    CONNECTIONS: "Raise max_connections of the server, or start fewer processes; docs/scaling.md counts them.",
+    STANDBY: "Connect to the primary server: set COMETBOT_DATABASE_URL to it, or add target_session_attrs=read-write.",
+    AWAY: "Start the PostgreSQL server, and check the network between it and this machine.",
 }
 _BY_SQLITE_CODE = {7: OUT_OF_MEMORY, 8: READ_ONLY, 10: IO, 11: CORRUPT, 13: FULL, 14: MISSING, 26: CORRUPT}
 _BY_SQLITE_TEXT = {
@@ -41,7 +43,25 @@ _BY_SQLITE_TEXT = {
     "unable to open": MISSING,
 }
 _BY_ERRNO = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: READ_ONLY}
-_BY_SQLSTATE = {"53100": FULL, "53200": OUT_OF_MEMORY, "53300": CONNECTIONS, "58030": IO, "25006": READ_ONLY}
+_BY_SQLSTATE = {
+    "25006": STANDBY,
+    "53100": FULL,
+    "53200": OUT_OF_MEMORY,
+    "53300": CONNECTIONS,
+    "57P01": AWAY,
+    "57P02": AWAY,
+    "57P03": AWAY,
+    "57P05": AWAY,
+    "58030": IO,
+}
+_BY_CONNECTION_TEXT = {
+    "too many clients": CONNECTIONS,
+    "too many connections": CONNECTIONS,
+    "remaining connection slots": CONNECTIONS,
+    "no more connections allowed": CONNECTIONS,
+    "read-only": STANDBY,
+}
+"""What PostgreSQL and PgBouncer say of a connection that they refuse; such an error has no SQLSTATE."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +75,15 @@ def kind_of(error: BaseException) -> str:
         return next((kind for text, kind in _BY_SQLITE_TEXT.items() if text in str(error)), "")
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, IO)
-    return _BY_SQLSTATE.get(str(getattr(error, "sqlstate", "") or ""), "")
+    return _kind_of_postgresql(error)
+
+
+def _kind_of_postgresql(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", "")
+    if state is None:
+        # Of the connection itself: it was refused, or broke.
+        return next((kind for text, kind in _BY_CONNECTION_TEXT.items() if text in str(error)), AWAY)
+    return AWAY if state.startswith("08") else _BY_SQLSTATE.get(state, "")
 
 
 class Failures:
@@ -68,6 +96,7 @@ class Failures:
         self.observe: Callable[[str], None] = lambda kind: None
         self._guard = threading.Lock()
         self._problem = ""
+        self._kind = ""
         self._ends_at = 0.0
         self._logged: dict[str, float] = {}
 
@@ -75,6 +104,12 @@ class Failures:
     def problem(self) -> str:
         """What was wrong during the last seconds; empty if nothing was."""
         return self._problem if time.monotonic() < self._ends_at else ""
+
+    def clear(self, *kinds: str) -> None:
+        """Forget the last failure if it is of one of these kinds: it was seen to be over."""
+        with self._guard:
+            if self._kind in kinds:
+                self._ends_at = 0.0
 
     def to_error(self, cause: BaseException, action: str) -> StoreBusy:
         """Return what to raise for ``cause``; one that does not pass by itself is recorded.
@@ -91,7 +126,7 @@ class Failures:
         """Count and log a failure; return it as an error to be raised."""
         now = time.monotonic()
         with self._guard:
-            self._problem, self._ends_at = problem, now + MEMORY
+            self._problem, self._kind, self._ends_at = problem, kind, now + MEMORY
             is_due = now >= self._logged.get(kind, 0.0)
             if is_due:
                 self._logged[kind] = now + LOG_INTERVAL

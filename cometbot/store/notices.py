@@ -8,7 +8,6 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from cometbot.errors import StoreBusy
 from cometbot.store.broadcast import Broadcast
 from cometbot.store.database import Database
+from cometbot.store.postgresql import CONNECT_OPTIONS
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,6 @@ _TOGETHER = 100
 _LOOK = 1.0
 _RETRY = 1.0
 _END = ""
-_KEEPALIVE: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
 
 
 class Notices(Broadcast):
@@ -88,7 +82,7 @@ class Notices(Broadcast):
                 self._ended.wait(_RETRY)
 
     def _hear_until_broken(self, heard: Callable[[str], None]) -> None:
-        with psycopg.connect(self._database.shared_url, autocommit=True, **_KEEPALIVE) as connection:
+        with psycopg.connect(self._database.shared_url, autocommit=True, **CONNECT_OPTIONS) as connection:
             connection.execute(f"LISTEN {self._channel}")
             heard("")  # what was told before is missed
             while not self._ended.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -16,15 +17,33 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate
 from cometbot.store.clock import LEASE, FollowedClock, since_boot
+from cometbot.store.connection_pool import ConnectionPool
 from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared, T
+from cometbot.store.failures import AWAY, CONNECTIONS, STANDBY, kind_of
+from cometbot.store.liveness import is_alive, is_usable
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-_CONNECT_TIMEOUT = 5
+POOL_SIZE = 10
+"""Connections that a process opens at most, not counting those that listen or belong to Procrastinate."""
+
+RESERVED = 3
+"""Of those, how many only acknowledgements use."""
+
+CONNECT_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "fallback_application_name": "cometbot",
+}
+"""How to connect, where the URL does not say otherwise: a server that vanished is noticed after seconds."""
+
 _CLOCK_AGE = 5.0
 _UPGRADE_LOCK = 4_711_815
 _NO_SOCKET = "/nowhere/cometbot"
@@ -34,7 +53,7 @@ _RIGHTS = sa.text(
     "SELECT current_user, "
     + ", ".join(f"has_table_privilege('mailbox', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
 )
-_NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError)
+_NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 _NEVER = psycopg.errors.ProgramLimitExceeded
 """Of those, what will be refused again: a row that no index takes."""
 
@@ -42,15 +61,15 @@ _NEVER = psycopg.errors.ProgramLimitExceeded
 class PostgreSQL(Database):
     """A database behind a ``postgresql://`` URL.
 
-    Pools of connections: what a request waits for gives up after a second, what need not be on the disk at once is
-    committed without waiting for it, and what only reads needs no transaction. All that belongs to the connection, so
-    that no statement is spent on it. The clock is the server's, as this machine's boot clock follows it
-    (:class:`FollowedClock`).
+    One bounded pool for each process. What a request waits for gives up after a second and has places of its own in
+    the pool. What need not be on the disk at once is committed without waiting for it: a setting of the session, so
+    that only a connection that changes its use costs a statement. What only reads needs no transaction. The clock is
+    the server's, as this machine's boot clock follows it (:class:`FollowedClock`).
     """
 
     takes_chains: ClassVar[bool] = True
 
-    def __init__(self, url: URL, size: int = 16) -> None:
+    def __init__(self, url: URL, size: int = POOL_SIZE) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
         if problem := _problem_with_options(self._url):
             raise ConfigurationError(
@@ -61,7 +80,8 @@ class PostgreSQL(Database):
         self._opening = threading.RLock()
         self._pid = 0
         self._is_closed = False
-        self._pools: dict[str, sa.Engine] = {}
+        self._pool: ConnectionPool[Connection] | None = None
+        self._inherited: list[object] = []
         self._clock = FollowedClock()
         self._clock_read = float("-inf")
 
@@ -85,47 +105,101 @@ class PostgreSQL(Database):
         """Set our clock by the server's, and by the signs of life that others have left; where neither can be asked
         now, ours goes on as it is."""
         self._clock_read = since_boot()
-        # A pool of its own: whoever asks for the time has a connection already, which others may be waiting for.
-        with suppress(StoreBusy), self._connection("clock") as connection:
-            server, last_sign = connection.execute(_NOW).one()
+        # Whoever asks for the time may hold a connection already, so this one waits for no other.
+        with suppress(StoreBusy), self._translated(), self._lent(is_urgent=True, timeout=0.0) as connection:
+            with self._transaction(connection, ACK_TIMEOUT):
+                server, last_sign = connection.execute(_NOW).one()
             self._clock.follow(float(server), (last_sign or 0.0) - LEASE)
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
-        kind = "relaxed" if not durable else "durable" if timeout is None else "ack"
-        with self._connection(kind) as connection, connection.begin():
-            _begin(connection)
+        with (
+            self._translated(),
+            self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable) as connection,
+            self._transaction(connection, timeout),
+        ):
             yield connection
 
+    def together(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        timeout: float | None = None,
+        is_idempotent: bool = False,
+    ) -> T:
+        ends_at = time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
+        with self._translated():
+            progress = _Progress()
+            try:
+                return self._attempt(work, durable, timeout, progress)
+            except (*_NOT_NOW, sa.exc.DBAPIError) as error:
+                is_repeatable = _needs_other_connection(error) and (is_idempotent or not progress.is_committing)
+                if not is_repeatable or time.monotonic() >= ends_at:
+                    raise
+            left = None if timeout is None else ends_at - time.monotonic()
+            return self._attempt(work, durable, left, progress)
+
+    def _attempt(self, work: Callable[[Connection], T], durable: bool, timeout: float | None, progress: _Progress) -> T:
+        with (
+            self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable) as connection,
+            self._transaction(connection, timeout),
+        ):
+            returned = work(connection)
+            progress.is_committing = True
+        return returned
+
     def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        with self._connection("durable" if durable else "relaxed") as connection:
+        with self._translated(), self._lent(durable=durable) as connection:
             return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._connection("read") as connection:
+        with self._translated(), self._lent(durable=None) as connection:
             yield connection
 
     @contextmanager
-    def _connection(self, kind: str) -> Iterator[Connection]:
-        """A connection of a pool; one that broke, or that comes back after the pools were closed, is not kept."""
-        self._ensure_open()
-        with self._translated(), self._pools[kind].connect() as connection:
-            try:
-                yield connection
-            except _NOT_NOW:
-                connection.invalidate()
-                raise
-            finally:
-                if self._is_closed and not connection.invalidated:
-                    connection.invalidate()
+    def _lent(
+        self, *, is_urgent: bool = False, timeout: float | None = None, durable: bool | None = None
+    ) -> Iterator[Connection]:
+        """A connection of the pool, whose commits wait for the disk if ``durable`` (None: where that does not matter).
+
+        One that broke is not used again, and neither are the idle ones, which probably broke with it.
+        """
+        pool = self._ensure_open()
+        connection = pool.acquire(
+            is_urgent=is_urgent,
+            timeout=WRITE_TIMEOUT if timeout is None else timeout,
+            suits=lambda idle: durable is None or _is_durable(idle) == durable,
+        )
+        is_broken = False
+        try:
+            if durable is not None and _is_durable(connection) != durable:
+                _set_durable(connection, durable)
+            yield connection
+        except (*_NOT_NOW, sa.exc.DBAPIError) as error:
+            is_broken = _needs_other_connection(error) or connection.invalidated or _driver(connection).closed
+            raise
+        finally:
+            pool.release(connection, is_urgent=is_urgent, is_usable=not is_broken and _end(connection))
+            if is_broken:
+                pool.discard_idle()
+
+    @contextmanager
+    def _transaction(self, connection: Connection, timeout: float | None) -> Iterator[None]:
+        """A transaction, each of whose statements ends after ``timeout`` seconds."""
+        limit = "" if timeout is None else f"; SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}"
+        with connection.begin():
+            # Not the driver's own way to begin: that one would do so before single statements, too.
+            _driver(connection).execute(f"BEGIN{limit}".encode(), prepare=False)
+            yield
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except (*_NOT_NOW, sa.exc.DBAPIError) as error:
-            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            cause = _cause(error)
             if not isinstance(cause, _NOT_NOW) or isinstance(cause, _NEVER):
                 raise
             raise self.failures.to_error(cause, "do this") from error
@@ -168,53 +242,98 @@ class PostgreSQL(Database):
                 "right, that the server runs, and what its user may do"
             ) from error
 
-    def _ensure_open(self) -> None:
-        if self._pid == os.getpid():
-            return
+    def problem(self) -> str:
+        with self.read() as connection:
+            is_read_only = connection.execute(sa.text("SHOW transaction_read_only")).scalar() == "on"
+        if is_read_only:
+            self.failures.record(STANDBY, "cannot write: the PostgreSQL server is a standby or read-only")
+        else:
+            self.failures.clear(AWAY, CONNECTIONS, STANDBY)
+        return self.failures.problem
+
+    def _ensure_open(self) -> ConnectionPool[Connection]:
+        """Return this process's pool; connections from before a fork stay the other process's."""
+        if self._pool is not None and self._pid == os.getpid():
+            return self._pool
         with self._opening:
             if self._is_closed:
                 raise StoreBusy("the database is closed")
-            if self._pid != os.getpid():
-                for pool in self._pools.values():
-                    pool.dispose(close=False)
-                self._pools = {
-                    "ack": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT),
-                    "durable": self._pool("", WRITE_TIMEOUT),
-                    "relaxed": self._pool("-c synchronous_commit=off", WRITE_TIMEOUT),
-                    "read": self._pool("", WRITE_TIMEOUT),
-                    "clock": self._pool(f"-c statement_timeout={int(ACK_TIMEOUT * 1000)}", ACK_TIMEOUT, size=1),
-                }
-                self._pid = os.getpid()
+            if self._pool is None or self._pid != os.getpid():
+                # Kept, since a connection that is collected as garbage is closed.
+                self._inherited.append(self._pool)
+                self._pool, self._pid = self._make_pool(), os.getpid()
+            return self._pool
 
-    def _pool(self, options: str, wait: float, size: int = 0) -> sa.Engine:
-        given = str(self._url.query.get("options", ""))
-        return sa.create_engine(
-            self._url.difference_update_query(["options"]),
-            poolclass=QueuePool,
-            pool_size=size or self._size,
-            max_overflow=0,
-            pool_timeout=wait,
-            pool_use_lifo=True,
+    def _make_pool(self) -> ConnectionPool[Connection]:
+        engine = sa.create_engine(
+            self._url,
+            poolclass=NullPool,
             connect_args={
-                "connect_timeout": _CONNECT_TIMEOUT,
-                "options": f"{given} {options}".strip(),
+                **CONNECT_OPTIONS,
+                **{name: str(value) for name, value in self._url.query.items() if name in CONNECT_OPTIONS},
                 # What is read, or is one statement, needs no transaction around it: two round trips less.
                 "autocommit": True,
             },
+        )
+        return ConnectionPool(
+            engine.connect,
+            _close,
+            lambda connection, idle: is_alive(_driver(connection), idle),
+            size=self._size,
+            reserved=RESERVED,
         )
 
     def close(self) -> None:
         with self._opening:
             self._is_closed = True
-            if self._pid == os.getpid():
-                for pool in self._pools.values():
-                    pool.dispose()
-            self._pools, self._pid = {}, 0
+            if self._pool is not None and self._pid == os.getpid():
+                self._pool.close()
+            self._pool, self._pid = None, 0
 
 
-def _begin(connection: Connection) -> None:
-    # Not the driver's own way to begin: that one would do so before single statements, too.
-    connection.connection.cursor().execute("BEGIN")
+class _Progress:
+    """How far a transaction has come: whether its commit may have been received."""
+
+    is_committing = False
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _is_durable(connection: Connection) -> bool:
+    return bool(connection.info.get("durable", True))
+
+
+def _set_durable(connection: Connection, durable: bool) -> None:
+    statement = b"RESET synchronous_commit" if durable else b"SET synchronous_commit TO off"
+    _driver(connection).execute(statement, prepare=False)
+    connection.info["durable"] = durable
+
+
+def _end(connection: Connection) -> bool:
+    """Return whether a connection can be used again; what it had begun is rolled back."""
+    try:
+        connection.rollback()
+        return not connection.invalidated and is_usable(_driver(connection))
+    except (*_NOT_NOW, sa.exc.DBAPIError):
+        return False
+
+
+def _close(connection: Connection) -> None:
+    with suppress(*_NOT_NOW, sa.exc.DBAPIError):
+        connection.invalidate()
+    connection.close()
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, sa.exc.DBAPIError) else error
+
+
+def _needs_other_connection(error: BaseException) -> bool:
+    """Return whether what failed may succeed on a new connection: this one broke, or its server takes no writes."""
+    cause = _cause(error)
+    return isinstance(cause, _NOT_NOW) and kind_of(cause) in (AWAY, STANDBY)
 
 
 def _problem_with_options(url: URL) -> str:

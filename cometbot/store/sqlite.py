@@ -90,7 +90,14 @@ class SQLite(Database):
         if durable:
             self._sync()
 
-    def together(self, work: Callable[[Connection], T], *, durable: bool = True, timeout: float | None = None) -> T:
+    def together(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        timeout: float | None = None,
+        is_idempotent: bool = False,
+    ) -> T:
         self._ensure_open()
         return self._together.do(work, durable=durable, ends_at=_end(timeout))
 

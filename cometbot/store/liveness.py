@@ -1,0 +1,52 @@
+"""Whether an idle connection to PostgreSQL can still be used, found out without a round trip where possible."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus, TransactionStatus
+
+CHECK_AFTER = 2.0
+"""Seconds of idleness after which the server is asked; before that, only what it has sent is looked at."""
+
+ANSWER_TIMEOUT = 0.3
+"""Seconds within which a server must answer that is asked."""
+
+
+def is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether a connection is open and in no transaction."""
+    return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def is_alive(connection: psycopg.Connection[Any], idle: float) -> bool:
+    """Return whether a connection that was idle for so many seconds can be used.
+
+    A server that ends a connection says so, or closes the socket: either makes the socket readable. A firewall that
+    forgets a connection sends nothing, so after some seconds the server is asked with an empty query.
+    """
+    if not is_usable(connection) or _is_readable(connection, 0.0):
+        return False
+    return idle < CHECK_AFTER or _answers(connection)
+
+
+def _is_readable(connection: psycopg.Connection[Any], timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    raw = connection.pgconn
+    try:
+        raw.send_query(b"")
+        while raw.is_busy():
+            if not _is_readable(connection, ANSWER_TIMEOUT):
+                return False
+            raw.consume_input()
+        while raw.get_result() is not None:
+            pass
+    except psycopg.Error:
+        return False
+    return raw.status == ConnStatus.OK
