@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ClassVar
 
 import psycopg
@@ -113,12 +113,29 @@ class PostgreSQL(Database):
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
-        with (
-            self._translated(),
-            self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable) as connection,
-            self._transaction(connection, timeout),
-        ):
+        with self._translated(), self._begun(durable, timeout) as connection:
             yield connection
+
+    @contextmanager
+    def _begun(self, durable: bool, timeout: float | None) -> Iterator[Connection]:
+        """A connection in a transaction. One that cannot begin a transaction is replaced once."""
+        with ExitStack() as ended:
+            try:
+                with ExitStack() as begun:
+                    connection = self._begin(begun, durable, timeout)
+                    ended.push(begun.pop_all())
+            except (*_NOT_NOW, sa.exc.DBAPIError) as error:
+                if not _needs_other_connection(error):
+                    raise
+                connection = self._begin(ended, durable, timeout)
+            yield connection
+
+    def _begin(self, ended: ExitStack, durable: bool, timeout: float | None) -> Connection:
+        """Return a connection in a transaction, which ``ended`` ends."""
+        lent = self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable)
+        connection = ended.enter_context(lent)
+        ended.enter_context(self._transaction(connection, timeout))
+        return connection
 
     def together(
         self,
@@ -141,10 +158,7 @@ class PostgreSQL(Database):
             return self._attempt(work, durable, left, progress)
 
     def _attempt(self, work: Callable[[Connection], T], durable: bool, timeout: float | None, progress: _Progress) -> T:
-        with (
-            self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable) as connection,
-            self._transaction(connection, timeout),
-        ):
+        with self._begun(durable, timeout) as connection:
             returned = work(connection)
             progress.is_committing = True
         return returned
