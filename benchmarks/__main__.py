@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, cluster, roundtrip, streams, throughput, webchats
+from benchmarks import ack, cluster, purge, roundtrip, streams, throughput, webchats
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
@@ -18,12 +18,14 @@ _TITLES = {
     "streams": f"Heard: from a message's POST to an open event stream, at {streams.RATE} messages/s",
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
+    "purge": "Acknowledged while old messages are purged",
 }
 _FULL: dict[str, Benchmark] = {
     "ack": ack.run,
     "roundtrip": roundtrip.run,
     "throughput": throughput.run,
     "cluster": cluster.run,
+    "purge": purge.run,
     "streams": streams.run,
     "webchats": webchats.run,
 }
@@ -34,6 +36,7 @@ _QUICK: dict[str, Benchmark] = {
     "cluster": partial(cluster.run, rounds=1, messages=400, backlog=2000, done=10_000),
     "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
+    "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
 }
 
 

@@ -11,6 +11,7 @@ from cometbot.chat.listening import Feed
 from cometbot.chat.messages import Events, Messages
 from cometbot.chat.users import Users
 from cometbot.store.database import Database
+from cometbot.store.purge import Purge
 
 FEED_KEPT = 86_400.0
 """Seconds for which a listener that was away can catch up."""
@@ -37,14 +38,12 @@ class Chat:
         self.files = Files(database, folder, most=most_bytes, least_free=least_free)
         self.feed = Feed(database, kept)
         self._kept = kept
+        self._purge = Purge(database, "chat")
 
     def tidy(self) -> None:
-        """Remove what nobody needs any more: old rows of the feed, unused files. In small batches, at leisure."""
+        """Remove old rows of the feed, one process at a time, and unused files."""
         before = int((self.database.clock() - FEED_KEPT) * 1000)
-        batch = 1
-        while batch:
-            with self.database.write(durable=False) as connection:
-                batch = self._kept.purge(connection, before)
+        self._purge.run(lambda connection, limit: self._kept.purge(connection, before, limit))
         self.files.tidy()
 
     def close(self) -> None:

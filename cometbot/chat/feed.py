@@ -195,10 +195,10 @@ class FeedRows:
                 found |= {Topic(*row[:3]): Reached(*row[3:]) for row in connection.execute(query)}
         return {topic: reached for topic, reached in found.items() if topic in wanted}
 
-    def purge(self, connection: Connection, before: int) -> int:
-        """How many rows from before a time are gone now; at most a batch."""
+    def purge(self, connection: Connection, before: int, limit: int = PURGE_BATCH) -> int:
+        """Delete at most ``limit`` rows from before a time; return their number."""
         key = (chat_feed.c.channel, chat_feed.c.bot, chat_feed.c.conversation, chat_feed.c.position)
-        old = sa.select(*key).where(chat_feed.c.at < before).order_by(chat_feed.c.at).limit(PURGE_BATCH)
+        old = sa.select(*key).where(chat_feed.c.at < before).order_by(chat_feed.c.at).limit(limit)
         return connection.execute(sa.delete(chat_feed).where(sa.tuple_(*key).in_(old))).rowcount
 
 

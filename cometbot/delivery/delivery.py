@@ -6,9 +6,9 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,8 +21,9 @@ from cometbot.delivery.deadletters import DeadLetters
 from cometbot.delivery.engine import Check, Engine
 from cometbot.delivery.hints import Siblings
 from cometbot.delivery.leases import to_conversation
+from cometbot.delivery.mailbox import Mailbox
 from cometbot.delivery.observer import Observer
-from cometbot.delivery.outbox import Draft
+from cometbot.delivery.outbox import Draft, Outbox
 from cometbot.delivery.pacing import SendPolicy
 from cometbot.delivery.patience import Patient
 from cometbot.delivery.roles import owned_channels
@@ -33,6 +34,7 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, LaneKey
 from cometbot.offers import OFFERS, to_state
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction, database
+from cometbot.store.purge import Purge
 
 if TYPE_CHECKING:
     from cometbot.delivery.cluster import Wakes
@@ -96,6 +98,7 @@ class Delivery:
         self._threads = threads
         self._handler_timeout = handler_timeout
         self._keep = keep_days * 86400.0
+        self._purge = Purge(self.database, "delivery")
         self._policy = policy or SendPolicy()
         self._stop_timeout = stop_timeout
         self._handles = handles
@@ -381,19 +384,16 @@ class Delivery:
             return self.store.leases.is_idle(connection)
 
     def purge(self) -> int:
-        """How many rows were removed because they ended longer ago than they are kept.
-
-        In small batches, with as long a pause after each as it took: half of the time is left to who has to write now.
-        """
-        before, removed = self.database.clock() - self._keep, 0
-        for table in (self.store.mailbox, self.store.outbox):
-            batch = 1
-            while batch:
-                began = time.monotonic()
-                with self.database.write(durable=False) as connection:
-                    batch = table.purge(connection, before)
-                removed += batch
-                time.sleep(time.monotonic() - began)
+        """Delete what ended longer ago than it is kept; return the number of rows, 0 where another process is at it."""
+        before = self.database.clock() - self._keep
+        removed = self._purge.run(
+            *(partial(_purge_table, table, before) for table in (self.store.mailbox, self.store.outbox))
+        )
         with self.database.write(durable=False) as connection:
             self.store.leases.bury(connection, self.database.clock() - BURIED_AFTER)
+        self.database.shrink_log()
         return removed
+
+
+def _purge_table(table: Mailbox | Outbox, before: float, connection: Transaction, limit: int) -> int:
+    return table.purge(connection, before, limit)

@@ -231,12 +231,12 @@ class Mailbox:
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
         return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
 
-    def purge(self, connection: Connection, before: float) -> int:
-        """How many rows that ended before ``before`` are gone now; at most a batch."""
+    def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
+        """Delete at most ``limit`` rows that ended before ``before``; return their number."""
         ended = sa.text("state IN ('done', 'discarded')")
         old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).order_by(mailbox.c.ended_at)
         # In two statements: in one, PostgreSQL would rather read the whole table.
-        rows = list(connection.execute(old.limit(PURGE_BATCH)).scalars())
+        rows = list(connection.execute(old.limit(limit)).scalars())
         return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(rows))).rowcount if rows else 0
 
     def backlog(self, connection: Connection) -> dict[str, tuple[int, float]]:

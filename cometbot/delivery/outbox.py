@@ -297,8 +297,8 @@ class Outbox:
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
 
-    def purge(self, connection: Connection, before: float) -> int:
-        """Delete at most a batch of rows that ended before ``before``; return their number.
+    def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
+        """Delete at most ``limit`` rows that ended before ``before``; return their number.
 
         What was sent for an event that can be retried stays, so that a retry does not send it again.
         """
@@ -307,7 +307,7 @@ class Outbox:
             sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before, _event_is_over).order_by(outbox.c.ended_at)
         )
         # In two statements: in one, PostgreSQL would rather read the whole table.
-        rows = list(connection.execute(old.limit(PURGE_BATCH)).scalars())
+        rows = list(connection.execute(old.limit(limit)).scalars())
         return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(rows))).rowcount if rows else 0
 
 

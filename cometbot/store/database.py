@@ -141,6 +141,9 @@ class Database(ABC):
     def close(self) -> None:
         """Give back connections, for good: whoever still writes gets :class:`StoreBusy`."""
 
+    def shrink_log(self) -> None:
+        """Shorten SQLite's log if it has grown beyond its limit and no reader needs it."""
+
     def schema_problem(self) -> str:
         """What is wrong with the schema, in one sentence; empty if nothing is."""
         with self.read() as connection:

@@ -256,6 +256,20 @@ class SQLite(Database):
     def upgrade(self) -> None:
         self._ensure_open()
 
+    def shrink_log(self) -> None:
+        self._ensure_open()
+        if not self.path or os.stat(f"{self.path}-wal").st_size <= _LOG_LIMIT:
+            return
+        with self.read() as connection:  # writers go on while most of it is copied
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        with self._lock, self._translated("shorten the log"):
+            self._turns.take(_end(None))
+            try:
+                if self._writer is not None:
+                    self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing while somebody reads
+            finally:
+                self._turns.give()
+
     def close(self) -> None:
         with self._opening, self._lock:
             self._is_closed = True

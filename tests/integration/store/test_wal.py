@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from cometbot.store import wal
+from cometbot.store import facts, sqlite, wal
+from cometbot.store.database import database
 from cometbot.store.wal import WriteAheadLog
 
 
@@ -111,3 +113,38 @@ def test_closing_waits_for_the_sync_that_is_under_way(log: WriteAheadLog, disk: 
         thread.join(60)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(disk.syncs[0])
+
+
+def test_log_shrinks_when_a_reader_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 256 * 1024
+    monkeypatch.setattr(sqlite, "_LOG_LIMIT", limit)
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 64)
+    file = tmp_path / "bot.db"
+    with closing(database(f"sqlite:///{file}")) as opened:
+        with opened.read() as reader:
+            reader.exec_driver_sql("BEGIN")
+            reader.exec_driver_sql("SELECT count(*) FROM facts")
+            for number in range(40):
+                facts.note(opened, "large", str(number) * 20_000, durable=False)
+            opened.shrink_log()
+            assert log_size(file) > 2 * limit, "a reader still needs it"
+            assert facts.recall(opened, "large") == "39" * 20_000
+            reader.exec_driver_sql("ROLLBACK")
+        opened.shrink_log()
+        assert log_size(file) == 0
+        facts.note(opened, "small", "x")
+        assert log_size(file) > 0
+        assert opened.problem() == ""
+
+
+def test_log_within_its_limit_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "bot.db"
+    with closing(database(f"sqlite:///{file}")) as opened:
+        facts.note(opened, "small", "x")
+        size = log_size(file)
+        opened.shrink_log()
+        assert log_size(file) == size
+
+
+def log_size(file: Path) -> int:
+    return os.stat(f"{file}-wal").st_size

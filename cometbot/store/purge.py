@@ -1,0 +1,96 @@
+"""Deletion of old rows, by one process at a time and in short batches."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cometbot.store.database import Database
+from cometbot.store.tables import facts
+
+LEASE = 60.0
+"""Seconds after which another process purges in the place of one that has died."""
+
+MIN_ROWS, MAX_ROWS = 10, 500
+BATCH_TIME = 0.01
+"""Seconds that a batch should take: callbacks wait for the write lock meanwhile."""
+
+PAUSE = 3.0
+"""Pause after a batch, as a multiple of the time that it took."""
+
+Delete = Callable[[Connection, int], int]
+"""Deletes at most so many rows in a transaction; returns their number."""
+
+
+class Purge:
+    """Deletes rows in batches, unless another process does.
+
+    The name of the purge and its owner stand in the table ``facts``; each batch renews the lease.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = f"purge.{name}"
+        self._token = secrets.token_hex(8)
+        self._running = threading.Lock()
+
+    def run(self, *deletions: Delete) -> int:
+        """Delete all that is old; return the number of rows, 0 where another process is at it."""
+        with self._running:
+            with self._database.write(durable=False) as connection:
+                if not self._acquire(connection):
+                    return 0
+            try:
+                return sum(self._delete(delete) for delete in deletions)
+            finally:
+                with self._database.write(durable=False) as connection:
+                    self._release(connection)
+
+    def _delete(self, delete: Delete) -> int:
+        limit, removed = MIN_ROWS, 0
+        while True:
+            with self._database.write(durable=False) as connection:
+                began = time.monotonic()
+                if not self._acquire(connection):
+                    return removed
+                count = delete(connection, limit)
+            seconds = time.monotonic() - began
+            removed += count
+            if count < limit:
+                return removed
+            limit = next_limit(limit, seconds)
+            time.sleep(seconds * PAUSE)
+
+    @property
+    def _owner(self) -> str:
+        return f"{self._token}-{os.getpid()}"  # this object may have been made before a fork
+
+    def _acquire(self, connection: Connection) -> bool:
+        """Acquire or renew the lease; return False while another process has it."""
+        insert = self._database.insert(facts).values(name=self._name, value="")
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
+        mine = facts.c.name == self._name
+        value = str(connection.execute(sa.select(facts.c.value).where(mine).with_for_update()).scalar_one())
+        owner, _, ends_at = value.partition(" ")
+        now = self._database.clock()
+        # A lease from before a correction of the clock may seem to last for years.
+        if owner not in ("", self._owner) and now < float(ends_at) <= now + LEASE:
+            return False
+        connection.execute(sa.update(facts).where(mine).values(value=f"{self._owner} {now + LEASE!r}"))
+        return True
+
+    def _release(self, connection: Connection) -> None:
+        mine = (facts.c.name == self._name) & facts.c.value.startswith(f"{self._owner} ")
+        connection.execute(sa.delete(facts).where(mine))
+
+
+def next_limit(limit: int, seconds: float) -> int:
+    """Return how many rows the next batch may have, after one of ``limit`` rows that took ``seconds``."""
+    fitting = int(limit * BATCH_TIME / max(seconds, 1e-6))
+    return max(MIN_ROWS, min(MAX_ROWS, 2 * limit, fitting))
