@@ -49,11 +49,13 @@ def users() -> None:
 @_listing
 def list_users(as_json: bool, limit: int) -> None:
     """Show users, the oldest first."""
+    from cometbot.channels.botyard.names import name_of
 
     def row(chat: Chat, place: Place, user: ChatUser) -> Row:
         return {
             "id": user.id,
             "nickname": user.data.get("nickname", ""),
+            "name": name_of(user),
             "created": _time(user.created_at),
             "chats": chat.conversations.count_owned(*place, user.id),
             "bytes": chat.files.size_of(*place, user.id),

@@ -10,6 +10,7 @@ from cometbot.channels.base import Capabilities, Channel, Incoming, Intake, Send
 from cometbot.channels.botyard import parsing, rendering, shapes
 from cometbot.channels.botyard.client import PlatformClient
 from cometbot.channels.botyard.joining import Joined
+from cometbot.channels.botyard.names import name_of
 from cometbot.channels.botyard.platform import (
     ACCOUNT,
     EVERYWHERE,
@@ -128,7 +129,7 @@ class BotyardChannel(Channel):
             found = self._chat.messages.page(
                 connection, scope_of(conversation.bot), conversation.id, limit=max(limit, 1)
             )
-        writer = User(conversation.target, str(user.data.get("nickname", "")) if user else "")
+        writer = User(conversation.target, name_of(user) if user else "")
         base = self.platform.settings.base_url
         return [parsing.to_event(message, conversation, writer, base) for message in reversed(found.items)]
 

@@ -22,7 +22,9 @@ def parse(incoming: Incoming, base_url: str) -> Event:
     try:
         body = orjson.loads(incoming.body)
         message, user, action = body["message"], body["user"], body["action"]
-        event = _event(message, incoming.conversation, User(user["id"], user["nickname"]), base_url, body)
+        event = _event(
+            message, incoming.conversation, User(user["id"], user.get("name") or user["nickname"]), base_url, body
+        )
         return event if action is None else _press(event, action)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PayloadError(f"this is no message of the platform: {type(error).__name__}") from error

@@ -37,6 +37,15 @@ def check_nickname(text: str, limits: UserLimits) -> None:
     )
 
 
+def is_nickname(text: str, limits: UserLimits) -> bool:
+    """Whether :func:`check_nickname` accepts ``text``."""
+    try:
+        check_nickname(text, limits)
+    except Refusal:
+        return False
+    return True
+
+
 def check_body(text: str, attachment_ids: Sequence[str], limits: MessageLimits) -> None:
     """Raise :class:`Refusal` for a message that is too long or has too many files."""
     most, files = limits.max_body_length, limits.max_attached_files

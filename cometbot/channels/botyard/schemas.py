@@ -70,6 +70,10 @@ class UserBody(_Body):
     nickname = _Text("nickname")
 
 
+class NameBody(_Body):
+    name = _Text("name")
+
+
 class ChatBody(_Body):
     bot_id = _Text("botId")
     client_id = _Text("clientId")

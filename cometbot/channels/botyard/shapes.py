@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cometbot.channels.botyard import contents
-from cometbot.channels.botyard.config import Config
+from cometbot.channels.botyard.config import Config, Service
 from cometbot.channels.botyard.directory import ListedBot, ListedCommand, Webhook
+from cometbot.channels.botyard.names import name_of
 from cometbot.channels.botyard.richtext import to_html
 from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser
 
 JSON = dict[str, Any]
+
+_NAMED_BOTS = 3
 
 FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file": "files"}
 """The folder in a file's path, by its kind."""
@@ -62,6 +65,19 @@ def service_json(config: Config) -> JSON:
     return _without_empty(found, "avatar")
 
 
+def page_service_json(config: Config, bots: Sequence[ListedBot]) -> JSON:
+    """Return the service as the web chat shows it: its bots stand for what the operator has not set."""
+    default, given = Service(), config.service
+    only = bots[0] if len(bots) == 1 else None
+    found = service_json(config)
+    if given.name in ("", default.name):
+        names = ", ".join(bot.name for bot in bots[:_NAMED_BOTS])
+        found["name"] = names + ("…" if len(bots) > _NAMED_BOTS else "") or "Chat"
+    if given.description in ("", default.description):
+        found["description"] = only.description if only else ""
+    return found if given.avatar or only is None or not only.avatar else {**found, "avatar": only.avatar}
+
+
 def bot_json(bot: ListedBot) -> JSON:
     """Bot."""
     found = {"id": bot.id, "name": bot.name, "description": bot.description, "avatar": bot.avatar}
@@ -71,6 +87,11 @@ def bot_json(bot: ListedBot) -> JSON:
 def user_json(user: ChatUser) -> JSON:
     """User."""
     return {"id": user.id, "nickname": user.data.get("nickname", "")}
+
+
+def page_user_json(user: ChatUser) -> JSON:
+    """Return the user with the name that the web chat shows and bots get."""
+    return {**user_json(user), "name": name_of(user)}
 
 
 def chat_json(chat: ChatConversation) -> JSON:

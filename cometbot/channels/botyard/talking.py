@@ -222,7 +222,7 @@ class Talking:
         """Store what the bot has to be told; returns the lanes that have to be woken."""
         told = shapes.message_json(message, with_ids=True)
         if bot.served is not None:
-            body = {"message": told, "user": shapes.user_json(user), "action": action}
+            body = {"message": told, "user": shapes.page_user_json(user), "action": action}
             where = conversation_of(bot.id, chat.id, user.id)
             needs_wake = self._intake.put_within(
                 connection, Incoming(where, f"message:{message.id}", orjson.dumps(body), user.id)

@@ -58,6 +58,11 @@ def cards(ctx: Context) -> Carousel:
     )
 
 
+@helpdesk.message("many cards")
+def many_cards(ctx: Context) -> Carousel:
+    return Carousel([Card(f"Tea {number}", "A tea", buttons=[Button("Take", "topic")]) for number in range(1, 9)])
+
+
 @helpdesk.message("choices")
 def choices(ctx: Context) -> Choices:
     return Choices("Which *colour*?", ["Red", "Green", "Blue"], action="topic")

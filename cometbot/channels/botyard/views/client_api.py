@@ -67,14 +67,8 @@ class ClientApi:
         """C4: a new user, who is logged in by the answer."""
         fields = schemas.load(schemas.UserBody, self.read())
         rules.check_nickname(fields["nickname"], self._platform.config.now.user)
-        wait = self._platform.signups_of_address.wait(address())
-        if wait > 0:
-            raise too_many("new users", wait)
-        with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
-            user = self._chat.users.create(connection, EVERYWHERE, {"nickname": fields["nickname"]})
-        response = to_response(shapes.user_json(user), 201)
-        set_cookie(self._platform, response, user)
-        return response
+        user = sign_up(self._platform, {"nickname": fields["nickname"]})
+        return logged_in(self._platform, user, shapes.user_json(user))
 
     def user(self, user: ChatUser) -> JSON:
         """C5."""
@@ -135,6 +129,22 @@ class ClientApi:
     def _own_chat(self, user: ChatUser, chat_id: str) -> ChatConversation:
         with self._platform.database.read() as connection:
             return self._talking.own_chat(connection, user, chat_id)
+
+
+def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
+    """Store a new user. Raises :class:`Refusal` if the request's address has made too many."""
+    wait = platform.signups_of_address.wait(address())
+    if wait > 0:
+        raise too_many("new users", wait)
+    with platform.database.write(timeout=ACK_TIMEOUT) as connection:
+        return platform.chat.users.create(connection, EVERYWHERE, data)
+
+
+def logged_in(platform: Platform, user: ChatUser, shown: JSON) -> flask.Response:
+    """Return ``shown`` as the response to a sign-up, with the user's cookie."""
+    response = to_response(shown, 201)
+    set_cookie(platform, response, user)
+    return response
 
 
 def body_limit(platform: Platform) -> int:

@@ -7,12 +7,13 @@ from typing import Any
 import flask
 
 from cometbot.channels.botyard import schemas, shapes
+from cometbot.channels.botyard.names import check_name, named
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
 from cometbot.channels.botyard.settings import MOST_CHATS
 from cometbot.channels.botyard.shapes import JSON
 from cometbot.channels.botyard.talking import Talking, Words
 from cometbot.channels.botyard.views.bodies import read_fields
-from cometbot.channels.botyard.views.client_api import body_limit, check_pace
+from cometbot.channels.botyard.views.client_api import body_limit, check_pace, logged_in, sign_up
 from cometbot.channels.botyard.views.live import live_stream
 from cometbot.channels.botyard.views.reading import query_number
 from cometbot.channels.botyard.views.routing import Route, drop_cookie, to_response
@@ -34,6 +35,7 @@ class PageApi:
         """Every operation with its path."""
         return [
             Route("GET", "page-api/start", self.start, "guest"),
+            Route("POST", "page-api/user", self.create_user),
             Route("PATCH", "page-api/chat/<chat_id>", self.rename, "user"),
             Route("GET", "page-api/chat/<chat_id>/messages", self.messages, "user"),
             Route("POST", "page-api/chat/<chat_id>/messages", self.send, "user"),
@@ -53,12 +55,18 @@ class PageApi:
                 chats = [chat for chat in owned.items if chat.scope.bot in known]
             last = self._chat.messages.last(connection, chats)
         return {
-            "service": shapes.service_json(config),
+            "service": shapes.page_service_json(config, bots),
             "bots": [shapes.page_bot_json(bot) for bot in bots],
-            "user": shapes.user_json(user) if user else None,
+            "user": shapes.page_user_json(user) if user else None,
             "chats": [shapes.page_chat_json(chat, last.get(chat.id)) for chat in chats],
             "limits": shapes.limits_json(config, MOST_CHATS),
         }
+
+    def create_user(self) -> flask.Response:
+        """Sign up with a name of any language; Botyard's clients see a nickname that is made of it."""
+        fields, limits = schemas.load(schemas.NameBody, self._read()), self._platform.config.now.user
+        user = sign_up(self._platform, named(check_name(fields["name"], limits), limits))
+        return logged_in(self._platform, user, shapes.page_user_json(user))
 
     def rename(self, user: ChatUser, chat_id: str) -> JSON:
         """Another title for a chat."""

@@ -57,6 +57,11 @@ def make_bot() -> Bot:
     def buy(ctx: Context) -> str:
         return f"bought {ctx.value}"
 
+    @bot.message("who am I")
+    def name(ctx: Context) -> str:
+        earlier = {event.sender.name for event in ctx.history(9) if event.sender.uid == ctx.sender.uid}
+        return f"you are {ctx.sender.name}, and were {', '.join(sorted(earlier))}"
+
     @bot.fallback
     def echo(ctx: Context) -> str:
         files = [f"{file.mime_type} {len(ctx.client.download(file))}" for file in ctx.attachments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from cometbot import Bot, Button, Card, Context
 from cometbot.channels.base import Sending
 from cometbot.channels.botyard.platform import conversation_of
 from cometbot.messages import Operation
-from tests.integration.channels.botyard.conftest import Person, Site, until
+from tests.integration.channels.botyard.conftest import Asker, Person, Site, until
 
 
 def send(person: Person, chat: str, **message: Any) -> Any:
@@ -24,7 +25,7 @@ def test_the_page_begins_without_a_cookie_and_with_a_bad_one(site: Site) -> None
 
         assert answer.status_code == 200
         assert (answer.json["user"], answer.json["chats"]) == (None, [])
-        assert answer.json["service"]["name"] == "Service name"
+        assert answer.json["service"]["name"] == "helpdesk"
         assert answer.json["limits"]["maxChats"] == 10
 
 
@@ -35,7 +36,7 @@ def test_the_page_begins_with_the_chats_their_last_messages_and_who_one_is(site:
     maria.hears(chat, "echo hi")
     start = maria.get("page-api/start").json
 
-    assert start["user"] == {"id": maria.id, "nickname": "Maria"}
+    assert start["user"] == {"id": maria.id, "nickname": "Maria", "name": "Maria"}
     assert [(item["id"], item["last"] and item["last"]["body"]) for item in start["chats"]] == [
         (chat, "echo hi"),
         (quiet, None),
@@ -194,3 +195,49 @@ def test_who_leaves_is_nobody_in_this_browser(maria: Person) -> None:
 
     assert (left.status_code, left.json) == (200, {"message": "Logged out."})
     assert maria.get("client-api/user").status_code == 401
+
+
+def test_service_without_a_name_is_shown_as_its_only_bot(site: Site) -> None:
+    service = site.nobody.get("page-api/start").json["service"]
+
+    assert (service["name"], service["description"]) == ("helpdesk", "Answers questions.")
+    assert service["avatar"] == "https://example.com/helpdesk.png"
+    assert site.nobody.get("client-api/service-info").json["name"] == "Service name"
+
+
+def test_service_without_a_name_is_shown_as_its_bots(site: Site) -> None:
+    for _ in range(3):
+        site.outside()
+    service = site.nobody.get("page-api/start").json["service"]
+
+    assert service == {"name": "helpdesk, Outside bot 1, Outside bot 2…", "description": "", "socials": []}
+
+
+@pytest.mark.parametrize(("name", "nickname"), [("Zoë", r"Zoe"), ("李雷", r"Guest \d{6}"), ("Bo", r"Guest \d{6}")])
+def test_name_of_any_language_signs_up(site: Site, name: str, nickname: str) -> None:
+    person = Asker(site.app.test_client())
+    answer = person.post("page-api/user", {"name": f" {name} "})
+
+    assert (answer.status_code, answer.json["name"]) == (201, name)
+    assert person.get("page-api/start").json["user"]["name"] == name
+    assert re.fullmatch(nickname, person.get("client-api/user").json["nickname"])
+
+
+def test_name_that_is_refused_makes_nobody(site: Site) -> None:
+    answer = site.nobody.post("page-api/user", {"name": "<b>"})
+
+    assert answer.status_code == 400
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_bot_gets_the_whole_name(site: Site) -> None:
+    person = Asker(site.app.test_client())
+    person.post("page-api/user", {"name": "李雷"})
+    chat = person.post("client-api/chat", {"botId": "helpdesk"}).json["id"]
+    for body in ("hello", "who am I"):
+        person.post("client-api/chat/message", {"chatId": chat, "body": body})
+
+    def bodies() -> list[str]:
+        return [one["body"] for one in person.get(f"client-api/chat/{chat}/messages").json["messages"]]
+
+    assert until(lambda: "you are 李雷, and were 李雷" in bodies())

@@ -33,7 +33,7 @@ export function beQuiet(quiet) {
 const id = encodeURIComponent;
 
 export const start = () => call("GET", "/v1/page-api/start");
-export const enter = (nickname) => call("POST", "/v1/client-api/user", { nickname });
+export const enter = (name) => call("POST", "/v1/page-api/user", { name });
 export const leave = () => call("POST", "/v1/page-api/leave", {}, { isLast: true });
 export const commandsOf = (bot) => call("GET", `/v1/client-api/bot/${id(bot)}/commands`);
 /** A new chat; asked for a second time with the same `clientId` it is the one that was made then. */

@@ -2,6 +2,7 @@
 
 import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
+import { carousel } from "./carousel.js";
 import { plain, richtext } from "./richtext.js";
 import { say, spoken } from "./texts.js";
 
@@ -61,13 +62,7 @@ export function kindOf(mimeType) {
 
 const KINDS = {
   card: (made, press) => [card(made, press)],
-  carousel: (made, press) => [
-    h(
-      "ul.carousel",
-      { tabindex: "0", "aria-label": say("cardsList") },
-      made.cards.map((one) => h("li", {}, card(one, press))),
-    ),
-  ],
+  carousel: (made, press) => [carousel(made.cards.map((one) => card(one, press)))],
   choices: (made, press) => [
     prose(made.html, made.text),
     h(

@@ -70,9 +70,9 @@ function showWelcome(note = "") {
 }
 
 /** A user is made once, however often one clicks before the page knows them. */
-async function join(nickname) {
+async function join(name) {
   if (!keepsCookies()) throw new Error(say("noCookies"));
-  if (!isMade) await api.enter(nickname);
+  if (!isMade) await api.enter(name);
   isMade = true;
   const now = await api.start();
   if (!now.user) throw new Error(say("noCookies"));
@@ -176,7 +176,7 @@ async function remove(shown) {
 }
 
 async function leave() {
-  const name = store.user.nickname;
+  const { name } = store.user;
   if (!(await confirm(say("leave.title", { name }), say("leave.text"), say("leave")))) return;
   keep(LEAVING, String(Date.now()));
   beStill();

@@ -49,8 +49,8 @@ export class Sidebar {
     const leave = { type: "button", title: say("leave"), "aria-label": say("leave"), onclick: () => this.leave() };
     fill(
       this.foot,
-      avatar(user.id, user.nickname),
-      h("p", {}, say("hello", { name: user.nickname })),
+      avatar(user.id, user.name),
+      h("p", {}, say("hello", { name: user.name })),
       h("button.quiet-button", leave, icon("leave")),
     );
   }

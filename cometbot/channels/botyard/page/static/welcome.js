@@ -6,20 +6,22 @@ import { themeButton } from "./appearance.js";
 import { socials } from "./sidebar.js";
 import { say } from "./texts.js";
 
-const NAME = /^[A-Za-z0-9 -]*$/;
+// As the platform has it: letters of any script, and what stands between those of a name.
+const NAME = /^[\p{L}\p{M}\p{N}\p{Zs}\p{So}\p{Sk}'\u2019.\u00b7\u30fb,&_\u200c\u200d-]*$/u;
+const LETTER = /[\p{L}\p{N}]/u;
 
-/** The page for somebody who is not known here; `enter(nickname)` is a promise, what it throws is shown. */
+/** The page for somebody who is not known here; `enter(name)` is a promise, what it throws is shown. */
 export function welcome(store, enter, note = "") {
   const { service, limits } = store;
-  const [min, max] = [limits.minNicknameLength ?? 3, limits.maxNicknameLength ?? 32];
-  const hint = say("nickname.hint", { min, max });
+  const max = limits.maxNicknameLength ?? 32;
+  const hint = say("nickname.hint", { max });
+  const isName = (text) => NAME.test(text) && LETTER.test(text) && [...text.normalize("NFC").trim()].length <= max;
   const fault = h("p.fault", { role: "alert", id: "nickname-fault" });
   const input = h("input", {
     type: "text",
     id: "nickname",
     required: true,
-    minlength: String(min),
-    maxlength: String(max),
+    dir: "auto",
     autocomplete: "nickname",
     spellcheck: "false",
     "aria-describedby": "nickname-hint nickname-fault",
@@ -27,7 +29,7 @@ export function welcome(store, enter, note = "") {
   const button = h("button.primary", { type: "submit" }, say("enter"));
   input.addEventListener("input", () => {
     fill(fault);
-    input.setCustomValidity(NAME.test(input.value) ? "" : hint);
+    input.setCustomValidity(!input.value || isName(input.value) ? "" : hint);
   });
   const submit = async (event) => {
     event.preventDefault();
@@ -48,7 +50,7 @@ export function welcome(store, enter, note = "") {
       "div.sheet",
       {},
       mark(service),
-      h("h1", {}, service.name || say("welcome")),
+      h("h1", { dir: "auto" }, service.name || say("welcome")),
       service.description && h("p.about", {}, service.description),
       note && h("p.note", { role: "status" }, note),
       h(
