@@ -26,10 +26,6 @@ def replace(database: Path) -> None:
     os.replace(copy, database)
 
 
-def overwrite(database: Path) -> None:
-    database.write_bytes(database.read_bytes())
-
-
 def remove_log(database: Path) -> None:
     Path(f"{database}-wal").unlink()
 
@@ -50,7 +46,7 @@ def errors(server: Server) -> list[str]:
     return [line for line in server.log.splitlines() if "ERROR" in line]
 
 
-@pytest.mark.parametrize("damage", [remove, replace, overwrite, remove_log, remove_index, move_folder])
+@pytest.mark.parametrize("damage", [remove, replace, remove_log, remove_index, move_folder])
 def test_lost_database_file_refuses_callbacks(
     start_server: StartServer, platform: Platform, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
