@@ -73,12 +73,13 @@ class ConnectionPool(Generic[C]):
         with self._cond:
             self._urgent_waiting += is_urgent
             try:
-                while not self._is_closed and not self._has_place(is_urgent):
-                    if not self._cond.wait(max(ends_at - time.monotonic(), 0.0)) and time.monotonic() >= ends_at:
-                        raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
+                wait = max(ends_at - time.monotonic(), 0.0)
+                is_free = self._cond.wait_for(lambda: self._is_closed or self._has_place(is_urgent), wait)
             finally:
                 self._urgent_waiting -= is_urgent
                 self._cond.notify_all()
+            if not is_free:
+                raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
             if self._is_closed:
                 raise StoreBusy("the database is closed")
             self._ordinary += not is_urgent
