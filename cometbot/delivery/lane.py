@@ -155,11 +155,17 @@ def _claim(equipment: Equipment, lane: str, token: str) -> tuple[Lease, Mail | N
     does_all = roles.can(lane, to_send=True) and roles.can(lane, to_send=False)
     chains = store.chains
     if chains is not None and does_all:
-        quick = store.database.single(lambda c: chains.claim(c, lane, process.token, token), durable=False)
+        quick = store.database.single(
+            # The wait for a connection may have lasted until the process stops.
+            lambda c: None if equipment.is_stopping() else chains.claim(c, lane, process.token, token),
+            durable=False,
+        )
         if quick is not None:
             return quick
 
     def claim(connection: Connection) -> tuple[Lease, Mail | None] | None:
+        if equipment.is_stopping():
+            return None
         if not does_all:
             has_replies = store.outbox.next(connection, lane) is not None
             if not roles.can(lane, to_send=has_replies):
