@@ -37,11 +37,13 @@ else
 	$(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/browser
 endif
 
-# What tests need beside Python packages: a browser for the pages, a PostgreSQL to start, node for the official chat client.
+# What tests need beside Python packages: a browser for the pages, a PostgreSQL and a PgBouncer to start, node for the
+# official chat client.
 test-packages:
 	@missing=; \
 	[ -x "$${COMETBOT_TEST_CHROMIUM:-/usr/bin/chromium}" ] || missing=chromium; \
 	{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	{ command -v pgbouncer || [ -x /usr/sbin/pgbouncer ]; } >/dev/null 2>&1 || missing="$$missing pgbouncer"; \
 	{ command -v node && command -v npm; } >/dev/null 2>&1 || missing="$$missing nodejs npm"; \
 	$(INSTALL)
 

@@ -56,6 +56,20 @@ class PostgresServer:
         options = " ".join(f"-c {setting}" for setting in (*self._settings, f"unix_socket_directories={self._folder}"))
         self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._folder / "log", "-w", "-t", "120", mode)
 
+    def start_standby(self, primary: PostgresServer) -> None:
+        """Begin as a copy of ``primary`` that follows it and takes no writes until :meth:`promote`."""
+        self._run("pg_basebackup", "-D", self._data, "-d", primary.url("replication"), "-R", "--no-sync", "-c", "fast")
+        self.boot()
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "-D", self._data, "-w", "promote")
+
+    @property
+    def socket(self) -> str:
+        """The path of its unix socket."""
+        return f"{self._folder}/.s.PGSQL.5432"
+
     def halt(self, how: str = "immediate") -> None:
         """Stop it, as a crash would."""
         self._run("pg_ctl", "-D", self._data, "-m", how, "-w", "stop")

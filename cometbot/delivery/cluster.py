@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 import procrastinate
+import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
@@ -76,7 +77,7 @@ class Wakes:
             try:
                 with _app(connector).open() as app:
                     self._defer_with(app)
-            except exceptions.ConnectorException as error:
+            except (exceptions.ConnectorException, psycopg.Error) as error:
                 log.debug("cannot wake workers now, the sweep does it: %s", error)
             except BaseException:
                 log.exception("waking workers failed in an unforeseen way and goes on")
@@ -167,7 +168,10 @@ class ProcrastinateEngine(Engine):
                 self._connected = False
                 return
             except Exception as error:
-                log.warning("the worker lost its database and goes on when it is back: %s", error)
+                # Once for each time that it is away.
+                level = logging.WARNING if self._connected else logging.DEBUG
+                cause = str(error.__cause__ or error).strip()
+                log.log(level, "the worker lost its database and goes on when it is back: %s", cause)
             self._connected = False
             if not self._stopping:
                 await asyncio.sleep(_RESTART)
@@ -283,7 +287,14 @@ class Run:
             self._loop.call_soon_threadsafe(self.ended.set)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a record of Procrastinate's is no traceback of a lost database, which the engine reports."""
+    return not (record.exc_info and isinstance(record.exc_info[1], exceptions.ConnectorException))
+
+
 def _app(connector: Any) -> procrastinate.App:
+    for name in ("procrastinate.worker.worker", "procrastinate.utils"):
+        logging.getLogger(name).addFilter(_is_news)
     return procrastinate.App(connector=connector)
 
 

@@ -56,7 +56,7 @@ class ConnectionPool(Generic[C]):
 
         Raises :class:`StoreBusy` after ``timeout`` seconds, and what ``connect`` raises.
         """
-        found = self._reserve(is_urgent, time.monotonic() + timeout, suits)
+        found = self._reserve(is_urgent, timeout, suits)
         try:
             if found is not None and self._is_alive(found[0], self._clock() - found[1]):
                 return found[0]
@@ -68,20 +68,19 @@ class ConnectionPool(Generic[C]):
             self._free(is_urgent)
             raise
 
-    def _reserve(self, is_urgent: bool, ends_at: float, suits: Callable[[C], bool]) -> tuple[C, float] | None:
+    def _reserve(self, is_urgent: bool, timeout: float, suits: Callable[[C], bool]) -> tuple[C, float] | None:
         """Return an idle connection, or None where a new one may be opened; its place is taken."""
         with self._cond:
             self._urgent_waiting += is_urgent
             try:
-                wait = max(ends_at - time.monotonic(), 0.0)
-                is_free = self._cond.wait_for(lambda: self._is_closed or self._has_place(is_urgent), wait)
+                is_over = self._cond.wait_for(lambda: self._is_closed or self._has_place(is_urgent), timeout)
             finally:
                 self._urgent_waiting -= is_urgent
                 self._cond.notify_all()
-            if not is_free:
-                raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
             if self._is_closed:
                 raise StoreBusy("the database is closed")
+            if not is_over:
+                raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
             self._ordinary += not is_urgent
             return self._pick(suits)
 

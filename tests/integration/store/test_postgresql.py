@@ -21,6 +21,7 @@ from cometbot.store.database import ACK_TIMEOUT, Database, database
 from cometbot.store.tables import facts, mailbox
 from cometbot.testing.channel import FakeChannel
 from tests.ports import HOST
+from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import TcpProxy
 
 SOON = 60.0
@@ -35,10 +36,9 @@ def wait_until(condition: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def proxy(postgres_url: str) -> Iterator[TcpProxy]:
+def proxy(postgres: PostgresServer) -> Iterator[TcpProxy]:
     """A way to the server of ``postgres_url``."""
-    folder = sa.make_url(postgres_url).query["host"]
-    with closing(TcpProxy(f"{folder}/.s.PGSQL.5432")) as made:
+    with closing(TcpProxy(postgres.socket)) as made:
         yield made
 
 
@@ -163,7 +163,7 @@ def test_silent_connections_are_replaced_in_time(
     assert count_facts(opened) == 1
 
 
-def test_put_after_restart_is_acknowledged(shop: Delivery, postgres: Any, url: str) -> None:
+def test_put_after_restart_is_acknowledged(shop: Delivery, postgres: PostgresServer, url: str) -> None:
     assert put(shop, "one")
     postgres.boot("restart")
     assert put(shop, "two")
@@ -241,7 +241,7 @@ def test_server_that_is_away_is_logged_once(
 
 
 @pytest.fixture
-def read_only(postgres: Any, postgres_url: str) -> Iterator[Callable[[bool], None]]:
+def read_only(postgres: PostgresServer, postgres_url: str) -> Iterator[Callable[[bool], None]]:
     """Makes the database take no writes on new and old connections, as a standby does, and take them again."""
     name = sa.make_url(postgres_url).database
 
@@ -290,7 +290,9 @@ def test_write_on_old_standby_connections_finds_the_primary(
     direct.together(add_fact, timeout=ACK_TIMEOUT)
 
 
-def test_too_many_connections_are_reported_with_words(direct: Database, postgres: Any, postgres_url: str) -> None:
+def test_too_many_connections_are_reported_with_words(
+    direct: Database, postgres: PostgresServer, postgres_url: str
+) -> None:
     name = sa.make_url(postgres_url).database
     terminate_all(postgres_url)
     postgres.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
