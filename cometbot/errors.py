@@ -149,11 +149,11 @@ class DeliveryError(CometbotError):
 
 
 class StoreBusy(DeliveryError):
-    """The database did not take the write in time; nothing was stored."""
+    """The database did not confirm the write in time. It may be stored all the same, if its commit had begun."""
 
 
 class StoreUnavailable(StoreBusy):
-    """The database cannot be used until somebody repairs something; nothing was stored.
+    """The database cannot be used until somebody repairs something.
 
     ``kind`` is a :class:`~cometbot.store.failures.Kind`'s value, such as ``full`` or ``missing``.
     """

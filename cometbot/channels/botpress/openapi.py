@@ -29,7 +29,7 @@ _MEANING: Mapping[int, str] = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests, or too many streams; Retry-After says when to ask again.",
-    503: "The server is busy; nothing was done. Retry-After says when to ask again.",
+    503: "The server did not confirm in time. Retry-After says when to ask again.",
 }
 
 Described = dict[str, Any]

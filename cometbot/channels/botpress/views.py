@@ -136,7 +136,7 @@ class ChatApiViews:
 
     def refuse_busy(self, error: StoreBusy) -> flask.Response:
         """The answer where the database did not take it; who asks again loses nothing."""
-        text = "The database is busy; nothing was stored, ask again"
+        text = "The database is busy. Send the request again."
         return self.refuse(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
 
     def finish(self, answer: flask.Response) -> flask.Response:

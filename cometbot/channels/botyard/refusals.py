@@ -40,4 +40,4 @@ def too_many(what: str, seconds: float) -> Refusal:
 
 def busy() -> Refusal:
     """The database did not take it in time."""
-    return Refusal(503, "The database is busy; nothing was stored. Try again.", {"Retry-After": "1"})
+    return Refusal(503, "The database is busy. Try again.", {"Retry-After": "1"})

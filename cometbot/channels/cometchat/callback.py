@@ -90,10 +90,10 @@ class CallbackViews:
         except PayloadError as error:
             return self._refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
         except StoreUnavailable as error:
-            text = f"the database cannot store anything until it is repaired ({error.kind}); nothing was stored"
+            text = f"the database cannot store anything until it is repaired ({error.kind}); call again later"
             return self._refuse(HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"}), bot)
         except StoreBusy:
-            text = "the database is busy; nothing was stored, call again"
+            text = "the database did not confirm in time; call again, it is stored only once"
             return self._refuse(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)
 
     def _refuse(self, error: HttpError, bot: str) -> Answer:

@@ -192,6 +192,23 @@ def test_put_whose_commit_is_not_answered_is_new(shop: Delivery, proxy: TcpProxy
     assert not put(shop, "one")
 
 
+def test_put_refused_after_its_commit_is_known_when_it_comes_again(shop: Delivery, proxy: TcpProxy) -> None:
+    target = proxy.target
+
+    def lose_and_leave(piece: bytes) -> bool:
+        is_commit = b"COMMIT" in piece
+        if is_commit:
+            proxy.lose_answer, proxy.target = (lambda piece: False), "/nowhere"
+        return is_commit
+
+    proxy.lose_answer = lose_and_leave
+    with pytest.raises(StoreBusy):
+        put(shop, "one")
+    proxy.target = target
+    assert stored(shop) == ["message:one"]
+    assert not put(shop, "one")
+
+
 def test_send_whose_commit_is_not_answered_is_stored_once(shop: Delivery, proxy: TcpProxy) -> None:
     from cometbot.messages import Text
     from cometbot.store.tables import outbox
