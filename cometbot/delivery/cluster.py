@@ -18,7 +18,7 @@ from procrastinate.jobs import Status
 
 from cometbot.delivery.engine import Check, Duties, Engine
 from cometbot.delivery.roles import Roles, queue_of_lane
-from cometbot.store.postgresql import CONNECT_OPTIONS
+from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,15 @@ intervals, and be the last to notice that the database is back. An idle connecti
 
 WORKER_POOL_SIZE = 3
 """Connections of Procrastinate's own pool in a worker, which has one more to listen."""
+
+
+def max_connections(web_processes: int) -> int:
+    """Return how many connections one ``cometbot serve`` with its worker opens at most.
+
+    Each process has the pool, one connection that publishes jobs and one that listens for a chat channel. The worker
+    has Procrastinate's pool, and one more to listen.
+    """
+    return (web_processes + 1) * (POOL_SIZE + 2) + WORKER_POOL_SIZE + 1
 
 
 class Wakes:

@@ -22,6 +22,15 @@ PATIENCE = 2.0
 """Seconds that a look waits for whoever writes."""
 
 
+# Of other users' connections a user without special rights sees the database and the application's name only.
+_COUNT_CONNECTIONS = sa.text("""
+    SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+            - coalesce(current_setting('reserved_connections', true), '0')::integer,
+        count(*) FILTER (WHERE application_name = 'cometbot'), count(*)
+    FROM pg_stat_activity WHERE datid IS NOT NULL
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a database is. ``path`` is the file of an SQLite database, None for one in memory or on a server.
@@ -36,12 +45,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionCount:
+    """How many connections a PostgreSQL server takes from ordinary users, and has now: ours, and all."""
+
+    limit: int
+    ours: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Glance:
-    """What is wrong with a database: texts that are empty where nothing is. ``is_locked``: somebody writes for long."""
+    """What is wrong with a database: texts that are empty where nothing is. ``is_locked``: somebody writes for long.
+
+    ``connections`` is None for a file.
+    """
 
     schema_problem: str = ""
     write_problem: str = ""
     is_locked: bool = False
+    connections: ConnectionCount | None = None
 
 
 def place_of(url: str) -> Place:
@@ -97,4 +119,6 @@ def _glance_at_server(url: str) -> Glance:
     with closing(database(url)) as opened, opened.read() as connection:
         schema_problem = migrate.problem(connection)
         is_read_only = connection.execute(sa.text("SHOW transaction_read_only")).scalar() == "on"
-    return Glance(schema_problem, "the server is a standby, or this user is read-only" if is_read_only else "")
+        counts = ConnectionCount(*connection.execute(_COUNT_CONNECTIONS).one())
+    problem = "the server is a standby, or this user is read-only" if is_read_only else ""
+    return Glance(schema_problem, problem, connections=counts)

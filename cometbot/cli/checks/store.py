@@ -13,7 +13,7 @@ from cometbot.delivery import Delivery
 from cometbot.delivery.replay import handling_processes
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
-from cometbot.store.glance import PATIENCE, Glance, Place, glance, place_of
+from cometbot.store.glance import PATIENCE, ConnectionCount, Glance, Place, glance, place_of
 from cometbot.store.migrate import HEAD
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -171,7 +171,8 @@ def _check_work(settings: Settings, found: Glance) -> list[Result]:
     dead = {bot: item.dead for bot, item in sorted(backlog.items()) if item.dead}
     is_file = place_of(settings.database_url).kind == "SQLite"
     remedy = "cometbot serve" if is_file else "cometbot serve, or cometbot worker"
-    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead)]
+    connections = [_check_connections(settings, found.connections)] if found.connections else []
+    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *connections]
 
 
 def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str = "cometbot serve") -> Result:
@@ -187,6 +188,17 @@ def _describe_dead(dead: dict[str, int]) -> Result:
         counts = ", ".join(f"{count} of {bot}" for bot, count in dead.items())
         return failed("dead letters", f"some things failed for good: {counts}", "cometbot deadletters list")
     return passed("dead letters", "none")
+
+
+def _check_connections(settings: Settings, found: ConnectionCount) -> Result:
+    from cometbot.delivery.cluster import max_connections
+
+    name, needed = "connections", max_connections(settings.processes)
+    text = f"{found.total} of {found.limit} are in use, and one cometbot serve opens up to {needed}"
+    if found.limit - (found.total - found.ours) < needed:
+        remedy = "raise max_connections of the server, or lower COMETBOT_PROCESSES; docs/scaling.md has the numbers"
+        return failed(name, text, remedy)
+    return passed(name, text)
 
 
 def _skip(first: int, why: str, *, but_worker: bool = False) -> list[Result]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
+from cometbot.delivery.leases import Process
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.store import failures, liveness, postgresql
 from cometbot.store.database import ACK_TIMEOUT, Database, database
@@ -255,6 +256,17 @@ def test_server_that_is_away_is_logged_once(
     proxy.target = target
     opened.together(add_fact, timeout=ACK_TIMEOUT)
     assert opened.problem() == ""
+
+
+def test_process_that_could_not_start_is_stopped_without_an_error(
+    proxy: TcpProxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_database(self: Process) -> None:
+        raise StoreBusy("away")
+
+    monkeypatch.setattr(Process, "beat", lose_database)
+    with closing(Delivery([Bot("helpdesk")], [FakeChannel()], url)) as shop, pytest.raises(StoreBusy, match="away"):
+        shop.start()
 
 
 @pytest.fixture

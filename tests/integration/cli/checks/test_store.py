@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from cometbot.cli.checks import store
@@ -212,7 +213,7 @@ def test_dead_letters_are_counted_by_bot(settings: Settings, delivery: Delivery)
 
 def test_a_postgresql_that_is_well_fails_nothing_but_its_missing_worker(postgres_url: str) -> None:
     lines = look(Settings(database_url=postgres_url))
-    assert list(lines) == NAMES
+    assert list(lines) == [*NAMES, "connections"]
     assert [name for name, line in lines.items() if line.ok is False] == ["worker"]
     assert lines["database's place"].ok is None
     assert lines["worker"].remedy == "cometbot serve, or cometbot worker"
@@ -238,3 +239,24 @@ def test_a_postgresql_that_is_not_there_is_told_without_its_password() -> None:
     assert lines["database"].ok is False
     assert "127.0.0.1:9/bots" in lines["database"].cause
     assert "hidden" not in str(lines)
+
+
+def test_free_connections_are_compared_with_the_need(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = look(Settings(database_url=postgres_url, processes=2))["connections"]
+    assert line.ok
+    assert "one cometbot serve opens up to 40" in line.cause
+    line = look(Settings(database_url=postgres_url, processes=20))["connections"]
+    assert line.ok is False
+    assert "of 197 are in use" in line.cause
+    assert "max_connections" in line.remedy
+
+
+def test_connections_of_others_count_as_taken(postgres_url: str) -> None:
+    with ExitStack() as others:
+        for _ in range(70):
+            others.enter_context(closing(psycopg.connect(postgres_url, application_name="another")))
+        assert look(Settings(database_url=postgres_url, processes=10))["connections"].ok is False
+    with ExitStack() as ours:
+        for _ in range(70):
+            ours.enter_context(closing(psycopg.connect(postgres_url, application_name="cometbot")))
+        assert look(Settings(database_url=postgres_url, processes=10))["connections"].ok
