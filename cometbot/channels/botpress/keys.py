@@ -26,6 +26,9 @@ _OPTIONS: Any = {
     "verify_sub": False,
     "verify_jti": False,
 }
+LEEWAY = 10.0
+"""Seconds by which the signer's clock may differ from ours where ``nbf`` and ``exp`` are compared (RFC 7519, 4.1.5)."""
+
 _ACCOUNT = "account"
 _BLOCK = 64
 _OWN_ID = re.compile(OWN_ID)
@@ -51,8 +54,8 @@ class UserKey:
 
     @property
     def lifetime(self) -> float | None:
-        """The seconds until the key ends, None if it has no end."""
-        return None if self.ends_at is None else max(self.ends_at - time.time(), 0.0)
+        """The seconds until the key is refused, None if it has no end."""
+        return None if self.ends_at is None else max(self.ends_at + LEEWAY - time.time(), 0.0)
 
 
 NO_KEY = UserKey("")
@@ -76,7 +79,11 @@ class UserKeys:
         return _sign(user_id, self._key(), {_ACCOUNT: account})
 
     def read(self, key: str) -> UserKey:
-        """Return what ``key`` says. Raises :class:`HttpError` with 401 for a key that is damaged, ended, or foreign."""
+        """Return what ``key`` says.
+
+        Raises :class:`HttpError` with 401 for a key that is damaged, foreign, ended or not valid yet. The message names
+        the claim that is at fault if the signature is right.
+        """
         claims = self._claims(key)
         account = claims.get(_ACCOUNT)
         return UserKey(
@@ -88,11 +95,17 @@ class UserKeys:
 
     def _claims(self, key: str) -> dict[str, Any]:
         try:
-            claims: dict[str, Any] = jwt.decode(key, self._key(), algorithms=[_ALGORITHM], options=_OPTIONS)
+            claims: dict[str, Any] = jwt.decode(
+                key, self._key(), algorithms=[_ALGORITHM], options=_OPTIONS, leeway=LEEWAY
+            )
+        except jwt.ExpiredSignatureError:
+            raise _invalid("the claim exp is in the past") from None
+        except jwt.ImmatureSignatureError:
+            raise _invalid("the claim nbf is in the future") from None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
-            claims = {}
+            raise _invalid() from None
         if not isinstance(claims.get("id"), str) or not claims["id"]:
-            raise HttpError(401, "Unauthorized", "Invalid user key") from None
+            raise _invalid("the claim id is not a text")
         return claims
 
     def _key(self) -> bytes:
@@ -128,6 +141,10 @@ def check_secret(secret: str, name: str) -> None:
 
 def _sign(user_id: str, key: bytes, more: Mapping[str, str] | None = None) -> str:
     return jwt.encode({"id": user_id, "iat": int(time.time()), **(more or {})}, key, algorithm=_ALGORITHM)
+
+
+def _invalid(cause: str = "") -> HttpError:
+    return HttpError(401, "Unauthorized", f"Invalid user key: {cause}" if cause else "Invalid user key")
 
 
 def _to_time(value: object) -> float | None:

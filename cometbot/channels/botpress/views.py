@@ -7,6 +7,7 @@ import hashlib
 import logging
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -262,9 +263,12 @@ def _json(value: Any, status: int) -> flask.Response:
 
 
 def _read_json(body: bytes) -> Any:
-    """The JSON in ``body``. Raises :class:`HttpError` for what is none, or is nested deeper than anybody means."""
+    """Return the JSON in ``body``, which may begin with a byte order mark.
+
+    Raises :class:`HttpError` for a body that is not JSON or is nested too deeply.
+    """
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(body.removeprefix(BOM_UTF8))
     except ValueError as error:
         raise HttpError(400, "InvalidPayload", f"Invalid JSON body: {error}") from None
     level = [value]

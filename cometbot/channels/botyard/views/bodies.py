@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from codecs import BOM_UTF8
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -46,7 +47,7 @@ def read_fields(limit: int, timeout: float) -> Any:
 
 def _read_json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return orjson.loads(body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise Refusal(400, f"The body is no JSON: {error.msg} in line {error.lineno}.") from error
 

@@ -75,6 +75,12 @@ def test_what_is_no_json_is_refused(ann: Person, body: bytes) -> None:
     assert text.startswith("Invalid JSON body")
 
 
+def test_body_with_a_byte_order_mark_is_read(ann: Person) -> None:
+    answer = post(ann, "/users", b'\xef\xbb\xbf{"name": "Maria"}')
+
+    assert (answer.status_code, answer.json["user"]["name"]) == (201, "Maria")
+
+
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b"true"])
 def test_json_that_is_no_object_is_refused(ann: Person, body: bytes) -> None:
     refused(post(ann, "/messages", body), 400, "InvalidPayload")

@@ -89,6 +89,14 @@ def test_a_body_that_cannot_be_read_is_refused_with_what_is_wrong(
     assert answer.json["message"].startswith(message)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
+def test_body_with_a_byte_order_mark_is_read(site: Site, kind: str) -> None:
+    body = b'\xef\xbb\xbf{"nickname": "Maria"}'
+    answer = site.nobody.ask("POST", "client-api/user", data=body, content_type=kind)
+
+    assert answer.status_code == 201
+
+
 def test_a_request_without_a_body_is_told_so(site: Site) -> None:
     empty = site.nobody.ask(
         "POST", "client-api/user", content_type="application/json", environ_overrides={"CONTENT_LENGTH": "0"}
