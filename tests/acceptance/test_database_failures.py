@@ -112,12 +112,3 @@ def test_full_disk_is_reported_until_there_is_room(
     server.wait_until(lambda: server.get("/readyz").status_code == 200, 60)
     assert server.post(platform.callback(platform.write("hello"))).status_code == 200
     server.terminate()
-
-
-def test_read_only_disk_is_reported(start_server: StartServer, platform: Platform, small_disk: Path) -> None:
-    server = start_on(start_server, small_disk)
-    remounted = subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True)
-    if remounted.returncode:
-        pytest.skip("the kernel does not remount a file system that is open for writing")
-    assert server.post(platform.callback(platform.write("hello"))).status_code == 503
-    server.terminate()
