@@ -330,6 +330,7 @@ class Settings:
     botpress_requests: Annotated[int, _count(0)] = 600
     botpress_streams: Annotated[int, _count()] = 100
     botpress_conversations: Annotated[int, _count()] = 1000
+    botpress_signups: Annotated[int, _count(0)] = 60
 
     botyard_admin_secret_key: Annotated[Secret, _strong] = _NO_SECRET
     botyard_jwt_secret_key: Annotated[Secret, _strong] = _NO_SECRET

@@ -19,8 +19,9 @@ class ChatApiSettings:
     ``webhook_url`` is told of everything, with ``webhook_secret`` in the header ``x-secret-key``. ``origins`` are those
     whose pages may call; none by default, ``*`` for all. ``requests`` is how many one user (or, where nobody has a key
     yet, one address) may make in a minute, ``streams`` how many each may hold open, both counted in each process;
-    ``conversations`` is how many a user may own. ``body_timeout`` is in seconds. ``public_url`` is what the world
-    reaches the server at, empty where requests say so themselves.
+    ``conversations`` is how many a user may own, ``signups`` how many users one address may create in an hour with
+    ``createUser``, counted in each process; 0 is no limit. ``body_timeout`` is in seconds. ``public_url`` is what the
+    world reaches the server at, empty where requests say so themselves.
     """
 
     encryption_key: Secret = _NO_SECRET
@@ -31,6 +32,7 @@ class ChatApiSettings:
     requests: int = 600
     streams: int = 100
     conversations: int = 1000
+    signups: int = 60
     body_limit: int = 1024 * 1024
     body_timeout: float = 10.0
     public_url: str = ""

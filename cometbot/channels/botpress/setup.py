@@ -33,6 +33,7 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
                 requests=settings.botpress_requests,
                 streams=settings.botpress_streams,
                 conversations=settings.botpress_conversations,
+                signups=settings.botpress_signups,
                 body_timeout=settings.body_timeout,
                 public_url=settings.public_url,
             ),

@@ -41,6 +41,7 @@ _DEEPEST = 100
 _PING_EVERY = 30.0
 _EVENT = "message"
 _MINUTE = 60.0
+_HOUR = 3600.0
 _HELLO = "Hello from cometbot: this is a Chat API.\n"
 _NOTHING_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -79,6 +80,7 @@ class ChatApiViews:
         self._observe = channel.observe
         self._operations = {name: channel.operations(bot, intake) for name, bot in intake.bots.items()}
         self._rates = Rates(channel.settings.requests, _MINUTE)
+        self._signups = Rates(channel.settings.signups, _HOUR)
 
     def take(self, bot: str, rest: str = "") -> flask.Response:
         """The answer to any request below a bot's URL."""
@@ -97,6 +99,8 @@ class ChatApiViews:
         self._check_rate(f"{bot}/{key.user}" if route.has_key else f"address/{counted_address(request.remote_addr)}")
         if route.has_key:
             operations.check_key(key)
+        else:
+            self._check_signups(operations)
         call = Call(key, ids, body, request.args.get("nextToken", "") if route.paged else "")
         if route.is_stream:
             return self._listen(bot, operations, call)
@@ -207,9 +211,17 @@ class ChatApiViews:
 
     def _check_rate(self, who: str) -> None:
         if wait := self._rates.wait(who):
-            seconds = str(math.ceil(wait))
-            text = f"More than {self._settings.requests} requests in a minute; wait {seconds} seconds"
-            raise HttpError(429, "RateLimited", text, headers={"Retry-After": seconds})
+            raise _too_many(f"More than {self._settings.requests} requests in a minute", wait)
+
+    def _check_signups(self, operations: Operations) -> None:
+        """Raise :class:`HttpError` with 429 where one address creates more users than it may.
+
+        All bots of the server count together: a new user costs the same with each.
+        """
+        if not operations.keys.issues:
+            return
+        if wait := self._signups.wait(counted_address(flask.request.remote_addr)):
+            raise _too_many(f"More than {self._settings.signups} new users of this address in an hour", wait)
 
     def _listen(self, bot: str, operations: Operations, call: Call) -> flask.Response:
         """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
@@ -256,6 +268,11 @@ def _method(operations: Operations, route: Route) -> Callable[[Call], Mapping[st
     """What carries out the operation: ``getUser`` is ``get_user``."""
     found: Callable[[Call], Mapping[str, Any]] = getattr(operations, _SNAKE.sub("_", route.name).lower())
     return found
+
+
+def _too_many(what: str, wait: float) -> HttpError:
+    seconds = str(math.ceil(wait))
+    return HttpError(429, "RateLimited", f"{what}; wait {seconds} seconds", headers={"Retry-After": seconds})
 
 
 def _json(value: Any, status: int) -> flask.Response:

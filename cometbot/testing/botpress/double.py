@@ -44,7 +44,7 @@ class BotpressDouble(Double):
 
     def use(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
-        self._channel = BotpressChannel(chat, ChatApiSettings(requests=0))
+        self._channel = BotpressChannel(chat, ChatApiSettings(requests=0, signups=0))
 
     @property
     def channel(self) -> BotpressChannel:

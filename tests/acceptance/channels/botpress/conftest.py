@@ -85,6 +85,7 @@ def start_chat() -> Iterator[StartChat]:
                 "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
                 "COMETBOT_DATA": str(place / "data"),
                 "BOTPRESS_REQUESTS": "0",
+                "BOTPRESS_SIGNUPS": "0",
             }
             server = ChatServer(place, environ | variables)
             started.append(server)

@@ -81,15 +81,16 @@ class Person:
 class Site:
     """An application with the Chat API, and what is needed to call it."""
 
-    def __init__(self, folder: Path, bots: list[Bot], **settings: Any) -> None:
+    def __init__(self, folder: Path, bots: list[Bot], *, handles: bool = True, **settings: Any) -> None:
         values = {
             "channels": ("botpress",),
             "database_url": f"sqlite:///{folder}/bot.db",
             "data": folder / "data",
             "botpress_requests": 0,
+            "botpress_signups": 0,
             **settings,
         }
-        self.app = create_app(bots, Settings(**values))
+        self.app = create_app(bots, Settings(**values), handles=handles)
         self.running = self.app.extensions["cometbot"]
         self.channel = self.running.delivery.channels["botpress"]
         self.client = Client(self.app)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cometbot.settings import Secret
 from tests.integration.channels.botpress.conftest import MakeSite, Person, Site
 from tests.integration.channels.botpress.test_operations import refused
 
@@ -265,6 +266,25 @@ def test_users_are_not_made_without_end_from_one_address(make_site: MakeSite) ->
     site = make_site(botpress_requests=5)
     answers = [site.ask("POST", "/users", {}) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [201] * 5 + [429]
+
+
+def test_new_users_of_an_address_are_limited_for_all_bots(make_site: MakeSite) -> None:
+    site = make_site(botpress_signups=2)
+    ann = site.person()
+    site.person()
+    refused_one = site.ask("POST", "/users", {})
+    elsewhere = site.ask("POST", "/users", {}, environ_overrides={"REMOTE_ADDR": "192.0.2.1"})
+
+    assert "new users" in refused(refused_one, 429, "RateLimited")
+    assert int(refused_one.headers["Retry-After"]) > 60
+    assert elsewhere.status_code == 201
+    assert ann.get("/users/me").status_code == 200
+
+
+def test_manual_mode_refuses_sign_ups_without_counting_them(make_site: MakeSite) -> None:
+    site = make_site(botpress_signups=1, botpress_encryption_key=Secret("k" * 16))
+    for _ in range(3):
+        refused(site.ask("POST", "/users", {}), 401, "Unauthorized")
 
 
 def test_a_user_has_only_so_many_conversations(make_site: MakeSite) -> None:
