@@ -216,7 +216,7 @@ class PostgreSQL(Database):
             cause = _cause(error)
             if not isinstance(cause, _NOT_NOW) or isinstance(cause, _NEVER):
                 raise
-            raise self.failures.to_error(cause, "do this") from error
+            raise self.failures.to_error(cause, "read or write") from error
 
     def open(self) -> None:
         self._ensure_open()
