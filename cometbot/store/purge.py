@@ -19,10 +19,10 @@ LEASE = 60.0
 
 MIN_ROWS, MAX_ROWS = 10, 500
 BATCH_TIME = 0.01
-"""Seconds that a batch should take: callbacks wait for the write lock meanwhile."""
+"""Seconds that a batch should take on SQLite: callbacks wait for the write lock meanwhile."""
 
 PAUSE = 3.0
-"""Pause after a batch, as a multiple of the time that it took."""
+"""Pause after a batch, as a multiple of the time that it took; on PostgreSQL, where nobody waits, once that time."""
 
 Delete = Callable[[Connection, int], int]
 """Deletes at most so many rows in a transaction; returns their number."""
@@ -39,6 +39,7 @@ class Purge:
         self._name = f"purge.{name}"
         self._token = secrets.token_hex(8)
         self._running = threading.Lock()
+        self._locks_out_writers = not database.shared_url
 
     def run(self, *deletions: Delete) -> int:
         """Delete all that is old; return the number of rows, 0 where another process is at it."""
@@ -53,7 +54,7 @@ class Purge:
                     self._release(connection)
 
     def _delete(self, delete: Delete) -> int:
-        limit, removed = MIN_ROWS, 0
+        limit, removed = MIN_ROWS if self._locks_out_writers else MAX_ROWS, 0
         while True:
             with self._database.write(durable=False) as connection:
                 began = time.monotonic()
@@ -64,8 +65,9 @@ class Purge:
             removed += count
             if count < limit:
                 return removed
-            limit = next_limit(limit, seconds)
-            time.sleep(seconds * PAUSE)
+            if self._locks_out_writers:
+                limit = next_limit(limit, seconds)
+            time.sleep(seconds * (PAUSE if self._locks_out_writers else 1.0))
 
     @property
     def _owner(self) -> str:

@@ -15,7 +15,7 @@ from cometbot.store.tables import facts, mailbox
 
 from .conftest import World, wait_until
 
-OLD = 300
+OLD = 1200
 
 
 @pytest.fixture
@@ -104,6 +104,9 @@ def test_batches_are_bounded_in_rows_and_time(
 
     monkeypatch.setattr(first.store.mailbox, "purge", delete_slowly)
     assert first.purge() == OLD
+    if first.database.shared_url:  # writers do not wait for a deletion there
+        assert set(limits) == {purge.MAX_ROWS}
+        return
     # 0.5 ms a row: 20 rows fit into a batch.
     assert limits[0] == purge.MIN_ROWS
     assert max(limits) <= 2 * purge.MIN_ROWS
