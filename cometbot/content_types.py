@@ -52,7 +52,7 @@ _DOCUMENTS = {
 
 _ROOT = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
 _PROLOG = ((b"<?", b">"), (b"<!--", b"-->"))
-"""What may stand before the root of a document: how it begins and ends."""
+"""Markup that may precede the root of a document, by its beginning and its end."""
 _MARK = b"\xef\xbb\xbf"
 _SHOWN = ("image", "audio", "video")
 

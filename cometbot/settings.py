@@ -22,7 +22,7 @@ from cometbot.errors import ConfigurationError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Proxy = Network | Literal["unix"]
-"""Where a proxy connects from: addresses, or a unix socket."""
+"""The peers that are proxies: addresses, or a unix socket."""
 
 _FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "BOTPRESS_", "BOTYARD_")
 _WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
@@ -350,7 +350,7 @@ class Settings:
     """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
 
     warnings: tuple[str, ...] = ()
-    """What was set and means nothing, and passwords that are weak; a sentence each."""
+    """Sentences about unknown settings, weak passwords, an untrusted socket and an unknown region."""
 
     def __post_init__(self) -> None:
         """Make every path absolute: a bot's code may change the working directory later."""

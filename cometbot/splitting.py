@@ -145,7 +145,7 @@ class _Splitter:
         return max(ends, default=longest)
 
     def _cluster_ends(self, longest: int) -> range | set[int]:
-        """Where clusters end, up to ``longest``: that depends on the character behind it as well."""
+        """Yield the ends of clusters, up to ``longest``; an end depends on the character behind it as well."""
         window = self._text[self._start : longest + 1]
         if window.isascii() and "\r" not in window:
             return range(self._start + 1, longest + 1)

@@ -14,7 +14,9 @@ from cometbot.simulator.lane import Callback, Shuffle
 SENDING = ("POST /bots/*/messages", "POST /messages", "POST /messages/*/thread")
 EVERYTHING = ("*",)
 RESETS = ("seconds", "milliseconds", "relative", "date", "past", "none")
-"""How an answer 429 says how long to wait: ``seconds`` in ``Retry-After`` and as a Unix time in ``X-Rate-Limit-Reset``;
+"""The form in which a 429 says how long to wait.
+
+``seconds`` in ``Retry-After`` and as a Unix time in ``X-Rate-Limit-Reset``;
 a Unix time in ``milliseconds`` or seconds ``relative`` to now in ``X-Rate-Limit-Reset`` alone; a ``date`` in
 ``Retry-After``, or one that is ``past``; ``none``."""
 

@@ -68,7 +68,7 @@ class Database(ABC):
 
     @cached_property
     def failures(self) -> Failures:
-        """What fails in this process and does not pass by itself."""
+        """The failures of this process that do not pass by themselves."""
         return Failures()
 
     def problem(self) -> str:

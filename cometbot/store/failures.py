@@ -61,7 +61,7 @@ _BY_CONNECTION_TEXT = {
     "no more connections allowed": CONNECTIONS,
     "read-only": STANDBY,
 }
-"""What PostgreSQL and PgBouncer say of a connection that they refuse; such an error has no SQLSTATE."""
+"""Words of PostgreSQL and PgBouncer for a connection that they refuse; such an error has no SQLSTATE."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Failures:
 
     @property
     def problem(self) -> str:
-        """What was wrong during the last seconds; empty if nothing was."""
+        """Return the failure of the last seconds; empty if there was none."""
         return self._problem if time.monotonic() < self._ends_at else ""
 
     def clear(self, *kinds: str) -> None:

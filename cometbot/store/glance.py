@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCount:
-    """How many connections a PostgreSQL server takes from ordinary users, and has now: ours, and all."""
+    """The connections that a PostgreSQL server takes from ordinary users, and has now: ours, and all."""
 
     limit: int
     ours: int

@@ -1,4 +1,4 @@
-"""Whether an idle connection to PostgreSQL can still be used, found out without a round trip where possible."""
+"""Checks whether an idle connection to PostgreSQL is usable, without a round trip where possible."""
 
 from __future__ import annotations
 

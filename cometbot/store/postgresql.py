@@ -42,7 +42,7 @@ CONNECT_OPTIONS: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "fallback_application_name": "cometbot",
 }
-"""How to connect, where the URL does not say otherwise: a server that vanished is noticed after seconds."""
+"""Options of a connection, where the URL does not say otherwise: a server that vanished is noticed after seconds."""
 
 _CLOCK_AGE = 5.0
 _UPGRADE_LOCK = 4_711_815
@@ -306,7 +306,7 @@ class PostgreSQL(Database):
 
 
 class _Progress:
-    """How far a transaction has come: whether its commit may have been received."""
+    """The progress of a transaction: whether its commit may have been received."""
 
     is_committing = False
 

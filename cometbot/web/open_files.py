@@ -1,4 +1,4 @@
-"""How many connections a process may hold, so that files remain for its database and its handlers."""
+"""Limits the connections of a process, so that files remain for its database and its handlers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def needed_files(connections: int) -> int:
 
 
 def raise_limit(files: int) -> None:
-    """Let this process open ``files`` files, as far as the system's hard limit allows."""
+    """Raise this process's limit to ``files`` open files, as far as the system's hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:

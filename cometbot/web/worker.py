@@ -194,7 +194,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             _log.warning("cannot accept connections: %s. Raise the limit of open files.", error.strerror)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Let a thread handle the connection, which no child process inherits."""
+        """Hand the connection to a thread; no child process inherits it."""
         if not conn.initialized:
             close_in_children(conn)
         super().enqueue_req(conn)

@@ -68,7 +68,7 @@ class Accounts:
         return user
 
     def forget(self, connection: Transaction, key: UserKey) -> None:
-        """Let keys that were signed until now open nothing. To be called where the user is deleted."""
+        """Invalidate the keys that were signed until now. To be called where the user is deleted."""
         if self._issues_keys:
             return
         # Times of signing are whole seconds, so a key of this second may be older than the deletion.

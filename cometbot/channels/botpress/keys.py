@@ -41,7 +41,7 @@ def is_own_id(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class UserKey:
-    """What a valid key says.
+    """The claims of a valid key.
 
     ``account`` is the account that it was issued for, empty in keys that a backend signed; ``signed_at`` and
     ``ends_at`` are Unix times, None where the key has no usable one.

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that has its shape: the key of who asks, the ids in its path, and its body."""
+    """A request that has its shape: the key of who asks, the ids in its path, and its body."""
 
     key: UserKey = NO_KEY
     ids: Mapping[str, str] = field(default_factory=dict)

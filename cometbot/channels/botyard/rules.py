@@ -38,7 +38,7 @@ def check_nickname(text: str, limits: UserLimits) -> None:
 
 
 def is_nickname(text: str, limits: UserLimits) -> bool:
-    """Whether :func:`check_nickname` accepts ``text``."""
+    """Return whether :func:`check_nickname` accepts ``text``."""
     try:
         check_nickname(text, limits)
     except Refusal:

@@ -202,7 +202,7 @@ class CometChatChannel(Channel):
         self._refresh_groups()
 
     def _refresh_groups(self) -> None:
-        """Let webhooks report what happens in groups that a bot was added to without a report of that."""
+        """Store the groups that a bot is in, so that webhooks about groups that nobody reported count as its own."""
         for name, bot in self._bots.items():
             if self._intake is None or not any(handler.kind == "event" for handler in bot.handlers):
                 continue

@@ -67,7 +67,7 @@ _USER = "_user_"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a payload reports, and the class of the event that it becomes.
+    """The report in a payload, and the class of the event that it becomes.
 
     ``subject`` says what the report is about. ``kind`` is the platform's word for an :class:`UnknownEvent`, else what
     was done: ``added``, ``edited``. ``message`` is the reported message, ``affected`` the one that was edited or
@@ -84,7 +84,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What a payload reports, as far as it must be known before it is stored.
+    """The part of a report that must be known before it is stored.
 
     ``key`` makes two reports of one happening the same. ``sender`` did it, ``author`` wrote the message that it is
     about: not always the same, a moderator may delete. ``conversation_id`` is empty where the payload does not say it;

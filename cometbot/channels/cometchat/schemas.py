@@ -62,7 +62,7 @@ class ReceiverType(fields.Field[str]):
 
 
 class Snapshot(fields.Field[Any]):
-    """What ``inner`` (a field or a schema) makes of the value; ``default`` where it does not fit or is absent.
+    """The value as ``inner`` (a field or a schema) reads it; ``default`` where it does not fit or is absent.
 
     Without a default the key is left out.
     """

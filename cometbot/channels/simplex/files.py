@@ -18,7 +18,7 @@ from cometbot.text import clean_file_name
 
 _LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[\x00-\x1f!-,/:-@\[-^`{-\x9f]+")
-"""What a shell or a system takes amiss: control characters, and all of ASCII but letters, digits and ``._- ``."""
+"""Misread by shells or systems: control characters, and all of ASCII but letters, digits and ``._- ``."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 

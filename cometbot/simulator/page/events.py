@@ -22,7 +22,7 @@ BATCH = 500
 
 
 class Events:
-    """One page's stream. ``after`` is the id of the last entry that the page has.
+    """The stream of a page. ``after`` is the id of the last entry that the page has.
 
     With ``once`` it ends when all is said that there is by now, for a page that polls.
     """

@@ -71,7 +71,7 @@ class ConnectionAnswers(GroupAnswers):
         return pending
 
     def do_connect_plan(self, request: Request) -> Obj:
-        """What a link leads to: an own chat, a known one, or somebody new."""
+        """The target of a link: an own chat, a known one, or somebody new."""
         self.state.user_by_id(request.number("user"))
         link = request.text("rest")
         kind, field = _PLANS[self._kind(link)]

@@ -1,4 +1,4 @@
-"""What the console's spellings leave to the CLI: the active profile, and names in place of numbers."""
+"""Adds what the console's spellings leave to the CLI: the active profile, and names in place of numbers."""
 
 from __future__ import annotations
 

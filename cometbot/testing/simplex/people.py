@@ -59,7 +59,7 @@ class People(ABC):
         return link
 
     def follow(self, link: str, name: str) -> Person | int:
-        """Let somebody follow a link that the bot made: the person, or the number of a request, as :meth:`request`.
+        """Follow a link that the bot made, as somebody new; return the person, or the number of a request.
 
         A one-time link is used up by it. Who follows a group's link is in the group then. Raises
         :class:`ValueError` for a link that is not the bot's.

@@ -72,7 +72,10 @@ class Stage:
         return link
 
     def follow(self, link: str, name: str) -> str:
-        """Let somebody follow a link of the bot; the chat, or the number of a request. A one-time link ends by it."""
+        """Follow a link of the bot, as somebody new; return the chat, or the number of a request.
+
+        A one-time link ends by it.
+        """
         for number, pending in list(self.state.tree["pending"].items()):
             if link in pending.get("connLinkInv", {}).values():
                 del self.state.tree["pending"][number]
