@@ -270,7 +270,7 @@ def test_the_units_of_a_page_are_readable_and_start_what_exists(page: Path) -> N
 def test_the_proxy_configurations_of_a_page_are_balanced_and_pass_on_the_callback(page: Path) -> None:
     for code in blocks(page, "nginx"):
         assert code.count("{") == code.count("}") > 0
-        assert "cometchat" in code
+        assert re.search(r"/\(?[a-z|]*cometchat", code)
         assert not re.search(r"^\s*[^\s{}#][^{};]*$", code, re.M), "a line without its semicolon"
 
 
@@ -280,13 +280,17 @@ def test_blocks_are_in_a_language_that_is_checked() -> None:
     assert {item for item in languages if item[1] not in known} == set()
 
 
+LONGER = {"broadcast.py": 86, "feedback.py": 82, "trading.py": 92}
+"""Examples that need more lines: files, retries and a table of their own."""
+
+
 def test_every_example_is_listed_short_and_tested() -> None:
     text = (ROOT / "docs" / "examples.md").read_text()
     examples = [file for file in (ROOT / "examples").glob("*.py") if not file.name.startswith("test_")]
     assert len(examples) >= 9
     for file in examples:
         assert f"../examples/{file.name}" in text
-        assert len(file.read_text().splitlines()) <= 90
+        assert len(file.read_text().splitlines()) < LONGER.get(file.name, 80)
         assert (file.parent / f"test_{file.name}").is_file()
 
 

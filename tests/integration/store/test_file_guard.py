@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from cometbot.store.database import database
+from cometbot.store.file_guard import FileGuard
 from cometbot.store.sqlite import SQLite
 
 _LOCK = "hhqqi4x"
@@ -92,3 +93,25 @@ def test_many_databases_leave_no_descriptor(tmp_path: Path) -> None:
         for number in range(20):
             stack.enter_context(closing(opened(tmp_path / f"{number}.db")))
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_database_that_is_overwritten_in_place_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    with closing(opened(path)):
+        guard = FileGuard(str(path))
+        assert guard.problem() == ""
+        before = path.stat().st_mtime_ns
+        while path.stat().st_mtime_ns == before:  # the file system's clock has ticks
+            path.write_bytes(path.read_bytes())
+        assert guard.problem() == f"{path} was overwritten while it was in use"
+
+
+def test_a_checkpoint_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    with closing(opened(path)) as made:
+        guard = FileGuard(str(path))
+        with made.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE more (n)")
+        with made.read() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        assert guard.problem() == ""
