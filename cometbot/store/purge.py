@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic, sleep
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -42,32 +42,39 @@ class Purge:
         self._locks_out_writers = not database.shared_url
 
     def run(self, *deletions: Delete) -> int:
-        """Delete all that is old; return the number of rows, 0 where another process is at it."""
-        with self._running:
+        """Delete all that is old; return the number of rows, 0 where another thread or process is at it."""
+        if not self._running.acquire(blocking=False):
+            return 0
+        try:
+            return self._run(deletions)
+        finally:
+            self._running.release()
+
+    def _run(self, deletions: tuple[Delete, ...]) -> int:
+        with self._database.write(durable=False) as connection:
+            if not self._acquire(connection):
+                return 0
+        try:
+            return sum(self._delete(delete) for delete in deletions)
+        finally:
             with self._database.write(durable=False) as connection:
-                if not self._acquire(connection):
-                    return 0
-            try:
-                return sum(self._delete(delete) for delete in deletions)
-            finally:
-                with self._database.write(durable=False) as connection:
-                    self._release(connection)
+                self._release(connection)
 
     def _delete(self, delete: Delete) -> int:
         limit, removed = MIN_ROWS if self._locks_out_writers else MAX_ROWS, 0
         while True:
             with self._database.write(durable=False) as connection:
-                began = time.monotonic()
+                began = monotonic()
                 if not self._acquire(connection):
                     return removed
                 count = delete(connection, limit)
-            seconds = time.monotonic() - began
+            seconds = monotonic() - began
             removed += count
             if count < limit:
                 return removed
             if self._locks_out_writers:
                 limit = next_limit(limit, seconds)
-            time.sleep(seconds * (PAUSE if self._locks_out_writers else 1.0))
+            sleep(seconds * (PAUSE if self._locks_out_writers else 1.0))
 
     @property
     def _owner(self) -> str:

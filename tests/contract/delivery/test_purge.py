@@ -35,7 +35,7 @@ def count(delivery: Delivery) -> int:
         return int(connection.execute(sa.select(sa.func.count()).select_from(mailbox)).scalar_one())
 
 
-def test_only_one_process_purges_at_a_time(
+def test_only_one_thread_and_process_purges_at_a_time(
     processes: tuple[Delivery, Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = processes
@@ -45,14 +45,14 @@ def test_only_one_process_purges_at_a_time(
         is_between.set()
         assert may_go_on.wait(60)
 
-    monkeypatch.setattr(purge.time, "sleep", pause)
+    monkeypatch.setattr(purge, "sleep", pause)
     removed: list[int] = []
     thread = threading.Thread(target=lambda: removed.append(first.purge()))
     thread.start()
     assert is_between.wait(60)
     left = count(first)
     assert 0 < left < OLD
-    assert (second.purge(), count(first)) == (0, left)
+    assert (first.purge(), second.purge(), count(first)) == (0, 0, left)
 
     may_go_on.set()
     thread.join(60)
