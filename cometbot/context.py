@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,15 +14,13 @@ from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text, check_length, to_messages, without_hint
 from cometbot.models import Attachment, Conversation, Mention, User
+from cometbot.streaming import Edits, Pieces
 from cometbot.text import replace_surrogates
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
 
 _Log = logging.LoggerAdapter
-
-_PIECE = 400
-"""Characters that are shown of a stream at once."""
 
 RESERVED = "cometbot:"
 """What the state keys begin with that are not the bot author's."""
@@ -417,12 +414,13 @@ class Context:
         )
 
     def stream(self, parts: Iterable[str]) -> Sent | None:
-        """The message that was made of ``parts``, which may come slowly; None where they were all empty.
+        """Send the message that ``parts`` make, which may come slowly. Return it, or None if all parts are blank.
 
         On platforms that can edit or show pieces, the message appears with the first words and grows at the pace the
-        platform allows; on the others it is said once, when it is whole. Only the whole text is promised to arrive:
-        what was shown before is a sketch. Raises :class:`MessageError` as soon as there are more characters than one
-        message may have (:data:`~cometbot.messages.LONGEST_MESSAGE`).
+        platform allows, in updates that become larger with the text. On the others it is sent once, when it is whole.
+        Only the whole text is promised to arrive. The updates have at most as many bytes as the text. Raises
+        :class:`MessageError` as soon as there are more characters than one message may have
+        (:data:`~cometbot.messages.LONGEST_MESSAGE`).
         """
         interval, whole = self.capabilities.stream_interval, _whole_parts(parts)
         if self.capabilities.deltas:
@@ -433,17 +431,15 @@ class Context:
         return self._stream_by_edits(whole, interval)
 
     def _stream_by_edits(self, parts: Iterable[str], interval: float) -> Sent | None:
-        text, shown, sent, due = "", "", None, 0.0
+        text, is_blank, sent, edits = "", True, None, Edits(interval)
         for part in parts:
             text += part
-            if sent is None and not text.strip():
-                continue
-            if sent is None:
-                sent = self._post(replace(self.operation(Text(text)), grows=True))
-                shown, due = text, time.monotonic() + interval
-            elif time.monotonic() >= due and text != shown:
-                sent.sketch(text)
-                shown, due = text, time.monotonic() + interval
+            is_blank = is_blank and not part.strip()
+            shown = "" if is_blank else edits.next(text)
+            if shown and sent is None:
+                sent = self._post(replace(self.operation(Text(shown)), grows=True))
+            elif shown and sent is not None:
+                sent.sketch(shown)
         if sent is not None:
             sent.edit(text)
         return sent
@@ -451,27 +447,24 @@ class Context:
     def _stream_by_pieces(self, parts: Iterable[str], interval: float) -> Sent | None:
         # The same name in every run of the handler, so that a reader knows a stream again that was begun before.
         stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
-        text, waiting, sequence, due = "", "", 0, 0.0
+        text, sequence, pieces = "", 0, Pieces(interval)
         try:
             for part in parts:
                 text += part
-                waiting += part
-                if waiting and time.monotonic() >= due and (sequence or text.strip()):
-                    sequence = self._show(stream_id, sequence, waiting)
-                    waiting, due = "", time.monotonic() + interval
+                sequence = self._show(stream_id, sequence, pieces.add(part))
         except BaseException:
             if sequence:
                 self._outlet.piece(stream_id, sequence, None)
             raise
         if not text.strip():
             return None
-        self._show(stream_id, sequence, waiting)
+        self._show(stream_id, sequence, pieces.rest())
         return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
 
-    def _show(self, stream_id: str, sequence: int, text: str) -> int:
-        """Show ``text`` in pieces that any platform can pass on; returns the number of the next piece."""
-        for start in range(0, len(text), _PIECE):
-            self._outlet.piece(stream_id, sequence, text[start : start + _PIECE])
+    def _show(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
+        """Show ``pieces``, the first as number ``sequence``. Return the number of the next one."""
+        for piece in pieces:
+            self._outlet.piece(stream_id, sequence, piece)
             sequence += 1
         return sequence
 

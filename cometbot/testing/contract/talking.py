@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from cometbot import streaming
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.errors import BotError
@@ -262,6 +265,24 @@ class Talking(Contract):
         assert len(replies) == 1
         if capabilities.stream_interval:
             assert len(replies[0].versions) <= 3, "200 words in no time: the first, the last, and one between at most"
+
+    def test_streamed_text_is_sent_at_most_twice(
+        self, bot: Bot, client: BotClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = [f"word{number} " for number in range(1500)]
+        minutes = itertools.count(0, 60)
+        monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: next(minutes)))
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.stream(words)
+
+        replies = client.send("tell me")
+
+        text = "".join(words)
+        sent = [version for reply in replies for version in (reply.versions or (reply.text,))]
+        assert sum(map(len, sent)) <= 2 * len(text)
+        assert "".join(replies.text.split()) == "".join(text.split())
 
     def test_history_holds_both_sides_in_order_if_the_platform_keeps_any(
         self, bot: Bot, client: BotClient, capabilities: Capabilities

@@ -11,7 +11,6 @@ import orjson
 
 from cometbot.channels.botyard import shapes
 from cometbot.channels.botyard.platform import CHAT_MADE, EVERYWHERE, PIECE, TYPING, Platform
-from cometbot.channels.botyard.richtext import to_html
 from cometbot.chat import (
     CONVERSATION_DELETED,
     CONVERSATION_UPDATED,
@@ -41,7 +40,7 @@ def live_stream(platform: Platform, user: ChatUser) -> flask.Response:
 
 @dataclass
 class _Stream:
-    """A message that is being written, as far as it has come; ``next`` are the piece and the part that are due."""
+    """A message that is being written: the parts of its current piece, and the piece and part that are due."""
 
     text: str = ""
     next: tuple[int, int] = (0, 0)
@@ -54,8 +53,7 @@ class _Pieces:
     streams: dict[str, _Stream] = field(default_factory=dict)
 
     def add(self, data: Any) -> str | None:
-        """The whole text so far, once a piece is whole; None until then, and where pieces are missing, as for who came
-        in the middle."""
+        """Return the piece of ``data`` once it is whole; None until then, and if an earlier piece is missing."""
         name, place = data["stream"], (data["sequence"], data["part"])
         found = self.streams.get(name)
         if found is None and place == (0, 0):
@@ -67,7 +65,10 @@ class _Pieces:
             return None
         found.text += data["text"]
         found.next = (place[0] + 1, 0) if data["last"] else (place[0], place[1] + 1)
-        return found.text if data["last"] else None
+        if not data["last"]:
+            return None
+        text, found.text = found.text, ""
+        return text
 
 
 class _Frames:
@@ -115,11 +116,11 @@ class _Frames:
     def _piece(self, signal: Signal) -> Iterator[bytes]:
         told = {"chatId": signal.topic.id, "id": signal.data["stream"]}
         if signal.data["text"] is None:
-            yield _frame("delta", {**told, "text": None, "html": ""})
+            yield _frame("delta", {**told, "text": None})
             return
         text = self._pieces.add(signal.data)
         if text is not None:
-            yield _frame("delta", {**told, "text": text, "html": to_html(text)})
+            yield _frame("delta", {**told, "sequence": signal.data["sequence"], "text": text})
 
     def _chat(self, chat_id: str, *, is_new: bool = False) -> Iterator[bytes]:
         """The chat as it is now; of a new one also what was said before anybody listened there."""

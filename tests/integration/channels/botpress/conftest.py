@@ -18,6 +18,7 @@ from cometbot.web.app import create_app
 
 T = TypeVar("T")
 
+LONG_ANSWER = "word " * 2800
 ENCRYPTION_KEY = "a-key"
 GATE = threading.Event()
 """What the command ``/wait`` waits for."""
@@ -174,6 +175,10 @@ def make_bot(name: str = "helper") -> Bot:
     @bot.message("stream")
     def stream(ctx: Context) -> None:
         ctx.stream(["Once ", "upon ", "a time"])
+
+    @bot.message("stream long")
+    def stream_long(ctx: Context) -> None:
+        ctx.stream([LONG_ANSWER[start : start + 5] for start in range(0, len(LONG_ANSWER), 5)])
 
     @bot.message("give up")
     def give_up(ctx: Context) -> None:

@@ -20,7 +20,7 @@ from cometbot.channels.botpress import views
 from cometbot.channels.botpress.keys import LEEWAY
 from cometbot.chat import listening
 from cometbot.http.sse import STREAMS
-from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, MakeSite, Person, Site, wait_for
+from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, LONG_ANSWER, MakeSite, Person, Site, wait_for
 
 
 class Stream:
@@ -191,6 +191,16 @@ def test_a_streamed_answer_comes_in_pieces_then_whole(ann: Person, here: str, li
     message = {name: value for name, value in created["data"].items() if name != "isBot"}
     assert complete == {"type": "message_stream_complete", "data": {"streamId": stream_id, "message": message}}
     assert message["metadata"] == {"streamId": stream_id}
+
+
+def test_the_pieces_of_a_streamed_answer_cost_at_most_twice_its_text(ann: Person, here: str, listen: Listen) -> None:
+    stream = listen(ann, here)
+    ann.say(here, "stream long")
+    wait_for(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
+    sizes = [len(item) for item in stream.data if '"message_stream_delta"' in item]
+
+    assert sum(sizes) <= 2 * len(LONG_ANSWER)
+    assert sum(sizes) >= len(LONG_ANSWER)
 
 
 def test_a_stream_that_fails_is_given_up(ann: Person, here: str, listen: Listen) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,16 +21,18 @@ Frame = tuple[str, Any]
 
 
 class Stream:
-    """An open stream, read as far as it is asked for."""
+    """An open stream, read as far as it is asked for; ``sizes`` are the bytes that came, by event."""
 
     def __init__(self, person: Person) -> None:
         self.answer = person.get("page-api/events")
+        self.sizes: Counter[str] = Counter()
         self._frames = self._read()
 
     def _read(self) -> Iterator[Frame]:
         for piece in self.answer.response:
             fields = dict(line.split(": ", 1) for line in piece.decode().splitlines() if ": " in line)
             if "event" in fields:
+                self.sizes[fields["event"]] += len(piece)
                 yield fields["event"], json.loads(fields["data"])
 
     def next(self, *kinds: str) -> Frame:
@@ -167,9 +169,9 @@ def test_a_stream_of_words_grows_and_ends_as_one_message(make_site: Callable[...
         second = stream.next("delta")[1]
         whole = next(data for _, data in iter(lambda: stream.next("message"), None) if data["senderId"] == "talker")
 
-    assert (first["chatId"], first["text"]) == (chat, "one **two**")
-    assert "<strong>two</strong>" in first["html"]
-    assert second["text"] == whole["body"] == "one **two** three"
+    assert (first["chatId"], first["sequence"], first["text"]) == (chat, 0, "one **two**")
+    assert (second["sequence"], second["text"]) == (1, " three")
+    assert whole["body"] == "one **two** three"
     assert first["id"] == second["id"] == whole["streamId"]
 
 
@@ -184,11 +186,28 @@ def test_a_long_piece_of_many_bytes_is_shown_too(make_site: Callable[..., Site])
     chat = maria.chat("talker")
     with listening(maria) as stream:
         maria.say(chat, "go")
-        shown = ["", stream.next("delta")[1]["text"]]
-        while shown[-1] != f"{text} end":
-            shown.append(stream.next("delta")[1]["text"])
+        pieces = [stream.next("delta")[1] for _ in range(9)]
 
-    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
+    assert "".join(piece["text"] for piece in pieces) == f"{text} end"
+    assert [piece["sequence"] for piece in pieces] == list(range(9))
+
+
+def test_the_updates_of_a_stream_cost_at_most_twice_its_text(make_site: Callable[..., Site]) -> None:
+    bot, words = Bot("talker"), ["four "] * 2800
+
+    @bot.fallback
+    def tell(ctx: Context) -> None:
+        ctx.stream(words)
+
+    maria = make_site(bot).person()
+    chat = maria.chat("talker")
+    with listening(maria) as stream:
+        maria.say(chat, "go")
+        while stream.next("delta", "message")[1].get("senderId") != "talker":
+            pass
+
+    assert stream.sizes["delta"] <= 2 * len("".join(words))
+    assert stream.sizes["delta"] >= len("".join(words))
 
 
 def test_a_stream_that_fails_is_given_up(make_site: Callable[..., Site]) -> None:

@@ -128,16 +128,18 @@ export class Store {
     this.changed("messages", { chat });
   }
 
-  /** A message that is being written, as far as it has come; without a text it has been given up. */
-  putPiece({ chatId, id, text, html }) {
+  /** The next piece of a message that is being written; a text of null gives the message up. */
+  putPiece({ chatId, id, sequence, text }) {
     const { messages } = this.#messagesIn(chatId);
     const before = messages.get(id);
     const isWhole = [...messages.values()].some((message) => message.streamId === id && !message.isPiece);
     if (text === null) messages.delete(id);
-    else if (!isWhole) {
+    else if (!isWhole && (sequence === 0 || before?.sequence === sequence - 1)) {
       const timestamp = before?.timestamp ?? Math.max(Date.now(), this.newestIn(chatId) + 1);
-      const piece = { id, chatId, senderId: this.chats.get(chatId)?.botId, attachments: [], streamId: id, timestamp };
-      messages.set(id, { ...this.#shown({ ...piece, body: text, html }, before), isPiece: true });
+      const senderId = this.chats.get(chatId)?.botId;
+      const body = sequence === 0 ? text : before.body + text;
+      const piece = { id, chatId, senderId, attachments: [], streamId: id, timestamp, sequence, body };
+      messages.set(id, { ...this.#shown(piece, before), isPiece: true });
     }
     this.changed("messages", { chat: chatId });
   }
