@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
@@ -115,6 +115,16 @@ class Database(ABC):
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
         """A connection to read with, at what is committed now."""
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection whose statements all read the same state."""
+        with self.read() as connection, connection.begin():
+            self._begin_snapshot(connection)
+            yield connection
+
+    def _begin_snapshot(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     @abstractmethod
     def insert(self, table: sa.Table) -> Any:

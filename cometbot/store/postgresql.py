@@ -172,6 +172,9 @@ class PostgreSQL(Database):
         with self._translated(), self._lent(durable=None) as connection:
             yield connection
 
+    def _begin_snapshot(self, connection: Connection) -> None:
+        _driver(connection).execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
+
     @contextmanager
     def _lent(
         self, *, is_urgent: bool = False, timeout: float | None = None, durable: bool | None = None

@@ -61,7 +61,8 @@ class Operations:
 
     Each takes a :class:`Call` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What changes
     something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction that
-    stores it. Raises :class:`StoreBusy` where the database did not take it in time.
+    stores it. Each transaction verifies the key of its call, so that a user who is deleted and recreated during a
+    request is not opened by the old key. Raises :class:`StoreBusy` where the database did not take it in time.
     """
 
     def __init__(
@@ -78,11 +79,6 @@ class Operations:
         self._state = StateRows(chat.database)
         self._accounts = Accounts(chat, self.scope, issues_keys=keys.issues)
 
-    def check_key(self, key: UserKey) -> None:
-        """Raise :class:`HttpError` with 401 for a key that was made for a user who is deleted."""
-        with self._chat.database.read() as connection:
-            self._accounts.check(connection, key)
-
     def create_user(self, call: Call) -> Wire:
         """A new user and its key; in automatic mode only."""
         if not self.keys.issues:
@@ -94,7 +90,7 @@ class Operations:
         data = {**_user_data(call.body), ACCOUNT_FIELD: account}
         user_id = own_id or f"user_{new_id()}"
         try:
-            user = self._write(lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
+            user = self._write(NO_KEY, lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
         except IdTaken:
             raise _taken(own_id) from None
         except Missing as error:
@@ -108,20 +104,20 @@ class Operations:
             raise _taken(call.user)
         data = _user_data(call.body)
         try:
-            user = self._write(lambda c, _: self._accounts.ensure(c, call.key, data))
+            user = self._write(call.key, lambda c, _: self._accounts.ensure(c, call.key, data))
         except Missing as error:
             raise StoreBusy from error
         return {"user": wire.to_user(user)}
 
     def get_user(self, call: Call) -> Wire:
         """The user of the key."""
-        return {"user": wire.to_user(_found(self._find_user(call.user), "user", call.user))}
+        return {"user": wire.to_user(_found(self._find_user(call, call.user), "user", call.user))}
 
     def update_user(self, call: Call) -> Wire:
         """The user of the key, changed."""
         self.get_user(call)
         data = _user_data(call.body)
-        user = self._write(lambda c, _: self._chat.users.update(c, self.scope, call.user, data))
+        user = self._write(call.key, lambda c, _: self._chat.users.update(c, self.scope, call.user, data))
         return {"user": wire.to_user(_found(user, "user", call.user))}
 
     def delete_user(self, call: Call) -> Wire:
@@ -139,6 +135,7 @@ class Operations:
             user = self._chat.users.hold(connection, self.scope, call.user)
             if user is None:
                 return None
+            self._accounts.check(connection, call.key)  # now: at the end of the transaction the user is gone
             outcome.signals += remove_owned(connection, self._chat, self.scope, call.user)  # made meanwhile
             person = lasting_id(user.id, user.created_at)
             self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{person}")
@@ -150,7 +147,7 @@ class Operations:
             self._tell(connection, signals, outcome)
             return removal
 
-        removal = self._write(work)
+        removal = self._write(call.key, work)
         if removal is None:
             raise _missing("user", call.user)
         finish(self._chat, removal, self._hook, self._intake, _REMOVING)
@@ -160,60 +157,63 @@ class Operations:
         """A new conversation of the caller."""
         own_id = self._own_id(call.body) if "id" in call.body else ""
         try:
-            return self._make_conversation(call.user, own_id or f"conv_{new_id()}")
+            return self._make_conversation(call, own_id or f"conv_{new_id()}")
         except IdTaken:
             raise _taken(own_id) from None
 
     def get_or_create_conversation(self, call: Call) -> Wire:
         """The caller's conversation of this id, made if there is none."""
         conversation_id = str(call.body["id"])
-        found = self._find(conversation_id)
+        found = self._find(call, conversation_id)
         if found is None:
             self._check_id(conversation_id)
             try:
-                return self._make_conversation(call.user, conversation_id)
+                return self._make_conversation(call, conversation_id)
             except IdTaken:
-                found = self._find(conversation_id)
-        return {"conversation": wire.to_conversation(self._owned(found, conversation_id, call.user))}
+                found = self._find(call, conversation_id)
+        return {"conversation": wire.to_conversation(self._owned(call, found, conversation_id))}
 
     def get_conversation(self, call: Call) -> Wire:
         """A conversation that the caller takes part in."""
-        conversation = _found(self._find(call.ids["id"]), "conversation", call.ids["id"])
-        self._check_participant(conversation.id, call.user)
+        conversation = _found(self._find(call, call.ids["id"]), "conversation", call.ids["id"])
+        self._check_participant(call, conversation.id)
         return {"conversation": wire.to_conversation(conversation)}
 
     def delete_conversation(self, call: Call) -> Wire:
         """Nothing; the conversation is gone, with all that was said in it."""
-        conversation = self._owned(self._find(call.ids["id"]), call.ids["id"], call.user)
+        conversation = self._owned(call, self._find(call, call.ids["id"]), call.ids["id"])
 
         def work(connection: Transaction, outcome: Outcome) -> bool:
             signals = remove_places(connection, self._chat, [conversation])
             outcome.signals += signals
             return bool(signals)
 
-        if not self._write(work):
+        if not self._write(call.key, work):
             raise _missing("conversation", conversation.id)
         return {}
 
     def list_conversations(self, call: Call) -> Wire:
         """A page of the conversations that the caller owns."""
         page = self._paged(
-            lambda c: self._chat.conversations.list_owned(c, self.scope, call.user, cursor=call.token, limit=PAGE)
+            call.key,
+            lambda c: self._chat.conversations.list_owned(c, self.scope, call.user, cursor=call.token, limit=PAGE),
         )
         return _listed("conversations", [wire.to_conversation(item) for item in page.items], page.next)
 
     def list_messages(self, call: Call) -> Wire:
         """A page of what was said, the newest first."""
         here = call.ids["conversationId"]
-        self._check_participant(here, call.user)
-        page = self._paged(lambda c: self._chat.messages.page(c, self.scope, here, cursor=call.token, limit=PAGE))
+        self._check_participant(call, here)
+        page = self._paged(
+            call.key, lambda c: self._chat.messages.page(c, self.scope, here, cursor=call.token, limit=PAGE)
+        )
         return _listed("messages", [wire.to_message(item) for item in page.items], page.next)
 
     def add_participant(self, call: Call) -> Wire:
         """The user who takes part from now on."""
         conversation = self._owned_in_path(call)
         user_id = str(call.body["userId"])
-        _found(self._find_user(user_id), "user", user_id)
+        _found(self._find_user(call, user_id), "user", user_id)
 
         def work(connection: Transaction, outcome: Outcome) -> ChatUser:
             user = _found(self._chat.users.hold(connection, self.scope, user_id), "user", user_id)
@@ -221,64 +221,66 @@ class Operations:
             self._tell(connection, signals, outcome)
             return user
 
-        return {"participant": wire.to_user(self._write(work))}
+        return {"participant": wire.to_user(self._write(call.key, work))}
 
     def get_participant(self, call: Call) -> Wire:
         """A user who takes part."""
-        return {"participant": wire.to_user(self._participant(self._owned_in_path(call), call.ids["userId"]))}
+        return {"participant": wire.to_user(self._participant(call, self._owned_in_path(call), call.ids["userId"]))}
 
     def remove_participant(self, call: Call) -> Wire:
         """Nothing; the user takes part no more."""
         conversation = self._owned_in_path(call)
         if call.ids["userId"] == conversation.owner:
             raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
-        participant = self._participant(conversation, call.ids["userId"])
+        participant = self._participant(call, conversation, call.ids["userId"])
 
         def work(connection: Transaction, outcome: Outcome) -> None:
             signals = self._chat.conversations.remove(connection, self.scope, conversation.id, participant.id)
             self._tell(connection, signals, outcome)
 
-        self._write(work)
+        self._write(call.key, work)
         return {}
 
     def list_participants(self, call: Call) -> Wire:
         """A page of those who take part."""
         here = call.ids["conversationId"]
-        self._check_participant(here, call.user)
+        self._check_participant(call, here)
         page = self._paged(
-            lambda c: self._chat.conversations.participants(c, self.scope, here, cursor=call.token, limit=PAGE)
+            call.key,
+            lambda c: self._chat.conversations.participants(c, self.scope, here, cursor=call.token, limit=PAGE),
         )
         return _listed("participants", [wire.to_user(item) for item in page.items], page.next)
 
     def create_message(self, call: Call) -> Wire:
         """A message, stored, told, and brought to the bot, which answers afterwards."""
         here = str(call.body["conversationId"])
-        self._check_participant(here, call.user)
+        self._check_participant(call, here)
         payload, metadata = call.body["payload"], call.body.get("metadata")
 
         def work(connection: Transaction, outcome: Outcome) -> Wire:
             draft = Draft(call.user, payload, metadata, id=f"msg_{new_id()}")
-            sender, place = self._place(connection, here, call.user)
+            # First, since it locks the conversation: then the sender is not removed before the commit.
             posted = self._chat.messages.post(connection, self.scope, here, draft)
+            sender, place = self._place(connection, here, call.user)
             message = wire.to_message(posted.message)
             self._tell(connection, posted.signals, outcome)
             self._bring(connection, place, f"message:{posted.message.id}", sender, {"message": message}, outcome)
             return message
 
-        return {"message": self._write_here(work)}
+        return {"message": self._write_here(call.key, work)}
 
     def get_message(self, call: Call) -> Wire:
         """A message."""
         message_id = call.ids["id"]
-        found = self._read(lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        found = self._read(call.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
         message = _found(found, "message", message_id)
-        self._check_participant(message.conversation, call.user)
+        self._check_participant(call, message.conversation)
         return {"message": wire.to_message(message)}
 
     def delete_message(self, call: Call) -> Wire:
         """Nothing; the message is taken back, and the bot told so."""
         message_id = call.ids["id"]
-        found = self._read(lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        found = self._read(call.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
         message = _found(found, "message", message_id)
         if message.sender != call.user:
             raise HttpError(403, "Forbidden", "You are not the sender of this message")
@@ -293,42 +295,43 @@ class Operations:
             self._bring(connection, place, f"delete:{message_id}", sender, shape, outcome)
             return True
 
-        if not self._write(work):
+        if not self._write(call.key, work):
             raise _missing("message", message_id)
         return {}
 
     def create_event(self, call: Call) -> Wire:
         """An event, stored, told, and brought to the bot."""
         here = str(call.body["conversationId"])
-        self._check_participant(here, call.user)
+        self._check_participant(call, here)
 
         def work(connection: Transaction, outcome: Outcome) -> Wire:
             event_id = f"evt_{new_id()}"
-            sender, place = self._place(connection, here, call.user)
             event, signals = self._chat.events.create(
                 connection, self.scope, here, call.user, call.body["payload"], id=event_id
             )
+            sender, place = self._place(connection, here, call.user)
             shape = wire.to_event(event)
             self._tell(connection, signals, outcome)
             self._bring(connection, place, f"event:{event.id}", sender, {"event": shape}, outcome)
             return shape
 
-        return {"event": self._write_here(work)}
+        return {"event": self._write_here(call.key, work)}
 
     def get_event(self, call: Call) -> Wire:
         """An event."""
         event_id = call.ids["id"]
-        found = self._read(lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
+        found = self._read(call.key, lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
         event = _found(found, "event", event_id)
-        self._check_participant(event.conversation, call.user)
+        self._check_participant(call, event.conversation)
         return {"event": wire.to_event(event)}
 
-    def check_listener(self, conversation_id: str, user_id: str) -> None:
-        """Raise the refusal for somebody who may not listen."""
-        self._check_participant(conversation_id, user_id)
+    def check_listener(self, call: Call) -> None:
+        """Raise the refusal for a user who may not listen."""
+        self._check_participant(call, call.ids["id"])
 
-    def _make_conversation(self, owner: str, conversation_id: str) -> Wire:
-        _found(self._find_user(owner), "user", owner)
+    def _make_conversation(self, call: Call, conversation_id: str) -> Wire:
+        owner = call.user
+        _found(self._find_user(call, owner), "user", owner)
         most = self._settings.conversations
 
         def work(connection: Transaction, outcome: Outcome) -> ChatConversation:
@@ -338,33 +341,38 @@ class Operations:
                 raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
             return make_conversation(connection, self._chat, self.scope, owner, conversation_id)
 
-        return {"conversation": wire.to_conversation(self._write(work))}
+        return {"conversation": wire.to_conversation(self._write(call.key, work))}
 
-    def _find_user(self, user_id: str) -> ChatUser | None:
-        return self._read(lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
+    def _find_user(self, call: Call, user_id: str) -> ChatUser | None:
+        return self._read(call.key, lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
 
-    def _find(self, conversation_id: str) -> ChatConversation | None:
-        return self._read(lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id)
+    def _find(self, call: Call, conversation_id: str) -> ChatConversation | None:
+        return self._read(
+            call.key, lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id
+        )
 
     def _owned_in_path(self, call: Call) -> ChatConversation:
         conversation_id = call.ids["conversationId"]
-        return self._owned(self._find(conversation_id), conversation_id, call.user)
+        return self._owned(call, self._find(call, conversation_id), conversation_id)
 
-    def _owned(self, conversation: ChatConversation | None, conversation_id: str, user: str) -> ChatConversation:
+    def _owned(self, call: Call, conversation: ChatConversation | None, conversation_id: str) -> ChatConversation:
         found = _found(conversation, "conversation", conversation_id)
-        if found.owner != user:
+        if found.owner != call.user:
             raise HttpError(403, "Forbidden", "You are not the owner of this conversation")
         return found
 
-    def _participant(self, conversation: ChatConversation, user_id: str) -> ChatUser:
+    def _participant(self, call: Call, conversation: ChatConversation, user_id: str) -> ChatUser:
         found = self._read(
-            lambda c: self._chat.conversations.participant(c, self.scope, conversation.id, user_id), user_id
+            call.key, lambda c: self._chat.conversations.participant(c, self.scope, conversation.id, user_id), user_id
         )
         return _found(found, "participant", user_id)
 
-    def _check_participant(self, conversation_id: str, user: str) -> None:
+    def _check_participant(self, call: Call, conversation_id: str) -> None:
         takes_part = self._read(
-            lambda c: self._chat.conversations.has(c, self.scope, conversation_id, user), conversation_id, user
+            call.key,
+            lambda c: self._chat.conversations.has(c, self.scope, conversation_id, call.user),
+            conversation_id,
+            call.user,
         )
         if not takes_part:
             raise _no_participant()
@@ -391,33 +399,42 @@ class Operations:
         if self._hook is not None:
             outcome.lanes += self._hook.tell(connection, self._intake, self._bot.name, signals)
 
-    def _read(self, query: Callable[[Transaction], T], *ids: str) -> T | None:
-        """What ``query`` finds; None without a look where one of ``ids`` can be nobody's."""
+    def _read(self, key: UserKey, query: Callable[[Transaction], T], *ids: str) -> T | None:
+        """Return what ``query`` finds; None without a query where one of ``ids`` cannot exist."""
         if not all(map(is_own_id, ids)):
             return None
-        with self._chat.database.read() as connection:
+        with self._chat.database.snapshot() as connection:
+            self._accounts.check(connection, key)
             return query(connection)
 
-    def _paged(self, query: Callable[[Transaction], T]) -> T:
+    def _paged(self, key: UserKey, query: Callable[[Transaction], T]) -> T:
         try:
-            with self._chat.database.read() as connection:
+            with self._chat.database.snapshot() as connection:
+                self._accounts.check(connection, key)
                 return query(connection)
         except BadCursor:
             raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
 
-    def _write_here(self, work: Callable[[Transaction, Outcome], T]) -> T:
-        """As :meth:`_write`, in a conversation, which may be removed at this moment."""
+    def _write_here(self, key: UserKey, work: Callable[[Transaction, Outcome], T]) -> T:
+        """Write as :meth:`_write`, in a conversation, which may be removed at this moment."""
         try:
-            return self._write(work)
+            return self._write(key, work)
         except Missing:
             raise _no_participant() from None
 
-    def _write(self, work: Callable[[Transaction, Outcome], T]) -> T:
-        """What ``work`` returns, done in one transaction; then those are told and woken whom it concerns."""
+    def _write(self, key: UserKey, work: Callable[[Transaction, Outcome], T]) -> T:
+        """Return what ``work`` returns, done in one transaction; then notify listeners, webhook and bot.
+
+        The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
+        the user cannot be deleted before the commit. The check itself locks nothing, so no two requests can deadlock.
+        """
 
         def attempt(connection: Transaction) -> tuple[T, Outcome]:
             outcome = Outcome()
-            return work(connection, outcome), outcome
+            result = work(connection, outcome)
+            if key is not NO_KEY:
+                self._accounts.check(connection, key)
+            return result, outcome
 
         result, outcome = self._chat.database.together(attempt, timeout=ACK_TIMEOUT)
         if outcome.signals:

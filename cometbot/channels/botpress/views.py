@@ -97,9 +97,7 @@ class ChatApiViews:
         body = self._read(route)
         key = operations.keys.read(self._key()) if route.has_key else NO_KEY
         self._check_rate(f"{bot}/{key.user}" if route.has_key else f"address/{counted_address(request.remote_addr)}")
-        if route.has_key:
-            operations.check_key(key)
-        else:
+        if not route.has_key:
             self._check_signups(operations)
         call = Call(key, ids, body, request.args.get("nextToken", "") if route.paged else "")
         if route.is_stream:
@@ -226,13 +224,13 @@ class ChatApiViews:
     def _listen(self, bot: str, operations: Operations, call: Call) -> flask.Response:
         """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
         here = call.ids["id"]
-        operations.check_listener(here, call.user)
+        operations.check_listener(call)
 
         def listen() -> Listener:
             """The ear is open before the right is checked, so that who is removed at that moment hears nothing more."""
             listener = self._chat.feed.listen(Topic(operations.scope.channel, operations.scope.bot, here))
             try:
-                operations.check_listener(here, call.user)
+                operations.check_listener(call)
             except BaseException:
                 listener.close()
                 raise

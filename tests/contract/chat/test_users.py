@@ -237,3 +237,15 @@ def test_users_of_a_whole_channel_own_conversations_of_several_bots(chat: Chat) 
         signals = chat.users.delete(connection, platform, ann.id)
         assert signals is not None
         assert {signal.topic.id for signal in signals} == {ours.id, theirs.id}
+
+
+def test_snapshot_reads_one_state(chat: Chat) -> None:
+    with chat.database.write() as connection:
+        ann = chat.users.create(connection, SCOPE, {"name": "Ann"})
+    with chat.database.snapshot() as reading:
+        before = chat.users.get(reading, SCOPE, ann.id)
+        with chat.database.write() as connection:
+            chat.users.update(connection, SCOPE, ann.id, {"name": "Eve"})
+        assert chat.users.get(reading, SCOPE, ann.id) == before
+    with chat.database.snapshot() as reading:
+        assert chat.users.get(reading, SCOPE, ann.id) != before
