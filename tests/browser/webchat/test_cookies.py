@@ -24,7 +24,7 @@ def click_twice(guest: Guest) -> None:
 
 
 def users_made(guest: Guest) -> int:
-    return len([post for post in guest.posts if post.url.endswith("/client-api/user")])
+    return len([post for post in guest.posts if post.url.endswith("/page-api/user")])
 
 
 def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platform: Platform, tmp_path: Path) -> None:
