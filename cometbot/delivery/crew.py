@@ -242,18 +242,26 @@ class Crew:
 
 
 class Duty:
-    """Something to be done every ``seconds`` or so."""
+    """Something to be done every ``seconds`` or so, by ``clock``."""
 
-    def __init__(self, seconds: float, work: Callable[[], object], at: float = 0.0) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        work: Callable[[], object],
+        at: float = 0.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.seconds = seconds
         self.at = at
         self._work = work
+        self._clock = clock
 
     def do_if_due(self) -> None:
         """Do it if its time has come; a failure is logged, and its next time comes."""
-        if time.monotonic() < self.at:
+        if self._clock() < self.at:
             return
-        self.at = time.monotonic() + self.seconds * random.uniform(0.9, 1.1)
+        self.at = self._clock() + self.seconds * random.uniform(0.9, 1.1)
         _logged(self._work)()
 
 

@@ -7,6 +7,8 @@ import struct
 import threading
 from collections import Counter
 
+from cometbot.store.file_users import identity
+
 _CHECKPOINT_STATE = struct.Struct("=2I")
 _SALTS_AT, _SALTS = 32, 8
 _BACKFILL_AT, _ATTEMPTED_AT = 96, 128
@@ -27,7 +29,7 @@ class FileGuard:
     def __init__(self, path: str, named: str = "") -> None:
         self._path = path
         self._names = [named or path, f"{path}-wal", f"{path}-shm"]
-        self._identities = [_identity(name) for name in self._names]
+        self._identities = [identity(name) for name in self._names]
         self._shm = _descriptors.acquire(self._names[2])
         self._content = self._read_content()
         self._found = ""
@@ -39,9 +41,9 @@ class FileGuard:
         return self._found
 
     def _check_names(self) -> str:
-        for name, identity in zip(self._names, self._identities, strict=True):
+        for name, known in zip(self._names, self._identities, strict=True):
             try:
-                if _identity(name) != identity:
+                if identity(name) != known:
                     return f"{name} was replaced by another file while it was in use"
             except (FileNotFoundError, NotADirectoryError):
                 return f"{name} was removed or moved while it was in use"
@@ -95,7 +97,7 @@ class _Descriptors:
     def acquire(self, name: str) -> int:
         """Return the descriptor of the file ``name``; it is opened if it is not open yet."""
         with self._lock:
-            file = self._files.get(_identity(name))
+            file = self._files.get(identity(name))
             if file is None:
                 file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
                 opened = os.fstat(file)
@@ -107,9 +109,9 @@ class _Descriptors:
         """End one use of a descriptor, and close those that nothing can need."""
         with self._lock:
             self._users[file] -= 1
-            for identity, kept in list(self._files.items()):
+            for found, kept in list(self._files.items()):
                 if not self._users[kept] and not os.fstat(kept).st_nlink:
-                    del self._files[identity], self._users[kept]
+                    del self._files[found], self._users[kept]
                     os.close(kept)
 
     def reset_after_fork(self) -> None:
@@ -119,11 +121,6 @@ class _Descriptors:
 
 _descriptors = _Descriptors()
 os.register_at_fork(after_in_child=_descriptors.reset_after_fork)
-
-
-def _identity(name: str) -> tuple[int, int]:
-    found = os.stat(name)
-    return found.st_dev, found.st_ino
 
 
 def _modification(name: str) -> tuple[int, int]:

@@ -108,7 +108,9 @@ def _glance_at_file(path: Path) -> Glance:
 def _connect(path: Path) -> Iterator[Connection]:
     def connect() -> sqlite3.Connection:
         # mode=rw: as it is, and never made.
-        return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
+        return sqlite3.connect(
+            f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None
+        )
 
     engine = sa.create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -23,6 +24,7 @@ from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
 from cometbot.store.failures import FULL, MISSING, Failures, kind_of
 from cometbot.store.file_guard import FileGuard
+from cometbot.store.file_users import FileUsers
 from cometbot.store.together import Together
 from cometbot.store.turns import Turns, nap
 from cometbot.store.wal import WriteAheadLog
@@ -38,6 +40,13 @@ only the last form is copied, so that the longer the log, the less there is to c
 
 _LOG_LIMIT = 64 * 1024 * 1024
 """Bytes to which the log is cut when it begins anew: a reader that stayed open may have let it grow far beyond."""
+
+_CONNECT: dict[str, Any] = {
+    "timeout": WRITE_TIMEOUT,
+    "isolation_level": None,
+    "check_same_thread": False,
+    "cached_statements": 256,
+}
 
 _MIN_FREE = 256 * 1024
 """Bytes below which the disk counts as full: large callbacks fail while small writes still succeed."""
@@ -68,6 +77,7 @@ class SQLite(Database):
         self._turns = Turns("")
         self._log = WriteAheadLog("")
         self._guard: FileGuard | None = None
+        self._users = FileUsers(self.path)
         self._writer: Connection | None = None
         self._engine: sa.Engine | None = None
 
@@ -186,7 +196,7 @@ class SQLite(Database):
             {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
         )
         if self.path:
-            self._create_file()
+            self._join_users()
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
         self._turns = Turns(f"{self.path}-turns" if self.path else "")
         try:
@@ -195,6 +205,7 @@ class SQLite(Database):
             self._log = WriteAheadLog(self.path)
             self._guard = FileGuard(self.path, self._named) if self.path else None
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
+            self._users.leave()
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
                 f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
@@ -208,6 +219,7 @@ class SQLite(Database):
             self._together = Together(self._write, self._sync)
             _ABANDONED.extend([self._writer, self._engine])
         self._writer, self._engine, self._guard = None, None, None
+        self._users.leave()
 
     def _check_folder(self) -> None:
         folder = Path(self.path).parent
@@ -216,6 +228,10 @@ class SQLite(Database):
             raise ConfigurationError(
                 f"the folder {folder} of the database {reason}; make it, or set COMETBOT_DATABASE_URL"
             )
+
+    def _join_users(self) -> None:
+        if problem := self._users.join(self._create_file):
+            raise self.failures.record(MISSING, problem)
 
     def _create_file(self) -> None:
         """Create the database with mode 0600, which SQLite gives to the files beside it too."""
@@ -227,17 +243,26 @@ class SQLite(Database):
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path or ":memory:",
-            timeout=WRITE_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        connection = self._open_file() if self.path else sqlite3.connect(":memory:", **_CONNECT)
         if self.path:
             connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file; others keep theirs
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _open_file(self) -> sqlite3.Connection:
+        """Open the file that the guard knows: it may have been removed or replaced since the last check."""
+        try:
+            # mode=rw: it is never created here.
+            connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT)
+        except sqlite3.OperationalError:
+            self._check_files()
+            raise
+        try:
+            self._check_files()
+        except StoreBusy:
+            connection.close()
+            raise
         return connection
 
     def _make_writer(self) -> Connection:
@@ -282,6 +307,7 @@ class SQLite(Database):
                 self._engine.dispose()
             self._turns.close()
             self._log.close()
+            self._users.leave()
             if self._guard is not None:
                 self._guard.close()
             self._writer, self._engine, self._pid = None, None, 0

@@ -19,7 +19,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery, Observer
-from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from cometbot.http.errors import echo
 from cometbot.http.sse import STREAMS
 from cometbot.loading import load_working_bots
@@ -56,9 +56,13 @@ class Running:
     _is_stopped: bool = field(default=False, init=False)
 
     def start(self) -> None:
-        """Begin to handle messages in this process, if it is to do so and does not yet."""
+        """Begin to handle messages in this process, if it is to do so and does not yet.
+
+        A database that cannot be used until it is repaired refuses what comes in, and is tried again then.
+        """
         if self.handles and not self._is_stopped and not self.delivery.is_running:
-            self.delivery.start()
+            with suppress(StoreUnavailable):
+                self.delivery.start()
 
     def check_schema(self) -> None:
         """Raise :class:`ConfigurationError` if this version cannot work with the database as it is.

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from cometbot.settings import Settings
 from cometbot.store.database import check_kept, database
 
@@ -81,6 +81,8 @@ def check_database(settings: Settings, *, may_be_away: bool = False) -> None:
     except ConfigurationError as error:
         if not (may_be_away and opened.shared_url and isinstance(error.__cause__, StoreBusy)):
             raise
+    except StoreUnavailable as error:  # a server that still runs uses another file of this name
+        raise ConfigurationError(f"cannot use the database: {error}; stop the processes that use it") from error
     finally:
         opened.close()
 

@@ -1,0 +1,34 @@
+"""Periodic tasks of a process, by a clock of the tests."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from cometbot.delivery.crew import SWEEP, Duty
+from cometbot.errors import StoreUnavailable
+
+SEEN_WITHIN = 2.0
+"""Seconds until a process without requests notices a lost database: each sweep checks the files before it reads."""
+
+
+def test_sweeps_come_within_two_seconds() -> None:
+    now, seen = 0.0, []
+    duty = Duty(SWEEP, lambda: seen.append(now), clock=lambda: now)
+    while now < 120.0:
+        duty.do_if_due()
+        now += 0.01
+    assert max(later - earlier for earlier, later in pairwise(seen)) < SEEN_WITHIN
+
+
+def test_failed_sweep_is_repeated() -> None:
+    now, calls = 0.0, []
+
+    def fail() -> None:
+        calls.append(now)
+        raise StoreUnavailable("the disk is full", "full")
+
+    duty = Duty(SWEEP, fail, clock=lambda: now)
+    while now < 2.0:
+        duty.do_if_due()
+        now += 0.5
+    assert calls == [0.0, 1.5]
