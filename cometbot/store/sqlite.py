@@ -254,7 +254,9 @@ class SQLite(Database):
         """Open the file that the guard knows: it may have been removed or replaced since the last check."""
         try:
             # mode=rw: it is never created here.
-            connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT)
+            connection: sqlite3.Connection = sqlite3.connect(
+                f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT
+            )
         except sqlite3.OperationalError:
             self._check_files()
             raise
