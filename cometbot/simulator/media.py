@@ -9,7 +9,9 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
+from cometbot.http.ranges import simplify_range
 from cometbot.simulator.records import FileRecord
 from cometbot.simulator.refusals import Refusal
 from cometbot.simulator.world import World
@@ -76,7 +78,15 @@ class Media:
         if file is None:
             return Response("There is no such file.", 404, mimetype="text/plain")
         headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-        return Response(file.content, headers=headers, content_type=file.mime_type)
+        simplify_range(request.environ, len(file.content))
+        response = Response(file.content, headers=headers, content_type=file.mime_type)
+        try:
+            response.make_conditional(request.environ, accept_ranges=True, complete_length=len(file.content))
+        except RequestedRangeNotSatisfiable as error:
+            return Response(
+                error.description, 416, {"Content-Range": f"bytes */{len(file.content)}"}, mimetype="text/plain"
+            )
+        return response
 
     def _sign(self, text: str) -> str:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()

@@ -44,3 +44,21 @@ def test_bad_signatures_are_refused_and_never_a_failure(simulator: Simulator) ->
     for query in ("Expires=x&Signature=y", "Expires=&Signature=ä", "fat=x.y", "fat=ü"):
         for place in ("media", "files"):
             assert client.get(f"/{place}/app/id/name?{query}").status_code in (401, 403)
+
+
+def test_a_player_gets_the_part_of_a_file_that_it_asks_for(simulator: Simulator) -> None:
+    url = simulator.add_file("film.mp4", b"0123456789")
+    for header, status, content in (
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=0-1,5-6", 200, b"0123456789"),
+        ("bytes=-99", 206, b"0123456789"),
+    ):
+        answer = simulator.app.test_client().get(url, headers={"Range": header})
+        assert (answer.status_code, answer.data) == (status, content), header
+        assert answer.headers["Accept-Ranges"] == "bytes"
+
+
+def test_a_part_behind_the_end_of_a_file_is_refused(simulator: Simulator) -> None:
+    url = simulator.add_file("film.mp4", b"0123456789")
+    answer = simulator.app.test_client().get(url, headers={"Range": "bytes=10-"})
+    assert (answer.status_code, answer.headers["Content-Range"]) == (416, "bytes */10")

@@ -16,6 +16,7 @@ from cometbot.channels.botyard.views.routing import address
 from cometbot.chat import ChatFile, Upload
 from cometbot.errors import StorageFull, StoreBusy, TooLarge
 from cometbot.http.limits import body_stream
+from cometbot.http.ranges import simplify_range
 from cometbot.store.database import ACK_TIMEOUT
 
 _OVERHEAD = 64 * 1024
@@ -125,6 +126,7 @@ class Files:
         path = self._files.path(file)
         if not path.is_file():
             raise Refusal(404, "There is no such file.")
+        simplify_range(flask.request.environ, file.size)
         response = flask.send_file(
             path,
             mimetype=file.mime_type if file.kind in _SHOWN else _DOWNLOADED,

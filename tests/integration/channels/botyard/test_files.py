@@ -292,6 +292,57 @@ def test_a_player_may_ask_for_a_part_of_a_file(site: Site, maria: Person) -> Non
         assert (answer.status_code, answer.data) == (206, b"ftyp")
 
 
+def test_ranges_that_can_be_satisfied_are_not_refused(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("note.txt", b"0123456789")).json
+    for header, status, content, described in (
+        ("bytes=0-1,5-6", 200, b"0123456789", None),
+        ("bytes=5-6,0-1", 200, b"0123456789", None),
+        ("bytes=0-0,99-", 200, b"0123456789", None),
+        ("lines=0-1", 200, b"0123456789", None),
+        ("bytes=one-two", 200, b"0123456789", None),
+        ("bytes=8-99", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
+    ):
+        with site.nobody.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
+            assert (answer.status_code, answer.data) == (status, content), header
+            assert answer.headers.get("Content-Range") == described, header
+            assert answer.headers["Accept-Ranges"] == "bytes"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_range_behind_the_end_is_refused_with_the_size(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("note.txt", b"0123456789")).json
+    for header in ("bytes=10-", "bytes=99-100", "bytes=-0"):
+        answer = site.nobody.client.get(f"/{file['path']}", headers={"Range": header})
+
+        assert (answer.status_code, set(answer.json)) == (416, {"message"}), header
+        assert answer.headers["Content-Range"] == "bytes */10"
+
+
+def test_the_head_of_a_file_ignores_a_range(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("note.txt", b"0123456789")).json
+    with site.nobody.client.head(f"/{file['path']}", headers={"Range": "bytes=0-1"}) as answer:
+        assert (answer.status_code, answer.headers["Content-Length"]) == (200, "10")
+
+
+def test_a_range_of_another_version_gets_the_whole_file(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("note.txt", b"0123456789")).json
+    with site.nobody.client.get(f"/{file['path']}") as answer:
+        tag, changed = answer.headers["ETag"], answer.headers["Last-Modified"]
+    for condition, status in ((tag, 206), (changed, 206), ('"other"', 200), ("Sat, 01 Jan 2000 00:00:00 GMT", 200)):
+        headers = {"Range": "bytes=0-1", "If-Range": condition}
+        with site.nobody.client.get(f"/{file['path']}", headers=headers) as answer:
+            assert answer.status_code == status, condition
+
+
+def test_an_empty_file_is_whole_under_any_range(site: Site, maria: Person) -> None:
+    [file] = maria.upload(("note.txt", b"")).json
+    for header in ("bytes=0-", "bytes=-5"):
+        with site.nobody.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
+            assert (answer.status_code, answer.data) == (200, b"")
+
+
 @pytest.mark.parametrize(
     "change",
     [
