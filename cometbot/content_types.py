@@ -2,40 +2,116 @@
 
 from __future__ import annotations
 
+import io
 import mimetypes
 import os
 import re
+from collections.abc import Collection
+from typing import BinaryIO
+
+from cometbot import media_tracks
 
 HEAD = 4096
 """Bytes from the beginning of a file that :func:`sniff` reads."""
 
 _FALLBACK = "application/octet-stream"
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (8, b"WAVE", "audio/wav"),
-    (8, b"AVI ", "video/x-msvideo"),
-    (0, b"fLaC", "audio/flac"),
-    (0, b"ID3", "audio/mpeg"),
-    (0, b"FLV\x01", "video/x-flv"),
-    (0, b"%PDF-", "application/pdf"),
-    (0, b"PK\x03\x04", "application/zip"),
-    (0, b"\x1f\x8b\x08", "application/gzip"),
-    (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"\xff\x0a", "image/jxl"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (b"8BPS\0\x01", "image/vnd.adobe.photoshop"),
+    (b"II*\0\x10\0\0\0CR", "image/x-canon-cr2"),
+    (b"II\x1a\0\0\0HEAPCCDR", "image/x-canon-crw"),
+    (b"FUJIFILMCCD-RAW", "image/x-fuji-raf"),
+    (b"IIRO\x08\0", "image/x-olympus-orf"),
+    (b"IIRS\x08\0", "image/x-olympus-orf"),
+    (b"MMOR\0\0\0\x08", "image/x-olympus-orf"),
+    (b"IIU\0", "image/x-panasonic-rw2"),
+    (b"\0MRM", "image/x-minolta-mrw"),
+    (b"FOVb", "image/x-sigma-x3f"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"fLaC", "audio/flac"),
+    (b"#!AMR-WB\n", "audio/amr-wb"),
+    (b"#!AMR\n", "audio/amr"),
+    (b"MThd\0\0\0\x06", "audio/midi"),
+    (b"caff\0\x01", "audio/x-caf"),
+    (b"wvpk", "audio/x-wavpack"),
+    (b"FLV\x01", "video/x-flv"),
+    (b"\0\0\x01\xba", "video/mpeg"),
+    (b"\0\0\x01\xb3", "video/mpeg"),
+    (b"%PDF-", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b\x08", "application/gzip"),
+    (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
 )
+_CHUNKED = {
+    b"RIFFWEBP": "image/webp",
+    b"RIFFWAVE": "audio/wav",
+    b"RF64WAVE": "audio/wav",
+    b"BW64WAVE": "audio/wav",
+    b"RIFFRMID": "audio/midi",
+    b"RIFFAVI ": "video/x-msvideo",
+    b"FORMAIFF": "audio/aiff",
+    b"FORMAIFC": "audio/aiff",
+}
+"""Types by the first four bytes and the four at 8: in between is a length."""
+
 _BRANDS = {
     b"avif": "image/avif",
     b"avis": "image/avif",
     b"heic": "image/heic",
     b"heix": "image/heic",
-    b"mif1": "image/heic",
+    b"heim": "image/heic",
+    b"heis": "image/heic",
+    b"hevc": "image/heic-sequence",
+    b"hevx": "image/heic-sequence",
+    b"mif1": "image/heif",
+    b"msf1": "image/heif-sequence",
+    b"crx ": "image/x-canon-cr3",
     b"M4A ": "audio/mp4",
     b"M4B ": "audio/mp4",
-    b"qt  ": "video/quicktime",
+    b"M4P ": "audio/mp4",
+    b"F4A ": "audio/mp4",
+    b"F4B ": "audio/mp4",
 }
+"""Types by the first brand of an ISO container. Those of sound may hold pictures, of chapters, as a video track."""
+
+_GENERAL_BRANDS = (b"mif1", b"msf1")
+"""Brands of a picture whose other brands say how it is compressed."""
+
+_RAW = {
+    ".3fr": "image/x-hasselblad-3fr",
+    ".arw": "image/x-sony-arw",
+    ".dcr": "image/x-kodak-dcr",
+    ".dng": "image/x-adobe-dng",
+    ".erf": "image/x-epson-erf",
+    ".iiq": "image/x-phaseone-iiq",
+    ".kdc": "image/x-kodak-kdc",
+    ".mef": "image/x-mamiya-mef",
+    ".nef": "image/x-nikon-nef",
+    ".nrw": "image/x-nikon-nrw",
+    ".pef": "image/x-pentax-pef",
+    ".sr2": "image/x-sony-sr2",
+    ".srf": "image/x-sony-srf",
+    ".srw": "image/x-samsung-srw",
+}
+"""Camera formats that begin like any TIFF, by the ending of the name."""
+
+_PICTURES = frozenset(
+    f"image/{name}"
+    for name in (
+        *("avif", "bmp", "gif", "heic", "heic-sequence", "heif", "heif-sequence", "jpeg", "jxl", "png"),
+        *("vnd.microsoft.icon", "webp"),
+    )
+)
+"""Pictures that some browser shows. The page of the platform has the same list, in content.js."""
+
+_SOUND_ENDINGS = frozenset({".3ga", ".aac", ".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"})
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OPEN = "application/vnd.oasis.opendocument"
 _DOCUMENTS = {
@@ -53,6 +129,8 @@ _DOCUMENTS = {
 _ROOT = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
 _PROLOG = ((b"<?", b">"), (b"<!--", b"-->"))
 """Markup that may precede the root of a document, by its beginning and its end."""
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_BITMAP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 _MARK = b"\xef\xbb\xbf"
 _SHOWN = ("image", "audio", "video")
 
@@ -60,13 +138,26 @@ _SHOWN = ("image", "audio", "video")
 def sniff(head: bytes, name: str = "") -> str:
     """Return the media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
 
-    Only the first :data:`HEAD` bytes are read, so the time is the same for any file.
+    Only the first :data:`HEAD` bytes are read, so the time is the same for any file. :func:`sniff_file` finds more:
+    containers may describe their tracks at their end.
 
     A picture, sound or video is only what has the bytes of one. The end of ``name`` decides among what a browser does
-    not show anyway: a text, a document, an archive.
+    not show anyway: a text, a document, an archive, a camera's format. It also decides between sound and video where a
+    container does not show its tracks.
     """
-    head = head[:HEAD]
-    found = _by_signature(head) or _by_container(head) or _by_markup(head)
+    return sniff_file(io.BytesIO(head[:HEAD]), name)
+
+
+def sniff_file(file: BinaryIO, name: str = "") -> str:
+    """Return the media type of a whole file, as :func:`sniff` does. ``file`` can be read and sought.
+
+    The number of bytes that are read is bounded whatever the file holds.
+    """
+    file.seek(0)
+    head = file.read(HEAD)
+    found = _by_signature(head, file) or _by_container(head, file, name) or _by_markup(head)
+    if found == "image/tiff":
+        return _RAW.get(_ending(name), found)
     if found and found != "application/zip":
         return found
     guessed = _by_name(name)
@@ -79,40 +170,101 @@ def sniff(head: bytes, name: str = "") -> str:
 
 
 def kind_of(mime_type: str) -> str:
-    """``image``, ``audio`` or ``video`` for what a browser can show without harm, else ``file``.
+    """Return ``image``, ``audio`` or ``video`` for what a browser can show without harm, else ``file``.
 
-    An SVG is a document that may hold scripts, and so a file.
+    An SVG is a document that may hold scripts, and so a file. So is what no browser shows: a TIFF, a camera's format.
     """
     family = mime_type.partition("/")[0]
-    return family if family in _SHOWN and mime_type != "image/svg+xml" else "file"
+    if family == "image" and mime_type not in _PICTURES:
+        return "file"
+    return family if family in _SHOWN else "file"
 
 
-def _by_signature(head: bytes) -> str:
-    for offset, signature, mime_type in _SIGNATURES:
-        if head.startswith(signature, offset) and (offset == 0 or head.startswith(b"RIFF")):
+def _by_signature(head: bytes, file: BinaryIO) -> str:
+    if found := _CHUNKED.get(head[:4] + head[8:12]):
+        return found
+    for signature, mime_type in _SIGNATURES:
+        if head.startswith(signature):
             return mime_type
-    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08:
-        return _by_frame(head)
+    if head.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04")):
+        return _by_tagged_sound(head, file)
+    return _by_frame(head) or _by_weak_signature(head)
+
+
+def _by_tagged_sound(head: bytes, file: BinaryIO) -> str:
+    """Return the type of the sound behind an ID3 tag, whose length has seven bits in each byte."""
+    length = 0
+    for byte in head[6:10]:
+        length = length << 7 | byte & 0x7F
+    file.seek(10 + length)
+    sound = file.read(16)
+    return "audio/flac" if sound.startswith(b"fLaC") else _by_frame(sound) or "audio/mpeg"
+
+
+def _by_weak_signature(head: bytes) -> str:
+    """Return the type of a file whose first bytes are too few to be certain; others must have plausible values."""
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and head[14:18] in _BITMAP_HEADERS:
+        return "image/bmp"
+    if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < 256 and head[9:10] == b"\0":
+        return "image/vnd.microsoft.icon"
+    for start, step in ((0, 188), (4, 192)):
+        if head[start::step][:4] == b"GGGG":
+            return "video/mp2t"
     return ""
 
 
 def _by_frame(head: bytes) -> str:
-    """MPEG audio and ADTS begin with eleven set bits; what follows them must make sense too."""
+    """MPEG audio and ADTS begin with eleven set bits; what follows them must make sense too.
+
+    Layer I is left out: nobody has such files, and a text in UTF-16 may begin like one.
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0 or head[1] & 0x18 == 0x08:
+        return ""
     if head[1] & 0xF6 == 0xF0:
         return "audio/aac"
-    is_layer = head[1] & 0x06 != 0
+    is_layer = head[1] & 0x06 in (0x02, 0x04)
     has_rate = head[2] & 0xF0 not in (0x00, 0xF0) and head[2] & 0x0C != 0x0C
     return "audio/mpeg" if is_layer and has_rate else ""
 
 
-def _by_container(head: bytes) -> str:
+def _by_container(head: bytes, file: BinaryIO, name: str) -> str:
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "video/mp4")
+        return _by_brand(head, file, name)
+    if head[4:8] in (b"moov", b"mdat", b"wide") and head[0] < 9:  # a text has no such byte
+        return _sound_or_video(media_tracks.mp4_tracks(file), name, "audio/mp4", "video/quicktime")
     if head.startswith(b"OggS"):
-        return "video/ogg" if b"theora" in head[:512] else "audio/ogg"
+        found = media_tracks.ogg_tracks(file) or {"video" if _ending(name) == ".ogv" else "audio"}
+        return _sound_or_video(found, name, "audio/ogg", "video/ogg")
     if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+        form = "webm" if b"webm" in head[:64] else "x-matroska"
+        return _sound_or_video(media_tracks.matroska_tracks(file), name, f"audio/{form}", f"video/{form}")
+    if head.startswith(_ASF):
+        return _sound_or_video(media_tracks.asf_tracks(file), name, "audio/x-ms-wma", "video/x-ms-wmv")
     return ""
+
+
+def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
+    """Return the type of an ISO container: by its brand, or else by its tracks."""
+    brand, end = head[8:12], int.from_bytes(head[:4], "big")
+    if brand in _GENERAL_BRANDS:
+        others = (head[at : at + 4] for at in range(16, min(end, len(head)), 4))
+        brand = next((other for other in others if other in _BRANDS and other not in _GENERAL_BRANDS), brand)
+    if found := _BRANDS.get(brand):
+        return found
+    sound, video = "audio/mp4", "video/mp4"
+    if brand == b"qt  ":
+        video = "video/quicktime"  # its sound alone has no type, and players read it as MP4
+    elif brand.startswith(b"3g"):
+        form = "3gpp2" if brand.startswith(b"3g2") else "3gpp"
+        sound, video = f"audio/{form}", f"video/{form}"
+    return _sound_or_video(media_tracks.mp4_tracks(file), name, sound, video)
+
+
+def _sound_or_video(tracks: Collection[str], name: str, sound: str, video: str) -> str:
+    """Return ``video`` or ``sound`` for a container with such tracks, or what its name says where none are found."""
+    if "video" in tracks:
+        return video
+    return sound if "audio" in tracks or _ending(name) in _SOUND_ENDINGS else video
 
 
 def _by_markup(head: bytes) -> str:
@@ -136,9 +288,13 @@ def _end_of_prolog(head: bytes) -> int:
 
 
 def _by_name(name: str) -> str:
-    by_ending = _DOCUMENTS.get(os.path.splitext(name)[1].lower())
+    by_ending = _DOCUMENTS.get(_ending(name))
     return by_ending or mimetypes.guess_type(name, strict=False)[0] or ""
 
 
 def _is_document(mime_type: str) -> bool:
     return mime_type.startswith(("application/vnd.", "application/epub", "application/java-archive"))
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()

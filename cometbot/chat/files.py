@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from cometbot import private_files
 from cometbot.chat import rows
 from cometbot.chat.models import ChatFile, Page, Scope
-from cometbot.content_types import HEAD, kind_of, sniff
+from cometbot.content_types import HEAD, kind_of, sniff, sniff_file
 from cometbot.errors import StorageFull, TooLarge
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
@@ -31,6 +31,8 @@ UNUSED = 86_400
 _STEP = 64 * 1024
 _total = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
 _TIDY_BATCH = 200
+_TRACKED = ("audio", "video")
+"""Kinds that are told apart by the tracks of a container, which it may describe at its end."""
 
 
 class Readable(Protocol):
@@ -88,21 +90,23 @@ class Files:
     def receive(self, stream: Readable, *, name: str = "", limits: Mapping[str, int]) -> Upload:
         """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.
 
-        Type and kind come from the content. Raises :class:`TooLarge` as soon as there is more than its kind may have,
-        or than any may have, :class:`StorageFull` where there is no room, and what the stream raises; then nothing
-        stays.
+        Type and kind come from the content; whether a container holds video or sound alone is decided when the file is
+        whole. Raises :class:`TooLarge` as soon as there is more than its kind may have, :class:`StorageFull` where
+        there is no room, and what the stream raises; then nothing stays.
         """
         private_files.make_folder(self._coming)
         id = rows.new_id().lower()
         path = self._coming / id
         try:
-            with private_files.open_file(path, "xb") as file:
+            with private_files.open_file(path, "x+b") as file:
                 head = _read_head(stream)
-                mime_type = sniff(head, name)
-                kind = kind_of(mime_type)
-                size = _copy(stream, head, file, kind, limits.get(kind, 0), self._check_free)
+                likely = kind_of(sniff(head, name))
+                size = _copy(stream, head, file, _limiter(likely, limits), self._check_free)
                 self._check_total(size)
                 file.flush()
+                mime_type = sniff_file(file, name)
+                kind = kind_of(mime_type)
+                _check_size(size, kind, limits.get(kind, 0))
                 os.fsync(file.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
@@ -310,14 +314,32 @@ def _read_head(stream: Readable) -> bytes:
     return head
 
 
-def _copy(stream: Readable, head: bytes, file: BinaryIO, kind: str, limit: int, check_free: Callable[[], None]) -> int:
+def _limiter(kind: str, limits: Mapping[str, int]) -> Callable[[int], None]:
+    """Return the check of the size while a file comes in. Sound may still be found to be video, or the reverse."""
+    open_kinds = _TRACKED if kind in _TRACKED else (kind,)
+    largest = max(open_kinds, key=lambda each: limits.get(each, 0))
+
+    def check(size: int) -> None:
+        if size > limits.get(largest, 0):
+            _check_size(size, kind, limits.get(kind, 0))
+
+    return check
+
+
+def _check_size(size: int, kind: str, limit: int) -> None:
+    if size > limit:
+        raise TooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
+
+
+def _copy(
+    stream: Readable, head: bytes, file: BinaryIO, check_size: Callable[[int], None], check_free: Callable[[], None]
+) -> int:
     """The number of bytes that were written."""
     size, piece = 0, head
     while piece:
         check_free()
         size += len(piece)
-        if size > limit:
-            raise TooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
+        check_size(size)
         file.write(piece)
         piece = stream.read(_STEP)
     return size

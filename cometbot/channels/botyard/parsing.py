@@ -9,12 +9,10 @@ from typing import Any
 import orjson
 
 from cometbot.channels.base import Incoming
-from cometbot.chat import ChatMessage
+from cometbot.chat import ChatMessage, kind_of
 from cometbot.errors import PayloadError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.models import Attachment, Conversation, User
-
-_FAMILIES = ("image", "audio", "video")
 
 
 def parse(incoming: Incoming, base_url: str) -> Event:
@@ -82,7 +80,4 @@ def _attachment(item: Mapping[str, Any], base_url: str) -> Attachment:
 
 
 def _type(attachments: tuple[Attachment, ...]) -> str:
-    if not attachments:
-        return "text"
-    family = attachments[0].mime_type.partition("/")[0]
-    return family if family in _FAMILIES else "file"
+    return kind_of(attachments[0].mime_type) if attachments else "text"

@@ -30,7 +30,7 @@ from cometbot.channels.simplex.protocol.contents import (
 from cometbot.channels.simplex.recordings import seconds_of
 from cometbot.channels.simplex.schemas import read
 from cometbot.channels.simplex.views import File, FileTransfer, Item
-from cometbot.content_types import HEAD, kind_of, sniff
+from cometbot.content_types import kind_of, sniff_file
 from cometbot.errors import MessageError, PayloadError, Rejected, Uncertain
 from cometbot.temporary_folders import TemporaryFolder
 
@@ -263,7 +263,7 @@ class _Load(threading.Thread):
         name = self._fetcher.fetch(self._media["url"], raw, limit=self._limit, timeout=FETCH_SECONDS)
         name = str(self._media.get("name") or name)
         with raw.open("rb") as file:
-            mime_type = sniff(file.read(HEAD), name)
+            mime_type = sniff_file(file, name)
         content = _content_of(raw, mime_type, str(self._media.get("kind") or ""))
         path = self._folder / _named(safe_name(name), mime_type)
         raw.replace(path)

@@ -101,6 +101,24 @@ def test_type_and_place_of_a_file_come_from_its_content(
     assert file["name"] == name.rpartition("/")[2]
 
 
+def test_sound_in_a_container_of_video_is_sound_to_everybody(maria: Person) -> None:
+    tracks = b"\0\0\0\x2cmoov\0\0\0\x24trak\0\0\0\x1cmdia\0\0\0\x14hdlr" + b"\0" * 8 + b"soun"
+    content = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42\0\0\x20\x08mdat" + b"\xff" * 0x2000 + tracks
+    [file] = maria.upload(("rec.mp4", content)).json
+    message = maria.say(maria.chat(), "listen", attachmentIds=[file["id"]])
+
+    assert (file["mimeType"], file["path"]) == ("audio/mp4", f"static/audios/{file['id']}.mp4")
+    assert told(message, maria).type == "audio"
+
+
+def test_a_camera_file_is_a_file_to_everybody(maria: Person) -> None:
+    [file] = maria.upload(("DSC_0001.NEF", b"MM\0*\0\0\0\x08" + b"\0" * 30)).json
+    message = maria.say(maria.chat(), "look", attachmentIds=[file["id"]])
+
+    assert (file["mimeType"], file["path"]) == ("image/x-nikon-nef", f"static/files/{file['id']}.nef")
+    assert told(message, maria).type == "file"
+
+
 @pytest.mark.parametrize("name", ["a.docx", "a.js", "a.md", "a.tar.gz", "a.log"])
 def test_a_file_is_found_under_its_path_and_a_bot_is_told_its_extension(site: Site, maria: Person, name: str) -> None:
     [file] = maria.upload((name, ZIP if name == "a.docx" else b"\x1f\x8b\x08" if "gz" in name else b"words")).json
@@ -147,6 +165,7 @@ def test_name_that_people_use_comes_back_as_uploaded(site: Site, name: str) -> N
     ("files", "message"),
     [
         ([("big.png", PNG + b"\0" * 1000)], "Max allowed size for images are 200 bytes, but got 1069."),
+        ([("big.m4a", MP4 + b"\0" * 300)], "Max allowed size for audios are 300 bytes, but got 352."),
         ([("big.ogg", OGG + b"\0" * 1000)], "Max allowed size for audios are 300 bytes, but got 1046."),
         ([("big.mp4", MP4 + b"\0" * 1000)], "Max allowed size for videos are 400 bytes, but got 1052."),
         ([("big.png", b"\0" * 1001)], "Max allowed size for files are 500 bytes, but got 1001."),

@@ -54,9 +54,12 @@ export function sizeOf(bytes) {
   return size < 1_048_576 ? `${number(size / 1024, 0)} KB` : `${number(size / 1_048_576, 1)} MB`;
 }
 
-/** image, audio, video or file. */
+const PICTURES = "avif bmp gif heic heic-sequence heif heif-sequence jpeg jxl png vnd.microsoft.icon webp".split(" ");
+
+/** image, audio or video for what some browser shows, else file: the server has the same list. */
 export function kindOf(mimeType) {
-  const family = String(mimeType ?? "").split("/")[0];
+  const [family, name] = String(mimeType ?? "").split("/");
+  if (family === "image" && !PICTURES.includes(name)) return "file";
   return ["image", "audio", "video"].includes(family) ? family : "file";
 }
 
@@ -116,7 +119,9 @@ function player(file) {
     preload: "metadata",
     "aria-label": file.name || say(file.kind),
   });
-  return h("figure.player", {}, shown, h("figcaption", {}, file.name ?? ""));
+  const figure = h("figure.player", {}, shown, h("figcaption", {}, file.name ?? ""));
+  shown.addEventListener("error", () => figure.replaceWith(download(file)));
+  return figure;
 }
 
 function download(file) {
