@@ -69,7 +69,11 @@ def test_a_kept_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], l
 
 @pytest.mark.parametrize(
     ("content", "name", "kind", "limit"),
-    [(b"x" * 51, "a.txt", "file", 50), (PNG + b"x" * 100, "a.png", "image", 100), (b"ID3\x03" * 9, "a.mp3", "audio", 0)],
+    [
+        (b"x" * 51, "a.txt", "file", 50),
+        (PNG + b"x" * 100, "a.png", "image", 100),
+        (b"ID3\x03" * 9, "a.mp3", "audio", 0),
+    ],
 )
 def test_what_is_longer_than_its_kind_may_be_is_refused_and_leaves_nothing(
     chat: Chat, on_disk: Callable[[], list[bytes]], content: bytes, name: str, kind: str, limit: int
