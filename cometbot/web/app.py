@@ -348,5 +348,6 @@ def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSetti
         credentials={name: (given.username, given.password.reveal()) for name, given in found.items() if given},
         webhook_credentials=webhook if all(webhook) else None,
         allow_anonymous=settings.allow_anonymous_callbacks,
+        answer_disapproved=settings.cometchat_answer_disapproved,
         body_timeout=settings.body_timeout,
     )

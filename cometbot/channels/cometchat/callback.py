@@ -22,6 +22,7 @@ from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.direct import Answer, DirectBlueprint, Environ
 from cometbot.http.errors import HttpError, echo
 from cometbot.http.limits import read_body
+from cometbot.http.rates import Rates
 from cometbot.models import Conversation
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ _DONE = Answer(200, b'{"data":{"success":true}}')
 _IGNORED = Answer(200, b'{"data":{"success":true,"ignored":1}}')
 _JSON = re.compile(r"(application|text)/([\w.-]+\+|x-)?json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 _WEBHOOK = "webhook"
+_CALLBACK = "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
+_OF_WEBHOOK = "COMETCHAT_WEBHOOK_USERNAME and COMETCHAT_WEBHOOK_PASSWORD"
+_WITHHELD = "moderation has disapproved the message"
+_WARNING_INTERVAL = 60.0
 
 
 def make_blueprint(channel: CometChatChannel, intake: Intake) -> DirectBlueprint:
@@ -67,6 +72,7 @@ class CallbackViews:
         self._credentials = BasicCredentials(self._settings.credentials)
         shared = self._settings.webhook_credentials
         self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
+        self._warnings = Rates(1, _WARNING_INTERVAL)
 
     def answer_callback(self, environ: Environ, bot: str) -> Answer:
         """Store what CometChat reports to the bot in the path."""
@@ -123,7 +129,7 @@ class CallbackViews:
         header = environ.get("HTTP_AUTHORIZATION", "")
         has_open_bot = any(name not in self._credentials for name in self._bots)
         if not has_open_bot and not self._credentials.opens_any(header):
-            raise _unauthorized()
+            raise self._unauthorized(header, "of /cometchat", _CALLBACK)
         payload, body = self._read(environ)
         uid = schemas.find_id(payload.get("bot"))
         if not uid and len(self._bots) > 1:
@@ -140,6 +146,8 @@ class CallbackViews:
         credentials, name = (self._webhook_credentials, _WEBHOOK) if has_own else (self._credentials, bot)
         found = self._open(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials, name)
         payload, body = self._read(environ)
+        if self._is_withheld(payload):
+            return self._ignore(found.name, _WITHHELD)
         happening = reports.describe(payload, body)
         if happening is None or not self._concerns(found, happening):
             return self._ignore(found.name, "it does not concern the bot")
@@ -152,11 +160,27 @@ class CallbackViews:
             if (self._credentials or self._webhook_credentials) and not (
                 self._credentials.opens_any(header) or self._webhook_credentials.opens_any(header)
             ):
-                raise _unauthorized()
+                raise self._unauthorized(header, "of a bot that is not served here", _CALLBACK)
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {echo(bot)} is served here")
         if name in credentials and not credentials.opens(name, header):
-            raise _unauthorized()
+            settings = _OF_WEBHOOK if credentials is self._webhook_credentials else _CALLBACK
+            raise self._unauthorized(header, f"of the bot {bot}", settings)
         return found
+
+    def _unauthorized(self, header: str, callee: str, settings: str) -> HttpError:
+        """Return the refusal of a call; log wrong credentials with their settings, once a minute for each callee."""
+        if not header.strip():
+            text = "log in with the callback's user name and password (Basic)"
+            return HttpError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", text, headers=CHALLENGE)
+        if not self._warnings.wait(f"{settings} {callee}"):
+            _log.warning(
+                "refused a call %s: expected the user name and password in %s, got others. "
+                "Set the same ones here and in CometChat's dashboard; `cometbot doctor` compares them.",
+                callee,
+                settings,
+            )
+        text = "the user name or the password is wrong; log in with those of the callback (Basic)"
+        return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
 
     def _read(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Return the payload and the body that it is stored as, once its app is known to be the right one."""
@@ -178,6 +202,8 @@ class CallbackViews:
         return self._by_uid.get(uid) or self._bots.get(uid)
 
     def _take(self, bot: Bot, payload: dict[str, Any], body: bytes) -> Answer:
+        if self._is_withheld(payload):
+            return self._ignore(bot.name, _WITHHELD)
         if is_usual(payload) and bot.takes(MessageEvent):
             data = payload["data"]
             sender = data["sender"]
@@ -192,6 +218,9 @@ class CallbackViews:
             return self._put(bot, Incoming(conversation, f"message:{data['id']}", body, sender))
         happening = reports.describe(payload, body)
         return self._store(bot, happening, body) if happening else self._ignore(bot.name, "it names no conversation")
+
+    def _is_withheld(self, payload: Mapping[str, Any]) -> bool:
+        return not self._settings.answer_disapproved and reports.is_disapproved(payload)
 
     def _store(self, bot: Bot, happening: Happening, body: bytes) -> Answer:
         is_joining = self._channel.uid(bot.name).lower() in happening.joined
@@ -277,12 +306,3 @@ _matches_id = schemas.ID_PATTERN.fullmatch
 
 def _is_id(value: object) -> bool:
     return type(value) is str and _matches_id(value) is not None
-
-
-def _unauthorized() -> HttpError:
-    return HttpError(
-        401,
-        "AUTH_ERR_EMPTY_AUTH_HEADER",
-        "log in with the callback's user name and password (Basic)",
-        headers=CHALLENGE,
-    )

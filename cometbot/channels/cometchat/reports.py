@@ -153,6 +153,20 @@ def describe(payload: Mapping[str, Any], body: bytes) -> Happening | None:
     return replace(happening, event=report.event) if is_located else None
 
 
+def is_disapproved(payload: Mapping[str, Any]) -> bool:
+    """Return whether the message that was sent or edited carries the moderation status ``disapproved``.
+
+    The webhooks of the moderation itself carry it too. They report a decision and are no messages.
+    """
+    trigger, data = payload.get("trigger"), payload.get("data")
+    if not isinstance(data, dict) or (isinstance(trigger, str) and trigger in MODERATED):
+        return False
+    value: object = _find_message(data)
+    for name in ("data", "moderation", "status"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value == "disapproved"
+
+
 def load_message(value: object) -> dict[str, Any]:
     """Return a message object with what it leaves out taken from what else it says."""
     message = schemas.load(schemas.MESSAGE, value)

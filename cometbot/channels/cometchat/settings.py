@@ -13,12 +13,14 @@ class CallbackSettings:
     """(User, password) by bot name; ``webhook_credentials`` are those of the app's webhooks, else the bot's count.
 
     A bot without credentials is refused at start unless ``allow_anonymous``; then anybody may call its views.
+    Messages that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``.
     ``body_limit`` is in bytes, ``body_timeout`` in seconds for the whole body. The credentials never show in a repr.
     """
 
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     webhook_credentials: tuple[str, str] | None = field(default=None, repr=False)
     allow_anonymous: bool = False
+    answer_disapproved: bool = False
     body_limit: int = 1024 * 1024
     body_timeout: float = 10.0
 

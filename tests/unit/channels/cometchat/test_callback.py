@@ -191,6 +191,69 @@ def test_another_bots_credentials_do_not_open_this_one(site: Site, callback_of: 
     assert site.refusal(callback_of(), headers={"Authorization": basic("shop", "other")})[0] == 401
 
 
+def test_wrong_credentials_name_their_setting(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    for password in ("wr0ng", "wr0ng-again"):
+        status, error = site.refusal(callback_of(), headers={"Authorization": basic("cc", password)})
+        assert (status, error["code"]) == (401, "AUTH_ERR_NO_ACCESS")
+        assert "wrong" in error["message"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1  # once a minute
+    assert "of the bot helpdesk" in warnings[0]
+    assert "COMETBOT_CALLBACK_PASSWORD" in warnings[0]
+    assert "wr0ng" not in caplog.text
+
+    site.refusal(callback_of(), "/cometchat", headers={"Authorization": basic("cc", "wr0ng")})
+    site.refusal(callback_of(), "/cometchat/ghost", headers={"Authorization": basic("cc", "wr0ng")})
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ["of /cometchat" in warnings[1], "of a bot that is not served here" in warnings[2]] == [True, True]
+    assert "ghost" not in caplog.text
+
+
+def test_absent_credentials_are_no_warning(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    status, error = site.refusal(callback_of(), headers={"Authorization": ""})
+    assert (status, error["code"]) == (401, "AUTH_ERR_EMPTY_AUTH_HEADER")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_wrong_webhook_credentials_name_their_setting(callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    own = {"helpdesk": ("cc", "s3cr3t")}
+    site = Site(Bot("helpdesk"), credentials=own, webhook_credentials=("hook", "pr1vate"))
+    assert site.refusal(callback_of(), HOOK)[0] == 401
+    assert "COMETCHAT_WEBHOOK_PASSWORD" in caplog.text
+
+
+DISAPPROVED = {"moderation": {"status": "disapproved"}}
+
+
+def test_a_disapproved_message_is_ignored(site: Site, callback_of: Make) -> None:
+    sent = callback_of()
+    sent["data"]["data"] |= DISAPPROVED
+    wrapped = {"data": {"message": sent["data"]}, "trigger": "message_sent", "webhook": "w"}
+    for payload, path in ((sent, "/cometchat/helpdesk"), (sent, "/cometchat"), (sent | wrapped, HOOK)):
+        answer = site.post(payload, path)
+        assert (answer.status_code, answer.json) == (200, {"data": {"success": True, "ignored": 1}})
+    assert site.stored == []
+    assert site.counted == [("helpdesk", "ignored")] * 3
+
+
+@pytest.mark.parametrize("status", ["pending", "approved", "unmoderated", "", None, 7, ["disapproved"]])
+def test_a_message_of_another_moderation_status_is_stored(site: Site, callback_of: Make, status: object) -> None:
+    sent = callback_of()
+    sent["data"]["data"]["moderation"] = {"status": status}
+    assert site.post(sent).status_code == 200
+    assert len(site.stored) == 1
+
+
+def test_disapproved_messages_are_stored_where_wanted(callback_of: Make) -> None:
+    site = Site(Bot("helpdesk"), credentials={"helpdesk": ("cc", "s3cr3t")}, answer_disapproved=True)
+    sent = callback_of(bot="helpdesk")
+    sent["data"]["data"] |= DISAPPROVED
+    site.post(sent)
+    event = site.channel.parse(site.stored[0])
+    assert isinstance(event, MessageEvent)
+    assert event.moderation == "disapproved"
+
+
 def test_another_spelling_of_the_right_credentials_opens(site: Site, callback_of: Make) -> None:
     header = basic("cc", "s3cr3t").replace("Basic ", "basic   ")
     assert site.post(callback_of(), headers={"Authorization": header}).status_code == 200
