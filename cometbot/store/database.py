@@ -116,9 +116,12 @@ class Database(ABC):
     def read(self) -> AbstractContextManager[Connection]:
         """A connection to read with, at what is committed now."""
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """Return a connection whose statements all read the same state, for the length of a ``with`` block."""
+        return self._snapshot()
+
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Yield a connection whose statements all read the same state."""
+    def _snapshot(self) -> Iterator[Connection]:
         with self.read() as connection, connection.begin():
             self._begin_snapshot(connection)
             yield connection

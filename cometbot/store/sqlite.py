@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -166,6 +166,10 @@ class SQLite(Database):
         self._check_files()
         with self._translated("read"), self._engine.connect() as connection:
             yield connection
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        # The only connection of a database in memory may be in a transaction; nobody else writes meanwhile.
+        return super().snapshot() if self.path else self.read()
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:

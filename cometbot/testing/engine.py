@@ -80,6 +80,9 @@ class MemoryDatabase(Database):
     def read(self) -> AbstractContextManager[Any]:
         return self._inner.read()
 
+    def snapshot(self) -> AbstractContextManager[Any]:
+        return self._inner.snapshot()
+
     def insert(self, table: Any) -> Any:
         return self._inner.insert(table)
 

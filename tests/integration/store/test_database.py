@@ -24,6 +24,7 @@ from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import Database, check_kept, database
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.store.turns import Turns
+from cometbot.testing import MemoryDatabase
 
 
 @pytest.fixture
@@ -366,3 +367,13 @@ def test_opening_while_somebody_else_writes_leaves_the_turn_to_others(path: Path
     assert written.wait(60), "the one that opened the database kept the turn"
     for opened in (first, second, stranger):
         opened.close()
+
+
+def test_snapshot_in_memory_after_a_read() -> None:
+    store = MemoryDatabase()
+    store.upgrade()
+    with store.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+    with store.snapshot() as connection:
+        assert connection.execute(sa.text("SELECT 2")).scalar_one() == 2
+    store.close()
