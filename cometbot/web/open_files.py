@@ -16,6 +16,8 @@ RESERVE_PER_THREAD = 4
 
 OTHER_FILES = 512
 
+REMEDY = "raise LimitNOFILE= in systemd, --ulimit nofile= in Docker, or ulimit -n"
+
 
 def connection_limit(settings: Settings, files: int | None = None) -> int:
     """Return how many connections a process may hold where ``files`` may be open (None: this system's hard limit).
@@ -40,15 +42,17 @@ def hard_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def describe_shortage(settings: Settings) -> str:
-    """Return a sentence that says what a low limit costs and how to raise it; empty where nothing is lost."""
-    allowed, wanted = connection_limit(settings), wanted_connections(settings)
+def describe_shortage(settings: Settings, files: int | None = None) -> str:
+    """Return what a low limit of open files costs; empty where nothing is lost.
+
+    ``files`` may be open (None: this system's hard limit).
+    """
+    allowed, wanted = connection_limit(settings, files), wanted_connections(settings)
     if allowed >= wanted:
         return ""
     return (
-        f"open files: expected a limit of {needed_files(wanted)} for {wanted} connections a process, "
-        f"got {hard_limit()}, which allows {allowed}. "
-        "Raise LimitNOFILE= in systemd, --ulimit nofile= in Docker, or ulimit -n."
+        f"expected a limit of {needed_files(wanted)} for {wanted} connections a process, "
+        f"got {hard_limit() if files is None else files}, which allows {allowed}"
     )
 
 

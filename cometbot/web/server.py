@@ -20,7 +20,7 @@ from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
 from cometbot.web.listeners import ignore_handshakes_on_stop
 from cometbot.web.logs import gunicorn_logger
-from cometbot.web.open_files import connection_limit, describe_shortage
+from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 from cometbot.web.unix_socket import SOCKET_UMASK, socket_hooks
 
 BESIDE = "_COMETBOT_BESIDE"
@@ -174,7 +174,7 @@ def _starter(settings: Settings) -> Callable[[Any], None]:
 
 def _on_starting(settings: Settings, server: Any) -> None:
     if shortage := describe_shortage(settings):
-        server.log.warning(shortage)
+        server.log.warning("open files: %s; %s", shortage, REMEDY)
     ignore_handshakes_on_stop(server)
     _first_failure()
 

@@ -14,6 +14,7 @@ from cometbot.cli.checks.callback import Callback, check_callbacks
 from cometbot.cli.checks.client import Caller
 from cometbot.cli.checks.code import check_bots, check_callers, check_settings
 from cometbot.cli.checks.files import check_files
+from cometbot.cli.checks.open_files import check_open_files
 from cometbot.cli.checks.platform import check_platform
 from cometbot.cli.checks.registration import Wanted, check_registration, place_of
 from cometbot.cli.checks.result import Result, skipped
@@ -45,7 +46,7 @@ class Examination:
             return [first, *_skip(names, "the settings are wrong")]
         bots, second = check_bots(settings, self.spec or settings.named_bot)
         logins, callers = check_callers(settings, bots) if "cometchat" in settings.channels else ({}, [])
-        store = [*check_store(settings), check_files(settings)]
+        store = [*check_store(settings), check_files(settings), check_open_files(settings)]
         lines = [first, second, *callers, *store, *self._check_cometchat(settings, bots, logins)]
         hidden = list(_secrets(settings, logins))
         return [line.masked(hidden) for line in lines]

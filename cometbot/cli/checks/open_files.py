@@ -1,0 +1,19 @@
+"""The limit of open files, which bounds the connections of a process."""
+
+from __future__ import annotations
+
+from cometbot.cli.checks.result import Result, failed, passed
+from cometbot.settings import Settings
+from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
+
+_NAME = "open files"
+
+
+def check_open_files(settings: Settings, files: int | None = None) -> Result:
+    """Return the line about the limit of this shell, which is the server's if it is started from here.
+
+    ``files`` may be open (None: this system's hard limit).
+    """
+    if shortage := describe_shortage(settings, files):
+        return failed(_NAME, shortage, REMEDY)
+    return passed(_NAME, f"the limit allows {connection_limit(settings, files)} connections a process")
