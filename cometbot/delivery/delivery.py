@@ -23,7 +23,7 @@ from cometbot.delivery.hints import Siblings
 from cometbot.delivery.leases import to_conversation
 from cometbot.delivery.mailbox import Mailbox
 from cometbot.delivery.observer import Observer
-from cometbot.delivery.outbox import Draft, Outbox
+from cometbot.delivery.outbox import Draft, OldReplies
 from cometbot.delivery.pacing import SendPolicy
 from cometbot.delivery.patience import Patient
 from cometbot.delivery.roles import owned_channels
@@ -386,14 +386,12 @@ class Delivery:
     def purge(self) -> int:
         """Delete what ended longer ago than it is kept; return the number of rows, 0 where another process is at it."""
         before = self.database.clock() - self._keep
-        removed = self._purge.run(
-            *(partial(_purge_table, table, before) for table in (self.store.mailbox, self.store.outbox))
-        )
+        removed = self._purge.run(partial(_purge_mail, self.store.mailbox, before), OldReplies(before).delete)
         with self.database.write(durable=False) as connection:
             self.store.leases.bury(connection, self.database.clock() - BURIED_AFTER)
         self.database.shrink_log()
         return removed
 
 
-def _purge_table(table: Mailbox | Outbox, before: float, connection: Transaction, limit: int) -> int:
-    return table.purge(connection, before, limit)
+def _purge_mail(mailbox: Mailbox, before: float, connection: Transaction, limit: int) -> int:
+    return mailbox.purge(connection, before, limit)

@@ -302,13 +302,35 @@ class Outbox:
 
         What was sent for an event that can be retried stays, so that a retry does not send it again.
         """
-        ended = sa.text("outbox.state IN ('sent', 'discarded')")
-        old = (
-            sa.select(outbox.c.id).where(ended, outbox.c.ended_at < before, _event_is_over).order_by(outbox.c.ended_at)
+        return OldReplies(before).delete(connection, limit)
+
+
+class OldReplies:
+    """The replies that ended before ``before``, deleted in batches of one run of a purge.
+
+    A batch begins where the last one ended, so that the replies of dead letters, which stay, are read once in a run.
+    """
+
+    def __init__(self, before: float) -> None:
+        self._before = before
+        self._ended_at, self._id = 0.0, 0
+
+    def delete(self, connection: Connection, limit: int) -> int:
+        """Delete at most ``limit`` rows; return their number."""
+        ended_at, id = outbox.c.ended_at, outbox.c.id
+        query = sa.select(ended_at, id).where(
+            sa.text("outbox.state IN ('sent', 'discarded')"),
+            ended_at < self._before,
+            ended_at >= self._ended_at,
+            sa.or_(ended_at > self._ended_at, id > self._id),
+            _event_is_over,
         )
         # In two statements: in one, PostgreSQL would rather read the whole table.
-        rows = list(connection.execute(old.limit(limit)).scalars())
-        return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(rows))).rowcount if rows else 0
+        found = connection.execute(query.order_by(ended_at, id).limit(limit)).all()
+        if not found:
+            return 0
+        self._ended_at, self._id = found[-1]
+        return connection.execute(sa.delete(outbox).where(id.in_([row.id for row in found]))).rowcount
 
 
-__all__ = ["DEAD", "HELD", "READY", "SENDING", "SENT", "UNKNOWN", "Draft", "Note", "Outbox", "Reply"]
+__all__ = ["DEAD", "HELD", "READY", "SENDING", "SENT", "UNKNOWN", "Draft", "Note", "OldReplies", "Outbox", "Reply"]
