@@ -274,6 +274,7 @@ class Settings:
     data: Annotated[Path, Path] = _DATA
     storage: Annotated[int, _bytes] = 10 * 1024**3
     free_space: Annotated[int, _bytes] = 256 * 1024**2
+    database_size: Annotated[int, _bytes] = 10 * 1024**3
     public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
     secret_key: Annotated[Secret, _strong] = _NO_SECRET
 

@@ -9,6 +9,7 @@ from cometbot.chat.feed import FeedRows
 from cometbot.chat.files import LEAST_FREE, MOST, Files
 from cometbot.chat.listening import Feed
 from cometbot.chat.messages import Events, Messages
+from cometbot.chat.room import MAX_SIZE, Room
 from cometbot.chat.users import Users
 from cometbot.store.database import Database
 from cometbot.store.purge import Purge
@@ -23,11 +24,18 @@ class Chat:
     What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
     in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
     to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``,
-    at most ``most_bytes`` and only while ``least_free`` bytes of its disk are free.
+    at most ``most_bytes`` and only while ``least_free`` bytes of its disk are free. :attr:`room` holds users to
+    ``max_size`` bytes of the whole database.
     """
 
     def __init__(
-        self, database: Database, folder: Path, *, most_bytes: int = MOST, least_free: int = LEAST_FREE
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        most_bytes: int = MOST,
+        least_free: int = LEAST_FREE,
+        max_size: int = MAX_SIZE,
     ) -> None:
         self.database = database
         kept = FeedRows(database)
@@ -36,6 +44,7 @@ class Chat:
         self.messages = Messages(database, kept)
         self.events = Events(database, kept)
         self.files = Files(database, folder, most=most_bytes, least_free=least_free)
+        self.room = Room(database, max_size=max_size, min_free=least_free)
         self.feed = Feed(database, kept)
         self._kept = kept
         self._purge = Purge(database, "chat")

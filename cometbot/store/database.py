@@ -130,6 +130,14 @@ class Database(ABC):
         connection.exec_driver_sql("BEGIN")
 
     @abstractmethod
+    def size(self, connection: Connection) -> int:
+        """Return the bytes of the whole database, without the room that deleted rows have left in SQLite's file."""
+
+    def free_space(self) -> int | None:
+        """Return the free bytes of the disk that the database grows on, None if it is not a disk of this machine."""
+        return None
+
+    @abstractmethod
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
 

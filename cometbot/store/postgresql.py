@@ -172,6 +172,9 @@ class PostgreSQL(Database):
         with self._translated(), self._lent(durable=None) as connection:
             yield connection
 
+    def size(self, connection: Connection) -> int:
+        return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one())
+
     def _begin_snapshot(self, connection: Connection) -> None:
         _driver(connection).execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -170,6 +171,16 @@ class SQLite(Database):
     def snapshot(self) -> AbstractContextManager[Connection]:
         # The only connection of a database in memory may be in a transaction; nobody else writes meanwhile.
         return super().snapshot() if self.path else self.read()
+
+    def size(self, connection: Connection) -> int:
+        pages, free, page_size = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page_size)
+
+    def free_space(self) -> int | None:
+        return shutil.disk_usage(os.path.dirname(self.path)).free if self.path else None
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:

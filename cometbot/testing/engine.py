@@ -83,6 +83,9 @@ class MemoryDatabase(Database):
     def snapshot(self) -> AbstractContextManager[Any]:
         return self._inner.snapshot()
 
+    def size(self, connection: Any) -> int:
+        return self._inner.size(connection)
+
     def insert(self, table: Any) -> Any:
         return self._inner.insert(table)
 

@@ -306,7 +306,13 @@ def _make_chat(settings: Settings, source: Database) -> Chat:
     except ImportError as error:
         raise _lacks_chat(error) from error
     folder = settings.data / "files"
-    return Chat(source, folder, most_bytes=settings.storage, least_free=settings.free_space)
+    return Chat(
+        source,
+        folder,
+        most_bytes=settings.storage,
+        least_free=settings.free_space,
+        max_size=settings.database_size,
+    )
 
 
 def _make_botpress(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:

@@ -75,7 +75,7 @@ def test_every_setting_that_holds_a_path_is_made_absolute() -> None:
     words = {"bind", "cert", "config", "data", "database", "dir", "file", "files", "folder", "path", "socket"}
     suspects = {name for name in Settings.__dataclass_fields__ if words & set(name.split("_"))}
     absolute = {"data", "database_url", "bind", "botyard_config", "simplex_files", "simplex_files_here"}
-    assert suspects - absolute == {"simplex_accept_files", "simplex_file_limit", "socket_group"}
+    assert suspects - absolute == {"database_size", "simplex_accept_files", "simplex_file_limit", "socket_group"}
 
 
 def test_a_unix_socket_without_a_trusted_proxy_is_warned_of() -> None:

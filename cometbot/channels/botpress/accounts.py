@@ -51,7 +51,8 @@ class Accounts:
     def ensure(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
         """Return the user of ``key``, created or updated.
 
-        Raises as :meth:`check`, and :class:`Missing` where another request created the user at the same moment.
+        Raises as :meth:`check`, :class:`Missing` where another request created the user at the same moment, and
+        :class:`StorageFull` where there is no room for what it stores.
         """
         users = self._chat.users
         before = users.get(connection, self._scope, key.user)
@@ -65,6 +66,8 @@ class Accounts:
         user, is_new = users.ensure(connection, self._scope, key.user, data)
         if before is None and not is_new:
             raise Missing("another request created the user at this moment; ask again")
+        if is_new or data:
+            self._chat.room.check(connection)
         return user
 
     def forget(self, connection: Transaction, key: UserKey) -> None:

@@ -62,7 +62,8 @@ class Operations:
     Each takes a :class:`Call` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What changes
     something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction that
     stores it. Each transaction verifies the key of its call, so that a user who is deleted and recreated during a
-    request is not opened by the old key. Raises :class:`StoreBusy` where the database did not take it in time.
+    request is not opened by the old key. Raises :class:`StoreBusy` where the database did not take it in time, and
+    :class:`StorageFull` where there is no room for it.
     """
 
     def __init__(
@@ -90,12 +91,16 @@ class Operations:
         data = {**_user_data(call.body), ACCOUNT_FIELD: account}
         user_id = own_id or f"user_{new_id()}"
         try:
-            user = self._write(NO_KEY, lambda c, _: self._chat.users.create(c, self.scope, data, id=user_id))
+            user = self._write(NO_KEY, lambda c, _: self._add_user(c, data, user_id))
         except IdTaken:
             raise _taken(own_id) from None
         except Missing as error:
             raise StoreBusy from error
         return {"user": wire.to_user(user), "key": self.keys.issue(user.id, account)}
+
+    def _add_user(self, connection: Transaction, data: dict[str, str], user_id: str) -> ChatUser:
+        self._chat.room.check(connection)
+        return self._chat.users.create(connection, self.scope, data, id=user_id)
 
     def get_or_create_user(self, call: Call) -> Wire:
         """The user of the key, made or changed."""
@@ -117,7 +122,12 @@ class Operations:
         """The user of the key, changed."""
         self.get_user(call)
         data = _user_data(call.body)
-        user = self._write(call.key, lambda c, _: self._chat.users.update(c, self.scope, call.user, data))
+
+        def work(connection: Transaction, outcome: Outcome) -> ChatUser | None:
+            self._chat.room.check(connection)
+            return self._chat.users.update(connection, self.scope, call.user, data)
+
+        user = self._write(call.key, work)
         return {"user": wire.to_user(_found(user, "user", call.user))}
 
     def delete_user(self, call: Call) -> Wire:
@@ -216,6 +226,7 @@ class Operations:
         _found(self._find_user(call, user_id), "user", user_id)
 
         def work(connection: Transaction, outcome: Outcome) -> ChatUser:
+            self._chat.room.check(connection)
             user = _found(self._chat.users.hold(connection, self.scope, user_id), "user", user_id)
             signals = self._chat.conversations.add(connection, self.scope, conversation.id, user.id)
             self._tell(connection, signals, outcome)
@@ -258,6 +269,7 @@ class Operations:
         payload, metadata = call.body["payload"], call.body.get("metadata")
 
         def work(connection: Transaction, outcome: Outcome) -> Wire:
+            self._chat.room.check(connection)
             draft = Draft(call.user, payload, metadata, id=f"msg_{new_id()}")
             # First, since it locks the conversation: then the sender is not removed before the commit.
             posted = self._chat.messages.post(connection, self.scope, here, draft)
@@ -305,6 +317,7 @@ class Operations:
         self._check_participant(call, here)
 
         def work(connection: Transaction, outcome: Outcome) -> Wire:
+            self._chat.room.check(connection)
             event_id = f"evt_{new_id()}"
             event, signals = self._chat.events.create(
                 connection, self.scope, here, call.user, call.body["payload"], id=event_id
@@ -335,6 +348,7 @@ class Operations:
         most = self._settings.conversations
 
         def work(connection: Transaction, outcome: Outcome) -> ChatConversation:
+            self._chat.room.check(connection)
             # Whose row is held makes one conversation after the other, so that the count is right.
             _found(self._chat.users.hold(connection, self.scope, owner), "user", owner)
             if self._chat.conversations.count_owned(connection, self.scope, owner) >= most:

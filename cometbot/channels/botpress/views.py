@@ -23,7 +23,7 @@ from cometbot.channels.botpress.keys import NO_KEY
 from cometbot.channels.botpress.operations import Call, Operations
 from cometbot.channels.botpress.routes import TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
-from cometbot.errors import Missing, PayloadError, StoreBusy
+from cometbot.errors import Missing, PayloadError, StorageFull, StoreBusy
 from cometbot.http import sse
 from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError, echo
@@ -65,6 +65,7 @@ def make_blueprint(channel: BotpressChannel, intake: Intake) -> flask.Blueprint:
     blueprint.register_error_handler(HttpError, views.refuse)
     blueprint.register_error_handler(PayloadError, views.refuse_payload)
     blueprint.register_error_handler(StoreBusy, views.refuse_busy)
+    blueprint.register_error_handler(StorageFull, views.refuse_full)
     blueprint.register_error_handler(Missing, views.refuse_missing)
     blueprint.register_error_handler(HTTPException, views.refuse_http)
     blueprint.after_request(views.finish)
@@ -141,6 +142,10 @@ class ChatApiViews:
         """The answer where the database did not take it; who asks again loses nothing."""
         text = "The database is busy. Send the request again."
         return self.refuse(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
+
+    def refuse_full(self, error: StorageFull) -> flask.Response:
+        """Return the answer where users may store nothing more."""
+        return self.refuse(HttpError(507, "Internal", "There is no room to store this; delete something first"))
 
     def finish(self, answer: flask.Response) -> flask.Response:
         """``answer`` as browsers and Node need it.

@@ -38,6 +38,11 @@ def too_many(what: str, seconds: float) -> Refusal:
     return Refusal(429, f"Too many {what}. Try again in {wait} s.", {"Retry-After": str(wait)})
 
 
+def full() -> Refusal:
+    """Return the refusal where users may store nothing more."""
+    return Refusal(507, "There is no room to store this.")
+
+
 def busy() -> Refusal:
     """The database did not take it in time."""
     return Refusal(503, "The database is busy. Try again.", {"Retry-After": "1"})

@@ -43,7 +43,8 @@ class _Told:
 class Talking:
     """Makes and removes chats, and stores messages together with what has to be done about them.
 
-    Every method raises :class:`Refusal` for what may not be, and :class:`StoreBusy`.
+    Every method raises :class:`Refusal` for what may not be, and :class:`StoreBusy`. What users add raises
+    :class:`StorageFull` where there is no room.
     """
 
     def __init__(self, platform: Platform, intake: Intake) -> None:
@@ -69,6 +70,7 @@ class Talking:
             known = self._chat.conversations.get(connection, scope, chat_id) if chat_id else None
             if known is not None:
                 return known
+            self._chat.room.check(connection)
             if self._chat.conversations.count_owned(connection, scope, user.id) >= MOST_CHATS:
                 raise Refusal(400, f"Cannot create more than {MOST_CHATS} chat rooms with the same bot.")
             return self._chat.conversations.create(connection, scope, user.id, id=chat_id)
@@ -127,6 +129,7 @@ class Talking:
             bot = self._platform.directory.find(connection, chat.scope.bot)
             if (known := self._find_known(connection, chat, user.id, words)) is not None:
                 return _Told(Posted(known, is_new=False), bot is not None and bot.served is not None)
+            self._chat.room.check(connection)
             rules.check_body(words.body, words.attachment_ids, self._platform.config.now.message)
             if bot is None:
                 raise Refusal(404, "Bot not found.")

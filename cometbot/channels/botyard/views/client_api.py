@@ -132,11 +132,15 @@ class ClientApi:
 
 
 def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
-    """Store a new user. Raises :class:`Refusal` if the request's address has made too many."""
+    """Store a new user.
+
+    Raises :class:`Refusal` if the request's address has made too many, :class:`StorageFull` if there is no room.
+    """
     wait = platform.signups_of_address.wait(address())
     if wait > 0:
         raise too_many("new users", wait)
     with platform.database.write(timeout=ACK_TIMEOUT) as connection:
+        platform.chat.room.check(connection)
         return platform.chat.users.create(connection, EVERYWHERE, data)
 
 

@@ -16,9 +16,9 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from cometbot.channels.botyard import cookies, keys
 from cometbot.channels.botyard.directory import ListedBot
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.refusals import Refusal, busy, too_many, unauthorized
+from cometbot.channels.botyard.refusals import Refusal, busy, full, too_many, unauthorized
 from cometbot.chat import ChatUser
-from cometbot.errors import StoreBusy
+from cometbot.errors import StorageFull, StoreBusy
 from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError, echo
 from cometbot.http.origins import is_own_origin
@@ -78,7 +78,7 @@ class Router:
             self._check_origin(path)
             visit.count(path)
             response = to_response(route.view(*visit.open(route.needs), **values))
-        except (Refusal, HttpError, StoreBusy) as error:
+        except (Refusal, HttpError, StorageFull, StoreBusy) as error:
             response = refuse(error)
         except Exception:
             _log.exception("a view of the platform failed in an unforeseen way")
@@ -214,10 +214,12 @@ def to_response(answer: Any, status: int = 200) -> flask.Response:
     return flask.Response(body, status, headers, content_type="application/json")
 
 
-def refuse(error: Refusal | HttpError | StoreBusy) -> flask.Response:
+def refuse(error: Refusal | HttpError | StorageFull | StoreBusy) -> flask.Response:
     """The answer to a request that is not done."""
     if isinstance(error, HttpError):
         error = Refusal.from_http_error(error)
+    elif isinstance(error, StorageFull):
+        error = full()
     elif isinstance(error, StoreBusy):
         error = busy()
     response = to_response({"message": error.message}, error.status)

@@ -1,0 +1,47 @@
+"""Users add nothing to a full database; reading and deleting go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.channels.botpress.conftest import MakeSite, Site
+from tests.integration.channels.botpress.test_operations import refused
+
+
+def fill(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.channel.chat.room, "_max_size", 1)
+    monkeypatch.setattr(site.channel.chat.room, "_measured_at", float("-inf"))
+
+
+def test_full_database_refuses_what_users_add(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = make_site()
+    ann, bob = site.person(), site.person()
+    place = ann.converse()
+    ann.say(place, "before")
+    fill(site, monkeypatch)
+
+    answers = [
+        site.ask("POST", "/users", {}),
+        ann.ask("PUT", "/users/me", {"name": "Eve"}),
+        ann.post("/users/get-or-create", {"name": "Eve"}),
+        ann.post("/conversations", {}),
+        ann.post("/conversations/get-or-create", {"id": "new"}),
+        ann.post(f"/conversations/{place}/participants", {"userId": bob.id}),
+        ann.post("/messages", {"conversationId": place, "payload": {"type": "text", "text": "more"}}),
+        ann.post("/events", {"conversationId": place, "payload": {}}),
+    ]
+    for answer in answers:
+        assert "no room" in refused(answer, 507, "Internal")
+    assert caplog.text.count("raise COMETBOT_DATABASE_SIZE") == 1
+
+    assert ann.post("/users/get-or-create", {}).json["user"].get("name") != "Eve"
+    assert ann.post("/conversations/get-or-create", {"id": place}).json["conversation"]["id"] == place
+    assert ann.messages(place)
+    assert ann.delete(f"/conversations/{place}").status_code == 200
+    assert ann.delete("/users/me").status_code == 200
+
+
+def test_disk_that_is_almost_full_refuses_new_users(make_site: MakeSite) -> None:
+    refused(make_site(free_space=10**15).ask("POST", "/users", {}), 507, "Internal")
