@@ -6,11 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.ports import HOST, free_port
 from tests.postgres_server import USER
 
@@ -34,7 +34,11 @@ class PgBouncer:
 
     def __init__(self, folder: Path, size: int = 20) -> None:
         self.port = free_port()
-        self._place = Path(tempfile.mkdtemp(prefix="cometbot-pgbouncer-"))
+        self._temporary = TemporaryFolder("pgbouncer")
+        # This user must own the outer folder: only then is it removed after a kill.
+        self._temporary.path.chmod(0o755)
+        self._place = self._temporary.path / "server"
+        self._place.mkdir()
         values = {"folder": folder, "user": USER, "host": HOST, "port": self.port, "size": size, "place": self._place}
         (self._place / "ini").write_text(SETTINGS.format(**values))
         command = [shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", str(self._place / "ini")]
@@ -61,4 +65,4 @@ class PgBouncer:
         """End it."""
         self._process.terminate()
         self._process.wait(60)
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._temporary.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+
+from cometbot.temporary_folders import TemporaryFolder
 
 SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200", "log_min_messages=fatal")
 USER = "postgres"
@@ -32,11 +33,14 @@ class PostgresServer:
     def __init__(self, settings: Sequence[str] = SETTINGS) -> None:
         self._settings = settings
         self._bin = binaries()
-        self._folder = Path(tempfile.mkdtemp(prefix="cometbot-pg-"))
+        self._temporary = TemporaryFolder("pg")
+        # This user must own the outer folder: only then is it removed after a kill.
+        self._temporary.path.chmod(0o755)
+        self._folder = self._temporary.path / "server"
         self._data = self._folder / "data"
+        self._folder.mkdir(0o700)
         if os.geteuid() == 0:
             shutil.chown(self._folder, USER, USER)
-        self._folder.chmod(0o700)
 
     def start(self) -> None:
         self._run(
@@ -77,7 +81,7 @@ class PostgresServer:
     def stop(self) -> None:
         if (self._data / "postmaster.pid").exists():
             self.halt()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.close()
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{USER}@/{database}?host={self._folder}"

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from cometbot.simulator import Simulator, StoredMessage
+from cometbot.temporary_folders import TemporaryFolder
 from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -223,8 +223,8 @@ def _is_anybody_alive(group: int) -> bool:
 def tmp_path() -> Iterator[Path]:
     """A folder in whose folder for temporary files processes can hear of each other: pytest's own have names that are
     too long for a socket's."""
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with TemporaryFolder("test") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -248,10 +248,10 @@ StartServer = Callable[..., Server]
 def start_server(simulator: Simulator) -> Iterator[StartServer]:
     """Starts a server of a ``kind`` that talks to the simulator; ``variables`` go into its environment."""
     started: list[Server] = []
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+    with TemporaryFolder("test") as folder:
 
         def start(bot: str = TRIAL, kind: type[Server] = Server, **variables: str) -> Server:
-            place = Path(folder, str(len(started)))
+            place = folder / str(len(started))
             place.mkdir()
             environ = {
                 "COMETCHAT_API_URL": simulator.api_url,

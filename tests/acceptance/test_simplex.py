@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from typing import TypeVar
 import pytest
 from pytest_httpserver import HTTPServer
 
+from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.simplex import FakeSimplexControl
 from cometbot.testing.simplex.people import FakeGroup, People, Person
 from cometbot.testing.simplex.web import make_file
@@ -127,10 +127,10 @@ class Stage:
 @pytest.fixture(scope="module")
 def make_stage() -> Iterator[Callable[..., Stage]]:
     stages: list[Stage] = []
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+    with TemporaryFolder("test") as folder:
 
         def make(**options: bool) -> Stage:
-            place = Path(folder, str(len(stages)))
+            place = folder / str(len(stages))
             place.mkdir()
             stages.append(Stage(place, **options))
             return stages[-1]

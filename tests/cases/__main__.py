@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.cases import callbacks, chats, commands, environments, pages, replies
 from tests.cases.case import CHECKS, Case, Check, Finding, find_folders, pair
 
@@ -29,10 +29,10 @@ def run(name: str, folder: Path | None, check: Check | None) -> Finding:
         return Finding("a folder for this check", "no folder", False)
     if check is None:
         return Finding("a check for this folder", "no check", False)
-    with tempfile.TemporaryDirectory(prefix="cometbot-case-", ignore_cleanup_errors=True) as work:
+    with TemporaryFolder("case") as work:
         try:
             with ExitStack() as stack:
-                return check(Case(name, folder, Path(work), stack))
+                return check(Case(name, folder, work, stack))
         except Exception as error:
             return Finding("a check that ends", f"{type(error).__name__}: {error}", False)
 

@@ -23,6 +23,16 @@ sys.stdin.read()
 """
 
 
+SERVER = """
+import sys
+from tests.postgres_server import PostgresServer
+server = PostgresServer()
+print(server.url(), flush=True)
+sys.stdin.read()
+"""
+ROOT = Path(__file__).parents[2]
+
+
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -34,17 +44,24 @@ def sweep() -> None:
     remove_abandoned()
 
 
+def end_process(script: str, folder: Path, number: signal.Signals) -> str:
+    """Return the first line of a script that runs until the signal; its folders stay while it runs."""
+    command = [sys.executable, "-c", script, str(folder)]
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, cwd=ROOT) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode().strip()
+        before = set(folder.iterdir())
+        sweep()
+        assert before
+        assert set(folder.iterdir()) == before
+        process.send_signal(number)
+    return line
+
+
 def end_owner(folder: Path, number: signal.Signals) -> tuple[Path, Path]:
     """Return the folders of a process that was ended by a signal."""
-    command = [sys.executable, "-c", OWNER, str(folder)]
-    environ = {**os.environ, "TMPDIR": str(folder)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as process:
-        assert process.stdout is not None
-        own = Path(process.stdout.readline().decode().strip())
-        sweep()
-        assert own.is_dir()
-        process.send_signal(number)
-    return own, folder / "cometbot-shared"
+    return Path(end_process(OWNER, folder, number)), folder / "cometbot-shared"
 
 
 def test_a_folder_is_gone_when_it_is_closed(temporary: Path) -> None:
@@ -94,3 +111,10 @@ def test_a_folder_without_our_mark_is_never_removed(temporary: Path) -> None:
     (temporary / "cometbot-link").symlink_to(temporary / "elsewhere")
     sweep()
     assert {path.name for path in temporary.iterdir()} == {"cometbot-notes", "elsewhere", "cometbot-link"}
+
+
+def test_a_killed_test_run_leaves_no_postgresql_folder(temporary: Path) -> None:
+    assert str(temporary) in end_process(SERVER, temporary, signal.SIGKILL)
+    assert [path.name.startswith("cometbot-pg-") for path in temporary.iterdir()] == [True]
+    sweep()
+    assert list(temporary.iterdir()) == []

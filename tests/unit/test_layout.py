@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_every_module_begins_with_what_it_is_for() -> None:
 def test_the_top_level_holds_only_what_every_python_project_has() -> None:
     names = {name.partition("/")[0] for name in tracked()}
     assert {name for name in names - TOP_LEVEL if not name.startswith(".")} == set()
+
+
+def test_tests_create_folders_that_a_later_run_removes() -> None:
+    """A killed run leaves the folders of ``tempfile`` for good, those of ``TemporaryFolder`` until the next start."""
+    calls = re.compile(r"\bmkdtemp\(|\bTemporaryDirectory\((?!dir=)")
+    files = [file for file in (ROOT / "tests").rglob("*.py") if file != Path(__file__)]
+    assert [str(file.relative_to(ROOT)) for file in files if calls.search(file.read_text())] == []
 
 
 def test_tests_stand_in_folders_without_packages() -> None:

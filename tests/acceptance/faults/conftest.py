@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from cometbot.simulator import Simulator
 from cometbot.store.database import database
+from cometbot.temporary_folders import TemporaryFolder
 from tests.postgres_server import PostgresServer
 
 from .system import OnPostgreSQL, OnSQLite, System
@@ -51,7 +51,7 @@ def start_system(simulator: Simulator, request: pytest.FixtureRequest) -> Iterat
     """Starts a bot on ``sqlite`` with threads or on ``postgresql`` with Procrastinate; all of it ends with the test."""
     started: list[System] = []
     # pytest's own folders have names that are too long for a socket's.
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+    with TemporaryFolder("test") as folder:
 
         def start(kind: str) -> System:
             environ = {
@@ -59,7 +59,7 @@ def start_system(simulator: Simulator, request: pytest.FixtureRequest) -> Iterat
                 "COMETCHAT_APP_ID": simulator.app_id,
                 "COMETCHAT_API_KEY": simulator.api_key,
             }
-            place = Path(folder, str(len(started)))
+            place = folder / str(len(started))
             place.mkdir()
             if kind == "postgresql":
                 OnPostgreSQL.server = request.getfixturevalue("own_postgres")

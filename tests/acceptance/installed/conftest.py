@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cometbot.temporary_folders import TemporaryFolder
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ("cometbot", "setup.py", "setup.cfg", "README.md", "LICENSE")
@@ -75,8 +76,7 @@ class Installation:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """Install the wheel; its dependencies are those of the environment that runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as name:
-        folder = Path(name)
+    with TemporaryFolder("test") as folder:
         folder.chmod(0o755)
         source = folder / "source"
         source.mkdir()
@@ -100,9 +100,10 @@ def installation() -> Iterator[Installation]:
 @pytest.fixture(scope="session")
 def project(installation: Installation) -> Iterator[Path]:
     """A folder that ``cometbot init`` has filled, with the platform as its channel."""
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as name:
-        home = Path(name)
-        (home / "tmp").mkdir()
+    with TemporaryFolder("test") as place:
+        place.chmod(0o755)
+        home = place / "home"
+        (home / "tmp").mkdir(parents=True)
         if as_nobody():
             for folder in (home, home / "tmp"):
                 os.chown(folder, NOBODY, NOBODY)

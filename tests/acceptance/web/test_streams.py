@@ -6,16 +6,15 @@ import json
 import re
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import requests
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.acceptance.conftest import PATIENCE, Server, wait_for
 
 pytestmark = pytest.mark.process
@@ -92,11 +91,11 @@ Serve = Callable[..., Rooms]
 def serve() -> Iterator[Serve]:
     """Starts a server; ``variables`` go into its environment."""
     started: list[Rooms] = []
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+    with TemporaryFolder("test") as folder:
 
         def start(**variables: str) -> Rooms:
             environ = {"COMETBOT_CHANNELS": "botpress", **variables}
-            started.append(Rooms(Path(folder), environ))
+            started.append(Rooms(folder, environ))
             started[-1].start()
             return started[-1]
 

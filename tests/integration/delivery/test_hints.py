@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,15 +17,16 @@ from cometbot.delivery import hints as module
 from cometbot.delivery.hints import Hints, Siblings
 from cometbot.delivery.leases import Process
 from cometbot.store.database import database
+from cometbot.temporary_folders import TemporaryFolder
 
 
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a short name: a socket's path may have 107 characters."""
     tmp_path_factory.getbasetemp()  # made elsewhere, and once for all tests
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setattr("tempfile.tempdir", folder)
-        yield Path(folder)
+    with TemporaryFolder("test") as folder:
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        yield folder
 
 
 def test_a_folder_with_too_long_a_name_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import socket
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +14,15 @@ from sqlalchemy import text
 
 from cometbot.store.broadcast import TEXT_LIMIT, Broadcast, Neighbours, Silence, broadcast
 from cometbot.store.database import Database, database
+from cometbot.temporary_folders import TemporaryFolder
 
 
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a short name: a socket's path may have 107 characters."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setattr("cometbot.store.datagrams.gettempdir", lambda: folder)
-        yield Path(folder)
+    with TemporaryFolder("test") as folder:
+        monkeypatch.setattr("cometbot.store.datagrams.gettempdir", lambda: str(folder))
+        yield folder
 
 
 Make = Callable[..., Broadcast]
@@ -122,7 +122,7 @@ def test_a_process_that_died_is_forgotten(make: Make, own_folder: Path) -> None:
     teller, listener = make(), make()
     heard: queue.SimpleQueue[str] = queue.SimpleQueue()
     listener.listen(heard.put)
-    [folder] = own_folder.iterdir()
+    [folder] = own_folder.glob("cometbot-*")
     dead = folder / "news-dead.sock"
     gone = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     gone.bind(str(dead))
@@ -179,7 +179,7 @@ def test_a_database_in_memory_has_nobody_to_tell() -> None:
 def test_who_stops_listening_leaves_no_socket(own_folder: Path) -> None:
     listener = Neighbours("/db", "news")
     listener.listen(lambda text: None)
-    [folder] = own_folder.iterdir()
+    [folder] = own_folder.glob("cometbot-*")
     assert len(list(folder.glob("*.sock"))) == 1
     listener.close()
     end = time.monotonic() + 60

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.acceptance.conftest import BOTS, Server
 
 SECRET = "a-webhook-secret"
@@ -74,10 +73,10 @@ StartChat = Callable[..., ChatServer]
 def start_chat() -> Iterator[StartChat]:
     """Starts a server; ``variables`` go into its environment."""
     started: list[ChatServer] = []
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
+    with TemporaryFolder("test") as folder:
 
         def start(**variables: str) -> ChatServer:
-            place = Path(folder, str(len(started)))
+            place = folder / str(len(started))
             place.mkdir()
             environ = {
                 "COMETBOT_BOT": f"{BOTS}/chat.py:bot",
