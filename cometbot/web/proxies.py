@@ -1,13 +1,13 @@
-"""Who is really calling: proxy headers, believed only of the proxies that are named."""
+"""The client's address and scheme from proxy headers, trusted only if a named proxy sends them."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from cometbot.http.addresses import parse_address
 from cometbot.settings import Proxy
 
 if TYPE_CHECKING:
@@ -17,27 +17,31 @@ if TYPE_CHECKING:
 class TrustedProxies:
     """A WSGI application that believes ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of callers in ``proxies`` only.
 
-    The last entry counts, the one that the proxy itself wrote. A caller on a unix socket has no address; ``unix`` in
-    ``proxies`` stands for it.
+    The last address of ``X-Forwarded-For`` that is not in ``proxies`` is the client's: each proxy appends the address
+    that it sees, so proxies of a chain are skipped, and what the client itself wrote stands before. Of
+    ``X-Forwarded-Proto`` the last entry counts. A caller on a unix socket has no address; ``unix`` in ``proxies``
+    stands for it.
     """
 
     def __init__(self, app: WSGIApplication, proxies: Sequence[Proxy]) -> None:
         self._app = app
         self._networks = tuple(proxy for proxy in proxies if proxy != "unix")
         self._trusts_unix = "unix" in proxies
-        self._corrected = ProxyFix(app, x_for=1, x_proto=1)
+        self._with_scheme = ProxyFix(app, x_for=0, x_proto=1)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = self._corrected if self._trusts(environ.get("REMOTE_ADDR", "")) else self._app
-        return app(environ, start_response)
+        caller = environ.get("REMOTE_ADDR", "")
+        if not (self._is_proxy(caller) if caller else self._trusts_unix):
+            return self._app(environ, start_response)
+        if client := self._client(environ.get("HTTP_X_FORWARDED_FOR", "")):
+            environ["REMOTE_ADDR"] = client
+        return self._with_scheme(environ, start_response)
 
-    def _trusts(self, address: str) -> bool:
-        if not address:
-            return self._trusts_unix
-        try:
-            caller = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped:
-            caller = caller.ipv4_mapped
-        return any(caller in network for network in self._networks)
+    def _client(self, forwarded: str) -> str:
+        """Return the last entry that is no proxy; the first one if all are."""
+        entries = [entry.strip() for entry in forwarded.split(",")]
+        return next((entry for entry in reversed(entries) if not self._is_proxy(entry)), entries[0])
+
+    def _is_proxy(self, text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and any(address in network for network in self._networks)

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.acceptance.conftest import PATIENCE, Server, StartServer, wait_for
 from tests.ports import HOST, free_port
 
@@ -95,32 +95,34 @@ class Certificate:
 
 
 class Proxy:
-    """A proxy that runs until :meth:`close`."""
+    """A proxy that runs until :meth:`close`, with the recipes for a public server."""
 
-    def __init__(self, name: str, server: Server, certificate: Certificate, folder: Path) -> None:
+    def __init__(self, name: str, backend: tuple[str, int], certificate: Certificate, folder: Path) -> None:
         self.name = name
-        self.server = server
-        self.port, self.inner_port = free_port(), free_port()
+        self.address = HOST, free_port()
+        self._backend = f"{backend[0]}:{backend[1]}"
         self._certificate = certificate
         self._folder = folder
-        command = {"nginx": self._nginx, "caddy": self._caddy, "haproxy": self._haproxy}[name]()
         self._log = folder / "proxy.log"
+        command: list[str] = {"nginx": self._nginx, "caddy": self._caddy, "haproxy": self._haproxy}[name]()
         with self._log.open("wb") as log:
             environ = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environ, cwd=folder)
+
+    def wait_until_open(self) -> None:
+        """Wait until it accepts connections."""
         wait_for(self._is_open, or_show=lambda: self.log)
 
     @property
     def log(self) -> str:
         return self._log.read_text()
 
-    def connect(self, name: str, timeout: float = PATIENCE) -> HTTPConnection:
-        """Return a connection to the proxy under one of its names."""
+    def connect(self, name: str, timeout: float = PATIENCE, source: str = HOST) -> HTTPConnection:
+        """Return a connection to the proxy under one of its names, from a local address."""
         context = ssl.create_default_context(cafile=str(self._certificate.chain))
         connection = HTTPConnection(name, timeout=timeout)
-        connection.sock = context.wrap_socket(
-            socket.create_connection((HOST, self.port), timeout=timeout), server_hostname=name
-        )
+        plain = socket.create_connection(self.address, timeout=timeout, source_address=(source, 0))
+        connection.sock = context.wrap_socket(plain, server_hostname=name)
         return connection
 
     def close(self) -> None:
@@ -135,25 +137,25 @@ class Proxy:
     def _is_open(self) -> bool:
         assert self._process.poll() is None, self.log
         with socket.socket() as tried:
-            return tried.connect_ex((HOST, self.port)) == 0
-
-    @property
-    def _backend(self) -> str:
-        return f"{self.server.address[0]}:{self.server.address[1]}"
+            return tried.connect_ex(self.address) == 0
 
     def _write(self, name: str, text: str) -> str:
         file = self._folder / name
         file.write_text(text)
         return str(file)
 
+    @property
+    def _bound(self) -> str:
+        return f"{self.address[0]}:{self.address[1]}"
+
     def _nginx(self) -> list[str]:
-        blocks = recipes("nginx", "server {")
-        assert len(blocks) == 3
-        text = "\n".join(blocks)
+        text = "\n".join(recipes("nginx", "server {\n    listen 443 "))
         text = re.sub(r"ssl_certificate /\S+;", f"ssl_certificate {self._certificate.chain};", text)
         text = re.sub(r"ssl_certificate_key /\S+;", f"ssl_certificate_key {self._certificate.key};", text)
-        text = text.replace("listen 443", f"listen {HOST}:{self.port}").replace("127.0.0.1:8000", self._backend)
-        text = text.replace("listen 8443", f"listen {HOST}:{self.inner_port}").replace("10.0.0.0/8", "127.0.0.0/8")
+        return self._run_nginx(text.replace("listen 443", f"listen {self._bound}"))
+
+    def _run_nginx(self, text: str) -> list[str]:
+        text = text.replace("127.0.0.1:8000", self._backend)
         paths = "".join(
             f"{kind}_temp_path {self._folder}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -162,26 +164,52 @@ class Proxy:
         return ["/usr/sbin/nginx", "-e", "stderr", "-c", self._write("nginx.conf", head + text + "}\n")]
 
     def _caddy(self) -> list[str]:
-        [text] = recipes("text", "# /etc/caddy/Caddyfile")
+        [text] = recipes("text", "# /etc/caddy/Caddyfile\n")
         for name in NAMES:
-            tls = f"https://{name}:{self.port} {{\n    tls {self._certificate.chain} {self._certificate.key}\n"
+            tls = f"https://{name}:{self.address[1]} {{\n    tls {self._certificate.chain} {self._certificate.key}\n"
             text = text.replace(f"{name} {{\n", tls)
+        return self._run_caddy(text)
+
+    def _run_caddy(self, text: str) -> list[str]:
         options = "{\n    admin off\n    auto_https off\n}\n"
         text = options + text.replace("127.0.0.1:8000", self._backend)
         return ["/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", self._write("Caddyfile", text)]
 
     def _haproxy(self) -> list[str]:
-        [text] = recipes("text", "# /etc/haproxy/haproxy.cfg")
-        text = text.replace(":443 ssl", f"{HOST}:{self.port} ssl").replace("127.0.0.1:8000", self._backend)
+        [text] = recipes("text", "# /etc/haproxy/haproxy.cfg\n")
+        text = text.replace(":443 ssl", f"{self._bound} ssl").replace("127.0.0.1:8000", self._backend)
         text = text.replace("/etc/haproxy/certs/", str(self._certificate.both))
+        return self._run_haproxy(text)
+
+    def _run_haproxy(self, text: str) -> list[str]:
         return ["/usr/sbin/haproxy", "-db", "-f", self._write("haproxy.cfg", text)]
+
+
+class InnerProxy(Proxy):
+    """A proxy behind another one, with the recipes for it: plain HTTP."""
+
+    def _nginx(self) -> list[str]:
+        [text] = recipes("nginx", "server {\n    listen 8080;")
+        return self._run_nginx(text.replace("listen 8080", f"listen {self._bound}"))
+
+    def _caddy(self) -> list[str]:
+        [text] = recipes("text", "# /etc/caddy/Caddyfile of the inner proxy\n")
+        text = text.replace("http://:8080", f"http://:{self.address[1]}")
+        return self._run_caddy(text.replace("10.0.0.0/8", f"{HOST}/32"))
+
+    def _haproxy(self) -> list[str]:
+        [text] = recipes("text", "# /etc/haproxy/haproxy.cfg\n")
+        [inner] = recipes("text", "frontend inner\n")
+        defaults, backend = text[: text.index("frontend")], text[text.index("\nbackend bots") :]
+        inner = inner.replace("bind :8080", f"bind {self._bound}")
+        return self._run_haproxy(defaults + inner + backend.replace("127.0.0.1:8000", self._backend))
 
 
 @pytest.fixture(scope="session")
 def certificate() -> Iterator[Certificate]:
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-") as folder:
-        os.chmod(folder, 0o755)
-        chain, key, both = (Path(folder, name) for name in ("chain.pem", "key.pem", "both.pem"))
+    with TemporaryFolder("test") as folder:
+        folder.chmod(0o755)
+        chain, key, both = (folder / name for name in ("chain.pem", "key.pem", "both.pem"))
         names = ",".join(f"DNS:{name}" for name in NAMES)
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         command += ["-days", "2", "-subj", f"/CN={NAMES[0]}", "-addext", f"subjectAltName={names}"]
@@ -190,19 +218,21 @@ def certificate() -> Iterator[Certificate]:
         yield Certificate(chain, key, both)
 
 
-StartProxy = Callable[[str, Server], Proxy]
+StartProxy = Callable[..., Proxy]
 
 
 @pytest.fixture(scope="module")
 def start_proxy(certificate: Certificate) -> Iterator[StartProxy]:
+    """Start a proxy of a kind before an address."""
     started: list[Proxy] = []
-    with tempfile.TemporaryDirectory(prefix="cometbot-test-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
+    with TemporaryFolder("test") as folder:
+        folder.chmod(0o755)
 
-        def start(name: str, server: Server) -> Proxy:
-            place = Path(folder, str(len(started)))
+        def start(name: str, backend: tuple[str, int], kind: type[Proxy] = Proxy) -> Proxy:
+            place = folder / str(len(started))
             place.mkdir()
-            started.append(Proxy(name, server, certificate, place))
+            started.append(kind(name, backend, certificate, place))
+            started[-1].wait_until_open()
             return started[-1]
 
         yield start
@@ -210,21 +240,34 @@ def start_proxy(certificate: Certificate) -> Iterator[StartProxy]:
             proxy.close()
 
 
+@dataclass(frozen=True)
+class Site:
+    """A proxy, and the server behind it."""
+
+    proxy: Proxy
+    server: Server
+
+
 @pytest.fixture(scope="module", params=["nginx", "caddy", "haproxy"])
-def proxy(request: pytest.FixtureRequest, start_server: StartServer, start_proxy: StartProxy) -> Proxy:
+def site(request: pytest.FixtureRequest, start_server: StartServer, start_proxy: StartProxy) -> Iterator[Site]:
     """A proxy with its recipes before a server with all channels.
 
     HAProxy waits for a server that restarts. For nginx and Caddy 2.6 systemd keeps the socket, as the page says.
     """
     kind = CommandServer if request.param == "haproxy" else SocketServer
-    server = start_server(
-        kind=kind,
-        COMETBOT_CHANNELS="cometchat,botpress,botyard",
-        COMETBOT_TRUSTED_PROXIES="127.0.0.1",
-        COMETBOT_DATA=tempfile.mkdtemp(prefix="cometbot-test-files-"),
-        BOTPRESS_ORIGINS="*",
-        BOTYARD_ADMIN_SECRET_KEY=ADMIN,
-        BOTYARD_LIMITS_FILE_MAX_FILE_SIZE=str(25 * 1024 * 1024),
-    )
-    started: Proxy = start_proxy(request.param, server)
-    return started
+    with TemporaryFolder("test") as data:
+        server = start_server(
+            kind=kind,
+            COMETBOT_CHANNELS="cometchat,botpress,botyard",
+            COMETBOT_TRUSTED_PROXIES=HOST,
+            COMETBOT_DATA=str(data),
+            BOTPRESS_ORIGINS="*",
+            BOTYARD_ADMIN_SECRET_KEY=ADMIN,
+            BOTYARD_LIMITS_FILE_MAX_FILE_SIZE=str(25 * 1024 * 1024),
+        )
+        yield Site(start_proxy(request.param, server.address), server)
+
+
+@pytest.fixture(scope="module")
+def proxy(site: Site) -> Proxy:
+    return site.proxy

@@ -16,11 +16,10 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import pytest
-import requests
 
 from tests.acceptance.conftest import LOGIN, PATIENCE, Platform, wait_for
 
-from .conftest import NAMES, Proxy
+from .conftest import NAMES, Proxy, Site
 
 pytestmark = pytest.mark.process
 
@@ -95,11 +94,12 @@ class Stream:
         self._socket.close()
 
 
-def test_a_callback_is_answered_through_the_proxy(proxy: Proxy, platform: Platform) -> None:
+def test_a_callback_is_answered_through_the_proxy(site: Site, platform: Platform) -> None:
+    proxy = site.proxy
     user = f"user-{proxy.name}"
     callback = platform.callback(platform.write("hello", user))
     assert ask(proxy, BOTS, "POST", "/cometchat/trial", callback, **GOOD)[0] == 200
-    assert platform.wait_replies(user, 1, proxy.server) == ["re: hello"]
+    assert platform.wait_replies(user, 1, site.server) == ["re: hello"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -189,26 +189,18 @@ class Load:
                 self.counts[repr(error)] += 1
 
 
-def test_a_reload_and_a_restart_under_load_lose_no_request(proxy: Proxy, platform: Platform) -> None:
+def test_a_reload_and_a_restart_under_load_lose_no_request(site: Site, platform: Platform) -> None:
+    proxy, server = site.proxy, site.server
     callback = platform.callback(platform.write("hello", f"load-{proxy.name}"))
     with Load(proxy, callback) as load:
         load.wait_for_answers()
-        booted = proxy.server.log.count("Booting worker")
-        proxy.server.signal(signal.SIGHUP)
-        proxy.server.wait_until(lambda: proxy.server.log.count("Booting worker") >= booted + 2)
+        booted = server.log.count("Booting worker")
+        server.signal(signal.SIGHUP)
+        server.wait_until(lambda: server.log.count("Booting worker") >= booted + 2)
         load.wait_for_answers()
         for _ in range(2):
-            assert proxy.server.terminate() == 0
-            proxy.server.start()
+            assert server.terminate() == 0
+            server.start()
             load.wait_for_answers()
     errors = Counter(re.findall(r'"(?:msg|error)":"((?:[^"\\]|\\.)*)', proxy.log))
     assert set(load.counts) == {200}, f"{load.counts}\n{errors}"
-
-
-def test_the_client_counts_behind_two_proxies(proxy: Proxy) -> None:
-    """Wrong admin keys are counted by address; the outer proxy is this test, which names two clients."""
-    if proxy.name != "nginx":
-        pytest.skip("the page has a whole recipe for nginx only")
-    url = f"http://127.0.0.1:{proxy.inner_port}/cometchat/trial"
-    forwarded = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7", "X-Forwarded-Proto": "https"}
-    assert requests.post(url, json={}, headers=forwarded, timeout=PATIENCE).status_code == 401
