@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from cometbot.errors import ChannelError, Rejected, Uncertain, Unreachable
-from cometbot.http.limits import WATCHDOG, Deadline
+from cometbot.http.watchdog import WATCHDOG, Deadline
 
 _exchange = threading.local()
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")

@@ -18,7 +18,7 @@ import flask
 
 from cometbot.http.addresses import counted_address
 from cometbot.http.errors import HttpError
-from cometbot.http.limits import WATCHDOG, connection_of
+from cometbot.http.watchdog import WATCHDOG, connection_of
 
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)

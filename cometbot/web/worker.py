@@ -24,8 +24,10 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
 from orjson import dumps
 
-from cometbot.http.limits import LINGERS, WATCHDOG, PacedAnswer, connection_of
+from cometbot.http.limits import LINGERS, PacedAnswer
+from cometbot.http.pace import Pace
 from cometbot.http.sse import RESERVE, STREAMS
+from cometbot.http.watchdog import WATCHDOG, connection_of
 from cometbot.web.connection import Connection
 from cometbot.web.expectation import AwaitedBody
 from cometbot.web.forks import close_in_children
@@ -94,8 +96,7 @@ _CLIENT_GONE = frozenset(
 """Errors of a new connection, and not of the listener, that Linux passes through accept(2)."""
 
 ANSWER_TIMEOUT = 20.0
-ANSWER_PACE = 32 * 1024
-"""Seconds that a client has to take an answer, and the bytes for each second more."""
+"""Seconds for which a client may take nothing of an answer."""
 
 _SHORT = 8 * 1024
 _STREAM = "text/event-stream"
@@ -336,7 +337,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 connection.hold()
             if connection is None or _is_short(said) or said.get("content-type", "").startswith(_STREAM):
                 return body
-            return PacedAnswer(body, connection, timeout=ANSWER_TIMEOUT, pace=ANSWER_PACE)
+            return PacedAnswer(body, connection, Pace.of(environ, ANSWER_TIMEOUT))
 
         self.wsgi = obeyed
 

@@ -262,3 +262,24 @@ def test_an_upload_that_breaks_off_or_stands_still_holds_nobody_and_leaves_nothi
     assert 1 < time.monotonic() - began < 30, "after COMETBOT_BODY_TIMEOUT"
     wait_for(lambda: [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == [])
     assert person("POST", "client-api/files", upload(), kind=MULTIPART)[0] == 200
+
+
+def test_a_steady_upload_over_a_slow_link_is_stored(server: Server) -> None:
+    person = Caller(server)
+    person("POST", "client-api/user", {"nickname": "Maria"})
+    head, end = upload().split(PNG)
+    body = head + PNG + b"\0" * 48_000 + end
+    lines = (
+        "POST /v1/client-api/files HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Cookie: {person.cookie}\r\nContent-Type: {MULTIPART}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    began = time.monotonic()
+    with socket.create_connection(server.address, timeout=PATIENCE) as slow:
+        slow.sendall(lines.encode())
+        for start in range(0, len(body), 800):
+            slow.sendall(body[start : start + 800])
+            time.sleep(0.1)
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() - began > 2 + len(body) / 32_768, "slower than a client without a place may be"

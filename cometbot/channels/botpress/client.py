@@ -19,7 +19,7 @@ from cometbot.channels.botpress.records import ApiConversation, ApiEvent, ApiMes
 from cometbot.channels.botpress.routes import ROUTES
 from cometbot.errors import ConfigurationError, MessageError, Uncertain
 from cometbot.http.client import exchange, make_session
-from cometbot.http.limits import Deadline
+from cometbot.http.watchdog import Deadline
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from cometbot.channels.cometchat.answers import Answer, Rate, error_from, open_e
 from cometbot.channels.cometchat.operations import Operations, Params
 from cometbot.errors import ConfigurationError, MessageError, Rejected, Uncertain
 from cometbot.http.client import exchange, make_session
-from cometbot.http.limits import Deadline
+from cometbot.http.watchdog import Deadline
 
 _log = logging.getLogger(__name__)
 _STEP = 64 * 1024

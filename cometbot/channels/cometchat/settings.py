@@ -14,7 +14,7 @@ class CallbackSettings:
 
     A bot without credentials is refused at start unless ``allow_anonymous``; then anybody may call its views.
     Messages that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``.
-    ``body_limit`` is in bytes, ``body_timeout`` in seconds for the whole body. The credentials never show in a repr.
+    ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte. The credentials never show in a repr.
     """
 
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)

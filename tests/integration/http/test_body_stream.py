@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import threading
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from cometbot.http import pace
 from cometbot.http.errors import HttpError
 from cometbot.http.limits import LINGERS, BodyStream, PacedAnswer, body_stream
+from cometbot.http.pace import Pace
+from cometbot.http.sse import STREAMS, Streams
 
 
 def environ(body: bytes, length: int | None = None) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def test_a_body_that_stands_still_is_given_up(pair: tuple[socket.socket, socket.
         ours.makefile("rb") as source,
         pytest.raises(HttpError) as caught,
         body_stream(
-            {"wsgi.input": source, "CONTENT_LENGTH": "100", "gunicorn.socket": ours}, limit=100, timeout=0.3, pace=1000
+            {"wsgi.input": source, "CONTENT_LENGTH": "100", "gunicorn.socket": ours}, limit=100, timeout=0.3
         ) as stream,
     ):
         read_all(stream)
@@ -107,25 +111,95 @@ def test_a_body_that_stands_still_is_given_up(pair: tuple[socket.socket, socket.
     assert 0.2 < time.monotonic() - began < 30
 
 
-def test_a_body_that_comes_steadily_may_take_longer(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
-    pieces = 16
+@contextlib.contextmanager
+def trickling(connection: socket.socket, size: int, every: float) -> Iterator[threading.Event]:
+    """Send ``size`` bytes again and again until the block ends."""
+    ended = threading.Event()
 
     def send() -> None:
-        for _ in range(pieces):
-            theirs.sendall(b"x" * 7)
-            time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            while not ended.wait(every):
+                connection.sendall(b"x" * size)
 
-    sender = threading.Thread(target=send)
-    sender.start()
-    began = time.monotonic()
-    given = {"wsgi.input": ours.makefile("rb"), "CONTENT_LENGTH": str(pieces * 7), "gunicorn.socket": ours}
-    with given["wsgi.input"], body_stream(given, limit=1000, timeout=1.5, pace=14) as stream:
-        body = read_all(stream)
-    sender.join()
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        ended.set()
+        thread.join()
 
-    assert len(body) == pieces * 7
-    assert time.monotonic() - began > 1.5, "longer than its time without a pace"
+
+def uploaded(ours: socket.socket, length: int, timeout: float) -> dict[str, Any]:
+    """How many bytes of an upload arrived in how many seconds, and the status of its refusal."""
+    given = {"wsgi.input": ours.makefile("rb"), "CONTENT_LENGTH": str(length), "gunicorn.socket": ours}
+    began, size, status = time.monotonic(), 0, 200
+    try:
+        with given["wsgi.input"], body_stream(given, limit=length, timeout=timeout) as stream:
+            while piece := stream.read(65536):
+                size += len(piece)
+    except HttpError as error:
+        status = error.status
+    return {"size": size, "status": status, "seconds": time.monotonic() - began}
+
+
+def test_a_body_below_the_usual_pace_arrives_whole(pair: tuple[socket.socket, socket.socket]) -> None:
+    open_before = len(STREAMS)
+    with trickling(pair[1], 800, 0.05):
+        seen = uploaded(pair[0], 32_000, timeout=0.6)
+
+    assert (seen["size"], seen["status"]) == (32_000, 200)
+    assert seen["seconds"] > 0.6 + 32_000 / pace.USUAL, "longer than the usual pace allows"
+    assert len(STREAMS) == open_before, "its place is free again"
+
+
+def test_a_slow_body_without_a_place_is_given_up(pair: tuple[socket.socket, socket.socket]) -> None:
+    admitted = STREAMS.most
+    STREAMS.admit(0)
+    try:
+        with trickling(pair[1], 800, 0.05):
+            seen = uploaded(pair[0], 320_000, timeout=0.6)
+    finally:
+        STREAMS.admit(admitted)
+
+    assert seen["status"] == 408
+    assert 0 < seen["size"] < 160_000
+
+
+def test_a_trickle_is_given_up_although_there_is_a_place(pair: tuple[socket.socket, socket.socket]) -> None:
+    with trickling(pair[1], 1, 0.01):
+        seen = uploaded(pair[0], 100_000, timeout=0.6)
+
+    assert seen["status"] == 408
+    assert seen["seconds"] < 30
+
+
+def test_a_fast_start_does_not_pay_for_silence(pair: tuple[socket.socket, socket.socket]) -> None:
+    with trickling(pair[1], 60_000, 0.001) as ended:
+        threading.Timer(0.3, ended.set).start()
+        seen = uploaded(pair[0], 100_000_000, timeout=0.5)
+
+    assert seen["status"] == 408
+    assert seen["seconds"] < 30
+
+
+def test_a_slow_client_has_little_time_once_the_process_stops() -> None:
+    streams = Streams(1)
+    slow = Pace(5.0, streams=streams)
+    assert slow.allows(40_000, 9.0)
+    streams.stop()
+
+    assert 4.0 < slow.left <= 5.0
+    slow.close()
+    assert len(streams) == 0
+
+
+def test_slow_clients_of_an_address_share_its_places() -> None:
+    streams = Streams(4)
+    clients = [Pace(1.0, "192.0.2.1", streams=streams) for _ in range(3)]
+
+    assert [client.allows(40_000, 3.0) for client in clients] == [True, True, False]
+    assert Pace(1.0, "192.0.2.2", streams=streams).allows(40_000, 3.0)
 
 
 def write(pieces: Iterable[bytes], connection: socket.socket) -> None:
@@ -146,7 +220,7 @@ def test_an_answer_that_nobody_takes_is_cut_off_and_its_body_closed(pair: tuple[
             closed.append(True)
 
     began = time.monotonic()
-    pieces = PacedAnswer(body(), ours, timeout=0.2, pace=10**7)
+    pieces = PacedAnswer(body(), ours, Pace(0.2))
     with pytest.raises(OSError, match=r"[Bb]roken pipe|reset"):
         write(pieces, ours)
     pieces.close()
@@ -173,7 +247,7 @@ def test_an_answer_that_is_taken_steadily_and_one_that_is_slow_to_make_arrive_wh
 
     reader = threading.Thread(target=receive)
     reader.start()
-    write(PacedAnswer(body(), ours, timeout=1.0, pace=200_000), ours)
+    write(PacedAnswer(body(), ours, Pace(1.0)), ours)
     ours.shutdown(socket.SHUT_WR)
     reader.join(60)
 
@@ -182,7 +256,15 @@ def test_an_answer_that_is_taken_steadily_and_one_that_is_slow_to_make_arrive_wh
 
 def test_a_body_that_nobody_reads_is_closed_too(pair: tuple[socket.socket, socket.socket]) -> None:
     body = io.BytesIO(b"x")
-    PacedAnswer(body, pair[0], timeout=1, pace=1).close()
+    PacedAnswer(body, pair[0], Pace(1)).close()
 
     assert body.closed
-    PacedAnswer([b"x"], pair[0], timeout=1, pace=1).close()
+    PacedAnswer([b"x"], pair[0], Pace(1)).close()
+
+
+def test_a_large_piece_is_sent_in_parts_that_a_slow_link_takes(pair: tuple[socket.socket, socket.socket]) -> None:
+    whole = b"0123456789" * 10_000
+    pieces = list(PacedAnswer([b"", whole, b"end"], pair[0], Pace(1.0)))
+
+    assert b"".join(pieces) == whole + b"end"
+    assert max(map(len, pieces)) <= 16 * 1024

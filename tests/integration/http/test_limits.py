@@ -14,7 +14,8 @@ import pytest
 from werkzeug.serving import make_server
 
 from cometbot.http.errors import HttpError
-from cometbot.http.limits import WATCHDOG, SocketWatchdog, read_body
+from cometbot.http.limits import read_body
+from cometbot.http.watchdog import WATCHDOG, SocketWatchdog
 
 
 @pytest.fixture

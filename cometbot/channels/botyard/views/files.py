@@ -20,8 +20,6 @@ from cometbot.http.ranges import simplify_range
 from cometbot.store.database import ACK_TIMEOUT
 
 _OVERHEAD = 64 * 1024
-_SLOWEST = 32 * 1024
-"""Bytes a second that an upload must have."""
 
 _SHOWN = ("image", "audio", "video")
 _PLAYED = "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
@@ -60,7 +58,7 @@ class Files:
         timeout = self._platform.settings.body_timeout
         request = flask.request
         with ExitStack() as undoing:
-            with body_stream(request.environ, limit=limit, timeout=timeout, pace=_SLOWEST) as stream:
+            with body_stream(request.environ, limit=limit, timeout=timeout) as stream:
                 try:
                     parts = FileParts(stream, request.headers.get("Content-Type", ""))
                     uploads = self._receive(parts, config, undoing)

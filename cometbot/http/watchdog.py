@@ -1,0 +1,129 @@
+"""Cuts connections whose time is up, whatever their threads wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
+_TICK = 0.1
+
+
+class Deadline:
+    """One bounded exchange: a context manager, cut off if its block lasts longer.
+
+    ``expired`` is true once its time has run out and its connections were cut.
+    """
+
+    __slots__ = ("_watchdog", "at", "direction", "expired", "sockets")
+
+    def __init__(self, watchdog: SocketWatchdog, at: float, direction: int) -> None:
+        self._watchdog = watchdog
+        self.at = at
+        self.direction = direction
+        self.expired = False
+        self.sockets: list[socket.socket] = []
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(self.at - time.monotonic(), 0.0)
+
+    def __enter__(self) -> Deadline:
+        self._watchdog.add(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let the exchange take as long as it likes from now on."""
+        self._watchdog.discard(self)
+
+
+class SocketWatchdog:
+    """Ends blocking reads whose total time is up, by shutting their socket down; then they see the end of the stream.
+
+    A time-out of a socket counts from byte to byte, so who sends one byte a second is never late. One thread a process
+    looks ten times a second, so that an exchange that ends in time, as nearly all do, wakes nobody; it is started by
+    the first deadline, and again in a forked child.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._guard = threading.Lock()
+        self._deadlines: set[Deadline] = set()
+        self._pid = 0
+
+    def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
+        """A :class:`Deadline`; sockets given to :meth:`guard` are shut in ``direction`` if its block lasts longer."""
+        return Deadline(self, time.monotonic() + seconds, direction)
+
+    def guard(self, deadline: Deadline, connection: socket.socket) -> None:
+        """Let ``deadline`` cut ``connection``, at once if it is over."""
+        with self._guard:
+            if connection not in deadline.sockets:
+                deadline.sockets.append(connection)
+            if deadline.expired:
+                shut(connection, deadline.direction)
+
+    def add(self, deadline: Deadline) -> None:
+        """Watch over ``deadline``."""
+        if self._pid != os.getpid():
+            self._start()
+        with self._guard:
+            self._deadlines.add(deadline)
+
+    def discard(self, deadline: Deadline) -> None:
+        """Forget ``deadline``; when this returns, nothing is cut for it any more."""
+        with self._guard:
+            self._deadlines.discard(deadline)
+
+    def _start(self) -> None:
+        with _starting:
+            if self._pid == os.getpid():
+                return
+            self._forget()
+            threading.Thread(target=self._run, name="cometbot-deadlines", daemon=True).start()
+            self._pid = os.getpid()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_TICK)
+            if not self._deadlines:
+                continue
+            with self._guard:
+                now = time.monotonic()
+                for deadline in [deadline for deadline in self._deadlines if deadline.at <= now]:
+                    self._expire(deadline)
+
+    def _expire(self, deadline: Deadline) -> None:
+        deadline.expired = True
+        self._deadlines.discard(deadline)
+        for connection in deadline.sockets:
+            shut(connection, deadline.direction)
+
+
+_starting = threading.Lock()
+WATCHDOG = SocketWatchdog()
+"""The one of this process."""
+
+
+def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    """Return the connection that a request came by, or None where the server does not say."""
+    connection = next((environ[name] for name in _SOCKETS if name in environ), None)
+    return connection if isinstance(connection, socket.socket) else None
+
+
+def shut(connection: socket.socket, direction: int) -> None:
+    """Shut a connection down in one direction, or in both."""
+    with contextlib.suppress(OSError):
+        # The base class's method: a TLS socket's own would also forget its session, and no answer could be written.
+        socket.socket.shutdown(connection, direction)
