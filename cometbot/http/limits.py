@@ -118,8 +118,9 @@ class BodyStream:
             self.drain()
 
     def _broken(self) -> HttpError:
-        if self._deadline is not None and self._deadline.expired:
-            return HttpError(408, "ERR_BODY_TIMEOUT", "the body did not arrive in time", closes=True)
+        if self._deadline is not None and self._pace is not None and self._deadline.expired:
+            text = f"the body did not arrive for {self._pace.timeout:g} seconds, or too slowly"
+            return HttpError(408, "ERR_BODY_TIMEOUT", text, closes=True)
         text = "the body broke off or is badly chunked"
         if self._left is not None:
             text = f"the body broke off: {self._taken} of {self._taken + self._left} bytes arrived"

@@ -28,7 +28,7 @@ class Pace:
     """
 
     def __init__(self, timeout: float, address: str = "", connection: Any = None, streams: Streams = STREAMS) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._address = address
         self._connection = connection
         self._streams = streams
@@ -44,7 +44,7 @@ class Pace:
     @property
     def left(self) -> float:
         """Return the seconds within which the client must make progress."""
-        left = min(self._timeout, self._slowest)
+        left = min(self.timeout, self._slowest)
         return left if self._hurry is None else min(left, self._hurry.left)
 
     def allows(self, size: int, seconds: float) -> bool:
@@ -54,7 +54,7 @@ class Pace:
         if self._usual < 0 and self._place is None:
             with suppress(HttpError):
                 self._place = self._streams.enter({}, self._connection, self._address)
-                self._place.source = self._hurry = _Hurry(self._timeout)
+                self._place.source = self._hurry = _Hurry(self.timeout)
         return self._usual >= 0 or (self._place is not None and self.left > 0)
 
     def close(self) -> None:

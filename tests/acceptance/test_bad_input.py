@@ -381,7 +381,7 @@ def test_a_body_that_never_ends_is_cut_off(server: Server) -> None:
         dripping = threading.Thread(target=drip)
         dripping.start()
         try:
-            check_refusal(wire.receive(), 408, "did not arrive within 2 seconds")
+            check_refusal(wire.receive(), 408, "did not arrive for 2 seconds")
         finally:
             stop.set()
             dripping.join()
