@@ -115,3 +115,11 @@ def test_the_readmes_make_targets_exist() -> None:
     assert (
         set(re.findall(r"make (run|test|check|bench|clean|[a-z]+ing)\b", (ROOT / "README.md").read_text())) <= targets
     )
+
+
+@pytest.mark.parametrize("folder", ["tests", "examples"])
+def test_tests_leave_the_clock_of_other_threads_alone(folder: str) -> None:
+    # A patched time.sleep or time.monotonic reaches every thread of the process, and ends those that it surprises.
+    pattern = re.compile(r"""setattr\(\s*(?:[\w.]*\btime\s*,\s*"|"time\.)(?:sleep|time|monotonic|perf_counter)""")
+    found = [str(file) for file in (ROOT / folder).rglob("*.py") if pattern.search(file.read_text())]
+    assert found == []

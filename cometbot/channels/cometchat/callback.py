@@ -179,7 +179,7 @@ class CallbackViews:
                 callee,
                 settings,
             )
-        text = "the user name or the password is wrong; log in with those of the callback (Basic)"
+        text = "wrong credentials; log in with the callback's user name and password (Basic)"
         return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
 
     def _read(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:

@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import threading
-import time
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,7 @@ def test_who_has_connections_leaves_a_new_one_to_others_for_a_moment(
     connections: int, waited: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[object] = []
-    monkeypatch.setattr(time, "sleep", done.append)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=done.append))
     monkeypatch.setattr(ThreadWorker, "accept", lambda self, listener: done.append(listener))
     worker: Any = Worker.__new__(Worker)
     worker.nr_conns = connections + 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ import pytest
 
 from cometbot import Bot
 from cometbot.channels.base import Incoming, Sending
-from cometbot.channels.cometchat import CometChatChannel, CometChatClient
+from cometbot.channels.cometchat import CometChatChannel, CometChatClient, look_up
 from cometbot.channels.cometchat.operations import Params
 from cometbot.errors import BotError, ConfigurationError, NotFound, Rejected, Uncertain, Unreachable
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
@@ -277,7 +278,7 @@ def test_a_look_up_stops_in_time_where_pages_are_slow(
         now[0] += seconds
         return past(method, path, params)
 
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(look_up, "time", SimpleNamespace(monotonic=lambda: now[0]))
     channel, client = channel_of(slow)
     assert channel.find(sending(answers="712", thread_id=thread_id), timeout=8) is None
     assert [affix for affix, _ in looked(client)] == pages
