@@ -1,5 +1,6 @@
 // Markdown to elements: what chat apps show of it. Builds nodes only, so that a message cannot bring markup or script.
 
+import { markDirections } from "./direction.js";
 import { h, safeUrl } from "./dom.js";
 
 // A bare URL: brackets in pairs, no full-width punctuation, no punctuation at its end.
@@ -33,7 +34,7 @@ const MOST_CELLS = 4000;
 
 /** The elements that `text` stands for. `nameOf(uid)` names who is mentioned. */
 export function markdown(text, nameOf = (uid) => uid) {
-  return blocks(String(text).replace(/\r\n?/g, "\n").split("\n"), nameOf);
+  return markDirections(blocks(String(text).replace(/\r\n?/g, "\n").split("\n"), nameOf));
 }
 
 /** The text of a message in one line, without its marks. */

@@ -1,5 +1,6 @@
 // The HTML that the platform made of a text, as elements. It has cleaned it; this takes over only what it may hold.
 
+import { markDirections } from "./direction.js";
 import { h, safeUrl } from "./dom.js";
 
 const TAGS = new Set("A BLOCKQUOTE BR CODE EM HR LI OL P PRE S STRONG TABLE TBODY TD TH THEAD TR UL".split(" "));
@@ -8,7 +9,7 @@ const SCHEMES = ["http:", "https:", "mailto:", "tel:"];
 
 /** The nodes of a text in HTML; what is no known tag is left out, its text stays. */
 export function richtext(html) {
-  return each(new DOMParser().parseFromString(html, "text/html").body);
+  return markDirections(each(new DOMParser().parseFromString(html, "text/html").body));
 }
 
 /** Its text in one line. */
