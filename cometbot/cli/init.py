@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
 import unicodedata
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from string import Template
 
 import click
 
 from cometbot.cli import Sentence
-from cometbot.cli.wheel import write_wheel
+from cometbot.cli.wheel import wheel_name, write_wheel
 
 FILES = {
     "bot.py": "bot.py.txt",
@@ -32,7 +31,6 @@ FILES = {
 
 _MAY_BE_THERE = {".git", ".hg", ".venv", "venv"}
 _WHEELS = "wheels"
-_FROM_WHEELS = f"--find-links {_WHEELS}"
 _NAME_LENGTH = 50
 _SHOWN = 3
 
@@ -90,8 +88,7 @@ def check_is_free(folder: Path) -> None:
 
 def write_project(folder: Path, name: str) -> None:
     """Write all files; none that exists is overwritten. What was written is removed again if one cannot be."""
-    requirement = cometbot_requirement()
-    values = {"name": name, "requirement": requirement}
+    values = {"name": name, "requirement": f"./{_WHEELS}/{wheel_name()}"}
     templates = resources.files("cometbot.cli") / "templates"
     texts = {
         file: Template((templates / template).read_text("utf-8")).substitute(values) for file, template in FILES.items()
@@ -102,29 +99,12 @@ def write_project(folder: Path, name: str) -> None:
             with (folder / file).open("x", encoding="utf-8") as opened:
                 written.append(folder / file)
                 opened.write(text)
-        if requirement.startswith(_FROM_WHEELS):
-            write_wheel(folder / _WHEELS)
+        write_wheel(folder / _WHEELS)
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
         shutil.rmtree(folder / _WHEELS, ignore_errors=True)
         raise
-
-
-def cometbot_requirement() -> str:
-    """Return the lines of requirements.txt that install the cometbot that runs here on any machine.
-
-    One that was installed from a repository is named by its commit, one from a URL by that. Any other is taken from the
-    project's own folder of wheels.
-    """
-    distribution = metadata.distribution("cometbot")
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    url = origin.get("url", "file:")
-    if url.startswith("file:"):
-        return f"{_FROM_WHEELS}\ncometbot=={distribution.version}"
-    if "vcs_info" in origin:
-        return f"cometbot @ {origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
-    return f"cometbot @ {url}"
 
 
 def _next_to(folder: Path) -> Path:

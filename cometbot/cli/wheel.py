@@ -15,6 +15,11 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: cometbot init\nRoot-Is-Purelib: true\nT
 _YEAR_2020 = (2020, 1, 1, 0, 0, 0)
 
 
+def wheel_name() -> str:
+    """Return the file name of the installed cometbot's wheel."""
+    return f"cometbot-{metadata.version('cometbot')}-py3-none-any.whl"
+
+
 def write_wheel(folder: Path) -> Path:
     """Write the cometbot that runs here into ``folder`` as a wheel and return its path; one that exists is replaced.
 
@@ -22,7 +27,7 @@ def write_wheel(folder: Path) -> Path:
     """
     distribution = metadata.distribution("cometbot")
     info = f"cometbot-{distribution.version}.dist-info"
-    wheel = folder / f"cometbot-{distribution.version}-py3-none-any.whl"
+    wheel = folder / wheel_name()
     folder.mkdir(parents=True, exist_ok=True)
     record: list[str] = []
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cometbot.cli import main
-from cometbot.cli.init import FILES, cometbot_requirement, make_name
+from cometbot.cli.init import FILES, make_name
 from cometbot.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -158,38 +157,6 @@ def test_init_a_name_that_no_bot_can_have_is_refused_with_one_that_it_can(init: 
 )  # fmt: skip
 def test_name_is_made_valid(text: str, name: str) -> None:
     assert make_name(text) == name
-
-
-class Installed:
-    """A distribution of cometbot with this origin."""
-
-    version = "1.2.3"
-
-    def __init__(self, origin: Any) -> None:
-        self._origin = origin
-
-    def read_text(self, name: str) -> str | None:
-        return json.dumps(self._origin) if self._origin else None
-
-
-@pytest.mark.parametrize(
-    ("origin", "requirement"),
-    [
-        (None, "--find-links wheels\ncometbot==1.2.3"),
-        ({"url": "https://x.example/c.whl", "archive_info": {}}, "cometbot @ https://x.example/c.whl"),
-        ({"url": "file:///tmp/c.whl", "archive_info": {}}, "--find-links wheels\ncometbot==1.2.3"),
-        (
-            {"url": "https://x.example/c.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
-            "cometbot @ git+https://x.example/c.git@abc",
-        ),
-        ({"url": "file:///my%20c", "dir_info": {}}, "--find-links wheels\ncometbot==1.2.3"),
-    ],
-)
-def test_requirement_names_where_cometbot_came_from(
-    monkeypatch: pytest.MonkeyPatch, origin: Any, requirement: str
-) -> None:
-    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(origin))
-    assert cometbot_requirement() == requirement
 
 
 def test_init_writes_no_path_of_this_machine(init: Callable[..., Result], folder: Path) -> None:

@@ -1,0 +1,159 @@
+"""The environments of readers: a fresh one that has cometbot's wheel, and a clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from cometbot.temporary_folders import TemporaryFolder
+from tests.ports import HOST, free_port
+
+from .blocks import ROOT
+from .terminal import Terminal
+
+CLONED = ("Makefile", "README.md", "LICENSE", "setup.py", "setup.cfg", "wsgi.py", "gunicorn.conf.py")
+CLONED_FOLDERS = ("cometbot", "examples")
+FOREIGN = re.compile(r"COMET|BOTYARD|BOTPRESS|SIMPLEX|PYTEST|PYTHON|PROMETHEUS|VIRTUAL_ENV|MAKE|MFLAGS")
+SUDO = """#!/bin/sh
+# Stands in for sudo: the same user, and no service is started or stopped.
+[ "$1" = -u ] && shift 2
+[ "$1" = systemctl ] && exit 0
+exec "$@"
+"""
+T = TypeVar("T")
+
+
+def copy_environment(source: Path, target: Path) -> None:
+    """Copy a virtual environment, by links where a file does not name its folder."""
+    shutil.copytree(source, target, symlinks=True, copy_function=os.link)
+    for file in [target / "pyvenv.cfg", *(target / "bin").iterdir()]:
+        content = b"" if file.is_symlink() else file.read_bytes()
+        if bytes(source) in content:
+            mode = file.stat().st_mode
+            file.unlink()
+            file.write_bytes(content.replace(bytes(source), bytes(target)))
+            file.chmod(mode)
+
+
+class Base:
+    """An environment with the wheel, which readers get copies of, and a clone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clone = folder / "clone"
+        self.wheel_environment = folder / "environment"
+        self._copy_sources()
+        (folder / "bin").mkdir()
+        (folder / "bin" / "sudo").write_text(SUDO)
+        (folder / "bin" / "sudo").chmod(0o755)
+        pip = (sys.executable, "-m", "pip", "--quiet")
+        self._call(*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(self.clone))
+        [wheel] = folder.glob("cometbot-*.whl")
+        self._call("python3", "-m", "venv", str(self.wheel_environment))
+        self._call(*pip, "--python", str(self.wheel_environment / "bin" / "python"), "install", str(wheel))
+
+    def _copy_sources(self) -> None:
+        self.clone.mkdir()
+        for name in CLONED:
+            shutil.copy(ROOT / name, self.clone / name)
+        for name in CLONED_FOLDERS:
+            shutil.copytree(ROOT / name, self.clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of a reader, whose Python is the one that these tests run with."""
+        own = {str(Path(sys.prefix, "bin"))}
+        paths = [path for path in os.environ["PATH"].split(os.pathsep) if path not in own]
+        python = str(Path(os.path.realpath(sys.executable)).parent)
+        kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+        return kept | {
+            "PATH": os.pathsep.join([str(self.folder / "bin"), python, *paths]),
+            "TMPDIR": str(self.folder),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def _call(self, *words: str) -> None:
+        done = subprocess.run(words, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Reader:
+    """Somebody who has an empty folder, and an environment of its own with cometbot's wheel."""
+
+    def __init__(self, base: Base, folder: Path) -> None:
+        self.base = base
+        self.folder = folder
+        self.address = f"{HOST}:{free_port()}"
+        self.project = folder / "project"
+        self._open = ExitStack()
+        copy_environment(base.wheel_environment, folder / "environment")
+        (folder / "lines").mkdir()
+        self.terminal = Terminal(folder, base.environ, folder / "lines")
+        self.terminal.environ |= {
+            "PATH": f"{folder / 'environment' / 'bin'}:{base.environ['PATH']}",
+            "VIRTUAL_ENV": str(folder / "environment"),
+            "COMETBOT_BIND": self.address,
+        }
+
+    @property
+    def url(self) -> str:
+        """The address of the server that the reader starts."""
+        return f"http://{self.address}"
+
+    def begin_project(self) -> None:
+        """Make a project with the command that quickstart names, and go there."""
+        self.terminal.run(f"cometbot init --name helpdesk {self.project}")
+        self.terminal.folder = self.project
+
+    def go_to_clone(self) -> None:
+        """Go to a clone, in a terminal without an environment."""
+        self.terminal.folder = self.folder / "clone"
+        shutil.copytree(self.base.clone, self.terminal.folder, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
+        copy_environment(self.base.wheel_environment, self.terminal.folder / ".venv")
+        # What make installs here is what it has installed for these tests.
+        for stamp in ("made", "installed"):
+            (self.terminal.folder / ".venv" / stamp).touch()
+        del self.terminal.environ["VIRTUAL_ENV"]
+        self.terminal.environ["PATH"] = self.base.environ["PATH"]
+
+    def write_settings(self, **settings: str) -> None:
+        """Append to the file ``.env`` of the folder."""
+        with (self.terminal.folder / ".env").open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context that ends after the reader's servers."""
+        return self._open.enter_context(context)
+
+    def close(self) -> None:
+        """End all that runs."""
+        with self._open:
+            self.terminal.close()
+
+
+@pytest.fixture(scope="session")
+def base() -> Iterator[Base]:
+    """Install cometbot's wheel once for all pages."""
+    with TemporaryFolder("test") as folder:
+        yield Base(folder)
+
+
+@pytest.fixture
+def reader(base: Base) -> Iterator[Reader]:
+    """A reader with an empty folder and a fresh environment that has cometbot's wheel."""
+    with tempfile.TemporaryDirectory(dir=base.folder) as folder:
+        made = Reader(base, Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
