@@ -20,6 +20,8 @@ from cometbot.chat.models import ChatFile, Page, Scope
 from cometbot.content_types import HEAD, kind_of, sniff, sniff_file
 from cometbot.errors import StorageFull, TooLarge
 from cometbot.store.database import Database
+from cometbot.store.failures import FULL
+from cometbot.store.failures import kind_of as failure_of
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 from cometbot.text import clean_file_name
 
@@ -108,8 +110,10 @@ class Files:
                 kind = kind_of(mime_type)
                 _check_size(size, kind, limits.get(kind, 0))
                 os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as error:
             path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and failure_of(error) == FULL:
+                raise StorageFull(f"the disk of the files is full ({error.strerror})") from error
             raise
         return Upload(id, path, self._place(id), clean_file_name(name), size, mime_type, kind)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cometbot.errors import StoreUnavailable
+
 LONGEST_ECHO = 80
 
 
@@ -30,6 +32,12 @@ class HttpError(Exception):
         self.message = message
         self.details = {path: list(texts) for path, texts in (details or {}).items()}
         self.headers = {**(headers or {}), **({"Connection": "close"} if closes else {})}
+
+
+def unavailable(error: StoreUnavailable) -> HttpError:
+    """Return the answer where the database stores nothing until it is repaired: asking again soon does not help."""
+    text = f"The database cannot store anything until it is repaired ({error.kind}). Send the request again later."
+    return HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"})
 
 
 def echo(value: object) -> str:

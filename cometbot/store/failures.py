@@ -92,7 +92,8 @@ class Failures:
     ``observe`` is called with the kind of each failure. ``problem`` is empty while nothing is wrong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.observe: Callable[[str], None] = lambda kind: None
         self._guard = threading.Lock()
         self._problem = ""
@@ -103,7 +104,7 @@ class Failures:
     @property
     def problem(self) -> str:
         """Return the failure of the last seconds; empty if there was none."""
-        return self._problem if time.monotonic() < self._ends_at else ""
+        return self._problem if self._clock() < self._ends_at else ""
 
     def clear(self, *kinds: str) -> None:
         """Forget the last failure if it is of one of these kinds: it was seen to be over."""
@@ -124,7 +125,7 @@ class Failures:
 
     def record(self, kind: str, problem: str) -> StoreUnavailable:
         """Count and log a failure; return it as an error to be raised."""
-        now = time.monotonic()
+        now = self._clock()
         with self._guard:
             self._problem, self._kind, self._ends_at = problem, kind, now + MEMORY
             is_due = now >= self._logged.get(kind, 0.0)

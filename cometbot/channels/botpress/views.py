@@ -23,10 +23,10 @@ from cometbot.channels.botpress.keys import NO_KEY
 from cometbot.channels.botpress.operations import Call, Operations
 from cometbot.channels.botpress.routes import TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
-from cometbot.errors import Missing, PayloadError, StorageFull, StoreBusy
+from cometbot.errors import Missing, PayloadError, StorageFull, StoreBusy, StoreUnavailable
 from cometbot.http import sse
 from cometbot.http.addresses import counted_address
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, echo, unavailable
 from cometbot.http.limits import read_body
 from cometbot.http.rates import Rates
 
@@ -139,7 +139,10 @@ class ChatApiViews:
         return self.refuse(HttpError(status, "Internal" if status >= 500 else "", text))
 
     def refuse_busy(self, error: StoreBusy) -> flask.Response:
-        """The answer where the database did not take it; who asks again loses nothing."""
+        """Return the answer where the database did not store it; a client that asks again loses nothing."""
+        if isinstance(error, StoreUnavailable):
+            refusal = unavailable(error)
+            return self.refuse(HttpError(refusal.status, "Internal", refusal.message, headers=refusal.headers))
         text = "The database is busy. Send the request again."
         return self.refuse(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
 

@@ -84,6 +84,11 @@ class Platform:
         if self._warnings.wait("full") == 0:
             _log.error("refused a file: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or make room.", error)
 
+    def report_failed_file(self, error: OSError) -> None:
+        """Log a file that could not be written, once a minute."""
+        if self._warnings.wait("failed") == 0:
+            _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
+
     @property
     def tokens(self) -> Tokens:
         """What signs and reads cookies. The secret that nobody has set is made once, by whoever needs it first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cometbot.http.errors import HttpError
+from cometbot.errors import StoreBusy, StoreUnavailable
+from cometbot.http.errors import HttpError, unavailable
 
 
 class Refusal(Exception):
@@ -43,6 +44,8 @@ def full() -> Refusal:
     return Refusal(507, "There is no room to store this.")
 
 
-def busy() -> Refusal:
-    """The database did not take it in time."""
+def not_stored(error: StoreBusy) -> Refusal:
+    """Return the refusal where the database did not store something, or could not be read."""
+    if isinstance(error, StoreUnavailable):
+        return Refusal.from_http_error(unavailable(error))
     return Refusal(503, "The database is busy. Try again.", {"Retry-After": "1"})

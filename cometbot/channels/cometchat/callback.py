@@ -20,7 +20,7 @@ from cometbot.errors import PayloadError, StoreBusy, StoreUnavailable
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.direct import Answer, DirectBlueprint, Environ
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, echo, unavailable
 from cometbot.http.limits import read_body
 from cometbot.http.rates import Rates
 from cometbot.models import Conversation
@@ -96,8 +96,7 @@ class CallbackViews:
         except PayloadError as error:
             return self._refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
         except StoreUnavailable as error:
-            text = f"the database cannot store anything until it is repaired ({error.kind}); call again later"
-            return self._refuse(HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"}), bot)
+            return self._refuse(unavailable(error), bot)
         except StoreBusy:
             text = "the database did not confirm in time; call again, it is stored only once"
             return self._refuse(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
@@ -25,7 +26,7 @@ REMEDY = "docs/upgrading.md"
 _numbers = count(1)
 
 
-def callback() -> dict[str, Any]:
+def callback(text: str = "hello") -> dict[str, Any]:
     number = next(_numbers)
     message = {
         "id": str(number),
@@ -36,7 +37,7 @@ def callback() -> dict[str, Any]:
         "category": "message",
         "type": "text",
         "sentAt": 1_700_000_000 + number,
-        "data": {"text": "hello", "entities": {"sender": {"entity": {"uid": "maria"}, "entityType": "user"}}},
+        "data": {"text": text, "entities": {"sender": {"entity": {"uid": "maria"}, "entityType": "user"}}},
     }
     return {"trigger": "after_message", "data": message, "appId": "app1", "region": "eu", "bot": "shop"}
 
@@ -92,6 +93,8 @@ def make_site(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Make
             allow_anonymous_callbacks=True,
             botyard_admin_secret_key=Secret(ADMIN),
             free_space=0,
+            botyard_signups=0,
+            botyard_requests=0,
             stop_timeout=5,
         )
         made.append(create_app(Bot("shop"), settings, **options))
@@ -164,3 +167,46 @@ def test_process_that_starts_after_the_damage_refuses(site: Site, make_site: Mak
     assert late.readyz()[1].startswith("failed: ")
     assert len(site.errors()) == 2, "one of each process"
     assert all(REMEDY in error for error in site.errors())
+
+
+def fill(site: Site) -> None:
+    """Let SQLite take no page more, as on a disk that is full."""
+    writer = site.database._writer
+    assert writer is not None
+    pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
+    writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+
+def forbid_writes(site: Site) -> None:
+    """Let SQLite refuse writes, as on a file system that is mounted read-only."""
+    writer = site.database._writer
+    assert writer is not None
+    writer.exec_driver_sql("PRAGMA query_only=ON")
+
+
+def until_refused(post: Callable[[], Any]) -> Any:
+    """The first answer that is no success: small rows fit into pages that are there."""
+    answers = (post() for _ in range(50))
+    return next((answer for answer in answers if answer.status_code >= 300), None)
+
+
+@pytest.mark.parametrize(("damage", "kind"), [(fill, "full"), (forbid_writes, "read_only")])
+def test_refused_writes_have_the_shape_of_each_channel(site: Site, damage: Callable[[Site], None], kind: str) -> None:
+    person, stranger = site.app.test_client(), site.app.test_client()
+    assert person.post("/v1/client-api/user", json={"nickname": "Maria"}).status_code == 201
+    damage(site)
+    text = f"The database cannot store anything until it is repaired ({kind}). Send the request again later."
+
+    called = until_refused(lambda: stranger.post("/cometchat/shop", json=callback("x" * 4000)))
+    chat = until_refused(lambda: stranger.post("/botpress/shop/users", json={"name": "x" * 400}))
+    signed = until_refused(lambda: stranger.post("/v1/client-api/user", json={"nickname": "Tom"}))
+    sent = until_refused(lambda: person.post("/v1/client-api/files", data={"file": (io.BytesIO(PNG), "p.png")}))
+    answers = (called, chat, signed, sent)
+    assert [(answer.status_code, answer.headers.get("Retry-After")) for answer in answers] == [(503, "10")] * 4
+    assert called.json == {"error": {"code": "ERR_UNAVAILABLE", "message": text}}
+    assert (chat.json["type"], chat.json["message"]) == ("Internal", text)
+    assert signed.json == sent.json == {"message": text}
+    status, line = site.readyz()
+    assert (status, line.partition(" ")[0]) == (503, "failed:")
+    assert len(site.errors()) == 1
+    assert site.has_counted(kind)

@@ -10,7 +10,7 @@ import flask
 from cometbot.channels.botyard.config import Config
 from cometbot.channels.botyard.multipart import FileParts, PartReader
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.refusals import Refusal, busy, too_many
+from cometbot.channels.botyard.refusals import Refusal, not_stored, too_many
 from cometbot.channels.botyard.shapes import FOLDERS, JSON, file_json
 from cometbot.channels.botyard.views.routing import address
 from cometbot.chat import ChatFile, Upload
@@ -97,9 +97,12 @@ class Files:
             part.drain()
             said = f"Max allowed size for {FOLDERS[error.kind]} are {error.limit} bytes, but got {part.size}."
             raise Refusal(400, said) from None
-        except (StorageFull, OSError) as error:
+        except StorageFull as error:
             self._platform.report_full(error)
             raise Refusal(507, "The file could not be kept: there is no room for it.") from error
+        except OSError as error:
+            self._platform.report_failed_file(error)
+            raise Refusal(503, "The file could not be written. Try again later.", {"Retry-After": "10"}) from error
 
     def _keep(self, uploads: Sequence[Upload], owner: str, *, limited: bool) -> list[ChatFile]:
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
@@ -117,8 +120,8 @@ class Files:
         try:
             with self._platform.database.read() as connection:
                 file = self._files.get(connection, EVERYWHERE, name.partition(".")[0])
-        except StoreBusy:
-            raise busy() from None
+        except StoreBusy as error:
+            raise not_stored(error) from None
         if file is None or file_json(file)["path"] != f"static/{folder}/{name}":
             raise Refusal(404, "There is no such file.")
         path = self._files.path(file)

@@ -16,7 +16,7 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from cometbot.channels.botyard import cookies, keys
 from cometbot.channels.botyard.directory import ListedBot
 from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.refusals import Refusal, busy, full, too_many, unauthorized
+from cometbot.channels.botyard.refusals import Refusal, full, not_stored, too_many, unauthorized
 from cometbot.chat import ChatUser
 from cometbot.errors import StorageFull, StoreBusy
 from cometbot.http.addresses import counted_address
@@ -221,7 +221,7 @@ def refuse(error: Refusal | HttpError | StorageFull | StoreBusy) -> flask.Respon
     elif isinstance(error, StorageFull):
         error = full()
     elif isinstance(error, StoreBusy):
-        error = busy()
+        error = not_stored(error)
     response = to_response({"message": error.message}, error.status)
     response.headers.update(error.headers)
     return response

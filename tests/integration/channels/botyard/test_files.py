@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from cometbot.channels.base import Incoming
 from cometbot.channels.botyard.client import PlatformClient
 from cometbot.channels.botyard.parsing import parse
 from cometbot.channels.botyard.platform import EVERYWHERE, conversation_of
+from cometbot.chat import files
 from cometbot.errors import BotError
 from cometbot.events import MessageEvent
 from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
@@ -259,6 +262,34 @@ def test_all_users_of_all_processes_share_one_limit(make_site: Callable[..., Sit
         assert "COMETBOT_STORAGE" not in answer.text
     _, bot = first.outside()
     assert bot.upload(("p.png", PNG), api="bot-api").status_code == 507
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (errno.ENOSPC, 507, NO_ROOM[1]["message"]),
+        (errno.EDQUOT, 507, NO_ROOM[1]["message"]),
+        (errno.EIO, 503, "The file could not be written. Try again later."),
+    ],
+)
+def test_failed_write_of_a_file_is_refused_with_its_cause(
+    site: Site,
+    maria: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    status: int,
+    words: str,
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_copy", fail)
+    for _ in range(2):
+        answer = maria.upload(("p.png", PNG))
+        assert (answer.status_code, answer.json) == (status, {"message": words})
+    assert stored(site) == []
+    assert caplog.text.count(os.strerror(number)) == 1, "once a minute"
 
 
 def test_disk_that_is_almost_full_takes_no_file(
