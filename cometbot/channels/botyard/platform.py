@@ -89,6 +89,15 @@ class Platform:
         if self._warnings.wait("failed") == 0:
             _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
 
+    def report_wrong_admin_key(self, address: str) -> None:
+        """Count a wrong admin key, and log it once a minute."""
+        self.admin_guesses.count_wrong(address)
+        if self._warnings.wait("admin key") == 0:
+            _log.warning(
+                "refused a call of the admin API from %s: expected the key in BOTYARD_ADMIN_SECRET_KEY, got another",
+                address,
+            )
+
     @property
     def tokens(self) -> Tokens:
         """What signs and reads cookies. The secret that nobody has set is made once, by whoever needs it first."""

@@ -137,6 +137,7 @@ class CallbackViews:
         if found is None:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {echo(uid)} is served here")
         if found.name in self._credentials and not self._credentials.opens(found.name, header):
+            self._warn_of_credentials(f"of the bot {found.name}", _CALLBACK)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
         return self._take(found, payload, body)
 
@@ -167,10 +168,16 @@ class CallbackViews:
         return found
 
     def _unauthorized(self, header: str, callee: str, settings: str) -> HttpError:
-        """Return the refusal of a call; log wrong credentials with their settings, once a minute for each callee."""
+        """Return the refusal of a call without credentials, or with wrong ones, which are logged."""
         if not header.strip():
             text = "log in with the callback's user name and password (Basic)"
             return HttpError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", text, headers=CHALLENGE)
+        self._warn_of_credentials(callee, settings)
+        text = "wrong credentials; log in with the callback's user name and password (Basic)"
+        return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
+
+    def _warn_of_credentials(self, callee: str, settings: str) -> None:
+        """Log once a minute for each callee that wrong credentials came, with the settings that hold the right ones."""
         if not self._warnings.wait(f"{settings} {callee}"):
             _log.warning(
                 "refused a call %s: expected the user name and password in %s, got others. "
@@ -178,8 +185,6 @@ class CallbackViews:
                 callee,
                 settings,
             )
-        text = "wrong credentials; log in with the callback's user name and password (Basic)"
-        return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
 
     def _read(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Return the payload and the body that it is stored as, once its app is known to be the right one."""

@@ -152,7 +152,10 @@ class CometChatChannel(Channel):
             _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """The newest messages that somebody wrote; deleted ones and reports of joins, edits and calls are left out."""
+        """Return the newest messages that users and bots wrote.
+
+        Deleted ones, those that moderation has disapproved, and reports of joins, edits and calls are left out.
+        """
         query: dict[str, str | int | bool] = {
             "limit": min(max(limit, 1), 1000),
             "affix": "prepend",
@@ -166,7 +169,8 @@ class CometChatChannel(Channel):
             is_whole = message["id"] and message["sender"]
             if is_whole and message["category"] in reports.SAID and not message["deletedAt"]:
                 events.append(parsing.make_message(message, parsing.place_of(conversation, record)))
-        return sorted(events, key=_by_age)[-limit:]
+        shown = [event for event in events if event.moderation != "disapproved" or self.callback.answer_disapproved]
+        return sorted(shown, key=_by_age)[-limit:]
 
     def client(self, bot: str) -> CometChatClient:
         return self._client

@@ -185,11 +185,11 @@ class _Visit:
         header = flask.request.headers.get("Authorization", "")
         if not header:
             raise Refusal(403, "Admin key is required.")
-        guesses, here = self._platform.admin_guesses, address()
-        if (wait := guesses.wait(here)) > 0:
+        here = address()
+        if (wait := self._platform.admin_guesses.wait(here)) > 0:
             raise too_many("wrong keys", wait)
         if not keys.is_admin(header, self._platform.settings.admin_secret):
-            guesses.count_wrong(here)
+            self._platform.report_wrong_admin_key(here)
             raise Refusal(403, "Access denied.")
 
     def _wrong_key(self, message: str) -> Refusal:

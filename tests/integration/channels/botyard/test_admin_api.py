@@ -114,6 +114,15 @@ def test_what_is_no_bot_from_elsewhere_has_no_key_and_cannot_be_deleted(site: Si
     assert [bot["id"] for bot in site.nobody.get("client-api/bots").json] == ["helpdesk"]
 
 
+def test_wrong_admin_keys_name_their_setting(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    for key in ("wr0ng-key", "wr0ng-again"):
+        site.nobody.post("admin-api/bot", {"name": "Mallory"}, headers={"Authorization": key})
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1  # once a minute
+    assert "BOTYARD_ADMIN_SECRET_KEY" in warnings[0]
+    assert "wr0ng" not in warnings[0]
+
+
 @pytest.mark.parametrize(
     "key",
     ["admin", f"Bearer {ADMIN}", f"{ADMIN} x", f"{ADMIN}x", ADMIN[:-1], ADMIN.upper(), f"{ADMIN}:", "\xff", "a" * 8000],

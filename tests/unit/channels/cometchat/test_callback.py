@@ -209,6 +209,12 @@ def test_wrong_credentials_name_their_setting(site: Site, callback_of: Make, cap
     assert "ghost" not in caplog.text
 
 
+def test_credentials_of_another_bot_are_logged(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    header = {"Authorization": basic("shop", "other")}
+    assert site.refusal(callback_of(), "/cometchat", headers=header)[0] == 403
+    assert "COMETBOT_CALLBACK_PASSWORD" in caplog.text
+
+
 def test_absent_credentials_are_no_warning(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
     status, error = site.refusal(callback_of(), headers={"Authorization": ""})
     assert (status, error["code"]) == (401, "AUTH_ERR_EMPTY_AUTH_HEADER")

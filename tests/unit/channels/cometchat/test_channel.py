@@ -12,7 +12,7 @@ import pytest
 
 from cometbot import Bot
 from cometbot.channels.base import Incoming, Sending
-from cometbot.channels.cometchat import CometChatChannel, CometChatClient, look_up
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, look_up
 from cometbot.channels.cometchat.operations import Params
 from cometbot.errors import BotError, ConfigurationError, NotFound, Rejected, Uncertain, Unreachable
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
@@ -372,6 +372,18 @@ def test_bots_stay_known_when_they_cannot_be_listed(caplog: pytest.LogCaptureFix
         channel.refresh()
     assert channel.is_bot("weather")
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+@pytest.mark.parametrize(("answers_disapproved", "texts"), [(False, ["fine"]), (True, ["bad", "fine"])])
+def test_history_leaves_out_disapproved_messages(answers_disapproved: bool, texts: list[str]) -> None:
+    said = {"sender": "maria", "receiver": "helpdesk-bot", "receiverType": "user", "category": "message"}
+    records = [
+        {"id": "1", "sentAt": 1, **said, "data": {"text": "bad", "moderation": {"status": "disapproved"}}},
+        {"id": "2", "sentAt": 2, **said, "data": {"text": "fine", "moderation": {"status": "approved"}}},
+    ]
+    settings = CallbackSettings(answer_disapproved=answers_disapproved)
+    channel, _ = channel_of(lambda *_: {"data": records}, callback=settings)
+    assert [event.text for event in channel.history(DIRECT, 10)] == texts
 
 
 def test_capabilities_say_what_is_shown_as_such() -> None:
