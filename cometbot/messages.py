@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar, Literal
 
 from cometbot.errors import MessageError
@@ -36,7 +37,11 @@ class Message:
     tags: tuple[str, ...] = ()
 
     def to_text(self) -> str:
-        """This message as text, for platforms that cannot show it; choices are numbered as in :meth:`offers`."""
+        """Return this message as text, for platforms that cannot show it.
+
+        Choices are numbered as in :meth:`offers`. The text is readable as it stands: it has no Markdown of its own,
+        and its parts are paragraphs, since some clients show a single line break as a space.
+        """
         raise NotImplementedError  # pragma: no cover - every message class has its own
 
     def offers(self) -> tuple[Offer, ...]:
@@ -83,7 +88,7 @@ class Media(Message):
         _texts(self, "name", "mime_type", "caption")
 
     def to_text(self) -> str:
-        return "\n".join(part for part in (self.caption, self.name, self.url) if part)
+        return _paragraphs(self.caption, self.name, self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +121,18 @@ class Card(Message):
         _all(self, "buttons", Button)
 
     def to_text(self) -> str:
-        return _with_hint(self._lines(1), self.offers())
+        return _paragraphs(*self._parts(1), *_hint(self.offers()))
 
     def offers(self) -> tuple[Offer, ...]:
         return _number(_button_offers(self.buttons))
 
-    def _lines(self, first: int) -> list[str]:
-        lines = [f"**{self.title}**"] if self.title else []
-        lines += [part for part in (self.text, self.image) if part]
-        number = first
-        for button in self.buttons:
-            if button.url:
-                lines.append(f"{button.label}: {button.url}")
-            else:
-                lines.append(f"{number}. {button.label}")
-                number += 1
-        return lines
+    def _parts(self, first: int) -> list[str]:
+        numbers = count(first)
+        buttons = [
+            f"{button.label}: {button.url}" if button.url else f"{next(numbers)}. {button.label}"
+            for button in self.buttons
+        ]
+        return [self.title, self.text, self.image, *buttons]
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,12 @@ class Carousel(Message):
         _require(bool(self.cards), "a Carousel needs at least one Card")
 
     def to_text(self) -> str:
-        blocks, number = [], 1
+        parts: list[str] = []
+        number = 1
         for card in self.cards:
-            blocks.append("\n".join(card._lines(number)))
+            parts += card._parts(number)
             number += len(card.offers())
-        return _with_hint(["\n\n".join(blocks)], self.offers())
+        return _paragraphs(*parts, *_hint(self.offers()))
 
     def offers(self) -> tuple[Offer, ...]:
         return _number(offer for card in self.cards for offer in card.offers())
@@ -185,8 +187,8 @@ class Choices(Message):
         _require(bool(self.options), "a Choices needs at least one option")
 
     def to_text(self) -> str:
-        lines = [f"{offer.number}. {offer.label}" for offer in self.offers()]
-        return _with_hint([self.text, *lines], self.offers())
+        options = [f"{offer.number}. {offer.label}" for offer in self.offers()]
+        return _paragraphs(self.text, *options, *_hint(self.offers()))
 
     def offers(self) -> tuple[Offer, ...]:
         choices = [option for option in self.options if isinstance(option, Choice)]
@@ -217,7 +219,7 @@ class Location(Message):
     def to_text(self) -> str:
         place = f"{self.latitude:.6f},{self.longitude:.6f}"
         link = f"https://www.openstreetmap.org/?mlat={self.latitude:.6f}&mlon={self.longitude:.6f}"
-        return "\n".join(part for part in (self.label, self.address, place, link) if part)
+        return _paragraphs(self.label, self.address, place, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Form(Message):
     action: str
     submit: str = "Send"
 
-    HINT: ClassVar[str] = "_Answer with these lines filled in._"
+    HINT: ClassVar[str] = "Answer with these lines filled in."
 
     def __post_init__(self) -> None:
         _texts(self, "title", "action", "submit")
@@ -260,13 +262,13 @@ class Form(Message):
         _require(len(set(names)) == len(names), f"a Form's fields need different names, not {names}")
 
     def to_text(self) -> str:
-        lines = [f"**{self.title}**"]
+        parts = [self.title]
         for item in self.fields:
             labels = " / ".join(option.label for option in item.options if isinstance(option, Choice))
             which = "any of " if item.kind == "checkbox" else ""
             note = ", ".join(part for part in (which + labels, "optional" if item.optional else "") if part)
-            lines.append(f"{item.label or item.name}:" + (f" ({note})" if note else ""))
-        return "\n".join([*lines, self.HINT])
+            parts.append(f"{item.label or item.name}:" + (f" ({note})" if note else ""))
+        return _paragraphs(*parts, self.HINT)
 
 
 @dataclass(frozen=True)
@@ -412,10 +414,13 @@ def without_hint(text: str) -> str:
     """Return ``text`` without the last line that :meth:`Message.to_text` adds to say how to answer."""
     body, _, last = text.rstrip().rpartition("\n")
     line = last.strip("_* ")
-    is_hint = line == Form.HINT.strip("_") or (line.startswith("Answer ") and line.endswith(_HINT_END))
+    is_hint = line == Form.HINT or (line.startswith("Answer ") and line.endswith(_HINT_END))
     return body.rstrip() if is_hint and body else text
 
 
-def _with_hint(lines: Sequence[str], offers: Sequence[Offer]) -> str:
-    hint = [f"_Answer {offers[-1].number} for “{offers[-1].label}{_HINT_END}_"] if offers else []
-    return "\n".join([*lines, *hint])
+def _hint(offers: Sequence[Offer]) -> list[str]:
+    return [f"Answer {offers[-1].number} for “{offers[-1].label}{_HINT_END}"] if offers else []
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)

@@ -110,7 +110,7 @@ def _read_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str
         if name is not None:
             current = name
             written[current] = value.strip(" \t*_")
-        elif current and line.strip() != Form.HINT:
+        elif current and line.strip(" \t*_>") != Form.HINT:
             written[current] += f"\n{line}"
     return written
 

@@ -48,7 +48,7 @@ def drink(ctx: Context) -> str:
 @bot.message("form")
 def form(ctx: Context) -> Form:
     fields = [Field("name", "Name"), Field("colour", "Colour", kind="select", options=["Red", "Blue"])]
-    return Form("Your order", fields, action="order")
+    return Form("Your order:", fields, action="order")
 
 
 @bot.action("order")

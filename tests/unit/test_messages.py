@@ -69,7 +69,7 @@ def test_nothing_counts_as_an_empty_text() -> None:
 
 def test_choices_as_text_are_numbered_and_say_how_to_answer() -> None:
     message = Choices("Tea?", ["Green", Choice("Black tea", "black")], action="tea")
-    assert message.to_text() == "Tea?\n1. Green\n2. Black tea\n_Answer 2 for “Black tea”, or write it out._"
+    assert message.to_text() == "Tea?\n\n1. Green\n\n2. Black tea\n\nAnswer 2 for “Black tea”, or write it out."
     assert [(o.label, o.name, o.value, o.number) for o in message.offers()] == [
         ("Green", "tea", "Green", 1),
         ("Black tea", "tea", "black", 2),
@@ -84,7 +84,7 @@ def test_choices_without_an_action_are_named_by_their_values() -> None:
 def test_card_as_text_numbers_what_can_be_answered_and_shows_links() -> None:
     card = Card("Cake", "Good.", "https://x/c.png", [Button("Site", url="https://x"), Button("Buy", "buy", "7")])
     assert card.to_text() == (
-        "**Cake**\nGood.\nhttps://x/c.png\nSite: https://x\n1. Buy\n_Answer 1 for “Buy”, or write it out._"
+        "Cake\n\nGood.\n\nhttps://x/c.png\n\nSite: https://x\n\n1. Buy\n\nAnswer 1 for “Buy”, or write it out."
     )
     assert Card(text="only").to_text() == "only"
 
@@ -97,17 +97,17 @@ def test_buttons_are_named_by_action_value_or_label_in_that_order() -> None:
 def test_carousel_numbers_through_all_its_cards() -> None:
     cards = [Card("One", buttons=[Button("A"), Button("L", url="https://x")]), Card("Two", buttons=[Button("B")])]
     message = Carousel(cards)
-    assert message.to_text() == ("**One**\n1. A\nL: https://x\n\n**Two**\n2. B\n_Answer 2 for “B”, or write it out._")
+    assert message.to_text() == "One\n\n1. A\n\nL: https://x\n\nTwo\n\n2. B\n\nAnswer 2 for “B”, or write it out."
     assert [(o.label, o.number) for o in message.offers()] == [("A", 1), ("B", 2)]
 
 
 def test_media_location_form_and_custom_have_a_text() -> None:
-    assert Media("https://x/a.png", name="a.png", caption="See").to_text() == "See\na.png\nhttps://x/a.png"
-    assert Location(50.1, -8, "Here").to_text().startswith("Here\n50.100000,-8.000000\nhttps://")
+    assert Media("https://x/a.png", name="a.png", caption="See").to_text() == "See\n\na.png\n\nhttps://x/a.png"
+    assert Location(50.1, -8, "Here").to_text().startswith("Here\n\n50.100000,-8.000000\n\nhttps://")
     form = Form("Order", [Field("name"), Field("size", "Size", "select", ["S", "L"], optional=True)], "order")
-    assert form.to_text() == f"**Order**\nname:\nSize: (S / L, optional)\n{Form.HINT}"
+    assert form.to_text() == f"Order\n\nname:\n\nSize: (S / L, optional)\n\n{Form.HINT}"
     extras = Form("Order", [Field("with", "", "checkbox", ["milk", "sugar"])], "order")
-    assert extras.to_text() == f"**Order**\nwith: (any of milk / sugar)\n{Form.HINT}"
+    assert extras.to_text() == f"Order\n\nwith: (any of milk / sugar)\n\n{Form.HINT}"
     assert Custom("poll", {}).to_text() == "[poll]"
     assert Custom("poll", {}, "A poll").to_text() == "A poll"
 
@@ -136,9 +136,9 @@ def test_answer_of_a_handler_is_unusable_its_type_is_named(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (Choices("Tea?", ["yes", "no"]).to_text(), "Tea?\n1. yes\n2. no"),
+        (Choices("Tea?", ["yes", "no"]).to_text(), "Tea?\n\n1. yes\n\n2. no"),
         ("*Tea*\n1. Buy\n_Answer 1 for “Buy”, or write it out._\n", "*Tea*\n1. Buy"),
-        (Form("Order", [Field("size")], action="order").to_text(), "**Order**\nsize:"),
+        (Form("Order", [Field("size")], action="order").to_text(), "Order\n\nsize:"),
         ("Answer me!", "Answer me!"),
         ("Question\nAnswer", "Question\nAnswer"),
         ("", ""),

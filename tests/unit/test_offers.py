@@ -82,6 +82,15 @@ def test_form_is_filled_in_lines_values_come_by_field_name() -> None:
     assert action.values == {"name": "Maria", "size": "l", "extras": "Sugar, Milk", "note": "two\nlines"}
 
 
+@pytest.mark.parametrize("hint", [Form.HINT, f"_{Form.HINT}_", f"> {Form.HINT}"])
+def test_form_is_filled_in_on_its_own_text(hint: str) -> None:
+    form = Form("Order", [Field("name"), Field("note")], action="order")
+    text = form.to_text().replace("name:", "name: Maria").replace("note:", "note: two\n\nparts")
+    action = taken(said(text), text.replace(Form.HINT, hint), to_state([form]))
+    assert action is not None
+    assert action.values == {"name": "Maria", "note": "two\n\nparts"}
+
+
 def test_form_without_optional_fields_has_their_defaults() -> None:
     action = taken(said(""), "your NAME: Maria\nSize: s", to_state([FORM]))
     assert action is not None

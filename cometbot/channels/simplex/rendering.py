@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cometbot.channels.base import fit
@@ -110,7 +111,7 @@ def _texts(message: Message) -> list[str]:
     shown = fit(message, CAPABILITIES)
     text = shown.to_text()
     if type(message) is not Text:
-        # Cards and the like are titled in Markdown; SimpleX takes one star for what it takes two for.
+        # Texts of cards and the like are Markdown; SimpleX writes bold with one star.
         text = _BOLD.sub(r"*\1*", text)
     parts = split_message_text(text.replace("\0", ""))
     if not parts:
@@ -123,8 +124,7 @@ def _media(message: Media) -> list[dict[str, Any]]:
     captions = split_message_text(message.caption) if message.caption else []
     is_beside = len(captions) == 1 and json_size(captions[0]) <= BESIDE_PREVIEW
     caption = captions[0] if is_beside else ""
-    shown = "\n".join(part for part in (caption, message.name, message.url) if part)
-    texts = split_message_text(shown)
+    texts = split_message_text(replace(message, caption=caption).to_text())
     if len(texts) > 1:  # an address of many kilobytes
         return [{"content": text_content(part)} for part in _texts(message)]
     media = {"url": message.url, "kind": message.kind or "", "name": message.name}
@@ -138,7 +138,7 @@ def _link(card: Card) -> dict[str, Any] | None:
     if button is None or not button.url.startswith(("https://", "http://")) or not card.title:
         return None
     # What the card shows stands in the text as well, for apps and notifications that show no cards.
-    text = "\n".join(part for part in (f"*{card.title}*", card.text, f"{button.label}: {button.url}") if part)
+    text = replace(card, image="").to_text()
     shown = {"title": card.title[:_LONGEST_TITLE], "description": card.text[:_LONGEST_DESCRIPTION]}
     is_inside = card.image.startswith("data:")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,7 @@ TEXTS = (
 
 _TEA = Card("Tea", "Green", "https://example.com/tea.png", [Button("Buy tea", "buy", "tea")])
 _CAKE = Card("Cake", buttons=[Button("Buy cake", "buy", "cake"), Button("Recipe", url="https://example.com/cake")])
+_COLOURS = Choices("Which colour?", ["Red", "Blue"], "colour")
 _FORM = Form(
     "Sign up", [Field("name", "Your name"), Field("size", "Size", "select", [Choice("Small", "S"), "L"])], "signed"
 )
@@ -59,7 +61,7 @@ MESSAGES: tuple[tuple[Message, tuple[str, ...]], ...] = (
     (Media("https://example.com/paper.pdf", name="Paper.pdf"), ("https://example.com/paper.pdf", "Paper.pdf")),
     (_TEA, ("Tea", "Green", "https://example.com/tea.png", "Buy tea")),
     (Carousel([_TEA, _CAKE]), ("Tea", "Cake", "Buy tea", "Buy cake", "Recipe", "https://example.com/cake")),
-    (Choices("Which colour?", ["Red", "Blue"], "colour"), ("Which colour?", "Red", "Blue")),
+    (_COLOURS, ("Which colour?", "Red", "Blue")),
     (Location(52.52, 13.405, "Berlin"), ("52.52", "13.405", "Berlin")),
     (_FORM, ("Sign up", "Your name", "Size", "Small")),
     (Custom("poll", {"question": "Tea?"}, "A poll: Tea?"), ("A poll: Tea?",)),
@@ -98,6 +100,17 @@ class Talking(Contract):
         assert [part for part in parts if part not in _all_text(replies)] == []
         if type(message) not in capabilities.native:
             assert {type(said.message) for said in replies} == {Text}
+
+    @pytest.mark.parametrize("message", [_TEA, Carousel([_TEA, _CAKE]), _COLOURS, _FORM])
+    def test_fallback_text_is_readable_without_markdown(self, bot: Bot, client: BotClient, message: Message) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> Message:
+            return message
+
+        text = client.send("show me").text
+
+        assert not re.search(r"[*_]", text)
+        assert not re.search(r"[^\n]\n[^\n]", text), "a client may show a single line break as a space"
 
     def test_several_replies_arrive_in_their_order(self, bot: Bot, client: BotClient) -> None:
         @bot.fallback

@@ -48,7 +48,7 @@ def test_replies_are_a_sequence_and_a_text() -> None:
     assert len(replies) == 3
     assert replies[-1].id == "3"
     assert replies[:1].texts == ["one"]
-    assert replies.text.startswith("one\ntwo\n1. A")
+    assert replies.text.startswith("one\ntwo\n\n1. A")
     assert (replies.choices, replies.buttons) == (["A"], ["B"])
     assert replies == Replies(list(replies))
     assert hash(replies) == hash(Replies(list(replies)))

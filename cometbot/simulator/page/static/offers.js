@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 import { markdown } from "./markdown.js";
 
 const OVER = "No longer asked: the bot has answered a later message";
-const CHOICE_HINT = /^_Answer (\d+) for “.+”, or write it out\._$/;
-const FORM_HINT = "_Answer with these lines filled in._";
+const CHOICE_HINT = /^Answer (\d+) for “.+”, or write it out\.$/;
+const FORM_HINT = "Answer with these lines filled in.";
 const SEVERAL = "any of ";
 const CHOICE = /^(\d+)\. (.+)$/;
 const FIELD = /^([^:]+):(?: \((.*)\))?$/;
@@ -41,6 +41,7 @@ function choices(lines, count, desk) {
     prose = [];
   };
   lines.forEach((line, place) => {
+    if (row && !line.trim()) return;
     const number = [...labels].find(([, label]) => label.place === place)?.[0];
     if (!number) {
       row = null;
@@ -80,10 +81,11 @@ function choice(number, labels, desk) {
 }
 
 function form(lines, desk) {
-  const fields = lines.map((line) => FIELD.exec(line));
-  const start = fields.findIndex(Boolean);
-  if (start < 0 || fields.slice(start).some((field) => !field)) return null;
-  const rows = fields.slice(start).map(([, label, note = ""]) => fieldRow(label, note, answering(desk)));
+  // The first line is the title, which may end with a colon like a field.
+  const start = lines.findIndex((line, place) => place > 0 && FIELD.test(line));
+  const fields = lines.slice(start).filter(Boolean).map((line) => FIELD.exec(line));
+  if (start < 0 || !fields.every(Boolean)) return null;
+  const rows = fields.map(([, label, note = ""]) => fieldRow(label, note, answering(desk)));
   const submit = (event) => {
     event.preventDefault();
     desk.answer(

@@ -42,7 +42,7 @@ def test_a_long_text_is_several_steps_and_only_the_first_of_an_edit_edits() -> N
 def test_a_card_is_a_text_for_all_and_a_card_for_the_web_chat() -> None:
     [step] = render(Operation(conversation=HERE, message=Card("Tea", "a\0b")), BASE)
 
-    assert step["body"] == "**Tea**\na\ufffdb"
+    assert step["body"] == "Tea\n\na\ufffdb"
     assert (step["content"]["kind"], step["content"]["text"]) == ("card", "a\ufffdb")
 
 

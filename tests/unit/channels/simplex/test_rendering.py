@@ -45,11 +45,11 @@ def test_nul_is_left_out_and_half_a_character_replaced() -> None:
     assert said(Text("a\ud83db"))[0]["content"]["text"] == "a\ufffdb"
 
 
-def test_what_cannot_be_shown_becomes_text_with_its_title_in_bold_as_simplex_writes_it() -> None:
+def test_card_becomes_text_with_bold_as_simplex_writes_it() -> None:
     card = said(Card("Tea", "Green **tea**", buttons=[Button("Buy")]))[0]["content"]["text"]
 
-    assert card.startswith("*Tea*\nGreen *tea*\n1. Buy")
-    assert said(Choices("Which?", ["Red"]))[0]["content"]["text"].startswith("Which?\n1. Red")
+    assert card.startswith("Tea\n\nGreen *tea*\n\n1. Buy")
+    assert said(Choices("Which?", ["Red"]))[0]["content"]["text"].startswith("Which?\n\n1. Red")
     assert said(Custom("poll", {}, "A poll"))[0]["content"]["text"] == "A poll"
 
 
@@ -63,7 +63,7 @@ def test_a_file_of_the_web_is_loaded_when_it_is_sent_and_its_address_is_what_is_
         "op": "send",
         "content": {"type": "file", "text": "A *cat*"},
         "media": {"url": PHOTO, "kind": "", "name": "cat.jpg"},
-        "otherwise": {"type": "text", "text": f"A *cat*\ncat.jpg\n{PHOTO}"},
+        "otherwise": {"type": "text", "text": f"A *cat*\n\ncat.jpg\n\n{PHOTO}"},
         "ttl": 60,
         "quote": "20",
     }
@@ -88,7 +88,7 @@ def test_a_card_that_is_nothing_but_a_link_is_shown_as_one() -> None:
     assert link["picture"] == PHOTO
     assert link["content"] == {
         "type": "link",
-        "text": "*Tea*\nGreen\nOpen: https://example.com/tea",
+        "text": "Tea\n\nGreen\n\nOpen: https://example.com/tea",
         "preview": {"uri": "https://example.com/tea", "title": "Tea", "description": "Green", "image": ""},
     }
 
