@@ -1,23 +1,67 @@
-"""Commands of an installed cometbot, each once for real."""
+"""Every command of an installed cometbot, once for real."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-import pytest
+import click
+import requests
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from cometbot.channels.base import Incoming
+from cometbot.cli import main
+from cometbot.delivery import Delivery
+from cometbot.models import Conversation
 from cometbot.simulator import Simulator
 from cometbot.store.migrate import HEAD
-from tests.acceptance.installed.conftest import NOBODY, ROOT, Installation, as_nobody
-from tests.acceptance.installed.test_installed import PLATFORM
+from tests.acceptance.conftest import wait_for
+from tests.acceptance.installed import conftest, test_installed
+from tests.acceptance.installed.conftest import LIMIT, NOBODY, ROOT, Installation, as_nobody, terminate
+from tests.acceptance.installed.test_installed import PLATFORM, PNG, start
 
 MIGRATIONS = ROOT / "cometbot" / "store" / "migrations"
+
+
+def find_commands(found: click.Command, context: click.Context, *words: str) -> Iterator[str]:
+    """Yield the commands that are no groups, with the words of their groups before them."""
+    if not isinstance(found, click.Group):
+        yield " ".join(words)
+        return
+    for name in found.list_commands(context):
+        inner = found.get_command(context, name)
+        assert inner is not None
+        yield from find_commands(inner, context, *words, name)
+
+
+def test_every_command_has_a_test() -> None:
+    assert set(find_commands(main, click.Context(main))) == set(TESTS)
+
+
+def test_dev_answers_the_lines_of_a_pipe(installation: Installation, project: Path) -> None:
+    done = subprocess.run(
+        installation.command("cometbot", "dev", "bot:bot", "--port", "0"),
+        cwd=project,
+        env=installation.environ(project),
+        umask=0o022,
+        text=True,
+        input="hi\n",
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"callback +200 .* POST ", done.stdout), done.stdout
+    assert re.search(r"REST +200 .* POST +/v3/bots/\w+/messages", done.stdout), done.stdout
+    assert list((project / "tmp").glob("cometbot-dev-*")) == []
 
 
 def test_commands_for_cometchat_work(installation: Installation, project: Path) -> None:
@@ -47,12 +91,73 @@ def test_commands_for_cometchat_work(installation: Installation, project: Path) 
         run("send", "Hello", "--bot", "bot:bot", "--user", "maria", "--now")
 
 
-@pytest.mark.parametrize("words", ["deadletters show", "deadletters retry"])
-def test_unknown_dead_letter_is_one_sentence(installation: Installation, project: Path, words: str) -> None:
-    made = installation.run(project, "cometbot", *words.split(), "4711", **PLATFORM)
-    assert made.returncode in (1, 2), made.stdout
-    assert "4711" in made.stdout
-    assert "Traceback" not in made.stdout
+def test_platform_lists_removes_and_replays(installation: Installation, project: Path) -> None:
+    variables = {"COMETBOT_DATABASE_URL": "sqlite:///people.db", "COMETBOT_DATA": "people"}
+    process, url = start(installation, project, "cometbot", "serve", "bot:bot", **variables)
+    try:
+        with requests.Session() as person:
+
+            def call(method: str, path: str, **options: Any) -> Any:
+                answer = person.request(method, f"{url}/v1/client-api/{path}", timeout=30, **options)
+                assert answer.ok, answer.text
+                return answer.json()
+
+            user = call("POST", "user", json={"nickname": "Zoe"})["id"]
+            bot = call("GET", "bots")[0]["id"]
+            chat = call("POST", "chat", json={"botId": bot})["id"]
+            [file] = call("POST", "files", files={"file": ("p.png", PNG)})
+            call("POST", "chat/message", json={"chatId": chat, "body": "hello"})
+            wait_for(lambda: "Hello Zoe!" in str(call("GET", f"chat/{chat}/messages")))
+    finally:
+        terminate(process)
+
+    def run(*words: str) -> str:
+        made = installation.run(project, "cometbot", *words, **PLATFORM, **variables)
+        assert made.returncode == 0, made.stdout
+        return made.stdout
+
+    assert "Hello Zoe!" in run("replay", "m1", "bot:bot")
+    for what, id in (("files", file["id"]), ("chats", chat), ("users", user)):
+        assert id in run("platform", what, "list")
+        assert f"{id} is removed" in run("platform", what, "remove", id)
+
+
+def make_dead_letters(file: Path, count: int) -> list[str]:
+    """Return the ids of messages that were given up, in a new database that the commands' user may write to."""
+    conversation = Conversation("cometchat", "app1", "helpdesk", "maria_user_helpdesk", "maria")
+    with closing(Delivery([], [], f"sqlite:///{file}")) as delivery:
+        for number in range(count):
+            delivery.put(Incoming(conversation, f"message:{number}", b"{}", "maria", 1_700_000_000.0))
+            with delivery.database.write() as connection:
+                mail = delivery.store.mailbox.head(connection, str(conversation.key))
+                assert mail is not None
+                delivery.store.mailbox.start(connection, mail)
+                delivery.store.mailbox.dead(connection, mail, "helpdesk.track", "ValueError: no shoes")
+        letters = delivery.dead_letters.list()
+    give_to_nobody(*file.parent.glob(f"{file.name}*"))
+    return [letter.id for letter in letters]
+
+
+def give_to_nobody(*files: Path) -> None:
+    """Make the user of the commands the owner of ``files``."""
+    if as_nobody():
+        for file in files:
+            os.chown(file, NOBODY, NOBODY)
+
+
+def test_dead_letters_are_shown_retried_and_discarded(installation: Installation, project: Path) -> None:
+    first, second = make_dead_letters(project / "letters.db", 2)
+
+    def run(*words: str) -> str:
+        variables = {"COMETBOT_DATABASE_URL": "sqlite:///letters.db"}
+        made = installation.run(project, "cometbot", "deadletters", *words, **PLATFORM, **variables)
+        assert made.returncode == 0, made.stdout
+        return made.stdout
+
+    assert "ValueError: no shoes" in run("show", first)
+    assert run("retry", first) == "1 dead letter is tried again now.\n"
+    assert run("discard", second) == "1 dead letter is given up.\n"
+    assert run("list") == "There are no dead letters.\n"
 
 
 def test_database_of_the_first_revision_is_upgraded(installation: Installation, project: Path) -> None:
@@ -64,8 +169,7 @@ def test_database_of_the_first_revision_is_upgraded(installation: Installation, 
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
     engine.dispose()
-    if as_nobody():
-        os.chown(file, NOBODY, NOBODY)
+    give_to_nobody(file)
     made = installation.run(project, "cometbot", "db", "upgrade", COMETBOT_DATABASE_URL=f"sqlite:///{file}")
     assert made.returncode == 0, made.stdout
     with closing(sqlite3.connect(file)) as connection:
@@ -76,3 +180,24 @@ def test_postgres_extra_is_imported(installation: Installation, project: Path) -
     code = "import procrastinate, psycopg; from cometbot.store.postgresql import PostgreSQL; print(PostgreSQL)"
     made = installation.run(project, "python", "-c", code)
     assert (made.returncode, "PostgreSQL" in made.stdout) == (0, True), made.stdout
+
+
+TESTS = {
+    "init": conftest.project,
+    "serve": test_installed.test_pages_uploads_and_downloads_work,
+    "dev": test_dev_answers_the_lines_of_a_pipe,
+    "replay": test_platform_lists_removes_and_replays,
+    **dict.fromkeys(("worker", "simplex", "doctor", "db upgrade"), test_installed.test_every_command_works_once),
+    **dict.fromkeys(("send", "users create"), test_commands_for_cometchat_work),
+    **{f"bots {verb}": test_commands_for_cometchat_work for verb in ("create", "delete", "list", "sync", "update")},
+    **{
+        f"platform {what} {verb}": test_platform_lists_removes_and_replays
+        for what in ("chats", "files", "users")
+        for verb in ("list", "remove")
+    },
+    **{
+        f"deadletters {verb}": test_dead_letters_are_shown_retried_and_discarded
+        for verb in ("discard", "list", "retry", "show")
+    },
+}
+"""The test, or fixture, that runs each command for real."""
