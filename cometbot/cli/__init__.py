@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cometbot.cli.text import plain
-from cometbot.errors import CometbotError
+from cometbot.errors import CometbotError, StoreBusy
 
 _COMMANDS = {
     "init": "cometbot.cli.init",
@@ -47,6 +47,12 @@ class Sentence(click.ClickException):
         click.echo(f"cometbot: {plain(self.message)}", err=True, file=file)
 
 
+class TemporaryFailure(Sentence):
+    """Ends the command where the database cannot be used now, with ``EX_TEMPFAIL`` of sysexits.h."""
+
+    exit_code = 75
+
+
 class CommandGroup(click.Group):
     """A group of commands whose help says of each one what it does, in a whole sentence."""
 
@@ -78,7 +84,8 @@ class _Commands(CommandGroup):
         except CometbotError as error:
             if ctx.params["debug"]:
                 raise
-            raise Sentence(str(error)) from error
+            is_temporary = isinstance(error, StoreBusy) or isinstance(error.__cause__, StoreBusy)
+            raise (TemporaryFailure if is_temporary else Sentence)(str(error)) from error
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if ctx.params["debug"] or package not in _EXTRAS:

@@ -21,9 +21,9 @@ def bot(environ: pytest.MonkeyPatch, write_bot: Callable[[], str]) -> str:
     return write_bot()
 
 
-def end_of(result: Result) -> str:
-    """The one sentence with which a command ended."""
-    assert result.exit_code == 2, result.output
+def end_of(result: Result, status: int = 2) -> str:
+    """Return the one sentence with which a command ended."""
+    assert result.exit_code == status, result.output
     assert result.stderr.startswith("cometbot: ")
     assert result.stderr.count("\n") == 1
     return result.stderr
@@ -54,7 +54,7 @@ def test_a_server_that_cannot_be_reached_is_told(
     cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], url: str
 ) -> None:
     environ.setenv("COMETBOT_DATABASE_URL", url)
-    said = end_of(cometbot(*words, bot))
+    said = end_of(cometbot(*words, bot), status=75)
     assert "cannot use the PostgreSQL database of COMETBOT_DATABASE_URL" in said
     assert "check that the URL is right" in said
     assert "s3cret" not in said
