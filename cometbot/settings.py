@@ -36,8 +36,8 @@ _REGIONS = ("us", "eu", "in")
 DEFAULT_BOT = "bot.py"
 """The file whose only bot is served where none is named."""
 _CONFIG_FIELDS = ("BOTYARD_SERVICE_", "BOTYARD_LIMITS_")
-_STREAMING = frozenset({"botpress", "botyard"})
-"""Channels whose clients hold connections open to hear what happens."""
+_CHATS = frozenset({"botpress", "botyard"})
+"""Channels that store users and their chats here, and whose clients hold connections open to hear what happens."""
 
 
 class Secret:
@@ -451,7 +451,12 @@ class Settings:
     @property
     def open_streams(self) -> int:
         """How many event streams a process may hold open: none where no channel has any."""
-        return self.streams if set(self.channels) & _STREAMING else 0
+        return self.streams if self.stores_chats else 0
+
+    @property
+    def stores_chats(self) -> bool:
+        """Return True if a channel stores users and their chats in the database, as the platform does."""
+        return not _CHATS.isdisjoint(self.channels)
 
     @property
     def cometchat_base_url(self) -> str:

@@ -22,6 +22,9 @@ class Observer:
     def storage_full(self) -> None:
         """A file was refused because all files together, or the disk, have no room for it."""
 
+    def database_full(self) -> None:
+        """A user's write was refused because the database, or its disk, has no room for it."""
+
     def recovered(self, bot: str) -> None:
         """A conversation was taken over from a process that died."""
 

@@ -80,6 +80,11 @@ class Metrics(Observer):
             "Files refused because all files together, or the disk, have no room",
             registry=self._registry,
         )
+        self._writes_without_room = Counter(
+            "cometbot_writes_without_room",
+            "Writes of users refused because the database, or its disk, has no room",
+            registry=self._registry,
+        )
         self._store_failures = Counter(
             "cometbot_database_failures",
             "Refusals of the database that need a repair",
@@ -108,6 +113,10 @@ class Metrics(Observer):
     def storage_full(self) -> None:
         """Count a file that was refused for want of room."""
         self._full.inc()
+
+    def database_full(self) -> None:
+        """Count a write of a user that was refused because the database has no room."""
+        self._writes_without_room.inc()
 
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over."""

@@ -38,7 +38,8 @@ class BotpressChannel(Channel):
     What a bot says is stored there, told to streams in all processes and to the webhook. ``bot.send(user=…)`` goes to
     the newest conversation that the user owns, else to a new one; ``group=…`` is the id of a conversation.
     ``observe`` is told of messages, events and refused requests the bot's name (empty where none was found) and
-    ``received`` or ``refused``.
+    ``received`` or ``refused``. ``on_full`` is called for each request that is refused because the database has no
+    room.
     """
 
     name = CHANNEL
@@ -51,9 +52,11 @@ class BotpressChannel(Channel):
         settings: ChatApiSettings | None = None,
         *,
         observe: Callable[[str, str], None] | None = None,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.chat = chat
         self.observe = observe or _ignore
+        self.on_full = on_full
         self.settings = settings or ChatApiSettings()
         self._hook = Hook() if self.settings.webhook_url else None
         self._intake: Intake | None = None

@@ -30,6 +30,7 @@ _MEANING: Mapping[int, str] = {
     415: "The body is not JSON.",
     429: "Too many requests, or too many streams; Retry-After says when to ask again.",
     503: "The server did not confirm in time. Retry-After says when to ask again.",
+    507: "The server has no room for what users store. Delete something, or ask again later.",
 }
 
 Described = dict[str, Any]

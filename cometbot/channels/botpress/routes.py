@@ -46,7 +46,7 @@ ROUTES = (
         schemas.CreateUserBody(),
         status=201,
         has_key=False,
-        refusals=(401, 409),
+        refusals=(401, 409, 507),
     ),
     Route(
         "getOrCreateUser",
@@ -56,7 +56,7 @@ ROUTES = (
         _USER,
         schemas.UserFields(),
         status=201,
-        refusals=(409,),
+        refusals=(409, 507),
     ),
     Route("getUser", "GET", "/users/me", "The user of the key.", _USER, refusals=(404,)),
     Route(
@@ -66,7 +66,7 @@ ROUTES = (
         "The user of the key, changed; what is not given stays.",
         _USER,
         schemas.UserFields(),
-        refusals=(404,),
+        refusals=(404, 507),
     ),
     Route("deleteUser", "DELETE", "/users/me", "Delete the user of the key, for good.", _NOTHING, refusals=(404,)),
     Route(
@@ -77,7 +77,7 @@ ROUTES = (
         _CONVERSATION,
         schemas.CreateConversationBody(),
         status=201,
-        refusals=(403, 404, 409),
+        refusals=(403, 404, 409, 507),
     ),
     Route(
         "getOrCreateConversation",
@@ -87,7 +87,7 @@ ROUTES = (
         _CONVERSATION,
         schemas.GetOrCreateConversationBody(),
         status=201,
-        refusals=(403, 404),
+        refusals=(403, 404, 507),
     ),
     Route("getConversation", "GET", _ONE, "A conversation.", _CONVERSATION, refusals=(403, 404)),
     Route(
@@ -130,7 +130,7 @@ ROUTES = (
         "Let another user take part.",
         _PARTICIPANT,
         schemas.AddParticipantBody(),
-        refusals=(403, 404),
+        refusals=(403, 404, 507),
     ),
     Route(
         "getParticipant",
@@ -165,7 +165,7 @@ ROUTES = (
         _MESSAGE,
         schemas.CreateMessageBody(),
         status=201,
-        refusals=(403,),
+        refusals=(403, 507),
     ),
     Route("getMessage", "GET", "/messages/{id}", "A message.", _MESSAGE, refusals=(403, 404)),
     Route("deleteMessage", "DELETE", "/messages/{id}", "Take back what one said.", _NOTHING, refusals=(403, 404)),
@@ -177,7 +177,7 @@ ROUTES = (
         _EVENT,
         schemas.CreateEventBody(),
         status=201,
-        refusals=(403,),
+        refusals=(403, 507),
     ),
     Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, refusals=(403, 404)),
 )
@@ -193,6 +193,7 @@ TYPES: Mapping[int, str] = {
     415: "UnsupportedMediaType",
     429: "RateLimited",
     503: "Internal",
+    507: "Internal",
 }
 """How a refusal of each status is called, unless it has a name of its own; clients make their classes by it."""
 

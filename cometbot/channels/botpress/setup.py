@@ -38,6 +38,7 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
                 public_url=settings.public_url,
             ),
             observe=observer.received,
+            on_full=observer.database_full,
         )
     ]
     if settings.botpress_webhook_url:

@@ -79,6 +79,7 @@ class ChatApiViews:
         self._chat = channel.chat
         self._settings = channel.settings
         self._observe = channel.observe
+        self._on_full = channel.on_full
         self._operations = {name: channel.operations(bot, intake) for name, bot in intake.bots.items()}
         self._rates = Rates(channel.settings.requests, _MINUTE)
         self._signups = Rates(channel.settings.signups, _HOUR)
@@ -147,7 +148,8 @@ class ChatApiViews:
         return self.refuse(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
 
     def refuse_full(self, error: StorageFull) -> flask.Response:
-        """Return the answer where users may store nothing more."""
+        """Return the answer where users may store nothing more, and count it."""
+        self._on_full()
         return self.refuse(HttpError(507, "Internal", "There is no room to store this; delete something first"))
 
     def finish(self, answer: flask.Response) -> flask.Response:

@@ -59,6 +59,7 @@ class Platform:
         fields: Mapping[str, str] | None = None,
         observe: Callable[[str, str], None] | None = None,
         on_full: Callable[[], None] | None = None,
+        on_database_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.chat = chat
@@ -74,6 +75,7 @@ class Platform:
         self.admin_guesses = Guesses()
         self.observe = observe or _ignore
         self._on_full = on_full
+        self.on_database_full = on_database_full
         self._warnings = Rates(1, 60)
         self._tokens: Tokens | None = None
 

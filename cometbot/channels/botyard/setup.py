@@ -42,9 +42,16 @@ def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer:
         body_timeout=settings.body_timeout,
         allow_private_webhooks=settings.allow_private_webhooks,
     )
-    observe = observer.received if observer else None
-    on_full = observer.storage_full if observer else None
-    return Platform(own, bots, chat, fields=settings.botyard_fields, observe=observe, on_full=on_full)
+    observer = observer or Observer()
+    return Platform(
+        own,
+        bots,
+        chat,
+        fields=settings.botyard_fields,
+        observe=observer.received,
+        on_full=observer.storage_full,
+        on_database_full=observer.database_full,
+    )
 
 
 def _local_url(bind: str) -> str:

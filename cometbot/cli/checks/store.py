@@ -13,6 +13,7 @@ from cometbot.delivery import Delivery
 from cometbot.delivery.replay import handling_processes
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
+from cometbot.store.database import Database
 from cometbot.store.glance import PATIENCE, ConnectionCount, Glance, Place, glance, place_of
 from cometbot.store.migrate import HEAD
 
@@ -56,7 +57,7 @@ def _check_file(settings: Settings, place: Place, path: Path, mounts: Path, leas
             failed("database", f"SQLite, {path}: the folder does not exist", f"mkdir -p {path.parent}, or {_SET}"),
             *_skip(1, "there is no folder"),
         ]
-    around = [_check_place(path, mounts), _check_space(path.parent, least_free)]
+    around = [_check_place(path, mounts), _check_space(settings, path.parent, least_free)]
     if path.is_file():
         return _check_database(settings, place, around)
     made = passed("database", f"SQLite, {path}: not there yet, the bot makes it when it starts")
@@ -134,13 +135,15 @@ def _mount_of(folder: Path, table: str) -> Mount:
     return best
 
 
-def _check_space(folder: Path, least_free: int) -> Result:
+def _check_space(settings: Settings, folder: Path, least_free: int) -> Result:
     free = shutil.disk_usage(folder).free
     text = f"{free / 1024**3:.1f} GB are free at {folder}"
+    remedy = f"make room: du -xh {folder} | sort -h"
     if free < least_free:
-        return failed(
-            "free space", f"only {text}: a full disk refuses messages", f"make room: du -xh {folder} | sort -h"
-        )
+        return failed("free space", f"only {text}: a full disk refuses messages", remedy)
+    if settings.stores_chats and free < settings.free_space:
+        cause = f"only {text}, so that users can store nothing"
+        return failed("free space", cause, f"{remedy}, or lower COMETBOT_FREE_SPACE={settings.free_space}")
     return passed("free space", text)
 
 
@@ -159,6 +162,7 @@ def _check_work(settings: Settings, found: Glance) -> list[Result]:
     delivery = Delivery([], [], settings.database_url)
     try:
         alive, backlog = handling_processes(delivery.store), delivery.backlog()
+        sizes = [_check_size(settings, delivery.database)] if settings.stores_chats else []
     except CometbotError as error:
         return [
             failed("worker", f"the database cannot be read: {error}", "try again in a moment"),
@@ -172,7 +176,7 @@ def _check_work(settings: Settings, found: Glance) -> list[Result]:
     is_file = place_of(settings.database_url).kind == "SQLite"
     remedy = "cometbot serve" if is_file else "cometbot serve, or cometbot worker"
     connections = [_check_connections(settings, found.connections)] if found.connections else []
-    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *connections]
+    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *sizes, *connections]
 
 
 def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str = "cometbot serve") -> Result:
@@ -188,6 +192,21 @@ def _describe_dead(dead: dict[str, int]) -> Result:
         counts = ", ".join(f"{count} of {bot}" for bot, count in dead.items())
         return failed("dead letters", f"some things failed for good: {counts}", "cometbot deadletters list")
     return passed("dead letters", "none")
+
+
+def _check_size(settings: Settings, database: Database) -> Result:
+    name, limit = "database size", settings.database_size
+    with database.read() as connection:
+        size = database.size(connection)
+    text = f"{size / 1024**3:.1f} GB"
+    if not limit:
+        return passed(name, f"{text}, without a limit for users")
+    text += f", and the limit for users is {limit / 1024**3:.1f} GB"
+    if size >= limit:
+        return failed(
+            name, f"{text}: users can store nothing", "delete users or chats, or raise COMETBOT_DATABASE_SIZE"
+        )
+    return passed(name, text)
 
 
 def _check_connections(settings: Settings, found: ConnectionCount) -> Result:

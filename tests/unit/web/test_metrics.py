@@ -75,6 +75,13 @@ def test_files_without_room_are_counted() -> None:
     assert b"cometbot_uploads_without_room_total 1.0" in metrics.to_text(dict)
 
 
+def test_writes_without_room_are_counted() -> None:
+    metrics = Metrics(["shop"])
+    assert b"cometbot_writes_without_room_total 0.0" in metrics.to_text(dict)
+    metrics.database_full()
+    assert b"cometbot_writes_without_room_total 1.0" in metrics.to_text(dict)
+
+
 def test_every_known_series_stands_at_zero_from_the_start() -> None:
     numbers = samples(Metrics(["shop"]))
     for name, outcomes in [("events_received", RECEIVED), ("events_handled", HANDLED), ("sends", SENT)]:

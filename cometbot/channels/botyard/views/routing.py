@@ -79,6 +79,8 @@ class Router:
             visit.count(path)
             response = to_response(route.view(*visit.open(route.needs), **values))
         except (Refusal, HttpError, StorageFull, StoreBusy) as error:
+            if isinstance(error, StorageFull):
+                self._platform.on_database_full()
             response = refuse(error)
         except Exception:
             _log.exception("a view of the platform failed in an unforeseen way")

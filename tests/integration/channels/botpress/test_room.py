@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cometbot.channels.botpress.routes import ROUTES
 from tests.integration.channels.botpress.conftest import MakeSite, Site
 from tests.integration.channels.botpress.test_operations import refused
 
@@ -22,18 +23,21 @@ def test_full_database_refuses_what_users_add(
     ann.say(place, "before")
     fill(site, monkeypatch)
 
-    answers = [
-        site.ask("POST", "/users", {}),
-        ann.ask("PUT", "/users/me", {"name": "Eve"}),
-        ann.post("/users/get-or-create", {"name": "Eve"}),
-        ann.post("/conversations", {}),
-        ann.post("/conversations/get-or-create", {"id": "new"}),
-        ann.post(f"/conversations/{place}/participants", {"userId": bob.id}),
-        ann.post("/messages", {"conversationId": place, "payload": {"type": "text", "text": "more"}}),
-        ann.post("/events", {"conversationId": place, "payload": {}}),
-    ]
-    for answer in answers:
+    message = {"conversationId": place, "payload": {"type": "text", "text": "more"}}
+    answers = {
+        "createUser": site.ask("POST", "/users", {}),
+        "updateUser": ann.ask("PUT", "/users/me", {"name": "Eve"}),
+        "getOrCreateUser": ann.post("/users/get-or-create", {"name": "Eve"}),
+        "createConversation": ann.post("/conversations", {}),
+        "getOrCreateConversation": ann.post("/conversations/get-or-create", {"id": "new"}),
+        "addParticipant": ann.post(f"/conversations/{place}/participants", {"userId": bob.id}),
+        "createMessage": ann.post("/messages", message),
+        "createEvent": ann.post("/events", {"conversationId": place, "payload": {}}),
+    }
+    for answer in answers.values():
         assert "no room" in refused(answer, 507, "Internal")
+    assert set(answers) == {route.name for route in ROUTES if 507 in route.refusals}
+    assert "cometbot_writes_without_room_total 8.0" in site.app.test_client().get("/metrics").text
     assert caplog.text.count("raise COMETBOT_DATABASE_SIZE") == 1
 
     assert ann.post("/users/get-or-create", {}).json["user"].get("name") != "Eve"

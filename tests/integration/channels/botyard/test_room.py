@@ -30,6 +30,7 @@ def test_full_database_refuses_what_users_add(
     ]
     refusal = (507, {"message": "There is no room to store this."})
     assert [(answer.status_code, answer.json) for answer in answers] == [refusal] * 4
+    assert "cometbot_writes_without_room_total 4.0" in site.app.test_client().get("/metrics").text
     assert caplog.text.count("raise COMETBOT_DATABASE_SIZE") == 1
 
     assert maria.say(chat, "/track 4711", clientId="known")["body"] == "/track 4711"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,35 @@ def test_a_full_disk_is_told(settings: Settings) -> None:
     line = look(settings, least_free=10**18)["free space"]
     assert line.ok is False
     assert "make room" in line.remedy
+
+
+@pytest.mark.parametrize(("channel", "ok"), [("botpress", False), ("botyard", False), ("cometchat", True)])
+def test_free_space_that_uploads_need_fails(settings: Settings, channel: str, ok: bool) -> None:
+    settings = replace(settings, channels=(channel,), free_space=10**18)
+    line = look(settings, least_free=1)["free space"]
+    assert line.ok is ok
+    assert ("lower COMETBOT_FREE_SPACE" in line.remedy) is not ok
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"])
+def test_database_size_at_its_limit_fails(settings: Settings, request: pytest.FixtureRequest, url: str) -> None:
+    if url == "postgresql":
+        settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
+    else:
+        request.getfixturevalue("delivery")
+    settings = replace(settings, channels=("cometchat", "botyard"))
+    line = look(settings)["database size"]
+    assert (line.ok, line.cause) == (True, "0.0 GB, and the limit for users is 10.0 GB")
+    line = look(replace(settings, database_size=1))["database size"]
+    assert line.ok is False
+    assert "users can store nothing" in line.cause
+    assert "raise COMETBOT_DATABASE_SIZE" in line.remedy
+    line = look(replace(settings, database_size=0))["database size"]
+    assert (line.ok, line.cause) == (True, "0.0 GB, without a limit for users")
+
+
+def test_database_size_is_not_checked_for_cometchat(settings: Settings, delivery: Delivery) -> None:
+    assert "database size" not in look(replace(settings, channels=("cometchat", "simplex"), database_size=1))
 
 
 def test_an_old_schema_is_told_and_not_upgraded(settings: Settings, delivery: Delivery, tmp_path: Path) -> None:

@@ -18,6 +18,19 @@ def test_every_operation_is_described_with_what_it_takes_and_answers() -> None:
         assert {str(route.status), "400", "401", "413", "415", "429", "503"} <= set(described["responses"])
 
 
+def test_full_database_is_described_where_users_store_something() -> None:
+    described = {
+        operation["operationId"]: operation["responses"]
+        for path in DOCUMENT["paths"].values()
+        for operation in path.values()
+    }
+    assert "COMETBOT" not in described["createMessage"]["507"]["description"]
+    assert {name for name, responses in described.items() if "507" in responses} == {
+        *("createUser", "updateUser", "getOrCreateUser", "createConversation", "getOrCreateConversation"),
+        *("addParticipant", "createMessage", "createEvent"),
+    }
+
+
 def test_all_twelve_payloads_are_told_apart_by_their_type() -> None:
     payload = SCHEMAS["Payload"]
     assert len(payload["oneOf"]) == len(payload["discriminator"]["mapping"]) == 12
