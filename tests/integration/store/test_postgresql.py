@@ -327,9 +327,17 @@ def test_too_many_connections_are_reported_with_words(
     postgres.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
     postgres.execute("DO $$ BEGIN CREATE ROLE plain LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
     limited = database(direct.shared_url.replace("postgres@", "plain@"))
-    with closing(limited), pytest.raises(StoreUnavailable) as caught, limited.read():
-        pass  # pragma: no cover
-    assert caught.value.kind == failures.CONNECTIONS
+    with closing(limited):
+        with pytest.raises(StoreUnavailable) as caught, limited.read():
+            pass  # pragma: no cover
+        assert caught.value.kind == failures.CONNECTIONS
+        assert "too many connections" in limited.failures.problem
+
+        # As soon as the server has room, a process that found it full works.
+        postgres.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+        with limited.read() as connection:
+            assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+        assert limited.problem() == ""
 
 
 def backends(postgres_url: str) -> int:
