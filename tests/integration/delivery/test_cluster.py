@@ -94,11 +94,12 @@ def test_a_conversation_at_work_costs_no_job_for_what_comes_meanwhile(cluster: C
     worker.start()
     web.put(cluster.channel.incoming(cluster.bot, "first"))
     assert began.wait(60)
-    before = cluster.query("SELECT count(*) FROM deferred")
+    [(before,)] = cluster.query("SELECT count(*) FROM deferred")
     for number in range(10):
         web.put(cluster.channel.incoming(cluster.bot, str(number)))
     time.sleep(1.5)  # longer than a sweep waits, which would find them
-    assert cluster.query("SELECT count(*) FROM deferred") == before
+    [(after,)] = cluster.query("SELECT count(*) FROM deferred")
+    assert after - before <= 1  # a sweep that looked before the conversation was claimed may add one
     go_on.set()
     wait_until(lambda: worker.is_idle)
 
