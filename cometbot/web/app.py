@@ -64,6 +64,13 @@ class Running:
             with suppress(StoreUnavailable):
                 self.delivery.start()
 
+    def check_database(self) -> None:
+        """Raise :class:`ConfigurationError` if :meth:`start` or :meth:`check_schema` would."""
+        self.check_schema()
+        if self.handles:
+            with suppress(StoreUnavailable):
+                self.delivery.database.open()
+
     def check_schema(self) -> None:
         """Raise :class:`ConfigurationError` if this version cannot work with the database as it is.
 
@@ -215,6 +222,12 @@ def start_all() -> None:
             running.start()
         except ConfigurationError as error:
             end(error)
+
+
+def check_all() -> None:
+    """Raise :class:`ConfigurationError` if :func:`start_all` would end the process."""
+    for running in list(_running):
+        running.check_database()
 
 
 def stop_all() -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ BESIDE = "_COMETBOT_BESIDE"
 
 READY = "_COMETBOT_READY"
 """Where a process finds the number of the pipe on which it says that it is at work."""
+
+REFUSED_RELOAD = "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
+
+_LOAD_TIMEOUT = 30.0
+_RESTART_INTERVAL = 5.0
+"""Seconds between attempts to start a worker in a server that works but cannot load the application any more."""
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _MEMORY = Path("/dev/shm")
@@ -176,13 +183,45 @@ def _on_starting(settings: Settings, server: Any) -> None:
     if shortage := describe_shortage(settings):
         server.log.warning("open files: %s; %s", shortage, REMEDY)
     ignore_handshakes_on_stop(server)
+    _check_before_reload(server)
     _first_failure()
+
+
+def _check_before_reload(server: Any) -> None:
+    """Have gunicorn's first process replace its workers only after a throw-away process has loaded the application.
+
+    gunicorn reads its configuration again, which ends it if that is wrong, and ends when a worker cannot be started.
+    """
+    reload = server.reload
+
+    def reload_if_loadable() -> None:
+        from cometbot.web.trial import check_reload
+
+        try:
+            # gunicorn kills a worker that needs longer.
+            check_reload(functools.partial(_load_again, server.app), server.timeout or _LOAD_TIMEOUT)
+        except ConfigurationError as error:
+            server.log.error(REFUSED_RELOAD, str(error).rstrip("."))
+        else:
+            reload()
+
+    server.reload = reload_if_loadable
+
+
+def _load_again(app: Any) -> None:
+    """Do what gunicorn and its workers do at a reload."""
+    app.reload()
+    app.wsgi()
+    if app_module := sys.modules.get("cometbot.web.app"):
+        app_module.check_all()
 
 
 def _post_worker_init(worker: Any) -> None:
     from cometbot.web.app import start_all
 
     start_all()
+    # A server that works does not end because a worker that is started later cannot load the application.
+    _takes_first_failure()
 
 
 def _worker_exit(server: Any, worker: Any) -> None:
@@ -190,19 +229,31 @@ def _worker_exit(server: Any, worker: Any) -> None:
 
     stop_all()
     ending = sys.exc_info()[1]
-    if not isinstance(ending, SystemExit) or ending.code != APP_LOAD_ERROR:
+    if not isinstance(ending, SystemExit) or ending.code not in (APP_LOAD_ERROR, server.WORKER_BOOT_ERROR):
         return
     # A stop breaks off what is being loaded, which is no failure.
-    if not worker.alive or not _takes_first_failure():
-        os._exit(0)
+    if worker.alive and _takes_first_failure():
+        return
+    _wait_before_next(server, worker)
+    os._exit(0)
+
+
+def _wait_before_next(server: Any, worker: Any) -> None:
+    """Wait until gunicorn may start another worker in place of this one, which could not load the application."""
+    end = time.monotonic() + _RESTART_INTERVAL
+    while time.monotonic() < end:
+        if not worker.alive or os.getppid() != worker.ppid:
+            return
+        time.sleep(0.1)
+    server.log.error("cannot start a worker: it could not load the application. Another attempt follows.")
 
 
 @functools.cache
 def _first_failure() -> int:
-    """A pipe, made before the fork, with one byte for the first process that cannot load the application.
+    """Return a pipe, made before the fork, with one byte for the first process that can or cannot load the application.
 
-    All of them fail on the same wrong setting, and gunicorn breaks off with a traceback of its own if a second one
-    tells it so while it halts because of the first.
+    gunicorn ends when that one cannot. All of them fail on the same wrong setting, and gunicorn breaks off with a
+    traceback of its own if a second one tells it so while it halts because of the first.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)

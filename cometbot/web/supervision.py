@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import configure_logging
-from cometbot.web.server import BESIDE, READY, forget_metrics, share_metrics
+from cometbot.web.server import BESIDE, READY, REFUSED_RELOAD, forget_metrics, share_metrics
+from cometbot.web.trial import check_reload
 
 LONGEST_START = 60.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
@@ -30,15 +32,15 @@ def serve_beside(settings: Settings) -> int:
     """Run gunicorn and one worker until SIGTERM or SIGINT; returns the exit status.
 
     The worker starts first. If either cannot begin at all it has said why, and both end. Later each is started again
-    when it ends, at once and then after growing waits. SIGHUP reloads gunicorn and replaces the worker. Both end by
-    themselves when this process is killed.
+    when it ends, at once and then after growing waits. SIGHUP reloads gunicorn and replaces the worker, if the
+    application can be loaded. Both end by themselves when this process is killed.
     """
     configure_logging(settings.log_format, settings.log_level)
     share_metrics()
     patience = max(30.0, math.ceil(settings.body_timeout + settings.stop_timeout)) + 10.0
     worker, web = Child("worker", ["worker"]), Child("web", ["serve", "--no-handlers"])
     try:
-        return Supervisor(worker, web, patience).run()
+        return Supervisor(worker, web, patience, _check_reload).run()
     finally:
         forget_metrics()
 
@@ -111,11 +113,12 @@ class Child:
 class Supervisor:
     """Keeps a worker and gunicorn alive beside each other, in one thread that sleeps until a signal comes."""
 
-    def __init__(self, worker: Child, web: Child, patience: float) -> None:
+    def __init__(self, worker: Child, web: Child, patience: float, check_reload: Callable[[], None]) -> None:
         self._worker = worker
         self._web = web
         self._children = (worker, web)
         self._patience = patience
+        self._check_reload = check_reload
         self._signals = Signals()
 
     def run(self) -> int:
@@ -184,13 +187,21 @@ class Supervisor:
                 self._worker.tell(signal.SIGTERM)
                 is_end = True
             elif number == signal.SIGHUP:
-                self._web.tell(number)
-                self._worker.failures = 0
-                self._worker.is_asked_to_end = True
-                self._worker.tell(signal.SIGTERM)
+                self._reload()
             elif number in _TO_WEB:
                 self._web.tell(number)
         return is_end
+
+    def _reload(self) -> None:
+        try:
+            self._check_reload()
+        except ConfigurationError as error:
+            _log.error(REFUSED_RELOAD, str(error).rstrip("."))
+            return
+        self._web.tell(signal.SIGHUP)
+        self._worker.failures = 0
+        self._worker.is_asked_to_end = True
+        self._worker.tell(signal.SIGTERM)
 
     def _end_all(self) -> None:
         end = time.monotonic() + self._patience
@@ -234,6 +245,17 @@ class Signals:
             signal.signal(number, handler)
         os.close(self._reader)
         os.close(self._writer)
+
+
+def _check_reload() -> None:
+    """Raise :class:`ConfigurationError` if the new worker could not load the application; it reads .env again."""
+    check_reload(_create_application, LONGEST_START)
+
+
+def _create_application() -> None:
+    from cometbot.web.app import create_app_from_settings
+
+    create_app_from_settings()
 
 
 def _ignore(number: int, frame: object) -> None:

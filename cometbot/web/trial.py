@@ -1,19 +1,25 @@
-"""Whether the settings give an application and a database, found out before a server starts."""
+"""Whether the settings give an application and a database, found out before a server starts or reloads."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
+from cometbot.faults import Fault
 from cometbot.settings import Settings
 from cometbot.store.database import check_kept, database
+from cometbot.temporary_folders import TemporaryFolder
 
 _OTHER_ADDRESS = "--bind HOST:PORT, or COMETBOT_BIND"
 
@@ -28,22 +34,23 @@ def check_application(settings: Settings) -> list[str]:
     process of its own, which is gone with all that the author's code began there. What goes wrong otherwise, or takes
     longer than a minute, is left to the server to report; then no name is known.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _try(settings, writing)
-    os.close(writing)
-    try:
-        told = _read(reading)
-    finally:
-        os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    answer = json.loads(told or '{"problem": "", "bots": []}')
-    if answer["problem"]:
-        raise ConfigurationError(answer["problem"])
-    return list(answer["bots"])
+    answer = _try(functools.partial(_create, settings), PATIENCE)
+    if problem := answer.get("problem"):
+        raise ConfigurationError(problem)
+    return list(answer.get("bots", ()))
+
+
+def check_reload(load: Callable[[], object], seconds: float) -> None:
+    """Raise :class:`ConfigurationError` with the cause if ``load`` fails in a throw-away process.
+
+    Unlike at a start, where the server itself reports what else goes wrong, any error counts, and so does a process
+    that ends by itself or needs longer than ``seconds``: the workers that would be replaced still work.
+    """
+    answer = _try(functools.partial(_load, load), seconds)
+    if not answer:
+        raise ConfigurationError(f"the application ended its process or was not loaded within {seconds:g} s")
+    if problem := answer.get("problem") or answer.get("error"):
+        raise ConfigurationError(problem)
 
 
 def check_bind(settings: Settings) -> None:
@@ -87,10 +94,34 @@ def check_database(settings: Settings, *, may_be_away: bool = False) -> None:
         opened.close()
 
 
-def _read(pipe: int) -> str:
-    """All that comes through the pipe."""
+def _try(work: Callable[[], Sequence[str]], seconds: float) -> dict[str, Any]:
+    """Call ``work`` in a throw-away process; return the ``bots`` that it returns, or the ``problem`` or ``error``.
+
+    The answer is empty if that process ends by itself or needs longer.
+    """
+    reading, writing = os.pipe()
+    # The application's metrics would count as those of a worker.
+    with TemporaryFolder("trial") as folder:
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+            _answer(work, writing)
+        os.close(writing)
+        try:
+            told = _read(reading, seconds)
+        finally:
+            os.close(reading)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return dict(json.loads(told or "{}"))
+
+
+def _read(pipe: int, seconds: float) -> str:
+    """All that comes through the pipe until it is closed or the time is up."""
     told = b""
-    while select.select([pipe], [], [], PATIENCE)[0]:
+    end = time.monotonic() + seconds
+    while select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]:
         piece = os.read(pipe, 65536)
         if not piece:
             break
@@ -98,26 +129,43 @@ def _read(pipe: int) -> str:
     return told.decode(errors="replace")
 
 
-def _try(settings: Settings, writing: int) -> None:
-    """Make the application without a sound, write its bots or what is wrong, and end the process."""
-    told = b""
+def _answer(work: Callable[[], Sequence[str]], writing: int) -> None:
+    """Call ``work`` without a sound, write its result, and end the process."""
+    told: dict[str, Any] = {}
     try:
         silence = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
         sys.stdout = sys.stderr = os.fdopen(silence, "w")
-        # Its numbers are nobody's.
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        from cometbot.web.app import create_app_from_settings
-
-        app = create_app_from_settings(settings)
-        told = _told(bots=list(app.extensions["cometbot"].delivery.bots))
+        told["bots"] = list(work())
     except ConfigurationError as error:
-        told = _told(problem=str(error))
+        told["problem"] = str(error)
+    except BaseException as error:
+        told["error"] = _describe(error)
     finally:
-        os.write(writing, told)
+        with suppress(OSError):
+            os.write(writing, json.dumps(told).encode())
         os._exit(0)
 
 
-def _told(*, problem: str = "", bots: Sequence[str] = ()) -> bytes:
-    return json.dumps({"problem": problem, "bots": list(bots)}).encode()
+def _create(settings: Settings) -> list[str]:
+    from cometbot.web.app import create_app_from_settings
+
+    app = create_app_from_settings(settings)
+    return list(app.extensions["cometbot"].delivery.bots)
+
+
+def _load(load: Callable[[], object]) -> list[str]:
+    load()
+    return []
+
+
+def _describe(error: BaseException) -> str:
+    """Return the cause of an error that is no :class:`ConfigurationError`, with its place in the author's code."""
+    # ``load_app`` and ``gunicorn.conf.py`` end the process because of another error.
+    while isinstance(error, SystemExit) and error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    fault = Fault.from_exception(error)
+    return f"{fault.place}: {fault.text}" if fault.place else fault.text

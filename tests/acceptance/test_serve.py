@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .conftest import PATIENCE, ROOT, wait_for
 pytestmark = pytest.mark.process
 
 COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name='cometbot')")
+SERVE = (*COMETBOT, "serve")
 BOT = """
 import os
 from cometbot import Bot
@@ -46,7 +47,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
+    """Start ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
     (tmp_path / "served.py").write_text(BOT)
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
@@ -64,11 +65,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     }
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+    def start(*words: str, command: Sequence[str] = SERVE, **variables: str) -> subprocess.Popen[str]:
         with (tmp_path / "log").open("w") as log:
             started.append(
                 subprocess.Popen(
-                    [*COMETBOT, "serve", *words],
+                    [*command, *words],
                     cwd=tmp_path,
                     env={**kept, **given, **variables},
                     stdout=log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import requests
 
 from ..conftest import PATIENCE, wait_for
-from ..test_serve import Start, free_address, start
+from ..test_serve import SERVE, Start, free_address, start
 
 __all__ = ["start"]
 pytestmark = pytest.mark.process
@@ -39,11 +40,14 @@ MESSAGE = {
 class Running:
     """A server with its worker, and what can be seen of them."""
 
-    def __init__(self, start: Start, tmp_path: Path, url: str, *words: str, **variables: str) -> None:
+    def __init__(
+        self, start: Start, tmp_path: Path, url: str, *words: str, command: Sequence[str] = SERVE, **variables: str
+    ) -> None:
         self.address = free_address()
         self._log = tmp_path / "log"
         given = {"COMETBOT_DATABASE_URL": url, "COMETBOT_BIND": self.address, "COMETBOT_PROCESSES": "1", **variables}
-        self.process: subprocess.Popen[str] = start("served:bot", *words, **given)
+        given["COMETBOT_BOT"] = "served:bot"
+        self.process: subprocess.Popen[str] = start(*words, command=command, **given)
 
     @property
     def log(self) -> str:

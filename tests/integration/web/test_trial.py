@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Secret, Settings
 from cometbot.web import trial
-from cometbot.web.trial import check_application, check_bind
+from cometbot.web.trial import check_application, check_bind, check_reload
 
 Make = Callable[[str], Settings]
 
@@ -68,6 +70,38 @@ def test_a_trial_without_an_end_is_broken_off(make: Make, monkeypatch: pytest.Mo
     check_application(make("import time; time.sleep(3600)"))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def fail() -> None:
+    raise ValueError("no such table")
+
+
+def end_because_of_a_setting() -> None:
+    try:
+        raise ConfigurationError("COMETBOT_BIND is wrong")
+    except ConfigurationError:
+        sys.exit(4)
+
+
+@pytest.mark.parametrize(
+    ("load", "sentence"),
+    [
+        (fail, r"test_trial\.py, line \d+: ValueError: no such table"),
+        (end_because_of_a_setting, "^COMETBOT_BIND is wrong$"),
+        (lambda: os._exit(3), "ended its process"),
+        (lambda: time.sleep(3600), r"was not loaded within 0\.5 s"),
+    ],
+    ids=["error", "setting", "exit", "endless"],
+)
+def test_reload_is_refused_for_any_failure(load: Callable[[], None], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        check_reload(load, 60 if load in (fail, end_because_of_a_setting) else 0.5)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_reload_of_a_loadable_application_passes() -> None:
+    check_reload(lambda: None, 60)
 
 
 def test_an_address_in_use_is_one_sentence() -> None:
