@@ -21,10 +21,12 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 import cometbot
 from cometbot import Bot
 from cometbot.cli import main
+from cometbot.http.sse import PING_INTERVAL
 from cometbot.loading import load_bots
 from cometbot.settings import Settings, variable_name
 from cometbot.testing import BotClient
@@ -318,3 +320,29 @@ def test_every_public_name_is_in_the_reference() -> None:
             assert [name for name in names if not hasattr(own, name)] == []
             listed.update(names)
     assert set(cometbot.__all__) - listed == set()
+
+
+def yaml_documents() -> list[dict[str, Any]]:
+    """Return every YAML document of the page on proxies."""
+    text = "---\n".join(blocks(ROOT / "docs" / "proxies.md", "yaml"))
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def test_the_traefik_recipe_names_only_parts_that_it_defines() -> None:
+    static, dynamic = yaml_documents()[:2]
+    parts = dynamic["http"]
+    for router in parts["routers"].values():
+        assert set(router["entryPoints"]) <= set(static["entryPoints"])
+        assert set(router.get("middlewares", [])) <= set(parts["middlewares"])
+        assert router["service"] in parts["services"]
+
+
+def test_the_ingress_recipe_lets_streams_and_bodies_through() -> None:
+    ingresses = {document["metadata"]["name"]: document for document in yaml_documents() if "kind" in document}
+    sizes = {}
+    for name, ingress in ingresses.items():
+        notes = {key.rpartition("/")[2]: text for key, text in ingress["metadata"]["annotations"].items()}
+        assert float(notes["proxy-read-timeout"]) > PING_INTERVAL
+        assert notes["proxy-buffering"] == "off"
+        sizes[name] = notes["proxy-body-size"]
+    assert sizes == {"bots": "2m", "chat": "30m"}
