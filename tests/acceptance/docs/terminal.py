@@ -61,7 +61,7 @@ SERVERS = [
 
 def find_server(line: str) -> Server | None:
     """Return the server that a line starts, or None for a command that ends by itself."""
-    command = re.sub(r"^(\w+=\S* )*", "", line)
+    command = re.sub(r"^(\w+=\S* )*(/\S*/)?", "", line)
     return next((server for server in SERVERS if re.match(server.lines, command)), None)
 
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
+import sqlite3
 from collections import Counter
+from configparser import ConfigParser
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
-from cometbot.simulator import Simulator
+from cometbot.simulator import Actor, Simulator
+from cometbot.testing.simplex import FakeSimplexCLI
+from tests.acceptance.conftest import PATIENCE, wait_for
 
 from .blocks import PAGES, REASONS, ROOT, Block, all_blocks, blocks_of
 from .conftest import Reader, copy_environment
@@ -23,9 +29,6 @@ pytestmark = pytest.mark.process
 
 NOT_RUN = {"docker": 1, "systemd": 3, "real CometChat": 2, "real SimpleX CLI": 2}
 """How many blocks do not run, by reason. One more is a decision."""
-
-NOT_FOLLOWED = {"docs/deploy.md", "docs/errors.md", "docs/simplex.md"}
-"""Pages whose commands no test runs yet."""
 
 USERNAME, PASSWORD = "COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD"
 LOGIN = {USERNAME: "cometchat", PASSWORD: "a-password-for-tests"}
@@ -51,10 +54,29 @@ def write_files(reader: Reader, page: Path) -> None:
 def _lines(block: Block, names: dict[str, str]) -> list[str]:
     if block.language != "sh" or block.reason:
         return []
-    lines = block.lines
+    return [replace_names(line, names) for line in block.lines]
+
+
+def replace_names(text: str, names: dict[str, str]) -> str:
+    """Replace names of the page by the reader's own."""
     for name, own in names.items():
-        lines = [line.replace(name, own) for line in lines]
-    return lines
+        text = text.replace(name, own)
+    return text
+
+
+def find_dead_reply(database: Path) -> int:
+    """Return the number of the reply that could not be sent, or 0."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT id FROM outbox WHERE state = 'dead'").fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
+def register(cometchat: Simulator, reader: Reader, uid: str) -> Actor:
+    """Register the bot that the reader serves, and return a user who can write to it."""
+    url = f"{reader.url}/cometchat/{uid}"
+    cometchat.add_bot(uid, url, username=LOGIN[USERNAME], password=LOGIN[PASSWORD])
+    cometchat.add_user("maria", "Maria")
+    return cometchat.user("maria")
 
 
 @pytest.fixture
@@ -132,6 +154,69 @@ def test_testing(reader: Reader) -> None:
     assert "6 passed" in tested
 
 
+def test_errors(reader: Reader, cometchat: Simulator) -> None:
+    reader.write_settings(**LOGIN)
+    write_files(reader, ROOT / "docs/errors.md")
+    reader.terminal.run("cometbot serve bot:bot")
+    maria = register(cometchat, reader, "shop")
+    assert cometchat.wait_reply(maria.say("/buy tea", to="shop"), timeout=PATIENCE)
+    assert cometchat.wait_reply(maria.say("/buy cups", to="shop"), timeout=PATIENCE)
+    cometchat.misbehave.fail(400, code="ERR_BAD_REQUEST", times=1)
+    maria.say("/ask", to="shop")
+    database = reader.terminal.folder / "cometbot.db"
+    reply = wait_for(lambda: find_dead_reply(database))
+    listed, shown, tried, retried, *_ = follow(
+        reader, ROOT / "docs/errors.md", {"m11": "m1", "m12": "m2", "r7": f"r{reply}"}
+    )
+    assert "ERR_BAD_REQUEST" in listed
+    assert "ZeroDivisionError" in shown
+    assert "Something broke." in tried
+    assert retried == "1 dead letter is tried again now.\n"
+    wait_for(lambda: [message.text for message in cometchat.messages()].count("There is no tea left.") == 2)
+
+
+def test_simplex(reader: Reader, postgres_url: str) -> None:
+    reader.begin_project()
+    shutil.copytree(reader.base.clone / "examples", reader.project / "examples")
+    cli = reader.enter(FakeSimplexCLI())
+    reader.terminal.run("pip install 'cometbot[postgres]'")
+    reader.terminal.environ |= {
+        "COMETBOT_CHANNELS": "simplex",
+        "COMETBOT_DATABASE_URL": postgres_url,
+        "SIMPLEX_URL": cli.url,
+    }
+    printed = follow(reader, ROOT / "docs/simplex.md")
+    assert any("Order 4711 is on its way" in text for text in printed)
+    assert any("✓ SimpleX CLI" in text and "Nothing is wrong." in text for text in printed)
+
+
+def test_deploy(reader: Reader, cometchat: Simulator, server_names: dict[str, str], postgres_url: str) -> None:
+    page, folder = ROOT / "docs/deploy.md", reader.terminal.folder
+    (folder / "requirements.txt").unlink()
+    shutil.rmtree(folder / "wheels")
+    [settings] = [block.text for block in blocks_of(page) if block.text.startswith("COMETBOT_BOT=")]
+    known = [line for line in replace_names(settings, server_names).splitlines() if "…" not in line]
+    with (folder / ".env").open("a") as file:
+        file.write("\n".join([*known, ""]))
+    names = {"postgresql://bot:secret@db.example.com/helpdesk": f"'{postgres_url}'"}
+    printed = follow(reader, page, server_names | names)
+    assert any("✓ database" in text and "/var/lib/helpdesk/cometbot.db" in text for text in printed)
+    maria = register(cometchat, reader, "helpdesk")
+    [reply, *_] = cometchat.wait_reply(maria.say("/track 4711", to="helpdesk"), timeout=PATIENCE)
+    assert reply.text == "Order 4711 is on its way, Maria."
+    reader.terminal.end("serve")
+    # A service has the settings of .env alone.
+    del reader.terminal.environ["COMETBOT_DATABASE_URL"]
+    run_unit(reader, page, server_names)
+
+
+def run_unit(reader: Reader, page: Path, names: dict[str, str]) -> None:
+    """Start what the first unit of a page starts."""
+    unit = ConfigParser(interpolation=None)
+    unit.read_string(next(block.text for block in blocks_of(page) if block.language == "ini"))
+    reader.terminal.run(replace_names(unit["Service"]["ExecStart"], names | {"127.0.0.1:8000": reader.address}))
+
+
 def test_blocks_that_do_not_run_are_counted() -> None:
     assert Counter(block.reason for block in all_blocks("sh") if block.reason) == NOT_RUN
     assert tuple(NOT_RUN) == REASONS
@@ -140,7 +225,7 @@ def test_blocks_that_do_not_run_are_counted() -> None:
 def test_every_page_with_commands_is_followed() -> None:
     pages = {block.page for block in all_blocks("sh") if not block.reason}
     text = Path(__file__).read_text()
-    assert {page for page in pages if f'ROOT / "{page}"' not in text} == NOT_FOLLOWED
+    assert {page for page in pages if f'ROOT / "{page}"' not in text} == set()
 
 
 def test_only_commands_carry_a_reason() -> None:
