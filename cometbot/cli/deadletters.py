@@ -163,7 +163,7 @@ def _cause(letter: DeadLetter) -> str:
 def _pretty(body: str) -> str:
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    except ValueError:
+    except (ValueError, RecursionError):  # a body that is nested deeply is shown as it is stored
         return plain(body)
 
 

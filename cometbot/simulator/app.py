@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Flask, Response, g, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
+from cometbot.json_depth import MAX_DEPTH, limit_depth, may_be_too_deep
 from cometbot.simulator.journal import mask_headers, mask_secrets
 from cometbot.simulator.limits import Allowance, RateLimits, limit_headers
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
@@ -185,6 +187,7 @@ class RestApi:
 def create_app(api: RestApi) -> Flask:
     """The application with the REST API; other routes are added by their owners."""
     app = Flask(__name__, static_folder=None)
+    app.json = _JSONProvider(app)
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.strict_slashes = False
     app.register_error_handler(Refusal, _answer_refusal)
@@ -249,13 +252,27 @@ def _reply(answer: Mapping[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(answer), status, content_type="application/json")
 
 
+class _JSONProvider(DefaultJSONProvider):
+    """Makes ``request.get_json`` read what the API reads."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Return the JSON in ``s``. Raises ValueError for what is none, or nested too deeply."""
+        return _read_json(s.encode() if isinstance(s, str) else s)
+
+
+def _read_json(body: bytes) -> Any:
+    if may_be_too_deep(body) and limit_depth(text := body.decode()) != text:
+        raise ValueError(f"expected at most {MAX_DEPTH} levels of nesting, got more")
+    return orjson.loads(body)
+
+
 def _read_body() -> dict[str, Any]:
     raw = request.get_data()
     if not raw:
         return {}
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        body = _read_json(raw)
+    except ValueError as error:
         raise bad_request("body", f"The body is not JSON: {error}.") from None
     if not request.is_json:
         raise bad_request("Content-Type", "The body must be application/json.")

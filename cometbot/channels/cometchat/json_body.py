@@ -9,11 +9,8 @@ from typing import Any
 import orjson
 
 from cometbot.errors import PayloadError
+from cometbot.json_depth import limit_depth, may_be_too_deep
 
-MAX_DEPTH = 200
-"""Levels of nesting that are kept where the fast parser gives up: the other one recurses."""
-
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER_DIGITS = 20
 
@@ -27,9 +24,11 @@ def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the JSON object in ``body``, and a body that any JSON parser reads as that object.
 
     Of a doubled key the last counts. A byte order mark is skipped; half a surrogate pair and bytes that are not UTF-8
-    become U+FFFD; NaN, infinities and what is nested too deeply become null. Raises :class:`PayloadError` for anything
-    that is no JSON object.
+    become U+FFFD; NaN, infinities and what is nested deeper than :data:`~cometbot.json_depth.MAX_DEPTH` become null.
+    Raises :class:`PayloadError` for anything that is no JSON object.
     """
+    if may_be_too_deep(body):
+        body = limit_depth(_decode(body)).encode()
     try:
         payload = orjson.loads(body)
     except ValueError as error:
@@ -41,32 +40,15 @@ def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _normalized(body: bytes, cause: ValueError) -> bytes:
-    text = body.decode(json.detect_encoding(body), "replace")
     try:
-        value = json.loads(
-            _without_depth(text), parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None
-        )
+        value = json.loads(_decode(body), parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         raise PayloadError(f"the body is not JSON: {cause}", details={"body": [f"Not JSON: {cause}"]}) from None
     return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)).encode()
 
 
-def _without_depth(text: str) -> str:
-    """Return ``text`` with null in place of each value that is nested deeper than ``MAX_DEPTH``."""
-    parts: list[str] = []
-    depth = kept = start = 0
-    for found in _STRUCTURE.finditer(text):
-        mark = found[0]
-        if mark in ("[", "{"):
-            depth += 1
-            if depth == MAX_DEPTH + 1:
-                start = found.start()
-        elif mark in ("]", "}"):
-            if depth == MAX_DEPTH + 1:
-                parts += (text[kept:start], "null")
-                kept = found.end()
-            depth -= 1
-    return "".join((*parts, text[kept:]))
+def _decode(body: bytes) -> str:
+    return body.decode(json.detect_encoding(body), "replace")
 
 
 def _parse_int(digits: str) -> int | float | None:

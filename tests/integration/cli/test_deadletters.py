@@ -27,9 +27,15 @@ def delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
     delivery.close()
 
 
-def bury(delivery: Delivery, key: str, conversation: Conversation = MARIA, error: str = "ValueError: no shoes") -> str:
+def bury(
+    delivery: Delivery,
+    key: str,
+    conversation: Conversation = MARIA,
+    error: str = "ValueError: no shoes",
+    body: bytes = b"",
+) -> str:
     """The id of a new dead letter."""
-    body = json.dumps({"text": f"Grüße {key}"}).encode()
+    body = body or json.dumps({"text": f"Grüße {key}"}).encode()
     delivery.put(Incoming(conversation, key, body, "maria", 1_700_000_000.0))
     with delivery.database.write() as connection:
         mail = delivery.store.mailbox.head(connection, str(conversation.key))
@@ -73,6 +79,16 @@ def test_list_says_when_there_are_more_than_it_shows(delivery: Delivery) -> None
         bury(delivery, f"message:{number}")
     assert "There are more; --limit 20 shows more of them." in call("list", "--limit", "2").output
     assert "There are more" not in call("list", "--limit", "3").output
+
+
+@pytest.mark.parametrize("depth", [500, 1000, 5000])
+def test_body_that_is_nested_deep_is_shown(delivery: Delivery, depth: int) -> None:
+    body = "[" * depth + "]" * depth
+    name = bury(delivery, "message:1", body=body.encode())
+    result = call("show", name)
+    assert result.exit_code == 0
+    assert "".join(result.output.split()).endswith(body)
+    assert json.loads(call("show", name, "--json").output)["body"] == body
 
 
 def test_a_cause_cannot_write_to_the_terminal_what_it_likes(delivery: Delivery) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from cometbot import Bot, ContactEvent
+from cometbot import Bot, ContactEvent, Context
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
 from cometbot.channels.simplex.owner import Owner
 from cometbot.cli import main
@@ -84,17 +86,32 @@ def _delivery() -> Delivery:
     return delivery
 
 
-def store(simulator: Simulator, text: str) -> None:
-    """Have the callback store what Maria wrote, with nobody to handle it."""
+def store(simulator: Simulator, text: str, depth: int = 0) -> None:
+    """Have the callback store what Maria wrote, its data nested ``depth`` levels deep, with nobody to handle it."""
     settings = Settings.from_environment()
     app = create_app(Bot("helpdesk"), settings, handles=False)
     body: dict[str, Any] = json.loads(json.dumps(CALLBACK))
     body["appId"], body["bot"] = simulator.app_id, "helpdesk"
     body["data"] |= {"sender": "maria", "receiver": "helpdesk", "conversationId": "helpdesk_user_maria"}
-    body["data"]["data"] = {"text": text}
-    answer = app.test_client().post("/cometchat/helpdesk", json=body, auth=("cc", "s3cret-word"))
+    body["data"]["data"] = {"text": text, "deep": "DEEP"}
+    posted = orjson.dumps(body).replace(b'"DEEP"', b"[" * depth + b"]" * depth or b"null")
+    client = app.test_client()
+    answer = client.post(
+        "/cometchat/helpdesk", data=posted, content_type="application/json", auth=("cc", "s3cret-word")
+    )
     assert answer.status_code == 200, answer.text
+    assert 'cometbot_waiting{bot="helpdesk"} 1.0' in client.get("/metrics").text
     app.extensions["cometbot"].stop()
+
+
+@contextmanager
+def running(simulator: Simulator, bot: Bot) -> Iterator[Delivery]:
+    """Handle what is stored."""
+    client = CometChatClient(simulator.api_url, simulator.api_key)
+    channel = CometChatChannel(simulator.app_id, client, bots={"helpdesk": bot})
+    with closing(Delivery([bot], [channel], "sqlite:///cometbot.db")) as delivery:
+        delivery.start()
+        yield delivery
 
 
 def end(state: str) -> None:
@@ -172,18 +189,37 @@ def test_send_is_done_by_the_running_bot(run: Run, simulator: Simulator) -> None
     store(simulator, "hi")
     bot = Bot("helpdesk")
     bot.message("hi")(lambda ctx: "Hello again!")
-    client = CometChatClient(simulator.api_url, simulator.api_key)
-    channel = CometChatChannel(simulator.app_id, client, bots={"helpdesk": bot})
-    delivery = Delivery([bot], [channel], "sqlite:///cometbot.db")
-    delivery.start()
-    try:
+    with running(simulator, bot) as delivery:
         simulator.wait_for(lambda found: found.messages())
         simulator.wait_for(lambda found: delivery.is_idle)
         assert "by the running bot" in run("replay", "m1", "--send").output
         simulator.wait_for(lambda found: len(found.messages()) == 2)
-    finally:
-        delivery.close()
     assert [message.text for message in simulator.messages()] == ["Hello again!"] * 2
+
+
+@pytest.mark.parametrize("depth", [200, 500, 1015])
+def test_deep_message_survives_its_dead_letter(run: Run, simulator: Simulator, depth: int) -> None:
+    store(simulator, "hi", depth)
+    broken, mended = Bot("helpdesk"), Bot("helpdesk")
+
+    @broken.message("hi")
+    def fail(ctx: Context) -> None:
+        raise ValueError(f"{ctx.event.raw} of {ctx.event}")
+
+    @mended.message("hi")
+    def keep(ctx: Context) -> str:
+        ctx.state["kept"] = copy.deepcopy(ctx.event.raw)
+        return "Kept."
+
+    with running(simulator, broken) as delivery:
+        simulator.wait_for(lambda found: delivery.dead_letters.list())
+    for words in ("deadletters list", "deadletters show m1", "replay m1"):
+        for options in ([], ["--json"]):
+            result = run(*words.split(), *options)
+            assert (result.exit_code, "RecursionError" in result.output) == (0, False), result.output
+    assert run("deadletters", "retry", "m1").exit_code == 0
+    with running(simulator, mended):
+        simulator.wait_for(lambda found: "Kept." in [message.text for message in found.messages()])
 
 
 def test_send_as_json_says_whether_a_bot_is_running(run: Run, simulator: Simulator) -> None:

@@ -57,6 +57,8 @@ def test_unknown_paths_methods_and_versions_have_their_codes(rest: Any, simulato
         (b"{}", "text/plain", "Content-Type"),
         (b'{"a": NaN}', "application/json", "body"),
         (b"\xff", "application/json", "body"),
+        (b'{"a":' + b"[" * 250 + b"]" * 250 + b"}", "application/json", "body"),
+        (b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}", "application/json", "body"),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(rest: Any, data: bytes, content_type: str, field: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +11,10 @@ from typing import Any
 import orjson
 
 from cometbot.channels.simplex.protocol.command import Command
+from cometbot.json_depth import limit_depth, may_be_too_deep
 
 FRAME_LIMIT = 64 * 1024 * 1024
 """Bytes of one incoming frame at most: lists of contacts hold their pictures and reach many megabytes."""
-
-DEEPEST = 200
-"""Levels of a frame that was too deep for the parser which are kept; the CLI's own records have about twenty."""
-
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 ERROR_ANSWER = "chatCmdError"
 
@@ -101,11 +96,14 @@ def _loads(data: str | bytes) -> Any:
     The CLI keeps a message as its sender made it, and none may make all the answers unreadable that it is in.
     """
     try:
-        return orjson.loads(data)
-    except ValueError as refusal:
+        value = orjson.loads(data)
+        if may_be_too_deep(data):
+            orjson.dumps(value)  # raises TypeError where nothing later could write it
+        return value
+    except (ValueError, TypeError) as refusal:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         try:
-            return _clean(json.loads(_cut_depths(text), parse_float=_number, parse_int=_number, parse_constant=str))
+            return _clean(json.loads(limit_depth(text), parse_float=_number, parse_int=_number, parse_constant=str))
         except (ValueError, RecursionError):
             raise refusal from None
 
@@ -125,22 +123,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list):
         return [_clean(item) for item in value]
     return {_clean(key): _clean(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _cut_depths(text: str) -> str:
-    """JSON with null in place of what lies deeper than :data:`DEEPEST` brackets."""
-    parts: list[str] = []
-    depth = start = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in "[{":
-            depth += 1
-            if depth == DEEPEST + 1:
-                parts += (text[start : token.start()], "null")
-        elif token[0] in "]}":
-            depth -= 1
-            if depth == DEEPEST:
-                start = token.end()
-    return "".join([*parts, text[start:]])
 
 
 def _content(frame: Mapping[str, Any]) -> object:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import orjson
 import pytest
 
-from cometbot.channels.cometchat.json_body import MAX_DEPTH, read_body, read_json
+from cometbot.channels.cometchat.json_body import read_body, read_json
 from cometbot.errors import PayloadError
+from cometbot.json_depth import MAX_DEPTH
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,21 @@ def test_what_is_nested_too_deeply_is_null(depth: int) -> None:
     while value:
         levels, value = levels + 1, value[0]
     assert levels <= MAX_DEPTH
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 500, 1000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_deep_strict_json_can_be_copied_and_written(depth: int, encoding: str) -> None:
+    text = '{"a":' + "[" * depth + '"]}\u00e4"' + "]" * depth + ',"b":"\u00e4"}'
+    payload, stored = read_body(text.encode(encoding))
+    assert payload["b"] == "\u00e4"
+    assert orjson.loads(stored) == payload == copy.deepcopy(payload)
+    assert json.loads(json.dumps(payload, indent=1)) == orjson.loads(orjson.dumps(payload)) == payload
+
+
+def test_many_brackets_that_are_not_deep_are_kept() -> None:
+    body = b'{"a":[' + b"[],{}," * MAX_DEPTH + b'1],"b":"' + b"[{" * MAX_DEPTH + b'"}'
+    assert read_body(body) == (orjson.loads(body), body)
 
 
 def test_numbers_of_any_length_are_read_alike() -> None:

@@ -138,7 +138,7 @@ def test_a_command_is_written_as_one_json_object_and_quotes_are_escaped_twice() 
     assert json.loads(json.loads(text)["cmd"].partition("json ")[2]) == {"text": 'say "hi"\nnow'}
 
 
-@pytest.mark.parametrize("depth", [300, 1100, 20_000])
+@pytest.mark.parametrize("depth", [300, 1000, 1100, 20_000])
 def test_what_somebody_nested_deep_leaves_the_rest_of_an_answer_readable(depth: int) -> None:
     deep = "[" * depth + '"]\\"[{"' + "]" * depth
     record = '{"type":"apiChat","deep":{"it":' + deep + '},"after":{"text":"}]\\"["}}'
@@ -147,6 +147,7 @@ def test_what_somebody_nested_deep_leaves_the_rest_of_an_answer_readable(depth: 
     assert frame.record is not None
     assert (frame.corr_id, frame.record.type) == ("7", "apiChat")
     assert frame.record.raw["after"] == {"text": '}]"['}
+    assert orjson.loads(orjson.dumps(frame.record.raw)) == frame.record.raw
 
 
 def test_what_is_deep_and_no_json_is_none() -> None:
