@@ -169,6 +169,7 @@ class ProcrastinateEngine(Engine):
     async def _supervise(self) -> None:
         """Work until stopped; a database that goes away comes back."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(report_unhandled)
         while not self._stopping:
             self._worker = asyncio.create_task(self._run_worker())
             try:
@@ -301,8 +302,17 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], exceptions.ConnectorException))
 
 
+def report_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that no task handled, unless it is a lost database, which the engine reports.
+
+    A job whose end Procrastinate cannot store ends with such an error, which nothing awaits when the worker stops.
+    """
+    if not isinstance(context.get("exception"), exceptions.ConnectorException):
+        loop.default_exception_handler(context)
+
+
 def _app(connector: Any) -> procrastinate.App:
-    for name in ("procrastinate.worker.worker", "procrastinate.utils"):
+    for name in ("procrastinate.worker", "procrastinate.worker.worker", "procrastinate.utils"):
         logging.getLogger(name).addFilter(_is_news)
     return procrastinate.App(connector=connector)
 

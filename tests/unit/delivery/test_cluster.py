@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from procrastinate import exceptions
+from procrastinate.testing import InMemoryConnector
 
 from cometbot.delivery import cluster
 from cometbot.delivery.cluster import ProcrastinateEngine, Wakes
@@ -105,3 +108,30 @@ def test_wakes_go_on_after_anything_that_is_raised(monkeypatch: pytest.MonkeyPat
         wait_until(lambda: deferred == ["tried", "fake/test/helpdesk/maria"])
     finally:
         wakes.close()
+
+
+@pytest.mark.parametrize(("error", "records"), [(exceptions.ConnectorException, 0), (ValueError, 1)])
+def test_unawaited_job_logs_no_lost_database(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[Exception], records: int
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    async def run_worker() -> None:
+        await asyncio.wait([asyncio.create_task(fail())])
+        gc.collect()
+        raise asyncio.CancelledError
+
+    engine = make_engine(monkeypatch)
+    monkeypatch.setattr(engine, "_run_worker", run_worker)
+    asyncio.run(engine._supervise())
+    assert len(caplog.records) == records
+
+
+@pytest.mark.parametrize("name", ["procrastinate.worker", "procrastinate.worker.worker", "procrastinate.utils"])
+def test_procrastinate_logs_no_lost_database(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    cluster._app(InMemoryConnector())
+    logger = logging.getLogger(name)
+    logger.error("lost", exc_info=exceptions.ConnectorException())
+    logger.error("broken", exc_info=ValueError())
+    assert [record.message for record in caplog.records] == ["broken"]
