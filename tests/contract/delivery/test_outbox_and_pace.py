@@ -74,6 +74,16 @@ def test_a_rate_limit_pauses_the_account_in_all_processes_and_nothing_is_doubled
     wait_until(lambda: rows(first, pauses) == [])
 
 
+def test_rate_limit_without_a_wait_pauses_for_the_throttle(world: World) -> None:
+    echo(world)
+    delivery = world.process(policy=SendPolicy(throttle=Backoff(first=60.0, most=60.0)))
+    world.channel.faults = [RateLimited(retry_after=0.0)]
+    world.say(delivery, "limited", user="maria")
+    wait_until(lambda: rows(delivery, pauses))
+    [pause] = rows(delivery, pauses)
+    assert pause.until - delivery.database.clock() > 20
+
+
 def test_when_a_pause_ends_one_send_tries_before_the_others(world: World) -> None:
     echo(world)
     delivery = world.process(threads=8, policy=SendPolicy(timeout=30.0))
