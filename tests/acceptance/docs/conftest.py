@@ -115,6 +115,13 @@ class Reader:
         self.terminal.run(f"cometbot init --name helpdesk {self.project}")
         self.terminal.folder = self.project
 
+    def save_downloads(self, environment: Path) -> None:
+        """Make an environment that has what cometbot needs, but not cometbot, for a page that installs it there."""
+        copy_environment(self.base.wheel_environment, environment)
+        for path in environment.glob("lib/python*/site-packages/cometbot*"):
+            shutil.rmtree(path)
+        (environment / "bin" / "cometbot").unlink()
+
     def go_to_clone(self) -> None:
         """Go to a clone, in a terminal without an environment."""
         self.terminal.folder = self.folder / "clone"

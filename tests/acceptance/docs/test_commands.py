@@ -194,6 +194,7 @@ def test_deploy(reader: Reader, cometchat: Simulator, server_names: dict[str, st
     page, folder = ROOT / "docs/deploy.md", reader.terminal.folder
     (folder / "requirements.txt").unlink()
     shutil.rmtree(folder / "wheels")
+    reader.save_downloads(folder / ".venv")
     [settings] = [block.text for block in blocks_of(page) if block.text.startswith("COMETBOT_BOT=")]
     known = [line for line in replace_names(settings, server_names).splitlines() if "…" not in line]
     with (folder / ".env").open("a") as file:
