@@ -24,10 +24,13 @@ import pytest
 import yaml
 
 import cometbot
-from cometbot import Bot
+from cometbot import Bot, Context, UsageError
 from cometbot.cli import main
+from cometbot.events import CustomEvent, UnknownEvent
+from cometbot.handlers import Handler
 from cometbot.http.sse import PING_INTERVAL
 from cometbot.loading import load_bots
+from cometbot.routing import Found, Routes
 from cometbot.settings import Settings, variable_name
 from cometbot.testing import BotClient
 from cometbot.web.app import stop_all
@@ -96,9 +99,63 @@ def call_tests(namespace: dict[str, Any], request: pytest.FixtureRequest) -> Non
         function(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(function).parameters})
 
 
+def use_handlers_page(bot: Bot) -> None:
+    client = BotClient(bot)
+    assert "Thank you for the file." in client.send_file(b"x", name="order.txt").text
+    assert "Yes?" in client.in_group("team").send("hi", mention=True).text
+    assert "Could you say that in fewer words?" in client.send("x" * 501).text
+
+
+def use_groups_page(bot: Bot) -> None:
+    BotClient(bot).in_group("ops").send("hi")
+
+
+def use_chat_api_page(bot: Bot) -> None:
+    assert BotClient(bot).event(CustomEvent, id="1", data={})
+
+
+def use_simplex_page(bot: Bot) -> None:
+    with BotClient(bot, channel="simplex") as client:
+        assert "1 bytes" in client.send_file(b"x", name="order.txt").text
+        assert client.send("/logo")
+        assert client.send("/news")
+    BotClient(bot).event(UnknownEvent, kind="receivedGroupInvitation", raw={})
+
+
+OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
+    "docs/botpress.md": use_chat_api_page,
+    "docs/groups.md": use_groups_page,
+    "docs/handlers.md": use_handlers_page,
+    "docs/simplex.md": use_simplex_page,
+}
+"""What calls the handlers of a page that a line of text does not reach."""
+
+NOT_CALLED = {"docs/simplex.md": ["report", "servers"]}
+"""Handlers of a page that need a file of the reader's, or a group with a link."""
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> set[Callable[..., Any]]:
+    """The functions of all handlers that got an event, with arguments that they take."""
+    functions: set[Callable[..., Any]] = set()
+
+    def record(find: Callable[[Routes, Context], Found | None]) -> Callable[[Routes, Context], Found | None]:
+        def find_and_record(routes: Routes, ctx: Context) -> Found | None:
+            found = find(routes, ctx)
+            if found is not None and (found.handler.command is None or does_take(found.handler, found.line)):
+                functions.add(found.handler.function)
+            return found
+
+        return find_and_record
+
+    for name in ("find", "find_action"):
+        monkeypatch.setattr(Routes, name, record(getattr(Routes, name)))
+    return functions
+
+
 @pytest.mark.parametrize("page", pages_with("python"), ids=named)
 def test_the_python_of_a_page_runs_and_answers_as_it_says(
-    page: Path, workplace: Path, request: pytest.FixtureRequest
+    page: Path, workplace: Path, request: pytest.FixtureRequest, called: set[Callable[..., Any]]
 ) -> None:
     namespace: dict[str, Any] = {"__name__": "docs"}
     clients: dict[int, BotClient] = {}
@@ -115,6 +172,60 @@ def test_the_python_of_a_page_runs_and_answers_as_it_says(
             assert expected in answer, f"{bot} answered {said!r} with {answer!r}"
     for bot in {id(item): item for item in namespace.values() if isinstance(item, Bot)}.values():
         BotClient(bot, raise_errors=False).send("Is anybody there?")
+        check_wrong_arguments(bot)
+        OTHER_INPUT.get(named(page), lambda _: None)(bot)
+        missed = [handler.name.rpartition(".")[2] for handler in bot.handlers if handler.function not in called]
+        assert missed == NOT_CALLED.get(named(page), []), "add a dialogue that calls the handler"
+
+
+WRONG_LINES = ("", "x", "x y z", "1 2 3 4 5 6 7 8 9 10", "9" * 400, "½ “", "-1 \N{PILE OF POO}")
+
+
+def check_wrong_arguments(bot: Bot) -> int:
+    """Send wrong arguments to each command of the bot, and return how many lines its handlers do not take.
+
+    Fails if a line has no answer, or none that a person can use. The client raises what a handler raises.
+    """
+    has_own_answer = any(issubclass(UsageError, handler.classes) for handler in bot.error_handlers)
+    refused = [
+        (handler.command, line)
+        for handler in bot.handlers
+        for line in WRONG_LINES
+        if handler.command and not does_take(handler, line)
+    ]
+    client = BotClient(bot)
+    for command, line in refused:
+        answer = client.send(f"/{command.name} {line}").text
+        assert answer, f"/{command.name} {line!r} has no answer"
+        assert has_own_answer or f"/{command.name}" in answer, f"/{command.name} {line!r} got {answer!r}"
+        assert client.dead_letters == []
+    return len(refused)
+
+
+def does_take(handler: Handler, line: str) -> bool:
+    """Return whether the handler takes a line of arguments."""
+    try:
+        handler.signature.read(line)
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_usage_error_handler_that_fails_would_be_noticed() -> None:
+    bot = Bot("shop")
+
+    @bot.command("buy")
+    def buy(ctx: Context, number: int) -> str:
+        return str(number)
+
+    assert check_wrong_arguments(bot) > 0
+
+    @bot.error(UsageError)
+    def usage(ctx: Context, error: UsageError) -> str:
+        raise RuntimeError("no answer")
+
+    with pytest.raises(RuntimeError):
+        check_wrong_arguments(bot)
 
 
 def commands(text: str) -> Iterator[list[str]]:
