@@ -3,6 +3,7 @@
 # docs   the pages as HTML, in build/docs
 # bench  the benchmarks     clean  removes what the others made
 # faults all that can break, broken under load; a ledger for each
+# browsers the tests of the pages in Debian's Firefox and WebKit, as far as these can be driven
 # proxies the recipes of docs/proxies.md, with Debian's nginx, Caddy and HAProxy
 #
 # Needs python3 (3.10 or later), its venv module and make: on Debian, apt-get install python3 python3-venv make git
@@ -12,7 +13,7 @@ BOT ?= examples/first_bot.py:bot
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517
 
-.PHONY: run test test-packages proxy-packages faults proxies check docs bench clean
+.PHONY: run test test-packages proxy-packages browser-packages faults proxies browsers check docs bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -56,11 +57,26 @@ proxy-packages:
 	[ -x /usr/bin/openssl ] || missing="$$missing openssl"; \
 	$(INSTALL)
 
+# WebKit's browser has a window, so it needs an X server; the language of a page follows the locale.
+browser-packages:
+	@missing=; \
+	[ -x /usr/bin/firefox-esr ] || missing=firefox-esr; \
+	[ -x /usr/bin/WebKitWebDriver ] || missing="$$missing webkit2gtk-driver"; \
+	[ -x /usr/bin/Xvfb ] || missing="$$missing xvfb"; \
+	[ -e /usr/share/i18n/locales/de_AT ] || missing="$$missing locales"; \
+	$(INSTALL)
+
 faults: .venv/installed-test test-packages
 	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s tests/acceptance/faults $(PYTEST_ARGS)
 
 proxies: .venv/installed-test proxy-packages
 	COMETBOT_TEST_PROXIES=1 $(BIN)/pytest -s tests/acceptance/proxies $(PYTEST_ARGS)
+
+# Both run to their end, so that each tells its counts.
+browsers: .venv/installed-browsers browser-packages
+	@failed=; for engine in firefox webkit; do echo "$$engine:"; \
+	  COMETBOT_TEST_BROWSER=$$engine $(BIN)/pytest -q -rs tests/browser $(PYTEST_ARGS) || failed="$$failed $$engine"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 check: .venv/installed-test docs
 	$(BIN)/ruff format --check .
@@ -96,6 +112,10 @@ clean:
 .venv/installed-test: .venv/made setup.cfg setup.py
 	$(PIP) --editable '.[test]'
 	@touch .venv/installed $@
+
+.venv/installed-browsers: .venv/made setup.cfg setup.py
+	$(PIP) --editable '.[browsers]'
+	@touch .venv/installed .venv/installed-test $@
 
 .venv/installed-docs: .venv/made setup.cfg setup.py
 	$(PIP) --editable '.[docs]'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import signal
 import subprocess
@@ -16,19 +15,13 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
+from tests.browser.engine import PATIENCE, expect, launch
 from tests.browser.told import keep_told, wait_told
 
-CHROMIUM = os.environ.get("COMETBOT_TEST_CHROMIUM", "/usr/bin/chromium")
 BOT = Path(__file__).parent / "talkative.py"
-ARGUMENTS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 START = 120.0
-PATIENCE = 60_000
-"""Milliseconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 _RELOADED = "the bot runs with the new code"
 
 _people = itertools.count(1)
@@ -162,20 +155,10 @@ class Visitor:
 Open = Callable[..., Visitor]
 
 
-def arguments() -> list[str]:
-    """Return the command line of Chromium."""
-    return [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
-
-
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium, or name one in COMETBOT_TEST_CHROMIUM")
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments())
-        yield chromium
-        chromium.close()
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with launch(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

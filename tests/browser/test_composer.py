@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.browser.conftest import Open, Visitor
+from tests.browser.engine import Need, expect, needs
 from tests.browser.writing import confirm_candidate, paste
 
 
@@ -49,6 +49,7 @@ def test_pasted_files_are_attached_beside_their_names(visitor: Visitor, text: st
     expect(visitor.page.locator(".attached")).to_have_count(2)
 
 
+@needs(Need.TOUCH)
 def test_enter_of_a_touch_keyboard_makes_a_new_line(visit: Open) -> None:
     visitor = visit(width=390, has_touch=True, is_mobile=True)
     expect(visitor.box).to_have_attribute("enterkeyhint", "enter")

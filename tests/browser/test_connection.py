@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 from cometbot.simulator import Simulator
-from tests.browser.conftest import PATIENCE
+from tests.browser.engine import PATIENCE, Need, expect, needs
 from tests.browser.told import keep_told, wait_told
 from tests.ports import free_port
 
@@ -76,6 +76,7 @@ def test_a_message_by_the_side_is_counted_until_it_is_looked_at(page: Page, simu
     expect(page.locator("#chat .bubble", has_text="In the group")).to_be_visible()
 
 
+@needs(Need.ROUTES, Need.CLOCK)
 def test_a_held_back_stream_is_replaced_by_polling(page: Page, simulator: Simulator) -> None:
     page.clock.install()
     page.route(STREAM, lambda route: None)
@@ -92,6 +93,7 @@ def test_a_held_back_stream_is_replaced_by_polling(page: Page, simulator: Simula
     expect(page.locator("#chat .bubble")).to_have_text(["Before", "Meanwhile", "After"])
 
 
+@needs(Need.REQUESTS)
 def test_eight_tabs_share_one_stream(page: Page, simulator: Simulator) -> None:
     streams: list[str] = []
     page.context.on("request", lambda request: streams.append(request.url) if STREAM.search(request.url) else None)

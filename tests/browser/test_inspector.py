@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Route
 
 from tests.browser.conftest import Open, Visitor
+from tests.browser.engine import Need, expect, needs
 
 
 def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visitor: Visitor) -> None:
@@ -28,6 +29,7 @@ def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visi
     expect(callback.locator("dl").first).to_contain_text(re.compile(r"Handler.*track · done after \d+ ms"))
 
 
+@needs(Need.ROUTES)
 def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_logged(visitor: Visitor) -> None:
     def answered_first(route: Route) -> None:
         """As if the bot's call had ended before the callback did."""
@@ -47,6 +49,7 @@ def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_lo
     expect(visitor.page.locator(".entry", has_text="after_message")).to_have_attribute("open", "")
 
 
+@needs(Need.EARLY_SCRIPTS)
 def test_a_click_reaches_what_would_have_changed_between_press_and_release(visitor: Visitor) -> None:
     visitor.page.add_init_script("""
         window.EventSource = class extends EventSource {

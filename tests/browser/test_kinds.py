@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
 from pytest_httpserver import HTTPServer
 
 from tests.browser.conftest import Visitor
+from tests.browser.engine import expect
 from tests.browser.prose import ARABIC, check_sides
 
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from tests.browser.conftest import Open, Visitor
+from tests.browser.engine import Need, expect, needs
 
 SHOTS = os.environ.get("COMETBOT_TEST_SCREENSHOTS", "")
 
@@ -64,7 +65,7 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=needs(Need.DARK))])
 def test_at_1280_pixels_all_panes_are_there_and_legible(visit: Open, scheme: str) -> None:
     visitor = visit(scheme=scheme)
     talk(visitor)
@@ -78,7 +79,8 @@ def test_at_1280_pixels_all_panes_are_there_and_legible(visit: Open, scheme: str
         keep(visitor.page, f"wide-{scheme}-{tab.split()[0].lower()}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@needs(Need.TOUCH)
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=needs(Need.DARK))])
 def test_at_390_pixels_there_is_one_pane_at_a_time(visit: Open, scheme: str) -> None:
     visitor = visit(width=390, scheme=scheme, has_touch=True)
     talk(visitor)
@@ -93,6 +95,7 @@ def test_at_390_pixels_there_is_one_pane_at_a_time(visit: Open, scheme: str) -> 
         keep(page, f"phone-{scheme}-{name.lower()}")
 
 
+@needs(Need.TOUCH)
 def test_a_thread_on_a_phone_takes_the_screen_and_gives_it_back(visit: Open) -> None:
     visitor = visit(width=390, has_touch=True)
     visitor.say("A question")
@@ -122,6 +125,7 @@ def test_the_appearance_is_switched_and_remembered(visit: Open) -> None:
     assert visitor.page.evaluate(ground) == dark
 
 
+@needs(Need.MOTION)
 def test_nothing_moves_for_whoever_asks_for_that(visit: Open) -> None:
     visitor = visit(reduced_motion="reduce")
     talk(visitor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator
 
 from tests.browser.conftest import Open, Visitor
+from tests.browser.engine import expect
 
 OVER = "No longer asked: the bot has answered a later message"
 _CARD = {"version": "1.0", "fallbackText": "Card", "style": {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 from cometbot import Bot
 from cometbot.settings import Settings
 from cometbot.web.app import create_app
+from tests.browser.engine import Need, expect, needs
 
 URL = "http://chat.example/botpress/shop/redoc"
 
@@ -45,6 +46,7 @@ def open_page(browser: Browser, answer: tuple[str, dict[str, str]], complaints: 
     return page
 
 
+@needs(Need.ROUTES)
 def test_the_reference_has_its_style_and_opens_its_parts_without_a_complaint(
     browser: Browser, answer: tuple[str, dict[str, str]]
 ) -> None:
@@ -60,6 +62,7 @@ def test_the_reference_has_its_style_and_opens_its_parts_without_a_complaint(
     assert complaints == []
 
 
+@needs(Need.POLICY_REPORTS, Need.ROUTES)
 def test_another_style_than_the_pages_own_has_no_effect(browser: Browser, answer: tuple[str, dict[str, str]]) -> None:
     complaints: list[str] = []
     text, headers = answer

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Route
 
 from tests.browser.conftest import Open, Visitor
+from tests.browser.engine import Need, expect, needs
 
 
 def test_a_message_is_answered_and_says_which_handler_took_it(visitor: Visitor) -> None:
@@ -67,6 +68,7 @@ def test_a_command_is_completed_at_the_beginning_only(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("listbox")).to_be_hidden()
 
 
+@needs(Need.SHORT_STATES)
 def test_a_stream_grows_while_one_looks(visitor: Visitor) -> None:
     visitor.say("stream")
     message = visitor.page.locator(".message.other").last
@@ -181,6 +183,7 @@ def test_everything_is_reached_by_keyboard(visitor: Visitor) -> None:
     expect(page.get_by_label("Reply in the thread")).to_be_focused()
 
 
+@needs(Need.ROUTES)
 def test_older_messages_come_when_one_scrolls_up_and_what_one_reads_stays_in_place(visit: Open) -> None:
     visitor = visit("user/tom")
     for number in range(130):

@@ -14,8 +14,9 @@ _PASTE = """(box, {text, html, names}) => {
     if (text) data.setData("text/plain", text);
     if (html) data.setData("text/html", html);
     for (const name of names) data.items.add(new File([new Uint8Array([137, 80, 78, 71])], name, {type: "image/png"}));
-    const options = {clipboardData: data, bubbles: true, cancelable: true};
-    return box.dispatchEvent(new ClipboardEvent("paste", options));
+    const event = new ClipboardEvent("paste", {bubbles: true, cancelable: true});
+    Object.defineProperty(event, "clipboardData", {value: data}); // Firefox has no such option
+    return box.dispatchEvent(event);
 }"""
 
 

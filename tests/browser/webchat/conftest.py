@@ -15,15 +15,15 @@ from typing import Any, TypeVar
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.engine import PATIENCE, expect
 from tests.browser.told import keep_told, wait_told
 from tests.ports import free_port
 
 BOTS = Path(__file__).parent / "bots.py"
 START = 120.0
-EXPECTED = re.compile(r"Failed to load resource|net::ERR_|example\.com")
+EXPECTED = re.compile(r"Failed to load resource|net::ERR_|example\.com|Firefox can’t establish a connection")
 
 T = TypeVar("T")
 _names = itertools.count(1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 
-from playwright.sync_api import Error, Route, expect
+from playwright.sync_api import Error, Route
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Visit
 
 SENDING = "**/v1/page-api/chat/*/messages"
@@ -110,6 +111,7 @@ def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: V
     expect(stranger.page.locator(".message")).to_have_count(0)
 
 
+@needs(Need.ROUTES)
 def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> None:
     chat = guest.call("POST", "/v1/client-api/chat", {"botId": guest.chat_id})["id"]
     for number in range(90):
@@ -165,6 +167,7 @@ def kept(guest: Guest) -> list[str]:
     return [name for name in names if name.startswith("webchat.")]
 
 
+@needs(Need.ROUTES)
 def test_whoever_leaves_leaves_no_text_behind(guest: Guest, visit: Visit) -> None:
     guest.say("/track 1")
     guest.sees("Order 1 is on its way")
@@ -184,6 +187,7 @@ def test_whoever_leaves_leaves_no_text_behind(guest: Guest, visit: Visit) -> Non
     assert kept(guest) == []
 
 
+@needs(Need.ROUTES, Need.REQUESTS)
 def test_what_is_asked_while_somebody_leaves_does_not_bring_them_back(guest: Guest, visit: Visit) -> None:
     guest.say("/track 1")
     guest.sees("Order 1 is on its way")
@@ -207,6 +211,7 @@ def test_what_is_asked_while_somebody_leaves_does_not_bring_them_back(guest: Gue
     assert [cookie for cookie in guest.page.context.cookies() if cookie["name"] == "token"] == []
 
 
+@needs(Need.ROUTES)
 def test_whoever_cannot_leave_now_stays(guest: Guest, visit: Visit) -> None:
     guest.say("/track 1")
     guest.sees("Order 1 is on its way")
@@ -229,6 +234,7 @@ def test_whoever_is_not_known_any_more_is_told_and_can_begin_anew(guest: Guest) 
     guest.sees("Order 2 is on its way")
 
 
+@needs(Need.ROUTES, Need.OFFLINE)
 def test_a_chat_that_is_begun_while_the_page_asks_what_there_is_stays(guest: Guest) -> None:
     held: list[Route] = []
     guest.page.route("**/v1/page-api/start", lambda route: held.append(route))
@@ -247,6 +253,7 @@ def test_a_chat_that_is_begun_while_the_page_asks_what_there_is_stays(guest: Gue
     expect(guest.own).to_have_count(2)
 
 
+@needs(Need.ROUTES)
 def test_what_a_bot_offered_counts_until_that_bot_is_not_here_any_more(guest: Guest) -> None:
     guest.say("choices")
     guest.sees("Which colour?")

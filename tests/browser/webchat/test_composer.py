@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Visit
 from tests.browser.writing import confirm_candidate, paste
 
@@ -36,6 +36,7 @@ def test_pasted_picture_is_attached(guest: Guest) -> None:
     expect(guest.page.locator(".attached")).to_have_count(1)
 
 
+@needs(Need.TOUCH)
 def test_enter_of_a_touch_keyboard_makes_a_new_line(visit: Visit) -> None:
     guest = visit(width=390, has_touch=True, is_mobile=True).enter().open()
     guest.box.press_sequentially("one")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Route
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 SENDING = "**/v1/page-api/chat/*/messages"
@@ -18,6 +19,7 @@ def begun(guest: Guest) -> Guest:
     return guest
 
 
+@needs(Need.OFFLINE)
 def test_what_is_written_offline_is_sent_once_when_there_is_a_connection_again(guest: Guest) -> None:
     begun(guest)
     guest.page.context.set_offline(True)
@@ -35,6 +37,7 @@ def test_what_is_written_offline_is_sent_once_when_there_is_a_connection_again(g
     assert len(said) == 6
 
 
+@needs(Need.ROUTES, Need.REQUESTS)
 def test_a_message_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
     begun(guest)
 
@@ -57,6 +60,7 @@ def test_a_message_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> Non
     assert guest.stored().count("You said: only once") == 1
 
 
+@needs(Need.ROUTES)
 def test_a_message_that_is_on_its_way_survives_a_reload(guest: Guest) -> None:
     begun(guest)
     block = lambda route: route.abort() if route.request.method == "POST" else route.continue_()  # noqa: E731
@@ -72,6 +76,7 @@ def test_a_message_that_is_on_its_way_survives_a_reload(guest: Guest) -> None:
     assert guest.stored().count("still here") == 1
 
 
+@needs(Need.ROUTES)
 def test_what_waits_for_a_new_chat_is_sent_once_by_two_tabs(guest: Guest, visit: Visit) -> None:
     guest.page.context.route(OPENING, lambda route: route.abort())
     guest.say("hello once")
@@ -88,6 +93,7 @@ def test_what_waits_for_a_new_chat_is_sent_once_by_two_tabs(guest: Guest, visit:
     expect(other.page.locator(".message")).to_have_count(2)
 
 
+@needs(Need.ROUTES)
 def test_a_new_chat_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
     def lose_answer(route: Route) -> None:
         route.fetch()
@@ -100,6 +106,7 @@ def test_a_new_chat_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> No
     assert len(guest.call("GET", "/v1/client-api/chats?bot_id=helpdesk")) == 1
 
 
+@needs(Need.ROUTES)
 def test_a_message_that_is_refused_says_why_and_is_sent_again_or_discarded(guest: Guest) -> None:
     begun(guest)
     refusal = {"status": 400, "json": {"message": "not in these words"}}
@@ -125,6 +132,7 @@ def test_a_text_that_is_too_long_stays_in_the_box(guest: Guest) -> None:
     expect(guest.own).to_have_count(0)
 
 
+@needs(Need.ROUTES)
 def test_without_a_stream_messages_come_all_the_same(guest: Guest, platform: Platform) -> None:
     guest.page.route("**/v1/page-api/events", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
     guest.reload()
@@ -148,6 +156,7 @@ def test_the_page_outlives_a_restart_of_the_platform(guest: Guest, platform: Pla
     assert guest.stored().count("while you were away") == 1
 
 
+@needs(Need.CLOCK, Need.REQUESTS, Need.FAILED_REQUESTS)
 def test_a_page_that_nobody_sees_gives_its_stream_back_and_catches_up_when_it_is_seen(
     guest: Guest, platform: Platform
 ) -> None:
@@ -176,6 +185,7 @@ def test_a_page_that_nobody_sees_gives_its_stream_back_and_catches_up_when_it_is
     guest.wait_until(lambda: len(streams) == 2)
 
 
+@needs(Need.ROUTES)
 def test_a_chat_that_could_not_be_loaded_is_loaded_a_little_later(guest: Guest) -> None:
     begun(guest)
     address = guest.page.url

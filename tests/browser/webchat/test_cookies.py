@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Route
 
-from tests.browser.conftest import CHROMIUM, PATIENCE, arguments
+from tests.browser.engine import CHROMIUM, PATIENCE, Need, arguments, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 BLOCKED = {"profile": {"default_content_setting_values": {"cookies": 2}}}
@@ -27,6 +27,7 @@ def users_made(guest: Guest) -> int:
     return len([post for post in guest.posts if post.url.endswith("/page-api/user")])
 
 
+@needs(Need.REQUESTS, Need.PREFERENCES)
 def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platform: Platform, tmp_path: Path) -> None:
     (tmp_path / "Default").mkdir()
     (tmp_path / "Default" / "Preferences").write_text(json.dumps(BLOCKED))
@@ -42,6 +43,7 @@ def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platfor
         context.close()
 
 
+@needs(Need.ROUTES, Need.REQUESTS)
 def test_a_cookie_that_is_not_kept_makes_one_user(visit: Visit) -> None:
     def drop_cookies(route: Route) -> None:
         answer = route.fetch(headers={**route.request.headers, "cookie": ""})
@@ -54,6 +56,7 @@ def test_a_cookie_that_is_not_kept_makes_one_user(visit: Visit) -> None:
     assert users_made(guest) == 1
 
 
+@needs(Need.ROUTES, Need.REQUESTS)
 def test_a_lost_answer_after_entering_makes_no_second_user(visit: Visit) -> None:
     guest = visit()
     guest.page.route("**/v1/page-api/start", lambda route: route.abort(), times=1)

@@ -7,8 +7,9 @@ import re
 import struct
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Route
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest
 
 # What a browser does when a file is dropped on, or pasted into, an element.
@@ -18,7 +19,9 @@ _BRING = """([how, encoded]) => {
     data.items.add(new File([bytes], "cat.png", { type: "image/png" }));
     const zone = document.querySelector(how === "drop" ? ".messages" : "#composer-text");
     const options = { bubbles: true, cancelable: true };
-    if (how === "paste") zone.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: data }));
+    const paste = new ClipboardEvent("paste", options);
+    Object.defineProperty(paste, "clipboardData", { value: data }); // Firefox has no such option
+    if (how === "paste") zone.dispatchEvent(paste);
     else for (const name of ["dragenter", "dragover", "drop"]) {
         zone.dispatchEvent(new DragEvent(name, { ...options, dataTransfer: data }));
     }
@@ -54,6 +57,7 @@ def test_a_picture_is_attached_shown_and_the_bot_gets_it(guest: Guest, picture: 
     expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
 
 
+@needs(Need.ROUTES)
 def test_an_upload_shows_how_far_it_is_and_the_message_waits_for_it(guest: Guest, picture: bytes) -> None:
     held: list[Route] = []
     guest.page.route("**/v1/client-api/files", lambda route: held.append(route))
@@ -74,6 +78,7 @@ def test_an_attached_picture_is_taken_away_again(guest: Guest, picture: bytes) -
     expect(guest.own.locator("img")).to_have_count(0)
 
 
+@needs(Need.ROUTES)
 def test_an_upload_that_fails_says_so_and_is_tried_again(guest: Guest, picture: bytes) -> None:
     guest.page.route("**/v1/client-api/files", lambda route: route.abort(), times=1)
     attach(guest, "cat.png", "image/png", picture)
@@ -108,6 +113,7 @@ def test_no_more_files_are_attached_than_a_message_may_have(guest: Guest, pictur
     guest.was_told("10 files at most")
 
 
+@needs(Need.DOWNLOADS)
 def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(guest: Guest) -> None:
     attach(guest, "beep.wav", "audio/wav", WAV)
     guest.box.press("Enter")
@@ -126,6 +132,7 @@ def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(gue
     assert download.value.suggested_filename == "notes.txt"
 
 
+@needs(Need.POPUPS)
 def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, picture: bytes) -> None:
     attach(guest, "cat.png", "image/png", picture)
     guest.box.press("Enter")
@@ -137,6 +144,7 @@ def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, p
     assert complaints_of(beside) == []
 
 
+@needs(Need.SOUND_TABS)
 def test_sound_plays_in_a_tab_of_its_own_without_a_complaint(guest: Guest) -> None:
     attach(guest, "beep.wav", "audio/wav", WAV)
     guest.box.press("Enter")

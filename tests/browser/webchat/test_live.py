@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 EVENTS = "**/v1/page-api/events"
@@ -34,6 +34,7 @@ def remind(guest: Guest, platform: Platform) -> None:
     guest.sees("Your order is out.")
 
 
+@needs(Need.ROUTES, Need.CLOCK)
 def test_a_held_back_stream_is_replaced_by_polling(guest: Guest, platform: Platform) -> None:
     guest.page.clock.install()
     guest.page.route(EVENTS, lambda route: None)
@@ -48,6 +49,7 @@ def test_a_held_back_stream_is_replaced_by_polling(guest: Guest, platform: Platf
     guest.was_told("Connected again", "notice")
 
 
+@needs(Need.CLOCK, Need.EARLY_SCRIPTS, Need.REQUESTS)
 def test_a_silent_link_is_replaced_by_polling_within_45_s(guest: Guest, platform: Platform) -> None:
     guest.page.add_init_script(MUTE)
     guest.page.clock.install()
@@ -64,6 +66,7 @@ def test_a_silent_link_is_replaced_by_polling_within_45_s(guest: Guest, platform
     guest.was_told("Connected again", "notice")
 
 
+@needs(Need.REQUESTS)
 def test_eight_tabs_share_one_stream(guest: Guest, visit: Visit) -> None:
     streams = streams_of(guest)
     guest.say("/track 1")
@@ -75,6 +78,7 @@ def test_eight_tabs_share_one_stream(guest: Guest, visit: Visit) -> None:
     assert streams == []
 
 
+@needs(Need.REQUESTS)
 def test_another_tab_takes_the_stream_over(guest: Guest, visit: Visit) -> None:
     streams = streams_of(guest)
     guest.say("/track 1")
@@ -88,6 +92,7 @@ def test_another_tab_takes_the_stream_over(guest: Guest, visit: Visit) -> None:
     assert len(streams) == 1
 
 
+@needs(Need.CLOCK, Need.REQUESTS)
 def test_a_tab_that_passes_nothing_on_loses_the_stream(guest: Guest, visit: Visit) -> None:
     guest.say("/track 1")
     guest.sees("Order 1 is on its way")
@@ -103,11 +108,13 @@ def test_a_tab_that_passes_nothing_on_loses_the_stream(guest: Guest, visit: Visi
     guest.sees("Order 2 is on its way")
 
 
+@needs(Need.EARLY_SCRIPTS, Need.REQUESTS)
 @pytest.mark.parametrize(
     "script",
     [
         "delete Navigator.prototype.locks",
-        "LockManager.prototype.request = async () => { throw new DOMException('no', 'SecurityError'); }",
+        "if (window.LockManager)"
+        " LockManager.prototype.request = async () => { throw new DOMException('no', 'SecurityError'); }",
     ],
     ids=["missing", "refused"],
 )
@@ -124,6 +131,7 @@ def test_without_locks_each_tab_has_its_own_stream(guest: Guest, visit: Visit, s
     assert len(streams) == 2
 
 
+@needs(Need.CLOCK, Need.EARLY_SCRIPTS, Need.REQUESTS, Need.FAILED_REQUESTS)
 def test_without_locks_a_tab_that_nobody_sees_leaves_its_stream(guest: Guest, platform: Platform) -> None:
     guest.page.add_init_script("delete Navigator.prototype.locks")
     guest.page.clock.install()

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
+from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Visit
 
 SHOTS = os.environ.get("COMETBOT_TEST_SCREENSHOTS", "")
-BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
+BOTH = pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=needs(Need.DARK))])
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
 
 
@@ -70,6 +71,7 @@ def test_every_part_is_legible_whole_and_open_to_everybody(visit: Visit, width: 
     look(guest, f"{name}-menu")
 
 
+@needs(Need.ROUTES, Need.OFFLINE)
 @BOTH
 def test_dialogs_notices_and_refusals_are_legible_and_open_to_everybody(visit: Visit, scheme: str) -> None:
     guest = visit(width=390, scheme=scheme, has_touch=True).enter().open()
@@ -93,6 +95,7 @@ def test_dialogs_notices_and_refusals_are_legible_and_open_to_everybody(visit: V
     look(guest, f"390-{scheme}-trouble")
 
 
+@needs(Need.TOUCH)
 def test_on_a_phone_the_list_and_a_chat_take_turns(visit: Visit) -> None:
     guest = visit(width=390, has_touch=True).enter()
     expect(guest.page.locator(".people")).to_be_visible()
@@ -122,6 +125,7 @@ def test_the_appearance_is_switched_and_remembered(guest: Guest) -> None:
     assert guest.page.evaluate(ground) == dark
 
 
+@needs(Need.MOTION)
 def test_nothing_moves_for_whoever_asks_for_that(visit: Visit) -> None:
     guest = visit(reduced_motion="reduce").enter().open()
     guest.say("hello")

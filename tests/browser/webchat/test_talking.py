@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
 
+from tests.browser.engine import expect
 from tests.browser.prose import check_sides
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 

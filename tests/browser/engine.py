@@ -1,0 +1,127 @@
+"""The browser that the tests run in: Chromium, or with COMETBOT_TEST_BROWSER Firefox or WebKit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import expect as expect_in_playwright
+
+ENGINE = os.environ.get("COMETBOT_TEST_BROWSER", "chromium")
+CHROMIUM = os.environ.get("COMETBOT_TEST_CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+FIREFOX = "/usr/bin/firefox-esr"
+_PREFERENCES: dict[str, str | float | bool] = {"focusmanager.testmode": True}
+"""Each window counts as the one that has the focus, as in Chromium that is driven."""
+PATIENCE = int(os.environ.get("COMETBOT_TEST_PATIENCE", "60000"))
+"""Milliseconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
+
+
+class Need(Enum):
+    """What a test needs an engine to be driven to do. The value is the reason why some engine cannot."""
+
+    ROUTES = "WebDriver does not intercept requests"
+    CLOCK = "WebDriver does not replace the page's clock"
+    EARLY_SCRIPTS = "WebDriver runs no script before those of the page"
+    REQUESTS = "WebDriver does not report requests"
+    FAILED_REQUESTS = "neither WebDriver nor BiDi reports that a page gave up a request"
+    OFFLINE = "WebDriver does not take the network away"
+    TOUCH = "neither WebKitWebDriver nor Firefox's BiDi has a touch screen"
+    DOWNLOADS = "WebDriver does not report downloads"
+    POPUPS = "WebDriver does not report windows that a page opens"
+    WHEEL = "WebKitWebDriver has no wheel"
+    PREFERENCES = "the test writes a profile of Chromium"
+    MOTION = "Firefox ESR's BiDi does not emulate prefers-reduced-motion"
+    POLICY_REPORTS = "BiDi does not report breaches of the content policy as lines of the console"
+    SOUND_TABS = "Firefox downloads sound whose address is opened in a tab; the cause is not known"
+    SHORT_STATES = "WebKitWebDriver misses a state of a second; the cause is not known"
+    DARK = "Firefox ESR's BiDi does not emulate prefers-color-scheme"
+
+
+_ONLY_FIREFOX = {
+    Need.MOTION, Need.DARK, Need.POLICY_REPORTS, Need.SOUND_TABS,
+}  # fmt: skip
+LACKING: dict[str, set[Need]] = {
+    "chromium": set(),
+    "firefox": {*_ONLY_FIREFOX, Need.FAILED_REQUESTS, Need.TOUCH, Need.PREFERENCES},
+    "webkit": set(Need) - _ONLY_FIREFOX,
+}
+"""What an engine cannot be driven to do. tests/unit/test_browser_needs.py counts the tests that this leaves out."""
+
+
+def needs(*what: Need) -> pytest.MarkDecorator:
+    """Leave a test out, with the reason, where the engine lacks something that it needs."""
+    lacking = [one.value for one in what if one in LACKING[ENGINE]]
+    return pytest.mark.skipif(bool(lacking), reason="; ".join(lacking))
+
+
+def expect(what: Any) -> Any:
+    """Return the expectations of a page or of a locator of this engine."""
+    if ENGINE != "webkit":
+        return expect_in_playwright(what)
+    from tests.browser.webkit.expectations import expect_in_webkit
+
+    return expect_in_webkit(what)
+
+
+def arguments() -> list[str]:
+    """Return the command line of Chromium."""
+    return [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
+
+
+@contextmanager
+def launch(folder: Path) -> Iterator[Browser]:
+    """Run the browser; ``folder`` is for what it needs on disk."""
+    expect_in_playwright.set_options(timeout=PATIENCE)
+    launchers = {"chromium": _launch_chromium, "firefox": _launch_firefox, "webkit": _launch_webkit}
+    with launchers[ENGINE](folder) as browser:
+        yield browser
+
+
+@contextmanager
+def _launch_chromium(folder: Path) -> Iterator[Browser]:
+    _check_installed(CHROMIUM, "chromium, or name one in COMETBOT_TEST_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments())
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _launch_firefox(folder: Path) -> Iterator[Browser]:
+    _check_installed(FIREFOX, "firefox-esr")
+    relay = folder / "firefox"
+    relay.write_text(
+        f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("firefox_relay.py")} {FIREFOX} "$@"\n'
+    )
+    relay.chmod(0o700)
+    with sync_playwright() as playwright:
+        browser = playwright.firefox.launch(
+            channel="moz-firefox", executable_path=relay, firefox_user_prefs=_PREFERENCES
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _launch_webkit(folder: Path) -> Iterator[Any]:
+    from tests.browser.webkit.browser import Browser as WebKit
+    from tests.browser.webkit.driver import display
+
+    with display() as shown_on:
+        yield WebKit(shown_on, folder, PATIENCE / 1000)
+
+
+def _check_installed(program: str, package: str) -> None:
+    if not Path(program).exists():
+        pytest.fail(f"{program} is missing: apt-get install {package}")
