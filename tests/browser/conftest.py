@@ -17,7 +17,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
-from tests.browser.engine import PATIENCE, expect, launch
+from tests.browser.engine import PATIENCE, expect, launch, report_breaches
 from tests.browser.told import keep_told, wait_told
 
 BOT = Path(__file__).parent / "talkative.py"
@@ -197,6 +197,7 @@ def visit(browser: Browser, dev: Dev) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE)
         keep_told(context)
+        report_breaches(context)
         visitor = Visitor(context.new_page(), dev, uid)
         opened.append(visitor)
         return visitor.go(place)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import expect as expect_in_playwright
 
 ENGINE = os.environ.get("COMETBOT_TEST_BROWSER", "chromium")
@@ -42,21 +42,29 @@ class Need(Enum):
     WHEEL = "WebKitWebDriver has no wheel"
     PREFERENCES = "the test writes a profile of Chromium"
     MOTION = "Firefox ESR's BiDi does not emulate prefers-reduced-motion"
-    POLICY_REPORTS = "BiDi does not report breaches of the content policy as lines of the console"
-    SOUND_TABS = "Firefox downloads sound whose address is opened in a tab; the cause is not known"
-    SHORT_STATES = "WebKitWebDriver misses a state of a second; the cause is not known"
+    WAVE_TABS = "Firefox opens no WAV file in a tab, whatever its headers: it leaves the format to other programs"
     DARK = "Firefox ESR's BiDi does not emulate prefers-color-scheme"
 
 
-_ONLY_FIREFOX = {
-    Need.MOTION, Need.DARK, Need.POLICY_REPORTS, Need.SOUND_TABS,
-}  # fmt: skip
+_ONLY_FIREFOX = {Need.MOTION, Need.DARK, Need.WAVE_TABS}
 LACKING: dict[str, set[Need]] = {
     "chromium": set(),
     "firefox": {*_ONLY_FIREFOX, Need.FAILED_REQUESTS, Need.TOUCH, Need.PREFERENCES},
     "webkit": set(Need) - _ONLY_FIREFOX,
 }
 """What an engine cannot be driven to do. tests/unit/test_browser_needs.py counts the tests that this leaves out."""
+
+
+_REPORT_BREACHES = """addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sourceFile }) => {
+    if (blockedURI.endsWith("/favicon.ico")) return; // Chromium without a window does not ask for it
+    console.error(`Content Security Policy: ${effectiveDirective} ${blockedURI} ${sourceFile}`);
+})"""
+
+
+def report_breaches(pages: BrowserContext | Page) -> None:
+    """Have all breaches of the content policy on the console: Firefox's BiDi leaves out those in the page's source."""
+    if ENGINE == "firefox":
+        pages.add_init_script(_REPORT_BREACHES)
 
 
 def needs(*what: Need) -> pytest.MarkDecorator:

@@ -23,7 +23,7 @@ def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visi
     callback.locator("summary", has_text="Headers").click()
     headers = callback.locator(".headers")
     expect(headers).to_contain_text("content-type")
-    expect(headers.locator("dt:text-is('authorization') + dd")).to_have_text("***")
+    expect(headers).to_contain_text(re.compile(r"authorization\s*\*{3}"))
     body = json.loads(callback.locator(".json").first.inner_text())
     assert body["data"]["data"]["text"] == "/track 31"
     expect(callback.locator("dl").first).to_contain_text(re.compile(r"Handler.*track · done after \d+ ms"))
@@ -87,7 +87,7 @@ def test_a_rest_call_shows_its_body_and_answer_and_the_key_is_masked(visitor: Vi
     call = visitor.page.locator(".entry", has_text="POST /bots/helpdesk/messages").first
     call.locator("summary").first.click()
     call.locator("summary", has_text="Headers").click()
-    expect(call.locator(".headers dt:text-is('apikey') + dd")).to_have_text("***")
+    expect(call.locator(".headers")).to_contain_text(re.compile(r"apikey\s*\*{3}"))
     body = json.loads(call.get_by_label("Body", exact=True).inner_text())
     assert body["data"]["text"].startswith("Order **32**")
     answer = json.loads(call.get_by_label("Answer", exact=True).inner_text())

@@ -17,13 +17,15 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
-from tests.browser.engine import PATIENCE, expect
+from tests.browser.engine import PATIENCE, expect, report_breaches
 from tests.browser.told import keep_told, wait_told
 from tests.ports import free_port
 
 BOTS = Path(__file__).parent / "bots.py"
 START = 120.0
-EXPECTED = re.compile(r"Failed to load resource|net::ERR_|example\.com|Firefox can’t establish a connection")
+EXPECTED = re.compile(
+    r"Failed to load resource|net::ERR_|example\.com|/favicon\.ico|Firefox can’t establish a connection"
+)
 
 T = TypeVar("T")
 _names = itertools.count(1)
@@ -113,7 +115,7 @@ class Guest:
         self.complaints: list[str] = []
         self.posts: list[Request] = []
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self._add(str(error)))
         page.on("request", lambda request: request.method == "POST" and self.posts.append(request))
 
     def go(self, path: str = "/") -> Guest:
@@ -193,9 +195,12 @@ class Guest:
         return [message["body"] for message in found["messages"]]
 
     def _hear(self, message: ConsoleMessage) -> None:
-        is_expected = EXPECTED.search(message.text)
-        if message.type in ("error", "warning") and not is_expected:
-            self.complaints.append(f"{message.text} {message.location}")
+        if message.type in ("error", "warning"):
+            self._add(f"{message.text} {message.location}")
+
+    def _add(self, complaint: str) -> None:
+        if not EXPECTED.search(complaint):
+            self.complaints.append(complaint)
 
 
 Visit = Callable[..., Guest]
@@ -234,6 +239,7 @@ def visit(browser: Browser, platform: Platform) -> Iterator[Visit]:
         context.set_default_timeout(PATIENCE)
         if beside is None:
             keep_told(context)
+            report_breaches(context)
         guest = Guest(context.new_page(), platform)
         opened.append(guest)
         return guest.go(path)

@@ -29,10 +29,13 @@ _BRING = """([how, encoded]) => {
 WAV = b"RIFF" + struct.pack("<I", 36 + 800) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
 MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42" + struct.pack(">I", 8) + b"free"
 WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
+MP3 = (bytes.fromhex("fffb9064") + bytes(413)) * 40
+"""One second of silence: frames of 128 kbit/s without any content."""
 
 
 def complaints_of(guest: Guest) -> list[str]:
-    """What the browser said but for the scripts of this test, which a file's sandbox does not run either."""
+    """Return the complaints so far, without those about this test's scripts, which a file's sandbox refuses too."""
+    guest.page.wait_for_timeout(0)  # what has been said meanwhile arrives
     return [complaint for complaint in guest.complaints if not complaint.startswith("Blocked script execution")]
 
 
@@ -144,13 +147,19 @@ def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, p
     assert complaints_of(beside) == []
 
 
-@needs(Need.SOUND_TABS)
-def test_sound_plays_in_a_tab_of_its_own_without_a_complaint(guest: Guest) -> None:
-    attach(guest, "beep.wav", "audio/wav", WAV)
+@pytest.mark.parametrize(
+    ("mime_type", "sound"),
+    [
+        pytest.param("audio/wav", WAV, marks=needs(Need.WAVE_TABS), id="wav"),
+        pytest.param("audio/mpeg", MP3, id="mp3"),
+    ],
+)
+def test_sound_plays_in_a_tab_of_its_own_without_a_complaint(guest: Guest, mime_type: str, sound: bytes) -> None:
+    attach(guest, "sound", mime_type, sound)
     guest.box.press("Enter")
     url = guest.own.locator("audio").evaluate("(player) => player.currentSrc || player.src")
     beside = Guest(guest.page.context.new_page(), guest.platform)
     beside.page.goto(url)
-    expect(beside.page.locator("video, audio")).to_have_js_property("error", None)
+    # It is loaded and decoded: without a sound card the playing itself may fail.
     beside.page.wait_for_function("() => document.querySelector('video, audio').duration > 0")
     assert complaints_of(beside) == []

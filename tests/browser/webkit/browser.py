@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import itertools
 from pathlib import Path
 from typing import Any
 
+from cometbot.temporary_folders import TemporaryFolder
 from tests.browser.webkit import driver
 from tests.browser.webkit.page import Page
 
@@ -16,27 +16,28 @@ class Browser:
 
     def __init__(self, shown_on: str, folder: Path, timeout: float) -> None:
         self._display = shown_on
-        self._folder = folder
+        self._locales = driver.Locales(folder)
         self._timeout = timeout
 
     def new_context(self, **options: Any) -> Context:
-        return Context(self._display, Path(tempfile.mkdtemp(dir=self._folder)), self._timeout, options)
+        language = self._locales.environment(options.get("locale", "en-GB"))
+        return Context({"DISPLAY": self._display, **language}, self._timeout, options)
 
 
 class Context:
     """A browser with a profile of its own, and its tabs."""
 
-    def __init__(self, shown_on: str, folder: Path, timeout: float, options: dict[str, Any]) -> None:
+    def __init__(self, environ: dict[str, str], timeout: float, options: dict[str, Any]) -> None:
         self.timeout = timeout
         self.scripts: list[str] = []
         self.pages: list[Page] = []
-        self._folder = folder
+        self._temporary = TemporaryFolder("webkit")
+        self._numbers = itertools.count(1)
         self._is_open = True
         size = options.get("viewport") or {"width": 1280, "height": 800}
         self._driver = driver.start(
-            shown_on,
-            folder,
-            locale=options.get("locale", "en-GB"),
+            environ,
+            self._temporary.path,
             is_dark=options.get("color_scheme") == "dark",
             is_still=options.get("reduced_motion") == "reduce",
         )
@@ -82,7 +83,8 @@ class Context:
 
     def save_files(self, files: list[dict[str, Any]]) -> list[Path]:
         """Write files to where the browser can take them from."""
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = self._temporary.path / f"files-{next(self._numbers)}"
+        folder.mkdir()
         for file in files:
             (folder / file["name"]).write_bytes(file["buffer"])
         return [folder / file["name"] for file in files]
@@ -90,5 +92,9 @@ class Context:
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._driver.quit()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            try:
+                for page in self.pages:
+                    page.report()
+            finally:
+                self._driver.quit()
+                self._temporary.close()

@@ -44,13 +44,12 @@ def display() -> Iterator[str]:
         server.wait(60)
 
 
-def start(shown_on: str, folder: Path, *, locale: str, is_dark: bool, is_still: bool) -> WebKitGTK:
+def start(environ: dict[str, str], folder: Path, *, is_dark: bool, is_still: bool) -> WebKitGTK:
     """Start a browser with its profile in ``folder``; ``is_still`` for no animations."""
     config = folder / "config" / "gtk-3.0"
     config.mkdir(parents=True)
     (config / "settings.ini").write_text(f"[Settings]\ngtk-enable-animations={int(not is_still)}\n")
     folders = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "CACHE", "DATA")}
-    environ = {**os.environ, **folders, "DISPLAY": shown_on, **_language(locale, folder)}
     options = Options()
     options.binary_location = str(mini_browser())
     options.add_argument("--automation")
@@ -58,12 +57,20 @@ def start(shown_on: str, folder: Path, *, locale: str, is_dark: bool, is_still: 
         options.add_argument("--dark-mode")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Selenium's own call of its connection
-        return WebKitGTK(options=options, service=Service(str(DRIVER), env=environ))
+        return WebKitGTK(options=options, service=Service(str(DRIVER), env={**os.environ, **folders, **environ}))
 
 
-def _language(locale: str, folder: Path) -> dict[str, str]:
-    """Return the environment for ``locale``, which Debian has as sources only."""
-    name = f"{locale.replace('-', '_')}.UTF-8"
-    command = ["localedef", "--inputfile", name.partition(".")[0], "--charmap", "UTF-8", str(folder / name)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return {"LOCPATH": str(folder), "LANG": name, "LC_ALL": name}
+class Locales:
+    """The languages of the browser. Debian has them as sources only, so each is compiled once into ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def environment(self, locale: str) -> dict[str, str]:
+        """Return the variables that set ``locale``, for example ``de-AT``."""
+        name = f"{locale.replace('-', '_')}.UTF-8"
+        target = self._folder / name
+        if not target.exists():
+            command = ["localedef", "--inputfile", name.partition(".")[0], "--charmap", "UTF-8", str(target)]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return {"LOCPATH": str(self._folder), "LANG": name, "LC_ALL": name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -23,6 +24,7 @@ _EVALUATE = """
     (async () => { const value = (%s); return typeof value === "function" ? value(arguments[0]) : value; })()
         .then((value) => done({ value }), (error) => done({ error: `${error}` }));
 """
+_LISTEN = (Path(__file__).parent / "complaints.js").read_text()
 _KEYS = {
     "Control": Keys.CONTROL, "Shift": Keys.SHIFT, "Meta": Keys.META, "Enter": Keys.ENTER, "Tab": Keys.TAB,
     "Escape": Keys.ESCAPE, "Home": Keys.HOME, "End": Keys.END, "ArrowUp": Keys.ARROW_UP,
@@ -38,6 +40,7 @@ class Page(Finder):
         self.page = self
         self._steps: list[dict[str, Any]] = []
         self._handle = handle
+        self._listeners: list[Callable[[Any], Any]] = []
         self.keyboard = Keyboard(self)
         self.mouse = Mouse(self)
         self.request = Requests(self)
@@ -60,22 +63,27 @@ class Page(Finder):
         return str(self.driver.title)
 
     def goto(self, url: str) -> None:
+        self.report()
         if url.partition("#")[0] == self.url.partition("#")[0]:
             self.driver.get("about:blank")
         self.driver.get(url)
         self._prepare()
 
     def reload(self) -> None:
+        self.report()
         self.driver.refresh()
         self._prepare()
 
     def go_back(self) -> None:
+        self.report()
         self.driver.back()
 
     def go_forward(self) -> None:
+        self.report()
         self.driver.forward()
 
     def close(self) -> None:
+        self.report()
         self.driver.close()
         self.context.forget(self)
 
@@ -104,11 +112,21 @@ class Page(Finder):
 
     def wait_for_timeout(self, milliseconds: float) -> None:
         time.sleep(milliseconds / 1000)
+        self.report()
 
     def on(self, event: str, listener: Callable[[Any], Any]) -> None:
-        """Accept a listener. WebDriver tells of no events; the context reads the console's lines instead."""
+        """Register a listener for errors; WebDriver reports no other events."""
+        if event == "console":
+            self._listeners.append(listener)
+
+    def report(self) -> None:
+        """Pass on the errors since the last report. WebDriver does not report them; the page collects them itself."""
+        for found in self.evaluate("() => (window.complaints || []).splice(0)"):
+            for listener in self._listeners:
+                listener(SimpleNamespace(**found))
 
     def _prepare(self) -> None:
+        self.evaluate(_LISTEN)
         for script in self.context.scripts:
             self.evaluate(script)
 
