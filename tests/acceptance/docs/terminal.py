@@ -55,6 +55,7 @@ SERVERS = [
     Server("chat", r"(make run|cometbot dev|cometbot simplex --demo)\b", "hi\n", lambda output: "Hello" in output),
     Server("simplex", r"cometbot simplex\b", "", lambda output: "Address: " in output),
     Server("serve", r"cometbot serve\b", "", _is_served),
+    Server("client", r"node client\.mjs\b", "", lambda output: output.count("type:") > 1),
     WORKER,
 ]
 

@@ -21,6 +21,7 @@ import requests
 from cometbot.simulator import Actor, Simulator
 from cometbot.testing.simplex import FakeSimplexCLI
 from tests.acceptance.conftest import PATIENCE, wait_for
+from tests.acceptance.npm import find_node, install_package
 
 from .blocks import PAGES, REASONS, ROOT, Block, all_blocks, blocks_of
 from .conftest import Reader, copy_environment
@@ -113,6 +114,11 @@ def test_botpress(reader: Reader, cometchat: Simulator) -> None:
     reader.write_settings(**LOGIN)
     follow(reader, ROOT / "docs/botpress.md")
     assert requests.post(f"{reader.url}/botpress/shop/users", json={}, timeout=30).status_code in (200, 201)
+    [client] = [block.text for block in blocks_of(ROOT / "docs/botpress.md") if block.text.startswith("import ")]
+    folder = reader.terminal.folder
+    (folder / "node_modules").symlink_to(install_package("@botpress/chat", "latest") / "node_modules")
+    (folder / "client.mjs").write_text(client.replace("https://host", reader.url))
+    reader.terminal.run(f"{find_node()} client.mjs")
 
 
 def test_botyard(reader: Reader) -> None:
