@@ -31,6 +31,7 @@ class Need(Enum):
     """What a test needs an engine to be driven to do. The value is the reason why some engine cannot."""
 
     ROUTES = "WebDriver does not intercept requests"
+    SENT_BODIES = "Firefox ESR's BiDi gives no bodies of intercepted requests, so the test cannot pass them on"
     CLOCK = "WebDriver does not replace the page's clock"
     EARLY_SCRIPTS = "WebDriver runs no script before those of the page"
     REQUESTS = "WebDriver does not report requests"
@@ -46,7 +47,7 @@ class Need(Enum):
     DARK = "Firefox ESR's BiDi does not emulate prefers-color-scheme"
 
 
-_ONLY_FIREFOX = {Need.MOTION, Need.DARK, Need.WAVE_TABS}
+_ONLY_FIREFOX = {Need.MOTION, Need.DARK, Need.SENT_BODIES, Need.WAVE_TABS}
 LACKING: dict[str, set[Need]] = {
     "chromium": set(),
     "firefox": {*_ONLY_FIREFOX, Need.FAILED_REQUESTS, Need.TOUCH, Need.PREFERENCES},

@@ -37,7 +37,7 @@ def test_what_is_written_offline_is_sent_once_when_there_is_a_connection_again(g
     assert len(said) == 6
 
 
-@needs(Need.ROUTES, Need.REQUESTS)
+@needs(Need.ROUTES, Need.REQUESTS, Need.SENT_BODIES)
 def test_a_message_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
     begun(guest)
 
@@ -93,7 +93,7 @@ def test_what_waits_for_a_new_chat_is_sent_once_by_two_tabs(guest: Guest, visit:
     expect(other.page.locator(".message")).to_have_count(2)
 
 
-@needs(Need.ROUTES)
+@needs(Need.ROUTES, Need.SENT_BODIES)
 def test_a_new_chat_whose_answer_got_lost_is_not_there_twice(guest: Guest) -> None:
     def lose_answer(route: Route) -> None:
         route.fetch()

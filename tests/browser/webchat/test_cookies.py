@@ -43,7 +43,7 @@ def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platfor
         context.close()
 
 
-@needs(Need.ROUTES, Need.REQUESTS)
+@needs(Need.ROUTES, Need.REQUESTS, Need.SENT_BODIES)
 def test_a_cookie_that_is_not_kept_makes_one_user(visit: Visit) -> None:
     def drop_cookies(route: Route) -> None:
         answer = route.fetch(headers={**route.request.headers, "cookie": ""})
