@@ -50,6 +50,7 @@ def start(environ: dict[str, str], folder: Path, *, is_dark: bool, is_still: boo
     config.mkdir(parents=True)
     (config / "settings.ini").write_text(f"[Settings]\ngtk-enable-animations={int(not is_still)}\n")
     folders = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "CACHE", "DATA")}
+    caches = {"MESA_SHADER_CACHE_DISABLE": "true"}  # it is written as the processes end, into a folder that is gone
     options = Options()
     options.binary_location = str(mini_browser())
     options.add_argument("--automation")
@@ -57,7 +58,9 @@ def start(environ: dict[str, str], folder: Path, *, is_dark: bool, is_still: boo
         options.add_argument("--dark-mode")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Selenium's own call of its connection
-        return WebKitGTK(options=options, service=Service(str(DRIVER), env={**os.environ, **folders, **environ}))
+        return WebKitGTK(
+            options=options, service=Service(str(DRIVER), env={**os.environ, **folders, **caches, **environ})
+        )
 
 
 class Locales:
