@@ -261,7 +261,7 @@ def test_send_hands_the_message_to_what_is_connected() -> None:
     bot.send(conversation=here, message=Card("x"), channel="simplex")
     assert [(item[1].to_text(), item[2]) for item in outbox.sent] == [
         ("out", {"user": "maria", "group": None, "conversation": None, "channel": None}),
-        ("**x**", {"user": None, "group": None, "conversation": here, "channel": "simplex"}),
+        ("x", {"user": None, "group": None, "conversation": here, "channel": "simplex"}),
     ]
 
 

@@ -43,8 +43,8 @@ def test_returned_replies_are_in_the_outcome_and_made_ones_at_the_outlet(bot: Bo
         ctx.reply("one")
         return ["two", Card("three")]
 
-    assert talk.say("hi") == ["one", "two", "**three**"]
-    assert [item.message.to_text() for item in talk.outcome.operations] == ["two", "**three**"]
+    assert talk.say("hi") == ["one", "two", "three"]
+    assert [item.message.to_text() for item in talk.outcome.operations] == ["two", "three"]
     assert [item.answers for item in talk.outcome.operations] == ["712", "712"]
     assert talk.outcome.handler.endswith("greet")
     assert talk.outcome.error is None

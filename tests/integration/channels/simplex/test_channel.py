@@ -364,7 +364,7 @@ def test_a_file_that_is_not_to_be_had_is_told_by_its_address(
     def answer(ctx: Context) -> Media:
         return Media(PHOTO, caption="A cat")
 
-    assert client.send("cat?").texts == [f"A cat\n{PHOTO}"]
+    assert client.send("cat?").texts == [f"A cat\n\n{PHOTO}"]
     assert "answered 404" in caplog.text
 
 
@@ -411,7 +411,7 @@ def test_where_the_cli_and_the_bot_share_no_folder_addresses_are_sent(bot: Bot) 
                 super().__init__(bot)
 
     with BotClient(bot, channel=Far) as client:
-        assert client.send("cat?").texts == [f"A cat\n{PHOTO}"]
+        assert client.send("cat?").texts == [f"A cat\n\n{PHOTO}"]
 
 
 def test_a_mention_in_a_caption_is_told(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
