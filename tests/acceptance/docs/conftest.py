@@ -57,7 +57,7 @@ class Base:
         (folder / "bin" / "sudo").write_text(SUDO)
         (folder / "bin" / "sudo").chmod(0o755)
         pip = (sys.executable, "-m", "pip", "--quiet")
-        self._call(*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(self.clone))
+        self._call(*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(self.clone))
         [wheel] = folder.glob("cometbot-*.whl")
         self._call("python3", "-m", "venv", str(self.wheel_environment))
         self._call(*pip, "--python", str(self.wheel_environment / "bin" / "python"), "install", str(wheel))
