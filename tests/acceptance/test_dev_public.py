@@ -24,6 +24,7 @@ from cometbot.cli.dev.screen import Screen
 from cometbot.errors import ConfigurationError
 from cometbot.simulator import Simulator
 from cometbot.simulator.records import BotRecord
+from cometbot.temporary_folders import LOCK
 from tests.ports import free_port
 
 from .conftest import PATIENCE, ROOT
@@ -157,7 +158,7 @@ class Place:
     @property
     def left(self) -> list[str]:
         """What runs have left in the folder that was not there before, and of their databases."""
-        kept = {"bot.py", ".env", "log", "tmp", "__pycache__", "cometbot-data"}
+        kept = {"bot.py", ".env", "log", "tmp", "__pycache__", "cometbot-data", LOCK}
         databases = self.folder.glob("tmp/cometbot-dev-*")
         return [path.name for path in (*databases, *self.folder.iterdir()) if path.name not in kept]
 

@@ -306,13 +306,13 @@ def test_sounds_films_and_papers_go_out_and_what_is_not_there_is_told_by_its_add
     gone = httpserver.url_for("/gone.jpg")
     alice.say(f"/show {gone}")
 
-    stage.wait_texts(alice, ["Look", "Look", "Look", f"Look\n{gone}"])
+    stage.wait_texts(alice, ["Look", "Look", "Look", f"Look\n\n{gone}"])
 
 
 def test_a_card_that_is_a_link_has_its_picture(stage: Stage, alice: Person, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/tea.png").respond_with_data(make_file("tea.png"))
     alice.say(f"/link {httpserver.url_for('/tea.png')}")
-    stage.wait_texts(alice, ["*Tea*\nGreen\nRead on: https://example.com/tea"])
+    stage.wait_texts(alice, ["Tea\n\nGreen\n\nRead on: https://example.com/tea"])
     preview = alice.said()[-1].content["preview"]
 
     assert (preview["uri"], preview["title"]) == ("https://example.com/tea", "Tea")

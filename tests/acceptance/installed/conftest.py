@@ -84,7 +84,11 @@ def installation() -> Iterator[Installation]:
             copy: Callable[..., Any] = shutil.copytree if (ROOT / item).is_dir() else shutil.copy
             copy(ROOT / item, source / item)
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(source)], check=True, umask=0o022)
+        subprocess.run(
+            [*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(source)],
+            check=True,
+            umask=0o022,
+        )
         (wheel,) = folder.glob("cometbot-*.whl")
         venv = folder / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, umask=0o022)
