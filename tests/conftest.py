@@ -30,7 +30,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
-    """Let new files and folders have every right that is asked for."""
+    """Set a umask that takes no right away from new files and folders."""
     before = os.umask(0)
     yield
     os.umask(before)

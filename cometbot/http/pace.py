@@ -1,4 +1,4 @@
-"""How slow a client may be: a slow link is served as long as the process has threads to spare."""
+"""Limits on slow clients: a slow link is served as long as the process has threads to spare."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 _RANGE = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*([0-9]{0,18})-([0-9]{0,18})[ \t,]*", re.IGNORECASE)
-"""One range. A list may have empty elements, and a position of more than 18 digits is in no file."""
+"""A single range. A list may have empty elements, and a position of more than 18 digits is in no file."""
 
 
 def simplify_range(environ: MutableMapping[str, Any], length: int) -> None:

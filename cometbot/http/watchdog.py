@@ -15,7 +15,7 @@ _TICK = 0.1
 
 
 class Deadline:
-    """One bounded exchange: a context manager, cut off if its block lasts longer.
+    """A bounded exchange: a context manager, cut off if its block lasts longer.
 
     ``expired`` is true once its time has run out and its connections were cut.
     """
@@ -31,7 +31,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never negative."""
+        """Return the seconds left, never negative."""
         return max(self.at - time.monotonic(), 0.0)
 
     def __enter__(self) -> Deadline:
@@ -42,7 +42,7 @@ class Deadline:
         self.end()
 
     def end(self) -> None:
-        """Let the exchange take as long as it likes from now on."""
+        """Remove the time limit of the exchange."""
         self._watchdog.discard(self)
 
 
@@ -63,11 +63,11 @@ class SocketWatchdog:
         self._pid = 0
 
     def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
-        """A :class:`Deadline`; sockets given to :meth:`guard` are shut in ``direction`` if its block lasts longer."""
+        """Return a :class:`Deadline`; sockets of :meth:`guard` are shut in ``direction`` if its block lasts longer."""
         return Deadline(self, time.monotonic() + seconds, direction)
 
     def guard(self, deadline: Deadline, connection: socket.socket) -> None:
-        """Let ``deadline`` cut ``connection``, at once if it is over."""
+        """Cut ``connection`` when ``deadline`` is over, at once if it is over already."""
         with self._guard:
             if connection not in deadline.sockets:
                 deadline.sockets.append(connection)
@@ -113,7 +113,7 @@ class SocketWatchdog:
 
 _starting = threading.Lock()
 WATCHDOG = SocketWatchdog()
-"""The one of this process."""
+"""The watchdog of this process."""
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:

@@ -55,9 +55,9 @@ class ConnectionCount:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What is wrong with a database: texts that are empty where nothing is. ``is_locked``: somebody writes for long.
+    """The problems of a database, as texts that are empty where nothing is wrong.
 
-    ``connections`` is None for a file.
+    ``is_locked`` says that another process has been writing for long. ``connections`` is None for a file.
     """
 
     schema_problem: str = ""

@@ -1,4 +1,4 @@
-"""Whether the settings give an application and a database, found out before a server starts or reloads."""
+"""Checks the application and the database of the settings before a server starts or reloads."""
 
 from __future__ import annotations
 

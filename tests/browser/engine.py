@@ -28,7 +28,7 @@ PATIENCE = int(os.environ.get("COMETBOT_TEST_PATIENCE", "60000"))
 
 
 class Need(Enum):
-    """What a test needs an engine to be driven to do. The value is the reason why some engine cannot."""
+    """Abilities that a test needs of an engine. The value is the reason why some engine lacks it."""
 
     ROUTES = "WebDriver does not intercept requests"
     SENT_BODIES = "Firefox ESR's BiDi gives no bodies of intercepted requests, so the test cannot pass them on"
@@ -53,7 +53,7 @@ LACKING: dict[str, set[Need]] = {
     "firefox": {*_ONLY_FIREFOX, Need.FAILED_REQUESTS, Need.TOUCH, Need.PREFERENCES},
     "webkit": set(Need) - _ONLY_FIREFOX,
 }
-"""What an engine cannot be driven to do. tests/unit/test_browser_needs.py counts the tests that this leaves out."""
+"""Abilities that an engine lacks. tests/unit/test_browser_needs.py counts the tests that this leaves out."""
 
 
 _REPORT_BREACHES = """addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sourceFile }) => {

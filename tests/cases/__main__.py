@@ -24,7 +24,7 @@ MODULES = (callbacks, chats, commands, environments, pages, replies)
 
 
 def run(name: str, folder: Path | None, check: Check | None) -> Finding:
-    """What became of one case. An error of its check is a failure."""
+    """Return the outcome of one case. An error of its check is a failure."""
     if folder is None:
         return Finding("a folder for this check", "no folder", False)
     if check is None:

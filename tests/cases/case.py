@@ -12,7 +12,7 @@ TEXT = "README"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check expected and what it saw; ``ok`` if that is the same for all that matters."""
+    """Expected and seen values of a check; ``ok`` if that is the same for all that matters."""
 
     expected: str
     seen: str
@@ -20,7 +20,7 @@ class Finding:
 
 
 class Case:
-    """One folder of inputs, with a place for servers, files and browsers that end with the check."""
+    """A folder of inputs, with a place for servers, files and browsers that end with the check."""
 
     def __init__(self, name: str, folder: Path, work: Path, stack: ExitStack) -> None:
         self.name = name

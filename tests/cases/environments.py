@@ -37,7 +37,7 @@ def upgrade(url: str) -> None:
 
 
 def describe(server: Server) -> str:
-    """What a callback and ``/readyz`` answer, and how many errors the log has."""
+    """Return the answers of a callback and of ``/readyz``, and how many errors the log has."""
     answer = server.callback(message("hello", number=time.time_ns()))
     errors = len(re.findall(r"\bERROR\b", server.log))
     retry = answer.headers.get("Retry-After", "none")

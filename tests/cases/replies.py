@@ -1,4 +1,4 @@
-"""What bots say, and how often a platform that refuses is asked."""
+"""Cases about replies, and about requests to a platform that refuses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FENCE = "```\n" + "code line\n" * 3000 + "```"
 
 
 def parts_of(text: str) -> list[str]:
-    """How a reply of this text is split on CometChat."""
+    """Return the parts of a reply of this text on CometChat."""
     bot = Bot("splitter", description="Splits.")
 
     @bot.fallback
@@ -41,7 +41,7 @@ def parts_of(text: str) -> list[str]:
 
 
 def is_cut(unit: str, parts: list[str]) -> bool:
-    """Whether a part begins or ends inside of ``unit``."""
+    """Return whether a part begins or ends inside of ``unit``."""
     return any(len(part) % len(unit) or part != unit * (len(part) // len(unit)) for part in parts)
 
 

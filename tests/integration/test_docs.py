@@ -128,7 +128,7 @@ OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
     "docs/handlers.md": use_handlers_page,
     "docs/simplex.md": use_simplex_page,
 }
-"""What calls the handlers of a page that a line of text does not reach."""
+"""Calls the handlers of a page that a line of text does not reach."""
 
 NOT_CALLED = {"docs/simplex.md": ["report", "servers"]}
 """Handlers of a page that need a file of the reader's, or a group with a link."""

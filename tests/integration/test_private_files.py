@@ -1,4 +1,4 @@
-"""What is written at work, others on the machine cannot read, whatever the umask is."""
+"""Files that are written at work cannot be read by others on the machine, whatever the umask is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tests of the pages an engine leaves out: each has its reason, and none joins them unnoticed."""
+"""The tests of the pages that an engine leaves out are counted, and each has its reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "browser"
 
 
 def marked() -> list[set[Need]]:
-    """What each test, or one set of its arguments, needs."""
+    """Return the needs of each test, or of one set of its arguments."""
     texts = [file.read_text() for file in sorted(FOLDER.rglob("test_*.py"))]
     marks = [mark for text in texts for mark in re.findall(r"\bneeds\(([^)]+)\)", text)]
     return [{Need[name] for name in re.findall(r"Need\.(\w+)", mark)} for mark in marks]

@@ -1,4 +1,4 @@
-"""Whatever the package writes has a mode of its own, and does not depend on the umask."""
+"""Files that the package writes have a mode of their own, which does not depend on the umask."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ TOO_LONG = 2.0
 
 @dataclass(frozen=True)
 class Use:
-    """One pattern, where it is, and the method of :mod:`re` that applies it."""
+    """A pattern, where it is, and the method of :mod:`re` that applies it."""
 
     place: str
     pattern: re.Pattern[Any]
@@ -177,7 +177,7 @@ def joined(items: Any) -> str:
 
 
 def pieces_of(items: Any) -> Iterator[tuple[str, str]]:
-    """What a hostile text can begin with and what it can repeat: each part with all that stands before it."""
+    """Return beginnings and repeated parts of hostile texts: each part with all that stands before it."""
     for place, item in enumerate(items):
         before = joined(items[:place])
         yield before, sample(item)
@@ -216,7 +216,7 @@ def grown(shape: tuple[str, str, str], size: int) -> str:
 
 
 def is_slow(use: Use, shape: tuple[str, str, str]) -> bool:
-    """Whether doubling a text from 1 to 64 KB ever more than triples the processor time."""
+    """Return whether doubling a text from 1 to 64 KB ever more than triples the processor time."""
     size, before = 1024, fastest(use, shape, 1024)
     while size < LARGEST:
         size *= 2

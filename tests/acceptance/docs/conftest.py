@@ -88,7 +88,7 @@ class Base:
 
 
 class Reader:
-    """Somebody who has an empty folder, and an environment of its own with cometbot's wheel."""
+    """A reader with an empty folder, and an environment of its own with cometbot's wheel."""
 
     def __init__(self, base: Base, folder: Path) -> None:
         self.base = base

@@ -29,7 +29,7 @@ from .conftest import Reader, copy_environment
 pytestmark = pytest.mark.process
 
 NOT_RUN = {"docker": 1, "systemd": 3, "real CometChat": 2, "real SimpleX CLI": 2}
-"""How many blocks do not run, by reason. One more is a decision."""
+"""The number of blocks that do not run, by reason. One more is a decision."""
 
 USERNAME, PASSWORD = "COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD"
 LOGIN = {USERNAME: "cometchat", PASSWORD: "a-password-for-tests"}

@@ -1,4 +1,4 @@
-"""What ``cometbot init`` writes works as it stands: the commands of README.md, and the Dockerfile without docker."""
+"""Files of ``cometbot init`` work as they stand: the commands of README.md, and the Dockerfile without docker."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from .blocks import PAGES, ROOT, Block, blocks_of
 
 REASONS = ("output", "part of a larger file", "systemd", "real SimpleX CLI")
 NOT_RUN = {"output": 4, "part of a larger file": 2, "systemd": 2, "real SimpleX CLI": 2}
-"""How many blocks do not run, by reason. One more is a decision."""
+"""The number of blocks that do not run, by reason. One more is a decision."""
 
 PROXIES = ROOT / "tests/acceptance/proxies/conftest.py"
 RECIPE = re.compile(r'recipes\("(\w+)", "([^"]+)"\)')
@@ -33,7 +33,7 @@ PLACES = {
     "Earl Grey": "output",
     "Where to?": "output",
 }
-"""How a block begins, and the test that uses it, or the reason for which none does."""
+"""The beginning of a block, and the test that uses it, or the reason for which none does."""
 
 
 def other_blocks() -> list[Block]:

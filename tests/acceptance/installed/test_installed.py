@@ -1,4 +1,4 @@
-"""What works from a checkout works installed: with default settings, as another user, in any folder."""
+"""The installed package works as a checkout does: with default settings, as another user, in any folder."""
 
 from __future__ import annotations
 

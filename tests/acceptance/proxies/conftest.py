@@ -22,7 +22,7 @@ from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[3]
 IS_WANTED = os.environ.get("COMETBOT_TEST_PROXIES") == "1"
-"""Whether the proxies are there (``make proxies``)."""
+"""Set by ``make proxies``, which installs the proxies."""
 
 NAMES = ("bots.example.com", "chat.example.com")
 ADMIN = "an-admin-secret-of-32-characters"
@@ -87,7 +87,7 @@ class CommandServer(Server):
 
 @dataclass(frozen=True)
 class Certificate:
-    """One certificate for all names, and its key."""
+    """Return a certificate for all names, and its key."""
 
     chain: Path
     key: Path

@@ -100,7 +100,7 @@ def worker_of(server: Server) -> int:
 
 @contextmanager
 def suspended(process: int) -> Iterator[None]:
-    """Let a process stand still for the block."""
+    """Stop a process for the length of the block."""
     os.kill(process, signal.SIGSTOP)
     try:
         yield

@@ -30,7 +30,7 @@ WAV = b"RIFF" + struct.pack("<I", 36 + 800) + b"WAVEfmt " + struct.pack("<IHHIIH
 MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42" + struct.pack(">I", 8) + b"free"
 WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
 MP3 = (bytes.fromhex("fffb9064") + bytes(413)) * 40
-"""One second of silence: frames of 128 kbit/s without any content."""
+"""A second of silence: frames of 128 kbit/s without any content."""
 
 
 def complaints_of(guest: Guest) -> list[str]:

@@ -16,7 +16,7 @@ MUTE = """(() => {
         add.call(this, name, (event) => window.isMuted || listener(event));
     };
 })()"""
-"""Lets a test silence streams as a link does that has died without a word."""
+"""Silences streams as a link does that has died without a word."""
 
 
 def streams_of(guest: Guest) -> list[str]:

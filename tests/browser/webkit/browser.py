@@ -12,7 +12,7 @@ from tests.browser.webkit.page import Page
 
 
 class Browser:
-    """What opens browsers on one display."""
+    """Opens browsers on one display."""
 
     def __init__(self, shown_on: str, folder: Path, timeout: float) -> None:
         self._display = shown_on

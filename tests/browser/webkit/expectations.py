@@ -1,4 +1,4 @@
-"""What a test expects of a page or of elements: tried again until it holds, as Playwright does."""
+"""Expectations of a page or of elements, tried again until they hold, as Playwright does."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _try(read: Callable[[], Any], holds: Callable[[Any], bool], what: str, secon
 
 
 class PageExpectation:
-    """What is expected of a page."""
+    """Expectations of a page."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -68,7 +68,7 @@ class PageExpectation:
 
 
 class LocatorExpectation:
-    """What is expected of elements. One element is meant where nothing else is said."""
+    """Expectations of elements. One element is meant where nothing else is said."""
 
     def __init__(self, locator: Locator) -> None:
         self._locator = locator

@@ -122,7 +122,7 @@ def test_a_users_message_and_its_event_are_one_commit(served: Served, write: Cal
 
 
 def test_what_an_external_bot_writes_is_durable(served: Served) -> None:
-    """Nothing but this commit has the text: the Bot API answers 201 for it."""
+    """Only this commit has the text: the Bot API answers 201 for it."""
     client = served.client()
     made = client.post("/v1/admin-api/bot", json={"name": "External"}, headers={"Authorization": ADMIN_KEY}).get_json()
     assert client.post("/v1/client-api/user", json={"nickname": "Maria"}).status_code == 201

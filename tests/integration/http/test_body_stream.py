@@ -131,7 +131,7 @@ def trickling(connection: socket.socket, size: int, every: float) -> Iterator[th
 
 
 def uploaded(ours: socket.socket, length: int, timeout: float) -> dict[str, Any]:
-    """How many bytes of an upload arrived in how many seconds, and the status of its refusal."""
+    """The bytes of an upload that arrived, the seconds that it took, and the status of its refusal."""
     given = {"wsgi.input": ours.makefile("rb"), "CONTENT_LENGTH": str(length), "gunicorn.socket": ours}
     began, size, status = time.monotonic(), 0, 200
     try:

@@ -170,7 +170,7 @@ def test_process_that_starts_after_the_damage_refuses(site: Site, make_site: Mak
 
 
 def fill(site: Site) -> None:
-    """Let SQLite take no page more, as on a disk that is full."""
+    """Make SQLite refuse new pages, as on a disk that is full."""
     writer = site.database._writer
     assert writer is not None
     pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
@@ -178,7 +178,7 @@ def fill(site: Site) -> None:
 
 
 def forbid_writes(site: Site) -> None:
-    """Let SQLite refuse writes, as on a file system that is mounted read-only."""
+    """Make SQLite refuse writes, as on a file system that is mounted read-only."""
     writer = site.database._writer
     assert writer is not None
     writer.exec_driver_sql("PRAGMA query_only=ON")

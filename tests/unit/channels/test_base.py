@@ -1,4 +1,4 @@
-"""What all channels share: keys that every database takes."""
+"""Keys of every channel fit into every database."""
 
 from __future__ import annotations
 

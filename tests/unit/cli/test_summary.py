@@ -1,4 +1,4 @@
-"""What ``cometbot serve`` says of the service that starts."""
+"""The summary that ``cometbot serve`` logs at its start."""
 
 from __future__ import annotations
 

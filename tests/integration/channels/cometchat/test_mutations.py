@@ -78,7 +78,7 @@ Path_ = tuple[str | int, ...]
 
 
 class SilentBackend:
-    """What a handler's context talks to, where nobody says anything."""
+    """The outlet of a handler's context where no handler replies."""
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         return {}
@@ -173,7 +173,7 @@ def postgres_site(postgres_url: str) -> Iterator[Site]:
 
 
 def prepare(site: Site) -> None:
-    """Let the site know a user, and a call of hers."""
+    """Post a message and a call of a user, so that the site knows both."""
     for payload in (callback(message(id="1")), CALLBACKS["call"]):
         assert site.post(orjson.dumps(payload), f"/cometchat/{BOT}")[0] == 200
     site.remember()

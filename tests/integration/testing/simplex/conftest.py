@@ -21,7 +21,7 @@ UNLISTED = {
 
 
 class Client:
-    """One socket, its answers by correlation id, and the events that came."""
+    """A socket, its answers by correlation id, and the events that came."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket

@@ -1,4 +1,4 @@
-"""Whatever a payload holds, it is stored or ignored; and what is stored can be parsed."""
+"""Any payload is stored or ignored, and what is stored can be parsed."""
 
 from __future__ import annotations
 
