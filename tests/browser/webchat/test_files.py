@@ -26,7 +26,22 @@ _BRING = """([how, encoded]) => {
         zone.dispatchEvent(new DragEvent(name, { ...options, dataTransfer: data }));
     }
 }"""
+# Records a film of some frames.
+_FILM = """async () => {
+    const canvas = document.createElement("canvas");
+    const paint = setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 99, 0, 9, 9), 20);
+    const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
+    const pieces = [];
+    recorder.ondataavailable = (event) => pieces.push(event.data);
+    const ended = new Promise((resolve) => recorder.onstop = resolve);
+    recorder.start();
+    setTimeout(() => recorder.stop(), 500);
+    await ended;
+    clearInterval(paint);
+    return [...new Uint8Array(await new Blob(pieces).arrayBuffer())];
+}"""
 WAV = b"RIFF" + struct.pack("<I", 36 + 800) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
+# The head of a film without any content, which no browser plays.
 MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42" + struct.pack(">I", 8) + b"free"
 WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
 MP3 = (bytes.fromhex("fffb9064") + bytes(413)) * 40
@@ -123,9 +138,10 @@ def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(gue
     player = guest.own.locator("audio")
     expect(player).to_have_attribute("aria-label", "beep.wav")
     guest.page.wait_for_function("() => document.querySelector('.own audio').duration > 0")
-    attach(guest, "clip.mp4", "video/mp4", MP4)
+    attach(guest, "clip.webm", "video/webm", bytes(guest.page.evaluate(_FILM)))
     guest.box.press("Enter")
-    expect(guest.own.locator("video[controls]")).to_have_attribute("aria-label", "clip.mp4")
+    expect(guest.own.locator("video[controls]")).to_have_attribute("aria-label", "clip.webm")
+    guest.page.wait_for_function("() => document.querySelector('.own video').videoWidth > 0")
     attach(guest, "notes.txt", "text/plain", b"some notes\n" * 200)
     guest.box.press("Enter")
     link = guest.own.get_by_role("link", name=re.compile("notes.txt"))
@@ -133,6 +149,13 @@ def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(gue
     with guest.page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "notes.txt"
+
+
+def test_film_that_cannot_be_played_is_there_to_download(guest: Guest) -> None:
+    attach(guest, "clip.mp4", "video/mp4", MP4)
+    guest.box.press("Enter")
+    expect(guest.own.get_by_role("link", name=re.compile("clip.mp4"))).to_be_visible()
+    expect(guest.own.locator("video")).to_have_count(0)
 
 
 @needs(Need.POPUPS)
