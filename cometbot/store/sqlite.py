@@ -23,7 +23,7 @@ from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
-from cometbot.store.failures import FULL, MISSING, Failures, kind_of
+from cometbot.store.failures import FULL, MISSING, kind_of
 from cometbot.store.file_guard import FileGuard
 from cometbot.store.file_users import FileUsers
 from cometbot.store.together import Together
@@ -129,7 +129,7 @@ class SQLite(Database):
         self._turns.take(ends_at)
         try:
             self._check_files()
-            with _transaction(self._writer, ends_at, self._turns, self.failures) as connection:
+            with _transaction(self._writer, ends_at, self._turns, self._to_error) as connection:
                 yield connection
         finally:
             self._turns.give()
@@ -138,8 +138,14 @@ class SQLite(Database):
         try:
             self._log.sync()
         except OSError as error:
-            raise self.failures.to_error(error, "sync a write") from error
+            raise self._to_error(error, "sync a write") from error
         self._check_files()
+
+    def _to_error(self, cause: BaseException, action: str) -> StoreBusy:
+        """Return what to raise for ``cause``. A file that is gone is the cause of any other error, such as of I/O."""
+        if self._guard is not None and (problem := self._guard.problem()):
+            return self.failures.record(MISSING, problem)
+        return self.failures.to_error(cause, action)
 
     def _check_files(self) -> None:
         """Raise :class:`StoreUnavailable` if what is written here would be found by nobody."""
@@ -190,7 +196,7 @@ class SQLite(Database):
         except sa.exc.DatabaseError as error:
             if error.orig is None or not kind_of(error.orig):
                 raise
-            raise self.failures.to_error(error.orig, action) from error
+            raise self._to_error(error.orig, action) from error
 
     def open(self) -> None:
         self._ensure_open()
@@ -338,8 +344,10 @@ def _end(timeout: float | None) -> float:
 
 
 @contextmanager
-def _transaction(connection: Connection, ends_at: float, turns: Turns, failures: Failures) -> Iterator[Connection]:
-    """Begin a transaction that may write. Raises :class:`StoreBusy` for what cannot be done now.
+def _transaction(
+    connection: Connection, ends_at: float, turns: Turns, to_error: Callable[[BaseException, str], StoreBusy]
+) -> Iterator[Connection]:
+    """Begin a transaction that may write. Raises what ``to_error`` returns for what cannot be done now.
 
     It waits for other processes until ``time.monotonic()`` reaches ``ends_at``.
     """
@@ -354,7 +362,7 @@ def _transaction(connection: Connection, ends_at: float, turns: Turns, failures:
                 driver.execute("ROLLBACK")
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and kind_of(cause)):
-            raise failures.to_error(cause, "store a write") from error
+            raise to_error(cause, "store a write") from error
         raise
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import struct
 import subprocess
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
+
+from cometbot.errors import StoreUnavailable
+from cometbot.store import failures
 from cometbot.store.database import database
 from cometbot.store.file_guard import FileGuard
 from cometbot.store.sqlite import SQLite
@@ -115,3 +121,23 @@ def test_a_checkpoint_is_no_damage(tmp_path: Path) -> None:
         with made.read() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         assert guard.problem() == ""
+
+
+@pytest.mark.parametrize("action", ["read", "write"])
+def test_error_of_a_removed_file_names_the_removal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, action: str
+) -> None:
+    path = tmp_path / "bot.db"
+
+    def fail_after_removal() -> None:
+        path.unlink()
+        # SQLite's own words for a file that has gone meanwhile.
+        raise sa.exc.OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error"))
+
+    with closing(opened(path)) as store:
+        with pytest.raises(StoreUnavailable) as caught, getattr(store, action)():
+            fail_after_removal()
+        assert caught.value.kind == failures.MISSING
+        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert len(errors) == 1
+        assert "was removed or moved" in errors[0]
