@@ -75,7 +75,8 @@ class _Line:
         script = _KEEP.format(state=self._state, place=self._place, line=line)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["bash", "-c", script],
+                # Who runs the tests in the background has Ctrl-C ignored; a reader's terminal has not.
+                ["env", "--default-signal=INT", "bash", "-c", script],
                 cwd=folder,
                 env=environ | ({READY: str(log.fileno())} if find_server(line) is WORKER else {}),
                 pass_fds=[log.fileno()],
