@@ -79,6 +79,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
         "on_starting": _starter(settings),
+        "post_fork": _post_fork,
         "post_worker_init": _post_worker_init,
         "worker_exit": _worker_exit,
         "child_exit": _child_exit,
@@ -214,6 +215,10 @@ def _load_again(app: Any) -> None:
     app.wsgi()
     if app_module := sys.modules.get("cometbot.web.app"):
         app_module.check_all()
+
+
+def _post_fork(server: Any, worker: Any) -> None:
+    worker.inherited_signals = server.SIG_QUEUE
 
 
 def _post_worker_init(worker: Any) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
+from queue import SimpleQueue
 from typing import Any
 
 from gunicorn.config import Config
@@ -133,6 +134,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._accepts_at = 0.0
         self._warns_at = 0.0
         self._signals = _ChildSignals()
+        self.inherited_signals: SimpleQueue[int] = SimpleQueue()
 
     def accept(self, listener: Any) -> None:
         """Accept a new connection, unless a process that has fewer of them does so first.
@@ -210,6 +212,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for listener in self.sockets:
             close_in_children(listener)
         close_in_children(self._signals)
+        self._repeat_early_signals()
+
+    def _repeat_early_signals(self) -> None:
+        """Obey a shutdown signal that came between the fork and :meth:`init_signals`.
+
+        Until then the handler is that of gunicorn's first process, which puts the signal into a queue that nobody reads
+        here: the worker would go on until it is killed when ``graceful_timeout`` has run out.
+        """
+        while not self.inherited_signals.empty():
+            number = self.inherited_signals.get_nowait()
+            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                signal.raise_signal(number)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Go on with a connection that a thread has given back: wait for its next request, or close it."""

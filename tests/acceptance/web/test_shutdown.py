@@ -6,16 +6,20 @@ import os
 import re
 import signal
 import socket
+import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from ..conftest import PATIENCE, Server, StartServer
+from tests.ports import HOST, free_port
+
+from ..conftest import BOTS, GUNICORN, PATIENCE, ROOT, Server, StartServer
 
 pytestmark = pytest.mark.process
 
@@ -159,6 +163,42 @@ def test_reload_logs_no_warning(pair: Server) -> None:
     assert pair.terminate() == 0
     assert [line for line in pair.log[start:].splitlines() if " INFO " not in line] == []
     pair.start()
+
+
+STOPPED_AT_FORK = """
+import os, runpy, signal, time
+
+globals().update(runpy.run_path("gunicorn.conf.py"))
+remember = post_fork
+
+
+def post_fork(server, worker):
+    remember(server, worker)
+    os.kill(os.getppid(), signal.SIGTERM)
+    limit = time.monotonic() + 60
+    while server.SIG_QUEUE.empty() and time.monotonic() < limit:
+        time.sleep(0.01)
+"""
+
+
+def test_sigterm_right_after_the_fork_is_obeyed(tmp_path: Path) -> None:
+    config = tmp_path / "stopped_at_fork.py"
+    config.write_text(STOPPED_AT_FORK)
+    database = tmp_path / "bot.db"
+    variables = {
+        "COMETBOT_BOT": f"{BOTS}/trial.py:bot",
+        "COMETBOT_CHANNELS": "botyard",
+        "COMETBOT_BIND": f"{HOST}:{free_port()}",
+        "COMETBOT_DATABASE_URL": f"sqlite:///{database}",
+        "COMETBOT_PROCESSES": "1",
+        "TMPDIR": str(tmp_path),
+    }
+    subprocess.run(
+        [*GUNICORN, "--config", str(config)], cwd=ROOT, env={**os.environ, **variables}, timeout=PATIENCE, check=True
+    )
+    # A worker that did not hear it would be killed after the graceful timeout, and leave its registration.
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT token FROM processes").fetchall() == []
 
 
 def test_backlog_is_answered_at_the_end(single: Server) -> None:
