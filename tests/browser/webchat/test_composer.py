@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Visit
@@ -24,6 +25,20 @@ def test_confirming_a_candidate_takes_no_suggestion(guest: Guest) -> None:
     confirm_candidate(guest.box)
 
     expect(guest.box).to_have_value("/tr")
+
+
+@needs(Need.ROUTES)
+def test_commands_that_come_late_are_suggested(visit: Visit) -> None:
+    guest = visit().enter()
+    held: list[Route] = []
+    guest.page.route("**/commands", lambda route: held.append(route))
+    guest.open()
+    guest.box.press_sequentially("/tr")
+    expect(guest.page.get_by_role("option")).to_have_count(0)
+    for route in held:
+        route.continue_()
+
+    expect(guest.page.get_by_role("option")).to_have_count(1)
 
 
 def test_pasted_cells_are_text_and_not_a_picture(guest: Guest) -> None:

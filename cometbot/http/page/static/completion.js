@@ -26,7 +26,7 @@ export class Completion {
     text.setAttribute("role", "combobox");
     for (const [name, value] of Object.entries(states)) text.setAttribute(`aria-${name}`, value);
     text.addEventListener("input", () => this.#look());
-    text.addEventListener("blur", () => setTimeout(() => this.close(), 150));
+    text.addEventListener("blur", () => setTimeout(() => this.#hasFocus || this.close(), 150));
     text.addEventListener("click", () => this.#look());
   }
 
@@ -41,6 +41,15 @@ export class Completion {
     event.preventDefault();
     event.stopPropagation();
     return true;
+  }
+
+  /** Complete what is written already from offers that have come since. */
+  refresh() {
+    if (this.#hasFocus && this.element.hidden) this.#look();
+  }
+
+  get #hasFocus() {
+    return document.activeElement === this.text;
   }
 
   close() {

@@ -130,6 +130,7 @@ async function showCommands(bot) {
   try {
     store.commands.set(bot, await api.commandsOf(bot));
     store.changed("bots");
+    if (store.bot?.id === bot) chat.composer.completion.refresh();
   } catch (error) {
     if (error.status === undefined) throw error; // without the menu one can still write
   }
