@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, cluster, purge, roundtrip, streams, throughput, webchats
+from benchmarks import ack, cluster, purge, roundtrip, route, streams, throughput, webchats
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
@@ -19,6 +19,7 @@ _TITLES = {
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
     "purge": "Acknowledged while old messages are purged",
+    "route": "Calls of one message, from the callback to the sent reply",
 }
 _FULL: dict[str, Benchmark] = {
     "ack": ack.run,
@@ -28,6 +29,7 @@ _FULL: dict[str, Benchmark] = {
     "purge": purge.run,
     "streams": streams.run,
     "webchats": webchats.run,
+    "route": route.run,
 }
 _QUICK: dict[str, Benchmark] = {
     "ack": partial(ack.run, rounds=2, seconds=1.0),
@@ -37,6 +39,7 @@ _QUICK: dict[str, Benchmark] = {
     "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
+    "route": route.run,
 }
 
 
@@ -44,7 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What cometbot does in a second.")
     parser.add_argument("names", nargs="*", choices=[*_TITLES, []], help="which benchmarks; all if none is named")
     parser.add_argument("--quick", action="store_true", help="short rounds: does it run at all")
+    parser.add_argument(
+        "--summary", action="store_true", help="only the numbers of calls, functions and modules of route"
+    )
     options = parser.parse_args()
+    if options.summary:
+        print(route.summary())
+        return
     print(machine(), flush=True)
     for name in options.names or _TITLES:
         began = time.monotonic()

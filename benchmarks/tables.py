@@ -6,7 +6,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -24,12 +24,19 @@ def _text(cell: object) -> str:
 def machine() -> str:
     """What was measured on, in two lines, and how busy it was before."""
     packages = ("Flask", "Werkzeug", "gunicorn", "SQLAlchemy", "orjson", "marshmallow", "requests", "slack-bolt")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     busy = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores of {_processor()}, {platform.system()} {platform.release()}, load before {busy:.2f}\n"
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {versions}"
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # one of the extra "bench"
+        return "not installed"
 
 
 def _processor() -> str:
