@@ -93,6 +93,14 @@ def test_a_held_back_stream_is_replaced_by_polling(page: Page, simulator: Simula
     expect(page.locator("#chat .bubble")).to_have_text(["Before", "Meanwhile", "After"])
 
 
+@needs(Need.ROUTES)
+def test_a_page_that_was_never_connected_says_so(page: Page) -> None:
+    page.route(re.compile(r"/simulator/events\?"), lambda route: route.abort())
+    page.reload()
+    expect(page.locator(".notice.bad")).to_contain_text("Not connected.")
+    expect(page.locator("#people .state")).to_have_text("Not connected")
+
+
 @needs(Need.REQUESTS)
 def test_eight_tabs_share_one_stream(page: Page, simulator: Simulator) -> None:
     streams: list[str] = []

@@ -21,7 +21,7 @@ export class Notice {
     const { status, connected } = this.store;
     const before = this.#starts;
     if (status.starts !== undefined) this.#starts = status.starts;
-    if (!connected)
+    if (connected === false)
       return this.#set(
         "bad",
         icon("warn"),

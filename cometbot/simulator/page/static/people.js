@@ -174,7 +174,7 @@ export class People {
 
   #showState() {
     const { status, connected } = this.store;
-    const [state, text] = !connected
+    const [state, text] = connected === false
       ? ["off", "Not connected"]
       : status.fault
         ? ["bad", "New code does not run"]

@@ -10,7 +10,7 @@ export class Store {
   constructor() {
     this.me = "";
     this.place = null; // {kind: "user" | "group", id}
-    this.connected = false; // "polling" where there is no live connection
+    this.connected = null; // not known yet; then true or false, or "polling" where there is no live connection
     this.rules = [];
     this.status = { state: "unknown" };
     this.output = [];
