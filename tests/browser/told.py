@@ -14,6 +14,7 @@ _KEEP = """(() => {
     };
     const all = { attributeFilter: ["class", "hidden"], characterData: true, childList: true, subtree: true };
     new MutationObserver(keep).observe(document, all);
+    keep(); // in WebKit this script runs after those of the page
 })()"""
 _WAS_TOLD = """([kind, text]) => window.told.some((entry) => {
     const [classes, shown] = [entry.split(": ", 1)[0].split(" "), entry.slice(entry.indexOf(": ") + 2)];
