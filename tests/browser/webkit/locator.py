@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,9 +92,11 @@ class Locator(Finder):
         while True:
             states = self.run(_READY)
             if len(states) == 1 and (states[0] or not ready):
-                found: list[WebElement] = self.run("(found) => found")
-                if len(found) == 1:
-                    return found[0]
+                # The page may replace the element before the driver has made a handle of it.
+                with suppress(StaleElementReferenceException):
+                    found: list[WebElement] = self.run("(found) => found")
+                    if len(found) == 1:
+                        return found[0]
             if time.monotonic() > end:
                 raise AssertionError(f"{self}: expected one element, got {states} (usable or not)")
             time.sleep(0.02)
