@@ -33,7 +33,7 @@ def mini_browser() -> Path:
 def display() -> Iterator[str]:
     """Run an X server that shows nothing. Yield its name."""
     read, write = os.pipe()
-    command = [XVFB, "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]
+    command = [str(XVFB), "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]
     server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     try:
