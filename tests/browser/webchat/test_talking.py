@@ -307,6 +307,7 @@ def test_what_has_the_focus_keeps_it_while_things_change(visit: Visit) -> None:
     other.say("/track 1")
     other.sees("Order 1 is on its way")
     expect(guest.chats).to_contain_text("Order 1 is on its way")
+    guest.page.bring_to_front()  # in Firefox only the tab in front has the focus
     expect(tile).to_be_focused()
     guest.chats.click()
     rename = guest.page.get_by_role("button", name="Rename")
@@ -314,4 +315,5 @@ def test_what_has_the_focus_keeps_it_while_things_change(visit: Visit) -> None:
     other.page.get_by_role("button", name="New chat").click()
     other.say("/track 2")
     expect(guest.chats).to_have_count(2)
+    guest.page.bring_to_front()
     expect(rename).to_be_focused()

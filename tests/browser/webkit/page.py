@@ -82,6 +82,9 @@ class Page(Finder):
         self.report()
         self.driver.forward()
 
+    def bring_to_front(self) -> None:
+        self.context.turn_to(self._handle)
+
     def close(self) -> None:
         self.report()
         self.driver.close()
