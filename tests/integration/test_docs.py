@@ -328,7 +328,7 @@ def test_every_page_stands_in_a_table_of_contents() -> None:
         (page.parent / name).relative_to(docs)
         for page in (docs / "index.md", docs / "reference" / "index.md")
         for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.S | re.M)
-        for name in re.findall(r"^[\w/]+$", tree, re.M)
+        for name in re.findall(r"^[\w/-]+$", tree, re.M)
     }
     pages = {page.relative_to(docs).with_suffix("") for page in docs.rglob("*.md")}
     assert pages - contents == {Path("index")}
