@@ -1,0 +1,79 @@
+"""An application with all channels, over a new SQLite database, that handles nothing."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from cometbot import Bot, Context
+from cometbot.settings import Settings
+from cometbot.temporary_folders import TemporaryFolder
+from cometbot.web.app import create_app
+
+ADMIN = "the-admins-secret-key"
+SIGNING_KEY = "the-key-that-signs-user-keys-of-one-bot"
+ENVIRONMENT = {
+    "COMETBOT_CHANNELS": "cometchat,botpress,botyard,simplex",
+    "COMETBOT_CALLBACK_USERNAME": "cc",
+    "COMETBOT_CALLBACK_PASSWORD": "the-callback-password",
+    "COMETCHAT_WEBHOOK_USERNAME": "hook",
+    "COMETCHAT_WEBHOOK_PASSWORD": "the-webhook-password",
+    "COMETCHAT_APP_ID": "2248348660ad9bd4",
+    "COMETCHAT_REGION": "eu",
+    "COMETCHAT_API_KEY": "the-api-key-of-the-app",
+    "BOTPRESS_ENCRYPTION_KEY__SIGNED": SIGNING_KEY,
+    "BOTPRESS_ORIGINS": "https://app.example.com",
+    "BOTPRESS_CONVERSATIONS": "3",
+    "BOTYARD_ADMIN_SECRET_KEY": ADMIN,
+    "BOTYARD_JWT_SECRET_KEY": "the-key-that-signs-cookies",
+    "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
+}
+
+
+def basic(username: str, password: str) -> str:
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
+
+
+def make_bot(name: str = "helpdesk") -> Bot:
+    bot = Bot(name, description="Answers questions.", avatar="https://example.com/helpdesk.png")
+
+    @bot.command("track", description="Where is my order?")
+    def track(ctx: Context, number: int) -> str:
+        return f"Order {number} is on its way."
+
+    @bot.fallback
+    def echo(ctx: Context) -> str:
+        return f"You said {ctx.text}"
+
+    return bot
+
+
+@contextmanager
+def make_app(folder: Path, environment: Mapping[str, str], *bots: Bot, **options: Any) -> Iterator[Flask]:
+    """Make an application for ``environment`` with its files in ``folder``."""
+    given = {
+        "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/bot.db",
+        "COMETBOT_DATA": str(folder / "data"),
+        **environment,
+    }
+    app = create_app(bots, Settings.from_environment(given, None), **options)
+    try:
+        yield app
+    finally:
+        app.extensions["cometbot"].stop()
+
+
+@contextmanager
+def make_site() -> Iterator[tuple[Flask, Path]]:
+    """Make the application with all channels; with it comes the folder of its files."""
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    bots = (make_bot(), make_bot("signed"))
+    with TemporaryFolder("snapshot") as folder, make_app(folder, ENVIRONMENT, *bots, handles=False) as app:
+        app.extensions["cometbot"].delivery.database.upgrade()
+        yield app, folder
