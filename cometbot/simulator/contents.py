@@ -1,4 +1,4 @@
-"""What a message that is sent must look like: sections 3.1 to 3.6, 3.8 and 3.10 of the protocol page."""
+"""What a message that is sent must look like: docs/protocols/cometchat.md, "Sending a bot message"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which messages a history query means: the cursors and filters of section 6.4 of the protocol page."""
+"""Cursors and filters of a history query: docs/protocols/cometchat.md, "History queries"."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Allowance:
     retry_after: int
 
     def headers(self) -> dict[str, str]:
-        """The headers that tell it: section 8.1 of the protocol page."""
+        """The headers that tell it: docs/protocols/cometchat.md, "Rate limits"."""
         headers = {"X-Rate-Limit": str(self.limit), "X-Rate-Limit-Remaining": str(self.remaining)}
         if self.retry_after:
             headers |= {"Retry-After": str(self.retry_after), "X-Rate-Limit-Reset": str(self.reset_at)}

@@ -1,4 +1,4 @@
-"""Files that clients can load, in CometChat's two access modes: section 6.7 of the protocol page."""
+"""Files that clients can load, in CometChat's two access modes: docs/protocols/cometchat.md, "Media files"."""
 
 from __future__ import annotations
 

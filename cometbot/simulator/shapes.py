@@ -1,4 +1,4 @@
-"""The JSON that CometChat makes of its users, groups, bots and messages: sections 2.2 and 5 of the protocol page."""
+"""CometChat's JSON of users, groups, bots and messages: docs/protocols/cometchat.md, "Bot object", "Message object"."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class World:
 
 
 def conversation_id(receiver_type: str, sender: str, receiver: str) -> str:
-    """The id of a conversation: section 1.5 of the protocol page, the two uids in ascending order."""
+    """The id of a conversation: both uids in ascending order (docs/protocols/cometchat.md, "Identifiers")."""
     if receiver_type == "group":
         return f"group_{receiver}"
     first, second = sorted((sender, receiver))

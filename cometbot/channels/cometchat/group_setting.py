@@ -32,8 +32,8 @@ def group_setting_needed(bot: Bot) -> str:
 
     ``allMessages`` only where a handler asks for messages of groups that do not mention the bot (``in_group``,
     ``~mentioned``); ``slashedMessages`` where groups can reach nothing but commands; ``mentionedMessages`` for
-    everything else, since who mentions the bot reaches commands as well; ``none`` where all is one-to-one. Section 2.3
-    of the protocol page has the values.
+    everything else, since who mentions the bot reaches commands as well; ``none`` where all is one-to-one. The values
+    are in docs/protocols/cometchat.md, "Group setting".
     """
     return find_group_need(bot).setting
 

@@ -12,7 +12,7 @@ from cometbot.simulator.refusals import Refusal, bad_request
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """The HTTP request that a button stands for: sections 3.5 and 3.6 of the protocol page."""
+    """The HTTP request of a button: docs/protocols/cometchat.md, "Interactive messages" and "Card messages"."""
 
     method: str
     url: str

@@ -1,4 +1,4 @@
-"""Bots: sections 2 and 3 of the protocol page."""
+"""Bots: docs/protocols/cometchat.md, "Bots" and "Sending a bot message"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations and receipts: section 6.6 of the protocol page."""
+"""Conversations and receipts: docs/protocols/cometchat.md, "Conversations and receipts"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups, their members and who is banned: section 6.2 of the protocol page."""
+"""Groups, their members and who is banned: docs/protocols/cometchat.md, "Groups and members"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, threads and reactions: sections 3.7, 6.3 and 6.5 of the protocol page."""
+"""Messages, threads and reactions: docs/protocols/cometchat.md, "Threads", "Messages", "Reactions"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users: section 6.1 of the protocol page, and blocking."""
+"""Users, and blocking: docs/protocols/cometchat.md, "Users"."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ GROUP = {"guid": "ops-room", "name": "Ops", "type": "private", "membersCount": 9
 
 
 def make_message(**changes: Any) -> dict[str, Any]:
-    """A one-to-one text of Maria's (protocol page, section 4.3); ``data`` is merged into the inner one."""
+    """Maria's text of docs/protocols/cometchat.md, "Callback payload"; ``data`` is merged into the inner one."""
     message: dict[str, Any] = {
         "id": "90430",
         "muid": "_k2x81q",
