@@ -7,8 +7,8 @@ from collections import Counter
 
 from .blocks import PAGES, ROOT, Block, blocks_of
 
-REASONS = ("output", "part of a larger file", "systemd", "real SimpleX CLI")
-NOT_RUN = {"output": 4, "part of a larger file": 2, "systemd": 2, "real SimpleX CLI": 2}
+REASONS = ("output", "a protocol's shape", "part of a larger file", "systemd", "real SimpleX CLI")
+NOT_RUN = {"output": 4, "a protocol's shape": 3, "part of a larger file": 2, "systemd": 2, "real SimpleX CLI": 2}
 """The number of blocks that do not run, by reason. One more is a decision."""
 
 PROXIES = ROOT / "tests/acceptance/proxies/conftest.py"
@@ -43,6 +43,8 @@ def other_blocks() -> list[Block]:
 
 def find_places(block: Block) -> list[str]:
     """Return the test that uses a block, or the reason for which none does; several where that is ambiguous."""
+    if block.page.startswith("docs/protocols/"):
+        return ["a protocol's shape"]
     recipes = [(language, begin.replace("\\n", "\n")) for language, begin in RECIPE.findall(PROXIES.read_text())]
     if block.page == "docs/proxies.md" and any(
         block.language == language and block.text.startswith(begin) for language, begin in recipes
