@@ -31,105 +31,107 @@ from benchmarks.servers import ROOT
 from benchmarks.services import Databases, postgresql, redis
 from benchmarks.tables import table
 from cometbot import Bot
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.delivery import Delivery
 from cometbot.errors import StoreBusy
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 
 THREADS = 4
 CONVERSATIONS = 200
 RATE = 20
-_PATIENCE = 300.0
+_TIMEOUT = 300.0
 _spawn = multiprocessing.get_context("spawn")
 
 
-def make_bot(ends: str) -> Bot:
+def make_bot(completions_file: str) -> Bot:
     """A bot that says nothing, and notes when it handled a message and how long after that was sent."""
     bot = Bot(BOT)
-    file = os.open(ends, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    file = os.open(completions_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     @bot.fallback
-    def note(ctx: Any) -> None:
+    def save_completion(ctx: Any) -> None:
         now = time.time()
         os.write(file, f"{now} {now - float(ctx.text)}\n".encode())
 
     return bot
 
 
-class Contestant(ABC):
+class Candidate(ABC):
     """Something that takes messages in and has them handled by workers, which all start at the same moment."""
 
     def __init__(self, name: str, folder: Path, workers: int) -> None:
         self.name = name
         self.folder = folder
         self.workers = workers
-        self.ends = folder / "ends"
+        self.completions_file = folder / "ends"
 
     @abstractmethod
-    def put(self, number: int) -> None:
+    def enqueue(self, number: int) -> None:
         """Take a message in, durably."""
 
     @contextmanager
     @abstractmethod
-    def working(self) -> Iterator[None]:
+    def run_workers(self) -> Iterator[None]:
         """Workers handle what there is."""
 
     @abstractmethod
     def close(self) -> None:
         """Give everything back."""
 
-    def fill(self, count: int) -> float:
+    def enqueue_all(self, count: int) -> float:
         """Messages a second taken in from eight threads."""
         began = time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(self.put, range(count)))
+            list(pool.map(self.enqueue, range(count)))
         return count / (time.perf_counter() - began)
 
-    def handled(self) -> list[tuple[float, float]]:
+    def list_completions(self) -> list[tuple[float, float]]:
         """When each message was handled, and the seconds that it had waited."""
-        if not self.ends.exists():
+        if not self.completions_file.exists():
             return []
-        lines = self.ends.read_text().splitlines()
+        lines = self.completions_file.read_text().splitlines()
         return sorted((float(at), float(waited)) for at, waited in map(str.split, lines))
 
-    def wait_handled(self, count: int) -> list[tuple[float, float]]:
+    def wait_for_completions(self, count: int) -> list[tuple[float, float]]:
         """What :meth:`handled` returns, when so many were. Raises RuntimeError if they are not in time."""
-        end = time.monotonic() + _PATIENCE
-        while len(found := self.handled()) < count:
+        end = time.monotonic() + _TIMEOUT
+        while len(found := self.list_completions()) < count:
             if time.monotonic() > end:
                 raise RuntimeError(f"{self.name}: {len(found)} of {count} messages were handled")
             time.sleep(0.1)
         return found
 
 
-class Cometbot(Contestant):
+class Cometbot(Candidate):
     """Worker processes of four threads, on the database of ``url``."""
 
     def __init__(self, name: str, folder: Path, workers: int, url: str) -> None:
         super().__init__(name, folder, workers)
         self.url = url
         self.channel = FakeChannel()
-        self.bot = make_bot(str(self.ends))
+        self.bot = make_bot(str(self.completions_file))
         self.intake = Delivery([self.bot], [self.channel], url, threads=THREADS)
         self.intake.database.open()
 
-    def incoming(self, number: int) -> Incoming:
+    def incoming(self, number: int) -> IncomingEvent:
         user = f"user-{number % CONVERSATIONS}"
         return self.channel.incoming(self.bot, str(time.time()), user=user, id=f"{number}-{time.time_ns()}")
 
-    def put(self, number: int) -> None:
+    def enqueue(self, number: int) -> None:
         incoming = self.incoming(number)
         while True:
             try:
-                self.intake.put(incoming)
+                self.intake.enqueue(incoming)
                 return
             except StoreBusy:  # a 503: the platform sends it again
                 continue
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def run_workers(self) -> Iterator[None]:
         over = _spawn.Event()
-        processes = [_spawn.Process(target=_work, args=(self.url, str(self.ends), over)) for _ in range(self.workers)]
+        processes = [
+            _spawn.Process(target=_work, args=(self.url, str(self.completions_file), over)) for _ in range(self.workers)
+        ]
         for process in processes:
             process.start()
         try:
@@ -144,20 +146,27 @@ class Cometbot(Contestant):
         self.intake.close()
 
 
-def _work(url: str, ends: str, over: Event) -> None:
+def _work(url: str, completions_file: str, over: Event) -> None:
     logging.disable(logging.WARNING)
     # Nothing is purged but where that is what is measured.
-    with closing(Delivery([make_bot(ends)], [FakeChannel()], url, threads=THREADS, keep_days=365)) as delivery:
+    with closing(
+        Delivery([make_bot(completions_file)], [FakeChannel()], url, threads=THREADS, keep_days=365)
+    ) as delivery:
         delivery.start()
-        over.wait(_PATIENCE)
+        over.wait(_TIMEOUT)
 
 
-class Celery(Contestant):
+class Celery(Candidate):
     """``celery worker`` with four processes each, one task a message."""
 
     def __init__(self, name: str, folder: Path, workers: int, url: str) -> None:
         super().__init__(name, folder, workers)
-        self._environ = {**os.environ, "BENCH_REDIS_URL": url, "BENCH_ENDS": str(self.ends), "PYTHONPATH": _path()}
+        self._environ = {
+            **os.environ,
+            "BENCH_REDIS_URL": url,
+            "BENCH_ENDS": str(self.completions_file),
+            "PYTHONPATH": _path(),
+        }
         os.environ["BENCH_REDIS_URL"] = url
         from benchmarks.peers.tasks import app, handle
 
@@ -165,11 +174,11 @@ class Celery(Contestant):
         app.control.purge()
         self._handle = handle
 
-    def put(self, number: int) -> None:
+    def enqueue(self, number: int) -> None:
         self._handle.delay({"sent": time.time(), "user": f"user-{number % CONVERSATIONS}", "text": "x" * 900})
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def run_workers(self) -> Iterator[None]:
         command = [sys.executable, "-m", "celery", "--quiet", "-A", "benchmarks.peers.tasks", "worker", "--concurrency"]
         options = [str(THREADS), "--loglevel", "error", "--without-gossip", "--without-mingle"]
         processes = [
@@ -194,13 +203,13 @@ def _path() -> str:
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
 
 
-Make = Callable[[Path], Contestant]
+MakeCandidate = Callable[[Path], Candidate]
 
 
-def contestants(databases: Databases, redis_url: str) -> dict[str, Make]:
+def make_candidates(databases: Databases, redis_url: str) -> dict[str, MakeCandidate]:
     """What is compared; each is made anew for each round."""
 
-    def on_postgresql(workers: int) -> Make:
+    def on_postgresql(workers: int) -> MakeCandidate:
         name = f"PostgreSQL, {workers} worker{'s' * (workers > 1)}"
         return lambda folder: Cometbot(name, folder, workers, databases.make())
 
@@ -214,32 +223,32 @@ def contestants(databases: Databases, redis_url: str) -> dict[str, Make]:
 def run(rounds: int = 3, messages: int = 4000, backlog: int = 100_000, done: int = 1_000_000) -> str:
     """Four tables. Rounds are interleaved: each contestant once, then all again."""
     with postgresql() as databases, redis() as redis_url:
-        made = contestants(databases, redis_url)
+        made = make_candidates(databases, redis_url)
         return "\n\n".join(
             [
-                _throughput(made, rounds, messages),
-                _latency(made, rounds, max(20, messages // 40)),
-                _growth(made, messages // 2, backlog, done),
-                _purging(made, backlog),
+                _measure_throughput(made, rounds, messages),
+                _measure_latency(made, rounds, max(20, messages // 40)),
+                _measure_growth(made, messages // 2, backlog, done),
+                _measure_purge(made, backlog),
             ]
         )
 
 
 @contextmanager
-def _one(make: Make) -> Iterator[Contestant]:
+def _one(make: MakeCandidate) -> Iterator[Candidate]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cometbot-bench-")))
         yield stack.enter_context(closing(make(folder)))
 
 
-def _throughput(made: dict[str, Make], rounds: int, messages: int) -> str:
+def _measure_throughput(made: dict[str, MakeCandidate], rounds: int, messages: int) -> str:
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
     for _ in range(rounds):
         for name, make in made.items():
-            with _one(make) as contestant:
-                stored = contestant.fill(messages)
-                with contestant.working():
-                    ends = contestant.wait_handled(messages)
+            with _one(make) as candidate:
+                stored = candidate.enqueue_all(messages)
+                with candidate.run_workers():
+                    ends = candidate.wait_for_completions(messages)
                 rates[name].append((messages / (ends[-1][0] - ends[0][0]), stored))
     peers = rates[list(made)[-1]]
     rows = [
@@ -256,18 +265,18 @@ def _throughput(made: dict[str, Make], rounds: int, messages: int) -> str:
     )
 
 
-def _latency(made: dict[str, Make], rounds: int, messages: int) -> str:
+def _measure_latency(made: dict[str, MakeCandidate], rounds: int, messages: int) -> str:
     waits: dict[str, list[list[float]]] = {name: [] for name in made}
     for _ in range(rounds):
         for name, make in made.items():
-            with _one(make) as contestant, contestant.working():
-                contestant.put(0)
-                contestant.wait_handled(1)
+            with _one(make) as candidate, candidate.run_workers():
+                candidate.enqueue(0)
+                candidate.wait_for_completions(1)
                 began = time.monotonic()
                 for number in range(1, messages + 1):
                     time.sleep(max(0.0, began + number / RATE - time.monotonic()))
-                    contestant.put(number)
-                waits[name].append([waited for _, waited in contestant.wait_handled(messages + 1)[1:]])
+                    candidate.enqueue(number)
+                waits[name].append([waited for _, waited in candidate.wait_for_completions(messages + 1)[1:]])
     rows = [
         [name, *(median(percentile(found, part) * 1000 for found in rounds_) for part in (0.5, 0.9, 0.99))]
         for name, rounds_ in waits.items()
@@ -275,28 +284,28 @@ def _latency(made: dict[str, Make], rounds: int, messages: int) -> str:
     return table((f"from put to handler, {RATE} messages/s", "p50 ms", "p90 ms", "p99 ms"), rows)
 
 
-def _growth(made: dict[str, Make], messages: int, backlog: int, done: int) -> str:
+def _measure_growth(made: dict[str, MakeCandidate], messages: int, backlog: int, done: int) -> str:
     """Messages a second while others wait in thousands of conversations, and among a table full of old ones."""
     rows = []
     for name in ("SQLite, 2 processes", "PostgreSQL, 2 workers"):
         for waiting, old in ((0, 0), (backlog // 10, 0), (backlog, 0), (0, done), (backlog, done)):
-            with _one(made[name]) as contestant:
-                assert isinstance(contestant, Cometbot)
-                contestant.fill(messages)
-                add_rows(contestant, waiting, old)
-                with contestant.working():
-                    ends = contestant.wait_handled(messages)[:messages]
+            with _one(made[name]) as candidate:
+                assert isinstance(candidate, Cometbot)
+                candidate.enqueue_all(messages)
+                add_rows(candidate, waiting, old)
+                with candidate.run_workers():
+                    ends = candidate.wait_for_completions(messages)[:messages]
                     rows.append([name, waiting, old, messages / (ends[-1][0] - ends[0][0])])
     return table(("", "more that wait", "done before", "handled/s"), rows)
 
 
-def add_rows(contestant: Cometbot, waiting: int, old: int, days: float = 1.0) -> None:
+def add_rows(candidate: Cometbot, waiting: int, old: int, days: float = 1.0) -> None:
     """Messages of the same bot that wait, ten in a conversation, and such as were done so many days ago."""
-    is_server = bool(contestant.intake.database.shared_url)
+    is_server = bool(candidate.intake.database.server_url)
     numbers = "generate_series(1, :n) AS n" if is_server else (
         "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < :n) SELECT n FROM s) AS s"
     )  # fmt: skip
-    body = contestant.incoming(0).body
+    body = candidate.incoming(0).body
     at = time.time() - days * 86400
     lanes = f"'fake/test/{BOT}/late-' || (n / 10)"
     columns = "channel, account, bot, event_key, lane, sender, body, received_at"
@@ -309,7 +318,7 @@ def add_rows(contestant: Cometbot, waiting: int, old: int, days: float = 1.0) ->
         (f"INSERT INTO mailbox ({columns}, state, ended_at) SELECT 'fake', 'test', '{BOT}', 'old:' || n, "
          f"'fake/test/{BOT}/old-' || (n % 20000), 'u', :body, :at, 'done', :at FROM {numbers}", old),
     ]  # fmt: skip
-    with contestant.intake.database.write() as connection:
+    with candidate.intake.database.write() as connection:
         for statement, count in statements:
             if count:
                 given = {"n": count, "body": body, "at": at}
@@ -317,19 +326,19 @@ def add_rows(contestant: Cometbot, waiting: int, old: int, days: float = 1.0) ->
                 connection.execute(sa.text(statement), used)
 
 
-def _purging(made: dict[str, Make], old: int) -> str:
+def _measure_purge(made: dict[str, MakeCandidate], old: int) -> str:
     """What a put waits for while old messages are purged, and on PostgreSQL the table is vacuumed."""
     rows = []
     for name in ("SQLite, 2 processes", "PostgreSQL, 2 workers"):
-        with _one(made[name]) as contestant:
-            assert isinstance(contestant, Cometbot)
-            add_rows(contestant, 0, old, days=30)
+        with _one(made[name]) as candidate:
+            assert isinstance(candidate, Cometbot)
+            add_rows(candidate, 0, old, days=30)
             over = threading.Event()
-            with contestant.working(), ThreadPoolExecutor(1) as pool:
-                loading = pool.submit(_put_steadily, contestant, over)
+            with candidate.run_workers(), ThreadPoolExecutor(1) as pool:
+                loading = pool.submit(_enqueue_steadily, candidate, over)
                 began = time.perf_counter()
-                removed = contestant.intake.purge()
-                _vacuum(contestant)
+                removed = candidate.intake.purge()
+                _vacuum(candidate)
                 seconds = time.perf_counter() - began
                 over.set()
                 waits = loading.result()
@@ -338,22 +347,22 @@ def _purging(made: dict[str, Make], old: int) -> str:
     return table(("100 puts/s meanwhile", "purged", "in s", "puts", "p50 ms", "p99 ms", "slowest ms"), rows)
 
 
-def _put_steadily(contestant: Contestant, over: threading.Event) -> list[float]:
+def _enqueue_steadily(candidate: Candidate, over: threading.Event) -> list[float]:
     waits: list[float] = []
     began = time.monotonic()
     while not over.is_set() or len(waits) < 100:
         time.sleep(max(0.0, began + len(waits) / 100 - time.monotonic()))
         asked = time.perf_counter()
-        contestant.put(len(waits))
+        candidate.enqueue(len(waits))
         waits.append(time.perf_counter() - asked)
     return waits
 
 
-def _vacuum(contestant: Cometbot) -> None:
-    if contestant.url.startswith("postgresql"):
+def _vacuum(candidate: Cometbot) -> None:
+    if candidate.url.startswith("postgresql"):
         import psycopg
 
-        with psycopg.connect(contestant.url, autocommit=True) as connection:
+        with psycopg.connect(candidate.url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE mailbox")
 
 

@@ -18,7 +18,7 @@ from cometbot.delivery import Delivery
 
 CONNECTIONS = 4
 BODY = "x" * 900
-_DAYS = 30
+_OLD_DAYS = 30
 
 
 def run(rounds: int = 3, old: int = 200_000, seconds: float = 8.0) -> str:
@@ -30,7 +30,7 @@ def run(rounds: int = 3, old: int = 200_000, seconds: float = 8.0) -> str:
             serve_cometbot("benchmarks.bots:storing()", Path(folder)) as server,
         ):
             rows.append(_row(f"{number}, no purge", _load(server, seconds), 0, 0.0))
-            size = _add_old(server.database, old)
+            size = _add_old_messages(server.database, old)
             load, removed, took = _purge_under_load(server)
             rows.append(_row(f"{number}, purge", load, removed, took))
     print(f"{size / old:.0f} bytes a message with one reply", flush=True)
@@ -67,19 +67,19 @@ def _purge_under_load(server: Server) -> tuple[Load, int, float]:
     return load, *done[0]
 
 
-def _add_old(database: Path, count: int) -> int:
+def _add_old_messages(database: Path, count: int) -> int:
     """Add messages that were answered long ago; return by how many bytes the file grew."""
-    at = time.time() - _DAYS * 86400
+    at = time.time() - _OLD_DAYS * 86400
     numbers = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ?) "
-    lane = f"'cometchat/app/{BOT}/old-' || (n % 20000)"
+    conversation_key = f"'cometchat/app/{BOT}/old-' || (n % 20000)"
     mail = (
         "INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at, state, ended_at) "
-        f"{numbers} SELECT 'cometchat', 'app', '{BOT}', 'message:' || n, {lane}, 'user-' || (n % 20000), "
+        f"{numbers} SELECT 'cometchat', 'app', '{BOT}', 'message:' || n, {conversation_key}, 'user-' || (n % 20000), "
         "?, ?, 'done', ? FROM s"
     )
     replies = (
         "INSERT INTO outbox (event, generation, ordinal, part, lane, payload, client_id, state, created_at, ended_at) "
-        f"{numbers} SELECT 'm' || (1000000 + n), 0, 0, 0, {lane}, ?, 'cb-m' || n || '-0-0-0-0123456789ab', "
+        f"{numbers} SELECT 'm' || (1000000 + n), 0, 0, 0, {conversation_key}, ?, 'cb-m' || n || '-0-0-0-0123456789ab', "
         "'sent', ?, ? FROM s"
     )
     with closing(sqlite3.connect(database, timeout=60)) as connection:

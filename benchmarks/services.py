@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 from tests.postgres_server import PostgresServer
 
 DURABLE = ("listen_addresses=", "max_connections=200", "log_min_messages=fatal", "shared_buffers=256MB")
@@ -28,7 +28,7 @@ class Databases:
         """The URL of an empty one."""
         name = f"bench_{next(_names)}"
         self._server.execute(f"CREATE DATABASE {name}")
-        made = database(self._server.url(name))
+        made = database_from_url(self._server.url(name))
         made.upgrade()
         made.close()
         return self._server.url(name)

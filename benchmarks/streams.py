@@ -19,7 +19,7 @@ from benchmarks.load import percentile, press
 from benchmarks.payloads import BOT, callbacks
 from benchmarks.servers import Server, serve_cometbot
 from benchmarks.tables import table
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 
 STREAMS = 1000
 RATE = 100
@@ -29,11 +29,11 @@ _SETTINGS = {
     "COMETBOT_BOT": "benchmarks.bots:silent",
     "COMETBOT_CHANNELS": "cometchat,botpress",
     "COMETBOT_PROCESSES": "1",
-    "BOTPRESS_REQUESTS": "0",
-    "BOTPRESS_SIGNUPS": "0",
-    "BOTPRESS_STREAMS": "5000",
+    "CHAT_API_REQUESTS": "0",
+    "CHAT_API_SIGNUPS": "0",
+    "CHAT_API_STREAMS": "5000",
     "COMETBOT_ADDRESS_STREAMS": "0",
-    "BOTPRESS_CONVERSATIONS": "10000",
+    "CHAT_API_CONVERSATIONS": "10000",
 }
 _PATIENCE = 60.0
 _AT_ONCE = 10
@@ -173,7 +173,7 @@ def _two_servers(stack: ExitStack, url: str, streams: int) -> Iterator[tuple[lis
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cb-")))
     shared = {"TMPDIR": str(folder), "COMETBOT_DATABASE_URL": url or f"sqlite:///{folder}/cometbot.db"}
     if url:
-        opened = database(url)
+        opened = database_from_url(url)
         opened.upgrade()
         opened.close()
     servers = []

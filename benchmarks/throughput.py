@@ -21,20 +21,31 @@ from sqlalchemy.engine import Connection, make_url
 from benchmarks.bots import echo, silent
 from benchmarks.payloads import APP_ID, BOT, callback_body
 from benchmarks.tables import table
-from cometbot.channels.base import Channel, Incoming
+from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery
 from cometbot.models import Conversation
 from cometbot.simulator import Simulator
 from cometbot.simulator.behaviour import Behaviour
 from cometbot.store.sqlite import SQLite
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 
 PROCESSES, THREADS = 2, 4
 CONVERSATIONS = 200
 _UNLIMITED = 1_000_000_000
-_BETWEEN = ("persist", "_insist", "<lambda>", "commit", "single", "write", "__exit__", "__enter__", "do")
-_PATIENCE = 120.0
+_INTERNAL_FUNCTIONS = (
+    "persist",
+    "_retry_while_busy",
+    "<lambda>",
+    "commit",
+    "persist_single",
+    "autocommit",
+    "write",
+    "__exit__",
+    "__enter__",
+    "run",
+)
+_TIMEOUT = 120.0
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -57,13 +68,13 @@ class Setup:
         bot = echo if self.replies else silent
         return Delivery([bot], [self.channel()], f"sqlite:///{database}", threads=threads)
 
-    def incoming(self, number: int) -> Incoming:
+    def incoming(self, number: int) -> IncomingEvent:
         """A message of one of 200 conversations, as its channel takes it in."""
         if not self.api_url:
             return FakeChannel().incoming(silent, "hi", user=f"user-{number % CONVERSATIONS}", id=str(number))
         user = f"cometchat-uid-{number % CONVERSATIONS}"
         conversation = Conversation("cometchat", APP_ID, BOT, f"{user}_user_{BOT}", user)
-        return Incoming(conversation, f"message:{number}", callback_body(number, CONVERSATIONS), user)
+        return IncomingEvent(conversation, f"message:{number}", callback_body(number, CONVERSATIONS), user)
 
 
 def run(rounds: int = 3, messages: int = 4000) -> str:
@@ -77,52 +88,52 @@ def run(rounds: int = 3, messages: int = 4000) -> str:
         measured: dict[str, list[tuple[float, ...]]] = {setup.name: [] for setup in setups}
         for _ in range(rounds):
             for setup in setups:
-                measured[setup.name].append(_drain(setup))
+                measured[setup.name].append(_measure_rates(setup))
     rows = [[name, *(median(column) for column in zip(*rates, strict=True))] for name, rates in measured.items()]
     head = (f"{PROCESSES} processes x {THREADS} threads", "handled/s", "stored/s by 1 thread", "stored/s by 8")
-    return f"{table(head, rows)}\n\n{_costs(Setup('one reply', 2000, replies=True))}"
+    return f"{table(head, rows)}\n\n{_measure_costs(Setup('one reply', 2000, replies=True))}"
 
 
-def _drain(setup: Setup) -> tuple[float, ...]:
+def _measure_rates(setup: Setup) -> tuple[float, ...]:
     """Messages a second: worked through by all processes, and stored before that by one thread and by eight."""
     with tempfile.TemporaryDirectory(prefix="cometbot-bench-") as folder:
         database = Path(folder) / "cometbot.db"
-        stored = _fill(setup, database)
+        stored = _enqueue_all(setup, database)
         ready = _spawn.Barrier(PROCESSES)
         processes = [_spawn.Process(target=_work, args=(setup, database, ready)) for _ in range(PROCESSES)]
         for process in processes:
             process.start()
         for process in processes:
-            process.join(_PATIENCE)
+            process.join(_TIMEOUT)
             process.kill()
         return _handled_per_second(setup, database), *stored
 
 
-def _fill(setup: Setup, database: Path) -> tuple[float, float]:
+def _enqueue_all(setup: Setup, database: Path) -> tuple[float, float]:
     """Store all messages, the first half by one thread; returns how many a second."""
     delivery = setup.delivery(database)
     delivery.database.open()
-    mail = [setup.incoming(number) for number in range(setup.messages)]
-    half = len(mail) // 2
+    messages = [setup.incoming(number) for number in range(setup.messages)]
+    half = len(messages) // 2
     began = time.perf_counter()
-    for incoming in mail[:half]:
-        delivery.put(incoming)
+    for incoming in messages[:half]:
+        delivery.enqueue(incoming)
     alone = half / (time.perf_counter() - began)
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(delivery.put, mail[half:]))
-    together = (len(mail) - half) / (time.perf_counter() - began)
+        list(pool.map(delivery.enqueue, messages[half:]))
+    group_commit = (len(messages) - half) / (time.perf_counter() - began)
     delivery.close()
-    return alone, together
+    return alone, group_commit
 
 
 def _work(setup: Setup, database: Path, ready: Barrier) -> None:
     """One process that handles until nothing is left."""
     delivery = setup.delivery(database)
     delivery.database.open()
-    ready.wait(_PATIENCE)
+    ready.wait(_TIMEOUT)
     delivery.start()
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _TIMEOUT
     while not delivery.is_idle and time.monotonic() < end:
         time.sleep(0.05)
     delivery.close()
@@ -139,43 +150,45 @@ def _handled_per_second(setup: Setup, database: Path) -> float:
     return float(count / (last - first))
 
 
-class _Timed(SQLite):
+class _TimedDatabase(SQLite):
     """A database that notes how long each of its transactions took, by the function that wanted it."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(make_url(f"sqlite:///{database}"))
-        self.spent: dict[str, list[float]] = {}
+        self.samples: dict[str, list[float]] = {}
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
         began = time.perf_counter()
         with super().write(durable=durable, timeout=timeout) as connection:
             yield connection
-        self._note(durable, time.perf_counter() - began)
+        self._add_sample(durable, time.perf_counter() - began)
 
-    def together(self, work: Callable[[Connection], Any], *, durable: bool = True, timeout: float | None = None) -> Any:
+    def group_commit(
+        self, work: Callable[[Connection], Any], *, durable: bool = True, timeout: float | None = None
+    ) -> Any:
         began = time.perf_counter()
-        returned = super().together(work, durable=durable, timeout=timeout)
-        self._note(durable, time.perf_counter() - began)
+        returned = super().group_commit(work, durable=durable, timeout=timeout)
+        self._add_sample(durable, time.perf_counter() - began)
         return returned
 
-    def _note(self, durable: bool, seconds: float) -> None:
+    def _add_sample(self, durable: bool, seconds: float) -> None:
         frame = sys._getframe(2)
-        while frame.f_back and frame.f_code.co_name in _BETWEEN:
+        while frame.f_back and frame.f_code.co_name in _INTERNAL_FUNCTIONS:
             frame = frame.f_back
         name = f"{frame.f_code.co_name.strip('_')}, {'durable' if durable else 'relaxed'}"
-        self.spent.setdefault(name, []).append(seconds)
+        self.samples.setdefault(name, []).append(seconds)
 
 
-def _costs(setup: Setup) -> str:
+def _measure_costs(setup: Setup) -> str:
     """What one thread spends on a message with a reply, commit by commit; the rest is parsing, handler, channel."""
     with tempfile.TemporaryDirectory(prefix="cometbot-bench-") as folder:
-        timed = _Timed(Path(folder) / "cometbot.db")
+        timed = _TimedDatabase(Path(folder) / "cometbot.db")
         delivery = Delivery([echo], [setup.channel()], timed, threads=1)
-        mail = [setup.incoming(number) for number in range(setup.messages)]
+        messages = [setup.incoming(number) for number in range(setup.messages)]
         began = time.perf_counter()
-        for incoming in mail:
-            delivery.put(incoming)
+        for incoming in messages:
+            delivery.enqueue(incoming)
         putting, began = time.perf_counter() - began, time.perf_counter()
         delivery.start()
         while not delivery.is_idle:
@@ -185,11 +198,11 @@ def _costs(setup: Setup) -> str:
     each = 1_000_000 / setup.messages
     rows: list[list[object]] = [
         [name, len(spent) / setup.messages, median(spent) * 1_000_000, sum(spent) * each]
-        for name, spent in timed.spent.items()
+        for name, spent in timed.samples.items()
         if len(spent) > setup.messages / 100
     ]
     total = (putting + working) * each
-    rows.append(["everything else", "", "", total - sum(sum(spent) for spent in timed.spent.values()) * each])
+    rows.append(["everything else", "", "", total - sum(sum(spent) for spent in timed.samples.values()) * each])
     rows.append(["all", "", "", total])
     return table(("one thread, one reply", "commits a message", "median us", "us a message"), rows)
 
@@ -203,7 +216,7 @@ def _simulator() -> Iterator[str]:
         yield f"{here.recv()}/v3"
     finally:
         here.close()
-        process.join(_PATIENCE)
+        process.join(_TIMEOUT)
 
 
 def _simulate(pipe: Any) -> None:

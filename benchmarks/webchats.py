@@ -26,9 +26,9 @@ RATE = 50
 _SETTINGS = {
     "COMETBOT_BOT": "benchmarks.bots:echo",
     "COMETBOT_CHANNELS": "botyard",
-    "BOTYARD_MESSAGES": "0",
-    "BOTYARD_REQUESTS": "0",
-    "BOTYARD_SIGNUPS": "0",
+    "PLATFORM_MESSAGES": "0",
+    "PLATFORM_REQUESTS": "0",
+    "PLATFORM_SIGNUPS": "0",
     "COMETBOT_ADDRESS_STREAMS": "0",
 }
 _SENDERS = 32

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from urllib.parse import parse_qsl, quote, urlencode
 
-_SERVER_FILES = frozenset({"passfile", "sslcert", "sslcrl", "sslcrldir", "sslkey", "sslrootcert"})
+_FILE_OPTIONS = frozenset({"passfile", "sslcert", "sslcrl", "sslcrldir", "sslkey", "sslrootcert"})
 """Options of a PostgreSQL URL that name files."""
 
-_MEMORY = ("", ":memory:")
+_MEMORY_PATHS = ("", ":memory:")
 
 
 def absolute_path(path: str) -> str:
@@ -26,29 +26,29 @@ def absolute_bind(bind: str) -> str:
 
 def absolute_database_url(url: str) -> str:
     """Return the URL of a database with absolute paths: of an SQLite file, of a server's certificates and keys."""
-    return _absolute_sqlite(url) if url.startswith("sqlite") else _absolute_server(url)
+    return _absolute_sqlite_url(url) if url.startswith("sqlite") else _absolute_server_url(url)
 
 
-def _absolute_sqlite(url: str) -> str:
+def _absolute_sqlite_url(url: str) -> str:
     kind, separator, path = url.partition(":///")
     path, question, options = path.partition("?")
     absolute = absolute_path(path)
     # A URL cannot express a question mark in a path; the database itself resolves such a one.
-    if not separator or path in _MEMORY or "?" in absolute:
+    if not separator or path in _MEMORY_PATHS or "?" in absolute:
         return url
     return f"{kind}:///{absolute}{question}{options}"
 
 
-def _absolute_server(url: str) -> str:
+def _absolute_server_url(url: str) -> str:
     # A password may hold a question mark, but no @.
     options = url.rpartition("@")[2].partition("?")[2]
     given = parse_qsl(options, keep_blank_values=True)
-    made = [(name, absolute_path(value) if _is_file(name, value) else value) for name, value in given]
+    made = [(name, absolute_path(value) if _is_file_option(name, value) else value) for name, value in given]
     if made == given:
         return url
     return url.removesuffix(options) + urlencode(made, safe="/", quote_via=quote)
 
 
-def _is_file(option: str, value: str) -> bool:
+def _is_file_option(option: str, value: str) -> bool:
     # libpq reads "system" as the certificates of the operating system.
-    return option in _SERVER_FILES and value != "system"
+    return option in _FILE_OPTIONS and value != "system"

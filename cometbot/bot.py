@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from cometbot.commands import Command, Parameter, Signature, command_name, help_text
+from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
 from cometbot.handlers import (
     ActionName,
     ErrorHandler,
     Handler,
-    Kind,
+    HandlerKind,
     Middleware,
     action_matcher,
     check_callable,
@@ -24,10 +24,10 @@ from cometbot.handlers import (
     function_name,
     with_usage,
 )
-from cometbot.matchers import Matcher, Wanted, any_message, any_of
+from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
-from cometbot.routing import Routes
+from cometbot.routing import HandlerTable
 
 if TYPE_CHECKING:
     from cometbot.context import Context
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
-_NAME = re.compile(r"[a-z0-9_-]{1,50}")
-_UID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_CONNECT = "cometbot.web.app:connect_from_settings"
+_NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
+_UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_CONNECT_FUNCTION = "cometbot.web.app:connect_from_settings"
 
 
 class Sender(Protocol):
@@ -64,9 +64,9 @@ class HandlerGroup:
         self._handlers: list[Handler] = []
         self._middleware: list[Middleware] = []
         self._error_handlers: list[ErrorHandler] = []
-        self._reserved: dict[tuple[Kind, str], str] = {}
+        self._names_in_use: dict[tuple[HandlerKind, str], str] = {}
         self._included: list[Router] = []
-        self._unused: dict[object, str] = {}
+        self._unapplied: dict[object, str] = {}
         self._version = 0
 
     @property
@@ -75,7 +75,7 @@ class HandlerGroup:
 
         Raises :class:`RegistrationError` for a ``@bot.message`` that was left without its parentheses.
         """
-        for name in self._unused.values():
+        for name in self._unapplied.values():
             raise RegistrationError(
                 f"@bot.message was put on {name} without parentheses: write @bot.message() for any message; "
                 f"and if {name} is a matcher, put @bot.message({name.rpartition('.')[2]}) on a handler"
@@ -137,14 +137,14 @@ class HandlerGroup:
             check_callable(function, function_name(function))
             called = name if isinstance(name, str) and name else getattr(function, "__name__", "")
             text = description or (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
-            names = tuple(command_name(item) for item in (called, *aliases))
+            names = tuple(normalize_command_name(item) for item in (called, *aliases))
             command = Command(names[0], names[1:], text, hidden=hidden, slash_optional=slash_optional)
             self._register(function, "command", any_message, retries, timeout, command=command)
             return function
 
-        return register(name) if _is_function(name) else _checked(name, str, "command", register)
+        return register(name) if _is_function(name) else _require_type(name, str, "command", register)
 
-    def message(self, *matchers: Wanted, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]:
+    def message(self, *matchers: MatcherLike, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]:
         """Register a handler for messages that one of ``matchers`` fits; for any message if there are none.
 
         A str is the whole text (case and spaces aside), a ``re.Pattern`` is searched for, and its named groups fill the
@@ -154,10 +154,10 @@ class HandlerGroup:
         matcher = any_of(matchers)
         token = object()
         if len(matchers) == 1 and _is_function(matchers[0]):
-            self._unused[token] = function_name(matchers[0])
+            self._unapplied[token] = function_name(matchers[0])
 
         def register(function: F) -> F:
-            self._unused.pop(token, None)
+            self._unapplied.pop(token, None)
             self._register(function, "message", matcher, retries, timeout)
             return function
 
@@ -178,14 +178,14 @@ class HandlerGroup:
         """
 
         def register(function: F) -> F:
-            actions = () if _is_bare(names) else names
+            actions = () if _is_undecorated_call(names) else names
             self._register(function, "action", action_matcher(actions), retries, timeout, actions=actions)
             return function
 
-        if _is_bare(names):
+        if _is_undecorated_call(names):
             return register(names[0])
         for name in names:
-            _checked(name, (str, re.Pattern), "action", register)
+            _require_type(name, (str, re.Pattern), "action", register)
         return register
 
     @overload
@@ -202,12 +202,12 @@ class HandlerGroup:
         """
 
         def register(function: F) -> F:
-            wanted = () if _is_bare(classes) else classes
+            wanted = () if _is_undecorated_call(classes) else classes
             matcher = event_matcher(wanted)
             self._register(function, "event", matcher, retries, timeout, classes=wanted or (Event,))
             return function
 
-        if _is_bare(classes):
+        if _is_undecorated_call(classes):
             return register(classes[0])
         for item in classes:
             if not (isinstance(item, type) and issubclass(item, Event)):
@@ -243,11 +243,11 @@ class HandlerGroup:
         """
 
         def register(function: F) -> F:
-            wanted = (Exception,) if _is_bare(classes) or not classes else classes
+            wanted = (Exception,) if _is_undecorated_call(classes) or not classes else classes
             self._add(self._error_handlers, ErrorHandler.from_function(function, wanted))
             return function
 
-        if _is_bare(classes):
+        if _is_undecorated_call(classes):
             return register(classes[0])
         for item in classes:
             if not (isinstance(item, type) and issubclass(item, BaseException)):
@@ -284,23 +284,25 @@ class HandlerGroup:
         self._check_open()
         if not isinstance(router, Router):
             raise RegistrationError(f"include() takes a Router, not {router!r}")
-        if router is self or self in router._family():
+        if router is self or self in router._with_included():
             raise RegistrationError("a router cannot include itself, not by way of others either")
-        if not set(map(id, router._family())).isdisjoint(map(id, self._family())):
+        if not set(map(id, router._with_included())).isdisjoint(map(id, self._with_included())):
             raise RegistrationError("this router is included already; a router is included once")
         if prefix and (not isinstance(prefix, str) or prefix.split() != [prefix] or prefix.startswith("/")):
             raise RegistrationError(f'a prefix is one word without a slash, such as "orders-", not {prefix!r}')
-        taken = [item.included(prefix, router.middlewares, router.error_handlers) for item in router.handlers]
-        self._reserve(taken)
-        self._handlers += taken
+        included_handlers = [
+            item.included(prefix, router.middlewares, router.error_handlers) for item in router.handlers
+        ]
+        self._reserve_names(included_handlers)
+        self._handlers += included_handlers
         self._included.append(router)
-        router._is_closed = True
+        router._is_included = True
         self._version += 1
 
     def _register(
         self,
         function: Any,
-        kind: Kind,
+        kind: HandlerKind,
         matcher: Matcher,
         retries: int,
         timeout: float | None,
@@ -326,14 +328,14 @@ class HandlerGroup:
             classes=classes,
         )
         self._check_open()
-        self._reserve([handler])
+        self._reserve_names([handler])
         self._add(self._handlers, handler)
 
-    def _reserve(self, handlers: list[Handler]) -> None:
-        wanted: dict[tuple[Kind, str], str] = {}
+    def _reserve_names(self, handlers: list[Handler]) -> None:
+        wanted: dict[tuple[HandlerKind, str], str] = {}
         for handler in handlers:
             for name in handler.reserved or (("",) if handler.kind == "fallback" else ()):
-                other = self._reserved.get((handler.kind, name)) or wanted.get((handler.kind, name))
+                other = self._names_in_use.get((handler.kind, name)) or wanted.get((handler.kind, name))
                 if other is not None:
                     raise RegistrationError(
                         f"{handler.kind} {name!r} of {handler.name} is taken by {other}; give one of them another name"
@@ -341,7 +343,7 @@ class HandlerGroup:
                         else f"{handler.name} would be a second fallback; {other} is it already"
                     )
                 wanted[handler.kind, name] = handler.name
-        self._reserved |= wanted
+        self._names_in_use |= wanted
 
     def _add(self, items: list[Any], item: Any) -> None:
         self._check_open()
@@ -351,10 +353,10 @@ class HandlerGroup:
     def _check_open(self) -> None:
         """Raise if nothing more can be registered here."""
 
-    def _family(self) -> Iterator[HandlerGroup]:
+    def _with_included(self) -> Iterator[HandlerGroup]:
         yield self
         for router in self._included:
-            yield from router._family()
+            yield from router._with_included()
 
 
 class Router(HandlerGroup):
@@ -362,10 +364,10 @@ class Router(HandlerGroup):
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_closed = False
+        self._is_included = False
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._is_included:
             raise RegistrationError("this router is included already; register everything on it before include()")
 
 
@@ -398,11 +400,11 @@ class Bot(HandlerGroup):
         handler_timeout: float | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
             raise RegistrationError(
                 f"a bot's name is 1 to 50 of a-z 0-9 - _, for its callback URL and as its UID; not {name!r}"
             )
-        if cometchat_uid and not _UID.fullmatch(cometchat_uid):
+        if cometchat_uid and not _UID_PATTERN.fullmatch(cometchat_uid):
             raise RegistrationError(f"a CometChat UID is 1 to 100 letters, digits, - and _; not {cometchat_uid!r}")
         if avatar and not avatar.startswith(("https://", "http://")):
             raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
@@ -420,21 +422,21 @@ class Bot(HandlerGroup):
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The names that it is mentioned by; what they send is its own."""
         self._sender: Sender | None = None
-        self._routes: tuple[int, Routes] | None = None
+        self._routes: tuple[int, HandlerTable] | None = None
 
     def __repr__(self) -> str:
         return f"<Bot {self.name}>"
 
     @property
-    def routes(self) -> Routes:
+    def routes(self) -> HandlerTable:
         """The handlers ready for look-up, with a ``/help`` if there is none; the same until something is registered."""
         version = self._version
         if self._routes is None or self._routes[0] != version:
             handlers = self.handlers
-            has_help = ("command", "help") in self._reserved
+            has_help = ("command", "help") in self._names_in_use
             if not has_help and (self.description or self.commands):
-                handlers = (*handlers, _HELP)
-            self._routes = version, Routes(handlers, slash_optional=self.slash_optional)
+                handlers = (*handlers, _HELP_HANDLER)
+            self._routes = version, HandlerTable(handlers, slash_optional=self.slash_optional)
         return self._routes[1]
 
     def takes(self, event: type[Event]) -> bool:
@@ -442,7 +444,7 @@ class Bot(HandlerGroup):
 
         Middleware surrounds whatever comes. Of a bot without any handler nothing can be said: it takes all.
         """
-        return not self._handlers or bool(self._middleware) or self.routes.takes(event)
+        return not self._handlers or bool(self._middleware) or self.routes.can_handle(event)
 
     @property
     def commands(self) -> list[Command]:
@@ -484,16 +486,16 @@ class Bot(HandlerGroup):
             raise BotError("send() takes exactly one of user=, group= and conversation=")
         if (text is None) == (message is None):
             raise BotError("send() takes exactly one of text= and message=")
-        said = Text(text) if text is not None else message
-        if not isinstance(said, Message):
-            raise BotError(f"message= is a message such as Card, not {type(said).__name__}; use text= for a str")
-        return self._connected().send(
-            self, said, user=user or None, group=group or None, conversation=conversation, channel=channel
+        outgoing = Text(text) if text is not None else message
+        if not isinstance(outgoing, Message):
+            raise BotError(f"message= is a message such as Card, not {type(outgoing).__name__}; use text= for a str")
+        return self._get_sender().send(
+            self, outgoing, user=user or None, group=group or None, conversation=conversation, channel=channel
         )
 
-    def _connected(self) -> Sender:
+    def _get_sender(self) -> Sender:
         if self._sender is None:
-            pkgutil.resolve_name(_CONNECT)(self)
+            pkgutil.resolve_name(_CONNECT_FUNCTION)(self)
         if self._sender is None:
             raise BotError(f"the bot {self.name} is not connected to anything that could send; start an app first")
         return self._sender
@@ -503,11 +505,11 @@ def _help(ctx: Context, *names: str) -> str:
     return ctx.bot.help(names[0] if names else "")
 
 
-_HELP = Handler(
+_HELP_HANDLER = Handler(
     function=_help,
     kind="command",
     name="cometbot.help",
-    signature=Signature(many=Parameter("command", "words")),
+    signature=Signature(variadic=Parameter("command", "words")),
     command=Command("help", usage="/help"),
 )
 
@@ -516,12 +518,12 @@ def _is_function(item: object) -> bool:
     return callable(item) and not isinstance(item, type | Matcher)
 
 
-def _is_bare(items: tuple[Any, ...]) -> bool:
+def _is_undecorated_call(items: tuple[Any, ...]) -> bool:
     """Whether a decorator was used without parentheses."""
     return len(items) == 1 and _is_function(items[0])
 
 
-def _checked(item: object, wanted: Any, decorator: str, register: Any) -> Any:
+def _require_type(item: object, wanted: Any, decorator: str, register: Any) -> Any:
     if not isinstance(item, wanted):
         raise RegistrationError(f"@bot.{decorator} takes names, not {item!r}; a class cannot be a handler")
     return register

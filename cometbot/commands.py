@@ -24,13 +24,13 @@ Converter = Callable[[str], Any]
 Arguments = tuple[list[Any], dict[str, Any]]
 """Positional and keyword arguments, the context not included."""
 
-_MISSING: Any = inspect.Parameter.empty
+_NO_DEFAULT: Any = inspect.Parameter.empty
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _QUOTES = '"“”„'
-_WORD = re.compile(rf"[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}](?=\s|$)|(\S+)")
-_CALL = re.compile(r"(/?)(\S+)(.*)", re.DOTALL)
-_SHOWN = 40
+_WORD_PATTERN = re.compile(rf"[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}](?=\s|$)|(\S+)")
+_CALL_PATTERN = re.compile(r"(/?)(\S+)(.*)", re.DOTALL)
+_MAX_QUOTED_LENGTH = 40
 
 
 class UsageError(BotError):
@@ -48,13 +48,13 @@ class Parameter:
     kind: Literal["word", "words", "rest"]
     convert: Converter = field(repr=False, default=str)
     expects: str = ""
-    default: Any = _MISSING
+    default: Any = _NO_DEFAULT
     options: tuple[str, ...] = ()
 
     @property
     def is_required(self) -> bool:
         """Whether a call without it is answered with the usage."""
-        return self.default is _MISSING and self.kind != "words"
+        return self.default is _NO_DEFAULT and self.kind != "words"
 
     @property
     def label(self) -> str:
@@ -68,7 +68,7 @@ class Parameter:
         try:
             return self.convert(word)
         except (ValueError, InvalidOperation, OverflowError):
-            shown = word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
+            shown = word if len(word) <= _MAX_QUOTED_LENGTH else f"{word[:_MAX_QUOTED_LENGTH]}…"
             raise ValueError(f"{self.name.replace('_', '-')} must be {self.expects}, not “{shown}”.") from None
 
 
@@ -76,38 +76,40 @@ class Parameter:
 class Signature:
     """A handler's parameters behind the context: ``words`` in their order, then ``many`` more, ``named`` by keyword."""
 
-    words: tuple[Parameter, ...] = ()
-    many: Parameter | None = None
-    named: tuple[Parameter, ...] = ()
+    positional: tuple[Parameter, ...] = ()
+    variadic: Parameter | None = None
+    keyword_only: tuple[Parameter, ...] = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """All that a user may give, in order; the rest of the line comes last."""
-        return (*self.words, *((self.many,) if self.many else ()), *self.named)
+        return (*self.positional, *((self.variadic,) if self.variadic else ()), *self.keyword_only)
 
-    def read(self, line: str) -> Arguments:
+    def parse(self, line: str) -> Arguments:
         """The arguments in ``line``. Raises :class:`ValueError` with a sentence for the user if they do not fit."""
-        if not self.words and not self.many and not self.named and not line:
+        if not self.positional and not self.variadic and not self.keyword_only and not line:
             return [], {}
-        values, rest = self._read_words(line)
-        if self.many is not None:
-            values += [self.many.converted(word) for word in split_words(rest)]
+        values, rest = self._parse_positional(line)
+        if self.variadic is not None:
+            values += [self.variadic.converted(word) for word in split_words(rest)]
             rest = ""
-        if self.named:
-            return values, self._read_rest(rest.strip())
+        if self.keyword_only:
+            return values, self._parse_rest(rest.strip())
         if rest.strip():
-            raise ValueError(f"That is too much: “{rest.strip()[:_SHOWN]}”.")
+            raise ValueError(f"That is too much: “{rest.strip()[:_MAX_QUOTED_LENGTH]}”.")
         return values, {}
 
-    def fill(self, values: Mapping[str, str | None]) -> Arguments:
+    def bind(self, values: Mapping[str, str | None]) -> Arguments:
         """The arguments by name; who is not in ``values`` or has None there gets the default, None without one.
 
         Raises :class:`ValueError` for a value that does not convert.
         """
-        by_name = {item.name: self._fill_one(item, values) for item in (*self.words, *self.named)}
-        return [by_name[item.name] for item in self.words], {item.name: by_name[item.name] for item in self.named}
+        by_name = {item.name: self._convert_one(item, values) for item in (*self.positional, *self.keyword_only)}
+        return [by_name[item.name] for item in self.positional], {
+            item.name: by_name[item.name] for item in self.keyword_only
+        }
 
-    def read_action(self, event: ActionEvent, groups: Mapping[str, str | None], name: str) -> Arguments:
+    def parse_action(self, event: ActionEvent, groups: Mapping[str, str | None], name: str) -> Arguments:
         """The arguments in an action: by name from ``groups`` and a form's fields, the others from the action's value.
 
         A single parameter takes the whole value. Raises :class:`UsageError` for a form field that does not convert,
@@ -117,56 +119,58 @@ class Signature:
         given = {**event.values, **groups}
         try:
             by_name = {
-                item.name: self._fill_one(item, given) for item in (*self.words, *self.named) if item.name in given
+                item.name: self._convert_one(item, given)
+                for item in (*self.positional, *self.keyword_only)
+                if item.name in given
             }
         except ValueError as error:
             raise UsageError(str(error)) from error
         left = Signature(
-            tuple(item for item in self.words if item.name not in given),
-            self.many,
-            tuple(item for item in self.named if item.name not in given),
+            tuple(item for item in self.positional if item.name not in given),
+            self.variadic,
+            tuple(item for item in self.keyword_only if item.name not in given),
         )
         try:
-            values, named = left._read_value(event.value)
+            values, named = left._parse_value(event.value)
         except ValueError as error:
             raise BotError(
                 f"the value {event.value!r} of the action {event.name!r} does not fit {name}: {error}"
             ) from error
         rest = iter(values)
-        filled = [by_name[item.name] if item.name in given else next(rest) for item in self.words]
-        named |= {item.name: by_name[item.name] for item in self.named if item.name in given}
+        filled = [by_name[item.name] if item.name in given else next(rest) for item in self.positional]
+        named |= {item.name: by_name[item.name] for item in self.keyword_only if item.name in given}
         return [*filled, *rest], named
 
     def usage(self, name: str) -> str:
         """How users write it: ``/remind minutes [what …]``."""
         return " ".join([f"/{name}", *(item.label for item in self.parameters)])
 
-    def _read_value(self, value: str) -> Arguments:
+    def _parse_value(self, value: str) -> Arguments:
         if not self.parameters:
             return [], {}
-        if len(self.words) == 1 and self.many is None and not self.named and value.strip():
-            return [self.words[0].converted(value.strip())], {}
-        return self.read(value)
+        if len(self.positional) == 1 and self.variadic is None and not self.keyword_only and value.strip():
+            return [self.positional[0].converted(value.strip())], {}
+        return self.parse(value)
 
-    def _read_words(self, line: str) -> tuple[list[Any], str]:
+    def _parse_positional(self, line: str) -> tuple[list[Any], str]:
         values: list[Any] = []
-        for item in self.words:
+        for item in self.positional:
             line = line.lstrip()
-            found = _WORD.match(line)
+            found = _WORD_PATTERN.match(line)
             if found is None:
-                values.append(_default(item))
+                values.append(_get_default(item))
                 continue
-            values.append(item.converted(_word(found)))
+            values.append(item.converted(_unquote(found)))
             line = line[found.end() :]
         return values, line
 
-    def _read_rest(self, rest: str) -> dict[str, Any]:
-        first = self.named[0]
-        given = {first.name: first.converted(rest)} if rest else {first.name: _default(first)}
-        return given | {item.name: _default(item) for item in self.named[1:]}
+    def _parse_rest(self, rest: str) -> dict[str, Any]:
+        first = self.keyword_only[0]
+        given = {first.name: first.converted(rest)} if rest else {first.name: _get_default(first)}
+        return given | {item.name: _get_default(item) for item in self.keyword_only[1:]}
 
     @staticmethod
-    def _fill_one(item: Parameter, values: Mapping[str, str | None]) -> Any:
+    def _convert_one(item: Parameter, values: Mapping[str, str | None]) -> Any:
         value = values.get(item.name)
         if value is None or (not value.strip() and not item.is_required):
             return None if item.is_required else item.default
@@ -193,13 +197,13 @@ class Command:
     def read(self, signature: Signature, line: str) -> Arguments:
         """The arguments in ``line``. Raises :class:`UsageError` if they do not fit."""
         try:
-            return signature.read(line)
+            return signature.parse(line)
         except ValueError as error:
             raise UsageError(f"{error}\nUsage: {self.usage}") from error
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CommandCall:
     """A text read as a command: ``line`` is what stands behind the name, ``has_slash`` whether it began with one."""
 
     name: str
@@ -207,18 +211,18 @@ class Call:
     has_slash: bool
 
 
-def read_call(text: str) -> Call | None:
+def parse_call(text: str) -> CommandCall | None:
     """``text`` as a command, its name case-folded; None if there is no name."""
-    found = _CALL.match(text)
-    return Call(found[2].casefold(), found[3].strip(), bool(found[1])) if found else None
+    found = _CALL_PATTERN.match(text)
+    return CommandCall(found[2].casefold(), found[3].strip(), bool(found[1])) if found else None
 
 
 def split_words(line: str) -> list[str]:
     """The words of ``line``; words in double quotes (straight or curly) are one, an open quote is a mere character."""
-    return [_word(found) for found in _WORD.finditer(line)]
+    return [_unquote(found) for found in _WORD_PATTERN.finditer(line)]
 
 
-def command_name(name: str) -> str:
+def normalize_command_name(name: str) -> str:
     """``name`` case-folded. Raises :class:`RegistrationError` if nobody could write it as a command."""
     if not isinstance(name, str) or not name or name.startswith("/") or name.split() != [name]:
         raise RegistrationError(f'a command\'s name is one word without its slash, such as "track", not {name!r}')
@@ -231,13 +235,13 @@ def help_text(description: str, commands: typing.Iterable[Command]) -> str:
     return "\n\n".join(part for part in (description.strip(), "\n".join(lines)) if part)
 
 
-def read_signature(function: Callable[..., Any], name: str) -> Signature:
+def inspect_signature(function: Callable[..., Any], name: str) -> Signature:
     """The signature of the handler ``function`` behind its context.
 
     Raises :class:`RegistrationError` if there is no context, an annotation cannot be resolved or converted, or there is
     a ``**parameter``, which nothing could fill.
     """
-    parameters = list(_inspected(function, name).parameters.values())
+    parameters = list(_get_python_signature(function, name).parameters.values())
     if not parameters or parameters[0].kind not in (_POSITIONAL_ONLY, _POSITIONAL):
         raise RegistrationError(
             f"{name} must take the context first: def {name.rpartition('.')[2]}(ctx, …). "
@@ -247,7 +251,7 @@ def read_signature(function: Callable[..., Any], name: str) -> Signature:
     for item in parameters[1:]:
         if item.kind is item.VAR_KEYWORD:
             raise RegistrationError(f"nothing fills **{item.name} of {name}; name the parameters one by one")
-        read = _read_parameter(function, name, item)
+        read = _make_parameter(function, name, item)
         if item.kind is item.VAR_POSITIONAL:
             many = read
         elif item.kind is item.KEYWORD_ONLY:
@@ -257,31 +261,31 @@ def read_signature(function: Callable[..., Any], name: str) -> Signature:
     return Signature(tuple(words), many, tuple(named))
 
 
-def _default(item: Parameter) -> Any:
+def _get_default(item: Parameter) -> Any:
     if item.is_required:
         raise ValueError(f"{item.name.replace('_', '-')} is missing.")
     return item.default
 
 
-def _word(found: re.Match[str]) -> str:
+def _unquote(found: re.Match[str]) -> str:
     return found[2] if found[1] is None else found[1]
 
 
-def _inspected(function: Callable[..., Any], name: str) -> inspect.Signature:
+def _get_python_signature(function: Callable[..., Any], name: str) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except (ValueError, TypeError, NameError) as error:
         raise RegistrationError(f"the signature of {name} cannot be read: {error}") from error
 
 
-def _read_parameter(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Parameter:
-    annotation = _resolved(function, name, item)
+def _make_parameter(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Parameter:
+    annotation = _resolve_annotation(function, name, item)
     default = item.default
-    optional = [part for part in _union(annotation) if part is not types.NoneType]
-    if default is _MISSING and len(optional) < len(_union(annotation)):
+    optional = [part for part in _union_members(annotation) if part is not types.NoneType]
+    if default is _NO_DEFAULT and len(optional) < len(_union_members(annotation)):
         default = None
     try:
-        converters = [_converter(part) for part in optional or [annotation]]
+        converters = [_get_conversion(part) for part in optional or [annotation]]
     except TypeError:
         raise RegistrationError(
             f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
@@ -292,11 +296,11 @@ def _read_parameter(function: Callable[..., Any], name: str, item: inspect.Param
         kind = "words" if item.kind is item.VAR_POSITIONAL else "rest"
     options = tuple(option for found in converters for option in found.options)
     expects = " or ".join(found.expects for found in converters)
-    return Parameter(item.name, kind, _first_of([found.convert for found in converters]), expects, default, options)
+    return Parameter(item.name, kind, _try_each([found.convert for found in converters]), expects, default, options)
 
 
-def _resolved(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Any:
-    if item.annotation is _MISSING:
+def _resolve_annotation(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Any:
+    if item.annotation is _NO_DEFAULT:
         return str
     plain = inspect.unwrap(function)
     plain = getattr(plain, "func", plain)
@@ -311,9 +315,9 @@ def _resolved(function: Callable[..., Any], name: str, item: inspect.Parameter) 
         ) from error
 
 
-def _union(annotation: Any) -> tuple[Any, ...]:
+def _union_members(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(part for item in get_args(annotation) for part in _union(item))
+        return tuple(part for item in get_args(annotation) for part in _union_members(item))
     return (annotation,)
 
 
@@ -324,16 +328,16 @@ class _Conversion:
     options: tuple[str, ...] = ()
 
 
-def _converter(annotation: Any) -> _Conversion:
+def _get_conversion(annotation: Any) -> _Conversion:
     """How text becomes ``annotation``. Raises :class:`TypeError` if it cannot."""
     if get_origin(annotation) is Annotated:
-        return _converter(get_args(annotation)[0])
+        return _get_conversion(get_args(annotation)[0])
     if annotation in (Any, object, str):
         return _Conversion(str, "a text")
     if get_origin(annotation) is Literal:
-        return _one_of({str(value): value for value in get_args(annotation)})
+        return _choice_conversion({str(value): value for value in get_args(annotation)})
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _one_of(
+        return _choice_conversion(
             {str(item.value): item for item in annotation} | {item.name: item for item in annotation}, annotation
         )
     if isinstance(annotation, type) and annotation in _CONVERSIONS:
@@ -341,7 +345,7 @@ def _converter(annotation: Any) -> _Conversion:
     raise TypeError(annotation)
 
 
-def _one_of(values: dict[str, Any], members: typing.Iterable[Any] | None = None) -> _Conversion:
+def _choice_conversion(values: dict[str, Any], members: typing.Iterable[Any] | None = None) -> _Conversion:
     folded = {text.casefold(): value for text, value in values.items()}
     shown = tuple(values) if members is None else tuple(item.name.lower() for item in members)
 
@@ -353,7 +357,7 @@ def _one_of(values: dict[str, Any], members: typing.Iterable[Any] | None = None)
     return _Conversion(convert, f"one of {', '.join(shown)}", shown)
 
 
-def _first_of(converters: list[Converter]) -> Converter:
+def _try_each(converters: list[Converter]) -> Converter:
     if len(converters) == 1:
         return converters[0]
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from cometbot import media_tracks
 
-HEAD = 4096
+SNIFFED_BYTES = 4096
 """Bytes from the beginning of a file that :func:`sniff` reads."""
 
 _FALLBACK = "application/octet-stream"
@@ -49,7 +49,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b\x08", "application/gzip"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
 )
-_CHUNKED = {
+_CHUNKED_SIGNATURES = {
     b"RIFFWEBP": "image/webp",
     b"RIFFWAVE": "audio/wav",
     b"RF64WAVE": "audio/wav",
@@ -61,7 +61,7 @@ _CHUNKED = {
 }
 """Types by the first four bytes and the four at 8: in between is a length."""
 
-_BRANDS = {
+_TYPES_BY_BRAND = {
     b"avif": "image/avif",
     b"avis": "image/avif",
     b"heic": "image/heic",
@@ -84,7 +84,7 @@ _BRANDS = {
 _GENERAL_BRANDS = (b"mif1", b"msf1")
 """Brands of a picture whose other brands say how it is compressed."""
 
-_RAW = {
+_RAW_TYPES_BY_EXTENSION = {
     ".3fr": "image/x-hasselblad-3fr",
     ".arw": "image/x-sony-arw",
     ".dcr": "image/x-kodak-dcr",
@@ -102,7 +102,7 @@ _RAW = {
 }
 """Camera formats that begin like any TIFF, by the ending of the name."""
 
-_PICTURES = frozenset(
+_BROWSER_IMAGE_TYPES = frozenset(
     f"image/{name}"
     for name in (
         *("avif", "bmp", "gif", "heic", "heic-sequence", "heif", "heif-sequence", "jpeg", "jxl", "png"),
@@ -111,28 +111,30 @@ _PICTURES = frozenset(
 )
 """Pictures that some browser shows. The page of the platform has the same list, in content.js."""
 
-_SOUND_ENDINGS = frozenset({".3ga", ".aac", ".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"})
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-_OPEN = "application/vnd.oasis.opendocument"
-_DOCUMENTS = {
-    ".docx": f"{_OFFICE}.wordprocessingml.document",
+_AUDIO_EXTENSIONS = frozenset(
+    {".3ga", ".aac", ".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"}
+)
+_OPENXML_PREFIX = "application/vnd.openxmlformats-officedocument"
+_OPENDOCUMENT_PREFIX = "application/vnd.oasis.opendocument"
+_DOCUMENT_TYPES_BY_EXTENSION = {
+    ".docx": f"{_OPENXML_PREFIX}.wordprocessingml.document",
     ".epub": "application/epub+zip",
     ".md": "text/markdown",
-    ".odp": f"{_OPEN}.presentation",
-    ".ods": f"{_OPEN}.spreadsheet",
-    ".odt": f"{_OPEN}.text",
-    ".pptx": f"{_OFFICE}.presentationml.presentation",
-    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    ".odp": f"{_OPENDOCUMENT_PREFIX}.presentation",
+    ".ods": f"{_OPENDOCUMENT_PREFIX}.spreadsheet",
+    ".odt": f"{_OPENDOCUMENT_PREFIX}.text",
+    ".pptx": f"{_OPENXML_PREFIX}.presentationml.presentation",
+    ".xlsx": f"{_OPENXML_PREFIX}.spreadsheetml.sheet",
 }
 """What Python's own table lacks, and a small container has no other."""
 
-_ROOT = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
+_ROOT_ELEMENT_PATTERN = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
 _PROLOG = ((b"<?", b">"), (b"<!--", b"-->"))
 """Markup that may precede the root of a document, by its beginning and its end."""
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_SIGNATURE = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BITMAP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
-_MARK = b"\xef\xbb\xbf"
-_SHOWN = ("image", "audio", "video")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MEDIA_FAMILIES = ("image", "audio", "video")
 
 
 def sniff(head: bytes, name: str = "") -> str:
@@ -145,7 +147,7 @@ def sniff(head: bytes, name: str = "") -> str:
     not show anyway: a text, a document, an archive, a camera's format. It also decides between sound and video where a
     container does not show its tracks.
     """
-    return sniff_file(io.BytesIO(head[:HEAD]), name)
+    return sniff_file(io.BytesIO(head[:SNIFFED_BYTES]), name)
 
 
 def sniff_file(file: BinaryIO, name: str = "") -> str:
@@ -154,51 +156,51 @@ def sniff_file(file: BinaryIO, name: str = "") -> str:
     The number of bytes that are read is bounded whatever the file holds.
     """
     file.seek(0)
-    head = file.read(HEAD)
+    head = file.read(SNIFFED_BYTES)
     found = _by_signature(head, file) or _by_container(head, file, name) or _by_markup(head)
     if found == "image/tiff":
-        return _RAW.get(_ending(name), found)
+        return _RAW_TYPES_BY_EXTENSION.get(_extension(name), found)
     if found and found != "application/zip":
         return found
     guessed = _by_name(name)
     is_archive = bool(found)
     if is_archive:
         return guessed if _is_document(guessed) else "application/zip"
-    if not guessed or guessed.partition("/")[0] in _SHOWN or guessed in ("text/html", "application/xhtml+xml"):
+    if not guessed or guessed.partition("/")[0] in _MEDIA_FAMILIES or guessed in ("text/html", "application/xhtml+xml"):
         return "text/plain" if guessed == "text/html" else _FALLBACK
     return _FALLBACK if guessed.startswith("text/") and b"\0" in head else guessed
 
 
-def kind_of(mime_type: str) -> str:
+def media_kind(mime_type: str) -> str:
     """Return ``image``, ``audio`` or ``video`` for what a browser can show without harm, else ``file``.
 
     An SVG is a document that may hold scripts, and so a file. So is what no browser shows: a TIFF, a camera's format.
     """
     family = mime_type.partition("/")[0]
-    if family == "image" and mime_type not in _PICTURES:
+    if family == "image" and mime_type not in _BROWSER_IMAGE_TYPES:
         return "file"
-    return family if family in _SHOWN else "file"
+    return family if family in _MEDIA_FAMILIES else "file"
 
 
 def _by_signature(head: bytes, file: BinaryIO) -> str:
-    if found := _CHUNKED.get(head[:4] + head[8:12]):
+    if found := _CHUNKED_SIGNATURES.get(head[:4] + head[8:12]):
         return found
     for signature, mime_type in _SIGNATURES:
         if head.startswith(signature):
             return mime_type
     if head.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04")):
-        return _by_tagged_sound(head, file)
-    return _by_frame(head) or _by_weak_signature(head)
+        return _by_id3_tag(head, file)
+    return _by_mpeg_frame(head) or _by_weak_signature(head)
 
 
-def _by_tagged_sound(head: bytes, file: BinaryIO) -> str:
+def _by_id3_tag(head: bytes, file: BinaryIO) -> str:
     """Return the type of the sound behind an ID3 tag, whose length has seven bits in each byte."""
     length = 0
     for byte in head[6:10]:
         length = length << 7 | byte & 0x7F
     file.seek(10 + length)
     sound = file.read(16)
-    return "audio/flac" if sound.startswith(b"fLaC") else _by_frame(sound) or "audio/mpeg"
+    return "audio/flac" if sound.startswith(b"fLaC") else _by_mpeg_frame(sound) or "audio/mpeg"
 
 
 def _by_weak_signature(head: bytes) -> str:
@@ -213,7 +215,7 @@ def _by_weak_signature(head: bytes) -> str:
     return ""
 
 
-def _by_frame(head: bytes) -> str:
+def _by_mpeg_frame(head: bytes) -> str:
     """MPEG audio and ADTS begin with eleven set bits; what follows them must make sense too.
 
     Layer I is left out: nobody has such files, and a text in UTF-16 may begin like one.
@@ -231,15 +233,15 @@ def _by_container(head: bytes, file: BinaryIO, name: str) -> str:
     if head[4:8] == b"ftyp":
         return _by_brand(head, file, name)
     if head[4:8] in (b"moov", b"mdat", b"wide") and head[0] < 9:  # a text has no such byte
-        return _sound_or_video(media_tracks.mp4_tracks(file), name, "audio/mp4", "video/quicktime")
+        return _audio_or_video(media_tracks.mp4_tracks(file), name, "audio/mp4", "video/quicktime")
     if head.startswith(b"OggS"):
-        found = media_tracks.ogg_tracks(file) or {"video" if _ending(name) == ".ogv" else "audio"}
-        return _sound_or_video(found, name, "audio/ogg", "video/ogg")
+        found = media_tracks.ogg_tracks(file) or {"video" if _extension(name) == ".ogv" else "audio"}
+        return _audio_or_video(found, name, "audio/ogg", "video/ogg")
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         form = "webm" if b"webm" in head[:64] else "x-matroska"
-        return _sound_or_video(media_tracks.matroska_tracks(file), name, f"audio/{form}", f"video/{form}")
-    if head.startswith(_ASF):
-        return _sound_or_video(media_tracks.asf_tracks(file), name, "audio/x-ms-wma", "video/x-ms-wmv")
+        return _audio_or_video(media_tracks.matroska_tracks(file), name, f"audio/{form}", f"video/{form}")
+    if head.startswith(_ASF_SIGNATURE):
+        return _audio_or_video(media_tracks.asf_tracks(file), name, "audio/x-ms-wma", "video/x-ms-wmv")
     return ""
 
 
@@ -248,8 +250,8 @@ def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
     brand, end = head[8:12], int.from_bytes(head[:4], "big")
     if brand in _GENERAL_BRANDS:
         others = (head[at : at + 4] for at in range(16, min(end, len(head)), 4))
-        brand = next((other for other in others if other in _BRANDS and other not in _GENERAL_BRANDS), brand)
-    if found := _BRANDS.get(brand):
+        brand = next((other for other in others if other in _TYPES_BY_BRAND and other not in _GENERAL_BRANDS), brand)
+    if found := _TYPES_BY_BRAND.get(brand):
         return found
     sound, video = "audio/mp4", "video/mp4"
     if brand == b"qt  ":
@@ -257,18 +259,18 @@ def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
     elif brand.startswith(b"3g"):
         form = "3gpp2" if brand.startswith(b"3g2") else "3gpp"
         sound, video = f"audio/{form}", f"video/{form}"
-    return _sound_or_video(media_tracks.mp4_tracks(file), name, sound, video)
+    return _audio_or_video(media_tracks.mp4_tracks(file), name, sound, video)
 
 
-def _sound_or_video(tracks: Collection[str], name: str, sound: str, video: str) -> str:
+def _audio_or_video(tracks: Collection[str], name: str, sound: str, video: str) -> str:
     """Return ``video`` or ``sound`` for a container with such tracks, or what its name says where none are found."""
     if "video" in tracks:
         return video
-    return sound if "audio" in tracks or _ending(name) in _SOUND_ENDINGS else video
+    return sound if "audio" in tracks or _extension(name) in _AUDIO_EXTENSIONS else video
 
 
 def _by_markup(head: bytes) -> str:
-    found = _ROOT.match(head, _end_of_prolog(head))
+    found = _ROOT_ELEMENT_PATTERN.match(head, _end_of_prolog(head))
     if not found:
         return ""
     return "image/svg+xml" if found[2].lower() == b"svg" else "text/html"
@@ -276,7 +278,7 @@ def _by_markup(head: bytes) -> str:
 
 def _end_of_prolog(head: bytes) -> int:
     """Return where the root of a document would begin: behind spaces, declarations and comments."""
-    start = len(_MARK) if head.startswith(_MARK) else 0
+    start = len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0
     while True:
         while head[start : start + 1].isspace():
             start += 1
@@ -288,7 +290,7 @@ def _end_of_prolog(head: bytes) -> int:
 
 
 def _by_name(name: str) -> str:
-    by_ending = _DOCUMENTS.get(_ending(name))
+    by_ending = _DOCUMENT_TYPES_BY_EXTENSION.get(_extension(name))
     return by_ending or mimetypes.guess_type(name, strict=False)[0] or ""
 
 
@@ -296,5 +298,5 @@ def _is_document(mime_type: str) -> bool:
     return mime_type.startswith(("application/vnd.", "application/epub", "application/java-archive"))
 
 
-def _ending(name: str) -> str:
+def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()

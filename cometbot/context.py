@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Capabilities, Message, Operation, Text, check_length, to_messages, without_hint
+from cometbot.messages import Capabilities, Message, Operation, Text, check_length, remove_answer_hint, to_messages
 from cometbot.models import Attachment, Conversation, Mention, User
-from cometbot.streaming import Edits, Pieces
+from cometbot.streaming import DeltaBuffer, PreviewThrottle
 from cometbot.text import replace_surrogates
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
 
-_Log = logging.LoggerAdapter
+_LogAdapter = logging.LoggerAdapter
 
-RESERVED = "cometbot:"
+RESERVED_PREFIX = "cometbot:"
 """What the state keys begin with that are not the bot author's."""
 
-LONGEST_STATE_KEY = 500
+MAX_STATE_KEY_BYTES = 500
 """Bytes of UTF-8 that a state key may have: indexes do not take endless ones."""
 
 
-class Outlet(Protocol):
+class ReplySink(Protocol):
     """Where a context's words go. Delivery implements it over the outbox; tests may fake it.
 
     ``post`` stores an operation under the event's next ordinal (first write wins: an ordinal that is stored already
     keeps what it has), carries it out if its turn has come, and returns the ordinal. It raises ``LeaseLost`` once the
-    conversation is somebody else's. ``sketch`` shows an unfinished text in an already sent message, as well as it can
+    conversation is somebody else's. ``preview`` shows an unfinished text in an already sent message, as well as it can
     be done now; nothing of it is stored or repeated. ``piece`` does the same with what a message that is not said yet
     has grown by, and with None gives that message up.
     """
@@ -57,11 +57,11 @@ class Outlet(Protocol):
         """The platform's id of what was posted under this ordinal, None while it waits."""
         ...
 
-    def sketch(self, ordinal: int, text: str) -> None:
+    def preview(self, ordinal: int, text: str) -> None:
         """Show an unfinished text in a message that was sent."""
         ...
 
-    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
+    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
         """Show what a message that is not said yet has grown by; None gives it up."""
         ...
 
@@ -77,14 +77,14 @@ class Outlet(Protocol):
         """What is remembered: JSON texts by name."""
         ...
 
-    def begin(self, handler: str, timeout: float | None) -> None:
+    def start_handler(self, handler: str, timeout: float | None) -> None:
         """A handler of this name begins; ``timeout`` is its own limit in seconds, None the usual one.
 
         Without a name, the search for a handler begins, or the middleware around none.
         """
         ...
 
-    def fail(self) -> None:
+    def mark_failed(self) -> None:
         """The handler has raised; what is posted from now on gets ordinals of its own."""
         ...
 
@@ -124,9 +124,9 @@ def check_state_key(name: str) -> None:
         raise BotError(f"a state key is whole text; {name[:50]!r} holds half a character") from None
     if "\0" in name:
         raise BotError(f"a state key holds no NUL, and {name[:50]!r} does")
-    if length > LONGEST_STATE_KEY:
+    if length > MAX_STATE_KEY_BYTES:
         raise BotError(
-            f"a state key has at most {LONGEST_STATE_KEY} bytes of UTF-8; this one has {length}: '{name[:50]}…'; "
+            f"a state key has at most {MAX_STATE_KEY_BYTES} bytes of UTF-8; this one has {length}: '{name[:50]}…'; "
             "keep what is long in the value"
         )
 
@@ -136,7 +136,7 @@ class State(MutableMapping[str, Any]):
 
     Changed values are noticed however they were changed (``ctx.state["cart"].append("tea")`` is enough); only changed
     keys are written, and the last writer wins between conversations. A handler that raises changes nothing. A key has
-    at most :data:`LONGEST_STATE_KEY` bytes and no NUL: :class:`BotError` at the assignment. Keys that begin with
+    at most :data:`MAX_STATE_KEY_BYTES` bytes and no NUL: :class:`BotError` at the assignment. Keys that begin with
     ``cometbot:`` are cometbot's own; they are not counted or listed.
     """
 
@@ -151,7 +151,7 @@ class State(MutableMapping[str, Any]):
     def increment(self, name: str, by: int | float = 1) -> int | float:
         """The new value of the counter ``name``, as far as is known here; the addition itself is atomic."""
         check_state_key(name)
-        values = self._read()
+        values = self._load_values()
         value = values.get(name, 0)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise BotError(f"state {name!r} holds a {type(value).__name__}; only a number can be incremented")
@@ -182,27 +182,27 @@ class State(MutableMapping[str, Any]):
         stored = (self._stored or {}).get(name)
         return (to_json(name, self._values[name]) if name in self._values else None) != stored
 
-    def _read(self) -> dict[str, Any]:
+    def _load_values(self) -> dict[str, Any]:
         if self._stored is None:
             self._stored = self._load(self._scope, self._owner)
             self._values = {name: json.loads(text) for name, text in self._stored.items()}
         return self._values
 
     def __getitem__(self, name: str) -> Any:
-        return self._read()[name]
+        return self._load_values()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         check_state_key(name)
         to_json(name, value)
         self._increments.pop(name, None)
-        self._read()[name] = value
+        self._load_values()[name] = value
 
     def __delitem__(self, name: str) -> None:
-        del self._read()[name]
+        del self._load_values()[name]
         self._increments.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._read() if not name.startswith(RESERVED))
+        return (name for name in self._load_values() if not name.startswith(RESERVED_PREFIX))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -211,42 +211,42 @@ class State(MutableMapping[str, Any]):
 class Sent:
     """A message that a handler said. It may still be waiting to be sent; then ``id`` is None."""
 
-    def __init__(self, outlet: Outlet, ordinal: int, operation: Operation, said: list[Operation]) -> None:
-        self._outlet = outlet
+    def __init__(self, sink: ReplySink, ordinal: int, operation: Operation, operations: list[Operation]) -> None:
+        self._sink = sink
         self._ordinal = ordinal
         self._operation = operation
-        self._said = said
+        self._operations = operations
 
     @property
     def id(self) -> str | None:
         """The platform's id of the message, None while it waits to be sent."""
-        return self._outlet.platform_id(self._ordinal)
+        return self._sink.platform_id(self._ordinal)
 
     def edit(self, message: Message | str) -> None:
         """Make the message say something else. On platforms that cannot edit, it is said as a new message."""
         changed = Text(message) if isinstance(message, str) else message
-        operation = self._about("edit" if self._outlet.capabilities.edit else "send", changed)
-        self._outlet.post(operation)
-        self._said.append(operation)
+        operation = self._follow_up("edit" if self._sink.capabilities.edit else "send", changed)
+        self._sink.post(operation)
+        self._operations.append(operation)
 
     def delete(self) -> None:
         """Take the message back. Raises :class:`BotError` on platforms that cannot."""
-        if not self._outlet.capabilities.delete:
+        if not self._sink.capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
-        self._outlet.post(self._about("delete"))
+        self._sink.post(self._follow_up("delete"))
 
-    def sketch(self, text: str) -> None:
+    def preview(self, text: str) -> None:
         """Show an unfinished text in this message now; nothing of it is stored."""
-        self._outlet.sketch(self._ordinal, text)
+        self._sink.preview(self._ordinal, text)
 
-    def _about(self, kind: Any, message: Message | None = None) -> Operation:
+    def _follow_up(self, kind: Any, message: Message | None = None) -> Operation:
         before = self._operation
         return Operation(
             conversation=before.conversation,
             kind=kind,
             message=message,
             thread_id=before.thread_id,
-            answers=before.answers,
+            reply_to=before.reply_to,
             target=None if kind == "send" else self._ordinal,
         )
 
@@ -257,24 +257,24 @@ class Context:
     Everything a handler does goes through here. Handlers are called with a context as their first argument.
     """
 
-    def __init__(self, bot: Bot, event: Event, outlet: Outlet) -> None:
+    def __init__(self, bot: Bot, event: Event, sink: ReplySink) -> None:
         self.bot = bot
         self.event = event
         self.match: re.Match[str] | None = None
-        self.log: logging.LoggerAdapter[logging.Logger] = _Log(
+        self.log: logging.LoggerAdapter[logging.Logger] = _LogAdapter(
             logging.getLogger(f"cometbot.bot.{bot.name}"),
             {"event": event.key, "conversation": str(event.conversation.key)},
         )
         self.said: list[Operation] = []
         """What was said so far for this event, in order; what the handler returns is not in it yet."""
-        self._outlet = outlet
-        self._own_ids = bot.ids
+        self._sink = sink
+        self._bot_ids = bot.ids
         key = event.conversation.key
         owner = str(key)
-        self.state = State("conversation", owner, outlet.load_state)
+        self.state = State("conversation", owner, sink.load_state)
         """What this bot remembers about this conversation."""
         person = event.sender.lasting_id or event.sender.uid
-        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", outlet.load_state)
+        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", sink.load_state)
         """What this bot remembers about the sender, in all conversations."""
 
     @cached_property
@@ -284,7 +284,7 @@ class Context:
         if message is None:
             return ""
         text = message.text.strip()
-        for uid in self._own_ids:
+        for uid in self._bot_ids:
             prefix = f"<@uid:{uid}>"
             if text.lower().startswith(prefix.lower()):
                 return text[len(prefix) :].lstrip(" ,:\n\t")
@@ -344,17 +344,17 @@ class Context:
             return False
         named = {mention.uid.lower() for mention in self.message.mentions}
         text = self.message.text.lower()
-        return any(uid.lower() in named or f"<@uid:{uid.lower()}>" in text for uid in self._own_ids)
+        return any(uid.lower() in named or f"<@uid:{uid.lower()}>" in text for uid in self._bot_ids)
 
     @property
     def capabilities(self) -> Capabilities:
         """What the platform that the event came from can carry."""
-        return self._outlet.capabilities
+        return self._sink.capabilities
 
     @property
     def client(self) -> Any:
         """The platform's own client, for what cometbot has no word for."""
-        return self._outlet.client
+        return self._sink.client
 
     def reply(self, message: Message | str, *, quote: bool = False) -> Sent:
         """What was said: to the sender one-to-one, to the group in a group, into the thread where the event was in one.
@@ -367,10 +367,10 @@ class Context:
 
     def send(self, message: Message | str, *, to: Conversation, quote_id: str = "") -> Sent:
         """What was said to ``to``, which may be another conversation of the same bot."""
-        said = to_messages(message)
-        if len(said) != 1:
+        messages = to_messages(message)
+        if len(messages) != 1:
             raise BotError("reply() and send() take one message, and a text must not be empty")
-        return self._post(self.operation(said[0], to=to, quote_id=quote_id))
+        return self._post(self.operation(messages[0], to=to, quote_id=quote_id))
 
     def conversation_with(self, *, user: str = "", group: str = "") -> Conversation:
         """Another conversation of this bot on the same platform: with one user (a uid), or a group's (a guid).
@@ -385,10 +385,10 @@ class Context:
         """
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give conversation_with() one of them")
-        return self._outlet.conversation(self.bot, user, group)
+        return self._sink.conversation(self.bot, user, group)
 
     def _post(self, operation: Operation) -> Sent:
-        sent = Sent(self._outlet, self._outlet.post(operation), operation, self.said)
+        sent = Sent(self._sink, self._sink.post(operation), operation, self.said)
         self.said.append(operation)
         return sent
 
@@ -400,7 +400,7 @@ class Context:
             message=message,
             thread_id=self.thread_id if here else "",
             quote_id=quote_id,
-            answers=self._message_id if here else "",
+            reply_to=self._message_id if here else "",
         )
 
     def react(self, reaction: str) -> None:
@@ -409,7 +409,7 @@ class Context:
             raise BotError(
                 "there is no message here that this platform could react to; ask ctx.capabilities.react first"
             )
-        self._outlet.post(
+        self._sink.post(
             Operation(conversation=self.conversation, kind="react", message_id=self._message_id, reaction=reaction)
         )
 
@@ -420,51 +420,51 @@ class Context:
         platform allows, in updates that become larger with the text. On the others it is sent once, when it is whole.
         Only the whole text is promised to arrive. The updates have at most as many bytes as the text. Raises
         :class:`MessageError` as soon as there are more characters than one message may have
-        (:data:`~cometbot.messages.LONGEST_MESSAGE`).
+        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
-        interval, whole = self.capabilities.stream_interval, _whole_parts(parts)
+        interval, whole = self.capabilities.stream_interval, _rejoin_surrogates(parts)
         if self.capabilities.deltas:
-            return self._stream_by_pieces(whole, interval or 0.0)
+            return self._stream_by_deltas(whole, interval or 0.0)
         if interval is None or not self.capabilities.edit:
             text = "".join(whole)
             return self.reply(text) if text.strip() else None
         return self._stream_by_edits(whole, interval)
 
     def _stream_by_edits(self, parts: Iterable[str], interval: float) -> Sent | None:
-        text, is_blank, sent, edits = "", True, None, Edits(interval)
+        text, is_blank, sent, edits = "", True, None, PreviewThrottle(interval)
         for part in parts:
             text += part
             is_blank = is_blank and not part.strip()
-            shown = "" if is_blank else edits.next(text)
+            shown = "" if is_blank else edits.next_text(text)
             if shown and sent is None:
-                sent = self._post(replace(self.operation(Text(shown)), grows=True))
+                sent = self._post(replace(self.operation(Text(shown)), is_growing=True))
             elif shown and sent is not None:
-                sent.sketch(shown)
+                sent.preview(shown)
         if sent is not None:
             sent.edit(text)
         return sent
 
-    def _stream_by_pieces(self, parts: Iterable[str], interval: float) -> Sent | None:
+    def _stream_by_deltas(self, parts: Iterable[str], interval: float) -> Sent | None:
         # The same name in every run of the handler, so that a reader knows a stream again that was begun before.
         stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
-        text, sequence, pieces = "", 0, Pieces(interval)
+        text, sequence, pieces = "", 0, DeltaBuffer(interval)
         try:
             for part in parts:
                 text += part
-                sequence = self._show(stream_id, sequence, pieces.add(part))
+                sequence = self._send_deltas(stream_id, sequence, pieces.add(part))
         except BaseException:
             if sequence:
-                self._outlet.piece(stream_id, sequence, None)
+                self._sink.stream_delta(stream_id, sequence, None)
             raise
         if not text.strip():
             return None
-        self._show(stream_id, sequence, pieces.rest())
+        self._send_deltas(stream_id, sequence, pieces.flush())
         return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
 
-    def _show(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
+    def _send_deltas(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
         """Show ``pieces``, the first as number ``sequence``. Return the number of the next one."""
         for piece in pieces:
-            self._outlet.piece(stream_id, sequence, piece)
+            self._sink.stream_delta(stream_id, sequence, piece)
             sequence += 1
         return sequence
 
@@ -473,19 +473,19 @@ class Context:
 
         The bot's own messages come without the line that tells users how to answer an offer.
         """
-        own = {uid.lower() for uid in self._own_ids}
+        own = {uid.lower() for uid in self._bot_ids}
         return [
-            replace(message, text=without_hint(message.text)) if message.sender.uid.lower() in own else message
-            for message in self._outlet.history(self.conversation, limit)
+            replace(message, text=remove_answer_hint(message.text)) if message.sender.uid.lower() in own else message
+            for message in self._sink.history(self.conversation, limit)
         ]
 
     def begin(self, handler: str, timeout: float | None) -> None:
         """Note which handler has the event now (empty while it is searched), and how many seconds that may take."""
-        self._outlet.begin(handler, timeout)
+        self._sink.start_handler(handler, timeout)
 
     def fail(self) -> None:
         """Note that what is said from now on is said because the handler raised."""
-        self._outlet.fail()
+        self._sink.mark_failed()
 
     @property
     def _message_id(self) -> str:
@@ -493,7 +493,7 @@ class Context:
         return message.id if message is not None else str(getattr(self.event, "message_id", ""))
 
 
-def _whole_parts(parts: Iterable[str]) -> Iterator[str]:
+def _rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
     """Yield ``parts`` with U+FFFD for lone surrogates; a character that is cut between two parts comes whole.
 
     Raises :class:`MessageError` once they have too many characters together.

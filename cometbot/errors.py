@@ -155,7 +155,7 @@ class StoreBusy(DeliveryError):
 class StoreUnavailable(StoreBusy):
     """The database cannot be used until somebody repairs something.
 
-    ``kind`` is a :class:`~cometbot.store.failures.Kind`'s value, such as ``full`` or ``missing``.
+    ``kind`` is a kind of :mod:`cometbot.store.failures`, such as ``full`` or ``missing``.
     """
 
     def __init__(self, message: str = "", kind: str = "other") -> None:

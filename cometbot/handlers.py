@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cometbot.commands import Command, Parameter, Signature, read_signature
+from cometbot.commands import Command, Parameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.matchers import ANYWHERE, MATCHED, NOWHERE, Match, Matcher, any_message
+from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, Matcher, any_message
 
 if TYPE_CHECKING:
     from cometbot.context import Context
 
 Function = Callable[..., Any]
-Kind = Literal["action", "command", "message", "event", "fallback"]
+HandlerKind = Literal["action", "command", "message", "event", "fallback"]
 ActionName = str | re.Pattern[str]
 
 
@@ -34,7 +34,7 @@ class Middleware:
         """The middleware of a function. Raises :class:`RegistrationError` for one that cannot be called as such."""
         name = function_name(function)
         check_function(function, name, 2, "def timed(ctx, call_next)")
-        return cls(function, name, is_async(function))
+        return cls(function, name, is_coroutine_function(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Handler:
     """
 
     function: Function
-    kind: Kind
+    kind: HandlerKind
     name: str
     matcher: Matcher = field(default=any_message)
     signature: Signature = field(default_factory=Signature)
@@ -137,10 +137,10 @@ def event_matcher(classes: tuple[type[Event], ...]) -> Matcher:
     """A matcher for events of these classes and their subclasses; for any event if there are none."""
     wanted = classes or (Event,)
     name = ", ".join(item.__name__ for item in wanted)
-    written = (MessageEvent, ActionEvent)
-    is_of_messages = any(issubclass(item, written) or issubclass(MessageEvent, item) for item in wanted)
-    reach = ANYWHERE if is_of_messages else NOWHERE
-    return Matcher(f"event({name})", lambda ctx: MATCHED if isinstance(ctx.event, wanted) else None, reach=reach)
+    message_classes = (MessageEvent, ActionEvent)
+    fits_messages = any(issubclass(item, message_classes) or issubclass(MessageEvent, item) for item in wanted)
+    scope = ANY_SCOPE if fits_messages else NO_SCOPE
+    return Matcher(f"event({name})", lambda ctx: MATCHED if isinstance(ctx.event, wanted) else None, scope=scope)
 
 
 def function_name(function: Any) -> str:
@@ -150,7 +150,7 @@ def function_name(function: Any) -> str:
     return f"{getattr(plain, '__module__', '') or type(plain).__module__}.{name}"
 
 
-def is_async(function: Function) -> bool:
+def is_coroutine_function(function: Function) -> bool:
     """Whether calling it gives something to await."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
@@ -187,10 +187,10 @@ def check_options(name: str, retries: Any, timeout: Any) -> None:
         raise RegistrationError(f"timeout of {name} is in seconds, more than 0, or None, not {timeout!r}")
 
 
-def check_signature(function: Function, name: str, kind: Kind, matcher: Matcher) -> Signature:
+def check_signature(function: Function, name: str, kind: HandlerKind, matcher: Matcher) -> Signature:
     """The signature of a handler of this kind. Raises :class:`RegistrationError` if something in it is never filled."""
-    signature = read_signature(function, name)
-    if kind == "command" and len(signature.named) > 1:
+    signature = inspect_signature(function, name)
+    if kind == "command" and len(signature.keyword_only) > 1:
         raise RegistrationError(
             f"the keyword-only parameters of {name}: a command has at most one, it gets the rest of the line"
         )

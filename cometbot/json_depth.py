@@ -7,7 +7,7 @@ import re
 MAX_DEPTH = 200
 """Levels that are kept. `orjson` reads 1,024, but it writes 254, and `json` and `copy` fail on fewer than it reads."""
 
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_STRUCTURE_PATTERN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 def may_be_too_deep(body: str | bytes) -> bool:
@@ -20,16 +20,16 @@ def may_be_too_deep(body: str | bytes) -> bool:
 def limit_depth(text: str) -> str:
     """Return the JSON ``text`` with null in place of each value that is nested deeper than :data:`MAX_DEPTH`."""
     parts: list[str] = []
-    depth = kept = start = 0
-    for found in _STRUCTURE.finditer(text):
-        mark = found[0]
-        if mark in ("[", "{"):
+    depth = copied_to = start = 0
+    for found in _STRUCTURE_PATTERN.finditer(text):
+        character = found[0]
+        if character in ("[", "{"):
             depth += 1
             if depth == MAX_DEPTH + 1:
                 start = found.start()
-        elif mark in ("]", "}"):
+        elif character in ("]", "}"):
             if depth == MAX_DEPTH + 1:
-                parts += (text[kept:start], "null")
-                kept = found.end()
+                parts += (text[copied_to:start], "null")
+                copied_to = found.end()
             depth -= 1
-    return "".join((*parts, text[kept:]))
+    return "".join((*parts, text[copied_to:]))

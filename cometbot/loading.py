@@ -9,30 +9,30 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from cometbot.author_error import ErrorReport
 from cometbot.bot import Bot
 from cometbot.errors import CometbotError, ConfigurationError
-from cometbot.faults import Fault
-from cometbot.settings import DEFAULT_BOT, Settings
+from cometbot.settings import DEFAULT_BOT_FILE, Settings
 
-_BOT = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?Bot\(", re.MULTILINE)
-_FILES_READ = 50
-_BOTS_SHOWN = 5
-_HOW = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot named bot in shop.py"
+_BOT_PATTERN = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?Bot\(", re.MULTILINE)
+_MAX_FILES_READ = 50
+_MAX_BOTS_SHOWN = 5
+_HINT = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot named bot in shop.py"
 
 
 def choose_bot(given: str, settings: Settings) -> str:
     """Return ``given``, else the bot that ``settings`` name. Raises :class:`ConfigurationError` if there is none."""
-    if spec := given or settings.named_bot:
+    if spec := given or settings.default_bot_spec:
         return spec
-    raise ConfigurationError(f"no bot is named and there is no {DEFAULT_BOT} here in {Path.cwd()}; {_HOW}")
+    raise ConfigurationError(f"no bot is named and there is no {DEFAULT_BOT_FILE} here in {Path.cwd()}; {_HINT}")
 
 
 def check_files(spec: str) -> None:
     """Raise :class:`ConfigurationError` if a file that ``spec`` names does not exist; nothing is imported."""
     for name in spec.split(","):
-        place = name.strip().partition(":")[0]
-        if place.endswith(".py"):
-            _check_file(Path(place))
+        module = name.strip().partition(":")[0]
+        if module.endswith(".py"):
+            _check_file(Path(module))
 
 
 def load_bots(spec: str) -> list[Bot]:
@@ -45,7 +45,7 @@ def load_bots(spec: str) -> list[Bot]:
     """
     names = [name for part in spec.split(",") if (name := part.strip())]
     if not names:
-        raise ConfigurationError(f"no bot is named; {_HOW}")
+        raise ConfigurationError(f"no bot is named; {_HINT}")
     bots: list[Bot] = []
     for name in names:
         bot = _load_bot(name)
@@ -54,81 +54,81 @@ def load_bots(spec: str) -> list[Bot]:
     return bots
 
 
-def load_working_bots(spec: str) -> list[Bot]:
+def load_bots_or_explain(spec: str) -> list[Bot]:
     """As :func:`load_bots`; what an author's module raises is a :class:`ConfigurationError` too, with its place."""
     try:
         return load_bots(spec)
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        fault = Fault.from_exception(error)
+        fault = ErrorReport.from_exception(error)
         text = str(error) if isinstance(error, CometbotError) else fault.text
         where = f"{fault.place}: " if fault.place else ""
         raise ConfigurationError(f"the bot {spec} cannot be loaded; {where}{text}") from error
 
 
 def _load_bot(name: str) -> Bot:
-    place, _, path = name.rpartition(":") if ":" in name else (name, "", "")
-    if not place or (":" in name and not path):
-        raise ConfigurationError(f"{name!r} names no bot; {_HOW}")
-    found: object = _import(place)
+    module, _, path = name.rpartition(":") if ":" in name else (name, "", "")
+    if not module or (":" in name and not path):
+        raise ConfigurationError(f"{name!r} names no bot; {_HINT}")
+    found: object = _import_module(module)
     if not path:
-        return _only_bot(place, found)
+        return _only_bot(module, found)
     for part in path.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(_describe_lack(found, part))
+            raise ConfigurationError(_describe_missing(found, part))
         found = getattr(found, part)
     if not isinstance(found, Bot):
-        raise ConfigurationError(f"{name} is of the type {type(found).__name__} and no Bot; {_HOW}")
+        raise ConfigurationError(f"{name} is of the type {type(found).__name__} and no Bot; {_HINT}")
     return found
 
 
-def _only_bot(place: str, module: object) -> Bot:
+def _only_bot(module_name: str, module: object) -> Bot:
     bots = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, Bot)}
     if len(bots) == 1:
         return next(bot for _, bot in bots.values())
-    names = ", ".join(f"{place}:{name}" for name, _ in bots.values())
-    there = f"has several bots; name one of {names}" if bots else f"has no Bot; {_HOW}"
-    raise ConfigurationError(f"{place} {there}")
+    names = ", ".join(f"{module_name}:{name}" for name, _ in bots.values())
+    there = f"has several bots; name one of {names}" if bots else f"has no Bot; {_HINT}"
+    raise ConfigurationError(f"{module_name} {there}")
 
 
-def _import(place: str) -> ModuleType:
-    module = _from_file(Path(place)) if place.endswith(".py") else place
-    _look_in(Path.cwd())
+def _import_module(place: str) -> ModuleType:
+    module = _module_name_of(Path(place)) if place.endswith(".py") else place
+    _add_to_import_path(Path.cwd())
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
-        raise ConfigurationError(f"there is no module {error.name!r} here in {_describe_here()}; {_HOW}") from error
+        raise ConfigurationError(f"there is no module {error.name!r} here in {_describe_folder()}; {_HINT}") from error
 
 
-def _from_file(file: Path) -> str:
+def _module_name_of(file: Path) -> str:
     """The dotted name of a file's module, importable on return."""
     _check_file(file)
     folder, parts = file.resolve().parent, [file.stem]
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
-    _look_in(folder)
+    _add_to_import_path(folder)
     return ".".join(parts)
 
 
 def _check_file(file: Path) -> None:
     if not file.is_file():
-        raise ConfigurationError(f"there is no file {file} here in {_describe_here()}; {_HOW}")
+        raise ConfigurationError(f"there is no file {file} here in {_describe_folder()}; {_HINT}")
 
 
-def _describe_here() -> str:
+def _describe_folder() -> str:
     """The current folder, and the bots that its files seem to have."""
     here = Path.cwd()
     found = [
         f"{file.name}:{name}"
-        for file in sorted(here.glob("*.py"))[:_FILES_READ]
+        for file in sorted(here.glob("*.py"))[:_MAX_FILES_READ]
         if not file.name.startswith("test_")
-        for name in _BOT.findall(_read(file))
+        for name in _BOT_PATTERN.findall(_read(file))
     ]
-    shown = ", ".join(found[:_BOTS_SHOWN]) + (", …" if len(found) > _BOTS_SHOWN else "")
+    shown = ", ".join(found[:_MAX_BOTS_SHOWN]) + (", …" if len(found) > _MAX_BOTS_SHOWN else "")
     return f"{here}, where there {'is' if len(found) == 1 else 'are'} {shown}" if found else str(here)
 
 
@@ -139,12 +139,12 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _look_in(folder: Path) -> None:
+def _add_to_import_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
 
-def _describe_lack(holder: object, name: str) -> str:
+def _describe_missing(holder: object, name: str) -> str:
     where = f"the module {holder.__name__}" if isinstance(holder, ModuleType) else f"a {type(holder).__name__}"
     bots = [key for key, value in sorted(getattr(holder, "__dict__", {}).items()) if isinstance(value, Bot)]
     close = difflib.get_close_matches(name, bots, n=1)

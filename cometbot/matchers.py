@@ -40,14 +40,14 @@ class Match:
 MATCHED = Match()
 """The match of everything that is no regular expression."""
 
-DIRECT, NAMING, OTHER = "direct", "naming", "other"
+DIRECT, MENTIONING, UNMENTIONED = "direct", "naming", "other"
 """Where a message stands: one-to-one, in a group and naming the bot, in a group without that."""
 
-EVERYWHERE = frozenset((DIRECT, NAMING, OTHER))
+ALL_PLACES = frozenset((DIRECT, MENTIONING, UNMENTIONED))
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class MatcherScope:
     """Where the messages stand that a matcher fits, as far as can be told without any.
 
     ``may`` are the places where it fits some, ``sure`` those where it fits all. ``names_groups``: messages of groups
@@ -55,30 +55,30 @@ class Reach:
     be looked into.
     """
 
-    may: frozenset[str] = EVERYWHERE
-    sure: frozenset[str] = frozenset()
-    names_groups: bool = False
+    possible: frozenset[str] = ALL_PLACES
+    certain: frozenset[str] = frozenset()
+    refers_to_groups: bool = False
     is_opaque: bool = False
 
-    def __and__(self, other: Reach) -> Reach:
-        return self._joined(other, self.may & other.may, self.sure & other.sure)
+    def __and__(self, other: MatcherScope) -> MatcherScope:
+        return self._combine(other, self.possible & other.possible, self.certain & other.certain)
 
-    def __or__(self, other: Reach) -> Reach:
-        return self._joined(other, self.may | other.may, self.sure | other.sure)
+    def __or__(self, other: MatcherScope) -> MatcherScope:
+        return self._combine(other, self.possible | other.possible, self.certain | other.certain)
 
-    def __invert__(self) -> Reach:
-        return Reach(EVERYWHERE - self.sure, EVERYWHERE - self.may, is_opaque=self.is_opaque)
+    def __invert__(self) -> MatcherScope:
+        return MatcherScope(ALL_PLACES - self.certain, ALL_PLACES - self.possible, is_opaque=self.is_opaque)
 
-    def _joined(self, other: Reach, may: frozenset[str], sure: frozenset[str]) -> Reach:
-        names_groups = OTHER in may and (self.names_groups or other.names_groups)
-        return Reach(may, sure, names_groups, self.is_opaque or other.is_opaque)
+    def _combine(self, other: MatcherScope, possible: frozenset[str], certain: frozenset[str]) -> MatcherScope:
+        refers_to_groups = UNMENTIONED in possible and (self.refers_to_groups or other.refers_to_groups)
+        return MatcherScope(possible, certain, refers_to_groups, self.is_opaque or other.is_opaque)
 
 
-ANYWHERE = Reach()
+ANY_SCOPE = MatcherScope()
 """The reach of a matcher that does not ask where a message stands."""
-NOWHERE = Reach(frozenset())
+NO_SCOPE = MatcherScope(frozenset())
 """The reach of a matcher that fits no message at all."""
-_IN_GROUPS = Reach(frozenset((NAMING, OTHER)), names_groups=True)
+_GROUP_SCOPE = MatcherScope(frozenset((MENTIONING, UNMENTIONED)), refers_to_groups=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,27 +93,27 @@ class Matcher:
     find: Callable[[Context], Match | None] = field(repr=False)
     groups: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
-    reach: Reach = field(default=ANYWHERE, repr=False)
+    scope: MatcherScope = field(default=ANY_SCOPE, repr=False)
 
     def matches(self, ctx: Context) -> Match | None:
         """The match, None if the event is not wanted."""
         return self.find(ctx)
 
-    def __and__(self, other: Wanted) -> Matcher:
-        return _both(self, to_matcher(other))
+    def __and__(self, other: MatcherLike) -> Matcher:
+        return _and_matcher(self, to_matcher(other))
 
-    def __rand__(self, other: Wanted) -> Matcher:
-        return _both(to_matcher(other), self)
+    def __rand__(self, other: MatcherLike) -> Matcher:
+        return _and_matcher(to_matcher(other), self)
 
-    def __or__(self, other: Wanted) -> Matcher:
-        return _either(self, to_matcher(other))
+    def __or__(self, other: MatcherLike) -> Matcher:
+        return _or_matcher(self, to_matcher(other))
 
-    def __ror__(self, other: Wanted) -> Matcher:
-        return _either(to_matcher(other), self)
+    def __ror__(self, other: MatcherLike) -> Matcher:
+        return _or_matcher(to_matcher(other), self)
 
     def __invert__(self) -> Matcher:
         find = self.find
-        return _when(f"~{self.name}", lambda ctx: find(ctx) is None, ~self.reach)
+        return _matcher_from_test(f"~{self.name}", lambda ctx: find(ctx) is None, ~self.scope)
 
     def __bool__(self) -> NoReturn:
         raise RegistrationError("matchers are combined with & | ~, not with and, or, not")
@@ -128,33 +128,33 @@ class GroupMatcher(Matcher):
                 "in_group() takes the ids of groups, not a context; inside a function of ctx write "
                 "ctx.conversation.is_group, or ctx.conversation.target == 'ops-room' for one group"
             )
-        wanted = frozenset(_names("in_group", guids))
-        return _when(
-            f"in_group({_listed(guids)})",
+        wanted = frozenset(_require_texts("in_group", guids))
+        return _matcher_from_test(
+            f"in_group({_format_values(guids)})",
             lambda ctx: ctx.conversation.is_group and ctx.conversation.target in wanted,
-            _IN_GROUPS,
+            _GROUP_SCOPE,
         )
 
 
-Wanted: TypeAlias = "Matcher | str | re.Pattern[str] | Callable[[Context], object]"
+MatcherLike: TypeAlias = "Matcher | str | re.Pattern[str] | Callable[[Context], object]"
 """What ``@bot.message`` takes: a matcher, the whole text, a regular expression, or a function of the context."""
 
 
 def text(*texts: str) -> Matcher:
     """The whole text is one of ``texts``; case and spaces do not matter."""
-    wanted = frozenset(normalized(item) for item in _names("text", texts))
-    return _when(f"text({_listed(texts)})", lambda ctx: normalized(ctx.text) in wanted)
+    wanted = frozenset(normalize_text(item) for item in _require_texts("text", texts))
+    return _matcher_from_test(f"text({_format_values(texts)})", lambda ctx: normalize_text(ctx.text) in wanted)
 
 
 def contains(*texts: str) -> Matcher:
     """One of ``texts`` stands somewhere in the text; case and the number of spaces do not matter."""
-    wanted = [normalized(item) for item in _names("contains", texts)]
+    wanted = [normalize_text(item) for item in _require_texts("contains", texts)]
 
     def test(ctx: Context) -> bool:
-        said = normalized(ctx.text)
+        said = normalize_text(ctx.text)
         return any(item in said for item in wanted)
 
-    return _when(f"contains({_listed(texts)})", test)
+    return _matcher_from_test(f"contains({_format_values(texts)})", test)
 
 
 def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
@@ -162,7 +162,7 @@ def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
 
     ``ctx.match`` is its match, and its named groups fill the handler's parameters of the same names.
     """
-    regex = _compiled(expression, flags)
+    regex = _compile(expression, flags)
     names = frozenset(regex.groupindex)
     search = regex.search
 
@@ -175,25 +175,28 @@ def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
 
 def of_type(*types: str) -> Matcher:
     """The message's type is one of these: ``text``, ``image``, ``video``, ``audio``, ``file`` …"""
-    wanted = frozenset(_names("of_type", types))
-    return _when(f"of_type({_listed(types)})", lambda ctx: ctx.message is not None and ctx.message.type in wanted)
+    wanted = frozenset(_require_texts("of_type", types))
+    return _matcher_from_test(
+        f"of_type({_format_values(types)})", lambda ctx: ctx.message is not None and ctx.message.type in wanted
+    )
 
 
 def sent_by(*uids: str) -> Matcher:
     """The sender is one of these users."""
-    wanted = frozenset(_names("sent_by", uids))
-    return _when(f"sent_by({_listed(uids)})", lambda ctx: ctx.sender.uid in wanted)
+    wanted = frozenset(_require_texts("sent_by", uids))
+    return _matcher_from_test(f"sent_by({_format_values(uids)})", lambda ctx: ctx.sender.uid in wanted)
 
 
 def tagged(*tags: str) -> Matcher:
     """The message carries one of these tags."""
-    wanted = frozenset(_names("tagged", tags))
-    return _when(
-        f"tagged({_listed(tags)})", lambda ctx: ctx.message is not None and not wanted.isdisjoint(ctx.message.tags)
+    wanted = frozenset(_require_texts("tagged", tags))
+    return _matcher_from_test(
+        f"tagged({_format_values(tags)})",
+        lambda ctx: ctx.message is not None and not wanted.isdisjoint(ctx.message.tags),
     )
 
 
-def to_matcher(wanted: Wanted) -> Matcher:
+def to_matcher(wanted: MatcherLike) -> Matcher:
     """The matcher that ``wanted`` stands for: a str is the whole text, a pattern is searched for, a function is asked.
 
     Raises :class:`RegistrationError` for anything else.
@@ -212,7 +215,7 @@ def to_matcher(wanted: Wanted) -> Matcher:
     return _from_function(wanted)
 
 
-def any_of(wanted: tuple[Wanted, ...]) -> Matcher:
+def any_of(wanted: tuple[MatcherLike, ...]) -> Matcher:
     """A matcher for whatever one of ``wanted`` fits; for any message if there is none."""
     if not wanted:
         return any_message
@@ -224,13 +227,13 @@ def any_of(wanted: tuple[Wanted, ...]) -> Matcher:
     return matcher
 
 
-def normalized(said: str) -> str:
+def normalize_text(value: str) -> str:
     """``said`` as it is compared: case folded, and all white space made single spaces."""
-    return " ".join(said.casefold().split())
+    return " ".join(value.casefold().split())
 
 
-def _when(name: str, test: Callable[[Context], object], reach: Reach = ANYWHERE) -> Matcher:
-    return Matcher(name, lambda ctx: MATCHED if test(ctx) else None, reach=reach)
+def _matcher_from_test(name: str, test: Callable[[Context], object], scope: MatcherScope = ANY_SCOPE) -> Matcher:
+    return Matcher(name, lambda ctx: MATCHED if test(ctx) else None, scope=scope)
 
 
 def _from_function(function: Callable[[Context], object]) -> Matcher:
@@ -241,10 +244,10 @@ def _from_function(function: Callable[[Context], object]) -> Matcher:
         inspect.signature(function).bind(None)
     except TypeError:
         raise RegistrationError(f"the matcher {name} must take one argument, the context") from None
-    return _when(name, function, Reach(is_opaque=True))
+    return _matcher_from_test(name, function, MatcherScope(is_opaque=True))
 
 
-def _both(left: Matcher, right: Matcher) -> Matcher:
+def _and_matcher(left: Matcher, right: Matcher) -> Matcher:
     def find(ctx: Context) -> Match | None:
         first = left.find(ctx)
         if first is None:
@@ -253,19 +256,19 @@ def _both(left: Matcher, right: Matcher) -> Matcher:
         return None if second is None else first.merged(second)
 
     name, possible = f"({left.name} & {right.name})", left.possible | right.possible
-    return Matcher(name, find, left.groups | right.groups, possible, left.reach & right.reach)
+    return Matcher(name, find, left.groups | right.groups, possible, left.scope & right.scope)
 
 
-def _either(left: Matcher, right: Matcher) -> Matcher:
+def _or_matcher(left: Matcher, right: Matcher) -> Matcher:
     def find(ctx: Context) -> Match | None:
         first = left.find(ctx)
         return first if first is not None else right.find(ctx)
 
     name, possible = f"({left.name} | {right.name})", left.possible | right.possible
-    return Matcher(name, find, left.groups & right.groups, possible, left.reach | right.reach)
+    return Matcher(name, find, left.groups & right.groups, possible, left.scope | right.scope)
 
 
-def _compiled(expression: Any, flags: int) -> re.Pattern[str]:
+def _compile(expression: Any, flags: int) -> re.Pattern[str]:
     if isinstance(expression, re.Pattern) and isinstance(expression.pattern, str) and not flags:
         return expression
     if not isinstance(expression, str):
@@ -278,35 +281,39 @@ def _compiled(expression: Any, flags: int) -> re.Pattern[str]:
         raise RegistrationError(f"the regular expression {expression!r} is wrong: {error}") from error
 
 
-def _names(matcher: str, values: tuple[str, ...]) -> tuple[str, ...]:
+def _require_texts(matcher: str, values: tuple[str, ...]) -> tuple[str, ...]:
     if not values or not all(isinstance(value, str) and value.strip() for value in values):
         raise RegistrationError(
-            f"{matcher}() takes one or more texts that are not empty, not {_listed(values) or 'none'}"
+            f"{matcher}() takes one or more texts that are not empty, not {_format_values(values) or 'none'}"
         )
     return values
 
 
-def _listed(values: tuple[object, ...]) -> str:
+def _format_values(values: tuple[object, ...]) -> str:
     return ", ".join(map(repr, values))
 
 
-any_message = _when("any_message", lambda ctx: True, Reach(sure=EVERYWHERE))
+any_message = _matcher_from_test("any_message", lambda ctx: True, MatcherScope(certain=ALL_PLACES))
 """Every message."""
-direct = _when(
-    "direct", lambda ctx: not ctx.conversation.is_group, Reach(may=frozenset((DIRECT,)), sure=frozenset((DIRECT,)))
+direct = _matcher_from_test(
+    "direct",
+    lambda ctx: not ctx.conversation.is_group,
+    MatcherScope(possible=frozenset((DIRECT,)), certain=frozenset((DIRECT,))),
 )
 """One-to-one messages."""
 in_group = GroupMatcher(
     "in_group",
     lambda ctx: MATCHED if ctx.conversation.is_group else None,
-    reach=Reach(_IN_GROUPS.may, _IN_GROUPS.may, names_groups=True),
+    scope=MatcherScope(_GROUP_SCOPE.possible, _GROUP_SCOPE.possible, refers_to_groups=True),
 )
 """Messages in a group: ``in_group`` in any, ``in_group("ops-room")`` in that one."""
-mentioned = _when(
-    "mentioned", lambda ctx: ctx.is_mentioned, Reach(may=frozenset((DIRECT, NAMING)), sure=frozenset((NAMING,)))
+mentioned = _matcher_from_test(
+    "mentioned",
+    lambda ctx: ctx.is_mentioned,
+    MatcherScope(possible=frozenset((DIRECT, MENTIONING)), certain=frozenset((MENTIONING,))),
 )
 """Messages that name this bot."""
-in_thread = _when("in_thread", lambda ctx: ctx.thread_id)
+in_thread = _matcher_from_test("in_thread", lambda ctx: ctx.thread_id)
 """Messages in a thread."""
-has_attachment = _when("has_attachment", lambda ctx: ctx.attachments)
+has_attachment = _matcher_from_test("has_attachment", lambda ctx: ctx.attachments)
 """Messages with a file."""

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 AUDIO, VIDEO = "audio", "video"
 MAX_READS = 256
-"""Pieces that are read of one file, each of at most :data:`PIECE` bytes, however long and odd the file is."""
+"""Pieces that are read of one file, each of at most :data:`STREAM_DELTA` bytes, however long and odd the file is."""
 
-PIECE = 512
-_NO_END = 2**63
+READ_SIZE = 512
+_UNBOUNDED = 2**63
 
 _MP4_PARENTS = (b"moov", b"trak", b"mdia")
 _MP4_HANDLERS = {b"soun": AUDIO, b"vide": VIDEO}
@@ -44,30 +44,33 @@ _ASF_TYPES = {
 }
 
 
-class Pieces:
+class BoundedReader:
     """Reads some pieces of a file, wherever they are, and no more than :data:`MAX_READS` of them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = MAX_READS
+        self._reads_left = MAX_READS
 
-    def at(self, position: int) -> bytes:
-        """Return up to :data:`PIECE` bytes from ``position``; none behind the end, or once too many were read."""
-        if self._left == 0 or position >= _NO_END:
+    def read_at(self, position: int) -> bytes:
+        """Return up to :data:`STREAM_DELTA` bytes from ``position``; none behind the end, or once too many were
+        read."""
+        if self._reads_left == 0 or position >= _UNBOUNDED:
             return b""
-        self._left -= 1
+        self._reads_left -= 1
         self._file.seek(position)
-        return self._file.read(PIECE)
+        return self._file.read(READ_SIZE)
 
 
 def mp4_tracks(file: BinaryIO) -> set[str]:
     """Return the kinds of tracks in an MP4, 3GP or QuickTime file, wherever in the file they are described."""
-    return {_MP4_HANDLERS[found] for found in _mp4_handlers(Pieces(file), 0, _NO_END) if found in _MP4_HANDLERS}
+    return {
+        _MP4_HANDLERS[found] for found in _mp4_handlers(BoundedReader(file), 0, _UNBOUNDED) if found in _MP4_HANDLERS
+    }
 
 
-def _mp4_handlers(pieces: Pieces, start: int, end: int) -> Iterator[bytes]:
+def _mp4_handlers(pieces: BoundedReader, start: int, end: int) -> Iterator[bytes]:
     """Yield the types of the handlers in the boxes from ``start`` to ``end``."""
-    while start < end and len(piece := pieces.at(start)) >= 8:
+    while start < end and len(piece := pieces.read_at(start)) >= 8:
         size, kind, head = int.from_bytes(piece[:4], "big"), piece[4:8], 8
         if size == 1:
             size, head = int.from_bytes(piece[8:16], "big"), 16
@@ -86,13 +89,13 @@ def matroska_tracks(file: BinaryIO) -> set[str]:
 
     Where its elements have wrong lengths, the codecs that are named in its first bytes decide.
     """
-    return set(_matroska_kinds(Pieces(file), 0, _NO_END)) or {
-        _MATROSKA_CODECS[found] for found in _CODEC_NAME.findall(Pieces(file).at(0))
+    return set(_matroska_track_kinds(BoundedReader(file), 0, _UNBOUNDED)) or {
+        _MATROSKA_CODECS[found] for found in _CODEC_NAME.findall(BoundedReader(file).read_at(0))
     }
 
 
-def _matroska_kinds(pieces: Pieces, start: int, end: int) -> Iterator[str]:
-    while start < end and (piece := pieces.at(start)):
+def _matroska_track_kinds(pieces: BoundedReader, start: int, end: int) -> Iterator[str]:
+    while start < end and (piece := pieces.read_at(start)):
         length = _vint_length(piece, 0)
         digits = _vint_length(piece, length)
         id, head = piece[:length], length + digits
@@ -101,15 +104,15 @@ def _matroska_kinds(pieces: Pieces, start: int, end: int) -> Iterator[str]:
         unknown = (1 << 7 * digits) - 1
         size = int.from_bytes(piece[length:head], "big") & unknown
         if size == unknown:
-            size = _NO_END
+            size = _UNBOUNDED
         if id in (_SEGMENT, _TRACKS, _TRACK_ENTRY):
-            yield from _matroska_kinds(pieces, start + head, min(start + head + size, end))
-        elif found := _matroska_kind(id, piece[head : head + size]):
+            yield from _matroska_track_kinds(pieces, start + head, min(start + head + size, end))
+        elif found := _matroska_track_kind(id, piece[head : head + size]):
             yield found
         start += head + size
 
 
-def _matroska_kind(id: bytes, content: bytes) -> str:
+def _matroska_track_kind(id: bytes, content: bytes) -> str:
     """Return the kind of track that an element of a track names, or nothing."""
     if id == _TRACK_TYPE:
         return _MATROSKA_TYPES.get(content.lstrip(b"\0"), "")
@@ -123,8 +126,8 @@ def _vint_length(piece: bytes, at: int) -> int:
 
 def ogg_tracks(file: BinaryIO) -> set[str]:
     """Return the kinds of tracks in an Ogg file: each begins with a page of its own before any other page."""
-    pieces, start, found = Pieces(file), 0, set()
-    while (piece := pieces.at(start)).startswith(b"OggS") and piece[5:6] and piece[5] & 2 and len(piece) > 27:
+    pieces, start, found = BoundedReader(file), 0, set()
+    while (piece := pieces.read_at(start)).startswith(b"OggS") and piece[5:6] and piece[5] & 2 and len(piece) > 27:
         body = 27 + piece[26]
         found |= {kind for begin, kind in _OGG_CODECS.items() if piece.startswith(begin, body)}
         start += body + sum(piece[27:body])
@@ -133,8 +136,8 @@ def ogg_tracks(file: BinaryIO) -> set[str]:
 
 def asf_tracks(file: BinaryIO) -> set[str]:
     """Return the kinds of tracks in an ASF file (WMA, WMV)."""
-    pieces, start, found = Pieces(file), 30, set()
-    while len(piece := pieces.at(start)) >= 24:
+    pieces, start, found = BoundedReader(file), 30, set()
+    while len(piece := pieces.read_at(start)) >= 24:
         if piece.startswith(_ASF_STREAM) and (kind := _ASF_TYPES.get(piece[24:40])):
             found.add(kind)
         size = int.from_bytes(piece[16:24], "little")

@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Literal
 
 from cometbot.errors import MessageError
 from cometbot.models import Conversation
-from cometbot.text import replace_surrogates, texts_in
+from cometbot.text import iter_texts, replace_surrogates
 
-LONGEST_MESSAGE = 1_000_000
+MAX_MESSAGE_LENGTH = 1_000_000
 """Characters that all texts of one message have together at most, metadata and data included."""
 
 MediaKind = Literal["image", "audio", "video", "file"]
 
-_HINT_END = "”, or write it out."
+_ANSWER_HINT_END = "”, or write it out."
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class QuickReply:
     """Something that the reader may answer: ``label`` is what is shown, ``name`` and ``value`` what comes back."""
 
     label: str
@@ -44,7 +44,7 @@ class Message:
         """
         raise NotImplementedError  # pragma: no cover - every message class has its own
 
-    def offers(self) -> tuple[Offer, ...]:
+    def offers(self) -> tuple[QuickReply, ...]:
         """What the reader may answer with, numbered from 1 in the order shown."""
         return ()
 
@@ -85,7 +85,7 @@ class Media(Message):
             self.kind in (None, "image", "audio", "video", "file"),
             f"a Media's kind is image, audio, video or file, not {self.kind!r}",
         )
-        _texts(self, "name", "mime_type", "caption")
+        _require_texts(self, "name", "mime_type", "caption")
 
     def to_text(self) -> str:
         return _paragraphs(self.caption, self.name, self.url)
@@ -101,7 +101,7 @@ class Button:
     url: str = ""
 
     def __post_init__(self) -> None:
-        _texts(self, "label", "action", "value", "url")
+        _require_texts(self, "label", "action", "value", "url")
         _require(bool(self.label.strip()), "a Button needs a label")
         _require(not (self.url and self.action), "a Button has an action or a url, not both")
 
@@ -116,15 +116,15 @@ class Card(Message):
     buttons: Sequence[Button] = ()
 
     def __post_init__(self) -> None:
-        _texts(self, "title", "text", "image")
+        _require_texts(self, "title", "text", "image")
         _require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
-        _all(self, "buttons", Button)
+        _require_sequence(self, "buttons", Button)
 
     def to_text(self) -> str:
-        return _paragraphs(*self._parts(1), *_hint(self.offers()))
+        return _paragraphs(*self._parts(1), *_answer_hint(self.offers()))
 
-    def offers(self) -> tuple[Offer, ...]:
-        return _number(_button_offers(self.buttons))
+    def offers(self) -> tuple[QuickReply, ...]:
+        return _number_offers(_button_offers(self.buttons))
 
     def _parts(self, first: int) -> list[str]:
         numbers = count(first)
@@ -142,7 +142,7 @@ class Carousel(Message):
     cards: Sequence[Card]
 
     def __post_init__(self) -> None:
-        _all(self, "cards", Card)
+        _require_sequence(self, "cards", Card)
         _require(bool(self.cards), "a Carousel needs at least one Card")
 
     def to_text(self) -> str:
@@ -151,10 +151,10 @@ class Carousel(Message):
         for card in self.cards:
             parts += card._parts(number)
             number += len(card.offers())
-        return _paragraphs(*parts, *_hint(self.offers()))
+        return _paragraphs(*parts, *_answer_hint(self.offers()))
 
-    def offers(self) -> tuple[Offer, ...]:
-        return _number(offer for card in self.cards for offer in card.offers())
+    def offers(self) -> tuple[QuickReply, ...]:
+        return _number_offers(offer for card in self.cards for offer in card.offers())
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Choice:
     value: str = ""
 
     def __post_init__(self) -> None:
-        _texts(self, "label", "value")
+        _require_texts(self, "label", "value")
         _require(bool(self.label.strip()), "a Choice needs a label")
 
 
@@ -181,19 +181,19 @@ class Choices(Message):
     action: str = ""
 
     def __post_init__(self) -> None:
-        _texts(self, "text", "action")
-        _all(self, "options", Choice)
+        _require_texts(self, "text", "action")
+        _require_sequence(self, "options", Choice)
         _require(bool(self.text.strip()), "a Choices needs a question as its text")
         _require(bool(self.options), "a Choices needs at least one option")
 
     def to_text(self) -> str:
         options = [f"{offer.number}. {offer.label}" for offer in self.offers()]
-        return _paragraphs(self.text, *options, *_hint(self.offers()))
+        return _paragraphs(self.text, *options, *_answer_hint(self.offers()))
 
-    def offers(self) -> tuple[Offer, ...]:
+    def offers(self) -> tuple[QuickReply, ...]:
         choices = [option for option in self.options if isinstance(option, Choice)]
-        return _number(
-            Offer(choice.label, self.action or choice.value or choice.label, choice.value or choice.label)
+        return _number_offers(
+            QuickReply(choice.label, self.action or choice.value or choice.label, choice.value or choice.label)
             for choice in choices
         )
 
@@ -208,7 +208,7 @@ class Location(Message):
     address: str = ""
 
     def __post_init__(self) -> None:
-        _texts(self, "label", "address")
+        _require_texts(self, "label", "address")
         for degrees in (self.latitude, self.longitude):
             _require(
                 isinstance(degrees, int | float), f"a Location's degrees are numbers, not {type(degrees).__name__}"
@@ -234,10 +234,10 @@ class Field:
     optional: bool = False
 
     def __post_init__(self) -> None:
-        _texts(self, "name", "label", "default")
+        _require_texts(self, "name", "label", "default")
         _require(bool(self.name.strip()), "a form's Field needs a name")
         _require(self.kind in ("text", "select", "checkbox"), f"a Field is text, select or checkbox, not {self.kind!r}")
-        _all(self, "options", Choice)
+        _require_sequence(self, "options", Choice)
         _require(self.kind == "text" or bool(self.options), f"the {self.kind} field {self.name!r} needs options")
 
 
@@ -253,8 +253,8 @@ class Form(Message):
     HINT: ClassVar[str] = "Answer with these lines filled in."
 
     def __post_init__(self) -> None:
-        _texts(self, "title", "action", "submit")
-        _all(self, "fields", Field)
+        _require_texts(self, "title", "action", "submit")
+        _require_sequence(self, "fields", Field)
         _require(bool(self.title.strip()), "a Form needs a title")
         _require(bool(self.action.strip()), "a Form needs an action: the name of the handler that gets the answers")
         _require(bool(self.fields), "a Form needs at least one Field")
@@ -280,7 +280,7 @@ class Custom(Message):
     text: str = ""
 
     def __post_init__(self) -> None:
-        _texts(self, "type", "text")
+        _require_texts(self, "type", "text")
         _require(bool(self.type.strip()), "a Custom needs a type")
         _require(isinstance(self.data, Mapping), "a Custom's data is a mapping")
 
@@ -322,7 +322,7 @@ class Operation:
     ``grows``: edits that carry on what it says will follow soon.
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
-    :data:`LONGEST_MESSAGE` characters.
+    :data:`MAX_MESSAGE_LENGTH` characters.
     """
 
     conversation: Conversation
@@ -330,15 +330,15 @@ class Operation:
     message: Message | None = None
     thread_id: str = ""
     quote_id: str = ""
-    answers: str = ""
+    reply_to: str = ""
     target: int | None = None
     message_id: str = ""
     reaction: str = ""
     stream_id: str = ""
-    grows: bool = False
+    is_growing: bool = False
 
     def __post_init__(self) -> None:
-        texts = list(texts_in(self.message))
+        texts = list(iter_texts(self.message))
         check_length(sum(map(len, texts)))
         if not all(map(str.isascii, texts)):
             object.__setattr__(self, "message", replace_surrogates(self.message))
@@ -348,8 +348,8 @@ class Operation:
 def check_length(length: int) -> None:
     """Raise :class:`MessageError` for a message that has too many characters."""
     _require(
-        length <= LONGEST_MESSAGE,
-        f"a message has at most {LONGEST_MESSAGE} characters, this one has {length}; send it as a file, or in parts",
+        length <= MAX_MESSAGE_LENGTH,
+        f"a message has at most {MAX_MESSAGE_LENGTH} characters, this one has {length}; send it as a file, or in parts",
     )
 
 
@@ -376,7 +376,7 @@ def _require(condition: bool, text: str) -> None:
         raise MessageError(text)
 
 
-def _texts(message: object, *names: str) -> None:
+def _require_texts(message: object, *names: str) -> None:
     """Let these attributes be texts: None counts as empty, anything else that is no text is refused."""
     for name in names:
         given = getattr(message, name)
@@ -387,7 +387,7 @@ def _texts(message: object, *names: str) -> None:
             _require(isinstance(given, str), f"{what}, not {type(given).__name__}")
 
 
-def _all(message: object, name: str, wanted: type) -> None:
+def _require_sequence(message: object, name: str, wanted: type) -> None:
     """Let this attribute be a tuple of ``wanted``; of texts, which are its label, where that is all it needs."""
     given = getattr(message, name)
     what = f"a {type(message).__name__}'s {name} are a list of {wanted.__name__}"
@@ -400,26 +400,26 @@ def _all(message: object, name: str, wanted: type) -> None:
     object.__setattr__(message, name, items)
 
 
-def _button_offers(buttons: Sequence[Button]) -> Iterator[Offer]:
+def _button_offers(buttons: Sequence[Button]) -> Iterator[QuickReply]:
     for button in buttons:
         if not button.url:
-            yield Offer(button.label, button.action or button.value or button.label, button.value or button.label)
+            yield QuickReply(button.label, button.action or button.value or button.label, button.value or button.label)
 
 
-def _number(offers: Iterator[Offer] | Sequence[Offer]) -> tuple[Offer, ...]:
-    return tuple(Offer(o.label, o.name, o.value, number) for number, o in enumerate(offers, start=1))
+def _number_offers(offers: Iterator[QuickReply] | Sequence[QuickReply]) -> tuple[QuickReply, ...]:
+    return tuple(QuickReply(o.label, o.name, o.value, number) for number, o in enumerate(offers, start=1))
 
 
-def without_hint(text: str) -> str:
+def remove_answer_hint(text: str) -> str:
     """Return ``text`` without the last line that :meth:`Message.to_text` adds to say how to answer."""
     body, _, last = text.rstrip().rpartition("\n")
     line = last.strip("_* ")
-    is_hint = line == Form.HINT or (line.startswith("Answer ") and line.endswith(_HINT_END))
+    is_hint = line == Form.HINT or (line.startswith("Answer ") and line.endswith(_ANSWER_HINT_END))
     return body.rstrip() if is_hint and body else text
 
 
-def _hint(offers: Sequence[Offer]) -> list[str]:
-    return [f"Answer {offers[-1].number} for “{offers[-1].label}{_HINT_END}"] if offers else []
+def _answer_hint(offers: Sequence[QuickReply]) -> list[str]:
+    return [f"Answer {offers[-1].number} for “{offers[-1].label}{_ANSWER_HINT_END}"] if offers else []
 
 
 def _paragraphs(*parts: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cometbot.text import clean_file_name
 
 
-class LaneKey(NamedTuple):
+class ConversationKey(NamedTuple):
     """Names one conversation among all channels, accounts and bots: the unit of order."""
 
     channel: str
@@ -80,9 +80,9 @@ class Conversation:
     is_group: bool = False
 
     @property
-    def key(self) -> LaneKey:
+    def key(self) -> ConversationKey:
         """What names its lane."""
-        return LaneKey(self.channel, self.account, self.bot, self.id)
+        return ConversationKey(self.channel, self.account, self.bot, self.id)
 
     @property
     def is_direct(self) -> bool:

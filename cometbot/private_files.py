@@ -41,7 +41,7 @@ def create_file(path: str) -> None:
         return
 
 
-def share_like(path: Path, folder: Path) -> None:
+def copy_access(path: Path, folder: Path) -> None:
     """Give a file or folder the access that `folder` has: another program reads it there."""
     mode = folder.stat().st_mode
     path.chmod(mode & 0o777 if path.is_dir() else mode & 0o666)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cometbot.commands import Arguments, read_call
+from cometbot.commands import Arguments, parse_call
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.handlers import Handler, Kind
+from cometbot.handlers import Handler, HandlerKind
 from cometbot.matchers import MATCHED, Match
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class HandlerMatch:
     """The handler that an event is for.
 
     ``line`` is what a command's arguments are read from, ``arguments`` what is read already. ``error`` is what its
@@ -29,14 +29,20 @@ class Found:
     line: str = ""
     arguments: Arguments | None = None
     error: BaseException | None = None
-    refusal: str = ""
+    rejection_text: str = ""
 
 
-class Routes:
+class HandlerTable:
     """A bot's handlers, ready for look-up. Immutable; a bot makes a new one when something is registered."""
 
     def __init__(self, handlers: Iterable[Handler], *, slash_optional: bool = False) -> None:
-        by_kind: dict[Kind, list[Handler]] = {"action": [], "command": [], "message": [], "event": [], "fallback": []}
+        by_kind: dict[HandlerKind, list[Handler]] = {
+            "action": [],
+            "command": [],
+            "message": [],
+            "event": [],
+            "fallback": [],
+        }
         for handler in handlers:
             by_kind[handler.kind].append(handler)
         self._actions = tuple(by_kind["action"])
@@ -48,53 +54,55 @@ class Routes:
         }
         self._slash_optional = slash_optional
         self._has_message_handlers = bool(self._actions or self._messages or self._commands or self._fallbacks)
-        self._taken: dict[type[Event], bool] = {}
+        self._handled_classes: dict[type[Event], bool] = {}
 
-    def takes(self, event: type[Event]) -> bool:
+    def can_handle(self, event: type[Event]) -> bool:
         """Return whether some handler could take an event of this class."""
-        if event not in self._taken:
+        if event not in self._handled_classes:
             is_written = issubclass(event, (MessageEvent, ActionEvent)) and self._has_message_handlers
-            self._taken[event] = is_written or any(issubclass(event, handler.classes) for handler in self._events)
-        return self._taken[event]
+            self._handled_classes[event] = is_written or any(
+                issubclass(event, handler.classes) for handler in self._events
+            )
+        return self._handled_classes[event]
 
-    def find(self, ctx: Context) -> Found | None:
+    def find_handler(self, ctx: Context) -> HandlerMatch | None:
         """Who gets the context's event, None if nobody wants it."""
         if isinstance(ctx.event, MessageEvent):
-            wanted = self._find_command(ctx) or _first(self._messages, ctx)
-            return wanted or _first(self._events, ctx) or _first(self._fallbacks, ctx)
+            wanted = self._find_command(ctx) or _find_first(self._messages, ctx)
+            return wanted or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
         if isinstance(ctx.event, ActionEvent):
-            return self.find_action(ctx) or _first(self._events, ctx) or _first(self._fallbacks, ctx)
-        return _first(self._events, ctx)
+            return self.find_action_handler(ctx) or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
+        return _find_first(self._events, ctx)
 
-    def find_action(self, ctx: Context) -> Found | None:
+    def find_action_handler(self, ctx: Context) -> HandlerMatch | None:
         """The action handler that wants the context's event, None if none does."""
-        return _first(self._actions, ctx)
+        return _find_first(self._actions, ctx)
 
-    def _find_command(self, ctx: Context) -> Found | None:
-        call = read_call(ctx.text)
+    def _find_command(self, ctx: Context) -> HandlerMatch | None:
+        call = parse_call(ctx.text)
         handler = self._commands.get(call.name) if call is not None else None
         if call is None or handler is None or handler.command is None:
             return None
         optional = handler.command.slash_optional
         if call.has_slash or (self._slash_optional if optional is None else optional) or ctx.begins_with_mention:
-            return Found(handler, line=call.line)
+            return HandlerMatch(handler, line=call.line)
         return None
 
 
-def _first(handlers: tuple[Handler, ...], ctx: Context) -> Found | None:
+def _find_first(handlers: tuple[Handler, ...], ctx: Context) -> HandlerMatch | None:
     for handler in handlers:
         try:
             match = handler.matcher.find(ctx)
         except BaseException as error:  # dispatch decides what becomes of it
-            return Found(handler, error=error)
+            return HandlerMatch(handler, error=error)
         if match is None:
             continue
         if handler.kind != "message" or not handler.signature.parameters:
-            return Found(handler, match)
+            return HandlerMatch(handler, match)
         try:
-            return Found(handler, match, arguments=handler.signature.fill(match.groups))
+            return HandlerMatch(handler, match, arguments=handler.signature.bind(match.groups))
         except ValueError:  # what was found is not what the handler's annotations want: as if it were not found
             continue
         except BaseException as error:
-            return Found(handler, match, error=error)
+            return HandlerMatch(handler, match, error=error)
     return None

@@ -21,22 +21,22 @@ from cometbot.errors import ConfigurationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-Proxy = Network | Literal["unix"]
+TrustedProxy = Network | Literal["unix"]
 """The peers that are proxies: addresses, or a unix socket."""
 
-_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "BOTPRESS_", "BOTYARD_")
-_WATCHED_FAMILIES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
-_TEST_FAMILY = "COMETBOT_TEST_"
-_YES = ("1", "true", "yes", "on")
-_NO = ("0", "false", "no", "off")
-_DATA = Path("cometbot-data")
-_REGIONS = ("us", "eu", "in")
+_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "CHAT_API_", "PLATFORM_")
+_CHECKED_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
+_TEST_PREFIX = "COMETBOT_TEST_"
+_TRUE_WORDS = ("1", "true", "yes", "on")
+_FALSE_WORDS = ("0", "false", "no", "off")
+_DEFAULT_DATA_FOLDER = Path("cometbot-data")
+_KNOWN_REGIONS = ("us", "eu", "in")
 """The regions that CometChat documents; there may be others."""
 
-DEFAULT_BOT = "bot.py"
+DEFAULT_BOT_FILE = "bot.py"
 """The file whose only bot is served where none is named."""
-_CONFIG_FIELDS = ("BOTYARD_SERVICE_", "BOTYARD_LIMITS_")
-_CHATS = frozenset({"botpress", "botyard"})
+_PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
+_CHAT_CHANNELS = frozenset({"botpress", "botyard"})
 """Channels that store users and their chats here, and whose clients hold connections open to hear what happens."""
 
 
@@ -75,16 +75,16 @@ class Secret:
 
 _NO_SECRET = Secret()
 
-SHORTEST_SECRET = 16
+MIN_SECRET_LENGTH = 16
 """Characters of the shortest secret that nobody is expected to guess."""
 
 
-WEAK = f"has fewer than {SHORTEST_SECRET} characters and can be guessed; set a longer random one"
+WEAK_SECRET_TEXT = f"has fewer than {MIN_SECRET_LENGTH} characters and can be guessed; set a longer random one"
 
 
 def is_weak(password: str | Secret) -> bool:
     """Return whether ``password`` is set and short enough to be guessed."""
-    return 0 < len(password.reveal() if isinstance(password, Secret) else password) < SHORTEST_SECRET
+    return 0 < len(password.reveal() if isinstance(password, Secret) else password) < MIN_SECRET_LENGTH
 
 
 class Credentials(NamedTuple):
@@ -102,17 +102,17 @@ def variable_suffix(bot_name: str) -> str:
 def variable_name(setting: str) -> str:
     """The environment variable of a setting: ``threads`` is ``COMETBOT_THREADS``, ``simplex_url`` ``SIMPLEX_URL``."""
     name = setting.upper()
-    return name if name.startswith(_FAMILIES) else f"COMETBOT_{name}"
+    return name if name.startswith(_PREFIXES) else f"COMETBOT_{name}"
 
 
 def _flag(text: str) -> bool:
     word = text.lower()
-    if word not in _YES + _NO:
+    if word not in _TRUE_WORDS + _FALSE_WORDS:
         raise ValueError(f"{text!r} is neither yes nor no; set 1 or 0")
-    return word in _YES
+    return word in _TRUE_WORDS
 
 
-def _count(at_least: int = 1) -> Callable[[str], int]:
+def _integer(at_least: int = 1) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < at_least:
             raise ValueError(f"{text!r} is no whole number from {at_least} up; set one, for example {max(at_least, 8)}")
@@ -134,20 +134,20 @@ def _seconds(text: str) -> float:
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+    def parse(text: str) -> str:
         if text.lower() not in words:
             raise ValueError(f"{text!r} is not known; set {', '.join(words[:-1])} or {words[-1]}")
         return text.lower()
 
-    return read
+    return parse
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
 
 
-def _proxies(text: str) -> tuple[Proxy, ...]:
-    proxies: list[Proxy] = []
+def _proxies(text: str) -> tuple[TrustedProxy, ...]:
+    proxies: list[TrustedProxy] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         try:
             proxies.append("unix" if part.lower() == "unix" else ipaddress.ip_network(part, strict=False))
@@ -159,7 +159,7 @@ def _proxies(text: str) -> tuple[Proxy, ...]:
 
 
 def _url(*schemes: str, example: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+    def parse(text: str) -> str:
         try:
             parts = urlsplit(text)
             good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -169,7 +169,7 @@ def _url(*schemes: str, example: str) -> Callable[[str], str]:
             raise ValueError(f"it is no {' or '.join(schemes)} URL with a host; set one such as {example}")
         return text.rstrip("/")
 
-    return read
+    return parse
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -233,16 +233,16 @@ def _bind(text: str) -> str:
     return text
 
 
-def _strong(text: str) -> Secret:
-    if len(text) < SHORTEST_SECRET:
+def _strong_secret(text: str) -> Secret:
+    if len(text) < MIN_SECRET_LENGTH:
         raise ValueError(
-            f"expected at least {SHORTEST_SECRET} characters, got {len(text)}; "
+            f"expected at least {MIN_SECRET_LENGTH} characters, got {len(text)}; "
             "set a random text, for example what `openssl rand -hex 32` prints"
         )
     return Secret(text)
 
 
-def _label(text: str) -> str:
+def _alphanumeric(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII):
         raise ValueError(f"{text!r} is not made of letters and digits; copy it from CometChat's dashboard")
     return text
@@ -271,12 +271,12 @@ class Settings:
     bot: Annotated[str, str] = ""
     channels: Annotated[tuple[str, ...], _names] = ("cometchat",)
     database_url: Annotated[str, _database_url] = field(default="sqlite:///cometbot.db", repr=False)
-    data: Annotated[Path, Path] = _DATA
+    data: Annotated[Path, Path] = _DEFAULT_DATA_FOLDER
     storage: Annotated[int, _bytes] = 10 * 1024**3
     free_space: Annotated[int, _bytes] = 256 * 1024**2
     database_size: Annotated[int, _bytes] = 10 * 1024**3
     public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
-    secret_key: Annotated[Secret, _strong] = _NO_SECRET
+    secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
 
     callback_username: Annotated[str, _username] = ""
     callback_password: Annotated[Secret, Secret] = _NO_SECRET
@@ -286,22 +286,22 @@ class Settings:
 
     bind: Annotated[str, _bind] = "0.0.0.0:8000"
     socket_group: Annotated[str, str] = ""
-    processes: Annotated[int, _count()] = 2
-    threads: Annotated[int, _count()] = 8
-    streams: Annotated[int, _count(0)] = 500
-    address_streams: Annotated[int | None, _count(0)] = None
-    trusted_proxies: Annotated[tuple[Proxy, ...], _proxies] = ()
+    processes: Annotated[int, _integer()] = 2
+    threads: Annotated[int, _integer()] = 8
+    streams: Annotated[int, _integer(0)] = 500
+    address_streams: Annotated[int | None, _integer(0)] = None
+    trusted_proxies: Annotated[tuple[TrustedProxy, ...], _proxies] = ()
 
-    handler_threads: Annotated[int, _count()] = 8
+    handler_threads: Annotated[int, _integer()] = 8
     handler_timeout: Annotated[float, _seconds] = 300.0
     stop_timeout: Annotated[float, _seconds] = 20.0
-    keep_days: Annotated[int, _count()] = 7
+    keep_days: Annotated[int, _integer()] = 7
 
     log_format: Annotated[str, _one_of("text", "json")] = "text"
     log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"
 
-    cometchat_app_id: Annotated[str, _label] = ""
-    cometchat_region: Annotated[str, _label] = ""
+    cometchat_app_id: Annotated[str, _alphanumeric] = ""
+    cometchat_region: Annotated[str, _alphanumeric] = ""
     cometchat_api_key: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_api_url: Annotated[str, _api_url] = ""
     cometchat_rich: Annotated[Literal["text", "interactive", "card"], _one_of("text", "interactive", "card")] = "text"
@@ -323,29 +323,29 @@ class Settings:
     simplex_accept_files: Annotated[bool, _flag] = True
     simplex_files: Annotated[str, str] = ""
     simplex_files_here: Annotated[str, str] = ""
-    simplex_file_limit: Annotated[int, _count()] = 100_000_000
+    simplex_file_limit: Annotated[int, _integer()] = 100_000_000
 
-    botpress_encryption_key: Annotated[Secret, _strong] = _NO_SECRET
-    botpress_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
-    botpress_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
-    botpress_origins: Annotated[tuple[str, ...], _origins] = ()
-    botpress_requests: Annotated[int, _count(0)] = 600
-    botpress_streams: Annotated[int, _count()] = 100
-    botpress_conversations: Annotated[int, _count()] = 1000
-    botpress_signups: Annotated[int, _count(0)] = 60
+    chat_api_encryption_key: Annotated[Secret, _strong_secret] = _NO_SECRET
+    chat_api_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
+    chat_api_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
+    chat_api_origins: Annotated[tuple[str, ...], _origins] = ()
+    chat_api_requests: Annotated[int, _integer(0)] = 600
+    chat_api_streams: Annotated[int, _integer()] = 100
+    chat_api_conversations: Annotated[int, _integer()] = 1000
+    chat_api_signups: Annotated[int, _integer(0)] = 60
 
-    botyard_admin_secret_key: Annotated[Secret, _strong] = _NO_SECRET
-    botyard_jwt_secret_key: Annotated[Secret, _strong] = _NO_SECRET
-    botyard_config: Annotated[str, str] = ""
-    botyard_join_replies: Annotated[bool, _flag] = False
-    botyard_messages: Annotated[int, _count(0)] = 60
-    botyard_requests: Annotated[int, _count(0)] = 3000
-    botyard_signups: Annotated[int, _count(0)] = 60
-    botyard_storage: Annotated[int, _count()] = 268_435_456
-    botyard_fields: Mapping[str, str] = field(default_factory=dict)
+    platform_admin_secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
+    platform_jwt_secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
+    platform_config: Annotated[str, str] = ""
+    platform_join_replies: Annotated[bool, _flag] = False
+    platform_messages: Annotated[int, _integer(0)] = 60
+    platform_requests: Annotated[int, _integer(0)] = 3000
+    platform_signups: Annotated[int, _integer(0)] = 60
+    platform_storage: Annotated[int, _integer()] = 268_435_456
+    platform_fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of the platform's config file that are set as variables, by the names of these."""
 
-    botpress_encryption_keys: Mapping[str, Secret] = field(default_factory=dict)
+    chat_api_encryption_keys: Mapping[str, Secret] = field(default_factory=dict)
     """Encryption keys of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
 
     bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
@@ -360,7 +360,7 @@ class Settings:
             "data": Path(absolute_path(str(self.data))),
             "database_url": absolute_database_url(self.database_url),
             "bind": absolute_bind(self.bind),
-            "botyard_config": absolute_path(self.botyard_config),
+            "platform_config": absolute_path(self.platform_config),
             "simplex_files_here": absolute_path(self.simplex_files_here),
         }
         # Without a second name, the CLI and this process name the folder alike.
@@ -378,28 +378,33 @@ class Settings:
         A file that does not exist, and a variable that is empty, count as not set. Raises :class:`ConfigurationError`
         with one sentence: which variable, what is wrong with it, what to set.
         """
-        told = {**_read_file(dotenv), **(os.environ if environ is None else environ)}
-        given = {name: text for name, text in told.items() if text.strip() and name.startswith(_FAMILIES)}
+        merged = {**_load_dotenv(dotenv), **(os.environ if environ is None else environ)}
+        given = {name: text for name, text in merged.items() if text.strip() and name.startswith(_PREFIXES)}
         values: dict[str, Any] = {}
-        for setting, read in _readers().items():
+        for setting, read in _parsers().items():
             name = variable_name(setting)
             if name in given:
-                values[setting] = _read(name, given[name], read)
+                values[setting] = _parse(name, given[name], read)
         _check_pair(given, "COMETBOT_CALLBACK")
         _check_pair(given, "COMETCHAT_WEBHOOK")
-        fields = {name: text for name, text in given.items() if name.startswith(_CONFIG_FIELDS)}
+        fields = {name: text for name, text in given.items() if name.startswith(_PLATFORM_CONFIG_PREFIXES)}
         return cls(
             **values,
-            botpress_encryption_keys=_bot_keys(given),
-            botyard_fields=fields,
+            chat_api_encryption_keys=_bot_keys(given),
+            platform_fields=fields,
             bot_credentials=_bot_credentials(given),
-            warnings=(*_unknown(given), *_weak_passwords(given), *_untrusted_socket(values), *_unknown_region(values)),
+            warnings=(
+                *_unknown_setting_warnings(given),
+                *_weak_password_warnings(given),
+                *_untrusted_socket_warning(values),
+                *_unknown_region_warning(values),
+            ),
         )
 
     @property
-    def named_bot(self) -> str:
+    def default_bot_spec(self) -> str:
         """The bot that is served: ``bot``, or without it the only one of ``bot.py`` in the current folder."""
-        return self.bot or (DEFAULT_BOT if Path(DEFAULT_BOT).is_file() else "")
+        return self.bot or (DEFAULT_BOT_FILE if Path(DEFAULT_BOT_FILE).is_file() else "")
 
     def callback_credentials(
         self, bot_name: str, username_in_code: str = "", password_in_code: str | Secret = ""
@@ -418,16 +423,20 @@ class Settings:
             )
         if username_in_code:
             return Credentials(
-                _read(f"callback_username of the bot {bot_name!r}", username_in_code, _username), password
+                _parse(f"callback_username of the bot {bot_name!r}", username_in_code, _username), password
             )
         if self.callback_username and self.callback_password:
             return Credentials(self.callback_username, self.callback_password)
         return None
 
-    def weak_password_of(self, bot_name: str, password_in_code: str | Secret = "") -> str:
+    def weak_password_warning(self, bot_name: str, password_in_code: str | Secret = "") -> str:
         """Return a warning if the callback password in a bot's code is used and weak, else an empty text."""
         is_used = variable_suffix(bot_name) not in self.bot_credentials
-        return f"callback_password of the bot {bot_name!r} {WEAK}" if is_used and is_weak(password_in_code) else ""
+        return (
+            f"callback_password of the bot {bot_name!r} {WEAK_SECRET_TEXT}"
+            if is_used and is_weak(password_in_code)
+            else ""
+        )
 
     def check_bots(self, names: Iterable[str]) -> tuple[str, ...]:
         """Sentences about credentials that belong to none of the bots ``names``.
@@ -442,21 +451,21 @@ class Settings:
                     f"the bots {other!r} and {name!r} would share the variable "
                     f"COMETBOT_CALLBACK_USERNAME__{variable_suffix(name)}; rename one of them"
                 )
-        strangers = [suffix for suffix in self.bot_credentials if suffix not in known]
+        unknown = [suffix for suffix in self.bot_credentials if suffix not in known]
         return tuple(
             f"COMETBOT_CALLBACK_USERNAME__{suffix} belongs to no bot that is served here{_suggest(suffix, known)}"
-            for suffix in strangers
+            for suffix in unknown
         )
 
     @property
-    def open_streams(self) -> int:
+    def max_open_streams(self) -> int:
         """How many event streams a process may hold open: none where no channel has any."""
-        return self.streams if self.stores_chats else 0
+        return self.streams if self.has_chat_channel else 0
 
     @property
-    def stores_chats(self) -> bool:
+    def has_chat_channel(self) -> bool:
         """Return True if a channel stores users and their chats in the database, as the platform does."""
-        return not _CHATS.isdisjoint(self.channels)
+        return not _CHAT_CHANNELS.isdisjoint(self.channels)
 
     @property
     def cometchat_base_url(self) -> str:
@@ -473,12 +482,12 @@ class Settings:
 
 
 @functools.cache
-def _readers() -> dict[str, Callable[[str], Any]]:
+def _parsers() -> dict[str, Callable[[str], Any]]:
     hints = get_type_hints(Settings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
-def _read_file(path: str | os.PathLike[str] | None) -> dict[str, str]:
+def _load_dotenv(path: str | os.PathLike[str] | None) -> dict[str, str]:
     if path is None or not Path(path).is_file():
         return {}
     try:
@@ -487,9 +496,9 @@ def _read_file(path: str | os.PathLike[str] | None) -> dict[str, str]:
         raise ConfigurationError(f"{path} cannot be read as UTF-8 text ({error}); mend or remove it") from error
 
 
-def _read(name: str, text: str, read: Callable[[str], Any]) -> Any:
+def _parse(name: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
-        return read(text.strip())
+        return parse(text.strip())
     except ValueError as error:
         raise ConfigurationError(f"{name} is wrong: {error}") from error
 
@@ -508,41 +517,45 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
     for suffix in sorted({match[1] for name in given if (match := pattern.fullmatch(name))}):
         _check_pair(given, "COMETBOT_CALLBACK", f"__{suffix}")
         name = f"COMETBOT_CALLBACK_USERNAME__{suffix}"
-        username = _read(name, given[name], _username)
+        username = _parse(name, given[name], _username)
         found[suffix] = Credentials(username, Secret(given[f"COMETBOT_CALLBACK_PASSWORD__{suffix}"].strip()))
     return found
 
 
 def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
-    pattern = re.compile(r"BOTPRESS_ENCRYPTION_KEY__([A-Z0-9_]+)")
-    return {match[1]: _read(name, text, _strong) for name, text in given.items() if (match := pattern.fullmatch(name))}
+    pattern = re.compile(r"CHAT_API_ENCRYPTION_KEY__([A-Z0-9_]+)")
+    return {
+        match[1]: _parse(name, text, _strong_secret)
+        for name, text in given.items()
+        if (match := pattern.fullmatch(name))
+    }
 
 
-def _weak_passwords(given: Mapping[str, str]) -> tuple[str, ...]:
+def _weak_password_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
     """Return a warning for each password that is short enough to be guessed."""
     pattern = re.compile(
-        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_WEBHOOK_PASSWORD|BOTPRESS_WEBHOOK_SECRET"
+        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_WEBHOOK_PASSWORD|CHAT_API_WEBHOOK_SECRET"
     )
     weak = [name for name in sorted(given) if pattern.fullmatch(name) and is_weak(given[name].strip())]
-    return tuple(f"{name} {WEAK}" for name in weak)
+    return tuple(f"{name} {WEAK_SECRET_TEXT}" for name in weak)
 
 
-def _unknown(given: Mapping[str, str]) -> tuple[str, ...]:
-    known = [variable_name(setting) for setting in _readers()]
+def _unknown_setting_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
+    known = [variable_name(setting) for setting in _parsers()]
     pattern = re.compile(r"COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)__[A-Z0-9_]+")
-    strangers = [
+    unknown = [
         name
         for name in sorted(given)
-        if name.startswith(_WATCHED_FAMILIES) and not name.startswith(_TEST_FAMILY) and name not in known
+        if name.startswith(_CHECKED_PREFIXES) and not name.startswith(_TEST_PREFIX) and name not in known
     ]
     return tuple(
         f"the variable {name} is set and means nothing{_suggest(name, known)}"
-        for name in strangers
+        for name in unknown
         if not pattern.fullmatch(name)
     )
 
 
-def _untrusted_socket(values: Mapping[str, Any]) -> Iterable[str]:
+def _untrusted_socket_warning(values: Mapping[str, Any]) -> Iterable[str]:
     if values.get("bind", "").startswith("unix:") and "unix" not in values.get("trusted_proxies", ()):
         yield (
             "COMETBOT_BIND names a unix socket, whose callers have no address, so that limits count them together; "
@@ -550,12 +563,12 @@ def _untrusted_socket(values: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def _unknown_region(values: Mapping[str, Any]) -> tuple[str, ...]:
+def _unknown_region_warning(values: Mapping[str, Any]) -> tuple[str, ...]:
     region = values.get("cometchat_region", "")
-    if not region or region in _REGIONS or values.get("cometchat_api_url"):
+    if not region or region in _KNOWN_REGIONS or values.get("cometchat_api_url"):
         return ()
     return (
-        f"COMETCHAT_REGION: expected {', '.join(_REGIONS)}, got {region!r}{_suggest(region, _REGIONS)} "
+        f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}{_suggest(region, _KNOWN_REGIONS)} "
         "With a wrong region CometChat cannot be reached, and replies wait.",
     )
 

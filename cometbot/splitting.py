@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import regex
 
-_CLUSTER = regex.compile(r"\X")
-_FENCE = re.compile(r"^( {0,3})(`{3,64}(?!`)|~{3,64}(?!~))([^\n]*)$", re.MULTILINE)
+_CLUSTER_PATTERN = regex.compile(r"\X")
+_FENCE_PATTERN = re.compile(r"^( {0,3})(`{3,64}(?!`)|~{3,64}(?!~))([^\n]*)$", re.MULTILINE)
 _SEPARATORS = ("\n\n", "\n", ". ", "! ", "? ", " ")
 _CODE_SEPARATORS = ("\n", " ")
 
@@ -32,7 +32,7 @@ def split_text(text: str, limit: int, size: Size = utf8_size) -> list[str]:
     return _Splitter(text, limit, size).split()
 
 
-def fitting(text: str, limit: int, size: Size) -> int:
+def max_prefix_length(text: str, limit: int, size: Size) -> int:
     """Return how many characters ``text`` may begin with and be no larger than ``limit``."""
     fits, above = 0, min(len(text), limit) + 1
     while above - fits > 1:
@@ -68,42 +68,42 @@ class _Splitter:
     def split(self) -> list[str]:
         parts: list[str] = []
         while not self._is_last():
-            part = self._next()
+            part = self._next_part()
             if part.strip():
                 parts.append(part)
         rest = self._text[self._start :]
-        return [*parts, self._opening() + rest] if rest.strip() else parts
+        return [*parts, self._opening_line() + rest] if rest.strip() else parts
 
-    def _opening(self) -> str:
+    def _opening_line(self) -> str:
         return f"{self._fence.opening}\n" if self._fence else ""
 
-    def _room(self) -> int:
-        return self._limit - self._size(self._opening())
+    def _available_size(self) -> int:
+        return self._limit - self._size(self._opening_line())
 
     def _is_last(self) -> bool:
-        room = self._room()
+        room = self._available_size()
         return len(self._text) - self._start <= room and self._size(self._text[self._start :]) <= room
 
-    def _next(self) -> str:
+    def _next_part(self) -> str:
         """Return the next part, and set where the one after it begins, and in which code block."""
-        opening, start = self._opening(), self._start
-        end, fence = self._end()
+        opening, start = self._opening_line(), self._start
+        end, fence = self._find_end()
         part = opening + self._text[start:end]
         self._fence = fence
         if fence is None:
             self._start = self._skip_blanks(end)
             return part.rstrip()
         self._start = end + self._text.startswith("\n", end)
-        closing = _FENCE.match(self._text, self._start)
+        closing = _FENCE_PATTERN.match(self._text, self._start)
         if closing and fence.is_closed_by(closing):
             self._fence, self._start = None, self._skip_blanks(closing.end())
         return f"{part.removesuffix(chr(10))}\n{fence.mark}"
 
-    def _end(self) -> tuple[int, _Fence | None]:
+    def _find_end(self) -> tuple[int, _Fence | None]:
         """Return where the part ends, and the code block that is open there, for whose closing there is room."""
         reserved = 0
         while True:
-            end = self._best_end(self._room() - reserved)
+            end = self._find_best_end(self._available_size() - reserved)
             fence = self._fence_at(end)
             needed = self._size(f"\n{fence.mark}") if fence else 0
             if needed <= reserved:
@@ -115,14 +115,14 @@ class _Splitter:
 
     def _fence_at(self, end: int) -> _Fence | None:
         fence = self._fence
-        for found in _FENCE.finditer(self._text, self._start, end):
+        for found in _FENCE_PATTERN.finditer(self._text, self._start, end):
             if fence is None:
-                fence = self._opened_by(found)
+                fence = self._open_fence(found)
             elif fence.is_closed_by(found):
                 fence = None
         return fence
 
-    def _opened_by(self, found: re.Match[str]) -> _Fence | None:
+    def _open_fence(self, found: re.Match[str]) -> _Fence | None:
         """The code block that a line opens; None where its mark takes too much of the limit to be repeated."""
         if found[2][0] == "`" and "`" in found[3]:
             return None
@@ -131,10 +131,10 @@ class _Splitter:
                 return _Fence(opening, found[2], found.start(), found.end())
         return None
 
-    def _best_end(self, room: int) -> int:
+    def _find_best_end(self, room: int) -> int:
         window = self._text[self._start : self._start + room]
-        longest = self._start + max(fitting(window, room, self._size), 1)
-        half = self._start + fitting(window, room // 2, self._size)
+        longest = self._start + max(max_prefix_length(window, room, self._size), 1)
+        half = self._start + max_prefix_length(window, room // 2, self._size)
         ends = self._cluster_ends(longest)
         for separator in _CODE_SEPARATORS if self._fence else _SEPARATORS:
             place = self._text.rfind(separator, half, longest)
@@ -149,13 +149,15 @@ class _Splitter:
         window = self._text[self._start : longest + 1]
         if window.isascii() and "\r" not in window:
             return range(self._start + 1, longest + 1)
-        return {found.end() for found in _CLUSTER.finditer(self._text, self._start, longest + 1)} - {longest + 1}
+        return {found.end() for found in _CLUSTER_PATTERN.finditer(self._text, self._start, longest + 1)} - {
+            longest + 1
+        }
 
     def _skip_blanks(self, place: int) -> int:
         """The place of the next line or word with a text; the blanks before a line's text stay."""
         text, first = self._text, place
         while place < len(text) and text[place].isspace():
             place += 1
-        if place > first and place < len(text) and len(_CLUSTER.findall(text, place - 1, place + 1)) == 1:
+        if place > first and place < len(text) and len(_CLUSTER_PATTERN.findall(text, place - 1, place + 1)) == 1:
             place -= 1  # a mark on a space
         return text.rfind("\n", first, place) + 1 or place

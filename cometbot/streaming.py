@@ -6,14 +6,14 @@ import time
 
 from cometbot.splitting import split_text, utf8_size
 
-PIECE = 400
+MAX_DELTA_LENGTH = 400
 """Characters of the longest piece."""
 
-_GROWTH = 2
-_SHARE = 3
+_GROWTH_FACTOR = 2
+_MIN_DELTA_DIVISOR = 3
 
 
-class Edits:
+class PreviewThrottle:
     """Decides which texts a message shows while it is streamed on a platform that edits messages.
 
     Each edit sends the message again, so each text is about twice as long as the one before. All of them together
@@ -23,59 +23,63 @@ class Edits:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._due = 0.0
-        self._measured = 0
-        self._size = 0
-        self._shown = 0
-        self._spent = 0
+        self._due_at = 0.0
+        self._measured_length = 0
+        self._text_bytes = 0
+        self._shown_bytes = 0
+        self._sent_bytes = 0
 
-    def next(self, text: str) -> str:
+    def next_text(self, text: str) -> str:
         """Return the beginning of ``text`` that is to be shown now, empty if nothing is.
 
         ``text`` is the one of the call before and what came since.
         """
         now = time.monotonic()
-        if now < self._due:
+        if now < self._due_at:
             return ""
-        self._size += utf8_size(text[self._measured :])
-        self._measured = len(text)
-        room = self._size - self._spent
-        if room < max(self._shown * _GROWTH, 1):
+        self._text_bytes += utf8_size(text[self._measured_length :])
+        self._measured_length = len(text)
+        budget = self._text_bytes - self._sent_bytes
+        if budget < max(self._shown_bytes * _GROWTH_FACTOR, 1):
             return ""
-        [shown, *_] = split_text(text, room) or [""]
-        if (size := utf8_size(shown)) <= self._shown:
+        [shown, *_] = split_text(text, budget) or [""]
+        if (size := utf8_size(shown)) <= self._shown_bytes:
             return ""
-        self._shown, self._due = size, now + self._interval
-        self._spent += size
+        self._shown_bytes, self._due_at = size, now + self._interval
+        self._sent_bytes += size
         return shown
 
 
-class Pieces:
+class DeltaBuffer:
     """Divides a streamed text into pieces for a platform that shows a text piece by piece.
 
-    Each piece has a frame of its own around it, so pieces become longer with the text, up to :data:`PIECE`.
+    Each piece has a frame of its own around it, so pieces become longer with the text, up to :data:`STREAM_DELTA`.
     """
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._due = 0.0
-        self._shown = 0
-        self._waiting = ""
+        self._due_at = 0.0
+        self._flushed_length = 0
+        self._buffer = ""
 
     def add(self, part: str) -> list[str]:
         """Return the pieces that are to be shown now that ``part`` has come."""
-        self._waiting += part
-        is_blank = not self._shown and not self._waiting.strip()
-        if not self._waiting or is_blank or len(self._waiting) < min(self._shown // _SHARE, PIECE):
+        self._buffer += part
+        is_blank = not self._flushed_length and not self._buffer.strip()
+        if (
+            not self._buffer
+            or is_blank
+            or len(self._buffer) < min(self._flushed_length // _MIN_DELTA_DIVISOR, MAX_DELTA_LENGTH)
+        ):
             return []
         now = time.monotonic()
-        if now < self._due:
+        if now < self._due_at:
             return []
-        self._due = now + self._interval
-        return self.rest()
+        self._due_at = now + self._interval
+        return self.flush()
 
-    def rest(self) -> list[str]:
+    def flush(self) -> list[str]:
         """Return the pieces of what has not been shown yet."""
-        text, self._waiting = self._waiting, ""
-        self._shown += len(text)
-        return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+        text, self._buffer = self._buffer, ""
+        self._flushed_length += len(text)
+        return [text[start : start + MAX_DELTA_LENGTH] for start in range(0, len(text), MAX_DELTA_LENGTH)]

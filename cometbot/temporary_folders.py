@@ -20,10 +20,10 @@ try:
 except ImportError:  # pragma: no cover - not on a system with flock
     fcntl = None  # type: ignore[assignment]
 
-LOCK = ".owner"
+LOCK_FILE = ".owner"
 """The file in each folder whose lock its owners hold. A folder without it is never removed."""
 
-_ATTEMPTS = 20
+_MAX_ATTEMPTS = 20
 
 
 class SharedFolder:
@@ -31,14 +31,14 @@ class SharedFolder:
 
     def __init__(self, path: Path) -> None:
         remove_abandoned()
-        self.path, self._lock = _hold(lambda: _make(path))
+        self.path, self._lock = _create_locked(lambda: _make_folder(path))
 
     def close(self) -> None:
         """Remove the folder, unless another process uses it."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
-            _remove_if_free(self.path)
+            _remove_if_unlocked(self.path)
 
 
 class TemporaryFolder:
@@ -49,7 +49,7 @@ class TemporaryFolder:
 
     def __init__(self, purpose: str) -> None:
         remove_abandoned()
-        self.path, lock = _hold(lambda: Path(tempfile.mkdtemp(prefix=f"cometbot-{purpose}-")))
+        self.path, lock = _create_locked(lambda: Path(tempfile.mkdtemp(prefix=f"cometbot-{purpose}-")))
         self._close = weakref.finalize(self, _remove, self.path, lock, os.getpid())
 
     def __enter__(self) -> Path:
@@ -68,21 +68,21 @@ class TemporaryFolder:
 @functools.cache
 def remove_abandoned() -> None:
     """Remove this user's folders whose owners were killed; once in a process."""
-    for path in Path(tempfile.gettempdir()).glob(f"cometbot-*/{LOCK}"):
+    for path in Path(tempfile.gettempdir()).glob(f"cometbot-*/{LOCK_FILE}"):
         with suppress(OSError):
             found = path.parent.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-                _remove_if_free(path.parent)
+                _remove_if_unlocked(path.parent)
 
 
-def _make(path: Path) -> Path:
+def _make_folder(path: Path) -> Path:
     private_files.make_folder(path)
     return path
 
 
-def _hold(create: Callable[[], Path]) -> tuple[Path, int]:
+def _create_locked(create: Callable[[], Path]) -> tuple[Path, int]:
     """Return a folder and the descriptor that holds it; another process may remove a new one before it is held."""
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         path = create()
         with suppress(FileNotFoundError):
             return path, _lock_shared(path)
@@ -90,11 +90,11 @@ def _hold(create: Callable[[], Path]) -> tuple[Path, int]:
 
 
 def _lock_shared(folder: Path) -> int:
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if fcntl is not None:
             fcntl.flock(lock, fcntl.LOCK_SH)
-        if not os.path.samestat(os.fstat(lock), os.stat(folder / LOCK)):
+        if not os.path.samestat(os.fstat(lock), os.stat(folder / LOCK_FILE)):
             raise FileNotFoundError(folder)
     except BaseException:
         os.close(lock)
@@ -102,9 +102,9 @@ def _lock_shared(folder: Path) -> int:
     return lock
 
 
-def _remove_if_free(folder: Path) -> None:
+def _remove_if_unlocked(folder: Path) -> None:
     with suppress(OSError):
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             if fcntl is not None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

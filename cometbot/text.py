@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LONGEST_FILE_NAME = 255
+MAX_FILE_NAME_LENGTH = 255
 """Characters of a file name: no file system takes more."""
 
-_LONGEST_EXTENSION = 16
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_MAX_EXTENSION_LENGTH = 16
+_UNPRINTABLE_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters, line and paragraph ends, and what overrides the direction of the text around it."""
 
 
-_known_fields: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
+_fields_by_class: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
 def replace_surrogates(value: T) -> T:
@@ -28,17 +28,17 @@ def replace_surrogates(value: T) -> T:
     """
     if isinstance(value, str) and value.isascii():
         return value
-    return _replaced(value) if any(map(_has_surrogate, texts_in(value))) else value
+    return _replace(value) if any(map(_has_surrogate, iter_texts(value))) else value
 
 
-def texts_in(value: object) -> Iterator[str]:
+def iter_texts(value: object) -> Iterator[str]:
     """Yield every text in ``value``: itself, or those in lists, tuples, mappings and dataclasses, names included."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
             yield item
-        elif item and (parts := _parts(item)) and id(item) not in seen:
+        elif item and (parts := _children(item)) and id(item) not in seen:
             seen.add(id(item))
             waiting += parts
 
@@ -52,11 +52,11 @@ def clean_file_name(name: str) -> str:
     if not name:
         return ""
     last = re.split(r"[/\\]", replace_surrogates(name).rstrip("/\\"))[-1]
-    clean = _UNSHOWN.sub("", last)
-    if len(clean) > LONGEST_FILE_NAME:
+    clean = _UNPRINTABLE_PATTERN.sub("", last)
+    if len(clean) > MAX_FILE_NAME_LENGTH:
         stem, _, extension = clean.rpartition(".")
-        ending = f".{extension}" if stem and len(extension) <= _LONGEST_EXTENSION else ""
-        clean = clean[: LONGEST_FILE_NAME - len(ending)] + ending
+        ending = f".{extension}" if stem and len(extension) <= _MAX_EXTENSION_LENGTH else ""
+        clean = clean[: MAX_FILE_NAME_LENGTH - len(ending)] + ending
     return clean if clean.strip(" .") else "file"
 
 
@@ -68,30 +68,30 @@ def _has_surrogate(text: str) -> bool:
     return False
 
 
-def _parts(item: object) -> list[Any]:
+def _children(item: object) -> list[Any]:
     if isinstance(item, dict | Mapping):
         return [part for pair in item.items() for part in pair]
     if isinstance(item, list | tuple):
         return list(item)
-    return [getattr(item, name) for name in _fields_of(item)]
+    return [getattr(item, name) for name in _init_fields(item)]
 
 
-def _fields_of(item: object) -> tuple[str, ...]:
+def _init_fields(item: object) -> tuple[str, ...]:
     """Return the fields that an instance of a dataclass is made with; nothing for other objects."""
     kind = type(item)
-    if kind not in _known_fields:
+    if kind not in _fields_by_class:
         found = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
-        _known_fields[kind] = tuple(field.name for field in found if field.init)
-    return _known_fields[kind]
+        _fields_by_class[kind] = tuple(field.name for field in found if field.init)
+    return _fields_by_class[kind]
 
 
-def _replaced(value: Any) -> Any:
+def _replace(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, Mapping):
-        return {_replaced(name): _replaced(item) for name, item in value.items()}
+        return {_replace(name): _replace(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_replaced, value)) if type(value) in (list, tuple) else [*map(_replaced, value)]
-    if names := _fields_of(value):
+        return type(value)(map(_replace, value)) if type(value) in (list, tuple) else [*map(_replace, value)]
+    if names := _init_fields(value):
         return dataclasses.replace(value, **{name: replace_surrogates(getattr(value, name)) for name in names})
     return value

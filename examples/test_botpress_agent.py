@@ -37,7 +37,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     settings = Settings(
         channels=("botpress",),
         database_url=f"sqlite:///{tmp_path}/agent.db",
-        botpress_encryption_key=Secret(request.param),
+        chat_api_encryption_key=Secret(request.param),
     )
     app = create_app(make_agent(), settings)
     server = LoopbackServer(app, 0)

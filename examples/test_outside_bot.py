@@ -30,7 +30,7 @@ def platform(tmp_path: Path) -> Iterator[str]:
         channels=("botyard",),
         database_url=f"sqlite:///{tmp_path}/platform.db",
         data=tmp_path / "data",
-        botyard_admin_secret_key=Secret(ADMIN["Authorization"]),
+        platform_admin_secret_key=Secret(ADMIN["Authorization"]),
         allow_private_webhooks=True,
     )
     app = create_app(Bot("inside"), settings)

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 from tests.postgres_server import PostgresServer
 
 _names = itertools.count(1)
@@ -52,10 +52,10 @@ def make_postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
     """Makes empty databases with the current schema; returns their URLs."""
     given = os.environ.get("COMETBOT_TEST_POSTGRES", "")
     if given:
-        return lambda: _copy_at(given)
+        return lambda: _copy_database(given)
     server: PostgresServer = request.getfixturevalue("postgres")
     server.execute("CREATE DATABASE cometbot_template")
-    template = database(server.url("cometbot_template"))
+    template = database_from_url(server.url("cometbot_template"))
     template.upgrade()
     template.close()
 
@@ -67,7 +67,7 @@ def make_postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
     return make
 
 
-def _copy_at(url: str) -> str:
+def _copy_database(url: str) -> str:
     """A new database on the server of ``url``."""
     import psycopg
 
@@ -75,7 +75,7 @@ def _copy_at(url: str) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     made = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
-    opened = database(made)
+    opened = database_from_url(made)
     opened.upgrade()
     opened.close()
     return made

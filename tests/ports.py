@@ -18,19 +18,19 @@ from pathlib import Path
 HOST = "127.0.0.1"
 _FIRST, _LAST = 20_000, 32_000
 """Below what Linux gives to connections and to servers that ask for any port."""
-_SHARE = 200
+_PORTS_PER_WORKER = 200
 """How many ports one process takes for itself."""
 
 
 def free_port() -> int:
     """A port of this machine on which nobody listens, and which no other test process is given."""
-    for port in itertools.islice(_ports(), _SHARE):
+    for port in itertools.islice(_ports(), _PORTS_PER_WORKER):
         try:
             socket.create_server((HOST, port)).close()
         except OSError:
             continue
         return port
-    raise RuntimeError(f"all {_SHARE} ports of this process are taken")
+    raise RuntimeError(f"all {_PORTS_PER_WORKER} ports of this process are taken")
 
 
 @cache
@@ -38,7 +38,7 @@ def _ports() -> Iterator[int]:
     """This process's ports, over and over."""
     folder = Path(tempfile.gettempdir(), f"cometbot-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
-    for first in range(_FIRST, _LAST, _SHARE):
+    for first in range(_FIRST, _LAST, _PORTS_PER_WORKER):
         # The lock is held until the process ends: nobody closes this.
         lock = os.open(folder / str(first), os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -46,5 +46,5 @@ def _ports() -> Iterator[int]:
         except BlockingIOError:
             os.close(lock)
             continue
-        return itertools.cycle(range(first, first + _SHARE))
+        return itertools.cycle(range(first, first + _PORTS_PER_WORKER))
     raise RuntimeError(f"all ports from {_FIRST} to {_LAST} are taken by test processes")

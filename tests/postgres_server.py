@@ -53,9 +53,9 @@ class PostgresServer:
             "-D",
             self._data,
         )
-        self.boot()
+        self.pg_ctl_start()
 
-    def boot(self, mode: str = "start") -> None:
+    def pg_ctl_start(self, mode: str = "start") -> None:
         """Start it, or start it again, on the data that it has."""
         options = " ".join(f"-c {setting}" for setting in (*self._settings, f"unix_socket_directories={self._folder}"))
         self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._folder / "log", "-w", "-t", "120", mode)
@@ -63,7 +63,7 @@ class PostgresServer:
     def start_standby(self, primary: PostgresServer) -> None:
         """Begin as a copy of ``primary`` that follows it and takes no writes until :meth:`promote`."""
         self._run("pg_basebackup", "-D", self._data, "-d", primary.url("replication"), "-R", "--no-sync", "-c", "fast")
-        self.boot()
+        self.pg_ctl_start()
 
     def promote(self) -> None:
         """Make a standby the primary."""
@@ -74,13 +74,13 @@ class PostgresServer:
         """The path of its unix socket."""
         return f"{self._folder}/.s.PGSQL.5432"
 
-    def halt(self, how: str = "immediate") -> None:
+    def pg_ctl_stop(self, how: str = "immediate") -> None:
         """Stop it, as a crash would."""
         self._run("pg_ctl", "-D", self._data, "-m", how, "-w", "stop")
 
     def stop(self) -> None:
         if (self._data / "postmaster.pid").exists():
-            self.halt()
+            self.pg_ctl_stop()
         self._temporary.close()
 
     def url(self, database: str = "postgres") -> str:

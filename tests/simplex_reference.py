@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _TABLES: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text())
-_PLACE = re.compile(r"‹(\w+)(?:\.(\w+))?›")
+_PLACEHOLDER_PATTERN = re.compile(r"‹(\w+)(?:\.(\w+))?›")
 _PLAIN = {"string": str, "bool": bool, "int": int, "int64": int, "word32": int, "double": (int, float)}
 
 COMMANDS: list[dict[str, Any]] = _TABLES["commands"]
@@ -23,10 +23,10 @@ OBJECTS = (*_TABLES["objects"], *_TABLES["variants"])
 
 
 @functools.cache
-def _whole(name: str) -> Any:
+def _resolve_type(name: str) -> Any:
     if name in _TABLES["variants"]:
         variant = _TABLES["variants"][name]
-        made = copy.deepcopy(_whole(variant["like"]))
+        made = copy.deepcopy(_resolve_type(variant["like"]))
         for path, value in variant["set"].items():
             *places, last = path.split(".")
             functools.reduce(lambda found, key: found[key], places, made)[last] = value
@@ -40,10 +40,10 @@ def expand(value: Any) -> Any:
         return {key: expand(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [expand(inner) for inner in value]
-    match = _PLACE.fullmatch(value) if isinstance(value, str) else None
+    match = _PLACEHOLDER_PATTERN.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value
-    found = copy.deepcopy(_whole(match[1]))
+    found = copy.deepcopy(_resolve_type(match[1]))
     return found[match[2]] if match[2] else found
 
 
@@ -53,17 +53,17 @@ def example(tag: str, kind: str = "events") -> dict[str, Any]:
     return found
 
 
-def faults(value: Any, kind: str, path: str = "") -> list[str]:
+def find_errors(value: Any, kind: str, path: str = "") -> list[str]:
     """What is wrong with a value that should be of a type of the reference; empty if nothing is."""
     if kind.startswith("["):
         if not isinstance(value, list):
             return [f"{path}: no list"]
-        return [fault for at, item in enumerate(value) for fault in faults(item, kind[1:-1], f"{path}[{at}]")]
+        return [fault for at, item in enumerate(value) for fault in find_errors(item, kind[1:-1], f"{path}[{at}]")]
     if kind.startswith("{"):
         inner = kind[1:-1].partition(":")[2].strip()
         if not isinstance(value, dict):
             return [f"{path}: no object"]
-        return [fault for key, item in value.items() for fault in faults(item, inner, f"{path}.{key}")]
+        return [fault for key, item in value.items() for fault in find_errors(item, inner, f"{path}.{key}")]
     if kind == "any":
         return []
     if kind == "UTCTime":
@@ -78,27 +78,27 @@ def faults(value: Any, kind: str, path: str = "") -> list[str]:
         tag = value.get("type") if isinstance(value, dict) else None
         if tag not in UNIONS[kind]:
             return [f"{path}: {tag!r} is no {kind}"]
-        return _field_faults({k: v for k, v in value.items() if k != "type"}, UNIONS[kind][tag], path)
-    return _field_faults(value, _TABLES["records"][kind], path)
+        return _find_field_errors({k: v for k, v in value.items() if k != "type"}, UNIONS[kind][tag], path)
+    return _find_field_errors(value, _TABLES["records"][kind], path)
 
 
-def _field_faults(value: Any, fields: dict[str, str], path: str) -> list[str]:
+def _find_field_errors(value: Any, fields: dict[str, str], path: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{path}: no object"]
     found = [f"{path}.{name}: not in the reference" for name in value if name not in fields]
     for name, kind in fields.items():
         if name in value:
-            found += faults(value[name], kind.removesuffix("?"), f"{path}.{name}")
+            found += find_errors(value[name], kind.removesuffix("?"), f"{path}.{name}")
         elif not kind.endswith("?"):
             found.append(f"{path}.{name}: missing")
     return found
 
 
-def record_faults(record: dict[str, Any], *, is_answer: bool) -> list[str]:
+def find_record_errors(record: dict[str, Any], *, is_answer: bool) -> list[str]:
     """What is wrong with an answer or an event, by the reference's tables."""
     tag = record.get("type", "")
     table = RESPONSES if is_answer else EVENTS
     if tag not in table:
         return [f"{tag!r} is not in the reference"]
     fields = {key: value for key, value in record.items() if key != "type"}
-    return _field_faults(fields, table[tag]["fields"], tag)
+    return _find_field_errors(fields, table[tag]["fields"], tag)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cometbot.chat.chat import Chat
+from cometbot.chat.external_bots import ExternalBot, ExternalBots, ExternalCommand
 from cometbot.chat.files import Upload
-from cometbot.chat.listening import EPHEMERAL_LIMIT, Feed, Listener
-from cometbot.chat.messages import KEEP
+from cometbot.chat.live_feed import MAX_EPHEMERAL_SIZE, Feed, Listener
+from cometbot.chat.messages import UNCHANGED
 from cometbot.chat.models import (
     CONVERSATION_DELETED,
     CONVERSATION_UPDATED,
@@ -24,27 +25,26 @@ from cometbot.chat.models import (
     Draft,
     NumberedPage,
     Page,
-    Posted,
+    PostResult,
     Scope,
     Signal,
     Topic,
 )
-from cometbot.chat.outside import OutsideBot, OutsideBots, OutsideCommand
+from cometbot.chat.queries import new_id
 from cometbot.chat.removal import Removal
-from cometbot.chat.rows import new_id
-from cometbot.content_types import kind_of, sniff
+from cometbot.content_types import media_kind, sniff
 
 __all__ = [
     "CONVERSATION_DELETED",
     "CONVERSATION_UPDATED",
-    "EPHEMERAL_LIMIT",
     "EVENT_CREATED",
-    "KEEP",
+    "MAX_EPHEMERAL_SIZE",
     "MESSAGE_CREATED",
     "MESSAGE_DELETED",
     "MESSAGE_UPDATED",
     "PARTICIPANT_ADDED",
     "PARTICIPANT_REMOVED",
+    "UNCHANGED",
     "Chat",
     "ChatConversation",
     "ChatEvent",
@@ -53,20 +53,20 @@ __all__ = [
     "ChatUser",
     "Data",
     "Draft",
+    "ExternalBot",
+    "ExternalBots",
+    "ExternalCommand",
     "Feed",
     "Listener",
     "NumberedPage",
-    "OutsideBot",
-    "OutsideBots",
-    "OutsideCommand",
     "Page",
-    "Posted",
+    "PostResult",
     "Removal",
     "Scope",
     "Signal",
     "Topic",
     "Upload",
-    "kind_of",
+    "media_kind",
     "new_id",
     "sniff",
 ]

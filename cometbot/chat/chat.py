@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from cometbot.chat.conversations import Conversations
-from cometbot.chat.feed import FeedRows
-from cometbot.chat.files import LEAST_FREE, MOST, Files
-from cometbot.chat.listening import Feed
+from cometbot.chat.feed_table import FeedTable
+from cometbot.chat.files import MAX_TOTAL_SIZE, MIN_FREE_SPACE, Files
+from cometbot.chat.live_feed import Feed
 from cometbot.chat.messages import Events, Messages
-from cometbot.chat.room import MAX_SIZE, Room
+from cometbot.chat.storage_quota import MAX_DATABASE_SIZE, StorageQuota
 from cometbot.chat.users import Users
 from cometbot.store.database import Database
 from cometbot.store.purge import Purge
 
-FEED_KEPT = 86_400.0
+FEED_RETENTION = 86_400.0
 """Seconds for which a listener that was away can catch up."""
 
 
@@ -24,7 +24,7 @@ class Chat:
     What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
     in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
     to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``,
-    at most ``most_bytes`` and only while ``least_free`` bytes of its disk are free. :attr:`room` holds users to
+    at most ``max_total_size`` and only while ``min_free`` bytes of its disk are free. :attr:`room` holds users to
     ``max_size`` bytes of the whole database.
     """
 
@@ -33,27 +33,27 @@ class Chat:
         database: Database,
         folder: Path,
         *,
-        most_bytes: int = MOST,
-        least_free: int = LEAST_FREE,
-        max_size: int = MAX_SIZE,
+        max_total_size: int = MAX_TOTAL_SIZE,
+        min_free: int = MIN_FREE_SPACE,
+        max_size: int = MAX_DATABASE_SIZE,
     ) -> None:
         self.database = database
-        kept = FeedRows(database)
-        self.users = Users(database, kept)
-        self.conversations = Conversations(database, kept)
-        self.messages = Messages(database, kept)
-        self.events = Events(database, kept)
-        self.files = Files(database, folder, most=most_bytes, least_free=least_free)
-        self.room = Room(database, max_size=max_size, min_free=least_free)
-        self.feed = Feed(database, kept)
-        self._kept = kept
+        feed_table = FeedTable(database)
+        self.users = Users(database, feed_table)
+        self.conversations = Conversations(database, feed_table)
+        self.messages = Messages(database, feed_table)
+        self.events = Events(database, feed_table)
+        self.files = Files(database, folder, max_total_size=max_total_size, min_free=min_free)
+        self.quota = StorageQuota(database, max_size=max_size, min_free=min_free)
+        self.feed = Feed(database, feed_table)
+        self._feed_table = feed_table
         self._purge = Purge(database, "chat")
 
-    def tidy(self) -> None:
+    def clean_up(self) -> None:
         """Remove old rows of the feed, one process at a time, and unused files."""
-        before = int((self.database.clock() - FEED_KEPT) * 1000)
-        self._purge.run(lambda connection, limit: self._kept.purge(connection, before, limit))
-        self.files.tidy()
+        before = int((self.database.clock() - FEED_RETENTION) * 1000)
+        self._purge.run(lambda connection, limit: self._feed_table.purge(connection, before, limit))
+        self.files.clean_up()
 
     def close(self) -> None:
         """End all listeners, and what listens for them. The database stays open."""

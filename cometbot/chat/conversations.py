@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cometbot.chat import rows
-from cometbot.chat.feed import FeedRows
+from cometbot.chat import queries
+from cometbot.chat.feed_table import FeedTable
 from cometbot.chat.models import (
     CONVERSATION_UPDATED,
     PARTICIPANT_ADDED,
@@ -20,7 +20,7 @@ from cometbot.chat.models import (
     Scope,
     Signal,
 )
-from cometbot.chat.removal import release_files, remove_conversations
+from cometbot.chat.removal import mark_files_unused, remove_conversations
 from cometbot.chat.users import to_user
 from cometbot.errors import IdTaken, Missing
 from cometbot.store.database import Database
@@ -33,7 +33,7 @@ class Conversations:
     Who made a conversation owns it and takes part in it. Signals are to be published after the commit.
     """
 
-    def __init__(self, database: Database, feed: FeedRows) -> None:
+    def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
         self._feed = feed
 
@@ -41,12 +41,12 @@ class Conversations:
         self, connection: Connection, scope: Scope, owner: str, *, id: str = "", data: Data | None = None
     ) -> ChatConversation:
         """A new conversation. Raises :class:`IdTaken` if there is one with this ``id``."""
-        made, is_new = self._insert(connection, scope, owner, id, data or {})
+        created, is_new = self._insert(connection, scope, owner, id, data or {})
         if not is_new:
             raise IdTaken
-        return made
+        return created
 
-    def ensure(
+    def get_or_create(
         self, connection: Connection, scope: Scope, owner: str, id: str, data: Data | None = None
     ) -> tuple[ChatConversation, bool]:
         """The conversation with this ``id``, whoever owns it, and whether it is new: then ``owner`` does."""
@@ -55,13 +55,13 @@ class Conversations:
     def _insert(
         self, connection: Connection, scope: Scope, owner: str, id: str, data: Data
     ) -> tuple[ChatConversation, bool]:
-        now = rows.milliseconds(self._database)
+        now = queries.now_ms(self._database)
         values: dict[str, Any] = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
-            "id": rows.written(id) or rows.new_id().lower(),
-            "owner": rows.written(owner),
-            "data": rows.to_json(rows.merged({}, data)),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
+            "id": queries.validate_id(id) or queries.new_id().lower(),
+            "owner": queries.validate_id(owner),
+            "data": queries.to_json(queries.merge({}, data)),
             "created_at": now,
             "updated_at": now,
             "last_at": now,
@@ -70,26 +70,26 @@ class Conversations:
         insert = self._database.insert(chat_conversations).values(values).on_conflict_do_nothing()
         is_new = connection.execute(insert.returning(chat_conversations.c.id)).first() is not None
         if is_new:
-            self._place(connection, scope, values["id"], owner, now)
+            self._insert_participant(connection, scope, values["id"], owner, now)
             return to_conversation(values), True
         found = self.get(connection, scope, values["id"])
         if found is None:
             raise Missing("the conversation was removed just now; ask again")
         return found, False
 
-    def _place(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:
+    def _insert_participant(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:
         values = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
-            "conversation": rows.storable(conversation),
-            "user_id": rows.written(user),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
+            "conversation": queries.replace_unstorable(conversation),
+            "user_id": queries.validate_id(user),
             "joined_at": at,
         }
         connection.execute(self._database.insert(chat_participants).values(values).on_conflict_do_nothing())
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatConversation | None:
         """The conversation with this id, None if there is none."""
-        row = connection.execute(sa.select(chat_conversations).where(*_named(scope, id))).mappings().first()
+        row = connection.execute(sa.select(chat_conversations).where(*_by_id(scope, id))).mappings().first()
         return to_conversation(row) if row else None
 
     def update(
@@ -101,9 +101,9 @@ class Conversations:
             return None
         signal = self._feed.add(connection, found.scope, found.id, CONVERSATION_UPDATED, {})
         # Read again: since the line above it is this transaction's alone.
-        row = connection.execute(sa.select(chat_conversations).where(*_named(found.scope, id))).mappings().one()
-        values = {"data": rows.to_json(rows.merged(rows.from_json(row["data"]), data)), "updated_at": signal.at}
-        connection.execute(sa.update(chat_conversations).where(*_named(found.scope, id)).values(values))
+        row = connection.execute(sa.select(chat_conversations).where(*_by_id(found.scope, id))).mappings().one()
+        values = {"data": queries.to_json(queries.merge(queries.from_json(row["data"]), data)), "updated_at": signal.at}
+        connection.execute(sa.update(chat_conversations).where(*_by_id(found.scope, id)).values(values))
         return to_conversation({**row, **values}), [signal]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
@@ -113,7 +113,7 @@ class Conversations:
         """
         if not id:
             return None
-        release_files(connection, self._database, scope, id)
+        mark_files_unused(connection, self._database, scope, id)
         return remove_conversations(connection, scope, id=id) or None
 
     def list_owned(
@@ -129,62 +129,66 @@ class Conversations:
         """The conversations that ``owner`` made, the newest first unless told otherwise. Raises
         :class:`BadCursor`."""
         query = sa.select(chat_conversations).where(
-            *rows.within(chat_conversations, scope), chat_conversations.c.owner == rows.storable(owner)
+            *queries.in_scope(chat_conversations, scope),
+            chat_conversations.c.owner == queries.replace_unstorable(owner),
         )
         return _page(connection, query, cursor, limit, oldest_first=oldest_first)
 
     def count_owned(self, connection: Connection, scope: Scope, owner: str) -> int:
         """How many conversations ``owner`` made."""
-        own = (*rows.within(chat_conversations, scope), chat_conversations.c.owner == rows.storable(owner))
+        own = (
+            *queries.in_scope(chat_conversations, scope),
+            chat_conversations.c.owner == queries.replace_unstorable(owner),
+        )
         return connection.execute(sa.select(sa.func.count()).select_from(chat_conversations).where(*own)).scalar_one()
 
-    def has(self, connection: Connection, scope: Scope, conversation: str, user: str) -> bool:
+    def has_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> bool:
         """Whether ``user`` takes part; nobody does in a conversation that does not exist."""
-        query = sa.select(chat_participants.c.joined_at).where(*_place_of(scope, conversation, user))
+        query = sa.select(chat_participants.c.joined_at).where(*_by_participant(scope, conversation, user))
         return connection.execute(query).first() is not None
 
-    def participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> ChatUser | None:
+    def get_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> ChatUser | None:
         """The user ``user``, None if one does not take part."""
-        query = _joined().where(*_place_of(scope, conversation, user))
+        query = _select_participants().where(*_by_participant(scope, conversation, user))
         row = connection.execute(query).mappings().first()
         return to_user(row) if row else None
 
-    def participants(
+    def list_participants(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatUser]:
         """Who takes part, in the order in which they came. Raises :class:`BadCursor`."""
-        limit = rows.limited(limit)
-        query = _joined().where(*rows.exactly(chat_participants, scope, conversation))
+        limit = queries.clamp_limit(limit)
+        query = _select_participants().where(*queries.in_conversation(chat_participants, scope, conversation))
         if cursor:
-            at, user = rows.from_cursor(cursor, int, str)
+            at, user = queries.decode_cursor(cursor, int, str)
             query = query.where(
                 sa.tuple_(chat_participants.c.joined_at, chat_participants.c.user_id) > sa.tuple_(at, user)
             )
         query = query.order_by(chat_participants.c.joined_at, chat_participants.c.user_id).limit(limit + 1)
         found = list(connection.execute(query).mappings())
         joined = {row["id"]: row["joined_at"] for row in found}
-        return rows.page_of(found, limit, to_user, lambda user: rows.to_cursor(joined[user.id], user.id))
+        return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(joined[user.id], user.id))
 
-    def add(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
+    def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
         """What happened by letting ``user`` take part, which is told also of one who did before. Raises
         :class:`Missing`."""
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_ADDED, {"user": user})
-        self._place(connection, scope, conversation, user, signal.at)
+        self._insert_participant(connection, scope, conversation, user, signal.at)
         return [signal]
 
-    def remove(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
+    def remove_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
         """What happened by letting ``user`` take part no longer; nothing if one did not."""
-        if not self.has(connection, scope, conversation, user):
+        if not self.has_participant(connection, scope, conversation, user):
             return []
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_REMOVED, {"user": user})
-        gone = sa.delete(chat_participants).where(*_place_of(scope, conversation, user))
-        return [signal] if connection.execute(gone).rowcount else []
+        deletion = sa.delete(chat_participants).where(*_by_participant(scope, conversation, user))
+        return [signal] if connection.execute(deletion).rowcount else []
 
     def list(
         self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatConversation]:
         """All conversations, oldest first. Raises :class:`BadCursor`."""
-        query = sa.select(chat_conversations).where(*rows.within(chat_conversations, scope))
+        query = sa.select(chat_conversations).where(*queries.in_scope(chat_conversations, scope))
         return _page(connection, query, cursor, limit, oldest_first=True)
 
 
@@ -194,7 +198,7 @@ def to_conversation(row: Any) -> ChatConversation:
         Scope(row["channel"], row["bot"]),
         row["id"],
         row["owner"],
-        rows.from_json(row["data"]),
+        queries.from_json(row["data"]),
         row["created_at"],
         row["updated_at"],
         row["last_at"],
@@ -205,29 +209,31 @@ def to_conversation(row: Any) -> ChatConversation:
 def _page(
     connection: Connection, query: sa.Select[Any], cursor: str, limit: int, *, oldest_first: bool
 ) -> Page[ChatConversation]:
-    limit, columns = rows.limited(limit), chat_conversations.c
-    place = sa.tuple_(columns.created_at, columns.id)
+    limit, columns = queries.clamp_limit(limit), chat_conversations.c
+    sort_key = sa.tuple_(columns.created_at, columns.id)
     if cursor:
-        position = sa.tuple_(*rows.from_cursor(cursor, int, str))
-        query = query.where(place > position if oldest_first else place < position)
+        start = sa.tuple_(*queries.decode_cursor(cursor, int, str))
+        query = query.where(sort_key > start if oldest_first else sort_key < start)
     order = [columns.created_at, columns.id]
     query = query.order_by(*(order if oldest_first else [column.desc() for column in order])).limit(limit + 1)
     found = list(connection.execute(query).mappings())
-    return rows.page_of(found, limit, to_conversation, lambda item: rows.to_cursor(item.created_at, item.id))
+    return queries.make_page(
+        found, limit, to_conversation, lambda item: queries.encode_cursor(item.created_at, item.id)
+    )
 
 
-def _named(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*rows.within(chat_conversations, scope), chat_conversations.c.id == rows.storable(id)]
+def _by_id(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
+    return [*queries.in_scope(chat_conversations, scope), chat_conversations.c.id == queries.replace_unstorable(id)]
 
 
-def _place_of(scope: Scope, conversation: str, user: str) -> list[sa.ColumnElement[bool]]:
+def _by_participant(scope: Scope, conversation: str, user: str) -> list[sa.ColumnElement[bool]]:
     return [
-        *rows.exactly(chat_participants, scope, conversation),
-        chat_participants.c.user_id == rows.storable(user),
+        *queries.in_conversation(chat_participants, scope, conversation),
+        chat_participants.c.user_id == queries.replace_unstorable(user),
     ]
 
 
-def _joined() -> sa.Select[Any]:
+def _select_participants() -> sa.Select[Any]:
     return sa.select(chat_users, chat_participants.c.joined_at).join(
         chat_users,
         sa.and_(

@@ -15,25 +15,25 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot import private_files
-from cometbot.chat import rows
+from cometbot.chat import queries
 from cometbot.chat.models import ChatFile, Page, Scope
-from cometbot.content_types import HEAD, kind_of, sniff, sniff_file
+from cometbot.content_types import SNIFFED_BYTES, media_kind, sniff, sniff_file
 from cometbot.errors import StorageFull, TooLarge
 from cometbot.store.database import Database
-from cometbot.store.failures import FULL
-from cometbot.store.failures import kind_of as failure_of
+from cometbot.store.failures import DISK_FULL
+from cometbot.store.failures import classify_error as failure_of
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 from cometbot.text import clean_file_name
 
-MOST = 10 * 1024**3
-LEAST_FREE = 256 * 1024**2
-UNUSED = 86_400
+MAX_TOTAL_SIZE = 10 * 1024**3
+MIN_FREE_SPACE = 256 * 1024**2
+UNUSED_FILE_TTL = 86_400
 """Seconds after which a file that no message uses is removed."""
 
-_STEP = 64 * 1024
-_total = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
-_TIDY_BATCH = 200
-_TRACKED = ("audio", "video")
+_CHUNK_SIZE = 64 * 1024
+_select_total_size = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
+_CLEAN_UP_BATCH_LIMIT = 200
+_CONTAINER_KINDS = ("audio", "video")
 """Kinds that are told apart by the tracks of a container, which it may describe at its end."""
 
 
@@ -54,22 +54,22 @@ class Upload:
 
     id: str
     path: Path
-    place: Path
+    final_path: Path
     name: str
     size: int
     mime_type: str
     kind: str
 
-    def settle(self) -> None:
+    def finalize(self) -> None:
         """Bring the bytes of a kept file to their place. Where that fails, or a crash comes before, they are found all
-        the same, and :meth:`Files.tidy` does it later."""
+        the same, and :meth:`Files.clean_up` does it later."""
         with suppress(OSError):
-            _settle(self.path, self.place)
+            _move(self.path, self.final_path)
 
     def discard(self) -> None:
         """Remove the bytes, also after a transaction that was to keep them has failed."""
         self.path.unlink(missing_ok=True)
-        self.place.unlink(missing_ok=True)
+        self.final_path.unlink(missing_ok=True)
 
 
 class Files:
@@ -78,16 +78,23 @@ class Files:
     A file's path is made from an id that is made here, and of nothing that anybody sent. Several machines need a folder
     that they share.
 
-    All files of the database together have at most ``most`` bytes, give or take those of uploads that come in at the
-    same moment, and leave ``least_free`` bytes of the disk free.
+    All files of the database together have at most ``max_total_size`` bytes, give or take those of uploads that come in
+    at the same moment, and leave ``min_free`` bytes of the disk free.
     """
 
-    def __init__(self, database: Database, folder: Path, *, most: int = MOST, least_free: int = LEAST_FREE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        max_total_size: int = MAX_TOTAL_SIZE,
+        min_free: int = MIN_FREE_SPACE,
+    ) -> None:
         self._database = database
-        self._most = most
-        self._least_free = least_free
+        self._max_total_size = max_total_size
+        self._min_free = min_free
         self._folder = folder.absolute()
-        self._coming = self._folder / "coming"
+        self._uploads = self._folder / "coming"
 
     def receive(self, stream: Readable, *, name: str = "", limits: Mapping[str, int]) -> Upload:
         """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.
@@ -96,52 +103,52 @@ class Files:
         whole. Raises :class:`TooLarge` as soon as there is more than its kind may have, :class:`StorageFull` where
         there is no room, and what the stream raises; then nothing stays.
         """
-        private_files.make_folder(self._coming)
-        id = rows.new_id().lower()
-        path = self._coming / id
+        private_files.make_folder(self._uploads)
+        id = queries.new_id().lower()
+        path = self._uploads / id
         try:
             with private_files.open_file(path, "x+b") as file:
                 head = _read_head(stream)
-                likely = kind_of(sniff(head, name))
-                size = _copy(stream, head, file, _limiter(likely, limits), self._check_free)
+                likely = media_kind(sniff(head, name))
+                size = _copy(stream, head, file, _make_size_check(likely, limits), self._check_free)
                 self._check_total(size)
                 file.flush()
                 mime_type = sniff_file(file, name)
-                kind = kind_of(mime_type)
+                kind = media_kind(mime_type)
                 _check_size(size, kind, limits.get(kind, 0))
                 os.fsync(file.fileno())
         except BaseException as error:
             path.unlink(missing_ok=True)
-            if isinstance(error, OSError) and failure_of(error) == FULL:
+            if isinstance(error, OSError) and failure_of(error) == DISK_FULL:
                 raise StorageFull(f"the disk of the files is full ({error.strerror})") from error
             raise
-        return Upload(id, path, self._place(id), clean_file_name(name), size, mime_type, kind)
+        return Upload(id, path, self._path_of(id), clean_file_name(name), size, mime_type, kind)
 
     def _check_free(self) -> None:
         """Raise :class:`StorageFull` where less of the disk is free than must stay so."""
-        if (free := shutil.disk_usage(self._coming).free) < self._least_free:
-            raise StorageFull(f"the disk of the files has {free} bytes free, and {self._least_free} must stay free")
+        if (free := shutil.disk_usage(self._uploads).free) < self._min_free:
+            raise StorageFull(f"the disk of the files has {free} bytes free, and {self._min_free} must stay free")
 
     def _check_total(self, size: int) -> None:
         """Raise :class:`StorageFull` where ``size`` more bytes are too many, whichever process stored the others."""
         with self._database.read() as connection:
-            total = connection.execute(_total).scalar_one()
-        if total + size > self._most:
-            raise StorageFull(f"all files together have {total} bytes, and the limit is {self._most}")
+            total = connection.execute(_select_total_size).scalar_one()
+        if total + size > self._max_total_size:
+            raise StorageFull(f"all files together have {total} bytes, and the limit is {self._max_total_size}")
 
-    def keep(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
+    def save(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
         """The file that ``upload`` is once the transaction has ended: then :meth:`Upload.settle` it. If that fails,
         :meth:`Upload.discard` it."""
         values: dict[str, Any] = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
             "id": upload.id,
-            "owner": rows.written(owner),
+            "owner": queries.validate_id(owner),
             "name": upload.name,
             "size": upload.size,
             "mime_type": upload.mime_type,
             "kind": upload.kind,
-            "created_at": rows.milliseconds(self._database),
+            "created_at": queries.now_ms(self._database),
             "used_at": None,
         }
         connection.execute(sa.insert(chat_files).values(values))
@@ -153,72 +160,76 @@ class Files:
 
     def find(self, connection: Connection, scope: Scope, ids: Collection[str]) -> list[ChatFile]:
         """The files with these ids, in the order of the ids; those that do not exist are left out."""
-        wanted = list(dict.fromkeys(rows.storable(id) for id in ids))
+        wanted = list(dict.fromkeys(queries.replace_unstorable(id) for id in ids))
         query = sa.select(chat_files).where(
-            *rows.within(chat_files, scope), chat_files.c.id.in_(wanted), sa.not_(chat_files.c.removed)
+            *queries.in_scope(chat_files, scope), chat_files.c.id.in_(wanted), sa.not_(chat_files.c.removed)
         )
         found = {row["id"]: to_file(row) for row in connection.execute(query).mappings()} if wanted else {}
         return [found[id] for id in wanted if id in found]
 
     def path(self, file: ChatFile) -> Path:
         """Where the bytes are."""
-        place, coming = self._place(file.id), self._coming / file.id
-        return coming if not place.exists() and coming.exists() else place
+        final_path, upload_path = self._path_of(file.id), self._uploads / file.id
+        return upload_path if not final_path.exists() and upload_path.exists() else final_path
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
-        """Whether there was such a file. Nobody finds it from now on; :meth:`tidy` removes the bytes."""
-        named = (*rows.within(chat_files, scope), chat_files.c.id == rows.storable(id), sa.not_(chat_files.c.removed))
+        """Whether there was such a file. Nobody finds it from now on; :meth:`clean_up` removes the bytes."""
+        named = (
+            *queries.in_scope(chat_files, scope),
+            chat_files.c.id == queries.replace_unstorable(id),
+            sa.not_(chat_files.c.removed),
+        )
         return connection.execute(sa.update(chat_files).where(*named).values(removed=True)).rowcount > 0
 
-    def delete_owned(self, connection: Connection, scope: Scope, owner: str) -> None:
-        """Let nobody find the files of one owner from now on; :meth:`tidy` removes the bytes."""
-        own = (*rows.within(chat_files, scope), chat_files.c.owner == rows.storable(owner))
+    def delete_by_owner(self, connection: Connection, scope: Scope, owner: str) -> None:
+        """Let nobody find the files of one owner from now on; :meth:`clean_up` removes the bytes."""
+        own = (*queries.in_scope(chat_files, scope), chat_files.c.owner == queries.replace_unstorable(owner))
         connection.execute(sa.update(chat_files).where(*own).values(removed=True))
 
-    def tidy(self) -> int:
+    def clean_up(self) -> int:
         """How many files are gone now: deleted ones, those that nobody used for a day, uploads that broke off.
 
         A file is used as long as its id stands in the payload of a message. First the bytes go and then the row, so
         that a crash leaves nothing that nobody knows of.
         """
-        gone, found = 0, _TIDY_BATCH
-        while found == _TIDY_BATCH:
-            found, removed = self._tidy_batch()
+        gone, found = 0, _CLEAN_UP_BATCH_LIMIT
+        while found == _CLEAN_UP_BATCH_LIMIT:
+            found, removed = self._clean_up_batch()
             gone += removed
-        return gone + self._tidy_coming()
+        return gone + self._clean_up_uploads()
 
-    def _tidy_batch(self) -> tuple[int, int]:
+    def _clean_up_batch(self) -> tuple[int, int]:
         """How many files were looked at, and how many are gone."""
-        removed = 0
+        removed_count = 0
         with self._database.read() as connection:
-            found = self.untidy(connection)
-            named = {channel: self.named(connection, channel, ids) for channel, ids in found.items()}
+            found = self.find_removable(connection)
+            used = {channel: self.find_used(connection, channel, ids) for channel, ids in found.items()}
         for channel, ids in found.items():
             with self._database.write(durable=False) as connection:
-                self._use(connection, channel, named[channel])
-                gone = self.take_untidy(connection, channel, ids)
-            for id in gone:
-                self._place(id).unlink(missing_ok=True)
-                (self._coming / id).unlink(missing_ok=True)
+                self._mark_used(connection, channel, used[channel])
+                removed_ids = self.mark_removed(connection, channel, ids)
+            for id in removed_ids:
+                self._path_of(id).unlink(missing_ok=True)
+                (self._uploads / id).unlink(missing_ok=True)
             with self._database.write(durable=False) as connection:
-                connection.execute(sa.delete(chat_files).where(*_of_channel(channel, gone), chat_files.c.removed))
-            removed += len(gone)
-        return sum(map(len, found.values())), removed
+                connection.execute(sa.delete(chat_files).where(*_by_ids(channel, removed_ids), chat_files.c.removed))
+            removed_count += len(removed_ids)
+        return sum(map(len, found.values())), removed_count
 
-    def untidy(self, connection: Connection) -> dict[str, list[str]]:
+    def find_removable(self, connection: Connection) -> dict[str, list[str]]:
         """Some files that are deleted or forgotten: their ids, by channel."""
-        forgotten = rows.milliseconds(self._database) - UNUSED * 1000
+        cutoff = queries.now_ms(self._database) - UNUSED_FILE_TTL * 1000
         columns = chat_files.c
-        unused = sa.and_(columns.used_at.is_(None), columns.created_at < forgotten)
+        unused = sa.and_(columns.used_at.is_(None), columns.created_at < cutoff)
         query = sa.select(columns.channel, columns.id).where(
             sa.text("(removed OR used_at IS NULL)"), sa.or_(columns.removed, unused)
         )
         found: dict[str, list[str]] = {}
-        for channel, id in connection.execute(query.limit(_TIDY_BATCH)):
+        for channel, id in connection.execute(query.limit(_CLEAN_UP_BATCH_LIMIT)):
             found.setdefault(channel, []).append(id)
         return found
 
-    def named(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
+    def find_used(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
         """Those of ``ids`` that stand in a message of a conversation of the file's owner."""
         files, messages, places = chat_files.c, chat_messages.c, chat_conversations.c
         said = sa.and_(
@@ -227,62 +238,68 @@ class Files:
         uses = sa.exists().where(
             places.channel == files.channel, places.owner == files.owner, said, messages.payload.contains(files.id)
         )
-        query = sa.select(files.id).where(*_of_channel(channel, ids), sa.not_(files.removed), uses)
+        query = sa.select(files.id).where(*_by_ids(channel, ids), sa.not_(files.removed), uses)
         return connection.execute(query).scalars().all()
 
-    def _use(self, connection: Connection, channel: str, ids: Collection[str]) -> None:
-        used = sa.update(chat_files).where(*_of_channel(channel, ids), chat_files.c.used_at.is_(None))
+    def _mark_used(self, connection: Connection, channel: str, ids: Collection[str]) -> None:
+        used = sa.update(chat_files).where(*_by_ids(channel, ids), chat_files.c.used_at.is_(None))
         if ids:
-            connection.execute(used.values(used_at=rows.milliseconds(self._database)))
+            connection.execute(used.values(used_at=queries.now_ms(self._database)))
 
-    def take_untidy(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
+    def mark_removed(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
         """Those of ``ids`` that nobody finds from now on: a message may have begun to use one of them just now."""
-        named, columns = _of_channel(channel, ids), chat_files.c
+        named, columns = _by_ids(channel, ids), chat_files.c
         connection.execute(sa.update(chat_files).where(*named, columns.used_at.is_(None)).values(removed=True))
         return connection.execute(sa.select(columns.id).where(*named, columns.removed)).scalars().all()
 
-    def _tidy_coming(self) -> int:
+    def _clean_up_uploads(self) -> int:
         """How many uploads were removed of which no commit tells; one that a crash kept from its place goes there."""
-        gone, old = 0, time.time() - UNUSED
-        for path in self._coming.glob("*"):
+        removed_count, cutoff = 0, time.time() - UNUSED_FILE_TTL
+        for path in self._uploads.glob("*"):
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < old:
-                    gone += self._tidy_upload(path)
-        return gone
+                if path.stat().st_mtime < cutoff:
+                    removed_count += self._clean_up_upload(path)
+        return removed_count
 
-    def _tidy_upload(self, path: Path) -> int:
-        if self._is_kept(path.name):
-            _settle(path, self._place(path.name))
+    def _clean_up_upload(self, path: Path) -> int:
+        if self._is_saved(path.name):
+            _move(path, self._path_of(path.name))
             return 0
         path.unlink()
         return 1
 
-    def _is_kept(self, id: str) -> bool:
+    def _is_saved(self, id: str) -> bool:
         with self._database.read() as connection:
             return connection.execute(sa.select(chat_files.c.id).where(chat_files.c.id == id)).first() is not None
 
-    def _place(self, id: str) -> Path:
+    def _path_of(self, id: str) -> Path:
         return self._folder / id[-2:] / id
 
     def list(
         self, connection: Connection, scope: Scope, *, owner: str = "", cursor: str = "", limit: int = 20
     ) -> Page[ChatFile]:
         """The files, of one owner if one is given, oldest first. Raises :class:`BadCursor`."""
-        limit, columns = rows.limited(limit), chat_files.c
-        query = sa.select(chat_files).where(*rows.within(chat_files, scope), sa.not_(columns.removed))
+        limit, columns = queries.clamp_limit(limit), chat_files.c
+        query = sa.select(chat_files).where(*queries.in_scope(chat_files, scope), sa.not_(columns.removed))
         if owner:
-            query = query.where(columns.owner == rows.storable(owner))
+            query = query.where(columns.owner == queries.replace_unstorable(owner))
         if cursor:
             query = query.where(
-                sa.tuple_(columns.created_at, columns.id) > sa.tuple_(*rows.from_cursor(cursor, int, str))
+                sa.tuple_(columns.created_at, columns.id) > sa.tuple_(*queries.decode_cursor(cursor, int, str))
             )
         found = connection.execute(query.order_by(columns.created_at, columns.id).limit(limit + 1)).mappings()
-        return rows.page_of(list(found), limit, to_file, lambda file: rows.to_cursor(file.created_at, file.id))
+        return queries.make_page(
+            list(found), limit, to_file, lambda file: queries.encode_cursor(file.created_at, file.id)
+        )
 
-    def size_of(self, connection: Connection, scope: Scope, owner: str) -> int:
+    def get_total_size(self, connection: Connection, scope: Scope, owner: str) -> int:
         """The bytes of all files of one owner together."""
         columns = chat_files.c
-        own = (*rows.within(chat_files, scope), columns.owner == rows.storable(owner), sa.not_(columns.removed))
+        own = (
+            *queries.in_scope(chat_files, scope),
+            columns.owner == queries.replace_unstorable(owner),
+            sa.not_(columns.removed),
+        )
         total = sa.select(sa.func.coalesce(sa.func.sum(columns.size), 0)).where(*own)
         return int(connection.execute(total).scalar_one())
 
@@ -302,29 +319,29 @@ def to_file(row: Any) -> ChatFile:
     )
 
 
-def _settle(path: Path, place: Path) -> None:
-    private_files.make_folder(place.parent)
-    path.replace(place)
+def _move(path: Path, final_path: Path) -> None:
+    private_files.make_folder(final_path.parent)
+    path.replace(final_path)
 
 
-def _of_channel(channel: str, ids: Collection[str]) -> list[sa.ColumnElement[bool]]:
+def _by_ids(channel: str, ids: Collection[str]) -> list[sa.ColumnElement[bool]]:
     return [chat_files.c.channel == channel, chat_files.c.id.in_(ids)]
 
 
 def _read_head(stream: Readable) -> bytes:
     head = b""
-    while len(head) < HEAD and (piece := stream.read(HEAD - len(head))):
-        head += piece
+    while len(head) < SNIFFED_BYTES and (chunk := stream.read(SNIFFED_BYTES - len(head))):
+        head += chunk
     return head
 
 
-def _limiter(kind: str, limits: Mapping[str, int]) -> Callable[[int], None]:
+def _make_size_check(kind: str, limits: Mapping[str, int]) -> Callable[[int], None]:
     """Return the check of the size while a file comes in. Sound may still be found to be video, or the reverse."""
-    open_kinds = _TRACKED if kind in _TRACKED else (kind,)
-    largest = max(open_kinds, key=lambda each: limits.get(each, 0))
+    possible_kinds = _CONTAINER_KINDS if kind in _CONTAINER_KINDS else (kind,)
+    kind_with_largest_limit = max(possible_kinds, key=lambda each: limits.get(each, 0))
 
     def check(size: int) -> None:
-        if size > limits.get(largest, 0):
+        if size > limits.get(kind_with_largest_limit, 0):
             _check_size(size, kind, limits.get(kind, 0))
 
     return check
@@ -339,11 +356,11 @@ def _copy(
     stream: Readable, head: bytes, file: BinaryIO, check_size: Callable[[int], None], check_free: Callable[[], None]
 ) -> int:
     """The number of bytes that were written."""
-    size, piece = 0, head
-    while piece:
+    size, chunk = 0, head
+    while chunk:
         check_free()
-        size += len(piece)
+        size += len(chunk)
         check_size(size)
-        file.write(piece)
-        piece = stream.read(_STEP)
+        file.write(chunk)
+        chunk = stream.read(_CHUNK_SIZE)
     return size

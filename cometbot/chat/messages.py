@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.chat import rows
-from cometbot.chat.feed import FeedRows, event_columns, message_columns, to_event, to_message
+from cometbot.chat import queries
+from cometbot.chat.feed_table import FeedTable, event_columns, message_columns, to_event, to_message
 from cometbot.chat.models import (
     EVENT_CREATED,
     MESSAGE_CREATED,
@@ -23,7 +23,7 @@ from cometbot.chat.models import (
     Draft,
     NumberedPage,
     Page,
-    Posted,
+    PostResult,
     Scope,
     Signal,
     Topic,
@@ -32,11 +32,11 @@ from cometbot.errors import IdTaken
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_events, chat_files, chat_messages
 
-KEEP: Final[Data] = {}
+UNCHANGED: Final[Data] = {}
 """For :meth:`Messages.update`: the metadata stay as they are."""
 
-_STORED = ("channel", "bot", "conversation", "at", "id", "sender", "is_bot", "payload", "metadata", "client_id")
-_by_client = sa.select(*message_columns()).where(
+_STORED_COLUMNS = ("channel", "bot", "conversation", "at", "id", "sender", "is_bot", "payload", "metadata", "client_id")
+_select_by_client_id = sa.select(*message_columns()).where(
     chat_messages.c.channel == bound("ch"),
     chat_messages.c.bot == bound("b"),
     chat_messages.c.conversation == bound("conv"),
@@ -51,50 +51,52 @@ class Messages:
     place in the list. Signals are to be published after the commit.
     """
 
-    def __init__(self, database: Database, feed: FeedRows) -> None:
+    def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
         self._feed = feed
-        values = {name: bound(name, type_=chat_messages.c[name].type) for name in _STORED}
+        values = {name: bound(name, type_=chat_messages.c[name].type) for name in _STORED_COLUMNS}
         self._insert = database.prepare(database.insert(chat_messages).values(values).on_conflict_do_nothing())
-        self._by_client = database.prepare(_by_client)
+        self._select_by_client_id = database.prepare(_select_by_client_id)
 
-    def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> Posted:
+    def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> PostResult:
         """The message that ``draft`` became, or had become before under its ``client_id``.
 
         Raises :class:`Missing` if there is no such conversation, :class:`IdTaken` for an id that another message has.
         """
-        client_id = rows.written(draft.client_id)
-        known = self.find_by_client_id(connection, scope, conversation, client_id)
-        if known is not None:
-            return Posted(known, is_new=False)
+        client_id = queries.validate_id(draft.client_id)
+        existing = self.find_by_client_id(connection, scope, conversation, client_id)
+        if existing is not None:
+            return PostResult(existing, is_new=False)
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
-            "conversation": rows.storable(conversation),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
+            "conversation": queries.replace_unstorable(conversation),
             "at": at,
-            "id": rows.written(draft.id) or rows.new_id().lower(),
-            "sender": rows.written(draft.sender),
+            "id": queries.validate_id(draft.id) or queries.new_id().lower(),
+            "sender": queries.validate_id(draft.sender),
             "is_bot": draft.is_bot,
-            "payload": rows.to_json(draft.payload),
-            "metadata": None if draft.metadata is None else rows.to_json(draft.metadata),
+            "payload": queries.to_json(draft.payload),
+            "metadata": None if draft.metadata is None else queries.to_json(draft.metadata),
             "client_id": client_id or None,
         }
         if self._insert(connection, values).rowcount == 0:
-            return self._posted_meanwhile(connection, scope, conversation, client_id)
+            return self._get_concurrently_posted(connection, scope, conversation, client_id)
         if draft.files:
-            self._use(connection, scope, draft.files, at)
+            self._mark_files_used(connection, scope, draft.files, at)
         message = to_message([values.get(column.name) for column in message_columns()])
         topic = Topic(scope.channel, scope.bot, conversation)
-        signal = self._feed.record(connection, Signal(topic, MESSAGE_CREATED, position, at, message=message))
-        return Posted(message, is_new=True, signals=(signal,))
+        signal = self._feed.save(connection, Signal(topic, MESSAGE_CREATED, position, at, message=message))
+        return PostResult(message, is_new=True, signals=(signal,))
 
-    def _posted_meanwhile(self, connection: Connection, scope: Scope, conversation: str, client_id: str) -> Posted:
+    def _get_concurrently_posted(
+        self, connection: Connection, scope: Scope, conversation: str, client_id: str
+    ) -> PostResult:
         """What another process posted under the same ``client_id`` while this one waited for the conversation."""
-        known = self.find_by_client_id(connection, scope, conversation, client_id)
-        if known is None:
+        existing = self.find_by_client_id(connection, scope, conversation, client_id)
+        if existing is None:
             raise IdTaken
-        return Posted(known, is_new=False)
+        return PostResult(existing, is_new=False)
 
     def find_by_client_id(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str
@@ -103,55 +105,61 @@ class Messages:
         if not client_id:
             return None
         values = {
-            "ch": rows.storable(scope.channel),
-            "b": rows.storable(scope.bot),
-            "conv": rows.storable(conversation),
-            "client": rows.storable(client_id),
+            "ch": queries.replace_unstorable(scope.channel),
+            "b": queries.replace_unstorable(scope.bot),
+            "conv": queries.replace_unstorable(conversation),
+            "client": queries.replace_unstorable(client_id),
         }
-        found = self._by_client(connection, values).fetchall()
+        found = self._select_by_client_id(connection, values).fetchall()
         return to_message(found[0]) if found else None
 
-    def find_said_to(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
+    def find_by_owner(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
         """The message that was posted under ``client_id`` in whichever conversation of ``owner``."""
-        said, places = chat_messages.c, chat_conversations.c
-        here = sa.and_(said.channel == places.channel, said.bot == places.bot, said.conversation == places.id)
-        query = _select().select_from(chat_conversations).join(chat_messages, here)
-        query = query.where(*rows.within(chat_conversations, scope), places.owner == rows.storable(owner))
-        row = connection.execute(query.where(said.client_id == rows.storable(client_id))).first()
+        messages, conversations = chat_messages.c, chat_conversations.c
+        same_conversation = sa.and_(
+            messages.channel == conversations.channel,
+            messages.bot == conversations.bot,
+            messages.conversation == conversations.id,
+        )
+        query = _select_messages().select_from(chat_conversations).join(chat_messages, same_conversation)
+        query = query.where(
+            *queries.in_scope(chat_conversations, scope), conversations.owner == queries.replace_unstorable(owner)
+        )
+        row = connection.execute(query.where(messages.client_id == queries.replace_unstorable(client_id))).first()
         return to_message(row) if row else None
 
     @staticmethod
-    def _use(connection: Connection, scope: Scope, files: Collection[str], at: int) -> None:
+    def _mark_files_used(connection: Connection, scope: Scope, files: Collection[str], at: int) -> None:
         """Note that files are used: those of the bot, and those of the channel that belong to no bot."""
         columns = chat_files.c
-        own = columns.bot.in_([rows.storable(scope.bot), ""])
-        named = columns.id.in_([rows.storable(id) for id in files])
-        used = sa.update(chat_files).where(columns.channel == rows.storable(scope.channel), own, named)
+        own = columns.bot.in_([queries.replace_unstorable(scope.bot), ""])
+        named = columns.id.in_([queries.replace_unstorable(id) for id in files])
+        used = sa.update(chat_files).where(columns.channel == queries.replace_unstorable(scope.channel), own, named)
         connection.execute(used.where(columns.used_at.is_(None)).values(used_at=at))
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatMessage | None:
         """The message with this id, None if there is none."""
-        row = connection.execute(_select().where(*_named(chat_messages, scope, id))).first()
+        row = connection.execute(_select_messages().where(*_by_id(chat_messages, scope, id))).first()
         return to_message(row) if row else None
 
     def update(
-        self, connection: Connection, scope: Scope, id: str, payload: Data, metadata: Data | None = KEEP
+        self, connection: Connection, scope: Scope, id: str, payload: Data, metadata: Data | None = UNCHANGED
     ) -> tuple[ChatMessage, list[Signal]] | None:
         """The message with another payload, and metadata unless they are kept; None if there is none."""
         found = self.get(connection, scope, id)
         if found is None:
             return None
         at, position = self._feed.advance(connection, found.scope, found.conversation)
-        values: dict[str, Any] = {"payload": rows.to_json(payload), "edited_at": at}
-        if metadata is not KEEP:
-            values["metadata"] = None if metadata is None else rows.to_json(metadata)
-        changed = sa.update(chat_messages).where(*_named(chat_messages, found.scope, id)).values(values)
+        values: dict[str, Any] = {"payload": queries.to_json(payload), "edited_at": at}
+        if metadata is not UNCHANGED:
+            values["metadata"] = None if metadata is None else queries.to_json(metadata)
+        changed = sa.update(chat_messages).where(*_by_id(chat_messages, found.scope, id)).values(values)
         row = connection.execute(changed.returning(*message_columns())).first()
         if row is None:
             return None
         message = to_message(row)
         topic = Topic(found.scope.channel, found.scope.bot, found.conversation)
-        return message, [self._feed.record(connection, Signal(topic, MESSAGE_UPDATED, position, at, message=message))]
+        return message, [self._feed.save(connection, Signal(topic, MESSAGE_UPDATED, position, at, message=message))]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """What happened by removing the message; None if there is none."""
@@ -160,40 +168,40 @@ class Messages:
             return None
         data = {"id": found.id, "sender": found.sender}
         signal = self._feed.add(connection, found.scope, found.conversation, MESSAGE_DELETED, data)
-        gone = sa.delete(chat_messages).where(*_named(chat_messages, found.scope, id))
-        return [signal] if connection.execute(gone).rowcount else None
+        deletion = sa.delete(chat_messages).where(*_by_id(chat_messages, found.scope, id))
+        return [signal] if connection.execute(deletion).rowcount else None
 
-    def page(
+    def list_newest(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatMessage]:
         """The messages, newest first; what comes in meanwhile moves none of them to another page. Raises
         :class:`BadCursor`."""
-        limit = rows.limited(limit)
-        query = _select().where(*rows.exactly(chat_messages, scope, conversation))
+        limit = queries.clamp_limit(limit)
+        query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation))
         if cursor:
-            query = query.where(chat_messages.c.at < rows.from_cursor(cursor, int)[0])
+            query = query.where(chat_messages.c.at < queries.decode_cursor(cursor, int)[0])
         found = connection.execute(query.order_by(chat_messages.c.at.desc()).limit(limit + 1)).all()
-        return rows.page_of(list(found), limit, to_message, lambda message: rows.to_cursor(message.at))
+        return queries.make_page(list(found), limit, to_message, lambda message: queries.encode_cursor(message.at))
 
-    def before(
+    def list_before(
         self, connection: Connection, scope: Scope, conversation: str, at: int | None = None, limit: int = 20
     ) -> Page[ChatMessage]:
         """The newest messages (of before a time), oldest first; ``next`` is empty where nothing is older."""
-        cursor = "" if at is None else rows.to_cursor(min(at, _LATEST))
-        found = self.page(connection, scope, conversation, cursor=cursor, limit=limit)
+        cursor = "" if at is None else queries.encode_cursor(min(at, _MAX_TIME))
+        found = self.list_newest(connection, scope, conversation, cursor=cursor, limit=limit)
         return Page(list(reversed(found.items)), found.next)
 
-    def after(
+    def list_after(
         self, connection: Connection, scope: Scope, conversation: str, at: int, limit: int = 20
     ) -> Page[ChatMessage]:
         """The oldest messages of after a time, oldest first; ``next`` is empty where nothing is newer."""
-        limit = rows.limited(limit)
-        later = chat_messages.c.at > min(at, _LATEST)
-        query = _select().where(*rows.exactly(chat_messages, scope, conversation), later)
+        limit = queries.clamp_limit(limit)
+        later = chat_messages.c.at > min(at, _MAX_TIME)
+        query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation), later)
         found = connection.execute(query.order_by(chat_messages.c.at).limit(limit + 1)).all()
-        return rows.page_of(list(found), limit, to_message, lambda message: rows.to_cursor(message.at))
+        return queries.make_page(list(found), limit, to_message, lambda message: queries.encode_cursor(message.at))
 
-    def numbered(
+    def list_numbered(
         self,
         connection: Connection,
         scope: Scope,
@@ -208,24 +216,24 @@ class Messages:
 
         ``sender`` and ``since`` (later than that time) leave out others; ``total`` counts what is not left out.
         """
-        limit = rows.limited(limit)
-        matching = rows.exactly(chat_messages, scope, conversation)
+        limit = queries.clamp_limit(limit)
+        matching = queries.in_conversation(chat_messages, scope, conversation)
         if sender:
-            matching.append(chat_messages.c.sender == rows.storable(sender))
+            matching.append(chat_messages.c.sender == queries.replace_unstorable(sender))
         if since > 0:
-            matching.append(chat_messages.c.at > min(since, _LATEST))
+            matching.append(chat_messages.c.at > min(since, _MAX_TIME))
         total = connection.execute(sa.select(sa.func.count()).select_from(chat_messages).where(*matching)).scalar_one()
         skipped = (max(page, 1) - 1) * limit
         if not limit or skipped >= total:
             return NumberedPage([], total)
-        query = _select().where(*matching).order_by(chat_messages.c.at.desc()).limit(limit).offset(skipped)
+        query = _select_messages().where(*matching).order_by(chat_messages.c.at.desc()).limit(limit).offset(skipped)
         return NumberedPage([to_message(row) for row in reversed(connection.execute(query).all())], total)
 
-    def last(self, connection: Connection, conversations: Iterable[ChatConversation]) -> dict[str, ChatMessage]:
+    def get_newest(self, connection: Connection, conversations: Iterable[ChatConversation]) -> dict[str, ChatMessage]:
         """The newest message of each conversation that has one, by the conversation's id."""
         newest: dict[str, ChatMessage] = {}
         for conversation in conversations:
-            for message in self.page(connection, conversation.scope, conversation.id, limit=1).items:
+            for message in self.list_newest(connection, conversation.scope, conversation.id, limit=1).items:
                 newest[conversation.id] = message
         return newest
 
@@ -233,7 +241,7 @@ class Messages:
 class Events:
     """The table ``chat_events``. All methods work inside the caller's transaction."""
 
-    def __init__(self, database: Database, feed: FeedRows) -> None:
+    def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
         self._feed = feed
 
@@ -243,34 +251,34 @@ class Events:
         """A new event. Raises :class:`Missing` if there is no such conversation, :class:`IdTaken`."""
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
-            "conversation": rows.storable(conversation),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
+            "conversation": queries.replace_unstorable(conversation),
             "at": at,
-            "id": rows.written(id) or rows.new_id().lower(),
-            "sender": rows.written(sender),
-            "payload": rows.to_json(payload),
+            "id": queries.validate_id(id) or queries.new_id().lower(),
+            "sender": queries.validate_id(sender),
+            "payload": queries.to_json(payload),
         }
         insert = self._database.insert(chat_events).values(values).on_conflict_do_nothing()
         if connection.execute(insert.returning(chat_events.c.id)).first() is None:
             raise IdTaken
         event = to_event([values[column.name] for column in event_columns()])
         topic = Topic(scope.channel, scope.bot, conversation)
-        return event, [self._feed.record(connection, Signal(topic, EVENT_CREATED, position, at, event=event))]
+        return event, [self._feed.save(connection, Signal(topic, EVENT_CREATED, position, at, event=event))]
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatEvent | None:
         """The event with this id, None if there is none."""
-        query = sa.select(*event_columns()).where(*_named(chat_events, scope, id))
+        query = sa.select(*event_columns()).where(*_by_id(chat_events, scope, id))
         row = connection.execute(query).first()
         return to_event(row) if row else None
 
 
-_LATEST = 2**62
+_MAX_TIME = 2**62
 
 
-def _select() -> sa.Select[Any]:
+def _select_messages() -> sa.Select[Any]:
     return sa.select(*message_columns())
 
 
-def _named(table: sa.Table, scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*rows.within(table, scope), table.c.id == rows.storable(id)]
+def _by_id(table: sa.Table, scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
+    return [*queries.in_scope(table, scope), table.c.id == queries.replace_unstorable(id)]

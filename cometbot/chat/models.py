@@ -186,7 +186,7 @@ class NumberedPage(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostResult:
     """What became of a draft. ``is_new`` is false where its ``client_id`` was stored already: ``message`` is that one,
     and nobody is told."""
 

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cometbot.chat import rows
-from cometbot.chat.feed import FeedRows
+from cometbot.chat import queries
+from cometbot.chat.feed_table import FeedTable
 from cometbot.chat.models import (
     CONVERSATION_DELETED,
     MESSAGE_DELETED,
@@ -33,46 +33,46 @@ from cometbot.store.tables import (
     facts,
 )
 
-BATCH = 100
+BATCH_LIMIT = 100
 """Messages that one step of a removal takes away."""
 
-_NAME = "chat-removal:"
+_NAME_PREFIX = "chat-removal:"
 _FILE_ID = re.compile(r"[0-9a-z]{26}")
 
-_OF_CONVERSATION = (chat_messages, chat_events, chat_participants, chat_feed)
+_CONVERSATION_TABLES = (chat_messages, chat_events, chat_participants, chat_feed)
 
 
 def remove_conversations(connection: Connection, scope: Scope, *, id: str = "", owner: str = "") -> list[Signal]:
     """What happened by removing one conversation, or all that a user made, with everything that is in them."""
     columns = chat_conversations.c
-    which = columns.id == rows.storable(id) if id else columns.owner == rows.storable(owner)
-    gone = sa.delete(chat_conversations).where(*rows.within(chat_conversations, scope), which)
-    found = connection.execute(gone.returning(columns.channel, columns.bot, columns.id)).all()
+    which = columns.id == queries.replace_unstorable(id) if id else columns.owner == queries.replace_unstorable(owner)
+    deletion = sa.delete(chat_conversations).where(*queries.in_scope(chat_conversations, scope), which)
+    found = connection.execute(deletion.returning(columns.channel, columns.bot, columns.id)).all()
     for channel, bot, name in found:
-        for table in _OF_CONVERSATION:
-            connection.execute(sa.delete(table).where(*rows.exactly(table, Scope(channel, bot), name)))
+        for table in _CONVERSATION_TABLES:
+            connection.execute(sa.delete(table).where(*queries.in_conversation(table, Scope(channel, bot), name)))
     return [Signal(Topic(*key), CONVERSATION_DELETED) for key in found]
 
 
-def release_files(connection: Connection, database: Database, scope: Scope, id: str) -> None:
+def mark_files_unused(connection: Connection, database: Database, scope: Scope, id: str) -> None:
     """Let the files that were attached in a conversation count as not used from now on. Before it is removed."""
     for channel, bot, owner in connection.execute(_owner_of(scope, id)).all():
         columns = chat_files.c
         files = (columns.channel == channel, columns.owner == owner, columns.used_at.is_not(None))
         own = set(connection.execute(sa.select(columns.id).where(*files)).scalars())
-        here = rows.exactly(chat_messages, Scope(channel, bot), id)
+        here = queries.in_conversation(chat_messages, Scope(channel, bot), id)
         texts = connection.execute(sa.select(chat_messages.c.payload).where(*here)).scalars() if own else ()
-        named = sorted(own.intersection(*[{found for text in texts for found in _FILE_ID.findall(text)}]))
-        now = rows.milliseconds(database)
-        for first in range(0, len(named), BATCH):
-            some = columns.id.in_(named[first : first + BATCH])
-            connection.execute(sa.update(chat_files).where(*files, some).values(used_at=None, created_at=now))
+        attached = sorted(own.intersection(*[{found for text in texts for found in _FILE_ID.findall(text)}]))
+        now = queries.now_ms(database)
+        for first in range(0, len(attached), BATCH_LIMIT):
+            batch_of_ids = columns.id.in_(attached[first : first + BATCH_LIMIT])
+            connection.execute(sa.update(chat_files).where(*files, batch_of_ids).values(used_at=None, created_at=now))
 
 
 def _owner_of(scope: Scope, id: str) -> sa.Select[Any]:
     columns = chat_conversations.c
     return sa.select(columns.channel, columns.bot, columns.owner).where(
-        *rows.within(chat_conversations, scope), columns.id == rows.storable(id)
+        *queries.in_scope(chat_conversations, scope), columns.id == queries.replace_unstorable(id)
     )
 
 
@@ -87,35 +87,37 @@ class Removal:
     before: int
 
 
-def begin_removal(connection: Connection, database: Database, scope: Scope, user: str) -> Removal:
+def start_removal(connection: Connection, database: Database, scope: Scope, user: str) -> Removal:
     """The removal of all that the user has said in the conversations of others, written down and not begun."""
-    said = sa.select(sa.func.max(chat_messages.c.at)).where(
-        *rows.within(chat_messages, scope), chat_messages.c.sender == rows.storable(user), sa.text("NOT is_bot")
+    latest_query = sa.select(sa.func.max(chat_messages.c.at)).where(
+        *queries.in_scope(chat_messages, scope),
+        chat_messages.c.sender == queries.replace_unstorable(user),
+        sa.text("NOT is_bot"),
     )
-    latest = connection.execute(said).scalar() or 0
-    removal = Removal(f"{_NAME}{rows.new_id()}", scope, rows.storable(user), latest)
-    value = rows.to_json({"channel": scope.channel, "bot": scope.bot, "user": removal.user, "before": latest})
+    latest = connection.execute(latest_query).scalar() or 0
+    removal = Removal(f"{_NAME_PREFIX}{queries.new_id()}", scope, queries.replace_unstorable(user), latest)
+    value = queries.to_json({"channel": scope.channel, "bot": scope.bot, "user": removal.user, "before": latest})
     connection.execute(database.insert(facts).values(name=removal.name, value=value))
     return removal
 
 
-def go_on(connection: Connection, feed: FeedRows, removal: Removal) -> tuple[list[Signal], bool]:
+def continue_removal(connection: Connection, feed: FeedTable, removal: Removal) -> tuple[list[Signal], bool]:
     """What happened by removing some more messages, and whether that were the last."""
     written = sa.select(facts.c.name).where(facts.c.name == removal.name)
     if connection.execute(written.with_for_update()).first() is None:
         return [], True
-    batch = _messages_of(removal).limit(BATCH + 1)
+    batch = _messages_of(removal).limit(BATCH_LIMIT + 1)
     found = [tuple(row) for row in connection.execute(batch)]
-    signals = _remove_told(connection, feed, MESSAGE_DELETED, found[:BATCH], chat_messages)
-    is_over = len(found) <= BATCH
-    if is_over:
+    signals = _remove_with_signals(connection, feed, MESSAGE_DELETED, found[:BATCH_LIMIT], chat_messages)
+    is_finished = len(found) <= BATCH_LIMIT
+    if is_finished:
         connection.execute(sa.delete(facts).where(facts.c.name == removal.name))
-    return signals, is_over
+    return signals, is_finished
 
 
-def unfinished(connection: Connection, channel: str) -> list[Removal]:
+def find_unfinished(connection: Connection, channel: str) -> list[Removal]:
     """The removals of a channel that are not over, the oldest first."""
-    query = sa.select(facts.c.name, facts.c.value).where(facts.c.name.startswith(_NAME)).order_by(facts.c.name)
+    query = sa.select(facts.c.name, facts.c.value).where(facts.c.name.startswith(_NAME_PREFIX)).order_by(facts.c.name)
     found = [(name, json.loads(value)) for name, value in connection.execute(query)]
     return [
         Removal(name, Scope(channel, value["bot"]), value["user"], value["before"])
@@ -124,13 +126,13 @@ def unfinished(connection: Connection, channel: str) -> list[Removal]:
     ]
 
 
-def remove_traces(connection: Connection, feed: FeedRows, scope: Scope, user: str) -> list[Signal]:
+def remove_user_data(connection: Connection, feed: FeedTable, scope: Scope, user: str) -> list[Signal]:
     """What happened by removing a user's events and places in the conversations of others, and the files."""
-    places = [tuple(row) for row in connection.execute(_places_of(scope, user))]
-    signals = _remove_told(connection, feed, PARTICIPANT_REMOVED, places, chat_participants)
-    own = (*rows.within(chat_events, scope), chat_events.c.sender == rows.storable(user))
+    memberships = [tuple(row) for row in connection.execute(_memberships_of(scope, user))]
+    signals = _remove_with_signals(connection, feed, PARTICIPANT_REMOVED, memberships, chat_participants)
+    own = (*queries.in_scope(chat_events, scope), chat_events.c.sender == queries.replace_unstorable(user))
     connection.execute(sa.delete(chat_events).where(*own))
-    files = (*rows.within(chat_files, scope), chat_files.c.owner == rows.storable(user))
+    files = (*queries.in_scope(chat_files, scope), chat_files.c.owner == queries.replace_unstorable(user))
     connection.execute(sa.update(chat_files).where(*files).values(removed=True))
     return signals
 
@@ -138,22 +140,22 @@ def remove_traces(connection: Connection, feed: FeedRows, scope: Scope, user: st
 def _messages_of(removal: Removal) -> sa.Select[Any]:
     columns = chat_messages.c
     return sa.select(columns.channel, columns.bot, columns.conversation, columns.id, columns.sender).where(
-        *rows.within(chat_messages, removal.scope),
+        *queries.in_scope(chat_messages, removal.scope),
         columns.sender == removal.user,
         sa.text("NOT is_bot"),
         columns.at <= removal.before,
     )
 
 
-def _places_of(scope: Scope, user: str) -> sa.Select[Any]:
+def _memberships_of(scope: Scope, user: str) -> sa.Select[Any]:
     columns = chat_participants.c
     return sa.select(columns.channel, columns.bot, columns.conversation, columns.user_id, columns.user_id).where(
-        *rows.within(chat_participants, scope), columns.user_id == rows.storable(user)
+        *queries.in_scope(chat_participants, scope), columns.user_id == queries.replace_unstorable(user)
     )
 
 
-def _remove_told(
-    connection: Connection, feed: FeedRows, kind: str, found: list[tuple[Any, ...]], table: sa.Table
+def _remove_with_signals(
+    connection: Connection, feed: FeedTable, kind: str, found: list[tuple[Any, ...]], table: sa.Table
 ) -> list[Signal]:
     """What was told by removing the rows ``found``, which say of each its conversation, its id and a user.
 
@@ -167,5 +169,5 @@ def _remove_told(
         data = {"id": id, "sender": user} if kind == MESSAGE_DELETED else {"user": user}
         with suppress(Missing):
             signals.append(feed.add(connection, scope, conversation, kind, data))
-        connection.execute(sa.delete(table).where(*rows.exactly(table, scope, conversation), name == id))
+        connection.execute(sa.delete(table).where(*queries.in_conversation(table, scope, conversation), name == id))
     return signals

@@ -7,10 +7,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cometbot.chat import rows
-from cometbot.chat.feed import FeedRows
+from cometbot.chat import queries
+from cometbot.chat.feed_table import FeedTable
 from cometbot.chat.models import ChatUser, Data, Page, Scope, Signal
-from cometbot.chat.removal import Removal, begin_removal, go_on, remove_conversations, remove_traces, unfinished
+from cometbot.chat.removal import (
+    Removal,
+    continue_removal,
+    find_unfinished,
+    remove_conversations,
+    remove_user_data,
+    start_removal,
+)
 from cometbot.errors import IdTaken, Missing
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_users
@@ -19,7 +26,7 @@ from cometbot.store.tables import chat_users
 class Users:
     """The table ``chat_users``. All methods work inside the caller's transaction."""
 
-    def __init__(self, database: Database, feed: FeedRows) -> None:
+    def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
         self._feed = feed
 
@@ -30,7 +37,7 @@ class Users:
             raise IdTaken
         return user
 
-    def ensure(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
+    def get_or_create(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
         """The user with this ``id``, and whether it is new; one that is there gets ``data`` over its own."""
         user, is_new = self._insert(connection, scope, id, data)
         if is_new or not data:
@@ -38,12 +45,12 @@ class Users:
         return self.update(connection, scope, id, data) or user, False
 
     def _insert(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
-        now = rows.milliseconds(self._database)
+        now = queries.now_ms(self._database)
         values = {
-            "channel": rows.storable(scope.channel),
-            "bot": rows.storable(scope.bot),
-            "id": rows.written(id) or rows.new_id().lower(),
-            "data": rows.to_json(rows.merged({}, data)),
+            "channel": queries.replace_unstorable(scope.channel),
+            "bot": queries.replace_unstorable(scope.bot),
+            "id": queries.validate_id(id) or queries.new_id().lower(),
+            "data": queries.to_json(queries.merge({}, data)),
             "created_at": now,
             "updated_at": now,
             "seen_at": now,
@@ -57,29 +64,29 @@ class Users:
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """The user with this id, None if there is none."""
-        row = connection.execute(sa.select(chat_users).where(*_named(scope, id))).mappings().first()
+        row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id))).mappings().first()
         return to_user(row) if row else None
 
-    def hold(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
+    def get_for_update(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """As :meth:`get`, and nobody can remove the user before this transaction ends."""
-        row = connection.execute(sa.select(chat_users).where(*_named(scope, id)).with_for_update()).mappings().first()
+        row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()).mappings().first()
         return to_user(row) if row else None
 
     def update(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatUser | None:
         """The user with ``data`` over its own (a value None takes its key away); None if there is none."""
-        locked = sa.select(chat_users).where(*_named(scope, id)).with_for_update()
-        row = connection.execute(locked).mappings().first()
+        query = sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()
+        row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        now = max(rows.milliseconds(self._database), row["updated_at"] + 1)
-        values = {"data": rows.to_json(rows.merged(rows.from_json(row["data"]), data)), "updated_at": now}
-        connection.execute(sa.update(chat_users).where(*_named(scope, id)).values(values))
+        now = max(queries.now_ms(self._database), row["updated_at"] + 1)
+        values = {"data": queries.to_json(queries.merge(queries.from_json(row["data"]), data)), "updated_at": now}
+        connection.execute(sa.update(chat_users).where(*_by_id(scope, id)).values(values))
         return to_user({**row, **values})
 
-    def seen(self, connection: Connection, scope: Scope, id: str) -> None:
+    def update_seen_at(self, connection: Connection, scope: Scope, id: str) -> None:
         """Note that the user is here now."""
-        now = rows.milliseconds(self._database)
-        connection.execute(sa.update(chat_users).where(*_named(scope, id)).values(seen_at=now))
+        now = queries.now_ms(self._database)
+        connection.execute(sa.update(chat_users).where(*_by_id(scope, id)).values(seen_at=now))
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """What happened by removing the user with all that is one's own; None if there is none.
@@ -87,57 +94,57 @@ class Users:
         That is: the conversations that the user made, with what everybody said there; messages, events and places in
         those of others; files.
         """
-        begun = self.begin_delete(connection, scope, id)
-        if begun is None:
+        started = self.start_delete(connection, scope, id)
+        if started is None:
             return None
-        removal, signals = begun
-        is_over = False
-        while not is_over:
-            more, is_over = self.go_on_deleting(connection, removal)
+        removal, signals = started
+        is_finished = False
+        while not is_finished:
+            more, is_finished = self.continue_delete(connection, removal)
             signals += more
         return signals
 
-    def begin_delete(self, connection: Connection, scope: Scope, id: str) -> tuple[Removal, list[Signal]] | None:
+    def start_delete(self, connection: Connection, scope: Scope, id: str) -> tuple[Removal, list[Signal]] | None:
         """As :meth:`delete`, but for messages in the conversations of others, which may be many: the removal that is
         to be gone on with, and what happened. Nobody is the user any more, and the id is free."""
-        if connection.execute(sa.delete(chat_users).where(*_named(scope, id))).rowcount == 0:
+        if connection.execute(sa.delete(chat_users).where(*_by_id(scope, id))).rowcount == 0:
             return None
         signals = remove_conversations(connection, scope, owner=id)
-        signals += remove_traces(connection, self._feed, scope, id)
-        return begin_removal(connection, self._database, scope, id), signals
+        signals += remove_user_data(connection, self._feed, scope, id)
+        return start_removal(connection, self._database, scope, id), signals
 
-    def go_on_deleting(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
-        """What happened by removing some more of what :meth:`begin_delete` left, and whether nothing is left. To be
+    def continue_delete(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
+        """What happened by removing some more of what :meth:`start_delete` left, and whether nothing is left. To be
         called in one short transaction after the other until then."""
-        return go_on(connection, self._feed, removal)
+        return continue_removal(connection, self._feed, removal)
 
-    def unfinished(self, connection: Connection, channel: str) -> list[Removal]:
-        """What :meth:`begin_delete` left and nobody has finished, of all bots of a channel."""
-        return unfinished(connection, channel)
+    def find_unfinished_removals(self, connection: Connection, channel: str) -> list[Removal]:
+        """What :meth:`start_delete` left and nobody has finished, of all bots of a channel."""
+        return find_unfinished(connection, channel)
 
     def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatUser]:
         """The users, oldest first. Raises :class:`BadCursor`."""
-        limit = rows.limited(limit)
-        place = sa.tuple_(chat_users.c.created_at, chat_users.c.id)
-        query = sa.select(chat_users).where(*rows.within(chat_users, scope))
+        limit = queries.clamp_limit(limit)
+        sort_key = sa.tuple_(chat_users.c.created_at, chat_users.c.id)
+        query = sa.select(chat_users).where(*queries.in_scope(chat_users, scope))
         if cursor:
-            query = query.where(place > sa.tuple_(*rows.from_cursor(cursor, int, str)))
+            query = query.where(sort_key > sa.tuple_(*queries.decode_cursor(cursor, int, str)))
         query = query.order_by(chat_users.c.created_at, chat_users.c.id).limit(limit + 1)
         found = list(connection.execute(query).mappings())
-        return rows.page_of(found, limit, to_user, lambda user: rows.to_cursor(user.created_at, user.id))
+        return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(user.created_at, user.id))
 
     def count(self, connection: Connection, scope: Scope) -> int:
         """How many users there are."""
-        query = sa.select(sa.func.count()).select_from(chat_users).where(*rows.within(chat_users, scope))
+        query = sa.select(sa.func.count()).select_from(chat_users).where(*queries.in_scope(chat_users, scope))
         return connection.execute(query).scalar_one()
 
 
 def to_user(row: Any) -> ChatUser:
     """The user in a row of the table."""
     scope = Scope(row["channel"], row["bot"])
-    data = rows.from_json(row["data"])
+    data = queries.from_json(row["data"])
     return ChatUser(scope, row["id"], data, row["created_at"], row["updated_at"], row["seen_at"])
 
 
-def _named(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*rows.within(chat_users, scope), chat_users.c.id == rows.storable(id)]
+def _by_id(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
+    return [*queries.in_scope(chat_users, scope), chat_users.c.id == queries.replace_unstorable(id)]

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from cometbot.cli.text import plain
+from cometbot.cli._sanitize import sanitize
 from cometbot.errors import CometbotError, StoreBusy
 
-_COMMANDS = {
+_COMMAND_MODULES = {
     "init": "cometbot.cli.init",
     "dev": "cometbot.cli.dev",
     "serve": "cometbot.cli.serve",
@@ -29,7 +29,7 @@ _COMMANDS = {
 """The module of each command, in the order of the help; what a command needs is imported when it runs."""
 
 
-_EXTRAS = {
+_EXTRA_OF_PACKAGE = {
     **dict.fromkeys(("apispec", "jwt", "markdown_it", "nh3", "ulid"), "chat"),
     **dict.fromkeys(("procrastinate", "psycopg"), "postgres"),
     **dict.fromkeys(("PIL", "tinytag", "websockets"), "simplex"),
@@ -37,17 +37,17 @@ _EXTRAS = {
 """The extra of each package that is not always installed."""
 
 
-class Sentence(click.ClickException):
+class CommandError(click.ClickException):
     """Ends the command with one sentence on standard error and the exit code 2."""
 
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
         """Say it."""
-        click.echo(f"cometbot: {plain(self.message)}", err=True, file=file)
+        click.echo(f"cometbot: {sanitize(self.message)}", err=True, file=file)
 
 
-class TemporaryFailure(Sentence):
+class TemporaryFailure(CommandError):
     """Ends the command where the database cannot be used now, with ``EX_TEMPFAIL`` of sysexits.h."""
 
     exit_code = 75
@@ -68,14 +68,14 @@ def _first_sentence(command: click.Command) -> str:
     return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
 
 
-class _Commands(CommandGroup):
+class _RootGroup(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMAND_MODULES:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(_COMMAND_MODULES[cmd_name]), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -85,16 +85,16 @@ class _Commands(CommandGroup):
             if ctx.params["debug"]:
                 raise
             is_temporary = isinstance(error, StoreBusy) or isinstance(error.__cause__, StoreBusy)
-            raise (TemporaryFailure if is_temporary else Sentence)(str(error)) from error
+            raise (TemporaryFailure if is_temporary else CommandError)(str(error)) from error
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if ctx.params["debug"] or package not in _EXTRAS:
+            if ctx.params["debug"] or package not in _EXTRA_OF_PACKAGE:
                 raise
-            install = f"pip install 'cometbot[{_EXTRAS[package]}]'"
-            raise Sentence(f"this needs the package {package}, which is not installed: {install}") from error
+            install = f"pip install 'cometbot[{_EXTRA_OF_PACKAGE[package]}]'"
+            raise CommandError(f"this needs the package {package}, which is not installed: {install}") from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cometbot", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show where in the code an error came from.")
 def main(debug: bool) -> None:

@@ -20,14 +20,14 @@ def upgrade() -> None:
     them; this one says what came of it.
     """
     from cometbot.settings import Settings
-    from cometbot.store.database import check_kept, database
+    from cometbot.store.database import check_persistent, database_from_url
     from cometbot.store.migrate import HEAD
 
     url = Settings.from_environment().database_url
-    check_kept(url)
-    opened = database(url)
+    check_persistent(url)
+    store = database_from_url(url)
     try:
-        opened.upgrade()
+        store.upgrade()
     finally:
-        opened.close()
+        store.close()
     click.echo(f"The database has the schema that this version needs ({HEAD}).")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli import CommandGroup, Sentence, tables
-from cometbot.cli.numbers import Count
-from cometbot.cli.text import plain
+from cometbot.cli import CommandError, CommandGroup, _output
+from cometbot.cli._params import IntegerParam
+from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from cometbot.delivery import DeadLetter, Delivery
 
-_MANY = 1_000_000
+_ALL_LIMIT = 1_000_000
 
 
 @click.group(cls=CommandGroup)
@@ -35,19 +35,19 @@ def deadletters() -> None:
 @deadletters.command("list")
 @click.option("--bot", default="", metavar="NAME", help="Of this bot alone.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=Count(example=100), help="At most so many.")
+@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="At most so many.")
 def list_letters(bot: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
-    with _opened() as delivery:
+    with _open_delivery() as delivery:
         letters = delivery.dead_letters.list(bot, limit + 1)
     shown = letters[:limit]
     if as_json:
-        tables.print_json([_to_json(letter) for letter in shown])
+        _output.print_json([_to_json(letter) for letter in shown])
         return
     if not shown:
         click.echo(f"There are no dead letters{f' of the bot {bot}' if bot else ''}.")
         return
-    tables.print_table(make_table(shown))
+    _output.print_table(make_dead_letter_table(shown))
     if len(letters) > limit:
         click.echo(f"There are more; --limit {limit * 10} shows more of them.")
 
@@ -57,12 +57,12 @@ def list_letters(bot: str, as_json: bool, limit: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def show(id: str, as_json: bool) -> None:
     """Show all of one dead letter: its cause, and what came in or was to go out."""
-    with _opened() as delivery:
+    with _open_delivery() as delivery:
         letter = delivery.dead_letters.get(id)
     if letter is None:
-        raise _lack(id)
+        raise _not_found(id)
     if as_json:
-        tables.print_json(_to_json(letter))
+        _output.print_json(_to_json(letter))
     else:
         _print_letter(letter)
 
@@ -77,9 +77,9 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
     What a message's handler had said before it failed is not said again. The running bot does it; if none runs, the
     next one that is started does.
     """
-    with _opened() as delivery:
-        done = _each(delivery, id, everything, bot, delivery.retry)
-    click.echo(f"{_count(done)} tried again now.")
+    with _open_delivery() as delivery:
+        count = _apply(delivery, id, everything, bot, delivery.retry)
+    click.echo(f"{_count_phrase(count)} tried again now.")
 
 
 @deadletters.command()
@@ -88,47 +88,47 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
 @click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
 def discard(id: str | None, everything: bool, bot: str) -> None:
     """Give a message or a reply up; it cannot be brought back."""
-    with _opened() as delivery:
-        done = _each(delivery, id, everything, bot, delivery.dead_letters.discard)
-    click.echo(f"{_count(done)} given up.")
+    with _open_delivery() as delivery:
+        count = _apply(delivery, id, everything, bot, delivery.dead_letters.discard)
+    click.echo(f"{_count_phrase(count)} given up.")
 
 
-def _opened() -> AbstractContextManager[Delivery]:
+def _open_delivery() -> AbstractContextManager[Delivery]:
     """Delivery over the database of the settings, which must be there already, without anything that handles."""
-    from cometbot.cli.opened import opened_delivery
+    from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
-    return opened_delivery(Settings.from_environment())
+    return open_delivery(Settings.from_environment())
 
 
-def _each(delivery: Delivery, id: str | None, everything: bool, bot: str, act: Callable[[str], bool]) -> int:
+def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:
     """How many letters ``act`` was done to: the named one, or all."""
     if everything == (id is not None):
         raise click.UsageError("Name one dead letter, or say --all.")
     if id is not None:
         if bot:
             raise click.UsageError("--bot goes with --all; an ID names one dead letter of any bot.")
-        if not act(id):
-            raise _lack(id)
+        if not action(id):
+            raise _not_found(id)
         return 1
-    oldest_first = reversed(delivery.dead_letters.list(bot, _MANY))
-    return sum(act(letter.id) for letter in oldest_first)
+    oldest_first = reversed(delivery.dead_letters.list(bot, _ALL_LIMIT))
+    return sum(action(letter.id) for letter in oldest_first)
 
 
-def _lack(id: str) -> Sentence:
-    return Sentence(f"there is no dead letter {id!r}; cometbot deadletters list shows what there is")
+def _not_found(id: str) -> CommandError:
+    return CommandError(f"there is no dead letter {id!r}; cometbot deadletters list shows what there is")
 
 
-def _count(number: int) -> str:
+def _count_phrase(number: int) -> str:
     return "1 dead letter is" if number == 1 else f"{number} dead letters are"
 
 
-def make_table(letters: Sequence[DeadLetter]) -> Table:
+def make_dead_letter_table(letters: Sequence[DeadLetter]) -> Table:
     """A table for the terminal, a row a letter, with its cause."""
-    table = tables.make_table("ID", "Failed", "Bot", "Conversation", fold="Cause")
+    table = _output.make_table("ID", "Failed", "Bot", "Conversation", last_column="Cause")
     for letter in letters:
-        row = (letter.id, _time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
-        table.add_row(*map(tables.to_cell, row))
+        row = (letter.id, _format_time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
+        table.add_row(*map(_output.to_cell, row))
     return table
 
 
@@ -141,15 +141,15 @@ def _print_letter(letter: DeadLetter) -> None:
         ("conversation", letter.conversation),
         ("event", letter.event),
         ("handler", letter.handler),
-        ("made" if letter.is_reply else "came in", _time(letter.at)),
-        ("failed", f"{_time(letter.ended_at)}, after {letter.attempts} attempt{'s' * (letter.attempts != 1)}"),
+        ("made" if letter.is_reply else "came in", _format_time(letter.at)),
+        ("failed", f"{_format_time(letter.ended_at)}, after {letter.attempts} attempt{'s' * (letter.attempts != 1)}"),
         ("cause", letter.error),
     ]
     for name, value in rows:
         if value:
-            click.echo(f"{click.style(f'{name:<13}', bold=True)} {plain(value)}")
+            click.echo(f"{click.style(f'{name:<13}', bold=True)} {sanitize(value)}")
     click.echo()
-    click.echo(_pretty(letter.body))
+    click.echo(_format_body(letter.body))
 
 
 def _to_json(letter: DeadLetter) -> dict[str, Any]:
@@ -160,12 +160,12 @@ def _cause(letter: DeadLetter) -> str:
     return f"{letter.handler}: {letter.error}" if letter.handler else letter.error
 
 
-def _pretty(body: str) -> str:
+def _format_body(body: str) -> str:
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):  # a body that is nested deeply is shown as it is stored
-        return plain(body)
+        return sanitize(body)
 
 
-def _time(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

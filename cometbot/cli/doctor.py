@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cometbot.cli.text import plain
+from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
-    from cometbot.cli.checks import Result
+    from cometbot.cli.checks import CheckResult
 
 _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "bright_black")}
 
@@ -34,62 +34,62 @@ def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
     """
     if simplex and url:
         raise click.UsageError("--url is CometChat's way to the bot; SimpleX has SIMPLEX_URL.")
-    results = _examine_simplex(bot or "") if simplex else _examine(bot or "", _checked_url(url))
-    is_well = all(result.ok is not False for result in results)
+    results = _run_simplex_checks(bot or "") if simplex else _run_checks(bot or "", _validate_url(url))
+    has_passed = all(result.ok is not False for result in results)
     if as_json:
-        body = {"ok": is_well, "checks": [asdict(result) for result in results]}
+        body = {"ok": has_passed, "checks": [asdict(result) for result in results]}
         click.echo(json.dumps(body, ensure_ascii=False, indent=2))
     else:
         _print(results)
-    if not is_well:
+    if not has_passed:
         raise SystemExit(1)
 
 
-def _examine(spec: str, url: str) -> list[Result]:
-    from cometbot.cli.checks import Examination
+def _run_checks(spec: str, url: str) -> list[CheckResult]:
+    from cometbot.cli.checks import CheckSuite
 
-    return Examination(spec, url).results()
+    return CheckSuite(spec, url).run()
 
 
-def _examine_simplex(spec: str) -> list[Result]:
+def _run_simplex_checks(spec: str) -> list[CheckResult]:
     from cometbot.errors import ConfigurationError
 
     try:
-        from cometbot.cli.checks.simplex import examine_simplex
+        from cometbot.cli.checks.simplex import check_simplex
     except ImportError as error:
         raise ConfigurationError(str(error)) from error
-    return examine_simplex(spec)
+    return check_simplex(spec)
 
 
-def _checked_url(url: str) -> str:
+def _validate_url(url: str) -> str:
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
-        is_good = not url or (parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0)
+        is_valid = not url or (parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0)
     except ValueError:
-        is_good = False
-    if not is_good:
+        is_valid = False
+    if not is_valid:
         raise click.BadParameter("give a URL such as https://bots.example.com", param_hint="--url")
     return url
 
 
-def _print(results: Sequence[Result]) -> None:
+def _print(results: Sequence[CheckResult]) -> None:
     width = max(len(_title(result)) for result in results)
     for result in results:
         sign, colour = _SIGNS[result.ok]
-        line = f"{click.style(sign, fg=colour)} {_title(result):<{width}}  {_line(result.cause)}"
+        line = f"{click.style(sign, fg=colour)} {_title(result):<{width}}  {_one_line(result.cause)}"
         if result.remedy:
-            line += click.style(f"  → {_line(result.remedy)}", bold=True)
+            line += click.style(f"  → {_one_line(result.remedy)}", bold=True)
         click.echo(line)
     failures = sum(result.ok is False for result in results)
     click.echo()
     click.echo(f"{failures} of {len(results)} checks failed." if failures else "Nothing is wrong.")
 
 
-def _title(result: Result) -> str:
+def _title(result: CheckResult) -> str:
     return f"{result.bot}: {result.name}" if result.bot else result.name
 
 
-def _line(text: str) -> str:
-    return " ".join(plain(text).split())
+def _one_line(text: str) -> str:
+    return " ".join(sanitize(text).split())

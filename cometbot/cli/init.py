@@ -12,10 +12,10 @@ from string import Template
 
 import click
 
-from cometbot.cli import Sentence
+from cometbot.cli import CommandError
 from cometbot.cli.wheel import wheel_name, write_wheel
 
-FILES = {
+TEMPLATES = {
     "bot.py": "bot.py.txt",
     "test_bot.py": "test_bot.py.txt",
     "wsgi.py": "wsgi.py.txt",
@@ -29,10 +29,10 @@ FILES = {
 }
 """What is written, and the template of each."""
 
-_MAY_BE_THERE = {".git", ".hg", ".venv", "venv"}
-_WHEELS = "wheels"
-_NAME_LENGTH = 50
-_SHOWN = 3
+_IGNORED_ENTRIES = {".git", ".hg", ".venv", "venv"}
+_WHEEL_FOLDER = "wheels"
+_MAX_NAME_LENGTH = 50
+_MAX_LISTED = 3
 
 
 @click.command()
@@ -43,17 +43,17 @@ def init(folder: Path, name: str) -> None:
 
     DIR is new or empty; "." is the folder that you are in.
     """
-    if name and make_name(name) != name:
+    if name and to_bot_name(name) != name:
         raise click.BadParameter(
-            f"a bot's name is made of a-z 0-9 - _, at most 50: {make_name(name)}", param_hint="--name"
+            f"a bot's name is made of a-z 0-9 - _, at most 50: {to_bot_name(name)}", param_hint="--name"
         )
-    name = name or make_name(folder.resolve().name)
+    name = name or to_bot_name(folder.resolve().name)
     try:
-        check_is_free(folder)
+        check_is_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_project(folder, name)
     except OSError as error:
-        raise Sentence(
+        raise CommandError(
             f"{error.filename or folder} cannot be written ({error.strerror}); choose another folder, for example "
             f"cometbot init ~/{name}"
         ) from error
@@ -63,35 +63,36 @@ def init(folder: Path, name: str) -> None:
     click.echo("\nREADME.md says how to test it and how to put it on CometChat.")
 
 
-def make_name(text: str) -> str:
+def to_bot_name(text: str) -> str:
     """A bot's name as near to ``text`` as can be: 1 to 50 of a-z, 0-9, - and _; ``bot`` if nothing is left."""
-    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9_]+", "-", plain)[:_NAME_LENGTH].strip("-_") or "bot"
+    ascii_text = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_]+", "-", ascii_text)[:_MAX_NAME_LENGTH].strip("-_") or "bot"
 
 
-def check_is_free(folder: Path) -> None:
-    """Raise :class:`Sentence` if ``folder`` is something else than a folder, or not empty.
+def check_is_empty(folder: Path) -> None:
+    """Raise :class:`CommandError` if ``folder`` is something else than a folder, or not empty.
 
     A repository and a virtual environment do not count.
     """
     stem = folder.with_suffix("") if folder.is_file() else folder
-    other = f"name a new folder, for example cometbot init {_quoted(_next_to(stem))}"
+    suggestion = f"name a new folder, for example cometbot init {_quoted(_unused_sibling(stem))}"
     if folder.exists() and not folder.is_dir():
-        raise Sentence(f"{folder} is no folder; {other}")
+        raise CommandError(f"{folder} is no folder; {suggestion}")
     names = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
-    in_the_way = sorted(names - _MAY_BE_THERE, key=lambda name: (name.startswith("."), name))
-    if in_the_way:
-        more = len(in_the_way) - _SHOWN
-        listed = ", ".join(in_the_way[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        raise Sentence(f"the folder {folder.resolve()} is not empty ({listed}); empty it, or {other}")
+    unexpected = sorted(names - _IGNORED_ENTRIES, key=lambda name: (name.startswith("."), name))
+    if unexpected:
+        more = len(unexpected) - _MAX_LISTED
+        listed = ", ".join(unexpected[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+        raise CommandError(f"the folder {folder.resolve()} is not empty ({listed}); empty it, or {suggestion}")
 
 
 def write_project(folder: Path, name: str) -> None:
     """Write all files; none that exists is overwritten. What was written is removed again if one cannot be."""
-    values = {"name": name, "requirement": f"./{_WHEELS}/{wheel_name()}"}
+    values = {"name": name, "requirement": f"./{_WHEEL_FOLDER}/{wheel_name()}"}
     templates = resources.files("cometbot.cli") / "templates"
     texts = {
-        file: Template((templates / template).read_text("utf-8")).substitute(values) for file, template in FILES.items()
+        file: Template((templates / template).read_text("utf-8")).substitute(values)
+        for file, template in TEMPLATES.items()
     }
     written: list[Path] = []
     try:
@@ -99,15 +100,15 @@ def write_project(folder: Path, name: str) -> None:
             with (folder / file).open("x", encoding="utf-8") as opened:
                 written.append(folder / file)
                 opened.write(text)
-        write_wheel(folder / _WHEELS)
+        write_wheel(folder / _WHEEL_FOLDER)
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
-        shutil.rmtree(folder / _WHEELS, ignore_errors=True)
+        shutil.rmtree(folder / _WHEEL_FOLDER, ignore_errors=True)
         raise
 
 
-def _next_to(folder: Path) -> Path:
+def _unused_sibling(folder: Path) -> Path:
     """A folder beside ``folder`` that does not exist."""
     resolved = folder.resolve()
     number = 2

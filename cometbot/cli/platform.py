@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cometbot.cli.numbers import Count
-from cometbot.cli.text import plain
+from cometbot.cli._params import IntegerParam
+from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from cometbot.chat import Chat, ChatConversation, ChatFile, ChatUser, Page, Scope, Signal
 
-_PAGE = 500
+_PAGE_SIZE = 500
 
-Place = tuple[Any, "Scope"]
+ConnectionAndScope = tuple[Any, "Scope"]
 """A connection, and where to look."""
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _listing(command: F) -> F:
+def _list_options(command: F) -> F:
     """``command`` with the options that all lists have."""
-    command = click.option("--limit", default=100, show_default=True, type=Count(example=100), help="At most so many.")(
-        command
-    )
+    command = click.option(
+        "--limit", default=100, show_default=True, type=IntegerParam(example=100), help="At most so many."
+    )(command)
     return click.option("--json", "as_json", is_flag=True, help="As a JSON array.")(command)
 
 
@@ -46,34 +46,34 @@ def users() -> None:
 
 
 @users.command("list")
-@_listing
+@_list_options
 def list_users(as_json: bool, limit: int) -> None:
     """Show users, the oldest first."""
-    from cometbot.channels.botyard.names import name_of
+    from cometbot.channels.botyard.display_names import display_name
 
-    def row(chat: Chat, place: Place, user: ChatUser) -> Row:
+    def row(chat: Chat, place: ConnectionAndScope, user: ChatUser) -> Row:
         return {
             "id": user.id,
             "nickname": user.data.get("nickname", ""),
-            "name": name_of(user),
-            "created": _time(user.created_at),
+            "name": display_name(user),
+            "created": _format_time(user.created_at),
             "chats": chat.conversations.count_owned(*place, user.id),
-            "bytes": chat.files.size_of(*place, user.id),
+            "bytes": chat.files.get_total_size(*place, user.id),
         }
 
-    _show("users", as_json, limit, lambda chat, place, **part: chat.users.list(*place, **part), row)
+    _print_items("users", as_json, limit, lambda chat, place, **part: chat.users.list(*place, **part), row)
 
 
 @users.command("remove")
 @click.argument("id", metavar="ID")
 def remove_user(id: str) -> None:
     """Remove a user with all chats, messages and files; the cookie opens nothing any more."""
-    from cometbot.channels.botyard.removal import remove_user
+    from cometbot.channels.botyard.removal import delete_user_data
 
-    with _chat() as chat:
+    with _open_chat() as chat:
         with chat.database.write() as connection:
-            signals = remove_user(connection, chat, id)
-        _end(chat, signals, "user", id)
+            signals = delete_user_data(connection, chat, id)
+        _finish_removal(chat, signals, "user", id)
 
 
 @platform.group()
@@ -84,39 +84,39 @@ def chats() -> None:
 @chats.command("list")
 @click.option("--user", default="", metavar="ID", help="Of this user alone.")
 @click.option("--bot", default="", metavar="ID", help="With this bot alone.")
-@_listing
+@_list_options
 def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
     """Show chats, the oldest first."""
 
-    def page(chat: Chat, place: Place, **part: Any) -> Page[ChatConversation]:
+    def page(chat: Chat, place: ConnectionAndScope, **part: Any) -> Page[ChatConversation]:
         if user:
             return chat.conversations.list_owned(*place, user, oldest_first=True, **part)
         return chat.conversations.list(*place, **part)
 
-    def row(chat: Chat, place: Place, item: ChatConversation) -> Row:
+    def row(chat: Chat, place: ConnectionAndScope, item: ChatConversation) -> Row:
         return {
             "id": item.id,
             "user": item.owner,
             "bot": item.scope.bot,
-            "created": _time(item.created_at),
-            "last": _time(item.last_at),
+            "created": _format_time(item.created_at),
+            "last": _format_time(item.last_at),
             "title": item.data.get("title", ""),
         }
 
-    _show("chats", as_json, limit, page, row, bot)
+    _print_items("chats", as_json, limit, page, row, bot)
 
 
 @chats.command("remove")
 @click.argument("id", metavar="ID")
 def remove_chat(id: str) -> None:
     """Remove a chat with all its messages."""
-    from cometbot.channels.botyard.platform import EVERYWHERE
-    from cometbot.channels.botyard.removal import remove_chat
+    from cometbot.channels.botyard.platform import ALL_BOTS
+    from cometbot.channels.botyard.removal import delete_chat
 
-    with _chat() as chat:
+    with _open_chat() as chat:
         with chat.database.write() as connection:
-            signals = remove_chat(connection, chat, EVERYWHERE, id)
-        _end(chat, signals, "chat", id)
+            signals = delete_chat(connection, chat, ALL_BOTS, id)
+        _finish_removal(chat, signals, "chat", id)
 
 
 @platform.group()
@@ -126,44 +126,44 @@ def files() -> None:
 
 @files.command("list")
 @click.option("--user", default="", metavar="ID", help="Of this user or bot alone.")
-@_listing
+@_list_options
 def list_files(user: str, as_json: bool, limit: int) -> None:
     """Show files, the oldest first."""
 
-    def row(chat: Chat, place: Place, file: ChatFile) -> Row:
+    def row(chat: Chat, place: ConnectionAndScope, file: ChatFile) -> Row:
         return {
             "id": file.id,
             "owner": file.owner,
             "type": file.mime_type,
             "bytes": file.size,
-            "created": _time(file.created_at),
+            "created": _format_time(file.created_at),
             "name": file.name,
         }
 
-    _show("files", as_json, limit, lambda chat, place, **part: chat.files.list(*place, owner=user, **part), row)
+    _print_items("files", as_json, limit, lambda chat, place, **part: chat.files.list(*place, owner=user, **part), row)
 
 
 @files.command("remove")
 @click.argument("id", metavar="ID")
 def remove_file(id: str) -> None:
     """Remove a file; messages that it was attached to still name it."""
-    from cometbot.channels.botyard.platform import EVERYWHERE
+    from cometbot.channels.botyard.platform import ALL_BOTS
 
-    with _chat() as chat:
+    with _open_chat() as chat:
         with chat.database.write() as connection:
-            is_gone = chat.files.delete(connection, EVERYWHERE, id)
-        _end(chat, [] if is_gone else None, "file", id)
+            is_gone = chat.files.delete(connection, ALL_BOTS, id)
+        _finish_removal(chat, [] if is_gone else None, "file", id)
 
 
 @contextmanager
-def _chat() -> Iterator[Chat]:
+def _open_chat() -> Iterator[Chat]:
     """The chat server over what is stored already."""
     from cometbot.chat import Chat
-    from cometbot.cli.opened import opened_delivery
+    from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
     settings = Settings.from_environment()
-    with opened_delivery(settings) as delivery:
+    with open_delivery(settings) as delivery:
         chat = Chat(delivery.database, settings.data / "files")
         try:
             yield chat
@@ -171,52 +171,52 @@ def _chat() -> Iterator[Chat]:
             chat.close()
 
 
-def _end(chat: Chat, signals: Sequence[Signal] | None, what: str, id: str) -> None:
+def _finish_removal(chat: Chat, signals: Sequence[Signal] | None, kind: str, id: str) -> None:
     """Say that it is gone, also to who looks at it just now; or that there was none."""
     if signals is None:
-        click.echo(f"cometbot: there is no {what} {id!r}; cometbot platform {what}s list shows what there is", err=True)
+        click.echo(f"cometbot: there is no {kind} {id!r}; cometbot platform {kind}s list shows what there is", err=True)
         raise SystemExit(1)
     chat.feed.publish(signals)
-    chat.files.tidy()
-    click.echo(f"The {what} {plain(id)} is removed.")
+    chat.files.clean_up()
+    click.echo(f"The {kind} {sanitize(id)} is removed.")
 
 
-def _show(
-    what: str,
+def _print_items(
+    kind: str,
     as_json: bool,
     limit: int,
-    page: Callable[..., Page[Any]],
-    to_row: Callable[[Chat, Place, Any], Row],
+    load_page: Callable[..., Page[Any]],
+    to_row: Callable[[Chat, ConnectionAndScope, Any], Row],
     bot: str = "",
 ) -> None:
-    """Print up to ``limit`` items of the pages that ``page(chat, place, cursor=…, limit=…)`` returns."""
-    from cometbot.channels.botyard.platform import scope_of
+    """Print up to ``limit`` items of the pages that ``load_page(chat, source, cursor=…, limit=…)`` returns."""
+    from cometbot.channels.botyard.platform import bot_scope
 
     rows: list[Row] = []
-    with _chat() as chat, chat.database.read() as connection:
-        place, cursor, is_over = (connection, scope_of(bot)), "", False
-        while not is_over and len(rows) < limit:
-            part = page(chat, place, cursor=cursor, limit=min(_PAGE, limit - len(rows)))
-            rows += [to_row(chat, place, item) for item in part.items]
-            cursor, is_over = part.next, not part.next
-    _print(rows, as_json, what)
+    with _open_chat() as chat, chat.database.read() as connection:
+        source, cursor, is_last_page = (connection, bot_scope(bot)), "", False
+        while not is_last_page and len(rows) < limit:
+            loaded = load_page(chat, source, cursor=cursor, limit=min(_PAGE_SIZE, limit - len(rows)))
+            rows += [to_row(chat, source, item) for item in loaded.items]
+            cursor, is_last_page = loaded.next, not loaded.next
+    _print_rows(rows, as_json, kind)
 
 
-def _print(rows: Sequence[Row], as_json: bool, what: str) -> None:
-    from cometbot.cli.tables import make_table, print_json, print_table, to_cell
+def _print_rows(rows: Sequence[Row], as_json: bool, kind: str) -> None:
+    from cometbot.cli._output import make_table, print_json, print_table, to_cell
 
     if as_json:
         print_json(rows)
         return
     if not rows:
-        click.echo(f"There are no {what}.")
+        click.echo(f"There are no {kind}.")
         return
     *titles, last = rows[0]
-    table = make_table(*(title.capitalize() for title in titles), fold=last.capitalize())
+    table = make_table(*(title.capitalize() for title in titles), last_column=last.capitalize())
     for row in rows:
         table.add_row(*(to_cell(str(value)) for value in row.values()))
     print_table(table)
 
 
-def _time(milliseconds: int) -> str:
+def _format_time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli.text import plain
+from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
     from cometbot.channels.base import Channel
-    from cometbot.delivery.rehearsal import KeyChange, Rehearsal, Spoken
+    from cometbot.delivery.dry_run import DryRun, PlannedOperation, StateKeyChange
     from cometbot.delivery.replay import StoredMessage
     from cometbot.settings import Settings
     from cometbot.store.database import Database
@@ -40,25 +40,25 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
     such as a write to your own database, does happen. The exit code is 1 where the handler fails.
     """
     if send:
-        _send(id, as_json)
+        _requeue(id, as_json)
         return
-    rehearsal = _rehearse(id, bot)
+    dry_run = _dry_run(id, bot)
     if as_json:
-        click.echo(json.dumps(_to_json(rehearsal), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_to_json(dry_run), ensure_ascii=False, indent=2))
     else:
-        _print(rehearsal)
-    if rehearsal.error is not None:
+        _print(dry_run)
+    if dry_run.error is not None:
         raise SystemExit(1)
 
 
-def _send(id: str, as_json: bool) -> None:
-    from cometbot.cli.opened import opened_delivery
-    from cometbot.delivery.replay import handling_processes, replay
+def _requeue(id: str, as_json: bool) -> None:
+    from cometbot.cli._database import open_delivery
+    from cometbot.delivery.replay import count_handling_processes, replay
     from cometbot.settings import Settings
 
-    with opened_delivery(Settings.from_environment()) as delivery:
+    with open_delivery(Settings.from_environment()) as delivery:
         message = replay(delivery, id)
-        is_handled = handling_processes(delivery.store) > 0
+        is_handled = count_handling_processes(delivery.store) > 0
     if as_json:
         click.echo(json.dumps({**_message_json(message), "is_running": is_handled}, ensure_ascii=False, indent=2))
     elif is_handled:
@@ -67,22 +67,22 @@ def _send(id: str, as_json: bool) -> None:
         click.echo(f"{message.id} waits to be handled anew. No bot is running: the next one that is started does it.")
 
 
-def _rehearse(id: str, bot: str | None) -> Rehearsal:
-    from cometbot.cli.opened import opened_delivery
-    from cometbot.delivery.rehearsal import rehearse
+def _dry_run(id: str, bot: str | None) -> DryRun:
+    from cometbot.cli._database import open_delivery
+    from cometbot.delivery.dry_run import dry_run
     from cometbot.delivery.replay import find_message
-    from cometbot.loading import load_working_bots
+    from cometbot.loading import load_bots_or_explain
     from cometbot.settings import Settings
 
     settings = Settings.from_environment()
-    bots = load_working_bots(bot or settings.named_bot)
-    with opened_delivery(settings) as delivery:
+    bots = load_bots_or_explain(bot or settings.default_bot_spec)
+    with open_delivery(settings) as delivery:
         message = find_message(delivery.store, id)
-    with opened_delivery(settings, bots, lambda source: _channels_for(message, bots, settings, source)) as delivery:
-        return rehearse(delivery, id)
+    with open_delivery(settings, bots, lambda source: _channels_for(message, bots, settings, source)) as delivery:
+        return dry_run(delivery, id)
 
 
-def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Settings, source: Database) -> list[Channel]:
+def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Settings, database: Database) -> list[Channel]:
     """The channel of the message, with those that its process has beside it where the settings name it among others.
 
     Raises :class:`ConfigurationError` for settings that one of them lacks.
@@ -91,28 +91,28 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
     from cometbot.errors import ConfigurationError
     from cometbot.web.app import channels_from_settings
 
-    own = message.conversation.channel
-    names = settings.channels if own in settings.channels else (own,)
+    channel_name = message.conversation.channel
+    names = settings.channels if channel_name in settings.channels else (channel_name,)
     try:
-        return channels_from_settings(replace(settings, channels=names), bots, Observer(), source)
+        return channels_from_settings(replace(settings, channels=names), bots, Observer(), database)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{message.id} came through the channel {own}: {error}") from error
+        raise ConfigurationError(f"{message.id} came through the channel {channel_name}: {error}") from error
 
 
-def _print(rehearsal: Rehearsal) -> None:
-    for title, text in _rows(rehearsal):
-        lines = plain(text).splitlines() or [""]
+def _print(dry_run: DryRun) -> None:
+    for title, text in _rows(dry_run):
+        lines = sanitize(text).splitlines() or [""]
         click.echo(click.style(f"{title:<{_INDENT}}", bold=True) + lines[0])
         for line in lines[1:]:
             click.echo(" " * _INDENT + line)
-    if rehearsal.error is not None:
+    if dry_run.error is not None:
         click.echo()
-        click.echo(plain(_trace(rehearsal.error)))
+        click.echo(sanitize(_format_traceback(dry_run.error)))
     click.echo()
-    click.echo(f"Nothing was stored or sent. For real: cometbot replay {rehearsal.message.id} --send")
+    click.echo(f"Nothing was stored or sent. For real: cometbot replay {dry_run.message.id} --send")
 
 
-def _trace(error: BaseException) -> str:
+def _format_traceback(error: BaseException) -> str:
     """Where it was raised, beginning with the author's own code where that was reached."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("cometbot."):
@@ -120,60 +120,60 @@ def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__)).rstrip()
 
 
-def _rows(rehearsal: Rehearsal) -> Iterator[tuple[str, str]]:
-    message = rehearsal.message
+def _rows(dry_run: DryRun) -> Iterator[tuple[str, str]]:
+    message = dry_run.message
     at = datetime.fromtimestamp(message.received_at).strftime("%Y-%m-%d %H:%M:%S")
-    sender = message.sender or (rehearsal.event.sender.uid if rehearsal.event else "")
+    sender = message.sender or (dry_run.event.sender.uid if dry_run.event else "")
     by = f" from {sender}" if sender else ""
     yield message.id, f"{message.event}{by} in {message.conversation.id}, came in {at}"
-    if text := str(getattr(rehearsal.event, "text", "")):
+    if text := str(getattr(dry_run.event, "text", "")):
         yield "text", text
     yield "so far", " ".join(filter(None, (message.state, message.handler and f"by {message.handler}", message.error)))
-    yield "handler", _describe_handler(rehearsal)
-    for spoken in rehearsal.said:
-        yield _title(spoken), f"→ {spoken.operation.conversation.id}\n{spoken.text}".rstrip()
-    for change in rehearsal.changes:
+    yield "handler", _describe_handler(dry_run)
+    for planned in dry_run.planned:
+        yield _title(planned), f"→ {planned.operation.conversation.id}\n{planned.text}".rstrip()
+    for change in dry_run.changes:
         yield "would store", _describe_change(change)
-    for request in rehearsal.withheld:
+    for request in dry_run.blocked_calls:
         yield "would ask", f"the platform: {request}"
-    if rehearsal.error is not None:
-        yield "error", f"{type(rehearsal.error).__name__}: {rehearsal.error}"
-        if rehearsal.retry_in is not None:
-            yield "", f"tried again after {rehearsal.retry_in:g} s, as the handler asks for"
-    elif not rehearsal.said:
+    if dry_run.error is not None:
+        yield "error", f"{type(dry_run.error).__name__}: {dry_run.error}"
+        if dry_run.retry_in is not None:
+            yield "", f"tried again after {dry_run.retry_in:g} s, as the handler asks for"
+    elif not dry_run.planned:
         yield "would say", "nothing"
 
 
-def _describe_handler(rehearsal: Rehearsal) -> str:
+def _describe_handler(dry_run: DryRun) -> str:
     reasons = {
         "own": "none: the bot wrote this itself",
         "bot": "none: another bot wrote this (handle_bots=True would handle it)",
         "brake": "none: too many messages of bots in a row",
     }
-    if rehearsal.stopped_by:
-        return reasons.get(rehearsal.stopped_by) or f"none: stopped by the middleware {rehearsal.stopped_by}"
-    return rehearsal.handler or ("none: the body does not parse" if rehearsal.event is None else "none wants it")
+    if dry_run.stopped_by:
+        return reasons.get(dry_run.stopped_by) or f"none: stopped by the middleware {dry_run.stopped_by}"
+    return dry_run.handler or ("none: the body does not parse" if dry_run.event is None else "none wants it")
 
 
-def _title(spoken: Spoken) -> str:
-    words = {"send": "would say", "edit": "would edit", "delete": "would delete", "react": "would react"}
-    return words[spoken.operation.kind]
+def _title(planned: PlannedOperation) -> str:
+    titles = {"send": "would say", "edit": "would edit", "delete": "would delete", "react": "would react"}
+    return titles[planned.operation.kind]
 
 
-def _describe_change(change: KeyChange) -> str:
-    where = f"of the {change.scope}"
+def _describe_change(change: StateKeyChange) -> str:
+    scope_text = f"of the {change.scope}"
     if change.after is None:
-        return f"{change.name} {where}: {change.before} → removed"
-    return f"{change.name} {where}: {'nothing' if change.before is None else change.before} → {change.after}"
+        return f"{change.name} {scope_text}: {change.before} → removed"
+    return f"{change.name} {scope_text}: {'nothing' if change.before is None else change.before} → {change.after}"
 
 
 def _message_json(message: StoredMessage) -> dict[str, Any]:
-    where = message.conversation
+    conversation = message.conversation
     return {
         "id": message.id,
-        "bot": where.bot,
-        "channel": where.channel,
-        "conversation": where.id,
+        "bot": conversation.bot,
+        "channel": conversation.channel,
+        "conversation": conversation.id,
         "event": message.event,
         "sender": message.sender,
         "received_at": message.received_at,
@@ -184,27 +184,27 @@ def _message_json(message: StoredMessage) -> dict[str, Any]:
     }
 
 
-def _to_json(rehearsal: Rehearsal) -> dict[str, Any]:
-    error = rehearsal.error
+def _to_json(dry_run: DryRun) -> dict[str, Any]:
+    error = dry_run.error
     return {
-        "message": _message_json(rehearsal.message),
-        "handler": rehearsal.handler,
-        "stopped_by": rehearsal.stopped_by,
-        "said": [_spoken_json(spoken) for spoken in rehearsal.said],
-        "changes": [_change_json(change) for change in rehearsal.changes],
-        "withheld": list(rehearsal.withheld),
+        "message": _message_json(dry_run.message),
+        "handler": dry_run.handler,
+        "stopped_by": dry_run.stopped_by,
+        "said": [_operation_json(planned) for planned in dry_run.planned],
+        "changes": [_change_json(change) for change in dry_run.changes],
+        "withheld": list(dry_run.blocked_calls),
         "error": None if error is None else f"{type(error).__name__}: {error}",
-        "retry_in": rehearsal.retry_in,
+        "retry_in": dry_run.retry_in,
     }
 
 
-def _spoken_json(spoken: Spoken) -> dict[str, Any]:
-    where = spoken.operation.conversation
-    requests = [dict(request) for request in spoken.requests]
-    return {"kind": spoken.operation.kind, "conversation": where.id, "text": spoken.text, "requests": requests}
+def _operation_json(planned: PlannedOperation) -> dict[str, Any]:
+    conversation = planned.operation.conversation
+    requests = [dict(request) for request in planned.requests]
+    return {"kind": planned.operation.kind, "conversation": conversation.id, "text": planned.text, "requests": requests}
 
 
-def _change_json(change: KeyChange) -> dict[str, Any]:
+def _change_json(change: StateKeyChange) -> dict[str, Any]:
     before, after = (None if text is None else json.loads(text) for text in (change.before, change.after))
     return {
         "scope": change.scope,

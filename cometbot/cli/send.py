@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cometbot.cli import Sentence
+from cometbot.cli import CommandError
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHANNELS = ("cometchat", "botpress", "botyard", "simplex")
 """What ``COMETBOT_CHANNELS`` can name."""
 
-_SECONDS = 10.0
+_SEND_TIMEOUT = 10.0
 
 
 @click.command()
@@ -42,83 +42,83 @@ def send(text: str, bot: str, user: str, group: str, channel: str | None, now: b
 
     if bool(user) == bool(group):
         raise click.UsageError("Say to whom: either --user or --group.")
-    said = sys.stdin.read() if text == "-" else text
-    if not said.strip():
+    message_text = sys.stdin.read() if text == "-" else text
+    if not message_text.strip():
         raise click.UsageError("The text is empty.")
     settings = Settings.from_environment()
-    first = ("cometchat",) if now and "cometchat" in settings.channels else settings.channels[:1]
-    settings = replace(settings, channels=(channel,) if channel else first)
+    channels = ("cometchat",) if now and "cometchat" in settings.channels else settings.channels[:1]
+    settings = replace(settings, channels=(channel,) if channel else channels)
     if now:
-        _send_now(bot, said, settings, user, group)
+        _send_now(bot, message_text, settings, user, group)
         click.echo(f"It is sent to {user or group}.")
         return
-    _store(_find(bot, settings, is_code_needed=True), said, settings, user, group)
+    _enqueue(_find_bot(bot, settings, requires_code=True), message_text, settings, user, group)
     if settings.channels == ("simplex",):
         click.echo("It is stored; cometbot simplex sends it.")
     else:
         click.echo("It is stored; the running bot sends it, or the next one that is started.")
 
 
-def _find(wanted: str, settings: Settings, *, is_code_needed: bool) -> Bot:
+def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> Bot:
     """The bot of this name or place. Without the need for code any UID will do."""
     from cometbot.bot import Bot
-    from cometbot.cli.account import load_authors_bots
+    from cometbot.cli._account import load_configured_bots
     from cometbot.errors import ConfigurationError
 
-    is_name = bool(wanted) and ":" not in wanted
-    if is_name and not is_code_needed and not settings.named_bot:
-        return Bot(wanted.lower())
-    loaded = load_authors_bots("" if is_name else wanted, settings)
-    found = [bot for bot in loaded if not is_name or wanted.lower() in map(str.lower, bot.ids)]
+    is_name = bool(name_or_spec) and ":" not in name_or_spec
+    if is_name and not requires_code and not settings.default_bot_spec:
+        return Bot(name_or_spec.lower())
+    loaded = load_configured_bots("" if is_name else name_or_spec, settings)
+    found = [bot for bot in loaded if not is_name or name_or_spec.lower() in map(str.lower, bot.ids)]
     if len(found) == 1:
         return found[0]
-    if is_name and not is_code_needed:
-        return Bot(wanted.lower())
-    problem = "there are several bots" if found else f"there is no bot {wanted!r}"
+    if is_name and not requires_code:
+        return Bot(name_or_spec.lower())
+    problem = "there are several bots" if found else f"there is no bot {name_or_spec!r}"
     raise ConfigurationError(f"{problem}; say with --bot which one of {', '.join(bot.name for bot in loaded)}")
 
 
-def _store(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
+def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
     """Leave it to the processes that handle. Raises :class:`ConfigurationError` without their database."""
-    from cometbot.cli.opened import opened_delivery
+    from cometbot.cli._database import open_delivery
 
-    with opened_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
+    with open_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
         bot.connect(delivery)
         bot.send(user=user or None, group=group or None, text=text)
 
 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
-    """Send it from here to CometChat. Raises :class:`Sentence` where that fails, or is for another channel."""
-    from cometbot.channels.cometchat.channel import uid_of
-    from cometbot.cli.account import advised
+    """Send it from here to CometChat. Raises :class:`CommandError` where that fails, or is for another channel."""
+    from cometbot.channels.cometchat.channel import get_cometchat_uid
+    from cometbot.cli._account import explain_errors
 
     if settings.channels != ("cometchat",):
         name = "".join(settings.channels)
-        raise Sentence(
+        raise CommandError(
             f"--now goes to CometChat alone, and this is for {name}; leave it out, and the running bot says it"
         )
-    speaker = _find(bot, settings, is_code_needed=False)
-    with advised(user or group, bot=uid_of(speaker)):
-        _say(speaker, text, settings, user, group)
+    sending_bot = _find_bot(bot, settings, requires_code=False)
+    with explain_errors(user or group, bot=get_cometchat_uid(sending_bot)):
+        _send_directly(sending_bot, text, settings, user, group)
 
 
-def _say(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
+def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
     """Send it from here. Raises the channel's errors."""
-    from cometbot.channels.base import Sending
+    from cometbot.channels.base import OutgoingRequest
     from cometbot.messages import Operation, Text
 
     channel = _channels(bot, settings)[0]
     conversation = channel.conversation(bot, user=user, group=group)
     try:
         for payload in channel.render(Operation(conversation=conversation, message=Text(text))):
-            channel.send(Sending(conversation, f"s{secrets.token_hex(8)}", payload), timeout=_SECONDS)
+            channel.send(OutgoingRequest(conversation, f"s{secrets.token_hex(8)}", payload), timeout=_SEND_TIMEOUT)
     finally:
         channel.close()
 
 
-def _channels(bot: Bot, settings: Settings, source: Database | None = None) -> list[Channel]:
+def _channels(bot: Bot, settings: Settings, database: Database | None = None) -> list[Channel]:
     """The chosen channel alone, over the database that delivery has as well."""
     from cometbot.delivery import Observer
     from cometbot.web.app import channels_from_settings
 
-    return channels_from_settings(settings, [bot], Observer(), source)
+    return channels_from_settings(settings, [bot], Observer(), database)

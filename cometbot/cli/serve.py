@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from cometbot.settings import Settings
 
-_LOAD_ERROR = 4
+_APP_LOAD_ERROR_STATUS = 4
 
 
 @click.command()
@@ -22,7 +22,7 @@ _LOAD_ERROR = 4
 @click.option("--processes", metavar="N", help="How many processes (COMETBOT_PROCESSES, else 2).")
 @click.option("--threads", metavar="N", help="How many threads for requests in each (COMETBOT_THREADS, else 8).")
 @click.option("--no-handlers", is_flag=True, help="On PostgreSQL: no worker beside it; messages are only taken in.")
-def serve(no_handlers: bool, **given: str | None) -> None:
+def serve(no_handlers: bool, **options: str | None) -> None:
     """Serve a bot to CometChat, with gunicorn.
 
     BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; several with commas. Without it
@@ -34,7 +34,7 @@ def serve(no_handlers: bool, **given: str | None) -> None:
     from cometbot.settings import Settings, variable_name
 
     # Through the environment, so that whatever the bot's own code starts or reads sees the same settings.
-    os.environ.update({variable_name(setting): text for setting, text in given.items() if text is not None})
+    os.environ.update({variable_name(setting): text for setting, text in options.items() if text is not None})
     settings = Settings.from_environment()
     choose_bot("", settings)
     if settings.database_url.startswith("sqlite") and no_handlers:
@@ -43,31 +43,31 @@ def serve(no_handlers: bool, **given: str | None) -> None:
 
 
 def _serve(settings: Settings, *, no_handlers: bool) -> None:
-    from cometbot.cli.summary import announce
-    from cometbot.web.server import is_beside
-    from cometbot.web.trial import check_application, check_bind, check_database
+    from cometbot.cli.startup_summary import log_summary
+    from cometbot.web.preflight import check_application, check_bind, check_database
+    from cometbot.web.server import is_supervised
 
-    if not is_beside():
+    if not is_supervised():
         bots = check_application(settings)
         check_bind(settings)
         check_database(settings)
-        announce(settings, bots)
+        log_summary(settings, bots)
     if settings.database_url.startswith("sqlite") or no_handlers:
-        _serve_alone(settings)
+        _serve_without_worker(settings)
     else:
-        from cometbot.web.supervision import serve_beside
+        from cometbot.web.supervisor import serve_with_worker
 
-        raise SystemExit(serve_beside(settings))
+        raise SystemExit(serve_with_worker(settings))
 
 
-def _serve_alone(settings: Settings) -> None:
+def _serve_without_worker(settings: Settings) -> None:
     from cometbot.web.server import serve
 
     parent = os.getpid()
     try:
         serve(settings)
-    except SystemExit as end:
+    except SystemExit as error:
         # gunicorn's own processes end here too, and must say to it what they said.
-        if os.getpid() == parent and end.code == _LOAD_ERROR:
+        if os.getpid() == parent and error.code == _APP_LOAD_ERROR_STATUS:
             raise SystemExit(2) from None
         raise

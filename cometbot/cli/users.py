@@ -7,7 +7,7 @@ import json
 import click
 
 from cometbot.cli import CommandGroup
-from cometbot.cli.text import plain
+from cometbot.cli._sanitize import sanitize
 
 
 @click.group(cls=CommandGroup)
@@ -28,15 +28,17 @@ def users() -> None:
 def create(uid: str, name: str, avatar: str, role: str, tags: tuple[str, ...], as_json: bool) -> None:
     """Make a user."""
     from cometbot.channels.cometchat.provision import name_from_uid
-    from cometbot.cli.account import account, advised
+    from cometbot.cli._account import explain_errors, open_account
 
     uid = uid.lower()
     given = {"avatar": avatar, "role": role, "tags": list(tags)}
     details = {key: value for key, value in given.items() if value}
-    with account() as app, advised(uid):
+    with open_account() as app, explain_errors(uid):
         user = app.client.create_user(uid, name or name_from_uid(uid), details)
     if as_json:
         shown = {key: value for key, value in user.items() if key != "authToken"}
         click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
     else:
-        click.echo(f"There is a user {plain(str(user.get('uid', uid)))} now, named {plain(str(user.get('name', '')))}.")
+        click.echo(
+            f"There is a user {sanitize(str(user.get('uid', uid)))} now, named {sanitize(str(user.get('name', '')))}."
+        )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cometbot
 
-_WHEEL = "Wheel-Version: 1.0\nGenerator: cometbot init\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_YEAR_2020 = (2020, 1, 1, 0, 0, 0)
+_WHEEL_METADATA = "Wheel-Version: 1.0\nGenerator: cometbot init\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_FIXED_TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 
 
 def wheel_name() -> str:
@@ -34,9 +34,9 @@ def write_wheel(folder: Path) -> Path:
         for name, content in [*_package_files(), *_info_files(distribution, info)]:
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             record.append(f"{name},sha256={digest},{len(content)}")
-            archive.writestr(_entry(name), content)
+            archive.writestr(_zip_entry(name), content)
         lines = [*record, f"{info}/RECORD,,"]
-        archive.writestr(_entry(f"{info}/RECORD"), "\n".join(lines) + "\n")
+        archive.writestr(_zip_entry(f"{info}/RECORD"), "\n".join(lines) + "\n")
     return wheel
 
 
@@ -49,14 +49,14 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
 
 def _info_files(distribution: metadata.Distribution, info: str) -> Iterator[tuple[str, bytes]]:
     # An editable installation has its facts in an egg-info folder, under another name.
-    facts = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    yield f"{info}/METADATA", facts.encode()
+    package_metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    yield f"{info}/METADATA", package_metadata.encode()
     yield f"{info}/entry_points.txt", (distribution.read_text("entry_points.txt") or "").encode()
-    yield f"{info}/WHEEL", _WHEEL.encode()
+    yield f"{info}/WHEEL", _WHEEL_METADATA.encode()
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _YEAR_2020)
+def _zip_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _FIXED_TIMESTAMP)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cometbot.cli.numbers import Count
+from cometbot.cli._params import IntegerParam
 
 if TYPE_CHECKING:
-    from cometbot.stopping import Ending
+    from cometbot.shutdown import ShutdownEvent
 
 
 @click.command()
 @click.argument("bot", required=False, metavar="[BOT]")
 @click.option(
     "--concurrency",
-    type=Count(example=8),
+    type=IntegerParam(example=8),
     metavar="N",
     help="How many conversations at a time (COMETBOT_HANDLER_THREADS, else 8).",
 )
@@ -34,33 +34,33 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
     """
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
-    from cometbot.stopping import told_to_end
+    from cometbot.shutdown import shutdown_on_signals
     from cometbot.web.app import worker_from_settings
-    from cometbot.web.handling import Desk, make_worker_app, tell_ready
     from cometbot.web.logs import configure_logging
+    from cometbot.web.monitoring import MonitoringServer, make_monitoring_app, notify_ready
 
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
-    delivery, metrics = worker_from_settings(settings, bot or settings.named_bot, threads=concurrency)
-    if not delivery.database.shared_url:
+    delivery, metrics = worker_from_settings(settings, bot or settings.default_bot_spec, threads=concurrency)
+    if not delivery.database.server_url:
         raise ConfigurationError(
             "a worker needs a database that several machines reach: set COMETBOT_DATABASE_URL=postgresql://…; "
             "on SQLite cometbot serve handles messages itself"
         )
     with ExitStack() as stack:
-        ended = stack.enter_context(told_to_end())
+        shutdown = stack.enter_context(shutdown_on_signals())
         if bind:
-            stack.enter_context(closing(Desk(make_worker_app(delivery, metrics), bind)))
+            stack.enter_context(closing(MonitoringServer(make_monitoring_app(delivery, metrics), bind)))
         stack.enter_context(closing(delivery))
         delivery.start()
-        tell_ready()
-        _wait(ended)
+        notify_ready()
+        _wait_for_shutdown(shutdown)
 
 
-def _wait(ended: Ending) -> None:
+def _wait_for_shutdown(shutdown: ShutdownEvent) -> None:
     """Sleep until the end is told, or who started this beside a server is gone."""
-    from cometbot.web.server import BESIDE, is_beside
+    from cometbot.web.server import SUPERVISOR_VARIABLE, is_supervised
 
-    began_beside = BESIDE in os.environ
-    while not ended.wait(1.0 if began_beside else None) and (is_beside() or not began_beside):
+    has_parent_server = SUPERVISOR_VARIABLE in os.environ
+    while not shutdown.wait(1.0 if has_parent_server else None) and (is_supervised() or not has_parent_server):
         pass

@@ -1,11 +1,11 @@
 """From "stored" to "answered": mailbox, lanes, outbox, and who works on what."""
 
-from cometbot.delivery.deadletters import DeadLetter, DeadLetters
+from cometbot.delivery.dead_letters import DeadLetter, DeadLetters
 from cometbot.delivery.delivery import Backlog, Delivery
 from cometbot.delivery.engine import Check, Engine
 from cometbot.delivery.observer import Observer
-from cometbot.delivery.pacing import Backoff, SendPolicy
-from cometbot.delivery.threads import ThreadEngine
+from cometbot.delivery.thread_engine import ThreadEngine
+from cometbot.delivery.throttle import Backoff, SendPolicy
 
 __all__ = [
     "Backlog",

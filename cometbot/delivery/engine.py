@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cometbot.delivery.roles import Roles
-from cometbot.dispatch import Raised
+from cometbot.delivery.roles import ProcessRoles
+from cometbot.dispatch import ErrorClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedDuty:
+class SharedTask:
     """Something that one process has to do for all of them, every ``seconds`` or so.
 
     With a ``queue`` it is for one of the processes that take wakes from that queue.
     """
 
-    seconds: float
-    work: Callable[[], object]
+    interval: float
+    function: Callable[[], object]
     queue: str = ""
 
 
-Duties = Mapping[str, SharedDuty]
+SharedTasks = Mapping[str, SharedTask]
 
 
 class Engine(ABC):
@@ -43,32 +43,33 @@ class Engine(ABC):
 
     A wake is only a hint: it may be lost, doubled or late, and nothing breaks, because a lane reads its conversation
     until it is empty and a sweep wakes what was forgotten. Exclusion is the lease's business, not the engine's.
-    ``needs_keeper`` is false for an engine whose owner sweeps and keeps time himself; then no thread does it.
+    ``needs_maintenance_thread`` is false for an engine whose owner sweeps and keeps time himself; then no thread does
+    it.
     """
 
-    needs_keeper: ClassVar[bool] = True
-    lets_out: Raised = ()
+    needs_maintenance_thread: ClassVar[bool] = True
+    reraise: ErrorClasses = ()
     """What a handler may raise to end whoever runs it, instead of failing its message: nothing in threads of our own,
     which no signal interrupts."""
-    schedules: ClassVar[bool] = False
+    runs_shared_tasks: ClassVar[bool] = False
     """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
 
-    def schedule(self, duties: Duties, roles: Roles) -> None:
+    def schedule(self, tasks: SharedTasks, roles: ProcessRoles) -> None:
         """Do ``duties`` from :meth:`start` on, each in one process at a time, and take wakes that fit ``roles``."""
 
     @abstractmethod
-    def start(self, work: Callable[[str], None]) -> None:
+    def start(self, process_conversation: Callable[[str], None]) -> None:
         """Begin to call ``work(lane)`` for lanes that are woken. Threads begin here, hence after a fork."""
 
     @abstractmethod
-    def wake(self, lane: str, *, to_send: bool = False) -> None:
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
         """Ask for ``lane`` to be worked through soon. Never blocks, never raises.
 
         ``to_send``: by a process that can send to its channel, since replies wait there.
         """
 
     @abstractmethod
-    def replace(self, thread: int) -> None:
+    def replace_thread(self, thread_id: int) -> None:
         """Do without a thread whose handler does not end, and put another in its place."""
 
     @abstractmethod

@@ -10,17 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.channels.base import Incoming
-from cometbot.delivery.causes import storable
+from cometbot.channels.base import IncomingEvent
+from cometbot.delivery.error_text import storable_text
 from cometbot.store.database import Database
 from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, conversations, mailbox, outbox
 
-MAX_CRASHES = 5
+MAX_CRASH_COUNT = 5
 """So many times a message may end its process before it is a dead letter."""
 
 PURGE_BATCH = 500
 
-_head = (
+_get_oldest = (
     sa.select(
         mailbox.c.seq,
         mailbox.c.event_key,
@@ -41,23 +41,23 @@ _start = (
     .where(mailbox.c.seq == bound("row"))
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
 )
-_oldest = (
+_oldest_seq = (
     sa.select(mailbox.c.seq)
     .where(mailbox.c.lane == bound("key"), sa.text("state IN ('waiting', 'running')"))
     .order_by(mailbox.c.seq)
     .limit(1)
     .scalar_subquery()
 )
-_some_reply = sa.exists().where(
+_has_pending_reply = sa.exists().where(
     outbox.c.lane == bound("key"), sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')")
 )
-_take = (
+_start_oldest = (
     sa.update(mailbox)
     .where(
-        mailbox.c.seq == _oldest,
+        mailbox.c.seq == _oldest_seq,
         mailbox.c.attempts == mailbox.c.failures,
         sa.or_(mailbox.c.due_at.is_(None), mailbox.c.due_at <= bound("now")),
-        sa.not_(_some_reply),
+        sa.not_(_has_pending_reply),
     )
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
     .returning(
@@ -72,22 +72,22 @@ _take = (
         mailbox.c.due_at,
     )
 )
-_running = (mailbox.c.seq == bound("row"), mailbox.c.state == RUNNING)
+_is_running = (mailbox.c.seq == bound("row"), mailbox.c.state == RUNNING)
 _finish = (
     sa.update(mailbox)
-    .where(*_running)
+    .where(*_is_running)
     .values(
         state=bound("to"), ended_at=bound("now"), handler=bound("by"), error=bound("why", type_=sa.Text), due_at=None
     )
 )
 _postpone = (
     sa.update(mailbox)
-    .where(*_running)
+    .where(*_is_running)
     .values(
         state=WAITING, due_at=bound("due"), failures=mailbox.c.failures + 1, handler=bound("by"), error=bound("why")
     )
 )
-_place = (
+_find_conversation = (
     sa.select(
         conversations.c.channel,
         conversations.c.account,
@@ -104,11 +104,11 @@ _place = (
         mailbox.c.event_key == bound("key"),
     )
 )
-_one = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
+_get = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class MailboxMessage:
     """One row of a mailbox, as its lane sees it. ``crashes`` counts the starts that ended neither well nor badly.
 
     ``remembered``: the state of its conversation, where that was read with it.
@@ -123,15 +123,15 @@ class Mail:
     failures: int
     generation: int
     due_at: float | None
-    remembered: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
+    conversation_state: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def event(self) -> str:
+    def event_id(self) -> str:
         """What the outbox knows this row by."""
         return f"m{self.seq}"
 
     @property
-    def crashes(self) -> int:
+    def crash_count(self) -> int:
         """How often its process ended while it was handled."""
         return self.attempts - self.failures
 
@@ -148,11 +148,11 @@ class Mailbox:
         self._clock: Callable[[], float] = lambda: database.clock()
         names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
         insert = database.insert(mailbox).values({name: bound(name) for name in names})
-        self._put = database.prepare(
+        self._insert = database.prepare(
             insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"])
         )
-        self._head = database.prepare(_head)
-        self._take = database.prepare(_take)
+        self._get_oldest = database.prepare(_get_oldest)
+        self._start_oldest = database.prepare(_start_oldest)
         self._start = database.prepare(_start)
         self._finish = database.prepare(_finish)
 
@@ -161,9 +161,9 @@ class Mailbox:
     ) -> Sequence[Any] | None:
         """Return the conversation of the event with this key, None if it was never stored or is purged."""
         values = {"channel": channel, "account": account, "bot": bot, "key": key}
-        return connection.execute(_place, values).one_or_none()
+        return connection.execute(_find_conversation, values).one_or_none()
 
-    def put(self, connection: Connection, incoming: Incoming) -> bool:
+    def add(self, connection: Connection, incoming: IncomingEvent) -> bool:
         """Whether the event is new and now stored; False for one that is known already."""
         key = incoming.conversation.key
         values = {
@@ -176,51 +176,55 @@ class Mailbox:
             "body": incoming.body,
             "received_at": self._clock(),
         }
-        return bool(self._put(connection, values).rowcount > 0)
+        return bool(self._insert(connection, values).rowcount > 0)
 
-    def head(self, connection: Connection, lane: str) -> Mail | None:
+    def get_oldest(self, connection: Connection, conversation_key: str) -> MailboxMessage | None:
         """The oldest undone event of a conversation, due or not."""
-        row = self._head(connection, {"key": lane}).fetchone()
-        return Mail(*row) if row else None
+        row = self._get_oldest(connection, {"key": conversation_key}).fetchone()
+        return MailboxMessage(*row) if row else None
 
-    def take(self, connection: Connection, lane: str) -> Mail | None:
+    def start_oldest(self, connection: Connection, conversation_key: str) -> MailboxMessage | None:
         """The oldest undone event of a conversation, begun: if it is due, no process died on it, and no reply stands
         before it. None does not mean that there is none."""
-        row = self._take(connection, {"key": lane, "now": self._clock()}).fetchone()
-        return Mail(*row) if row else None
+        row = self._start_oldest(connection, {"key": conversation_key, "now": self._clock()}).fetchone()
+        return MailboxMessage(*row) if row else None
 
-    def start(self, connection: Connection, mail: Mail) -> None:
+    def mark_running(self, connection: Connection, message: MailboxMessage) -> None:
         """Note, before it happens, that a handler is about to run."""
-        self._start(connection, {"row": mail.seq})
+        self._start(connection, {"row": message.seq})
 
-    def done(self, connection: Connection, mail: Mail, handler: str) -> bool:
+    def mark_done(self, connection: Connection, message: MailboxMessage, handler: str) -> bool:
         """Whether the running message is done now; False if it had ended already."""
-        return self._end(connection, mail, DONE, handler, None)
+        return self._end(connection, message, DONE, handler, None)
 
-    def dead(self, connection: Connection, mail: Mail, handler: str, error: str) -> bool:
+    def mark_dead(self, connection: Connection, message: MailboxMessage, handler: str, error: str) -> bool:
         """Whether the running message is a dead letter now, with its cause; False if it had ended already."""
-        return self._end(connection, mail, DEAD, handler, error)
+        return self._end(connection, message, DEAD, handler, error)
 
-    def postpone(self, connection: Connection, mail: Mail, handler: str, error: str, due_at: float) -> bool:
+    def postpone(
+        self, connection: Connection, message: MailboxMessage, handler: str, error: str, due_at: float
+    ) -> bool:
         """Whether the running message will run again at ``due_at``; False if it had ended already."""
-        values = {"row": mail.seq, "due": due_at, "by": handler, "why": storable(error)}
+        values = {"row": message.seq, "due": due_at, "by": handler, "why": storable_text(error)}
         return connection.execute(_postpone, values).rowcount > 0
 
-    def _end(self, connection: Connection, mail: Mail, to: str, handler: str, error: str | None) -> bool:
-        why = error and storable(error)
-        values = {"row": mail.seq, "to": to, "now": self._clock(), "by": handler, "why": why}
+    def _end(
+        self, connection: Connection, message: MailboxMessage, state: str, handler: str, error: str | None
+    ) -> bool:
+        error_text = error and storable_text(error)
+        values = {"row": message.seq, "to": state, "now": self._clock(), "by": handler, "why": error_text}
         return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
         """The whole row, None if there is none."""
-        return connection.execute(_one, {"row": seq}).mappings().one_or_none()
+        return connection.execute(_get, {"row": seq}).mappings().one_or_none()
 
-    def dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+    def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
         """The newest dead letters."""
         query = sa.select(mailbox).where(sa.text("state = 'dead'")).order_by(mailbox.c.seq.desc()).limit(limit)
         return list(connection.execute(query.where(mailbox.c.bot == bot) if bot else query).mappings())
 
-    def revive(self, connection: Connection, seq: int) -> str | None:
+    def requeue(self, connection: Connection, seq: int) -> str | None:
         """Make a dead letter wait again, with what was said for it kept; returns its lane, None if it is none."""
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
         fresh = change.values(state=WAITING, attempts=0, failures=0, due_at=None, ended_at=None)
@@ -239,7 +243,7 @@ class Mailbox:
         rows = list(connection.execute(old.limit(limit)).scalars())
         return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(rows))).rowcount if rows else 0
 
-    def backlog(self, connection: Connection) -> dict[str, tuple[int, float]]:
+    def count_waiting(self, connection: Connection) -> dict[str, tuple[int, float]]:
         """For each bot: how many events wait, and for how many seconds the oldest has."""
         query = (
             sa.select(mailbox.c.bot, sa.func.count(), sa.func.min(mailbox.c.received_at))
@@ -249,7 +253,7 @@ class Mailbox:
         now = self._clock()
         return {bot: (count, max(0.0, now - oldest)) for bot, count, oldest in connection.execute(query)}
 
-    def dead_count(self, connection: Connection) -> dict[str, int]:
+    def count_dead_letters(self, connection: Connection) -> dict[str, int]:
         """How many dead letters each bot has."""
         query = sa.select(mailbox.c.bot, sa.func.count()).where(sa.text("state = 'dead'")).group_by(mailbox.c.bot)
         return dict(connection.execute(query).all())

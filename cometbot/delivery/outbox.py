@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.causes import storable
+from cometbot.delivery.error_text import storable_text
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     DEAD,
@@ -31,7 +31,7 @@ from cometbot.store.tables import (
 
 PURGE_BATCH = 500
 
-_STORED = (
+_STORED_COLUMNS = (
     "event",
     "generation",
     "ordinal",
@@ -44,7 +44,7 @@ _STORED = (
     "created_at",
     "began_at",
 )
-_fields = (
+_columns = (
     outbox.c.id,
     outbox.c.event,
     outbox.c.generation,
@@ -61,15 +61,17 @@ _fields = (
     outbox.c.due_at,
     outbox.c.platform_id,
 )
-_undone_states = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
-_next = sa.select(*_fields).where(outbox.c.lane == bound("key"), _undone_states).order_by(outbox.c.id).limit(1)
-_of_event = (
-    sa.select(*_fields)
+_is_pending = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
+_get_next = sa.select(*_columns).where(outbox.c.lane == bound("key"), _is_pending).order_by(outbox.c.id).limit(1)
+_list_for_event = (
+    sa.select(*_columns)
     .where(outbox.c.event == bound("ev"), outbox.c.generation == bound("gen"))
     .order_by(outbox.c.ordinal, outbox.c.part)
 )
-_begin = sa.update(outbox).where(outbox.c.id == bound("row")).values(state=SENDING, began_at=bound("now"), due_at=None)
-_note = (
+_mark_sending = (
+    sa.update(outbox).where(outbox.c.id == bound("row")).values(state=SENDING, began_at=bound("now"), due_at=None)
+)
+_save_result = (
     sa.update(outbox)
     .where(outbox.c.id == bound("row"))
     .values(
@@ -81,19 +83,19 @@ _note = (
         error=bound("why", type_=sa.Text),
     )
 )
-_target = sa.select(outbox.c.platform_id).where(
+_get_target_id = sa.select(outbox.c.platform_id).where(
     outbox.c.event == bound("ev"),
     outbox.c.generation == bound("gen"),
     outbox.c.ordinal == bound("nth"),
     outbox.c.part == 0,
 )
-_lanes_of_sent = sa.select(outbox.c.lane).where(outbox.c.platform_id == bound("named"))
-_where_sent = sa.select(conversations).where(
+_conversation_keys_of_sent = sa.select(outbox.c.lane).where(outbox.c.platform_id == bound("named"))
+_conversation_of_sent = sa.select(conversations).where(
     conversations.c.lane == bound("key"),
     conversations.c.channel == bound("ch"),
     conversations.c.account == bound("acc"),
 )
-_dead_lanes = sa.select(outbox.c.lane, sa.func.count()).where(sa.text("outbox.state = 'dead'")).group_by(outbox.c.lane)
+_count_dead = sa.select(outbox.c.lane, sa.func.count()).where(sa.text("outbox.state = 'dead'")).group_by(outbox.c.lane)
 
 _dead = (
     sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
@@ -109,11 +111,11 @@ _event_state = (
     )
     .scalar_subquery()
 )
-_event_is_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED])
+_is_event_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED])
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class OutboxMessage:
     """One request to a platform, as stored."""
 
     id: int
@@ -121,7 +123,7 @@ class Reply:
     generation: int
     ordinal: int
     part: int
-    lane: str
+    conversation_key: str
     payload: str = field(repr=False)
     client_id: str
     target: int | None
@@ -146,13 +148,13 @@ class Draft:
     event: str
     generation: int
     ordinal: int
-    lane: str
-    parts: Sequence[Mapping[str, Any]]
+    conversation_key: str
+    payloads: Sequence[Mapping[str, Any]]
     target: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class SendResult:
     """What became of a reply.
 
     ``tried`` is 1 where the attempt counts against its tries. ``pause`` are the seconds for which the whole account
@@ -160,20 +162,22 @@ class Note:
     platform refused it for too many requests.
     """
 
-    reply: Reply
+    reply: OutboxMessage
     state: str
     platform_id: str | None = None
     error: str | None = None
     due_at: float | None = None
-    tried: int = 0
-    pause: float = 0.0
-    ends_pause: bool = False
-    is_refusal: bool = False
+    counted_attempts: int = 0
+    throttle_seconds: float = 0.0
+    ends_throttle: bool = False
+    is_rate_limited: bool = False
 
     @property
-    def is_plain(self) -> bool:
+    def is_plain_success(self) -> bool:
         """Whether it says no more than that the reply was sent."""
-        return self.state == SENT and not (self.tried or self.pause or self.ends_pause or self.error)
+        return self.state == SENT and not (
+            self.counted_attempts or self.throttle_seconds or self.ends_throttle or self.error
+        )
 
     @property
     def is_final(self) -> bool:
@@ -186,37 +190,39 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
-        insert = database.insert(outbox).values({name: bound(name, type_=outbox.c[name].type) for name in _STORED})
-        once = insert.on_conflict_do_nothing(index_elements=["event", "generation", "ordinal", "part"]).returning(
-            *_fields
+        insert = database.insert(outbox).values(
+            {name: bound(name, type_=outbox.c[name].type) for name in _STORED_COLUMNS}
         )
-        self._insert = database.prepare(once)
-        self._next = database.prepare(_next)
-        self._begin = database.prepare(_begin)
-        self._note = database.prepare(_note)
+        insert_once = insert.on_conflict_do_nothing(
+            index_elements=["event", "generation", "ordinal", "part"]
+        ).returning(*_columns)
+        self._insert = database.prepare(insert_once)
+        self._get_next = database.prepare(_get_next)
+        self._mark_sending = database.prepare(_mark_sending)
+        self._save_result = database.prepare(_save_result)
 
-    def add(self, connection: Connection, drafts: Iterable[Draft], state: str = READY) -> list[Reply]:
+    def add(self, connection: Connection, drafts: Iterable[Draft], state: str = READY) -> list[OutboxMessage]:
         """The stored rows of ``drafts``, in order; of those that were stored already, nothing is changed or
         returned."""
         now = self._clock()
         stored = []
         for draft in drafts:
-            for part, payload in enumerate(draft.parts):
-                values = self.row(draft, part, payload, state, now)
+            for part, payload in enumerate(draft.payloads):
+                values = self.make_row(draft, part, payload, state, now)
                 row = self._insert(connection, values).fetchone()
                 if row is not None:
-                    stored.append(Reply(*row))
+                    stored.append(OutboxMessage(*row))
         return stored
 
     @staticmethod
-    def row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
+    def make_row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
         """What is stored of one part of ``draft``, with a client id of its own."""
         return {
             "event": draft.event,
             "generation": draft.generation,
             "ordinal": draft.ordinal,
             "part": part,
-            "lane": draft.lane,
+            "lane": draft.conversation_key,
             "payload": json.dumps(payload),
             "client_id": f"cb-{draft.event}-{draft.generation}-{draft.ordinal}-{part}-{secrets.token_hex(6)}",
             "target": draft.target,
@@ -225,66 +231,66 @@ class Outbox:
             "began_at": now if state == SENDING else None,
         }
 
-    def next(self, connection: Connection, lane: str) -> Reply | None:
+    def get_next(self, connection: Connection, conversation_key: str) -> OutboxMessage | None:
         """The oldest reply that is neither sent nor given up, due or not."""
-        row = self._next(connection, {"key": lane}).fetchone()
-        return Reply(*row) if row else None
+        row = self._get_next(connection, {"key": conversation_key}).fetchone()
+        return OutboxMessage(*row) if row else None
 
-    def of_event(self, connection: Connection, event: str, generation: int) -> list[Reply]:
+    def list_for_event(self, connection: Connection, event: str, generation: int) -> list[OutboxMessage]:
         """What was stored for an event already."""
-        rows = connection.execute(_of_event, {"ev": event, "gen": generation})
-        return [Reply(*tuple(row)) for row in rows]
+        rows = connection.execute(_list_for_event, {"ev": event, "gen": generation})
+        return [OutboxMessage(*tuple(row)) for row in rows]
 
-    def begin(self, connection: Connection, reply: Reply) -> None:
+    def mark_sending(self, connection: Connection, reply: OutboxMessage) -> None:
         """Note, before it happens, that a reply is about to be sent."""
-        self._begin(connection, {"row": reply.id, "now": self._clock()})
+        self._mark_sending(connection, {"row": reply.id, "now": self._clock()})
 
-    def note(self, connection: Connection, notes: Iterable[Note]) -> None:
+    def save_results(self, connection: Connection, results: Iterable[SendResult]) -> None:
         """Note what became of replies."""
         now = self._clock()
-        for note in notes:
+        for result in results:
             values = {
-                "row": note.reply.id,
-                "to": note.state,
-                "tried": note.tried,
-                "due": note.due_at,
-                "now": now if note.is_final else None,
-                "named": note.platform_id,
-                "why": note.error and storable(note.error),
+                "row": result.reply.id,
+                "to": result.state,
+                "tried": result.counted_attempts,
+                "due": result.due_at,
+                "now": now if result.is_final else None,
+                "named": result.platform_id,
+                "why": result.error and storable_text(result.error),
             }
-            self._note(connection, values)
+            self._save_result(connection, values)
 
-    def target_id(self, connection: Connection, reply: Reply) -> str | None:
+    def get_target_id(self, connection: Connection, reply: OutboxMessage) -> str | None:
         """The platform's id of the message that an edit, delete or reaction is about; None if that was never sent."""
         values = {"ev": reply.event, "gen": reply.generation, "nth": reply.target}
-        return connection.execute(_target, values).scalar()
+        return connection.execute(_get_target_id, values).scalar()
 
     def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
         """The conversation that a message of ours was sent to."""
-        for lane in list(connection.execute(_lanes_of_sent, {"named": platform_id}).scalars()):
-            values = {"key": lane, "ch": channel, "acc": account}
-            row = connection.execute(_where_sent, values).mappings().first()
+        for conversation_key in list(connection.execute(_conversation_keys_of_sent, {"named": platform_id}).scalars()):
+            values = {"key": conversation_key, "ch": channel, "acc": account}
+            row = connection.execute(_conversation_of_sent, values).mappings().first()
             if row is not None:
                 return row
         return None
 
-    def dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+    def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
         """The newest replies that were given up, with the conversation they were for."""
         query = _dead.order_by(outbox.c.id.desc()).limit(limit)
         return list(connection.execute(query.where(conversations.c.bot == bot) if bot else query).mappings())
 
-    def dead_letter(self, connection: Connection, row: int) -> sa.RowMapping | None:
+    def get_dead_letter(self, connection: Connection, row: int) -> sa.RowMapping | None:
         """One reply that was given up, None if there is no such."""
         return connection.execute(_dead.where(outbox.c.id == row)).mappings().one_or_none()
 
-    def dead_count(self, connection: Connection) -> dict[str, int]:
+    def count_dead_letters(self, connection: Connection) -> dict[str, int]:
         """How many replies of each bot were given up."""
         counts: Counter[str] = Counter()
-        for lane, count in connection.execute(_dead_lanes):
-            counts[lane.split("/", 3)[2]] += count
+        for conversation_key, count in connection.execute(_count_dead):
+            counts[conversation_key.split("/", 3)[2]] += count
         return dict(counts)
 
-    def revive(self, connection: Connection, row: int) -> str | None:
+    def requeue(self, connection: Connection, row: int) -> str | None:
         """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not
         dead."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
@@ -302,10 +308,10 @@ class Outbox:
 
         What was sent for an event that can be retried stays, so that a retry does not send it again.
         """
-        return OldReplies(before).delete(connection, limit)
+        return OldReplyPurge(before).delete_batch(connection, limit)
 
 
-class OldReplies:
+class OldReplyPurge:
     """The replies that ended before ``before``, deleted in batches of one run of a purge.
 
     A batch begins where the last one ended, so that the replies of dead letters, which stay, are read once in a run.
@@ -315,7 +321,7 @@ class OldReplies:
         self._before = before
         self._ended_at, self._id = 0.0, 0
 
-    def delete(self, connection: Connection, limit: int) -> int:
+    def delete_batch(self, connection: Connection, limit: int) -> int:
         """Delete at most ``limit`` rows; return their number."""
         ended_at, id = outbox.c.ended_at, outbox.c.id
         query = sa.select(ended_at, id).where(
@@ -323,7 +329,7 @@ class OldReplies:
             ended_at < self._before,
             ended_at >= self._ended_at,
             sa.or_(ended_at > self._ended_at, id > self._id),
-            _event_is_over,
+            _is_event_over,
         )
         # In two statements: in one, PostgreSQL would rather read the whole table.
         found = connection.execute(query.order_by(ended_at, id).limit(limit)).all()
@@ -333,4 +339,16 @@ class OldReplies:
         return connection.execute(sa.delete(outbox).where(id.in_([row.id for row in found]))).rowcount
 
 
-__all__ = ["DEAD", "HELD", "READY", "SENDING", "SENT", "UNKNOWN", "Draft", "Note", "OldReplies", "Outbox", "Reply"]
+__all__ = [
+    "DEAD",
+    "HELD",
+    "READY",
+    "SENDING",
+    "SENT",
+    "UNKNOWN",
+    "Draft",
+    "OldReplyPurge",
+    "Outbox",
+    "OutboxMessage",
+    "SendResult",
+]

@@ -14,8 +14,8 @@ from cometbot.errors import DeliveryError
 from cometbot.models import Conversation
 from cometbot.store.tables import DEAD, DISCARDED, DONE, WAITING, conversations, mailbox, processes
 
-_NAME = re.compile(r"[mM](\d{1,18})", re.ASCII)
-_ENDED = (DONE, DEAD, DISCARDED)
+_MESSAGE_ID = re.compile(r"[mM](\d{1,18})", re.ASCII)
+_FINAL_STATES = (DONE, DEAD, DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +34,37 @@ class StoredMessage:
     error: str
 
 
-def find_message(store: Store, name: str) -> StoredMessage:
+def find_message(store: Store, message_id: str) -> StoredMessage:
     """The message with the id ``name`` (``m12``). Raises :class:`DeliveryError` if it is none, or is not kept any
     more."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise DeliveryError(_describe_other(name))
+    match = _MESSAGE_ID.fullmatch(message_id)
+    if match is None:
+        raise DeliveryError(_describe_invalid_id(message_id))
     query = (
         sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group)
         .join(conversations, conversations.c.lane == mailbox.c.lane)
-        .where(mailbox.c.seq == int(found[1]))
+        .where(mailbox.c.seq == int(match[1]))
     )
     with store.database.read() as connection:
         row = connection.execute(query).mappings().one_or_none()
     if row is None or not row["body"]:
         raise DeliveryError(
-            f"there is no message {name} (any more): what is done is kept for COMETBOT_KEEP_DAYS days, by default 7"
+            f"there is no message {message_id} (any more): what is done is kept for COMETBOT_KEEP_DAYS days, "
+            "by default 7"
         )
     return _from_row(row)
 
 
-def replay(delivery: Delivery, name: str) -> StoredMessage:
+def replay(delivery: Delivery, message_id: str) -> StoredMessage:
     """The message with the id ``name``, which waits to be handled anew when this returns.
 
     It is a new generation: all that handlers say is said again. It comes before what its conversation got later and is
     still waiting. Raises :class:`DeliveryError` for an id that is none, and for a message that is not done yet.
     """
-    message = find_message(delivery.store, name)
+    message = find_message(delivery.store, message_id)
     change = (
         sa.update(mailbox)
-        .where(mailbox.c.seq == int(message.id[1:]), mailbox.c.state.in_(_ENDED))
+        .where(mailbox.c.seq == int(message.id[1:]), mailbox.c.state.in_(_FINAL_STATES))
         .values(
             state=WAITING,
             generation=mailbox.c.generation + 1,
@@ -75,18 +76,18 @@ def replay(delivery: Delivery, name: str) -> StoredMessage:
             error=None,
         )
     )
-    lane = str(message.conversation.key)
+    conversation_key = str(message.conversation.key)
     with delivery.database.write() as connection:
         is_changed = connection.execute(change).rowcount > 0
         if is_changed:
-            delivery.store.leases.ring(connection, lane)
+            delivery.store.leases.mark_pending_by_key(connection, conversation_key)
     if not is_changed:
         raise DeliveryError(f"{message.id} is not done yet and is going to be handled anyway; wait for that first")
-    delivery.wake(lane)
+    delivery.notify(conversation_key)
     return find_message(delivery.store, message.id)
 
 
-def handling_processes(store: Store) -> int:
+def count_handling_processes(store: Store) -> int:
     """How many processes handle messages at this moment, on all machines that share the database."""
     now = store.database.clock()
     query = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > now)
@@ -94,10 +95,15 @@ def handling_processes(store: Store) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def _describe_other(name: str) -> str:
-    if re.fullmatch(r"[rR]\d+", name, re.ASCII):
-        return f"{name} is a reply, and what can be replayed is a message such as m12; see cometbot deadletters retry"
-    return f"{name!r} is no id of a message; one looks like m12 (cometbot deadletters list and the page show them)"
+def _describe_invalid_id(message_id: str) -> str:
+    if re.fullmatch(r"[rR]\d+", message_id, re.ASCII):
+        return (
+            f"{message_id} is a reply, and what can be replayed is a message such as m12; "
+            "see cometbot deadletters retry"
+        )
+    return (
+        f"{message_id!r} is no id of a message; one looks like m12 (cometbot deadletters list and the page show them)"
+    )
 
 
 def _from_row(row: sa.RowMapping) -> StoredMessage:

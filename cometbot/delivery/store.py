@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.chains import Chains
+from cometbot.delivery.fast_path import FastPath
 from cometbot.delivery.leases import Lease, Leases
 from cometbot.delivery.mailbox import Mailbox
-from cometbot.delivery.outbox import Note, Outbox
-from cometbot.delivery.pacing import Pauses
+from cometbot.delivery.outbox import Outbox, SendResult
+from cometbot.delivery.throttle import AccountThrottles
 from cometbot.store.database import Database
-from cometbot.store.state import StateRows
+from cometbot.store.state import StateTable
 
 
 class Store:
@@ -23,17 +23,19 @@ class Store:
         self.mailbox = Mailbox(database)
         self.outbox = Outbox(database)
         self.leases = Leases(database)
-        self.pauses = Pauses(database)
-        self.state = StateRows(database)
-        self.chains = Chains(database) if database.takes_chains else None
+        self.throttles = AccountThrottles(database)
+        self.state = StateTable(database)
+        self.fast_path = FastPath(database) if database.supports_writable_ctes else None
 
-    def record(self, connection: Connection, lease: Lease, notes: Iterable[Note]) -> None:
+    def save_results(self, connection: Connection, lease: Lease, results: Iterable[SendResult]) -> None:
         """Note what became of replies, and what that says of their account."""
-        noted = list(notes)
-        self.outbox.note(connection, noted)
-        for note in noted:
-            if note.pause > 0:
-                key, why = lease.conversation.key, note.error or ""
-                self.pauses.set(connection, key, note.pause, why, is_refusal=note.is_refusal)
-            elif note.ends_pause:
-                self.pauses.clear(connection, lease.conversation.key)
+        saved = list(results)
+        self.outbox.save_results(connection, saved)
+        for result in saved:
+            if result.throttle_seconds > 0:
+                key, reason = lease.conversation.key, result.error or ""
+                self.throttles.set(
+                    connection, key, result.throttle_seconds, reason, is_rate_limited=result.is_rate_limited
+                )
+            elif result.ends_throttle:
+                self.throttles.clear(connection, lease.conversation.key)

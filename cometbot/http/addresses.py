@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-_WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([^:]*):\d+")
+_ADDRESS_WITH_PORT_PATTERN = re.compile(r"\[([^]]*)\](?::\d+)?|([^:]*):\d+")
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -13,7 +13,7 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
     An IPv4 address that is written as IPv6 (``::ffff:192.0.2.7``) is returned as IPv4.
     """
-    if match := _WITH_PORT.fullmatch(text):
+    if match := _ADDRESS_WITH_PORT_PATTERN.fullmatch(text):
         text = match[1] or match[2] or ""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
@@ -22,7 +22,7 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def counted_address(address: str | None) -> str:
+def rate_limit_address(address: str | None) -> str:
     """Return the address that limits count ``address`` under; empty where none is known.
 
     It is the address itself in IPv4. In IPv6 it is the network of 64 bits, since one household or machine has all

@@ -19,7 +19,7 @@ class BasicCredentials:
     """
 
     def __init__(self, credentials: Mapping[str, tuple[str, str]]) -> None:
-        self._pairs = {name: _joined(user, password) for name, (user, password) in credentials.items()}
+        self._pairs = {name: _encode_pair(user, password) for name, (user, password) in credentials.items()}
         self._headers = {name: b"Basic " + base64.b64encode(pair[0]) for name, pair in self._pairs.items()}
 
     def __contains__(self, name: object) -> bool:
@@ -28,20 +28,20 @@ class BasicCredentials:
     def __bool__(self) -> bool:
         return bool(self._pairs)
 
-    def opens(self, name: str, header: str) -> bool:
+    def matches(self, name: str, header: str) -> bool:
         """Whether the Authorization ``header`` holds the credentials of ``name``."""
         expected = self._headers.get(name)
         if expected is None:
             return False
         # WSGI hands headers over as Latin-1; what is not is no header that a server let through.
         given = header.encode("latin-1", "replace")
-        return hmac.compare_digest(given, expected) or self._opens_decoded(name, given)
+        return hmac.compare_digest(given, expected) or self._matches_decoded(name, given)
 
-    def opens_any(self, header: str) -> bool:
+    def matches_any(self, header: str) -> bool:
         """Whether the Authorization ``header`` holds credentials of anything at all."""
-        return any(self.opens(name, header) for name in self._pairs)
+        return any(self.matches(name, header) for name in self._pairs)
 
-    def _opens_decoded(self, name: str, given: bytes) -> bool:
+    def _matches_decoded(self, name: str, given: bytes) -> bool:
         scheme, _, rest = given.strip(b" \t").partition(b" ")
         if scheme.lower() != b"basic":
             return False
@@ -52,7 +52,7 @@ class BasicCredentials:
         return any(hmac.compare_digest(pair, expected) for expected in self._pairs[name])
 
 
-def _joined(user: str, password: str) -> tuple[bytes, ...]:
+def _encode_pair(user: str, password: str) -> tuple[bytes, ...]:
     """The pair in UTF-8, and in Latin-1 where that differs. Bytes that are neither, which the environment hands over
     as lone surrogates, stay what they are."""
     pair = f"{user}:{password}"

@@ -18,9 +18,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from cometbot.errors import ChannelError, Rejected, Uncertain, Unreachable
 from cometbot.http.watchdog import WATCHDOG, Deadline
 
-_exchange = threading.local()
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_FORBIDDEN = [
+_thread_state = threading.local()
+_NAT64_NETWORK = ipaddress.ip_network("64:ff9b::/96")
+_NON_PUBLIC_NETWORKS = [
     ipaddress.ip_network(text)
     for text in (
         "192.0.0.0/24",  # RFC 6890: protocol assignments; Python calls some of it global
@@ -57,8 +57,8 @@ def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Sess
 
 
 @contextmanager
-def exchange(
-    session: requests.Session, url: str, what: str, seconds: float, *, peer: str, remedy: str = ""
+def time_limited_exchange(
+    session: requests.Session, url: str, request_name: str, timeout: float, *, peer: str, remedy: str = ""
 ) -> Iterator[Deadline]:
     """A limit of ``seconds`` over one request and the reading of its answer, for a block that makes both.
 
@@ -66,27 +66,29 @@ def exchange(
     :class:`Uncertain`. ``peer`` is whom we talk to, ``what`` the request, ``remedy`` what to check if nobody is there.
     The look-up of a name is not limited.
     """
-    _exchange.is_sent = False
+    _thread_state.is_sent = False
     try:
-        with WATCHDOG.within(seconds, direction=socket.SHUT_RDWR) as deadline:
-            _exchange.deadline = deadline
+        with WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR) as deadline:
+            _thread_state.deadline = deadline
             yield deadline
             if deadline.expired:  # what was cut off may look like the end of an answer
                 raise TimeoutError
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        is_late = deadline.expired or isinstance(error, requests.Timeout | TimeoutError)
-        raise _failure(error, _is_unsent(session, url, error), is_late, what, seconds, peer, remedy) from None
+        is_timeout = deadline.expired or isinstance(error, requests.Timeout | TimeoutError)
+        raise _to_channel_error(
+            error, _is_unsent(session, url, error), is_timeout, request_name, timeout, peer, remedy
+        ) from None
     finally:
-        _exchange.deadline = None
+        _thread_state.deadline = None
 
 
 def _is_unsent(session: requests.Session, url: str, error: Exception) -> bool:
     """Whether surely nothing left. With a session of the author's own nobody knows, except where requests says so."""
     is_own = isinstance(session.get_adapter(url), _Adapter)
-    return not _exchange.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
+    return not _thread_state.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
 
 
-def _failure(
+def _to_channel_error(
     error: Exception, is_unsent: bool, is_late: bool, what: str, seconds: float, peer: str, remedy: str
 ) -> ChannelError:
     kind = type(error).__name__
@@ -99,21 +101,21 @@ def _failure(
 
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the world and not to this machine or a private network."""
-    found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-    is_forbidden = any(found in network for network in _FORBIDDEN)
+    found = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
+    is_forbidden = any(found in network for network in _NON_PUBLIC_NETWORKS)
     return found.is_global and not found.is_multicast and not is_forbidden
 
 
-def _unwrapped(address: _Address) -> _Address:
+def _embedded_ipv4(address: _Address) -> _Address:
     """Return the IPv4 address that an IPv6 one leads to, where it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if address in _NAT64_NETWORK:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
 
 
-class _Watched:
+class _DeadlineConnection:
     """A connection that notes when a request begins to leave, and lets the deadline of the exchange cut it."""
 
     sock: socket.socket | None
@@ -121,14 +123,14 @@ class _Watched:
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        _exchange.is_sent = True
-        deadline = getattr(_exchange, "deadline", None)
+        _thread_state.is_sent = True
+        deadline = getattr(_thread_state, "deadline", None)
         if deadline is not None and isinstance(self.sock, socket.socket):
-            WATCHDOG.guard(deadline, self.sock)
+            WATCHDOG.add_socket(deadline, self.sock)
         super().send(data)  # type: ignore[misc]
 
 
-class _Guarded:
+class _PublicOnlyConnection:
     """A connection to public addresses only. The name is looked up once, and what was looked at is connected to."""
 
     _dns_host: str
@@ -147,9 +149,9 @@ class _Guarded:
                 f"{name} is an address of this machine or of a private network; "
                 "COMETBOT_ALLOW_PRIVATE_WEBHOOKS=1 would allow that"
             )
-        return self._first(public)
+        return self._connect_to_first(public)
 
-    def _first(self, addresses: list[str]) -> socket.socket:
+    def _connect_to_first(self, addresses: list[str]) -> socket.socket:
         """A connection to the first address that takes one."""
         name = self._dns_host
         try:
@@ -165,19 +167,19 @@ class _Guarded:
             self._dns_host = name
 
 
-class _HTTPConnection(_Watched, HTTPConnection):
+class _HTTPConnection(_DeadlineConnection, HTTPConnection):
     pass
 
 
-class _HTTPSConnection(_Watched, HTTPSConnection):
+class _HTTPSConnection(_DeadlineConnection, HTTPSConnection):
     pass
 
 
-class _GuardedHTTPConnection(_Watched, _Guarded, HTTPConnection):
+class _PublicHTTPConnection(_DeadlineConnection, _PublicOnlyConnection, HTTPConnection):
     pass
 
 
-class _GuardedHTTPSConnection(_Watched, _Guarded, HTTPSConnection):
+class _PublicHTTPSConnection(_DeadlineConnection, _PublicOnlyConnection, HTTPSConnection):
     pass
 
 
@@ -189,12 +191,12 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-class _GuardedHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _GuardedHTTPConnection
+class _PublicHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PublicHTTPConnection
 
 
-class _GuardedHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _GuardedHTTPSConnection
+class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPSConnection
 
 
 class _Adapter(HTTPAdapter):
@@ -202,7 +204,7 @@ class _Adapter(HTTPAdapter):
         self._pools = (
             {"http": _HTTPPool, "https": _HTTPSPool}
             if allow_private
-            else {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+            else {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
         )
         super().__init__(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cometbot.errors import StoreUnavailable
 
-LONGEST_ECHO = 80
+MAX_ECHO_LENGTH = 80
 
 
 class HttpError(Exception):
@@ -24,23 +24,23 @@ class HttpError(Exception):
         *,
         details: Mapping[str, Sequence[str]] | None = None,
         headers: Mapping[str, str] | None = None,
-        closes: bool = False,
+        close_connection: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.details = {path: list(texts) for path, texts in (details or {}).items()}
-        self.headers = {**(headers or {}), **({"Connection": "close"} if closes else {})}
+        self.headers = {**(headers or {}), **({"Connection": "close"} if close_connection else {})}
 
 
-def unavailable(error: StoreUnavailable) -> HttpError:
+def store_unavailable_error(error: StoreUnavailable) -> HttpError:
     """Return the answer where the database stores nothing until it is repaired: asking again soon does not help."""
     text = f"The database cannot store anything until it is repaired ({error.kind}). Send the request again later."
     return HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"})
 
 
-def echo(value: object) -> str:
+def quote_value(value: object) -> str:
     """``value`` as it may be repeated in an answer or a log: quoted, printable, at most 80 characters."""
     text = str(value)
-    return repr(text if len(text) <= LONGEST_ECHO else text[: LONGEST_ECHO - 1] + "…")
+    return repr(text if len(text) <= MAX_ECHO_LENGTH else text[: MAX_ECHO_LENGTH - 1] + "…")

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def is_own_origin(origin: str, host: str) -> bool:
+def is_same_origin(origin: str, host: str) -> bool:
     """Return whether a page of ``origin`` was served by ``host``, the value of a header ``Host``.
 
     A default port may be named in one of them and left out in the other. The scheme of ``host`` is not known: a proxy

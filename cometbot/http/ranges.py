@@ -6,7 +6,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-_RANGE = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*([0-9]{0,18})-([0-9]{0,18})[ \t,]*", re.IGNORECASE)
+_RANGE_PATTERN = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*([0-9]{0,18})-([0-9]{0,18})[ \t,]*", re.IGNORECASE)
 """A single range. A list may have empty elements, and a position of more than 18 digits is in no file."""
 
 
@@ -18,7 +18,7 @@ def simplify_range(environ: MutableMapping[str, Any], length: int) -> None:
     be satisfied, and the whole file is a valid answer to them (RFC 9110, section 14.2). It is also one to a header that
     cannot be read. Werkzeug refuses a suffix that is longer than the file, which means the whole file (14.1.2).
     """
-    matched = _RANGE.fullmatch(environ.pop("HTTP_RANGE", ""))
+    matched = _RANGE_PATTERN.fullmatch(environ.pop("HTTP_RANGE", ""))
     if matched is None or environ.get("REQUEST_METHOD") != "GET":
         return
     first, last = matched.groups()

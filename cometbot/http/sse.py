@@ -16,9 +16,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 import flask
 
-from cometbot.http.addresses import counted_address
+from cometbot.http.addresses import rate_limit_address
 from cometbot.http.errors import HttpError
-from cometbot.http.watchdog import WATCHDOG, connection_of
+from cometbot.http.watchdog import WATCHDOG, get_connection
 
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)
@@ -29,7 +29,7 @@ RETRY_AFTER = 5
 WRITE_TIMEOUT = 20.0
 """Seconds within which a client must have taken a frame."""
 
-RESERVE = 8
+RESERVED_THREADS = 8
 """Threads of a process that streams leave to callbacks and to all other requests."""
 
 PING_INTERVAL = 15.0
@@ -41,18 +41,18 @@ Pages take 40 s of silence for a dead link, and proxies close a connection after
 PING: Final = b"event: ping\ndata: {}\n\n"
 """An event, because a page cannot see comments."""
 
-UNTOUCHED = "no-cache, no-transform"
+NO_TRANSFORM = "no-cache, no-transform"
 """`Cache-Control` of an event stream: a proxy that compresses it would hold back its events."""
 
-END: Final = b""
+END_OF_STREAM: Final = b""
 """What a stream yields last to be closed by us."""
 
 _WARNING_INTERVAL = 60.0
-_GONE = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+_DISCONNECT_EVENTS = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 _log = logging.getLogger(__name__)
 
 
-class Source(Protocol[Item]):
+class ItemSource(Protocol[Item]):
     """Where the items of a stream come from, such as a listener of the feed."""
 
     @property
@@ -74,7 +74,7 @@ def frame(data: bytes, event: str = "") -> bytes:
     return (f"event: {event}\n".encode() if event else b"") + b"data: " + data + b"\n\n"
 
 
-class Place:
+class StreamSlot:
     """One open stream's place in its process. Leaving it is what frees its thread for others."""
 
     __slots__ = ("_streams", "connection", "owners", "source")
@@ -83,17 +83,17 @@ class Place:
         self._streams = streams
         self.owners = owners
         self.connection = connection
-        self.source: Source[Any] | None = None
+        self.source: ItemSource[Any] | None = None
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let the stream come to its end, from any thread."""
         if self.source is not None:
             self.source.close()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the place back. As often as one likes."""
-        self.end()
-        self._streams.leave(self)
+        self.close()
+        self._streams.release(self)
 
 
 class Streams:
@@ -103,26 +103,26 @@ class Streams:
     without a word is noticed by one thread that watches all connections.
     """
 
-    def __init__(self, most: int = 500) -> None:
-        self.most = most
+    def __init__(self, limit: int = 500) -> None:
+        self.limit = limit
         self.address_limit: int | None = None
         """Streams that one address may hold; None means half of all, 0 no limit."""
 
-        self._warns_at = 0.0
-        self._guard = threading.Lock()
-        self._places: set[Place] = set()
-        self._of_owner: Counter[str] = Counter()
+        self._next_warning_at = 0.0
+        self._lock = threading.Lock()
+        self._slots: set[StreamSlot] = set()
+        self._count_by_owner: Counter[str] = Counter()
         self._is_stopping = False
-        self._departures = _Departures()
+        self._disconnect_watcher = _DisconnectWatcher()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
-    def admit(self, most: int) -> None:
+    def set_limit(self, limit: int) -> None:
         """Take up to ``most`` streams from now on; also after :meth:`stop`."""
-        self.most, self._is_stopping = most, False
+        self.limit, self._is_stopping = limit, False
 
-    def enter(self, limits: Mapping[str, int], connection: socket.socket | None, address: str = "") -> Place:
+    def acquire(self, limits: Mapping[str, int], connection: socket.socket | None, address: str = "") -> StreamSlot:
         """Return a place for one more stream, which counts for each owner in ``limits``, such as a user, and for
         ``address``.
 
@@ -131,93 +131,93 @@ class Streams:
         """
         by_address = f"address/{address}"
         if address:
-            limits = {by_address: self._address_limit(), **limits}
-        with self._guard:
-            if self._is_stopping or len(self._places) >= self.most:
+            limits = {by_address: self._get_address_limit(), **limits}
+        with self._lock:
+            if self._is_stopping or len(self._slots) >= self.limit:
                 raise HttpError(
                     503,
                     "ERR_NO_STREAM_FREE",
                     "all event streams of this process are taken; ask again in a moment",
                     headers={"Retry-After": str(RETRY_AFTER)},
                 )
-            for owner, most in limits.items():
-                if most and self._of_owner[owner] >= most:
-                    raise self._too_many(most, is_address=owner == by_address)
-            place = Place(self, tuple(limits), connection)
-            self._places.add(place)
-            self._of_owner.update(place.owners)
-        return place
+            for owner, owner_limit in limits.items():
+                if owner_limit and self._count_by_owner[owner] >= owner_limit:
+                    raise self._too_many_error(owner_limit, is_address=owner == by_address)
+            slot = StreamSlot(self, tuple(limits), connection)
+            self._slots.add(slot)
+            self._count_by_owner.update(slot.owners)
+        return slot
 
-    def _address_limit(self) -> int:
-        return max(1, self.most // 2) if self.address_limit is None else self.address_limit
+    def _get_address_limit(self) -> int:
+        return max(1, self.limit // 2) if self.address_limit is None else self.address_limit
 
-    def _too_many(self, most: int, *, is_address: bool) -> HttpError:
+    def _too_many_error(self, limit: int, *, is_address: bool) -> HttpError:
         """Return the refusal of a stream; log once a minute that an address, which may be a proxy, has all of its."""
-        if is_address and time.monotonic() >= self._warns_at:
-            self._warns_at = time.monotonic() + _WARNING_INTERVAL
+        if is_address and time.monotonic() >= self._next_warning_at:
+            self._next_warning_at = time.monotonic() + _WARNING_INTERVAL
             _log.warning(
                 "refused an event stream: one address has %d open. Name it in COMETBOT_TRUSTED_PROXIES if it is your "
                 "proxy, or raise COMETBOT_ADDRESS_STREAMS.",
-                most,
+                limit,
             )
-        text = f"{most} event streams of one user or address are open, and there may be no more; close one"
+        text = f"{limit} event streams of one user or address are open, and there may be no more; close one"
         return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
-    def watch(self, place: Place) -> None:
+    def watch_disconnect(self, slot: StreamSlot) -> None:
         """End the stream as soon as its client has gone."""
-        self._departures.watch(place)
+        self._disconnect_watcher.watch(slot)
 
-    def leave(self, place: Place) -> None:
+    def release(self, slot: StreamSlot) -> None:
         """Take a place back."""
-        with self._guard:
-            if place not in self._places:
+        with self._lock:
+            if slot not in self._slots:
                 return
-            self._places.discard(place)
-            self._of_owner.subtract(place.owners)
-            for owner in place.owners:
-                if self._of_owner[owner] <= 0:
-                    del self._of_owner[owner]
-        self._departures.forget(place)
+            self._slots.discard(slot)
+            self._count_by_owner.subtract(slot.owners)
+            for owner in slot.owners:
+                if self._count_by_owner[owner] <= 0:
+                    del self._count_by_owner[owner]
+        self._disconnect_watcher.unwatch(slot)
 
     def stop(self) -> None:
         """End all streams, and open no more: their clients connect again, to whoever is there then."""
-        with self._guard:
+        with self._lock:
             self._is_stopping = True
-            places = list(self._places)
-        for place in places:
-            place.end()
+            slots = list(self._slots)
+        for slot in slots:
+            slot.close()
 
 
-class _Departures:
+class _DisconnectWatcher:
     """Hears when the other side of a connection is closed, for all connections in one thread. Where the system has no
     way to tell, the next ping finds out."""
 
     def __init__(self) -> None:
-        self._forget_all()
+        self._reset()
         self._starting = threading.Lock()
 
-    def _forget_all(self) -> None:
+    def _reset(self) -> None:
         self._pid = 0
-        self._places: dict[int, Place] = {}
+        self._slots: dict[int, StreamSlot] = {}
         self._epoll: Any = None
 
-    def watch(self, place: Place) -> None:
-        if place.connection is None or not hasattr(select, "epoll"):
+    def watch(self, slot: StreamSlot) -> None:
+        if slot.connection is None or not hasattr(select, "epoll"):
             return
         if self._pid != os.getpid():
             self._start()
-        number = place.connection.fileno()
+        number = slot.connection.fileno()
         if number >= 0:
-            self._places[number] = place
+            self._slots[number] = slot
             with suppress(OSError):
-                self._epoll.register(number, _GONE)
+                self._epoll.register(number, _DISCONNECT_EVENTS)
 
-    def forget(self, place: Place) -> None:
-        if place.connection is None:
+    def unwatch(self, slot: StreamSlot) -> None:
+        if slot.connection is None:
             return
-        number = place.connection.fileno()
-        if self._places.get(number) is place:
-            del self._places[number]
+        number = slot.connection.fileno()
+        if self._slots.get(number) is slot:
+            del self._slots[number]
             with suppress(OSError):
                 self._epoll.unregister(number)
 
@@ -225,7 +225,7 @@ class _Departures:
         with self._starting:
             if self._pid == os.getpid():
                 return
-            self._forget_all()
+            self._reset()
             self._epoll = select.epoll()
             threading.Thread(target=self._run, name="cometbot-departures", daemon=True).start()
             self._pid = os.getpid()
@@ -233,11 +233,11 @@ class _Departures:
     def _run(self) -> None:
         while True:
             for number, _ in self._epoll.poll():
-                place = self._places.get(number)
+                slot = self._slots.get(number)
                 with suppress(OSError):
                     self._epoll.unregister(number)
-                if place is not None:
-                    place.end()
+                if slot is not None:
+                    slot.close()
 
 
 STREAMS = Streams()
@@ -245,7 +245,7 @@ STREAMS = Streams()
 
 
 def stream(
-    listen: Callable[[], Source[T]],
+    listen: Callable[[], ItemSource[T]],
     to_frames: Callable[[T], Iterable[bytes]],
     *,
     limits: Mapping[str, int] | None = None,
@@ -258,24 +258,24 @@ def stream(
 ) -> flask.Response:
     """The answer to the request at hand that goes on until its source is closed or its client gone.
 
-    ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END` that it
-    was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the headers.
-    ``limits`` are those of :meth:`Streams.enter`, which also counts the caller's address. After ``lifetime`` seconds
-    the stream ends. Raises :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
+    ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END_OF_STREAM`
+    that it was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the
+    headers. ``limits`` are those of :meth:`Streams.enter`, which also counts the caller's address. After ``lifetime``
+    seconds the stream ends. Raises :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
     """
-    connection = connection_of(flask.request.environ)
-    place = streams.enter(limits or {}, connection, counted_address(flask.request.remote_addr))
+    connection = get_connection(flask.request.environ)
+    slot = streams.acquire(limits or {}, connection, rate_limit_address(flask.request.remote_addr))
     try:
-        place.source = source = listen()
-        streams.watch(place)
+        slot.source = source = listen()
+        streams.watch_disconnect(slot)
     except BaseException:
-        place.leave()
+        slot.release()
         raise
     ends_at = math.inf if lifetime is None else time.monotonic() + lifetime
-    frames = _bounded(connection, _frames(source, to_frames, ping, interval, first, ends_at))
+    frames = _with_write_timeout(connection, _frames(source, to_frames, ping, interval, first, ends_at))
     answer = flask.Response(frames, content_type="text/event-stream")
-    answer.call_on_close(place.leave)
-    answer.headers["Cache-Control"] = UNTOUCHED
+    answer.call_on_close(slot.release)
+    answer.headers["Cache-Control"] = NO_TRANSFORM
     answer.headers["X-Accel-Buffering"] = "no"
     answer.headers["Connection"] = "close"
     answer.headers.update(headers or {})
@@ -283,7 +283,7 @@ def stream(
 
 
 def _frames(
-    source: Source[T],
+    source: ItemSource[T],
     to_frames: Callable[[T], Iterable[bytes]],
     ping: bytes,
     interval: float,
@@ -300,16 +300,16 @@ def _frames(
         if not pieces and time.monotonic() >= pings_at:
             pieces = [ping]
         for piece in pieces:
-            if piece == END:
+            if piece == END_OF_STREAM:
                 return
             yield piece
             pings_at = time.monotonic() + interval
 
 
-def _bounded(connection: socket.socket | None, frames: Iterator[bytes]) -> Iterator[bytes]:
+def _with_write_timeout(connection: socket.socket | None, frames: Iterator[bytes]) -> Iterator[bytes]:
     """``frames``, and an end to a connection on which one of them cannot be written in time."""
     for piece in frames:
-        with WATCHDOG.within(WRITE_TIMEOUT) if connection else nullcontext() as deadline:
+        with WATCHDOG.start_deadline(WRITE_TIMEOUT) if connection else nullcontext() as deadline:
             if connection is not None and deadline is not None:
-                WATCHDOG.guard(deadline, connection)
+                WATCHDOG.add_socket(deadline, connection)
             yield piece

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
-_TICK = 0.1
+_SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+_CHECK_INTERVAL = 0.1
 
 
 class Deadline:
@@ -39,9 +39,9 @@ class Deadline:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.end()
+        self.cancel()
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Remove the time limit of the exchange."""
         self._watchdog.discard(self)
 
@@ -55,51 +55,51 @@ class SocketWatchdog:
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        self._guard = threading.Lock()
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
         self._deadlines: set[Deadline] = set()
         self._pid = 0
 
-    def within(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
+    def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
         """Return a :class:`Deadline`; sockets of :meth:`guard` are shut in ``direction`` if its block lasts longer."""
         return Deadline(self, time.monotonic() + seconds, direction)
 
-    def guard(self, deadline: Deadline, connection: socket.socket) -> None:
+    def add_socket(self, deadline: Deadline, connection: socket.socket) -> None:
         """Cut ``connection`` when ``deadline`` is over, at once if it is over already."""
-        with self._guard:
+        with self._lock:
             if connection not in deadline.sockets:
                 deadline.sockets.append(connection)
             if deadline.expired:
-                shut(connection, deadline.direction)
+                shutdown_socket(connection, deadline.direction)
 
     def add(self, deadline: Deadline) -> None:
         """Watch over ``deadline``."""
         if self._pid != os.getpid():
             self._start()
-        with self._guard:
+        with self._lock:
             self._deadlines.add(deadline)
 
     def discard(self, deadline: Deadline) -> None:
         """Forget ``deadline``; when this returns, nothing is cut for it any more."""
-        with self._guard:
+        with self._lock:
             self._deadlines.discard(deadline)
 
     def _start(self) -> None:
-        with _starting:
+        with _start_lock:
             if self._pid == os.getpid():
                 return
-            self._forget()
+            self._reset()
             threading.Thread(target=self._run, name="cometbot-deadlines", daemon=True).start()
             self._pid = os.getpid()
 
     def _run(self) -> None:
         while True:
-            time.sleep(_TICK)
+            time.sleep(_CHECK_INTERVAL)
             if not self._deadlines:
                 continue
-            with self._guard:
+            with self._lock:
                 now = time.monotonic()
                 for deadline in [deadline for deadline in self._deadlines if deadline.at <= now]:
                     self._expire(deadline)
@@ -108,21 +108,21 @@ class SocketWatchdog:
         deadline.expired = True
         self._deadlines.discard(deadline)
         for connection in deadline.sockets:
-            shut(connection, deadline.direction)
+            shutdown_socket(connection, deadline.direction)
 
 
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 WATCHDOG = SocketWatchdog()
 """The watchdog of this process."""
 
 
-def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
+def get_connection(environ: Mapping[str, Any]) -> socket.socket | None:
     """Return the connection that a request came by, or None where the server does not say."""
-    connection = next((environ[name] for name in _SOCKETS if name in environ), None)
+    connection = next((environ[name] for name in _SOCKET_KEYS if name in environ), None)
     return connection if isinstance(connection, socket.socket) else None
 
 
-def shut(connection: socket.socket, direction: int) -> None:
+def shutdown_socket(connection: socket.socket, direction: int) -> None:
     """Shut a connection down in one direction, or in both."""
     with contextlib.suppress(OSError):
         # The base class's method: a TLS socket's own would also forget its session, and no answer could be written.

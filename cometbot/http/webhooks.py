@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, Incoming
+from cometbot.channels.base import Capabilities, Channel, IncomingEvent
 from cometbot.errors import (
     AuthenticationFailed,
     BotError,
@@ -22,19 +22,19 @@ from cometbot.errors import (
     Uncertain,
 )
 from cometbot.events import Event
-from cometbot.http.client import exchange, is_public, make_session
-from cometbot.http.retry_after import retry_after
+from cometbot.http.client import is_public, make_session, time_limited_exchange
+from cometbot.http.retry_after import parse_retry_after
 from cometbot.messages import Operation
 from cometbot.models import Conversation
 
-LONGEST_URL = 2000
+MAX_URL_LENGTH = 2000
 
-_ANSWER_READ = 64 * 1024
-_DOWN = frozenset({502, 503, 504})
-_PLAIN = re.compile(r"[\x21-\x7e]+")
+_MAX_RESPONSE_BYTES = 64 * 1024
+_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
+_URL_CHARACTERS_PATTERN = re.compile(r"[\x21-\x7e]+")
 
 
-class Webhooks:
+class WebhookClient:
     """The way to webhooks. Every exchange is limited in time and in what is read of its answer; redirects are not
     followed.
 
@@ -49,8 +49,8 @@ class Webhooks:
 
     def check_url(self, url: str) -> str:
         """What is wrong with ``url`` as an address for a webhook; empty if nothing is. Names are not looked up."""
-        if len(url) > LONGEST_URL or not _PLAIN.fullmatch(url):
-            return f"it must be a URL of at most {LONGEST_URL} plain characters"
+        if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS_PATTERN.fullmatch(url):
+            return f"it must be a URL of at most {MAX_URL_LENGTH} plain characters"
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
@@ -71,18 +71,18 @@ class Webhooks:
         """
         if problem := self.check_url(url):
             raise Rejected(f"the webhook's URL cannot be called: {problem}")
-        what = f"POST {origin_of(url)}"
+        what = f"POST {url_origin(url)}"
         sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
-        with exchange(self._session, url, what, timeout, peer="the webhook") as deadline:
+        with time_limited_exchange(self._session, url, what, timeout, peer="the webhook") as deadline:
             wait = max(deadline.remaining, 0.001)
             answer = self._session.post(
                 url, data=body, headers=sent, timeout=(wait, wait), allow_redirects=False, stream=True
             )
             with answer:
                 # What follows is not read: who says a lot has its connection closed, not a place in our memory.
-                next(answer.iter_content(_ANSWER_READ), b"")
+                next(answer.iter_content(_MAX_RESPONSE_BYTES), b"")
         if not 200 <= answer.status_code < 300:
-            raise _refusal(answer.status_code, answer.headers, what)
+            raise _error_for_status(answer.status_code, answer.headers, what)
 
     def close(self) -> None:
         """Give the pooled connections back."""
@@ -92,13 +92,14 @@ class Webhooks:
 class WebhookChannel(Channel):
     """What a channel that calls webhooks has in common: nothing comes in by it, and nobody can be written to.
 
-    Its requests are stored by ``say_within``, in conversations whose account names the receiver, wherever that is: one
-    that is down then pauses itself alone, and each conversation keeps its order. ``send`` posts what was stored.
+    Its requests are stored by ``enqueue_outgoing_in``, in conversations whose account names the receiver, wherever that
+    is: one that is down then pauses itself alone, and each conversation keeps its order. ``send`` posts what was
+    stored.
     """
 
     capabilities = Capabilities()
 
-    def __init__(self, account: str, webhooks: Webhooks) -> None:
+    def __init__(self, account: str, webhooks: WebhookClient) -> None:
         self.webhooks = webhooks
         self._account = account
 
@@ -109,7 +110,7 @@ class WebhookChannel(Channel):
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         raise BotError(f"nobody can be written to by {self.name}; name another channel")
 
-    def parse(self, incoming: Incoming) -> Event:
+    def parse(self, incoming: IncomingEvent) -> Event:
         raise PayloadError(f"nothing comes in by {self.name}")
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
@@ -119,7 +120,7 @@ class WebhookChannel(Channel):
         self.webhooks.close()
 
 
-def origin_of(url: str) -> str:
+def url_origin(url: str) -> str:
     """Scheme, host and port of a URL: who receives what is sent there."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
@@ -138,12 +139,12 @@ def _is_private(host: str) -> bool:
     return not is_public(host)
 
 
-def _refusal(status: int, headers: Mapping[str, str], what: str) -> ChannelError:
+def _error_for_status(status: int, headers: Mapping[str, str], what: str) -> ChannelError:
     text = f"{what}: the webhook answered {status}"
     if status == 429:
-        return RateLimited(text, retry_after=retry_after(headers, time.time()))
+        return RateLimited(text, retry_after=parse_retry_after(headers, time.time()))
     if status >= 500 or status == 408:
-        return Uncertain(text, down=status in _DOWN, status=status)
+        return Uncertain(text, down=status in _UNAVAILABLE_STATUSES, status=status)
     if 300 <= status < 400:
         return Rejected(f"{text}, a redirect; set the URL that it leads to", status=status)
     kind = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound, 410: NotFound}.get(status, Rejected)

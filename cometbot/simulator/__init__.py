@@ -2,10 +2,10 @@
 
 from cometbot.simulator.actor import Actor
 from cometbot.simulator.behaviour import Behaviour
+from cometbot.simulator.errors import Refusal
 from cometbot.simulator.journal import CallbackEntry, ChangeEntry, Entry, Log, RequestEntry
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.records import StoredMessage
-from cometbot.simulator.refusals import Refusal
 from cometbot.simulator.simulator import TRIGGERS, Simulator
 
 __all__ = [

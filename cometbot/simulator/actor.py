@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from cometbot.simulator import membership, messaging
+from cometbot.simulator.errors import bad_request
 from cometbot.simulator.records import StoredMessage
-from cometbot.simulator.refusals import bad_request
 from cometbot.simulator.world import World
 
 ORIGIN = {"platform": "web", "language": "reactjs", "resource": "chat-widget"}
@@ -68,7 +68,7 @@ class Actor:
 
     def write(self, body: Mapping[str, Any], *, parent: StoredMessage | str = "") -> StoredMessage:
         """The message that this user's app sends with the body of ``POST /messages``; for every kind there is."""
-        with self._world.changed:
+        with self._world.condition:
             mark = UUID(self._world.token(32))
             resource = f"WEB-4_1_10-{mark}-{int(self._world.clock() * 1000)}"
             muid = body.get("muid") or f"_{self._world.token(8)}"
@@ -79,33 +79,33 @@ class Actor:
 
     def edit(self, message: StoredMessage | str, text: str, **data: Any) -> StoredMessage:
         """The message as it is now, with another text; ``data`` changes other keys of it."""
-        with self._world.changed:
+        with self._world.condition:
             messaging.edit(self._world, self.uid, _id(message), {"data": {"text": text, **data}})
-            return self._world.archive.get(_id(message))
+            return self._world.message_store.get(_id(message))
 
     def delete(self, message: StoredMessage | str) -> StoredMessage:
         """The action message that records that the message was taken back."""
-        with self._world.changed:
+        with self._world.condition:
             return messaging.delete(self._world, self.uid, _id(message))
 
     def react(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
         """The message with this user's reaction on it."""
-        with self._world.changed:
+        with self._world.condition:
             return messaging.react(self._world, self.uid, _id(message), reaction)
 
     def unreact(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
         """The message without this user's reaction."""
-        with self._world.changed:
+        with self._world.condition:
             return messaging.unreact(self._world, self.uid, _id(message), reaction)
 
     def join(self, group: str, *, password: str = "") -> StoredMessage:
         """The action message that records that this user came into a group."""
-        with self._world.changed:
+        with self._world.condition:
             return membership.join(self._world, self.uid, self._world.directory.group(group), password)
 
     def leave(self, group: str) -> StoredMessage:
         """The action message that records that this user left a group."""
-        with self._world.changed:
+        with self._world.condition:
             return membership.leave(self._world, self.uid, self._world.directory.group(group))
 
     def _receiver(self, to: str, group: str, parent: StoredMessage | str) -> dict[str, str]:
@@ -115,8 +115,8 @@ class Actor:
             return {"receiver": to or group, "receiverType": "user" if to else "group"}
         if not parent:
             raise bad_request("to", "Name whom it is for: to=UID, group=GUID or parent=MESSAGE.")
-        with self._world.changed:
-            root = self._world.archive.get(_id(parent))
+        with self._world.condition:
+            root = self._world.message_store.get(_id(parent))
         other = root.sender if root.receiver_type == "user" and root.receiver == self.uid else root.receiver
         return {"receiver": other, "receiverType": root.receiver_type}
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import requests
 from requests.adapters import HTTPAdapter
 
-MAX_ANSWER = 64 * 1024
-PRESS_TIMEOUT = 10.0
+MAX_RESPONSE_BYTES = 64 * 1024
+BUTTON_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackAnswer:
+class CallbackResponse:
     """What came back: ``status`` 0 and ``error`` where nothing did."""
 
     status: int
@@ -32,7 +32,7 @@ class CallbackClient:
         self._session.trust_env = False
         self._session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=4))
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> CallbackAnswer:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> CallbackResponse:
         """The answer of one POST; never raises for what the receiver does.
 
         ``timeout`` is for the connection, for each read, and for the body in all. At most 64 KiB of the body are read.
@@ -43,17 +43,17 @@ class CallbackClient:
                 url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False, stream=True
             ) as response:
                 text = _read(response, started + timeout)
-                return CallbackAnswer(response.status_code, text, seconds=time.monotonic() - started)
+                return CallbackResponse(response.status_code, text, seconds=time.monotonic() - started)
         except (requests.RequestException, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {_without_address(error)}"
-            return CallbackAnswer(0, error=reason, seconds=time.monotonic() - started)
+            return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
 
     def close(self) -> None:
         """Give back the connections."""
         self._session.close()
 
 
-def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> CallbackAnswer:
+def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> CallbackResponse:
     """What came back from the address behind a button of a card or a form; never raises for what is there."""
     started = time.monotonic()
     sent = {"Content-Type": "application/json", "User-Agent": "CometChat-simulator", **headers}
@@ -61,13 +61,13 @@ def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes 
         session.trust_env = False
         try:
             with session.request(
-                method, url, data=body, headers=sent, timeout=PRESS_TIMEOUT, allow_redirects=False, stream=True
+                method, url, data=body, headers=sent, timeout=BUTTON_TIMEOUT, allow_redirects=False, stream=True
             ) as response:
-                text = _read(response, started + PRESS_TIMEOUT)
-                return CallbackAnswer(response.status_code, text, seconds=time.monotonic() - started)
+                text = _read(response, started + BUTTON_TIMEOUT)
+                return CallbackResponse(response.status_code, text, seconds=time.monotonic() - started)
         except (requests.RequestException, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {_without_address(error)}"
-            return CallbackAnswer(0, error=reason, seconds=time.monotonic() - started)
+            return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
 
 
 def basic_auth(username: str, password: str) -> str:
@@ -79,9 +79,9 @@ def _read(response: requests.Response, deadline: float) -> str:
     content = b""
     for chunk in response.iter_content(8192):
         content += chunk
-        if len(content) > MAX_ANSWER or time.monotonic() > deadline:
+        if len(content) > MAX_RESPONSE_BYTES or time.monotonic() > deadline:
             break
-    return content[:MAX_ANSWER].decode("utf-8", "replace")
+    return content[:MAX_RESPONSE_BYTES].decode("utf-8", "replace")
 
 
 def _without_address(error: BaseException) -> str:

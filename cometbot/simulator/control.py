@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import orjson
 from flask import Blueprint, Response, request
 
-from cometbot.http.origins import is_own_origin
+from cometbot.http.origins import is_same_origin
+from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import Entry, Log
-from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.schemas import (
     ActSchema,
     BehaviourSchema,
-    FollowQuery,
-    Input,
+    InputSchema,
+    LogQuery,
     MessagesQuery,
     NewBotSchema,
     NewGroupSchema,
@@ -39,7 +39,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def control_blueprint(simulator: Simulator) -> Blueprint:
     """The routes that give other processes, and a page, what the Python interface gives."""
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
-    control = _Control(simulator)
+    control = _ControlViews(simulator)
     blueprint.before_request(check_caller)
     for rule, views in control.routes().items():
         blueprint.add_url_rule(
@@ -48,7 +48,7 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
     return blueprint
 
 
-class _Control:
+class _ControlViews:
     """The views. Each answers ``{"data": …}``, or CometChat's error envelope."""
 
     def __init__(self, simulator: Simulator) -> None:
@@ -78,9 +78,9 @@ class _Control:
 
     def about(self) -> Response:
         """What there is: names, counts, the behaviour. No keys."""
-        with self._world.changed:
+        with self._world.condition:
             directory = self._world.directory
-            return answer(
+            return data_response(
                 {
                     "appId": self._simulator.app_id,
                     "region": self._simulator.region,
@@ -89,7 +89,7 @@ class _Control:
                     "groups": sorted(directory.groups),
                     "bots": sorted(directory.bots),
                     "webhooks": sorted(self._world.webhooks),
-                    "messages": len(self._world.archive),
+                    "messages": len(self._world.message_store),
                     "lastId": self._world.journal.last_id,
                     "behaviour": asdict(self._world.behaviour),
                 }
@@ -97,38 +97,38 @@ class _Control:
 
     def add_user(self) -> Response:
         """The uid of a new user."""
-        return answer({"uid": self._simulator.add_user(**read_body(NewUserSchema())).uid})
+        return data_response({"uid": self._simulator.add_user(**load_body(NewUserSchema())).uid})
 
     def add_group(self) -> Response:
         """The guid of a new group."""
-        body = read_body(NewGroupSchema())
+        body = load_body(NewGroupSchema())
         self._simulator.add_group(**body)
-        return answer({"guid": body["guid"].lower()})
+        return data_response({"guid": body["guid"].lower()})
 
     def add_bot(self) -> Response:
         """The uid of a new bot."""
-        return answer({"uid": self._simulator.add_bot(**read_body(NewBotSchema())).uid})
+        return data_response({"uid": self._simulator.add_bot(**load_body(NewBotSchema())).uid})
 
     def add_webhook(self) -> Response:
         """The id of a new app webhook."""
-        return answer({"id": self._simulator.add_webhook(**read_body(NewWebhookSchema()))})
+        return data_response({"id": self._simulator.add_webhook(**load_body(NewWebhookSchema()))})
 
     def add_file(self, name: str) -> Response:
         """The URL of a new file: the request body."""
         mime_type = (request.content_type or "").partition(";")[0]
-        return answer({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
+        return data_response({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
 
     def say(self, uid: str) -> Response:
         """The message that the user wrote."""
-        return self._shown(self._simulator.user(uid).say(**read_body(SaySchema())).id)
+        return self._shown(self._simulator.user(uid).say(**load_body(SaySchema())).id)
 
     def write(self, uid: str) -> Response:
         """The message that the user sent with this body of ``POST /messages``."""
-        return self._shown(self._simulator.user(uid).write(_json()).id)
+        return self._shown(self._simulator.user(uid).write(_read_json_object()).id)
 
     def act(self, uid: str) -> Response:
         """The message that the act changed or made."""
-        body = read_body(ActSchema())
+        body = load_body(ActSchema())
         actor, message = self._simulator.user(uid), body["message"]
         acts: dict[str, Callable[[], Any]] = {
             "edit": lambda: actor.edit(message, body["text"]),
@@ -144,11 +144,11 @@ class _Control:
         """The messages of a conversation, of two users, or all."""
         query = load(MessagesQuery(), request.args.to_dict())
         first, _, second = query["between"].partition(",")
-        with self._world.changed:
+        with self._world.condition:
             found = self._simulator.messages(
                 query["conversation"], between=(first, second) if first else None, after=str(query["after"])
             )
-            return answer([self._world.shapes.message(message, with_tags=True) for message in found])
+            return data_response([self._world.serializer.message(message, with_tags=True) for message in found])
 
     def requests(self) -> Response:
         """The REST calls after an id."""
@@ -162,15 +162,15 @@ class _Control:
         """The entries of every kind after an id, in order."""
         query = self._wait()
         entries = self._world.journal.since(query["after"], query["limit"])
-        return answer([entry.to_json() for entry in entries])
+        return data_response([entry.to_json() for entry in entries])
 
     def misbehaviour(self) -> Response:
         """The rules in force, with their counts."""
-        return answer([effect.to_json() for effect in self._simulator.misbehave.effects])
+        return data_response([effect.to_json() for effect in self._simulator.misbehave.active_rules])
 
     def misbehave(self) -> Response:
         """The rules in force, these ones added: one, or several as ``rules``."""
-        body = _json()
+        body = _read_json_object()
         rules = body["rules"] if isinstance(body.get("rules"), list) else [body]
         checked = [load(RuleSchema(), rule) for rule in rules]
         for rule in checked:
@@ -184,22 +184,22 @@ class _Control:
 
     def configure(self) -> Response:
         """The behaviour as changed."""
-        changes = read_body(BehaviourSchema())
-        self._simulator.configure(**{name: _frozen(value) for name, value in changes.items()})
-        return answer(asdict(self._world.behaviour))
+        changes = load_body(BehaviourSchema())
+        self._simulator.configure(**{name: _freeze(value) for name, value in changes.items()})
+        return data_response(asdict(self._world.behaviour))
 
     def reset(self) -> Response:
         """Everything forgotten."""
         self._simulator.reset()
-        return answer({"success": True})
+        return data_response({"success": True})
 
     def _follow(self, log: Log[Any]) -> Response:
         query = self._wait()
         entries = log.since(query["after"])[: query["limit"]]
-        return answer([entry.to_json() for entry in entries], meta={"dropped": log.dropped})
+        return data_response([entry.to_json() for entry in entries], meta={"dropped": log.dropped})
 
     def _wait(self) -> dict[str, Any]:
-        query = load(FollowQuery(), request.args.to_dict())
+        query = load(LogQuery(), request.args.to_dict())
         if query["wait"]:
             try:
                 self._simulator.wait_for(lambda _: self._world.journal.last_id > query["after"], query["wait"])
@@ -208,8 +208,10 @@ class _Control:
         return query
 
     def _shown(self, message_id: str) -> Response:
-        with self._world.changed:
-            return answer(self._world.shapes.message(self._world.archive.get(message_id), with_tags=True))
+        with self._world.condition:
+            return data_response(
+                self._world.serializer.message(self._world.message_store.get(message_id), with_tags=True)
+            )
 
 
 def _by_method(views: dict[str, View]) -> View:
@@ -223,34 +225,34 @@ def check_caller() -> None:
     """Refuse who is not on this machine, and pages of other sites that a browser on this machine shows."""
     host = urlsplit(f"//{request.host}").hostname
     origin = request.headers.get("Origin")
-    is_foreign = origin is not None and not is_own_origin(origin, request.host)
+    is_foreign = origin is not None and not is_same_origin(origin, request.host)
     if request.remote_addr not in _LOOPBACK or host not in _LOOPBACK or is_foreign:
         raise Refusal("AUTH_ERR_NO_ACCESS", "The control API is only for this machine.")
 
 
-def _json() -> dict[str, Any]:
+def _read_json_object() -> dict[str, Any]:
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
         raise bad_request("body", "The body must be a JSON object, sent as application/json.")
     return body
 
 
-def read_body(schema: Input) -> dict[str, Any]:
+def load_body(schema: InputSchema) -> dict[str, Any]:
     """What ``schema`` makes of the request's body. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
-    return load(schema, _json())
+    return load(schema, _read_json_object())
 
 
-def answer(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
+def data_response(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
     """``data`` in CometChat's envelope."""
     envelope = {"data": data, "meta": meta} if meta else {"data": data}
-    return Response(orjson.dumps(envelope, default=_plain), content_type="application/json")
+    return Response(orjson.dumps(envelope, default=_to_json_value), content_type="application/json")
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if isinstance(value, Entry):
         return value.to_json()
     return dict(value) if hasattr(value, "keys") else list(value)
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.records import APP_SYSTEM, BotRecord, GroupRecord, UserRecord
-from cometbot.simulator.refusals import Refusal, bad_request
 
 MAX_BOTS = 25
-_ID = re.compile(r"[a-z0-9_-]{1,100}")
+_ID_PATTERN = re.compile(r"[a-z0-9_-]{1,100}")
 
 _USER_FIELDS = {
     "name": "name",
@@ -79,7 +79,7 @@ class Directory:
 
     def create_user(self, body: Mapping[str, Any], now: int) -> UserRecord:
         """A new user. Raises ``ERR_UID_ALREADY_EXISTS`` or ``ERR_INVALID_UID``."""
-        uid = _checked_id(body["uid"], "uid", "ERR_INVALID_UID")
+        uid = _validate_id(body["uid"], "uid", "ERR_INVALID_UID")
         if uid in self.users or uid == APP_SYSTEM:
             raise Refusal("ERR_UID_ALREADY_EXISTS", f"A user with UID {uid} already exists.")
         user = UserRecord(uid, body["name"], created_at=now)
@@ -122,7 +122,7 @@ class Directory:
 
     def create_group(self, body: Mapping[str, Any], now: int) -> GroupRecord:
         """A new group without members. A guid that is taken is refused with status 400, as CometChat does."""
-        guid = _checked_id(body["guid"], "guid", "ERR_BAD_REQUEST")
+        guid = _validate_id(body["guid"], "guid", "ERR_BAD_REQUEST")
         if guid in self.groups:
             raise Refusal("ERR_GUID_ALREADY_EXISTS", f"A group with GUID {guid} already exists.")
         if body["type"] == "password" and not body.get("password"):
@@ -170,9 +170,9 @@ class Directory:
         return self.bots.pop(self.bot(uid).uid)
 
 
-def _checked_id(value: str, field: str, code: str) -> str:
+def _validate_id(value: str, field: str, code: str) -> str:
     text = value.lower()
-    if not _ID.fullmatch(text):
+    if not _ID_PATTERN.fullmatch(text):
         reason = f"The {field} may only have a-z, 0-9, - and _, and at most 100 characters."
         raise Refusal(code, reason, details={field: [reason]} if code == "ERR_BAD_REQUEST" else None)
     return text

@@ -16,7 +16,7 @@ DEFAULT_LIMIT = 10
 
 _LINK = re.compile(r"https?://\S")
 
-Test = Callable[[StoredMessage], bool]
+Predicate = Callable[[StoredMessage], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class HistoryPage:
         return meta
 
 
-def select(
+def select_page(
     world: World, numbers: Sequence[int], query: Mapping[str, Any], *, viewer: str, involving: str = APP_SYSTEM
 ) -> HistoryPage:
     """The page of ``numbers`` (ascending ids) that ``query`` asks for.
@@ -44,18 +44,18 @@ def select(
     ``append`` gives what comes next after the cursor, ``prepend`` what comes last before it, ``prepend`` without a
     cursor the newest. ``involving`` leaves out conversations that this user has no part in.
     """
-    tests = list(_tests(world, query, viewer))
+    tests = list(_predicates(world, query, viewer))
     if involving != APP_SYSTEM:
-        tests.append(_part_of(world, involving))
+        tests.append(_is_participant(world, involving))
     limit = query["limit"] or query["perPage"] or DEFAULT_LIMIT
-    candidates = (world.archive[number] for number in _walk(world, numbers, query))
+    candidates = (world.message_store[number] for number in _ids_from_cursor(world, numbers, query))
     chosen = list(islice((message for message in candidates if all(test(message) for test in tests)), limit))
     if query["affix"] == "prepend":
         chosen.reverse()
     return HistoryPage(chosen, query["affix"], limit)
 
 
-def _walk(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Iterable[int]:
+def _ids_from_cursor(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Iterable[int]:
     """The ids from the cursor on, nearest first."""
     forward = query["affix"] == "append"
     bisect = bisect_right if forward else bisect_left
@@ -63,35 +63,35 @@ def _walk(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Ite
     if query["id"]:
         edge = bisect(numbers, query["id"])
     elif query["sentAt"]:
-        edge = bisect(numbers, query["sentAt"], key=lambda number: world.archive[number].sent_at)
+        edge = bisect(numbers, query["sentAt"], key=lambda number: world.message_store[number].sent_at)
     places = range(edge, len(numbers)) if forward else range(edge - 1, -1, -1)
     return (numbers[place] for place in places)
 
 
-def _tests(world: World, query: Mapping[str, Any], viewer: str) -> Iterable[Test]:
+def _predicates(world: World, query: Mapping[str, Any], viewer: str) -> Iterable[Predicate]:
     for name, value in query.items():
         if name in _FILTERS:
             yield _bind(_FILTERS[name], value)
         elif name == "myMentionsOnly" and value:
             yield _bind(_FILTERS["mentionedUids"], [viewer])
         elif name == "unread" and value:
-            yield _newer_than(world.read, viewer)
+            yield _newer_than(world.read_marks, viewer)
         elif name == "undelivered" and value:
-            yield _newer_than(world.delivered, viewer)
+            yield _newer_than(world.delivered_marks, viewer)
 
 
-def _bind(test: Callable[[StoredMessage, Any], bool], value: Any) -> Test:
+def _bind(test: Callable[[StoredMessage, Any], bool], value: Any) -> Predicate:
     return lambda message: test(message, value)
 
 
-def _newer_than(marks: Mapping[tuple[str, str], int], viewer: str) -> Test:
+def _newer_than(marks: Mapping[tuple[str, str], int], viewer: str) -> Predicate:
     def test(message: StoredMessage) -> bool:
         return message.sender != viewer and message.number > marks.get((viewer, message.conversation_id), 0)
 
     return test
 
 
-def _part_of(world: World, uid: str) -> Test:
+def _is_participant(world: World, uid: str) -> Predicate:
     def test(message: StoredMessage) -> bool:
         if message.receiver_type == "user":
             return uid in (message.sender, message.receiver)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar, overload
 
-SECRET = "***"
+MASK = "***"
 _SECRET_HEADERS = frozenset({"apikey", "authorization", "cookie", "authtoken"})
 _SECRET_KEYS = frozenset({"password", "authToken", "apiKey"})
 
@@ -132,7 +132,7 @@ class Journal:
     """The three logs and the row of ids that orders their entries among each other."""
 
     def __init__(self, size: int, changed: threading.Condition) -> None:
-        self._changed = changed
+        self._condition = changed
         self._last_id = 0
         self.requests: Log[RequestEntry] = Log(size, changed)
         self.callbacks: Log[CallbackEntry] = Log(size, changed)
@@ -143,30 +143,30 @@ class Journal:
         """The id of the newest entry, 0 before the first."""
         return self._last_id
 
-    def note_request(self, at: float, **values: Any) -> RequestEntry:
+    def add_request(self, at: float, **values: Any) -> RequestEntry:
         """The entry that was made of a finished REST call; whoever waits for a change is woken."""
-        with self._changed:
+        with self._condition:
             entry = RequestEntry(id=self._next_id(), at=at, **values)
             self.requests.append(entry)
             return entry
 
-    def note_callback(self, at: float, **values: Any) -> CallbackEntry:
+    def add_callback(self, at: float, **values: Any) -> CallbackEntry:
         """The entry that was made of a finished callback; whoever waits for a change is woken."""
-        with self._changed:
+        with self._condition:
             entry = CallbackEntry(id=self._next_id(), at=at, **values)
             self.callbacks.append(entry)
             return entry
 
-    def note_change(self, at: float, trigger: str, data: Mapping[str, Any]) -> ChangeEntry:
+    def add_change(self, at: float, trigger: str, data: Mapping[str, Any]) -> ChangeEntry:
         """The entry that was made of a change in the app; whoever waits for a change is woken."""
-        with self._changed:
+        with self._condition:
             entry = ChangeEntry(id=self._next_id(), at=at, trigger=trigger, data=data)
             self.changes.append(entry)
             return entry
 
     def since(self, entry_id: int, limit: int = 1000) -> list[Entry]:
         """At most ``limit`` entries of all kinds that came after the one with this id, oldest first."""
-        with self._changed:
+        with self._condition:
             logs: list[list[Any]] = [
                 self.requests.since(entry_id),
                 self.callbacks.since(entry_id),
@@ -177,26 +177,26 @@ class Journal:
 
     def clear(self) -> None:
         """Forget all entries; ids go on from where they were, so that a follower sees nothing twice."""
-        with self._changed:
+        with self._condition:
             for log in (self.requests, self.callbacks, self.changes):
                 log.clear()
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def _next_id(self) -> int:
         self._last_id += 1
-        self._changed.notify_all()
+        self._condition.notify_all()
         return self._last_id
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """``headers`` with names in lower case and secret values as ``***``."""
-    return {name.lower(): SECRET if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
+    return {name.lower(): MASK if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
 
 
 def mask_secrets(value: Any) -> Any:
     """A JSON value with every password, key and token in it, at any depth, as ``***``."""
     if isinstance(value, Mapping):
-        return {key: SECRET if key in _SECRET_KEYS and item else mask_secrets(item) for key, item in value.items()}
+        return {key: MASK if key in _SECRET_KEYS and item else mask_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [mask_secrets(item) for item in value]
     return value

@@ -12,15 +12,15 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from cometbot.http.ranges import simplify_range
+from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import FileRecord
-from cometbot.simulator.refusals import Refusal
 from cometbot.simulator.world import World
 
-TOKEN_SECONDS = 300
+TOKEN_LIFETIME = 300
 KEY_PAIR = "SIMULATOR"
 
 
-class Media:
+class MediaServer:
     """The app's files. ``base_url`` gives the server's address, ``is_key`` whether an API key is good."""
 
     def __init__(self, world: World, base_url: Callable[[], str], is_key: Callable[[str], bool]) -> None:
@@ -31,15 +31,15 @@ class Media:
 
     def add(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
         """A URL that loads ``content``: pre-signed for ``expires_in`` seconds, or one that needs a token."""
-        with self._world.changed:
+        with self._world.condition:
             kind = mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
             file = FileRecord(self._world.token(), name, kind, content)
             self._world.files[file.id] = file
         if self._world.behaviour.media_access == "token":
-            return self._address("files", file)
+            return self._make_url("files", file)
         expires = self._world.now() + expires_in
         signature = self._sign(f"{file.id}:{expires}")
-        return f"{self._address('media', file)}?Expires={expires}&Signature={signature}&Key-Pair-Id={KEY_PAIR}"
+        return f"{self._make_url('media', file)}?Expires={expires}&Signature={signature}&Key-Pair-Id={KEY_PAIR}"
 
     def blueprint(self) -> Blueprint:
         """The routes that serve the files."""
@@ -48,32 +48,32 @@ class Media:
         blueprint.add_url_rule("/files/<app_id>/<file_id>/<name>", view_func=self._serve_with_token)
         return blueprint
 
-    def _address(self, place: str, file: FileRecord) -> str:
-        return f"{self._base_url()}/{place}/{self._world.app_id}/{file.id}/{quote(file.name)}"
+    def _make_url(self, route: str, file: FileRecord) -> str:
+        return f"{self._base_url()}/{route}/{self._world.app_id}/{file.id}/{quote(file.name)}"
 
     def _serve_presigned(self, app_id: str, file_id: str, name: str) -> Response:
         expires = request.args.get("Expires", "")
         signature = self._sign(f"{file_id}:{expires}")
-        if not _same(signature, request.args.get("Signature", "")):
+        if not _is_equal(signature, request.args.get("Signature", "")):
             return Response("Access denied: the URL is not signed.", 403, mimetype="text/plain")
         if int(expires) < self._world.now():
             return Response("Access denied: the URL has expired.", 403, mimetype="text/plain")
-        return self._content(file_id)
+        return self._file_response(file_id)
 
     def _serve_with_token(self, app_id: str, file_id: str, name: str) -> Response | dict[str, object]:
         token = request.args.get("fat")
         if token is not None:
             expires, _, signature = token.partition(".")
-            is_good = _same(signature, self._sign(f"{file_id}:{expires}"))
+            is_good = _is_equal(signature, self._sign(f"{file_id}:{expires}"))
             if not is_good or int(expires) < self._world.now():
                 raise Refusal("AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "The file access token is wrong or has expired.")
-            return self._content(file_id)
+            return self._file_response(file_id)
         if request.headers.get("appId") != self._world.app_id or not self._is_key(request.headers.get("apiKey", "")):
             raise Refusal("AUTH_ERR_EMPTY_AUTH_TOKEN", "A GET of this file needs the headers appId and apiKey.")
-        expires = str(self._world.now() + TOKEN_SECONDS)
+        expires = str(self._world.now() + TOKEN_LIFETIME)
         return {"data": {"url": f"{request.base_url}?fat={expires}.{self._sign(f'{file_id}:{expires}')}"}}
 
-    def _content(self, file_id: str) -> Response:
+    def _file_response(self, file_id: str) -> Response:
         file = self._world.files.get(file_id)
         if file is None:
             return Response("There is no such file.", 404, mimetype="text/plain")
@@ -92,5 +92,5 @@ class Media:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def _same(one: str, other: str) -> bool:
+def _is_equal(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())

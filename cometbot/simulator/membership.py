@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.records import APP_SYSTEM, SCOPES, GroupRecord, Member, StoredMessage
-from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.world import World
 
-MAX_MEMBERS_A_CALL = 25
-_LISTS = {"admins": "admin", "moderators": "moderator", "participants": "participant"}
+MAX_MEMBERS_PER_CALL = 25
+_SCOPE_BY_LIST = {"admins": "admin", "moderators": "moderator", "participants": "participant"}
 
 
 def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
@@ -21,7 +21,7 @@ def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
     group = world.directory.create_group({**body, "owner": owner}, world.now())
     if owner:
         group.members[owner] = Member("admin", world.now())
-    world.happened("group_created", {"group": world.shapes.group(group.guid)})
+    world.emit("group_created", {"group": world.serializer.group(group.guid)})
     if body.get("members"):
         add_members(world, by, group, body["members"])
     return group
@@ -35,15 +35,15 @@ def add_members(
     A user in several lists gets the highest scope. At most 25 users a call.
     """
     named = [uid for uids in body.values() for uid in uids]
-    if len(named) > MAX_MEMBERS_A_CALL:
-        raise bad_request("participants", f"At most {MAX_MEMBERS_A_CALL} users can be added in one call.")
+    if len(named) > MAX_MEMBERS_PER_CALL:
+        raise bad_request("participants", f"At most {MAX_MEMBERS_PER_CALL} users can be added in one call.")
     _check_clearance(group, by)
     results: dict[str, dict[str, dict[str, Any]]] = {}
-    taken: set[str] = set()
-    for name, scope in _LISTS.items():
+    handled: set[str] = set()
+    for name, scope in _SCOPE_BY_LIST.items():
         for uid in (uid.lower() for uid in body.get(name, ())):
-            if uid not in taken:
-                taken.add(uid)
+            if uid not in handled:
+                handled.add(uid)
                 results.setdefault(name, {})[uid] = _attempt(world, lambda u=uid, s=scope: add(world, by, group, u, s))
     for uid in (uid.lower() for uid in body.get("usersToBan", ())):
         results.setdefault("usersToBan", {})[uid] = _attempt(world, lambda u=uid: ban(world, by, group, u))
@@ -52,8 +52,8 @@ def add_members(
 
 def add(world: World, by: str, group: GroupRecord, uid: str, scope: str = "participant") -> StoredMessage:
     """The action message of a new member. Raises ``ERR_ALREADY_JOINED`` or ``ERR_BANNED_GROUPMEMBER``."""
-    uid = _admit(world, group, uid, scope)
-    return _record(world, "added", group, uid, by)
+    uid = _add_member(world, group, uid, scope)
+    return _record_action(world, "added", group, uid, by)
 
 
 def join(world: World, uid: str, group: GroupRecord, password: str = "") -> StoredMessage:
@@ -63,7 +63,7 @@ def join(world: World, uid: str, group: GroupRecord, password: str = "") -> Stor
     if group.type == "password" and password != group.password:
         code = "ERR_WRONG_GROUP_PASS" if password else "ERR_EMPTY_GROUP_PASS"
         raise Refusal(code, f"The group {group.guid} needs its password.")
-    return _record(world, "joined", group, _admit(world, group, uid, "participant"))
+    return _record_action(world, "joined", group, _add_member(world, group, uid, "participant"))
 
 
 def leave(world: World, uid: str, group: GroupRecord) -> StoredMessage:
@@ -72,7 +72,7 @@ def leave(world: World, uid: str, group: GroupRecord) -> StoredMessage:
     if group.owner == uid:
         raise Refusal("ERR_GROUP_NO_CLEARANCE", "The owner of a group cannot leave it.")
     del group.members[uid]
-    return _record(world, "left", group, uid)
+    return _record_action(world, "left", group, uid)
 
 
 def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
@@ -81,7 +81,7 @@ def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
     _check_clearance(group, by)
     _check_member(group, uid)
     del group.members[uid]
-    return _record(world, "kicked", group, uid, by)
+    return _record_action(world, "kicked", group, uid, by)
 
 
 def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
@@ -92,7 +92,7 @@ def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
         raise Refusal("ERR_ALREADY_BANNED", f"The user {uid} is already banned from the group {group.guid}.")
     group.members.pop(uid, None)
     group.banned[uid] = world.now()
-    return _record(world, "banned", group, uid, by)
+    return _record_action(world, "banned", group, uid, by)
 
 
 def unban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
@@ -102,7 +102,7 @@ def unban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
     if uid not in group.banned:
         raise Refusal("ERR_NOT_A_BANNED_USER", f"The user {uid} is not banned from the group {group.guid}.")
     del group.banned[uid]
-    return _record(world, "unbanned", group, uid, by)
+    return _record_action(world, "unbanned", group, uid, by)
 
 
 def change_scope(world: World, by: str, group: GroupRecord, uid: str, scope: str) -> Member:
@@ -114,18 +114,18 @@ def change_scope(world: World, by: str, group: GroupRecord, uid: str, scope: str
     if old.scope == scope:
         raise Refusal("ERR_SAME_SCOPE", f"The user {uid} is {scope} already.")
     group.members[uid] = Member(scope, old.joined_at)
-    _record(world, "scopeChanged", group, uid, by, {"scope": scope, "oldScope": old.scope})
+    _record_action(world, "scopeChanged", group, uid, by, {"scope": scope, "oldScope": old.scope})
     return group.members[uid]
 
 
 def _attempt(world: World, act: Any) -> dict[str, Any]:
     try:
-        return {"success": True, "data": world.shapes.message(act())}
+        return {"success": True, "data": world.serializer.message(act())}
     except Refusal as refusal:
         return {"success": False, "error": refusal.to_json()}
 
 
-def _admit(world: World, group: GroupRecord, uid: str, scope: str) -> str:
+def _add_member(world: World, group: GroupRecord, uid: str, scope: str) -> str:
     uid = world.directory.user(uid).uid
     if uid in group.banned:
         raise Refusal("ERR_BANNED_GROUPMEMBER", f"The user {uid} is banned from the group {group.guid}.")
@@ -159,19 +159,19 @@ _TRIGGERS = {
 }
 
 
-def _record(
+def _record_action(
     world: World, name: str, group: GroupRecord, uid: str, by: str = "", scopes: Mapping[str, str] | None = None
 ) -> StoredMessage:
-    shapes, now = world.shapes, world.now()
+    serializer, now = world.serializer, world.now()
     actor = by or uid
     entities = {
-        "by": shapes.entity("user", shapes.user(actor)),
-        "on": shapes.entity("user", shapes.user(uid)),
-        "for": shapes.entity("group", shapes.group(group.guid)),
+        "by": serializer.entity("user", serializer.user(actor)),
+        "on": serializer.entity("user", serializer.user(uid)),
+        "for": serializer.entity("group", serializer.group(group.guid)),
     }
-    action = world.archive.add(
+    action = world.message_store.add(
         StoredMessage(
-            id=world.archive.next_id(),
+            id=world.message_store.next_id(),
             conversation_id=f"group_{group.guid}",
             sender=actor,
             receiver_type="group",
@@ -183,8 +183,11 @@ def _record(
             updated_at=now,
         )
     )
-    data: dict[str, Any] = {"group": shapes.group(group.guid), "members": {uid: {**shapes.user(uid), **(scopes or {})}}}
+    data: dict[str, Any] = {
+        "group": serializer.group(group.guid),
+        "members": {uid: {**serializer.user(uid), **(scopes or {})}},
+    }
     if by:
-        data["by"] = shapes.user(by)
-    world.happened(_TRIGGERS[name], data, message=action)
+        data["by"] = serializer.user(by)
+    world.emit(_TRIGGERS[name], data, message=action)
     return action

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cometbot.simulator.contents import Draft, check_content, mentioned_in, read_draft
+from cometbot.simulator.errors import Refusal, bad_request
+from cometbot.simulator.message_validation import MessageDraft, check_content, find_mentions, parse_draft
 from cometbot.simulator.records import APP_SYSTEM, Reaction, StoredMessage
-from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.schemas import EditSchema, load
 from cometbot.simulator.world import World, conversation_id
 
@@ -31,30 +31,30 @@ def send(
 
     ``parent_id`` puts it into a thread. ``resource`` is the sending app's mark, empty for the REST API.
     """
-    draft = read_draft(body, categories=world.behaviour.categories)
+    draft = parse_draft(body, categories=world.behaviour.categories)
     parent_id = parent_id or (draft.parent_id if world.behaviour.parent_id_in_body else "")
     _check_receiver(world, sender, draft)
     conversation = conversation_id(draft.receiver_type, sender, draft.receiver)
     if parent_id:
         _check_thread(world, parent_id, conversation)
     if draft.muid and world.behaviour.repeated_muid == "same":
-        earlier = world.archive.find_muid(sender, draft.muid)
+        earlier = world.message_store.find_by_muid(sender, draft.muid)
         if earlier is not None:
             return earlier
-    message = world.archive.add(_stored(world, draft, sender, conversation, parent_id, resource))
+    message = world.message_store.add(_make_message(world, draft, sender, conversation, parent_id, resource))
     if parent_id:
-        root = world.archive.get(parent_id)
-        world.archive.update(replace(root, reply_count=root.reply_count + 1))
+        root = world.message_store.get(parent_id)
+        world.message_store.update(replace(root, reply_count=root.reply_count + 1))
     if message.receiver_type == "user":
-        _note_contact(world, message)
-    _tell_sent(world, message, origin)
+        _add_contact(world, message)
+    _emit_sent(world, message, origin)
     return message
 
 
 def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> StoredMessage:
     """The action message that records the change. Only text and custom messages of one's own can be changed."""
     changes = load(_EDIT, body)
-    message = accessible(world, message_id, by)
+    message = get_accessible_message(world, message_id, by)
     kind = (message.category, "" if message.category == "custom" else message.type)
     if kind not in _EDITABLE or message.deleted_at:
         raise Refusal("ERR_MESSAGE_ACTION_NOT_ALLOWED", "Only text and custom messages can be edited.")
@@ -66,27 +66,27 @@ def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> Sto
     now = world.now()
     tags = tuple(changes["tags"]) if "tags" in changes else message.tags
     edited = replace(message, data=data, tags=tags, edited_at=now, edited_by=by, updated_at=now)
-    world.archive.update(replace(edited, mentions=_known_mentions(world, edited)))
-    return _record_action(world, "edited", by, world.archive.get(message.id))
+    world.message_store.update(replace(edited, mentions=_known_mentions(world, edited)))
+    return _record_action(world, "edited", by, world.message_store.get(message.id))
 
 
 def delete(world: World, by: str, message_id: str, *, permanent: bool = False) -> StoredMessage:
     """The action message that records the deletion. Admins and moderators of a group may delete others' messages."""
-    message = accessible(world, message_id, by)
+    message = get_accessible_message(world, message_id, by)
     if message.is_action or message.deleted_at:
         raise Refusal("ERR_MESSAGE_ACTION_NOT_ALLOWED", "This message cannot be deleted.")
     if not _may_moderate(world, message, by):
         _check_sender(message, by)
     now = world.now()
-    gone = world.archive.update(replace(message, deleted_at=now, deleted_by=by, updated_at=now))
+    gone = world.message_store.update(replace(message, deleted_at=now, deleted_by=by, updated_at=now))
     if permanent:
-        world.archive.remove(gone)
+        world.message_store.remove(gone)
     return _record_action(world, "deleted", by, gone)
 
 
 def react(world: World, by: str, message_id: str, reaction: str) -> StoredMessage:
     """The message with ``by``'s reaction on it; the same reaction again changes nothing."""
-    message = accessible(world, message_id, by)
+    message = get_accessible_message(world, message_id, by)
     if not reaction or len(reaction) > MAX_REACTION_LENGTH:
         raise bad_request("reaction", f"A reaction has 1 to {MAX_REACTION_LENGTH} characters.")
     if message.is_action or message.deleted_at:
@@ -96,37 +96,37 @@ def react(world: World, by: str, message_id: str, reaction: str) -> StoredMessag
     distinct = {item.reaction for item in message.reactions} | {reaction}
     if len(distinct) > MAX_REACTIONS:
         raise bad_request("reaction", f"A message can have at most {MAX_REACTIONS} different reactions.")
-    added = Reaction(world.archive.next_id(), reaction, by, world.now())
-    message = world.archive.update(replace(message, reactions=(*message.reactions, added)))
-    data = {"reaction": world.shapes.reaction(message, added)}
-    world.happened("message_reaction_added", data, message=message)
+    added = Reaction(world.message_store.next_id(), reaction, by, world.now())
+    message = world.message_store.update(replace(message, reactions=(*message.reactions, added)))
+    data = {"reaction": world.serializer.reaction(message, added)}
+    world.emit("message_reaction_added", data, message=message)
     return message
 
 
 def unreact(world: World, by: str, message_id: str, reaction: str) -> StoredMessage:
     """The message without ``by``'s reaction; where there was none, nothing changes."""
-    message = accessible(world, message_id, by)
+    message = get_accessible_message(world, message_id, by)
     found = _find_reaction(message, by, reaction)
     if found is None:
         return message
     rest = tuple(item for item in message.reactions if item != found)
-    message = world.archive.update(replace(message, reactions=rest))
-    world.happened("message_reaction_removed", {"reaction": world.shapes.reaction(message, found)}, message=message)
+    message = world.message_store.update(replace(message, reactions=rest))
+    world.emit("message_reaction_removed", {"reaction": world.serializer.reaction(message, found)}, message=message)
     return message
 
 
-def accessible(world: World, message_id: str, uid: str) -> StoredMessage:
+def get_accessible_message(world: World, message_id: str, uid: str) -> StoredMessage:
     """The message, if ``uid`` takes part in its conversation or is the service account.
 
     Raises ``ERR_MESSAGE_ID_NOT_FOUND`` or ``ERR_MESSAGE_NO_ACCESS``.
     """
-    message = world.archive.get(message_id)
-    if uid != APP_SYSTEM and not _takes_part(world, message, uid):
+    message = world.message_store.get(message_id)
+    if uid != APP_SYSTEM and not _is_participant(world, message, uid):
         raise Refusal("ERR_MESSAGE_NO_ACCESS", f"The user {uid} has no access to the message {message_id}.")
     return message
 
 
-def _check_receiver(world: World, sender: str, draft: Draft) -> None:
+def _check_receiver(world: World, sender: str, draft: MessageDraft) -> None:
     if draft.receiver_type == "user":
         receiver = world.directory.user(draft.receiver)
         if sender in receiver.blocked:
@@ -140,7 +140,7 @@ def _check_receiver(world: World, sender: str, draft: Draft) -> None:
 
 
 def _check_thread(world: World, parent_id: str, conversation: str) -> None:
-    parent = world.archive.get(parent_id)
+    parent = world.message_store.get(parent_id)
     if parent.conversation_id != conversation:
         raise Refusal("ERR_WRONG_MESSAGE_THREAD", f"The message {parent_id} belongs to another conversation.")
     if parent.parent_id:
@@ -149,10 +149,12 @@ def _check_thread(world: World, parent_id: str, conversation: str) -> None:
         raise Refusal("ERR_WRONG_MESSAGE_THREAD_CATEGORY", f"The message {parent_id} cannot have a thread.")
 
 
-def _stored(world: World, draft: Draft, sender: str, conversation: str, parent_id: str, resource: str) -> StoredMessage:
+def _make_message(
+    world: World, draft: MessageDraft, sender: str, conversation: str, parent_id: str, resource: str
+) -> StoredMessage:
     now = world.now()
     message = StoredMessage(
-        id=world.archive.next_id(),
+        id=world.message_store.next_id(),
         conversation_id=conversation,
         sender=sender,
         receiver_type=draft.receiver_type,
@@ -171,33 +173,33 @@ def _stored(world: World, draft: Draft, sender: str, conversation: str, parent_i
 
 
 def _known_mentions(world: World, message: StoredMessage) -> tuple[str, ...]:
-    return tuple(uid for uid in mentioned_in(message.data) if world.directory.find_user(uid) is not None)
+    return tuple(uid for uid in find_mentions(message.data) if world.directory.find_user(uid) is not None)
 
 
-def _tell_sent(world: World, message: StoredMessage, origin: Mapping[str, str] | None) -> None:
-    data = {"message": world.shapes.message(message, with_tags=True)}
-    world.happened("message_sent", data, message=message, origin=origin)
+def _emit_sent(world: World, message: StoredMessage, origin: Mapping[str, str] | None) -> None:
+    data = {"message": world.serializer.message(message, with_tags=True)}
+    world.emit("message_sent", data, message=message, origin=origin)
     if message.mentions:
-        world.happened("user_mentioned", data, message=message, origin=origin)
+        world.emit("user_mentioned", data, message=message, origin=origin)
 
 
-def _note_contact(world: World, message: StoredMessage) -> None:
+def _add_contact(world: World, message: StoredMessage) -> None:
     for uid, other in ((message.sender, message.receiver), (message.receiver, message.sender)):
         world.contacts.setdefault(uid, {})[message.conversation_id] = other
 
 
 def _record_action(world: World, name: str, by: str, message: StoredMessage) -> StoredMessage:
-    shapes = world.shapes
-    affected = shapes.message(message, with_tags=True)
+    serializer = world.serializer
+    affected = serializer.message(message, with_tags=True)
     entities = {
-        "by": shapes.entity("user", shapes.user(by)),
-        "on": shapes.entity("message", shapes.deletion(message) if name == "deleted" else affected),
-        "for": shapes.receiver(message),
+        "by": serializer.entity("user", serializer.user(by)),
+        "on": serializer.entity("message", serializer.deletion(message) if name == "deleted" else affected),
+        "for": serializer.receiver(message),
     }
     now = world.now()
-    action = world.archive.add(
+    action = world.message_store.add(
         StoredMessage(
-            id=world.archive.next_id(),
+            id=world.message_store.next_id(),
             conversation_id=message.conversation_id,
             sender=by,
             receiver_type=message.receiver_type,
@@ -209,7 +211,7 @@ def _record_action(world: World, name: str, by: str, message: StoredMessage) -> 
             updated_at=now,
         )
     )
-    world.happened(f"message_{name}", {"message": affected}, message=message, action=action)
+    world.emit(f"message_{name}", {"message": affected}, message=message, action=action)
     return action
 
 
@@ -224,7 +226,7 @@ def _may_moderate(world: World, message: StoredMessage, by: str) -> bool:
     return member is not None and member.scope != "participant"
 
 
-def _takes_part(world: World, message: StoredMessage, uid: str) -> bool:
+def _is_participant(world: World, message: StoredMessage, uid: str) -> bool:
     if message.receiver_type == "user":
         return uid in (message.sender, message.receiver)
     group = world.directory.groups.get(message.receiver)

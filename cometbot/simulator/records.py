@@ -169,7 +169,7 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class WebhookEvent:
     """Something that CometChat tells others about.
 
     ``trigger`` is the name of its app webhook; ``data`` what that webhook carries; ``message`` what it happened to,

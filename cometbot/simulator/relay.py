@@ -6,11 +6,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cometbot.simulator.client import CallbackAnswer
+from cometbot.simulator.callback_queue import Callback, CallbackQueue, QueueOptions
+from cometbot.simulator.client import CallbackResponse
 from cometbot.simulator.journal import mask_headers
-from cometbot.simulator.lane import Callback, Lane, LaneRules
 from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.records import BotRecord, Happening, StoredMessage, WebhookRecord
+from cometbot.simulator.records import BotRecord, StoredMessage, WebhookEvent, WebhookRecord
 from cometbot.simulator.world import World
 
 CHAT_API_VERSION = "3.0"
@@ -22,54 +22,54 @@ class Relay:
     def __init__(self, world: World, misbehaviour: Misbehaviour) -> None:
         self._world = world
         self._misbehaviour = misbehaviour
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._queues: dict[tuple[str, int], CallbackQueue] = {}
         self._running = False
-        self._rules = LaneRules(
+        self._queue_options = QueueOptions(
             timeout=lambda: world.behaviour.callback_timeout,
             redeliver=lambda: world.behaviour.redeliver,
-            shuffle=misbehaviour.shuffle,
+            shuffle=misbehaviour.get_shuffle,
             record=self._record,
         )
 
-    def take(self, happening: Happening) -> None:
-        """Queue the callbacks that ``happening`` causes. Called with the world's lock held."""
-        if happening.trigger == "message_sent" and happening.message is not None:
+    def handle_event(self, event: WebhookEvent) -> None:
+        """Queue the callbacks that ``event`` causes. Called with the world's lock held."""
+        if event.trigger == "message_sent" and event.message is not None:
             for bot in self._world.directory.bots.values():
-                if self._concerns(bot, happening.message):
-                    self._put(self._bot_callback(bot, happening), happening.message.conversation_id)
+                if self._is_for_bot(bot, event.message):
+                    self._enqueue(self._bot_callback(bot, event), event.message.conversation_id)
         for webhook in self._world.webhooks.values():
-            if happening.trigger in webhook.triggers:
-                self._put(self._webhook_callback(webhook, happening), webhook.id)
+            if event.trigger in webhook.triggers:
+                self._enqueue(self._webhook_callback(webhook, event), webhook.id)
 
     def start(self) -> None:
         """Post what is queued, and what comes."""
         self._running = True
-        for lane in list(self._lanes.values()):
-            lane.start()
+        for queue in list(self._queues.values()):
+            queue.start()
 
     def stop(self, timeout: float) -> None:
         """End all lanes after the callback they are at; what is queued, or comes now, waits for the next start."""
         self._running = False
-        for lane in list(self._lanes.values()):
-            lane.stop(timeout)
+        for queue in list(self._queues.values()):
+            queue.stop(timeout)
 
-    def post_queued(self, post: Callable[[Callback], CallbackAnswer]) -> None:
+    def post_queued(self, post: Callable[[Callback], CallbackResponse]) -> None:
         """Let ``post`` carry everything that is queued, in the caller's thread; for a relay that is stopped."""
-        for lane in list(self._lanes.values()):
-            while (callback := lane.take()) is not None:
+        for queue in list(self._queues.values()):
+            while (callback := queue.pop_due()) is not None:
                 self._record(callback, post(callback))
 
     def clear(self) -> None:
         """Forget what is queued."""
-        for lane in list(self._lanes.values()):
-            lane.clear()
+        for queue in list(self._queues.values()):
+            queue.clear()
 
     @property
     def is_idle(self) -> bool:
         """Whether everything was posted, redeliveries included."""
-        return all(lane.is_idle for lane in list(self._lanes.values()))
+        return all(queue.is_idle for queue in list(self._queues.values()))
 
-    def _concerns(self, bot: BotRecord, message: StoredMessage) -> bool:
+    def _is_for_bot(self, bot: BotRecord, message: StoredMessage) -> bool:
         behaviour = self._world.behaviour
         if not bot.enabled or message.is_action:
             return False
@@ -79,49 +79,49 @@ class Relay:
             return False
         if message.receiver_type == "user":
             return bot.uid in (message.receiver, message.sender if behaviour.relay_own_messages else "")
-        return self._is_there(bot, message) and _wants(bot, message)
+        return self._is_bot_member(bot, message) and _fits_group_setting(bot, message)
 
-    def _is_there(self, bot: BotRecord, message: StoredMessage) -> bool:
+    def _is_bot_member(self, bot: BotRecord, message: StoredMessage) -> bool:
         group = self._world.directory.groups.get(message.receiver)
         return self._world.behaviour.relay_to_non_members or (group is not None and bot.uid in group.members)
 
-    def _bot_callback(self, bot: BotRecord, happening: Happening) -> Callback:
-        message = happening.message
+    def _bot_callback(self, bot: BotRecord, event: WebhookEvent) -> Callback:
+        message = event.message
         assert message is not None
         body = {
             "trigger": "after_message",
-            "data": happening.data["message"],
-            **self._signature(),
+            "data": event.data["message"],
+            **self._app_fields(),
             "chatAPIVersion": CHAT_API_VERSION,
-            "origin": dict(happening.origin),
+            "origin": dict(event.origin),
             "bot": bot.uid,
         }
         return Callback(bot.uid, bot.webhook_url, "after_message", message.id, body, bot.credentials)
 
-    def _webhook_callback(self, webhook: WebhookRecord, happening: Happening) -> Callback:
-        data: Mapping[str, Any] = happening.data
-        if happening.action is not None and webhook.edits_as == "action":
-            data = {"message": self._world.shapes.message(happening.action)}
-        body = {"trigger": happening.trigger, "data": data, **self._signature(), "webhook": webhook.id}
-        message_id = happening.message.id if happening.message else ""
-        return Callback(webhook.id, webhook.url, happening.trigger, message_id, body, webhook.credentials)
+    def _webhook_callback(self, webhook: WebhookRecord, event: WebhookEvent) -> Callback:
+        data: Mapping[str, Any] = event.data
+        if event.action is not None and webhook.edits_as == "action":
+            data = {"message": self._world.serializer.message(event.action)}
+        body = {"trigger": event.trigger, "data": data, **self._app_fields(), "webhook": webhook.id}
+        message_id = event.message.id if event.message else ""
+        return Callback(webhook.id, webhook.url, event.trigger, message_id, body, webhook.credentials)
 
-    def _signature(self) -> dict[str, Any]:
+    def _app_fields(self) -> dict[str, Any]:
         return {"appId": self._world.app_id, "region": self._world.region}
 
-    def _put(self, callback: Callback, order_by: str) -> None:
+    def _enqueue(self, callback: Callback, order_by: str) -> None:
         threads = self._world.behaviour.callback_threads
         name = f"{callback.trigger == 'after_message'}:{callback.target}"
-        place = (name, zlib.crc32(order_by.encode()) % threads)
-        if place not in self._lanes:
-            self._lanes[place] = Lane(f"{callback.target}-{place[1]}", self._rules)
-        for double in self._misbehaviour.copies(callback):
-            self._lanes[place].put(double)
+        queue_key = (name, zlib.crc32(order_by.encode()) % threads)
+        if queue_key not in self._queues:
+            self._queues[queue_key] = CallbackQueue(f"{callback.target}-{queue_key[1]}", self._queue_options)
+        for duplicate in self._misbehaviour.with_duplicates(callback):
+            self._queues[queue_key].enqueue(duplicate)
         if self._running:
-            self._lanes[place].start()
+            self._queues[queue_key].start()
 
-    def _record(self, callback: Callback, answer: CallbackAnswer) -> None:
-        self._world.journal.note_callback(
+    def _record(self, callback: Callback, answer: CallbackResponse) -> None:
+        self._world.journal.add_callback(
             self._world.clock(),
             target=callback.target,
             url=callback.url,
@@ -138,7 +138,7 @@ class Relay:
         )
 
 
-def _wants(bot: BotRecord, message: StoredMessage) -> bool:
+def _fits_group_setting(bot: BotRecord, message: StoredMessage) -> bool:
     match bot.group_chat_setting:
         case "allMessages":
             return True

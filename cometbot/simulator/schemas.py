@@ -7,9 +7,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from cometbot.simulator.errors import Refusal
 from cometbot.simulator.misbehaviour import RESETS
 from cometbot.simulator.records import GROUP_CHAT_SETTINGS, SCOPES
-from cometbot.simulator.refusals import Refusal
 
 _URL_3000 = (validate.Length(max=3000), validate.URL(require_tld=False, schemes={"http", "https"}))
 _URL_255 = (validate.Length(max=255), validate.URL(require_tld=False, schemes={"http", "https"}))
@@ -17,16 +17,16 @@ _NAME = validate.Length(min=1, max=100)
 _TAG = fields.String(validate=validate.Length(min=1, max=100))
 
 
-def load(schema: Input, values: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
+def load(schema: InputSchema, values: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
     """What ``schema`` makes of ``values``. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
     try:
         loaded: dict[str, Any] = schema.load(values, partial=partial)
     except ValidationError as error:
-        raise errors_of(error.messages_dict) from None
+        raise to_refusal(error.messages_dict) from None
     return loaded
 
 
-def errors_of(messages: Mapping[str, Any]) -> Refusal:
+def to_refusal(messages: Mapping[str, Any]) -> Refusal:
     """The refusal that tells a schema's complaints, one entry a field, nested ones with a dot."""
     details = dict(_flatten(messages))
     fields_named = ", ".join(details)
@@ -44,25 +44,25 @@ def _flatten(messages: Mapping[Any, Any], path: str = "") -> list[tuple[str, lis
     return flat
 
 
-class Input(Schema):
+class InputSchema(Schema):
     """Anything that comes from outside and is checked here."""
 
 
-class _Body(Input):
+class _LenientSchema(InputSchema):
     """What is not known is ignored, as CometChat does."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class _Strict(Input):
+class _StrictSchema(InputSchema):
     """What is not known is refused: these are the simulator's own bodies, and a typo must not go unnoticed."""
 
     class Meta:
         unknown = RAISE
 
 
-class DraftSchema(_Body):
+class DraftSchema(_LenientSchema):
     """The envelope of a message that is sent: section 3.1."""
 
     receiver = fields.String(required=True, validate=_NAME)
@@ -74,14 +74,14 @@ class DraftSchema(_Body):
     tags = fields.List(_TAG, validate=validate.Length(max=25))
 
 
-class EditSchema(_Body):
+class EditSchema(_LenientSchema):
     """What may be changed in a message: section 6.3."""
 
     data = fields.Dict(keys=fields.String())
     tags = fields.List(_TAG, validate=validate.Length(max=25))
 
 
-class UserSchema(_Body):
+class UserSchema(_LenientSchema):
     """A user to create or change: section 6.1."""
 
     uid = fields.String(required=True, validate=_NAME)
@@ -96,7 +96,7 @@ class UserSchema(_Body):
     unset = fields.List(fields.String(validate=validate.OneOf(("avatar", "link", "metadata"))))
 
 
-class BotSchema(_Body):
+class BotSchema(_LenientSchema):
     """A bot to create or change: section 2.1."""
 
     uid = fields.String(required=True, validate=_NAME)
@@ -109,7 +109,7 @@ class BotSchema(_Body):
     isAIBot = fields.Boolean(truthy={True}, falsy={False})
 
 
-class MembersSchema(_Body):
+class MembersSchema(_LenientSchema):
     """Users to add to a group or to ban from it: section 6.2."""
 
     admins = fields.List(fields.String())
@@ -118,7 +118,7 @@ class MembersSchema(_Body):
     usersToBan = fields.List(fields.String())
 
 
-class GroupSchema(_Body):
+class GroupSchema(_LenientSchema):
     """A group to create or change: section 6.2."""
 
     guid = fields.String(required=True, validate=_NAME)
@@ -134,39 +134,39 @@ class GroupSchema(_Body):
     unset = fields.List(fields.String(validate=validate.OneOf(("icon", "description", "metadata"))))
 
 
-class ScopeSchema(_Body):
+class ScopeSchema(_LenientSchema):
     """A member's new scope."""
 
     scope = fields.String(load_default="participant", validate=validate.OneOf(SCOPES))
 
 
-class ActivationSchema(_Body):
+class ActivationSchema(_LenientSchema):
     """Users to deactivate or to bring back."""
 
     uidsToDeactivate = fields.List(fields.String())
     uidsToActivate = fields.List(fields.String())
 
 
-class BlockSchema(_Body):
+class BlockSchema(_LenientSchema):
     """Users to block, or not to block any more."""
 
     blockedUids = fields.List(fields.String(), required=True)
 
 
-class FlagsSchema(_Body):
+class FlagsSchema(_LenientSchema):
     """The switches that some bodies have."""
 
     permanent = fields.Boolean(load_default=False)
     force = fields.Boolean(load_default=False)
 
 
-class ReceiptSchema(_Body):
+class ReceiptSchema(_LenientSchema):
     """Up to which message a conversation was read or delivered; all of it where it is not said."""
 
     messageId = fields.Integer()
 
 
-class PageQuery(_Body):
+class PageQuery(_LenientSchema):
     """Pages by number: section 8.2."""
 
     page = fields.Integer(load_default=1, validate=validate.Range(min=1))
@@ -189,7 +189,7 @@ class PageQuery(_Body):
     unread = fields.Boolean(load_default=False)
 
 
-class HistoryQuery(_Body):
+class HistoryQuery(_LenientSchema):
     """Which messages, and from where on: section 6.4. ``id`` 0 and ``sentAt`` 0 stand for the open end."""
 
     affix = fields.String(load_default="prepend", validate=validate.OneOf(("append", "prepend")))
@@ -223,7 +223,7 @@ class HistoryQuery(_Body):
     toTimestamp = fields.Integer()
 
 
-class RuleSchema(_Strict):
+class RuleSchema(_StrictSchema):
     """One way to misbehave."""
 
     kind = fields.String(
@@ -248,7 +248,7 @@ class RuleSchema(_Strict):
     patience = fields.Float(validate=validate.Range(min=0))
 
 
-class SaySchema(_Strict):
+class SaySchema(_StrictSchema):
     """Something that a user writes."""
 
     text = fields.String(load_default="")
@@ -264,7 +264,7 @@ class SaySchema(_Strict):
     muid = fields.String(load_default="")
 
 
-class ActSchema(_Strict):
+class ActSchema(_StrictSchema):
     """Something else that a user does: to a message, or in a group."""
 
     act = fields.String(required=True, validate=validate.OneOf(("edit", "delete", "react", "unreact", "join", "leave")))
@@ -275,7 +275,7 @@ class ActSchema(_Strict):
     password = fields.String(load_default="")
 
 
-class PressSchema(_Strict):
+class PressSchema(_StrictSchema):
     """A button that a user presses: in which message, which element, and what they had filled in."""
 
     message = fields.String(required=True)
@@ -283,7 +283,7 @@ class PressSchema(_Strict):
     values = fields.Dict(keys=fields.String(), load_default=dict)
 
 
-class NewUserSchema(_Strict):
+class NewUserSchema(_StrictSchema):
     """A user for the simulator."""
 
     uid = fields.String(required=True, validate=_NAME)
@@ -293,7 +293,7 @@ class NewUserSchema(_Strict):
     tags = fields.List(_TAG)
 
 
-class NewGroupSchema(_Strict):
+class NewGroupSchema(_StrictSchema):
     """A group for the simulator, with its members."""
 
     guid = fields.String(required=True, validate=_NAME)
@@ -304,7 +304,7 @@ class NewGroupSchema(_Strict):
     members = fields.List(fields.String(), load_default=list)
 
 
-class NewBotSchema(_Strict):
+class NewBotSchema(_StrictSchema):
     """A bot for the simulator, its user included."""
 
     uid = fields.String(required=True, validate=_NAME)
@@ -316,7 +316,7 @@ class NewBotSchema(_Strict):
     enabled = fields.Boolean(load_default=True)
 
 
-class NewWebhookSchema(_Strict):
+class NewWebhookSchema(_StrictSchema):
     """An app webhook for the simulator."""
 
     url = fields.String(required=True, validate=_URL_255)
@@ -327,7 +327,7 @@ class NewWebhookSchema(_Strict):
     edits_as = fields.String(load_default="action", validate=validate.OneOf(("message", "action")))
 
 
-class BehaviourSchema(_Strict):
+class BehaviourSchema(_StrictSchema):
     """What of the simulator's behaviour is to be changed."""
 
     core_limit = fields.Integer(validate=validate.Range(min=1))
@@ -345,7 +345,7 @@ class BehaviourSchema(_Strict):
     media_access = fields.String(validate=validate.OneOf(("presigned", "token")))
 
 
-class FollowQuery(_Strict):
+class LogQuery(_StrictSchema):
     """Which entries of a log: those after an id, waiting up to so many seconds for the first."""
 
     after = fields.Integer(load_default=0)
@@ -353,7 +353,7 @@ class FollowQuery(_Strict):
     wait = fields.Float(load_default=0.0, validate=validate.Range(min=0, max=30))
 
 
-class EarlierQuery(_Strict):
+class EarlierQuery(_StrictSchema):
     """Messages before an id, of the conversation with a user or that of a group."""
 
     user = fields.String(load_default="")
@@ -366,7 +366,7 @@ class EarlierQuery(_Strict):
             raise ValidationError("Give either user or group.", "user")
 
 
-class MessagesQuery(_Strict):
+class MessagesQuery(_StrictSchema):
     """Which messages: of one conversation, or between two users, and those after an id."""
 
     conversation = fields.String(load_default="")

@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 EVENT_STREAM = "text/event-stream"
-MAX_BODY = 100 * 1024 * 1024
+MAX_BODY_BYTES = 100 * 1024 * 1024
 
 
-class Connection(WSGIRequestHandler):
+class KeepAliveHandler(WSGIRequestHandler):
     """One connection with any number of requests, one after the other.
 
     werkzeug's own handler closes after each answer; clients under test shall meet what they meet in production. Where
@@ -41,11 +41,11 @@ class Connection(WSGIRequestHandler):
     def setup(self) -> None:
         """Note that the connection is open."""
         super().setup()
-        self._open.add(self.connection)
+        self._open_connections.add(self.connection)
 
     def finish(self) -> None:
         """Close it, which the other side may have done before."""
-        self._open.discard(self.connection)
+        self._open_connections.discard(self.connection)
         try:
             super().finish()
         except OSError:
@@ -54,7 +54,7 @@ class Connection(WSGIRequestHandler):
     def run_wsgi(self) -> None:
         """Answer one request."""
         try:
-            environ = self._environ()
+            environ = self._make_environ_with_body()
         except (OSError, ValueError) as error:
             log.debug("got a body that cannot be read: %s", error)
             self.send_error(HTTPStatus.BAD_REQUEST)
@@ -64,9 +64,9 @@ class Connection(WSGIRequestHandler):
             with ExitStack() as stack:
                 stack.callback(getattr(chunks, "close", bool))
                 if headers.get("Content-Type", "").startswith(EVENT_STREAM):
-                    self._follow(status, headers, chunks)
+                    self._send_stream(status, headers, chunks)
                 else:
-                    self._answer(status, headers, b"".join(chunks))
+                    self._send_response(status, headers, b"".join(chunks))
         except ConnectionError:
             self.close_connection = True
 
@@ -75,22 +75,22 @@ class Connection(WSGIRequestHandler):
         log.debug(message.rstrip(), *args)
 
     @property
-    def _open(self) -> set[socket.socket]:
+    def _open_connections(self) -> set[socket.socket]:
         assert isinstance(self.server, LoopbackServer)
         return self.server.connections
 
-    def _environ(self) -> WSGIEnvironment:
+    def _make_environ_with_body(self) -> WSGIEnvironment:
         environ = self.make_environ()
         if environ.get("wsgi.input_terminated"):
-            body = DechunkedInput(cast("IO[bytes]", self.rfile)).read(MAX_BODY)
+            body = DechunkedInput(cast("IO[bytes]", self.rfile)).read(MAX_BODY_BYTES)
         else:
-            body = self.rfile.read(_checked_length(environ.get("CONTENT_LENGTH") or "0"))
+            body = self.rfile.read(_parse_length(environ.get("CONTENT_LENGTH") or "0"))
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input_terminated"] = True
         return environ
 
-    def _follow(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
+    def _send_stream(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
         """Send an answer piece by piece as it is made, until the other side hangs up; its end ends the connection.
 
         An empty piece sends nothing, it only has the connection looked at.
@@ -112,7 +112,7 @@ class Connection(WSGIRequestHandler):
             return False
         return not self.connection.recv(1, socket.MSG_PEEK)
 
-    def _answer(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+    def _send_response(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
         for name, value in headers:
             if name.lower() != "content-length" or self.command == "HEAD":
@@ -124,9 +124,9 @@ class Connection(WSGIRequestHandler):
             self.wfile.write(body)
 
 
-def _checked_length(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAX_BODY:
-        raise ValueError(f"a Content-Length of at most {MAX_BODY} was expected")
+def _parse_length(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_BODY_BYTES:
+        raise ValueError(f"a Content-Length of at most {MAX_BODY_BYTES} was expected")
     return int(text)
 
 
@@ -144,7 +144,7 @@ class LoopbackServer(ThreadedWSGIServer):
                     f"The simulator cannot listen on {HOST}:{port} ({error.strerror}): give it another port, or 0."
                 ) from error
             listener.listen(128)
-            super().__init__(HOST, port, app, handler=Connection, fd=listener.fileno())
+            super().__init__(HOST, port, app, handler=KeepAliveHandler, fd=listener.fileno())
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="simulator-server", daemon=True
         )

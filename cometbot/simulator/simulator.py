@@ -14,15 +14,15 @@ from cometbot.simulator import membership
 from cometbot.simulator.actor import Actor
 from cometbot.simulator.app import AUTH_ONLY, FULL_ACCESS, RestApi, create_app
 from cometbot.simulator.behaviour import Behaviour
-from cometbot.simulator.client import CallbackAnswer
+from cometbot.simulator.callback_queue import Callback
+from cometbot.simulator.client import CallbackResponse
 from cometbot.simulator.control import control_blueprint
+from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
-from cometbot.simulator.lane import Callback
-from cometbot.simulator.media import Media
+from cometbot.simulator.media import MediaServer
 from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.page import NoWorkbench, Workbench, page_blueprint
+from cometbot.simulator.page import NullWorkbench, Workbench, page_blueprint
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
-from cometbot.simulator.refusals import Refusal, bad_request
 from cometbot.simulator.relay import Relay
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.simulator.world import Clock, World, conversation_id
@@ -40,7 +40,7 @@ GROUP_TRIGGERS = (
 )  # fmt: skip
 TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS
 
-_RECHECK = 0.05
+_RECHECK_INTERVAL = 0.05
 
 
 class Simulator:
@@ -73,8 +73,8 @@ class Simulator:
         self.name = secrets.token_hex(4)
         self.app_id = app_id
         self.region = region
-        self.api_key = api_key or _key(seed, FULL_ACCESS)
-        self.auth_key = _key(seed, AUTH_ONLY)
+        self.api_key = api_key or _make_key(seed, FULL_ACCESS)
+        self.auth_key = _make_key(seed, AUTH_ONLY)
         self._port = port
         self._server: LoopbackServer | None = None
         self.misbehave = Misbehaviour()
@@ -82,15 +82,15 @@ class Simulator:
             app_id=app_id, region=region, behaviour=behaviour or Behaviour(), clock=clock, seed=seed, log_size=log_size
         )
         self._relay = Relay(self.world, self.misbehave)
-        self.world.relay = self._relay.take
+        self.world.on_event = self._relay.handle_event
         keys = {self.api_key: FULL_ACCESS, self.auth_key: AUTH_ONLY}
         self._api = RestApi(self.world, self.misbehave, keys)
-        self._media = Media(self.world, lambda: self.url, self._api.is_full_key)
+        self._media = MediaServer(self.world, lambda: self.url, self._api.is_full_key)
         self.app = create_app(self._api)
         self.app.register_blueprint(self._media.blueprint())
         self.app.register_blueprint(control_blueprint(self))
         self.app.register_blueprint(page_blueprint(self, self._api.stopping))
-        self.workbench: Workbench = NoWorkbench()
+        self.workbench: Workbench = NullWorkbench()
         """Who runs the bots, and tells the page of them."""
 
     def __repr__(self) -> str:
@@ -122,7 +122,7 @@ class Simulator:
             self._server = None
         self._relay.stop(timeout)
 
-    def post_callbacks(self, post: Callable[[Callback], CallbackAnswer]) -> None:
+    def post_callbacks(self, post: Callable[[Callback], CallbackResponse]) -> None:
         """Let ``post`` carry the callbacks that wait since :meth:`stop`, one after the other, in the caller's
         thread."""
         self._relay.post_queued(post)
@@ -149,12 +149,12 @@ class Simulator:
 
     def configure(self, **changes: Any) -> None:
         """Change the :class:`Behaviour`: ``simulator.configure(redeliver=(10, 30))``."""
-        with self.world.changed:
+        with self.world.condition:
             self.world.behaviour = replace(self.world.behaviour, **changes)
 
     def reset(self) -> None:
         """Forget everything: users, messages, logs, misbehaviour and what is queued. Addresses and keys stay."""
-        with self.world.changed:
+        with self.world.condition:
             self._relay.clear()
             self.misbehave.clear()
             self.world.clear()
@@ -162,14 +162,14 @@ class Simulator:
 
     def user(self, uid: str) -> Actor:
         """The user with this uid, at the keyboard; made now if there is none."""
-        with self.world.changed:
+        with self.world.condition:
             if self.world.directory.find_user(uid) is None:
                 self.add_user(uid)
             return Actor(self.world, self.world.directory.user(uid).uid)
 
     def add_user(self, uid: str, name: str = "", **fields: Any) -> Actor:
         """A new user; ``fields`` are those of CometChat's user body (``avatar``, ``metadata``, ``tags`` …)."""
-        with self.world.changed:
+        with self.world.condition:
             body = {"uid": uid, "name": name or uid.replace("-", " ").title(), **fields}
             return Actor(self.world, self.world.directory.create_user(body, self.world.now()).uid)
 
@@ -184,7 +184,7 @@ class Simulator:
         password: str = "",
     ) -> None:
         """A new group with its members; users who are named and do not exist are made."""
-        with self.world.changed:
+        with self.world.condition:
             uids = [self.user(uid).uid for uid in members]
             body: dict[str, Any] = {"guid": guid, "name": name or guid.title(), "type": type, "password": password}
             if owner:
@@ -206,7 +206,7 @@ class Simulator:
         enabled: bool = True,
     ) -> Actor:
         """The user of a new bot, which is enabled; with ``username`` its callbacks carry Basic Auth."""
-        with self.world.changed:
+        with self.world.condition:
             if self.world.directory.find_user(uid) is None:
                 self.add_user(uid, name)
             body = {
@@ -235,7 +235,7 @@ class Simulator:
         unknown = sorted(chosen - frozenset(TRIGGERS))
         if unknown:
             raise bad_request("triggers", f"The simulator does not know {', '.join(unknown)}.")
-        with self.world.changed:
+        with self.world.condition:
             webhook_id = id or f"webhook{len(self.world.webhooks) + 1}"
             credentials = (username, password) if username else None
             self.world.webhooks[webhook_id] = WebhookRecord(webhook_id, url, chosen, credentials, edits_as)
@@ -276,19 +276,19 @@ class Simulator:
         if between is not None:
             conversation = conversation_id("user", *(uid.lower() for uid in between))
         oldest = int(after if isinstance(after, str) else after.id) if after else 0
-        with self.world.changed:
-            found = self.world.archive.messages(conversation, after=oldest)
+        with self.world.condition:
+            found = self.world.message_store.messages(conversation, after=oldest)
             return [message for message in found if actions or not message.is_action]
 
     def message(self, message_id: str) -> StoredMessage:
         """The message with this id, as it is now. Raises :class:`Refusal` where there is none."""
-        with self.world.changed:
-            return self.world.archive.get(message_id)
+        with self.world.condition:
+            return self.world.message_store.get(message_id)
 
     def replies(self, to: StoredMessage | str) -> list[StoredMessage]:
         """What bots have said in a message's conversation since; a uid stands for the last message that user wrote."""
-        with self.world.changed:
-            question = to if isinstance(to, StoredMessage) else self._last_of(to)
+        with self.world.condition:
+            question = to if isinstance(to, StoredMessage) else self._last_message_of(to)
             later = self.messages(question.conversation_id, after=question)
             bots = self.world.directory.bots
             return [message for message in later if message.sender in bots and message.sender != question.sender]
@@ -299,12 +299,12 @@ class Simulator:
         Raises ``TimeoutError``, saying what happened last.
         """
         deadline = time.monotonic() + timeout
-        with self.world.changed:
+        with self.world.condition:
             while not (value := condition(self)):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"waited {timeout:g} s in vain. {self._latest()}")
-                self.world.changed.wait(min(left, _RECHECK))
+                    raise TimeoutError(f"waited {timeout:g} s in vain. {self._describe_latest()}")
+                self.world.condition.wait(min(left, _RECHECK_INTERVAL))
             return value
 
     def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 60.0) -> list[StoredMessage]:
@@ -320,15 +320,15 @@ class Simulator:
         """Wait until every callback was posted, redeliveries included."""
         self.wait_for(lambda _: self._relay.is_idle, timeout)
 
-    def _last_of(self, uid: str) -> StoredMessage:
-        archive = self.world.archive
-        for number in reversed(archive.numbers()):
-            message = archive[number]
+    def _last_message_of(self, uid: str) -> StoredMessage:
+        message_store = self.world.message_store
+        for number in reversed(message_store.numbers()):
+            message = message_store[number]
             if message.sender == uid.lower() and not message.is_action:
                 return message
         raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"The user {uid} has not written anything yet.")
 
-    def _latest(self) -> str:
+    def _describe_latest(self) -> str:
         callback = self.callbacks[-1] if len(self.callbacks) else None
         call = self.requests[-1] if len(self.requests) else None
         told = f"{callback.url}: {callback.status or callback.error}" if callback else "none"
@@ -336,5 +336,5 @@ class Simulator:
         return f"Last callback: {told}. Last REST call: {asked}."
 
 
-def _key(seed: int, scope: str) -> str:
+def _make_key(seed: int, scope: str) -> str:
     return f"{random.Random(f'{seed}{scope}').getrandbits(160):040x}"

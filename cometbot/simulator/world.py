@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cometbot.simulator.archive import Archive
 from cometbot.simulator.behaviour import Behaviour
 from cometbot.simulator.directory import Directory
 from cometbot.simulator.journal import Journal
-from cometbot.simulator.records import FileRecord, Happening, StoredMessage, WebhookRecord
-from cometbot.simulator.shapes import Shapes
+from cometbot.simulator.message_store import MessageStore
+from cometbot.simulator.records import FileRecord, StoredMessage, WebhookEvent, WebhookRecord
+from cometbot.simulator.serializers import Serializer
 
 Clock = Callable[[], float]
 
@@ -32,25 +32,25 @@ class World:
         self.behaviour = behaviour
         self.clock = clock
         self.random = random.Random(seed)
-        self.changed = threading.Condition()
-        self.journal = Journal(log_size, self.changed)
-        self.relay: Callable[[Happening], None] = lambda happening: None
+        self.condition = threading.Condition()
+        self.journal = Journal(log_size, self.condition)
+        self.on_event: Callable[[WebhookEvent], None] = lambda event: None
         self.generation = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget every user, group, bot, webhook, message and file. The log stays."""
-        with self.changed:
+        with self.condition:
             self.generation += 1
             self.directory = Directory()
-            self.archive = Archive()
-            self.shapes = Shapes(self.directory, self.archive)
+            self.message_store = MessageStore()
+            self.serializer = Serializer(self.directory, self.message_store)
             self.webhooks: dict[str, WebhookRecord] = {}
             self.files: dict[str, FileRecord] = {}
-            self.read: dict[tuple[str, str], int] = {}
-            self.delivered: dict[tuple[str, str], int] = {}
+            self.read_marks: dict[tuple[str, str], int] = {}
+            self.delivered_marks: dict[tuple[str, str], int] = {}
             self.contacts: dict[str, dict[str, str]] = {}
-            self.changed.notify_all()
+            self.condition.notify_all()
 
     def now(self) -> int:
         """The time in whole Unix seconds, as CometChat gives it."""
@@ -60,7 +60,7 @@ class World:
         """A name that nobody else has; the same row of names for the same seed."""
         return f"{self.random.getrandbits(length * 4):0{length}x}"
 
-    def happened(
+    def emit(
         self,
         trigger: str,
         data: Mapping[str, Any],
@@ -70,8 +70,8 @@ class World:
         origin: Mapping[str, str] | None = None,
     ) -> None:
         """Log a change and tell whoever must be told. Called with ``changed`` held, so that all see one order."""
-        self.journal.note_change(self.clock(), trigger, data)
-        self.relay(Happening(trigger, data, message, action, origin or {"platform": "API"}))
+        self.journal.add_change(self.clock(), trigger, data)
+        self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
 
 
 def conversation_id(receiver_type: str, sender: str, receiver: str) -> str:

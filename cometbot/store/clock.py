@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-LEASE = 15.0
+LEASE_TTL = 15.0
 """Seconds that a process's leases last from its last sign of life."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -25,7 +25,7 @@ def boot_id() -> str:
         return ""
 
 
-def since_boot() -> float:
+def seconds_since_boot() -> float:
     """Seconds since the machine started, sleep included; never set back."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -33,16 +33,16 @@ def since_boot() -> float:
 
 
 class Clock:
-    """Unix seconds that go on evenly: ``since_boot()`` plus an offset that is the same for a whole boot."""
+    """Unix seconds that go on evenly: ``seconds_since_boot()`` plus an offset that is the same for a whole boot."""
 
     def __init__(self, offset: float | None = None) -> None:
-        self.offset = time.time() - since_boot() if offset is None else offset
+        self.offset = time.time() - seconds_since_boot() if offset is None else offset
 
     def __call__(self) -> float:
-        return since_boot() + self.offset
+        return seconds_since_boot() + self.offset
 
 
-class FollowedClock:
+class ServerClock:
     """This machine's boot clock, set by the clock of a server that many machines share, and never set back.
 
     A server whose clock is set back by an hour would have the leases of the dead last for that hour, and replies wait
@@ -50,21 +50,21 @@ class FollowedClock:
     that is set forward takes everybody along.
     """
 
-    JUMP = 1.0
+    JUMP_THRESHOLD = 1.0
     """Seconds by which two readings may differ before the server's clock must have been set."""
 
     def __init__(self) -> None:
-        self._now = Clock()
-        self._ahead = 0.0
-        self._is_set = False
+        self._clock = Clock()
+        self._correction = 0.0
+        self._is_synchronized = False
 
     def __call__(self) -> float:
-        return self._now()
+        return self._clock()
 
-    def follow(self, server: float, least: float) -> None:
+    def synchronize(self, server: float, least: float) -> None:
         """Go on from what the server's clock showed just now; ``least``: so far others have seen the time come."""
-        mine = self._now()
-        if self._is_set and abs(server + self._ahead - mine) > self.JUMP:
-            self._ahead = max(0.0, mine - server)
-        now = max(server + self._ahead, least)
-        self._now, self._ahead, self._is_set = Clock(now - since_boot()), now - server, True
+        local_time = self._clock()
+        if self._is_synchronized and abs(server + self._correction - local_time) > self.JUMP_THRESHOLD:
+            self._correction = max(0.0, local_time - server)
+        now = max(server + self._correction, least)
+        self._clock, self._correction, self._is_synchronized = Clock(now - seconds_since_boot()), now - server, True

@@ -38,109 +38,111 @@ class ConnectionPool(Generic[C]):
         self._close = close
         self._is_alive = is_alive
         self._size = size
-        self._limit = size - reserved
+        self._ordinary_limit = size - reserved
         self._idle_timeout = idle_timeout
         self._clock = clock
         self._cond = threading.Condition()
         self._idle: list[tuple[C, float]] = []
-        self._open = 0
-        self._ordinary = 0
-        self._urgent_waiting = 0
+        self._open_count = 0
+        self._ordinary_count = 0
+        self._urgent_waiter_count = 0
         self._is_closed = False
         self._timer: threading.Timer | None = None
 
     def acquire(
-        self, *, is_urgent: bool = False, timeout: float, suits: Callable[[C], bool] = lambda connection: True
+        self, *, is_urgent: bool = False, timeout: float, is_preferred: Callable[[C], bool] = lambda connection: True
     ) -> C:
-        """Return a connection, one that ``suits`` where there is a choice.
+        """Return a connection, one that ``is_preferred`` where there is a choice.
 
         Raises :class:`StoreBusy` after ``timeout`` seconds, and what ``connect`` raises.
         """
-        found = self._reserve(is_urgent, timeout, suits)
+        idle = self._acquire_slot(is_urgent, timeout, is_preferred)
         try:
-            if found is not None and self._is_alive(found[0], self._clock() - found[1]):
-                return found[0]
-            if found is not None:
-                self._close(found[0])
-                self.discard_idle()
+            if idle is not None and self._is_alive(idle[0], self._clock() - idle[1]):
+                return idle[0]
+            if idle is not None:
+                self._close(idle[0])
+                self.close_idle()
             return self._connect()
         except BaseException:
-            self._free(is_urgent)
+            self._release_slot(is_urgent)
             raise
 
-    def _reserve(self, is_urgent: bool, timeout: float, suits: Callable[[C], bool]) -> tuple[C, float] | None:
+    def _acquire_slot(
+        self, is_urgent: bool, timeout: float, is_preferred: Callable[[C], bool]
+    ) -> tuple[C, float] | None:
         """Return an idle connection, or None where a new one may be opened; its place is taken."""
         with self._cond:
-            self._urgent_waiting += is_urgent
+            self._urgent_waiter_count += is_urgent
             try:
-                is_over = self._cond.wait_for(lambda: self._is_closed or self._has_place(is_urgent), timeout)
+                is_available = self._cond.wait_for(lambda: self._is_closed or self._has_slot(is_urgent), timeout)
             finally:
-                self._urgent_waiting -= is_urgent
+                self._urgent_waiter_count -= is_urgent
                 self._cond.notify_all()
             if self._is_closed:
                 raise StoreBusy("the database is closed")
-            if not is_over:
+            if not is_available:
                 raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
-            self._ordinary += not is_urgent
-            return self._pick(suits)
+            self._ordinary_count += not is_urgent
+            return self._pop_idle(is_preferred)
 
-    def _has_place(self, is_urgent: bool) -> bool:
-        is_allowed = is_urgent or (self._ordinary < self._limit and not self._urgent_waiting)
-        return is_allowed and (bool(self._idle) or self._open < self._size)
+    def _has_slot(self, is_urgent: bool) -> bool:
+        is_allowed = is_urgent or (self._ordinary_count < self._ordinary_limit and not self._urgent_waiter_count)
+        return is_allowed and (bool(self._idle) or self._open_count < self._size)
 
-    def _pick(self, suits: Callable[[C], bool]) -> tuple[C, float] | None:
+    def _pop_idle(self, is_preferred: Callable[[C], bool]) -> tuple[C, float] | None:
         """Return the newest idle connection that suits; any other one only where no more may be opened."""
-        for at in reversed(range(len(self._idle))):
-            if suits(self._idle[at][0]):
-                return self._idle.pop(at)
-        if self._open >= self._size:
+        for index in reversed(range(len(self._idle))):
+            if is_preferred(self._idle[index][0]):
+                return self._idle.pop(index)
+        if self._open_count >= self._size:
             return self._idle.pop()
-        self._open += 1
+        self._open_count += 1
         return None
 
     def release(self, connection: C, *, is_urgent: bool = False, is_usable: bool = True) -> None:
         """Give back what :meth:`acquire` returned. One that is not usable is closed."""
         with self._cond:
-            is_kept = is_usable and not self._is_closed
-            if is_kept:
+            is_reusable = is_usable and not self._is_closed
+            if is_reusable:
                 self._idle.append((connection, self._clock()))
-                self._ordinary -= not is_urgent
-                self._set_timer()
+                self._ordinary_count -= not is_urgent
+                self._schedule_idle_close()
                 self._cond.notify_all()
-        if not is_kept:
+        if not is_reusable:
             self._close(connection)
-            self._free(is_urgent)
+            self._release_slot(is_urgent)
 
-    def _free(self, is_urgent: bool) -> None:
+    def _release_slot(self, is_urgent: bool) -> None:
         with self._cond:
-            self._open -= 1
-            self._ordinary -= not is_urgent
+            self._open_count -= 1
+            self._ordinary_count -= not is_urgent
             self._cond.notify_all()
 
-    def discard_idle(self, longer_than: float = 0.0) -> None:
+    def close_idle(self, min_idle: float = 0.0) -> None:
         """Close the connections that have been idle for so many seconds."""
         with self._cond:
-            latest = self._clock() - longer_than
-            gone = [connection for connection, since in self._idle if since <= latest]
-            self._idle = [item for item in self._idle if item[1] > latest]
-            self._open -= len(gone)
+            cutoff = self._clock() - min_idle
+            expired = [connection for connection, since in self._idle if since <= cutoff]
+            self._idle = [item for item in self._idle if item[1] > cutoff]
+            self._open_count -= len(expired)
             self._cond.notify_all()
-        for connection in gone:
+        for connection in expired:
             self._close(connection)
 
-    def _set_timer(self) -> None:
+    def _schedule_idle_close(self) -> None:
         """Have idle connections closed later, also in a process that has nothing more to do."""
         if self._timer is None:
-            self._timer = threading.Timer(self._idle_timeout, self._close_unused)
+            self._timer = threading.Timer(self._idle_timeout, self._close_timed_out)
             self._timer.name, self._timer.daemon = "cometbot-connections", True
             self._timer.start()
 
-    def _close_unused(self) -> None:
-        self.discard_idle(self._idle_timeout)
+    def _close_timed_out(self) -> None:
+        self.close_idle(self._idle_timeout)
         with self._cond:
             self._timer = None
             if self._idle and not self._is_closed:
-                self._set_timer()
+                self._schedule_idle_close()
 
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are released."""
@@ -149,4 +151,4 @@ class ConnectionPool(Generic[C]):
             if self._timer is not None:
                 self._timer.cancel()
             self._cond.notify_all()
-        self.discard_idle()
+        self.close_idle()

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Transaction: TypeAlias = Connection
 """What :meth:`Database.write` gives and what takes part in it is handed: to be passed on, not to be looked into."""
 
-_NOTHING: Mapping[str, Any] = {}
+_NO_VALUES: Mapping[str, Any] = {}
 
 ACK_TIMEOUT = 1.0
 """Seconds that a request waits for the database before it answers 503."""
@@ -31,7 +31,7 @@ WRITE_TIMEOUT = 30.0
 """Seconds that everything else waits."""
 
 
-class Prepared:
+class PreparedStatement:
     """A statement, compiled once for a database: several times cheaper to run than SQLAlchemy's own execute.
 
     Calling it returns the driver's cursor, so values come and go as the driver has them (a Boolean of SQLite is 0 or
@@ -46,10 +46,10 @@ class Prepared:
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self._names = compiled.positiontup
 
-    def __call__(self, connection: Connection, values: Mapping[str, Any] = _NOTHING) -> Any:
-        given = {**self._constants, **values}
+    def __call__(self, connection: Connection, values: Mapping[str, Any] = _NO_VALUES) -> Any:
+        parameters = {**self._constants, **values}
         cursor = connection.connection.cursor()
-        cursor.execute(self._sql, given if self._names is None else [given[name] for name in self._names])
+        cursor.execute(self._sql, parameters if self._names is None else [parameters[name] for name in self._names])
         return cursor
 
 
@@ -60,10 +60,10 @@ class Database(ABC):
     disk with the next durable one. Both are whole or not at all.
     """
 
-    takes_chains: ClassVar[bool] = False
+    supports_writable_ctes: ClassVar[bool] = False
     """Whether one statement may hold several that write, one using what another returned."""
 
-    is_kept: bool = True
+    is_persistent: bool = True
     """Whether what is in it outlives the process."""
 
     @cached_property
@@ -79,7 +79,7 @@ class Database(ABC):
         return self.failures.problem
 
     @property
-    def shared_url(self) -> str:
+    def server_url(self) -> str:
         """How processes on any machine connect to it, password included; empty if those of other machines cannot."""
         return ""
 
@@ -87,7 +87,7 @@ class Database(ABC):
     def write(self, *, durable: bool = True, timeout: float | None = None) -> AbstractContextManager[Connection]:
         """A transaction that may write. Raises :class:`StoreBusy` if it could not begin within ``timeout`` seconds."""
 
-    def together(
+    def group_commit(
         self,
         work: Callable[[Connection], T],
         *,
@@ -105,12 +105,12 @@ class Database(ABC):
         with self.write(durable=durable, timeout=timeout) as connection:
             return work(connection)
 
-    def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+    def autocommit(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """What ``work`` returns, which runs one statement: that is a transaction by itself.
 
         Raises :class:`StoreBusy`.
         """
-        return self.together(work, durable=durable)
+        return self.group_commit(work, durable=durable)
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
@@ -142,7 +142,7 @@ class Database(ABC):
         """The dialect's INSERT, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
 
     @abstractmethod
-    def prepare(self, statement: sa.sql.expression.ClauseElement) -> Prepared:
+    def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
         """``statement``, compiled for this database once and for all."""
 
     @property
@@ -162,7 +162,7 @@ class Database(ABC):
     def close(self) -> None:
         """Give back connections, for good: whoever still writes gets :class:`StoreBusy`."""
 
-    def shrink_log(self) -> None:
+    def shrink_wal(self) -> None:
         """Shorten SQLite's log if it has grown beyond its limit and no reader needs it."""
 
     def schema_problem(self) -> str:
@@ -171,7 +171,7 @@ class Database(ABC):
             return migrate.problem(connection)
 
 
-def database(url: str) -> Database:
+def database_from_url(url: str) -> Database:
     """The database that ``url`` names (``sqlite:///cometbot.db``). Nothing is opened yet.
 
     Raises :class:`ConfigurationError` for a URL that is none, of an unknown kind, or has options that do not exist.
@@ -194,25 +194,25 @@ def database(url: str) -> Database:
             check_server_url(url)
         except ValueError as error:
             raise ConfigurationError(f"COMETBOT_DATABASE_URL is wrong: {error}") from None
-        return _postgresql(parsed)
+        return _create_postgresql(parsed)
     raise ConfigurationError(
         f"COMETBOT_DATABASE_URL names a {kind} database; set it to sqlite:///cometbot.db or postgresql://…"
     )
 
 
-def check_kept(url: str) -> None:
+def check_persistent(url: str) -> None:
     """Nothing, if what is stored in the database of ``url`` outlives the process that stores it.
 
     Raises :class:`ConfigurationError` for one in memory, and as :func:`database` does.
     """
-    if not database(url).is_kept:
+    if not database_from_url(url).is_persistent:
         raise ConfigurationError(
             "COMETBOT_DATABASE_URL names no file: a database in memory is each process's own, and gone with it; set "
             "one with three slashes, such as sqlite:///cometbot.db"
         )
 
 
-def _postgresql(url: URL) -> Database:
+def _create_postgresql(url: URL) -> Database:
     try:
         from cometbot.store.postgresql import PostgreSQL
     except ImportError as error:

@@ -17,36 +17,38 @@ Body = Mapping[str, Any]
 _EMPTY = "{}"
 
 # Word for word the conditions of the indexes by lane, or SQLite does not use them.
-_undone_mail = sa.text("state IN ('waiting', 'running')")
-_kept_mail = sa.text("state IN ('done', 'discarded', 'dead')")
-_undone_replies = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
-_kept_replies = sa.text("state IN ('sent', 'discarded', 'dead')")
+_unfinished_messages = sa.text("state IN ('waiting', 'running')")
+_finished_messages = sa.text("state IN ('done', 'discarded', 'dead')")
+_unfinished_replies = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
+_finished_replies = sa.text("state IN ('sent', 'discarded', 'dead')")
 
 
-def _given_up(table: sa.Table, of: str) -> dict[str, Any]:
+def _discarded_values(table: sa.Table, of: str) -> dict[str, Any]:
     """The columns of a row that ends by being erased, where its state is ``of``; others keep theirs."""
-    is_so = table.c.state == of
+    has_state = table.c.state == of
     return {
-        "state": sa.case((is_so, DISCARDED), else_=table.c.state),
-        "ended_at": sa.case((is_so, bound("now", type_=sa.Double)), else_=table.c.ended_at),
+        "state": sa.case((has_state, DISCARDED), else_=table.c.state),
+        "ended_at": sa.case((has_state, bound("now", type_=sa.Double)), else_=table.c.ended_at),
         "error": None,
     }
 
 
-_leave = sa.delete(conversations).where(conversations.c.lane == bound("key"), conversations.c.token.is_(None))
-_forget_whom = sa.update(conversations).where(conversations.c.lane == bound("key")).values(target="")
-_no_body = {"body": b"", "sender": ""}
-_end_mail = (
-    sa.update(mailbox)
-    .where(mailbox.c.lane == bound("key"), _undone_mail)
-    .values(**_given_up(mailbox, WAITING), **_no_body)
+_delete_idle_conversation = sa.delete(conversations).where(
+    conversations.c.lane == bound("key"), conversations.c.token.is_(None)
 )
-_empty_mail = (
+_clear_target = sa.update(conversations).where(conversations.c.lane == bound("key")).values(target="")
+_EMPTY_BODY = {"body": b"", "sender": ""}
+_clear_unfinished_messages = (
     sa.update(mailbox)
-    .where(mailbox.c.lane == bound("key"), _kept_mail, sa.or_(mailbox.c.body != b"", mailbox.c.state == DEAD))
-    .values(**_given_up(mailbox, DEAD), **_no_body)
+    .where(mailbox.c.lane == bound("key"), _unfinished_messages)
+    .values(**_discarded_values(mailbox, WAITING), **_EMPTY_BODY)
 )
-_empty_message = (
+_clear_finished_messages = (
+    sa.update(mailbox)
+    .where(mailbox.c.lane == bound("key"), _finished_messages, sa.or_(mailbox.c.body != b"", mailbox.c.state == DEAD))
+    .values(**_discarded_values(mailbox, DEAD), **_EMPTY_BODY)
+)
+_clear_message = (
     sa.update(mailbox)
     .where(
         mailbox.c.channel == bound("ch"),
@@ -60,14 +62,16 @@ _empty_message = (
             (mailbox.c.state.in_([WAITING, DEAD]), bound("now", type_=sa.Double)), else_=mailbox.c.ended_at
         ),
         error=None,
-        **_no_body,
+        **_EMPTY_BODY,
     )
 )
-_undone_of = sa.select(outbox.c.id, outbox.c.payload).where(outbox.c.lane == bound("key"), _undone_replies)
-_dead_of = sa.select(outbox.c.id, outbox.c.payload).where(
-    outbox.c.lane == bound("key"), _kept_replies, outbox.c.state == DEAD
+_select_unfinished_replies = sa.select(outbox.c.id, outbox.c.payload).where(
+    outbox.c.lane == bound("key"), _unfinished_replies
 )
-_end_reply = (
+_select_dead_replies = sa.select(outbox.c.id, outbox.c.payload).where(
+    outbox.c.lane == bound("key"), _finished_replies, outbox.c.state == DEAD
+)
+_discard_reply = (
     sa.update(outbox)
     .where(outbox.c.id == bound("row"))
     .values(
@@ -78,19 +82,23 @@ _end_reply = (
         due_at=None,
     )
 )
-_empty_sent = (
+_clear_sent_replies = (
     sa.update(outbox)
-    .where(outbox.c.lane == bound("key"), _kept_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY)
+    .where(outbox.c.lane == bound("key"), _finished_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY)
     .values(payload=_EMPTY, error=None)
 )
-_over = {"state": DISCARDED, "ended_at": bound("now", type_=sa.Double)}
-_end_begun_mail = sa.update(mailbox).where(mailbox.c.lane == bound("key"), _undone_mail).values(_over)
-_end_begun_replies = sa.update(outbox).where(outbox.c.lane == bound("key"), _undone_replies).values(_over)
-_drop_undone = sa.delete(outbox).where(outbox.c.lane == bound("key"), _undone_replies)
-_drop_kept = sa.delete(outbox).where(outbox.c.lane == bound("key"), _kept_replies)
-_hold = sa.select(conversations.c.lane).where(conversations.c.lane == bound("key")).with_for_update()
-_next_bot = sa.select(sa.func.min(conversations.c.bot)).where(conversations.c.bot > bound("last"))
-_with_target = sa.select(conversations.c.lane).where(
+_discarded = {"state": DISCARDED, "ended_at": bound("now", type_=sa.Double)}
+_discard_unfinished_messages = (
+    sa.update(mailbox).where(mailbox.c.lane == bound("key"), _unfinished_messages).values(_discarded)
+)
+_discard_unfinished_replies = (
+    sa.update(outbox).where(outbox.c.lane == bound("key"), _unfinished_replies).values(_discarded)
+)
+_delete_unfinished_replies = sa.delete(outbox).where(outbox.c.lane == bound("key"), _unfinished_replies)
+_delete_finished_replies = sa.delete(outbox).where(outbox.c.lane == bound("key"), _finished_replies)
+_lock_conversation = sa.select(conversations.c.lane).where(conversations.c.lane == bound("key")).with_for_update()
+_select_next_bot = sa.select(sa.func.min(conversations.c.bot)).where(conversations.c.bot > bound("last"))
+_select_keys_by_target = sa.select(conversations.c.lane).where(
     conversations.c.bot == bound("of"),
     conversations.c.target == bound("whom"),
     conversations.c.channel == bound("ch"),
@@ -109,66 +117,68 @@ class Erasure:
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
 
-    def erase(self, transaction: Transaction, lanes: Iterable[str]) -> None:
+    def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Empty what came in and what was said in ``lanes``, and forget whom with.
 
         What waits is given up, and so are dead letters. A handler that runs ends as it would have, and so does a
         request that is on its way; what is said there later is for the channel to refuse.
         """
         # In one order for all: who works on several conversations takes them in this order, too.
-        for lane in sorted(set(lanes)):
-            values = {"key": lane, "now": self._clock()}
-            nobody_works = transaction.execute(_leave, values).rowcount > 0
-            transaction.execute(_forget_whom, values)
-            transaction.execute(_end_mail, values)
-            transaction.execute(_empty_mail, values)
-            self._empty_replies(transaction, lane, lambda body: True)
-            if nobody_works:  # and nobody will: what was begun there and left ends now
-                transaction.execute(_end_begun_mail, values)
-                transaction.execute(_end_begun_replies, values)
+        for conversation_key in sorted(set(conversation_keys)):
+            values = {"key": conversation_key, "now": self._clock()}
+            was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
+            transaction.execute(_clear_target, values)
+            transaction.execute(_clear_unfinished_messages, values)
+            transaction.execute(_clear_finished_messages, values)
+            self._clear_replies(transaction, conversation_key, lambda body: True)
+            if was_idle:  # and nobody will: what was begun there and left ends now
+                transaction.execute(_discard_unfinished_messages, values)
+                transaction.execute(_discard_unfinished_replies, values)
 
-    def drop(self, transaction: Transaction, lanes: Iterable[str]) -> None:
+    def erase_and_delete(self, transaction: Transaction, lanes: Iterable[str]) -> None:
         """As :meth:`erase`, for ``lanes`` that are named after whom they are with: of what was said there, no row stays
         either."""
         named = sorted(set(lanes))
         self.erase(transaction, named)
         for lane in named:
-            transaction.execute(_drop_undone, {"key": lane})
-            transaction.execute(_drop_kept, {"key": lane})
+            transaction.execute(_delete_unfinished_replies, {"key": lane})
+            transaction.execute(_delete_finished_replies, {"key": lane})
 
-    def empty_told(
-        self, transaction: Transaction, lane: str, is_content: Callable[[Body], bool] = lambda body: True
+    def clear_replies(
+        self, transaction: Transaction, conversation_key: str, is_content: Callable[[Body], bool] = lambda body: True
     ) -> None:
         """Empty the requests of ``lane`` that were sent; of those that wait and of dead letters, give up the ones of
         which ``is_content`` is true. The others still go out."""
-        transaction.execute(_hold, {"key": lane})
-        self._empty_replies(transaction, lane, is_content)
+        transaction.execute(_lock_conversation, {"key": conversation_key})
+        self._clear_replies(transaction, conversation_key, is_content)
 
-    def empty_sent(self, transaction: Transaction, lane: str) -> None:
+    def clear_sent_replies(self, transaction: Transaction, conversation_key: str) -> None:
         """Empty what was sent in ``lane``, and nothing else of it."""
-        transaction.execute(_empty_sent, {"key": lane})
+        transaction.execute(_clear_sent_replies, {"key": conversation_key})
 
-    def empty_messages(
+    def clear_messages(
         self, transaction: Transaction, channel: str, account: str, bot: str, keys: Iterable[str]
     ) -> None:
         """Empty single messages in a bot's mailbox, by their event keys; one that waits is given up."""
         values = {"ch": channel, "acc": account, "of": bot, "now": self._clock()}
         for key in keys:
-            transaction.execute(_empty_message, {**values, "named": key})
+            transaction.execute(_clear_message, {**values, "named": key})
 
-    def lanes_with(self, transaction: Transaction, channel: str, account: str, target: str) -> list[str]:
+    def find_conversation_keys(self, transaction: Transaction, channel: str, account: str, target: str) -> list[str]:
         """The lanes of all bots with somebody."""
-        lanes: list[str] = []
-        bot = transaction.execute(_next_bot, {"last": ""}).scalar()
+        found_keys: list[str] = []
+        bot = transaction.execute(_select_next_bot, {"last": ""}).scalar()
         while bot is not None:
             values = {"of": bot, "whom": target, "ch": channel, "acc": account}
-            lanes += transaction.execute(_with_target, values).scalars()
-            bot = transaction.execute(_next_bot, {"last": bot}).scalar()
-        return lanes
+            found_keys += transaction.execute(_select_keys_by_target, values).scalars()
+            bot = transaction.execute(_select_next_bot, {"last": bot}).scalar()
+        return found_keys
 
-    def _empty_replies(self, transaction: Transaction, lane: str, is_content: Callable[[Body], bool]) -> None:
-        transaction.execute(_empty_sent, {"key": lane})
-        for which in (_undone_of, _dead_of):
-            for row, payload in transaction.execute(which, {"key": lane}).all():
+    def _clear_replies(
+        self, transaction: Transaction, conversation_key: str, is_content: Callable[[Body], bool]
+    ) -> None:
+        transaction.execute(_clear_sent_replies, {"key": conversation_key})
+        for query in (_select_unfinished_replies, _select_dead_replies):
+            for row, payload in transaction.execute(query, {"key": conversation_key}).all():
                 if is_content(json.loads(payload)):
-                    transaction.execute(_end_reply, {"row": row, "now": self._clock()})
+                    transaction.execute(_discard_reply, {"row": row, "now": self._clock()})

@@ -14,51 +14,53 @@ from cometbot.errors import StoreBusy, StoreUnavailable
 LOG_INTERVAL = 60.0
 """Seconds between two log lines about failures of the same kind."""
 
-MEMORY = 10.0
+FAILURE_TTL = 10.0
 """Seconds for which a failure counts: while a disk is nearly full, small writes succeed between large ones."""
 
-FULL, READ_ONLY, IO, MISSING, CORRUPT = "full", "read_only", "io", "missing", "corrupt"
-OUT_OF_MEMORY, CONNECTIONS, STANDBY, AWAY = "memory", "connections", "standby", "away"
+DISK_FULL, READ_ONLY, IO, FILE_MISSING, CORRUPT = "full", "read_only", "io", "missing", "corrupt"
+OUT_OF_MEMORY, TOO_MANY_CONNECTIONS, STANDBY, UNREACHABLE = "memory", "connections", "standby", "away"
 
-KINDS = (FULL, READ_ONLY, IO, MISSING, CORRUPT, OUT_OF_MEMORY, CONNECTIONS, STANDBY, AWAY)
+KINDS = (DISK_FULL, READ_ONLY, IO, FILE_MISSING, CORRUPT, OUT_OF_MEMORY, TOO_MANY_CONNECTIONS, STANDBY, UNREACHABLE)
 
 _REMEDIES = {
-    FULL: "Free space on the disk, or raise the quota.",
+    DISK_FULL: "Free space on the disk, or raise the quota.",
     READ_ONLY: "Mount the file system for writing, and give this user the right to write.",
     IO: "Check the disk, the file system and the quota.",
-    MISSING: "Stop all processes, put the right file in place as docs/upgrading.md describes, and start them again.",
+    FILE_MISSING: (
+        "Stop all processes, put the right file in place as docs/upgrading.md describes, and start them again."
+    ),
     CORRUPT: "Stop all processes and restore a backup as docs/upgrading.md describes.",
     OUT_OF_MEMORY: "Give the database server more memory.",
-    CONNECTIONS: "Raise max_connections of the server, or start fewer processes; docs/scaling.md counts them.",
+    TOO_MANY_CONNECTIONS: "Raise max_connections of the server, or start fewer processes; docs/scaling.md counts them.",
     STANDBY: "Connect to the primary server: set COMETBOT_DATABASE_URL to it, or add target_session_attrs=read-write.",
-    AWAY: "Start the PostgreSQL server, and check the network between it and this machine.",
+    UNREACHABLE: "Start the PostgreSQL server, and check the network between it and this machine.",
 }
-_BY_SQLITE_CODE = {7: OUT_OF_MEMORY, 8: READ_ONLY, 10: IO, 11: CORRUPT, 13: FULL, 14: MISSING, 26: CORRUPT}
+_BY_SQLITE_CODE = {7: OUT_OF_MEMORY, 8: READ_ONLY, 10: IO, 11: CORRUPT, 13: DISK_FULL, 14: FILE_MISSING, 26: CORRUPT}
 _BY_SQLITE_TEXT = {
-    "full": FULL,
+    "full": DISK_FULL,
     "readonly": READ_ONLY,
     "disk I/O": IO,
     "malformed": CORRUPT,
     "not a database": CORRUPT,
-    "unable to open": MISSING,
+    "unable to open": FILE_MISSING,
 }
-_BY_ERRNO = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: READ_ONLY}
+_BY_ERRNO = {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL, errno.EROFS: READ_ONLY}
 _BY_SQLSTATE = {
     "25006": STANDBY,
-    "53100": FULL,
+    "53100": DISK_FULL,
     "53200": OUT_OF_MEMORY,
-    "53300": CONNECTIONS,
-    "57P01": AWAY,
-    "57P02": AWAY,
-    "57P03": AWAY,
-    "57P05": AWAY,
+    "53300": TOO_MANY_CONNECTIONS,
+    "57P01": UNREACHABLE,
+    "57P02": UNREACHABLE,
+    "57P03": UNREACHABLE,
+    "57P05": UNREACHABLE,
     "58030": IO,
 }
 _BY_CONNECTION_TEXT = {
-    "too many clients": CONNECTIONS,
-    "too many connections": CONNECTIONS,
-    "remaining connection slots": CONNECTIONS,
-    "no more connections allowed": CONNECTIONS,
+    "too many clients": TOO_MANY_CONNECTIONS,
+    "too many connections": TOO_MANY_CONNECTIONS,
+    "remaining connection slots": TOO_MANY_CONNECTIONS,
+    "no more connections allowed": TOO_MANY_CONNECTIONS,
     "read-only": STANDBY,
 }
 """Words of PostgreSQL and PgBouncer for a connection that they refuse; such an error has no SQLSTATE."""
@@ -66,7 +68,7 @@ _BY_CONNECTION_TEXT = {
 _log = logging.getLogger(__name__)
 
 
-def kind_of(error: BaseException) -> str:
+def classify_error(error: BaseException) -> str:
     """Return the kind of a driver's or the system's error; empty for one that passes by itself."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
@@ -75,15 +77,15 @@ def kind_of(error: BaseException) -> str:
         return next((kind for text, kind in _BY_SQLITE_TEXT.items() if text in str(error)), "")
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, IO)
-    return _kind_of_postgresql(error)
+    return _classify_postgresql_error(error)
 
 
-def _kind_of_postgresql(error: BaseException) -> str:
+def _classify_postgresql_error(error: BaseException) -> str:
     state = getattr(error, "sqlstate", "")
     if state is None:
         # Of the connection itself: it was refused, or broke.
-        return next((kind for text, kind in _BY_CONNECTION_TEXT.items() if text in str(error)), AWAY)
-    return AWAY if state.startswith("08") else _BY_SQLSTATE.get(state, "")
+        return next((kind for text, kind in _BY_CONNECTION_TEXT.items() if text in str(error)), UNREACHABLE)
+    return UNREACHABLE if state.startswith("08") else _BY_SQLSTATE.get(state, "")
 
 
 class Failures:
@@ -94,30 +96,30 @@ class Failures:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.observe: Callable[[str], None] = lambda kind: None
-        self._guard = threading.Lock()
+        self.on_failure: Callable[[str], None] = lambda kind: None
+        self._lock = threading.Lock()
         self._problem = ""
         self._kind = ""
-        self._ends_at = 0.0
-        self._logged: dict[str, float] = {}
+        self._expires_at = 0.0
+        self._log_again_at: dict[str, float] = {}
 
     @property
     def problem(self) -> str:
         """Return the failure of the last seconds; empty if there was none."""
-        return self._problem if self._clock() < self._ends_at else ""
+        return self._problem if self._clock() < self._expires_at else ""
 
     def clear(self, *kinds: str) -> None:
         """Forget the last failure if it is of one of these kinds: it was seen to be over."""
-        with self._guard:
+        with self._lock:
             if self._kind in kinds:
-                self._ends_at = 0.0
+                self._expires_at = 0.0
 
-    def to_error(self, cause: BaseException, action: str) -> StoreBusy:
+    def to_exception(self, cause: BaseException, action: str) -> StoreBusy:
         """Return what to raise for ``cause``; one that does not pass by itself is recorded.
 
         ``action`` completes "the database could not …".
         """
-        kind = kind_of(cause)
+        kind = classify_error(cause)
         text = (str(cause).splitlines() or [""])[0]
         if not kind:
             return StoreBusy(f"the database could not {action} now ({text})")
@@ -126,12 +128,12 @@ class Failures:
     def record(self, kind: str, problem: str) -> StoreUnavailable:
         """Count and log a failure; return it as an error to be raised."""
         now = self._clock()
-        with self._guard:
-            self._problem, self._kind, self._ends_at = problem, kind, now + MEMORY
-            is_due = now >= self._logged.get(kind, 0.0)
-            if is_due:
-                self._logged[kind] = now + LOG_INTERVAL
-        self.observe(kind)
-        if is_due:
+        with self._lock:
+            self._problem, self._kind, self._expires_at = problem, kind, now + FAILURE_TTL
+            must_log = now >= self._log_again_at.get(kind, 0.0)
+            if must_log:
+                self._log_again_at[kind] = now + LOG_INTERVAL
+        self.on_failure(kind)
+        if must_log:
             _log.error("%s. Nothing is acknowledged or handled until this is repaired. %s", problem, _REMEDIES[kind])
         return StoreUnavailable(problem, kind)

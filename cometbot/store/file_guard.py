@@ -7,18 +7,18 @@ import struct
 import threading
 from collections import Counter
 
-from cometbot.store.file_users import identity
+from cometbot.store.identity_lock import file_identity
 
 _CHECKPOINT_STATE = struct.Struct("=2I")
-_SALTS_AT, _SALTS = 32, 8
-_BACKFILL_AT, _ATTEMPTED_AT = 96, 128
-_SHM_HEADER = 136
+_SALTS_OFFSET, _SALTS_SIZE = 32, 8
+_BACKFILL_OFFSET, _ATTEMPTED_OFFSET = 96, 128
+_SHM_HEADER_SIZE = 136
 
 
 class FileGuard:
     """The identity of ``path``, ``path-wal`` and ``path-shm``, as they were when the database was opened.
 
-    ``named`` is the path from the settings, which may hold symbolic links; ``path`` is where they led.
+    ``configured_path`` is the path from the settings, which may hold symbolic links; ``path`` is where they led.
     SQLite keeps the files open, so it writes on into a file that nobody finds any more. Only a checkpoint changes the
     database file itself, and it changes the counters of the file ``-shm`` as well: a file that changes while they stay
     the same was overwritten by something else. The layout of ``-shm`` is section 2 of sqlite.org/walformat.html.
@@ -26,24 +26,24 @@ class FileGuard:
     Call :meth:`close` when the connections of this database are closed.
     """
 
-    def __init__(self, path: str, named: str = "") -> None:
+    def __init__(self, path: str, configured_path: str = "") -> None:
         self._path = path
-        self._names = [named or path, f"{path}-wal", f"{path}-shm"]
-        self._identities = [identity(name) for name in self._names]
+        self._names = [configured_path or path, f"{path}-wal", f"{path}-shm"]
+        self._identities = [file_identity(name) for name in self._names]
         self._shm = _descriptors.acquire(self._names[2])
         self._content = self._read_content()
-        self._found = ""
+        self._problem = ""
 
     def problem(self) -> str:
         """Return what happened to the files; empty if nothing did. What was found once stays."""
-        if not self._found:
-            self._found = self._check_names() or self._check_content()
-        return self._found
+        if not self._problem:
+            self._problem = self._check_names() or self._check_content()
+        return self._problem
 
     def _check_names(self) -> str:
         for name, known in zip(self._names, self._identities, strict=True):
             try:
-                if identity(name) != known:
+                if file_identity(name) != known:
                     return f"{name} was replaced by another file while it was in use"
             except (FileNotFoundError, NotADirectoryError):
                 return f"{name} was removed or moved while it was in use"
@@ -70,8 +70,8 @@ class FileGuard:
 
     def _read_counters(self) -> bytes:
         """The salts of the log, the number of frames that were copied, and the number that were to be copied."""
-        header = os.pread(self._shm, _SHM_HEADER, 0).ljust(_SHM_HEADER, b"\0")
-        parts = ((_SALTS_AT, _SALTS), (_BACKFILL_AT, 4), (_ATTEMPTED_AT, 4))
+        header = os.pread(self._shm, _SHM_HEADER_SIZE, 0).ljust(_SHM_HEADER_SIZE, b"\0")
+        parts = ((_SALTS_OFFSET, _SALTS_SIZE), (_BACKFILL_OFFSET, 4), (_ATTEMPTED_OFFSET, 4))
         return b"".join(header[at : at + length] for at, length in parts)
 
     def close(self) -> None:
@@ -92,27 +92,27 @@ class _Descriptors:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[tuple[int, int], int] = {}
-        self._users: Counter[int] = Counter()
+        self._use_counts: Counter[int] = Counter()
 
     def acquire(self, name: str) -> int:
         """Return the descriptor of the file ``name``; it is opened if it is not open yet."""
         with self._lock:
-            file = self._files.get(identity(name))
+            file = self._files.get(file_identity(name))
             if file is None:
                 file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
                 opened = os.fstat(file)
                 file = self._files.setdefault((opened.st_dev, opened.st_ino), file)
-            self._users[file] += 1
+            self._use_counts[file] += 1
             return file
 
     def release(self, file: int) -> None:
         """End one use of a descriptor, and close those that nothing can need."""
         with self._lock:
-            self._users[file] -= 1
-            for found, kept in list(self._files.items()):
-                if not self._users[kept] and not os.fstat(kept).st_nlink:
-                    del self._files[found], self._users[kept]
-                    os.close(kept)
+            self._use_counts[file] -= 1
+            for found, descriptor in list(self._files.items()):
+                if not self._use_counts[descriptor] and not os.fstat(descriptor).st_nlink:
+                    del self._files[found], self._use_counts[descriptor]
+                    os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Make the lock usable, which another thread of the parent may have held. The descriptors stay in use."""
@@ -129,5 +129,5 @@ def _modification(name: str) -> tuple[int, int]:
 
 
 def _is_in_checkpoint(counters: bytes) -> bool:
-    copied, to_copy = _CHECKPOINT_STATE.unpack(counters[_SALTS:])
+    copied, to_copy = _CHECKPOINT_STATE.unpack(counters[_SALTS_SIZE:])
     return bool(copied != to_copy)

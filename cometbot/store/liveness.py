@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
-CHECK_AFTER = 2.0
+MAX_IDLE_WITHOUT_PING = 2.0
 """Seconds of idleness after which the server is asked; before that, only what it has sent is looked at."""
 
-ANSWER_TIMEOUT = 0.3
+PING_TIMEOUT = 0.3
 """Seconds within which a server must answer that is asked."""
 
 
@@ -28,7 +28,7 @@ def is_alive(connection: psycopg.Connection[Any], idle: float) -> bool:
     """
     if not is_usable(connection) or _is_readable(connection, 0.0):
         return False
-    return idle < CHECK_AFTER or _answers(connection)
+    return idle < MAX_IDLE_WITHOUT_PING or _ping(connection)
 
 
 def _is_readable(connection: psycopg.Connection[Any], timeout: float) -> bool:
@@ -37,12 +37,12 @@ def _is_readable(connection: psycopg.Connection[Any], timeout: float) -> bool:
     return bool(poll.poll(timeout * 1000))
 
 
-def _answers(connection: psycopg.Connection[Any]) -> bool:
+def _ping(connection: psycopg.Connection[Any]) -> bool:
     raw = connection.pgconn
     try:
         raw.send_query(b"")
         while raw.is_busy():
-            if not _is_readable(connection, ANSWER_TIMEOUT):
+            if not _is_readable(connection, PING_TIMEOUT):
                 return False
             raw.consume_input()
         while raw.get_result() is not None:

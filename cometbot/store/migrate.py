@@ -20,12 +20,12 @@ def revision(connection: Connection) -> str | None:
 
 def problem(connection: Connection) -> str:
     """Why this database cannot be used with this version of the code, and what to do; empty if it can."""
-    at = revision(connection)
-    if at == HEAD:
+    current = revision(connection)
+    if current == HEAD:
         return ""
-    if at is None or at < HEAD:
-        return f"the database is at schema {at or 'none'}, this version needs {HEAD}: run cometbot db upgrade"
-    return f"the database is at schema {at}, newer than this version knows ({HEAD}): install the newer cometbot"
+    if current is None or current < HEAD:
+        return f"the database is at schema {current or 'none'}, this version needs {HEAD}: run cometbot db upgrade"
+    return f"the database is at schema {current}, newer than this version knows ({HEAD}): install the newer cometbot"
 
 
 def upgrade(connection: Connection) -> None:
@@ -33,12 +33,12 @@ def upgrade(connection: Connection) -> None:
     is newer."""
     from cometbot.errors import ConfigurationError
 
-    at = revision(connection)
-    if at == HEAD:
+    current = revision(connection)
+    if current == HEAD:
         return
-    if at is not None and at > HEAD:
+    if current is not None and current > HEAD:
         raise ConfigurationError(problem(connection))
-    if at is None and connection.dialect.name == "sqlite":
+    if current is None and connection.dialect.name == "sqlite":
         tables.metadata.create_all(connection)
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})

@@ -21,17 +21,17 @@ from sqlalchemy.pool import NullPool
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate
-from cometbot.store.clock import LEASE, FollowedClock, since_boot
+from cometbot.store.clock import LEASE_TTL, ServerClock, seconds_since_boot
 from cometbot.store.connection_pool import ConnectionPool
-from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, Prepared, T
-from cometbot.store.failures import AWAY, CONNECTIONS, STANDBY, kind_of
+from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, PreparedStatement, T
+from cometbot.store.failures import STANDBY, TOO_MANY_CONNECTIONS, UNREACHABLE, classify_error
 from cometbot.store.liveness import is_alive, is_usable
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 POOL_SIZE = 10
 """Connections that a process opens at most, not counting those that listen or belong to Procrastinate."""
 
-RESERVED = 3
+RESERVED_CONNECTIONS = 3
 """Of those, how many only acknowledgements use."""
 
 CONNECT_OPTIONS: dict[str, Any] = {
@@ -44,17 +44,17 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 """Options of a connection, where the URL does not say otherwise: a server that vanished is noticed after seconds."""
 
-_CLOCK_AGE = 5.0
+_CLOCK_SYNC_INTERVAL = 5.0
 _UPGRADE_LOCK = 4_711_815
-_NO_SOCKET = "/nowhere/cometbot"
-_NUMBERS = ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
-_NOW = sa.text("SELECT extract(epoch FROM clock_timestamp()), (SELECT max(lease_until) FROM processes)")
-_RIGHTS = sa.text(
+_UNUSED_SOCKET_FOLDER = "/nowhere/cometbot"
+_INTEGER_OPTIONS = ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
+_SELECT_TIMES = sa.text("SELECT extract(epoch FROM clock_timestamp()), (SELECT max(lease_until) FROM processes)")
+_SELECT_PRIVILEGES = sa.text(
     "SELECT current_user, "
     + ", ".join(f"has_table_privilege('mailbox', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
 )
-_NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
-_NEVER = psycopg.errors.ProgramLimitExceeded
+_TRANSIENT_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+_PERMANENT_ERROR = psycopg.errors.ProgramLimitExceeded
 """Of those, what will be refused again: a row that no index takes."""
 
 
@@ -64,80 +64,80 @@ class PostgreSQL(Database):
     One bounded pool for each process. What a request waits for gives up after a second and has places of its own in
     the pool. What need not be on the disk at once is committed without waiting for it: a setting of the session, so
     that only a connection that changes its use costs a statement. What only reads needs no transaction. The clock is
-    the server's, as this machine's boot clock follows it (:class:`FollowedClock`).
+    the server's, as this machine's boot clock follows it (:class:`ServerClock`).
     """
 
-    takes_chains: ClassVar[bool] = True
+    supports_writable_ctes: ClassVar[bool] = True
 
     def __init__(self, url: URL, size: int = POOL_SIZE) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
-        if problem := _problem_with_options(self._url):
+        if problem := _find_option_problem(self._url):
             raise ConfigurationError(
                 f"COMETBOT_DATABASE_URL is wrong: {problem}; leave out what stands after the ?, or set what "
                 "PostgreSQL's manual lists as parameter key words, such as ?sslmode=require"
             )
         self._size = size
-        self._opening = threading.RLock()
+        self._open_lock = threading.RLock()
         self._pid = 0
         self._is_closed = False
         self._pool: ConnectionPool[Connection] | None = None
-        self._inherited: list[object] = []
-        self._clock = FollowedClock()
-        self._clock_read = float("-inf")
+        self._inherited_pools: list[object] = []
+        self._clock = ServerClock()
+        self._clock_synced_at = float("-inf")
 
     @property
-    def shared_url(self) -> str:
+    def server_url(self) -> str:
         return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def insert(self, table: sa.Table) -> Any:
         return postgresql.insert(table)
 
-    def prepare(self, statement: sa.sql.expression.ClauseElement) -> Prepared:
-        return Prepared(statement, _DIALECT)
+    def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
+        return PreparedStatement(statement, _DIALECT)
 
     @property
     def clock(self) -> Callable[[], float]:
-        if since_boot() - self._clock_read > _CLOCK_AGE:
-            self._read_clock()
+        if seconds_since_boot() - self._clock_synced_at > _CLOCK_SYNC_INTERVAL:
+            self._sync_clock()
         return self._clock
 
-    def _read_clock(self) -> None:
+    def _sync_clock(self) -> None:
         """Set our clock by the server's, and by the signs of life that others have left; where neither can be asked
         now, ours goes on as it is."""
-        self._clock_read = since_boot()
+        self._clock_synced_at = seconds_since_boot()
         # Whoever asks for the time may hold a connection already, so this one waits for no other.
-        with suppress(StoreBusy), self._translated(), self._lent(is_urgent=True, timeout=0.0) as connection:
+        with suppress(StoreBusy), self._translate_errors(), self._checkout(is_urgent=True, timeout=0.0) as connection:
             with self._transaction(connection, ACK_TIMEOUT):
-                server, last_sign = connection.execute(_NOW).one()
-            self._clock.follow(float(server), (last_sign or 0.0) - LEASE)
+                server, last_lease_until = connection.execute(_SELECT_TIMES).one()
+            self._clock.synchronize(float(server), (last_lease_until or 0.0) - LEASE_TTL)
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
-        with self._translated(), self._begun(durable, timeout) as connection:
+        with self._translate_errors(), self._begin_with_retry(durable, timeout) as connection:
             yield connection
 
     @contextmanager
-    def _begun(self, durable: bool, timeout: float | None) -> Iterator[Connection]:
+    def _begin_with_retry(self, durable: bool, timeout: float | None) -> Iterator[Connection]:
         """A connection in a transaction. One that cannot begin a transaction is replaced once."""
-        with ExitStack() as ended:
+        with ExitStack() as stack:
             try:
-                with ExitStack() as begun:
-                    connection = self._begin(begun, durable, timeout)
-                    ended.push(begun.pop_all())
-            except (*_NOT_NOW, sa.exc.DBAPIError) as error:
-                if not _needs_other_connection(error):
+                with ExitStack() as attempt:
+                    connection = self._begin_on(attempt, durable, timeout)
+                    stack.push(attempt.pop_all())
+            except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError) as error:
+                if not _needs_new_connection(error):
                     raise
-                connection = self._begin(ended, durable, timeout)
+                connection = self._begin_on(stack, durable, timeout)
             yield connection
 
-    def _begin(self, ended: ExitStack, durable: bool, timeout: float | None) -> Connection:
-        """Return a connection in a transaction, which ``ended`` ends."""
-        lent = self._lent(is_urgent=timeout is not None, timeout=timeout, durable=durable)
-        connection = ended.enter_context(lent)
-        ended.enter_context(self._transaction(connection, timeout))
+    def _begin_on(self, stack: ExitStack, durable: bool, timeout: float | None) -> Connection:
+        """Return a connection in a transaction, which ``stack`` ends."""
+        checkout = self._checkout(is_urgent=timeout is not None, timeout=timeout, durable=durable)
+        connection = stack.enter_context(checkout)
+        stack.enter_context(self._transaction(connection, timeout))
         return connection
 
-    def together(
+    def group_commit(
         self,
         work: Callable[[Connection], T],
         *,
@@ -145,41 +145,43 @@ class PostgreSQL(Database):
         timeout: float | None = None,
         is_idempotent: bool = False,
     ) -> T:
-        ends_at = time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
-        with self._translated():
-            progress = _Progress()
+        deadline = time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
+        with self._translate_errors():
+            progress = _CommitProgress()
             try:
                 return self._attempt(work, durable, timeout, progress)
-            except (*_NOT_NOW, sa.exc.DBAPIError) as error:
-                is_repeatable = _needs_other_connection(error) and (is_idempotent or not progress.is_committing)
-                if not is_repeatable or time.monotonic() >= ends_at:
+            except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError) as error:
+                is_repeatable = _needs_new_connection(error) and (is_idempotent or not progress.is_committing)
+                if not is_repeatable or time.monotonic() >= deadline:
                     raise
-            left = None if timeout is None else ends_at - time.monotonic()
-            return self._attempt(work, durable, left, progress)
+            remaining = None if timeout is None else deadline - time.monotonic()
+            return self._attempt(work, durable, remaining, progress)
 
-    def _attempt(self, work: Callable[[Connection], T], durable: bool, timeout: float | None, progress: _Progress) -> T:
-        with self._begun(durable, timeout) as connection:
-            returned = work(connection)
+    def _attempt(
+        self, work: Callable[[Connection], T], durable: bool, timeout: float | None, progress: _CommitProgress
+    ) -> T:
+        with self._begin_with_retry(durable, timeout) as connection:
+            result = work(connection)
             progress.is_committing = True
-        return returned
+        return result
 
-    def single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        with self._translated(), self._lent(durable=durable) as connection:
+    def autocommit(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        with self._translate_errors(), self._checkout(durable=durable) as connection:
             return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._translated(), self._lent(durable=None) as connection:
+        with self._translate_errors(), self._checkout(durable=None) as connection:
             yield connection
 
     def size(self, connection: Connection) -> int:
         return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one())
 
     def _begin_snapshot(self, connection: Connection) -> None:
-        _driver(connection).execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
+        _driver_connection(connection).execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
 
     @contextmanager
-    def _lent(
+    def _checkout(
         self, *, is_urgent: bool = False, timeout: float | None = None, durable: bool | None = None
     ) -> Iterator[Connection]:
         """A connection of the pool, whose commits wait for the disk if ``durable`` (None: where that does not matter).
@@ -190,20 +192,20 @@ class PostgreSQL(Database):
         connection = pool.acquire(
             is_urgent=is_urgent,
             timeout=WRITE_TIMEOUT if timeout is None else timeout,
-            suits=lambda idle: durable is None or _is_durable(idle) == durable,
+            is_preferred=lambda idle: durable is None or _is_durable(idle) == durable,
         )
         is_broken = False
         try:
             if durable is not None and _is_durable(connection) != durable:
                 _set_durable(connection, durable)
             yield connection
-        except (*_NOT_NOW, sa.exc.DBAPIError) as error:
-            is_broken = _needs_other_connection(error) or connection.invalidated or _driver(connection).closed
+        except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError) as error:
+            is_broken = _needs_new_connection(error) or connection.invalidated or _driver_connection(connection).closed
             raise
         finally:
-            pool.release(connection, is_urgent=is_urgent, is_usable=not is_broken and _end(connection))
+            pool.release(connection, is_urgent=is_urgent, is_usable=not is_broken and _reset(connection))
             if is_broken:
-                pool.discard_idle()
+                pool.close_idle()
 
     @contextmanager
     def _transaction(self, connection: Connection, timeout: float | None) -> Iterator[None]:
@@ -211,31 +213,31 @@ class PostgreSQL(Database):
         limit = "" if timeout is None else f"; SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}"
         with connection.begin():
             # Not the driver's own way to begin: that one would do so before single statements, too.
-            _driver(connection).execute(f"BEGIN{limit}".encode(), prepare=False)
+            _driver_connection(connection).execute(f"BEGIN{limit}".encode(), prepare=False)
             yield
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except (*_NOT_NOW, sa.exc.DBAPIError) as error:
-            cause = _cause(error)
-            if not isinstance(cause, _NOT_NOW) or isinstance(cause, _NEVER):
+        except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError) as error:
+            cause = _driver_error(error)
+            if not isinstance(cause, _TRANSIENT_ERRORS) or isinstance(cause, _PERMANENT_ERROR):
                 raise
-            raise self.failures.to_error(cause, "read or write") from error
+            raise self.failures.to_exception(cause, "read or write") from error
 
     def open(self) -> None:
         self._ensure_open()
-        with self._explained("use"):
-            problem = self.schema_problem() or self._rights_problem()
+        with self._raise_configuration_errors("use"):
+            problem = self.schema_problem() or self._find_privilege_problem()
         if problem:
             raise ConfigurationError(problem)
-        self._read_clock()
+        self._sync_clock()
 
-    def _rights_problem(self) -> str:
+    def _find_privilege_problem(self) -> str:
         """Why this user cannot work with the tables, and what to do; empty if it can."""
         with self.read() as connection:
-            user, *allowed = connection.execute(_RIGHTS).one()
+            user, *allowed = connection.execute(_SELECT_PRIVILEGES).one()
         if all(allowed):
             return ""
         return (
@@ -246,12 +248,12 @@ class PostgreSQL(Database):
 
     def upgrade(self) -> None:
         self._ensure_open()
-        with self._explained("upgrade"), self.write() as connection:
+        with self._raise_configuration_errors("upgrade"), self.write() as connection:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             migrate.upgrade(connection)
 
     @contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
+    def _raise_configuration_errors(self, verb: str) -> Iterator[None]:
         """Turns what the database refuses into one sentence with the remedy."""
         try:
             yield
@@ -268,19 +270,19 @@ class PostgreSQL(Database):
         if is_read_only:
             self.failures.record(STANDBY, "cannot write: the PostgreSQL server is a standby or read-only")
         else:
-            self.failures.clear(AWAY, CONNECTIONS, STANDBY)
+            self.failures.clear(UNREACHABLE, TOO_MANY_CONNECTIONS, STANDBY)
         return self.failures.problem
 
     def _ensure_open(self) -> ConnectionPool[Connection]:
         """Return this process's pool; connections from before a fork stay the other process's."""
         if self._pool is not None and self._pid == os.getpid():
             return self._pool
-        with self._opening:
+        with self._open_lock:
             if self._is_closed:
                 raise StoreBusy("the database is closed")
             if self._pool is None or self._pid != os.getpid():
                 # Kept, since a connection that is collected as garbage is closed.
-                self._inherited.append(self._pool)
+                self._inherited_pools.append(self._pool)
                 self._pool, self._pid = self._make_pool(), os.getpid()
             return self._pool
 
@@ -298,26 +300,26 @@ class PostgreSQL(Database):
         return ConnectionPool(
             engine.connect,
             _close,
-            lambda connection, idle: is_alive(_driver(connection), idle),
+            lambda connection, idle: is_alive(_driver_connection(connection), idle),
             size=self._size,
-            reserved=RESERVED,
+            reserved=RESERVED_CONNECTIONS,
         )
 
     def close(self) -> None:
-        with self._opening:
+        with self._open_lock:
             self._is_closed = True
             if self._pool is not None and self._pid == os.getpid():
                 self._pool.close()
             self._pool, self._pid = None, 0
 
 
-class _Progress:
+class _CommitProgress:
     """The progress of a transaction: whether its commit may have been received."""
 
     is_committing = False
 
 
-def _driver(connection: Connection) -> Any:
+def _driver_connection(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
@@ -327,57 +329,59 @@ def _is_durable(connection: Connection) -> bool:
 
 def _set_durable(connection: Connection, durable: bool) -> None:
     statement = b"RESET synchronous_commit" if durable else b"SET synchronous_commit TO off"
-    _driver(connection).execute(statement, prepare=False)
+    _driver_connection(connection).execute(statement, prepare=False)
     connection.info["durable"] = durable
 
 
-def _end(connection: Connection) -> bool:
+def _reset(connection: Connection) -> bool:
     """Return whether a connection can be used again; what it had begun is rolled back."""
     try:
         connection.rollback()
-        return not connection.invalidated and is_usable(_driver(connection))
-    except (*_NOT_NOW, sa.exc.DBAPIError):
+        return not connection.invalidated and is_usable(_driver_connection(connection))
+    except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError):
         return False
 
 
 def _close(connection: Connection) -> None:
-    with suppress(*_NOT_NOW, sa.exc.DBAPIError):
+    with suppress(*_TRANSIENT_ERRORS, sa.exc.DBAPIError):
         connection.invalidate()
     connection.close()
 
 
-def _cause(error: BaseException) -> BaseException | None:
+def _driver_error(error: BaseException) -> BaseException | None:
     return error.orig if isinstance(error, sa.exc.DBAPIError) else error
 
 
-def _needs_other_connection(error: BaseException) -> bool:
+def _needs_new_connection(error: BaseException) -> bool:
     """Return whether what failed may succeed on a new connection: this one broke, or its server takes no writes."""
-    cause = _cause(error)
-    return isinstance(cause, _NOT_NOW) and kind_of(cause) in (AWAY, STANDBY)
+    cause = _driver_error(error)
+    return isinstance(cause, _TRANSIENT_ERRORS) and classify_error(cause) in (UNREACHABLE, STANDBY)
 
 
-def _problem_with_options(url: URL) -> str:
+def _find_option_problem(url: URL) -> str:
     """What is wrong with the options of ``url``, as the driver says it without connecting; empty if nothing is."""
     try:
-        _, given = _DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
+        _, options = _DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
     except sa.exc.ArgumentError:
         return "its hosts and ports do not fit together"
-    for name in (name for name in _NUMBERS if not re.fullmatch(r"-?\d{1,9}", str(given.get(name, 0)), re.ASCII)):
+    for name in (
+        name for name in _INTEGER_OPTIONS if not re.fullmatch(r"-?\d{1,9}", str(options.get(name, 0)), re.ASCII)
+    ):
         return f"{name} is no whole number"
-    hosts = max(str(given.get(name, "")).count(",") for name in ("host", "hostaddr")) + 1
+    hosts = max(str(options.get(name, "")).count(",") for name in ("host", "hostaddr")) + 1
     # Where nobody listens: it says of options that they are wrong before it looks for somebody.
-    nowhere = {**given, "host": ",".join([_NO_SOCKET] * hosts), "hostaddr": None}
+    unreachable_options = {**options, "host": ",".join([_UNUSED_SOCKET_FOLDER] * hosts), "hostaddr": None}
     try:
-        info = psycopg.conninfo.make_conninfo(**nowhere)
+        info = psycopg.conninfo.make_conninfo(**unreachable_options)
     except psycopg.ProgrammingError as error:
         # Without its name where that may be the rest of a password with an & in it.
         return "an option is not known" if "password" in url.query else _first_line(error)
-    trial = psycopg.pq.PGconn.connect_start(info.encode())
+    probe = psycopg.pq.PGconn.connect_start(info.encode())
     try:
-        said = trial.error_message.decode(errors="replace").strip()
+        message = probe.error_message.decode(errors="replace").strip()
     finally:
-        trial.finish()
-    return said.partition("\n")[0] if said.startswith("invalid ") else ""
+        probe.finish()
+    return message.partition("\n")[0] if message.startswith("invalid ") else ""
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -14,17 +14,17 @@ from sqlalchemy.engine import Connection
 from cometbot.store.database import Database
 from cometbot.store.tables import facts
 
-LEASE = 60.0
+LEASE_TTL = 60.0
 """Seconds after which another process purges in the place of one that has died."""
 
-MIN_ROWS, MAX_ROWS = 10, 500
-BATCH_TIME = 0.01
+MIN_BATCH_ROWS, MAX_BATCH_ROWS = 10, 500
+TARGET_BATCH_SECONDS = 0.01
 """Seconds that a batch should take on SQLite: callbacks wait for the write lock meanwhile."""
 
-PAUSE = 3.0
+PAUSE_FACTOR = 3.0
 """Pause after a batch, as a multiple of the time that it took; on PostgreSQL, where nobody waits, once that time."""
 
-Delete = Callable[[Connection, int], int]
+DeleteBatch = Callable[[Connection, int], int]
 """Deletes at most so many rows in a transaction; returns their number."""
 
 
@@ -38,19 +38,19 @@ class Purge:
         self._database = database
         self._name = f"purge.{name}"
         self._token = secrets.token_hex(8)
-        self._running = threading.Lock()
-        self._locks_out_writers = not database.shared_url
+        self._run_lock = threading.Lock()
+        self._blocks_writers = not database.server_url
 
-    def run(self, *deletions: Delete) -> int:
+    def run(self, *deletions: DeleteBatch) -> int:
         """Delete all that is old; return the number of rows, 0 where another thread or process is at it."""
-        if not self._running.acquire(blocking=False):
+        if not self._run_lock.acquire(blocking=False):
             return 0
         try:
             return self._run(deletions)
         finally:
-            self._running.release()
+            self._run_lock.release()
 
-    def _run(self, deletions: tuple[Delete, ...]) -> int:
+    def _run(self, deletions: tuple[DeleteBatch, ...]) -> int:
         with self._database.write(durable=False) as connection:
             if not self._acquire(connection):
                 return 0
@@ -60,21 +60,21 @@ class Purge:
             with self._database.write(durable=False) as connection:
                 self._release(connection)
 
-    def _delete(self, delete: Delete) -> int:
-        limit, removed = MIN_ROWS if self._locks_out_writers else MAX_ROWS, 0
+    def _delete(self, delete: DeleteBatch) -> int:
+        limit, removed = MIN_BATCH_ROWS if self._blocks_writers else MAX_BATCH_ROWS, 0
         while True:
             with self._database.write(durable=False) as connection:
-                began = monotonic()
+                started_at = monotonic()
                 if not self._acquire(connection):
                     return removed
                 count = delete(connection, limit)
-            seconds = monotonic() - began
+            seconds = monotonic() - started_at
             removed += count
             if count < limit:
                 return removed
-            if self._locks_out_writers:
-                limit = next_limit(limit, seconds)
-            sleep(seconds * (PAUSE if self._locks_out_writers else 1.0))
+            if self._blocks_writers:
+                limit = next_batch_limit(limit, seconds)
+            sleep(seconds * (PAUSE_FACTOR if self._blocks_writers else 1.0))
 
     @property
     def _owner(self) -> str:
@@ -84,22 +84,22 @@ class Purge:
         """Acquire or renew the lease; return False while another process has it."""
         insert = self._database.insert(facts).values(name=self._name, value="")
         connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
-        mine = facts.c.name == self._name
-        value = str(connection.execute(sa.select(facts.c.value).where(mine).with_for_update()).scalar_one())
-        owner, _, ends_at = value.partition(" ")
+        own_row = facts.c.name == self._name
+        value = str(connection.execute(sa.select(facts.c.value).where(own_row).with_for_update()).scalar_one())
+        owner, _, expires_at = value.partition(" ")
         now = self._database.clock()
         # A lease from before a correction of the clock may seem to last for years.
-        if owner not in ("", self._owner) and now < float(ends_at) <= now + LEASE:
+        if owner not in ("", self._owner) and now < float(expires_at) <= now + LEASE_TTL:
             return False
-        connection.execute(sa.update(facts).where(mine).values(value=f"{self._owner} {now + LEASE!r}"))
+        connection.execute(sa.update(facts).where(own_row).values(value=f"{self._owner} {now + LEASE_TTL!r}"))
         return True
 
     def _release(self, connection: Connection) -> None:
-        mine = (facts.c.name == self._name) & facts.c.value.startswith(f"{self._owner} ")
-        connection.execute(sa.delete(facts).where(mine))
+        own_row = (facts.c.name == self._name) & facts.c.value.startswith(f"{self._owner} ")
+        connection.execute(sa.delete(facts).where(own_row))
 
 
-def next_limit(limit: int, seconds: float) -> int:
+def next_batch_limit(limit: int, seconds: float) -> int:
     """Return how many rows the next batch may have, after one of ``limit`` rows that took ``seconds``."""
-    fitting = int(limit * BATCH_TIME / max(seconds, 1e-6))
-    return max(MIN_ROWS, min(MAX_ROWS, 2 * limit, fitting))
+    fitting = int(limit * TARGET_BATCH_SECONDS / max(seconds, 1e-6))
+    return max(MIN_BATCH_ROWS, min(MAX_BATCH_ROWS, 2 * limit, fitting))

@@ -22,13 +22,13 @@ from cometbot import private_files
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
-from cometbot.store.database import WRITE_TIMEOUT, Database, Prepared
-from cometbot.store.failures import FULL, MISSING, kind_of
+from cometbot.store.database import WRITE_TIMEOUT, Database, PreparedStatement
+from cometbot.store.failures import DISK_FULL, FILE_MISSING, classify_error
 from cometbot.store.file_guard import FileGuard
-from cometbot.store.file_users import FileUsers
-from cometbot.store.together import Together
-from cometbot.store.turns import Turns, nap
+from cometbot.store.group_commit import GroupCommit
+from cometbot.store.identity_lock import IdentityLock
 from cometbot.store.wal import WriteAheadLog
+from cometbot.store.write_lock import WriteLock, sleep_randomly
 
 _DIALECT = sqlite.dialect()
 _PAGE_SIZE = 1024
@@ -39,17 +39,17 @@ _CHECKPOINT_PAGES = 32_000
 """32 MiB of log before it is copied into the database, while which nobody writes. Of a page that was changed many times
 only the last form is copied, so that the longer the log, the less there is to copy."""
 
-_LOG_LIMIT = 64 * 1024 * 1024
+_WAL_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes to which the log is cut when it begins anew: a reader that stayed open may have let it grow far beyond."""
 
-_CONNECT: dict[str, Any] = {
+_CONNECT_OPTIONS: dict[str, Any] = {
     "timeout": WRITE_TIMEOUT,
     "isolation_level": None,
     "check_same_thread": False,
     "cached_statements": 256,
 }
 
-_MIN_FREE = 256 * 1024
+_MIN_FREE_SPACE = 256 * 1024
 """Bytes below which the disk counts as full: large callbacks fail while small writes still succeed."""
 
 T = TypeVar("T")
@@ -66,27 +66,27 @@ class SQLite(Database):
 
     def __init__(self, url: URL) -> None:
         self.path = "" if url.database in (None, "", ":memory:") else os.path.realpath(str(url.database))
-        self._named = os.path.abspath(str(url.database)) if self.path else ""
-        self.is_kept = bool(self.path)
+        self._configured_path = os.path.abspath(str(url.database)) if self.path else ""
+        self.is_persistent = bool(self.path)
         self._url = url
         self._lock = threading.Lock()
-        self._together = Together(self._write, self._sync)
-        self._opening = threading.RLock()
+        self._group_commit = GroupCommit(self._write, self._sync)
+        self._open_lock = threading.RLock()
         self._pid = 0
         self._is_closed = False
         self._clock = Clock()
-        self._turns = Turns("")
-        self._log = WriteAheadLog("")
-        self._guard: FileGuard | None = None
-        self._users = FileUsers(self.path)
+        self._write_lock = WriteLock("")
+        self._wal = WriteAheadLog("")
+        self._file_guard: FileGuard | None = None
+        self._identity_lock = IdentityLock(self.path)
         self._writer: Connection | None = None
         self._engine: sa.Engine | None = None
 
     def insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table)
 
-    def prepare(self, statement: sa.sql.expression.ClauseElement) -> Prepared:
-        return Prepared(statement, _DIALECT)
+    def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
+        return PreparedStatement(statement, _DIALECT)
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -96,12 +96,12 @@ class SQLite(Database):
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
         self._ensure_open()
-        with self._write(_end(timeout)) as connection:
+        with self._write(_deadline(timeout)) as connection:
             yield connection
         if durable:
             self._sync()
 
-    def together(
+    def group_commit(
         self,
         work: Callable[[Connection], T],
         *,
@@ -110,55 +110,55 @@ class SQLite(Database):
         is_idempotent: bool = False,
     ) -> T:
         self._ensure_open()
-        return self._together.do(work, durable=durable, ends_at=_end(timeout))
+        return self._group_commit.run(work, durable=durable, deadline=_deadline(timeout))
 
     @contextmanager
-    def _write(self, ends_at: float) -> Iterator[Connection]:
-        if not self._lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
+    def _write(self, deadline: float) -> Iterator[Connection]:
+        if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy writing for others; try again in a moment")
         try:
-            with self._turn(ends_at) as connection:
+            with self._write_transaction(deadline) as connection:
                 yield connection
         finally:
             self._lock.release()
 
     @contextmanager
-    def _turn(self, ends_at: float) -> Iterator[Connection]:
+    def _write_transaction(self, deadline: float) -> Iterator[Connection]:
         """A transaction of this process, when the others have had theirs."""
         assert self._writer is not None
-        self._turns.take(ends_at)
+        self._write_lock.acquire(deadline)
         try:
             self._check_files()
-            with _transaction(self._writer, ends_at, self._turns, self._to_error) as connection:
+            with _transaction(self._writer, deadline, self._write_lock, self._to_error) as connection:
                 yield connection
         finally:
-            self._turns.give()
+            self._write_lock.release()
 
     def _sync(self) -> None:
         try:
-            self._log.sync()
+            self._wal.sync()
         except OSError as error:
             raise self._to_error(error, "sync a write") from error
         self._check_files()
 
     def _to_error(self, cause: BaseException, action: str) -> StoreBusy:
         """Return what to raise for ``cause``. A file that is gone is the cause of any other error, such as of I/O."""
-        if self._guard is not None and (problem := self._guard.problem()):
-            return self.failures.record(MISSING, problem)
-        return self.failures.to_error(cause, action)
+        if self._file_guard is not None and (problem := self._file_guard.problem()):
+            return self.failures.record(FILE_MISSING, problem)
+        return self.failures.to_exception(cause, action)
 
     def _check_files(self) -> None:
         """Raise :class:`StoreUnavailable` if what is written here would be found by nobody."""
-        if self._guard is not None and (problem := self._guard.problem()):
-            raise self.failures.record(MISSING, problem)
+        if self._file_guard is not None and (problem := self._file_guard.problem()):
+            raise self.failures.record(FILE_MISSING, problem)
 
     def problem(self) -> str:
         if not self.path or self._pid != os.getpid():
             return self.failures.problem
         self._check_files()
-        found = os.statvfs(os.path.dirname(self.path))
-        if found.f_bavail * found.f_frsize < _MIN_FREE:
-            self.failures.record(FULL, f"the disk of {self.path} is full")
+        disk = os.statvfs(os.path.dirname(self.path))
+        if disk.f_bavail * disk.f_frsize < _MIN_FREE_SPACE:
+            self.failures.record(DISK_FULL, f"the disk of {self.path} is full")
         return self.failures.problem
 
     @contextmanager
@@ -171,7 +171,7 @@ class SQLite(Database):
             return
         assert self._engine is not None
         self._check_files()
-        with self._translated("read"), self._engine.connect() as connection:
+        with self._translate_errors("read"), self._engine.connect() as connection:
             yield connection
 
     def snapshot(self) -> AbstractContextManager[Connection]:
@@ -189,12 +189,12 @@ class SQLite(Database):
         return shutil.disk_usage(os.path.dirname(self.path)).free if self.path else None
 
     @contextmanager
-    def _translated(self, action: str) -> Iterator[None]:
+    def _translate_errors(self, action: str) -> Iterator[None]:
         """Raise failures that need a repair as :class:`StoreUnavailable`, and others as they are."""
         try:
             yield
         except sa.exc.DatabaseError as error:
-            if error.orig is None or not kind_of(error.orig):
+            if error.orig is None or not classify_error(error.orig):
                 raise
             raise self._to_error(error.orig, action) from error
 
@@ -204,43 +204,43 @@ class SQLite(Database):
     def _ensure_open(self) -> None:
         if self._pid == os.getpid():
             return
-        with self._opening:
+        with self._open_lock:
             if self._is_closed:
                 raise StoreBusy("the database is closed")
             if self._pid != os.getpid():
                 self._open()
 
     def _open(self) -> None:
-        self._forget_parent()
+        self._discard_parent_connections()
         self._check_folder()
         pool: dict[str, Any] = (
             {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 64} if self.path else {"poolclass": StaticPool}
         )
         if self.path:
-            self._join_users()
+            self._acquire_identity_lock()
         self._engine = sa.create_engine("sqlite://", creator=self._connect, isolation_level="AUTOCOMMIT", **pool)
-        self._turns = Turns(f"{self.path}-turns" if self.path else "")
+        self._write_lock = WriteLock(f"{self.path}-turns" if self.path else "")
         try:
             self._writer = self._make_writer()
-            self._prepare()
-            self._log = WriteAheadLog(self.path)
-            self._guard = FileGuard(self.path, self._named) if self.path else None
+            self._initialize_schema_and_clock()
+            self._wal = WriteAheadLog(self.path)
+            self._file_guard = FileGuard(self.path, self._configured_path) if self.path else None
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
-            self._users.leave()
+            self._identity_lock.release()
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
                 f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
             ) from error
         self._pid = os.getpid()
 
-    def _forget_parent(self) -> None:
+    def _discard_parent_connections(self) -> None:
         """After a fork: the parent's connections must be neither used nor closed here."""
         if self._pid:
             self._lock = threading.Lock()
-            self._together = Together(self._write, self._sync)
-            _ABANDONED.extend([self._writer, self._engine])
-        self._writer, self._engine, self._guard = None, None, None
-        self._users.leave()
+            self._group_commit = GroupCommit(self._write, self._sync)
+            _inherited_connections.extend([self._writer, self._engine])
+        self._writer, self._engine, self._file_guard = None, None, None
+        self._identity_lock.release()
 
     def _check_folder(self) -> None:
         folder = Path(self.path).parent
@@ -250,9 +250,9 @@ class SQLite(Database):
                 f"the folder {folder} of the database {reason}; make it, or set COMETBOT_DATABASE_URL"
             )
 
-    def _join_users(self) -> None:
-        if problem := self._users.join(self._create_file):
-            raise self.failures.record(MISSING, problem)
+    def _acquire_identity_lock(self) -> None:
+        if problem := self._identity_lock.acquire(self._create_file):
+            raise self.failures.record(FILE_MISSING, problem)
 
     def _create_file(self) -> None:
         """Create the database with mode 0600, which SQLite gives to the files beside it too."""
@@ -264,7 +264,7 @@ class SQLite(Database):
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        connection = self._open_file() if self.path else sqlite3.connect(":memory:", **_CONNECT)
+        connection = self._open_file() if self.path else sqlite3.connect(":memory:", **_CONNECT_OPTIONS)
         if self.path:
             connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file; others keep theirs
             connection.execute("PRAGMA journal_mode=WAL")
@@ -276,7 +276,7 @@ class SQLite(Database):
         try:
             # mode=rw: it is never created here.
             connection: sqlite3.Connection = sqlite3.connect(
-                f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT
+                f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT_OPTIONS
             )
         except sqlite3.OperationalError:
             self._check_files()
@@ -293,33 +293,33 @@ class SQLite(Database):
         connection = self._engine.connect()
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        connection.exec_driver_sql(f"PRAGMA journal_size_limit={_LOG_LIMIT}")
+        connection.exec_driver_sql(f"PRAGMA journal_size_limit={_WAL_SIZE_LIMIT}")
         return connection
 
-    def _prepare(self) -> None:
-        with self._turn(time.monotonic() + WRITE_TIMEOUT) as connection:
+    def _initialize_schema_and_clock(self) -> None:
+        with self._write_transaction(time.monotonic() + WRITE_TIMEOUT) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 
     def upgrade(self) -> None:
         self._ensure_open()
 
-    def shrink_log(self) -> None:
+    def shrink_wal(self) -> None:
         self._ensure_open()
-        if not self.path or os.stat(f"{self.path}-wal").st_size <= _LOG_LIMIT:
+        if not self.path or os.stat(f"{self.path}-wal").st_size <= _WAL_SIZE_LIMIT:
             return
         with self.read() as connection:  # writers go on while most of it is copied
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-        with self._lock, self._translated("shorten the log"):
-            self._turns.take(_end(None))
+        with self._lock, self._translate_errors("shorten the log"):
+            self._write_lock.acquire(_deadline(None))
             try:
                 if self._writer is not None:
                     self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing while somebody reads
             finally:
-                self._turns.give()
+                self._write_lock.release()
 
     def close(self) -> None:
-        with self._opening, self._lock:
+        with self._open_lock, self._lock:
             self._is_closed = True
             if self._pid != os.getpid():
                 return
@@ -328,32 +328,32 @@ class SQLite(Database):
                     self._writer.close()
             if self._engine is not None:
                 self._engine.dispose()
-            self._turns.close()
-            self._log.close()
-            self._users.leave()
-            if self._guard is not None:
-                self._guard.close()
+            self._write_lock.close()
+            self._wal.close()
+            self._identity_lock.release()
+            if self._file_guard is not None:
+                self._file_guard.close()
             self._writer, self._engine, self._pid = None, None, 0
 
 
-_ABANDONED: list[Any] = []
+_inherited_connections: list[Any] = []
 
 
-def _end(timeout: float | None) -> float:
+def _deadline(timeout: float | None) -> float:
     return time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
 
 
 @contextmanager
 def _transaction(
-    connection: Connection, ends_at: float, turns: Turns, to_error: Callable[[BaseException, str], StoreBusy]
+    connection: Connection, deadline: float, write_lock: WriteLock, to_error: Callable[[BaseException, str], StoreBusy]
 ) -> Iterator[Connection]:
     """Begin a transaction that may write. Raises what ``to_error`` returns for what cannot be done now.
 
-    It waits for other processes until ``time.monotonic()`` reaches ``ends_at``.
+    It waits for other processes until ``time.monotonic()`` reaches ``deadline``.
     """
     driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
     try:
-        _begin(driver, ends_at, turns)
+        _begin(driver, deadline, write_lock)
         yield connection
         driver.execute("COMMIT")
     except BaseException as error:
@@ -361,12 +361,12 @@ def _transaction(
             with suppress(sqlite3.Error):  # a disk that fails may refuse this too; the first error is the cause
                 driver.execute("ROLLBACK")
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and kind_of(cause)):
+        if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and classify_error(cause)):
             raise to_error(cause, "store a write") from error
         raise
 
 
-def _begin(driver: sqlite3.Connection, ends_at: float, turns: Turns) -> None:
+def _begin(driver: sqlite3.Connection, deadline: float, write_lock: WriteLock) -> None:
     """Take the write lock of the file; who has the turn finds it free, unless a stranger has the file open.
 
     SQLite itself would wait with naps that grow to 100 ms, and one of two busy processes would get a fifth of the
@@ -376,29 +376,29 @@ def _begin(driver: sqlite3.Connection, ends_at: float, turns: Turns) -> None:
         try:
             driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if "database is locked" not in str(error) or time.monotonic() >= ends_at:
+            if "database is locked" not in str(error) or time.monotonic() >= deadline:
                 raise
-            turns.give()
-            nap()
-            turns.take(ends_at)
+            write_lock.release()
+            sleep_randomly()
+            write_lock.acquire(deadline)
         else:
             return
 
 
 def _shared_clock(connection: Connection) -> Clock:
     """The clock that every process of this boot uses; at a new boot it is set again, and no old lease counts."""
-    here = boot_id() or "none"
-    known = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
-    if known.get("boot") == here and "clock" in known and boot_id():
-        return Clock(float(known["clock"]))
+    current_boot = boot_id() or "none"
+    stored = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
+    if stored.get("boot") == current_boot and "clock" in stored and boot_id():
+        return Clock(float(stored["clock"]))
     clock = Clock() if boot_id() else _WallClock()
-    for name, value in (("boot", here), ("clock", repr(clock.offset))):
+    for name, value in (("boot", current_boot), ("clock", repr(clock.offset))):
         connection.execute(
             sqlite.insert(tables.facts)
             .values(name=name, value=value)
             .on_conflict_do_update(index_elements=["name"], set_={"value": value})
         )
-    if known.get("boot", here) != here:
+    if stored.get("boot", current_boot) != current_boot:
         connection.execute(sa.delete(tables.processes))
         connection.execute(
             sa.update(tables.conversations).values(due_at=clock()).where(tables.conversations.c.due_at.is_not(None))

@@ -16,11 +16,11 @@ from cometbot.store.tables import state
 _load = sa.select(state.c.name, state.c.value).where(state.c.scope == bound("scope"), state.c.owner == bound("owner"))
 _key = (state.c.scope == bound("s"), state.c.owner == bound("o"), state.c.name == bound("n"))
 _read = sa.select(state.c.value).where(*_key).with_for_update()
-_remove = sa.delete(state).where(*_key)
-_forget = sa.delete(state).where(state.c.scope == bound("s"), state.c.owner == bound("o"))
+_delete_key = sa.delete(state).where(*_key)
+_delete_owner = sa.delete(state).where(state.c.scope == bound("s"), state.c.owner == bound("o"))
 
 
-class StateRows:
+class StateTable:
     """The table ``state``."""
 
     def __init__(self, database: Database) -> None:
@@ -30,7 +30,7 @@ class StateRows:
             index_elements=["scope", "owner", "name"], set_={"value": insert.excluded.value}
         )
 
-        self._begin = insert.on_conflict_do_nothing(index_elements=["scope", "owner", "name"])
+        self._insert_missing = insert.on_conflict_do_nothing(index_elements=["scope", "owner", "name"])
 
     def load(self, connection: Connection, scope: str, owner: str) -> dict[str, str]:
         """All keys of one owner with their JSON texts."""
@@ -42,25 +42,25 @@ class StateRows:
             owner = {"s": change.scope, "o": change.owner}
             rows = [{**owner, "n": name, "v": value} for name, value in sorted(change.values.items())]
             rows += [
-                {**owner, "n": name, "v": self._sum(connection, {**owner, "n": name}, by)}
-                for name, by in sorted(change.increments.items())
+                {**owner, "n": name, "v": self._sum(connection, {**owner, "n": name}, increment)}
+                for name, increment in sorted(change.increments.items())
             ]
             if rows:
                 connection.execute(self._write, rows)
             if change.removed:
-                connection.execute(_remove, [{**owner, "n": name} for name in change.removed])
+                connection.execute(_delete_key, [{**owner, "n": name} for name in change.removed])
 
-    def forget(self, connection: Connection, scope: str, owner: str) -> None:
+    def delete(self, connection: Connection, scope: str, owner: str) -> None:
         """Remove all that is remembered of one owner."""
-        connection.execute(_forget, {"s": scope, "o": owner})
+        connection.execute(_delete_owner, {"s": scope, "o": owner})
 
-    def forget_each(self, connection: Connection, scope: str, prefix: str, suffix: str) -> None:
+    def delete_matching(self, connection: Connection, scope: str, prefix: str, suffix: str) -> None:
         """Remove all that is remembered of the owners whose names begin and end so."""
         named = state.c.owner.startswith(prefix, autoescape=True), state.c.owner.endswith(suffix, autoescape=True)
         connection.execute(sa.delete(state).where(state.c.scope == scope, *named))
 
-    def _sum(self, connection: Connection, key: dict[str, str], by: int | float) -> str:
+    def _sum(self, connection: Connection, key: dict[str, str], increment: int | float) -> str:
         # A row that is not there cannot be locked, so that two could begin to count at the same time.
-        connection.execute(self._begin, {**key, "v": "0"})
+        connection.execute(self._insert_missing, {**key, "v": "0"})
         value = json.loads(connection.execute(_read, key).scalar_one())
-        return json.dumps((value if isinstance(value, int | float) else 0) + by)
+        return json.dumps((value if isinstance(value, int | float) else 0) + increment)

@@ -48,14 +48,20 @@ mailbox = Table(
     UniqueConstraint("channel", "account", "bot", "event_key", name="mailbox_event"),
     sqlite_autoincrement=True,
 )
-_undone_mail = text("state IN ('waiting', 'running')")
-Index("mailbox_undone", mailbox.c.lane, mailbox.c.seq, sqlite_where=_undone_mail, postgresql_where=_undone_mail)
-_dead = text("state = 'dead'")
-Index("mailbox_dead", mailbox.c.seq, sqlite_where=_dead, postgresql_where=_dead)
-_ended = text("state IN ('done', 'discarded')")
-Index("mailbox_ended", mailbox.c.ended_at, sqlite_where=_ended, postgresql_where=_ended)
-_kept = text("state IN ('done', 'discarded', 'dead')")
-Index("mailbox_kept", mailbox.c.lane, sqlite_where=_kept, postgresql_where=_kept)
+_unfinished_message = text("state IN ('waiting', 'running')")
+Index(
+    "mailbox_undone",
+    mailbox.c.lane,
+    mailbox.c.seq,
+    sqlite_where=_unfinished_message,
+    postgresql_where=_unfinished_message,
+)
+_dead_message = text("state = 'dead'")
+Index("mailbox_dead", mailbox.c.seq, sqlite_where=_dead_message, postgresql_where=_dead_message)
+_ended_message = text("state IN ('done', 'discarded')")
+Index("mailbox_ended", mailbox.c.ended_at, sqlite_where=_ended_message, postgresql_where=_ended_message)
+_finished_message = text("state IN ('done', 'discarded', 'dead')")
+Index("mailbox_kept", mailbox.c.lane, sqlite_where=_finished_message, postgresql_where=_finished_message)
 
 conversations = Table(
     "conversations",
@@ -72,8 +78,13 @@ conversations = Table(
     Column("process", Text),
     Column("due_at", Double),
 )
-_undone_lane = text("mail OR token IS NOT NULL OR due_at IS NOT NULL")
-Index("conversations_undone", conversations.c.lane, sqlite_where=_undone_lane, postgresql_where=_undone_lane)
+_unfinished_conversation = text("mail OR token IS NOT NULL OR due_at IS NOT NULL")
+Index(
+    "conversations_undone",
+    conversations.c.lane,
+    sqlite_where=_unfinished_conversation,
+    postgresql_where=_unfinished_conversation,
+)
 Index("conversations_target", conversations.c.bot, conversations.c.target)
 
 outbox = Table(
@@ -99,16 +110,16 @@ outbox = Table(
     UniqueConstraint("event", "generation", "ordinal", "part", name="outbox_ordinal"),
     sqlite_autoincrement=True,
 )
-_undone_reply = text("state IN ('ready', 'sending', 'held', 'unknown')")
-Index("outbox_undone", outbox.c.lane, outbox.c.id, sqlite_where=_undone_reply, postgresql_where=_undone_reply)
+_unfinished_reply = text("state IN ('ready', 'sending', 'held', 'unknown')")
+Index("outbox_undone", outbox.c.lane, outbox.c.id, sqlite_where=_unfinished_reply, postgresql_where=_unfinished_reply)
 _dead_reply = text("state = 'dead'")
 Index("outbox_dead", outbox.c.id, sqlite_where=_dead_reply, postgresql_where=_dead_reply)
 _ended_reply = text("state IN ('sent', 'discarded')")
 Index("outbox_ended", outbox.c.ended_at, sqlite_where=_ended_reply, postgresql_where=_ended_reply)
-_kept_reply = text("state IN ('sent', 'discarded', 'dead')")
-Index("outbox_kept", outbox.c.lane, sqlite_where=_kept_reply, postgresql_where=_kept_reply)
-_named = text("platform_id IS NOT NULL")
-Index("outbox_platform_id", outbox.c.platform_id, sqlite_where=_named, postgresql_where=_named)
+_finished_reply = text("state IN ('sent', 'discarded', 'dead')")
+Index("outbox_kept", outbox.c.lane, sqlite_where=_finished_reply, postgresql_where=_finished_reply)
+_has_platform_id = text("platform_id IS NOT NULL")
+Index("outbox_platform_id", outbox.c.platform_id, sqlite_where=_has_platform_id, postgresql_where=_has_platform_id)
 
 pauses = Table(
     "pauses",
@@ -144,7 +155,7 @@ facts = Table(
     Column("value", Text, nullable=False),
 )
 
-_Times = BigInteger
+_Milliseconds = BigInteger
 """Whole milliseconds since 1970 UTC."""
 
 chat_users = Table(
@@ -154,9 +165,9 @@ chat_users = Table(
     Column("id", Text, primary_key=True),
     Column("bot", Text, primary_key=True),
     Column("data", Text, nullable=False),
-    Column("created_at", _Times, nullable=False),
-    Column("updated_at", _Times, nullable=False),
-    Column("seen_at", _Times, nullable=False),
+    Column("created_at", _Milliseconds, nullable=False),
+    Column("updated_at", _Milliseconds, nullable=False),
+    Column("seen_at", _Milliseconds, nullable=False),
 )
 Index("chat_users_created", chat_users.c.channel, chat_users.c.created_at, chat_users.c.id)
 
@@ -168,9 +179,9 @@ chat_conversations = Table(
     Column("bot", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("data", Text, nullable=False),
-    Column("created_at", _Times, nullable=False),
-    Column("updated_at", _Times, nullable=False),
-    Column("last_at", _Times, nullable=False),
+    Column("created_at", _Milliseconds, nullable=False),
+    Column("updated_at", _Milliseconds, nullable=False),
+    Column("last_at", _Milliseconds, nullable=False),
     Column("position", BigInteger, nullable=False),
 )
 Index(
@@ -194,7 +205,7 @@ chat_participants = Table(
     Column("bot", Text, primary_key=True),
     Column("conversation", Text, primary_key=True),
     Column("user_id", Text, primary_key=True),
-    Column("joined_at", _Times, nullable=False),
+    Column("joined_at", _Milliseconds, nullable=False),
 )
 Index("chat_participants_user", chat_participants.c.channel, chat_participants.c.user_id)
 
@@ -204,17 +215,17 @@ chat_messages = Table(
     Column("channel", Text, primary_key=True),
     Column("bot", Text, primary_key=True),
     Column("conversation", Text, primary_key=True),
-    Column("at", _Times, primary_key=True),
+    Column("at", _Milliseconds, primary_key=True),
     Column("id", Text, nullable=False),
     Column("sender", Text, nullable=False),
     Column("is_bot", Boolean, nullable=False),
     Column("payload", Text, nullable=False),
     Column("metadata", Text),
     Column("client_id", Text),
-    Column("edited_at", _Times),
+    Column("edited_at", _Milliseconds),
 )
 Index("chat_messages_id", chat_messages.c.channel, chat_messages.c.id, chat_messages.c.bot, unique=True)
-_by_client = text("client_id IS NOT NULL")
+_has_client_id = text("client_id IS NOT NULL")
 Index(
     "chat_messages_client",
     chat_messages.c.channel,
@@ -222,16 +233,16 @@ Index(
     chat_messages.c.conversation,
     chat_messages.c.client_id,
     unique=True,
-    sqlite_where=_by_client,
-    postgresql_where=_by_client,
+    sqlite_where=_has_client_id,
+    postgresql_where=_has_client_id,
 )
-_by_people = text("NOT is_bot")
+_from_user = text("NOT is_bot")
 Index(
     "chat_messages_sender",
     chat_messages.c.channel,
     chat_messages.c.sender,
-    sqlite_where=_by_people,
-    postgresql_where=_by_people,
+    sqlite_where=_from_user,
+    postgresql_where=_from_user,
 )
 
 chat_events = Table(
@@ -240,7 +251,7 @@ chat_events = Table(
     Column("channel", Text, primary_key=True),
     Column("bot", Text, primary_key=True),
     Column("conversation", Text, primary_key=True),
-    Column("at", _Times, primary_key=True),
+    Column("at", _Milliseconds, primary_key=True),
     Column("id", Text, nullable=False),
     Column("sender", Text, nullable=False),
     Column("payload", Text, nullable=False),
@@ -258,7 +269,7 @@ chat_feed = Table(
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("data", Text, nullable=False),
-    Column("at", _Times, nullable=False),
+    Column("at", _Milliseconds, nullable=False),
 )
 Index("chat_feed_at", chat_feed.c.at)
 
@@ -273,14 +284,14 @@ chat_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("mime_type", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("created_at", _Times, nullable=False),
-    Column("used_at", _Times),
+    Column("created_at", _Milliseconds, nullable=False),
+    Column("used_at", _Milliseconds),
     Column("removed", Boolean, nullable=False, server_default=false()),
 )
 Index("chat_files_owner", chat_files.c.channel, chat_files.c.owner)
 Index("chat_files_created", chat_files.c.channel, chat_files.c.created_at, chat_files.c.id)
-_untidy = text("removed OR used_at IS NULL")
-Index("chat_files_untidy", chat_files.c.created_at, sqlite_where=_untidy, postgresql_where=_untidy)
+_removable_file = text("removed OR used_at IS NULL")
+Index("chat_files_untidy", chat_files.c.created_at, sqlite_where=_removable_file, postgresql_where=_removable_file)
 
 platform_bots = Table(
     "platform_bots",
@@ -294,7 +305,7 @@ platform_bots = Table(
     Column("key_hash", Text, nullable=False),
     Column("webhook_url", Text, nullable=False, server_default=""),
     Column("webhook_secret", Text, nullable=False, server_default=""),
-    Column("created_at", _Times, nullable=False),
+    Column("created_at", _Milliseconds, nullable=False),
 )
 
 platform_commands = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-_to_disk = getattr(os, "fdatasync", os.fsync)
+_fdatasync = getattr(os, "fdatasync", os.fsync)
 
 
 class WriteAheadLog:
@@ -18,17 +18,17 @@ class WriteAheadLog:
 
     def __init__(self, database: str) -> None:
         self._file = os.open(f"{database}-wal", os.O_RDWR | os.O_CLOEXEC) if database else -1
-        self._in_use = threading.Lock()
+        self._lock = threading.Lock()
 
     def sync(self) -> None:
         """Return when all that this thread has committed is on the disk. Raises ``OSError`` where it cannot be."""
-        with self._in_use:
+        with self._lock:
             if self._file >= 0:
-                _to_disk(self._file)
+                _fdatasync(self._file)
 
     def close(self) -> None:
         """Give back the file."""
-        with self._in_use:
+        with self._lock:
             if self._file >= 0:
                 os.close(self._file)
             self._file = -1

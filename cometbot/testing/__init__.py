@@ -9,28 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cometbot.testing.channel import EVERYTHING, TEXT_ONLY, FakeChannel
     from cometbot.testing.client import BotClient
     from cometbot.testing.double import Double, Fault, Seat, Unsupported
-    from cometbot.testing.engine import ImmediateEngine, MemoryDatabase
-    from cometbot.testing.fake import FakeDouble
-    from cometbot.testing.said import Replies, Said
+    from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
+    from cometbot.testing.fake_double import FakeDouble
+    from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
+    from cometbot.testing.replies import Replies, Said
     from cometbot.testing.simplex import FakeSimplexCLI, FakeSimplexControl
 
-_HOMES = {
-    "EVERYTHING": "channel",
-    "TEXT_ONLY": "channel",
+_MODULES = {
+    "EVERYTHING": "fake_channel",
+    "TEXT_ONLY": "fake_channel",
     "BotClient": "client",
     "Double": "double",
-    "FakeChannel": "channel",
-    "FakeDouble": "fake",
+    "FakeChannel": "fake_channel",
+    "FakeDouble": "fake_double",
     "FakeSimplexCLI": "simplex",
     "FakeSimplexControl": "simplex",
     "Fault": "double",
-    "ImmediateEngine": "engine",
-    "MemoryDatabase": "engine",
-    "Replies": "said",
-    "Said": "said",
+    "ImmediateEngine": "immediate_engine",
+    "MemoryDatabase": "immediate_engine",
+    "Replies": "replies",
+    "Said": "replies",
     "Seat": "double",
     "Unsupported": "double",
 }
@@ -55,6 +55,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -16,16 +16,16 @@ from cometbot.delivery import DeadLetter
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
 from cometbot.models import Attachment, Conversation, Group, User
-from cometbot.offers import OFFERS
+from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.testing.double import Double, Seat
-from cometbot.testing.fake import FakeDouble
-from cometbot.testing.filling import Asked, filled
-from cometbot.testing.said import Replies, Said
-from cometbot.testing.world import StoredState, World
+from cometbot.testing.fake_double import FakeDouble
+from cometbot.testing.forms import OpenOffers, fill_form
+from cometbot.testing.harness import BotHarness, StoredState
+from cometbot.testing.replies import Replies, Said
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
 
-_DOUBLES: dict[str, tuple[str, str, str]] = {
+_DOUBLE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.cometchat", "CometChatDouble", ""),
     "chat_api": ("cometbot.testing.botpress", "BotpressDouble", "chat"),
     "platform": ("cometbot.testing.botyard", "BotyardDouble", "chat"),
@@ -70,13 +70,13 @@ class BotClient:
         raise_errors: bool = True,
         now: float | None = None,
     ) -> None:
-        self._world = World(bot, _maker(channel, capabilities), now=now, raise_errors=raise_errors)
-        self._seat = Seat(_user(user), group)
+        self._harness = BotHarness(bot, _double_factory(channel, capabilities), now=now, raise_errors=raise_errors)
+        self._seat = Seat(_to_user(user), group)
         self._last_id = ""
 
     def __repr__(self) -> str:
         place = f" in {self._seat.group}" if self._seat.group else ""
-        return f"<BotClient {self._seat.user.uid}{place} with {self._world.bot.name}>"
+        return f"<BotClient {self._seat.user.uid}{place} with {self._harness.bot.name}>"
 
     def __enter__(self) -> BotClient:
         return self
@@ -86,22 +86,22 @@ class BotClient:
 
     def close(self) -> None:
         """Give back the database and what else is held; happens by itself when nobody has the client any more."""
-        self._world.close()
+        self._harness.close()
 
     @property
     def bot(self) -> Bot:
         """The bot that is talked to."""
-        return self._world.bot
+        return self._harness.bot
 
     @property
     def channel(self) -> Channel:
         """The bot's channel; on the fake platform a :class:`FakeChannel`, with its ``requests`` and ``faults``."""
-        return self._world.double.channel
+        return self._harness.double.channel
 
     @property
     def double(self) -> Double:
         """The platform."""
-        return self._world.double
+        return self._harness.double
 
     @property
     def user(self) -> User:
@@ -123,23 +123,23 @@ class BotClient:
     @property
     def state(self) -> StoredState:
         """What the bot remembers about this conversation (``ctx.state``), to read and to set."""
-        return StoredState(self._world, "conversation", str(self.conversation.key))
+        return StoredState(self._harness, "conversation", str(self.conversation.key))
 
     @property
     def user_state(self) -> StoredState:
         """What the bot remembers about this user (``ctx.user_state``), to read and to set."""
         key, person = self.conversation.key, self.double.lasting_id(self.user, self._seat.group)
-        return StoredState(self._world, "user", f"{key.channel}/{key.account}/{key.bot}/{person}")
+        return StoredState(self._harness, "user", f"{key.channel}/{key.account}/{key.bot}/{person}")
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """What failed for good, the newest first."""
-        return self._world.delivery.dead_letters.list()
+        return self._harness.delivery.dead_letters.list()
 
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
         """Another user of the same platform, alone with the bot or in ``group``."""
         other = copy.copy(self)
-        other._seat = Seat(_user(user), group)
+        other._seat = Seat(_to_user(user), group)
         other._last_id = ""
         return other
 
@@ -167,7 +167,7 @@ class BotClient:
                 self.user if user is None else user, group=self._seat.group if group is None else group
             )
             return other.send(text, thread=thread, quote=quote, mention=mention)
-        return self._say(text, thread_id=thread, quote_id=quote, mention=mention)
+        return self._send(text, thread_id=thread, quote_id=quote, mention=mention)
 
     def send_image(self, image: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
         """What the bot answers to a picture: a URL, a file or its name, or bytes."""
@@ -177,7 +177,7 @@ class BotClient:
 
     def send_file(self, file: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
         """What the bot answers to a file: a URL, a file or its name, or bytes; the name tells its kind."""
-        return self._say(caption, thread_id=thread, attachments=[self._attachment(file, name)])
+        return self._send(caption, thread_id=thread, attachments=[self._attachment(file, name)])
 
     def press(self, button: str | int) -> Replies:
         """What the bot answers when the user presses a button, named by its label or number, or takes a choice.
@@ -185,10 +185,10 @@ class BotClient:
         Newer messages come first. Where the platform shows buttons as text, the user writes the label or number. Raises
         :class:`BotError`, with what is on offer, if that is not.
         """
-        said, offer = Asked(self._here(), self._noted()).find(button)
+        said, offer = OpenOffers(self._sent_here(), self._stored_offers()).find(button)
         if said is None:
-            return self._say(str(button))
-        return self._do(partial(self.double.press, self._seat, said, offer))
+            return self._send(str(button))
+        return self._act(partial(self.double.press, self._seat, said, offer))
 
     def choose(self, choice: str | int) -> Replies:
         """As :meth:`press`, said of choices."""
@@ -200,33 +200,33 @@ class BotClient:
         Fields with a default may be left out. Raises :class:`BotError` for fields that are missing or unknown, and
         for values that are no option.
         """
-        said, answers = filled({**(values or {}), **named}, self._here(), self._noted())
+        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_offers())
         if said is None:
-            return self._say("\n".join(f"{name}: {value}" for name, value in answers.items()))
-        return self._do(partial(self.double.submit, self._seat, said, answers))
+            return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
+        return self._act(partial(self.double.submit, self._seat, said, answers))
 
     def edit(self, text: str) -> Replies:
         """What the bot answers when the user changes what he wrote last."""
-        return self._do(partial(self.double.edit, self._seat, self.message_id, text))
+        return self._act(partial(self.double.edit, self._seat, self.message_id, text))
 
     def delete(self) -> Replies:
         """What the bot answers when the user takes back what he wrote last."""
-        return self._do(partial(self.double.delete, self._seat, self.message_id))
+        return self._act(partial(self.double.delete, self._seat, self.message_id))
 
     def react(self, reaction: str, *, to: Said | None = None, added: bool = True) -> Replies:
         """What the bot answers to a reaction on ``to``, by default on what it said last here."""
         said = self.said()
         if to is None and not said:
             raise BotError("the bot has said nothing here that one could react to")
-        return self._do(partial(self.double.react, self._seat, (to or said[-1]).id, reaction, added=added))
+        return self._act(partial(self.double.react, self._seat, (to or said[-1]).id, reaction, added=added))
 
     def join(self, group: str = "") -> Replies:
         """What the bot says in ``group`` (or the client's own) when the user joins it."""
-        return self._member(group, self.double.join)
+        return self._change_membership(group, self.double.join)
 
     def leave(self, group: str = "") -> Replies:
         """What the bot says in ``group`` (or the client's own) when the user leaves it."""
-        return self._member(group, self.double.leave)
+        return self._change_membership(group, self.double.leave)
 
     def event(self, event: Event | type[Event], **fields: Any) -> Replies:
         """What the bot answers to any event, given whole or as its class and the fields that are its own.
@@ -236,57 +236,57 @@ class BotClient:
             client.event(ContactEvent, action="request")
         """
         if isinstance(event, type):
-            common = {"conversation": self.conversation, "sender": self.user, "sent_at": self._world.database.now}
+            common = {"conversation": self.conversation, "sender": self.user, "sent_at": self._harness.database.now}
             group = Group(self._seat.group) if self._seat.group else None
-            event = event(**{"key": f"test:{next(self._world.numbers)}", **common, "group": group, **fields})
-        return self._do(partial(self.double.take, event))
+            event = event(**{"key": f"test:{next(self._harness.numbers)}", **common, "group": group, **fields})
+        return self._act(partial(self.double.take, event))
 
     def advance(self, seconds: float) -> Replies:
         """What the bot says here while time passes, such as what retried handlers and held replies say."""
-        return self._do(lambda: None, seconds)
+        return self._act(lambda: None, seconds)
 
     def said(self, *, user: str = "", group: str = "") -> Replies:
         """All that the bot has said and not taken back in this conversation, with ``user``, or in ``group``."""
-        self._world.settle()
+        self._harness.run_until_idle()
         if user or group:
             return self.as_user(user or self.user, group=group).said()
-        return Replies(self._here(), self._noted() or ())
+        return Replies(self._sent_here(), self._stored_offers() or ())
 
     def said_elsewhere(self) -> Replies:
         """All that the bot has said in other conversations than this one."""
-        self._world.settle()
+        self._harness.run_until_idle()
         here = self.conversation.id
         return Replies(said for said in self.double.said() if said.conversation.id != here)
 
-    def _say(self, text: str, **more: Any) -> Replies:
+    def _send(self, text: str, **more: Any) -> Replies:
         def say() -> None:
             self._last_id = self.double.say(self._seat, text, **more)
 
-        return self._do(say)
+        return self._act(say)
 
-    def _do(self, act: Callable[[], None], seconds: float = 0.0) -> Replies:
-        self._world.settle()
-        before = {said.id for said in self._here()}
+    def _act(self, act: Callable[[], None], seconds: float = 0.0) -> Replies:
+        self._harness.run_until_idle()
+        before = {said.id for said in self._sent_here()}
         act()
         if seconds:
-            self._world.advance(seconds)
+            self._harness.advance(seconds)
         else:
-            self._world.settle()
-        return Replies((said for said in self._here() if said.id not in before), self._noted() or ())
+            self._harness.run_until_idle()
+        return Replies((said for said in self._sent_here() if said.id not in before), self._stored_offers() or ())
 
-    def _here(self) -> list[Said]:
+    def _sent_here(self) -> list[Said]:
         here = self.conversation.id
         return [said for said in self.double.said() if said.conversation.id == here]
 
-    def _noted(self) -> Any:
+    def _stored_offers(self) -> Any:
         """What the bot itself holds to be on offer here."""
-        return self.state.get(OFFERS)
+        return self.state.get(QUICK_REPLIES_KEY)
 
-    def _member(self, group: str, act: Callable[[Seat], None]) -> Replies:
-        there = self.in_group(group or self._seat.group)
-        if not there._seat.group:
+    def _change_membership(self, group: str, act: Callable[[Seat], None]) -> Replies:
+        client = self.in_group(group or self._seat.group)
+        if not client._seat.group:
             raise BotError("name the group: client.join('ops')")
-        return there._do(partial(act, there._seat))
+        return client._act(partial(act, client._seat))
 
     def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
         if isinstance(file, str) and file.startswith(("http://", "https://")):
@@ -297,19 +297,21 @@ class BotClient:
         return _describe(url, name, len(content))
 
 
-def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | None) -> Callable[[Bot], Double]:
+def _double_factory(
+    channel: str | Callable[[Bot], Double], capabilities: Capabilities | None
+) -> Callable[[Bot], Double]:
     if channel == "fake":
         return FakeDouble if capabilities is None else partial(FakeDouble, capabilities=capabilities)
     if capabilities is not None:
         raise ConfigurationError("only the fake platform takes capabilities; other channels have their own")
     if callable(channel):
         return channel
-    if channel not in _DOUBLES:
-        names = ", ".join(["fake", *_DOUBLES])
+    if channel not in _DOUBLE_CLASSES:
+        names = ", ".join(["fake", *_DOUBLE_CLASSES])
         raise ConfigurationError(
             f"channel: expected one of {names}, or a function that makes a Double; got {channel!r}"
         )
-    module, name, extra = _DOUBLES[channel]
+    module, name, extra = _DOUBLE_CLASSES[channel]
     try:
         double: Callable[[Bot], Double] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
@@ -320,7 +322,7 @@ def _maker(channel: str | Callable[[Bot], Double], capabilities: Capabilities | 
     return double
 
 
-def _user(user: str | User) -> User:
+def _to_user(user: str | User) -> User:
     return user if isinstance(user, User) else User(user, user.title())
 
 

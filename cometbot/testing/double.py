@@ -12,10 +12,10 @@ from cometbot.channels.base import Channel
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.events import Event
-from cometbot.messages import Offer
+from cometbot.messages import QuickReply
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.said import Said
+from cometbot.testing.replies import Said
 
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
 """How the platform answers the bot's next request: a 429 with a wait of a second, a 500 with nothing done, a 500
@@ -106,7 +106,7 @@ class Double(ABC):
         """The reactions that the bot put on a message."""
         raise Unsupported
 
-    def press(self, seat: Seat, said: Said, offer: Offer) -> None:
+    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
         """Press a button, or take a choice, of a message that the platform shows as such."""
         raise Unsupported
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cometbot.simulator import Simulator
     from cometbot.testing.client import BotClient
 
-CAPABILITIES = "cometbot_capabilities"
+CAPABILITIES_PROPERTY = "cometbot_capabilities"
 """The property of a test's report that holds a channel's column of the table of capabilities."""
 
 pytest.register_assert_rewrite("cometbot.testing.contract")
@@ -55,11 +55,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         value
         for report in terminalreporter.getreports("passed")
         for name, value in report.user_properties
-        if name == CAPABILITIES
+        if name == CAPABILITIES_PROPERTY
     ]
     if not found:
         return
-    from cometbot.testing.contract.table import layout
+    from cometbot.testing.contract.table import format_table
 
     terminalreporter.section("capabilities")
-    terminalreporter.write_line(layout(dict(found)))
+    terminalreporter.write_line(format_table(dict(found)))

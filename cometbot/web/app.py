@@ -20,11 +20,11 @@ from cometbot.channels.base import Channel
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery, Observer
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
-from cometbot.http.errors import echo
+from cometbot.http.errors import quote_value
 from cometbot.http.sse import STREAMS
-from cometbot.loading import load_working_bots
+from cometbot.loading import load_bots_or_explain
 from cometbot.settings import Settings
-from cometbot.store.database import Database, check_kept, database
+from cometbot.store.database import Database, check_persistent, database_from_url
 from cometbot.web.application import Application
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
@@ -38,11 +38,11 @@ APP_LOAD_ERROR = 4
 """The exit status that tells gunicorn not to try again."""
 
 _log = logging.getLogger(__name__)
-_running: WeakSet[Running] = WeakSet()
+_runtimes: WeakSet[Runtime] = WeakSet()
 
 
 @dataclass(eq=False)
-class Running:
+class Runtime:
     """The moving parts of one application: ``app.extensions["cometbot"]``.
 
     Delivery starts once in each process, when gunicorn says that it is ready or else with the first request; either way
@@ -105,23 +105,23 @@ def create_app(
         site.wsgi_app = DispatcherMiddleware(site.wsgi_app, {"/bots": app})
     """
     settings = settings or Settings.from_environment()
-    served = [bots] if isinstance(bots, Bot) else list(bots)
-    _check_names(served, settings)
-    metrics = Metrics(bot.name for bot in served)
-    source = database(settings.database_url)
+    bot_list = [bots] if isinstance(bots, Bot) else list(bots)
+    _check_names(bot_list, settings)
+    metrics = Metrics(bot.name for bot in bot_list)
+    db = database_from_url(settings.database_url)
     if channels is None:
-        channels = channels_from_settings(settings, served, metrics, source)
-    delivery = _make_delivery(settings, served, channels, metrics, source)
-    STREAMS.admit(settings.streams)
+        channels = channels_from_settings(settings, bot_list, metrics, db)
+    delivery = _make_delivery(settings, bot_list, channels, metrics, db)
+    STREAMS.set_limit(settings.streams)
     STREAMS.address_limit = settings.address_streams
     # Where workers of other machines share the database, they handle: a web process of one must not.
-    handles = handles and not delivery.database.shared_url
-    running = Running(settings, delivery, metrics, handles)
-    _running.add(running)
-    app = Application("cometbot", static_folder=None, before_all=running.start)
-    app.extensions["cometbot"] = running
+    handles = handles and not delivery.database.server_url
+    runtime = Runtime(settings, delivery, metrics, handles)
+    _runtimes.add(runtime)
+    app = Application("cometbot", static_folder=None, before_each_request=runtime.start)
+    app.extensions["cometbot"] = runtime
     _add_views(app, delivery, metrics)
-    for bot in served:
+    for bot in bot_list:
         bot.connect(delivery)
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
@@ -132,9 +132,9 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
     """The application of the bots that ``settings.bot`` names, with logging set up; None means the environment's."""
     settings = settings or Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
-    check_kept(settings.database_url)
-    bots = load_working_bots(settings.named_bot)
-    weak = (settings.weak_password_of(bot.name, bot.callback_password) for bot in bots)
+    check_persistent(settings.database_url)
+    bots = load_bots_or_explain(settings.default_bot_spec)
+    weak = (settings.weak_password_warning(bot.name, bot.callback_password) for bot in bots)
     for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots), *filter(None, weak)):
         _log.warning("check the settings: %s", sentence)
     return create_app(bots, settings)
@@ -149,7 +149,7 @@ def load_app(settings: Settings | None = None) -> Flask:
         return create_app_from_settings(settings)
     except ConfigurationError as error:
         _log.debug("could not make the application", exc_info=error)
-        end(error)
+        exit_with_error(error)
 
 
 def connect_from_settings(bot: Bot) -> None:
@@ -158,10 +158,10 @@ def connect_from_settings(bot: Bot) -> None:
     What the bot says is stored here, and sent by the processes that handle.
     """
     settings = Settings.from_environment()
-    check_kept(settings.database_url)
-    source = database(settings.database_url)
-    channels = channels_from_settings(settings, [bot], Observer(), source)
-    bot.connect(_make_delivery(settings, [bot], channels, Observer(), source))
+    check_persistent(settings.database_url)
+    db = database_from_url(settings.database_url)
+    channels = channels_from_settings(settings, [bot], Observer(), db)
+    bot.connect(_make_delivery(settings, [bot], channels, Observer(), db))
 
 
 def worker_from_settings(
@@ -177,34 +177,34 @@ def worker_from_settings(
     With it comes what counts its work. ``make_channels`` makes other channels than the settings name; without
     ``handles`` it only sends to those whose connection it holds.
     """
-    check_kept(settings.database_url)
-    bots = load_working_bots(spec)
+    check_persistent(settings.database_url)
+    bots = load_bots_or_explain(spec)
     _check_names(bots, settings)
-    given = settings if threads is None else replace(settings, handler_threads=threads)
+    worker_settings = settings if threads is None else replace(settings, handler_threads=threads)
     metrics = Metrics(bot.name for bot in bots)
-    source = database(given.database_url)
+    db = database_from_url(worker_settings.database_url)
     if make_channels is None:
-        channels: Sequence[Channel] = channels_from_settings(given, bots, metrics, source)
+        channels: Sequence[Channel] = channels_from_settings(worker_settings, bots, metrics, db)
     else:
-        channels = make_channels(bots, metrics, source)
-    delivery = _make_delivery(given, bots, channels, metrics, source, handles=handles)
+        channels = make_channels(bots, metrics, db)
+    delivery = _make_delivery(worker_settings, bots, channels, metrics, db, handles=handles)
     for bot in bots:
         bot.connect(delivery)
     return delivery, metrics
 
 
 def channels_from_settings(
-    settings: Settings, bots: Sequence[Bot], observer: Observer, source: Database | None = None
+    settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None = None
 ) -> list[Channel]:
-    """The channels that ``settings.channels`` names; those with conversations of their own keep them in ``source``.
+    """The channels that ``settings.channels`` names; those with conversations of their own keep them in ``db``.
 
     Raises :class:`ConfigurationError` for one that does not exist, or lacks what it needs.
     """
-    chat = functools.cache(lambda: _make_chat(settings, source or database(settings.database_url)))
+    chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
     makers: dict[str, Callable[[], Sequence[Channel]]] = {
         "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
-        "botpress": lambda: _make_botpress(settings, bots, observer, chat()),
-        "botyard": lambda: _make_botyard(settings, bots, observer, chat()),
+        "botpress": lambda: _make_chat_api(settings, bots, observer, chat()),
+        "botyard": lambda: _make_platform(settings, bots, observer, chat()),
         "simplex": lambda: [_make_simplex(settings, bots)],
     }
     unknown = [name for name in settings.channels if name not in makers]
@@ -216,27 +216,27 @@ def channels_from_settings(
 
 def start_all() -> None:
     """Begin to handle messages for every application of this process."""
-    for running in list(_running):
+    for runtime in list(_runtimes):
         try:
-            running.check_schema()
-            running.start()
+            runtime.check_schema()
+            runtime.start()
         except ConfigurationError as error:
-            end(error)
+            exit_with_error(error)
 
 
 def check_all() -> None:
     """Raise :class:`ConfigurationError` if :func:`start_all` would end the process."""
-    for running in list(_running):
-        running.check_database()
+    for runtime in list(_runtimes):
+        runtime.check_database()
 
 
 def stop_all() -> None:
     """End handling for every application of this process."""
-    for running in list(_running):
-        running.stop()
+    for runtime in list(_runtimes):
+        runtime.stop()
 
 
-def end(error: ConfigurationError) -> NoReturn:
+def exit_with_error(error: ConfigurationError) -> NoReturn:
     """End the process with one sentence, and with a status that tells gunicorn not to start another in its place."""
     print(f"cometbot: {error}", file=sys.stderr, flush=True)
     sys.exit(APP_LOAD_ERROR)
@@ -246,9 +246,11 @@ def _check_names(bots: Sequence[Bot], settings: Settings) -> None:
     names = [bot.name for bot in bots]
     if not names:
         raise ConfigurationError("there is no bot to serve; give create_app() one, or several in a list")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ConfigurationError(f"two bots have the name {doubled[0]!r}; rename one, since callbacks find a bot by it")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ConfigurationError(
+            f"two bots have the name {duplicates[0]!r}; rename one, since callbacks find a bot by it"
+        )
     settings.check_bots(names)
 
 
@@ -257,14 +259,14 @@ def _make_delivery(
     bots: Sequence[Bot],
     channels: Sequence[Channel],
     observer: Observer,
-    source: Database,
+    db: Database,
     *,
     handles: bool = True,
 ) -> Delivery:
     return Delivery(
         bots,
         channels,
-        source,
+        db,
         threads=settings.handler_threads,
         handler_timeout=settings.handler_timeout,
         keep_days=settings.keep_days,
@@ -286,7 +288,7 @@ def _add_views(app: Flask, delivery: Delivery, metrics: Metrics) -> None:
 def _to_json(error: HTTPException) -> Response:
     """The error for a caller that is a program: CometChat's envelope, which the callbacks' own errors have too."""
     texts = {
-        404: f"there is nothing at {echo(request.path)}; callbacks go to /cometchat/NAME-OF-THE-BOT",
+        404: f"there is nothing at {quote_value(request.path)}; callbacks go to /cometchat/NAME-OF-THE-BOT",
         405: f"{request.method} is not possible here; the header Allow says what is",
         500: "something went wrong here; the log says what",
     }
@@ -313,26 +315,26 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer)
     )
 
 
-def _make_chat(settings: Settings, source: Database) -> Chat:
+def _make_chat(settings: Settings, db: Database) -> Chat:
     try:
         from cometbot.chat import Chat
     except ImportError as error:
-        raise _lacks_chat(error) from error
+        raise _missing_chat_dependency(error) from error
     folder = settings.data / "files"
     return Chat(
-        source,
+        db,
         folder,
-        most_bytes=settings.storage,
-        least_free=settings.free_space,
+        max_total_size=settings.storage,
+        min_free=settings.free_space,
         max_size=settings.database_size,
     )
 
 
-def _make_botpress(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+def _make_chat_api(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
     try:
         from cometbot.channels.botpress.setup import make_channels
     except ImportError as error:
-        raise _lacks_chat(error) from error
+        raise _missing_chat_dependency(error) from error
     return make_channels(settings, bots, observer, chat)
 
 
@@ -343,15 +345,15 @@ def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
     return make_channel(settings, bots)
 
 
-def _make_botyard(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
     try:
         from cometbot.channels.botyard.setup import make_channels
     except ImportError as error:
-        raise _lacks_chat(error) from error
+        raise _missing_chat_dependency(error) from error
     return make_channels(settings, bots, observer, chat)
 
 
-def _lacks_chat(error: ImportError) -> ConfigurationError:
+def _missing_chat_dependency(error: ImportError) -> ConfigurationError:
     return ConfigurationError(
         f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed: "
         "pip install 'cometbot[chat]'"
@@ -359,12 +361,12 @@ def _lacks_chat(error: ImportError) -> ConfigurationError:
 
 
 def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:
-    found = {
+    credentials = {
         bot.name: settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password) for bot in bots
     }
     webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_password.reveal()
     return CallbackSettings(
-        credentials={name: (given.username, given.password.reveal()) for name, given in found.items() if given},
+        credentials={name: (given.username, given.password.reveal()) for name, given in credentials.items() if given},
         webhook_credentials=webhook if all(webhook) else None,
         allow_anonymous=settings.allow_anonymous_callbacks,
         answer_disapproved=settings.cometchat_answer_disapproved,

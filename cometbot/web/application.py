@@ -8,7 +8,7 @@ from typing import Any
 import flask
 from flask.sansio.blueprints import Blueprint
 
-from cometbot.http.direct import DirectBlueprint, View
+from cometbot.http.raw_wsgi import RawView, RawWSGIBlueprint
 
 _SIGNALS = (flask.request_started, flask.request_finished, flask.request_tearing_down, flask.appcontext_pushed)
 
@@ -18,25 +18,25 @@ class Application(flask.Flask):
 
     These are POSTs to the ``direct`` paths of its blueprints. Where somebody has registered what Flask does around a
     request (``before_request``, ``after_request``, signals and the like), they go through Flask as all others do.
-    ``before_all`` is called first in any case.
+    ``before_each_request`` is called first in any case.
     """
 
-    def __init__(self, *args: Any, before_all: Callable[[], None], **options: Any) -> None:
+    def __init__(self, *args: Any, before_each_request: Callable[[], None], **options: Any) -> None:
         super().__init__(*args, **options)
-        self._direct: dict[str, View] = {}
-        self._before_all = before_all
+        self._raw_views: dict[str, RawView] = {}
+        self._before_each_request = before_each_request
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         """Take in the routes of ``blueprint``."""
         super().register_blueprint(blueprint, **options)
-        if isinstance(blueprint, DirectBlueprint) and not options:
-            self._direct.update(blueprint.direct)
+        if isinstance(blueprint, RawWSGIBlueprint) and not options:
+            self._raw_views.update(blueprint.raw_views)
 
     def wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The answer to one request."""
-        self._before_all()
-        view = self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
-        if view is None or self._has_hooks():
+        self._before_each_request()
+        view = self._raw_views.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+        if view is None or self._has_flask_hooks():
             return super().wsgi_app(environ, start_response)
         try:
             answer = view(environ)
@@ -46,15 +46,15 @@ class Application(flask.Flask):
         start_response(answer.status, list(answer.headers))
         return [answer.body]
 
-    def _has_hooks(self) -> bool:
-        around_all = (
+    def _has_flask_hooks(self) -> bool:
+        request_hooks = (
             self.before_request_funcs,
             self.after_request_funcs,
             self.teardown_request_funcs,
             self.url_value_preprocessors,
         )
         return (
-            any(None in hooks for hooks in around_all)
+            any(None in hooks for hooks in request_hooks)
             or bool(self.teardown_appcontext_funcs)
             or any(signal.receivers and signal.has_receivers_for(self) for signal in _SIGNALS)
         )

@@ -33,7 +33,7 @@ class Check(Protocol):
 
 Checks = Callable[[], Iterable[Check]]
 
-_WORDS = {True: "ok", False: "failed", None: "unknown"}
+_STATUS_TEXTS = {True: "ok", False: "failed", None: "unknown"}
 
 
 def make_health_views(checks: Checks) -> Blueprint:
@@ -50,24 +50,24 @@ def make_health_views(checks: Checks) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        ready, lines = _look(checks)
+        ready, lines = _run_checks(checks)
         return _to_json({"ready": ready, "checks": lines}, 200 if ready else 503)
 
     return blueprint
 
 
-def _look(checks: Checks) -> tuple[bool, dict[str, str]]:
+def _run_checks(checks: Checks) -> tuple[bool, dict[str, str]]:
     try:
-        found = list(checks())
+        results = list(checks())
     except Exception:
         # Whatever is broken, the one who asks is to be told so, and not with a server error that names no reason.
         _log.exception("cannot check the delivery")
         return False, {"delivery": "failed: it could not be checked; the log says why"}
-    words = {check.name: ": ".join(filter(None, (_WORDS[check.ok], check.detail))) for check in found}
-    failures = [f"{check.name}: {check.detail}" for check in found if check.ok is False]
+    texts = {check.name: ": ".join(filter(None, (_STATUS_TEXTS[check.ok], check.detail))) for check in results}
+    failures = [f"{check.name}: {check.detail}" for check in results if check.ok is False]
     if failures:
         _log.warning("not ready: %s", "; ".join(failures))
-    return all(check.ok for check in found), words
+    return all(check.ok for check in results), texts
 
 
 def _to_json(body: object, status: int) -> Response:

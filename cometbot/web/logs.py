@@ -9,11 +9,11 @@ from typing import Any
 from gunicorn.glogging import Logger as GunicornLogger
 from pythonjsonlogger.json import JsonFormatter
 
-_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_LONGEST_TRACEBACK = 20_000
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MAX_TRACEBACK_LENGTH = 20_000
 """Characters of a traceback: an error may quote anything, as often as it likes."""
 
-_QUIET = {
+_LIBRARY_LEVELS = {
     **dict.fromkeys(("alembic", "procrastinate", "sqlalchemy", "urllib3", "websockets"), logging.WARNING),
     "psycopg.pool": logging.ERROR,  # it warns of each failed attempt to connect, which the engine reports itself
 }
@@ -37,11 +37,11 @@ class TextFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         """The traceback, of an endless one the beginning and the end."""
-        return _shortened(super().formatException(ei))
+        return _truncate(super().formatException(ei))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The record's first line."""
-        extra = {name: value for name, value in vars(record).items() if name not in _KNOWN}
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         words = [super().formatMessage(record), *(f"{name}={value}" for name, value in extra.items())]
         return " ".join(words).translate(_LINE_BREAKS)
 
@@ -53,14 +53,14 @@ class _JsonFormatter(JsonFormatter):
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def formatException(self, ei: Any) -> str:
-        return _shortened("".join(super().formatException(ei)))
+        return _truncate("".join(super().formatException(ei)))
 
 
-def _shortened(trace: str) -> str:
-    if len(trace) <= _LONGEST_TRACEBACK:
-        return trace
-    half = _LONGEST_TRACEBACK // 2
-    return f"{trace[:half]}… ({len(trace) - 2 * half} more characters) …{trace[-half:]}"
+def _truncate(traceback_text: str) -> str:
+    if len(traceback_text) <= _MAX_TRACEBACK_LENGTH:
+        return traceback_text
+    half = _MAX_TRACEBACK_LENGTH // 2
+    return f"{traceback_text[:half]}… ({len(traceback_text) - 2 * half} more characters) …{traceback_text[-half:]}"
 
 
 def make_formatter(log_format: str) -> logging.Formatter:
@@ -85,8 +85,8 @@ def configure_logging(log_format: str, level: str) -> None:
         root.addHandler(handler)
         root.setLevel(level.upper())
         if root.level > logging.DEBUG:
-            for name, least in _QUIET.items():
-                logging.getLogger(name).setLevel(max(root.level, least))
+            for name, min_level in _LIBRARY_LEVELS.items():
+                logging.getLogger(name).setLevel(max(root.level, min_level))
 
 
 def gunicorn_logger(log_format: str) -> type[GunicornLogger]:

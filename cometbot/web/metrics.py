@@ -22,11 +22,11 @@ RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
 SENT = ("sent", "held", "unknown", "dead")
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _log = logging.getLogger(__name__)
 
 
-class Waiting(Protocol):
+class BotBacklog(Protocol):
     """What has piled up for one bot."""
 
     @property
@@ -50,7 +50,7 @@ class Waiting(Protocol):
         ...
 
 
-Backlog = Callable[[], Mapping[str, Waiting]]
+Backlog = Callable[[], Mapping[str, BotBacklog]]
 
 
 class Metrics(Observer):
@@ -62,11 +62,11 @@ class Metrics(Observer):
     """
 
     def __init__(self, bots: Iterable[str]) -> None:
-        self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        self._is_multiprocess = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self._registry = CollectorRegistry()
         self._bots = frozenset(bots)
         received = self._counter("cometbot_events_received", "Events that came in", RECEIVED)
-        self._received_as: Callable[[str, str], Counter] = functools.cache(received.labels)
+        self._received_counter: Callable[[str, str], Counter] = functools.cache(received.labels)
         self._handled = self._counter("cometbot_events_handled", "Events that were worked on", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are tried again", SENT)
         self._recovered = Counter(
@@ -75,7 +75,7 @@ class Metrics(Observer):
             ("bot",),
             registry=self._registry,
         )
-        self._full = Counter(
+        self._uploads_without_room = Counter(
             "cometbot_uploads_without_room",
             "Files refused because all files together, or the disk, have no room",
             registry=self._registry,
@@ -98,21 +98,21 @@ class Metrics(Observer):
 
     def received(self, bot: str, outcome: str) -> None:
         """Count something that came in."""
-        self._received_as(self._known(bot), outcome).inc()
+        self._received_counter(self._bot_label(bot), outcome).inc()
 
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
         """Count an event that was worked on, and the time it took."""
-        self._handled.labels(self._known(bot), outcome).inc()
-        self._handler_seconds.labels(self._known(bot)).observe(seconds)
+        self._handled.labels(self._bot_label(bot), outcome).inc()
+        self._handler_seconds.labels(self._bot_label(bot)).observe(seconds)
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
         """Count a request to a platform, and the time it took."""
-        self._sent.labels(self._known(bot), outcome).inc()
-        self._send_seconds.labels(self._known(bot)).observe(seconds)
+        self._sent.labels(self._bot_label(bot), outcome).inc()
+        self._send_seconds.labels(self._bot_label(bot)).observe(seconds)
 
     def storage_full(self) -> None:
         """Count a file that was refused for want of room."""
-        self._full.inc()
+        self._uploads_without_room.inc()
 
     def database_full(self) -> None:
         """Count a write of a user that was refused because the database has no room."""
@@ -120,7 +120,7 @@ class Metrics(Observer):
 
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over."""
-        self._recovered.labels(self._known(bot)).inc()
+        self._recovered.labels(self._bot_label(bot)).inc()
 
     def store_failed(self, kind: str) -> None:
         """Count a refusal of the database."""
@@ -138,15 +138,15 @@ class Metrics(Observer):
 
     def to_text(self, backlog: Backlog) -> bytes:
         """All numbers in Prometheus' text format."""
-        piled_up = CollectorRegistry()
-        piled_up.register(_BacklogCollector(backlog))
-        counted = self._registry
-        if self._shared:
-            counted = CollectorRegistry()
-            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
-        return generate_latest(counted) + generate_latest(piled_up)
+        backlog_registry = CollectorRegistry()
+        backlog_registry.register(_BacklogCollector(backlog))
+        registry = self._registry
+        if self._is_multiprocess:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + generate_latest(backlog_registry)
 
-    def _known(self, bot: str) -> str:
+    def _bot_label(self, bot: str) -> str:
         return bot if bot in self._bots else ""
 
     def _counter(self, name: str, text: str, outcomes: tuple[str, ...]) -> Counter:
@@ -158,7 +158,7 @@ class Metrics(Observer):
         return counter
 
     def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("bot",), registry=self._registry, buckets=_SECONDS)
+        return Histogram(name, text, ("bot",), registry=self._registry, buckets=_BUCKETS)
 
 
 class _BacklogCollector(Collector):
@@ -183,9 +183,9 @@ class _BacklogCollector(Collector):
         stuck = GaugeMetricFamily(
             "cometbot_stuck_conversations", "Something to do for a minute, and nobody at work on it", labels=["bot"]
         )
-        for bot, piled_up in backlog.items():
-            waiting.add_metric([bot], piled_up.waiting)
-            oldest.add_metric([bot], piled_up.oldest_seconds)
-            dead.add_metric([bot], piled_up.dead)
-            stuck.add_metric([bot], piled_up.stuck)
+        for bot, bot_backlog in backlog.items():
+            waiting.add_metric([bot], bot_backlog.waiting)
+            oldest.add_metric([bot], bot_backlog.oldest_seconds)
+            dead.add_metric([bot], bot_backlog.dead)
+            stuck.add_metric([bot], bot_backlog.stuck)
         yield from (waiting, oldest, dead, stuck)

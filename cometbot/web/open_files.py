@@ -7,11 +7,11 @@ from contextlib import suppress
 
 from cometbot.settings import Settings
 
-CONNECTIONS = 1000
+BASE_CONNECTIONS = 1000
 """Connections of a process beside its event streams, where enough files may be open."""
 
-RESERVE = 256
-RESERVE_PER_THREAD = 4
+RESERVED_FILES = 256
+RESERVED_FILES_PER_THREAD = 4
 """Files that are left to all else: the database's pool, and for each thread a request of its own and what it reads."""
 
 OTHER_FILES = 512
@@ -28,13 +28,13 @@ def connection_limit(settings: Settings, files: int | None = None) -> int:
     allowed = hard_limit() if files is None else files
     if allowed == resource.RLIM_INFINITY:
         return wanted
-    reserve = RESERVE + RESERVE_PER_THREAD * (settings.threads + settings.handler_threads)
+    reserve = RESERVED_FILES + RESERVED_FILES_PER_THREAD * (settings.threads + settings.handler_threads)
     return max(1, min(wanted, max(allowed - reserve, allowed // 2)))
 
 
 def wanted_connections(settings: Settings) -> int:
     """Return how many connections a process holds where the number of files does not bound them."""
-    return CONNECTIONS + settings.open_streams
+    return BASE_CONNECTIONS + settings.max_open_streams
 
 
 def hard_limit() -> int:

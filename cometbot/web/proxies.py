@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cometbot.http.addresses import parse_address
-from cometbot.settings import Proxy
+from cometbot.settings import TrustedProxy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,7 +23,7 @@ class TrustedProxies:
     stands for it.
     """
 
-    def __init__(self, app: WSGIApplication, proxies: Sequence[Proxy]) -> None:
+    def __init__(self, app: WSGIApplication, proxies: Sequence[TrustedProxy]) -> None:
         self._app = app
         self._networks = tuple(proxy for proxy in proxies if proxy != "unix")
         self._trusts_unix = "unix" in proxies

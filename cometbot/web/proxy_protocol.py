@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-REFUSAL = (
+REFUSAL_MESSAGE = (
     "the PROXY protocol is not supported. Switch it off in the proxy (send-proxy in HAProxy, proxy_protocol in nginx)"
     " and let the proxy send X-Forwarded-For"
 )

@@ -24,20 +24,22 @@ from cometbot.web.logs import gunicorn_logger
 from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 from cometbot.web.unix_socket import SOCKET_UMASK, socket_hooks
 
-BESIDE = "_COMETBOT_BESIDE"
+SUPERVISOR_VARIABLE = "_COMETBOT_BESIDE"
 """Where a process that runs beside another one finds the process that started both and keeps their numbers."""
 
-READY = "_COMETBOT_READY"
+READY_PIPE_VARIABLE = "_COMETBOT_READY"
 """Where a process finds the number of the pipe on which it says that it is at work."""
 
-REFUSED_RELOAD = "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
+RELOAD_REFUSED_MESSAGE = (
+    "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
+)
 
 _LOAD_TIMEOUT = 30.0
 _RESTART_INTERVAL = 5.0
 """Seconds between attempts to start a worker in a server that works but cannot load the application any more."""
 
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"
-_MEMORY = Path("/dev/shm")
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_SHARED_MEMORY = Path("/dev/shm")
 _metrics_folders: list[TemporaryFolder] = []
 
 
@@ -55,12 +57,12 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "umask": SOCKET_UMASK,
         "workers": settings.processes,
         # A stream holds a thread for as long as it is open; threads that nobody needs are not started.
-        "threads": settings.threads + min(settings.open_streams, connections // 2),
+        "threads": settings.threads + min(settings.max_open_streams, connections // 2),
         "worker_connections": connections,
-        "worker_class": "cometbot.web.worker.Worker",
+        "worker_class": "cometbot.web.gunicorn_worker.GunicornWorker",
         "preload_app": False,
         # The heartbeat is a file that is touched every second: it must not wait for the disk that the database uses.
-        "worker_tmp_dir": str(_MEMORY) if os.access(_MEMORY, os.W_OK) else None,
+        "worker_tmp_dir": str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None,
         "timeout": 30,
         "graceful_timeout": max(30, math.ceil(settings.body_timeout + settings.stop_timeout)),
         # Longer than load balancers keep idle connections (60 s), so that it is never the bot that closes one in use.
@@ -78,7 +80,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         # At debug gunicorn writes out the bytes of broken requests, credentials included.
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
-        "on_starting": _starter(settings),
+        "on_starting": _make_on_starting(settings),
         "post_fork": _post_fork,
         "post_worker_init": _post_worker_init,
         "worker_exit": _worker_exit,
@@ -88,9 +90,9 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def is_beside() -> bool:
+def is_supervised() -> bool:
     """Whether ``cometbot serve`` started this process beside another one, and still runs."""
-    return os.environ.get(BESIDE) == str(os.getppid())
+    return os.environ.get(SUPERVISOR_VARIABLE) == str(os.getppid())
 
 
 @functools.cache
@@ -100,16 +102,16 @@ def share_metrics() -> None:
     Their folder is made here, or emptied of an earlier run's numbers where the environment names one. Only the first
     call counts: gunicorn reads its configuration again when it reloads.
     """
-    if is_beside():
+    if is_supervised():
         return
-    if folder := os.environ.get(_METRICS):
-        os.environ[_METRICS] = folder = os.path.abspath(folder)
+    if folder := os.environ.get(_METRICS_VARIABLE):
+        os.environ[_METRICS_VARIABLE] = folder = os.path.abspath(folder)
         private_files.make_folder(Path(folder))
         for old in Path(folder).glob("*.db"):
             old.unlink()
         return
     _metrics_folders.append(TemporaryFolder("metrics"))
-    os.environ[_METRICS] = str(_metrics_folders[-1].path)
+    os.environ[_METRICS_VARIABLE] = str(_metrics_folders[-1].path)
 
 
 def serve(settings: Settings, load: Callable[[Settings], Any] | None = None) -> None:
@@ -137,19 +139,19 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self._load(self._settings)
 
     def run(self) -> None:
-        if is_beside():
-            _ArbiterBeside(self).run()
+        if is_supervised():
+            _SupervisedArbiter(self).run()
         else:
             super().run()
 
 
-class _ArbiterBeside(Arbiter):  # type: ignore[misc]
+class _SupervisedArbiter(Arbiter):  # type: ignore[misc]
     """Ends when who started it is gone: nobody would start it again, or the worker beside it."""
 
     def murder_workers(self) -> None:
         """Look after the workers, as gunicorn does every second."""
         super().murder_workers()
-        if not is_beside():
+        if not is_supervised():
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -162,16 +164,16 @@ def _load(settings: Settings) -> Any:
     return load_app(settings)
 
 
-def _starter(settings: Settings) -> Callable[[Any], None]:
+def _make_on_starting(settings: Settings) -> Callable[[Any], None]:
     """What gunicorn calls first: ends it with one sentence where the bots of ``settings`` had no database."""
 
     def start(server: Any) -> None:
-        from cometbot.web.trial import check_database
+        from cometbot.web.preflight import check_database
 
         try:
             # Without the name of a bot it is an application of somebody's own, which may have another database.
             if settings.bot:
-                check_database(settings, may_be_away=True)
+                check_database(settings, allow_unreachable=True)
         except ConfigurationError as error:
             print(f"cometbot: {error}", file=sys.stderr, flush=True)
             sys.exit(2)
@@ -185,7 +187,7 @@ def _on_starting(settings: Settings, server: Any) -> None:
         server.log.warning("open files: %s; %s", shortage, REMEDY)
     ignore_handshakes_on_stop(server)
     _check_before_reload(server)
-    _first_failure()
+    _first_failure_pipe()
 
 
 def _check_before_reload(server: Any) -> None:
@@ -196,20 +198,20 @@ def _check_before_reload(server: Any) -> None:
     reload = server.reload
 
     def reload_if_loadable() -> None:
-        from cometbot.web.trial import check_reload
+        from cometbot.web.preflight import check_reload
 
         try:
             # gunicorn kills a worker that needs longer.
-            check_reload(functools.partial(_load_again, server.app), server.timeout or _LOAD_TIMEOUT)
+            check_reload(functools.partial(_reload_application, server.app), server.timeout or _LOAD_TIMEOUT)
         except ConfigurationError as error:
-            server.log.error(REFUSED_RELOAD, str(error).rstrip("."))
+            server.log.error(RELOAD_REFUSED_MESSAGE, str(error).rstrip("."))
         else:
             reload()
 
     server.reload = reload_if_loadable
 
 
-def _load_again(app: Any) -> None:
+def _reload_application(app: Any) -> None:
     """Do what gunicorn and its workers do at a reload."""
     app.reload()
     app.wsgi()
@@ -226,27 +228,27 @@ def _post_worker_init(worker: Any) -> None:
 
     start_all()
     # A server that works does not end because a worker that is started later cannot load the application.
-    _takes_first_failure()
+    _claim_first_failure()
 
 
 def _worker_exit(server: Any, worker: Any) -> None:
     from cometbot.web.app import APP_LOAD_ERROR, stop_all
 
     stop_all()
-    ending = sys.exc_info()[1]
-    if not isinstance(ending, SystemExit) or ending.code not in (APP_LOAD_ERROR, server.WORKER_BOOT_ERROR):
+    exit_error = sys.exc_info()[1]
+    if not isinstance(exit_error, SystemExit) or exit_error.code not in (APP_LOAD_ERROR, server.WORKER_BOOT_ERROR):
         return
     # A stop breaks off what is being loaded, which is no failure.
-    if worker.alive and _takes_first_failure():
+    if worker.alive and _claim_first_failure():
         return
-    _wait_before_next(server, worker)
+    _wait_before_restart(server, worker)
     os._exit(0)
 
 
-def _wait_before_next(server: Any, worker: Any) -> None:
+def _wait_before_restart(server: Any, worker: Any) -> None:
     """Wait until gunicorn may start another worker in place of this one, which could not load the application."""
-    end = time.monotonic() + _RESTART_INTERVAL
-    while time.monotonic() < end:
+    deadline = time.monotonic() + _RESTART_INTERVAL
+    while time.monotonic() < deadline:
         if not worker.alive or os.getppid() != worker.ppid:
             return
         time.sleep(0.1)
@@ -254,7 +256,7 @@ def _wait_before_next(server: Any, worker: Any) -> None:
 
 
 @functools.cache
-def _first_failure() -> int:
+def _first_failure_pipe() -> int:
     """Return a pipe, made before the fork, with one byte for the first process that can or cannot load the application.
 
     gunicorn ends when that one cannot. All of them fail on the same wrong setting, and gunicorn breaks off with a
@@ -266,9 +268,9 @@ def _first_failure() -> int:
     return reader
 
 
-def _takes_first_failure() -> bool:
+def _claim_first_failure() -> bool:
     try:
-        return bool(os.read(_first_failure(), 1))
+        return bool(os.read(_first_failure_pipe(), 1))
     except BlockingIOError:
         return False
 
@@ -280,10 +282,10 @@ def _child_exit(server: Any, worker: Any) -> None:
 
 
 def _on_exit(server: Any) -> None:
-    forget_metrics()
+    remove_metrics_folder()
 
 
-def forget_metrics() -> None:
+def remove_metrics_folder() -> None:
     """Remove the folder of the numbers, if this process made it."""
     while _metrics_folders:
         _metrics_folders.pop().close()

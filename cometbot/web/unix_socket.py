@@ -21,29 +21,29 @@ def socket_hooks(group: str) -> dict[str, Callable[[Any], None]]:
     """
     if not group:
         return {}
-    number = find_group(group)
+    gid = find_group(group)
 
-    def give(server: Any) -> None:
+    def set_group(server: Any) -> None:
         # systemd sets the access of sockets that it opens.
         for listener in () if server.systemd else server.LISTENERS:
             if listener.FAMILY == socket.AF_UNIX:
-                os.chown(listener.cfg_addr, -1, number)
+                os.chown(listener.cfg_addr, -1, gid)
 
-    return {"when_ready": give, "on_reload": give}
+    return {"when_ready": set_group, "on_reload": set_group}
 
 
 def find_group(name: str) -> int:
     """Return the number of the group with this name or number, which this user may give files to."""
     try:
-        number = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+        gid = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise ConfigurationError(
             f"COMETBOT_SOCKET_GROUP is wrong: there is no group {name!r}; set the group of your proxy, "
             "for example www-data"
         ) from None
-    if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
+    if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
         raise ConfigurationError(
             f"cannot give the socket to the group {name!r}: this user is not in it; add the user with "
             f"usermod -aG {name} USER, or set SupplementaryGroups={name} in systemd"
         )
-    return number
+    return gid

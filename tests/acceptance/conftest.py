@@ -26,14 +26,14 @@ GUNICORN = (sys.executable, "-m", "gunicorn", "wsgi:app")
 APP_ID = "5150a0b1c2d3e4f6"
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
 LOGIN = ("cc", "s3cr3t-value-of-tests")
-TRIAL = "trial"
-PATIENCE = 120.0
+BOT_NAME = "trial"
+WAIT_TIMEOUT = 120.0
 """Seconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], seconds: float = PATIENCE, *, or_show: Callable[[], object] = str) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = WAIT_TIMEOUT, *, or_show: Callable[[], object] = str) -> T:
     """The first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -48,11 +48,11 @@ class Server:
 
     command = GUNICORN
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *, bot: str = TRIAL) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], *, bot: str = BOT_NAME) -> None:
         self.bot = bot
         self.database = folder / "bot.db"
-        self.marks = folder / "marks"
-        self.marks.mkdir(exist_ok=True)
+        self.marks_folder = folder / "marks"
+        self.marks_folder.mkdir(exist_ok=True)
         self.address = HOST, free_port()
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +64,7 @@ class Server:
             "COMETBOT_PROCESSES": "2",
             "COMETBOT_CALLBACK_USERNAME": LOGIN[0],
             "COMETBOT_CALLBACK_PASSWORD": LOGIN[1],
-            "COMETBOT_TEST_MARKS": str(self.marks),
+            "COMETBOT_TEST_MARKS": str(self.marks_folder),
             "TMPDIR": str(folder),
             **environ,
         }
@@ -107,10 +107,10 @@ class Server:
 
     def terminate(self) -> int:
         """The exit status after SIGTERM to the master, as from systemd or ``docker stop``."""
-        self.begin_to_terminate()
+        self.send_sigterm()
         return self.wait_for_end()
 
-    def begin_to_terminate(self) -> None:
+    def send_sigterm(self) -> None:
         """Send SIGTERM to the master, and do not wait."""
         self.signal(signal.SIGTERM)
 
@@ -134,41 +134,41 @@ class Server:
         """Return the exit status, once no process is left."""
         assert self._process is not None
         group = self._process.pid
-        status = self._process.wait(PATIENCE)
+        status = self._process.wait(WAIT_TIMEOUT)
         self._process = None
-        self.wait_until(lambda: not _is_anybody_alive(group))
+        self.wait_until(lambda: not _is_group_alive(group))
         return status
 
-    def wait_until(self, condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    def wait_until(self, condition: Callable[[], T], seconds: float = WAIT_TIMEOUT) -> T:
         """The first true value of ``condition()``; if it does not come in time, the server's log is shown."""
         return wait_for(condition, seconds, or_show=lambda: self.log)
 
     def get(self, path: str) -> requests.Response:
         """The answer on a connection of its own, so that any process may give it."""
-        return requests.get(self.url + path, timeout=PATIENCE, headers={"Connection": "close"})
+        return requests.get(self.url + path, timeout=WAIT_TIMEOUT, headers={"Connection": "close"})
 
     def post(self, callback: Any, **options: Any) -> requests.Response:
         """The answer to a callback, which comes on a connection of its own."""
         headers = {"Connection": "close", **options.pop("headers", {})}
-        options = {"auth": LOGIN, "timeout": PATIENCE, **options}
+        options = {"auth": LOGIN, "timeout": WAIT_TIMEOUT, **options}
         return requests.post(self.callback_url, json=callback, headers=headers, **options)
 
     def count_marks(self, name: str) -> int:
         """How often handlers of the bot have left this mark."""
-        file = self.marks / name
+        file = self.marks_folder / name
         return file.stat().st_size if file.exists() else 0
 
     def open_gate(self) -> None:
         """Let handlers go on that wait at the bot's gate."""
-        (self.marks / "open").touch()
+        (self.marks_folder / "open").touch()
 
     def close_gate(self) -> None:
         """Have handlers wait at the bot's gate, as at first."""
-        (self.marks / "open").unlink(missing_ok=True)
+        (self.marks_folder / "open").unlink(missing_ok=True)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the server's database."""
-        connection = sqlite3.connect(self.database, timeout=PATIENCE)
+        connection = sqlite3.connect(self.database, timeout=WAIT_TIMEOUT)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -180,11 +180,11 @@ class Server:
         return [(str(key).partition(":")[2], str(error), int(attempts)) for key, error, attempts in rows]
 
 
-class Platform:
+class CometChatDriver:
     """The simulated CometChat as these tests use it: they carry its callbacks themselves, when and as often as they
     want."""
 
-    def __init__(self, simulator: Simulator, bot: str = TRIAL) -> None:
+    def __init__(self, simulator: Simulator, bot: str = BOT_NAME) -> None:
         self.simulator = simulator
         self.bot = bot
 
@@ -194,8 +194,8 @@ class Platform:
 
     def callback(self, message: StoredMessage) -> dict[str, Any]:
         """What CometChat posts to the bot about a message."""
-        with self.simulator.world.changed:
-            data = self.simulator.world.shapes.message(message)
+        with self.simulator.world.condition:
+            data = self.simulator.world.serializer.message(message)
         signature = {"appId": self.simulator.app_id, "region": "eu", "chatAPIVersion": "3.0", "bot": self.bot}
         return {"trigger": "after_message", "data": data, **signature}
 
@@ -204,12 +204,12 @@ class Platform:
         messages = self.simulator.messages(between=(user, self.bot))
         return [message.text for message in messages if message.sender == self.bot]
 
-    def wait_replies(self, user: str, count: int, server: Server, seconds: float = PATIENCE) -> list[str]:
+    def wait_replies(self, user: str, count: int, server: Server, seconds: float = WAIT_TIMEOUT) -> list[str]:
         """The first replies to ``user``, ``count`` or more."""
         return server.wait_until(lambda: len(found := self.replies(user)) >= count and found, seconds) or []
 
 
-def _is_anybody_alive(group: int) -> bool:
+def _is_group_alive(group: int) -> bool:
     """Whether a process of this group has not ended. Those that nobody has waited for yet do not count."""
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -232,13 +232,13 @@ def simulator() -> Iterator[Simulator]:
     """Knows the bot, but does not call it: tests do that. No request is too many for it."""
     with Simulator(app_id=APP_ID, api_key=API_KEY) as simulator:
         simulator.configure(standard_limit=10**9)
-        simulator.add_bot(TRIAL, "http://127.0.0.1:9/unused", enabled=False)
+        simulator.add_bot(BOT_NAME, "http://127.0.0.1:9/unused", enabled=False)
         yield simulator
 
 
 @pytest.fixture(scope="module")
-def platform(simulator: Simulator) -> Platform:
-    return Platform(simulator)
+def platform(simulator: Simulator) -> CometChatDriver:
+    return CometChatDriver(simulator)
 
 
 StartServer = Callable[..., Server]
@@ -250,7 +250,7 @@ def start_server(simulator: Simulator) -> Iterator[StartServer]:
     started: list[Server] = []
     with TemporaryFolder("test") as folder:
 
-        def start(bot: str = TRIAL, kind: type[Server] = Server, **variables: str) -> Server:
+        def start(bot: str = BOT_NAME, kind: type[Server] = Server, **variables: str) -> Server:
             place = folder / str(len(started))
             place.mkdir()
             environ = {

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import PATIENCE, ROOT
+from tests.acceptance.conftest import ROOT, WAIT_TIMEOUT
 
-FRESH_FOR = 7 * 86400
+MAX_AGE_SECONDS = 7 * 86400
 
 
 def install_package(name: str, version: str) -> Path:
@@ -19,7 +19,7 @@ def install_package(name: str, version: str) -> Path:
     folder = ROOT / ".cache" / name.strip("@").replace("/", "-") / version
     package = folder / "node_modules" / name / "package.json"
     stamp = folder / "installed"
-    is_fresh = stamp.exists() and (version != "latest" or time.time() - stamp.stat().st_mtime < FRESH_FOR)
+    is_fresh = stamp.exists() and (version != "latest" or time.time() - stamp.stat().st_mtime < MAX_AGE_SECONDS)
     if package.exists() and is_fresh:
         return folder
     npm = shutil.which("npm")
@@ -33,7 +33,7 @@ def install_package(name: str, version: str) -> Path:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=3 * PATIENCE,
+        timeout=3 * WAIT_TIMEOUT,
         check=False,
     )
     if ended.returncode and not package.exists():

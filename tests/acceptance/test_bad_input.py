@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from cometbot.web.worker import HEAD_TIMEOUT
+from cometbot.web.gunicorn_worker import HEAD_TIMEOUT
 
-from .conftest import API_KEY, LOGIN, Platform, Server, StartServer
+from .conftest import API_KEY, LOGIN, CometChatDriver, Server, StartServer
 
 BODY_TIMEOUT = 2.0
 TIME_LIMIT = 30.0
 """Seconds within which everything must be answered, also by a machine that does ten other things."""
 
-HELD_UP = 0.8 * HEAD_TIMEOUT
+DELAYED_AFTER = 0.8 * HEAD_TIMEOUT
 """Seconds within which is answered whoever does not wait for clients that send nothing, until they are cut off."""
 
 MIB = 1024 * 1024
@@ -54,13 +54,13 @@ class Answer:
         return error
 
 
-class Wire:
+class RawConnection:
     """One connection, for what no HTTP client would send."""
 
     def __init__(self, server: Server) -> None:
         self.socket = socket.create_connection(server.address, timeout=TIME_LIMIT)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> RawConnection:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -109,7 +109,7 @@ def head(server: Server, *, method: str = "POST", version: str = "1.1", path: st
 def exchange(server: Server, body: bytes, **headers: Any) -> Answer:
     """The answer to a request with ``body`` and its length."""
     given = {"Content_Length": str(len(body)), **headers}
-    with Wire(server) as wire:
+    with RawConnection(server) as wire:
         wire.send(head(server, **given) + body)
         return wire.receive()
 
@@ -119,24 +119,24 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 @contextmanager
-def in_time(limit: float = TIME_LIMIT) -> Iterator[None]:
+def within_limit(limit: float = TIME_LIMIT) -> Iterator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < limit
 
 
 @pytest.fixture(autouse=True)
-def the_next_good_message_works(server: Server, platform: Platform) -> Iterator[None]:
+def next_message_is_handled(server: Server, platform: CometChatDriver) -> Iterator[None]:
     yield
     user = f"good-{next(_numbers)}"
-    with in_time():
+    with within_limit():
         assert server.post(platform.callback(platform.write("hello", user))).status_code == 200
         assert platform.wait_replies(user, 1, server) == ["re: hello"]
     assert server.get("/readyz").status_code == 200
 
 
 @pytest.fixture
-def callback(platform: Platform) -> dict[str, Any]:
+def callback(platform: CometChatDriver) -> dict[str, Any]:
     """A good callback, to be made bad."""
     return platform.callback(platform.write("never to be answered", "evan"))
 
@@ -166,7 +166,7 @@ NOT_JSON = [
 
 @pytest.mark.parametrize(("body", "said"), [case[1:] for case in NOT_JSON], ids=[case[0] for case in NOT_JSON])
 def test_a_body_that_is_no_json_object_is_refused(server: Server, body: bytes, said: str) -> None:
-    with in_time():
+    with within_limit():
         check_refusal(exchange(server, body), 400, said)
 
 
@@ -179,7 +179,7 @@ def _replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 
 TEXT = b'"never to be answered"'
-ODD_VALUES = [
+UNEXPECTED_VALUES = [
     ("lone-surrogate-escaped", _replaced(TEXT, rb'"\ud800"')),
     ("lone-surrogate-encoded", _replaced(TEXT, b'"\xed\xa0\x80"')),
     ("byte-order-mark", lambda body: b"\xef\xbb\xbf" + body),
@@ -199,12 +199,12 @@ ODD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize("spoil", [case[1] for case in ODD_VALUES], ids=[case[0] for case in ODD_VALUES])
+@pytest.mark.parametrize("spoil", [case[1] for case in UNEXPECTED_VALUES], ids=[case[0] for case in UNEXPECTED_VALUES])
 def test_a_callback_with_an_odd_value_is_taken(
     server: Server, callback: dict[str, Any], spoil: Callable[[bytes], bytes]
 ) -> None:
     body = spoil(json.dumps(callback, separators=(",", ":")).encode())
-    with in_time():
+    with within_limit():
         answer = exchange(server, body)
     assert (answer.status, answer.body) == (200, b'{"data":{"success":true}}')
     assert_all_handled(server)
@@ -225,7 +225,7 @@ def test_a_callback_that_is_not_for_this_url_is_refused(
     server: Server, callback: dict[str, Any], spoil: Callable[[bytes], bytes], status: int, said: str
 ) -> None:
     body = spoil(json.dumps(callback, separators=(",", ":")).encode())
-    with in_time():
+    with within_limit():
         check_refusal(exchange(server, body), status, said)
 
 
@@ -282,13 +282,13 @@ def test_a_well_formed_callback_of_an_unknown_kind_is_taken(
     assert_all_handled(server)
 
 
-def test_an_escaped_nul_in_a_text_is_taken_and_answered(server: Server, platform: Platform) -> None:
+def test_an_escaped_nul_in_a_text_is_taken_and_answered(server: Server, platform: CometChatDriver) -> None:
     assert server.post(platform.callback(platform.write("a\0b", "nora"))).status_code == 200
     assert platform.wait_replies("nora", 1, server) == ["re: a\0b"]
 
 
 def test_numbers_of_any_size_in_unknown_keys_are_taken(
-    server: Server, platform: Platform, callback: dict[str, Any]
+    server: Server, platform: CometChatDriver, callback: dict[str, Any]
 ) -> None:
     callback = platform.callback(platform.write("big", "bert"))
     body = json.dumps({**callback, "a": 10**300, "b": [1.5e300, -(10**30)]}).encode()
@@ -329,12 +329,12 @@ def test_a_request_without_a_body_is_refused(server: Server) -> None:
 
 
 def test_a_body_of_10_mb_is_refused(server: Server) -> None:
-    with in_time():
+    with within_limit():
         check_refusal(exchange(server, b" " * 10 * MIB), 413, "longer than 1048576 bytes")
 
 
 def test_a_body_of_10_mb_in_chunks_is_refused(server: Server) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked"))
         for _ in range(160):
             wire.send(chunked(b" " * 65536, end=b""))
@@ -343,20 +343,20 @@ def test_a_body_of_10_mb_in_chunks_is_refused(server: Server) -> None:
 
 
 def test_a_body_that_is_announced_as_endless_is_refused_unread(server: Server) -> None:
-    with in_time():
+    with within_limit():
         check_refusal(exchange(server, b"", Content_Length="9" * 18), 413, "longer than 1048576 bytes")
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "ten", "9" * 400, "5, 6"])
 def test_a_length_that_is_none_is_refused(server: Server, length: str) -> None:
-    with in_time():
+    with within_limit():
         answer = exchange(server, b"{}", Content_Length=length)
     assert answer.status in (400, 413)
     assert answer.error["message"]
 
 
 def test_a_body_that_breaks_off_is_refused(server: Server) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Content_Length="1000") + b'{"trigger": ')
         wire.socket.shutdown(socket.SHUT_WR)
         check_refusal(wire.receive(), 400, "broke off")
@@ -364,13 +364,13 @@ def test_a_body_that_breaks_off_is_refused(server: Server) -> None:
 
 def test_a_client_that_goes_away_in_its_body_leaves_no_error(server: Server) -> None:
     for _ in range(5):
-        with Wire(server) as wire:
+        with RawConnection(server) as wire:
             wire.send(head(server, Content_Length="1000") + b'{"trigger": ')
     assert "Traceback" not in server.log
 
 
 def test_a_body_that_never_ends_is_cut_off(server: Server) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Content_Length="1000"))
         stop = threading.Event()
 
@@ -399,25 +399,25 @@ BAD_CHUNKS = [
 
 @pytest.mark.parametrize("body", [case[1] for case in BAD_CHUNKS], ids=[case[0] for case in BAD_CHUNKS])
 def test_a_badly_chunked_body_is_refused(server: Server, body: bytes) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + body)
         wire.socket.shutdown(socket.SHUT_WR)
         check_refusal(wire.receive(), 400, "badly chunked")
 
 
 def test_a_chunked_body_without_an_end_is_refused(server: Server) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + chunked(b'{"a":1}', end=b""))
         wire.socket.shutdown(socket.SHUT_WR)
         check_refusal(wire.receive(), 400, "broke off")
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + chunked(b'{"a":1}', end=b""))
         check_refusal(wire.receive(), 408, "did not arrive")
 
 
-def test_a_good_body_in_chunks_is_taken(server: Server, platform: Platform) -> None:
+def test_a_good_body_in_chunks_is_taken(server: Server, platform: CometChatDriver) -> None:
     body = json.dumps(platform.callback(platform.write("in pieces", "carl"))).encode()
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + chunked(body[:100], body[100:]))
         assert wire.receive().status == 200
     assert platform.wait_replies("carl", 1, server) == ["re: in pieces"]
@@ -448,9 +448,9 @@ WRONG_LOGINS: list[tuple[str, str | None]] = [
 
 
 @pytest.mark.parametrize("header", [case[1] for case in WRONG_LOGINS], ids=[case[0] for case in WRONG_LOGINS])
-def test_wrong_credentials_are_refused_before_the_body_is_looked_at(server: Server, header: str | None) -> None:
+def test_wrong_credentials_are_refused_before_the_body(server: Server, header: str | None) -> None:
     for path in ("", "/cometchat", "/cometchat/stranger"):
-        with in_time():
+        with within_limit():
             answer = exchange(server, b"not even JSON", Authorization=header, path=path)
         check_refusal(answer, 401, "user name and password")
         assert answer.headers["www-authenticate"].startswith("Basic ")
@@ -472,7 +472,7 @@ BAD_HEADS = [
 
 @pytest.mark.parametrize(("headers", "status"), [case[1:] for case in BAD_HEADS], ids=[case[0] for case in BAD_HEADS])
 def test_a_head_that_cannot_be_read_is_refused_with_json(server: Server, headers: dict[str, str], status: int) -> None:
-    with in_time():
+    with within_limit():
         answer = exchange(server, b"{}", **headers)
     assert answer.status == status, answer
     assert answer.error["message"]
@@ -493,7 +493,7 @@ def test_a_head_that_cannot_be_read_is_refused_with_json(server: Server, headers
     ids=["nul", "tls", "no-path", "http-9", "long-path", "lower-case"],
 )
 def test_what_is_no_http_is_refused_with_json(server: Server, first: bytes, status: int) -> None:
-    with in_time(), Wire(server) as wire:
+    with within_limit(), RawConnection(server) as wire:
         wire.send(first)
         answer = wire.receive()
     assert answer.status == status, answer
@@ -513,7 +513,7 @@ def test_head_is_refused_without_a_body(server: Server) -> None:
     assert (answer.status, answer.body) == (405, b"")
 
 
-def test_http_1_0_is_taken(server: Server, platform: Platform) -> None:
+def test_http_1_0_is_taken(server: Server, platform: CometChatDriver) -> None:
     body = json.dumps(platform.callback(platform.write("old", "olga"))).encode()
     assert exchange(server, body, version="1.0").status == 200
     assert platform.wait_replies("olga", 1, server) == ["re: old"]
@@ -525,20 +525,20 @@ def test_a_path_that_is_not_there_is_not_found(server: Server) -> None:
     check_refusal(exchange(server, b"{}", path="/cometchat/%00%ff%fe"), 404, "no bot")
 
 
-def test_a_client_that_stops_in_its_headers_does_not_hold_up_others(server: Server, platform: Platform) -> None:
-    with Wire(server) as slow:
+def test_client_stalled_in_headers_blocks_nobody(server: Server, platform: CometChatDriver) -> None:
+    with RawConnection(server) as slow:
         slow.send(head(server)[:60])
         for number in range(8):
-            with in_time(HELD_UP):
+            with within_limit(DELAYED_AFTER):
                 assert server.post(platform.callback(platform.write(str(number), "quick"))).status_code == 200
     assert platform.wait_replies("quick", 8, server) == [f"re: {number}" for number in range(8)]
 
 
-def test_64_idle_connections_do_not_hold_up_others(server: Server, platform: Platform) -> None:
-    idle = [Wire(server) for _ in range(64)]
+def test_64_idle_connections_do_not_hold_up_others(server: Server, platform: CometChatDriver) -> None:
+    idle = [RawConnection(server) for _ in range(64)]
     try:
         for number in range(8):
-            with in_time(HELD_UP):
+            with within_limit(DELAYED_AFTER):
                 assert server.post(platform.callback(platform.write(str(number), "patient"))).status_code == 200
         assert platform.wait_replies("patient", 8, server) == [f"re: {number}" for number in range(8)]
     finally:
@@ -546,7 +546,7 @@ def test_64_idle_connections_do_not_hold_up_others(server: Server, platform: Pla
             wire.socket.close()
 
 
-def test_nothing_of_all_this_was_an_error_of_the_server_or_told_a_secret(server: Server) -> None:
+def test_log_has_no_error_and_no_secret_after_bad_input(server: Server) -> None:
     assert [secret for secret in (LOGIN[1], API_KEY, GOOD) if secret in server.log] == []
     assert "Traceback" not in server.log
     assert server.dead_letters() == []

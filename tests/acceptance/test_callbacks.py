@@ -11,14 +11,14 @@ import pytest
 
 from cometbot.simulator import Simulator
 
-from .conftest import API_KEY, BOTS, LOGIN, Platform, Server, StartServer, wait_for
+from .conftest import API_KEY, BOTS, LOGIN, CometChatDriver, Server, StartServer, wait_for
 
 SAMPLE = json.loads((Path(__file__).parents[1] / "data" / "sample_callback.json").read_text())
 
 pytestmark = pytest.mark.process
 
 
-def test_the_sample_payload_brings_exactly_one_right_request_to_cometchat(start_server: StartServer) -> None:
+def test_sample_payload_causes_one_request(start_server: StartServer) -> None:
     with Simulator(app_id=SAMPLE["appId"], api_key=API_KEY) as cometchat:
         for uid in ("cometchat-uid-1", "cometchat-uid-2"):
             cometchat.add_user(uid)
@@ -57,7 +57,7 @@ def test_the_sample_payload_brings_exactly_one_right_request_to_cometchat(start_
     }
 
 
-def test_five_redeliveries_at_once_bring_one_reply(server: Server, platform: Platform) -> None:
+def test_five_redeliveries_at_once_bring_one_reply(server: Server, platform: CometChatDriver) -> None:
     callback = platform.callback(platform.write("five", "paul"))
     with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda _: server.post(callback), range(5)))
@@ -66,7 +66,7 @@ def test_five_redeliveries_at_once_bring_one_reply(server: Server, platform: Pla
     assert platform.wait_replies("paul", 2, server) == ["re: five", "re: and then"]
 
 
-def test_a_callback_that_comes_again_after_its_reply_is_not_answered_again(server: Server, platform: Platform) -> None:
+def test_redelivery_after_the_reply_is_not_answered(server: Server, platform: CometChatDriver) -> None:
     callback = platform.callback(platform.write("once", "petra"))
     assert server.post(callback).status_code == 200
     platform.wait_replies("petra", 1, server)
@@ -75,9 +75,7 @@ def test_a_callback_that_comes_again_after_its_reply_is_not_answered_again(serve
     assert platform.wait_replies("petra", 2, server) == ["re: once", "re: and then"]
 
 
-def test_a_handler_that_does_not_end_delays_neither_the_200_nor_other_conversations(
-    server: Server, platform: Platform
-) -> None:
+def test_endless_handler_delays_nobody_else(server: Server, platform: CometChatDriver) -> None:
     assert server.post(platform.callback(platform.write("/gate", "zoe"))).status_code == 200
     server.wait_until(lambda: server.count_marks("gate"))
     assert server.post(platform.callback(platform.write("are you there?", "zoe"))).status_code == 200
@@ -91,7 +89,9 @@ def test_a_handler_that_does_not_end_delays_neither_the_200_nor_other_conversati
     assert platform.wait_replies("zoe", 2, server) == ["came through", "re: are you there?"]
 
 
-def test_numbers_of_both_processes_add_up_after_forty_messages(start_server: StartServer, platform: Platform) -> None:
+def test_numbers_of_both_processes_add_up_after_forty_messages(
+    start_server: StartServer, platform: CometChatDriver
+) -> None:
     server = start_server()
     for number in range(40):
         callback = platform.callback(platform.write(f"count {number}", f"counted-{number % 8}"))
@@ -119,7 +119,7 @@ def test_numbers_of_both_processes_add_up_after_forty_messages(start_server: Sta
     assert {"database", "schema", "lanes", "handlers", "keeper"} <= ready["checks"].keys()
 
 
-def test_a_callback_without_credentials_stores_nothing(server: Server, platform: Platform) -> None:
+def test_a_callback_without_credentials_stores_nothing(server: Server, platform: CometChatDriver) -> None:
     callback = platform.callback(platform.write("let me in", "mallory"))
     answer = server.post(callback, auth=None)
     assert answer.status_code == 401

@@ -9,15 +9,15 @@ import requests
 
 from cometbot.bot import Bot
 from cometbot.simulator import StoredMessage
-from cometbot.store.clock import LEASE
+from cometbot.store.clock import LEASE_TTL
 
-from .conftest import Platform, Server, StartServer
+from .conftest import CometChatDriver, Server, StartServer
 
 ERROR_TEXT = Bot("any").error_text
 pytestmark = pytest.mark.process
 
 
-def _say(server: Server, platform: Platform, user: str, *texts: str) -> list[str]:
+def _say(server: Server, platform: CometChatDriver, user: str, *texts: str) -> list[str]:
     """The ids of messages that the bot was told of, in this order."""
     ids = []
     for text in texts:
@@ -27,7 +27,7 @@ def _say(server: Server, platform: Platform, user: str, *texts: str) -> list[str
     return ids
 
 
-def _is_taken(server: Server, platform: Platform, message: StoredMessage) -> bool:
+def _is_taken(server: Server, platform: CometChatDriver, message: StoredMessage) -> bool:
     """Whether the server has stored it; False if it is not there at the moment, as when a handler has ended it."""
     try:
         return server.post(platform.callback(message)).status_code == 200
@@ -35,17 +35,13 @@ def _is_taken(server: Server, platform: Platform, message: StoredMessage) -> boo
         return False
 
 
-def test_a_handler_that_raises_leaves_a_dead_letter_and_the_conversation_goes_on(
-    server: Server, platform: Platform
-) -> None:
+def test_raising_handler_leaves_a_dead_letter(server: Server, platform: CometChatDriver) -> None:
     failed, _ = _say(server, platform, "rosa", "/raise", "next")
     assert platform.wait_replies("rosa", 2, server) == [ERROR_TEXT, "re: next"]
     assert (failed, "ValueError: the handler does not like this", 1) in server.dead_letters()
 
 
-def test_a_handler_that_hangs_is_given_up_at_its_deadline_and_the_conversation_goes_on(
-    server: Server, platform: Platform
-) -> None:
+def test_hanging_handler_is_a_dead_letter_at_its_timeout(server: Server, platform: CometChatDriver) -> None:
     hung, _ = _say(server, platform, "hugo", "/hang", "next")
     assert platform.wait_replies("hugo", 2, server) == [ERROR_TEXT, "re: next"]
     assert [(error, attempts) for name, error, attempts in server.dead_letters() if name == hung] == [
@@ -55,8 +51,8 @@ def test_a_handler_that_hangs_is_given_up_at_its_deadline_and_the_conversation_g
 
 
 @pytest.mark.parametrize("how", ["exit", "kill"])
-def test_a_message_that_ends_its_process_five_times_is_a_dead_letter_and_the_conversation_goes_on(
-    start_server: StartServer, platform: Platform, how: str
+def test_message_that_crashes_five_times_is_a_dead_letter(
+    start_server: StartServer, platform: CometChatDriver, how: str
 ) -> None:
     server = start_server()
     user = f"victim-of-{how}"
@@ -64,7 +60,7 @@ def test_a_message_that_ends_its_process_five_times_is_a_dead_letter_and_the_con
     server.wait_until(lambda: server.count_marks(how) >= 1)
     died = time.monotonic()
     server.wait_until(lambda: server.count_marks(how) >= 2)
-    assert time.monotonic() - died < LEASE, "a death was noticed only when the lease had run out"
+    assert time.monotonic() - died < LEASE_TTL, "a death was noticed only when the lease had run out"
     assert platform.wait_replies(user, 1, server) == ["re: next"]
     assert server.count_marks(how) == 5
     assert server.dead_letters() == [(deadly, "its process died 5 times while it was handled", 5)]
@@ -73,9 +69,7 @@ def test_a_message_that_ends_its_process_five_times_is_a_dead_letter_and_the_con
     server.close()
 
 
-def test_messages_that_run_beside_one_that_ends_its_process_are_not_given_up_with_it(
-    start_server: StartServer, platform: Platform
-) -> None:
+def test_messages_beside_a_crashing_one_survive(start_server: StartServer, platform: CometChatDriver) -> None:
     server = start_server(COMETBOT_PROCESSES="1")
     bystanders = ["ann", "ben", "cem"]
     for user in bystanders:
@@ -89,23 +83,19 @@ def test_messages_that_run_beside_one_that_ends_its_process_are_not_given_up_wit
     server.close()
 
 
-def test_a_handler_that_runs_again_after_a_crash_does_not_repeat_what_it_has_said(
-    start_server: StartServer, platform: Platform
-) -> None:
+def test_rerun_after_a_crash_repeats_no_reply(start_server: StartServer, platform: CometChatDriver) -> None:
     server = start_server()
     _say(server, platform, "tilda", "/say-and-wait")
     server.wait_until(lambda: platform.replies("tilda") == ["first"] and server.count_marks("say-and-wait"))
     server.kill()
-    (server.marks / "go-on").touch()
+    (server.marks_folder / "go-on").touch()
     server.start()
     assert platform.wait_replies("tilda", 2, server) == ["first", "second"]
     assert server.count_marks("say-and-wait") == 2
     server.close()
 
 
-def test_sigterm_lets_running_handlers_end_and_keeps_the_rest_for_the_next_start(
-    start_server: StartServer, platform: Platform
-) -> None:
+def test_sigterm_finishes_running_handlers(start_server: StartServer, platform: CometChatDriver) -> None:
     server = start_server(COMETBOT_HANDLER_THREADS="2", COMETBOT_STOP_TIMEOUT="30")
     runners = [f"runner-{number}" for number in range(12)]
     for user in runners:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import GUNICORN, Platform, Server, StartServer
+from .conftest import GUNICORN, CometChatDriver, Server, StartServer
 
 PROBES = 20
 """Requests on connections of their own, which reach every process of a server."""
@@ -25,7 +25,9 @@ def errors(server: Server) -> list[str]:
     return [line for line in server.log.splitlines() if re.search(r"ERROR +cometbot\.", line)]
 
 
-def test_replaced_database_is_refused_by_old_and_new_processes(start_server: StartServer, platform: Platform) -> None:
+def test_replaced_database_is_refused_by_old_and_new_processes(
+    start_server: StartServer, platform: CometChatDriver
+) -> None:
     server = start_server(COMETBOT_PROCESSES="2")
     assert server.post(platform.callback(platform.write("hello"))).status_code == 200
     server.wait_until(lambda: server.query("SELECT count(*) FROM processes") == [(2,)])
@@ -51,7 +53,7 @@ class SmallDiskServer(Server):
 
     @property
     def folder(self) -> Path:
-        return self.marks.with_name("disk")
+        return self.marks_folder.with_name("disk")
 
     def start(self) -> None:
         """Begin on a disk of its own, and wait until it is fit to get messages."""
@@ -81,7 +83,9 @@ def small_disk_server(start_server: StartServer) -> SmallDiskServer:
     return server
 
 
-def test_full_disk_is_reported_until_there_is_room(small_disk_server: SmallDiskServer, platform: Platform) -> None:
+def test_full_disk_is_reported_until_there_is_room(
+    small_disk_server: SmallDiskServer, platform: CometChatDriver
+) -> None:
     server = small_disk_server
     filler = server.disk / "filler"
     filler.write_bytes(b"\0" * (os.statvfs(server.disk).f_bavail * 4096 - 32768))

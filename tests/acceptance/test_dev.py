@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .conftest import PATIENCE, ROOT
+from .conftest import ROOT, WAIT_TIMEOUT
 
 pytestmark = pytest.mark.process
 
@@ -65,7 +65,7 @@ def pipe(folder: Path, *lines: str, options: Sequence[str] = ()) -> subprocess.C
         env=environ(folder),
         capture_output=True,
         text=True,
-        timeout=3 * PATIENCE,
+        timeout=3 * WAIT_TIMEOUT,
         check=False,
     )
 
@@ -90,7 +90,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def wait_for(self, text: str, times: int = 1, seconds: float = PATIENCE) -> str:
+    def wait_for(self, text: str, times: int = 1, seconds: float = WAIT_TIMEOUT) -> str:
         """Everything shown so far, once ``text`` is there so many times."""
         end = time.monotonic() + seconds
         while self.shown.count(text) < times:
@@ -98,7 +98,7 @@ class Terminal:
                 pytest.fail(f"waited in vain for {text!r}; shown is:\n{self.shown}")
         return self.shown
 
-    def wait_end(self, seconds: float = PATIENCE) -> int:
+    def wait_end(self, seconds: float = WAIT_TIMEOUT) -> int:
         end = time.monotonic() + seconds
         while self._read(end - time.monotonic()):
             continue
@@ -107,7 +107,7 @@ class Terminal:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
         os.close(self.master)
 
     def _read(self, seconds: float) -> bool:
@@ -144,7 +144,7 @@ def children(folder: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            is_child = b"cometbot.cli.dev.child" in (process / "cmdline").read_bytes()
+            is_child = b"cometbot.cli.dev.bot_main" in (process / "cmdline").read_bytes()
             if is_child and (process / "cwd").resolve() == folder.resolve():
                 found.append(process.name)
         except OSError:
@@ -152,7 +152,7 @@ def children(folder: Path) -> list[str]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_TIMEOUT) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -178,7 +178,7 @@ def test_lines_of_a_pipe_are_answered_one_after_the_other(folder: Path) -> None:
     assert list((folder / "tmp").glob("cometbot-dev-*")) == []
 
 
-def test_the_authors_own_settings_count_but_never_reach_the_real_cometchat(folder: Path) -> None:
+def test_dev_never_calls_the_real_cometchat(folder: Path) -> None:
     (folder / ".env").write_text(
         "COMETBOT_BOT=bot:bot\nCOMETCHAT_API_URL=https://real.example.com/v3\nCOMETCHAT_API_KEY=realkey\n"
         "COMETBOT_DATABASE_URL=sqlite:///real.db\nCOMETBOT_CALLBACK_USERNAME__SHOP=u\n"
@@ -200,7 +200,7 @@ def test_the_authors_own_settings_count_but_never_reach_the_real_cometchat(folde
         (["bad.py:bot"], {"bad.py": "raise SystemExit('no')"}, "bad.py, line 1: SystemExit: no"),
     ],
 )
-def test_a_bot_that_cannot_be_run_is_one_sentence_and_exit_code_2(
+def test_bot_that_cannot_run_exits_with_2(
     folder: Path, options: list[str], files: dict[str, str], sentence: str
 ) -> None:
     for name, text in files.items():
@@ -220,7 +220,7 @@ def test_no_bot_at_all_says_how_to_name_one(folder: Path) -> None:
     assert "cometbot: no bot is named and there is no bot.py here in" in done.stderr
 
 
-def test_without_terminal_and_pipe_it_says_how_to_go_on_without_them(folder: Path) -> None:
+def test_dev_without_terminal_and_pipe_says_what_to_do(folder: Path) -> None:
     done = pipe(folder)
     assert done.returncode == 2
     assert done.stderr.startswith("cometbot: there is no terminal to talk in")
@@ -236,7 +236,7 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> No
     assert re.search(rf"Port {port} is taken, so it is \d+\.", done.stdout)
 
 
-def test_a_handler_that_kills_its_process_is_given_up_and_the_next_message_answered(folder: Path) -> None:
+def test_dev_survives_a_handler_that_kills_its_process(folder: Path) -> None:
     # CometChat tells once, and waits for 10 s: a busy machine may need longer to start the bot again.
     done = pipe(folder, "die", "hi", "hi", "hi", ":dead")
     assert "✗ the bot's process ended with the status 3; another one is started" in done.stdout
@@ -254,9 +254,7 @@ def test_in_a_terminal_a_reply_appears_and_the_prompt_comes_back(terminal: Calla
     assert run.wait_end() == 0, run.shown
 
 
-def test_changed_code_is_taken_and_broken_code_leaves_the_old_bot_running(
-    folder: Path, terminal: Callable[..., Terminal]
-) -> None:
+def test_broken_code_leaves_the_old_bot_running(folder: Path, terminal: Callable[..., Terminal]) -> None:
     run = terminal("bot.py:bot", "--wire", "off")
     run.wait_for("maria → shop > ")
     (folder / "bot.py").write_text(BOT.replace("version one", "version two"))
@@ -286,9 +284,7 @@ def test_a_terminal_waits_for_code_that_is_broken_at_the_start(folder: Path, ter
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-d", "term", "hangup"])
-def test_every_way_to_end_it_ends_all_processes_and_leaves_nothing(
-    folder: Path, terminal: Callable[..., Terminal], how: str
-) -> None:
+def test_every_exit_ends_all_processes(folder: Path, terminal: Callable[..., Terminal], how: str) -> None:
     run = terminal()
     run.wait_for("maria → shop > ")
     assert len(children(folder)) == 1
@@ -314,14 +310,12 @@ def test_the_bot_ends_even_if_its_parent_is_killed(folder: Path, terminal: Calla
     assert wait_until(lambda: not children(folder))
 
 
-def test_without_a_chat_others_drive_the_simulator_until_a_signal_comes(
-    folder: Path, terminal: Callable[..., Terminal]
-) -> None:
+def test_dev_without_chat_runs_until_a_signal(folder: Path, terminal: Callable[..., Terminal]) -> None:
     run = terminal("--no-chat")
     shown = run.wait_for("Ctrl-C ends it.")
     url = re.search(r"http://127\.0\.0\.1:\d+", shown)
     assert url is not None
-    said = requests.post(f"{url[0]}/simulator/users/maria/say", json={"to": "shop", "text": "hi"}, timeout=PATIENCE)
+    said = requests.post(f"{url[0]}/simulator/users/maria/say", json={"to": "shop", "text": "hi"}, timeout=WAIT_TIMEOUT)
     assert said.ok, said.text
     run.wait_for("Hello, version one!")
     run.process.send_signal(signal.SIGTERM)
@@ -362,7 +356,7 @@ def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, termi
     assert url is not None
 
     def post(uid: str, what: str, **body: str) -> str:
-        said = requests.post(f"{url[0]}/simulator/users/{uid}/{what}", json=body, timeout=PATIENCE)
+        said = requests.post(f"{url[0]}/simulator/users/{uid}/{what}", json=body, timeout=WAIT_TIMEOUT)
         assert said.ok, said.text
         return str(said.json()["data"]["id"])
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from .conftest import PATIENCE, Platform, Server, StartServer
+from .conftest import WAIT_TIMEOUT, CometChatDriver, Server, StartServer
 
 BUSY = 3.0
 """Seconds for which somebody else writes to the database."""
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.process
 
 
 @contextmanager
-def _locked(server: Server) -> Iterator[None]:
+def _lock_database(server: Server) -> Iterator[None]:
     """Hold the database as another process does that writes for long."""
-    with closing(sqlite3.connect(server.database, timeout=PATIENCE, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(server.database, timeout=WAIT_TIMEOUT, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -41,15 +41,13 @@ def _post(server: Server, callback: object) -> tuple[int, str, float]:
     return answer.status_code, answer.headers.get("Retry-After", ""), time.monotonic() - began
 
 
-def test_while_the_database_is_busy_callbacks_are_refused_in_time_and_then_all_is_well(
-    server: Server, platform: Platform
-) -> None:
+def test_busy_database_refuses_callbacks_in_time(server: Server, platform: CometChatDriver) -> None:
     # As many as one process has threads, so that none waits for a thread whichever process it comes to.
     users = [f"guest-{number}" for number in range(8)]
     callbacks = [platform.callback(platform.write("hello", user)) for user in users]
     refused: list[tuple[int, str, float]] = []
     began = threading.Event()
-    with _locked(server), ThreadPoolExecutor(len(users)) as pool:
+    with _lock_database(server), ThreadPoolExecutor(len(users)) as pool:
         until = time.monotonic() + BUSY
 
         def insist(number: int) -> None:
@@ -70,12 +68,10 @@ def test_while_the_database_is_busy_callbacks_are_refused_in_time_and_then_all_i
     assert server.get("/readyz").status_code == 200
 
 
-def test_an_answer_that_is_ready_while_the_database_is_busy_is_stored_and_said_afterwards(
-    server: Server, platform: Platform
-) -> None:
+def test_reply_ready_while_database_is_busy_is_sent(server: Server, platform: CometChatDriver) -> None:
     assert server.post(platform.callback(platform.write("/gate", "waiter"))).status_code == 200
     server.wait_until(lambda: server.count_marks("gate"))
-    with _locked(server):
+    with _lock_database(server):
         server.open_gate()
         until = time.monotonic() + BUSY
         while time.monotonic() < until:
@@ -85,7 +81,7 @@ def test_an_answer_that_is_ready_while_the_database_is_busy_is_stored_and_said_a
     assert server.count_marks("gate") == 1, "a handler ran again that had done its work"
 
 
-def test_with_all_handler_threads_taken_callbacks_are_still_acknowledged(server: Server, platform: Platform) -> None:
+def test_callbacks_are_acknowledged_with_all_threads_busy(server: Server, platform: CometChatDriver) -> None:
     server.close_gate()
     marks = server.count_marks("gate")
     for number in range(24):
@@ -101,11 +97,11 @@ def test_with_all_handler_threads_taken_callbacks_are_still_acknowledged(server:
         assert platform.wait_replies(f"waiter-{number}", 1, server) == ["came through"]
 
 
-def test_clients_that_do_not_close_their_connections_hold_up_nobody(server: Server, platform: Platform) -> None:
+def test_unclosed_connections_block_nobody(server: Server, platform: CometChatDriver) -> None:
     """gunicorn itself waits two seconds for each of them, one after the other, before it serves anybody else."""
     with ExitStack() as opened:
         for _ in range(120):
-            idle = opened.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+            idle = opened.enter_context(socket.create_connection(server.address, timeout=WAIT_TIMEOUT))
             idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n\r\n")
         for number in range(10):
             status, _, seconds = _post(server, platform.callback(platform.write("hello", f"behind-{number}")))
@@ -117,12 +113,12 @@ def test_clients_that_do_not_close_their_connections_hold_up_nobody(server: Serv
 
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n"], ids=["silent", "idle"])
 def test_more_idle_connections_than_there_may_be_make_room(
-    start_server: StartServer, platform: Platform, said: bytes
+    start_server: StartServer, platform: CometChatDriver, said: bytes
 ) -> None:
     server = start_server(GUNICORN_CMD_ARGS="--worker-connections 20")
     with ExitStack() as opened:
         for _ in range(100):
-            opened.enter_context(socket.create_connection(server.address, timeout=PATIENCE)).sendall(said)
+            opened.enter_context(socket.create_connection(server.address, timeout=WAIT_TIMEOUT)).sendall(said)
         for number in range(10):
             callback = platform.callback(platform.write("hello", f"after-{len(said)}-{number}"))
             status, _, seconds = _post(server, callback)

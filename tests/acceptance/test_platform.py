@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import BOTS, PATIENCE, Server, wait_for
+from tests.acceptance.conftest import BOTS, WAIT_TIMEOUT, Server, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -22,7 +22,7 @@ ADMIN = "the-admin-s-secret"
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
 
 
-class Caller:
+class ApiCaller:
     """Sends plain requests, and keeps the cookie as a browser does."""
 
     def __init__(self, server: Server, key: str = "") -> None:
@@ -40,7 +40,7 @@ class Caller:
         if body is not None:
             headers["Content-Type"] = kind
             body = body if isinstance(body, bytes) else json.dumps(body)
-        connection = HTTPConnection(*self._server.address, timeout=PATIENCE)
+        connection = HTTPConnection(*self._server.address, timeout=WAIT_TIMEOUT)
         try:
             connection.request(method, f"/v1/{path}", body, headers)
             answer = connection.getresponse()
@@ -94,8 +94,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "COMETBOT_DATA": str(tmp_path / "data"),
         "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
         "COMETBOT_BODY_TIMEOUT": "2",
-        "BOTYARD_ADMIN_SECRET_KEY": ADMIN,
-        "BOTYARD_CONFIG": str(tmp_path / "botyard.config.json"),
+        "PLATFORM_ADMIN_SECRET_KEY": ADMIN,
+        "PLATFORM_CONFIG": str(tmp_path / "botyard.config.json"),
     }
     server = Server(tmp_path, environ, bot="desk")
     server.start()
@@ -114,7 +114,7 @@ MULTIPART = "multipart/form-data; boundary=X"
 def test_a_script_goes_through_every_operation_of_the_three_apis(
     server: Server, receiver: Receiver, tmp_path: Path
 ) -> None:
-    admin, person = Caller(server, ADMIN), Caller(server)
+    admin, person = ApiCaller(server, ADMIN), ApiCaller(server)
 
     # Admin API: A1, A3, A4.
     status, made = admin("POST", "admin-api/bot", {"name": "Test bot", "description": "Just testing bot."})
@@ -123,8 +123,8 @@ def test_a_script_goes_through_every_operation_of_the_three_apis(
     assert admin("GET", f"admin-api/bot/{bot_id}/key") == (200, {"key": made["key"]})
     status, changed = admin("PUT", f"admin-api/bot/{bot_id}/key")
     assert status == 200
-    assert Caller(server, made["key"])("GET", "bot-api/bot") == (403, {"message": "Invalid bot key."})
-    bot = Caller(server, changed["key"])
+    assert ApiCaller(server, made["key"])("GET", "bot-api/bot") == (403, {"message": "Invalid bot key."})
+    bot = ApiCaller(server, changed["key"])
 
     # Bot API: B1 to B8.
     described = {"id": bot_id, "name": "Test bot", "description": "Just testing bot."}
@@ -188,8 +188,8 @@ def test_a_script_goes_through_every_operation_of_the_three_apis(
     assert [item["id"] for item in person("GET", "client-api/bots")[1]] == ["desk"]
 
 
-def test_what_a_person_wrote_is_answered_after_everything_was_killed(server: Server) -> None:
-    person = Caller(server)
+def test_platform_message_is_answered_after_a_kill(server: Server) -> None:
+    person = ApiCaller(server)
     person("POST", "client-api/user", {"nickname": "Maria"})
     chat = person("POST", "client-api/chat", {"botId": "desk"})[1]["id"]
     for number in range(5):
@@ -205,13 +205,13 @@ def test_what_a_person_wrote_is_answered_after_everything_was_killed(server: Ser
     assert [body for body in bodies() if body.startswith("echo")] == [f"echo m{n}" for n in range(5)]
 
 
-def test_a_stream_tells_of_what_another_process_does_and_ends_with_the_server(server: Server) -> None:
-    person = Caller(server)
+def test_stream_carries_events_of_another_process(server: Server) -> None:
+    person = ApiCaller(server)
     person("POST", "client-api/user", {"nickname": "Maria"})
     chat = person("POST", "client-api/chat", {"botId": "desk"})[1]["id"]
     streams = []
     for _ in range(4):
-        connection = HTTPConnection(*server.address, timeout=PATIENCE)
+        connection = HTTPConnection(*server.address, timeout=WAIT_TIMEOUT)
         connection.request("GET", "/v1/page-api/events", headers={"Cookie": person.cookie})
         streams.append((connection, connection.getresponse()))
     assert [answer.getheader("Content-Type") for _, answer in streams] == ["text/event-stream"] * 4
@@ -237,24 +237,22 @@ def test_a_stream_tells_of_what_another_process_does_and_ends_with_the_server(se
     assert time.monotonic() - began < 25, "open streams must not hold up a stop"
 
 
-def test_an_upload_that_breaks_off_or_stands_still_holds_nobody_and_leaves_nothing(
-    server: Server, tmp_path: Path
-) -> None:
-    person = Caller(server)
+def test_broken_upload_blocks_nobody_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    person = ApiCaller(server)
     person("POST", "client-api/user", {"nickname": "Maria"})
     body = upload()
     head = (
         "POST /v1/client-api/files HTTP/1.1\r\nHost: x\r\n"
         f"Cookie: {person.cookie}\r\nContent-Type: {MULTIPART}\r\nContent-Length: {len(body) + 1000}\r\n\r\n"
     ).encode()
-    with socket.create_connection(server.address, timeout=PATIENCE) as broken:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as broken:
         broken.sendall(head + body[:-20])
         broken.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: broken.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"message":' in answer
 
-    with socket.create_connection(server.address, timeout=PATIENCE) as still:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as still:
         still.sendall(head + body[:20])
         began = time.monotonic()
         answer = b"".join(iter(lambda: still.recv(65536), b""))
@@ -265,7 +263,7 @@ def test_an_upload_that_breaks_off_or_stands_still_holds_nobody_and_leaves_nothi
 
 
 def test_a_steady_upload_over_a_slow_link_is_stored(server: Server) -> None:
-    person = Caller(server)
+    person = ApiCaller(server)
     person("POST", "client-api/user", {"nickname": "Maria"})
     head, end = upload().split(PNG)
     body = head + PNG + b"\0" * 48_000 + end
@@ -274,7 +272,7 @@ def test_a_steady_upload_over_a_slow_link_is_stored(server: Server) -> None:
         f"Cookie: {person.cookie}\r\nContent-Type: {MULTIPART}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     began = time.monotonic()
-    with socket.create_connection(server.address, timeout=PATIENCE) as slow:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as slow:
         slow.sendall(lines.encode())
         for start in range(0, len(body), 800):
             slow.sendall(body[start : start + 800])

@@ -16,7 +16,7 @@ from tests.ports import HOST
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import TcpProxy
 
-from .conftest import Platform, Server, StartServer, wait_for
+from .conftest import CometChatDriver, Server, StartServer, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -25,16 +25,16 @@ COMETBOT = (sys.executable, "-c", "from cometbot.cli import main; main(prog_name
 IN_USE = b"FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
-class Serve(Server):
+class ServeCommand(Server):
     """``cometbot serve``, which runs a worker beside the web processes."""
 
     command = (*COMETBOT, "serve")
 
 
-class Running:
+class ServedBot:
     """A served bot, and the ways to its database: through ``proxy``, and ``direct``."""
 
-    def __init__(self, server: Server, platform: Platform, proxy: TcpProxy, direct: str) -> None:
+    def __init__(self, server: Server, platform: CometChatDriver, proxy: TcpProxy, direct: str) -> None:
         self.server, self.platform, self.proxy, self.direct = server, platform, proxy, direct
 
     def post(self, text: str) -> int:
@@ -58,54 +58,52 @@ def name_of(url: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(
+def served_bot(
     start_server: StartServer,
-    platform: Platform,
+    platform: CometChatDriver,
     postgres: PostgresServer,
     make_postgres_database: Callable[[], str],
-) -> Iterator[Running]:
+) -> Iterator[ServedBot]:
     direct = postgres.url(name_of(make_postgres_database()))
     with closing(TcpProxy(postgres.socket)) as proxy:
         url = f"postgresql://postgres@{HOST}:{proxy.port}/{name_of(direct)}"
-        server = start_server(kind=Serve, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1")
-        yield Running(server, platform, proxy, direct)
+        server = start_server(kind=ServeCommand, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1")
+        yield ServedBot(server, platform, proxy, direct)
         server.terminate()
 
 
-def test_callbacks_after_terminated_connections_are_stored(running: Running) -> None:
+def test_callbacks_after_terminated_connections_are_stored(served_bot: ServedBot) -> None:
     for number in range(3):
-        running.wait_answered(f"before {number}")
-        running.terminate_all()
-        assert running.post(f"after {number}") == 200
-    running.wait_answered("at last")
+        served_bot.wait_answered(f"before {number}")
+        served_bot.terminate_all()
+        assert served_bot.post(f"after {number}") == 200
+    served_bot.wait_answered("at last")
 
 
-def test_callbacks_after_cut_connections_are_stored(running: Running) -> None:
+def test_callbacks_after_cut_connections_are_stored(served_bot: ServedBot) -> None:
     for number in range(3):
-        running.proxy.cut()
-        assert running.post(f"after {number}") == 200
-    running.wait_answered("at last")
-    assert running.server.get("/readyz").status_code == 200
+        served_bot.proxy.cut()
+        assert served_bot.post(f"after {number}") == 200
+    served_bot.wait_answered("at last")
+    assert served_bot.server.get("/readyz").status_code == 200
 
 
-def test_callbacks_after_a_restart_are_stored(running: Running, postgres: PostgresServer) -> None:
-    running.wait_answered("before")
-    postgres.boot("restart")
-    assert running.post("after") == 200
-    running.wait_answered("at last")
+def test_callbacks_after_a_restart_are_stored(served_bot: ServedBot, postgres: PostgresServer) -> None:
+    served_bot.wait_answered("before")
+    postgres.pg_ctl_start("restart")
+    assert served_bot.post("after") == 200
+    served_bot.wait_answered("at last")
 
 
-def test_failover_to_a_standby_refuses_callbacks_until_it_is_promoted(
-    running: Running, postgres: PostgresServer
-) -> None:
-    running.wait_answered("before")
-    server, target = running.server, running.proxy.target
+def test_failover_refuses_callbacks_until_promotion(served_bot: ServedBot, postgres: PostgresServer) -> None:
+    served_bot.wait_answered("before")
+    server, target = served_bot.server, served_bot.proxy.target
     logged = len(server.log)
-    with closing_server(PostgresServer()) as standby:
+    with ClosingServer(PostgresServer()) as standby:
         standby.start_standby(postgres)
-        running.proxy.target = standby.socket
-        running.proxy.cut()
-        answer = server.post(running.platform.callback(running.platform.write("to the standby")))
+        served_bot.proxy.target = standby.socket
+        served_bot.proxy.cut()
+        answer = server.post(served_bot.platform.callback(served_bot.platform.write("to the standby")))
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ERR_UNAVAILABLE")
         assert answer.headers["Retry-After"]
         assert server.get("/readyz").status_code == 503
@@ -116,15 +114,15 @@ def test_failover_to_a_standby_refuses_callbacks_until_it_is_promoted(
         assert all("target_session_attrs=read-write" in line for line in errors)
 
         standby.promote()
-        wait_for(lambda: running.post("to the new primary") == 200, or_show=lambda: server.log)
+        wait_for(lambda: served_bot.post("to the new primary") == 200, or_show=lambda: server.log)
         server.wait_until(lambda: server.get("/readyz").status_code == 200)
-        running.proxy.target = target
-        running.proxy.cut()
-    running.wait_answered("at last")
+        served_bot.proxy.target = target
+        served_bot.proxy.cut()
+    served_bot.wait_answered("at last")
     assert "Traceback" not in server.log[logged:], server.log[logged:]
 
 
-class closing_server:
+class ClosingServer:
     """Stops a server at the end of the block."""
 
     def __init__(self, server: PostgresServer) -> None:
@@ -137,30 +135,30 @@ class closing_server:
         self._server.stop()
 
 
-def test_idle_processes_log_nothing_and_give_connections_back(running: Running) -> None:
+def test_idle_processes_log_nothing_and_give_connections_back(served_bot: ServedBot) -> None:
     def count() -> int:
-        with psycopg.connect(running.direct) as connection:
+        with psycopg.connect(served_bot.direct) as connection:
             (found,) = connection.execute(b"SELECT count(*) " + IN_USE).fetchone() or (0,)
         return int(found)
 
     for number in range(20):
-        assert running.post(f"load {number}") == 200
-    running.wait_answered("at last")
-    logged = running.server.log
+        assert served_bot.post(f"load {number}") == 200
+    served_bot.wait_answered("at last")
+    logged = served_bot.server.log
     wait_for(lambda: count() <= 8, or_show=lambda: str(count()))
-    assert running.server.log == logged
+    assert served_bot.server.log == logged
 
 
 def test_serve_works_behind_pgbouncer_in_session_mode(
     start_server: StartServer,
-    platform: Platform,
+    platform: CometChatDriver,
     postgres: PostgresServer,
     make_postgres_database: Callable[[], str],
 ) -> None:
     direct = make_postgres_database()
     with closing(PgBouncer(Path(postgres.socket).parent)) as pooler:
         url = pooler.url(name_of(direct))
-        server = start_server(kind=Serve, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1")
+        server = start_server(kind=ServeCommand, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1")
         count = len(platform.replies())
         assert server.post(platform.callback(platform.write("through a pooler"))).status_code == 200
         platform.wait_replies("maria", count + 1, server)

@@ -15,7 +15,7 @@ import requests
 
 from tests.ports import HOST, free_port
 
-from .conftest import PATIENCE, ROOT, wait_for
+from .conftest import ROOT, WAIT_TIMEOUT, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -83,7 +83,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
 
 
 def free_address() -> str:
@@ -94,13 +94,13 @@ def wait_ready(address: str, process: subprocess.Popen[str], log: Path) -> None:
     def is_ready() -> bool:
         assert process.poll() is None, log.read_text()
         with suppress(requests.RequestException):
-            return requests.get(f"http://{address}/readyz", timeout=PATIENCE, headers={"Connection": "close"}).ok
+            return requests.get(f"http://{address}/readyz", timeout=WAIT_TIMEOUT, headers={"Connection": "close"}).ok
         return False
 
     wait_for(is_ready, or_show=log.read_text)
 
 
-def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: Start, tmp_path: Path) -> None:
+def test_serve_prefers_the_named_bot(start: Start, tmp_path: Path) -> None:
     address = free_address()
     process = start(
         "served:bot", "--bind", address, "--processes", "1", "--threads", "3",
@@ -108,10 +108,10 @@ def test_it_serves_the_bot_that_is_named_whatever_the_environment_says(start: St
     )  # fmt: skip
     wait_ready(address, process, tmp_path / "log")
     url = f"http://{address}/cometchat"
-    assert requests.post(f"{url}/shop", json={}, timeout=PATIENCE).status_code == 401
-    assert requests.post(f"{url}/news", json={}, timeout=PATIENCE, auth=("cc", "password")).status_code == 404
+    assert requests.post(f"{url}/shop", json={}, timeout=WAIT_TIMEOUT).status_code == 401
+    assert requests.post(f"{url}/news", json={}, timeout=WAIT_TIMEOUT, auth=("cc", "password")).status_code == 404
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(WAIT_TIMEOUT) == 0
     log = (tmp_path / "log").read_text()
     assert "spec served:bot threads 3" in log
     assert log.count("Booting worker") == 1
@@ -124,9 +124,9 @@ def test_it_serves_what_the_environment_names(start: Start, tmp_path: Path) -> N
     process = start(COMETBOT_BOT="served.py:bot,served:other", COMETBOT_BIND=address, COMETBOT_PROCESSES="2")
     wait_ready(address, process, tmp_path / "log")
     for name in ("shop", "news"):
-        assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=PATIENCE).status_code == 401
+        assert requests.post(f"http://{address}/cometchat/{name}", json={}, timeout=WAIT_TIMEOUT).status_code == 401
     process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(WAIT_TIMEOUT) == 0
 
 
 def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
     wait_ready(address, process, tmp_path / "log")
     wait_for(lambda: (tmp_path / "loads").stat().st_size == 3, or_show=(tmp_path / "log").read_text)
     process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+    assert process.wait(WAIT_TIMEOUT) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
         (["needy:bot"], {}, "needy.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
     ],
 )
-def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
+def test_serve_of_an_invalid_bot_exits_with_2(
     start: Start, tmp_path: Path, words: list[str], variables: dict[str, str], sentence: str
 ) -> None:
     process = start(*words, **{"COMETBOT_BIND": free_address(), **variables})
-    assert process.wait(PATIENCE) == 2
+    assert process.wait(WAIT_TIMEOUT) == 2
     log = (tmp_path / "log").read_text()
     assert log.startswith("cometbot: ")
     assert sentence in log
@@ -183,9 +183,7 @@ def test_what_cannot_be_served_ends_with_a_sentence_and_exit_code_2(
         ("postgresql://u:p@s3cret@127.0.0.1:1/d", "write @ in the password as %40"),
     ],
 )
-def test_plain_gunicorn_ends_with_a_sentence_and_exit_code_2_before_any_worker(
-    tmp_path: Path, url: str, sentence: str
-) -> None:
+def test_gunicorn_exits_with_2_before_any_worker(tmp_path: Path, url: str, sentence: str) -> None:
     (tmp_path / "served.py").write_text(BOT)
     for name in ("wsgi.py", "gunicorn.conf.py"):
         (tmp_path / name).write_text((ROOT / name).read_text())
@@ -203,7 +201,7 @@ def test_plain_gunicorn_ends_with_a_sentence_and_exit_code_2_before_any_worker(
         },
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr.splitlines()[-1]

@@ -17,11 +17,11 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
-from tests.browser.engine import PATIENCE, expect, launch, report_breaches
-from tests.browser.told import keep_told, wait_told
+from tests.browser.engine import TIMEOUT_MS, expect, launch, report_csp_violations
+from tests.browser.notices import record_notices, wait_for_notice
 
-BOT = Path(__file__).parent / "talkative.py"
-START = 120.0
+BOT = Path(__file__).parent / "sample_bot.py"
+START_TIMEOUT = 120.0
 _RELOADED = "the bot runs with the new code"
 
 _people = itertools.count(1)
@@ -51,18 +51,18 @@ class Dev:
         self._found = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self._found.wait(START), self._said
+        assert self._found.wait(START_TIMEOUT), self._said
         self.url = re.search(r"In a browser: (http://\S+)/", self._said)[1]  # type: ignore[index]
 
-    def write(self, code: str) -> None:
+    def save_code(self, code: str) -> None:
         """Save other code as the bot."""
         self.file.write_text(code)
 
-    def restore(self) -> None:
+    def restore_code(self) -> None:
         """Save the first code again, and wait until it runs."""
         before = self._said.count(_RELOADED)
-        self.write(self.code)
-        end = time.monotonic() + START
+        self.save_code(self.code)
+        end = time.monotonic() + START_TIMEOUT
         while self._said.count(_RELOADED) == before:
             assert time.monotonic() < end, self._said
             time.sleep(0.02)
@@ -100,37 +100,37 @@ class Visitor:
         self.page = page
         self.dev = dev
         self.uid = uid
-        self.complaints: list[str] = []
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.console_errors: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
 
-    def go(self, place: str = "user/helpdesk") -> Visitor:
+    def goto(self, place: str = "user/helpdesk") -> Visitor:
         """Open the page as this person, at a conversation."""
         self.page.goto(f"{self.dev.url}/#{self.uid}/{place}")
         self.page.wait_for_selector("html[data-ready]")
         return self
 
     @property
-    def box(self) -> Locator:
+    def composer(self) -> Locator:
         return self.page.locator("#composer-text")
 
     @property
     def messages(self) -> Locator:
         return self.page.locator("#chat .message")
 
-    def say(self, text: str) -> None:
-        self.box.fill(text)
-        self.box.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
+    def send_text(self, text: str) -> None:
+        self.composer.fill(text)
+        self.composer.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
 
-    def sees(self, text: str | re.Pattern[str], where: str = "#chat .message.other .bubble") -> Locator:
+    def expect_text(self, text: str | re.Pattern[str], where: str = "#chat .message.other .bubble") -> Locator:
         """The element with this text, once it is there."""
         found = self.page.locator(where, has_text=text).last
         expect(found).to_be_visible()
         return found
 
-    def was_told(self, text: str, kind: str = "toast") -> None:
+    def expect_notice(self, text: str, kind: str = "toast") -> None:
         """Nothing, once the page has told this, though it may not show it any more."""
-        wait_told(self.page, text, kind)
+        wait_for_notice(self.page, text, kind)
 
     def reload(self) -> None:
         self.page.reload()
@@ -142,17 +142,17 @@ class Visitor:
         sent: dict[str, Any] = self.dev.post("/users/helpdesk/write", body)
         return sent
 
-    def tab(self, name: str) -> None:
+    def open_tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         # The browser complains of every answer that is no 200; a refusal by the simulator is the page's business.
         is_refusal = "Failed to load resource" in message.text and "/simulator/" in str(message.location)
         if message.type in ("error", "warning") and not is_refusal:
-            self.complaints.append(f"{message.text} {message.location}")
+            self.console_errors.append(f"{message.text} {message.location}")
 
 
-Open = Callable[..., Visitor]
+Visit = Callable[..., Visitor]
 
 
 @pytest.fixture(scope="session")
@@ -175,12 +175,12 @@ def dev(shared_dev: Dev) -> Iterator[Dev]:
     """The one that all tests share: a test that changes its code or misbehaves is undone."""
     yield shared_dev
     if shared_dev.file.read_text() != shared_dev.code:
-        shared_dev.restore()
+        shared_dev.restore_code()
     requests.delete(f"{shared_dev.url}/simulator/misbehave", timeout=60)
 
 
 @pytest.fixture
-def visit(browser: Browser, dev: Dev) -> Iterator[Open]:
+def visit(browser: Browser, dev: Dev) -> Iterator[Visit]:
     """Opens the page as a person who was never here: ``visit(width=390, scheme="dark")``.
 
     Whatever the browser complains of fails the test, a breach of the page's own content policy among it.
@@ -195,21 +195,21 @@ def visit(browser: Browser, dev: Dev) -> Iterator[Open]:
             dev.post("/users", {"uid": uid, "name": f"Guest {uid.removeprefix('guest-')}"})
         height = 844 if width < 600 else 800
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
-        context.set_default_timeout(PATIENCE)
-        keep_told(context)
-        report_breaches(context)
+        context.set_default_timeout(TIMEOUT_MS)
+        record_notices(context)
+        report_csp_violations(context)
         visitor = Visitor(context.new_page(), dev, uid)
         opened.append(visitor)
-        return visitor.go(place)
+        return visitor.goto(place)
 
     yield visit
     for visitor in opened:
         visitor.page.context.close()
-    assert [visitor.complaints for visitor in opened if visitor.complaints] == []
+    assert [visitor.console_errors for visitor in opened if visitor.console_errors] == []
 
 
 @pytest.fixture
-def visitor(visit: Open) -> Visitor:
+def visitor(visit: Visit) -> Visitor:
     return visit()
 
 

@@ -23,7 +23,7 @@ ARGUMENTS = [
 FIREFOX = "/usr/bin/firefox-esr"
 _PREFERENCES: dict[str, str | float | bool] = {"focusmanager.testmode": True}
 """Each window counts as the one that has the focus, as in Chromium that is driven."""
-PATIENCE = int(os.environ.get("COMETBOT_TEST_PATIENCE", "60000"))
+TIMEOUT_MS = int(os.environ.get("COMETBOT_TEST_PATIENCE", "60000"))
 """Milliseconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 
 
@@ -56,16 +56,16 @@ LACKING: dict[str, set[Need]] = {
 """Abilities that an engine lacks. tests/unit/test_browser_needs.py counts the tests that this leaves out."""
 
 
-_REPORT_BREACHES = """addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sourceFile }) => {
+_CSP_LOG_SCRIPT = """addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sourceFile }) => {
     if (blockedURI.endsWith("/favicon.ico")) return; // Chromium without a window does not ask for it
     console.error(`Content Security Policy: ${effectiveDirective} ${blockedURI} ${sourceFile}`);
 })"""
 
 
-def report_breaches(pages: BrowserContext | Page) -> None:
+def report_csp_violations(pages: BrowserContext | Page) -> None:
     """Have all breaches of the content policy on the console: Firefox's BiDi leaves out those in the page's source."""
     if ENGINE == "firefox":
-        pages.add_init_script(_REPORT_BREACHES)
+        pages.add_init_script(_CSP_LOG_SCRIPT)
 
 
 def needs(*what: Need) -> pytest.MarkDecorator:
@@ -91,7 +91,7 @@ def arguments() -> list[str]:
 @contextmanager
 def launch(folder: Path) -> Iterator[Browser]:
     """Run the browser; ``folder`` is for what it needs on disk."""
-    expect_in_playwright.set_options(timeout=PATIENCE)
+    expect_in_playwright.set_options(timeout=TIMEOUT_MS)
     launchers = {"chromium": _launch_chromium, "firefox": _launch_firefox, "webkit": _launch_webkit}
     with launchers[ENGINE](folder) as browser:
         yield browser
@@ -127,8 +127,8 @@ def _launch_webkit(folder: Path) -> Iterator[Any]:
     from tests.browser.webkit.browser import Browser as WebKit
     from tests.browser.webkit.driver import display
 
-    with display() as shown_on:
-        yield WebKit(shown_on, folder, PATIENCE / 1000)
+    with display() as display_name:
+        yield WebKit(display_name, folder, TIMEOUT_MS / 1000)
 
 
 def _check_installed(program: str, package: str) -> None:

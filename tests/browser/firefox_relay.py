@@ -21,26 +21,26 @@ UNKNOWN = {"emulation.setMediaFeaturesOverride"}
 """Playwright sends this for each new context, whether or not the test emulates anything."""
 
 
-def relay(near: ServerConnection, url: str) -> None:
+def relay(client: ServerConnection, url: str) -> None:
     """Pass messages on in both directions until either side closes."""
-    assert near.request is not None
-    with connect(url + near.request.path, max_size=None, ping_interval=None) as far:
-        thread = threading.Thread(target=_pass_back, args=(far, near))
+    assert client.request is not None
+    with connect(url + client.request.path, max_size=None, ping_interval=None) as server_side:
+        thread = threading.Thread(target=_relay_back, args=(server_side, client))
         thread.start()
-        for message in near:
+        for message in client:
             command = json.loads(message)
             if command["method"] in UNKNOWN:
-                near.send(json.dumps({"type": "success", "id": command["id"], "result": {}}))
+                client.send(json.dumps({"type": "success", "id": command["id"], "result": {}}))
             else:
-                far.send(message)
+                server_side.send(message)
     thread.join()
 
 
-def _pass_back(far: object, near: ServerConnection) -> None:
+def _relay_back(server_side: object, client: ServerConnection) -> None:
     with suppress(ConnectionClosed):
-        for message in far:  # type: ignore[attr-defined]
-            near.send(message)
-    near.close()
+        for message in server_side:  # type: ignore[attr-defined]
+            client.send(message)
+    client.close()
 
 
 def main() -> int:

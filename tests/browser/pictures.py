@@ -102,8 +102,8 @@ def take_web_chat(page: Page, folder: Path) -> None:
         "COMETBOT_CHANNELS": "botyard",
         "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
         "COMETBOT_DATA": f"{folder}/data",
-        "BOTYARD_SERVICE_NAME": "Tea & Orders",
-        "BOTYARD_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
+        "PLATFORM_SERVICE_NAME": "Tea & Orders",
+        "PLATFORM_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
     }
     with run(folder, port, "serve", BOT, "--bind", f"127.0.0.1:{port}", settings=settings) as url:
         page.goto(url)

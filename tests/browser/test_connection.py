@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from cometbot.simulator import Simulator
-from tests.browser.engine import PATIENCE, Need, expect, needs
-from tests.browser.told import keep_told, wait_told
+from tests.browser.engine import TIMEOUT_MS, Need, expect, needs
+from tests.browser.notices import record_notices, wait_for_notice
 from tests.ports import free_port
 
 STREAM = re.compile(r"/simulator/events\?after=\d+$")
@@ -26,8 +26,8 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def page(browser: Browser, simulator: Simulator) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(PATIENCE)
-    keep_told(context)
+    context.set_default_timeout(TIMEOUT_MS)
+    record_notices(context)
     page = context.new_page()
     page.goto(f"{simulator.url}/#maria/user/tom")
     page.wait_for_selector("html[data-ready]")
@@ -35,9 +35,7 @@ def page(browser: Browser, simulator: Simulator) -> Iterator[Page]:
     context.close()
 
 
-def test_a_page_says_that_it_is_cut_off_and_catches_up_when_the_simulator_is_back(
-    page: Page, simulator: Simulator
-) -> None:
+def test_page_shows_disconnection_and_catches_up(page: Page, simulator: Simulator) -> None:
     expect(page.locator("#chat .bubble")).to_have_text(["Before"])
     simulator.stop()
     expect(page.locator(".notice.bad")).to_contain_text("Not connected.")
@@ -47,17 +45,17 @@ def test_a_page_says_that_it_is_cut_off_and_catches_up_when_the_simulator_is_bac
     expect(page.locator(".notice")).to_be_hidden()
 
 
-def test_a_message_to_a_stopped_simulator_is_not_lost_from_the_box(page: Page, simulator: Simulator) -> None:
+def test_message_to_a_stopped_simulator_stays_in_the_composer(page: Page, simulator: Simulator) -> None:
     simulator.stop()
     expect(page.locator(".notice.bad")).to_be_visible()
     box = page.locator("#composer-text")
     box.fill("Do not lose me")
     box.press("Enter")
-    wait_told(page, "does not answer", "toast bad")
+    wait_for_notice(page, "does not answer", "toast bad")
     expect(box).to_have_value("Do not lose me")
 
 
-def test_a_simulator_that_forgets_everything_leaves_nothing_on_the_page(page: Page, simulator: Simulator) -> None:
+def test_reset_simulator_empties_the_page(page: Page, simulator: Simulator) -> None:
     expect(page.locator("#chat .bubble")).to_have_count(1)
     simulator.reset()
     simulator.seed_demo()
@@ -67,7 +65,7 @@ def test_a_simulator_that_forgets_everything_leaves_nothing_on_the_page(page: Pa
     expect(page.locator("#chat .bubble", has_text="After")).to_be_visible()
 
 
-def test_a_message_by_the_side_is_counted_until_it_is_looked_at(page: Page, simulator: Simulator) -> None:
+def test_unread_message_is_counted_until_opened(page: Page, simulator: Simulator) -> None:
     simulator.user("tom").say("In the group", group="ops-room")
     room = page.locator(".conversation", has_text="Ops room")
     expect(room.locator(".count")).to_have_text("1")

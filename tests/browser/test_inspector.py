@@ -7,13 +7,13 @@ import re
 
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Open, Visitor
+from tests.browser.conftest import Visit, Visitor
 from tests.browser.engine import Need, expect, needs
 
 
-def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visitor: Visitor) -> None:
-    visitor.say("/track 31")
-    visitor.sees("Order 31 is on its way")
+def test_callback_details_hide_secrets(visitor: Visitor) -> None:
+    visitor.send_text("/track 31")
+    visitor.expect_text("Order 31 is on its way")
     visitor.page.locator(".message.own .receipt").click()
     callback = visitor.page.locator(".entry", has_text="after_message")
     expect(callback).to_have_count(1)
@@ -30,7 +30,7 @@ def test_a_callback_shows_its_headers_body_status_and_handler_but_no_secret(visi
 
 
 @needs(Need.ROUTES)
-def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_logged(visitor: Visitor) -> None:
+def test_message_opens_a_callback_logged_after_the_reply(visitor: Visitor) -> None:
     def answered_first(route: Route) -> None:
         """As if the bot's call had ended before the callback did."""
         begun = route.fetch().json()
@@ -40,8 +40,8 @@ def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_lo
         begun["data"]["entries"].sort(key=lambda entry: int(entry["id"]))
         route.fulfill(json=begun)
 
-    visitor.say("/track 30")
-    visitor.sees("Order 30 is on its way")
+    visitor.send_text("/track 30")
+    visitor.expect_text("Order 30 is on its way")
     expect(visitor.page.locator(".message.own .receipt")).to_contain_text("track")
     visitor.page.route("**/simulator/page", answered_first)
     visitor.reload()
@@ -50,7 +50,7 @@ def test_a_message_opens_its_callback_though_the_bot_answered_before_that_was_lo
 
 
 @needs(Need.EARLY_SCRIPTS)
-def test_a_click_reaches_what_would_have_changed_between_press_and_release(visitor: Visitor) -> None:
+def test_click_survives_a_change_during_the_press(visitor: Visitor) -> None:
     visitor.page.add_init_script("""
         window.EventSource = class extends EventSource {
             constructor(url) {
@@ -64,7 +64,7 @@ def test_a_click_reaches_what_would_have_changed_between_press_and_release(visit
     """)
     visitor.reload()
     message = visitor.dev.post(f"/users/{visitor.uid}/say", {"to": "helpdesk", "text": "/track 29"})
-    visitor.sees("Order 29 is on its way")
+    visitor.expect_text("Order 29 is on its way")
     receipt = visitor.page.locator(".message.own .receipt")
     expect(receipt).to_contain_text("track")
     receipt.hover()
@@ -81,9 +81,9 @@ def test_a_click_reaches_what_would_have_changed_between_press_and_release(visit
     expect(visitor.page.locator(".message.own .reaction")).to_contain_text("\N{PARTY POPPER}")
 
 
-def test_a_rest_call_shows_its_body_and_answer_and_the_key_is_masked(visitor: Visitor) -> None:
-    visitor.say("/track 32")
-    visitor.sees("Order 32 is on its way")
+def test_rest_call_details_mask_the_key(visitor: Visitor) -> None:
+    visitor.send_text("/track 32")
+    visitor.expect_text("Order 32 is on its way")
     call = visitor.page.locator(".entry", has_text="POST /bots/helpdesk/messages").first
     call.locator("summary").first.click()
     call.locator("summary", has_text="Headers").click()
@@ -95,17 +95,17 @@ def test_a_rest_call_shows_its_body_and_answer_and_the_key_is_masked(visitor: Vi
 
 
 def test_the_wire_is_filtered_by_kind_and_text(visitor: Visitor) -> None:
-    visitor.say("needle-haystack")
-    visitor.sees("You said: needle-haystack")
+    visitor.send_text("needle-haystack")
+    visitor.expect_text("You said: needle-haystack")
     visitor.page.get_by_label(re.compile("^Filter by")).fill("needle-haystack")
     expect(visitor.page.locator(".entry")).to_have_count(2)
     visitor.page.get_by_label("Which entries").select_option("Callbacks")
     expect(visitor.page.locator(".entry")).to_have_count(1)
 
 
-def test_calls_that_only_keep_the_process_up_to_date_are_shown_to_who_asks_for_them(visitor: Visitor) -> None:
-    visitor.say("/track 34")
-    visitor.sees("Order 34 is on its way")
+def test_background_calls_are_shown_on_request(visitor: Visitor) -> None:
+    visitor.send_text("/track 34")
+    visitor.expect_text("Order 34 is on its way")
     upkeep = visitor.page.locator(".entry", has_text=re.compile(r"GET /bots(?!/)"))
     expect(visitor.page.locator(".entry").first).to_be_visible()
     expect(upkeep).to_have_count(0)
@@ -114,78 +114,78 @@ def test_calls_that_only_keep_the_process_up_to_date_are_shown_to_who_asks_for_t
 
 
 def test_a_429_is_survived_and_seen(visitor: Visitor) -> None:
-    visitor.tab("Trouble")
+    visitor.open_tab("Trouble")
     switch = visitor.page.get_by_role("switch", name="Too many requests")
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "true")
-    visitor.say("/track 33")
-    visitor.tab("Wire")
+    visitor.send_text("/track 33")
+    visitor.open_tab("Wire")
     refused = visitor.page.locator(".entry", has=visitor.page.locator(".status", has_text="429"))
     expect(refused.first).to_contain_text("rate_limit")
-    visitor.sees("Order 33 is on its way")
-    visitor.tab("Trouble")
+    visitor.expect_text("Order 33 is on its way")
+    visitor.open_tab("Trouble")
     expect(switch).to_have_attribute("aria-checked", "false")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
 
 
-def test_a_callback_that_is_told_twice_is_answered_once(visitor: Visitor) -> None:
-    visitor.tab("Trouble")
+def test_duplicated_callback_is_answered_once(visitor: Visitor) -> None:
+    visitor.open_tab("Trouble")
     visitor.page.get_by_role("switch", name="Callbacks twice").click()
     expect(visitor.page.get_by_role("tab", name="Trouble")).to_contain_text("1")
-    visitor.say("/track 34")
-    visitor.sees("Order 34 is on its way")
+    visitor.send_text("/track 34")
+    visitor.expect_text("Order 34 is on its way")
     expect(visitor.page.locator(".receipt")).to_contain_text("told 2 times")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
 
 
 def test_a_switch_that_is_switched_off_ends_the_trouble(visitor: Visitor) -> None:
-    visitor.tab("Trouble")
+    visitor.open_tab("Trouble")
     visitor.page.get_by_label("How often").select_option("until switched off")
     switch = visitor.page.get_by_role("switch", name="Server error")
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "false")
-    visitor.say("/track 35")
-    visitor.sees("Order 35 is on its way")
+    visitor.send_text("/track 35")
+    visitor.expect_text("Order 35 is on its way")
 
 
-def test_a_dead_letter_is_mended_and_retried_after_the_code_was_changed(visitor: Visitor) -> None:
-    visitor.say("fail")
+def test_dead_letter_is_retried_after_a_code_change(visitor: Visitor) -> None:
+    visitor.send_text("fail")
     expect(visitor.page.locator(".receipt.bad")).to_contain_text("fail failed")
-    visitor.tab("Dead letters")
+    visitor.open_tab("Dead letters")
     letter = visitor.page.locator(".letter", has_text="the warehouse does not answer")
     expect(letter.locator(".cause")).to_contain_text("ValueError")
-    visitor.dev.write(
+    visitor.dev.save_code(
         visitor.dev.code.replace('raise ValueError("the warehouse does not answer")', 'return "The warehouse answers."')
     )
-    visitor.was_told("bot.py changed: the bot runs with the new code.", "notice good")
+    visitor.expect_notice("bot.py changed: the bot runs with the new code.", "notice good")
     letter.get_by_role("button", name="Retry").click()
-    visitor.sees("The warehouse answers.")
+    visitor.expect_text("The warehouse answers.")
     expect(letter).to_have_count(0)
 
 
-def test_code_that_does_not_run_is_explained_and_the_old_bot_goes_on(visitor: Visitor) -> None:
-    visitor.dev.write(visitor.dev.code + "\ndef broken(:\n")
+def test_broken_code_is_explained_and_the_old_bot_runs_on(visitor: Visitor) -> None:
+    visitor.dev.save_code(visitor.dev.code + "\ndef broken(:\n")
     notice = visitor.page.locator(".notice.bad")
     line = len(visitor.dev.code.splitlines()) + 2
     expect(notice).to_contain_text(f"bot.py, line {line}")
     expect(notice).to_contain_text("SyntaxError")
     expect(notice).to_contain_text("The old bot goes on.")
     expect(notice.locator("pre.code")).to_have_text("def broken(:")
-    visitor.say("/track 36")
-    visitor.sees("Order 36 is on its way")
-    visitor.dev.write(visitor.dev.code.replace("is on its way", "has arrived"))
-    visitor.was_told("the bot runs with the new code", "notice good")
-    visitor.say("/track 37")
-    visitor.sees("Order 37 has arrived")
+    visitor.send_text("/track 36")
+    visitor.expect_text("Order 36 is on its way")
+    visitor.dev.save_code(visitor.dev.code.replace("is on its way", "has arrived"))
+    visitor.expect_notice("the bot runs with the new code", "notice good")
+    visitor.send_text("/track 37")
+    visitor.expect_text("Order 37 has arrived")
 
 
-def test_what_the_bot_logs_is_in_the_output(visit: Open) -> None:
+def test_what_the_bot_logs_is_in_the_output(visit: Visit) -> None:
     visitor = visit()
-    visitor.say("fail")
+    visitor.send_text("fail")
     expect(visitor.page.locator(".receipt.bad")).to_be_visible()
-    visitor.tab("Output")
+    visitor.open_tab("Output")
     row = visitor.page.locator(".output li.error", has_text="the warehouse does not answer").last
     row.locator("summary").click()
     expect(row.locator("pre")).to_contain_text("Traceback")

@@ -8,11 +8,11 @@ import zlib
 
 import pytest
 
-from tests.browser.conftest import Open, Visitor
+from tests.browser.conftest import Visit, Visitor
 from tests.browser.engine import Need, expect, needs
 
 # What a browser does when a file is dropped on, or pasted into, an element.
-_BRING = """([how, encoded]) => {
+_ATTACH = """([how, encoded]) => {
     const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], "cat.png", { type: "image/png" }));
@@ -27,29 +27,29 @@ _BRING = """([how, encoded]) => {
 }"""
 
 
-def bring(visitor: Visitor, how: str, picture: bytes) -> None:
+def attach_picture(visitor: Visitor, how: str, picture: bytes) -> None:
     if how == "picker":
         file = {"name": "cat.png", "mimeType": "image/png", "buffer": picture}
         visitor.page.locator("#chat input[type=file]").set_input_files(file)  # type: ignore[arg-type]
     else:
-        visitor.page.evaluate(_BRING, [how, base64.b64encode(picture).decode()])
+        visitor.page.evaluate(_ATTACH, [how, base64.b64encode(picture).decode()])
 
 
 @pytest.mark.parametrize("how", ["picker", "drop", "paste"])
 def test_a_picture_is_attached_and_the_bot_gets_it(visitor: Visitor, picture: bytes, how: str) -> None:
-    bring(visitor, how, picture)
+    attach_picture(visitor, how, picture)
     expect(visitor.page.locator(".attached")).to_contain_text("cat.png")
-    visitor.box.press("Enter")
-    visitor.sees("Got cat.png")
+    visitor.composer.press("Enter")
+    visitor.expect_text("Got cat.png")
     expect(visitor.page.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
     expect(visitor.page.locator(".attached")).to_have_count(0)
 
 
 def test_an_attached_picture_is_taken_away_again(visitor: Visitor, picture: bytes) -> None:
-    bring(visitor, "picker", picture)
+    attach_picture(visitor, "picker", picture)
     visitor.page.get_by_role("button", name="Remove cat.png").click()
-    visitor.say("nothing attached")
-    visitor.sees("You said: nothing attached")
+    visitor.send_text("nothing attached")
+    visitor.expect_text("You said: nothing attached")
     expect(visitor.page.locator("#chat img")).to_have_count(0)
 
 
@@ -75,33 +75,33 @@ def large_picture() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def expect_the_end(visitor: Visitor, pictures: int) -> None:
+def expect_scrolled_to_end(visitor: Visitor, pictures: int) -> None:
     visitor.page.wait_for_function(_SHOWN, arg=pictures)
     visitor.page.evaluate(_RESTED)
     assert visitor.page.evaluate(_DISTANCE) < 2
     expect(visitor.page.locator("#chat .unseen")).to_be_hidden()
 
 
-def test_the_end_of_the_talk_stays_in_sight_while_pictures_are_loaded(visit: Open) -> None:
+def test_end_stays_visible_while_pictures_load(visit: Visit) -> None:
     visitor = visit(width=390)
     url = visitor.dev.file_url("large.png", large_picture(), "image/png")
     file = {"url": url, "name": "large.png", "mimeType": "image/png", "extension": "png"}
     for _ in range(3):
         visitor.bot_sends("message", "image", {"attachments": [file]})
-    expect_the_end(visitor, 3)
+    expect_scrolled_to_end(visitor, 3)
     for _ in range(3):
         visitor.reload()
-        expect_the_end(visitor, 3)
+        expect_scrolled_to_end(visitor, 3)
     for pictures in (4, 5, 6):
-        bring(visitor, "paste", large_picture())
-        visitor.box.press("Enter")
+        attach_picture(visitor, "paste", large_picture())
+        visitor.composer.press("Enter")
         expect(visitor.page.locator("#chat .message.other", has_text="Got cat.png")).to_have_count(pictures - 3)
-        expect_the_end(visitor, pictures)
+        expect_scrolled_to_end(visitor, pictures)
 
 
-def test_what_has_grown_before_the_page_hears_that_it_was_scrolled_is_no_way_back(visitor: Visitor) -> None:
+def test_growth_before_a_scroll_event_is_not_scrolling_back(visitor: Visitor) -> None:
     visitor.bot_sends("message", "text", {"text": "\n\n".join(f"Line {number}" for number in range(60))})
-    visitor.sees("Line 59")
+    visitor.expect_text("Line 59")
     visitor.page.evaluate(
         """() => {
             const list = document.querySelector("#chat .messages");
@@ -110,14 +110,14 @@ def test_what_has_grown_before_the_page_hears_that_it_was_scrolled_is_no_way_bac
         }"""
     )
     visitor.bot_sends("message", "text", {"text": "And then"})
-    visitor.sees("And then")
+    visitor.expect_text("And then")
     assert visitor.page.evaluate(_DISTANCE) < 2
 
 
 @needs(Need.WHEEL)
 def test_who_reads_further_up_stays_there(visitor: Visitor) -> None:
     visitor.bot_sends("message", "text", {"text": "\n\n".join(f"Line {number}" for number in range(60))})
-    visitor.sees("Line 59").hover()
+    visitor.expect_text("Line 59").hover()
     visitor.page.mouse.wheel(0, -500)
     visitor.page.wait_for_function(f"() => ({_DISTANCE})() > 400")
     visitor.page.evaluate(_RESTED)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 from cometbot import Bot
 from cometbot.settings import Settings
 from cometbot.web.app import create_app
-from tests.browser.engine import Need, expect, needs, report_breaches
+from tests.browser.engine import Need, expect, needs, report_csp_violations
 
 URL = "http://chat.example/botpress/shop/redoc"
 
@@ -27,10 +27,10 @@ def answer(tmp_path: Path) -> tuple[str, dict[str, str]]:
         app.extensions["cometbot"].stop()
 
 
-def open_page(browser: Browser, answer: tuple[str, dict[str, str]], complaints: list[str]) -> Page:
+def open_page(browser: Browser, answer: tuple[str, dict[str, str]], console_errors: list[str]) -> Page:
     text, headers = answer
     page = browser.new_page()
-    report_breaches(page)
+    report_csp_violations(page)
 
     def serve(route: Route) -> None:
         if route.request.url.startswith(URL):
@@ -38,21 +38,19 @@ def open_page(browser: Browser, answer: tuple[str, dict[str, str]], complaints: 
         else:
             route.fulfill(status=204)
 
-    def hear(message: ConsoleMessage) -> None:
-        complaints.append(message.text)
+    def on_console(message: ConsoleMessage) -> None:
+        console_errors.append(message.text)
 
-    page.on("console", hear)
+    page.on("console", on_console)
     page.route("**/*", serve)
     page.goto(URL)
     return page
 
 
 @needs(Need.ROUTES)
-def test_the_reference_has_its_style_and_opens_its_parts_without_a_complaint(
-    browser: Browser, answer: tuple[str, dict[str, str]]
-) -> None:
-    complaints: list[str] = []
-    page = open_page(browser, answer, complaints)
+def test_reference_page_works_without_console_errors(browser: Browser, answer: tuple[str, dict[str, str]]) -> None:
+    console_errors: list[str] = []
+    page = open_page(browser, answer, console_errors)
     try:
         expect(page.locator("details").first).to_have_css("border-radius", "8px")
         page.get_by_text("/conversations", exact=True).first.click()
@@ -60,17 +58,19 @@ def test_the_reference_has_its_style_and_opens_its_parts_without_a_complaint(
         expect(page.locator("details[open] table").first).to_have_css("border-collapse", "collapse")
     finally:
         page.close()
-    assert complaints == []
+    assert console_errors == []
 
 
 @needs(Need.ROUTES)
 def test_another_style_than_the_pages_own_has_no_effect(browser: Browser, answer: tuple[str, dict[str, str]]) -> None:
-    complaints: list[str] = []
+    console_errors: list[str] = []
     text, headers = answer
-    page = open_page(browser, (text.replace("<main>", "<style>main { color: red }</style><main>"), headers), complaints)
+    page = open_page(
+        browser, (text.replace("<main>", "<style>main { color: red }</style><main>"), headers), console_errors
+    )
     try:
         expect(page.locator("details").first).to_have_css("border-radius", "8px")
         expect(page.locator("main")).not_to_have_css("color", "rgb(255, 0, 0)")
     finally:
         page.close()
-    assert any("Content Security Policy" in complaint for complaint in complaints)
+    assert any("Content Security Policy" in console_error for console_error in console_errors)

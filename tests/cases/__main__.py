@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cometbot.temporary_folders import TemporaryFolder
-from tests.cases import callbacks, chats, commands, environments, pages, replies
+from tests.cases import callbacks, chat_servers, commands, databases, pages, replies
 from tests.cases.case import CHECKS, Case, Check, Finding, find_folders, pair
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "cases"
-MODULES = (callbacks, chats, commands, environments, pages, replies)
+MODULES = (callbacks, chat_servers, commands, databases, pages, replies)
 """Each of them registers its checks."""
 
 

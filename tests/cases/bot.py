@@ -12,7 +12,7 @@ from cometbot.events import Event
 bot = Bot("demo_bot", description="Sells tea.")
 
 
-def _note(event: Event) -> None:
+def _log_event(event: Event) -> None:
     text = event.text if isinstance(event, MessageEvent) else None
     line = json.dumps({"key": event.key, "kind": type(event).__name__, "text": text})
     with Path(os.environ["COMETBOT_TEST_HEARD"]).open("a") as file:
@@ -35,5 +35,5 @@ def say_message(ctx: Context) -> str:
 
 
 @bot.event
-def hear(ctx: Context) -> None:
-    _note(ctx.event)
+def log_event(ctx: Context) -> None:
+    _log_event(ctx.event)

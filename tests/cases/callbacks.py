@@ -65,7 +65,7 @@ def number_check(party: str) -> Check:
             entities[party]["entity"], body["data"]["id"] = number, str(9001 + nth)
             statuses[str(number)] = server.callback(json.dumps(body).encode()).status_code
         wait_for(lambda: all(state in ("done", "dead") for _, state in server.rows()), 20)
-        heard = [(event["kind"], event["text"]) for event in server.heard()]
+        heard = [(event["kind"], event["text"]) for event in server.handled_events()]
         is_well = set(statuses.values()) == {200} and heard == [("MessageEvent", "hi")] * len(statuses)
         return Finding("200 and handled as MessageEvent 'hi', each", f"{statuses}, handled {heard}", is_well)
 
@@ -85,7 +85,7 @@ def payload_check(name: str) -> Check:
         if "ignored" in answer.text:
             return Finding(expected, "200, ignored", EXPECTED[name] == ANY and server.rows() == [])
         wait_for(lambda: all(state in ("done", "dead") for _, state in server.rows()))
-        rows, heard = server.rows(), server.heard()
+        rows, heard = server.rows(), server.handled_events()
         kinds = ", ".join(f"{event['kind']} {event['text']!r}" for event in heard) or "nothing"
         states = ", ".join(f"{key} {state}" for key, state in rows) or "nothing stored"
         is_well = [state for _, state in rows] == ["done"] and len(heard) == 1

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-TEXT = "README"
+README_NAME = "README"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def check(name: str) -> Callable[[Check], Check]:
 
 def find_folders(folder: Path) -> Mapping[str, Path]:
     """The folders of all cases below ``folder``, by name."""
-    return {str(file.parent.relative_to(folder)): file.parent for file in sorted(folder.rglob(TEXT))}
+    return {str(file.parent.relative_to(folder)): file.parent for file in sorted(folder.rglob(README_NAME))}
 
 
 def pair(folders: Mapping[str, Path], checks: Mapping[str, Check]) -> Iterator[tuple[str, Path | None, Check | None]]:

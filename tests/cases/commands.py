@@ -36,7 +36,7 @@ sys.meta_path.insert(0, Missing())
 
 def clean_environ(case: Case) -> dict[str, str]:
     """The environment without settings of cometbot."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMET", "BOTYARD", "BOTPRESS", "SIMPLEX"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMET", "PLATFORM_", "CHAT_API_", "SIMPLEX"))}
     return {**kept, "PYTHONPATH": f"{case.work}:{ROOT}"}
 
 

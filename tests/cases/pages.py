@@ -17,7 +17,7 @@ from tests.ports import HOST, free_port
 
 CHROMIUM = os.environ.get("COMETBOT_TEST_CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-BOX = "#composer-text"
+MESSAGE_BOX = "#composer-text"
 STATUS = "[role=status], [role=alert], .notice, .toast, .connection"
 
 
@@ -41,17 +41,17 @@ def open_browser(case: Case, **options: object) -> BrowserContext:
 
 
 def serve_page(case: Case, name: str = "server", **variables: str) -> Server:
-    limits = {"BOTYARD_MESSAGES": "0", "BOTYARD_REQUESTS": "0", "BOTYARD_SIGNUPS": "0"}
+    limits = {"PLATFORM_MESSAGES": "0", "PLATFORM_REQUESTS": "0", "PLATFORM_SIGNUPS": "0"}
     return Server(case, name=name, COMETBOT_CHANNELS="botyard", **limits, **variables).start()
 
 
-def enter(page: Page, url: str, name: str = "Maria") -> Page:
+def open_chat(page: Page, url: str, name: str = "Maria") -> Page:
     """Open the chat with the bot, as somebody who is new here."""
     page.goto(f"{url}/bot/demo_bot")
     page.wait_for_selector("html[data-ready]")
     page.fill("#nickname", name)
     page.click("button.primary")
-    page.wait_for_selector(BOX)
+    page.wait_for_selector(MESSAGE_BOX)
     return page
 
 
@@ -80,10 +80,10 @@ def serve_dev(case: Case) -> str:
 def both_pages(case: Case) -> dict[str, Page]:
     """The web chat and the page of ``cometbot dev``, each with a box to write into."""
     context = open_browser(case)
-    webchat = enter(context.new_page(), serve_page(case).url)
+    webchat = open_chat(context.new_page(), serve_page(case).url)
     dev = context.new_page()
     dev.goto(f"{serve_dev(case)}/#maria/user/demo_bot")
-    dev.wait_for_selector(BOX)
+    dev.wait_for_selector(MESSAGE_BOX)
     return {"web chat": webchat, "dev": dev}
 
 
@@ -101,9 +101,9 @@ def buffering_proxy(case: Case) -> Finding:
     case.stack.callback(process.wait, 30)
     case.stack.callback(process.kill)
     time.sleep(1)
-    page = enter(open_browser(case).new_page(), f"http://{HOST}:{port}")
-    page.fill(BOX, "ping pong")
-    page.press(BOX, "Enter")
+    page = open_chat(open_browser(case).new_page(), f"http://{HOST}:{port}")
+    page.fill(MESSAGE_BOX, "ping pong")
+    page.press(MESSAGE_BOX, "Enter")
     began = time.monotonic()
     seen = "neither a reply nor a word"
     while time.monotonic() - began < 60:
@@ -123,9 +123,9 @@ def buffering_proxy(case: Case) -> Finding:
 def composition(case: Case) -> Finding:
     texts = {}
     for name, page in both_pages(case).items():
-        page.fill(BOX, "nihao")
+        page.fill(MESSAGE_BOX, "nihao")
         run_script(page, case)
-        texts[name] = page.input_value(BOX)
+        texts[name] = page.input_value(MESSAGE_BOX)
     return Finding("the text stays in both boxes", str(texts), set(texts.values()) == {"nihao"})
 
 
@@ -137,7 +137,7 @@ def paste(case: Case) -> Finding:
         is_left_to_the_browser = page.evaluate(f"() => {{ {script} }}")
         page.wait_for_timeout(500)
         attached = page.locator(".attached").count()
-        is_text = is_left_to_the_browser or "A\tB" in page.input_value(BOX)
+        is_text = is_left_to_the_browser or "A\tB" in page.input_value(MESSAGE_BOX)
         seen[name] = f"text pasted: {is_text}, {attached} attached"
     return Finding("text pasted, nothing attached", str(seen), set(seen.values()) == {"text pasted: True, 0 attached"})
 
@@ -145,9 +145,9 @@ def paste(case: Case) -> Finding:
 @check("chat/10-rtl-prose")
 def right_to_left(case: Case) -> Finding:
     server = serve_page(case, COMETBOT_TEST_MESSAGE=str(case.folder / "message.md"))
-    page = enter(open_browser(case).new_page(), server.url)
-    page.fill(BOX, "rtl")
-    page.press(BOX, "Enter")
+    page = open_chat(open_browser(case).new_page(), server.url)
+    page.fill(MESSAGE_BOX, "rtl")
+    page.press(MESSAGE_BOX, "Enter")
     bubble = page.locator(".message.other .bubble").last
     bubble.locator("pre").wait_for()
     look = """element => [...element.querySelectorAll("p, li, blockquote, pre")].map(one => {
@@ -181,14 +181,14 @@ def right_to_left(case: Case) -> Finding:
 @check("chat/14-six-tabs")
 def seventh_tab(case: Case) -> Finding:
     server, context = serve_page(case), open_browser(case)
-    enter(context.new_page(), server.url)
+    open_chat(context.new_page(), server.url)
     times = []
     for _ in range(7):
         page = context.new_page()
         began = time.monotonic()
         try:
             page.goto(f"{server.url}/bot/demo_bot", timeout=30_000)
-            page.wait_for_selector(BOX, timeout=30_000)
+            page.wait_for_selector(MESSAGE_BOX, timeout=30_000)
         except Error:
             pass
         times.append(round(time.monotonic() - began, 1))
@@ -206,9 +206,9 @@ def cookies_blocked(case: Case) -> Finding:
     for _ in range(2):
         if page.locator("button.primary").count():
             page.click("button.primary")
-        elif page.locator(BOX).count():
-            page.fill(BOX, "hello")
-            page.press(BOX, "Enter")
+        elif page.locator(MESSAGE_BOX).count():
+            page.fill(MESSAGE_BOX, "hello")
+            page.press(MESSAGE_BOX, "Enter")
         page.wait_for_timeout(2000)
     text = page.inner_text("body")
     is_told = bool(re.search(r"(?i)cookie", text))
@@ -219,11 +219,11 @@ def cookies_blocked(case: Case) -> Finding:
 def phone(case: Case) -> Finding:
     server = serve_page(case)
     context = open_browser(case, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = enter(context.new_page(), server.url)
-    page.fill(BOX, "one")
-    page.press(BOX, "Enter")
+    page = open_chat(context.new_page(), server.url)
+    page.fill(MESSAGE_BOX, "one")
+    page.press(MESSAGE_BOX, "Enter")
     page.wait_for_timeout(500)
-    value, sent = page.input_value(BOX), page.locator(".message.own").count()
+    value, sent = page.input_value(MESSAGE_BOX), page.locator(".message.own").count()
     return Finding("a new line in the box", f"{value!r} in the box, {sent} sent", value == "one\n" and sent == 0)
 
 
@@ -232,8 +232,8 @@ def two_servers(case: Case) -> Finding:
     first, second = serve_page(case, "first"), serve_page(case, "second")
     context = open_browser(case)
     urls = [f"http://localhost:{server.port}" for server in (first, second)]
-    enter(context.new_page(), urls[0], "Maria")
-    enter(context.new_page(), urls[1], "Tom")
+    open_chat(context.new_page(), urls[0], "Maria")
+    open_chat(context.new_page(), urls[1], "Tom")
     page = context.new_page()
     page.goto(f"{urls[0]}/bot/demo_bot")
     page.wait_for_selector("html[data-ready]")

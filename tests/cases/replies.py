@@ -10,7 +10,7 @@ from itertools import pairwise
 from cometbot import Bot, Context
 from cometbot.testing import BotClient
 from tests.cases.case import Case, Finding, check
-from tests.cases.server import Platform, Server, message, platform, wait_for
+from tests.cases.server import FakeCometChat, Server, message, start_cometchat, wait_for
 
 CLUSTERS = {
     "family": "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466" * 3000,
@@ -72,10 +72,12 @@ def _size(part: str) -> int:
     return len(part.encode(errors="replace"))
 
 
-def refused(case: Case, name: str, headers: Callable[[], dict[str, str]], *, forever: bool) -> tuple[Server, Platform]:
+def start_refused_server(
+    case: Case, name: str, headers: Callable[[], dict[str, str]], *, forever: bool
+) -> tuple[Server, FakeCometChat]:
     """A server whose bot has begun to answer, and the platform that refuses."""
-    made = platform(case)
-    made.refusals, made.forever = [headers], forever
+    made = start_cometchat(case)
+    made.refusals, made.refuses_forever = [headers], forever
     server = Server(case, name=name, COMETCHAT_API_URL=made.url).start()
     assert server.callback(message("answer me")).status_code == 200
     assert wait_for(lambda: made.posts), f"nothing was sent: {server.log[-500:]}"
@@ -87,7 +89,7 @@ def milliseconds(case: Case) -> Finding:
     def headers() -> dict[str, str]:
         return {"X-Rate-Limit-Reset": str(int((time.time() + 2) * 1000))}
 
-    _, made = refused(case, "server", headers, forever=False)
+    _, made = start_refused_server(case, "server", headers, forever=False)
     wait_for(lambda: len(made.posts) > 1, 30)
     if len(made.posts) < 2:
         return Finding("a second request after about 2 s (at most 10 s)", "none within 30 s", False)
@@ -104,7 +106,7 @@ def relative(case: Case) -> Finding:
     }
     counts = {}
     for number, (name, headers) in enumerate(variants.items()):
-        _, made = refused(case, f"server{number}", headers, forever=True)
+        _, made = start_refused_server(case, f"server{number}", headers, forever=True)
         time.sleep(6)
         counts[name] = len(made.posts)
     seen = ", ".join(f"{name}: {count} requests in 6 s" for name, count in counts.items())

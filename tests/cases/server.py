@@ -42,7 +42,7 @@ def wait_for(condition: Callable[[], T], seconds: float = TIMEOUT) -> T | None:
     return value
 
 
-class Platform:
+class FakeCometChat:
     """CometChat's REST API as far as a bot's replies need it.
 
     ``refusals`` are the headers of 429s for the first requests, or for all of them with ``forever``.
@@ -50,7 +50,7 @@ class Platform:
 
     def __init__(self) -> None:
         self.refusals: list[Callable[[], dict[str, str]]] = []
-        self.forever = False
+        self.refuses_forever = False
         self.posts: list[float] = []
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -74,7 +74,7 @@ class Platform:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 platform.posts.append(time.monotonic())
                 if platform.refusals:
-                    headers = platform.refusals[0]() if platform.forever else platform.refusals.pop(0)()
+                    headers = platform.refusals[0]() if platform.refuses_forever else platform.refusals.pop(0)()
                     body = {"error": {"code": "ERR_TOO_MANY_REQUESTS", "message": "too many requests"}}
                     self._answer(429, body, headers)
                 else:
@@ -182,15 +182,15 @@ class Server:
         with closing(sqlite3.connect(self.database, timeout=30)) as connection:
             return connection.execute("SELECT event_key, state FROM mailbox ORDER BY seq").fetchall()
 
-    def heard(self) -> list[dict[str, Any]]:
+    def handled_events(self) -> list[dict[str, Any]]:
         """The events that the handler noted."""
         file = Path(self._environ["COMETBOT_TEST_HEARD"])
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def platform(case: Case) -> Platform:
+def start_cometchat(case: Case) -> FakeCometChat:
     """A CometChat that ends with the case."""
-    made = Platform()
+    made = FakeCometChat()
     case.stack.callback(made.close)
     return made
 

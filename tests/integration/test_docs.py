@@ -30,7 +30,7 @@ from cometbot.events import CustomEvent, UnknownEvent
 from cometbot.handlers import Handler
 from cometbot.http.sse import PING_INTERVAL
 from cometbot.loading import load_bots
-from cometbot.routing import Found, Routes
+from cometbot.routing import HandlerMatch, HandlerTable
 from cometbot.settings import Settings, variable_name
 from cometbot.testing import BotClient
 from cometbot.web.app import stop_all
@@ -139,8 +139,10 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Callable[..., Any]]:
     """The functions of all handlers that got an event, with arguments that they take."""
     functions: set[Callable[..., Any]] = set()
 
-    def record(find: Callable[[Routes, Context], Found | None]) -> Callable[[Routes, Context], Found | None]:
-        def find_and_record(routes: Routes, ctx: Context) -> Found | None:
+    def record(
+        find: Callable[[HandlerTable, Context], HandlerMatch | None],
+    ) -> Callable[[HandlerTable, Context], HandlerMatch | None]:
+        def find_and_record(routes: HandlerTable, ctx: Context) -> HandlerMatch | None:
             found = find(routes, ctx)
             if found is not None and (found.handler.command is None or does_take(found.handler, found.line)):
                 functions.add(found.handler.function)
@@ -148,8 +150,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[Callable[..., Any]]:
 
         return find_and_record
 
-    for name in ("find", "find_action"):
-        monkeypatch.setattr(Routes, name, record(getattr(Routes, name)))
+    for name in ("find_handler", "find_action_handler"):
+        monkeypatch.setattr(HandlerTable, name, record(getattr(HandlerTable, name)))
     return functions
 
 
@@ -205,7 +207,7 @@ def check_wrong_arguments(bot: Bot) -> int:
 def does_take(handler: Handler, line: str) -> bool:
     """Return whether the handler takes a line of arguments."""
     try:
-        handler.signature.read(line)
+        handler.signature.parse(line)
     except ValueError:
         return False
     return True

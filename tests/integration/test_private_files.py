@@ -9,50 +9,50 @@ from pathlib import Path
 import pytest
 
 from cometbot.chat import Chat
-from cometbot.cli.dev.ledger import Ledger, Note, ledger_path
-from cometbot.store.database import database
-from cometbot.store.datagrams import Datagrams
-from tests.umask import mode_of_path, open_to_others
+from cometbot.cli.dev.undo_journal import UndoEntry, UndoJournal, journal_path
+from cometbot.store.database import database_from_url
+from cometbot.store.datagram_socket import DatagramSocket
+from tests.file_modes import find_open_paths, get_mode
 
 pytestmark = pytest.mark.usefixtures("open_umask")
 
 
 def test_the_database_and_the_files_beside_it_are_closed(tmp_path: Path) -> None:
-    with closing(database(f"sqlite:///{tmp_path}/bot.db")) as opened:
+    with closing(database_from_url(f"sqlite:///{tmp_path}/bot.db")) as opened:
         opened.open()
         with opened.read() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM mailbox")
         assert {path.name for path in tmp_path.iterdir()} >= {"bot.db", "bot.db-wal", "bot.db-shm", "bot.db-turns"}
-        assert open_to_others(tmp_path) == []
+        assert find_open_paths(tmp_path) == []
 
 
 def test_an_older_database_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "bot.db").touch(0o640)
-    with closing(database(f"sqlite:///{tmp_path}/bot.db")) as opened:
+    with closing(database_from_url(f"sqlite:///{tmp_path}/bot.db")) as opened:
         opened.open()
-    assert mode_of_path(tmp_path / "bot.db") == 0o640
+    assert get_mode(tmp_path / "bot.db") == 0o640
 
 
 def test_uploads_and_their_folders_are_closed(tmp_path: Path) -> None:
-    with closing(database("sqlite://")) as opened:
+    with closing(database_from_url("sqlite://")) as opened:
         files = Chat(opened, tmp_path / "data" / "files").files
         files.receive(io.BytesIO(b"one"), limits={"file": 10})
-        files.receive(io.BytesIO(b"two"), limits={"file": 10}).settle()
+        files.receive(io.BytesIO(b"two"), limits={"file": 10}).finalize()
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
-    assert open_to_others(tmp_path) == []
+    assert find_open_paths(tmp_path) == []
 
 
 def test_the_undo_journal_and_its_folder_are_closed(tmp_path: Path) -> None:
-    with Ledger(ledger_path(tmp_path / "data", "app1")) as ledger:
-        ledger.add(Note("shop", "https://bots.example.com", None))
-        assert open_to_others(tmp_path) == []
+    with UndoJournal(journal_path(tmp_path / "data", "app1")) as ledger:
+        ledger.add(UndoEntry("shop", "https://bots.example.com", None))
+        assert find_open_paths(tmp_path) == []
 
 
 def test_the_sockets_between_processes_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    datagrams = Datagrams("bot.db", "a")
+    datagrams = DatagramSocket("bot.db", "a")
     datagrams.listen(lambda text: None)
     folder = Path(datagrams.address).parent
     assert folder.parent == tmp_path
-    assert mode_of_path(folder) == 0o700
+    assert get_mode(folder) == 0o700
     datagrams.close()

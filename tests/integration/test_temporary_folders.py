@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.temporary_folders import LOCK, SharedFolder, TemporaryFolder, remove_abandoned
+from cometbot.temporary_folders import LOCK_FILE, SharedFolder, TemporaryFolder, remove_abandoned
 
 OWNER = """
 import sys, signal
@@ -93,7 +93,7 @@ def test_a_forked_child_does_not_remove_the_folder() -> None:
         environ = {**os.environ, "TMPDIR": str(folder)}
         shown = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, check=True).stdout
         assert shown.strip() == b"True"
-        assert [path.name for path in folder.iterdir()] == [LOCK]
+        assert [path.name for path in folder.iterdir()] == [LOCK_FILE]
 
 
 def test_the_last_user_of_a_shared_folder_removes_it(temporary: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_last_user_of_a_shared_folder_removes_it(temporary: Path) -> None:
 def test_a_folder_without_our_mark_is_never_removed(temporary: Path) -> None:
     (temporary / "cometbot-notes").mkdir()
     (temporary / "elsewhere").mkdir()
-    (temporary / "elsewhere" / LOCK).touch()
+    (temporary / "elsewhere" / LOCK_FILE).touch()
     (temporary / "cometbot-link").symlink_to(temporary / "elsewhere")
     sweep()
     assert {path.name for path in temporary.iterdir()} == {"cometbot-notes", "elsewhere", "cometbot-link"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.integration.channels.cometchat.documented import CALLBACKS, WEBHOOKS
+from tests.integration.channels.cometchat.documented_payloads import CALLBACKS, WEBHOOKS
 from tests.snapshot.site import ADMIN, basic
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.simulator import Simulator
-from cometbot.web.handling import make_worker_app
+from cometbot.web.monitoring import make_monitoring_app
 from tests.snapshot.site import make_site
 from tests.snapshot.statements import conversation
 
@@ -28,7 +28,7 @@ def routes() -> str:
         apps = {
             "app": app,
             "simulator": Simulator().app,
-            "worker": make_worker_app(running.delivery, running.metrics),
+            "worker": make_monitoring_app(running.delivery, running.metrics),
         }
         lines = [line for name, one in apps.items() for line in _rules(name, one)]
     # The platform matches its paths below /v1 itself.

@@ -27,11 +27,11 @@ ENVIRONMENT = {
     "COMETCHAT_APP_ID": "2248348660ad9bd4",
     "COMETCHAT_REGION": "eu",
     "COMETCHAT_API_KEY": "the-api-key-of-the-app",
-    "BOTPRESS_ENCRYPTION_KEY__SIGNED": SIGNING_KEY,
-    "BOTPRESS_ORIGINS": "https://app.example.com",
-    "BOTPRESS_CONVERSATIONS": "3",
-    "BOTYARD_ADMIN_SECRET_KEY": ADMIN,
-    "BOTYARD_JWT_SECRET_KEY": "the-key-that-signs-cookies",
+    "CHAT_API_ENCRYPTION_KEY__SIGNED": SIGNING_KEY,
+    "CHAT_API_ORIGINS": "https://app.example.com",
+    "CHAT_API_CONVERSATIONS": "3",
+    "PLATFORM_ADMIN_SECRET_KEY": ADMIN,
+    "PLATFORM_JWT_SECRET_KEY": "the-key-that-signs-cookies",
     "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
 }
 

@@ -143,7 +143,7 @@ def conversation(url: str = "") -> Iterator[tuple[Flask, Callable[[str], None]]]
     """Serve a bot to a simulated CometChat; with the application comes a function that waits for a reply to a text."""
     from cometbot.simulator import Simulator
     from cometbot.simulator.server import HOST, LoopbackServer
-    from cometbot.store.database import database
+    from cometbot.store.database import database_from_url
     from cometbot.temporary_folders import TemporaryFolder
     from tests.snapshot.site import ENVIRONMENT, make_app, make_bot
 
@@ -156,7 +156,7 @@ def conversation(url: str = "") -> Iterator[tuple[Flask, Callable[[str], None]]]
             "COMETCHAT_API_URL": simulator.api_url,
             "COMETBOT_DATABASE_URL": url or f"sqlite:///{folder}/bot.db",
         }
-        with closing(database(environment["COMETBOT_DATABASE_URL"])) as made:
+        with closing(database_from_url(environment["COMETBOT_DATABASE_URL"])) as made:
             made.upgrade()
         # A worker's part, in this process: web processes leave messages on PostgreSQL to workers.
         with make_app(folder, environment, make_bot()) as app, _worker(folder, environment, bool(url)):

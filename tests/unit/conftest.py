@@ -19,16 +19,16 @@ DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "ma
 GROUP = Conversation("cometchat", "app", "helpdesk", "group_ops-room", "ops-room", is_group=True)
 
 
-class FakeOutlet:
+class FakeReplySink:
     """An outlet in memory: what was posted, sketched and begun, and a state that :meth:`store` writes to."""
 
     def __init__(self) -> None:
         self.capabilities = Capabilities(text_limit=4000, edit=True, delete=True, react=True)
         self.client = object()
         self.posted: list[Operation] = []
-        self.sketches: list[tuple[int, str]] = []
-        self.pieces: list[tuple[str, int, str | None]] = []
-        self.begun: list[tuple[str, float | None]] = []
+        self.previews: list[tuple[int, str]] = []
+        self.deltas: list[tuple[str, int, str | None]] = []
+        self.started: list[tuple[str, float | None]] = []
         self.loads: list[str] = []
         self.stored: dict[tuple[str, str], dict[str, str]] = {}
         self.before: list[MessageEvent] = []
@@ -47,11 +47,11 @@ class FakeOutlet:
     def platform_id(self, ordinal: int) -> str | None:
         return f"id-{ordinal}"
 
-    def sketch(self, ordinal: int, text: str) -> None:
-        self.sketches.append((ordinal, text))
+    def preview(self, ordinal: int, text: str) -> None:
+        self.previews.append((ordinal, text))
 
-    def piece(self, stream_id: str, sequence: int, text: str | None) -> None:
-        self.pieces.append((stream_id, sequence, text))
+    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        self.deltas.append((stream_id, sequence, text))
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self.before[-limit:]
@@ -63,10 +63,10 @@ class FakeOutlet:
         self.loads.append(scope)
         return dict(self.stored.get((scope, owner), {}))
 
-    def begin(self, handler: str, timeout: float | None) -> None:
-        self.begun.append((handler, timeout))
+    def start_handler(self, handler: str, timeout: float | None) -> None:
+        self.started.append((handler, timeout))
 
-    def fail(self) -> None:
+    def mark_failed(self) -> None:
         self.failed_after = len(self.posted)
 
     def store(self, changes: tuple[StateChange, ...]) -> None:
@@ -79,23 +79,23 @@ class FakeOutlet:
                 values[name] = json.dumps(json.loads(values.get(name, "0")) + by)
 
 
-class Talk:
+class DispatchHarness:
     """Maria's talk with a bot: each event is dispatched and its changes are stored, as delivery does."""
 
-    def __init__(self, bot: Bot, outlet: FakeOutlet) -> None:
+    def __init__(self, bot: Bot, sink: FakeReplySink) -> None:
         self.bot = bot
-        self.outlet = outlet
+        self.sink = sink
         self.outcome = Outcome()
 
-    def say(self, text: str = "", *, options: Any = None, **parts: Any) -> list[str]:
+    def send_text(self, text: str = "", *, options: Any = None, **parts: Any) -> list[str]:
         """What the bot says to ``text``; ``parts`` are those of the event, ``options`` those of dispatch."""
         return self.send(message(text, **parts), **(options or {}))
 
     def send(self, event: Event, **options: Any) -> list[str]:
-        self.outlet.posted.clear()
-        self.outcome = dispatch(self.bot, event, self.outlet, **options)
-        self.outlet.store(self.outcome.changes)
-        return self.outlet.texts + [
+        self.sink.posted.clear()
+        self.outcome = dispatch(self.bot, event, self.sink, **options)
+        self.sink.store(self.outcome.changes)
+        return self.sink.texts + [
             item.message.to_text() for item in self.outcome.operations if item.message is not None
         ]
 
@@ -107,8 +107,8 @@ def message(text: str = "", **parts: Any) -> MessageEvent:
 
 
 @pytest.fixture
-def outlet() -> FakeOutlet:
-    return FakeOutlet()
+def sink() -> FakeReplySink:
+    return FakeReplySink()
 
 
 @pytest.fixture
@@ -117,20 +117,20 @@ def bot() -> Bot:
 
 
 @pytest.fixture
-def talk(bot: Bot, outlet: FakeOutlet) -> Talk:
-    return Talk(bot, outlet)
+def harness(bot: Bot, sink: FakeReplySink) -> DispatchHarness:
+    return DispatchHarness(bot, sink)
 
 
 @pytest.fixture
-def say_of() -> Callable[..., MessageEvent]:
-    """Makes a message event: ``say_of("hi", type="image")``."""
+def make_message() -> Callable[..., MessageEvent]:
+    """Makes a message event: ``make_message("hi", type="image")``."""
     return message
 
 
 @pytest.fixture
-def context(bot: Bot, outlet: FakeOutlet) -> Callable[..., Context]:
+def context(bot: Bot, sink: FakeReplySink) -> Callable[..., Context]:
     """Makes a context for a message of Maria's: ``context("hi", thread_id="5")``."""
-    return lambda text="", **parts: Context(bot, message(text, **parts), outlet)
+    return lambda text="", **parts: Context(bot, message(text, **parts), sink)
 
 
 @pytest.fixture

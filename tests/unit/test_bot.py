@@ -22,7 +22,7 @@ from cometbot import (
 )
 
 
-class Outbox:
+class FakeSender:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
@@ -78,7 +78,7 @@ def test_handler_describes_its_function() -> None:
     assert [item.name for item in handler.parameters] == ["number"]
 
 
-def test_command_without_name_and_description_takes_them_from_the_function() -> None:
+def test_command_name_and_description_default_to_function() -> None:
     bot = Bot("helpdesk")
     bot.command(track)
     bot.command("Find", "F", description="Finds.", hidden=True)(track)
@@ -137,7 +137,7 @@ def test_generator_is_refused_and_the_ways_to_do_it_are_named() -> None:
             Bot("helpdesk").message()(function)
 
 
-def test_name_is_taken_both_handlers_are_named() -> None:
+def test_duplicate_name_error_names_both_handlers() -> None:
     bot = Bot("helpdesk")
     bot.command("track")(track)
     with pytest.raises(RegistrationError, match=r"command 'track' of .*lambda.* is taken by .*track"):
@@ -156,7 +156,7 @@ def test_second_fallback_is_refused_also_from_a_router() -> None:
         bot.include(router)
 
 
-def test_message_decorator_without_parentheses_is_found_when_handlers_are_asked_for() -> None:
+def test_message_decorator_without_parentheses_is_refused() -> None:
     bot = Bot("helpdesk")
 
     @bot.message  # type: ignore[arg-type]
@@ -170,8 +170,8 @@ def test_message_decorator_without_parentheses_is_found_when_handlers_are_asked_
     assert len(other.handlers) == 1
 
 
-def test_include_keeps_the_order_at_its_place_and_prefixes_names(talk: Any, say_of: Any) -> None:
-    bot, outer, inner = talk.bot, Router(), Router()
+def test_include_keeps_the_order_at_its_place_and_prefixes_names(harness: Any, make_message: Any) -> None:
+    bot, outer, inner = harness.bot, Router(), Router()
     inner.command("track", "t")(track)
     inner.action("buy", re.compile(r"sell(?P<number>\d)"))(lambda ctx, number=0: f"inner {number}")
     outer.message("x")(lambda ctx: "outer first")
@@ -183,23 +183,23 @@ def test_include_keeps_the_order_at_its_place_and_prefixes_names(talk: Any, say_
     assert [handler.kind for handler in bot.handlers] == ["message", "message", "command", "action", "message"]
     assert bot.commands[0].names == ("out-in-track", "out-in-t")
     assert bot.commands[0].usage == "/out-in-track number"
-    assert talk.say("/out-in-t 5") == ["order 5"]
-    assert talk.say("/track 5") == []
-    assert talk.say("x") == ["outer first"]
-    assert _press(talk, say_of, "out-in-buy") == ["inner 0"]
-    assert _press(talk, say_of, "buy") == []
-    assert _press(talk, say_of, "out-in-sell7") == ["inner 7"]
-    assert _press(talk, say_of, "out-sell7") == []
+    assert harness.send_text("/out-in-t 5") == ["order 5"]
+    assert harness.send_text("/track 5") == []
+    assert harness.send_text("x") == ["outer first"]
+    assert _press(harness, make_message, "out-in-buy") == ["inner 0"]
+    assert _press(harness, make_message, "buy") == []
+    assert _press(harness, make_message, "out-in-sell7") == ["inner 7"]
+    assert _press(harness, make_message, "out-sell7") == []
 
 
-def _press(talk: Any, say_of: Any, name: str) -> list[str]:
+def _press(harness: Any, make_message: Any, name: str) -> list[str]:
     from cometbot import ActionEvent
 
-    said = say_of("")
-    return talk.send(ActionEvent(key="a", conversation=said.conversation, sender=said.sender, name=name))  # type: ignore[no-any-return]
+    said = make_message("")
+    return harness.send(ActionEvent(key="a", conversation=said.conversation, sender=said.sender, name=name))  # type: ignore[no-any-return]
 
 
-def test_router_is_included_twice_in_a_cycle_or_changed_later_it_is_refused() -> None:
+def test_repeated_cyclic_or_changed_include_is_refused() -> None:
     bot, outer, inner = Bot("helpdesk"), Router(), Router()
     with pytest.raises(RegistrationError, match="cannot include itself"):
         inner.include(inner)
@@ -224,7 +224,7 @@ def test_router_is_included_in_two_bots_both_have_its_handlers() -> None:
         assert len(bot.handlers) == 1
 
 
-def test_include_of_a_taken_name_changes_nothing() -> None:
+def test_include_of_duplicate_name_changes_nothing() -> None:
     bot, router = Bot("helpdesk"), Router()
     bot.command("track")(track)
     router.command("other")(track)
@@ -235,26 +235,26 @@ def test_include_of_a_taken_name_changes_nothing() -> None:
     assert len(bot.handlers) == 2
 
 
-def test_handler_registered_after_the_first_event_is_found(bot: Bot, talk: Any) -> None:
-    assert talk.say("hi") == []
+def test_handler_registered_after_the_first_event_is_found(bot: Bot, harness: Any) -> None:
+    assert harness.send_text("hi") == []
     bot.message("hi")(lambda ctx: "hello")
-    assert talk.say("hi") == ["hello"]
+    assert harness.send_text("hi") == ["hello"]
     assert bot.routes is bot.routes
 
 
-def test_methods_and_partials_may_be_handlers(bot: Bot, talk: Any) -> None:
+def test_methods_and_partials_may_be_handlers(bot: Bot, harness: Any) -> None:
     class Shop:
         def greet(self, ctx: Any) -> str:
             return "from the shop"
 
     bot.message("a")(Shop().greet)
     bot.message("b")(functools.partial(lambda name, ctx: name, "partial"))
-    assert talk.say("a") == ["from the shop"]
-    assert talk.say("b") == ["partial"]
+    assert harness.send_text("a") == ["from the shop"]
+    assert harness.send_text("b") == ["partial"]
 
 
-def test_send_hands_the_message_to_what_is_connected() -> None:
-    bot, outbox = Bot("helpdesk"), Outbox()
+def test_send_passes_message_to_sender() -> None:
+    bot, outbox = Bot("helpdesk"), FakeSender()
     bot.connect(outbox)
     assert bot.send(user="maria", text="out") == "7"
     here = Conversation("simplex", "a", "helpdesk", "c", "t")
@@ -277,8 +277,8 @@ def test_send_hands_the_message_to_what_is_connected() -> None:
         {"user": "a", "text": " "},
     ],
 )
-def test_send_lacks_a_receiver_or_a_text_or_has_two_it_is_refused(wrong: Any) -> None:
-    bot, outbox = Bot("helpdesk"), Outbox()
+def test_send_needs_one_receiver_and_one_content(wrong: Any) -> None:
+    bot, outbox = Bot("helpdesk"), FakeSender()
     bot.connect(outbox)
     with pytest.raises(BotError):
         bot.send(**wrong)
@@ -289,7 +289,7 @@ def connect(bot: Bot) -> None:
     bot.connect(CONNECTED)
 
 
-CONNECTED = Outbox()
+CONNECTED = FakeSender()
 
 
 def test_send_without_an_app_connects_one_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometbot.commands import Command, command_name, help_text, read_call, read_signature, split_words
+from cometbot.commands import Command, help_text, inspect_signature, normalize_command_name, parse_call, split_words
 from cometbot.errors import RegistrationError
 from cometbot.handlers import with_usage
 
@@ -22,7 +22,7 @@ class Size(enum.Enum):
 
 
 def read(function: Callable[..., Any], line: str) -> Any:
-    return read_signature(function, "bot.handler").read(line)
+    return inspect_signature(function, "bot.handler").parse(line)
 
 
 def remind(ctx: Any, minutes: int, *, what: str = "stretch") -> None: ...
@@ -46,7 +46,7 @@ def test_words_are_split_at_spaces_and_grouped_by_quotes(line: str, words: list[
 
 
 @given(st.text(alphabet=st.sampled_from('ab "“”„\n\t\\')))
-def test_any_line_is_split_without_failing_or_inventing_characters(line: str) -> None:
+def test_any_line_is_split_without_new_characters(line: str) -> None:
     words = split_words(line)
     quotes = '"“”„'
     assert "".join("".join(words).split()).translate({ord(c): None for c in quotes}) == "".join(line.split()).translate(
@@ -55,13 +55,13 @@ def test_any_line_is_split_without_failing_or_inventing_characters(line: str) ->
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters='"“”„'))))
-def test_quoted_words_are_rejoined_and_split_the_same_words_come_back(words: list[str]) -> None:
+def test_quoted_words_survive_join_and_split(words: list[str]) -> None:
     assert split_words(" ".join(f'"{word}"' for word in words)) == words
 
 
 @given(st.text())
 def test_any_text_is_read_as_a_call_or_not_without_failing(text: str) -> None:
-    call = read_call(text)
+    call = parse_call(text)
     assert call is None or (call.name and call.name == call.name.casefold())
 
 
@@ -69,8 +69,8 @@ def test_any_text_is_read_as_a_call_or_not_without_failing(text: str) -> None:
     ("text", "name", "line", "slash"),
     [("/Track 4711", "track", "4711", True), ("track\na\nb", "track", "a\nb", False), ("/x", "x", "", True)],
 )
-def test_call_is_read_name_line_and_slash_are_told_apart(text: str, name: str, line: str, slash: bool) -> None:
-    call = read_call(text)
+def test_parse_call_splits_slash_name_and_line(text: str, name: str, line: str, slash: bool) -> None:
+    call = parse_call(text)
     assert call is not None
     assert (call.name, call.line, call.has_slash) == (name, line, slash)
 
@@ -186,12 +186,12 @@ def test_usage_shows_required_optional_many_and_options() -> None:
     ) -> None: ...
     def tag(ctx: Any, *names: str) -> None: ...
 
-    assert read_signature(order, "x").usage("order") == "/order order-number small|large [red|blue] note …"
-    assert read_signature(tag, "x").usage("tag") == "/tag [names …]"
+    assert inspect_signature(order, "x").usage("order") == "/order order-number small|large [red|blue] note …"
+    assert inspect_signature(tag, "x").usage("tag") == "/tag [names …]"
 
 
-def test_description_of_a_command_holds_usage_and_parameters_behind_its_prefix() -> None:
-    command = with_usage(Command("remind", ("r",)), read_signature(remind, "x"), "Work-")
+def test_prefixed_command_has_usage_and_parameters() -> None:
+    command = with_usage(Command("remind", ("r",)), inspect_signature(remind, "x"), "Work-")
     assert command.names == ("work-remind", "work-r")
     assert command.usage == "/work-remind minutes [what …]"
     assert [item.name for item in command.parameters] == ["minutes", "what"]
@@ -206,49 +206,49 @@ def test_help_lists_description_and_a_line_for_each_command() -> None:
 @pytest.mark.parametrize("wrong", ["", "/track", "two words", " x", 5, None])
 def test_command_name_nobody_could_write_it_is_refused(wrong: Any) -> None:
     with pytest.raises(RegistrationError, match="one word without its slash"):
-        command_name(wrong)
+        normalize_command_name(wrong)
 
 
-def test_signature_without_a_context_is_refused_with_the_mending() -> None:
+def test_signature_without_context_is_refused_with_the_fix() -> None:
     def nothing() -> None: ...
     def keyword(*, ctx: Any) -> None: ...
     def hidden(*args: Any) -> None: ...
 
     for function in (nothing, keyword, hidden):
         with pytest.raises(RegistrationError, match=r"must take the context first.*functools.wraps"):
-            read_signature(function, "bot.greet")
+            inspect_signature(function, "bot.greet")
 
 
 def test_signature_has_double_star_it_is_refused() -> None:
     def track(ctx: Any, **rest: str) -> None: ...
 
     with pytest.raises(RegistrationError, match=r"nothing fills \*\*rest of bot.track"):
-        read_signature(track, "bot.track")
+        inspect_signature(track, "bot.track")
 
 
 @pytest.mark.parametrize("annotation", [list[str], dict, bytes, Callable, 5, type(None), object()])
-def test_annotation_cannot_be_made_from_text_it_is_refused_with_those_that_can(annotation: Any) -> None:
+def test_unsupported_annotation_is_refused_with_supported_ones(annotation: Any) -> None:
     def track(ctx, number): ...  # type: ignore[no-untyped-def]
 
     track.__annotations__["number"] = annotation
     with pytest.raises(RegistrationError, match=r"number: .* of bot.track is not made from text; use str, int"):
-        read_signature(track, "bot.track")
+        inspect_signature(track, "bot.track")
 
 
-def test_annotation_cannot_be_resolved_it_is_refused_with_its_name() -> None:
+def test_unresolvable_annotation_is_refused_with_its_name() -> None:
     def track(ctx: Unknown, number: Missing) -> None: ...  # type: ignore[name-defined] # noqa: F821
 
     with pytest.raises(RegistrationError, match=r"annotation 'Missing' of number in bot.track cannot be resolved"):
-        read_signature(track, "bot.track")
+        inspect_signature(track, "bot.track")
 
 
-def test_annotation_of_the_context_is_never_looked_at() -> None:
+def test_annotation_of_context_is_ignored() -> None:
     def track(ctx: Unknown, number: int) -> None: ...  # type: ignore[name-defined] # noqa: F821
 
     assert read(track, "4") == ([4], {})
 
 
-def test_wrapped_partial_and_bound_functions_are_read_by_what_they_call() -> None:
+def test_signature_of_wrapped_partial_and_bound_functions() -> None:
     class Shop:
         def track(self, ctx: Any, number: int) -> None: ...
 

@@ -44,30 +44,30 @@ def test_text_begins_with_something_else_it_stays(context: Any, text: str) -> No
     assert not context(text).begins_with_mention
 
 
-def test_bot_with_another_uid_is_mentioned_by_both_names(outlet: Any, say_of: Any) -> None:
+def test_bot_with_another_uid_is_mentioned_by_both_names(sink: Any, make_message: Any) -> None:
     bot = Bot("helpdesk", cometchat_uid="demo_bot")
     for uid in bot.ids:
-        assert Context(bot, say_of(f"<@uid:{uid}> hi"), outlet).text == "hi"
-    assert Context(bot, say_of("hi", mentions=(Mention("Demo_Bot"),)), outlet).is_mentioned
-    assert not Context(bot, say_of("hi", mentions=(Mention("other"),)), outlet).is_mentioned
+        assert Context(bot, make_message(f"<@uid:{uid}> hi"), sink).text == "hi"
+    assert Context(bot, make_message("hi", mentions=(Mention("Demo_Bot"),)), sink).is_mentioned
+    assert not Context(bot, make_message("hi", mentions=(Mention("other"),)), sink).is_mentioned
 
 
-def test_message_facts_are_at_hand_and_empty_for_events_without_one(bot: Bot, outlet: Any, context: Any) -> None:
+def test_message_attributes_are_empty_without_message(bot: Bot, sink: Any, context: Any) -> None:
     file = Attachment("https://x/y.png")
     ctx = context("x", attachments=(file,), mentions=(Mention("ann"),), thread_id="5")
     assert (ctx.attachments, ctx.mentions, ctx.thread_id) == ((file,), (Mention("ann"),), "5")
     assert (ctx.value, ctx.values) == ("", {})
     event = ctx.event
     other = Context(
-        bot, ContactEvent(key="c", conversation=event.conversation, sender=event.sender, action="request"), outlet
+        bot, ContactEvent(key="c", conversation=event.conversation, sender=event.sender, action="request"), sink
     )
     assert (other.text, other.message, other.attachments, other.mentions, other.thread_id) == ("", None, (), (), "")
     assert not other.is_mentioned
     assert not other.begins_with_mention
 
 
-def test_action_written_as_text_has_both_its_value_and_its_message(bot: Bot, outlet: Any, say_of: Any) -> None:
-    said = say_of("2")
+def test_action_written_as_text_has_value_and_message(bot: Bot, sink: Any, make_message: Any) -> None:
+    said = make_message("2")
     event = ActionEvent(
         key="k",
         conversation=said.conversation,
@@ -77,31 +77,31 @@ def test_action_written_as_text_has_both_its_value_and_its_message(bot: Bot, out
         values={"a": "b"},
         message=said,
     )
-    ctx = Context(bot, event, outlet)
+    ctx = Context(bot, event, sink)
     assert (ctx.text, ctx.value, ctx.values, ctx.message) == ("2", "v", {"a": "b"}, said)
     ctx.reply("x")
-    assert outlet.posted[0].answers == "712"
+    assert sink.posted[0].reply_to == "712"
 
 
-def test_reply_goes_where_the_event_was_into_its_thread(outlet: Any, context: Any, group: Any) -> None:
+def test_reply_goes_where_the_event_was_into_its_thread(sink: Any, context: Any, group: Any) -> None:
     sent = context("hi", conversation=group, thread_id="5").reply(Card("x"), quote=True)
-    (operation,) = outlet.posted
+    (operation,) = sink.posted
     assert (operation.kind, operation.conversation, operation.thread_id) == ("send", group, "5")
-    assert (operation.answers, operation.quote_id, operation.message) == ("712", "712", Card("x"))
+    assert (operation.reply_to, operation.quote_id, operation.message) == ("712", "712", Card("x"))
     assert sent.id == "id-0"
 
 
-def test_send_to_another_conversation_leaves_thread_and_answer_out(outlet: Any, context: Any, group: Any) -> None:
+def test_send_elsewhere_has_no_thread_and_no_reply_to(sink: Any, context: Any, group: Any) -> None:
     context("hi", thread_id="5").send("x", to=group)
-    (operation,) = outlet.posted
-    assert (operation.conversation, operation.thread_id, operation.answers) == (group, "", "")
+    (operation,) = sink.posted
+    assert (operation.conversation, operation.thread_id, operation.reply_to) == (group, "", "")
 
 
-def test_another_conversation_is_named_by_its_user_or_group(outlet: Any, context: Any) -> None:
+def test_another_conversation_is_named_by_its_user_or_group(sink: Any, context: Any) -> None:
     ctx = context("hi")
     ctx.send("x", to=ctx.conversation_with(group="team"))
     ctx.send("y", to=ctx.conversation_with(user="tom"))
-    targets = [(operation.conversation.target, operation.conversation.is_group) for operation in outlet.posted]
+    targets = [(operation.conversation.target, operation.conversation.is_group) for operation in sink.posted]
     assert targets == [("team", True), ("tom", False)]
 
 
@@ -122,67 +122,65 @@ def test_reply_of_something_unusable_is_refused(context: Any) -> None:
         context("hi").reply(5)
 
 
-def test_sent_message_is_edited_and_deleted_by_its_ordinal(outlet: Any, context: Any) -> None:
+def test_sent_message_is_edited_and_deleted_by_its_ordinal(sink: Any, context: Any) -> None:
     ctx = context("hi", thread_id="5")
     ctx.reply("first")
     sent = ctx.reply("one")
     sent.edit("two")
     sent.delete()
-    edit, delete = outlet.posted[2:]
+    edit, delete = sink.posted[2:]
     assert (edit.kind, edit.target, edit.message.to_text(), edit.thread_id) == ("edit", 1, "two", "5")
     assert (delete.kind, delete.target, delete.message) == ("delete", 1, None)
 
 
-def test_platform_cannot_edit_or_delete_an_edit_is_said_anew_and_delete_refused(outlet: Any, context: Any) -> None:
-    outlet.capabilities = Capabilities()
+def test_edit_is_resent_and_delete_refused_if_unsupported(sink: Any, context: Any) -> None:
+    sink.capabilities = Capabilities()
     sent = context("hi").reply("one")
     sent.edit("two")
-    assert (outlet.posted[1].kind, outlet.posted[1].target) == ("send", None)
+    assert (sink.posted[1].kind, sink.posted[1].target) == ("send", None)
     with pytest.raises(BotError, match="cannot delete"):
         sent.delete()
 
 
-def test_react_names_the_message_and_is_refused_where_it_cannot_be(outlet: Any, context: Any) -> None:
+def test_react_names_message_and_is_refused_if_unsupported(sink: Any, context: Any) -> None:
     context("hi").react("👍")
-    assert (outlet.posted[0].kind, outlet.posted[0].message_id, outlet.posted[0].reaction) == ("react", "712", "👍")
-    outlet.capabilities = Capabilities()
+    assert (sink.posted[0].kind, sink.posted[0].message_id, sink.posted[0].reaction) == ("react", "712", "👍")
+    sink.capabilities = Capabilities()
     with pytest.raises(BotError, match=r"ctx\.capabilities\.react"):
         context("hi").react("👍")
 
 
-def test_stream_on_a_platform_without_edits_is_one_message(outlet: Any, context: Any) -> None:
+def test_stream_on_a_platform_without_edits_is_one_message(sink: Any, context: Any) -> None:
     sent = context("hi").stream(iter(["Hel", "lo"]))
-    assert outlet.texts == ["Hello"]
+    assert sink.texts == ["Hello"]
     assert sent is not None
-    assert outlet.sketches == []
+    assert sink.previews == []
 
 
 @pytest.mark.parametrize("interval", [None, 0.0])
-def test_stream_of_nothing_says_nothing(outlet: Any, context: Any, interval: float | None) -> None:
-    outlet.capabilities = replace(outlet.capabilities, stream_interval=interval)
+def test_empty_stream_sends_nothing(sink: Any, context: Any, interval: float | None) -> None:
+    sink.capabilities = replace(sink.capabilities, stream_interval=interval)
     assert context("hi").stream(iter(["", " ", ""])) is None
-    assert outlet.posted == []
+    assert sink.posted == []
 
 
-def test_stream_with_edits_grows_at_the_platforms_pace_and_ends_whole(
-    outlet: Any, context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outlet.capabilities = replace(outlet.capabilities, stream_interval=1.0)
+def test_stream_edits_keep_interval_and_end_whole(sink: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink.capabilities = replace(sink.capabilities, stream_interval=1.0)
     clock = iter([0.0, 0.5, 1.0, 1.5])
     monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     context("hi").stream(iter(["", "a", "b", "cd", "e"]))
-    assert [item.kind for item in outlet.posted] == ["send", "edit"]
-    assert outlet.texts == ["a", "abcde"]
-    assert outlet.sketches == [(0, "abc")]
+    assert [item.kind for item in sink.posted] == ["send", "edit"]
+    assert sink.texts == ["a", "abcde"]
+    assert sink.previews == [(0, "abc")]
 
 
-def test_history_client_and_log_come_from_the_outlet_and_the_event(
-    outlet: Any, context: Any, say_of: Any, caplog: pytest.LogCaptureFixture
+def test_history_client_and_log_come_from_sink_and_event(
+    sink: Any, context: Any, make_message: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outlet.before = [say_of("a"), say_of("b"), say_of("c")]
+    sink.before = [make_message("a"), make_message("b"), make_message("c")]
     ctx = context("c")
     assert [item.text for item in ctx.history(2)] == ["b", "c"]
-    assert ctx.client is outlet.client
+    assert ctx.client is sink.client
     with caplog.at_level(logging.INFO):
         ctx.log.info("looked it up")
     (record,) = caplog.records
@@ -191,7 +189,7 @@ def test_history_client_and_log_come_from_the_outlet_and_the_event(
     assert vars(record)["conversation"] == "cometchat/app/helpdesk/maria_user_helpdesk"
 
 
-def test_state_of_a_user_is_the_same_in_all_conversations(outlet: Any, context: Any, group: Any) -> None:
+def test_state_of_a_user_is_the_same_in_all_conversations(sink: Any, context: Any, group: Any) -> None:
     for ctx in (context("a"), context("b", conversation=group)):
         ctx.user_state["seen"] = True
         ctx.state["here"] = True
@@ -199,13 +197,13 @@ def test_state_of_a_user_is_the_same_in_all_conversations(outlet: Any, context: 
         assert ctx.state.changes().owner == str(ctx.conversation.key)
 
 
-def test_state_is_read_once_and_only_when_touched(outlet: Any, context: Any) -> None:
+def test_state_is_read_once_and_only_when_touched(sink: Any, context: Any) -> None:
     ctx = context("x")
     assert not ctx.state.changes()
-    assert outlet.loads == []
+    assert sink.loads == []
     assert "a" not in ctx.state
     assert ctx.state.get("b") is None
-    assert outlet.loads == ["conversation"]
+    assert sink.loads == ["conversation"]
 
 
 def test_state_changes_are_noticed_however_they_were_made() -> None:
@@ -247,7 +245,7 @@ def test_state_key_is_no_str_it_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 501, "é" * 251, "a\0b", "half \ud83d"])
-def test_state_key_that_not_every_database_takes_is_refused_at_once_and_nothing_is_remembered(name: str) -> None:
+def test_unstorable_state_key_is_refused_at_once(name: str) -> None:
     memory = state(n=1)
     with pytest.raises(BotError, match="a state key"):
         memory[name] = 1
@@ -272,7 +270,7 @@ def test_state_key_may_have_500_bytes_and_any_letters() -> None:
     assert memory.changes().values == {"é" * 250: "1"}
 
 
-def test_increment_adds_to_what_is_stored_and_is_sent_as_an_addition() -> None:
+def test_increment_is_stored_as_an_addition() -> None:
     memory = state(n=2)
     assert memory.increment("n") == 3
     assert memory.increment("n", 5) == 8
@@ -315,67 +313,65 @@ def test_reserved_keys_are_not_listed_counted_or_cleared() -> None:
 
 
 @pytest.fixture
-def in_pieces(outlet: Any) -> Any:
-    outlet.capabilities = replace(outlet.capabilities, edit=False, deltas=True, stream_interval=0.0)
-    return outlet
+def delta_sink(sink: Any) -> Any:
+    sink.capabilities = replace(sink.capabilities, edit=False, deltas=True, stream_interval=0.0)
+    return sink
 
 
-def test_stream_in_pieces_shows_them_numbered_and_then_says_the_whole(in_pieces: Any, context: Any) -> None:
+def test_stream_sends_numbered_deltas_then_whole_text(delta_sink: Any, context: Any) -> None:
     sent = context("hi").stream(iter(["", " ", "one ", "", "two"]))
 
-    stream_id = in_pieces.posted[0].stream_id
-    assert in_pieces.pieces == [(stream_id, 0, " one "), (stream_id, 1, "two")]
+    stream_id = delta_sink.posted[0].stream_id
+    assert delta_sink.deltas == [(stream_id, 0, " one "), (stream_id, 1, "two")]
     assert stream_id
-    assert in_pieces.texts == [" one two"]
+    assert delta_sink.texts == [" one two"]
     assert sent is not None
 
 
-def test_stream_in_pieces_keeps_the_platforms_pace(
-    in_pieces: Any, context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_pieces.capabilities = replace(in_pieces.capabilities, stream_interval=1.0)
+def test_stream_deltas_keep_interval(delta_sink: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    delta_sink.capabilities = replace(delta_sink.capabilities, stream_interval=1.0)
     clock = iter([0.0, 0.5, 1.0, 1.5])
     monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     context("hi").stream(iter(["a", "b", "c", "d"]))
-    assert [text for _, _, text in in_pieces.pieces] == ["a", "bc", "d"]
+    assert [text for _, _, text in delta_sink.deltas] == ["a", "bc", "d"]
 
 
-def test_stream_in_pieces_has_the_same_name_when_the_handler_runs_again(in_pieces: Any, context: Any) -> None:
+def test_stream_id_is_the_same_when_handler_runs_again(delta_sink: Any, context: Any) -> None:
     for _ in range(2):
         ctx = context("hi")
         ctx.stream(["one"])
         ctx.stream(["two"])
-    names = [stream_id for stream_id, _, _ in in_pieces.pieces]
+    names = [stream_id for stream_id, _, _ in delta_sink.deltas]
     assert names[:2] == names[2:]
     assert names[0] != names[1]
 
 
-def test_a_long_piece_is_shown_in_several(in_pieces: Any, context: Any) -> None:
+def test_long_delta_is_split(delta_sink: Any, context: Any) -> None:
     context("hi").stream(["x" * 1000])
-    assert [(sequence, len(text)) for _, sequence, text in in_pieces.pieces] == [(0, 400), (1, 400), (2, 200)]
+    assert [(sequence, len(text)) for _, sequence, text in delta_sink.deltas] == [(0, 400), (1, 400), (2, 200)]
 
 
-def test_a_stream_in_pieces_that_fails_is_given_up(in_pieces: Any, context: Any) -> None:
+def test_failed_stream_of_deltas_is_abandoned(delta_sink: Any, context: Any) -> None:
     def parts() -> Iterator[str]:
         yield "one"
         raise ValueError("lost")
 
     with pytest.raises(ValueError, match="lost"):
         context("hi").stream(parts())
-    assert [text for _, _, text in in_pieces.pieces] == ["one", None]
-    assert in_pieces.posted == []
+    assert [text for _, _, text in delta_sink.deltas] == ["one", None]
+    assert delta_sink.posted == []
 
 
-def test_a_stream_in_pieces_that_fails_before_anything_was_shown_leaves_no_trace(in_pieces: Any, context: Any) -> None:
+def test_stream_failing_before_first_delta_sends_nothing(delta_sink: Any, context: Any) -> None:
     def parts() -> Iterator[str]:
         yield " "
         raise ValueError("lost")
 
     with pytest.raises(ValueError, match="lost"):
         context("hi").stream(parts())
-    assert in_pieces.pieces == []
+    assert delta_sink.deltas == []
 
 
-def test_a_stream_in_pieces_of_nothing_says_nothing(in_pieces: Any, context: Any) -> None:
+def test_empty_stream_of_deltas_sends_nothing(delta_sink: Any, context: Any) -> None:
     assert context("hi").stream(["", " ", ""]) is None
-    assert (in_pieces.pieces, in_pieces.posted) == ([], [])
+    assert (delta_sink.deltas, delta_sink.posted) == ([], [])

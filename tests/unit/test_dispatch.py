@@ -23,40 +23,40 @@ from cometbot import (
     pattern,
 )
 from cometbot.bot import ERROR_TEXT
-from cometbot.dispatch import BOTS_IN_A_ROW, backoff
+from cometbot.dispatch import MAX_CONSECUTIVE_BOT_EVENTS, backoff
 from cometbot.events import Event
 
 
-def pressed(say_of: Any, name: str, **parts: Any) -> ActionEvent:
-    said = say_of("")
+def pressed(make_message: Any, name: str, **parts: Any) -> ActionEvent:
+    said = make_message("")
     return ActionEvent(key="action:1", conversation=said.conversation, sender=said.sender, name=name, **parts)
 
 
-def joined(say_of: Any) -> MembershipEvent:
-    said = say_of("")
+def joined(make_message: Any) -> MembershipEvent:
+    said = make_message("")
     return MembershipEvent(key="member:1", conversation=said.conversation, sender=said.sender, action="joined")
 
 
-def test_returned_replies_are_in_the_outcome_and_made_ones_at_the_outlet(bot: Bot, talk: Any) -> None:
+def test_returned_replies_are_in_outcome_others_in_sink(bot: Bot, harness: Any) -> None:
     @bot.message("hi")
     def greet(ctx: Any) -> list[Any]:
         ctx.reply("one")
         return ["two", Card("three")]
 
-    assert talk.say("hi") == ["one", "two", "three"]
-    assert [item.message.to_text() for item in talk.outcome.operations] == ["two", "three"]
-    assert [item.answers for item in talk.outcome.operations] == ["712", "712"]
-    assert talk.outcome.handler.endswith("greet")
-    assert talk.outcome.error is None
+    assert harness.send_text("hi") == ["one", "two", "three"]
+    assert [item.message.to_text() for item in harness.outcome.operations] == ["two", "three"]
+    assert [item.reply_to for item in harness.outcome.operations] == ["712", "712"]
+    assert harness.outcome.handler.endswith("greet")
+    assert harness.outcome.error is None
 
 
-def test_nobody_wants_the_event_the_outcome_is_empty(talk: Any) -> None:
-    assert talk.say("hi") == []
-    assert (talk.outcome.handler, talk.outcome.stopped_by, talk.outcome.error) == ("", "", None)
-    assert talk.outlet.begun == [("", None)]
+def test_nobody_wants_the_event_the_outcome_is_empty(harness: Any) -> None:
+    assert harness.send_text("hi") == []
+    assert (harness.outcome.handler, harness.outcome.stopped_by, harness.outcome.error) == ("", "", None)
+    assert harness.sink.started == [("", None)]
 
 
-def test_order_is_action_command_message_event_fallback(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_order_is_action_command_message_event_fallback(bot: Bot, harness: Any, make_message: Any) -> None:
     bot.fallback(lambda ctx: "fallback")
     bot.event(MessageEvent)(lambda ctx: "event")
     bot.message(contains("a"))(lambda ctx: "first message")
@@ -64,23 +64,21 @@ def test_order_is_action_command_message_event_fallback(bot: Bot, talk: Any, say
     bot.command("a")(lambda ctx: "command")
     bot.action("a")(lambda ctx: "action")
 
-    assert talk.send(pressed(say_of, "a")) == ["action"]
-    assert talk.send(pressed(say_of, "b")) == ["fallback"]
-    assert talk.say("/a") == ["command"]
-    assert talk.say("aa") == ["first message"]
-    assert talk.say("x") == ["event"]
+    assert harness.send(pressed(make_message, "a")) == ["action"]
+    assert harness.send(pressed(make_message, "b")) == ["fallback"]
+    assert harness.send_text("/a") == ["command"]
+    assert harness.send_text("aa") == ["first message"]
+    assert harness.send_text("x") == ["event"]
 
 
-def test_event_of_another_class_goes_to_handlers_of_it_or_its_base_never_to_the_fallback(
-    bot: Bot, talk: Any, say_of: Any
-) -> None:
+def test_other_events_go_to_event_handlers_never_to_fallback(bot: Bot, harness: Any, make_message: Any) -> None:
     bot.fallback(lambda ctx: "fallback")
     bot.message()(lambda ctx: "message")
-    assert talk.send(joined(say_of)) == []
+    assert harness.send(joined(make_message)) == []
 
     bot.event(ReactionEvent)(lambda ctx: "reaction")
     bot.event(Event)(lambda ctx: "any")
-    assert talk.send(joined(say_of)) == ["any"]
+    assert harness.send(joined(make_message)) == ["any"]
 
 
 @pytest.mark.parametrize(
@@ -97,38 +95,38 @@ def test_event_of_another_class_goes_to_handlers_of_it_or_its_base_never_to_the_
         ("<@uid:other> track 7", False),
     ],
 )
-def test_command_needs_its_slash_or_a_leading_mention(bot: Bot, talk: Any, text: str, is_called: bool) -> None:
+def test_command_needs_its_slash_or_a_leading_mention(bot: Bot, harness: Any, text: str, is_called: bool) -> None:
     @bot.command("Track", "t")
     def track(ctx: Any, number: int) -> str:
         return f"order {number + 1}"
 
     bot.fallback(lambda ctx: "fallback")
-    assert talk.say(text) == (["order 8"] if is_called else ["fallback"])
+    assert harness.send_text(text) == (["order 8"] if is_called else ["fallback"])
 
 
-def test_command_without_its_slash_runs_if_the_bot_or_the_command_allows_it(talk: Any) -> None:
-    talk.bot = Bot("helpdesk", slash_optional=True)
-    talk.bot.command("a")(lambda ctx: "a")
-    talk.bot.command("b", slash_optional=False)(lambda ctx: "b")
-    assert talk.say("a") == ["a"]
-    assert talk.say("b") == []
+def test_command_without_slash_runs_if_allowed(harness: Any) -> None:
+    harness.bot = Bot("helpdesk", slash_optional=True)
+    harness.bot.command("a")(lambda ctx: "a")
+    harness.bot.command("b", slash_optional=False)(lambda ctx: "b")
+    assert harness.send_text("a") == ["a"]
+    assert harness.send_text("b") == []
 
-    talk.bot = Bot("helpdesk")
-    talk.bot.command("a", slash_optional=True)(lambda ctx: "a")
-    assert talk.say("a") == ["a"]
+    harness.bot = Bot("helpdesk")
+    harness.bot.command("a", slash_optional=True)(lambda ctx: "a")
+    assert harness.send_text("a") == ["a"]
 
 
-def test_arguments_do_not_fit_the_usage_is_the_answer_and_the_event_handled(bot: Bot, talk: Any) -> None:
+def test_wrong_arguments_are_answered_with_usage(bot: Bot, harness: Any) -> None:
     @bot.command("track", retries=3)
     def track(ctx: Any, number: int) -> str:
         raise AssertionError("it must not run")
 
-    assert talk.say("/track soon") == ["number must be a whole number, not “soon”.\nUsage: /track number"]
-    assert talk.outcome.error is None
-    assert talk.outcome.handler.endswith("track")
+    assert harness.send_text("/track soon") == ["number must be a whole number, not “soon”.\nUsage: /track number"]
+    assert harness.outcome.error is None
+    assert harness.outcome.handler.endswith("track")
 
 
-def test_usage_error_handler_is_registered_it_words_the_answer(bot: Bot, talk: Any) -> None:
+def test_usage_error_handler_is_registered_it_words_the_answer(bot: Bot, harness: Any) -> None:
     @bot.error(Exception)
     def other(ctx: Any, error: Exception) -> str:
         raise AssertionError("only a handler for UsageError itself is asked")
@@ -138,86 +136,86 @@ def test_usage_error_handler_is_registered_it_words_the_answer(bot: Bot, talk: A
         return f"Bitte so: {str(error).partition('Usage: ')[2]}"
 
     bot.command("track")(track_number)
-    assert talk.say("/track") == ["Bitte so: /track number"]
+    assert harness.send_text("/track") == ["Bitte so: /track number"]
 
 
 def track_number(ctx: Any, number: int) -> str:
     return f"order {number}"
 
 
-def test_help_lists_commands_and_one_of_them_when_named(talk: Any) -> None:
-    talk.bot = Bot("helpdesk", description="Answers.")
-    talk.bot.command("track", description="Where is it?")(track_number)
-    talk.bot.command("debug", hidden=True)(lambda ctx: "x")
-    assert talk.say("/help") == ["Answers.\n\n/track number: Where is it?"]
-    assert talk.say("/help /Track") == ["/track number: Where is it?"]
-    assert talk.say("/help debug") == ["Answers.\n\n/track number: Where is it?"]
+def test_help_lists_commands_and_one_of_them_when_named(harness: Any) -> None:
+    harness.bot = Bot("helpdesk", description="Answers.")
+    harness.bot.command("track", description="Where is it?")(track_number)
+    harness.bot.command("debug", hidden=True)(lambda ctx: "x")
+    assert harness.send_text("/help") == ["Answers.\n\n/track number: Where is it?"]
+    assert harness.send_text("/help /Track") == ["/track number: Where is it?"]
+    assert harness.send_text("/help debug") == ["Answers.\n\n/track number: Where is it?"]
 
 
-def test_help_of_the_author_wins_and_without_commands_there_is_none(bot: Bot, talk: Any) -> None:
-    assert talk.say("/help") == []
+def test_help_of_author_wins_and_needs_commands(bot: Bot, harness: Any) -> None:
+    assert harness.send_text("/help") == []
     bot.command("help")(lambda ctx: "mine")
-    assert talk.say("/help") == ["mine"]
+    assert harness.send_text("/help") == ["mine"]
 
 
-def test_groups_of_a_pattern_fill_parameters_converted(bot: Bot, talk: Any) -> None:
+def test_groups_of_a_pattern_fill_parameters_converted(bot: Bot, harness: Any) -> None:
     @bot.message(re.compile(r"order (?P<number>\d+)( in (?P<days>\d+) days)?"))
     def order(ctx: Any, number: int, days: int = 3) -> str:
         return f"{number + 1} {days} {ctx.match[0]}"
 
-    assert talk.say("my order 7") == ["8 3 order 7"]
-    assert talk.say("my order 7 in 2 days") == ["8 2 order 7 in 2 days"]
+    assert harness.send_text("my order 7") == ["8 3 order 7"]
+    assert harness.send_text("my order 7 in 2 days") == ["8 2 order 7 in 2 days"]
 
 
-def test_group_does_not_convert_the_next_handler_gets_the_message(bot: Bot, talk: Any) -> None:
+def test_unconvertible_group_falls_through_to_next_handler(bot: Bot, harness: Any) -> None:
     @bot.message(pattern(r"on (?P<day>\S+)"))
     def at(ctx: Any, day: int) -> str:
         return f"day {day}"
 
     bot.fallback(lambda ctx: "fallback")
-    assert talk.say("on 5") == ["day 5"]
-    assert talk.say("on monday") == ["fallback"]
+    assert harness.send_text("on 5") == ["day 5"]
+    assert harness.send_text("on monday") == ["fallback"]
 
 
-def test_action_value_fills_one_parameter_whole_and_several_by_words(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_action_value_fills_parameters(bot: Bot, harness: Any, make_message: Any) -> None:
     bot.action("city")(lambda ctx, name: name)
 
     @bot.action("buy")
     def buy(ctx: Any, item: int, *, note: str = "-") -> str:
         return f"{item} {note}"
 
-    assert talk.send(pressed(say_of, "city", value='New "York"')) == ['New "York"']
-    assert talk.send(pressed(say_of, "buy", value="7 for Ann")) == ["7 for Ann"]
-    assert talk.send(pressed(say_of, "buy", value="7")) == ["7 -"]
+    assert harness.send(pressed(make_message, "city", value='New "York"')) == ['New "York"']
+    assert harness.send(pressed(make_message, "buy", value="7 for Ann")) == ["7 for Ann"]
+    assert harness.send(pressed(make_message, "buy", value="7")) == ["7 -"]
 
 
-def test_action_form_fields_and_pattern_groups_fill_parameters_by_name(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_form_fields_and_groups_fill_parameters_by_name(bot: Bot, harness: Any, make_message: Any) -> None:
     @bot.action(re.compile(r"order-(?P<kind>\w+)"))
     def order(ctx: Any, amount: int, kind: str, *, name: str, note: str = "-") -> str:
         return f"{kind} {amount} {name} {note}"
 
     values = {"amount": "3", "name": "Ann", "note": "", "other": "x"}
-    assert talk.send(pressed(say_of, "order-tea", values=values)) == ["tea 3 Ann -"]
+    assert harness.send(pressed(make_message, "order-tea", values=values)) == ["tea 3 Ann -"]
 
 
-def test_action_value_does_not_fit_it_is_the_bots_error(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_action_value_does_not_fit_it_is_the_bots_error(bot: Bot, harness: Any, make_message: Any) -> None:
     @bot.action("buy")
     def buy(ctx: Any, item: int) -> None: ...
 
-    assert talk.send(pressed(say_of, "buy", value="x")) == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, BotError)
-    assert "value 'x' of the action 'buy' does not fit" in str(talk.outcome.error)
+    assert harness.send(pressed(make_message, "buy", value="x")) == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, BotError)
+    assert "value 'x' of the action 'buy' does not fit" in str(harness.outcome.error)
 
 
-def test_action_form_field_does_not_convert_its_writer_is_told(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_unconvertible_form_field_is_answered_with_usage(bot: Bot, harness: Any, make_message: Any) -> None:
     @bot.action("buy")
     def buy(ctx: Any, *, item: int) -> None: ...
 
-    assert talk.send(pressed(say_of, "buy", values={"item": "x"})) == ["item must be a whole number, not “x”."]
-    assert talk.outcome.error is None
+    assert harness.send(pressed(make_message, "buy", values={"item": "x"})) == ["item must be a whole number, not “x”."]
+    assert harness.outcome.error is None
 
 
-def test_error_handler_nearest_class_then_first_registered_wins(bot: Bot, talk: Any) -> None:
+def test_error_handler_nearest_class_then_first_registered_wins(bot: Bot, harness: Any) -> None:
     bot.error(Exception)(lambda ctx, error: "any")
     bot.error(KeyError, LookupError)(lambda ctx, error: f"lookup {error}")
     bot.error(LookupError)(lambda ctx, error: "second")
@@ -226,13 +224,13 @@ def test_error_handler_nearest_class_then_first_registered_wins(bot: Bot, talk: 
     def fail(ctx: Any) -> None:
         raise {"i": IndexError("i"), "v": ValueError()}[ctx.text]
 
-    assert talk.say("i") == ["lookup i"]
-    assert talk.say("v") == ["any"]
-    assert isinstance(talk.outcome.error, ValueError)
+    assert harness.send_text("i") == ["lookup i"]
+    assert harness.send_text("v") == ["any"]
+    assert isinstance(harness.outcome.error, ValueError)
 
 
 @pytest.mark.parametrize("reply", ["returned", "made", "none"])
-def test_error_text_is_said_unless_an_error_handler_replied(bot: Bot, talk: Any, reply: str) -> None:
+def test_error_text_is_sent_unless_error_handler_replied(bot: Bot, harness: Any, reply: str) -> None:
     @bot.error
     def explain(ctx: Any, error: Exception) -> str | None:
         if reply == "made":
@@ -240,52 +238,50 @@ def test_error_text_is_said_unless_an_error_handler_replied(bot: Bot, talk: Any,
         return "sorry" if reply == "returned" else None
 
     bot.message()(lambda ctx: 1 / 0)
-    assert talk.say("x") == ([ERROR_TEXT] if reply == "none" else ["sorry"])
+    assert harness.send_text("x") == ([ERROR_TEXT] if reply == "none" else ["sorry"])
 
 
-def test_error_text_is_none_nothing_is_said(talk: Any, say_of: Any) -> None:
-    talk.bot = Bot("helpdesk", error_text=None)
-    talk.bot.message()(lambda ctx: 1 / 0)
-    assert talk.say("x") == []
-    assert isinstance(talk.outcome.error, ZeroDivisionError)
+def test_error_text_none_sends_nothing(harness: Any, make_message: Any) -> None:
+    harness.bot = Bot("helpdesk", error_text=None)
+    harness.bot.message()(lambda ctx: 1 / 0)
+    assert harness.send_text("x") == []
+    assert isinstance(harness.outcome.error, ZeroDivisionError)
 
 
-def test_error_in_an_event_that_nobody_wrote_says_nothing(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_error_in_unwritten_event_sends_nothing(bot: Bot, harness: Any, make_message: Any) -> None:
     bot.event(MembershipEvent)(lambda ctx: 1 / 0)
-    assert talk.send(joined(say_of)) == []
-    assert isinstance(talk.outcome.error, ZeroDivisionError)
+    assert harness.send(joined(make_message)) == []
+    assert isinstance(harness.outcome.error, ZeroDivisionError)
 
 
-def test_error_handler_fails_both_errors_are_kept_and_the_error_text_said(
-    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_error_handler_chains_errors(bot: Bot, harness: Any, caplog: pytest.LogCaptureFixture) -> None:
     @bot.error(ZeroDivisionError)
     def explain(ctx: Any, error: Exception) -> None:
         ctx.state["half"] = 1
         raise KeyError("second")
 
     bot.message()(lambda ctx: 1 / 0)
-    assert talk.say("x") == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, KeyError)
-    assert isinstance(talk.outcome.error.__context__, ZeroDivisionError)
-    assert talk.outcome.changes == ()
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, KeyError)
+    assert isinstance(harness.outcome.error.__context__, ZeroDivisionError)
+    assert harness.outcome.changes == ()
     assert "failed to handle an error" in caplog.text
 
 
 def test_error_handler_raises_the_error_again_it_stays_the_one(
-    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
+    bot: Bot, harness: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @bot.error(ZeroDivisionError)
     def explain(ctx: Any, error: Exception) -> None:
         raise error
 
     bot.message()(lambda ctx: 1 / 0)
-    assert talk.say("x") == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, ZeroDivisionError)
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, ZeroDivisionError)
     assert caplog.text == ""
 
 
-def test_handler_raises_its_state_changes_are_dropped_and_replies_stay(bot: Bot, talk: Any) -> None:
+def test_raising_handler_loses_state_but_not_replies(bot: Bot, harness: Any) -> None:
     @bot.message()
     def fail(ctx: Any) -> None:
         ctx.state["a"] = 1
@@ -300,11 +296,13 @@ def test_handler_raises_its_state_changes_are_dropped_and_replies_stay(bot: Bot,
         ctx.state["failed"] = True
         return "sorry"
 
-    assert talk.say("x") == ["begun", "sorry"]
-    assert [(change.scope, change.values) for change in talk.outcome.changes] == [("conversation", {"failed": "true"})]
+    assert harness.send_text("x") == ["begun", "sorry"]
+    assert [(change.scope, change.values) for change in harness.outcome.changes] == [
+        ("conversation", {"failed": "true"})
+    ]
 
 
-def test_handler_with_retries_raises_it_is_to_be_tried_again_without_a_word(bot: Bot, talk: Any) -> None:
+def test_raising_handler_with_retries_is_silent(bot: Bot, harness: Any) -> None:
     bot.error(Exception)(lambda ctx, error: "sorry")
 
     @bot.message(retries=2)
@@ -313,12 +311,12 @@ def test_handler_with_retries_raises_it_is_to_be_tried_again_without_a_word(bot:
         raise ValueError
 
     for failures, seconds in ((0, 1), (1, 2)):
-        assert talk.say("x", options={"failures": failures}) == []
-        assert talk.outcome.retry_in == seconds
-        assert isinstance(talk.outcome.error, ValueError)
-        assert talk.outcome.changes == ()
-    assert talk.say("x", options={"failures": 2}) == ["sorry"]
-    assert talk.outcome.retry_in is None
+        assert harness.send_text("x", options={"failures": failures}) == []
+        assert harness.outcome.retry_in == seconds
+        assert isinstance(harness.outcome.error, ValueError)
+        assert harness.outcome.changes == ()
+    assert harness.send_text("x", options={"failures": 2}) == ["sorry"]
+    assert harness.outcome.retry_in is None
 
 
 def test_backoff_doubles_up_to_five_minutes() -> None:
@@ -331,9 +329,7 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), Panic("at the disco"), GeneratorExit()])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_handler_leaves_by_what_is_no_exception_it_is_a_failure_like_others(
-    bot: Bot, talk: Any, error: BaseException, is_async: bool
-) -> None:
+def test_base_exception_in_handler_is_a_failure(bot: Bot, harness: Any, error: BaseException, is_async: bool) -> None:
     async def later(ctx: Any) -> None:
         raise error
 
@@ -341,13 +337,13 @@ def test_handler_leaves_by_what_is_no_exception_it_is_a_failure_like_others(
         raise error
 
     bot.message()(later if is_async else now)
-    assert talk.say("x") == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, type(error))
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, type(error))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, LeaseLost])
 def test_by_default_keyboard_interrupt_and_lost_lease_are_raised(
-    bot: Bot, talk: Any, error: type[BaseException]
+    bot: Bot, harness: Any, error: type[BaseException]
 ) -> None:
     bot.error(Exception)(lambda ctx, error: "sorry")
 
@@ -356,14 +352,12 @@ def test_by_default_keyboard_interrupt_and_lost_lease_are_raised(
         raise error
 
     with pytest.raises(error):
-        talk.say("x")
+        harness.send_text("x")
 
 
 @pytest.mark.parametrize("place", ["handler", "async handler", "middleware", "matcher", "error handler"])
 @pytest.mark.parametrize("is_let_out", [False, True])
-def test_keyboard_interrupt_comes_out_only_where_it_is_let_out(
-    bot: Bot, talk: Any, place: str, is_let_out: bool
-) -> None:
+def test_keyboard_interrupt_is_raised_only_if_in_reraise(bot: Bot, harness: Any, place: str, is_let_out: bool) -> None:
     def fail(ctx: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -378,164 +372,162 @@ def test_keyboard_interrupt_comes_out_only_where_it_is_let_out(
     bot.message(*matcher)({"handler": fail, "async handler": fail_later}.get(place, lambda ctx: 1 / 0))
     if is_let_out:
         with pytest.raises(KeyboardInterrupt):
-            talk.say("x", options={"lets_out": (KeyboardInterrupt,)})
+            harness.send_text("x", options={"reraise": (KeyboardInterrupt,)})
     else:
-        assert talk.say("x", options={"lets_out": ()}) == [ERROR_TEXT]
-        assert isinstance(talk.outcome.error, KeyboardInterrupt)
+        assert harness.send_text("x", options={"reraise": ()}) == [ERROR_TEXT]
+        assert isinstance(harness.outcome.error, KeyboardInterrupt)
 
 
-def test_error_handler_takes_what_is_no_exception(bot: Bot, talk: Any) -> None:
+def test_error_handler_may_handle_base_exception(bot: Bot, harness: Any) -> None:
     @bot.message()
     def fail(ctx: Any) -> None:
         raise Panic("now")
 
     bot.error(Panic)(lambda ctx, error: f"panicked {error}")
-    assert talk.say("x") == ["panicked now"]
+    assert harness.send_text("x") == ["panicked now"]
 
 
-def test_error_handler_raises_what_is_no_exception_the_bot_apologises(
-    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
+def test_base_exception_in_error_handler_sends_error_text(
+    bot: Bot, harness: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @bot.error(ZeroDivisionError)
     def explain(ctx: Any, error: Exception) -> None:
         raise Panic
 
     bot.message()(lambda ctx: 1 / 0)
-    assert talk.say("x") == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, Panic)
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, Panic)
     assert "failed to handle an error" in caplog.text
 
 
-def test_middleware_raises_what_is_no_exception_it_is_a_failure_of_the_handler(bot: Bot, talk: Any) -> None:
+def test_base_exception_in_middleware_is_a_failure(bot: Bot, harness: Any) -> None:
     @bot.middleware
     def around(ctx: Any, call_next: Any) -> None:
         raise Panic
 
     bot.message(retries=1)(lambda ctx: "never")
-    assert talk.say("x") == []
-    assert (talk.outcome.retry_in, type(talk.outcome.error)) == (1, Panic)
+    assert harness.send_text("x") == []
+    assert (harness.outcome.retry_in, type(harness.outcome.error)) == (1, Panic)
 
 
-def test_what_is_streamed_raises_what_is_no_exception_it_is_a_failure(bot: Bot, talk: Any) -> None:
+def test_base_exception_in_stream_is_a_failure(bot: Bot, harness: Any) -> None:
     def words() -> Any:
         yield "so far"
         raise Panic
 
     bot.message()(lambda ctx: ctx.stream(words()))
-    assert talk.say("x")[-1] == ERROR_TEXT
-    assert isinstance(talk.outcome.error, Panic)
+    assert harness.send_text("x")[-1] == ERROR_TEXT
+    assert isinstance(harness.outcome.error, Panic)
 
 
-def test_matcher_leaves_a_state_that_is_no_json_it_is_a_failure_even_if_nobody_wants_the_event(
-    bot: Bot, talk: Any
-) -> None:
+def test_non_json_state_left_by_matcher_is_a_failure(bot: Bot, harness: Any) -> None:
     @bot.message(lambda ctx: ctx.state.setdefault("cart", []).append(object()))
     def never(ctx: Any) -> None: ...
 
-    assert talk.say("x") == [ERROR_TEXT]
-    assert "state 'cart' must be JSON" in str(talk.outcome.error)
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert "state 'cart' must be JSON" in str(harness.outcome.error)
 
 
-def test_lease_is_lost_in_an_error_handler_it_is_raised(bot: Bot, talk: Any) -> None:
-    talk.outlet.error = LeaseLost()
+def test_lease_is_lost_in_an_error_handler_it_is_raised(bot: Bot, harness: Any) -> None:
+    harness.sink.error = LeaseLost()
     bot.message()(lambda ctx: 1 / 0)
     bot.error(lambda ctx, error: ctx.reply("sorry"))
     with pytest.raises(LeaseLost):
-        talk.say("x")
+        harness.send_text("x")
 
 
-def test_handler_returns_something_unusable_it_is_its_failure(bot: Bot, talk: Any) -> None:
+def test_handler_returns_something_unusable_it_is_its_failure(bot: Bot, harness: Any) -> None:
     bot.message()(lambda ctx: {"text": "hi"})
-    assert talk.say("x") == [ERROR_TEXT]
-    assert "not dict" in str(talk.outcome.error)
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert "not dict" in str(harness.outcome.error)
 
 
-def test_handler_leaves_a_state_that_is_no_json_it_is_its_failure(bot: Bot, talk: Any) -> None:
+def test_non_json_state_left_by_handler_is_a_failure(bot: Bot, harness: Any) -> None:
     @bot.message("x")
     def remember(ctx: Any) -> str:
         ctx.state["cart"] = []
         ctx.state["cart"].append(object())
         return "kept"
 
-    assert talk.say("x") == [ERROR_TEXT]
-    assert "state 'cart' must be JSON" in str(talk.outcome.error)
+    assert harness.send_text("x") == [ERROR_TEXT]
+    assert "state 'cart' must be JSON" in str(harness.outcome.error)
 
 
-def test_matcher_raises_it_is_a_failure_of_its_handler(bot: Bot, talk: Any) -> None:
+def test_matcher_raises_it_is_a_failure_of_its_handler(bot: Bot, harness: Any) -> None:
     @bot.message(lambda ctx: 1 / 0, retries=1)
     def never(ctx: Any) -> None: ...
 
-    talk.say("x")
-    assert talk.outcome.retry_in == 1
-    assert talk.outcome.handler.endswith("never")
-    assert talk.say("x", options={"failures": 1}) == [ERROR_TEXT]
-    assert isinstance(talk.outcome.error, ZeroDivisionError)
+    harness.send_text("x")
+    assert harness.outcome.retry_in == 1
+    assert harness.outcome.handler.endswith("never")
+    assert harness.send_text("x", options={"failures": 1}) == [ERROR_TEXT]
+    assert isinstance(harness.outcome.error, ZeroDivisionError)
 
 
-def test_begin_names_the_handler_and_its_time_before_anything_runs(talk: Any) -> None:
-    talk.bot = Bot("helpdesk", handler_timeout=9)
-    talk.bot.middleware(lambda ctx, call_next: call_next())
-    talk.bot.message("a", timeout=2)(lambda ctx: f"begun {len(talk.outlet.begun)}")
-    talk.bot.message("b")(lambda ctx: None)
-    assert talk.say("a") == ["begun 2"]
-    talk.say("b")
-    talk.say("c")
-    assert [seconds for _, seconds in talk.outlet.begun] == [9, 2, 9, 9, 9, 9]
-    assert [bool(name) for name, _ in talk.outlet.begun] == [False, True, False, True, False, False]
+def test_begin_gets_handler_and_timeout_before_it_runs(harness: Any) -> None:
+    harness.bot = Bot("helpdesk", handler_timeout=9)
+    harness.bot.middleware(lambda ctx, call_next: call_next())
+    harness.bot.message("a", timeout=2)(lambda ctx: f"begun {len(harness.sink.started)}")
+    harness.bot.message("b")(lambda ctx: None)
+    assert harness.send_text("a") == ["begun 2"]
+    harness.send_text("b")
+    harness.send_text("c")
+    assert [seconds for _, seconds in harness.sink.started] == [9, 2, 9, 9, 9, 9]
+    assert [bool(name) for name, _ in harness.sink.started] == [False, True, False, True, False, False]
 
 
-def test_the_search_for_a_handler_has_the_bots_time_before_any_matcher_runs(talk: Any) -> None:
-    begun: list[Any] = []
-    talk.bot = Bot("helpdesk", handler_timeout=9)
-    talk.bot.message(lambda ctx: begun.extend(talk.outlet.begun), timeout=2)(lambda ctx: None)
-    talk.bot.middleware(lambda ctx, call_next: call_next())
-    talk.say("a")
-    assert begun == [("", 9)]
+def test_matchers_run_with_timeout_of_bot(harness: Any) -> None:
+    started: list[Any] = []
+    harness.bot = Bot("helpdesk", handler_timeout=9)
+    harness.bot.message(lambda ctx: started.extend(harness.sink.started), timeout=2)(lambda ctx: None)
+    harness.bot.middleware(lambda ctx, call_next: call_next())
+    harness.send_text("a")
+    assert started == [("", 9)]
 
 
-def test_a_lease_that_is_lost_while_a_handler_is_searched_is_raised_and_no_handler_runs(bot: Bot, talk: Any) -> None:
+def test_lease_lost_during_matching_runs_no_handler(bot: Bot, harness: Any) -> None:
     ran: list[str] = []
-    begin = talk.outlet.begin
+    start_handler = harness.sink.start_handler
 
     def give_up(handler: str, timeout: float | None) -> None:
-        begin(handler, timeout)
+        start_handler(handler, timeout)
         if handler:
             raise LeaseLost
 
-    talk.outlet.begin = give_up
+    harness.sink.start_handler = give_up
     bot.message()(lambda ctx: ran.append(ctx.text))
     with pytest.raises(LeaseLost):
-        talk.say("x")
+        harness.send_text("x")
     assert ran == []
 
 
-def test_own_message_is_not_handled(talk: Any, say_of: Any) -> None:
-    talk.bot = Bot("helpdesk", cometchat_uid="Demo_Bot")
-    talk.bot.message()(lambda ctx: "hello")
+def test_own_message_is_not_handled(harness: Any, make_message: Any) -> None:
+    harness.bot = Bot("helpdesk", cometchat_uid="Demo_Bot")
+    harness.bot.message()(lambda ctx: "hello")
     for uid in ("demo_bot", "helpdesk"):
-        own = say_of("hi", sender=type(say_of("").sender)(uid))
-        assert talk.send(own) == []
-        assert talk.outcome.stopped_by == "own"
+        own = make_message("hi", sender=type(make_message("").sender)(uid))
+        assert harness.send(own) == []
+        assert harness.outcome.stopped_by == "own"
 
 
-def test_brake_stops_bots_after_ten_in_a_row_until_a_human_writes(talk: Any) -> None:
-    talk.bot = Bot("helpdesk", handle_bots=True)
+def test_bots_are_stopped_after_ten_consecutive_events(harness: Any) -> None:
+    harness.bot = Bot("helpdesk", handle_bots=True)
 
-    @talk.bot.message()
+    @harness.bot.message()
     def answer(ctx: Any) -> str:
         if ctx.text == "fail":
             raise ValueError
         return "pong"
 
-    for number in range(BOTS_IN_A_ROW):
-        assert talk.say("fail" if number % 2 else "ping", options={"sender_is_bot": True})
-    assert talk.say("ping", options={"sender_is_bot": True}) == []
-    assert talk.outcome.stopped_by == "brake"
-    assert talk.say("human") == ["pong"]
-    assert talk.say("ping", options={"sender_is_bot": True}) == ["pong"]
+    for number in range(MAX_CONSECUTIVE_BOT_EVENTS):
+        assert harness.send_text("fail" if number % 2 else "ping", options={"sender_is_bot": True})
+    assert harness.send_text("ping", options={"sender_is_bot": True}) == []
+    assert harness.outcome.stopped_by == "brake"
+    assert harness.send_text("human") == ["pong"]
+    assert harness.send_text("ping", options={"sender_is_bot": True}) == ["pong"]
 
 
-def test_dispatch_of_a_plain_text_takes_far_less_than_a_callback_may(bot: Bot, talk: Any, say_of: Any) -> None:
+def test_dispatch_of_plain_text_makes_few_calls(bot: Bot, harness: Any, make_message: Any) -> None:
     bot.message("hi")(lambda ctx: "hello")
     calls = 0
 
@@ -543,17 +535,17 @@ def test_dispatch_of_a_plain_text_takes_far_less_than_a_callback_may(bot: Bot, t
         nonlocal calls
         calls += event == "call"
 
-    event = say_of("hi")
-    talk.send(event)
+    event = make_message("hi")
+    harness.send(event)
     sys.setprofile(count)
     try:
-        talk.send(event)
+        harness.send(event)
     finally:
         sys.setprofile(None)
     assert calls < 120  # calls of Python functions: counted, because a clock would depend on the machine
 
 
-def test_form_with_an_option_not_offered_is_answered_and_stays_open(bot: Bot, talk: Any) -> None:
+def test_form_with_invalid_option_stays_open(bot: Bot, harness: Any) -> None:
     filled: list[str] = []
 
     @bot.message("order")
@@ -565,14 +557,14 @@ def test_form_with_an_option_not_offered_is_answered_and_stays_open(bot: Bot, ta
         filled.append(size)
         return f"{size} is on its way"
 
-    talk.say("order")
-    assert talk.say("Size: Huge") == ["Size: “Huge” is not on offer. Choose one of: Small, Large."]
+    harness.send_text("order")
+    assert harness.send_text("Size: Huge") == ["Size: “Huge” is not on offer. Choose one of: Small, Large."]
     assert filled == []
-    assert talk.outcome.error is None
-    assert talk.say("Size: large") == ["Large is on its way"]
+    assert harness.outcome.error is None
+    assert harness.send_text("Size: large") == ["Large is on its way"]
 
 
-def test_form_with_an_option_not_offered_can_be_answered_by_the_author(bot: Bot, talk: Any) -> None:
+def test_form_with_invalid_option_calls_usage_error_handler(bot: Bot, harness: Any) -> None:
     @bot.message("order")
     def order(ctx: Any) -> Form:
         return Form("Order", [Field("size", "Size", "select", ["Small", "Large"])], action="order")
@@ -585,12 +577,12 @@ def test_form_with_an_option_not_offered_can_be_answered_by_the_author(bot: Bot,
     def explain(ctx: Any, error: UsageError) -> str:
         return f"Sorry: {error}"
 
-    talk.say("order")
-    assert talk.say("Size: Huge") == ["Sorry: Size: “Huge” is not on offer. Choose one of: Small, Large."]
-    assert talk.say("Size: Small") == ["Small"]
+    harness.send_text("order")
+    assert harness.send_text("Size: Huge") == ["Sorry: Size: “Huge” is not on offer. Choose one of: Small, Large."]
+    assert harness.send_text("Size: Small") == ["Small"]
 
 
-def test_form_without_a_handler_leaves_its_answer_a_message(bot: Bot, talk: Any) -> None:
+def test_form_without_a_handler_leaves_its_answer_a_message(bot: Bot, harness: Any) -> None:
     @bot.message("order")
     def order(ctx: Any) -> Form:
         return Form("Order", [Field("size", "Size", "select", ["Small", "Large"])], action="order")
@@ -599,5 +591,5 @@ def test_form_without_a_handler_leaves_its_answer_a_message(bot: Bot, talk: Any)
     def other(ctx: Any) -> str:
         return "What?"
 
-    talk.say("order")
-    assert talk.say("Size: Huge") == ["What?"]
+    harness.send_text("order")
+    assert harness.send_text("Size: Huge") == ["What?"]

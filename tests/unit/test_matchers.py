@@ -39,14 +39,14 @@ def test_pattern_flags_given_they_count(context: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["(", b"x", 5, re.compile(b"x")])
-def test_pattern_expression_is_wrong_it_says_so_at_once(wrong: Any) -> None:
+def test_invalid_pattern_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(RegistrationError):
         pattern(wrong)
 
 
 @pytest.mark.parametrize("make", [text, contains, of_type, sent_by, tagged, in_group])
 @pytest.mark.parametrize("values", [(), ("",), (5,)])
-def test_matcher_without_a_usable_text_it_says_so_at_once(make: Any, values: Any) -> None:
+def test_matcher_without_text_is_refused_at_once(make: Any, values: Any) -> None:
     if make is in_group and not values:
         values = (" ",)
     with pytest.raises(RegistrationError, match="one or more texts"):
@@ -58,7 +58,7 @@ def test_of_type_message_has_the_type_it_matches(context: Any) -> None:
     assert of_type("image").matches(context("image")) is None
 
 
-def test_direct_and_in_group_tell_conversations_apart(context: Any, group: Any) -> None:
+def test_direct_and_in_group_match_their_conversations(context: Any, group: Any) -> None:
     one, many = context("x"), context("x", conversation=group)
     assert direct.matches(one)
     assert not direct.matches(many)
@@ -69,7 +69,7 @@ def test_direct_and_in_group_tell_conversations_apart(context: Any, group: Any) 
     assert in_group("maria").matches(one) is None
 
 
-def test_sent_by_and_tagged_look_at_sender_and_tags(context: Any) -> None:
+def test_sent_by_and_tagged_match_sender_and_tags(context: Any) -> None:
     ctx = context("x", tags=("urgent", "vip"))
     assert sent_by("maria").matches(ctx)
     assert not sent_by("john").matches(ctx)
@@ -103,7 +103,7 @@ def test_and_or_not_combine_as_in_logic(context: Any) -> None:
     assert (~none).matches(context("hi"))
 
 
-def test_combination_with_str_pattern_and_function_on_either_side_works(context: Any) -> None:
+def test_matchers_combine_with_str_pattern_and_function(context: Any) -> None:
     long = lambda ctx: len(ctx.text) > 3  # noqa: E731
     assert ("hi" | contains("ho")).matches(context("hi"))
     assert (contains("h") & re.compile("o$")).matches(context("ho"))
@@ -117,13 +117,13 @@ def test_and_of_two_patterns_carries_the_groups_of_both(context: Any) -> None:
     assert found.groups == {"a": "12", "b": "ab"}
 
 
-def test_and_of_two_patterns_with_one_group_the_filled_one_counts(context: Any) -> None:
+def test_and_of_patterns_keeps_the_filled_group(context: Any) -> None:
     found = (pattern(r"(?P<a>\d+)") & pattern(r"x(?P<a>y)?")).matches(context("12 x"))
     assert found is not None
     assert found.groups == {"a": "12"}
 
 
-def test_groups_that_are_sure_and_possible_follow_the_combination() -> None:
+def test_certain_and_possible_groups_of_combinations() -> None:
     one, two = pattern("(?P<a>x)(?P<b>y)"), pattern("(?P<b>z)")
     assert (one & two).groups == {"a", "b"}
     assert (one | two).groups == {"b"}
@@ -132,13 +132,13 @@ def test_groups_that_are_sure_and_possible_follow_the_combination() -> None:
 
 
 @pytest.mark.parametrize("use", [lambda: bool(direct), lambda: direct and text("hi"), lambda: not direct])
-def test_matcher_used_with_and_or_not_says_which_signs_to_use(use: Any) -> None:
+def test_matcher_with_and_or_not_is_refused(use: Any) -> None:
     with pytest.raises(RegistrationError, match=r"& \| ~"):
         use()
 
 
 @pytest.mark.parametrize("wrong", [None, 5, int, ["hi"], lambda: True])
-def test_matcher_is_nothing_usable_it_says_what_is(wrong: Any) -> None:
+def test_invalid_matcher_error_lists_valid_kinds(wrong: Any) -> None:
     with pytest.raises(RegistrationError, match="matcher"):
         to_matcher(wrong)
 
@@ -162,6 +162,6 @@ def test_matcher_of_an_event_without_text_does_not_fail(context: Any) -> None:
     assert (text("x") | contains("x") | matchers.mentioned).matches(ctx) is None
 
 
-def test_in_group_called_with_a_context_says_what_to_write(context: Any) -> None:
+def test_in_group_called_with_context_is_refused(context: Any) -> None:
     with pytest.raises(RegistrationError, match=r"ctx\.conversation\.is_group"):
         in_group(context("hello"))

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cometbot.content_types import kind_of, sniff_file
-from cometbot.media_tracks import MAX_READS, PIECE, asf_tracks, matroska_tracks, mp4_tracks, ogg_tracks
+from cometbot.content_types import media_kind, sniff_file
+from cometbot.media_tracks import MAX_READS, READ_SIZE, asf_tracks, matroska_tracks, mp4_tracks, ogg_tracks
 
 UNKNOWN_SIZE = b"\x01\xff\xff\xff\xff\xff\xff\xff"
 
@@ -124,7 +124,7 @@ FILES = [
 @pytest.mark.parametrize(("name", "content", "mime_type"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
 def test_a_container_is_what_its_tracks_are(name: str, content: bytes, mime_type: str) -> None:
     assert sniff_file(io.BytesIO(content), name) == mime_type
-    assert kind_of(mime_type) == mime_type.partition("/")[0]
+    assert media_kind(mime_type) == mime_type.partition("/")[0]
 
 
 class Counted(io.BytesIO):
@@ -164,7 +164,7 @@ def test_a_hostile_file_is_read_in_bounds(content: bytes) -> None:
     begun = time.process_time()
     sniff_file(file, "a.mp4")
 
-    assert file.count <= 4096 + 16 + (MAX_READS + 1) * PIECE
+    assert file.count <= 4096 + 16 + (MAX_READS + 1) * READ_SIZE
     assert time.process_time() - begun < 0.5
 
 

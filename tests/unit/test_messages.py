@@ -18,7 +18,7 @@ from cometbot import (
     MessageError,
     Text,
 )
-from cometbot.messages import to_messages, without_hint
+from cometbot.messages import remove_answer_hint, to_messages
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ from cometbot.messages import to_messages, without_hint
         (lambda: Form("t", ["x"], "a"), "a Form's fields are a list of Field"),  # type: ignore[list-item]
     ],
 )
-def test_message_lacks_what_it_needs_it_says_so_when_made(make: Any, text: str) -> None:
+def test_incomplete_message_is_refused(make: Any, text: str) -> None:
     with pytest.raises(MessageError, match=text):
         make()
 
@@ -67,7 +67,7 @@ def test_nothing_counts_as_an_empty_text() -> None:
     assert Button("Buy", value=None) == Button("Buy")  # type: ignore[arg-type]
 
 
-def test_choices_as_text_are_numbered_and_say_how_to_answer() -> None:
+def test_choices_as_text_are_numbered_with_hint() -> None:
     message = Choices("Tea?", ["Green", Choice("Black tea", "black")], action="tea")
     assert message.to_text() == "Tea?\n\n1. Green\n\n2. Black tea\n\nAnswer 2 for “Black tea”, or write it out."
     assert [(o.label, o.name, o.value, o.number) for o in message.offers()] == [
@@ -81,7 +81,7 @@ def test_choices_without_an_action_are_named_by_their_values() -> None:
     assert [(o.name, o.value) for o in offers] == [("Green", "Green"), ("black", "black")]
 
 
-def test_card_as_text_numbers_what_can_be_answered_and_shows_links() -> None:
+def test_card_as_text_numbers_buttons_and_shows_links() -> None:
     card = Card("Cake", "Good.", "https://x/c.png", [Button("Site", url="https://x"), Button("Buy", "buy", "7")])
     assert card.to_text() == (
         "Cake\n\nGood.\n\nhttps://x/c.png\n\nSite: https://x\n\n1. Buy\n\nAnswer 1 for “Buy”, or write it out."
@@ -89,7 +89,7 @@ def test_card_as_text_numbers_what_can_be_answered_and_shows_links() -> None:
     assert Card(text="only").to_text() == "only"
 
 
-def test_buttons_are_named_by_action_value_or_label_in_that_order() -> None:
+def test_buttons_are_named_by_action_value_or_label() -> None:
     offers = Card("x", buttons=[Button("A", "a", "1"), Button("B", value="2"), Button("C")]).offers()
     assert [(o.name, o.value) for o in offers] == [("a", "1"), ("2", "2"), ("C", "C")]
 
@@ -144,5 +144,5 @@ def test_answer_of_a_handler_is_unusable_its_type_is_named(answer: Any) -> None:
         ("", ""),
     ],
 )
-def test_without_hint_leaves_the_message_itself(text: str, expected: str) -> None:
-    assert without_hint(text) == expected
+def test_remove_answer_hint_leaves_the_message(text: str, expected: str) -> None:
+    assert remove_answer_hint(text) == expected

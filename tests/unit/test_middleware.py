@@ -16,7 +16,7 @@ from cometbot import (
 from cometbot.bot import ERROR_TEXT
 
 
-def test_middleware_sees_what_the_inner_returned_and_may_replace_it(bot: Bot, talk: Any) -> None:
+def test_middleware_may_replace_inner_result(bot: Bot, harness: Any) -> None:
     seen: list[Any] = []
 
     @bot.middleware
@@ -28,12 +28,12 @@ def test_middleware_sees_what_the_inner_returned_and_may_replace_it(bot: Bot, ta
         return call_next() + "!"
 
     bot.message("hi")(lambda ctx: "hello")
-    assert talk.say("hi") == ["hello!"]
+    assert harness.send_text("hi") == ["hello!"]
     assert seen == ["hello!"]
 
 
-def test_middleware_does_not_call_next_the_event_stops_and_that_is_logged(
-    bot: Bot, talk: Any, caplog: pytest.LogCaptureFixture
+def test_middleware_without_call_next_stops_event_and_logs(
+    bot: Bot, harness: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @bot.middleware
     def gate(ctx: Any, call_next: Any) -> Any:
@@ -42,35 +42,35 @@ def test_middleware_does_not_call_next_the_event_stops_and_that_is_logged(
     ran: list[str] = []
     bot.fallback(lambda ctx: ran.append(ctx.text))
     with caplog.at_level(logging.INFO, "cometbot.dispatch"):
-        assert talk.say("out") == ["closed"]
-    assert talk.outcome.stopped_by.endswith("gate")
-    assert talk.outcome.handler == ""
+        assert harness.send_text("out") == ["closed"]
+    assert harness.outcome.stopped_by.endswith("gate")
+    assert harness.outcome.handler == ""
     assert ran == []
     assert "gate" in caplog.text
     assert caplog.records[0].event == "message:712"
-    assert talk.say("in") == []
+    assert harness.send_text("in") == []
     assert ran == ["in"]
-    assert talk.outcome.stopped_by == ""
+    assert harness.outcome.stopped_by == ""
 
 
-def test_middleware_surrounds_events_that_nobody_wants(bot: Bot, talk: Any) -> None:
+def test_middleware_surrounds_events_that_nobody_wants(bot: Bot, harness: Any) -> None:
     bot.middleware(lambda ctx, call_next: f"inner said {call_next()}")
-    assert talk.say("hi") == ["inner said None"]
+    assert harness.send_text("hi") == ["inner said None"]
 
 
-def test_middleware_calls_next_twice_it_is_told(bot: Bot, talk: Any) -> None:
+def test_middleware_calling_next_twice_raises(bot: Bot, harness: Any) -> None:
     @bot.middleware
     def twice(ctx: Any, call_next: Any) -> None:
         call_next()
         call_next()
 
     bot.message()(lambda ctx: "x")
-    talk.say("hi")
-    assert isinstance(talk.outcome.error, BotError)
-    assert "twice" in str(talk.outcome.error)
+    harness.send_text("hi")
+    assert isinstance(harness.outcome.error, BotError)
+    assert "twice" in str(harness.outcome.error)
 
 
-def test_middleware_lets_an_exception_pass_or_handles_it(bot: Bot, talk: Any) -> None:
+def test_middleware_lets_an_exception_pass_or_handles_it(bot: Bot, harness: Any) -> None:
     seen: list[BaseException] = []
 
     @bot.middleware
@@ -87,13 +87,13 @@ def test_middleware_lets_an_exception_pass_or_handles_it(bot: Bot, talk: Any) ->
     def fail(ctx: Any) -> None:
         raise ValueError("x")
 
-    assert talk.say("soft") == ["handled"]
-    assert talk.outcome.error is None
-    assert talk.say("hard") == [ERROR_TEXT]
-    assert talk.outcome.error is seen[1]
+    assert harness.send_text("soft") == ["handled"]
+    assert harness.outcome.error is None
+    assert harness.send_text("hard") == [ERROR_TEXT]
+    assert harness.outcome.error is seen[1]
 
 
-def test_router_middleware_and_error_handlers_apply_to_its_own_handlers_only(bot: Bot, talk: Any) -> None:
+def test_router_middleware_applies_to_own_handlers_only(bot: Bot, harness: Any) -> None:
     inner, outer = Router(), Router()
     calls: list[str] = []
     for name, group in (("bot", bot), ("outer", outer), ("inner", inner)):
@@ -106,14 +106,14 @@ def test_router_middleware_and_error_handlers_apply_to_its_own_handlers_only(bot
     outer.include(inner)
     bot.include(outer)
 
-    assert (talk.say("in"), calls) == (["inner"], ["bot", "outer", "inner"])
+    assert (harness.send_text("in"), calls) == (["inner"], ["bot", "outer", "inner"])
     calls.clear()
-    assert (talk.say("out"), calls) == (["bot"], ["bot", "outer"])
+    assert (harness.send_text("out"), calls) == (["bot"], ["bot", "outer"])
     calls.clear()
-    assert (talk.say("top"), calls) == (["bot"], ["bot"])
+    assert (harness.send_text("top"), calls) == (["bot"], ["bot"])
 
 
-def test_async_handlers_middleware_and_error_handlers_work(bot: Bot, talk: Any) -> None:
+def test_async_handlers_middleware_and_error_handlers_work(bot: Bot, harness: Any) -> None:
     @bot.middleware
     async def outer(ctx: Any, call_next: Any) -> Any:
         await asyncio.sleep(0)
@@ -138,12 +138,12 @@ def test_async_handlers_middleware_and_error_handlers_work(bot: Bot, talk: Any) 
     async def explain(ctx: Any, error: Exception) -> str:
         return f"sorry {error}"
 
-    assert talk.say("a") == ["async!"]
-    assert talk.say("b") == ["plain!"]
-    assert talk.say("c") == ["sorry c"]
+    assert harness.send_text("a") == ["async!"]
+    assert harness.send_text("b") == ["plain!"]
+    assert harness.send_text("c") == ["sorry c"]
 
 
-def test_plain_middleware_around_async_ones_works_and_the_runner_is_the_given_one(bot: Bot, talk: Any) -> None:
+def test_plain_middleware_around_async_uses_given_runner(bot: Bot, harness: Any) -> None:
     runs: list[str] = []
 
     def run(coroutine: Any) -> Any:
@@ -160,11 +160,11 @@ def test_plain_middleware_around_async_ones_works_and_the_runner_is_the_given_on
     async def later(ctx: Any) -> str:
         return "async"
 
-    assert talk.say("x", options={"run": run}) == ["async?!"]
+    assert harness.send_text("x", options={"run": run}) == ["async?!"]
     assert runs == ["run"]
 
 
-def test_plain_middleware_between_async_ones_says_what_to_change(bot: Bot, talk: Any) -> None:
+def test_plain_middleware_between_async_is_refused(bot: Bot, harness: Any) -> None:
     @bot.middleware
     async def outer(ctx: Any, call_next: Any) -> Any:
         return await call_next()
@@ -176,17 +176,17 @@ def test_plain_middleware_between_async_ones_says_what_to_change(bot: Bot, talk:
         return "async"
 
     bot.message("plain")(lambda ctx: "plain")
-    talk.say("async")
-    assert isinstance(talk.outcome.error, BotError)
-    assert "make that middleware async def" in str(talk.outcome.error)
-    assert talk.say("plain") == ["plain"]
+    harness.send_text("async")
+    assert isinstance(harness.outcome.error, BotError)
+    assert "make that middleware async def" in str(harness.outcome.error)
+    assert harness.send_text("plain") == ["plain"]
 
 
-def test_async_middleware_does_not_call_next_the_event_stops(bot: Bot, talk: Any) -> None:
+def test_async_middleware_does_not_call_next_the_event_stops(bot: Bot, harness: Any) -> None:
     @bot.middleware
     async def gate(ctx: Any, call_next: Any) -> None:
         return None
 
     bot.message()(lambda ctx: "x")
-    assert talk.say("hi") == []
-    assert talk.outcome.stopped_by.endswith("gate")
+    assert harness.send_text("hi") == []
+    assert harness.outcome.stopped_by.endswith("gate")

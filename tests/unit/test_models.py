@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 
 from cometbot import Attachment, Conversation, Group, Mention, Quote, User
-from cometbot.models import LaneKey
+from cometbot.models import ConversationKey
 
 
-def test_conversation_key_names_it_among_all_channels_accounts_and_bots() -> None:
+def test_conversation_key_holds_channel_account_and_bot() -> None:
     here = Conversation("cometchat", "app", "helpdesk", "group_ops", "ops", is_group=True)
-    assert here.key == LaneKey("cometchat", "app", "helpdesk", "group_ops")
+    assert here.key == ConversationKey("cometchat", "app", "helpdesk", "group_ops")
     assert str(here.key) == "cometchat/app/helpdesk/group_ops"
     assert not here.is_direct
 

@@ -9,17 +9,27 @@ from pathlib import Path
 import pytest
 
 from cometbot import private_files
-from cometbot.private_files import create_file, make_folder, share_like
-from tests.umask import mode_of_path
+from cometbot.private_files import copy_access, create_file, make_folder
+from tests.file_modes import get_mode
 
 PACKAGE = Path(__file__).parents[2] / "cometbot"
-MAKING = {"write_text", "write_bytes", "touch", "mkdir", "makedirs", "mkfifo", "copyfile", "copytree", "ZipFile"}
+CREATING_CALLS = {
+    "write_text",
+    "write_bytes",
+    "touch",
+    "mkdir",
+    "makedirs",
+    "mkfifo",
+    "copyfile",
+    "copytree",
+    "ZipFile",
+}
 
 ALLOWED = {
     ("private_files.py", "open"): "opens with a mode",
     ("private_files.py", "mkdir"): "creates with a mode",
     ("store/sqlite.py", "connect"): "the file is created before, with a mode",
-    ("store/glance.py", "connect"): "opens what exists",
+    ("store/probe.py", "connect"): "opens what exists",
     ("cli/init.py", "open"): "source code, which is meant to be shared",
     ("cli/init.py", "mkdir"): "a folder of source code",
     ("cli/wheel.py", "ZipFile"): "a package, which is meant to be shared",
@@ -54,7 +64,9 @@ def writes(tree: ast.AST) -> Iterator[tuple[str, int]]:
         elif name == "open":
             may_create = bool(set(mode_of(node)) & set("wxa+"))
         else:
-            may_create = (owner == "sqlite3" and name == "connect") or (name in MAKING and owner != "private_files")
+            may_create = (owner == "sqlite3" and name == "connect") or (
+                name in CREATING_CALLS and owner != "private_files"
+            )
         if may_create:
             yield name, node.lineno
 
@@ -70,14 +82,14 @@ def test_every_file_that_the_package_writes_has_a_mode() -> None:
 
 def test_a_new_folder_is_closed_with_those_above_it(tmp_path: Path, open_umask: None) -> None:
     make_folder(tmp_path / "a" / "b")
-    assert [mode_of_path(tmp_path / name) for name in ("a", "a/b")] == [0o700, 0o700]
+    assert [get_mode(tmp_path / name) for name in ("a", "a/b")] == [0o700, 0o700]
 
 
 def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a").chmod(0o750)
     make_folder(tmp_path / "a" / "b")
-    assert mode_of_path(tmp_path / "a") == 0o750
+    assert get_mode(tmp_path / "a") == 0o750
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
@@ -94,14 +106,14 @@ def test_a_new_file_is_closed_and_an_old_one_keeps_its_mode(tmp_path: Path, open
     old.chmod(0o640)
     for name in ("old", "new"):
         private_files.write_bytes(tmp_path / name, b"text")
-    assert (old.read_bytes(), mode_of_path(old), mode_of_path(tmp_path / "new")) == (b"text", 0o640, 0o600)
+    assert (old.read_bytes(), get_mode(old), get_mode(tmp_path / "new")) == (b"text", 0o640, 0o600)
 
 
 def test_a_link_to_nowhere_becomes_a_closed_file(tmp_path: Path, open_umask: None) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     create_file(str(tmp_path / "link"))
     create_file(str(tmp_path / "link"))
-    assert mode_of_path(tmp_path / "file") == 0o600
+    assert get_mode(tmp_path / "file") == 0o600
 
 
 def test_what_is_shared_has_the_access_of_its_folder(tmp_path: Path) -> None:
@@ -109,5 +121,5 @@ def test_what_is_shared_has_the_access_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     tmp_path.chmod(0o770)
     for name in ("folder", "file"):
-        share_like(tmp_path / name, tmp_path)
-    assert (mode_of_path(tmp_path / "folder"), mode_of_path(tmp_path / "file")) == (0o770, 0o660)
+        copy_access(tmp_path / name, tmp_path)
+    assert (get_mode(tmp_path / "folder"), get_mode(tmp_path / "file")) == (0o770, 0o660)

@@ -39,14 +39,14 @@ def test_every_module_can_be_imported(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_folder_with_modules_is_a_package_that_is_installed(module: str) -> None:
+def test_every_folder_with_modules_is_installed(module: str) -> None:
     folder = (ROOT / Path(*module.split("."))).parent
     while folder != ROOT:
         assert (folder / "__init__.py").is_file()
         folder = folder.parent
 
 
-def test_every_public_name_exists_and_says_what_it_is() -> None:
+def test_public_names_exist_and_have_docstrings() -> None:
     assert {"Bot", "Router", "Context", "Text", "Card"} <= set(cometbot.__all__)
     assert len(set(cometbot.__all__)) == len(cometbot.__all__)
     for name in cometbot.__all__:
@@ -83,14 +83,14 @@ def test_every_library_that_is_imported_is_required(setup: configparser.ConfigPa
     assert {spelled.get(name, name.replace("_", "-")) for name in imported_packages() - brought} <= required
 
 
-def test_every_requirement_has_its_reason_in_the_architecture_page(setup: configparser.ConfigParser) -> None:
+def test_every_requirement_is_in_architecture_page(setup: configparser.ConfigParser) -> None:
     page = (ROOT / "docs" / "architecture.md").read_text().lower()
     lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     names = set().union(*map(requirements, lists)) - {"cometbot"}
     assert {name for name in names if f"| {name} |" not in page} == set()
 
 
-def test_every_requirement_of_the_product_has_a_lower_and_an_upper_bound(setup: configparser.ConfigParser) -> None:
+def test_requirements_have_lower_and_upper_bounds(setup: configparser.ConfigParser) -> None:
     lines = [line for line in setup["options"]["install_requires"].split("\n") if line]
     assert len(lines) >= 12
     assert [line for line in lines if not re.search(r">=[\d.]+,<\d+$", line)] == []

@@ -28,9 +28,9 @@ else:  # pragma: no cover - the names of older versions
 PACKAGE = Path(cometbot.__file__).parent
 CALLS = ("compile", "match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer")
 ONCE = ("match", "fullmatch", "search")
-NO_CONSTANTS = {"matchers.py": "expression", "testing/simplex/grammar.py": "named"}
+NO_CONSTANTS = {"matchers.py": "expression", "testing/simplex/command_grammar.py": "named"}
 """Variables in patterns that no test can know: an author's own pattern, and the stand-in's, made from its commands."""
-SAMPLES = {"name": "maria", "UID_LENGTH": 100, "listed": "maria|tom"}
+SAMPLES = {"name": "maria", "MAX_UID_LENGTH": 100, "listed": "maria|tom"}
 """Values for names that only a function knows; a pattern with another one needs an entry here."""
 
 SCREENED = 8 * 1024

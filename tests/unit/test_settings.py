@@ -56,11 +56,11 @@ def test_variables_of_every_kind_become_typed_values() -> None:
 
 def test_every_path_is_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = read(BOTYARD_CONFIG="config.json", COMETBOT_BIND="unix:socket", SIMPLEX_FILES="files")
+    settings = read(PLATFORM_CONFIG="config.json", COMETBOT_BIND="unix:socket", SIMPLEX_FILES="files")
     monkeypatch.chdir("/")
     assert settings.data == tmp_path / "cometbot-data"
     assert settings.database_url == f"sqlite:///{tmp_path}/cometbot.db"
-    assert settings.botyard_config == str(tmp_path / "config.json")
+    assert settings.platform_config == str(tmp_path / "config.json")
     assert settings.bind == f"unix:{tmp_path}/socket"
     assert settings.simplex_files == str(tmp_path / "files")
 
@@ -74,7 +74,7 @@ def test_the_folder_as_the_cli_names_it_stays_as_it_is(tmp_path: Path, monkeypat
 def test_every_setting_that_holds_a_path_is_made_absolute() -> None:
     words = {"bind", "cert", "config", "data", "database", "dir", "file", "files", "folder", "path", "socket"}
     suspects = {name for name in Settings.__dataclass_fields__ if words & set(name.split("_"))}
-    absolute = {"data", "database_url", "bind", "botyard_config", "simplex_files", "simplex_files_here"}
+    absolute = {"data", "database_url", "bind", "platform_config", "simplex_files", "simplex_files_here"}
     assert suspects - absolute == {"database_size", "simplex_accept_files", "simplex_file_limit", "socket_group"}
 
 
@@ -127,19 +127,19 @@ def test_values_are_read_without_the_spaces_around_them() -> None:
         ("SIMPLEX_DISPLAY_NAME", "a\nb", "set a plain name"),
         ("SIMPLEX_GROUP_MESSAGES", "some", "set addressed or all"),
         ("SIMPLEX_FILE_LIMIT", "1 MB", "whole number"),
-        ("BOTPRESS_WEBHOOK_URL", "nowhere", "https://"),
-        ("BOTPRESS_ORIGINS", "https://app.example.com,example.com", "https://app.example.com"),
-        ("BOTPRESS_ORIGINS", "https://app.example.com/path", "https://app.example.com"),
-        ("BOTPRESS_STREAMS", "0", "whole number from 1"),
+        ("CHAT_API_WEBHOOK_URL", "nowhere", "https://"),
+        ("CHAT_API_ORIGINS", "https://app.example.com,example.com", "https://app.example.com"),
+        ("CHAT_API_ORIGINS", "https://app.example.com/path", "https://app.example.com"),
+        ("CHAT_API_STREAMS", "0", "whole number from 1"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_variable_and_what_to_set(name: str, text: str, advice: str) -> None:
+def test_wrong_value_error_names_variable_and_fix(name: str, text: str, advice: str) -> None:
     sentence = refusal(**{name: text})
     assert sentence.startswith(f"{name} is wrong: ")
     assert advice in sentence
 
 
-def test_a_wrong_database_url_is_refused_without_showing_its_password() -> None:
+def test_wrong_database_url_error_hides_password() -> None:
     assert "s3cr3t" not in refusal(COMETBOT_DATABASE_URL="mysql://bot:s3cr3t@host/db")
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_database_url_is_refused_without_showing_its_password() -> None:
         ("fir\udcffS3CRET", "in UTF-8"),
     ],
 )
-def test_a_password_that_would_be_taken_for_something_else_is_refused_unseen(password: str, advice: str) -> None:
+def test_ambiguous_password_in_url_is_refused_unseen(password: str, advice: str) -> None:
     for rest in ("@127.0.0.1:1/shop", "@/shop?host=/run", "@[::1]:5432/shop"):
         sentence = refusal(COMETBOT_DATABASE_URL=f"postgresql://bot:{password}{rest}")
         assert advice in sentence
@@ -194,7 +194,7 @@ def test_whatever_leaves_no_doubt_about_the_password_is_taken(rest: str) -> None
 
 def test_origins_are_kept_as_browsers_write_them() -> None:
     text = "https://App.example.com:443, http://localhost:80, http://localhost:443, https://app.example.com"
-    assert read(BOTPRESS_ORIGINS=text).botpress_origins == (
+    assert read(CHAT_API_ORIGINS=text).chat_api_origins == (
         "https://app.example.com",
         "http://localhost",
         "http://localhost:443",
@@ -212,7 +212,7 @@ def test_database_urls_of_known_databases_are_taken_as_they_are(url: str) -> Non
 
 
 @given(st.text(st.characters(exclude_characters="\0"), min_size=1))
-def test_any_text_in_any_variable_is_read_or_refused_in_a_sentence_that_names_it(text: str) -> None:
+def test_any_text_is_parsed_or_refused_with_variable_name(text: str) -> None:
     for name in [variable_name(each.name) for each in dataclasses.fields(Settings)]:
         assert name in (read_or_refusal(name, text) or name)
 
@@ -256,7 +256,7 @@ def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest
     assert Settings.from_environment(dotenv=None).bot == "from:process"
 
 
-def test_an_unknown_variable_gives_a_warning_with_the_nearest_name() -> None:
+def test_unknown_variable_warning_suggests_nearest_name() -> None:
     assert read(COMETBOT_THRAEDS="4").warnings == (
         "the variable COMETBOT_THRAEDS is set and means nothing; did you mean COMETBOT_THREADS?",
     )
@@ -303,11 +303,11 @@ def test_the_settings_of_simplex_are_read_from_their_variables() -> None:
 
 
 def test_variables_of_others_and_of_tests_give_no_warning() -> None:
-    assert read(BOTPRESS_TOKEN="x", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
+    assert read(CHAT_API_TOKEN="x", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
 
 
 @pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
-def test_a_username_without_its_password_is_refused_with_the_missing_name(stem: str) -> None:
+def test_username_without_password_error_names_variable(stem: str) -> None:
     assert (
         refusal(**{f"{stem}_USERNAME": "cc"})
         == f"{stem}_USERNAME is set and {stem}_PASSWORD is not; set both or neither"
@@ -318,11 +318,11 @@ def test_a_username_without_its_password_is_refused_with_the_missing_name(stem: 
     )
 
 
-def test_a_bots_own_username_without_its_password_is_refused_with_the_missing_name() -> None:
+def test_bot_username_without_password_error_names_variable() -> None:
     assert "COMETBOT_CALLBACK_PASSWORD__SHOP is not" in refusal(COMETBOT_CALLBACK_USERNAME__SHOP="cc")
 
 
-def test_credentials_are_taken_from_the_bots_variables_then_its_code_then_those_for_all() -> None:
+def test_precedence_of_callback_credentials() -> None:
     general = {"COMETBOT_CALLBACK_USERNAME": "all", "COMETBOT_CALLBACK_PASSWORD": "1"}
     own = {"COMETBOT_CALLBACK_USERNAME__HELP_DESK": "own", "COMETBOT_CALLBACK_PASSWORD__HELP_DESK": "2"}
     assert read().callback_credentials("help-desk") is None
@@ -333,7 +333,7 @@ def test_credentials_are_taken_from_the_bots_variables_then_its_code_then_those_
 
 
 @pytest.mark.parametrize("half", [("user", ""), ("", "password")])
-def test_half_of_the_credentials_in_code_is_refused_with_the_bots_name(half: tuple[str, str]) -> None:
+def test_half_of_credentials_in_code_is_refused(half: tuple[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="'shop' has only one of"):
         read().callback_credentials("shop", *half)
 
@@ -357,7 +357,7 @@ def test_credentials_of_a_bot_that_is_not_served_are_told() -> None:
     )
 
 
-def test_the_base_url_is_built_from_app_id_and_region_unless_it_is_given() -> None:
+def test_base_url_defaults_to_app_id_and_region() -> None:
     parts = {"COMETCHAT_APP_ID": "123abc", "COMETCHAT_REGION": "eu"}
     assert read(**parts).cometchat_base_url == "https://123abc.api-eu.cometchat.io/v3"
     given_url = {"COMETCHAT_API_URL": "http://127.0.0.1:9000/v3/"}
@@ -367,7 +367,7 @@ def test_the_base_url_is_built_from_app_id_and_region_unless_it_is_given() -> No
 @pytest.mark.parametrize(
     ("parts", "missing"), [({}, "COMETCHAT_APP_ID"), ({"COMETCHAT_APP_ID": "123abc"}, "COMETCHAT_REGION")]
 )
-def test_the_base_url_without_its_parts_is_refused_with_the_missing_name(parts: dict[str, str], missing: str) -> None:
+def test_base_url_error_names_missing_variable(parts: dict[str, str], missing: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
         _ = read(**parts).cometchat_base_url
 
@@ -399,7 +399,7 @@ def test_a_secret_shows_only_to_who_asks(caplog: pytest.LogCaptureFixture) -> No
     assert secret.reveal() == "hush"
 
 
-def test_secrets_are_equal_by_their_text_and_true_if_they_have_one() -> None:
+def test_secrets_compare_by_text() -> None:
     assert Secret("a") == Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert {Secret("a"), Secret("a")} == {Secret("a")}
@@ -409,13 +409,13 @@ def test_secrets_are_equal_by_their_text_and_true_if_they_have_one() -> None:
 
 
 @given(st.from_regex(r"[a-z0-9_-]{1,50}", fullmatch=True))
-def test_a_bots_suffix_is_fit_for_a_variable_and_reads_its_own_credentials(name: str) -> None:
+def test_bot_suffix_selects_its_credentials(name: str) -> None:
     suffix = variable_suffix(name)
     variables = {f"COMETBOT_CALLBACK_USERNAME__{suffix}": "u", f"COMETBOT_CALLBACK_PASSWORD__{suffix}": "p"}
     assert read(**variables).callback_credentials(name) == Credentials("u", Secret("p"))
 
 
-def test_the_example_file_names_every_setting_of_what_is_built_and_no_other() -> None:
+def test_example_env_file_names_every_setting() -> None:
     text = (Path(__file__).parents[2] / ".env.example").read_text()
     shown = {
         line.lstrip("# ").partition("=")[0]
@@ -444,10 +444,10 @@ def test_the_example_files_defaults_are_the_defaults() -> None:
 
 SECRETS = [
     "COMETBOT_SECRET_KEY",
-    "BOTPRESS_ENCRYPTION_KEY",
-    "BOTPRESS_ENCRYPTION_KEY__SHOP",
-    "BOTYARD_ADMIN_SECRET_KEY",
-    "BOTYARD_JWT_SECRET_KEY",
+    "CHAT_API_ENCRYPTION_KEY",
+    "CHAT_API_ENCRYPTION_KEY__SHOP",
+    "PLATFORM_ADMIN_SECRET_KEY",
+    "PLATFORM_JWT_SECRET_KEY",
 ]
 
 
@@ -472,7 +472,7 @@ def test_weak_password_gives_a_warning(stem: str, length: int) -> None:
     assert warnings == ((text,) if length < 16 else ())
 
 
-@pytest.mark.parametrize("name", ["COMETBOT_CALLBACK_PASSWORD__SHOP", "BOTPRESS_WEBHOOK_SECRET"])
+@pytest.mark.parametrize("name", ["COMETBOT_CALLBACK_PASSWORD__SHOP", "CHAT_API_WEBHOOK_SECRET"])
 def test_weak_password_of_one_bot_or_a_webhook_gives_a_warning(name: str) -> None:
     more = {"COMETBOT_CALLBACK_USERNAME__SHOP": "cc"} if name.endswith("SHOP") else {}
     (warning,) = read(**{name: "x", **more}).warnings
@@ -480,7 +480,7 @@ def test_weak_password_of_one_bot_or_a_webhook_gives_a_warning(name: str) -> Non
 
 
 def test_weak_password_in_code_gives_a_warning_where_it_is_used() -> None:
-    assert "'shop' has fewer than 16" in read().weak_password_of("shop", "x")
-    assert read().weak_password_of("shop", "x" * 16) == read().weak_password_of("shop") == ""
+    assert "'shop' has fewer than 16" in read().weak_password_warning("shop", "x")
+    assert read().weak_password_warning("shop", "x" * 16) == read().weak_password_warning("shop") == ""
     own = read(COMETBOT_CALLBACK_USERNAME__SHOP="a", COMETBOT_CALLBACK_PASSWORD__SHOP="b" * 16)
-    assert own.weak_password_of("shop", "x") == ""
+    assert own.weak_password_warning("shop", "x") == ""

@@ -51,7 +51,7 @@ SIZES = (characters, utf8_bytes, json_size)
 
 
 @given(PROSE, st.integers(100, 400))
-def test_parts_of_a_long_text_hold_all_of_it_and_only_the_last_is_short(text: str, limit: int) -> None:
+def test_parts_hold_whole_text_and_only_last_is_short(text: str, limit: int) -> None:
     for size in SIZES:
         parts = split_text(text, limit, size)
         assert "".join("".join(parts).split()) == "".join(text.split())

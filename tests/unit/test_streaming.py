@@ -9,7 +9,7 @@ import pytest
 
 from cometbot import streaming
 from cometbot.splitting import utf8_size
-from cometbot.streaming import PIECE, Edits, Pieces
+from cometbot.streaming import MAX_DELTA_LENGTH, DeltaBuffer, PreviewThrottle
 
 LONG = "Grüße an alle, die lange Antworten lesen. " * 340
 """About 14 kB, as a language model writes it."""
@@ -22,14 +22,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
 
 
-def edits_of(text: str, step: int, interval: float = 0.0) -> list[str]:
-    edits = Edits(interval)
-    return [shown for end in range(step, len(text) + 1, step) if (shown := edits.next(text[:end]))]
+def previews_of(text: str, step: int, interval: float = 0.0) -> list[str]:
+    edits = PreviewThrottle(interval)
+    return [shown for end in range(step, len(text) + 1, step) if (shown := edits.next_text(text[:end]))]
 
 
 @pytest.mark.parametrize("step", [1, 4, 50, 3000])
 def test_edits_of_a_long_text_have_no_more_bytes_than_it(step: int) -> None:
-    shown = edits_of(LONG, step)
+    shown = previews_of(LONG, step)
 
     assert sum(map(utf8_size, shown)) <= utf8_size(LONG)
     assert all(LONG.startswith(text.rstrip()) for text in shown)
@@ -37,42 +37,42 @@ def test_edits_of_a_long_text_have_no_more_bytes_than_it(step: int) -> None:
 
 
 def test_edits_of_a_long_text_go_on_until_its_second_half() -> None:
-    assert len(edits_of(LONG, 4)) >= 8
-    assert utf8_size(edits_of(LONG, 4)[-1]) > utf8_size(LONG) / 8
+    assert len(previews_of(LONG, 4)) >= 8
+    assert utf8_size(previews_of(LONG, 4)[-1]) > utf8_size(LONG) / 8
 
 
 @pytest.mark.parametrize("size", range(1, 120))
 def test_edits_of_a_short_text_are_bounded_too(size: int) -> None:
-    shown = edits_of("x" * size, 1)
+    shown = previews_of("x" * size, 1)
 
     assert shown[0] == "x"
     assert sum(map(len, shown)) <= size
 
 
 def test_edits_wait_for_the_interval() -> None:
-    assert edits_of("x" * 10, 1, interval=3.0) == ["x", "xxx", "xxxxxx"]
-    assert edits_of("x" * 10, 1, interval=30.0) == ["x"]
+    assert previews_of("x" * 10, 1, interval=3.0) == ["x", "xxx", "xxxxxx"]
+    assert previews_of("x" * 10, 1, interval=30.0) == ["x"]
 
 
 def test_pieces_are_the_text_once_and_become_longer_with_it() -> None:
-    pieces = Pieces(0.0)
+    pieces = DeltaBuffer(0.0)
     shown = [piece for start in range(0, len(LONG), 4) for piece in pieces.add(LONG[start : start + 4])]
-    shown += pieces.rest()
+    shown += pieces.flush()
 
     assert "".join(shown) == LONG
     assert len(shown) <= 60
-    assert max(map(len, shown)) <= PIECE
-    assert pieces.rest() == []
+    assert max(map(len, shown)) <= MAX_DELTA_LENGTH
+    assert pieces.flush() == []
 
 
 def test_pieces_begin_with_the_first_letter() -> None:
-    pieces = Pieces(0.0)
+    pieces = DeltaBuffer(0.0)
 
     assert [pieces.add(part) for part in ("", " ", "\n", "a")] == [[], [], [], [" \na"]]
 
 
 def test_pieces_wait_for_the_interval() -> None:
-    pieces = Pieces(3.0)
+    pieces = DeltaBuffer(3.0)
 
     assert [pieces.add(part) for part in "abcde"] == [["a"], [], [], ["bcd"], []]
-    assert pieces.rest() == ["e"]
+    assert pieces.flush() == ["e"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometbot import Button, Card, Text
-from cometbot.text import LONGEST_FILE_NAME, clean_file_name, replace_surrogates, texts_in
+from cometbot.text import MAX_FILE_NAME_LENGTH, clean_file_name, iter_texts, replace_surrogates
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_name_that_people_use_stays_as_it_is(name: str) -> None:
 def test_folders_and_controls_are_removed_from_a_name(name: str, clean: str) -> None:
     assert clean_file_name(name) == clean
     assert clean_file_name(clean) == clean
-    assert len(clean) <= LONGEST_FILE_NAME
+    assert len(clean) <= MAX_FILE_NAME_LENGTH
 
 
 def test_surrogates_are_replaced_in_all_that_holds_texts() -> None:
@@ -81,4 +81,4 @@ def test_texts_of_a_value_that_holds_itself_end() -> None:
     value: dict[str, object] = {"a": "b"}
     value["self"] = value
 
-    assert sorted(texts_in(value)) == ["a", "b", "self"]
+    assert sorted(iter_texts(value)) == ["a", "b", "self"]

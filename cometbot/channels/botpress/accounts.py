@@ -12,20 +12,20 @@ import json
 import math
 import time
 
+from cometbot.channels.botpress.ids import CHANNEL
 from cometbot.channels.botpress.keys import UserKey
-from cometbot.channels.botpress.places import CHANNEL
 from cometbot.chat import Chat, ChatUser, Data, Scope
 from cometbot.context import StateChange
 from cometbot.errors import Missing
 from cometbot.http.errors import HttpError
 from cometbot.store.database import Transaction
-from cometbot.store.state import StateRows
+from cometbot.store.state import StateTable
 
 ACCOUNT_FIELD = "account"
 """The field of a user's data that holds the account's name, and is never shown."""
 
-_DELETED = "deleted user"
-_AT = "at"
+_DELETED_USER = "deleted user"
+_VALID_FROM = "at"
 
 
 class Accounts:
@@ -35,62 +35,64 @@ class Accounts:
         self._chat = chat
         self._scope = scope
         self._issues_keys = issues_keys
-        self._state = StateRows(chat.database)
+        self._state = StateTable(chat.database)
 
-    def check(self, connection: Transaction, key: UserKey) -> None:
+    def check_key(self, connection: Transaction, key: UserKey) -> None:
         """Raise :class:`HttpError` with 401 for a key that is older than the user who has its id now.
 
         While the id is free the key opens nothing, and operations answer that the user does not exist.
         """
-        user = self._chat.users.get(connection, self._scope, key.user)
+        user = self._chat.users.get(connection, self._scope, key.user_id)
         if self._issues_keys:
             self._check_account(user, key)
         elif user is not None:
             self._check_time(connection, key)
 
-    def ensure(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
+    def get_or_create_user(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
         """Return the user of ``key``, created or updated.
 
         Raises as :meth:`check`, :class:`Missing` where another request created the user at the same moment, and
         :class:`StorageFull` where there is no room for what it stores.
         """
         users = self._chat.users
-        before = users.get(connection, self._scope, key.user)
+        existing = users.get(connection, self._scope, key.user_id)
         if self._issues_keys:
-            self._check_account(before, key)
+            self._check_account(existing, key)
         else:
             # Whoever recreated the user with an old key would share it with the next owner of the id.
             self._check_time(connection, key)
-        if self._issues_keys and before is None:
+        if self._issues_keys and existing is None:
             data = {**data, ACCOUNT_FIELD: key.account}
-        user, is_new = users.ensure(connection, self._scope, key.user, data)
-        if before is None and not is_new:
+        user, is_new = users.get_or_create(connection, self._scope, key.user_id, data)
+        if existing is None and not is_new:
             raise Missing("another request created the user at this moment; ask again")
         if is_new or data:
-            self._chat.room.check(connection)
+            self._chat.quota.check(connection)
         return user
 
-    def forget(self, connection: Transaction, key: UserKey) -> None:
+    def invalidate_keys(self, connection: Transaction, key: UserKey) -> None:
         """Invalidate the keys that were signed until now. To be called where the user is deleted."""
         if self._issues_keys:
             return
         # Times of signing are whole seconds, so a key of this second may be older than the deletion.
-        latest = max(time.time(), key.signed_at or 0.0, self._valid_from(connection, key.user) - 1)
-        value = json.dumps(math.floor(latest) + 1)
-        self._state.apply(connection, [StateChange(_DELETED, self._owner(key.user), {_AT: value})])
+        deleted_at = max(time.time(), key.issued_at or 0.0, self._valid_from(connection, key.user_id) - 1)
+        value = json.dumps(math.floor(deleted_at) + 1)
+        self._state.apply(
+            connection, [StateChange(_DELETED_USER, self._state_owner(key.user_id), {_VALID_FROM: value})]
+        )
 
     def _check_account(self, user: ChatUser | None, key: UserKey) -> None:
         if user is not None and user.data.get(ACCOUNT_FIELD, "") != key.account:
             raise HttpError(401, "Unauthorized", "The user key belongs to a user who was deleted")
 
     def _check_time(self, connection: Transaction, key: UserKey) -> None:
-        if key.signed_at is not None and key.signed_at < self._valid_from(connection, key.user):
+        if key.issued_at is not None and key.issued_at < self._valid_from(connection, key.user_id):
             text = "The user key was signed before its user was deleted: sign a new one"
             raise HttpError(401, "Unauthorized", text)
 
     def _valid_from(self, connection: Transaction, user: str) -> float:
-        found = self._state.load(connection, _DELETED, self._owner(user)).get(_AT)
+        found = self._state.load(connection, _DELETED_USER, self._state_owner(user)).get(_VALID_FROM)
         return float(json.loads(found)) if found else 0.0
 
-    def _owner(self, user: str) -> str:
+    def _state_owner(self, user: str) -> str:
         return f"{CHANNEL}/{self._scope.bot}/{hashlib.sha256(user.encode()).hexdigest()}"

@@ -11,23 +11,23 @@ from urllib.parse import quote, urlsplit
 import orjson
 import requests
 
-from cometbot.channels.botpress import answers, schemas
-from cometbot.channels.botpress.answers import Answer
-from cometbot.channels.botpress.keys import sign, user_of
-from cometbot.channels.botpress.listener import Listener, Opened
-from cometbot.channels.botpress.records import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
+from cometbot.channels.botpress import responses, schemas
+from cometbot.channels.botpress.keys import read_user_id, sign
+from cometbot.channels.botpress.listener import Listener, OpenStream
+from cometbot.channels.botpress.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
+from cometbot.channels.botpress.responses import ApiResponse
 from cometbot.channels.botpress.routes import ROUTES
 from cometbot.errors import ConfigurationError, MessageError, Uncertain
-from cometbot.http.client import exchange, make_session
+from cometbot.http.client import make_session, time_limited_exchange
 from cometbot.http.watchdog import Deadline
 
 T = TypeVar("T")
 
-_ANSWER_LIMIT = 16 * 1024 * 1024
-_STEP = 64 * 1024
-_SILENCE = 75.0
+_MAX_RESPONSE_SIZE = 16 * 1024 * 1024
+_CHUNK_SIZE = 64 * 1024
+_STREAM_READ_TIMEOUT = 75.0
 """Seconds without a ping after which a stream is given up: the server sends one every 30 s."""
-_PATHS = {route.name: (route.method, route.path, route.answer) for route in ROUTES}
+_ROUTES_BY_NAME = {route.name: (route.method, route.path, route.response) for route in ROUTES}
 
 
 class ChatClient:
@@ -121,17 +121,17 @@ class ChatClient:
     ) -> ApiUser:
         """The user of the key, made if there is none; what is given is stored."""
         body = _user_fields(name, picture_url, profile)
-        return self._one(ApiUser, "user", "getOrCreateUser", body=body)
+        return self._get_object(ApiUser, "user", "getOrCreateUser", body=body)
 
     def get_user(self) -> ApiUser:
         """The user of the key."""
-        return self._one(ApiUser, "user", "getUser")
+        return self._get_object(ApiUser, "user", "getUser")
 
     def update_user(
         self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
     ) -> ApiUser:
         """The user of the key, changed."""
-        return self._one(ApiUser, "user", "updateUser", body=_user_fields(name, picture_url, profile))
+        return self._get_object(ApiUser, "user", "updateUser", body=_user_fields(name, picture_url, profile))
 
     def delete_user(self) -> None:
         """Delete the user of the key, for good."""
@@ -140,16 +140,16 @@ class ChatClient:
     def create_conversation(self, conversation_id: str = "") -> ApiConversation:
         """A new conversation, owned by this user; raises :class:`Rejected` (``AlreadyExists``) if the id is taken."""
         body = {"id": conversation_id} if conversation_id else {}
-        return self._one(ApiConversation, "conversation", "createConversation", body=body)
+        return self._get_object(ApiConversation, "conversation", "createConversation", body=body)
 
     def get_or_create_conversation(self, conversation_id: str) -> ApiConversation:
         """This user's own conversation of this id, made if there is none."""
         body = {"id": conversation_id}
-        return self._one(ApiConversation, "conversation", "getOrCreateConversation", body=body)
+        return self._get_object(ApiConversation, "conversation", "getOrCreateConversation", body=body)
 
     def get_conversation(self, conversation_id: str) -> ApiConversation:
         """A conversation that this user takes part in."""
-        return self._one(ApiConversation, "conversation", "getConversation", {"id": conversation_id})
+        return self._get_object(ApiConversation, "conversation", "getConversation", {"id": conversation_id})
 
     def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation of this user and its messages, for good."""
@@ -157,21 +157,21 @@ class ChatClient:
 
     def list_conversations(self, next_token: str = "") -> Page[ApiConversation]:
         """A page of the conversations that this user owns."""
-        return self._list("listConversations", "conversations", {}, next_token)
+        return self._get_page("listConversations", "conversations", {}, next_token)
 
     def list_messages(self, conversation_id: str, next_token: str = "") -> Page[ApiMessage]:
         """A page of a conversation's messages, the newest first."""
-        return self._list("listMessages", "messages", {"conversationId": conversation_id}, next_token)
+        return self._get_page("listMessages", "messages", {"conversationId": conversation_id}, next_token)
 
     def add_participant(self, conversation_id: str, user_id: str) -> ApiUser:
         """The user who takes part from now on in a conversation of this user."""
         ids = {"conversationId": conversation_id}
-        return self._one(ApiUser, "participant", "addParticipant", ids, body={"userId": user_id})
+        return self._get_object(ApiUser, "participant", "addParticipant", ids, body={"userId": user_id})
 
     def get_participant(self, conversation_id: str, user_id: str) -> ApiUser:
         """A user who takes part in a conversation of this user."""
         ids = {"conversationId": conversation_id, "userId": user_id}
-        return self._one(ApiUser, "participant", "getParticipant", ids)
+        return self._get_object(ApiUser, "participant", "getParticipant", ids)
 
     def remove_participant(self, conversation_id: str, user_id: str) -> None:
         """Let a user take part no more in a conversation of this user."""
@@ -179,7 +179,7 @@ class ChatClient:
 
     def list_participants(self, conversation_id: str, next_token: str = "") -> Page[ApiUser]:
         """A page of the users who take part in a conversation."""
-        return self._list("listParticipants", "participants", {"conversationId": conversation_id}, next_token)
+        return self._get_page("listParticipants", "participants", {"conversationId": conversation_id}, next_token)
 
     def create_message(
         self, conversation_id: str, payload: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
@@ -188,11 +188,11 @@ class ChatClient:
         body: dict[str, Any] = {"conversationId": conversation_id, "payload": dict(payload)}
         if metadata is not None:
             body["metadata"] = dict(metadata)
-        return self._one(ApiMessage, "message", "createMessage", body=body)
+        return self._get_object(ApiMessage, "message", "createMessage", body=body)
 
     def get_message(self, message_id: str) -> ApiMessage:
         """A message."""
-        return self._one(ApiMessage, "message", "getMessage", {"id": message_id})
+        return self._get_object(ApiMessage, "message", "getMessage", {"id": message_id})
 
     def delete_message(self, message_id: str) -> None:
         """Take back what this user said."""
@@ -201,11 +201,11 @@ class ChatClient:
     def create_event(self, conversation_id: str, payload: Mapping[str, Any]) -> ApiEvent:
         """Something that the bot was told just now, and that is no message."""
         body = {"conversationId": conversation_id, "payload": dict(payload)}
-        return self._one(ApiEvent, "event", "createEvent", body=body)
+        return self._get_object(ApiEvent, "event", "createEvent", body=body)
 
     def get_event(self, event_id: str) -> ApiEvent:
         """An event."""
-        return self._one(ApiEvent, "event", "getEvent", {"id": event_id})
+        return self._get_object(ApiEvent, "event", "getEvent", {"id": event_id})
 
     def every(self, page: Callable[[str], Page[T]]) -> Iterator[T]:
         """All items of a list, page by page: ``client.every(client.list_conversations)``."""
@@ -222,37 +222,41 @@ class ChatClient:
         ``reconnects`` it ends there.
         """
 
-        def newest(token: str) -> Page[ApiMessage]:
+        def list_newest(token: str) -> Page[ApiMessage]:
             return self.list_messages(conversation_id, token)
 
-        user = user_of(self._key)
-        return Listener(lambda: self._open(conversation_id), newest, user=user, reconnects=reconnects)
+        user = read_user_id(self._key)
+        return Listener(lambda: self._open_stream(conversation_id), list_newest, user=user, reconnects=reconnects)
 
-    def _open(self, conversation_id: str) -> Opened:
+    def _open_stream(self, conversation_id: str) -> OpenStream:
         """A stream whose headers are here. Raises as any call."""
-        what = "GET /conversations/…/listen"
+        request_name = "GET /conversations/…/listen"
         url = f"{self.api_url}/conversations/{quote(conversation_id, safe='')}/listen"
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
         headers["x-user-key"] = self._key
-        with self._bounded(what) as deadline:
-            wait = max(deadline.remaining, 0.001), _SILENCE
-            response = self._session.get(url, headers=headers, timeout=wait, allow_redirects=False, stream=True)
+        with self._with_deadline(request_name) as deadline:
+            timeout = max(deadline.remaining, 0.001), _STREAM_READ_TIMEOUT
+            response = self._session.get(url, headers=headers, timeout=timeout, allow_redirects=False, stream=True)
             sockets: list[socket.socket] = list(deadline.sockets)
             if response.status_code != 200:
                 with response:
-                    answer = Answer(response.status_code, dict(response.headers), _read(response, what))
-                raise answers.error_from(answer, what, self._key)
-        return Opened(response.raw, sockets)
+                    answer = ApiResponse(
+                        response.status_code, dict(response.headers), _read_body(response, request_name)
+                    )
+                raise responses.to_error(answer, request_name, self._key)
+        return OpenStream(response.raw, sockets)
 
-    def _bounded(self, what: str) -> AbstractContextManager[Deadline]:
+    def _with_deadline(self, request_name: str) -> AbstractContextManager[Deadline]:
         remedy = "check api_url and the network"
-        return exchange(self._session, self.api_url, what, self.timeout, peer="the Chat API", remedy=remedy)
+        return time_limited_exchange(
+            self._session, self.api_url, request_name, self.timeout, peer="the Chat API", remedy=remedy
+        )
 
-    def _list(self, name: str, items: str, ids: Mapping[str, str], token: str) -> Page[Any]:
+    def _get_page(self, name: str, items: str, ids: Mapping[str, str], token: str) -> Page[Any]:
         found = self._call(name, ids, query={"nextToken": token} if token else {})
         return Page(found[items], found["meta"].get("nextToken", ""))
 
-    def _one(
+    def _get_object(
         self,
         kind: type[T],
         member: str,
@@ -274,52 +278,56 @@ class ChatClient:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        method, path, schema = _PATHS[name]
+        method, path, schema = _ROUTES_BY_NAME[name]
         for part, value in (ids or {}).items():
             path = path.replace(f"{{{part}}}", quote(value, safe=""))
-        return answers.read(self._ask(method, path, schema, body, query), schema, f"{method} {path}", self._key)
+        return responses.parse_response(
+            self._request(method, path, schema, body, query), schema, f"{method} {path}", self._key
+        )
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
-        schema: schemas.Shape,
+        schema: schemas.BaseSchema,
         body: Mapping[str, Any] | None,
         query: Mapping[str, str] | None,
-    ) -> Answer:
-        what = f"{method} {path}"
+    ) -> ApiResponse:
+        request_name = f"{method} {path}"
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._key:
             headers["x-user-key"] = self._key
         if body is not None:
             headers["Content-Type"] = "application/json"
-        data = None if body is None else _encode(body)
-        with self._bounded(what) as deadline:
-            wait = max(deadline.remaining, 0.001)
+        data = None if body is None else _encode_json(body)
+        with self._with_deadline(request_name) as deadline:
+            timeout = max(deadline.remaining, 0.001)
             response = self._session.request(
                 method,
                 self.api_url + path,
                 headers=headers,
                 data=data,
                 params=dict(query or {}) or None,
-                timeout=(wait, wait),
+                timeout=(timeout, timeout),
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                return Answer(response.status_code, dict(response.headers), _read(response, what))
+                return ApiResponse(response.status_code, dict(response.headers), _read_body(response, request_name))
 
 
-def _read(response: requests.Response, what: str) -> bytes:
+def _read_body(response: requests.Response, request_name: str) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(_STEP):
-        body += piece
-        if len(body) > _ANSWER_LIMIT:
-            raise Uncertain(f"{what}: the answer has more than {_ANSWER_LIMIT} bytes", status=response.status_code)
+    for chunk in response.iter_content(_CHUNK_SIZE):
+        body += chunk
+        if len(body) > _MAX_RESPONSE_SIZE:
+            raise Uncertain(
+                f"{request_name}: the answer has more than {_MAX_RESPONSE_SIZE} bytes", status=response.status_code
+            )
     return bytes(body)
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def _encode_json(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(dict(body))
     except (TypeError, ValueError) as error:

@@ -17,26 +17,26 @@ from typing import Any
 
 import urllib3
 
-from cometbot.channels.botpress.answers import PING, EventReader, signal_from
-from cometbot.channels.botpress.records import ApiMessage, MessageCreated, Page, Signal
+from cometbot.channels.botpress.models import ApiMessage, MessageCreated, Page, Signal
+from cometbot.channels.botpress.responses import PING_DATA, SseParser, parse_signal
 from cometbot.errors import ChannelError, Rejected, Uncertain
 
 _log = logging.getLogger(__name__)
 
-_STEP = 64 * 1024
-_WAITING = 1000
-_REMEMBERED = 1000
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_CHUNK_SIZE = 64 * 1024
+_QUEUE_SIZE = 1000
+_MAX_SEEN_IDS = 1000
+_FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenStream:
     """A stream whose headers have come: its body, and the sockets by which it can be cut."""
 
     body: Any
     sockets: Sequence[socket.socket]
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End the stream, also for a thread that waits for its next bytes."""
         for connection in self.sockets:
             with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class _EndOfStream:
     """The end of a stream, and why."""
 
     error: Exception | None = None
@@ -67,30 +67,30 @@ class Listener:
 
     def __init__(
         self,
-        connect: Callable[[], Opened],
-        newest: Callable[[str], Page[ApiMessage]],
+        connect: Callable[[], OpenStream],
+        list_newest: Callable[[str], Page[ApiMessage]],
         *,
         user: str = "",
         reconnects: bool = True,
     ) -> None:
         self._user = user
         self._connect = connect
-        self._newest = newest
+        self._list_newest = list_newest
         self._reconnects = reconnects
-        self._signals: queue.Queue[Signal | _End] = queue.Queue(_WAITING)
+        self._signals: queue.Queue[Signal | _EndOfStream] = queue.Queue(_QUEUE_SIZE)
         self._closed = threading.Event()
-        self._known: deque[str] = deque(maxlen=_REMEMBERED)
-        self._passed_on: deque[str] = deque(maxlen=_REMEMBERED)
-        self._latest: datetime | None = None
-        self._ended: _End | None = None
-        self._opened = connect()
+        self._seen_ids: deque[str] = deque(maxlen=_MAX_SEEN_IDS)
+        self._delivered_ids: deque[str] = deque(maxlen=_MAX_SEEN_IDS)
+        self._latest_seen_at: datetime | None = None
+        self._end: _EndOfStream | None = None
+        self._stream = connect()
         try:
             if reconnects:
-                for message in newest(""):
-                    self._remember(message)
+                for message in list_newest(""):
+                    self._mark_seen(message)
         except BaseException:
-            self._opened.cut()
-            self._opened.close()
+            self._stream.abort()
+            self._stream.close()
             raise
         self._thread = threading.Thread(target=self._run, name="cometbot-chat-listener", daemon=True)
         self._thread.start()
@@ -117,29 +117,29 @@ class Listener:
 
         Raises what the server said where it lets this user listen no more.
         """
-        if self._ended is None:
+        if self._end is None:
             try:
                 found = self._signals.get(timeout=0 if self._closed.is_set() else timeout)
             except queue.Empty:
                 return None
-            if not isinstance(found, _End):
+            if not isinstance(found, _EndOfStream):
                 return found
-            self._ended = found
-        if self._ended.error is not None:
-            raise self._ended.error
+            self._end = found
+        if self._end.error is not None:
+            raise self._end.error
         return None
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing more will come."""
-        return self._ended is not None or self._closed.is_set()
+        return self._end is not None or self._closed.is_set()
 
     def answers(self, timeout: float = 30.0, quiet: float = 3.0) -> Iterator[ApiMessage]:
         """The bot's messages: the first within ``timeout`` seconds, and those that follow within ``quiet`` seconds of
         each other."""
         ends_at = time.monotonic() + timeout
-        while (left := ends_at - time.monotonic()) > 0 and not self.is_closed:
-            signal = self.get(left)
+        while (remaining := ends_at - time.monotonic()) > 0 and not self.is_closed:
+            signal = self.get(remaining)
             if isinstance(signal, MessageCreated) and signal.is_bot is not False:
                 ends_at = time.monotonic() + quiet
                 yield signal.message
@@ -147,8 +147,8 @@ class Listener:
     def close(self) -> None:
         """End the stream, and whoever waits for its next signal."""
         self._closed.set()
-        self._opened.cut()
-        self._put(_End())
+        self._stream.abort()
+        self._enqueue(_EndOfStream())
         if threading.current_thread() is not self._thread:
             self._thread.join(5)
 
@@ -156,75 +156,75 @@ class Listener:
         error: Exception | None = None
         try:
             while not self._closed.is_set():
-                self._read(self._opened)
+                self._read(self._stream)
                 if self._closed.is_set() or not self._reconnects:
                     break
                 self._reconnect()
         except Exception as failure:
             error = failure
-        self._opened.cut()
-        self._opened.close()
-        self._put(_End(error))
+        self._stream.abort()
+        self._stream.close()
+        self._enqueue(_EndOfStream(error))
 
-    def _read(self, opened: Opened) -> None:
+    def _read(self, stream: OpenStream) -> None:
         """Pass signals on until the stream ends, for whatever reason."""
-        reader = EventReader()
+        reader = SseParser()
         try:
-            while piece := opened.body.read1(_STEP):
-                for data in [data for data in reader.feed(piece) if data != PING]:
-                    self._take(signal_from(data))
+            while chunk := stream.body.read1(_CHUNK_SIZE):
+                for data in [data for data in reader.feed(chunk) if data != PING_DATA]:
+                    self._handle(parse_signal(data))
         except (urllib3.exceptions.HTTPError, OSError, ValueError, Uncertain) as error:
             if not self._closed.is_set():
                 _log.info("lost a stream: %s", type(error).__name__)
         finally:
-            opened.cut()
-            opened.close()
+            stream.abort()
+            stream.close()
 
-    def _take(self, signal: Signal) -> None:
+    def _handle(self, signal: Signal) -> None:
         if isinstance(signal, MessageCreated):
-            if signal.message.id in self._passed_on:
+            if signal.message.id in self._delivered_ids:
                 return
-            self._remember(signal.message)
-            self._passed_on.append(signal.message.id)
-        self._put(signal)
+            self._mark_seen(signal.message)
+            self._delivered_ids.append(signal.message.id)
+        self._enqueue(signal)
 
     def _reconnect(self) -> None:
         """Connect again, as often as it takes. Raises what the server says if it will not have it."""
-        pause = _FIRST_PAUSE
-        while not self._closed.wait(pause):
+        backoff = _FIRST_BACKOFF
+        while not self._closed.wait(backoff):
             try:
-                self._opened = self._connect()
-                for message in self._missed():
-                    self._take(MessageCreated(message, False if message.user_id == self._user else None))
+                self._stream = self._connect()
+                for message in self._fetch_missed():
+                    self._handle(MessageCreated(message, False if message.user_id == self._user else None))
                 return
             except Rejected:
                 raise
             except ChannelError as error:
                 _log.info("could not listen again yet: %s", error)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                backoff = min(backoff * 2, _MAX_BACKOFF)
 
-    def _missed(self) -> list[ApiMessage]:
+    def _fetch_missed(self) -> list[ApiMessage]:
         """What was said since the last known message, the oldest first; at most a thousand messages."""
         missed: list[ApiMessage] = []
-        token, is_over = "", False
-        while not is_over and len(missed) < _REMEMBERED:
-            page = self._newest(token)
+        token, is_complete = "", False
+        while not is_complete and len(missed) < _MAX_SEEN_IDS:
+            page = self._list_newest(token)
             new = [message for message in page if self._is_new(message)]
             missed += new
-            token, is_over = page.next_token, len(new) < len(page) or not page.next_token
+            token, is_complete = page.next_token, len(new) < len(page) or not page.next_token
         return missed[::-1]
 
     def _is_new(self, message: ApiMessage) -> bool:
-        if self._latest is None or message.created_at > self._latest:
+        if self._latest_seen_at is None or message.created_at > self._latest_seen_at:
             return True
-        return message.created_at == self._latest and message.id not in self._known
+        return message.created_at == self._latest_seen_at and message.id not in self._seen_ids
 
-    def _remember(self, message: ApiMessage) -> None:
-        self._known.append(message.id)
-        if self._latest is None or message.created_at > self._latest:
-            self._latest = message.created_at
+    def _mark_seen(self, message: ApiMessage) -> None:
+        self._seen_ids.append(message.id)
+        if self._latest_seen_at is None or message.created_at > self._latest_seen_at:
+            self._latest_seen_at = message.created_at
 
-    def _put(self, item: Signal | _End) -> None:
+    def _enqueue(self, item: Signal | _EndOfStream) -> None:
         """Hand something to who iterates, waiting for room as long as there is anybody to wait for."""
         while True:
             with contextlib.suppress(queue.Full):

@@ -9,51 +9,51 @@ from typing import Any, TypeVar
 import orjson
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Incoming, Intake
-from cometbot.channels.botpress import wire
+from cometbot.channels.base import DeliveryService, IncomingEvent
+from cometbot.channels.botpress import serializers
 from cometbot.channels.botpress.accounts import ACCOUNT_FIELD, Accounts
-from cometbot.channels.botpress.hook import Hook
-from cometbot.channels.botpress.keys import NO_KEY, UserKey, UserKeys, is_own_id
-from cometbot.channels.botpress.parsing import lasting_id
-from cometbot.channels.botpress.places import ACCOUNT, CHANNEL, make_conversation, place_of
-from cometbot.channels.botpress.removal import finish, remove_owned, remove_places
+from cometbot.channels.botpress.ids import ACCOUNT, CHANNEL, conversation_of, insert_conversation
+from cometbot.channels.botpress.keys import NO_KEY, UserKey, UserKeys, is_valid_id
+from cometbot.channels.botpress.parsing import stable_user_id
+from cometbot.channels.botpress.removal import delete_conversations, delete_owned_conversations, finish_removal
+from cometbot.channels.botpress.serializers import JsonObject
 from cometbot.channels.botpress.settings import ChatApiSettings
-from cometbot.channels.botpress.wire import Wire
+from cometbot.channels.botpress.webhook_queue import WebhookQueue
 from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
 from cometbot.errors import BadCursor, IdTaken, Missing, StoreBusy
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, quote_value
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
-from cometbot.store.state import StateRows
+from cometbot.store.state import StateTable
 
-PAGE = 20
+PAGE_SIZE = 20
 
-_REMOVING = 10.0
+_REMOVAL_TIMEOUT = 10.0
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """A request that has its shape: the key of who asks, the ids in its path, and its body."""
 
     key: UserKey = NO_KEY
     ids: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    token: str = ""
+    next_token: str = ""
 
     @property
-    def user(self) -> str:
+    def user_id(self) -> str:
         """The id of who asks, empty for an operation that takes no key."""
-        return self.key.user
+        return self.key.user_id
 
 
 @dataclass(slots=True)
-class Outcome:
+class Effects:
     """What a transaction leaves to be done once it is committed: whom to tell, whom to wake."""
 
     signals: list[Signal] = field(default_factory=list)
-    lanes: list[str] = field(default_factory=list)
+    conversation_keys: list[str] = field(default_factory=list)
 
 
 class Operations:
@@ -67,404 +67,451 @@ class Operations:
     """
 
     def __init__(
-        self, bot: Bot, chat: Chat, intake: Intake, keys: UserKeys, settings: ChatApiSettings, hook: Hook | None
+        self,
+        bot: Bot,
+        chat: Chat,
+        delivery: DeliveryService,
+        keys: UserKeys,
+        settings: ChatApiSettings,
+        webhook_queue: WebhookQueue | None,
     ) -> None:
         self.keys = keys
         self.scope = Scope(CHANNEL, bot.name)
         self._bot = bot
-        self._reserved = frozenset(name.lower() for name in bot.ids)
+        self._reserved_ids = frozenset(name.lower() for name in bot.ids)
         self._chat = chat
-        self._intake = intake
+        self._delivery = delivery
         self._settings = settings
-        self._hook = hook
-        self._state = StateRows(chat.database)
-        self._accounts = Accounts(chat, self.scope, issues_keys=keys.issues)
+        self._webhook_queue = webhook_queue
+        self._state = StateTable(chat.database)
+        self._accounts = Accounts(chat, self.scope, issues_keys=keys.can_issue)
 
-    def create_user(self, call: Call) -> Wire:
+    def create_user(self, api_request: ApiRequest) -> JsonObject:
         """A new user and its key; in automatic mode only."""
-        if not self.keys.issues:
+        if not self.keys.can_issue:
             raise HttpError(401, "Unauthorized", "Keys are signed by you here: call getOrCreateUser with one")
-        own_id = self._own_id(call.body) if "id" in call.body else ""
-        if own_id.lower() in self._reserved:
-            raise _taken(own_id)
+        requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
+        if requested_id.lower() in self._reserved_ids:
+            raise _already_exists(requested_id)
         account = new_id()
-        data = {**_user_data(call.body), ACCOUNT_FIELD: account}
-        user_id = own_id or f"user_{new_id()}"
+        data = {**_user_data(api_request.body), ACCOUNT_FIELD: account}
+        user_id = requested_id or f"user_{new_id()}"
         try:
             user = self._write(NO_KEY, lambda c, _: self._add_user(c, data, user_id))
         except IdTaken:
-            raise _taken(own_id) from None
+            raise _already_exists(requested_id) from None
         except Missing as error:
             raise StoreBusy from error
-        return {"user": wire.to_user(user), "key": self.keys.issue(user.id, account)}
+        return {"user": serializers.to_user(user), "key": self.keys.issue(user.id, account)}
 
     def _add_user(self, connection: Transaction, data: dict[str, str], user_id: str) -> ChatUser:
-        self._chat.room.check(connection)
+        self._chat.quota.check(connection)
         return self._chat.users.create(connection, self.scope, data, id=user_id)
 
-    def get_or_create_user(self, call: Call) -> Wire:
+    def get_or_create_user(self, api_request: ApiRequest) -> JsonObject:
         """The user of the key, made or changed."""
-        self._check_id(call.user)
-        if call.user.lower() in self._reserved:
-            raise _taken(call.user)
-        data = _user_data(call.body)
+        self._check_id(api_request.user_id)
+        if api_request.user_id.lower() in self._reserved_ids:
+            raise _already_exists(api_request.user_id)
+        data = _user_data(api_request.body)
         try:
-            user = self._write(call.key, lambda c, _: self._accounts.ensure(c, call.key, data))
+            user = self._write(
+                api_request.key, lambda c, _: self._accounts.get_or_create_user(c, api_request.key, data)
+            )
         except Missing as error:
             raise StoreBusy from error
-        return {"user": wire.to_user(user)}
+        return {"user": serializers.to_user(user)}
 
-    def get_user(self, call: Call) -> Wire:
+    def get_user(self, api_request: ApiRequest) -> JsonObject:
         """The user of the key."""
-        return {"user": wire.to_user(_found(self._find_user(call, call.user), "user", call.user))}
+        return {
+            "user": serializers.to_user(
+                _require(self._find_user(api_request, api_request.user_id), "user", api_request.user_id)
+            )
+        }
 
-    def update_user(self, call: Call) -> Wire:
+    def update_user(self, api_request: ApiRequest) -> JsonObject:
         """The user of the key, changed."""
-        self.get_user(call)
-        data = _user_data(call.body)
+        self.get_user(api_request)
+        data = _user_data(api_request.body)
 
-        def work(connection: Transaction, outcome: Outcome) -> ChatUser | None:
-            self._chat.room.check(connection)
-            return self._chat.users.update(connection, self.scope, call.user, data)
+        def work(connection: Transaction, effects: Effects) -> ChatUser | None:
+            self._chat.quota.check(connection)
+            return self._chat.users.update(connection, self.scope, api_request.user_id, data)
 
-        user = self._write(call.key, work)
-        return {"user": wire.to_user(_found(user, "user", call.user))}
+        user = self._write(api_request.key, work)
+        return {"user": serializers.to_user(_require(user, "user", api_request.user_id))}
 
-    def delete_user(self, call: Call) -> Wire:
+    def delete_user(self, api_request: ApiRequest) -> JsonObject:
         """Nothing; the user of the key is gone, with all that belongs to it.
 
         What was said in the conversations of others goes bit by bit, so that no other request waits for it; what takes
-        longer than a request may is finished by :meth:`BotpressChannel.refresh`.
+        longer than a request may is finished by :meth:`ChatApiChannel.refresh`.
         """
-        self.get_user(call)
+        self.get_user(api_request)
 
-        def work(connection: Transaction, outcome: Outcome) -> Removal | None:
+        def work(connection: Transaction, effects: Effects) -> Removal | None:
             # The conversations before the user: in this order those take the rows who store what is said.
-            outcome.signals += remove_owned(connection, self._chat, self.scope, call.user)
+            effects.signals += delete_owned_conversations(connection, self._chat, self.scope, api_request.user_id)
             # Held before anything of the user is: a handler that stores what it remembers has done so, or finds nobody.
-            user = self._chat.users.hold(connection, self.scope, call.user)
+            user = self._chat.users.get_for_update(connection, self.scope, api_request.user_id)
             if user is None:
                 return None
-            self._accounts.check(connection, call.key)  # now: at the end of the transaction the user is gone
-            outcome.signals += remove_owned(connection, self._chat, self.scope, call.user)  # made meanwhile
-            person = lasting_id(user.id, user.created_at)
-            self._state.forget(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{person}")
-            begun = self._chat.users.begin_delete(connection, self.scope, call.user)
-            if begun is None:
+            self._accounts.check_key(connection, api_request.key)  # now: at the end of the transaction the user is gone
+            effects.signals += delete_owned_conversations(
+                connection, self._chat, self.scope, api_request.user_id
+            )  # made meanwhile
+            stable_id = stable_user_id(user.id, user.created_at)
+            self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
+            started = self._chat.users.start_delete(connection, self.scope, api_request.user_id)
+            if started is None:
                 return None
-            removal, signals = begun
-            self._accounts.forget(connection, call.key)
-            self._tell(connection, signals, outcome)
+            removal, signals = started
+            self._accounts.invalidate_keys(connection, api_request.key)
+            self._add_signals(connection, signals, effects)
             return removal
 
-        removal = self._write(call.key, work)
+        removal = self._write(api_request.key, work)
         if removal is None:
-            raise _missing("user", call.user)
-        finish(self._chat, removal, self._hook, self._intake, _REMOVING)
+            raise _not_found("user", api_request.user_id)
+        finish_removal(self._chat, removal, self._webhook_queue, self._delivery, _REMOVAL_TIMEOUT)
         return {}
 
-    def create_conversation(self, call: Call) -> Wire:
+    def create_conversation(self, api_request: ApiRequest) -> JsonObject:
         """A new conversation of the caller."""
-        own_id = self._own_id(call.body) if "id" in call.body else ""
+        requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
         try:
-            return self._make_conversation(call, own_id or f"conv_{new_id()}")
+            return self._create_conversation(api_request, requested_id or f"conv_{new_id()}")
         except IdTaken:
-            raise _taken(own_id) from None
+            raise _already_exists(requested_id) from None
 
-    def get_or_create_conversation(self, call: Call) -> Wire:
+    def get_or_create_conversation(self, api_request: ApiRequest) -> JsonObject:
         """The caller's conversation of this id, made if there is none."""
-        conversation_id = str(call.body["id"])
-        found = self._find(call, conversation_id)
+        conversation_id = str(api_request.body["id"])
+        found = self._find_conversation(api_request, conversation_id)
         if found is None:
             self._check_id(conversation_id)
             try:
-                return self._make_conversation(call, conversation_id)
+                return self._create_conversation(api_request, conversation_id)
             except IdTaken:
-                found = self._find(call, conversation_id)
-        return {"conversation": wire.to_conversation(self._owned(call, found, conversation_id))}
+                found = self._find_conversation(api_request, conversation_id)
+        return {"conversation": serializers.to_conversation(self._require_owner(api_request, found, conversation_id))}
 
-    def get_conversation(self, call: Call) -> Wire:
+    def get_conversation(self, api_request: ApiRequest) -> JsonObject:
         """A conversation that the caller takes part in."""
-        conversation = _found(self._find(call, call.ids["id"]), "conversation", call.ids["id"])
-        self._check_participant(call, conversation.id)
-        return {"conversation": wire.to_conversation(conversation)}
+        conversation = _require(
+            self._find_conversation(api_request, api_request.ids["id"]), "conversation", api_request.ids["id"]
+        )
+        self._check_participant(api_request, conversation.id)
+        return {"conversation": serializers.to_conversation(conversation)}
 
-    def delete_conversation(self, call: Call) -> Wire:
+    def delete_conversation(self, api_request: ApiRequest) -> JsonObject:
         """Nothing; the conversation is gone, with all that was said in it."""
-        conversation = self._owned(call, self._find(call, call.ids["id"]), call.ids["id"])
+        conversation = self._require_owner(
+            api_request, self._find_conversation(api_request, api_request.ids["id"]), api_request.ids["id"]
+        )
 
-        def work(connection: Transaction, outcome: Outcome) -> bool:
-            signals = remove_places(connection, self._chat, [conversation])
-            outcome.signals += signals
+        def work(connection: Transaction, effects: Effects) -> bool:
+            signals = delete_conversations(connection, self._chat, [conversation])
+            effects.signals += signals
             return bool(signals)
 
-        if not self._write(call.key, work):
-            raise _missing("conversation", conversation.id)
+        if not self._write(api_request.key, work):
+            raise _not_found("conversation", conversation.id)
         return {}
 
-    def list_conversations(self, call: Call) -> Wire:
+    def list_conversations(self, api_request: ApiRequest) -> JsonObject:
         """A page of the conversations that the caller owns."""
-        page = self._paged(
-            call.key,
-            lambda c: self._chat.conversations.list_owned(c, self.scope, call.user, cursor=call.token, limit=PAGE),
+        page = self._query_page(
+            api_request.key,
+            lambda c: self._chat.conversations.list_owned(
+                c, self.scope, api_request.user_id, cursor=api_request.next_token, limit=PAGE_SIZE
+            ),
         )
-        return _listed("conversations", [wire.to_conversation(item) for item in page.items], page.next)
+        return _to_page("conversations", [serializers.to_conversation(item) for item in page.items], page.next)
 
-    def list_messages(self, call: Call) -> Wire:
+    def list_messages(self, api_request: ApiRequest) -> JsonObject:
         """A page of what was said, the newest first."""
-        here = call.ids["conversationId"]
-        self._check_participant(call, here)
-        page = self._paged(
-            call.key, lambda c: self._chat.messages.page(c, self.scope, here, cursor=call.token, limit=PAGE)
+        conversation_id = api_request.ids["conversationId"]
+        self._check_participant(api_request, conversation_id)
+        page = self._query_page(
+            api_request.key,
+            lambda c: self._chat.messages.list_newest(
+                c, self.scope, conversation_id, cursor=api_request.next_token, limit=PAGE_SIZE
+            ),
         )
-        return _listed("messages", [wire.to_message(item) for item in page.items], page.next)
+        return _to_page("messages", [serializers.to_message(item) for item in page.items], page.next)
 
-    def add_participant(self, call: Call) -> Wire:
+    def add_participant(self, api_request: ApiRequest) -> JsonObject:
         """The user who takes part from now on."""
-        conversation = self._owned_in_path(call)
-        user_id = str(call.body["userId"])
-        _found(self._find_user(call, user_id), "user", user_id)
+        conversation = self._load_owned_conversation(api_request)
+        user_id = str(api_request.body["userId"])
+        _require(self._find_user(api_request, user_id), "user", user_id)
 
-        def work(connection: Transaction, outcome: Outcome) -> ChatUser:
-            self._chat.room.check(connection)
-            user = _found(self._chat.users.hold(connection, self.scope, user_id), "user", user_id)
-            signals = self._chat.conversations.add(connection, self.scope, conversation.id, user.id)
-            self._tell(connection, signals, outcome)
+        def work(connection: Transaction, effects: Effects) -> ChatUser:
+            self._chat.quota.check(connection)
+            user = _require(self._chat.users.get_for_update(connection, self.scope, user_id), "user", user_id)
+            signals = self._chat.conversations.add_participant(connection, self.scope, conversation.id, user.id)
+            self._add_signals(connection, signals, effects)
             return user
 
-        return {"participant": wire.to_user(self._write(call.key, work))}
+        return {"participant": serializers.to_user(self._write(api_request.key, work))}
 
-    def get_participant(self, call: Call) -> Wire:
+    def get_participant(self, api_request: ApiRequest) -> JsonObject:
         """A user who takes part."""
-        return {"participant": wire.to_user(self._participant(call, self._owned_in_path(call), call.ids["userId"]))}
+        return {
+            "participant": serializers.to_user(
+                self._load_participant(
+                    api_request, self._load_owned_conversation(api_request), api_request.ids["userId"]
+                )
+            )
+        }
 
-    def remove_participant(self, call: Call) -> Wire:
+    def remove_participant(self, api_request: ApiRequest) -> JsonObject:
         """Nothing; the user takes part no more."""
-        conversation = self._owned_in_path(call)
-        if call.ids["userId"] == conversation.owner:
+        conversation = self._load_owned_conversation(api_request)
+        if api_request.ids["userId"] == conversation.owner:
             raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
-        participant = self._participant(call, conversation, call.ids["userId"])
+        participant = self._load_participant(api_request, conversation, api_request.ids["userId"])
 
-        def work(connection: Transaction, outcome: Outcome) -> None:
-            signals = self._chat.conversations.remove(connection, self.scope, conversation.id, participant.id)
-            self._tell(connection, signals, outcome)
+        def work(connection: Transaction, effects: Effects) -> None:
+            signals = self._chat.conversations.remove_participant(
+                connection, self.scope, conversation.id, participant.id
+            )
+            self._add_signals(connection, signals, effects)
 
-        self._write(call.key, work)
+        self._write(api_request.key, work)
         return {}
 
-    def list_participants(self, call: Call) -> Wire:
+    def list_participants(self, api_request: ApiRequest) -> JsonObject:
         """A page of those who take part."""
-        here = call.ids["conversationId"]
-        self._check_participant(call, here)
-        page = self._paged(
-            call.key,
-            lambda c: self._chat.conversations.participants(c, self.scope, here, cursor=call.token, limit=PAGE),
+        conversation_id = api_request.ids["conversationId"]
+        self._check_participant(api_request, conversation_id)
+        page = self._query_page(
+            api_request.key,
+            lambda c: self._chat.conversations.list_participants(
+                c, self.scope, conversation_id, cursor=api_request.next_token, limit=PAGE_SIZE
+            ),
         )
-        return _listed("participants", [wire.to_user(item) for item in page.items], page.next)
+        return _to_page("participants", [serializers.to_user(item) for item in page.items], page.next)
 
-    def create_message(self, call: Call) -> Wire:
+    def create_message(self, api_request: ApiRequest) -> JsonObject:
         """A message, stored, told, and brought to the bot, which answers afterwards."""
-        here = str(call.body["conversationId"])
-        self._check_participant(call, here)
-        payload, metadata = call.body["payload"], call.body.get("metadata")
+        conversation_id = str(api_request.body["conversationId"])
+        self._check_participant(api_request, conversation_id)
+        payload, metadata = api_request.body["payload"], api_request.body.get("metadata")
 
-        def work(connection: Transaction, outcome: Outcome) -> Wire:
-            self._chat.room.check(connection)
-            draft = Draft(call.user, payload, metadata, id=f"msg_{new_id()}")
+        def work(connection: Transaction, effects: Effects) -> JsonObject:
+            self._chat.quota.check(connection)
+            draft = Draft(api_request.user_id, payload, metadata, id=f"msg_{new_id()}")
             # First, since it locks the conversation: then the sender is not removed before the commit.
-            posted = self._chat.messages.post(connection, self.scope, here, draft)
-            sender, place = self._place(connection, here, call.user)
-            message = wire.to_message(posted.message)
-            self._tell(connection, posted.signals, outcome)
-            self._bring(connection, place, f"message:{posted.message.id}", sender, {"message": message}, outcome)
+            posted = self._chat.messages.post(connection, self.scope, conversation_id, draft)
+            sender, conversation = self._load_sender(connection, conversation_id, api_request.user_id)
+            message = serializers.to_message(posted.message)
+            self._add_signals(connection, posted.signals, effects)
+            self._enqueue_incoming(
+                connection, conversation, f"message:{posted.message.id}", sender, {"message": message}, effects
+            )
             return message
 
-        return {"message": self._write_here(call.key, work)}
+        return {"message": self._write_in_conversation(api_request.key, work)}
 
-    def get_message(self, call: Call) -> Wire:
+    def get_message(self, api_request: ApiRequest) -> JsonObject:
         """A message."""
-        message_id = call.ids["id"]
-        found = self._read(call.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
-        message = _found(found, "message", message_id)
-        self._check_participant(call, message.conversation)
-        return {"message": wire.to_message(message)}
+        message_id = api_request.ids["id"]
+        found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        message = _require(found, "message", message_id)
+        self._check_participant(api_request, message.conversation)
+        return {"message": serializers.to_message(message)}
 
-    def delete_message(self, call: Call) -> Wire:
+    def delete_message(self, api_request: ApiRequest) -> JsonObject:
         """Nothing; the message is taken back, and the bot told so."""
-        message_id = call.ids["id"]
-        found = self._read(call.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
-        message = _found(found, "message", message_id)
-        if message.sender != call.user:
+        message_id = api_request.ids["id"]
+        found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
+        message = _require(found, "message", message_id)
+        if message.sender != api_request.user_id:
             raise HttpError(403, "Forbidden", "You are not the sender of this message")
 
-        def work(connection: Transaction, outcome: Outcome) -> bool:
+        def work(connection: Transaction, effects: Effects) -> bool:
             signals = self._chat.messages.delete(connection, self.scope, message_id)
             if signals is None:
                 return False
-            self._tell(connection, signals, outcome)
-            sender, place = self._place(connection, message.conversation, call.user)
-            shape = {"deleted": wire.to_message(message)}
-            self._bring(connection, place, f"delete:{message_id}", sender, shape, outcome)
+            self._add_signals(connection, signals, effects)
+            sender, conversation = self._load_sender(connection, message.conversation, api_request.user_id)
+            shape = {"deleted": serializers.to_message(message)}
+            self._enqueue_incoming(connection, conversation, f"delete:{message_id}", sender, shape, effects)
             return True
 
-        if not self._write(call.key, work):
-            raise _missing("message", message_id)
+        if not self._write(api_request.key, work):
+            raise _not_found("message", message_id)
         return {}
 
-    def create_event(self, call: Call) -> Wire:
+    def create_event(self, api_request: ApiRequest) -> JsonObject:
         """An event, stored, told, and brought to the bot."""
-        here = str(call.body["conversationId"])
-        self._check_participant(call, here)
+        conversation_id = str(api_request.body["conversationId"])
+        self._check_participant(api_request, conversation_id)
 
-        def work(connection: Transaction, outcome: Outcome) -> Wire:
-            self._chat.room.check(connection)
+        def work(connection: Transaction, effects: Effects) -> JsonObject:
+            self._chat.quota.check(connection)
             event_id = f"evt_{new_id()}"
             event, signals = self._chat.events.create(
-                connection, self.scope, here, call.user, call.body["payload"], id=event_id
+                connection, self.scope, conversation_id, api_request.user_id, api_request.body["payload"], id=event_id
             )
-            sender, place = self._place(connection, here, call.user)
-            shape = wire.to_event(event)
-            self._tell(connection, signals, outcome)
-            self._bring(connection, place, f"event:{event.id}", sender, {"event": shape}, outcome)
+            sender, conversation = self._load_sender(connection, conversation_id, api_request.user_id)
+            shape = serializers.to_event(event)
+            self._add_signals(connection, signals, effects)
+            self._enqueue_incoming(connection, conversation, f"event:{event.id}", sender, {"event": shape}, effects)
             return shape
 
-        return {"event": self._write_here(call.key, work)}
+        return {"event": self._write_in_conversation(api_request.key, work)}
 
-    def get_event(self, call: Call) -> Wire:
+    def get_event(self, api_request: ApiRequest) -> JsonObject:
         """An event."""
-        event_id = call.ids["id"]
-        found = self._read(call.key, lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
-        event = _found(found, "event", event_id)
-        self._check_participant(call, event.conversation)
-        return {"event": wire.to_event(event)}
+        event_id = api_request.ids["id"]
+        found = self._query(api_request.key, lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
+        event = _require(found, "event", event_id)
+        self._check_participant(api_request, event.conversation)
+        return {"event": serializers.to_event(event)}
 
-    def check_listener(self, call: Call) -> None:
+    def check_can_listen(self, api_request: ApiRequest) -> None:
         """Raise the refusal for a user who may not listen."""
-        self._check_participant(call, call.ids["id"])
+        self._check_participant(api_request, api_request.ids["id"])
 
-    def _make_conversation(self, call: Call, conversation_id: str) -> Wire:
-        owner = call.user
-        _found(self._find_user(call, owner), "user", owner)
-        most = self._settings.conversations
+    def _create_conversation(self, api_request: ApiRequest, conversation_id: str) -> JsonObject:
+        owner = api_request.user_id
+        _require(self._find_user(api_request, owner), "user", owner)
+        limit = self._settings.max_conversations
 
-        def work(connection: Transaction, outcome: Outcome) -> ChatConversation:
-            self._chat.room.check(connection)
+        def work(connection: Transaction, effects: Effects) -> ChatConversation:
+            self._chat.quota.check(connection)
             # Whose row is held makes one conversation after the other, so that the count is right.
-            _found(self._chat.users.hold(connection, self.scope, owner), "user", owner)
-            if self._chat.conversations.count_owned(connection, self.scope, owner) >= most:
-                raise HttpError(403, "QuotaExceeded", f"A user may own {most} conversations here; delete one first")
-            return make_conversation(connection, self._chat, self.scope, owner, conversation_id)
+            _require(self._chat.users.get_for_update(connection, self.scope, owner), "user", owner)
+            if self._chat.conversations.count_owned(connection, self.scope, owner) >= limit:
+                raise HttpError(403, "QuotaExceeded", f"A user may own {limit} conversations here; delete one first")
+            return insert_conversation(connection, self._chat, self.scope, owner, conversation_id)
 
-        return {"conversation": wire.to_conversation(self._write(call.key, work))}
+        return {"conversation": serializers.to_conversation(self._write(api_request.key, work))}
 
-    def _find_user(self, call: Call, user_id: str) -> ChatUser | None:
-        return self._read(call.key, lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
+    def _find_user(self, api_request: ApiRequest, user_id: str) -> ChatUser | None:
+        return self._query(api_request.key, lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
 
-    def _find(self, call: Call, conversation_id: str) -> ChatConversation | None:
-        return self._read(
-            call.key, lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id
+    def _find_conversation(self, api_request: ApiRequest, conversation_id: str) -> ChatConversation | None:
+        return self._query(
+            api_request.key, lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id
         )
 
-    def _owned_in_path(self, call: Call) -> ChatConversation:
-        conversation_id = call.ids["conversationId"]
-        return self._owned(call, self._find(call, conversation_id), conversation_id)
+    def _load_owned_conversation(self, api_request: ApiRequest) -> ChatConversation:
+        conversation_id = api_request.ids["conversationId"]
+        return self._require_owner(api_request, self._find_conversation(api_request, conversation_id), conversation_id)
 
-    def _owned(self, call: Call, conversation: ChatConversation | None, conversation_id: str) -> ChatConversation:
-        found = _found(conversation, "conversation", conversation_id)
-        if found.owner != call.user:
+    def _require_owner(
+        self, api_request: ApiRequest, conversation: ChatConversation | None, conversation_id: str
+    ) -> ChatConversation:
+        found = _require(conversation, "conversation", conversation_id)
+        if found.owner != api_request.user_id:
             raise HttpError(403, "Forbidden", "You are not the owner of this conversation")
         return found
 
-    def _participant(self, call: Call, conversation: ChatConversation, user_id: str) -> ChatUser:
-        found = self._read(
-            call.key, lambda c: self._chat.conversations.participant(c, self.scope, conversation.id, user_id), user_id
+    def _load_participant(self, api_request: ApiRequest, conversation: ChatConversation, user_id: str) -> ChatUser:
+        found = self._query(
+            api_request.key,
+            lambda c: self._chat.conversations.get_participant(c, self.scope, conversation.id, user_id),
+            user_id,
         )
-        return _found(found, "participant", user_id)
+        return _require(found, "participant", user_id)
 
-    def _check_participant(self, call: Call, conversation_id: str) -> None:
-        takes_part = self._read(
-            call.key,
-            lambda c: self._chat.conversations.has(c, self.scope, conversation_id, call.user),
+    def _check_participant(self, api_request: ApiRequest, conversation_id: str) -> None:
+        is_participant = self._query(
+            api_request.key,
+            lambda c: self._chat.conversations.has_participant(c, self.scope, conversation_id, api_request.user_id),
             conversation_id,
-            call.user,
+            api_request.user_id,
         )
-        if not takes_part:
-            raise _no_participant()
+        if not is_participant:
+            raise _not_participant()
 
-    def _place(self, connection: Transaction, conversation_id: str, user: str) -> tuple[ChatUser, Conversation]:
+    def _load_sender(self, connection: Transaction, conversation_id: str, user: str) -> tuple[ChatUser, Conversation]:
         """Who writes, and the lane that this goes to. Raises the refusal if one takes part no more."""
-        sender = self._chat.conversations.participant(connection, self.scope, conversation_id, user)
+        sender = self._chat.conversations.get_participant(connection, self.scope, conversation_id, user)
         conversation = self._chat.conversations.get(connection, self.scope, conversation_id)
         if sender is None or conversation is None:
-            raise _no_participant()
-        people = self._chat.conversations.participants(connection, self.scope, conversation_id, limit=2)
-        return sender, place_of(self._bot.name, conversation, is_group=len(people.items) > 1)
+            raise _not_participant()
+        people = self._chat.conversations.list_participants(connection, self.scope, conversation_id, limit=2)
+        return sender, conversation_of(self._bot.name, conversation, is_group=len(people.items) > 1)
 
-    def _bring(
-        self, connection: Transaction, place: Conversation, key: str, sender: ChatUser, body: Wire, outcome: Outcome
+    def _enqueue_incoming(
+        self,
+        connection: Transaction,
+        conversation: Conversation,
+        key: str,
+        sender: ChatUser,
+        body: JsonObject,
+        effects: Effects,
     ) -> None:
         """Put what somebody wrote into the bot's mailbox."""
-        stored = orjson.dumps({**body, "user": wire.to_user(sender)})
-        if self._intake.put_within(connection, Incoming(place, key, stored, sender.id)):
-            outcome.lanes.append(str(place.key))
+        stored = orjson.dumps({**body, "user": serializers.to_user(sender)})
+        if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
+            effects.conversation_keys.append(str(conversation.key))
 
-    def _tell(self, connection: Transaction, signals: Sequence[Signal], outcome: Outcome) -> None:
-        outcome.signals += signals
-        if self._hook is not None:
-            outcome.lanes += self._hook.tell(connection, self._intake, self._bot.name, signals)
+    def _add_signals(self, connection: Transaction, signals: Sequence[Signal], effects: Effects) -> None:
+        effects.signals += signals
+        if self._webhook_queue is not None:
+            effects.conversation_keys += self._webhook_queue.enqueue(
+                connection, self._delivery, self._bot.name, signals
+            )
 
-    def _read(self, key: UserKey, query: Callable[[Transaction], T], *ids: str) -> T | None:
+    def _query(self, key: UserKey, query: Callable[[Transaction], T], *ids: str) -> T | None:
         """Return what ``query`` finds; None without a query where one of ``ids`` cannot exist."""
-        if not all(map(is_own_id, ids)):
+        if not all(map(is_valid_id, ids)):
             return None
         with self._chat.database.snapshot() as connection:
-            self._accounts.check(connection, key)
+            self._accounts.check_key(connection, key)
             return query(connection)
 
-    def _paged(self, key: UserKey, query: Callable[[Transaction], T]) -> T:
+    def _query_page(self, key: UserKey, query: Callable[[Transaction], T]) -> T:
         try:
             with self._chat.database.snapshot() as connection:
-                self._accounts.check(connection, key)
+                self._accounts.check_key(connection, key)
                 return query(connection)
         except BadCursor:
             raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
 
-    def _write_here(self, key: UserKey, work: Callable[[Transaction, Outcome], T]) -> T:
+    def _write_in_conversation(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
         """Write as :meth:`_write`, in a conversation, which may be removed at this moment."""
         try:
             return self._write(key, work)
         except Missing:
-            raise _no_participant() from None
+            raise _not_participant() from None
 
-    def _write(self, key: UserKey, work: Callable[[Transaction, Outcome], T]) -> T:
+    def _write(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
         """Return what ``work`` returns, done in one transaction; then notify listeners, webhook and bot.
 
         The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
         the user cannot be deleted before the commit. The check itself locks nothing, so no two requests can deadlock.
         """
 
-        def attempt(connection: Transaction) -> tuple[T, Outcome]:
-            outcome = Outcome()
-            result = work(connection, outcome)
+        def attempt(connection: Transaction) -> tuple[T, Effects]:
+            effects = Effects()
+            result = work(connection, effects)
             if key is not NO_KEY:
-                self._accounts.check(connection, key)
-            return result, outcome
+                self._accounts.check_key(connection, key)
+            return result, effects
 
-        result, outcome = self._chat.database.together(attempt, timeout=ACK_TIMEOUT)
-        if outcome.signals:
-            self._chat.feed.publish(outcome.signals)
-        for lane in outcome.lanes:
-            self._intake.wake(lane)
+        result, effects = self._chat.database.group_commit(attempt, timeout=ACK_TIMEOUT)
+        if effects.signals:
+            self._chat.feed.publish(effects.signals)
+        for conversation_key in effects.conversation_keys:
+            self._delivery.notify(conversation_key)
         return result
 
-    def _own_id(self, body: Mapping[str, Any]) -> str:
+    def _requested_id(self, body: Mapping[str, Any]) -> str:
         self._check_id(str(body["id"]))
         return str(body["id"])
 
     def _check_id(self, text: str) -> None:
-        if not is_own_id(text):
+        if not is_valid_id(text):
             raise HttpError(
-                400, "InvalidPayload", f"An id has 1 to 70 letters, digits, _, -, \\ and /; {echo(text)} is none"
+                400, "InvalidPayload", f"An id has 1 to 70 letters, digits, _, -, \\ and /; {quote_value(text)} is none"
             )
 
 
@@ -472,23 +519,23 @@ def _user_data(body: Mapping[str, Any]) -> dict[str, str]:
     return {name: body[name] for name in ("name", "pictureUrl", "profile") if name in body}
 
 
-def _listed(name: str, items: Sequence[Wire], token: str) -> Wire:
+def _to_page(name: str, items: Sequence[JsonObject], token: str) -> JsonObject:
     return {name: items, "meta": {"nextToken": token} if token else {}}
 
 
-def _found(value: T | None, what: str, named: str) -> T:
+def _require(value: T | None, what: str, name: str) -> T:
     if value is None:
-        raise _missing(what, named)
+        raise _not_found(what, name)
     return value
 
 
-def _missing(what: str, named: str) -> HttpError:
-    return HttpError(404, "ResourceNotFound", f"There is no {what} {echo(named)}")
+def _not_found(what: str, name: str) -> HttpError:
+    return HttpError(404, "ResourceNotFound", f"There is no {what} {quote_value(name)}")
 
 
-def _taken(named: str) -> HttpError:
-    return HttpError(409, "AlreadyExists", f"The id {echo(named)} is taken")
+def _already_exists(name: str) -> HttpError:
+    return HttpError(409, "AlreadyExists", f"The id {quote_value(name)} is taken")
 
 
-def _no_participant() -> HttpError:
+def _not_participant() -> HttpError:
     return HttpError(403, "Forbidden", "You are not a participant in this conversation")

@@ -7,19 +7,19 @@ from typing import Any
 
 import orjson
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.botpress import payloads, schemas
-from cometbot.channels.botpress.records import ApiMessage, ApiUser
+from cometbot.channels.botpress.models import ApiMessage, ApiUser
 from cometbot.errors import PayloadError
 from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
 from cometbot.models import Conversation, Group, User
 
-_USER, _MESSAGE, _EVENT = schemas.UserShape(), schemas.MessageShape(), schemas.EventShape()
-_PLAIN = frozenset({"text", "markdown", "image", "audio", "video", "file"})
-_PAYLOAD = schemas.CreateMessageBody(only=["payload"])
+_USER, _MESSAGE, _EVENT = schemas.UserSchema(), schemas.MessageSchema(), schemas.EventSchema()
+_PLAIN_TYPES = frozenset({"text", "markdown", "image", "audio", "video", "file"})
+_PAYLOAD_SCHEMA = schemas.CreateMessageBody(only=["payload"])
 
 
-def parse(incoming: Incoming) -> Event:
+def parse(incoming: IncomingEvent) -> Event:
     """The event in a stored body: a ``user`` and a ``message``, a ``deleted`` one or an ``event``.
 
     Raises :class:`PayloadError`.
@@ -43,10 +43,10 @@ def parse(incoming: Incoming) -> Event:
             id=event.id,
             data=event.payload,
         )
-    said: Any = body.get("deleted" if "deleted" in body else "message")
-    message = schemas.load(_MESSAGE, said, "the message")
-    schemas.load(_PAYLOAD, {"payload": message.payload}, "the message")
-    event = make_message(message, incoming.conversation, sender, said)
+    raw_message: Any = body.get("deleted" if "deleted" in body else "message")
+    message = schemas.load(_MESSAGE, raw_message, "the message")
+    schemas.load(_PAYLOAD_SCHEMA, {"payload": message.payload}, "the message")
+    event = to_message_event(message, incoming.conversation, sender, raw_message)
     if "deleted" not in body:
         return event
     return DeleteEvent(
@@ -54,13 +54,13 @@ def parse(incoming: Incoming) -> Event:
         conversation=incoming.conversation,
         sender=sender,
         group=group_of(incoming.conversation),
-        raw=said,
+        raw=raw_message,
         message_id=message.id,
         message=event,
     )
 
 
-def make_message(
+def to_message_event(
     message: ApiMessage, conversation: Conversation, sender: User, raw: Mapping[str, Any] | None = None
 ) -> MessageEvent:
     """The event that ``message`` is.
@@ -70,7 +70,7 @@ def make_message(
     payload = message.payload
     kind = payloads.kind_of(payload)
     attachments = payloads.attachments_of(payload)
-    is_said = kind == "text" or bool(attachments)
+    is_text_or_media = kind == "text" or bool(attachments)
     return MessageEvent(
         key=f"message:{message.id}",
         conversation=conversation,
@@ -80,7 +80,7 @@ def make_message(
         raw=raw or {},
         id=message.id,
         type=kind,
-        category="message" if is_said else "custom" if kind == "location" else "interactive",
+        category="message" if is_text_or_media else "custom" if kind == "location" else "interactive",
         text=payloads.text_of(payload),
         attachments=attachments,
         metadata=message.metadata,
@@ -91,7 +91,7 @@ def make_message(
 def _is_plain(payload: Mapping[str, Any]) -> bool:
     """Whether text and attachments say all of it."""
     items = payload["items"] if payload["type"] == "bloc" else [payload]
-    return all(item["type"] in _PLAIN for item in items)
+    return all(item["type"] in _PLAIN_TYPES for item in items)
 
 
 def to_user(user: ApiUser) -> User:
@@ -100,12 +100,12 @@ def to_user(user: ApiUser) -> User:
         user.id,
         name=user.name,
         avatar=user.picture_url,
-        metadata=_profile(user.profile),
-        lasting_id=lasting_id(user.id, round(user.created_at.timestamp() * 1000)),
+        metadata=_profile_metadata(user.profile),
+        lasting_id=stable_user_id(user.id, round(user.created_at.timestamp() * 1000)),
     )
 
 
-def lasting_id(uid: str, created_at: int) -> str:
+def stable_user_id(uid: str, created_at: int) -> str:
     """What names a user and nobody who takes the uid after that one was removed; ``created_at`` is in milliseconds."""
     return f"{uid}:{created_at}"
 
@@ -115,7 +115,7 @@ def group_of(conversation: Conversation) -> Group | None:
     return Group(conversation.target) if conversation.is_group else None
 
 
-def _profile(text: str) -> Mapping[str, Any]:
+def _profile_metadata(text: str) -> Mapping[str, Any]:
     if not text:
         return {}
     try:

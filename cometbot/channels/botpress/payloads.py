@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cometbot.channels.base import fit, split_text
+from cometbot.channels.base import fall_back_to_text, split_text
 from cometbot.channels.botpress import schemas
 from cometbot.errors import MessageError, PayloadError
 from cometbot.messages import (
@@ -30,13 +30,13 @@ from cometbot.text import clean_file_name, replace_surrogates
 TEXT_LIMIT = 16_000
 """UTF-8 bytes of one text. The Chat API names no limit; this is what fits on a screen, and in any database."""
 
-EVENT = "event"
+EVENT_TYPE = "event"
 """The ``type`` of a :class:`Custom` whose data goes out as an event and not as a message."""
 
 Payload = dict[str, Any]
 
-_URLS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
-_LONGEST_CHOICE = 10
+_URL_FIELDS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
+_MAX_CHOICE_OPTIONS = 10
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Card, Carousel, Choices, Location, Custom}),
@@ -57,21 +57,21 @@ def to_payloads(message: Message) -> list[Payload]:
     is its text. Raises :class:`MessageError` for one that lacks what its type must have.
     """
     if isinstance(message, Custom):
-        return [_custom(message)] if message.type in schemas.PAYLOADS else _texts(message.to_text())
-    shown = fit(message, CAPABILITIES)
+        return [_custom_payload(message)] if message.type in schemas.PAYLOADS else _text_payloads(message.to_text())
+    shown = fall_back_to_text(message, CAPABILITIES)
     if isinstance(shown, Text):
-        return _texts(shown.text)
+        return _text_payloads(shown.text)
     make: Mapping[type[Message], Callable[[Any], Payload]] = {
-        Media: _media,
-        Card: _card,
-        Carousel: lambda carousel: {"type": "carousel", "items": [_card(card) for card in carousel.cards]},
-        Choices: _choices,
-        Location: _location,
+        Media: _media_payload,
+        Card: _card_payload,
+        Carousel: lambda carousel: {"type": "carousel", "items": [_card_payload(card) for card in carousel.cards]},
+        Choices: _choices_payload,
+        Location: _location_payload,
     }
     return [make[type(shown)](shown)]
 
 
-def to_plain(value: Any, what: str) -> Any:
+def to_json_value(value: Any, what: str) -> Any:
     """``value`` as JSON that every reader can read: halves of characters, as cut streams have them, are replaced.
 
     Raises :class:`MessageError`, naming ``what``, for what is no JSON.
@@ -82,7 +82,7 @@ def to_plain(value: Any, what: str) -> Any:
         raise MessageError(f"{what} must be JSON: {error}") from None
 
 
-def whole(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return ``text`` with U+FFFD for halves of characters."""
     return replace_surrogates(text)
 
@@ -95,8 +95,8 @@ def to_messages(payload: Mapping[str, Any]) -> list[Message]:
     """
     items = payload.get("items")
     if payload.get("type") != "bloc" or not isinstance(items, list):
-        return _read(payload)
-    return [message for item in items if isinstance(item, Mapping) for message in _read(item)]
+        return _parse_payload(payload)
+    return [message for item in items if isinstance(item, Mapping) for message in _parse_payload(item)]
 
 
 def text_of(payload: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def attachments_of(payload: Mapping[str, Any]) -> tuple[Attachment, ...]:
     """The files in a payload."""
     if payload.get("type") == "bloc":
         return tuple(found for item in payload.get("items") or () for found in attachments_of(item))
-    name = _URLS.get(str(payload.get("type")))
+    name = _URL_FIELDS.get(str(payload.get("type")))
     if name is None:
         return ()
     url = str(payload[name])
@@ -133,11 +133,11 @@ def kind_of(payload: Mapping[str, Any]) -> str:
     return "text" if kind == "markdown" else kind
 
 
-def _texts(text: str) -> list[Payload]:
+def _text_payloads(text: str) -> list[Payload]:
     return [{"type": "text", "text": part} for part in split_text(text, TEXT_LIMIT)]
 
 
-def _custom(message: Custom) -> Payload:
+def _custom_payload(message: Custom) -> Payload:
     payload = {**message.data, "type": message.type}
     try:
         schemas.load(schemas.PAYLOADS[message.type], payload, f"a Custom of the type {message.type}")
@@ -146,15 +146,15 @@ def _custom(message: Custom) -> Payload:
     return payload
 
 
-def _media(message: Media) -> Payload:
+def _media_payload(message: Media) -> Payload:
     """The file; with a caption a bloc of both."""
     kind = message.kind or _media_kind(message)
-    payload: Payload = {"type": kind, _URLS[kind]: message.url}
+    payload: Payload = {"type": kind, _URL_FIELDS[kind]: message.url}
     if kind == "file" and message.name:
         payload["title"] = message.name
     if not message.caption:
         return payload
-    return {"type": "bloc", "items": [payload, *_texts(message.caption)]}
+    return {"type": "bloc", "items": [payload, *_text_payloads(message.caption)]}
 
 
 def _media_kind(message: Media) -> str:
@@ -163,7 +163,7 @@ def _media_kind(message: Media) -> str:
     return family if family in ("image", "audio", "video") else "file"
 
 
-def _card(card: Card) -> Payload:
+def _card_payload(card: Card) -> Payload:
     """The card. It must have a title: where it has none, its text is that, else its first button's label."""
     offers = iter(card.offers())
     actions = [
@@ -181,14 +181,14 @@ def _card(card: Card) -> Payload:
     return payload
 
 
-def _choices(message: Choices) -> Payload:
+def _choices_payload(message: Choices) -> Payload:
     """A choice; a long one is shown as a list that opens."""
     options = [{"label": offer.label, "value": offer.value} for offer in message.offers()]
-    kind = "choice" if len(options) <= _LONGEST_CHOICE else "dropdown"
+    kind = "choice" if len(options) <= _MAX_CHOICE_OPTIONS else "dropdown"
     return {"type": kind, "text": message.text, "options": options}
 
 
-def _location(message: Location) -> Payload:
+def _location_payload(message: Location) -> Payload:
     payload: Payload = {"type": "location", "latitude": message.latitude, "longitude": message.longitude}
     if message.label:
         payload["title"] = message.label
@@ -197,9 +197,9 @@ def _location(message: Location) -> Payload:
     return payload
 
 
-def _read(payload: Mapping[str, Any]) -> list[Message]:
+def _parse_payload(payload: Mapping[str, Any]) -> list[Message]:
     kind = str(payload.get("type") or "unknown")
-    make = _READERS.get(kind)
+    make = _PARSERS.get(kind)
     try:
         found = make(payload) if make else Custom(kind, payload)
     except (MessageError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -207,27 +207,27 @@ def _read(payload: Mapping[str, Any]) -> list[Message]:
     return [] if found is None else [found]
 
 
-def _read_text(payload: Mapping[str, Any]) -> Text | None:
+def _parse_text(payload: Mapping[str, Any]) -> Text | None:
     text = payload["text"] if payload["type"] == "text" else payload["markdown"]
     return Text(text) if text.strip() else None
 
 
-def _read_media(payload: Mapping[str, Any]) -> Media:
+def _parse_media(payload: Mapping[str, Any]) -> Media:
     kind: Any = payload["type"]
-    return Media(payload[_URLS[kind]], kind, name=str(payload.get("title") or ""))
+    return Media(payload[_URL_FIELDS[kind]], kind, name=str(payload.get("title") or ""))
 
 
-def _read_location(payload: Mapping[str, Any]) -> Location:
-    place = float(payload["latitude"]), float(payload["longitude"])
-    return Location(*place, label=payload.get("title") or "", address=payload.get("address") or "")
+def _parse_location(payload: Mapping[str, Any]) -> Location:
+    coordinates = float(payload["latitude"]), float(payload["longitude"])
+    return Location(*coordinates, label=payload.get("title") or "", address=payload.get("address") or "")
 
 
-def _read_card(payload: Mapping[str, Any]) -> Card:
+def _parse_card(payload: Mapping[str, Any]) -> Card:
     image, text = payload.get("imageUrl") or "", payload.get("subtitle") or ""
-    return Card(payload["title"], text, image, list(_buttons(payload["actions"])))
+    return Card(payload["title"], text, image, list(_parse_buttons(payload["actions"])))
 
 
-def _buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
+def _parse_buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
     """The buttons of a card. An answer to one that is to be said or sent back is its value."""
     for action in actions:
         label, value = action["label"], action["value"]
@@ -237,28 +237,28 @@ def _buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
             yield Button(label, value=value)
 
 
-def _read_carousel(payload: Mapping[str, Any]) -> Carousel | None:
-    cards = [_read_card(item) for item in payload["items"]]
+def _parse_carousel(payload: Mapping[str, Any]) -> Carousel | None:
+    cards = [_parse_card(item) for item in payload["items"]]
     return Carousel(cards) if cards else None
 
 
-def _read_choices(payload: Mapping[str, Any]) -> Message:
+def _parse_choices(payload: Mapping[str, Any]) -> Message:
     options = [Choice(option["label"], option["value"]) for option in payload["options"]]
     return Choices(payload["text"], options) if options else Text(payload["text"])
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Message | None]] = {
-    "text": _read_text,
-    "markdown": _read_text,
-    "image": _read_media,
-    "audio": _read_media,
-    "video": _read_media,
-    "file": _read_media,
-    "location": _read_location,
-    "card": _read_card,
-    "carousel": _read_carousel,
-    "choice": _read_choices,
-    "dropdown": _read_choices,
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Message | None]] = {
+    "text": _parse_text,
+    "markdown": _parse_text,
+    "image": _parse_media,
+    "audio": _parse_media,
+    "video": _parse_media,
+    "file": _parse_media,
+    "location": _parse_location,
+    "card": _parse_card,
+    "carousel": _parse_carousel,
+    "choice": _parse_choices,
+    "dropdown": _parse_choices,
 }
 
 

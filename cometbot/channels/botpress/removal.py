@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cometbot.channels.base import Intake
-from cometbot.channels.botpress.hook import Hook, hook_of
-from cometbot.channels.botpress.places import ACCOUNT, CHANNEL, TO_USER, place_of
+from cometbot.channels.base import DeliveryService
+from cometbot.channels.botpress.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of
+from cometbot.channels.botpress.webhook_queue import WebhookQueue, webhook_conversation
 from cometbot.chat import (
     MESSAGE_CREATED,
     MESSAGE_DELETED,
@@ -26,94 +26,104 @@ from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.erasure import Erasure
-from cometbot.store.state import StateRows
+from cometbot.store.state import StateTable
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-_BATCH = 100
-_WITHOUT_CONTENT = frozenset({MESSAGE_DELETED, PARTICIPANT_ADDED, PARTICIPANT_REMOVED})
+_BATCH_SIZE = 100
+_CONTENT_FREE_KINDS = frozenset({MESSAGE_DELETED, PARTICIPANT_ADDED, PARTICIPANT_REMOVED})
 
 
-def remove_places(connection: Transaction, chat: Chat, found: Sequence[ChatConversation]) -> list[Signal]:
+def delete_conversations(
+    connection: Transaction, chat: Chat, chat_conversations: Sequence[ChatConversation]
+) -> list[Signal]:
     """What happened by removing conversations with all that is kept of them.
 
     Their rows come first: nobody says anything there from then on, and what was said before is seen. What the webhook
     has still to be told of people and of messages that were taken back, it is told.
     """
     signals: list[Signal] = []
-    gone: list[ChatConversation] = []
-    for item in found:
-        told = chat.conversations.delete(connection, item.scope, item.id)
-        if told is not None:
-            signals += told
-            gone.append(item)
-    places = [place_of(item.scope.bot, item, is_group=False) for item in gone]
-    erasure, state = Erasure(chat.database), StateRows(chat.database)
-    erasure.erase(connection, [str(place.key) for place in places])
-    for item, place in zip(gone, places, strict=True):
-        state.forget(connection, "conversation", str(place.key))
-        for name in (item.id, f"{TO_USER}{item.owner}"):  # said before its own name was known
-            erasure.empty_sent(connection, _lane(item.scope.bot, name))
-        erasure.empty_told(connection, str(hook_of(item.scope.bot, item.id).key), _is_content)
+    deleted: list[ChatConversation] = []
+    for item in chat_conversations:
+        deletion_signals = chat.conversations.delete(connection, item.scope, item.id)
+        if deletion_signals is not None:
+            signals += deletion_signals
+            deleted.append(item)
+    conversations = [conversation_of(item.scope.bot, item, is_group=False) for item in deleted]
+    erasure, state = Erasure(chat.database), StateTable(chat.database)
+    erasure.erase(connection, [str(conversation.key) for conversation in conversations])
+    for item, conversation in zip(deleted, conversations, strict=True):
+        state.delete(connection, "conversation", str(conversation.key))
+        for name in (item.id, f"{TO_USER_PREFIX}{item.owner}"):  # said before its own name was known
+            erasure.clear_sent_replies(connection, _conversation_key(item.scope.bot, name))
+        erasure.clear_replies(connection, str(webhook_conversation(item.scope.bot, item.id).key), _is_content)
     return signals
 
 
-def remove_owned(connection: Transaction, chat: Chat, scope: Scope, user: str) -> list[Signal]:
+def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope, user: str) -> list[Signal]:
     """What happened by removing the conversations that a user made, and what waits to be said to the user elsewhere."""
     signals: list[Signal] = []
-    while found := chat.conversations.list_owned(connection, scope, user, limit=_BATCH).items:
-        signals += remove_places(connection, chat, found)
-    Erasure(chat.database).drop(connection, [_lane(scope.bot, f"{TO_USER}{user}")])
+    while found := chat.conversations.list_owned(connection, scope, user, limit=_BATCH_SIZE).items:
+        signals += delete_conversations(connection, chat, found)
+    Erasure(chat.database).erase_and_delete(connection, [_conversation_key(scope.bot, f"{TO_USER_PREFIX}{user}")])
     return signals
 
 
-def erase_gone(connection: Transaction, chat: Chat, place: Conversation) -> None:
+def erase_deleted(connection: Transaction, chat: Chat, conversation: Conversation) -> None:
     """Take out what was said to a conversation that is gone, and what is remembered of it."""
-    Erasure(chat.database).erase(connection, [str(place.key)])
-    StateRows(chat.database).forget(connection, "conversation", str(place.key))
+    Erasure(chat.database).erase(connection, [str(conversation.key)])
+    StateTable(chat.database).delete(connection, "conversation", str(conversation.key))
 
 
-def finish(chat: Chat, removal: Removal, hook: Hook | None, intake: Intake | None, seconds: float) -> bool:
+def finish_removal(
+    chat: Chat, removal: Removal, webhook_queue: WebhookQueue | None, delivery: DeliveryService | None, timeout: float
+) -> bool:
     """Whether nothing is left of ``removal``, after at most so many seconds. Streams and webhook are told of each
     message that goes. What is left, also by a busy database, waits for the next one who asks."""
 
-    def step(connection: Transaction) -> tuple[list[Signal], list[str], bool]:
-        signals, is_over = chat.users.go_on_deleting(connection, removal)
+    def run_batch(connection: Transaction) -> tuple[list[Signal], list[str], bool]:
+        signals, is_complete = chat.users.continue_delete(connection, removal)
         _erase_messages(connection, chat, removal.scope.bot, signals)
-        lanes = hook.tell(connection, intake, removal.scope.bot, signals) if hook and intake else []
-        return signals, lanes, is_over
+        conversation_keys = (
+            webhook_queue.enqueue(connection, delivery, removal.scope.bot, signals)
+            if webhook_queue and delivery
+            else []
+        )
+        return signals, conversation_keys, is_complete
 
-    ends_at, is_over = time.monotonic() + seconds, False
-    while not is_over and time.monotonic() < ends_at:
+    ends_at, is_complete = time.monotonic() + timeout, False
+    while not is_complete and time.monotonic() < ends_at:
         try:
-            signals, lanes, is_over = chat.database.together(step, timeout=ACK_TIMEOUT)
+            signals, conversation_keys, is_complete = chat.database.group_commit(run_batch, timeout=ACK_TIMEOUT)
         except StoreBusy as error:
-            log.info("messages of a deleted user wait to be removed: %s", error)
+            _log.info("messages of a deleted user wait to be removed: %s", error)
             return False
         chat.feed.publish(signals)
-        for lane in lanes:
-            if intake is not None:
-                intake.wake(lane)
-    return is_over
+        for conversation_key in conversation_keys:
+            if delivery is not None:
+                delivery.notify(conversation_key)
+    return is_complete
 
 
 def _erase_messages(connection: Transaction, chat: Chat, bot: str, signals: Sequence[Signal]) -> None:
     """Take out the messages that ``signals`` tell the removal of, in conversations that stay."""
     erasure, ids = Erasure(chat.database), {signal.data["id"] for signal in signals}
-    erasure.empty_messages(connection, CHANNEL, ACCOUNT, bot, sorted(f"message:{id}" for id in ids))
+    erasure.clear_messages(connection, CHANNEL, ACCOUNT, bot, sorted(f"message:{id}" for id in ids))
     for conversation in sorted({signal.topic.id for signal in signals}):
-        erasure.empty_told(connection, str(hook_of(bot, conversation).key), lambda told: _message_in(told) in ids)
+        erasure.clear_replies(
+            connection, str(webhook_conversation(bot, conversation).key), lambda told: _message_id_in(told) in ids
+        )
 
 
-def _message_in(told: Mapping[str, Any]) -> Any:
+def _message_id_in(signal: Mapping[str, Any]) -> Any:
     """The id of the message that a signal holds, None if it holds none."""
-    return told["data"]["id"] if told.get("type") == MESSAGE_CREATED else None
+    return signal["data"]["id"] if signal.get("type") == MESSAGE_CREATED else None
 
 
-def _lane(bot: str, name: str) -> str:
+def _conversation_key(bot: str, name: str) -> str:
     return str(Conversation(CHANNEL, ACCOUNT, bot, name, "").key)
 
 
-def _is_content(told: Mapping[str, Any]) -> bool:
+def _is_content(signal: Mapping[str, Any]) -> bool:
     """Whether a signal that the webhook is to be told says what somebody said."""
-    return told.get("type") not in _WITHOUT_CONTENT
+    return signal.get("type") not in _CONTENT_FREE_KINDS

@@ -17,12 +17,12 @@ class Route:
     method: str
     path: str
     summary: str
-    answer: schemas.Shape
-    body: schemas.Shape | None = None
+    response: schemas.BaseSchema
+    body: schemas.BaseSchema | None = None
     status: int = 200
-    has_key: bool = True
-    paged: bool = False
-    refusals: tuple[int, ...] = ()
+    requires_key: bool = True
+    is_paged: bool = False
+    error_statuses: tuple[int, ...] = ()
 
     @property
     def is_stream(self) -> bool:
@@ -30,11 +30,11 @@ class Route:
         return self.name == "listenConversation"
 
 
-_USER, _CONVERSATION = schemas.UserAnswer(), schemas.ConversationAnswer()
-_MESSAGE, _EVENT, _NOTHING = schemas.MessageAnswer(), schemas.EventAnswer(), schemas.Nothing()
-_PARTICIPANT = schemas.ParticipantAnswer()
-_ONE = "/conversations/{id}"
-_PARTICIPANTS = "/conversations/{conversationId}/participants"
+_USER, _CONVERSATION = schemas.UserResponse(), schemas.ConversationResponse()
+_MESSAGE, _EVENT, _EMPTY = schemas.MessageResponse(), schemas.EventResponse(), schemas.EmptyResponse()
+_PARTICIPANT = schemas.ParticipantResponse()
+_CONVERSATION_PATH = "/conversations/{id}"
+_PARTICIPANTS_PATH = "/conversations/{conversationId}/participants"
 
 ROUTES = (
     Route(
@@ -42,11 +42,11 @@ ROUTES = (
         "POST",
         "/users",
         "A new user, with the key to speak as that user; in automatic mode only.",
-        schemas.UserKeyAnswer(),
+        schemas.UserKeyResponse(),
         schemas.CreateUserBody(),
         status=201,
-        has_key=False,
-        refusals=(401, 409, 507),
+        requires_key=False,
+        error_statuses=(401, 409, 507),
     ),
     Route(
         "getOrCreateUser",
@@ -56,9 +56,9 @@ ROUTES = (
         _USER,
         schemas.UserFields(),
         status=201,
-        refusals=(409, 507),
+        error_statuses=(409, 507),
     ),
-    Route("getUser", "GET", "/users/me", "The user of the key.", _USER, refusals=(404,)),
+    Route("getUser", "GET", "/users/me", "The user of the key.", _USER, error_statuses=(404,)),
     Route(
         "updateUser",
         "PUT",
@@ -66,9 +66,9 @@ ROUTES = (
         "The user of the key, changed; what is not given stays.",
         _USER,
         schemas.UserFields(),
-        refusals=(404, 507),
+        error_statuses=(404, 507),
     ),
-    Route("deleteUser", "DELETE", "/users/me", "Delete the user of the key, for good.", _NOTHING, refusals=(404,)),
+    Route("deleteUser", "DELETE", "/users/me", "Delete the user of the key, for good.", _EMPTY, error_statuses=(404,)),
     Route(
         "createConversation",
         "POST",
@@ -77,7 +77,7 @@ ROUTES = (
         _CONVERSATION,
         schemas.CreateConversationBody(),
         status=201,
-        refusals=(403, 404, 409, 507),
+        error_statuses=(403, 404, 409, 507),
     ),
     Route(
         "getOrCreateConversation",
@@ -87,75 +87,75 @@ ROUTES = (
         _CONVERSATION,
         schemas.GetOrCreateConversationBody(),
         status=201,
-        refusals=(403, 404, 507),
+        error_statuses=(403, 404, 507),
     ),
-    Route("getConversation", "GET", _ONE, "A conversation.", _CONVERSATION, refusals=(403, 404)),
+    Route("getConversation", "GET", _CONVERSATION_PATH, "A conversation.", _CONVERSATION, error_statuses=(403, 404)),
     Route(
         "deleteConversation",
         "DELETE",
-        _ONE,
+        _CONVERSATION_PATH,
         "Delete a conversation and its messages, for good.",
-        _NOTHING,
-        refusals=(403, 404),
+        _EMPTY,
+        error_statuses=(403, 404),
     ),
     Route(
         "listConversations",
         "GET",
         "/conversations",
         "The conversations that the user of the key owns, newest first.",
-        schemas.ConversationsAnswer(),
-        paged=True,
+        schemas.ConversationsResponse(),
+        is_paged=True,
     ),
     Route(
         "listenConversation",
         "GET",
-        f"{_ONE}/listen",
+        f"{_CONVERSATION_PATH}/listen",
         "What happens in a conversation from now on, as server-sent events.",
-        schemas.SignalShape(),
-        refusals=(403,),
+        schemas.SignalSchema(),
+        error_statuses=(403,),
     ),
     Route(
         "listMessages",
         "GET",
         "/conversations/{conversationId}/messages",
         "The messages of a conversation, newest first.",
-        schemas.MessagesAnswer(),
-        paged=True,
-        refusals=(403,),
+        schemas.MessagesResponse(),
+        is_paged=True,
+        error_statuses=(403,),
     ),
     Route(
         "addParticipant",
         "POST",
-        _PARTICIPANTS,
+        _PARTICIPANTS_PATH,
         "Let another user take part.",
         _PARTICIPANT,
         schemas.AddParticipantBody(),
-        refusals=(403, 404, 507),
+        error_statuses=(403, 404, 507),
     ),
     Route(
         "getParticipant",
         "GET",
-        f"{_PARTICIPANTS}/{{userId}}",
+        f"{_PARTICIPANTS_PATH}/{{userId}}",
         "A user who takes part.",
         _PARTICIPANT,
-        refusals=(403, 404),
+        error_statuses=(403, 404),
     ),
     Route(
         "removeParticipant",
         "DELETE",
-        f"{_PARTICIPANTS}/{{userId}}",
+        f"{_PARTICIPANTS_PATH}/{{userId}}",
         "Let a user take part no more.",
-        _NOTHING,
-        refusals=(403, 404),
+        _EMPTY,
+        error_statuses=(403, 404),
     ),
     Route(
         "listParticipants",
         "GET",
-        _PARTICIPANTS,
+        _PARTICIPANTS_PATH,
         "The users who take part.",
-        schemas.ParticipantsAnswer(),
-        paged=True,
-        refusals=(403,),
+        schemas.ParticipantsResponse(),
+        is_paged=True,
+        error_statuses=(403,),
     ),
     Route(
         "createMessage",
@@ -165,10 +165,10 @@ ROUTES = (
         _MESSAGE,
         schemas.CreateMessageBody(),
         status=201,
-        refusals=(403, 507),
+        error_statuses=(403, 507),
     ),
-    Route("getMessage", "GET", "/messages/{id}", "A message.", _MESSAGE, refusals=(403, 404)),
-    Route("deleteMessage", "DELETE", "/messages/{id}", "Take back what one said.", _NOTHING, refusals=(403, 404)),
+    Route("getMessage", "GET", "/messages/{id}", "A message.", _MESSAGE, error_statuses=(403, 404)),
+    Route("deleteMessage", "DELETE", "/messages/{id}", "Take back what one said.", _EMPTY, error_statuses=(403, 404)),
     Route(
         "createEvent",
         "POST",
@@ -177,13 +177,13 @@ ROUTES = (
         _EVENT,
         schemas.CreateEventBody(),
         status=201,
-        refusals=(403, 507),
+        error_statuses=(403, 507),
     ),
-    Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, refusals=(403, 404)),
+    Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, error_statuses=(403, 404)),
 )
 """All operations, in the order in which they are shown."""
 
-TYPES: Mapping[int, str] = {
+ERROR_TYPES: Mapping[int, str] = {
     400: "InvalidPayload",
     401: "Unauthorized",
     403: "Forbidden",
@@ -197,5 +197,5 @@ TYPES: Mapping[int, str] = {
 }
 """How a refusal of each status is called, unless it has a name of its own; clients make their classes by it."""
 
-REFUSALS = (400, 401, 413, 415, 429, 503)
+COMMON_ERROR_STATUSES = (400, 401, 413, 415, 429, 503)
 """What every operation may answer."""

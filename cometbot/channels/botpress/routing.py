@@ -11,41 +11,41 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter, PathConverter, Rule
 
 from cometbot.channels.botpress.routes import ROUTES, Route
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, quote_value
 
 _ROUTES = {route.name: route for route in ROUTES}
 
 
-class _Id(BaseConverter):
+class _IdConverter(BaseConverter):
     """One part of the path, still encoded."""
 
     def to_python(self, value: str) -> str:
         return unquote(value)
 
 
-class _LongId(PathConverter):
+class _LongIdConverter(PathConverter):
     """Several parts of the path: the official client does not encode the id in the path that it listens at."""
 
     def to_python(self, value: str) -> str:
         return unquote(value)
 
 
-class Rest(BaseConverter):
+class RestConverter(BaseConverter):
     """All that is left of a path, whatever it holds: even line ends, and slashes in front."""
 
     regex = r"(?s:.*)"
     part_isolating = False
 
 
-def _map(*rules: Rule) -> MapAdapter:
-    converters = {"id": _Id, "long": _LongId}
+def _make_map(*rules: Rule) -> MapAdapter:
+    converters = {"id": _IdConverter, "long": _LongIdConverter}
     return Map(list(rules), converters=converters, strict_slashes=False, merge_slashes=False).bind("")
 
 
-_OPERATIONS = _map(
+_OPERATION_MAP = _make_map(
     *(Rule(re.sub(r"{(\w+)}", r"<id:\1>", route.path), endpoint=route.name, methods=[route.method]) for route in ROUTES)
 )
-_LONG = _map(Rule("/conversations/<long:id>/listen", endpoint="listenConversation", methods=["GET"]))
+_LISTEN_MAP = _make_map(Rule("/conversations/<long:id>/listen", endpoint="listenConversation", methods=["GET"]))
 """Looked at last: there may be a participant whose id is ``listen``."""
 
 
@@ -54,32 +54,34 @@ def raw_path(environ: Mapping[str, Any], mount: str, rest: str) -> str:
 
     Servers that do not hand over what was sent (RAW_URI) leave encoded slashes in ids undistinguishable from others.
     """
-    sent = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
-    path = sent.partition("?")[0] if sent.startswith("/") else urlsplit(sent).path
+    raw_uri = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
+    path = raw_uri.partition("?")[0] if raw_uri.startswith("/") else urlsplit(raw_uri).path
     parts = [part for part in path.split("/") if part]
-    own = parts[len([part for part in mount.split("/") if part]) :]
-    if _decoded(own) == [part for part in rest.split("/") if part]:
-        return "/" + "/".join(own)
+    relative = parts[len([part for part in mount.split("/") if part]) :]
+    if _decode_parts(relative) == [part for part in rest.split("/") if part]:
+        return "/" + "/".join(relative)
     return "/" + "/".join(quote(part, safe="") for part in rest.split("/") if part)
 
 
-def _decoded(parts: list[str]) -> list[str]:
+def _decode_parts(parts: list[str]) -> list[str]:
     return [part for encoded in parts for part in unquote(encoded).split("/") if part]
 
 
-def find(path: str, method: str) -> tuple[Route, dict[str, str]]:
+def match_route(path: str, method: str) -> tuple[Route, dict[str, str]]:
     """The operation at a path that is still encoded, and the ids in it. Raises :class:`HttpError` with 404."""
-    asked = "GET" if method == "HEAD" else method
+    lookup_method = "GET" if method == "HEAD" else method
     try:
-        is_long = path.endswith("/listen") and not _OPERATIONS.test(path, asked)
-        name, ids = (_LONG if is_long else _OPERATIONS).match(path, method=asked)
+        is_long_path = path.endswith("/listen") and not _OPERATION_MAP.test(path, lookup_method)
+        name, ids = (_LISTEN_MAP if is_long_path else _OPERATION_MAP).match(path, method=lookup_method)
     except MethodNotAllowed:
-        raise HttpError(404, "ResourceNotFound", f"{echo(method)} is not possible at {echo(path)}") from None
+        raise HttpError(
+            404, "ResourceNotFound", f"{quote_value(method)} is not possible at {quote_value(path)}"
+        ) from None
     except NotFound:
         raise HttpError(
-            404, "ResourceNotFound", f"There is no operation at {echo(path)}; openapi.json says what there is"
+            404, "ResourceNotFound", f"There is no operation at {quote_value(path)}; openapi.json says what there is"
         ) from None
     route = _ROUTES[name]
     if route.is_stream and method == "HEAD":
-        raise HttpError(404, "ResourceNotFound", f"{echo(method)} is not possible at {echo(path)}")
+        raise HttpError(404, "ResourceNotFound", f"{quote_value(method)} is not possible at {quote_value(path)}")
     return route, {str(key): str(value) for key, value in ids.items()}

@@ -13,26 +13,26 @@ from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
-from cometbot.channels.botpress import records
+from cometbot.channels.botpress import models
 from cometbot.errors import PayloadError
 
-OWN_ID = r"^[a-zA-Z0-9_\-\\/]{1,70}$"
+ID_PATTERN = r"^[a-zA-Z0-9_\-\\/]{1,70}$"
 """What the id of a user or conversation looks like."""
 
-PROFILE_LIMIT = 1000
+MAX_PROFILE_LENGTH = 1000
 """Characters of a user's profile."""
 
-_SOME = validate.Length(min=1)
+_NOT_EMPTY = validate.Length(min=1)
 
 
-class Shape(Schema):
+class BaseSchema(Schema):
     """An object whose unknown members are left out."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class Number(fields.Field[float]):
+class StrictNumber(fields.Field[float]):
     """A JSON number; a text with digits in it is none, nor is a truth value."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
@@ -41,7 +41,7 @@ class Number(fields.Field[float]):
         return value
 
 
-class Flag(fields.Field[bool]):
+class StrictBoolean(fields.Field[bool]):
     """``true`` or ``false``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
@@ -50,7 +50,7 @@ class Flag(fields.Field[bool]):
         return value
 
 
-class Date(fields.Field[datetime]):
+class AwareDateTime(fields.Field[datetime]):
     """A time in ISO 8601 with its zone, which every date of the API has."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
@@ -80,94 +80,94 @@ class PayloadField(fields.Field[dict[str, Any]]):
         schema = self.kinds.get(kind) if isinstance(kind, str) else None
         if schema is None:
             raise ValidationError({"type": [f"Must be one of: {', '.join(self.kinds)}."]})
-        if faults := schema.validate(value):
-            raise ValidationError(cast(Any, faults))
+        if errors := schema.validate(value):
+            raise ValidationError(cast(Any, errors))
         return value
 
 
-def _type(kind: str) -> fields.String:
+def _type_field(kind: str) -> fields.String:
     return fields.String(required=True, validate=validate.OneOf([kind]))
 
 
-class TextPayload(Shape):
-    type = _type("text")
-    text = fields.String(required=True, validate=_SOME)
+class TextPayload(BaseSchema):
+    type = _type_field("text")
+    text = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class MarkdownPayload(Shape):
-    type = _type("markdown")
-    markdown = fields.String(required=True, validate=_SOME)
+class MarkdownPayload(BaseSchema):
+    type = _type_field("markdown")
+    markdown = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class ImagePayload(Shape):
-    type = _type("image")
-    imageUrl = fields.String(required=True, validate=_SOME)
+class ImagePayload(BaseSchema):
+    type = _type_field("image")
+    imageUrl = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class AudioPayload(Shape):
-    type = _type("audio")
-    audioUrl = fields.String(required=True, validate=_SOME)
+class AudioPayload(BaseSchema):
+    type = _type_field("audio")
+    audioUrl = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class VideoPayload(Shape):
-    type = _type("video")
-    videoUrl = fields.String(required=True, validate=_SOME)
+class VideoPayload(BaseSchema):
+    type = _type_field("video")
+    videoUrl = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class FilePayload(Shape):
-    type = _type("file")
-    fileUrl = fields.String(required=True, validate=_SOME)
-    title = fields.String(validate=_SOME)
+class FilePayload(BaseSchema):
+    type = _type_field("file")
+    fileUrl = fields.String(required=True, validate=_NOT_EMPTY)
+    title = fields.String(validate=_NOT_EMPTY)
 
 
-class LocationPayload(Shape):
-    type = _type("location")
-    latitude = Number(required=True)
-    longitude = Number(required=True)
+class LocationPayload(BaseSchema):
+    type = _type_field("location")
+    latitude = StrictNumber(required=True)
+    longitude = StrictNumber(required=True)
     address = fields.String()
     title = fields.String()
 
 
-class CardAction(Shape):
+class CardAction(BaseSchema):
     action = fields.String(required=True, validate=validate.OneOf(["postback", "url", "say"]))
-    label = fields.String(required=True, validate=_SOME)
-    value = fields.String(required=True, validate=_SOME)
+    label = fields.String(required=True, validate=_NOT_EMPTY)
+    value = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class CardPayload(Shape):
-    type = _type("card")
-    title = fields.String(required=True, validate=_SOME)
-    subtitle = fields.String(validate=_SOME)
-    imageUrl = fields.String(validate=_SOME)
+class CardPayload(BaseSchema):
+    type = _type_field("card")
+    title = fields.String(required=True, validate=_NOT_EMPTY)
+    subtitle = fields.String(validate=_NOT_EMPTY)
+    imageUrl = fields.String(validate=_NOT_EMPTY)
     actions = fields.List(fields.Nested(CardAction), required=True)
 
 
 _CARD = {"card": CardPayload()}
 
 
-class CarouselPayload(Shape):
-    type = _type("carousel")
+class CarouselPayload(BaseSchema):
+    type = _type_field("carousel")
     items = fields.List(PayloadField(_CARD), required=True)
 
 
-class ChoiceOption(Shape):
-    label = fields.String(required=True, validate=_SOME)
-    value = fields.String(required=True, validate=_SOME)
+class ChoiceOption(BaseSchema):
+    label = fields.String(required=True, validate=_NOT_EMPTY)
+    value = fields.String(required=True, validate=_NOT_EMPTY)
 
 
-class ChoicePayload(Shape):
-    type = _type("choice")
-    text = fields.String(required=True, validate=_SOME)
+class ChoicePayload(BaseSchema):
+    type = _type_field("choice")
+    text = fields.String(required=True, validate=_NOT_EMPTY)
     options = fields.List(fields.Nested(ChoiceOption), required=True)
 
 
 class DropdownPayload(ChoicePayload):
     """As a choice, shown as a list that opens."""
 
-    type = _type("dropdown")
+    type = _type_field("dropdown")
 
 
-SINGLE: dict[str, Schema] = {
+BLOC_PAYLOADS: dict[str, Schema] = {
     "text": TextPayload(),
     "markdown": MarkdownPayload(),
     "image": ImagePayload(),
@@ -179,13 +179,13 @@ SINGLE: dict[str, Schema] = {
 """The payloads that a bloc may hold, by their type."""
 
 
-class BlocPayload(Shape):
-    type = _type("bloc")
-    items = fields.List(PayloadField(SINGLE), required=True)
+class BlocPayload(BaseSchema):
+    type = _type_field("bloc")
+    items = fields.List(PayloadField(BLOC_PAYLOADS), required=True)
 
 
 PAYLOADS: dict[str, Schema] = {
-    **SINGLE,
+    **BLOC_PAYLOADS,
     **_CARD,
     "carousel": CarouselPayload(),
     "choice": ChoicePayload(),
@@ -195,59 +195,59 @@ PAYLOADS: dict[str, Schema] = {
 """All payloads of messages, by their type."""
 
 
-class UserFields(Shape):
+class UserFields(BaseSchema):
     """What a user may say about itself."""
 
     name = fields.String()
     pictureUrl = fields.String()
-    profile = fields.String(validate=validate.Length(max=PROFILE_LIMIT))
+    profile = fields.String(validate=validate.Length(max=MAX_PROFILE_LENGTH))
 
 
-_OWN_ID = {"pattern": OWN_ID, "description": "An id of your own."}
+_ID_METADATA = {"pattern": ID_PATTERN, "description": "An id of your own."}
 
 
 class CreateUserBody(UserFields):
-    id = fields.String(metadata=_OWN_ID)
+    id = fields.String(metadata=_ID_METADATA)
 
 
-class CreateConversationBody(Shape):
-    id = fields.String(metadata=_OWN_ID)
+class CreateConversationBody(BaseSchema):
+    id = fields.String(metadata=_ID_METADATA)
 
 
-class GetOrCreateConversationBody(Shape):
-    id = fields.String(required=True, metadata=_OWN_ID)
+class GetOrCreateConversationBody(BaseSchema):
+    id = fields.String(required=True, metadata=_ID_METADATA)
 
 
-class AddParticipantBody(Shape):
+class AddParticipantBody(BaseSchema):
     userId = fields.String(required=True)
 
 
-class CreateMessageBody(Shape):
+class CreateMessageBody(BaseSchema):
     conversationId = fields.String(required=True)
     payload = PayloadField(PAYLOADS, required=True)
     metadata = fields.Dict()
 
 
-class CreateEventBody(Shape):
+class CreateEventBody(BaseSchema):
     conversationId = fields.String(required=True)
     payload = fields.Dict(required=True)
 
 
-class NoBody(Shape):
+class NoBody(BaseSchema):
     """Nothing is read of it."""
 
 
-class UserShape(Shape):
+class UserSchema(BaseSchema):
     id = fields.String(required=True)
     name = fields.String()
     pictureUrl = fields.String()
     profile = fields.String()
-    createdAt = Date(required=True)
-    updatedAt = Date(required=True)
+    createdAt = AwareDateTime(required=True)
+    updatedAt = AwareDateTime(required=True)
 
     @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> records.ApiUser:
-        return records.ApiUser(
+    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiUser:
+        return models.ApiUser(
             data["id"],
             data.get("name", ""),
             data.get("pictureUrl", ""),
@@ -257,27 +257,27 @@ class UserShape(Shape):
         )
 
 
-class ConversationShape(Shape):
+class ConversationSchema(BaseSchema):
     id = fields.String(required=True)
-    createdAt = Date(required=True)
-    updatedAt = Date(required=True)
+    createdAt = AwareDateTime(required=True)
+    updatedAt = AwareDateTime(required=True)
 
     @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> records.ApiConversation:
-        return records.ApiConversation(data["id"], data["createdAt"], data["updatedAt"])
+    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiConversation:
+        return models.ApiConversation(data["id"], data["createdAt"], data["updatedAt"])
 
 
-class MessageShape(Shape):
+class MessageSchema(BaseSchema):
     id = fields.String(required=True)
-    createdAt = Date(required=True)
+    createdAt = AwareDateTime(required=True)
     conversationId = fields.String(required=True)
     userId = fields.String(required=True)
     payload = fields.Dict(required=True)
     metadata = fields.Dict(allow_none=True)
 
     @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> records.ApiMessage:
-        return records.ApiMessage(
+    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiMessage:
+        return models.ApiMessage(
             data["id"],
             data["conversationId"],
             data["userId"],
@@ -287,21 +287,21 @@ class MessageShape(Shape):
         )
 
 
-class EventShape(Shape):
+class EventSchema(BaseSchema):
     id = fields.String(required=True, allow_none=True)
-    createdAt = Date(required=True)
+    createdAt = AwareDateTime(required=True)
     conversationId = fields.String(required=True)
     userId = fields.String(required=True)
     payload = fields.Dict(required=True)
 
     @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> records.ApiEvent:
-        return records.ApiEvent(
+    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiEvent:
+        return models.ApiEvent(
             data["id"] or "", data["conversationId"], data["userId"], data["payload"], data["createdAt"]
         )
 
 
-class ErrorShape(Shape):
+class ErrorSchema(BaseSchema):
     """What every refusal says."""
 
     id = fields.String(required=True)
@@ -310,90 +310,90 @@ class ErrorShape(Shape):
     message = fields.String(required=True)
 
 
-class Meta(Shape):
+class PageMeta(BaseSchema):
     nextToken = fields.String()
 
 
-class UserAnswer(Shape):
-    user = fields.Nested(UserShape, required=True)
+class UserResponse(BaseSchema):
+    user = fields.Nested(UserSchema, required=True)
 
 
-class UserKeyAnswer(UserAnswer):
+class UserKeyResponse(UserResponse):
     key = fields.String(required=True)
 
 
-class ConversationAnswer(Shape):
-    conversation = fields.Nested(ConversationShape, required=True)
+class ConversationResponse(BaseSchema):
+    conversation = fields.Nested(ConversationSchema, required=True)
 
 
-class ParticipantAnswer(Shape):
-    participant = fields.Nested(UserShape, required=True)
+class ParticipantResponse(BaseSchema):
+    participant = fields.Nested(UserSchema, required=True)
 
 
-class MessageAnswer(Shape):
-    message = fields.Nested(MessageShape, required=True)
+class MessageResponse(BaseSchema):
+    message = fields.Nested(MessageSchema, required=True)
 
 
-class EventAnswer(Shape):
-    event = fields.Nested(EventShape, required=True)
+class EventResponse(BaseSchema):
+    event = fields.Nested(EventSchema, required=True)
 
 
-class Nothing(Shape):
+class EmptyResponse(BaseSchema):
     """An empty object."""
 
 
-class ConversationsAnswer(Shape):
-    conversations = fields.List(fields.Nested(ConversationShape), required=True)
-    meta = fields.Nested(Meta, required=True)
+class ConversationsResponse(BaseSchema):
+    conversations = fields.List(fields.Nested(ConversationSchema), required=True)
+    meta = fields.Nested(PageMeta, required=True)
 
 
-class ParticipantsAnswer(Shape):
-    participants = fields.List(fields.Nested(UserShape), required=True)
-    meta = fields.Nested(Meta, required=True)
+class ParticipantsResponse(BaseSchema):
+    participants = fields.List(fields.Nested(UserSchema), required=True)
+    meta = fields.Nested(PageMeta, required=True)
 
 
-class MessagesAnswer(Shape):
-    messages = fields.List(fields.Nested(MessageShape), required=True)
-    meta = fields.Nested(Meta, required=True)
+class MessagesResponse(BaseSchema):
+    messages = fields.List(fields.Nested(MessageSchema), required=True)
+    meta = fields.Nested(PageMeta, required=True)
 
 
-class SignalShape(Shape):
+class SignalSchema(BaseSchema):
     type = fields.String(required=True)
     data = fields.Dict(required=True)
 
 
-class MessageDeletedShape(Shape):
+class MessageDeletedSchema(BaseSchema):
     id = fields.String(required=True)
     conversationId = fields.String(required=True)
     userId = fields.String(required=True)
 
 
-class ParticipantShape(Shape):
+class ParticipantSchema(BaseSchema):
     conversationId = fields.String(required=True)
     participantId = fields.String(required=True)
 
 
-class DeltaShape(Shape):
+class StreamDeltaSchema(BaseSchema):
     streamId = fields.String(required=True)
     conversationId = fields.String(required=True)
     userId = fields.String(required=True)
-    createdAt = Date(required=True)
-    sequence = Number(required=True)
+    createdAt = AwareDateTime(required=True)
+    sequence = StrictNumber(required=True)
     delta = fields.String(required=True)
 
 
-class CompleteShape(Shape):
+class StreamCompleteSchema(BaseSchema):
     streamId = fields.String(required=True)
-    message = fields.Nested(MessageShape, required=True)
+    message = fields.Nested(MessageSchema, required=True)
 
 
-class AbortShape(Shape):
+class StreamAbortSchema(BaseSchema):
     streamId = fields.String(required=True)
     conversationId = fields.String(required=True)
 
 
-class OriginShape(Shape):
-    isBot = Flag(required=True)
+class IsBotSchema(BaseSchema):
+    isBot = StrictBoolean(required=True)
 
 
 def load(schema: Schema, value: Any, what: str = "the body") -> Any:
@@ -402,14 +402,14 @@ def load(schema: Schema, value: Any, what: str = "the body") -> Any:
         return schema.load(value)
     except ValidationError as error:
         details = dict(_flatten(error.messages, ""))
-        said = "; ".join(f"{path}: {' '.join(texts)}" for path, texts in list(details.items())[:5])
-        raise PayloadError(f"{what} is not as it must be: {said}", details=details) from None
+        summary = "; ".join(f"{path}: {' '.join(texts)}" for path, texts in list(details.items())[:5])
+        raise PayloadError(f"{what} is not as it must be: {summary}", details=details) from None
 
 
 def _flatten(messages: Any, path: str) -> Iterator[tuple[str, list[str]]]:
     if isinstance(messages, dict):
         for name, inner in messages.items():
-            place = path if name == "_schema" else f"{path}.{name}" if path else str(name)
-            yield from _flatten(inner, place)
+            field_path = path if name == "_schema" else f"{path}.{name}" if path else str(name)
+            yield from _flatten(inner, field_path)
     else:
         yield path or "body", [str(text) for text in messages]

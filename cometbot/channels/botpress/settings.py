@@ -29,10 +29,10 @@ class ChatApiSettings:
     webhook_url: str = ""
     webhook_secret: Secret = _NO_SECRET
     origins: tuple[str, ...] = ()
-    requests: int = 600
-    streams: int = 100
-    conversations: int = 1000
-    signups: int = 60
-    body_limit: int = 1024 * 1024
+    request_rate: int = 600
+    max_streams: int = 100
+    max_conversations: int = 1000
+    signup_rate: int = 60
+    max_body_size: int = 1024 * 1024
     body_timeout: float = 10.0
     public_url: str = ""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.channels.botpress.channel import BotpressChannel
+from cometbot.channels.botpress.channel import ChatApiChannel
 from cometbot.channels.botpress.settings import ChatApiSettings
-from cometbot.channels.botpress.webhook import BotpressWebhookChannel
+from cometbot.channels.botpress.webhook import ChatApiWebhookChannel
 from cometbot.chat import Chat
 from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
-from cometbot.http.webhooks import Webhooks
+from cometbot.http.webhooks import WebhookClient
 from cometbot.settings import Secret, Settings, variable_suffix
 
 
@@ -22,39 +22,39 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
     Raises :class:`ConfigurationError` for a key that cannot sign, and for a webhook that must not be called.
     """
     channels: list[Channel] = [
-        BotpressChannel(
+        ChatApiChannel(
             chat,
             ChatApiSettings(
-                encryption_key=settings.botpress_encryption_key,
-                encryption_keys=_keys(settings, bots),
-                webhook_url=settings.botpress_webhook_url,
-                webhook_secret=settings.botpress_webhook_secret,
-                origins=settings.botpress_origins,
-                requests=settings.botpress_requests,
-                streams=settings.botpress_streams,
-                conversations=settings.botpress_conversations,
-                signups=settings.botpress_signups,
+                encryption_key=settings.chat_api_encryption_key,
+                encryption_keys=_encryption_keys(settings, bots),
+                webhook_url=settings.chat_api_webhook_url,
+                webhook_secret=settings.chat_api_webhook_secret,
+                origins=settings.chat_api_origins,
+                request_rate=settings.chat_api_requests,
+                max_streams=settings.chat_api_streams,
+                max_conversations=settings.chat_api_conversations,
+                signup_rate=settings.chat_api_signups,
                 body_timeout=settings.body_timeout,
                 public_url=settings.public_url,
             ),
             observe=observer.received,
-            on_full=observer.database_full,
+            on_database_full=observer.database_full,
         )
     ]
-    if settings.botpress_webhook_url:
-        secret = settings.botpress_webhook_secret.reveal()
+    if settings.chat_api_webhook_url:
+        secret = settings.chat_api_webhook_secret.reveal()
         if not (secret.isascii() and secret.isprintable()):
-            raise ConfigurationError("BOTPRESS_WEBHOOK_SECRET must be plain characters, as a header can carry them")
-        webhooks = Webhooks(allow_private=settings.allow_private_webhooks)
-        if problem := webhooks.check_url(settings.botpress_webhook_url):
-            raise ConfigurationError(f"BOTPRESS_WEBHOOK_URL is wrong: {problem}")
+            raise ConfigurationError("CHAT_API_WEBHOOK_SECRET must be plain characters, as a header can carry them")
+        webhooks = WebhookClient(allow_private=settings.allow_private_webhooks)
+        if problem := webhooks.check_url(settings.chat_api_webhook_url):
+            raise ConfigurationError(f"CHAT_API_WEBHOOK_URL is wrong: {problem}")
         channels.append(
-            BotpressWebhookChannel(settings.botpress_webhook_url, settings.botpress_webhook_secret, webhooks)
+            ChatApiWebhookChannel(settings.chat_api_webhook_url, settings.chat_api_webhook_secret, webhooks)
         )
     return channels
 
 
-def _keys(settings: Settings, bots: Sequence[Bot]) -> dict[str, Secret]:
+def _encryption_keys(settings: Settings, bots: Sequence[Bot]) -> dict[str, Secret]:
     """The encryption keys of single bots, by their names."""
-    own = settings.botpress_encryption_keys
-    return {bot.name: own[suffix] for bot in bots if (suffix := variable_suffix(bot.name)) in own}
+    keys_by_suffix = settings.chat_api_encryption_keys
+    return {bot.name: keys_by_suffix[suffix] for bot in bots if (suffix := variable_suffix(bot.name)) in keys_by_suffix}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
-from cometbot.channels.botyard.platform import EVERYWHERE, Platform
-from cometbot.channels.botyard.rendering import own_file
-from cometbot.channels.botyard.shapes import file_json
+from cometbot.channels.botyard.platform import ALL_BOTS, Platform
+from cometbot.channels.botyard.rendering import platform_file_id
+from cometbot.channels.botyard.serializers import file_json
 from cometbot.errors import BotError, StorageFull, TooLarge
 from cometbot.models import Attachment
 
@@ -25,9 +25,9 @@ class PlatformClient:
         """
         url = file if isinstance(file, str) else file.url
         found = None
-        if file_id := own_file(url, self._platform.settings.base_url):
+        if file_id := platform_file_id(url, self._platform.settings.base_url):
             with self._platform.database.read() as connection:
-                found = self._platform.chat.files.get(connection, EVERYWHERE, file_id)
+                found = self._platform.chat.files.get(connection, ALL_BOTS, file_id)
         path = self._platform.chat.files.path(found) if found else None
         if path is None or not path.is_file():
             raise BotError(f"the platform has no file at {url}")
@@ -38,7 +38,7 @@ class PlatformClient:
 
         Raises :class:`BotError` for one that is larger than its kind may be, or that there is no room for.
         """
-        sizes = self._platform.config.now.file
+        sizes = self._platform.config.current.file
         limits = {
             "image": sizes.max_image_size,
             "audio": sizes.max_audio_size,
@@ -51,9 +51,9 @@ class PlatformClient:
             raise BotError(f"{name}: {error}") from error
         try:
             with self._platform.database.write() as connection:
-                file = self._platform.chat.files.keep(connection, EVERYWHERE, upload, self._bot)
+                file = self._platform.chat.files.save(connection, ALL_BOTS, upload, self._bot)
         except BaseException:
             upload.discard()
             raise
-        upload.settle()
+        upload.finalize()
         return f"{self._platform.settings.base_url}/{file_json(file)['path']}"

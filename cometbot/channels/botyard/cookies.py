@@ -16,8 +16,8 @@ from typing import Any
 
 import jwt
 
-NAME = "token"
-_SHORTEST = 32
+TOKEN_COOKIE = "token"
+_MIN_SECRET_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Cookie:
     max_age: int
 
 
-class Tokens:
+class TokenSigner:
     """Signs and reads tokens with HS256. ``secret`` must not be empty; one under 32 bytes is hashed to that length.
 
     The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
@@ -39,32 +39,32 @@ class Tokens:
         if not secret:
             raise ValueError("a token cannot be signed with an empty secret")
         key = secret.encode("utf-8", "surrogateescape")
-        self._key = key if len(key) >= _SHORTEST else hashlib.sha256(key).digest()
+        self._key = key if len(key) >= _MIN_SECRET_LENGTH else hashlib.sha256(key).digest()
         self._clock = clock
 
-    def make(self, user_id: str, nickname: str, minutes: int) -> Cookie:
+    def create(self, user_id: str, nickname: str, minutes: int) -> Cookie:
         """A cookie that lasts for ``minutes`` from now."""
         now = int(self._clock())
-        ends = now + minutes * 60
-        claims = {"id": user_id, "nickname": nickname, "exp": ends, "iat": now}
+        expires_at = now + minutes * 60
+        claims = {"id": user_id, "nickname": nickname, "exp": expires_at, "iat": now}
         value = jwt.encode(claims, self._key, algorithm="HS256")
-        return Cookie(value, datetime.fromtimestamp(ends, timezone.utc), minutes * 60)
+        return Cookie(value, datetime.fromtimestamp(expires_at, timezone.utc), minutes * 60)
 
-    def own_name(self, port: int | None) -> str:
+    def server_cookie_name(self, port: int | None) -> str:
         """Return the name of the cookie that only the server with this secret reads at this port.
 
         The port parts servers that share a secret.
         """
         digest = hmac.new(self._key, f"cookie of port {port or ''}".encode(), hashlib.sha256)
-        return f"{NAME}_{digest.hexdigest()[:12]}"
+        return f"{TOKEN_COOKIE}_{digest.hexdigest()[:12]}"
 
-    def read(self, token: str) -> str | None:
+    def verify(self, token: str) -> str | None:
         """The user's id in a token that was signed here and has not run out; None for any other."""
         options: Any = {"require": ["exp", "id"], "verify_iat": False, "verify_exp": False}
         try:
             claims = jwt.decode(token, self._key, algorithms=["HS256"], options=options)
         except (jwt.InvalidTokenError, UnicodeError, ValueError, RecursionError):
             return None
-        user_id, ends = claims["id"], claims["exp"]
-        is_valid = type(user_id) is str and type(ends) in (int, float) and ends > self._clock()
+        user_id, expires_at = claims["id"], claims["exp"]
+        is_valid = type(user_id) is str and type(expires_at) in (int, float) and expires_at > self._clock()
         return user_id if is_valid else None

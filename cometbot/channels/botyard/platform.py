@@ -7,37 +7,37 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 
 from cometbot.bot import Bot
-from cometbot.channels.botyard.config import LiveConfig
-from cometbot.channels.botyard.cookies import Tokens
-from cometbot.channels.botyard.directory import Directory
+from cometbot.channels.botyard.config import ReloadableConfig
+from cometbot.channels.botyard.cookies import TokenSigner
+from cometbot.channels.botyard.directory import BotDirectory
 from cometbot.channels.botyard.keys import BotKeys
 from cometbot.channels.botyard.settings import PlatformSettings
 from cometbot.chat import Chat, Scope
-from cometbot.http.guesses import Guesses
-from cometbot.http.rates import Rates
-from cometbot.http.webhooks import Webhooks
+from cometbot.http.brute_force import BruteForceGuard
+from cometbot.http.rate_limiter import RateLimiter
+from cometbot.http.webhooks import WebhookClient
 from cometbot.models import Conversation
-from cometbot.store.facts import keep
+from cometbot.store.metadata import get_or_create_metadata
 
-NAME = "botyard"
+CHANNEL = "botyard"
 ACCOUNT = "platform"
-EVERYWHERE = Scope(NAME)
+ALL_BOTS = Scope(CHANNEL)
 """All bots of the platform: here are its users and files, and here chats are looked for."""
 
-NEW = "with:"
+NEW_CHAT_PREFIX = "with:"
 """How the conversation with a user who has no chat with the bot yet begins its name."""
 
-CHAT_MADE = "chat_made"
+CHAT_CREATED = "chat_made"
 """Told to a user's pages: a chat was made in one of them, ``{"id"}``."""
 
 TYPING = "typing"
 """Told in a chat: its bot is at work, or no longer: ``{"on"}``."""
 
-PIECE = "piece"
+STREAM_DELTA = "piece"
 """Told in a chat: a part of a piece of a message that is being written, ``{"stream", "sequence", "part", "last",
 "text"}``; text null gives it up."""
 
-SECRET_FACT = "botyard.jwt_secret"
+JWT_SECRET_NAME = "botyard.jwt_secret"
 
 
 _log = logging.getLogger(__name__)
@@ -56,73 +56,75 @@ class Platform:
         bots: Iterable[Bot],
         chat: Chat,
         *,
-        fields: Mapping[str, str] | None = None,
+        config_fields: Mapping[str, str] | None = None,
         observe: Callable[[str, str], None] | None = None,
-        on_full: Callable[[], None] | None = None,
+        on_storage_full: Callable[[], None] | None = None,
         on_database_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.chat = chat
         self.database = chat.database
-        self.directory = Directory(bots, chat.database)
-        self.config = LiveConfig(settings.config, fields or {}, chat.database)
+        self.directory = BotDirectory(bots, chat.database)
+        self.config = ReloadableConfig(settings.config_path, config_fields or {}, chat.database)
         self.keys = BotKeys(settings.admin_secret)
-        self.webhooks = Webhooks(allow_private=settings.allow_private_webhooks)
-        self.messages_of_user = Rates(settings.message_rate, 60)
-        self.requests_of_address = Rates(settings.address_rate, 60)
-        self.signups_of_address = Rates(settings.signup_rate, 3600)
-        self.wrong_keys_of_address = Rates(30, 60)
-        self.admin_guesses = Guesses()
-        self.observe = observe or _ignore
-        self._on_full = on_full
+        self.webhooks = WebhookClient(allow_private=settings.allow_private_webhooks)
+        self.message_rates = RateLimiter(settings.message_rate, 60)
+        self.request_rates = RateLimiter(settings.request_rate, 60)
+        self.signup_rates = RateLimiter(settings.signup_rate, 3600)
+        self.wrong_key_rates = RateLimiter(30, 60)
+        self.admin_key_guesses = BruteForceGuard()
+        self.observe = observe or _ignore_outcome
+        self._on_storage_full = on_storage_full
         self.on_database_full = on_database_full
-        self._warnings = Rates(1, 60)
-        self._tokens: Tokens | None = None
+        self._warning_rates = RateLimiter(1, 60)
+        self._token_signer: TokenSigner | None = None
 
-    def report_full(self, error: Exception) -> None:
+    def report_storage_full(self, error: Exception) -> None:
         """Count a file that there is no room for, and log it once a minute."""
-        if self._on_full is not None:
-            self._on_full()
-        if self._warnings.wait("full") == 0:
+        if self._on_storage_full is not None:
+            self._on_storage_full()
+        if self._warning_rates.acquire("full") == 0:
             _log.error("refused a file: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or make room.", error)
 
-    def report_failed_file(self, error: OSError) -> None:
+    def report_file_error(self, error: OSError) -> None:
         """Log a file that could not be written, once a minute."""
-        if self._warnings.wait("failed") == 0:
+        if self._warning_rates.acquire("failed") == 0:
             _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
 
     def report_wrong_admin_key(self, address: str) -> None:
         """Count a wrong admin key, and log it once a minute."""
-        self.admin_guesses.count_wrong(address)
-        if self._warnings.wait("admin key") == 0:
+        self.admin_key_guesses.count_failure(address)
+        if self._warning_rates.acquire("admin key") == 0:
             _log.warning(
-                "refused a call of the admin API from %s: expected the key in BOTYARD_ADMIN_SECRET_KEY, got another",
+                "refused a call of the admin API from %s: expected the key in PLATFORM_ADMIN_SECRET_KEY, got another",
                 address,
             )
 
     @property
-    def tokens(self) -> Tokens:
+    def token_signer(self) -> TokenSigner:
         """What signs and reads cookies. The secret that nobody has set is made once, by whoever needs it first."""
-        if self._tokens is None:
-            secret = self.settings.jwt_secret or keep(self.database, SECRET_FACT, lambda: secrets.token_hex(32))
-            self._tokens = Tokens(secret)
-        return self._tokens
+        if self._token_signer is None:
+            secret = self.settings.jwt_secret or get_or_create_metadata(
+                self.database, JWT_SECRET_NAME, lambda: secrets.token_hex(32)
+            )
+            self._token_signer = TokenSigner(secret)
+        return self._token_signer
 
 
-def _ignore(bot: str, outcome: str) -> None:
+def _ignore_outcome(bot: str, outcome: str) -> None:
     """Where nobody counts."""
 
 
-def scope_of(bot_id: str) -> Scope:
+def bot_scope(bot_id: str) -> Scope:
     """Where the chats of one bot are."""
-    return Scope(NAME, bot_id)
+    return Scope(CHANNEL, bot_id)
 
 
-def lane_to(user_id: str) -> str:
+def new_chat_id(user_id: str) -> str:
     """What the conversation with a user is called until there is a chat."""
-    return f"{NEW}{user_id}"
+    return f"{NEW_CHAT_PREFIX}{user_id}"
 
 
 def conversation_of(bot_id: str, chat_id: str, user_id: str) -> Conversation:
     """A chat as bots and delivery know it."""
-    return Conversation(NAME, ACCOUNT, bot_id, chat_id, user_id)
+    return Conversation(CHANNEL, ACCOUNT, bot_id, chat_id, user_id)

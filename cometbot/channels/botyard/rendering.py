@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from cometbot.channels.base import split_text
-from cometbot.channels.botyard.contents import to_content
+from cometbot.channels.botyard.rich_content import to_content
 from cometbot.errors import MessageError
 from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Message, Operation, Text
 from cometbot.text import replace_surrogates
@@ -14,11 +14,11 @@ from cometbot.text import replace_surrogates
 TEXT_LIMIT = 16_000
 """The longest text of one message in bytes."""
 
-NATIVE: frozenset[type[Message]] = frozenset({Text, Media, Card, Carousel, Choices, Form, Location})
+NATIVE_TYPES: frozenset[type[Message]] = frozenset({Text, Media, Card, Carousel, Choices, Form, Location})
 """What the web chat shows as such; all other apps show its text."""
 
-_LARGEST_CONTENT = 256 * 1024
-_OWN_FILE = re.compile(r"/static/[a-z]+/([0-9a-z]{26})(\.[a-z0-9]+)?")
+_MAX_CONTENT_SIZE = 256 * 1024
+_FILE_PATH = re.compile(r"/static/[a-z]+/([0-9a-z]{26})(\.[a-z0-9]+)?")
 
 
 def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
@@ -30,39 +30,39 @@ def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
         return [{"op": "delete", "message": operation.message_id}]
     if operation.message is None or operation.kind == "react":
         raise MessageError("the platform cannot put reactions on messages")
-    first, *rest = _bodies(operation.message, base_url)
+    first, *rest = _render_parts(operation.message, base_url)
     begin = {"op": operation.kind, "message": operation.message_id, "stream": operation.stream_id}
-    common: dict[str, Any] = {"content": None, "files": [], "answers": operation.answers}
+    common: dict[str, Any] = {"content": None, "files": [], "answers": operation.reply_to}
     sent = {"op": "send", "message": "", "stream": ""}
     return [{**common, **begin, **first}, *({**common, **sent, **part} for part in rest)]
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """``text`` without what neither JSON nor a database carries: each such character becomes U+FFFD."""
     return replace_surrogates(text.replace("\0", "\ufffd"))
 
 
-def _bodies(message: Message, base_url: str) -> list[dict[str, Any]]:
-    if isinstance(message, Media) and (file := own_file(message.url, base_url)):
-        return [{"body": clean(message.caption), "files": [file]}]
-    content = _cleaned(to_content(message)) if type(message) in NATIVE else None
-    text = clean(message.to_text())
+def _render_parts(message: Message, base_url: str) -> list[dict[str, Any]]:
+    if isinstance(message, Media) and (file := platform_file_id(message.url, base_url)):
+        return [{"body": clean_text(message.caption), "files": [file]}]
+    content = _clean_json(to_content(message)) if type(message) in NATIVE_TYPES else None
+    text = clean_text(message.to_text())
     if content is None:
         return [{"body": part} for part in split_text(text, TEXT_LIMIT) or [text]]
-    if len(text.encode()) > _LARGEST_CONTENT:
-        raise MessageError(f"a {type(message).__name__} is at most {_LARGEST_CONTENT} bytes long on the platform")
+    if len(text.encode()) > _MAX_CONTENT_SIZE:
+        raise MessageError(f"a {type(message).__name__} is at most {_MAX_CONTENT_SIZE} bytes long on the platform")
     return [{"body": text, "content": content}]
 
 
-def own_file(url: str, base_url: str) -> str:
+def platform_file_id(url: str, base_url: str) -> str:
     """The id of the platform's file that ``url`` leads to; empty for any other URL."""
-    found = _OWN_FILE.fullmatch(url.removeprefix(base_url)) if url.startswith(f"{base_url}/") else None
+    found = _FILE_PATH.fullmatch(url.removeprefix(base_url)) if url.startswith(f"{base_url}/") else None
     return found[1] if found else ""
 
 
-def _cleaned(value: Any) -> Any:
+def _clean_json(value: Any) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return clean_text(value)
     if isinstance(value, dict):
-        return {clean(str(name)): _cleaned(item) for name, item in value.items()}
-    return [_cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+        return {clean_text(str(name)): _clean_json(item) for name, item in value.items()}
+    return [_clean_json(item) for item in value] if isinstance(value, list | tuple) else value

@@ -10,10 +10,10 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
 
-from cometbot.channels.botyard.refusals import Refusal
+from cometbot.channels.botyard.errors import ApiError
 
-_LONGEST_VALUE = 4096
-_MOST_VALUES = 100
+_MAX_VALUE_LENGTH = 4096
+_MAX_VALUES = 100
 
 
 class _Text(fields.String):
@@ -45,10 +45,10 @@ class _Values(fields.Field[dict[str, str]]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> dict[str, str]:
         is_plain = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-        if not is_plain or len(value) > _MOST_VALUES:
-            raise ValidationError(f"must be an object with at most {_MOST_VALUES} texts")
-        if any(len(name) + len(item) > _LONGEST_VALUE for name, item in value.items()):
-            raise ValidationError(f"must not have texts of more than {_LONGEST_VALUE} characters")
+        if not is_plain or len(value) > _MAX_VALUES:
+            raise ValidationError(f"must be an object with at most {_MAX_VALUES} texts")
+        if any(len(name) + len(item) > _MAX_VALUE_LENGTH for name, item in value.items()):
+            raise ValidationError(f"must not have texts of more than {_MAX_VALUE_LENGTH} characters")
         return {name.replace("\0", "\ufffd"): item.replace("\0", "\ufffd") for name, item in value.items()}
 
 
@@ -59,11 +59,13 @@ class _Body(Schema):
         unknown = EXCLUDE
 
     @pre_load
-    def fold(self, data: Any, **_: Any) -> Any:
+    def normalize_names(self, data: Any, **_: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        spelled = {str(item.data_key or name).lower(): item.data_key or name for name, item in self.fields.items()}
-        return {spelled.get(name.lower(), name): value for name, value in data.items() if value is not None}
+        canonical_names = {
+            str(item.data_key or name).lower(): item.data_key or name for name, item in self.fields.items()
+        }
+        return {canonical_names.get(name.lower(), name): value for name, value in data.items() if value is not None}
 
 
 class UserBody(_Body):
@@ -117,24 +119,24 @@ class WebhookBody(_Body):
     secret = _Text("secret")
 
 
-def load(kind: type[Schema], value: Any, *, many: bool = False) -> Any:
+def load(schema: type[Schema], value: Any, *, many: bool = False) -> Any:
     """What ``value`` holds, as the schema ``kind`` has it. Raises :class:`Refusal` with the first wrong field."""
     given = [] if many and value is None else {} if value is None else value
     if many and not isinstance(given, list):
-        raise Refusal(400, "the body must be a JSON array")
+        raise ApiError(400, "the body must be a JSON array")
     try:
-        return _made(kind).load(given, many=many)
+        return _schema_instance(schema).load(given, many=many)
     except ValidationError as error:
         messages = error.normalized_messages()  # type: ignore[no-untyped-call]
-        raise Refusal(400, _first(messages)) from None
+        raise ApiError(400, _first_error(messages)) from None
 
 
 @functools.cache
-def _made(kind: type[Schema]) -> Schema:
+def _schema_instance(kind: type[Schema]) -> Schema:
     return kind()
 
 
-def _first(messages: Any) -> str:
+def _first_error(messages: Any) -> str:
     path = []
     while isinstance(messages, dict):
         name, messages = next(iter(messages.items()))

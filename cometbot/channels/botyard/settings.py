@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOST_CHATS = 10
+MAX_CHATS_PER_BOT = 10
 """Chats that a user may have with one bot."""
 
 
@@ -21,13 +21,13 @@ class PlatformSettings:
 
     admin_secret: str = field(default="", repr=False)
     jwt_secret: str = field(default="", repr=False)
-    config: Path | None = None
+    config_path: Path | None = None
     base_url: str = "http://127.0.0.1:8000"
-    join_replies: bool = False
+    merge_replies: bool = False
     message_rate: int = 60
-    address_rate: int = 3000
+    request_rate: int = 3000
     signup_rate: int = 60
-    storage: int = 256 * 1024 * 1024
+    max_user_storage: int = 256 * 1024 * 1024
     body_timeout: float = 10.0
     allow_private_webhooks: bool = False
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.channels.botyard.channel import BotyardChannel
+from cometbot.channels.botyard.channel import PlatformChannel
 from cometbot.channels.botyard.platform import Platform
 from cometbot.channels.botyard.settings import PlatformSettings
-from cometbot.channels.botyard.webhook import BotyardWebhooks
+from cometbot.channels.botyard.webhook import PlatformWebhookChannel
 from cometbot.chat import Chat
 from cometbot.delivery import Observer
 from cometbot.settings import Settings
 
-_EVERYWHERE = ("0.0.0.0", "[::]", "::", "")
+_ANY_ADDRESS = ("0.0.0.0", "[::]", "::", "")
 
 
 def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
@@ -24,32 +24,32 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
     Raises :class:`ConfigurationError` for a config file that is wrong.
     """
     platform = make_platform(settings, bots, chat, observer)
-    return [BotyardChannel(platform), BotyardWebhooks(platform)]
+    return [PlatformChannel(platform), PlatformWebhookChannel(platform)]
 
 
 def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer: Observer | None = None) -> Platform:
     """The platform that ``settings`` describe."""
-    own = PlatformSettings(
-        admin_secret=settings.botyard_admin_secret_key.reveal(),
-        jwt_secret=settings.botyard_jwt_secret_key.reveal(),
-        config=Path(settings.botyard_config) if settings.botyard_config else None,
+    platform_settings = PlatformSettings(
+        admin_secret=settings.platform_admin_secret_key.reveal(),
+        jwt_secret=settings.platform_jwt_secret_key.reveal(),
+        config_path=Path(settings.platform_config) if settings.platform_config else None,
         base_url=settings.public_url or _local_url(settings.bind),
-        join_replies=settings.botyard_join_replies,
-        message_rate=settings.botyard_messages,
-        address_rate=settings.botyard_requests,
-        signup_rate=settings.botyard_signups,
-        storage=settings.botyard_storage,
+        merge_replies=settings.platform_join_replies,
+        message_rate=settings.platform_messages,
+        request_rate=settings.platform_requests,
+        signup_rate=settings.platform_signups,
+        max_user_storage=settings.platform_storage,
         body_timeout=settings.body_timeout,
         allow_private_webhooks=settings.allow_private_webhooks,
     )
     observer = observer or Observer()
     return Platform(
-        own,
+        platform_settings,
         bots,
         chat,
-        fields=settings.botyard_fields,
+        config_fields=settings.platform_fields,
         observe=observer.received,
-        on_full=observer.storage_full,
+        on_storage_full=observer.storage_full,
         on_database_full=observer.database_full,
     )
 
@@ -59,4 +59,4 @@ def _local_url(bind: str) -> str:
     if bind.startswith("unix:"):
         return "http://localhost"
     host, _, port = bind.rpartition(":")
-    return f"http://{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"
+    return f"http://{'127.0.0.1' if host in _ANY_ADDRESS else host}:{port}"

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import orjson
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Sending
+from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.botyard.platform import Platform
 from cometbot.errors import StoreBusy, Unreachable
 from cometbot.http.webhooks import WebhookChannel
 from cometbot.models import Conversation
 
-NAME = "botyard-webhook"
-TIMEOUT = 6.0
+WEBHOOK_CHANNEL = "botyard-webhook"
+WEBHOOK_TIMEOUT = 6.0
 """Seconds that a bot has to take a message."""
 
-_BOT = Bot("platform-webhooks")
+_SENDER_BOT = Bot("platform-webhooks")
 
 
-class BotyardWebhooks(WebhookChannel):
+class PlatformWebhookChannel(WebhookChannel):
     """Posts messages of people to bots that run elsewhere.
 
     Where to, and with which secret, is looked up when a message goes out, so that no secret waits in the outbox and a
@@ -28,16 +28,16 @@ class BotyardWebhooks(WebhookChannel):
     as all that delivery sends.
     """
 
-    name = NAME
+    name = WEBHOOK_CHANNEL
 
     def __init__(self, platform: Platform) -> None:
         super().__init__("", platform.webhooks)
         self._platform = platform
 
-    def own_bots(self) -> Sequence[Bot]:
-        return (_BOT,)
+    def internal_bots(self) -> Sequence[Bot]:
+        return (_SENDER_BOT,)
 
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """As promised by :class:`Channel`. For a bot that has no webhook any more nothing is done, nor with a message
         that was erased while it waited."""
         if not sending.payload:
@@ -51,11 +51,11 @@ class BotyardWebhooks(WebhookChannel):
             return ""
         headers = {"Authorization": bot.webhook.secret} if bot.webhook.secret else {}
         body = orjson.dumps(sending.payload["message"])
-        self.webhooks.post(bot.webhook.url, body, headers, min(timeout, TIMEOUT))
+        self.webhooks.post(bot.webhook.url, body, headers, min(timeout, WEBHOOK_TIMEOUT))
         return str(sending.payload["message"]["id"])
 
 
 def webhook_conversation(bot_id: str, chat_id: str) -> Conversation:
     """Where the webhooks of one chat go out, one after the other, also while its bot moves; a bot that is down holds up
     its own alone."""
-    return Conversation(NAME, bot_id, _BOT.name, f"{bot_id}.{chat_id}", bot_id)
+    return Conversation(WEBHOOK_CHANNEL, bot_id, _SENDER_BOT.name, f"{bot_id}.{chat_id}", bot_id)

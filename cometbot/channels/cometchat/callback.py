@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Incoming, Intake
-from cometbot.channels.cometchat import parsing, reports, schemas
+from cometbot.channels.base import DeliveryService, IncomingEvent
+from cometbot.channels.cometchat import parsing, payloads, schemas
 from cometbot.channels.cometchat.json_body import read_body as read_json_body
-from cometbot.channels.cometchat.reports import Happening
+from cometbot.channels.cometchat.payloads import Notification
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy, StoreUnavailable
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
-from cometbot.http.direct import Answer, DirectBlueprint, Environ
-from cometbot.http.errors import HttpError, echo, unavailable
+from cometbot.http.errors import HttpError, quote_value, store_unavailable_error
 from cometbot.http.limits import read_body
-from cometbot.http.rates import Rates
+from cometbot.http.rate_limiter import RateLimiter
+from cometbot.http.raw_wsgi import Environ, RawResponse, RawWSGIBlueprint
 from cometbot.models import Conversation
 
 if TYPE_CHECKING:
@@ -30,166 +30,168 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DONE = Answer(200, b'{"data":{"success":true}}')
-_IGNORED = Answer(200, b'{"data":{"success":true,"ignored":1}}')
-_JSON = re.compile(r"(application|text)/([\w.-]+\+|x-)?json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
+_ACCEPTED = RawResponse(200, b'{"data":{"success":true}}')
+_IGNORED = RawResponse(200, b'{"data":{"success":true,"ignored":1}}')
+_JSON_CONTENT_TYPE = re.compile(r"(application|text)/([\w.-]+\+|x-)?json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 _WEBHOOK = "webhook"
-_CALLBACK = "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
-_OF_WEBHOOK = "COMETCHAT_WEBHOOK_USERNAME and COMETCHAT_WEBHOOK_PASSWORD"
-_WITHHELD = "moderation has disapproved the message"
+_CALLBACK_SETTINGS = (
+    "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
+)
+_WEBHOOK_SETTINGS = "COMETCHAT_WEBHOOK_USERNAME and COMETCHAT_WEBHOOK_PASSWORD"
+_DISAPPROVED = "moderation has disapproved the message"
 _WARNING_INTERVAL = 60.0
 
 
-def make_blueprint(channel: CometChatChannel, intake: Intake) -> DirectBlueprint:
+def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
     """The routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
 
     Raises :class:`ConfigurationError` for a bot that anybody could call unless that was asked for.
     """
-    for name in intake.bots:
-        channel.callback.check(name)
-    views = CallbackViews(channel, intake)
-    blueprint = DirectBlueprint("cometchat", __name__)
-    blueprint.add_view("/cometchat", views.answer_shared_callback)
-    blueprint.add_view("/cometchat/<bot>", views.answer_callback)
-    blueprint.add_view("/cometchat/<bot>/webhook", views.answer_webhook)
-    blueprint.direct["/cometchat"] = views.answer_shared_callback
-    for name in intake.bots:
-        blueprint.direct[f"/cometchat/{name}"] = partial(views.answer_callback, bot=name)
+    for name in delivery.bots:
+        channel.callback_settings.validate(name)
+    views = CallbackViews(channel, delivery)
+    blueprint = RawWSGIBlueprint("cometchat", __name__)
+    blueprint.add_raw_view("/cometchat", views.handle_shared_callback)
+    blueprint.add_raw_view("/cometchat/<bot>", views.handle_callback)
+    blueprint.add_raw_view("/cometchat/<bot>/webhook", views.handle_webhook)
+    blueprint.raw_views["/cometchat"] = views.handle_shared_callback
+    for name in delivery.bots:
+        blueprint.raw_views[f"/cometchat/{name}"] = partial(views.handle_callback, bot=name)
     return blueprint
 
 
 class CallbackViews:
     """What happens to one call: credentials, body, shape, store, 200. Refusals come in CometChat's error envelope."""
 
-    def __init__(self, channel: CometChatChannel, intake: Intake) -> None:
+    def __init__(self, channel: CometChatChannel, delivery: DeliveryService) -> None:
         self._channel = channel
         self._account = channel.account
-        self._intake = intake
-        self._bots = dict(intake.bots)
-        self._by_uid = {channel.uid(name).lower(): bot for name, bot in self._bots.items()}
+        self._delivery = delivery
+        self._bots = dict(delivery.bots)
+        self._by_uid = {channel.get_uid(name).lower(): bot for name, bot in self._bots.items()}
         self._observe = channel.observe
-        self._settings: CallbackSettings = channel.callback
+        self._settings: CallbackSettings = channel.callback_settings
         self._credentials = BasicCredentials(self._settings.credentials)
         shared = self._settings.webhook_credentials
         self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
-        self._warnings = Rates(1, _WARNING_INTERVAL)
+        self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
-    def answer_callback(self, environ: Environ, bot: str) -> Answer:
+    def handle_callback(self, environ: Environ, bot: str) -> RawResponse:
         """Store what CometChat reports to the bot in the path."""
-        return self._answer(self._take_callback, environ, bot)
+        return self._handle(self._process_callback, environ, bot)
 
-    def answer_shared_callback(self, environ: Environ) -> Answer:
+    def handle_shared_callback(self, environ: Environ) -> RawResponse:
         """Store what CometChat reports to the bot that the payload names."""
-        return self._answer(self._take_shared_callback, environ, "")
+        return self._handle(self._process_shared_callback, environ, "")
 
-    def answer_webhook(self, environ: Environ, bot: str) -> Answer:
+    def handle_webhook(self, environ: Environ, bot: str) -> RawResponse:
         """Store what CometChat's app webhook reports, as far as it concerns the bot in the path."""
-        return self._answer(self._take_webhook, environ, bot)
+        return self._handle(self._process_webhook, environ, bot)
 
-    def _answer(self, take: Callable[[Environ, str], Answer], environ: Environ, bot: str) -> Answer:
+    def _handle(self, process: Callable[[Environ, str], RawResponse], environ: Environ, bot: str) -> RawResponse:
         try:
             if environ["REQUEST_METHOD"] != "POST":
                 raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers={"Allow": "POST"})
-            return take(environ, bot)
+            return process(environ, bot)
         except HttpError as error:
-            return self._refuse(error, bot)
+            return self._make_error_response(error, bot)
         except PayloadError as error:
-            return self._refuse(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
+            return self._make_error_response(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
         except StoreUnavailable as error:
-            return self._refuse(unavailable(error), bot)
+            return self._make_error_response(store_unavailable_error(error), bot)
         except StoreBusy:
             text = "the database did not confirm in time; call again, it is stored only once"
-            return self._refuse(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)
+            return self._make_error_response(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)
 
-    def _refuse(self, error: HttpError, bot: str) -> Answer:
+    def _make_error_response(self, error: HttpError, bot: str) -> RawResponse:
         self._observe(bot if bot in self._bots else "", "refused")
         _log.info("refused a call with %s %s", error.status, error.code)
-        described: dict[str, Any] = {"code": error.code, "message": error.message}
+        error_body: dict[str, Any] = {"code": error.code, "message": error.message}
         if error.details:
-            described["details"] = error.details
-        return Answer(error.status, orjson.dumps({"error": described}), error.headers)
+            error_body["details"] = error.details
+        return RawResponse(error.status, orjson.dumps({"error": error_body}), error.headers)
 
-    def _take_callback(self, environ: Environ, bot: str) -> Answer:
-        found = self._open(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
-        payload, body = self._read(environ)
+    def _process_callback(self, environ: Environ, bot: str) -> RawResponse:
+        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
+        payload, body = self._read_payload(environ)
         uid = schemas.find_id(payload.get("bot"))
-        named = self._find(uid)
+        named = self._find_bot(uid)
         if uid and named is not found:
             belongs = f"/cometchat/{named.name}" if named else "another URL, if it is served here at all"
             raise HttpError(
                 400,
                 "ERR_WRONG_BOT",
-                f"this URL is for the bot {found.name}; the callback for {echo(uid)} belongs to {belongs}",
+                f"this URL is for the bot {found.name}; the callback for {quote_value(uid)} belongs to {belongs}",
                 details={"bot": ["Differs from the bot in the URL."]},
             )
-        return self._take(found, payload, body)
+        return self._store_payload(found, payload, body)
 
-    def _take_shared_callback(self, environ: Environ, bot: str) -> Answer:
+    def _process_shared_callback(self, environ: Environ, bot: str) -> RawResponse:
         header = environ.get("HTTP_AUTHORIZATION", "")
         has_open_bot = any(name not in self._credentials for name in self._bots)
-        if not has_open_bot and not self._credentials.opens_any(header):
-            raise self._unauthorized(header, "of /cometchat", _CALLBACK)
-        payload, body = self._read(environ)
+        if not has_open_bot and not self._credentials.matches_any(header):
+            raise self._make_unauthorized(header, "of /cometchat", _CALLBACK_SETTINGS)
+        payload, body = self._read_payload(environ)
         uid = schemas.find_id(payload.get("bot"))
         if not uid and len(self._bots) > 1:
             return self._ignore("", "it names no bot")
-        found = self._find(uid) if uid else next(iter(self._bots.values()))
+        found = self._find_bot(uid) if uid else next(iter(self._bots.values()))
         if found is None:
-            raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {echo(uid)} is served here")
-        if found.name in self._credentials and not self._credentials.opens(found.name, header):
-            self._warn_of_credentials(f"of the bot {found.name}", _CALLBACK)
+            raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(uid)} is served here")
+        if found.name in self._credentials and not self._credentials.matches(found.name, header):
+            self._log_wrong_credentials(f"of the bot {found.name}", _CALLBACK_SETTINGS)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
-        return self._take(found, payload, body)
+        return self._store_payload(found, payload, body)
 
-    def _take_webhook(self, environ: Environ, bot: str) -> Answer:
+    def _process_webhook(self, environ: Environ, bot: str) -> RawResponse:
         has_own = bool(self._webhook_credentials)
         credentials, name = (self._webhook_credentials, _WEBHOOK) if has_own else (self._credentials, bot)
-        found = self._open(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials, name)
-        payload, body = self._read(environ)
-        if self._is_withheld(payload):
-            return self._ignore(found.name, _WITHHELD)
-        happening = reports.describe(payload, body)
-        if happening is None or not self._concerns(found, happening):
+        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials, name)
+        payload, body = self._read_payload(environ)
+        if self._is_disapproved(payload):
+            return self._ignore(found.name, _DISAPPROVED)
+        notification = payloads.read_notification(payload, body)
+        if notification is None or not self._is_relevant(found, notification):
             return self._ignore(found.name, "it does not concern the bot")
-        return self._store(found, happening, body)
+        return self._store_notification(found, notification, body)
 
-    def _open(self, bot: str, header: str, credentials: BasicCredentials, name: str) -> Bot:
+    def _find_authorized_bot(self, bot: str, header: str, credentials: BasicCredentials, name: str) -> Bot:
         """The bot in the path. Who has no valid credentials does not learn which bots there are."""
         found = self._bots.get(bot)
         if found is None:
             if (self._credentials or self._webhook_credentials) and not (
-                self._credentials.opens_any(header) or self._webhook_credentials.opens_any(header)
+                self._credentials.matches_any(header) or self._webhook_credentials.matches_any(header)
             ):
-                raise self._unauthorized(header, "of a bot that is not served here", _CALLBACK)
-            raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {echo(bot)} is served here")
-        if name in credentials and not credentials.opens(name, header):
-            settings = _OF_WEBHOOK if credentials is self._webhook_credentials else _CALLBACK
-            raise self._unauthorized(header, f"of the bot {bot}", settings)
+                raise self._make_unauthorized(header, "of a bot that is not served here", _CALLBACK_SETTINGS)
+            raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
+        if name in credentials and not credentials.matches(name, header):
+            settings = _WEBHOOK_SETTINGS if credentials is self._webhook_credentials else _CALLBACK_SETTINGS
+            raise self._make_unauthorized(header, f"of the bot {bot}", settings)
         return found
 
-    def _unauthorized(self, header: str, callee: str, settings: str) -> HttpError:
+    def _make_unauthorized(self, header: str, call_target: str, settings: str) -> HttpError:
         """Return the refusal of a call without credentials, or with wrong ones, which are logged."""
         if not header.strip():
             text = "log in with the callback's user name and password (Basic)"
             return HttpError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", text, headers=CHALLENGE)
-        self._warn_of_credentials(callee, settings)
+        self._log_wrong_credentials(call_target, settings)
         text = "wrong credentials; log in with the callback's user name and password (Basic)"
         return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
 
-    def _warn_of_credentials(self, callee: str, settings: str) -> None:
+    def _log_wrong_credentials(self, call_target: str, settings: str) -> None:
         """Log once a minute for each callee that wrong credentials came, with the settings that hold the right ones."""
-        if not self._warnings.wait(f"{settings} {callee}"):
+        if not self._warning_limiter.acquire(f"{settings} {call_target}"):
             _log.warning(
                 "refused a call %s: expected the user name and password in %s, got others. "
                 "Set the same ones here and in CometChat's dashboard; `cometbot doctor` compares them.",
-                callee,
+                call_target,
                 settings,
             )
 
-    def _read(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def _read_payload(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Return the payload and the body that it is stored as, once its app is known to be the right one."""
         content_type = environ.get("CONTENT_TYPE", "")
-        if content_type and content_type != "application/json" and not _JSON.fullmatch(content_type):
+        if content_type and content_type != "application/json" and not _JSON_CONTENT_TYPE.fullmatch(content_type):
             raise HttpError(415, "ERR_UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
         if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
             raise HttpError(415, "ERR_UNSUPPORTED_ENCODING", "send the body without a Content-Encoding")
@@ -197,21 +199,23 @@ class CallbackViews:
         payload, body = read_json_body(body)
         app_id = payload.get("appId")
         if app_id != self._account and schemas.find_id(app_id) != self._account:
-            _log.warning("refused a call of the foreign app %s", echo(app_id))
-            raise HttpError(403, "AUTH_ERR_INVALID_APPID", f"the app {echo(app_id)} is not the one that is served here")
+            _log.warning("refused a call of the foreign app %s", quote_value(app_id))
+            raise HttpError(
+                403, "AUTH_ERR_INVALID_APPID", f"the app {quote_value(app_id)} is not the one that is served here"
+            )
         return payload, body
 
-    def _find(self, name: object) -> Bot | None:
+    def _find_bot(self, name: object) -> Bot | None:
         uid = str(name).lower()
         return self._by_uid.get(uid) or self._bots.get(uid)
 
-    def _take(self, bot: Bot, payload: dict[str, Any], body: bytes) -> Answer:
-        if self._is_withheld(payload):
-            return self._ignore(bot.name, _WITHHELD)
-        if is_usual(payload) and bot.takes(MessageEvent):
+    def _store_payload(self, bot: Bot, payload: dict[str, Any], body: bytes) -> RawResponse:
+        if self._is_disapproved(payload):
+            return self._ignore(bot.name, _DISAPPROVED)
+        if is_plain_message(payload) and bot.takes(MessageEvent):
             data = payload["data"]
             sender = data["sender"]
-            if self._is_dropped(bot, sender):
+            if self._is_ignored_sender(bot, sender):
                 return self._ignore(bot.name, "a bot sent it")
             is_group = data["receiverType"] == "group"
             target = data["receiver"] if is_group else sender
@@ -219,75 +223,81 @@ class CallbackViews:
             conversation = Conversation(
                 "cometchat", self._account, bot.name, conversation_id, target.lower(), is_group=is_group
             )
-            return self._put(bot, Incoming(conversation, f"message:{data['id']}", body, sender))
-        happening = reports.describe(payload, body)
-        return self._store(bot, happening, body) if happening else self._ignore(bot.name, "it names no conversation")
-
-    def _is_withheld(self, payload: Mapping[str, Any]) -> bool:
-        return not self._settings.answer_disapproved and reports.is_disapproved(payload)
-
-    def _store(self, bot: Bot, happening: Happening, body: bytes) -> Answer:
-        is_joining = self._channel.uid(bot.name).lower() in happening.joined
-        if not is_joining and self._is_dropped(bot, happening.sender):
-            return self._ignore(bot.name, "a bot caused it")
-        # That the bot is in a group is stored for later: it is how the group's other events are known to be its own.
-        if not is_joining and not bot.takes(happening.event):
-            return self._ignore(bot.name, f"no handler takes {happening.event.__name__}")
-        conversation = self._locate(bot, happening)
-        if conversation is None:
-            return self._ignore(bot.name, "its conversation is not known")
-        return self._put(bot, Incoming(conversation, happening.key, body, happening.sender))
-
-    def _concerns(self, bot: Bot, happening: Happening) -> bool:
-        """Return whether the bot hears of what a webhook reports of the whole app."""
-        uid = self._channel.uid(bot.name).lower()
-        if not happening.conversation_id:
-            return True
-        if happening.is_new_message:
-            return uid in happening.mentioned if happening.is_group else uid == happening.receiver.lower()
-        if happening.is_direct_with(uid) or uid in happening.members:
-            return True
-        if not happening.is_group or not bot.takes(happening.event):
-            return False
-        conversation = self._locate(bot, happening)
-        return conversation is not None and self._intake.knows(conversation.key)
-
-    def _locate(self, bot: Bot, happening: Happening) -> Conversation | None:
-        """Return the conversation that this happened in, by what was sent and received before where it names none."""
-        if happening.conversation_id:
-            target = happening.target(self._channel.uid(bot.name))
-            named = (parsing.CHANNEL, self._account, bot.name, happening.conversation_id, target)
-            return Conversation(*named, is_group=happening.is_group) if target else None
-        if happening.call_key:
-            return self._intake.find_received(parsing.CHANNEL, self._account, bot.name, happening.call_key)
-        sent = self._intake.find_sent(parsing.CHANNEL, self._account, happening.message_id)
-        if sent is not None:
-            return sent if sent.bot == bot.name else None
-        if happening.event not in (EditEvent, DeleteEvent):
-            return None
-        key = f"message:{happening.message_id}"
-        return self._intake.find_received(parsing.CHANNEL, self._account, bot.name, key)
-
-    def _is_dropped(self, bot: Bot, sender: str) -> bool:
-        """Whether it was the bot itself, or another one served here and this one does not handle bots."""
-        return self._channel.is_own(sender) and (
-            not bot.handle_bots or sender.lower() == self._channel.uid(bot.name).lower()
+            return self._enqueue(bot, IncomingEvent(conversation, f"message:{data['id']}", body, sender))
+        notification = payloads.read_notification(payload, body)
+        return (
+            self._store_notification(bot, notification, body)
+            if notification
+            else self._ignore(bot.name, "it names no conversation")
         )
 
-    def _put(self, bot: Bot, incoming: Incoming) -> Answer:
-        self._observe(bot.name, "received" if self._intake.put(incoming) else "duplicate")
-        return _DONE
+    def _is_disapproved(self, payload: Mapping[str, Any]) -> bool:
+        return not self._settings.answer_disapproved and payloads.is_disapproved(payload)
 
-    def _ignore(self, bot: str, reason: str) -> Answer:
+    def _store_notification(self, bot: Bot, notification: Notification, body: bytes) -> RawResponse:
+        is_bot_joining = self._channel.get_uid(bot.name).lower() in notification.joined
+        if not is_bot_joining and self._is_ignored_sender(bot, notification.sender):
+            return self._ignore(bot.name, "a bot caused it")
+        # That the bot is in a group is stored for later: it is how the group's other events are known to be its own.
+        if not is_bot_joining and not bot.takes(notification.event):
+            return self._ignore(bot.name, f"no handler takes {notification.event.__name__}")
+        conversation = self._find_conversation(bot, notification)
+        if conversation is None:
+            return self._ignore(bot.name, "its conversation is not known")
+        return self._enqueue(bot, IncomingEvent(conversation, notification.key, body, notification.sender))
+
+    def _is_relevant(self, bot: Bot, notification: Notification) -> bool:
+        """Return whether the bot hears of what a webhook reports of the whole app."""
+        uid = self._channel.get_uid(bot.name).lower()
+        if not notification.conversation_id:
+            return True
+        if notification.is_new_message:
+            return uid in notification.mentioned if notification.is_group else uid == notification.receiver.lower()
+        if notification.is_direct_with(uid) or uid in notification.members:
+            return True
+        if not notification.is_group or not bot.takes(notification.event):
+            return False
+        conversation = self._find_conversation(bot, notification)
+        return conversation is not None and self._delivery.has_conversation(conversation.key)
+
+    def _find_conversation(self, bot: Bot, notification: Notification) -> Conversation | None:
+        """Return the conversation that this happened in, by what was sent and received before where it names none."""
+        if notification.conversation_id:
+            target = notification.target(self._channel.get_uid(bot.name))
+            named = (parsing.CHANNEL, self._account, bot.name, notification.conversation_id, target)
+            return Conversation(*named, is_group=notification.is_group) if target else None
+        if notification.call_key:
+            return self._delivery.find_received_conversation(
+                parsing.CHANNEL, self._account, bot.name, notification.call_key
+            )
+        sent = self._delivery.find_sent_conversation(parsing.CHANNEL, self._account, notification.message_id)
+        if sent is not None:
+            return sent if sent.bot == bot.name else None
+        if notification.event not in (EditEvent, DeleteEvent):
+            return None
+        key = f"message:{notification.message_id}"
+        return self._delivery.find_received_conversation(parsing.CHANNEL, self._account, bot.name, key)
+
+    def _is_ignored_sender(self, bot: Bot, sender: str) -> bool:
+        """Whether it was the bot itself, or another one served here and this one does not handle bots."""
+        return self._channel.is_own_bot(sender) and (
+            not bot.handle_bots or sender.lower() == self._channel.get_uid(bot.name).lower()
+        )
+
+    def _enqueue(self, bot: Bot, incoming: IncomingEvent) -> RawResponse:
+        self._observe(bot.name, "received" if self._delivery.enqueue(incoming) else "duplicate")
+        return _ACCEPTED
+
+    def _ignore(self, bot: str, reason: str) -> RawResponse:
         self._observe(bot, "ignored")
         _log.debug("ignored a call for %s: %s", bot or "the shared URL", reason)
         return _IGNORED
 
 
-def is_usual(payload: Mapping[str, Any]) -> bool:
+def is_plain_message(payload: Mapping[str, Any]) -> bool:
     """Return whether ``payload`` is a callback whose message can be routed as it stands.
 
-    :func:`reports.describe` says the same of it, at a hundred times the price.
+    :func:`reports.read_notification` says the same of it, at a hundred times the price.
     """
     data = payload.get("data")
     if type(data) is not dict or payload.get("trigger") != "after_message":
@@ -295,7 +305,7 @@ def is_usual(payload: Mapping[str, Any]) -> bool:
     get = data.get
     return (
         get("receiverType") in schemas.RECEIVER_TYPES
-        and get("category") in _SAID
+        and get("category") in _CATEGORIES
         and not get("deletedAt")
         and _is_id(get("id"))
         and _is_id(get("conversationId"))
@@ -304,7 +314,7 @@ def is_usual(payload: Mapping[str, Any]) -> bool:
     )
 
 
-_SAID = tuple(sorted(reports.SAID))
+_CATEGORIES = tuple(sorted(payloads.MESSAGE_CATEGORIES))
 _matches_id = schemas.ID_PATTERN.fullmatch
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, Incoming, Intake, Sending
-from cometbot.channels.cometchat import parsing, rendering, reports, schemas
-from cometbot.channels.cometchat.answers import Record
+from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.cometchat import parsing, payloads, rendering, schemas
 from cometbot.channels.cometchat.client import CometChatClient
 from cometbot.channels.cometchat.json_body import read_json
-from cometbot.channels.cometchat.look_up import PAGE, LookUp, as_number, id_of
-from cometbot.channels.cometchat.muted import MutedClient
+from cometbot.channels.cometchat.readonly_client import ReadOnlyClient
+from cometbot.channels.cometchat.responses import Record
+from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, get_message_id, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import (
     BotError,
@@ -30,10 +30,10 @@ from cometbot.messages import Operation
 from cometbot.models import Conversation
 
 _log = logging.getLogger(__name__)
-_NOT_A_MEMBER = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
-_NO_MESSAGES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
-_REFRESH = 600.0
-_SKETCH_TIMEOUT = 3.0
+_NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
+_NO_HISTORY_CODES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
+_REFRESH_INTERVAL = 600.0
+_PREVIEW_TIMEOUT = 3.0
 _COOLDOWN = 1.0
 
 
@@ -54,7 +54,7 @@ class CometChatChannel(Channel):
         client: CometChatClient,
         *,
         bots: Mapping[str, Bot],
-        rich: rendering.Rich = "text",
+        rich: rendering.RichMode = "text",
         callback: CallbackSettings | None = None,
         observe: Callable[[str, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,24 +65,24 @@ class CometChatChannel(Channel):
             raise ConfigurationError(f"COMETCHAT_RICH must be text, interactive or card, not {rich!r}")
         self.capabilities = rendering.capabilities(rich)
         self.rich = rich
-        self.callback = callback or CallbackSettings()
-        self.observe = observe or _ignore
+        self.callback_settings = callback or CallbackSettings()
+        self.observe = observe or _ignore_outcome
         self._app_id = app_id
         self._client = client
         self._clock = clock
         self._bots = dict(bots)
-        self._intake: Intake | None = None
+        self._delivery: DeliveryService | None = None
         self._groups: dict[str, frozenset[str]] = {}
-        self._uids = {name: uid_of(bot) for name, bot in bots.items()}
-        self._own = frozenset(uid.lower() for uid in self._uids.values())
-        self._listed: frozenset[str] = frozenset()
-        self._listed_until = float("-inf")
+        self._uids = {name: get_cometchat_uid(bot) for name, bot in bots.items()}
+        self._own_uids = frozenset(uid.lower() for uid in self._uids.values())
+        self._bot_uids: frozenset[str] = frozenset()
+        self._bots_refresh_at = float("-inf")
 
     @property
     def account(self) -> str:
         return self._app_id
 
-    def uid(self, bot: str) -> str:
+    def get_uid(self, bot: str) -> str:
         """The CometChat UID of the bot called ``bot``."""
         return self._uids.get(bot, bot)
 
@@ -95,40 +95,42 @@ class CometChatChannel(Channel):
         if group:
             guid = group.lower()
             return Conversation(self.name, self.account, bot.name, f"group_{guid}", guid, is_group=True)
-        first, second = sorted((uid_of(bot).lower(), user.lower()))
+        first, second = sorted((get_cometchat_uid(bot).lower(), user.lower()))
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
 
-    def parse(self, incoming: Incoming) -> Event:
+    def parse(self, incoming: IncomingEvent) -> Event:
         return parsing.parse(read_json(incoming.body), conversation=incoming.conversation, key=incoming.key)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         return rendering.render(operation, self.rich)
 
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """As promised by :class:`Channel`. A bot that is no member of its group yet is made one, once.
 
         Edits, deletions and reactions may be repeated without harm and need no :meth:`find`.
         """
         ends_at = time.monotonic() + timeout
         try:
-            return self._carry_out(sending, timeout)
+            return self._execute(sending, timeout)
         except Rejected as error:
-            if not sending.conversation.is_group or error.code not in _NOT_A_MEMBER:
+            if not sending.conversation.is_group or error.code not in _NOT_A_MEMBER_CODES:
                 raise
-        self._join(sending.conversation, ends_at)
-        return self._carry_out(sending, _left(ends_at))
+        self._join_group(sending.conversation, ends_at)
+        return self._execute(sending, _seconds_left(ends_at))
 
-    def find(self, sending: Sending, *, timeout: float) -> str | None:
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
         """As promised by :class:`Channel`, by the ``muid`` that the send carried; where more was written than can be
         looked through, None as well: the reply is rather said twice than never."""
         payload = sending.payload
         if payload["op"] not in ("send", "thread"):
             return None
-        look = LookUp(sending.client_id, timeout)
-        found = look.in_history(partial(self._page, sending, look), str(payload.get("after") or ""))
+        search = SentMessageSearch(sending.client_id, timeout)
+        found = search.search_history(
+            partial(self._load_history_page, sending, search), str(payload.get("after") or "")
+        )
         if found is None and payload["op"] == "thread":
-            found = look.in_thread(partial(self._replies, sending, look))
-        if found is None and not look.is_whole:
+            found = search.search_thread(partial(self._load_thread_page, sending, search))
+        if found is None and not search.is_complete:
             _log.warning(
                 "too much was written since to look through: whether a reply had arrived cannot be told, and it is "
                 "sent again",
@@ -141,13 +143,13 @@ class CometChatChannel(Channel):
         rate = self._client.rate
         return _COOLDOWN if rate is not None and rate.remaining == 0 else 0.0
 
-    def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
-        shown = rendering.split(text, {})[:1]
+    def preview(self, conversation: Conversation, message_id: str, text: str) -> None:
+        shown = rendering.split_by_data_limit(text, {})[:1]
         if not shown:
             return
         try:
-            uid = self.uid(conversation.bot)
-            self._client.edit_message(message_id, {"text": shown[0]}, on_behalf_of=uid, timeout=_SKETCH_TIMEOUT)
+            uid = self.get_uid(conversation.bot)
+            self._client.edit_message(message_id, {"text": shown[0]}, on_behalf_of=uid, timeout=_PREVIEW_TIMEOUT)
         except (ChannelError, MessageError) as error:
             _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
 
@@ -161,32 +163,34 @@ class CometChatChannel(Channel):
             "affix": "prepend",
             "hideDeleted": True,
         }
-        query["categories"] = ",".join(sorted(reports.SAID))
-        records = self._client.messages(**self._peer(conversation), query=query)
+        query["categories"] = ",".join(sorted(payloads.MESSAGE_CATEGORIES))
+        records = self._client.messages(**self._history_peer(conversation), query=query)
         events = []
         for record in records:
-            message = reports.load_message(record)
-            is_whole = message["id"] and message["sender"]
-            if is_whole and message["category"] in reports.SAID and not message["deletedAt"]:
-                events.append(parsing.make_message(message, parsing.place_of(conversation, record)))
-        shown = [event for event in events if event.moderation != "disapproved" or self.callback.answer_disapproved]
-        return sorted(shown, key=_by_age)[-limit:]
+            message = payloads.load_message(record)
+            is_complete = message["id"] and message["sender"]
+            if is_complete and message["category"] in payloads.MESSAGE_CATEGORIES and not message["deletedAt"]:
+                events.append(parsing.make_message(message, parsing.make_history_context(conversation, record)))
+        shown = [
+            event for event in events if event.moderation != "disapproved" or self.callback_settings.answer_disapproved
+        ]
+        return sorted(shown, key=_age_sort_key)[-limit:]
 
     def client(self, bot: str) -> CometChatClient:
         return self._client
 
-    def muted_client(self, bot: str, note: Callable[[str], None]) -> MutedClient:
-        return MutedClient(self._client, note)
+    def readonly_client(self, bot: str, on_write: Callable[[str], None]) -> ReadOnlyClient:
+        return ReadOnlyClient(self._client, on_write)
 
     def is_bot(self, uid: str) -> bool:
-        return uid.lower() in self._own or uid.lower() in self._listed
+        return uid.lower() in self._own_uids or uid.lower() in self._bot_uids
 
-    def is_own(self, uid: str) -> bool:
+    def is_own_bot(self, uid: str) -> bool:
         """Whether this is the UID of a bot that is served here."""
-        return uid.lower() in self._own
+        return uid.lower() in self._own_uids
 
-    def attach(self, intake: Intake) -> None:
-        self._intake = intake
+    def attach(self, delivery: DeliveryService) -> None:
+        self._delivery = delivery
 
     def refresh(self) -> None:
         """Ask which users are bots, and which groups the bots are in, if the last answer is ten minutes old.
@@ -194,21 +198,21 @@ class CometChatChannel(Channel):
         A failure changes nothing and is only logged.
         """
         now = self._clock()
-        if now < self._listed_until:
+        if now < self._bots_refresh_at:
             return
-        self._listed_until = now + _REFRESH
+        self._bots_refresh_at = now + _REFRESH_INTERVAL
         try:
             records = [*self._client.bots(), *self._client.bots(ai=True)]
         except ChannelError as error:
             _log.info("could not list the app's bots: %s", error)
             return
-        self._listed = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
+        self._bot_uids = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
         self._refresh_groups()
 
     def _refresh_groups(self) -> None:
         """Store the groups that a bot is in, so that webhooks about groups that nobody reported count as its own."""
         for name, bot in self._bots.items():
-            if self._intake is None or not any(handler.kind == "event" for handler in bot.handlers):
+            if self._delivery is None or not any(handler.kind == "event" for handler in bot.handlers):
                 continue
             try:
                 records = list(self._client.groups({"hasJoined": True}, on_behalf_of=self._uids[name]))
@@ -218,26 +222,28 @@ class CometChatChannel(Channel):
             guids = frozenset(filter(None, (schemas.find_id(record.get("guid")) for record in records)))
             new = guids - self._groups.get(name, frozenset())
             if new:
-                self._intake.remember(self.conversation(bot, group=guid) for guid in sorted(new))
+                self._delivery.add_conversations(self.conversation(bot, group=guid) for guid in sorted(new))
             self._groups[name] = guids
 
-    def blueprint(self, intake: Intake) -> Any:
+    def blueprint(self, delivery: DeliveryService) -> Any:
         """The views that take CometChat's calls. Raises :class:`ConfigurationError` for a bot open to anybody."""
         from cometbot.channels.cometchat.callback import make_blueprint  # Flask is needed only where there are views
 
-        return make_blueprint(self, intake)
+        return make_blueprint(self, delivery)
 
     def close(self) -> None:
         self._client.close()
 
-    def _carry_out(self, sending: Sending, timeout: float) -> str:
-        payload, uid = sending.payload, self.uid(sending.conversation.bot)
+    def _execute(self, sending: OutgoingRequest, timeout: float) -> str:
+        payload, uid = sending.payload, self.get_uid(sending.conversation.bot)
         operation = payload["op"]
         if operation in ("send", "thread"):
             body = {**payload["body"], "muid": sending.client_id}
             if operation == "send":
-                return id_of(self._client.send_bot_message(uid, body, timeout=timeout))
-            return id_of(self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout))
+                return get_message_id(self._client.send_bot_message(uid, body, timeout=timeout))
+            return get_message_id(
+                self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout)
+            )
         message_id = sending.target_id or str(payload["message"])
         if operation == "edit":
             body = payload["body"]
@@ -245,12 +251,12 @@ class CometChatChannel(Channel):
                 message_id, body["data"], tags=body.get("tags"), on_behalf_of=uid, timeout=timeout
             )
         elif operation == "delete":
-            self._delete(message_id, uid, timeout)
+            self._delete_message(message_id, uid, timeout)
         else:
             self._client.add_reaction(message_id, payload["reaction"], on_behalf_of=uid, timeout=timeout)
         return message_id
 
-    def _delete(self, message_id: str, uid: str, timeout: float) -> None:
+    def _delete_message(self, message_id: str, uid: str, timeout: float) -> None:
         """Take a message back; one that is gone already is what was asked for."""
         ends_at = time.monotonic() + timeout
         try:
@@ -258,51 +264,55 @@ class CometChatChannel(Channel):
         except NotFound:
             return
         except Rejected:
-            if not self._client.get_message(message_id, timeout=_left(ends_at)).get("deletedAt"):
+            if not self._client.get_message(message_id, timeout=_seconds_left(ends_at)).get("deletedAt"):
                 raise
 
-    def _join(self, conversation: Conversation, ends_at: float) -> None:
-        uid, guid = self.uid(conversation.bot), conversation.target
+    def _join_group(self, conversation: Conversation, ends_at: float) -> None:
+        uid, guid = self.get_uid(conversation.bot), conversation.target
         _log.info("joining a group to answer in it", extra={"conversation": str(conversation.key)})
-        entries = self._client.add_members(guid, [uid], timeout=_left(ends_at))
+        entries = self._client.add_members(guid, [uid], timeout=_seconds_left(ends_at))
         error = next((entry["error"] for entry in entries.values() if "error" in entry), None)
         if isinstance(error, dict) and error.get("code") != "ERR_ALREADY_JOINED":
             code = str(error.get("code") or "")
             raise Rejected(f"the bot {uid} could not be added to the group {guid}: {code}", code=code)
 
-    def _page(self, sending: Sending, look: LookUp, query: Mapping[str, str]) -> list[Record]:
+    def _load_history_page(
+        self, sending: OutgoingRequest, search: SentMessageSearch, query: Mapping[str, str]
+    ) -> list[Record]:
         try:
             return self._client.messages(
-                **self._peer(sending.conversation), query={**query, "limit": PAGE}, timeout=look.time_left
+                **self._history_peer(sending.conversation),
+                query={**query, "limit": PAGE_SIZE},
+                timeout=search.seconds_left,
             )
         except Rejected as error:
-            if error.code in _NO_MESSAGES:
+            if error.code in _NO_HISTORY_CODES:
                 return []
             raise
 
-    def _replies(self, sending: Sending, look: LookUp, page: int) -> list[Record]:
-        uid, parent = self.uid(sending.conversation.bot), str(sending.payload["parent"])
-        return self._client.thread(parent, on_behalf_of=uid, page=page, timeout=look.time_left)
+    def _load_thread_page(self, sending: OutgoingRequest, search: SentMessageSearch, page: int) -> list[Record]:
+        uid, parent = self.get_uid(sending.conversation.bot), str(sending.payload["parent"])
+        return self._client.thread(parent, on_behalf_of=uid, page=page, timeout=search.seconds_left)
 
-    def _peer(self, conversation: Conversation) -> dict[str, Any]:
+    def _history_peer(self, conversation: Conversation) -> dict[str, Any]:
         """Where its history is; a group's can be read even if the bot is no member any more."""
         if conversation.is_group:
             return {"group": conversation.target}
-        return {"user": conversation.target, "on_behalf_of": self.uid(conversation.bot)}
+        return {"user": conversation.target, "on_behalf_of": self.get_uid(conversation.bot)}
 
 
-def uid_of(bot: Bot) -> str:
+def get_cometchat_uid(bot: Bot) -> str:
     """The CometChat UID that ``bot`` acts under."""
     return bot.cometchat_uid or bot.name
 
 
-def _ignore(bot: str, outcome: str) -> None:
+def _ignore_outcome(bot: str, outcome: str) -> None:
     """Where nobody counts."""
 
 
-def _left(ends_at: float) -> float:
+def _seconds_left(ends_at: float) -> float:
     return max(ends_at - time.monotonic(), 0.001)
 
 
-def _by_age(event: MessageEvent) -> tuple[float, tuple[int, str]]:
-    return event.sent_at, as_number(event.id)
+def _age_sort_key(event: MessageEvent) -> tuple[float, tuple[int, str]]:
+    return event.sent_at, id_sort_key(event.id)

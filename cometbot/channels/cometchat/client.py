@@ -15,22 +15,22 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from cometbot import private_files
-from cometbot.channels.cometchat import bodies
-from cometbot.channels.cometchat.answers import Answer, Rate, error_from, open_envelope
+from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.operations import Operations, Params
+from cometbot.channels.cometchat.responses import ApiResponse, RateLimitStatus, error_from_response, parse_envelope
 from cometbot.errors import ConfigurationError, MessageError, Rejected, Uncertain
-from cometbot.http.client import exchange, make_session
+from cometbot.http.client import make_session, time_limited_exchange
 from cometbot.http.watchdog import Deadline
 
 _log = logging.getLogger(__name__)
-_STEP = 64 * 1024
-_ANSWER_LIMIT = 64 * 1024 * 1024
-_REDIRECTS = 5
-MEDIA_LIMIT = 100 * 1024 * 1024
+_CHUNK_SIZE = 64 * 1024
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_MAX_REDIRECTS = 5
+MAX_MEDIA_BYTES = 100 * 1024 * 1024
 """Bytes that :meth:`CometChatClient.download` takes at most unless told otherwise: what CometChat lets users send."""
 
-_HOST_FAMILIES = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
-_TOKEN_HOST = re.compile(r"files-[a-z0-9-]+\.")
+_COMETCHAT_DOMAINS = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
+_TOKEN_HOST_PATTERN = re.compile(r"files-[a-z0-9-]+\.")
 
 
 class CometChatClient(Operations):
@@ -65,7 +65,7 @@ class CometChatClient(Operations):
         self.api_url = api_url.rstrip("/")
         self.app_id = app_id
         self.timeout = timeout
-        self.rate: Rate | None = None
+        self.rate: RateLimitStatus | None = None
         self._key = api_key
         self._session = session or make_session(pool_size)
 
@@ -96,23 +96,25 @@ class CometChatClient(Operations):
         """The envelope of one answer, for operations without a method of their own. Raises the errors of the class."""
         headers = {"apikey": self._key, "Accept": "application/json", "Accept-Encoding": "identity"}
         if on_behalf_of:
-            headers["onBehalfOf"] = bodies.check_id(on_behalf_of, "onBehalfOf")
-        encoded = body if isinstance(body, bytes) or body is None else bodies.encode(dict(body), "the body")
+            headers["onBehalfOf"] = request_bodies.check_id(on_behalf_of, "onBehalfOf")
+        encoded = body if isinstance(body, bytes) or body is None else request_bodies.encode(dict(body), "the body")
         if encoded is not None:
             headers["Content-Type"] = "application/json"
         query = {
             name: str(value).lower() if isinstance(value, bool) else value for name, value in (params or {}).items()
         }
-        what = f"{method} {path}"
-        answer = self._ask(what, method, self.api_url + path, headers, encoded, query, timeout or self.timeout)
-        return open_envelope(answer, what, self._secrets(body))
+        request_name = f"{method} {path}"
+        answer = self._send_request(
+            request_name, method, self.api_url + path, headers, encoded, query, timeout or self.timeout
+        )
+        return parse_envelope(answer, request_name, self._find_secrets(body))
 
     def download(
         self,
         url: str,
         to: str | Path | None = None,
         *,
-        limit: int = MEDIA_LIMIT,
+        limit: int = MAX_MEDIA_BYTES,
         timeout: float = 60.0,
     ) -> bytes:
         """The bytes of a file that a user sent; with ``to`` they are written there and the result is empty.
@@ -123,32 +125,32 @@ class CometChatClient(Operations):
         was begun is removed on failure.
         """
         ends_at = time.monotonic() + timeout
-        address = self._resolve_media(url, ends_at)
+        address = self._resolve_media_url(url, ends_at)
         if to is None:
             buffer = io.BytesIO()
-            self._fetch(address, buffer, limit, ends_at)
+            self._download_to(address, buffer, limit, ends_at)
             return buffer.getvalue()
         path = Path(to)
         try:
             with private_files.open_file(path, "wb") as file:
-                self._fetch(address, file, limit, ends_at)
+                self._download_to(address, file, limit, ends_at)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return b""
 
-    def _ask(
+    def _send_request(
         self,
-        what: str,
+        request_name: str,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
         query: Mapping[str, str | int],
-        seconds: float,
-    ) -> Answer:
-        began = time.perf_counter()
-        with self._bounded(what, seconds) as deadline:
+        timeout: float,
+    ) -> ApiResponse:
+        started_at = time.perf_counter()
+        with self._with_deadline(request_name, timeout) as deadline:
             response = self._session.request(
                 method,
                 url,
@@ -160,22 +162,26 @@ class CometChatClient(Operations):
                 stream=True,
             )
             with response:
-                answer = Answer(response.status_code, dict(response.headers), _read(response, _ANSWER_LIMIT))
-        self.rate = Rate.from_headers(answer.headers, time.time()) or self.rate
-        milliseconds = (time.perf_counter() - began) * 1000
-        _log.debug("asked CometChat: %s answered %s in %.0f ms", what, answer.status, milliseconds)
+                answer = ApiResponse(
+                    response.status_code, dict(response.headers), _read_limited(response, _MAX_RESPONSE_BYTES)
+                )
+        self.rate = RateLimitStatus.from_headers(answer.headers, time.time()) or self.rate
+        milliseconds = (time.perf_counter() - started_at) * 1000
+        _log.debug("asked CometChat: %s answered %s in %.0f ms", request_name, answer.status, milliseconds)
         return answer
 
-    def _bounded(self, what: str, seconds: float) -> AbstractContextManager[Deadline]:
+    def _with_deadline(self, request_name: str, timeout: float) -> AbstractContextManager[Deadline]:
         """A deadline over what is inside, and its exceptions as ours: what was not sent yet surely did not happen."""
         remedy = "check COMETCHAT_API_URL and the network"
-        return exchange(self._session, self.api_url, what, seconds, peer="CometChat", remedy=remedy)
+        return time_limited_exchange(
+            self._session, self.api_url, request_name, timeout, peer="CometChat", remedy=remedy
+        )
 
-    def _secrets(self, body: object) -> list[str]:
+    def _find_secrets(self, body: object) -> list[str]:
         password = body.get("password") if isinstance(body, Mapping) else None
         return [self._key, password] if isinstance(password, str) else [self._key]
 
-    def _resolve_media(self, url: str, ends_at: float) -> str:
+    def _resolve_media_url(self, url: str, ends_at: float) -> str:
         """The URL that can be fetched by anybody: token-based ones are exchanged for one with a token."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -184,9 +190,9 @@ class CometChatClient(Operations):
         if has_token or not self._is_trusted(parts.hostname) or not self._needs_token(parts.hostname, parts.path):
             return url
         headers = {"appId": self.app_id, "apiKey": self._key, "Accept-Encoding": "identity"}
-        what = "GET (media token)"
-        answer = self._ask(what, "GET", url, headers, None, {}, max(ends_at - time.monotonic(), 0.001))
-        data = open_envelope(answer, what, [self._key]).get("data")
+        request_name = "GET (media token)"
+        answer = self._send_request(request_name, "GET", url, headers, None, {}, max(ends_at - time.monotonic(), 0.001))
+        data = parse_envelope(answer, request_name, [self._key]).get("data")
         address = data.get("url") if isinstance(data, dict) else None
         if not isinstance(address, str):
             raise Uncertain("GET (media token): CometChat answered without a URL")
@@ -195,56 +201,58 @@ class CometChatClient(Operations):
     def _is_trusted(self, host: str) -> bool:
         """Whether the key may go to ``host``."""
         is_own = host == urlsplit(self.api_url).hostname
-        return is_own or any(host == family or host.endswith(f".{family}") for family in _HOST_FAMILIES)
+        return is_own or any(host == family or host.endswith(f".{family}") for family in _COMETCHAT_DOMAINS)
 
     def _needs_token(self, host: str, path: str) -> bool:
-        return bool(_TOKEN_HOST.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
+        return bool(_TOKEN_HOST_PATTERN.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
 
-    def _fetch(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
+    def _download_to(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
         """Write what is at ``url`` to ``file``, following redirects, without any header that identifies us."""
-        for _ in range(_REDIRECTS):
-            next_url = self._fetch_once(url, file, limit, ends_at)
+        for _ in range(_MAX_REDIRECTS):
+            next_url = self._download_once(url, file, limit, ends_at)
             if not next_url:
                 return
             if urlsplit(next_url).scheme not in ("http", "https"):
                 raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected to something that is not http(s)")
             url = next_url
-        raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected more than {_REDIRECTS} times")
+        raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected more than {_MAX_REDIRECTS} times")
 
-    def _fetch_once(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> str:
+    def _download_once(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> str:
         """Where it redirects to; empty once the file is written."""
-        what = f"GET {urlsplit(url).hostname} (media)"
+        request_name = f"GET {urlsplit(url).hostname} (media)"
         headers = {"Accept-Encoding": "identity"}
-        with self._bounded(what, max(ends_at - time.monotonic(), 0.001)) as deadline:
-            wait = max(deadline.remaining, 0.001)
-            response = self._session.get(url, headers=headers, timeout=(wait, wait), allow_redirects=False, stream=True)
+        with self._with_deadline(request_name, max(ends_at - time.monotonic(), 0.001)) as deadline:
+            seconds_left = max(deadline.remaining, 0.001)
+            response = self._session.get(
+                url, headers=headers, timeout=(seconds_left, seconds_left), allow_redirects=False, stream=True
+            )
             with response:
                 if response.is_redirect:
                     return urljoin(url, response.headers["location"])
-                _save(response, file, limit, what)
+                _write_limited(response, file, limit, request_name)
         return ""
 
 
-def _read(response: requests.Response, limit: int) -> bytes:
+def _read_limited(response: requests.Response, limit: int) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(_STEP):
-        body += piece
+    for chunk in response.iter_content(_CHUNK_SIZE):
+        body += chunk
         if len(body) > limit:
             raise Uncertain(f"CometChat answered with more than {limit} bytes", status=response.status_code)
     return bytes(body)
 
 
-def _save(response: requests.Response, file: BinaryIO, limit: int, what: str) -> None:
+def _write_limited(response: requests.Response, file: BinaryIO, limit: int, request_name: str) -> None:
     if response.status_code != 200:
-        body = next(response.iter_content(_STEP), b"")
-        raise error_from(Answer(response.status_code, dict(response.headers), body), what)
-    too_large = Rejected(f"{what}: the file is larger than {limit} bytes", status=response.status_code)
-    announced = response.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+        body = next(response.iter_content(_CHUNK_SIZE), b"")
+        raise error_from_response(ApiResponse(response.status_code, dict(response.headers), body), request_name)
+    too_large = Rejected(f"{request_name}: the file is larger than {limit} bytes", status=response.status_code)
+    content_length = response.headers.get("content-length", "")
+    if content_length.isdigit() and int(content_length) > limit:
         raise too_large
     size = 0
-    for piece in response.iter_content(_STEP):
-        size += len(piece)
+    for chunk in response.iter_content(_CHUNK_SIZE):
+        size += len(chunk)
         if size > limit:
             raise too_large
-        file.write(piece)
+        file.write(chunk)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from cometbot.bot import Bot
 from cometbot.channels.cometchat.operations import GROUP_SETTINGS
 from cometbot.handlers import Handler
-from cometbot.matchers import DIRECT, NAMING, OTHER
+from cometbot.matchers import DIRECT, MENTIONING, UNMENTIONED
 
 NOTHING, ALL, SLASHED, MENTIONED = GROUP_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
-class GroupNeed:
+class RequiredGroupSetting:
     """The narrowest group setting with which every handler can be reached, and why.
 
     ``handler`` is the first that wants no less. ``commands`` are those that need a mention in groups then, since their
@@ -35,29 +35,35 @@ def group_setting_needed(bot: Bot) -> str:
     everything else, since who mentions the bot reaches commands as well; ``none`` where all is one-to-one. The values
     are in docs/protocols/cometchat.md, "Group setting".
     """
-    return find_group_need(bot).setting
+    return find_required_group_setting(bot).setting
 
 
-def find_group_need(bot: Bot) -> GroupNeed:
+def find_required_group_setting(bot: Bot) -> RequiredGroupSetting:
     """The setting of :func:`group_setting_needed`, with the reasons."""
-    wanted = [(handler, _setting_of(handler)) for handler in bot.handlers]
-    setting = next((item for item in (ALL, MENTIONED, SLASHED) if any(item == other for _, other in wanted)), NOTHING)
-    reason = next((handler.name for handler, own in wanted if own == setting), "")
-    unseen = [handler.name for handler, own in wanted if handler.matcher.reach.is_opaque and own != NOTHING]
-    return GroupNeed(
+    requirements = [(handler, _find_required_setting(handler)) for handler in bot.handlers]
+    setting = next(
+        (item for item in (ALL, MENTIONED, SLASHED) if any(item == other for _, other in requirements)), NOTHING
+    )
+    reason = next((handler.name for handler, required in requirements if required == setting), "")
+    opaque_handlers = [
+        handler.name for handler, required in requirements if handler.matcher.scope.is_opaque and required != NOTHING
+    ]
+    return RequiredGroupSetting(
         setting,
         handler=reason if setting != NOTHING else "",
         commands=tuple(command.name for command in bot.commands) if setting == MENTIONED else (),
-        opaque=tuple(unseen) if setting != ALL else (),
+        opaque=tuple(opaque_handlers) if setting != ALL else (),
     )
 
 
-def _setting_of(handler: Handler) -> str:
+def _find_required_setting(handler: Handler) -> str:
     if handler.kind == "command":
         return SLASHED
-    reach = handler.matcher.reach
-    if reach.may <= {DIRECT}:
+    scope = handler.matcher.scope
+    if scope.possible <= {DIRECT}:
         return NOTHING
-    if OTHER in reach.may and (reach.names_groups or DIRECT not in reach.may or NAMING not in reach.may):
+    if UNMENTIONED in scope.possible and (
+        scope.refers_to_groups or DIRECT not in scope.possible or MENTIONING not in scope.possible
+    ):
         return ALL
     return MENTIONED

@@ -12,7 +12,7 @@ from cometbot.errors import PayloadError
 from cometbot.json_depth import limit_depth, may_be_too_deep
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_INTEGER_DIGITS = 20
+_MAX_INTEGER_DIGITS = 20
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -32,14 +32,14 @@ def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         payload = orjson.loads(body)
     except ValueError as error:
-        body = _normalized(body, error)
+        body = _normalize(body, error)
         payload = orjson.loads(body)
     if not isinstance(payload, dict):
         raise PayloadError("the body is JSON, but no object", details={"body": ["Must be an object."]})
     return payload, body
 
 
-def _normalized(body: bytes, cause: ValueError) -> bytes:
+def _normalize(body: bytes, cause: ValueError) -> bytes:
     try:
         value = json.loads(_decode(body), parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -52,7 +52,7 @@ def _decode(body: bytes) -> str:
 
 
 def _parse_int(digits: str) -> int | float | None:
-    return int(digits) if len(digits) <= _INTEGER_DIGITS else _parse_float(digits)
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else _parse_float(digits)
 
 
 def _parse_float(digits: str) -> float | None:

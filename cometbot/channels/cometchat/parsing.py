@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cometbot.channels.cometchat import reports, schemas
-from cometbot.channels.cometchat.reports import Report, find_entity
+from cometbot.channels.cometchat import payloads, schemas
+from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
 from cometbot.events import (
     CallEvent,
     DeleteEvent,
@@ -25,143 +25,143 @@ CHANNEL = "cometchat"
 
 def parse(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -> Event:
     """Return the event that ``payload`` reports in ``conversation``."""
-    report = reports.read_report(payload)
-    place = _Place(conversation, key, payload)
-    if report.event is MessageEvent:
-        return make_message(report.message, place)
-    if report.event is ReactionEvent:
-        return _make_reaction(report, place)
-    if report.event is MembershipEvent:
-        return _make_membership(report, place) if report.subject == "group" else _make_member_action(report, place)
-    if report.event is CallEvent:
-        return _make_call(report, place)
-    if report.event in (EditEvent, DeleteEvent):
-        return _make_change(report, place)
-    return _make_unknown(report, place)
+    parsed = payloads.parse_payload(payload)
+    context = _EventContext(conversation, key, payload)
+    if parsed.event_class is MessageEvent:
+        return make_message(parsed.message, context)
+    if parsed.event_class is ReactionEvent:
+        return _make_reaction(parsed, context)
+    if parsed.event_class is MembershipEvent:
+        return _make_membership(parsed, context) if parsed.subject == "group" else _make_member_action(parsed, context)
+    if parsed.event_class is CallEvent:
+        return _make_call(parsed, context)
+    if parsed.event_class in (EditEvent, DeleteEvent):
+        return _make_change(parsed, context)
+    return _make_unknown(parsed, context)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _EventContext:
     """Values that all events of one payload share."""
 
     conversation: Conversation
     key: str
     raw: Mapping[str, Any]
 
-    def common(self, message: Mapping[str, Any], *, by: str = "") -> dict[str, Any]:
-        sender, group = _people(message, by)
-        shared = self.of(sender)
+    def common_fields(self, message: Mapping[str, Any], *, by: str = "") -> dict[str, Any]:
+        sender, group = _find_sender_and_group(message, by)
+        shared = self.fields_for(sender)
         return {**shared, "group": group or shared["group"], "sent_at": float(message["sentAt"])}
 
-    def of(self, sender: User) -> dict[str, Any]:
+    def fields_for(self, sender: User) -> dict[str, Any]:
         """Return what an event of ``sender`` shares with all others."""
-        here = self.conversation
-        group = Group(here.target) if here.is_group else None
-        return {"key": self.key, "conversation": here, "sender": sender, "group": group, "raw": self.raw}
+        conversation = self.conversation
+        group = Group(conversation.target) if conversation.is_group else None
+        return {"key": self.key, "conversation": conversation, "sender": sender, "group": group, "raw": self.raw}
 
 
-def make_message(message: Mapping[str, Any], place: _Place) -> MessageEvent:
+def make_message(message: Mapping[str, Any], context: _EventContext) -> MessageEvent:
     """Return the message in a loaded message object."""
     data = message["data"]
-    carried = {"custom": "customData", "interactive": "interactiveData", "card": "card"}.get(message["category"], "")
+    data_field = {"custom": "customData", "interactive": "interactiveData", "card": "card"}.get(message["category"], "")
     return MessageEvent(
         id=message["id"],
         type=message["type"],
         category=message["category"],
         text=data.get("text", ""),
         attachments=_attachments(data),
-        mentions=reports.find_mentions(data),
+        mentions=payloads.find_mentions(data),
         thread_id=message["parentId"],
         quote=_quote(message),
         tags=tuple(message.get("tags", ())),
         metadata=data.get("metadata", {}),
-        data=data.get(carried, {}) if carried else {},
-        moderation=_text(data.get("moderation", {}).get("status")),
+        data=data.get(data_field, {}) if data_field else {},
+        moderation=_as_text(data.get("moderation", {}).get("status")),
         muid=message.get("muid", ""),
-        **place.common(message),
+        **context.common_fields(message),
     )
 
 
-def place_of(conversation: Conversation, message: Mapping[str, Any]) -> _Place:
+def make_history_context(conversation: Conversation, message: Mapping[str, Any]) -> _EventContext:
     """Return where a message of a REST answer stands."""
-    return _Place(conversation, f"message:{message.get('id', '')}", message)
+    return _EventContext(conversation, f"message:{message.get('id', '')}", message)
 
 
-def _make_reaction(report: Report, place: _Place) -> ReactionEvent:
-    reaction = report.extra
+def _make_reaction(parsed: ParsedPayload, context: _EventContext) -> ReactionEvent:
+    reaction = parsed.extra
     return ReactionEvent(
-        **place.of(reaction["reactedBy"] or User(reaction["uid"])),
+        **context.fields_for(reaction["reactedBy"] or User(reaction["uid"])),
         sent_at=float(reaction["reactedAt"]),
         message_id=reaction["messageId"],
         reaction=reaction["reaction"],
-        added=reports.REACTED[report.kind],
+        added=payloads.REACTION_TRIGGERS[parsed.kind],
     )
 
 
-def _make_membership(report: Report, place: _Place) -> MembershipEvent:
-    about_group = report.extra
-    group, members = about_group["group"], tuple(about_group.get("members", ()))
-    if report.kind == "owner_transferred" and not members and group.owner:
+def _make_membership(parsed: ParsedPayload, context: _EventContext) -> MembershipEvent:
+    group_change = parsed.extra
+    group, members = group_change["group"], tuple(group_change.get("members", ()))
+    if parsed.kind == "owner_transferred" and not members and group.owner:
         members = (User(group.owner),)
     return MembershipEvent(
-        **{**place.of(reports.find_membership_sender(about_group)), "group": group},
-        action=report.kind,
+        **{**context.fields_for(payloads.find_membership_sender(group_change)), "group": group},
+        action=parsed.kind,
         members=members,
-        scope=about_group["scope"],
-        old_scope=about_group["oldScope"],
+        scope=group_change["scope"],
+        old_scope=group_change["oldScope"],
     )
 
 
-def _make_member_action(report: Report, place: _Place) -> MembershipEvent:
-    message = report.message
+def _make_member_action(parsed: ParsedPayload, context: _EventContext) -> MembershipEvent:
+    message = parsed.message
     member = schemas.find_user(find_entity(message, "on"))
     extras = message["data"].get("extras")
     scope = extras.get("scope") if isinstance(extras, dict) else None
     scope = scope if isinstance(scope, dict) else {}
     return MembershipEvent(
-        action=report.kind,
+        action=parsed.kind,
         members=(member,) if member else (),
-        scope=_text(scope.get("new")),
-        old_scope=_text(scope.get("old")),
-        **place.common(message, by=reports.find_actor(message)),
+        scope=_as_text(scope.get("new")),
+        old_scope=_as_text(scope.get("old")),
+        **context.common_fields(message, by=payloads.find_actor(message)),
     )
 
 
-def _make_change(report: Report, place: _Place) -> EditEvent | DeleteEvent:
-    affected = report.affected
-    common = place.common(report.message, by=reports.find_changer(report))
-    changed_at = affected["editedAt" if report.kind == "edited" else "deletedAt"]
-    common["sent_at"] = float(changed_at or report.message["sentAt"])
-    inner = _Place(place.conversation, f"message:{affected['id']}", affected)
-    said = make_message(affected, inner) if affected["category"] in reports.SAID else None
-    if report.event is EditEvent and said is not None:
-        return EditEvent(message=said, **common)
-    return DeleteEvent(message_id=affected["id"], message=said, **common)
+def _make_change(parsed: ParsedPayload, context: _EventContext) -> EditEvent | DeleteEvent:
+    affected = parsed.affected
+    common = context.common_fields(parsed.message, by=payloads.find_editor(parsed))
+    changed_at = affected["editedAt" if parsed.kind == "edited" else "deletedAt"]
+    common["sent_at"] = float(changed_at or parsed.message["sentAt"])
+    inner = _EventContext(context.conversation, f"message:{affected['id']}", affected)
+    message = make_message(affected, inner) if affected["category"] in payloads.MESSAGE_CATEGORIES else None
+    if parsed.event_class is EditEvent and message is not None:
+        return EditEvent(message=message, **common)
+    return DeleteEvent(message_id=affected["id"], message=message, **common)
 
 
-def _make_call(report: Report, place: _Place) -> CallEvent:
-    message = report.message
+def _make_call(parsed: ParsedPayload, context: _EventContext) -> CallEvent:
+    message = parsed.message
     return CallEvent(
         id=message["id"],
-        action=report.kind,
+        action=parsed.kind,
         type=message["type"] if message["category"] == "call" else "",
-        session_id=reports.find_session(report),
-        **place.common(message, by=reports.find_actor(message)),
+        session_id=payloads.find_call_session(parsed),
+        **context.common_fields(message, by=payloads.find_actor(message)),
     )
 
 
-def _make_unknown(report: Report, place: _Place) -> UnknownEvent:
-    if report.subject == "group":
-        sender = reports.find_membership_sender(report.extra)
-        return UnknownEvent(kind=report.kind, **{**place.of(sender), "group": report.extra["group"]})
-    if report.subject == "reaction":
-        sender = report.extra["reactedBy"] or User(report.extra["uid"] or reports.SERVICE_UID)
-        return UnknownEvent(kind=report.kind, sent_at=float(report.extra["reactedAt"]), **place.of(sender))
-    return UnknownEvent(kind=report.kind, **place.common(report.message))
+def _make_unknown(parsed: ParsedPayload, context: _EventContext) -> UnknownEvent:
+    if parsed.subject == "group":
+        sender = payloads.find_membership_sender(parsed.extra)
+        return UnknownEvent(kind=parsed.kind, **{**context.fields_for(sender), "group": parsed.extra["group"]})
+    if parsed.subject == "reaction":
+        sender = parsed.extra["reactedBy"] or User(parsed.extra["uid"] or payloads.SERVICE_UID)
+        return UnknownEvent(kind=parsed.kind, sent_at=float(parsed.extra["reactedAt"]), **context.fields_for(sender))
+    return UnknownEvent(kind=parsed.kind, **context.common_fields(parsed.message))
 
 
-def _people(message: Mapping[str, Any], by: str) -> tuple[User, Group | None]:
-    uid = by or message["sender"] or reports.SERVICE_UID
+def _find_sender_and_group(message: Mapping[str, Any], by: str) -> tuple[User, Group | None]:
+    uid = by or message["sender"] or payloads.SERVICE_UID
     known = (schemas.find_user(find_entity(message, name)) for name in ("sender", "by", "on"))
     sender = next((user for user in known if user and user.uid.lower() == uid.lower()), User(uid))
     if message["receiverType"] != "group":
@@ -184,8 +184,8 @@ def _quote(message: Mapping[str, Any]) -> Quote | None:
         return None
     inner = whole.get("data")
     text = inner.get("text") if isinstance(inner, dict) else whole.get("text")
-    return Quote(id=quoted_id, text=_text(text), sender=_text(whole.get("sender")), raw=whole)
+    return Quote(id=quoted_id, text=_as_text(text), sender=_as_text(whole.get("sender")), raw=whole)
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""

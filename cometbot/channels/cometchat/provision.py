@@ -14,39 +14,39 @@ from cometbot.channels.cometchat.client import CometChatClient
 from cometbot.channels.cometchat.group_setting import (
     MENTIONED,
     NOTHING,
-    GroupNeed,
-    find_group_need,
+    RequiredGroupSetting,
+    find_required_group_setting,
     group_setting_needed,
 )
 from cometbot.errors import ConfigurationError, NotFound, Rejected
 from cometbot.settings import Credentials, Secret
 
 __all__ = [
+    "MAX_UID_LENGTH",
     "MENTIONED",
-    "UID_LENGTH",
     "BotPlan",
-    "GroupNeed",
     "RegisteredBot",
+    "RequiredGroupSetting",
     "callback_url",
     "check_credentials",
     "check_url",
     "create_bot",
     "ensure_user",
     "find_bot",
-    "find_group_need",
+    "find_required_group_setting",
+    "generate_credentials",
     "group_setting_needed",
     "has_user",
     "list_bots",
-    "login_changes",
-    "make_credentials",
+    "make_basic_auth_changes",
     "name_from_uid",
     "update_bot",
 ]
 
 DEFAULT_USERNAME = "cometchat"
-URL_LENGTH = 255
-UID_LENGTH = 50
-CREDENTIAL_LENGTH = 50
+MAX_URL_LENGTH = 255
+MAX_UID_LENGTH = 50
+MAX_CREDENTIAL_LENGTH = 50
 _NO_SECRET = Secret()
 
 
@@ -58,7 +58,7 @@ class RegisteredBot:
     url: str = ""
     group_setting: str = NOTHING
     enabled: bool = False
-    uses_login: bool = False
+    uses_basic_auth: bool = False
     username: str = ""
     password: Secret = field(default=_NO_SECRET)
     created_at: int = 0
@@ -69,19 +69,19 @@ class RegisteredBot:
         """The bot in CometChat's answer, where properties that are empty or false are left out (section 2.2)."""
         created_at = record.get("createdAt")
         return cls(
-            uid=_text(record, "uid"),
-            url=_text(record, "webhookURL"),
-            group_setting=_text(record, "groupChatSetting") or NOTHING,
+            uid=_get_text(record, "uid"),
+            url=_get_text(record, "webhookURL"),
+            group_setting=_get_text(record, "groupChatSetting") or NOTHING,
             enabled=record.get("enabled") is True,
-            uses_login=record.get("useBasicAuth") is True,
-            username=_text(record, "username"),
-            password=Secret(_text(record, "password")),
+            uses_basic_auth=record.get("useBasicAuth") is True,
+            username=_get_text(record, "username"),
+            password=Secret(_get_text(record, "password")),
             created_at=created_at if isinstance(created_at, int) else 0,
             is_ai=record.get("isAIBot") is True,
         )
 
     @property
-    def shown_url(self) -> str:
+    def masked_url(self) -> str:
         """Its URL for people's eyes: a password in it is masked."""
         return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", self.url)
 
@@ -89,10 +89,10 @@ class RegisteredBot:
         """It as CometChat spells it, with a masked password."""
         return {
             "uid": self.uid,
-            "webhookURL": self.shown_url,
+            "webhookURL": self.masked_url,
             "groupChatSetting": self.group_setting,
             "enabled": self.enabled,
-            "useBasicAuth": self.uses_login,
+            "useBasicAuth": self.uses_basic_auth,
             "username": self.username,
             "password": "***" if self.password else "",
             "isAIBot": self.is_ai,
@@ -118,7 +118,7 @@ def find_bot(client: CometChatClient, uid: str) -> RegisteredBot | None:
     try:
         return RegisteredBot.from_record(client.get_bot(uid))
     except NotFound as error:
-        _check_is_about(error, "ERR_BOT_NOT_FOUND", "ERR_UID_NOT_FOUND")
+        _reraise_unless_code(error, "ERR_BOT_NOT_FOUND", "ERR_UID_NOT_FOUND")
         return None
 
 
@@ -127,7 +127,7 @@ def has_user(client: CometChatClient, uid: str) -> bool:
     try:
         client.get_user(uid)
     except NotFound as error:
-        _check_is_about(error, "ERR_UID_NOT_FOUND")
+        _reraise_unless_code(error, "ERR_UID_NOT_FOUND")
         return False
     return True
 
@@ -139,7 +139,7 @@ def list_bots(client: CometChatClient, *, search: str = "", ai: bool = False) ->
 
 def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, bool]:
     """The new bot, and whether its user was made too, which happens first. Raises the client's errors."""
-    is_new = ensure_user(client, plan.uid, plan.name, plan.avatar)
+    is_user_new = ensure_user(client, plan.uid, plan.name, plan.avatar)
     username, password = plan.credentials or ("", _NO_SECRET)
     record = client.create_bot(
         plan.uid,
@@ -149,7 +149,7 @@ def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, b
         group_setting=plan.group_setting,
         enabled=plan.enabled,
     )
-    return RegisteredBot.from_record(record), is_new
+    return RegisteredBot.from_record(record), is_user_new
 
 
 def ensure_user(client: CometChatClient, uid: str, name: str = "", avatar: str = "") -> bool:
@@ -170,14 +170,14 @@ def update_bot(client: CometChatClient, uid: str, changes: Mapping[str, Any]) ->
     return RegisteredBot.from_record(client.update_bot(uid, body))
 
 
-def login_changes(credentials: Credentials | None) -> dict[str, Any]:
+def make_basic_auth_changes(credentials: Credentials | None) -> dict[str, Any]:
     """The part of an update's body that says with which credentials CometChat calls; None: without any."""
     if credentials is None:
         return {"useBasicAuth": False}
     return {"useBasicAuth": True, "username": credentials.username, "password": credentials.password.reveal()}
 
 
-def make_credentials(username: str = "") -> Credentials:
+def generate_credentials(username: str = "") -> Credentials:
     """New credentials; the password is random and fits CometChat's limit of 50 characters."""
     return Credentials(username or DEFAULT_USERNAME, Secret(secrets.token_urlsafe(24)))
 
@@ -185,10 +185,10 @@ def make_credentials(username: str = "") -> Credentials:
 def check_credentials(credentials: Credentials) -> Credentials:
     """``credentials``. Raises :class:`ConfigurationError` where CometChat could not carry them (section 2.1)."""
     for what, text in (("user name", credentials.username), ("password", credentials.password.reveal())):
-        if not 0 < len(text) <= CREDENTIAL_LENGTH:
+        if not 0 < len(text) <= MAX_CREDENTIAL_LENGTH:
             raise ConfigurationError(
-                f"the {what} of the callback has {len(text)} characters, and CometChat takes 1 to {CREDENTIAL_LENGTH}; "
-                "choose another one"
+                f"the {what} of the callback has {len(text)} characters, and CometChat takes 1 to "
+                f"{MAX_CREDENTIAL_LENGTH}; choose another one"
             )
     if ":" in credentials.username:
         raise ConfigurationError("the user name of the callback holds a colon, which Basic Auth cannot carry")
@@ -196,7 +196,8 @@ def check_credentials(credentials: Credentials) -> Credentials:
 
 
 def callback_url(base: str, name: str) -> str:
-    """The callback of the bot ``name`` on the server at ``base``: ``https://host`` is ``https://host/cometchat/NAME``.
+    """The callback of the bot ``name`` on the server at ``base``: ``https://host`` is
+    ``https://host/cometchat/NAME``.
 
     A ``base`` that is the callback already stays as it is.
     """
@@ -209,13 +210,13 @@ def check_url(url: str, api_url: str) -> str:
 
     A CometChat on this machine may call this machine, and without TLS.
     """
-    parts = _split(url)
+    parts = _split_url(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host or parts.username is not None or " " in url:
         raise ConfigurationError("the URL of the bot must be one such as https://bots.example.com, without a password")
-    if len(url) > URL_LENGTH:
-        raise ConfigurationError(f"the URL of the bot has {len(url)} characters; CometChat takes {URL_LENGTH}")
-    if _is_private(_split(api_url).hostname or ""):
+    if len(url) > MAX_URL_LENGTH:
+        raise ConfigurationError(f"the URL of the bot has {len(url)} characters; CometChat takes {MAX_URL_LENGTH}")
+    if _is_private(_split_url(api_url).hostname or ""):
         return url
     if parts.scheme != "https":
         raise ConfigurationError(
@@ -233,13 +234,13 @@ def name_from_uid(uid: str) -> str:
     return uid.replace("-", " ").replace("_", " ").strip().capitalize() or uid
 
 
-def _check_is_about(error: Rejected, *codes: str) -> None:
+def _reraise_unless_code(error: Rejected, *codes: str) -> None:
     """Raise ``error`` unless it says that the thing itself is not there: a wrong base URL is not found either."""
     if error.code not in codes:
         raise error
 
 
-def _split(url: str) -> Any:
+def _split_url(url: str) -> Any:
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -257,6 +258,6 @@ def _is_private(host: str) -> bool:
         return False
 
 
-def _text(record: Mapping[str, Any], name: str) -> str:
+def _get_text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     return value if isinstance(value, str) else ""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from cometbot.channels.base import fit, split_text
-from cometbot.channels.cometchat import bodies
+from cometbot.channels.base import fall_back_to_text, split_text
+from cometbot.channels.cometchat import request_bodies
 from cometbot.errors import MessageError
 from cometbot.messages import (
     Button,
@@ -19,27 +19,27 @@ from cometbot.messages import (
     Custom,
     Media,
     Message,
-    Offer,
     Operation,
+    QuickReply,
     Text,
 )
 
-Rich = Literal["text", "interactive", "card"]
+RichMode = Literal["text", "interactive", "card"]
 _NATIVE: dict[str, frozenset[type[Message]]] = {
     "text": frozenset({Text, Media, Custom}),
     "interactive": frozenset({Text, Media, Custom, Card, Choices}),
     "card": frozenset({Text, Media, Custom, Card, Choices, Carousel}),
 }
-_EDITABLE = Capabilities(native=frozenset({Text, Custom}))
-_FILE_TYPE = "application/octet-stream"
-_SURFACE = {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}
+_EDIT_CAPABILITIES = Capabilities(native=frozenset({Text, Custom}))
+_DEFAULT_MIME_TYPE = "application/octet-stream"
+_CARD_STYLE = {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}
 
 
-def capabilities(rich: Rich) -> Capabilities:
+def capabilities(rich: RichMode) -> Capabilities:
     """What CometChat carries when rich messages are sent as ``rich``."""
     return Capabilities(
         native=_NATIVE[rich],
-        text_limit=bodies.DATA_LIMIT - len('{"text":""}'),
+        text_limit=request_bodies.MAX_DATA_BYTES - len('{"text":""}'),
         edit=True,
         delete=True,
         react=True,
@@ -50,7 +50,7 @@ def capabilities(rich: Rich) -> Capabilities:
     )
 
 
-def render(operation: Operation, rich: Rich) -> list[dict[str, Any]]:
+def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
     """The requests of ``operation`` in order: ``{"op": …, "body": …}`` with what else the path needs.
 
     ``after`` is the id of the message that is answered; from there on a sent message is looked for again. Raises
@@ -59,50 +59,62 @@ def render(operation: Operation, rich: Rich) -> list[dict[str, Any]]:
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
     if operation.kind == "react":
-        return [{"op": "react", "message": operation.message_id, "reaction": bodies.check_reaction(operation.reaction)}]
+        return [
+            {
+                "op": "react",
+                "message": operation.message_id,
+                "reaction": request_bodies.check_reaction(operation.reaction),
+            }
+        ]
     if operation.message is None:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":
         return _render_edit(operation, operation.message)
-    return [_send(operation, part) for part in _parts(fit(operation.message, capabilities(rich)), rich)]
+    return [
+        _render_send(operation, part)
+        for part in _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich)
+    ]
 
 
-def _send(operation: Operation, part: Mapping[str, Any]) -> dict[str, Any]:
+def _render_send(operation: Operation, part: Mapping[str, Any]) -> dict[str, Any]:
     conversation = operation.conversation
-    body = {**bodies.address(conversation.target, is_group=conversation.is_group), **part}
+    body = {**request_bodies.make_receiver_fields(conversation.target, is_group=conversation.is_group), **part}
     if operation.quote_id:
         body["quotedMessageId"] = operation.quote_id
-    bodies.check_message(body)
-    request: dict[str, Any] = {"op": "send", "body": body, "after": operation.answers}
+    request_bodies.check_message(body)
+    request: dict[str, Any] = {"op": "send", "body": body, "after": operation.reply_to}
     return {**request, "op": "thread", "parent": operation.thread_id} if operation.thread_id else request
 
 
 def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
     """The edit; of a text that has grown over the limit, the rest follows as new messages."""
-    first, *rest = _parts(fit(message, _EDITABLE), "text")
+    first, *rest = _render_bodies(fall_back_to_text(message, _EDIT_CAPABILITIES), "text")
     body: dict[str, Any] = {"data": first["data"], **({"tags": first["tags"]} if "tags" in first else {})}
-    bodies.check_data(first["data"])
-    bodies.check_tags(first.get("tags"))
+    request_bodies.check_data(first["data"])
+    request_bodies.check_tags(first.get("tags"))
     edit = {"op": "edit", "message": operation.message_id, "body": body}
-    return [edit, *(_send(operation, part) for part in rest)]
+    return [edit, *(_render_send(operation, part) for part in rest)]
 
 
-def _parts(message: Message, rich: Rich) -> list[dict[str, Any]]:
+def _render_bodies(message: Message, rich: RichMode) -> list[dict[str, Any]]:
     """The bodies, without their address, that say ``message``; several where it is a long text."""
     if isinstance(message, Text):
-        return [_body(message, "message", "text", {"text": part}) for part in split(message.text, message.metadata)]
+        return [
+            _make_body(message, "message", "text", {"text": part})
+            for part in split_by_data_limit(message.text, message.metadata)
+        ]
     if isinstance(message, Media):
-        return _media(message)
+        return _render_media(message)
     if isinstance(message, Custom):
         data = {"customData": dict(message.data), **({"text": message.text} if message.text else {})}
-        return [_body(message, "custom", message.type, data)]
-    rich_body = _card(message) if rich == "card" else _interactive(message)
-    if len(bodies.encode(rich_body["data"])) <= bodies.DATA_LIMIT:
+        return [_make_body(message, "custom", message.type, data)]
+    rich_body = _render_card(message) if rich == "card" else _render_interactive(message)
+    if len(request_bodies.encode(rich_body["data"])) <= request_bodies.MAX_DATA_BYTES:
         return [rich_body]
-    return _parts(Text(message.to_text(), metadata=message.metadata, tags=message.tags), "text")
+    return _render_bodies(Text(message.to_text(), metadata=message.metadata, tags=message.tags), "text")
 
 
-def _body(message: Message, category: str, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+def _make_body(message: Message, category: str, kind: str, data: dict[str, Any]) -> dict[str, Any]:
     if message.metadata:
         data["metadata"] = dict(message.metadata)
     body: dict[str, Any] = {"category": category, "type": kind, "data": data}
@@ -111,25 +123,29 @@ def _body(message: Message, category: str, kind: str, data: dict[str, Any]) -> d
     return body
 
 
-def split(text: str, metadata: Mapping[str, Any]) -> list[str]:
+def split_by_data_limit(text: str, metadata: Mapping[str, Any]) -> list[str]:
     """``text`` in parts that each fit into ``data`` together with ``metadata``, counted as JSON in UTF-8."""
-    around = len(bodies.encode({"text": "", "metadata": dict(metadata)} if metadata else {"text": ""}, "metadata"))
-    room = bodies.DATA_LIMIT - around
-    if room < 100:
-        raise MessageError(f"metadata leaves no room for the text: data takes {bodies.DATA_LIMIT} bytes as JSON")
-    return split_text(text, room, _json_size)
+    overhead = len(
+        request_bodies.encode({"text": "", "metadata": dict(metadata)} if metadata else {"text": ""}, "metadata")
+    )
+    available = request_bodies.MAX_DATA_BYTES - overhead
+    if available < 100:
+        raise MessageError(
+            f"metadata leaves no room for the text: data takes {request_bodies.MAX_DATA_BYTES} bytes as JSON"
+        )
+    return split_text(text, available, _json_size)
 
 
 def _json_size(text: str) -> int:
     """Bytes of ``text`` as it stands in JSON, without the quotes around it."""
-    return len(bodies.encode(text, "text")) - 2
+    return len(request_bodies.encode(text, "text")) - 2
 
 
-def _media(message: Media) -> list[dict[str, Any]]:
+def _render_media(message: Media) -> list[dict[str, Any]]:
     """The file with its caption; a caption that is too long for that follows as texts."""
     mime_type = message.mime_type or mimetypes.guess_type(urlsplit(message.url).path)[0] or ""
-    kind = message.kind or _kind_of(mime_type)
-    mime_type = mime_type or _FILE_TYPE
+    kind = message.kind or _media_kind(mime_type)
+    mime_type = mime_type or _DEFAULT_MIME_TYPE
     name = message.name or unquote(urlsplit(message.url).path.rpartition("/")[2]) or kind
     extension = name.rpartition(".")[2] if "." in name else (mimetypes.guess_extension(mime_type) or ".bin")[1:]
     attachment: dict[str, Any] = {
@@ -140,31 +156,37 @@ def _media(message: Media) -> list[dict[str, Any]]:
     }
     if message.size is not None:
         attachment["size"] = message.size
-    captioned = _body(message, "message", kind, {"attachments": [attachment], "text": message.caption})
-    if message.caption and len(bodies.encode(captioned["data"])) <= bodies.DATA_LIMIT:
+    captioned = _make_body(message, "message", kind, {"attachments": [attachment], "text": message.caption})
+    if message.caption and len(request_bodies.encode(captioned["data"])) <= request_bodies.MAX_DATA_BYTES:
         return [captioned]
-    plain = _body(message, "message", kind, {"attachments": [attachment]})
-    return [plain, *(_body(Text(part), "message", "text", {"text": part}) for part in split(message.caption, {}))]
+    plain = _make_body(message, "message", kind, {"attachments": [attachment]})
+    return [
+        plain,
+        *(
+            _make_body(Text(part), "message", "text", {"text": part})
+            for part in split_by_data_limit(message.caption, {})
+        ),
+    ]
 
 
-def _kind_of(mime_type: str) -> str:
+def _media_kind(mime_type: str) -> str:
     family = mime_type.partition("/")[0]
     return family if family in ("image", "audio", "video") else "file"
 
 
-def _interactive(message: Message) -> dict[str, Any]:
+def _render_interactive(message: Message) -> dict[str, Any]:
     """An interactive card. Its links are buttons; what is to be answered stands in the text, numbered.
 
     CometChat does not tell a bot of clicks, so a button that only it could answer to would do nothing.
     """
-    shown: dict[str, Any] = {"text": message.to_text(), "cardActions": []}
+    interactive_data: dict[str, Any] = {"text": message.to_text(), "cardActions": []}
     if isinstance(message, Card):
         buttons = enumerate(message.buttons, start=1)
-        shown["cardActions"] = [_link_button(number, button) for number, button in buttons if button.url]
+        interactive_data["cardActions"] = [_link_button(number, button) for number, button in buttons if button.url]
         if message.image:
-            shown["imageUrl"] = message.image
+            interactive_data["imageUrl"] = message.image
     goal = {"interactionGoal": {"type": "none"}, "allowSenderInteraction": False}
-    return _body(message, "interactive", "card", {**goal, "interactiveData": shown})
+    return _make_body(message, "interactive", "card", {**goal, "interactiveData": interactive_data})
 
 
 def _link_button(number: int, button: Button) -> dict[str, Any]:
@@ -177,14 +199,14 @@ def _link_button(number: int, button: Button) -> dict[str, Any]:
     }
 
 
-def _card(message: Message) -> dict[str, Any]:
+def _render_card(message: Message) -> dict[str, Any]:
     """A card message; ``text`` is what previews, notifications and old clients show."""
     preview = message.to_text()
-    card = {"version": "1.0", "body": _elements(message), "style": _SURFACE, "fallbackText": preview}
-    return _body(message, "card", "text", {"text": preview, "card": card})
+    card = {"version": "1.0", "body": _render_elements(message), "style": _CARD_STYLE, "fallbackText": preview}
+    return _make_body(message, "card", "text", {"text": preview, "card": card})
 
 
-def _elements(message: Message) -> list[dict[str, Any]]:
+def _render_elements(message: Message) -> list[dict[str, Any]]:
     """The elements of a card; each id is unique in it."""
     elements: list[dict[str, Any]] = []
     offers = list(message.offers())
@@ -192,21 +214,23 @@ def _elements(message: Message) -> list[dict[str, Any]]:
         elements.append({"id": "text", "type": "markdown", "content": message.text})
         return elements + [_reply_button(f"button-{offer.number}", offer, offers) for offer in offers]
     cards = message.cards if isinstance(message, Carousel) else [message] if isinstance(message, Card) else []
-    waiting = iter(offers)
+    remaining_offers = iter(offers)
     for number, card in enumerate(cards, start=1):
         if number > 1:
             elements.append({"id": f"divider-{number}", "type": "divider"})
-        elements += _card_content(card, f"card-{number}")
+        elements += _render_card_content(card, f"card-{number}")
         for place, button in enumerate(card.buttons, start=1):
             element_id = f"card-{number}-button-{place}"
             element = (
-                _open_button(element_id, button) if button.url else _reply_button(element_id, next(waiting), offers)
+                _open_button(element_id, button)
+                if button.url
+                else _reply_button(element_id, next(remaining_offers), offers)
             )
             elements.append(element)
     return elements
 
 
-def _card_content(card: Card, prefix: str) -> Iterator[dict[str, Any]]:
+def _render_card_content(card: Card, prefix: str) -> Iterator[dict[str, Any]]:
     if card.image:
         yield {"id": f"{prefix}-image", "type": "image", "url": card.image}
     if card.title:
@@ -220,7 +244,7 @@ def _open_button(element_id: str, button: Button) -> dict[str, Any]:
     return {"id": element_id, "type": "button", "label": button.label, "action": action}
 
 
-def _reply_button(element_id: str, offer: Offer, offers: Sequence[Offer]) -> dict[str, Any]:
+def _reply_button(element_id: str, offer: QuickReply, offers: Sequence[QuickReply]) -> dict[str, Any]:
     """A button that says its label in the conversation, or its number where several have that label.
 
     There it is recognised as the answer that was offered.

@@ -17,7 +17,7 @@ from cometbot.models import Attachment, Group, Mention, User
 ID_PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 """What an id may look like: it becomes part of keys and paths, so no control characters and no endless text."""
 
-TIME_LIMIT = 10**15
+MAX_TIMESTAMP = 10**15
 """No time in seconds is that late."""
 
 RECEIVER_TYPES = ("user", "group")
@@ -40,7 +40,7 @@ class Timestamp(fields.Field[float]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
         number = float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
-        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < TIME_LIMIT:
+        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < MAX_TIMESTAMP:
             raise ValidationError("Not a valid time: Unix seconds.")
         return int(number) if number == int(number) else number
 
@@ -61,7 +61,7 @@ class ReceiverType(fields.Field[str]):
         return value.lower()
 
 
-class Snapshot(fields.Field[Any]):
+class LenientField(fields.Field[Any]):
     """The value as ``inner`` (a field or a schema) reads it; ``default`` where it does not fit or is absent.
 
     Without a default the key is left out.
@@ -83,12 +83,12 @@ class Snapshot(fields.Field[Any]):
             return self._default
 
 
-class Fitting(fields.Field[list[Any]]):
+class LenientList(fields.Field[list[Any]]):
     """Those entries of a list (or of an object's values) that ``inner`` can load; the others are left out."""
 
     def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._entry = Snapshot(inner)
+        self._entry = LenientField(inner)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list | dict):
@@ -98,38 +98,38 @@ class Fitting(fields.Field[list[Any]]):
         return [entry for entry in loaded if entry is not missing]
 
 
-def a_text() -> Snapshot:
+def text_field() -> LenientField:
     """A text, or nothing where something else stands."""
-    return Snapshot(fields.String())
+    return LenientField(fields.String())
 
 
-def an_object() -> Snapshot:
+def object_field() -> LenientField:
     """An object, or nothing where something else stands."""
-    return Snapshot(fields.Dict())
+    return LenientField(fields.Dict())
 
 
-def an_id() -> Snapshot:
+def id_field() -> LenientField:
     """Return the field of an id, empty where something else stands."""
-    return Snapshot(Identifier(), "")
+    return LenientField(Identifier(), "")
 
 
-class _Shape(Schema):
+class _BaseSchema(Schema):
     class Meta:
         unknown = INCLUDE
 
 
-class UserSchema(_Shape):
+class UserSchema(_BaseSchema):
     """A user entity, as a :class:`User`."""
 
     uid = Identifier(required=True)
-    name = a_text()
-    avatar = a_text()
-    link = a_text()
-    role = a_text()
-    status = a_text()
-    tags = Snapshot(Fitting(fields.String()))
-    metadata = an_object()
-    scope = a_text()
+    name = text_field()
+    avatar = text_field()
+    link = text_field()
+    role = text_field()
+    status = text_field()
+    tags = LenientField(LenientList(fields.String()))
+    metadata = object_field()
+    scope = text_field()
 
     @post_load(pass_original=True)
     def to_user(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> User:
@@ -138,19 +138,19 @@ class UserSchema(_Shape):
         return User(uid=data["uid"], tags=tuple(data.get("tags", ())), raw=original, **known)
 
 
-class GroupSchema(_Shape):
+class GroupSchema(_BaseSchema):
     """A group entity, as a :class:`Group`."""
 
     guid = Identifier(required=True)
-    name = a_text()
-    type = a_text()
-    icon = a_text()
-    description = a_text()
-    owner = Snapshot(Identifier())
-    scope = a_text()
-    membersCount = Snapshot(Count())
-    tags = Snapshot(Fitting(fields.String()))
-    metadata = an_object()
+    name = text_field()
+    type = text_field()
+    icon = text_field()
+    description = text_field()
+    owner = LenientField(Identifier())
+    scope = text_field()
+    membersCount = LenientField(Count())
+    tags = LenientField(LenientList(fields.String()))
+    metadata = object_field()
 
     @post_load(pass_original=True)
     def to_group(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> Group:
@@ -161,14 +161,14 @@ class GroupSchema(_Shape):
         return Group(guid=data["guid"], members_count=data.get("membersCount"), tags=tags, raw=original, **known)
 
 
-class AttachmentSchema(_Shape):
+class AttachmentSchema(_BaseSchema):
     """One file of a media message, as an :class:`Attachment`."""
 
     url = fields.String(required=True)
-    name = a_text()
-    mimeType = a_text()
-    extension = a_text()
-    size = Snapshot(Count())
+    name = text_field()
+    mimeType = text_field()
+    extension = text_field()
+    size = LenientField(Count())
 
     @post_load
     def to_attachment(self, data: dict[str, Any], **kwargs: Any) -> Attachment:
@@ -182,11 +182,11 @@ class AttachmentSchema(_Shape):
         )
 
 
-class MentionSchema(_Shape):
+class MentionSchema(_BaseSchema):
     """A mentioned user, as a :class:`Mention`."""
 
     uid = Identifier(required=True)
-    name = a_text()
+    name = text_field()
 
     @post_load
     def to_mention(self, data: dict[str, Any], **kwargs: Any) -> Mention:
@@ -194,49 +194,49 @@ class MentionSchema(_Shape):
         return Mention(uid=data["uid"], name=data.get("name", ""))
 
 
-class MessageDataSchema(_Shape):
+class MessageDataSchema(_BaseSchema):
     """The inner ``data`` of a message: what was said, and snapshots of who and where."""
 
-    text = a_text()
-    url = a_text()
-    attachments = Snapshot(Fitting(AttachmentSchema()))
-    mentions = Snapshot(Fitting(MentionSchema()))
-    metadata = an_object()
-    moderation = an_object()
-    customData = an_object()
-    interactiveData = an_object()
-    card = an_object()
-    entities = Snapshot(fields.Dict(), {})
-    action = a_text()
-    quotedMessageId = Snapshot(Identifier())
-    quotedMessage = an_object()
+    text = text_field()
+    url = text_field()
+    attachments = LenientField(LenientList(AttachmentSchema()))
+    mentions = LenientField(LenientList(MentionSchema()))
+    metadata = object_field()
+    moderation = object_field()
+    customData = object_field()
+    interactiveData = object_field()
+    card = object_field()
+    entities = LenientField(fields.Dict(), {})
+    action = text_field()
+    quotedMessageId = LenientField(Identifier())
+    quotedMessage = object_field()
 
 
 _MESSAGE_DATA = MessageDataSchema()
 
 
-class MessageSchema(_Shape):
+class MessageSchema(_BaseSchema):
     """A message object: in callbacks, webhooks and REST answers. What is absent is empty, or 0 for a time."""
 
-    id = an_id()
-    conversationId = an_id()
-    sender = an_id()
-    receiverType = Snapshot(ReceiverType(), "")
-    receiver = an_id()
-    category = an_id()
-    type = an_id()
-    data = Snapshot(fields.Dict(), {})
-    sentAt = Snapshot(Timestamp(), 0)
-    updatedAt = Snapshot(Timestamp(), 0)
-    muid = a_text()
-    parentId = an_id()
-    tags = Snapshot(Fitting(fields.String()))
-    editedAt = Snapshot(Timestamp(), 0)
-    editedBy = an_id()
-    deletedAt = Snapshot(Timestamp(), 0)
-    deletedBy = an_id()
-    quotedMessageId = an_id()
-    quotedMessage = an_object()
+    id = id_field()
+    conversationId = id_field()
+    sender = id_field()
+    receiverType = LenientField(ReceiverType(), "")
+    receiver = id_field()
+    category = id_field()
+    type = id_field()
+    data = LenientField(fields.Dict(), {})
+    sentAt = LenientField(Timestamp(), 0)
+    updatedAt = LenientField(Timestamp(), 0)
+    muid = text_field()
+    parentId = id_field()
+    tags = LenientField(LenientList(fields.String()))
+    editedAt = LenientField(Timestamp(), 0)
+    editedBy = id_field()
+    deletedAt = LenientField(Timestamp(), 0)
+    deletedBy = id_field()
+    quotedMessageId = id_field()
+    quotedMessage = object_field()
 
     @post_load
     def load_data(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -244,49 +244,49 @@ class MessageSchema(_Shape):
         return {**data, "data": _MESSAGE_DATA.load(data["data"])}
 
 
-class EnvelopeSchema(_Shape):
+class EnvelopeSchema(_BaseSchema):
     """The outermost layer of any callback or webhook."""
 
-    appId = an_id()
-    trigger = an_id()
-    bot = an_id()
-    data = Snapshot(fields.Dict(), {})
+    appId = id_field()
+    trigger = id_field()
+    bot = id_field()
+    data = LenientField(fields.Dict(), {})
 
 
-class ReactionSchema(_Shape):
+class ReactionSchema(_BaseSchema):
     """The user's reaction to a message, and its time. A reaction may be a text of any length."""
 
-    messageId = an_id()
-    reaction = Snapshot(fields.String(), "")
-    uid = an_id()
-    reactedAt = Snapshot(Timestamp(), 0)
-    reactedBy = Snapshot(UserSchema(), None)
+    messageId = id_field()
+    reaction = LenientField(fields.String(), "")
+    uid = id_field()
+    reactedAt = LenientField(Timestamp(), 0)
+    reactedBy = LenientField(UserSchema(), None)
 
 
-class WebhookReactionSchema(_Shape):
+class WebhookReactionSchema(_BaseSchema):
     """``data`` of a reaction webhook."""
 
-    reaction = Snapshot(ReactionSchema(), None)
+    reaction = LenientField(ReactionSchema(), None)
 
 
-class MembershipSchema(_Shape):
+class MembershipSchema(_BaseSchema):
     """``data`` of a webhook about a group; ``by`` is absent where a user joined or left."""
 
-    group = Snapshot(GroupSchema(), None)
-    members = Snapshot(Fitting(UserSchema()))
-    by = Snapshot(UserSchema())
-    scope = a_text()
-    oldScope = a_text()
-    oldOwner = Snapshot(Identifier())
+    group = LenientField(GroupSchema(), None)
+    members = LenientField(LenientList(UserSchema()))
+    by = LenientField(UserSchema())
+    scope = text_field()
+    oldScope = text_field()
+    oldOwner = LenientField(Identifier())
 
     @pre_load
-    def take_uids_from_keys(self, data: Any, **kwargs: Any) -> Any:
+    def fill_uids_from_keys(self, data: Any, **kwargs: Any) -> Any:
         """``members`` is an object of users by uid; an entry that repeats no uid has it from its key."""
         members = data.get("members") if isinstance(data, dict) else None
         if not isinstance(members, dict):
             return data
-        whole = [{"uid": uid, **entry} for uid, entry in members.items() if isinstance(entry, dict)]
-        return {**data, "members": whole}
+        members_with_uids = [{"uid": uid, **entry} for uid, entry in members.items() if isinstance(entry, dict)]
+        return {**data, "members": members_with_uids}
 
 
 _ID = Identifier()
@@ -306,17 +306,17 @@ def load(schema: Schema, payload: object) -> dict[str, Any]:
 
 def find_user(value: object) -> User | None:
     """The user in a snapshot, None where there is none."""
-    found = Snapshot(USER).deserialize(value)
+    found = LenientField(USER).deserialize(value)
     return found if isinstance(found, User) else None
 
 
 def find_id(value: object) -> str:
     """The id in a snapshot, empty where there is none."""
-    found = Snapshot(_ID).deserialize(value)
+    found = LenientField(_ID).deserialize(value)
     return found if isinstance(found, str) else ""
 
 
 def find_group(value: object) -> Group | None:
     """The group in a snapshot, None where there is none."""
-    found = Snapshot(GROUP).deserialize(value)
+    found = LenientField(GROUP).deserialize(value)
     return found if isinstance(found, Group) else None

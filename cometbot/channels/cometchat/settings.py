@@ -24,7 +24,7 @@ class CallbackSettings:
     body_limit: int = 1024 * 1024
     body_timeout: float = 10.0
 
-    def check(self, bot: str) -> None:
+    def validate(self, bot: str) -> None:
         """Raises :class:`ConfigurationError` if anybody could call the callback of ``bot`` unintendedly."""
         user, password = self.credentials.get(bot, ("", ""))
         if bot in self.credentials and (not user or not password or ":" in user):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
-from cometbot.channels.cometchat.channel import uid_of
+from cometbot.channels.cometchat.channel import get_cometchat_uid
 from cometbot.channels.cometchat.client import CometChatClient
 from cometbot.channels.cometchat.group_setting import group_setting_needed
 from cometbot.channels.cometchat.provision import (
-    UID_LENGTH,
+    MAX_UID_LENGTH,
     BotPlan,
     RegisteredBot,
     callback_url,
@@ -18,9 +18,9 @@ from cometbot.channels.cometchat.provision import (
     check_url,
     create_bot,
     find_bot,
+    generate_credentials,
     has_user,
-    login_changes,
-    make_credentials,
+    make_basic_auth_changes,
     name_from_uid,
     update_bot,
 )
@@ -32,9 +32,9 @@ from cometbot.settings import Settings
 class Difference:
     """One thing that CometChat has otherwise than it shall be, in words that may be shown; ``now`` may be empty."""
 
-    what: str
-    now: str
-    then: str
+    field: str
+    current: str
+    wanted: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class SyncPlan:
     wanted: BotPlan
     registered: RegisteredBot | None
     is_user_missing: bool = False
-    made: bool = False
+    has_new_credentials: bool = False
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -59,31 +59,31 @@ class SyncPlan:
         if self.registered is None:
             found.append(Difference("bot", "is not registered", "registered"))
         pairs = [
-            ("URL", now.shown_url, wanted.url),
+            ("URL", now.masked_url, wanted.url),
             ("messages of groups", now.group_setting if self.registered else "", wanted.group_setting),
             ("enabled", ("yes" if now.enabled else "no") if self.registered else "", "yes" if wanted.enabled else "no"),
         ]
         found += [Difference(what, before, after) for what, before, after in pairs if before != after]
-        return (*found, *self._login_differences(now))
+        return (*found, *self._basic_auth_differences(now))
 
-    def _login_differences(self, now: RegisteredBot) -> Iterator[Difference]:
+    def _basic_auth_differences(self, now: RegisteredBot) -> Iterator[Difference]:
         credentials = self.wanted.credentials
         if credentials is None:
             return
-        username = now.username if now.uses_login else ""
+        username = now.username if now.uses_basic_auth else ""
         if username != credentials.username:
             yield Difference("user name", username, credentials.username)
-        if not now.uses_login or now.password != credentials.password:
-            before = "***" if now.uses_login and now.password else ""
-            yield Difference("password", before, "a new one" if self.made else "the one of the settings")
+        if not now.uses_basic_auth or now.password != credentials.password:
+            before = "***" if now.uses_basic_auth and now.password else ""
+            yield Difference("password", before, "a new one" if self.has_new_credentials else "the one of the settings")
 
-    def carry_out(self, client: CometChatClient) -> RegisteredBot:
+    def apply(self, client: CometChatClient) -> RegisteredBot:
         """The bot as CometChat has it afterwards. Raises the client's errors."""
         wanted = self.wanted
         if self.registered is None:
             return create_bot(client, wanted)[0]
         changes = {"webhookURL": wanted.url, "groupChatSetting": wanted.group_setting, "enabled": wanted.enabled}
-        login = login_changes(wanted.credentials) if wanted.credentials else {}
+        login = make_basic_auth_changes(wanted.credentials) if wanted.credentials else {}
         return update_bot(client, wanted.uid, {**changes, **login})
 
 
@@ -97,12 +97,12 @@ def plan_sync(
     are none new ones are made, unless callbacks without any are allowed. Raises :class:`ConfigurationError` for what
     CometChat could not take, and the client's errors.
     """
-    uid = uid_of(bot).lower()
-    if len(uid) > UID_LENGTH:
-        raise ConfigurationError(f"the UID {uid} has {len(uid)} characters; CometChat takes {UID_LENGTH} for a bot")
+    uid = get_cometchat_uid(bot).lower()
+    if len(uid) > MAX_UID_LENGTH:
+        raise ConfigurationError(f"the UID {uid} has {len(uid)} characters; CometChat takes {MAX_UID_LENGTH} for a bot")
     given = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
     made = given is None and not settings.allow_anonymous_callbacks
-    credentials = check_credentials(given) if given else make_credentials() if made else None
+    credentials = check_credentials(given) if given else generate_credentials() if made else None
     registered = find_bot(client, uid)
     base = url or settings.public_url
     if not base and not (registered and registered.url):
@@ -118,4 +118,4 @@ def plan_sync(
         credentials=credentials,
     )
     is_user_missing = registered is None and not has_user(client, uid)
-    return SyncPlan(wanted=wanted, registered=registered, is_user_missing=is_user_missing, made=made)
+    return SyncPlan(wanted=wanted, registered=registered, is_user_missing=is_user_missing, has_new_credentials=made)

@@ -10,37 +10,37 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, Incoming, Sending
-from cometbot.channels.simplex import mentions, names, parsing, rendering
-from cometbot.channels.simplex.arrivals import message_key
-from cometbot.channels.simplex.client import Commanding, MutedSimplexClient, SimplexClient
+from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.simplex import ids, mentions, parsing, rendering
+from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClient, SimplexClient
+from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandFailed, CommandNotFound, CommandRejected
-from cometbot.channels.simplex.files import Folder, NoFolder
+from cometbot.channels.simplex.event_router import make_message_key
+from cometbot.channels.simplex.files import NoSharedFolder, SharedFolder
+from cometbot.channels.simplex.models import RECEIVED_MESSAGE, SENT_MESSAGE, ChatSummary, Item, Member
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, UpdatedMessage, commands
 from cometbot.channels.simplex.protocol.contents import split_message_text, text_content
-from cometbot.channels.simplex.schemas import read
-from cometbot.channels.simplex.transfers import Transfers
-from cometbot.channels.simplex.views import RECEIVED, SENT, ChatSummary, Item, Member
+from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import BotError, ChannelError, MessageError, Rejected, Uncertain
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
 if TYPE_CHECKING:  # it needs the libraries of the extra, which a bot that only makes messages does not
-    from cometbot.channels.simplex.outgoing import OutgoingFiles
+    from cometbot.channels.simplex.outgoing_files import OutgoingFiles
 
 _log = logging.getLogger(__name__)
 
-_WAIT = 2.0
+_CONNECTION_TIMEOUT = 2.0
 """Seconds that a send waits for a connection that is being made again."""
 
-_FOR_SENDING = 3.0
+_SEND_RESERVE = 3.0
 """Seconds of a send that are kept for the command itself, where a file has to be loaded before."""
 
-_SKETCH_TIMEOUT = 3.0
-_LOOK = 200
-_KEPT = 5000
-_MEMBERS_FOR = 60.0
+_PREVIEW_TIMEOUT = 3.0
+_SEARCH_LIMIT = 200
+_MAX_REMEMBERED_ATTEMPTS = 5000
+_MEMBERS_CACHE_TTL = 60.0
 
 
 class SimplexChannel(Channel):
@@ -52,8 +52,8 @@ class SimplexChannel(Channel):
     brings those from the web there, without it their addresses are sent.
     """
 
-    name: ClassVar[str] = names.CHANNEL
-    has_owner: ClassVar[bool] = True
+    name: ClassVar[str] = ids.CHANNEL
+    has_single_sender: ClassVar[bool] = True
     capabilities: Capabilities = rendering.CAPABILITIES
 
     def __init__(
@@ -61,48 +61,48 @@ class SimplexChannel(Channel):
         *,
         bots: Mapping[str, Bot],
         account: str = "default",
-        connection: Commanding | None = None,
-        folder: Folder | NoFolder | None = None,
+        connection: CommandSender | None = None,
+        folder: SharedFolder | NoSharedFolder | None = None,
         file_limit: int = 100_000_000,
         outgoing: OutgoingFiles | None = None,
     ) -> None:
         self._bots = dict(bots)
-        self.transfers = Transfers()
+        self.downloads = DownloadTracker()
         self._account = account
         self._connection = connection
         self._user_id = 0
-        self._newest = 0
-        self._guard = threading.Lock()
+        self._newest_item_id = 0
+        self._lock = threading.Lock()
         self._attempts: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._live: dict[str, tuple[int, str]] = {}
-        self._members: dict[int, tuple[float, list[Member]]] = {}
+        self._live_messages: dict[str, tuple[int, str]] = {}
+        self._members_cache: dict[int, tuple[float, list[Member]]] = {}
         self._known_bots: set[str] = set()
         self._on_close: list[Callable[[], None]] = []
         self._on_refresh: list[Callable[[], None]] = []
         self._client = SimplexClient(
-            connection, lambda: self._user_id, self.transfers, folder or NoFolder(), file_limit
+            connection, lambda: self._user_id, self.downloads, folder or NoSharedFolder(), file_limit
         )
-        self._folder = folder or NoFolder()
-        self._outgoing = outgoing
+        self._shared_folder = folder or NoSharedFolder()
+        self._outgoing_files = outgoing
 
     @property
     def account(self) -> str:
         return self._account
 
     @property
-    def sends(self) -> bool:
+    def can_send(self) -> bool:
         return self._connection is not None
 
-    def be_user(self, user_id: int) -> None:
+    def set_user_id(self, user_id: int) -> None:
         """Act as this profile of the CLI from now on."""
         self._user_id = user_id
 
-    def note_item(self, item_id: int) -> None:
+    def record_item_id(self, item_id: int) -> None:
         """Take notice of an item's number: what is sent from now on gets larger ones."""
-        with self._guard:
-            self._newest = max(self._newest, item_id)
+        with self._lock:
+            self._newest_item_id = max(self._newest_item_id, item_id)
 
-    def look_after(self, *, on_refresh: Callable[[], None], on_close: Callable[[], None]) -> None:
+    def add_callbacks(self, *, on_refresh: Callable[[], None], on_close: Callable[[], None]) -> None:
         """Call ``on_refresh`` every few minutes, and ``on_close`` when the channel is closed."""
         self._on_refresh.append(on_refresh)
         self._on_close.append(on_close)
@@ -110,11 +110,13 @@ class SimplexChannel(Channel):
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give one of them")
-        make, name = (names.group, group) if group else (names.direct, user)
+        make, name = (ids.make_group_conversation, group) if group else (ids.make_direct_conversation, user)
         return make(self._account, bot.name, name)
 
-    def parse(self, incoming: Incoming) -> Event:
-        event = parsing.parse(parsing.read_record(incoming.body), self._place(incoming.conversation, incoming.key))
+    def parse(self, incoming: IncomingEvent) -> Event:
+        event = parsing.parse(
+            parsing.read_record(incoming.body), self._make_context(incoming.conversation, incoming.key)
+        )
         if event.sender.metadata.get("is_bot"):
             self._known_bots.add(event.sender.uid)
         return event
@@ -122,13 +124,13 @@ class SimplexChannel(Channel):
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         return rendering.render(operation)
 
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """As promised by :class:`Channel`. Raises :class:`BotError` in a process without the connection."""
         ends_at = time.monotonic() + timeout
-        ref, payload = names.ref_of(sending.conversation), sending.payload
+        ref, payload = ids.make_chat_ref(sending.conversation), sending.payload
         if payload["op"] == "send":
-            return self._say(sending, ref, ends_at)
-        item_id = _item_id(sending.target_id or payload["item"])
+            return self._send_message(sending, ref, ends_at)
+        item_id = _parse_item_id(sending.target_id or payload["item"])
         if payload["op"] == "edit":
             self._edit(sending.conversation, ref, item_id, payload["content"], ends_at)
         elif payload["op"] == "delete":
@@ -137,37 +139,37 @@ class SimplexChannel(Channel):
             self._react(ref, item_id, payload["emoji"], ends_at)
         return str(item_id)
 
-    def find(self, sending: Sending, *, timeout: float) -> str | None:
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
         """As promised by :class:`Channel`: among the bot's messages that are newer than this process's own attempt, by
         what they say. What another process tried cannot be told from what was said before, and counts as not found.
         """
-        with self._guard:
+        with self._lock:
             after, said = self._attempts.get(sending.client_id, (None, 0))
         if after is None or sending.payload["op"] != "send":
             return None
         ends_at = time.monotonic() + timeout
-        for item in self._items(names.ref_of(sending.conversation), _LOOK, ends_at):
-            if item.item_id <= after or item.kind != SENT or item.content is None:
+        for item in self._get_items(ids.make_chat_ref(sending.conversation), _SEARCH_LIMIT, ends_at):
+            if item.item_id <= after or item.kind != SENT_MESSAGE or item.content is None:
                 continue
-            if _sameness(item.content.type, item.content.text) == said:
+            if _hash_content(item.content.type, item.content.text) == said:
                 # From now on it is known, and not taken for the next reply that says the same.
-                self.note_item(item.item_id)
-                self._note_sent(sending, item)
+                self.record_item_id(item.item_id)
+                self._mark_file_sent(sending, item)
                 return str(item.item_id)
         return None
 
-    def sketch(self, conversation: Conversation, message_id: str, text: str) -> None:
+    def preview(self, conversation: Conversation, message_id: str, text: str) -> None:
         shown = split_message_text(text)[:1]
-        if not shown or not self.sends:
+        if not shown or not self.can_send:
             return
-        ref, item_id = names.ref_of(conversation), _item_id(message_id)
+        ref, item_id = ids.make_chat_ref(conversation), _parse_item_id(message_id)
         message = UpdatedMessage(text_content(shown[0]))
         try:
-            self._ask(
-                commands.update_chat_item(ref, item_id, message, live=True), time.monotonic() + _SKETCH_TIMEOUT, wait=0
+            self._run_command(
+                commands.update_chat_item(ref, item_id, message, live=True), time.monotonic() + _PREVIEW_TIMEOUT, wait=0
             )
-            with self._guard:
-                self._live[conversation.id] = (item_id, shown[0])
+            with self._lock:
+                self._live_messages[conversation.id] = (item_id, shown[0])
         except (ChannelError, MessageError) as error:
             _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
 
@@ -175,213 +177,216 @@ class SimplexChannel(Channel):
         """The newest messages of both sides; what was deleted and what only happened is left out."""
         if limit < 1:
             return []
-        items = self._items(names.ref_of(conversation), min(limit, 1000), time.monotonic() + 10.0)
-        said = [item for item in items if item.kind in (RECEIVED, SENT) and not item.is_deleted]
+        items = self._get_items(ids.make_chat_ref(conversation), min(limit, 1000), time.monotonic() + 10.0)
+        messages = [item for item in items if item.kind in (RECEIVED_MESSAGE, SENT_MESSAGE) and not item.is_deleted]
         return [
-            parsing.make_message(item, self._place(conversation, message_key(item)), item.raw) for item in said[-limit:]
+            parsing.make_message(item, self._make_context(conversation, make_message_key(item)), item.raw)
+            for item in messages[-limit:]
         ]
 
     def client(self, bot: str) -> SimplexClient:
         return self._client
 
-    def muted_client(self, bot: str, note: Callable[[str], None]) -> SimplexClient:
-        return MutedSimplexClient(self._client, note)
+    def readonly_client(self, bot: str, on_write: Callable[[str], None]) -> SimplexClient:
+        return ReadOnlySimplexClient(self._client, on_write)
 
     def is_bot(self, uid: str) -> bool:
         return uid in self._known_bots
 
     def refresh(self) -> None:
-        if self._outgoing is not None:
-            self._outgoing.sweep()
-        for do in self._on_refresh:
-            do()
+        if self._outgoing_files is not None:
+            self._outgoing_files.delete_expired()
+        for callback in self._on_refresh:
+            callback()
 
     def close(self) -> None:
         while self._on_close:
             self._on_close.pop()()
-        if self._outgoing is not None:
-            self._outgoing.close()
+        if self._outgoing_files is not None:
+            self._outgoing_files.close()
 
-    def _place(self, conversation: Conversation, key: str) -> parsing.Place:
+    def _make_context(self, conversation: Conversation, key: str) -> parsing.EventContext:
         bot = self._bots.get(conversation.bot)
-        return parsing.Place(conversation, key, bot.ids[0] if bot else conversation.bot)
+        return parsing.EventContext(conversation, key, bot.ids[0] if bot else conversation.bot)
 
-    def hear(self, record: Record) -> None:
+    def handle_event(self, record: Record) -> None:
         """Take notice of an event, if it is about a file on its way."""
-        self.transfers.hear(record)
-        if self._outgoing is not None:
-            self._outgoing.hear(record)
+        self.downloads.handle_event(record)
+        if self._outgoing_files is not None:
+            self._outgoing_files.handle_event(record)
 
-    def _say(self, sending: Sending, ref: ChatRef, ends_at: float) -> str:
+    def _send_message(self, sending: OutgoingRequest, ref: ChatRef, ends_at: float) -> str:
         payload = sending.payload
         if "media" not in payload:
-            path = self._folder.find_there(payload["file"]) if "file" in payload else ""
-            return self._put(sending, ref, self._pictured(payload, ends_at), path, ends_at)
-        content, path = self._bring(sending, ends_at)
+            path = self._shared_folder.to_cli_path(payload["file"]) if "file" in payload else ""
+            return self._send_content(sending, ref, self._add_preview(payload, ends_at), path, ends_at)
+        content, path = self._prepare_media(sending, ends_at)
         try:
-            return self._put(sending, ref, content, path, ends_at)
+            return self._send_content(sending, ref, content, path, ends_at)
         except CommandRejected as error:
-            self._drop(sending)
+            self._discard_file(sending)
             if not path or not error.tag.startswith("file"):
                 raise
             _log.warning("the SimpleX CLI does not take a file, so its address is sent: %s", error)
-            return self._put(sending, ref, payload["otherwise"], "", ends_at)
+            return self._send_content(sending, ref, payload["otherwise"], "", ends_at)
 
-    def _bring(self, sending: Sending, ends_at: float) -> tuple[Mapping[str, Any], str]:
+    def _prepare_media(self, sending: OutgoingRequest, ends_at: float) -> tuple[Mapping[str, Any], str]:
         """The content and the path of a file from the web; without a path, what is said where it is not to be had.
 
         Raises :class:`Uncertain` where it may be had later.
         """
         payload = sending.payload
-        if self._outgoing is None:
+        if self._outgoing_files is None:
             return payload["otherwise"], ""
         try:
-            timeout = ends_at - time.monotonic() - _FOR_SENDING
-            brought = self._outgoing.bring(self._key(sending), payload["media"], timeout)
-            path = self._outgoing.find_there(brought)
+            timeout = ends_at - time.monotonic() - _SEND_RESERVE
+            prepared = self._outgoing_files.prepare(self._make_file_key(sending), payload["media"], timeout)
+            path = self._outgoing_files.to_cli_path(prepared)
         except (Rejected, MessageError) as error:
             extra = {"conversation": str(sending.conversation.key)}
             _log.warning("the address of a file is sent in its place: %s", error, extra=extra)
-            self._drop(sending)
+            self._discard_file(sending)
             return payload["otherwise"], ""
-        return {**brought.content, "text": payload["content"]["text"]}, path
+        return {**prepared.content, "text": payload["content"]["text"]}, path
 
-    def _pictured(self, payload: Mapping[str, Any], ends_at: float) -> Mapping[str, Any]:
+    def _add_preview(self, payload: Mapping[str, Any], ends_at: float) -> Mapping[str, Any]:
         """The content, with the small picture of a file or a link in it where one can be made."""
         content: Mapping[str, Any] = payload["content"]
-        if self._outgoing is None:
+        if self._outgoing_files is None:
             return content
         if "file" in payload:
-            return self._outgoing.with_preview(content, payload["file"])
+            return self._outgoing_files.add_preview(content, payload["file"])
         if "picture" not in payload:
             return content
-        image = self._outgoing.make_picture(payload["picture"], ends_at - time.monotonic() - _FOR_SENDING)
+        image = self._outgoing_files.make_link_preview(payload["picture"], ends_at - time.monotonic() - _SEND_RESERVE)
         return {**content, "preview": {**content["preview"], "image": image}}
 
-    def _put(self, sending: Sending, ref: ChatRef, wanted: Mapping[str, Any], path: str, ends_at: float) -> str:
+    def _send_content(
+        self, sending: OutgoingRequest, ref: ChatRef, content_to_send: Mapping[str, Any], path: str, ends_at: float
+    ) -> str:
         payload = sending.payload
-        content, told = self._filled(ref, wanted, ends_at)
-        quoted = _item_id(payload["quote"]) if payload.get("quote") else None
-        message = ComposedMessage(content, quoted_item_id=quoted, file_path=path, mentions=told)
+        content, mentioned_members = self._resolve_mentions(ref, content_to_send, ends_at)
+        quoted = _parse_item_id(payload["quote"]) if payload.get("quote") else None
+        message = ComposedMessage(content, quoted_item_id=quoted, file_path=path, mentions=mentioned_members)
         is_live = bool(payload.get("live"))
-        self._end_live(sending.conversation, ref, ends_at)
+        self._finish_live_message(sending.conversation, ref, ends_at)
         self._remember_attempt(sending.client_id, content)
         command = commands.send_messages(ref, [message], live=is_live, ttl=payload.get("ttl"))
-        items: list[Item] = read(self._ask(command, ends_at), "chatItems") or []
+        items: list[Item] = read_field(self._run_command(command, ends_at), "chatItems") or []
         if not items:
             raise Uncertain("the SimpleX CLI answered to a message without naming it")
-        self.note_item(items[0].item_id)
-        self._note_sent(sending, items[0])
+        self.record_item_id(items[0].item_id)
+        self._mark_file_sent(sending, items[0])
         if is_live:
-            with self._guard:
-                self._live[sending.conversation.id] = (items[0].item_id, content["text"])
+            with self._lock:
+                self._live_messages[sending.conversation.id] = (items[0].item_id, content["text"])
         return str(items[0].item_id)
 
     def _remember_attempt(self, client_id: str, content: Mapping[str, Any]) -> None:
-        said = _sameness(str(content["type"]), str(content.get("text", "")))
-        with self._guard:
-            self._attempts[client_id] = (self._newest, said)
-            while len(self._attempts) > _KEPT:
+        content_hash = _hash_content(str(content["type"]), str(content.get("text", "")))
+        with self._lock:
+            self._attempts[client_id] = (self._newest_item_id, content_hash)
+            while len(self._attempts) > _MAX_REMEMBERED_ATTEMPTS:
                 self._attempts.popitem(last=False)
 
-    def _note_sent(self, sending: Sending, item: Item) -> None:
-        if self._outgoing is not None and "media" in sending.payload:
-            self._outgoing.is_sent(self._key(sending), item.file.file_id if item.file else None)
+    def _mark_file_sent(self, sending: OutgoingRequest, item: Item) -> None:
+        if self._outgoing_files is not None and "media" in sending.payload:
+            self._outgoing_files.mark_sent(self._make_file_key(sending), item.file.file_id if item.file else None)
 
-    def _drop(self, sending: Sending) -> None:
-        if self._outgoing is not None:
-            self._outgoing.drop(self._key(sending))
+    def _discard_file(self, sending: OutgoingRequest) -> None:
+        if self._outgoing_files is not None:
+            self._outgoing_files.discard(self._make_file_key(sending))
 
-    def _key(self, sending: Sending) -> str:
+    def _make_file_key(self, sending: OutgoingRequest) -> str:
         return f"{self._account} {sending.client_id}"
 
     def _edit(
-        self, conversation: Conversation, ref: ChatRef, item_id: int, wanted: Mapping[str, Any], ends_at: float
+        self, conversation: Conversation, ref: ChatRef, item_id: int, content_to_send: Mapping[str, Any], ends_at: float
     ) -> None:
-        with self._guard:
-            if self._live.get(conversation.id, (0, ""))[0] == item_id:
-                del self._live[conversation.id]
-        content, told = self._filled(ref, wanted, ends_at)
-        self._ask(commands.update_chat_item(ref, item_id, UpdatedMessage(content, told)), ends_at)
+        with self._lock:
+            if self._live_messages.get(conversation.id, (0, ""))[0] == item_id:
+                del self._live_messages[conversation.id]
+        content, mentioned_members = self._resolve_mentions(ref, content_to_send, ends_at)
+        self._run_command(commands.update_chat_item(ref, item_id, UpdatedMessage(content, mentioned_members)), ends_at)
 
-    def _end_live(self, conversation: Conversation, ref: ChatRef, ends_at: float) -> None:
+    def _finish_live_message(self, conversation: Conversation, ref: ChatRef, ends_at: float) -> None:
         """Let a message that was being written, and whose writer failed, stand as it is."""
-        with self._guard:
-            live = self._live.pop(conversation.id, None)
+        with self._lock:
+            live = self._live_messages.pop(conversation.id, None)
         if live is None:
             return
         try:
-            self._ask(commands.update_chat_item(ref, live[0], UpdatedMessage(text_content(live[1]))), ends_at)
+            self._run_command(commands.update_chat_item(ref, live[0], UpdatedMessage(text_content(live[1]))), ends_at)
         except CommandFailed as error:
             _log.info("could not end a live message: %s", error, extra={"conversation": str(conversation.key)})
 
     def _delete(self, ref: ChatRef, item_id: int, ends_at: float) -> None:
         """Take a message back; one that is gone already is what was asked for."""
         try:
-            self._ask(commands.delete_chat_item(ref, [item_id], "broadcast"), ends_at)
+            self._run_command(commands.delete_chat_item(ref, [item_id], "broadcast"), ends_at)
         except CommandNotFound:
             return
 
     def _react(self, ref: ChatRef, item_id: int, emoji: str, ends_at: float) -> None:
         """Put a reaction on a message; one that is there already is what was asked for."""
         try:
-            self._ask(commands.chat_item_reaction(ref, item_id, emoji), ends_at)
+            self._run_command(commands.chat_item_reaction(ref, item_id, emoji), ends_at)
         except CommandRejected:
-            given = [item.reactions for item in self._items(ref, _LOOK, ends_at) if item.item_id == item_id]
-            if not any(_is_own(reaction, emoji) for reactions in given for reaction in reactions):
+            given = [item.reactions for item in self._get_items(ref, _SEARCH_LIMIT, ends_at) if item.item_id == item_id]
+            if not any(_is_own_reaction(reaction, emoji) for reactions in given for reaction in reactions):
                 raise
 
-    def _items(self, ref: ChatRef, count: int, ends_at: float) -> list[Item]:
+    def _get_items(self, ref: ChatRef, count: int, ends_at: float) -> list[Item]:
         """The newest items of a chat, oldest first."""
-        chat: ChatSummary | None = read(self._ask(commands.get_chat(ref, count=count), ends_at), "chat")
+        chat: ChatSummary | None = read_field(self._run_command(commands.get_chat(ref, count=count), ends_at), "chat")
         return sorted(chat.items, key=lambda item: item.item_id) if chat else []
 
-    def _filled(
+    def _resolve_mentions(
         self, ref: ChatRef, content: Mapping[str, Any], ends_at: float
     ) -> tuple[Mapping[str, Any], Mapping[str, int]]:
         """The content with mentions as SimpleX spells them; as it is, if they cannot be told or have no room."""
         if not mentions.has_mentions(content):
             return content, {}
-        members = self._members_of(ref.id, ends_at) if ref.kind == "group" else []
-        filled, told = mentions.fill(content, mentions.find_in(members))
+        members = self._get_members(ref.id, ends_at) if ref.kind == "group" else []
+        resolved, mentioned_members = mentions.resolve_mentions(content, mentions.make_member_finder(members))
         try:
-            UpdatedMessage(filled, told)
+            UpdatedMessage(resolved, mentioned_members)
         except MessageError:
             return content, {}
-        return filled, told
+        return resolved, mentioned_members
 
-    def _members_of(self, group_id: int, ends_at: float) -> list[Member]:
-        known = self._members.get(group_id)
+    def _get_members(self, group_id: int, ends_at: float) -> list[Member]:
+        known = self._members_cache.get(group_id)
         if known is not None and known[0] > time.monotonic():
             return known[1]
         try:
-            found: list[Member] = read(self._ask(commands.list_members(group_id), ends_at), "group") or []
+            found: list[Member] = read_field(self._run_command(commands.list_members(group_id), ends_at), "group") or []
         except CommandFailed as error:
             _log.info("could not ask who is in a group: %s", error)
             return []
-        self._members[group_id] = (time.monotonic() + _MEMBERS_FOR, found)
+        self._members_cache[group_id] = (time.monotonic() + _MEMBERS_CACHE_TTL, found)
         return found
 
-    def _ask(self, command: Command, ends_at: float, *, wait: float = _WAIT) -> Record:
+    def _run_command(self, command: Command, ends_at: float, *, wait: float = _CONNECTION_TIMEOUT) -> Record:
         if self._connection is None:
             raise BotError("this process has no connection to SimpleX; it is held by cometbot simplex")
         left = max(ends_at - time.monotonic(), 0.001)
-        patience = min(wait, left / 2)
-        return self._connection.command(command, timeout=max(left - patience, 0.001), wait=patience)
+        wait_timeout = min(wait, left / 2)
+        return self._connection.command(command, timeout=max(left - wait_timeout, 0.001), wait=wait_timeout)
 
 
-def _sameness(kind: str, text: str) -> int:
+def _hash_content(kind: str, text: str) -> int:
     """A number for what a message says, in place of the text itself."""
     return hash((kind, text))
 
 
-def _is_own(reaction: Mapping[str, Any], emoji: str) -> bool:
+def _is_own_reaction(reaction: Mapping[str, Any], emoji: str) -> bool:
     """Whether one of an item's reactions is the bot's, and this one."""
     given = reaction.get("reaction")
     return reaction.get("userReacted") is True and isinstance(given, Mapping) and given.get("emoji") == emoji
 
 
-def _item_id(value: object) -> int:
+def _parse_item_id(value: object) -> int:
     text = str(value or "")
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**63:
         raise Rejected(f"SimpleX knows messages by number, not by {text[:60]!r}", code="no_message")

@@ -9,31 +9,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cometbot import private_files
+from cometbot.channels.simplex.download_tracker import DownloadResult, DownloadTracker, make_download_result
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
-from cometbot.channels.simplex.files import Folder, NoFolder, Wanted
-from cometbot.channels.simplex.groups import ask_for_groups
+from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder
+from cometbot.channels.simplex.groups import fetch_groups
+from cometbot.channels.simplex.models import ChatSummary, Contact, File, GroupInfo, Member
 from cometbot.channels.simplex.protocol import Command, Record, commands
-from cometbot.channels.simplex.schemas import read
-from cometbot.channels.simplex.transfers import Ended, Transfers, ended_file
-from cometbot.channels.simplex.views import ChatSummary, Contact, File, GroupInfo, Member
+from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import BotError, ChannelError, PayloadError, Rejected, Uncertain
 from cometbot.models import Attachment
 
-_ON_ITS_WAY = ("fileAlreadyReceiving", "fileAlreadyExists")
-_LOOK_EVERY = 1.0
-_ASK_EVERY = 5.0
-_PAGES, _ITEMS_A_PAGE = 20, 50
-_PAUSE = 0.2
-_READS = frozenset(
+_IN_PROGRESS_TAGS = ("fileAlreadyReceiving", "fileAlreadyExists")
+_POLL_INTERVAL = 1.0
+_STATUS_INTERVAL = 5.0
+_MAX_PAGES, _PAGE_SIZE = 20, 50
+_RETRY_INTERVAL = 0.2
+_READ_ONLY_KEYWORDS = frozenset(
     {"/user", "/users", "/_show_address", "/_members", "/_contacts", "/_groups", "/_get", "/get", "/version"}
 )
-_HERE = (
+_NO_CONNECTION_TEXT = (
     "this process has no connection to SimpleX: it is held by cometbot simplex. Let that process handle the bot's "
     "messages (start it without --no-handlers, and no worker with the channel simplex)"
 )
 
 
-class Commanding(Protocol):
+class CommandSender(Protocol):
     """What sends commands: a :class:`Connection`, or whatever stands for one."""
 
     def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
@@ -51,15 +51,15 @@ class SimplexClient:
 
     def __init__(
         self,
-        connection: Commanding | None,
+        connection: CommandSender | None,
         user_id: Callable[[], int],
-        transfers: Transfers,
-        folder: Folder | NoFolder,
+        downloads: DownloadTracker,
+        folder: SharedFolder | NoSharedFolder,
         limit: int,
     ) -> None:
         self._connection = connection
         self._user_id = user_id
-        self._transfers = transfers
+        self._downloads = downloads
         self._folder = folder
         self._limit = limit
 
@@ -68,41 +68,43 @@ class SimplexClient:
 
         Keep what users wrote out of a command that you put together yourself: a text of theirs could end a parameter.
         """
-        return self._ask(Command.raw(command) if isinstance(command, str) else command, timeout=timeout).raw
+        return self._run_command(Command.raw(command) if isinstance(command, str) else command, timeout=timeout).raw
 
     def contacts(self) -> list[Contact]:
         """All contacts, with their pictures: many megabytes where there are thousands."""
-        found: list[Contact] = read(self._ask(commands.list_contacts(self._user())), "contacts") or []
+        found: list[Contact] = (
+            read_field(self._run_command(commands.list_contacts(self._get_user_id())), "contacts") or []
+        )
         return found
 
     def groups(self, search: str = "") -> list[GroupInfo]:
         """Return the groups that the bot is in, or those with a text in their name, in letters of any case."""
-        answer, is_searched = ask_for_groups(self._ask_any, self._user(), search)
-        found: list[GroupInfo] = read(answer, "groups") or []
+        answer, is_searched = fetch_groups(self._run_any_command, self._get_user_id(), search)
+        found: list[GroupInfo] = read_field(answer, "groups") or []
         if is_searched:
             return found
         return [group for group in found if search.casefold() in group.name.casefold()]
 
     def members(self, group: str | int) -> list[Member]:
         """Who is in a group, besides the bot."""
-        found: list[Member] = read(self._ask(commands.list_members(_number(group))), "group") or []
+        found: list[Member] = read_field(self._run_command(commands.list_members(_parse_number(group))), "group") or []
         return found
 
     def add_member(self, group: str | int, contact: str | int, role: str = "member") -> None:
         """Invite a contact to a group; the bot must be its admin or owner."""
-        self._ask(commands.add_member(_number(group), _number(contact), role))
+        self._run_command(commands.add_member(_parse_number(group), _parse_number(contact), role))
 
     def accept(self, request: str | int) -> None:
         """Let in who asked to be connected: ``ctx.sender.uid`` of the request's event, or its number."""
-        self._ask(commands.accept_contact(_number(str(request).removeprefix("request-"))))
+        self._run_command(commands.accept_contact(_parse_number(str(request).removeprefix("request-"))))
 
     def reject(self, request: str | int) -> None:
         """Do not let in who asked to be connected; they are not told."""
-        self._ask(commands.reject_contact(_number(str(request).removeprefix("request-"))))
+        self._run_command(commands.reject_contact(_parse_number(str(request).removeprefix("request-"))))
 
     def join(self, group: str | int) -> None:
         """Accept an invitation to a group."""
-        self._ask(commands.join_group(_number(group)))
+        self._run_command(commands.join_group(_parse_number(group)))
 
     def receive(self, file: Attachment | File | str | int, *, limit: int | None = None, timeout: float = 120.0) -> Path:
         """Where a file lies that a user sent, whole; it is loaded if it is not there yet.
@@ -111,22 +113,22 @@ class SimplexClient:
         two share one. Raises :class:`Rejected` for a file over ``limit`` bytes (``SIMPLEX_FILE_LIMIT``), one whose
         sender cancelled it, and one that the CLI keeps encrypted; :class:`Uncertain` if it is not there in time.
         """
-        wanted, most = Wanted.of(file), self._limit if limit is None else limit
-        if wanted.size > most:
-            raise Rejected(f"the file has {wanted.size} bytes, and the limit is {most}", code="file_too_large")
+        file_ref, max_bytes = FileRef.from_value(file), self._limit if limit is None else limit
+        if file_ref.size > max_bytes:
+            raise Rejected(f"the file has {file_ref.size} bytes, and the limit is {max_bytes}", code="file_too_large")
         ends_at = time.monotonic() + timeout
-        there, here = self._folder.target(wanted)
-        if wanted.size and _size(here) == wanted.size:
-            return here
-        known = self._transfers.wait(wanted.file_id, 0)
-        if known is None or known.file is None or not self._is_here(known.file):
-            private_files.make_folder(here.parent)
-            self._transfers.forget(wanted.file_id)
-            self._begin(wanted, there, ends_at)
-        path = self._wait(wanted, here, ends_at, timeout)
-        if _size(path) > most:
+        cli_path, local_path = self._folder.get_download_paths(file_ref)
+        if file_ref.size and _size(local_path) == file_ref.size:
+            return local_path
+        known = self._downloads.wait(file_ref.file_id, 0)
+        if known is None or known.file is None or not self._is_on_disk(known.file):
+            private_files.make_folder(local_path.parent)
+            self._downloads.discard(file_ref.file_id)
+            self._start_download(file_ref, cli_path, ends_at)
+        path = self._wait_for_download(file_ref, local_path, ends_at, timeout)
+        if _size(path) > max_bytes:
             path.unlink()
-            raise Rejected(f"the file is larger than it said: over {most} bytes", code="file_too_large")
+            raise Rejected(f"the file is larger than it said: over {max_bytes} bytes", code="file_too_large")
         return path
 
     def download(
@@ -143,72 +145,74 @@ class SimplexClient:
             shutil.copyfileobj(file, copy)
         return b""
 
-    def _begin(self, wanted: Wanted, there: str, ends_at: float) -> None:
+    def _start_download(self, file_ref: FileRef, cli_path: str, ends_at: float) -> None:
         """Ask for the file, again if the connection broke; one that is on its way already, as for an earlier run of a
         handler, is waited for."""
-        command = commands.receive_file(wanted.file_id, there, approved_relays=True, encrypt=False)
+        command = commands.receive_file(file_ref.file_id, cli_path, approved_relays=True, encrypt=False)
         while True:
             left = ends_at - time.monotonic()
             try:
-                answer = self._ask(command, timeout=max(left, 0.1))
+                answer = self._run_command(command, timeout=max(left, 0.1))
                 break
             except CommandRejected as error:
-                if error.tag not in _ON_ITS_WAY:
+                if error.tag not in _IN_PROGRESS_TAGS:
                     raise
                 return
             except (ConnectionLost, NotConnected):
-                if left < _LOOK_EVERY:
+                if left < _POLL_INTERVAL:
                     raise
-                time.sleep(_PAUSE)
+                time.sleep(_RETRY_INTERVAL)
         if answer.type == "rcvFileAcceptedSndCancelled":
             raise Rejected("the sender cancelled the file", code="file_cancelled")
 
-    def _wait(self, wanted: Wanted, here: Path, ends_at: float, timeout: float) -> Path:
-        asked_at = time.monotonic() - _ASK_EVERY + _LOOK_EVERY
+    def _wait_for_download(self, file_ref: FileRef, local_path: Path, ends_at: float, timeout: float) -> Path:
+        status_checked_at = time.monotonic() - _STATUS_INTERVAL + _POLL_INTERVAL
         while (left := ends_at - time.monotonic()) > 0:
-            ended = self._transfers.wait(wanted.file_id, min(left, _LOOK_EVERY))
-            if ended is None and time.monotonic() - asked_at >= _ASK_EVERY:
-                ended, asked_at = self._ask_how_it_ended(wanted, left), time.monotonic()
-            if ended is not None:
-                return self._checked(ended)
-            if wanted.size and _size(here) == wanted.size:
-                return here
+            result = self._downloads.wait(file_ref.file_id, min(left, _POLL_INTERVAL))
+            if result is None and time.monotonic() - status_checked_at >= _STATUS_INTERVAL:
+                result, status_checked_at = self._fetch_result(file_ref, left), time.monotonic()
+            if result is not None:
+                return self._check_result(result)
+            if file_ref.size and _size(local_path) == file_ref.size:
+                return local_path
         raise Uncertain(f"the file did not arrive within {timeout:g} s; it may still come")
 
-    def _ask_how_it_ended(self, wanted: Wanted, timeout: float) -> Ended | None:
+    def _fetch_result(self, file_ref: FileRef, timeout: float) -> DownloadResult | None:
         """What the CLI knows of a transfer whose end nobody here heard of: it ended before this process began, or was
         told to a connection that broke. None while it goes on, and where its message is too far back."""
         before: int | None = None
-        for _ in range(_PAGES if wanted.chat is not None else 0):
-            assert wanted.chat is not None
+        for _ in range(_MAX_PAGES if file_ref.chat is not None else 0):
+            assert file_ref.chat is not None
             try:
-                answer = self._ask(commands.get_chat(wanted.chat, count=_ITEMS_A_PAGE, before=before), timeout=timeout)
-                chat: ChatSummary | None = read(answer, "chat")
+                answer = self._run_command(
+                    commands.get_chat(file_ref.chat, count=_PAGE_SIZE, before=before), timeout=timeout
+                )
+                chat: ChatSummary | None = read_field(answer, "chat")
             except (ChannelError, PayloadError):
                 return None
             items = chat.items if chat else ()
             for item in items:
-                if item.file is not None and item.file.file_id == wanted.file_id:
-                    return ended_file(item.file)
+                if item.file is not None and item.file.file_id == file_ref.file_id:
+                    return make_download_result(item.file)
             before = min((item.item_id for item in items), default=0)
-            if before <= wanted.item_id:
+            if before <= file_ref.item_id:
                 return None
         return None
 
-    def _is_here(self, file: File) -> bool:
+    def _is_on_disk(self, file: File) -> bool:
         """Whether a file that came before still lies where it was put; one that is encrypted need not be asked for."""
-        return file.is_encrypted or self._folder.find_here(file.path).is_file()
+        return file.is_encrypted or self._folder.to_local_path(file.path).is_file()
 
-    def _checked(self, ended: Ended) -> Path:
-        if ended.file is None:
-            raise Rejected(ended.reason, code="file_failed")
-        if ended.file.is_encrypted:
+    def _check_result(self, result: DownloadResult) -> Path:
+        if result.file is None:
+            raise Rejected(result.reason, code="file_failed")
+        if result.file.is_encrypted:
             raise Rejected(
                 "the CLI keeps the file encrypted, and no command of it decrypts: turn the encryption of local files "
                 "off in its settings",
                 code="file_encrypted",
             )
-        path = self._folder.find_here(ended.file.path)
+        path = self._folder.to_local_path(result.file.path)
         if not path.is_file():
             raise Rejected(
                 f"the CLI says that the file is there, and there is no {path}: set SIMPLEX_FILES_HERE to where the "
@@ -217,47 +221,47 @@ class SimplexClient:
             )
         return path
 
-    def _user(self) -> int:
+    def _get_user_id(self) -> int:
         """The number of the bot's profile. Raises :class:`NotConnected` before the first connection is ready."""
         if self._connection is None:
-            raise BotError(_HERE)
+            raise BotError(_NO_CONNECTION_TEXT)
         user_id = self._user_id()
         if user_id == 0:
             raise NotConnected("there was no connection to the SimpleX CLI yet; try again when it is ready")
         return user_id
 
-    def _ask_any(self, command: Command | str) -> Record:
-        return self._ask(Command.raw(command) if isinstance(command, str) else command)
+    def _run_any_command(self, command: Command | str) -> Record:
+        return self._run_command(Command.raw(command) if isinstance(command, str) else command)
 
-    def _ask(self, command: Command, *, timeout: float | None = None) -> Record:
+    def _run_command(self, command: Command, *, timeout: float | None = None) -> Record:
         if self._connection is None:
-            raise BotError(_HERE)
+            raise BotError(_NO_CONNECTION_TEXT)
         return self._connection.command(command, timeout=timeout, wait=2.0)
 
 
-class MutedSimplexClient(SimplexClient):
-    """For rehearsals: it only reads, and ``note`` is told the keyword of every other command."""
+class ReadOnlySimplexClient(SimplexClient):
+    """For rehearsals: it only reads, and ``on_write`` is told the keyword of every other command."""
 
-    def __init__(self, client: SimplexClient, note: Callable[[str], None]) -> None:
-        super().__init__(client._connection, client._user_id, client._transfers, client._folder, client._limit)
-        self._note = note
+    def __init__(self, client: SimplexClient, on_write: Callable[[str], None]) -> None:
+        super().__init__(client._connection, client._user_id, client._downloads, client._folder, client._limit)
+        self._on_write = on_write
 
-    def _ask(self, command: Command, *, timeout: float | None = None) -> Record:
-        if command.keyword in _READS:
-            return super()._ask(command, timeout=timeout)
-        self._note(command.keyword)
+    def _run_command(self, command: Command, *, timeout: float | None = None) -> Record:
+        if command.keyword in _READ_ONLY_KEYWORDS:
+            return super()._run_command(command, timeout=timeout)
+        self._on_write(command.keyword)
         return Record("cmdOk", {"type": "cmdOk"})
 
     def receive(self, file: Attachment | File | str | int, *, limit: int | None = None, timeout: float = 120.0) -> Path:
         """Where the file lies if it was received before. Raises :class:`Rejected` if it was not."""
-        _, here = self._folder.target(Wanted.of(file))
-        if not here.is_file():
-            self._note("/freceive")
+        _, local_path = self._folder.get_download_paths(FileRef.from_value(file))
+        if not local_path.is_file():
+            self._on_write("/freceive")
             raise Rejected("the file was not received before, and a rehearsal receives none", code="file_missing")
-        return here
+        return local_path
 
 
-def _number(value: str | int) -> int:
+def _parse_number(value: str | int) -> int:
     """A number that may be written as a text. Raises :class:`BotError` for what is none."""
     text = str(value)
     if not text.isascii() or not text.isdigit():

@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 
-STRONG_BITS = 256
+RECOMMENDED_PASSWORD_BITS = 256
 """How much chance a password should have in it on a public network, as SimpleX recommends."""
 
-_EXAMPLE = "wss://bot:password@chat.example.com/"
+_EXAMPLE_URL = "wss://bot:password@chat.example.com/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class Endpoint:
         The CLI itself knows neither encryption nor passwords, so an unencrypted way to another machine is refused
         unless it is allowed, and so are credentials on it. Raises :class:`ConfigurationError`.
         """
-        scheme, host, user, password, bare = _read(url)
-        is_encrypted, is_near = scheme == "wss", _is_loopback(host)
+        scheme, host, user, password, bare_url = _parse_url(url)
+        is_encrypted, is_local = scheme == "wss", _is_loopback(host)
         if not is_encrypted and (user or password):
             raise ConfigurationError(
-                f"SIMPLEX_URL has credentials and no encryption, so anybody could read them; set {_EXAMPLE}"
+                f"SIMPLEX_URL has credentials and no encryption, so anybody could read them; set {_EXAMPLE_URL}"
             )
-        if not is_encrypted and not is_near and not allow_unencrypted:
+        if not is_encrypted and not is_local and not allow_unencrypted:
             raise ConfigurationError(
                 f"SIMPLEX_URL leads to {host} without encryption: everybody on the way could read and send messages. "
-                f"Put a proxy with TLS before the CLI and set {_EXAMPLE}; or, on a network that only you can reach, "
-                "set SIMPLEX_ALLOW_UNENCRYPTED=1"
+                f"Put a proxy with TLS before the CLI and set {_EXAMPLE_URL}; or, on a network that only you can "
+                "reach, set SIMPLEX_ALLOW_UNENCRYPTED=1"
             )
-        warnings = _warnings(host, password, is_encrypted=is_encrypted, is_near=is_near)
-        return cls(bare, _headers(user, password), warnings)
+        warnings = _make_warnings(host, password, is_encrypted=is_encrypted, is_local=is_local)
+        return cls(bare_url, _make_headers(user, password), warnings)
 
     @property
-    def place(self) -> str:
+    def display_url(self) -> str:
         """The URL as it may be shown: without what stands behind a question mark."""
         return self.url.partition("?")[0]
 
@@ -68,38 +68,40 @@ class Endpoint:
         return self.url.startswith("wss:")
 
     @property
-    def is_near(self) -> bool:
+    def is_local(self) -> bool:
         """Whether the CLI is reached on this machine."""
         return _is_loopback(urlsplit(self.url).hostname or "")
 
-    def tls(self) -> ssl.SSLContext | None:
+    def make_ssl_context(self) -> ssl.SSLContext | None:
         """How TLS is spoken: the certificate and the host name are always verified. None without encryption."""
         return ssl.create_default_context() if self.is_encrypted else None
 
 
-def _read(url: str) -> tuple[str, str, str, str, str]:
+def _parse_url(url: str) -> tuple[str, str, str, str, str]:
     """Scheme, host, user, password, and the URL without them."""
     try:
         parts = urlsplit(url.strip())
         port, host = parts.port, parts.hostname or ""
-        good = parts.scheme in ("ws", "wss") and bool(host) and url.strip().isprintable() and " " not in url.strip()
-        good = good and not parts.fragment and port != 0
+        is_valid = parts.scheme in ("ws", "wss") and bool(host) and url.strip().isprintable() and " " not in url.strip()
+        is_valid = is_valid and not parts.fragment and port != 0
     except ValueError:
-        good = False
-    if not good:
-        raise ConfigurationError(f"SIMPLEX_URL is no ws or wss URL with a host; set ws://localhost:5225 or {_EXAMPLE}")
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError(
+            f"SIMPLEX_URL is no ws or wss URL with a host; set ws://localhost:5225 or {_EXAMPLE_URL}"
+        )
     place = f"[{host}]" if ":" in host else host
     place += "" if port is None else f":{port}"
-    bare = urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
-    return parts.scheme, host, unquote(parts.username or ""), unquote(parts.password or ""), bare
+    bare_url = urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
+    return parts.scheme, host, unquote(parts.username or ""), unquote(parts.password or ""), bare_url
 
 
-def _headers(user: str, password: str) -> dict[str, str]:
+def _make_headers(user: str, password: str) -> dict[str, str]:
     if not user and not password:
         return {}
     if not user or not password or ":" in user:
         raise ConfigurationError(
-            f"SIMPLEX_URL needs a user name without a colon and a password before the @: {_EXAMPLE}; "
+            f"SIMPLEX_URL needs a user name without a colon and a password before the @: {_EXAMPLE_URL}; "
             "characters such as / and @ in them are written %2F and %40"
         )
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
@@ -114,20 +116,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _warnings(host: str, password: str, *, is_encrypted: bool, is_near: bool) -> tuple[str, ...]:
-    if not is_encrypted and not is_near:
+def _make_warnings(host: str, password: str, *, is_encrypted: bool, is_local: bool) -> tuple[str, ...]:
+    if not is_encrypted and not is_local:
         return (f"the connection to the SimpleX CLI on {host} is not encrypted: nobody else may reach that network",)
-    if is_encrypted and not is_near and not password:
+    if is_encrypted and not is_local and not password:
         return (f"SIMPLEX_URL has no credentials: whoever finds the SimpleX CLI on {host} can use it as the bot does",)
-    if is_encrypted and password and _strength(password) < STRONG_BITS:
+    if is_encrypted and password and _estimate_entropy(password) < RECOMMENDED_PASSWORD_BITS:
         return (
-            f"the password in SIMPLEX_URL is weak: SimpleX recommends {STRONG_BITS} bits of chance, "
+            f"the password in SIMPLEX_URL is weak: SimpleX recommends {RECOMMENDED_PASSWORD_BITS} bits of chance, "
             "for example what `openssl rand -hex 32` prints",
         )
     return ()
 
 
-def _strength(password: str) -> float:
+def _estimate_entropy(password: str) -> float:
     """Bits of chance that a password can hold at most, by its length and the kinds of characters in it."""
     kinds = (("0123456789", 10), ("abcdef", 6), ("ghijklmnopqrstuvwxyz", 20), ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 26))
     size = sum(count for letters, count in kinds if set(letters) & set(password))

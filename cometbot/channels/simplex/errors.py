@@ -24,13 +24,23 @@ from cometbot.channels.simplex.protocol.command import Command
 from cometbot.channels.simplex.protocol.frames import Record
 from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
 
-BUSY_WAIT = 1.0
+BUSY_RETRY_AFTER = 1.0
 """Seconds to wait when the CLI's database was busy."""
 
-_MEMBERS = {"error": "errorType", "errorStore": "storeError", "errorAgent": "agentError"}
-_AGENT_MEMBERS = ("brokerErr", "smpErr", "xftpErr", "ntfErr", "proxyErr", "agentErr", "connErr", "cmdErr", "fileErr")
-_PASSING = {("BROKER", "NETWORK"), ("BROKER", "TIMEOUT"), ("BROKER", "HOST"), ("SMP", "QUOTA")}
-_EXPLAINED = {
+_INNER_ERROR_FIELDS = {"error": "errorType", "errorStore": "storeError", "errorAgent": "agentError"}
+_AGENT_ERROR_FIELDS = (
+    "brokerErr",
+    "smpErr",
+    "xftpErr",
+    "ntfErr",
+    "proxyErr",
+    "agentErr",
+    "connErr",
+    "cmdErr",
+    "fileErr",
+)
+_TRANSIENT_ERRORS = {("BROKER", "NETWORK"), ("BROKER", "TIMEOUT"), ("BROKER", "HOST"), ("SMP", "QUOTA")}
+_EXPLANATIONS = {
     "commandError": "it could not parse the command",
     "noActiveUser": "there is no user profile",
     "largeMsg": "the message is too large",
@@ -90,15 +100,15 @@ class AnswerMissing(Uncertain):
     """The SimpleX CLI gave no answer in time, or none that can be read; the command may have been carried out."""
 
 
-def error_tags(chat_error: object) -> tuple[str, ...]:
+def get_error_tags(chat_error: object) -> tuple[str, ...]:
     """The tags of a ``ChatError`` from the outside in, as far as they are there; unknown ones too."""
     if not isinstance(chat_error, Mapping) or not isinstance(chat_error.get("type"), str):
         return ()
     outer = chat_error["type"]
-    inner = chat_error.get(_MEMBERS.get(outer, ""))
+    inner = chat_error.get(_INNER_ERROR_FIELDS.get(outer, ""))
     if not isinstance(inner, Mapping) or not isinstance(inner.get("type"), str):
         return (outer,)
-    innermost = (inner.get(name) for name in _AGENT_MEMBERS)
+    innermost = (inner.get(name) for name in _AGENT_ERROR_FIELDS)
     deeper = [item["type"] for item in innermost if isinstance(item, Mapping) and isinstance(item.get("type"), str)]
     return (outer, inner["type"], *deeper[:1])
 
@@ -106,7 +116,7 @@ def error_tags(chat_error: object) -> tuple[str, ...]:
 def error_from(record: Record, command: Command) -> CommandFailed:
     """The error that an answer stands for, to be raised."""
     chat_error = record.raw.get("chatError")
-    tags = error_tags(chat_error)
+    tags = get_error_tags(chat_error)
     code = ".".join(tags) or "unknown"
     text = f"the SimpleX CLI refused {command.keyword}: {code}" + _explain(tags, chat_error)
     error = _classify(tags, code, text)
@@ -119,8 +129,8 @@ def error_from(record: Record, command: Command) -> CommandFailed:
 def _classify(tags: tuple[str, ...], code: str, text: str) -> CommandFailed:
     last = tags[-1] if tags else ""
     if last == "dBBusyError":
-        return CommandDelayed(text, retry_after=BUSY_WAIT)
-    if tags[:1] == ("errorAgent",) and (tags[1:] in _PASSING or tags[1:2] == ("INACTIVE",)):
+        return CommandDelayed(text, retry_after=BUSY_RETRY_AFTER)
+    if tags[:1] == ("errorAgent",) and (tags[1:] in _TRANSIENT_ERRORS or tags[1:2] == ("INACTIVE",)):
         return CommandUncertain(text)
     if "NotFound" in last:
         return CommandNotFound(text, code=code)
@@ -131,7 +141,7 @@ def _explain(tags: tuple[str, ...], chat_error: object) -> str:
     """What a tag means in words, and the parser's own message, which holds nothing that people wrote."""
     if not tags:
         return " (the answer names no error)"
-    words = _EXPLAINED.get(tags[-1], "")
+    words = _EXPLANATIONS.get(tags[-1], "")
     if tags[-1] == "commandError" and isinstance(chat_error, Mapping):
         inner = chat_error.get("errorType")
         message = inner.get("message") if isinstance(inner, Mapping) else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cometbot.channels.simplex.errors import CommandFailed
 from cometbot.channels.simplex.protocol import Record, commands
-from cometbot.channels.simplex.startup import Ask
+from cometbot.channels.simplex.startup import SendCommand
 from cometbot.errors import MessageError
 
 
-def ask_for_groups(ask: Ask, user_id: int, search: str = "") -> tuple[Record, bool]:
+def fetch_groups(send_command: SendCommand, user_id: int, search: str = "") -> tuple[Record, bool]:
     """Return the CLI's list of groups, and whether it was searched.
 
     A search that a command cannot carry is left to the caller: the list has all groups then. Some releases do not read
@@ -21,8 +21,8 @@ def ask_for_groups(ask: Ask, user_id: int, search: str = "") -> tuple[Record, bo
     else:
         is_searched = True
     try:
-        return ask(commands.list_groups(user_id, search=search)), is_searched
+        return send_command(commands.list_groups(user_id, search=search)), is_searched
     except CommandFailed as error:
         if error.tag != "commandError":
             raise
-    return ask(commands.list_groups(user_id, search=search, is_joined=True)), is_searched
+    return send_command(commands.list_groups(user_id, search=search, is_joined=True)), is_searched

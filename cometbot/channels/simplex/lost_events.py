@@ -7,57 +7,57 @@ import threading
 import time
 from collections.abc import Callable
 
-from cometbot.channels.simplex.settling import SETTLING
+from cometbot.channels.simplex.recovery import RECOVERY_PERIOD
 
 _log = logging.getLogger(__name__)
 
-ENOUGH = 3
+LOST_EVENT_THRESHOLD = 3
 """Events that have to be lost before another client is the likely cause."""
 
 
-class LostEvents:
+class LostEventDetector:
     """Compares the items whose events came with those that had to be fetched.
 
-    The CLI gives each event to one of its clients. For :data:`SETTLING` seconds that may be a connection of ours that
-    broke before, so what is lost until then says nothing.
+    The CLI gives each event to one of its clients. For :data:`RECOVERY_PERIOD` seconds that may be a connection of ours
+    that broke before, so what is lost until then says nothing.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._settled_at = 0.0
-        self._found: set[int] = set()
-        self._heard = 0
-        self._counts = self._is_reported = False
+        self._counting_from = 0.0
+        self._fetched: set[int] = set()
+        self._newest_delivered = 0
+        self._is_counting = self._is_reported = False
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Start anew on a new connection."""
         with self._lock:
-            self._settled_at = self._clock() + SETTLING
-            self._found.clear()
-            self._counts = self._is_reported = False
+            self._counting_from = self._clock() + RECOVERY_PERIOD
+            self._fetched.clear()
+            self._is_counting = self._is_reported = False
 
-    def add_heard(self, item_id: int) -> None:
+    def add_delivered(self, item_id: int) -> None:
         """Record an item whose event came."""
         with self._lock:
-            self._heard = max(self._heard, item_id)
-            self._found.discard(item_id)
+            self._newest_delivered = max(self._newest_delivered, item_id)
+            self._fetched.discard(item_id)
 
-    def add_found(self, item_id: int) -> None:
+    def add_fetched(self, item_id: int) -> None:
         """Record an item that was fetched although no event of it had come."""
         with self._lock:
-            if self._counts:
-                self._found.add(item_id)
+            if self._is_counting:
+                self._fetched.add(item_id)
 
-    def report(self) -> None:
+    def log_lost_events(self) -> None:
         """Log once a connection that another client takes events. Call this after each look for missed items."""
         with self._lock:
-            if not self._counts:
-                self._counts = self._clock() >= self._settled_at
+            if not self._is_counting:
+                self._is_counting = self._clock() >= self._counting_from
                 return
             # Later events came already, so these are not on their way any more.
-            count = sum(item_id < self._heard for item_id in self._found)
-            if count < ENOUGH or self._is_reported:
+            count = sum(item_id < self._newest_delivered for item_id in self._fetched)
+            if count < LOST_EVENT_THRESHOLD or self._is_reported:
                 return
             self._is_reported = True
         _log.warning(

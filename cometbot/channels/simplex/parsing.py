@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import orjson
 
-from cometbot.channels.simplex import names
+from cometbot.channels.simplex import ids
+from cometbot.channels.simplex.models import Deletion, GroupInfo, Item, Member, Reaction
+from cometbot.channels.simplex.models import Quote as SimplexQuote
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.schemas import read
-from cometbot.channels.simplex.views import Deletion, GroupInfo, Item, Member, Reaction
-from cometbot.channels.simplex.views import Quote as SimplexQuote
+from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import PayloadError
 from cometbot.events import (
     ContactEvent,
@@ -34,9 +34,9 @@ FILE_SCHEME = "simplex-file:"
 """What the URL of a received file begins with; its number, size, name and place follow. ``ctx.client.download()`` takes
 it."""
 
-_TYPES = {"text": "text", "link": "text", "image": "image", "video": "video", "voice": "audio", "file": "file"}
+_MESSAGE_TYPES = {"text": "text", "link": "text", "image": "image", "video": "video", "voice": "audio", "file": "file"}
 _QUOTED_COMMAND = re.compile(r"\s*/'([^'\n]+)'\s*")
-_FORWARDED = "itemForwarded"
+_FORWARDED_FIELD = "itemForwarded"
 
 _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
     "joinedGroupMember": ("joined", "member", "member"),
@@ -51,17 +51,17 @@ _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EventContext:
     """Where an event belongs: its conversation, its key, and how the bot is called."""
 
     conversation: Conversation
     key: str
-    own: str
+    bot_name: str
 
     @property
     def bot_user(self) -> User:
         """The bot, as somebody who takes part."""
-        return User(self.own, name=self.own)
+        return User(self.bot_name, name=self.bot_name)
 
 
 def read_record(body: bytes) -> Record:
@@ -75,51 +75,51 @@ def read_record(body: bytes) -> Record:
     return record
 
 
-def parse(record: Record, place: Place) -> Event:
+def parse(record: Record, context: EventContext) -> Event:
     """The event. Raises :class:`PayloadError` for one that has not the shape that it must have."""
     if record.type in _MEMBERSHIP:
-        return _membership(record, place)
+        return _parse_membership(record, context)
     parser = _PARSERS.get(record.type)
-    return parser(record, place) if parser else _unknown(record, place)
+    return parser(record, context) if parser else _parse_unknown(record, context)
 
 
-def make_message(item: Item, place: Place, raw: Mapping[str, Any]) -> MessageEvent:
+def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> MessageEvent:
     """A message, received or the bot's own."""
     content = item.content
     kind = content.type if content else "unknown"
     tag = content.tag if content else item.kind
     return MessageEvent(
-        key=place.key,
-        conversation=place.conversation,
-        sender=sender_of(item, place),
-        group=names.to_group(item.chat.group) if item.chat.group else None,
+        key=context.key,
+        conversation=context.conversation,
+        sender=find_sender(item, context),
+        group=ids.make_group(item.chat.group) if item.chat.group else None,
         sent_at=item.sent_at,
         raw=raw,
         id=str(item.item_id),
-        type=_TYPES.get(kind, tag),
-        category="message" if kind in _TYPES else "custom",
-        text=_text(item, place),
+        type=_MESSAGE_TYPES.get(kind, tag),
+        category="message" if kind in _MESSAGE_TYPES else "custom",
+        text=_text(item, context),
         attachments=_attachments(item),
-        mentions=tuple(_mentions(item, place)),
-        quote=_quote(item.quote, item, place),
+        mentions=tuple(_mentions(item, context)),
+        quote=_quote(item.quote, item, context),
         metadata=_metadata(item),
         data=_data(item),
     )
 
 
-def sender_of(item: Item, place: Place) -> User:
+def find_sender(item: Item, context: EventContext) -> User:
     """Who wrote an item: a contact, a member, the group itself (a channel speaks without a member), or the bot."""
     if item.direction.endswith("Snd"):
-        return place.bot_user
+        return context.bot_user
     if item.member is not None:
-        return names.member_user(item.member, item.chat.group)
+        return ids.make_member_user(item.member, item.chat.group)
     if item.chat.contact is not None:
-        return names.contact_user(item.chat.contact)
+        return ids.make_contact_user(item.chat.contact)
     group = item.chat.group
     return User(f"group-{group.group_id}", name=group.profile.display_name) if group else User("")
 
 
-def _text(item: Item, place: Place) -> str:
+def _text(item: Item, context: EventContext) -> str:
     """What was written, with mentions spelled ``<@uid:…>``."""
     text = item.text
     quoted = _QUOTED_COMMAND.fullmatch(text)
@@ -128,62 +128,62 @@ def _text(item: Item, place: Place) -> str:
     if not item.mentions:
         return text
     parts = [part for part in item.formatted if isinstance(part.get("text"), str)]
-    if "".join(part["text"] for part in parts) != text or not all(_is_whole(part) for part in parts):
-        return _spell_by_name(text, item, place)
-    return "".join(_spell(part, item, place) for part in parts)
+    if "".join(part["text"] for part in parts) != text or not all(_is_complete_mention(part) for part in parts):
+        return _replace_mentions_by_name(text, item, context)
+    return "".join(_render_mention(part, item, context) for part in parts)
 
 
-def _named(part: Mapping[str, Any]) -> str:
+def _get_mentioned_name(part: Mapping[str, Any]) -> str:
     """The name in a part of a text that is a mention, empty for other parts."""
     form = part.get("format")
     name = form.get("memberName") if isinstance(form, Mapping) and form.get("type") == "mention" else None
     return name if isinstance(name, str) else ""
 
 
-def _is_whole(part: Mapping[str, Any]) -> bool:
+def _is_complete_mention(part: Mapping[str, Any]) -> bool:
     """Whether a part that is a mention holds all of it."""
-    name = _named(part)
+    name = _get_mentioned_name(part)
     return not name or part["text"] in (f"@{name}", f"@'{name}'")
 
 
-def _spell(part: Mapping[str, Any], item: Item, place: Place) -> str:
-    name = _named(part)
-    return f"<@uid:{_mentioned_uid(item, name, place)}>" if name in item.mentions else str(part["text"])
+def _render_mention(part: Mapping[str, Any], item: Item, context: EventContext) -> str:
+    name = _get_mentioned_name(part)
+    return f"<@uid:{_mentioned_uid(item, name, context)}>" if name in item.mentions else str(part["text"])
 
 
-def _spell_by_name(text: str, item: Item, place: Place) -> str:
+def _replace_mentions_by_name(text: str, item: Item, context: EventContext) -> str:
     for name in sorted(item.mentions, key=len, reverse=True):
-        token = f"<@uid:{_mentioned_uid(item, name, place)}>"
+        token = f"<@uid:{_mentioned_uid(item, name, context)}>"
         text = text.replace(f"@'{name}'", token)
         text = re.sub(rf"@{re.escape(name)}(?!\w)", lambda _, token=token: token, text)  # type: ignore[misc]
     return text
 
 
-def _mentions(item: Item, place: Place) -> Sequence[Mention]:
-    return [Mention(_mentioned_uid(item, name, place), name) for name in item.mentions]
+def _mentions(item: Item, context: EventContext) -> Sequence[Mention]:
+    return [Mention(_mentioned_uid(item, name, context), name) for name in item.mentions]
 
 
-def _mentioned_uid(item: Item, name: str, place: Place) -> str:
+def _mentioned_uid(item: Item, name: str, context: EventContext) -> str:
     group = item.chat.group
     member_id = item.mentions[name]
     if group is not None and group.membership is not None and group.membership.member_id == member_id:
-        return place.own
-    return f"{names.MEMBER}{member_id}"
+        return context.bot_name
+    return f"{ids.MEMBER_PREFIX}{member_id}"
 
 
-def _quote(quote: SimplexQuote | None, item: Item, place: Place) -> Quote | None:
+def _quote(quote: SimplexQuote | None, item: Item, context: EventContext) -> Quote | None:
     if quote is None:
         return None
     return Quote(
-        id=str(quote.item_id or ""), text=quote.content.text, sender=_quoted_uid(quote, item, place), raw=quote.raw
+        id=str(quote.item_id or ""), text=quote.content.text, sender=_quoted_uid(quote, item, context), raw=quote.raw
     )
 
 
-def _quoted_uid(quote: SimplexQuote, item: Item, place: Place) -> str:
+def _quoted_uid(quote: SimplexQuote, item: Item, context: EventContext) -> str:
     if quote.is_own:
-        return place.own
+        return context.bot_name
     if quote.member is not None:
-        return names.member_uid(quote.member)
+        return ids.get_member_uid(quote.member)
     return str(item.chat.contact.contact_id) if item.chat.contact else ""
 
 
@@ -210,7 +210,7 @@ def _metadata(item: Item) -> dict[str, Any]:
     if item.is_edited:
         known["edited"] = True
     meta = item.raw.get("chatItem", {}).get("meta", {}) if isinstance(item.raw.get("chatItem"), Mapping) else {}
-    if isinstance(meta, Mapping) and isinstance(meta.get(_FORWARDED), Mapping):
+    if isinstance(meta, Mapping) and isinstance(meta.get(_FORWARDED_FIELD), Mapping):
         known["forwarded"] = True
     return known
 
@@ -231,53 +231,60 @@ def _data(item: Item) -> dict[str, Any]:
     return data
 
 
-def _message(record: Record, place: Place) -> Event:
-    return make_message(_first_item(record, "chatItems"), place, record.raw)
+def _parse_message(record: Record, context: EventContext) -> Event:
+    return make_message(_first_item(record, "chatItems"), context, record.raw)
 
 
-def _update(record: Record, place: Place) -> Event:
+def _parse_update(record: Record, context: EventContext) -> Event:
     """An edit; or, under the key of a message, the end of one that was being written before our eyes."""
-    item: Item | None = read(record, "chatItem")
+    item: Item | None = read_field(record, "chatItem")
     if item is None:
         raise PayloadError("the event of the SimpleX CLI lacks its chatItem")
-    message = make_message(item, place, record.raw)
-    if place.key.startswith("message:"):
+    message = make_message(item, context, record.raw)
+    if context.key.startswith("message:"):
         return message
-    return EditEvent(**_common(place, record, message.sender, item.chat.group), sent_at=item.sent_at, message=message)
+    return EditEvent(
+        **_common_fields(context, record, message.sender, item.chat.group), sent_at=item.sent_at, message=message
+    )
 
 
-def _deletion(record: Record, place: Place) -> Event:
-    deletions: list[Deletion] = read(record, "chatItemDeletions") or []
+def _parse_deletion(record: Record, context: EventContext) -> Event:
+    deletions: list[Deletion] = read_field(record, "chatItemDeletions") or []
     if not deletions:
         raise PayloadError("the event of the SimpleX CLI names no message that was deleted")
     item = deletions[0].item
-    message = make_message(item, place, record.raw)
-    common = _common(place, record, message.sender, item.chat.group)
+    message = make_message(item, context, record.raw)
+    common = _common_fields(context, record, message.sender, item.chat.group)
     return DeleteEvent(**common, message_id=str(item.item_id), message=message)
 
 
-def _group_deletion(record: Record, place: Place) -> Event:
+def _parse_group_deletion(record: Record, context: EventContext) -> Event:
     """A deletion in a group that tells only numbers."""
-    ids = record.raw.get("chatItemIDs")
-    if not isinstance(ids, list) or not ids or isinstance(ids[0], bool) or not isinstance(ids[0], int):
+    item_ids = record.raw.get("chatItemIDs")
+    if (
+        not isinstance(item_ids, list)
+        or not item_ids
+        or isinstance(item_ids[0], bool)
+        or not isinstance(item_ids[0], int)
+    ):
         raise PayloadError("the event of the SimpleX CLI names no message that was deleted")
-    group: GroupInfo | None = read(record, "groupInfo")
-    member: Member | None = read(record, "member_")
-    sender = names.member_user(member, group) if member else User("")
-    return DeleteEvent(**_common(place, record, sender, group), message_id=str(ids[0]))
+    group: GroupInfo | None = read_field(record, "groupInfo")
+    member: Member | None = read_field(record, "member_")
+    sender = ids.make_member_user(member, group) if member else User("")
+    return DeleteEvent(**_common_fields(context, record, sender, group), message_id=str(item_ids[0]))
 
 
-def _reaction(record: Record, place: Place) -> Event:
-    reaction: Reaction | None = read(record, "reaction")
+def _parse_reaction(record: Record, context: EventContext) -> Event:
+    reaction: Reaction | None = read_field(record, "reaction")
     if reaction is None:
         raise PayloadError("the event of the SimpleX CLI lacks its reaction")
     chat = reaction.chat
     if reaction.member is not None:
-        sender = names.member_user(reaction.member, chat.group)
+        sender = ids.make_member_user(reaction.member, chat.group)
     else:
-        sender = names.contact_user(chat.contact) if chat.contact else User("")
+        sender = ids.make_contact_user(chat.contact) if chat.contact else User("")
     return ReactionEvent(
-        **_common(place, record, sender, chat.group),
+        **_common_fields(context, record, sender, chat.group),
         sent_at=reaction.sent_at,
         message_id=str(reaction.item.item_id),
         reaction=reaction.emoji,
@@ -285,101 +292,103 @@ def _reaction(record: Record, place: Place) -> Event:
     )
 
 
-def _membership(record: Record, place: Place) -> Event:
+def _parse_membership(record: Record, context: EventContext) -> Event:
     action, by, whom = _MEMBERSHIP[record.type]
-    group: GroupInfo | None = read(record, "groupInfo")
-    doer, done = _member_of(record, by, group), _member_of(record, whom, group) if whom else place.bot_user
+    group: GroupInfo | None = read_field(record, "groupInfo")
+    actor, member = _read_member(record, by, group), _read_member(record, whom, group) if whom else context.bot_user
     scope, before = (str(record.raw.get(name) or "") for name in ("toRole", "fromRole"))
-    common = _common(place, record, doer, group)
-    return MembershipEvent(**common, action=action, members=(done,), scope=scope, old_scope=before)
+    common = _common_fields(context, record, actor, group)
+    return MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
 
 
-def _block(record: Record, place: Place) -> Event:
-    group: GroupInfo | None = read(record, "groupInfo")
+def _parse_block(record: Record, context: EventContext) -> Event:
+    group: GroupInfo | None = read_field(record, "groupInfo")
     action = "unbanned" if record.raw.get("blocked") is False else "banned"
-    common = _common(place, record, _member_of(record, "byMember", group), group)
-    return MembershipEvent(**common, action=action, members=(_member_of(record, "member", group),))
+    common = _common_fields(context, record, _read_member(record, "byMember", group), group)
+    return MembershipEvent(**common, action=action, members=(_read_member(record, "member", group),))
 
 
-def _member_of(record: Record, name: str, group: GroupInfo | None) -> User:
-    member: Member | None = read(record, name)
+def _read_member(record: Record, name: str, group: GroupInfo | None) -> User:
+    member: Member | None = read_field(record, name)
     if member is None:
         raise PayloadError(f"the event of the SimpleX CLI lacks its {name}")
-    return names.member_user(member, group)
+    return ids.make_member_user(member, group)
 
 
-def _connected(record: Record, place: Place) -> Event:
-    contact = read(record, "contact")
+def _parse_connected_contact(record: Record, context: EventContext) -> Event:
+    contact = read_field(record, "contact")
     if contact is None:
         raise PayloadError("the event of the SimpleX CLI lacks its contact")
-    return ContactEvent(**_common(place, record, names.contact_user(contact), None), action="connected")
+    return ContactEvent(**_common_fields(context, record, ids.make_contact_user(contact), None), action="connected")
 
 
-def _business(record: Record, place: Place) -> Event:
+def _parse_business_contact(record: Record, context: EventContext) -> Event:
     """A customer who came through the business address, into a group of its own."""
-    group: GroupInfo | None = read(record, "groupInfo")
+    group: GroupInfo | None = read_field(record, "groupInfo")
     if group is None:
         raise PayloadError("the event of the SimpleX CLI lacks its groupInfo")
     customer = group.business.customer_id if group.business else ""
-    sender = User(f"{names.MEMBER}{customer}", name=group.profile.display_name or group.name, role="customer")
-    return ContactEvent(**_common(place, record, sender, group), action="connected")
+    sender = User(f"{ids.MEMBER_PREFIX}{customer}", name=group.profile.display_name or group.name, role="customer")
+    return ContactEvent(**_common_fields(context, record, sender, group), action="connected")
 
 
-def _request(record: Record, place: Place) -> Event:
-    asked = read(record, "contactRequest")
-    if asked is None:
+def _parse_contact_request(record: Record, context: EventContext) -> Event:
+    contact_request = read_field(record, "contactRequest")
+    if contact_request is None:
         raise PayloadError("the event of the SimpleX CLI lacks its contactRequest")
-    return ContactEvent(**_common(place, record, names.request_user(asked), None), action="request")
+    return ContactEvent(
+        **_common_fields(context, record, ids.make_request_user(contact_request), None), action="request"
+    )
 
 
-def _unknown(record: Record, place: Place) -> Event:
+def _parse_unknown(record: Record, context: EventContext) -> Event:
     """Anything else that belongs to a chat."""
-    contact, group = _read_quietly(record, "contact"), _read_quietly(record, "groupInfo")
-    item = _read_quietly(record, "chatItem") or _read_quietly(record, "chatItem_")
-    member = _read_quietly(record, "member")
+    contact, group = _read_or_none(record, "contact"), _read_or_none(record, "groupInfo")
+    item = _read_or_none(record, "chatItem") or _read_or_none(record, "chatItem_")
+    member = _read_or_none(record, "member")
     if isinstance(item, Item):
-        sender, group = sender_of(item, place), item.chat.group
+        sender, group = find_sender(item, context), item.chat.group
     elif isinstance(member, Member):
-        sender = names.member_user(member, group)
+        sender = ids.make_member_user(member, group)
     else:
-        sender = names.contact_user(contact) if contact else User("")
-    return UnknownEvent(**_common(place, record, sender, group), kind=record.type)
+        sender = ids.make_contact_user(contact) if contact else User("")
+    return UnknownEvent(**_common_fields(context, record, sender, group), kind=record.type)
 
 
-def _read_quietly(record: Record, name: str) -> Any:
+def _read_or_none(record: Record, name: str) -> Any:
     try:
-        return read(record, name)
+        return read_field(record, name)
     except PayloadError:
         return None
 
 
-def _common(place: Place, record: Record, sender: User, group: GroupInfo | None) -> dict[str, Any]:
-    shown = names.to_group(group) if group is not None else None
+def _common_fields(context: EventContext, record: Record, sender: User, group: GroupInfo | None) -> dict[str, Any]:
+    group_model = ids.make_group(group) if group is not None else None
     return {
-        "key": place.key,
-        "conversation": place.conversation,
+        "key": context.key,
+        "conversation": context.conversation,
         "sender": sender,
-        "group": shown,
+        "group": group_model,
         "raw": record.raw,
     }
 
 
 def _first_item(record: Record, name: str) -> Item:
-    items: list[Item] = read(record, name) or []
+    items: list[Item] = read_field(record, name) or []
     if not items:
         raise PayloadError("the event of the SimpleX CLI holds no message")
     return items[0]
 
 
-_PARSERS: Mapping[str, Callable[[Record, Place], Event]] = {
-    "newChatItems": _message,
-    "chatItemUpdated": _update,
-    "chatItemsDeleted": _deletion,
-    "groupChatItemsDeleted": _group_deletion,
-    "chatItemReaction": _reaction,
-    "memberBlockedForAll": _block,
-    "contactConnected": _connected,
-    "acceptingBusinessRequest": _business,
-    "businessRequestAlreadyAccepted": _business,
-    "receivedContactRequest": _request,
+_PARSERS: Mapping[str, Callable[[Record, EventContext], Event]] = {
+    "newChatItems": _parse_message,
+    "chatItemUpdated": _parse_update,
+    "chatItemsDeleted": _parse_deletion,
+    "groupChatItemsDeleted": _parse_group_deletion,
+    "chatItemReaction": _parse_reaction,
+    "memberBlockedForAll": _parse_block,
+    "contactConnected": _parse_connected_contact,
+    "acceptingBusinessRequest": _parse_business_contact,
+    "businessRequestAlreadyAccepted": _parse_business_contact,
+    "receivedContactRequest": _parse_contact_request,
 }

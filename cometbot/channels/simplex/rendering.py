@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cometbot.channels.base import fit
+from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.simplex.protocol.contents import (
+    ENVELOPE_RESERVE,
     MESSAGE_LIMIT,
-    NO_PICTURE,
+    PLACEHOLDER_IMAGE,
     PREVIEW_LIMIT,
-    TEXT_ROOM,
     check_path,
     check_size,
     file_content,
     image_content,
     json_size,
     link_content,
-    reaction,
+    make_reaction,
     split_message_text,
     text_content,
     video_content,
@@ -30,7 +30,7 @@ from cometbot.messages import Button, Capabilities, Card, Custom, Media, Message
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Custom}),
-    text_limit=MESSAGE_LIMIT - TEXT_ROOM,
+    text_limit=MESSAGE_LIMIT - ENVELOPE_RESERVE,
     edit=True,
     delete=True,
     react=True,
@@ -39,15 +39,15 @@ CAPABILITIES = Capabilities(
     stream_interval=3.0,
 )
 
-FILE_KINDS = ("image", "video", "voice", "file")
+FILE_TYPES = ("image", "video", "voice", "file")
 """The kinds of :class:`Custom` messages that are files; any other kind is shown as its text."""
 
-BESIDE_PREVIEW = MESSAGE_LIMIT - TEXT_ROOM - PREVIEW_LIMIT
+MAX_CAPTION_BYTES = MESSAGE_LIMIT - ENVELOPE_RESERVE - PREVIEW_LIMIT
 """Bytes, as JSON, that a caption may have beside a preview whose size is not known yet."""
 
-_LONGEST_TITLE = 200
-_LONGEST_DESCRIPTION = 300
-_LONGEST_TTL = 10 * 365 * 24 * 3600
+_MAX_TITLE_LENGTH = 200
+_MAX_DESCRIPTION_LENGTH = 300
+_MAX_TTL = 10 * 365 * 24 * 3600
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
@@ -56,15 +56,15 @@ def render(operation: Operation) -> list[dict[str, Any]]:
     if operation.kind == "delete":
         return [{"op": "delete", "item": operation.message_id}]
     if operation.kind == "react":
-        return [{"op": "react", "item": operation.message_id, "emoji": reaction(operation.reaction)["emoji"]}]
+        return [{"op": "react", "item": operation.message_id, "emoji": make_reaction(operation.reaction)["emoji"]}]
     if operation.message is None:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":
-        return _edit(operation, operation.message)
-    first, *rest = _parts(operation.message)
+        return _render_edit(operation, operation.message)
+    first, *rest = _render_parts(operation.message)
     if operation.quote_id:
         first["quote"] = operation.quote_id
-    if operation.grows and not rest and first["content"]["type"] == "text":
+    if operation.is_growing and not rest and first["content"]["type"] == "text":
         first["live"] = True
     return [{"op": "send", **part} for part in (first, *rest)]
 
@@ -78,7 +78,7 @@ def file(
     long a voice message or a video is. The file must stay where it is until it is uploaded. On other platforms the
     caption is shown. Raises :class:`MessageError` for another kind.
     """
-    if kind not in FILE_KINDS:
+    if kind not in FILE_TYPES:
         raise MessageError(f"a file is sent as image, video, voice or file, not as {kind!r}")
     data: dict[str, Any] = {"path": str(path)}
     if preview:
@@ -88,27 +88,27 @@ def file(
     return Custom(kind, data, caption, metadata={} if ttl is None else {"ttl": ttl})
 
 
-def _edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
+def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
     """The change; of a text that has grown over the limit, the rest follows as new messages."""
-    first, *rest = _texts(message)
+    first, *rest = _render_texts(message)
     edit = {"op": "edit", "item": operation.message_id, "content": text_content(first)}
     return [edit, *({"op": "send", "content": text_content(part)} for part in rest)]
 
 
-def _parts(message: Message) -> list[dict[str, Any]]:
-    around = _ttl(message.metadata)
-    if isinstance(message, Custom) and message.type in FILE_KINDS and "path" in message.data:
-        return [{**part, **around} for part in _file(message)]
+def _render_parts(message: Message) -> list[dict[str, Any]]:
+    options = _ttl(message.metadata)
+    if isinstance(message, Custom) and message.type in FILE_TYPES and "path" in message.data:
+        return [{**part, **options} for part in _render_file(message)]
     if isinstance(message, Media):
-        return [{**part, **around} for part in _media(message)]
-    if isinstance(message, Card) and (link := _link(message)):
-        return [{**link, **around}]
-    return [{"content": text_content(part), **around} for part in _texts(message)]
+        return [{**part, **options} for part in _render_media(message)]
+    if isinstance(message, Card) and (link := _render_link(message)):
+        return [{**link, **options}]
+    return [{"content": text_content(part), **options} for part in _render_texts(message)]
 
 
-def _texts(message: Message) -> list[str]:
+def _render_texts(message: Message) -> list[str]:
     """The message as one text or several."""
-    shown = fit(message, CAPABILITIES)
+    shown = fall_back_to_text(message, CAPABILITIES)
     text = shown.to_text()
     if type(message) is not Text:
         # Texts of cards and the like are Markdown; SimpleX writes bold with one star.
@@ -119,43 +119,43 @@ def _texts(message: Message) -> list[str]:
     return parts
 
 
-def _media(message: Media) -> list[dict[str, Any]]:
+def _render_media(message: Media) -> list[dict[str, Any]]:
     """The file as what it turns out to be, when it is loaded, with its caption; ``otherwise`` is shown without it."""
     captions = split_message_text(message.caption) if message.caption else []
-    is_beside = len(captions) == 1 and json_size(captions[0]) <= BESIDE_PREVIEW
-    caption = captions[0] if is_beside else ""
+    fits_in_caption = len(captions) == 1 and json_size(captions[0]) <= MAX_CAPTION_BYTES
+    caption = captions[0] if fits_in_caption else ""
     texts = split_message_text(replace(message, caption=caption).to_text())
     if len(texts) > 1:  # an address of many kilobytes
-        return [{"content": text_content(part)} for part in _texts(message)]
+        return [{"content": text_content(part)} for part in _render_texts(message)]
     media = {"url": message.url, "kind": message.kind or "", "name": message.name}
     part = {"content": file_content(caption), "media": media, "otherwise": text_content(texts[0])}
-    return [part, *({"content": text_content(text)} for text in ([] if is_beside else captions))]
+    return [part, *({"content": text_content(text)} for text in ([] if fits_in_caption else captions))]
 
 
-def _link(card: Card) -> dict[str, Any] | None:
+def _render_link(card: Card) -> dict[str, Any] | None:
     """A card that is nothing but a link, as SimpleX shows links; None for any other. Its picture is loaded later."""
-    button = _only(card.buttons)
+    button = _get_only_button(card.buttons)
     if button is None or not button.url.startswith(("https://", "http://")) or not card.title:
         return None
     # What the card shows stands in the text as well, for apps and notifications that show no cards.
     text = replace(card, image="").to_text()
-    shown = {"title": card.title[:_LONGEST_TITLE], "description": card.text[:_LONGEST_DESCRIPTION]}
-    is_inside = card.image.startswith("data:")
+    shown = {"title": card.title[:_MAX_TITLE_LENGTH], "description": card.text[:_MAX_DESCRIPTION_LENGTH]}
+    has_inline_image = card.image.startswith("data:")
     try:
-        content = link_content(text, button.url, image=card.image if is_inside else "", **shown)
+        content = link_content(text, button.url, image=card.image if has_inline_image else "", **shown)
     except MessageError:  # a picture that is none, or too large, is no reason to lose the link
         content = link_content(text, button.url, **shown)
-    if json_size(text) + sum(json_size(part) for part in (button.url, *shown.values())) > BESIDE_PREVIEW:
+    if json_size(text) + sum(json_size(part) for part in (button.url, *shown.values())) > MAX_CAPTION_BYTES:
         return None
-    is_elsewhere = card.image.startswith(("https://", "http://"))
-    return {"content": content, **({"picture": card.image} if is_elsewhere else {})}
+    has_remote_image = card.image.startswith(("https://", "http://"))
+    return {"content": content, **({"picture": card.image} if has_remote_image else {})}
 
 
-def _only(buttons: Sequence[Button]) -> Button | None:
+def _get_only_button(buttons: Sequence[Button]) -> Button | None:
     return buttons[0] if len(buttons) == 1 else None
 
 
-def _file(message: Custom) -> list[dict[str, Any]]:
+def _render_file(message: Custom) -> list[dict[str, Any]]:
     """The file with its caption; a caption that is too long for that follows as texts."""
     path = message.data["path"]
     if not isinstance(path, str) or not path:
@@ -172,7 +172,7 @@ def _file(message: Custom) -> list[dict[str, Any]]:
 def _file_content(message: Custom, caption: str) -> dict[str, Any] | None:
     """The content, None where the caption has no room beside the preview."""
     data = message.data
-    preview, seconds = data.get("preview") or NO_PICTURE, data.get("seconds") or 0
+    preview, seconds = data.get("preview") or PLACEHOLDER_IMAGE, data.get("seconds") or 0
     makers = {
         "image": lambda: image_content(caption, preview),
         "video": lambda: video_content(caption, preview, seconds),
@@ -194,6 +194,6 @@ def _ttl(metadata: Mapping[str, Any]) -> dict[str, int]:
     if "ttl" not in metadata:
         return {}
     ttl = metadata["ttl"]
-    if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 < ttl <= _LONGEST_TTL:
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 < ttl <= _MAX_TTL:
         raise MessageError(f"ttl is the whole number of seconds after which a message disappears, not {ttl!r}")
     return {"ttl": ttl}

@@ -11,9 +11,7 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
-from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.protocol.schemas import Fitting, MemberIds, Number, Optional, Tagged, Time, Word
-from cometbot.channels.simplex.views import (
+from cometbot.channels.simplex.models import (
     CONTENT_TYPES,
     Address,
     Business,
@@ -33,115 +31,125 @@ from cometbot.channels.simplex.views import (
     Reaction,
     User,
 )
+from cometbot.channels.simplex.protocol.frames import Record
+from cometbot.channels.simplex.protocol.schemas import (
+    Identifier,
+    LenientField,
+    LenientList,
+    MemberIds,
+    NonEmptyString,
+    TypeTag,
+    UtcTime,
+)
 from cometbot.errors import PayloadError
 
 
-def _text(key: str = "", **options: Any) -> Optional:
-    return Optional(fields.String(), data_key=key or None, **options)
+def _text_field(key: str = "", **options: Any) -> LenientField:
+    return LenientField(fields.String(), data_key=key or None, **options)
 
 
-def _flag(key: str) -> Optional:
-    return Optional(fields.Boolean(truthy={True}, falsy={False}), data_key=key)
+def _flag_field(key: str) -> LenientField:
+    return LenientField(fields.Boolean(truthy={True}, falsy={False}), data_key=key)
 
 
-def _object(key: str) -> Optional:
-    return Optional(fields.Dict(), data_key=key)
+def _object_field(key: str) -> LenientField:
+    return LenientField(fields.Dict(), data_key=key)
 
 
-def _whole(key: str) -> Optional:
-    return Optional(fields.Integer(strict=True), data_key=key)
+def _integer_field(key: str) -> LenientField:
+    return LenientField(fields.Integer(strict=True), data_key=key)
 
 
-class View(Schema):
-    """A schema that makes a value of ``of``, with the object it read in ``raw``."""
+class ModelSchema(Schema):
+    """A schema that makes a value of ``model``, with the object it read in ``raw``."""
 
-    of: ClassVar[type]
+    model: ClassVar[type]
 
     class Meta:
         unknown = EXCLUDE
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Any:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Any:
         """The value."""
-        return self.of(**data, raw=original)
+        return self.model(**data, raw=original)
 
 
-class Part(Schema):
+class DictSchema(Schema):
     """A schema that makes a dict, for another schema."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class ProfileSchema(View):
-    of = Profile
-    display_name = _text("displayName")
-    full_name = _text("fullName")
-    description = _text("shortDescr")
-    image = _text()
-    link = _text("contactLink")
-    peer_type = _text("peerType")
-    preferences = _object("preferences")
+class ProfileSchema(ModelSchema):
+    model = Profile
+    display_name = _text_field("displayName")
+    full_name = _text_field("fullName")
+    description = _text_field("shortDescr")
+    image = _text_field()
+    link = _text_field("contactLink")
+    peer_type = _text_field("peerType")
+    preferences = _object_field("preferences")
 
 
 _profile = ProfileSchema()
 
 
-class UserSchema(View):
-    of = User
-    user_id = Number(required=True, data_key="userId")
-    name = _text("localDisplayName")
-    profile = Optional(_profile)
-    is_active = _flag("activeUser")
+class UserSchema(ModelSchema):
+    model = User
+    user_id = Identifier(required=True, data_key="userId")
+    name = _text_field("localDisplayName")
+    profile = LenientField(_profile)
+    is_active = _flag_field("activeUser")
 
 
-class ContactSchema(View):
-    of = Contact
-    contact_id = Number(required=True, data_key="contactId")
-    name = _text("localDisplayName")
-    profile = Optional(_profile)
-    status = _text("contactStatus")
-    custom_data = _object("customData")
+class ContactSchema(ModelSchema):
+    model = Contact
+    contact_id = Identifier(required=True, data_key="contactId")
+    name = _text_field("localDisplayName")
+    profile = LenientField(_profile)
+    status = _text_field("contactStatus")
+    custom_data = _object_field("customData")
 
 
-class MemberSchema(View):
-    of = Member
-    group_member_id = Number(required=True, data_key="groupMemberId")
-    member_id = _text("memberId")
-    name = _text("localDisplayName")
-    profile = Optional(_profile, data_key="memberProfile")
-    role = _text("memberRole")
-    category = _text("memberCategory")
-    status = _text("memberStatus")
-    contact_id = Optional(Number(), data_key="memberContactId")
+class MemberSchema(ModelSchema):
+    model = Member
+    group_member_id = Identifier(required=True, data_key="groupMemberId")
+    member_id = _text_field("memberId")
+    name = _text_field("localDisplayName")
+    profile = LenientField(_profile, data_key="memberProfile")
+    role = _text_field("memberRole")
+    category = _text_field("memberCategory")
+    status = _text_field("memberStatus")
+    contact_id = LenientField(Identifier(), data_key="memberContactId")
 
 
 _member = MemberSchema()
 
 
-class BusinessSchema(View):
-    of = Business
-    chat_type = _text("chatType")
-    business_id = _text("businessId")
-    customer_id = _text("customerId")
+class BusinessSchema(ModelSchema):
+    model = Business
+    chat_type = _text_field("chatType")
+    business_id = _text_field("businessId")
+    customer_id = _text_field("customerId")
 
 
-class SummarySchema(Part):
-    members_count = _whole("currentMembers")
+class SummarySchema(DictSchema):
+    members_count = _integer_field("currentMembers")
 
 
-class GroupInfoSchema(View):
-    of = GroupInfo
-    group_id = Number(required=True, data_key="groupId")
-    name = _text("localDisplayName")
-    profile = Optional(_profile, data_key="groupProfile")
-    membership = Optional(_member)
-    business = Optional(BusinessSchema(), data_key="businessChat")
-    custom_data = _object("customData")
-    summary = Optional(SummarySchema(), data_key="groupSummary")
+class GroupInfoSchema(ModelSchema):
+    model = GroupInfo
+    group_id = Identifier(required=True, data_key="groupId")
+    name = _text_field("localDisplayName")
+    profile = LenientField(_profile, data_key="groupProfile")
+    membership = LenientField(_member)
+    business = LenientField(BusinessSchema(), data_key="businessChat")
+    custom_data = _object_field("customData")
+    summary = LenientField(SummarySchema(), data_key="groupSummary")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> GroupInfo:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> GroupInfo:
         """The group, with the count of its members out of the summary."""
         return GroupInfo(**data.pop("summary", {}), **data, raw=original)
 
@@ -150,42 +158,42 @@ _contact = ContactSchema()
 _group = GroupInfoSchema()
 
 
-class ScopeSchema(Part):
-    type = Word(required=True)
-    member = Optional(_member, data_key="groupMember_")
+class ScopeSchema(DictSchema):
+    type = NonEmptyString(required=True)
+    member = LenientField(_member, data_key="groupMember_")
 
 
-class FolderSchema(Part):
-    note_folder_id = Number(required=True, data_key="noteFolderId")
+class FolderSchema(DictSchema):
+    note_folder_id = Identifier(required=True, data_key="noteFolderId")
 
 
-class ChatSchema(View):
-    of = Chat
-    type = Word(required=True)
-    contact = Optional(_contact)
-    group = Optional(_group, data_key="groupInfo")
-    scope = Optional(ScopeSchema(), data_key="groupChatScope")
-    folder = Optional(FolderSchema(), data_key="noteFolder")
+class ChatSchema(ModelSchema):
+    model = Chat
+    type = NonEmptyString(required=True)
+    contact = LenientField(_contact)
+    group = LenientField(_group, data_key="groupInfo")
+    scope = LenientField(ScopeSchema(), data_key="groupChatScope")
+    folder = LenientField(FolderSchema(), data_key="noteFolder")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Chat:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Chat:
         """The chat, with the member whose talk with the moderators it is."""
         scope, folder = data.pop("scope", {}), data.pop("folder", {})
         is_support = scope.get("type") == "memberSupport"
         return Chat(**data, **folder, is_support=is_support, support_member=scope.get("member"), raw=original)
 
 
-class ContentSchema(View):
-    of = Content
-    type = Word(required=True)
-    tag = _text()
-    text = _text()
-    image = _text()
-    seconds = _whole("duration")
-    preview = _object("preview")
+class ContentSchema(ModelSchema):
+    model = Content
+    type = NonEmptyString(required=True)
+    tag = _text_field()
+    text = _text_field()
+    image = _text_field()
+    seconds = _integer_field("duration")
+    preview = _object_field("preview")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Content:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Content:
         """The content; one whose type is none of the documented is ``unknown``, its own word the tag."""
         if data["type"] in CONTENT_TYPES:
             return Content(**{**data, "tag": data["type"]}, raw=original)
@@ -196,99 +204,99 @@ class ContentSchema(View):
 _content = ContentSchema()
 
 
-class DirectionSchema(Part):
-    type = Word(required=True)
-    member = Optional(_member, data_key="groupMember")
+class DirectionSchema(DictSchema):
+    type = NonEmptyString(required=True)
+    member = LenientField(_member, data_key="groupMember")
 
 
 _direction = DirectionSchema()
 
 
-class QuoteSchema(View):
-    of = Quote
+class QuoteSchema(ModelSchema):
+    model = Quote
     content = fields.Nested(_content, required=True)
-    item_id = Optional(Number(), data_key="itemId")
-    shared_id = _text("sharedMsgId")
-    place = Optional(_direction, data_key="chatDir")
-    sent_at = Optional(Time(), data_key="sentAt")
+    item_id = LenientField(Identifier(), data_key="itemId")
+    shared_id = _text_field("sharedMsgId")
+    place = LenientField(_direction, data_key="chatDir")
+    sent_at = LenientField(UtcTime(), data_key="sentAt")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Quote:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Quote:
         """The quote, with who wrote what it answers."""
         place = data.pop("place", {})
         return Quote(**data, direction=place.get("type", ""), member=place.get("member"), raw=original)
 
 
-class SourceSchema(Part):
+class SourceSchema(DictSchema):
     path = fields.String(required=True, data_key="filePath")
     crypto_args = fields.Raw(data_key="cryptoArgs", load_default=None)
 
 
-class FileSchema(View):
-    of = File
-    file_id = Number(required=True, data_key="fileId")
-    name = _text("fileName")
-    size = _whole("fileSize")
-    status = Optional(Tagged(), data_key="fileStatus")
-    protocol = _text("fileProtocol")
-    source = Optional(SourceSchema(), data_key="fileSource")
+class FileSchema(ModelSchema):
+    model = File
+    file_id = Identifier(required=True, data_key="fileId")
+    name = _text_field("fileName")
+    size = _integer_field("fileSize")
+    status = LenientField(TypeTag(), data_key="fileStatus")
+    protocol = _text_field("fileProtocol")
+    source = LenientField(SourceSchema(), data_key="fileSource")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> File:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> File:
         """The file, with the place where it lies."""
         source = data.pop("source", {})
         encrypted = source.get("crypto_args") is not None
         return File(**data, path=source.get("path", ""), is_encrypted=encrypted, raw=original)
 
 
-class TimedSchema(Part):
+class TimedSchema(DictSchema):
     ttl = fields.Integer(strict=True, required=True)
 
 
-class MetaSchema(Part):
-    item_id = Number(required=True, data_key="itemId")
-    shared_id = _text("itemSharedMsgId")
-    status = Optional(Tagged(), data_key="itemStatus")
-    sent_at = Optional(Time(), data_key="itemTs")
-    stored_at = Optional(Time(), data_key="createdAt")
-    addresses_bot = _flag("userMention")
-    is_edited = _flag("itemEdited")
-    is_live = _flag("itemLive")
-    deletion = _object("itemDeleted")
-    timed = Optional(TimedSchema(), data_key="itemTimed")
+class MetaSchema(DictSchema):
+    item_id = Identifier(required=True, data_key="itemId")
+    shared_id = _text_field("itemSharedMsgId")
+    status = LenientField(TypeTag(), data_key="itemStatus")
+    sent_at = LenientField(UtcTime(), data_key="itemTs")
+    stored_at = LenientField(UtcTime(), data_key="createdAt")
+    mentions_or_quotes_bot = _flag_field("userMention")
+    is_edited = _flag_field("itemEdited")
+    is_live = _flag_field("itemLive")
+    deletion = _object_field("itemDeleted")
+    timed = LenientField(TimedSchema(), data_key="itemTimed")
 
 
-class ItemContentSchema(Part):
-    kind = Word(required=True, data_key="type")
-    content = Optional(_content, data_key="msgContent")
+class ItemContentSchema(DictSchema):
+    kind = NonEmptyString(required=True, data_key="type")
+    content = LenientField(_content, data_key="msgContent")
 
 
-class ChatItemSchema(Part):
+class ChatItemSchema(DictSchema):
     place = fields.Nested(_direction, required=True, data_key="chatDir")
     meta = fields.Nested(MetaSchema(), required=True)
     content = fields.Nested(ItemContentSchema(), required=True)
     mentions = MemberIds()
-    quote = Optional(QuoteSchema(), data_key="quotedItem")
-    file = Optional(FileSchema())
-    formatted = Fitting(data_key="formattedText")
-    reactions = Fitting()
+    quote = LenientField(QuoteSchema(), data_key="quotedItem")
+    file = LenientField(FileSchema())
+    formatted = LenientList(data_key="formattedText")
+    reactions = LenientList()
 
 
 _chat_item = ChatItemSchema()
 
 
-class ItemSchema(View):
-    of = Item
+class ItemSchema(ModelSchema):
+    model = Item
     chat = fields.Nested(ChatSchema(), required=True, data_key="chatInfo")
     item = fields.Nested(_chat_item, required=True, data_key="chatItem")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Item:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Item:
         """The item in its chat."""
-        return _made_item(data["chat"], data["item"], original)
+        return _make_item(data["chat"], data["item"], original)
 
 
-def _made_item(chat: Chat, parts: Mapping[str, Any], original: Any) -> Item:
+def _make_item(chat: Chat, parts: Mapping[str, Any], original: Any) -> Item:
     """An item from what its schema read; parts are not changed."""
     meta, content = dict(parts["meta"]), parts["content"]
     deletion, timed = meta.pop("deletion", None), meta.pop("timed", {})
@@ -310,27 +318,27 @@ def _made_item(chat: Chat, parts: Mapping[str, Any], original: Any) -> Item:
 _item = ItemSchema()
 
 
-class ChatReactionSchema(Part):
+class ChatReactionSchema(DictSchema):
     place = fields.Nested(_direction, required=True, data_key="chatDir")
     item = fields.Nested(_chat_item, required=True, data_key="chatItem")
-    sent_at = Optional(Time(), data_key="sentAt")
-    reaction = _object("reaction")
+    sent_at = LenientField(UtcTime(), data_key="sentAt")
+    reaction = _object_field("reaction")
 
 
-class ReactionSchema(View):
-    of = Reaction
+class ReactionSchema(ModelSchema):
+    model = Reaction
     chat = fields.Nested(ChatSchema(), required=True, data_key="chatInfo")
     reaction = fields.Nested(ChatReactionSchema(), required=True, data_key="chatReaction")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Reaction:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Reaction:
         """The reaction, with its item as an item of the chat; any text counts as an emoji."""
         parts, chat = data["reaction"], data["chat"]
         raw = {"chatInfo": original["chatInfo"], "chatItem": original["chatReaction"]["chatItem"]}
         emoji = parts.get("reaction", {}).get("emoji")
         return Reaction(
             chat=chat,
-            item=_made_item(chat, parts["item"], raw),
+            item=_make_item(chat, parts["item"], raw),
             emoji=emoji if isinstance(emoji, str) else "",
             direction=parts["place"]["type"],
             member=parts["place"].get("member"),
@@ -339,31 +347,31 @@ class ReactionSchema(View):
         )
 
 
-class ContactRequestSchema(View):
-    of = ContactRequest
-    request_id = Number(required=True, data_key="contactRequestId")
-    name = _text("localDisplayName")
-    profile = Optional(_profile)
+class ContactRequestSchema(ModelSchema):
+    model = ContactRequest
+    request_id = Identifier(required=True, data_key="contactRequestId")
+    name = _text_field("localDisplayName")
+    profile = LenientField(_profile)
 
 
-class LinkSchema(Part):
-    full_link = _text("connFullLink")
-    short_link = _text("connShortLink")
+class LinkSchema(DictSchema):
+    full_link = _text_field("connFullLink")
+    short_link = _text_field("connShortLink")
 
 
-class SettingsSchema(Part):
-    is_business = _flag("businessAddress")
-    accept = _object("autoAccept")
-    welcome = Optional(_content, data_key="autoReply")
+class SettingsSchema(DictSchema):
+    is_business = _flag_field("businessAddress")
+    accept = _object_field("autoAccept")
+    welcome = LenientField(_content, data_key="autoReply")
 
 
-class AddressSchema(View):
-    of = Address
+class AddressSchema(ModelSchema):
+    model = Address
     link = fields.Nested(LinkSchema(), required=True, data_key="connLinkContact")
-    settings = Optional(SettingsSchema(), data_key="addressSettings")
+    settings = LenientField(SettingsSchema(), data_key="addressSettings")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Address:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Address:
         """The link and what happens to those who follow it."""
         settings = data.get("settings", {})
         accepts = settings.pop("accept", None) is not None
@@ -372,41 +380,41 @@ class AddressSchema(View):
         return Address(**data["link"], **settings, auto_accept=accepts, settings=raw, raw=original)
 
 
-class InvitationSchema(Part):
-    name = _text("fileName")
-    size = _whole("fileSize")
+class InvitationSchema(DictSchema):
+    name = _text_field("fileName")
+    size = _integer_field("fileSize")
 
 
-class TransferSchema(View):
-    of = FileTransfer
-    file_id = Number(required=True, data_key="fileId")
-    name = _text("fileName")
-    size = _whole("fileSize")
-    invitation = Optional(InvitationSchema(), data_key="fileInvitation")
+class TransferSchema(ModelSchema):
+    model = FileTransfer
+    file_id = Identifier(required=True, data_key="fileId")
+    name = _text_field("fileName")
+    size = _integer_field("fileSize")
+    invitation = LenientField(InvitationSchema(), data_key="fileInvitation")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> FileTransfer:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> FileTransfer:
         """The transfer; an incoming one has its name and size in the invitation."""
         return FileTransfer(**{**data.pop("invitation", {}), **data}, raw=original)
 
 
-class DeletionSchema(View):
-    of = Deletion
+class DeletionSchema(ModelSchema):
+    model = Deletion
     item = fields.Nested(_item, required=True, data_key="deletedChatItem")
-    replacement = Optional(_item, data_key="toChatItem")
+    replacement = LenientField(_item, data_key="toChatItem")
 
 
-class StatsSchema(Part):
+class StatsSchema(DictSchema):
     unread = fields.Integer(strict=True, data_key="unreadCount", load_default=0)
 
 
-class ChatSummarySchema(View):
-    of = ChatSummary
+class ChatSummarySchema(ModelSchema):
+    model = ChatSummary
     chat = fields.Nested(ChatSchema(), required=True, data_key="chatInfo")
-    stats = Optional(StatsSchema(), data_key="chatStats")
+    stats = LenientField(StatsSchema(), data_key="chatStats")
 
     @post_load(pass_original=True)
-    def make(self, data: dict[str, Any], original: Any, **kwargs: Any) -> ChatSummary:
+    def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> ChatSummary:
         """The chat, with those of its items that are items."""
         listed = original.get("chatItems")
         whole = [{"chatInfo": original["chatInfo"], "chatItem": item} for item in listed or ()]
@@ -414,7 +422,7 @@ class ChatSummarySchema(View):
         return ChatSummary(chat=data["chat"], items=items, **data.get("stats", {}), raw=original)
 
 
-class UserInfoSchema(Part):
+class UserInfoSchema(DictSchema):
     user = fields.Nested(UserSchema(), required=True)
 
 
@@ -436,20 +444,20 @@ def _load(schema: Schema, raw: object) -> Any:
     try:
         return schema.load(raw)  # type: ignore[arg-type]
     except ValidationError as error:
-        details = _flatten(error.messages)
+        details = _flatten_errors(error.messages)
         first = next(iter(details.items()), ("", [""]))
         raise PayloadError(
             f"the SimpleX CLI sent something of another shape: {first[0]}: {first[1][0]}", details=details
         ) from error
 
 
-def _flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
+def _flatten_errors(messages: Any, path: str = "") -> dict[str, list[str]]:
     """The faults by the path of their field: ``chatItem.meta.itemId``."""
     if not isinstance(messages, Mapping):
         return {path or "_schema": [str(item) for item in messages]}
     found: dict[str, list[str]] = {}
     for key, inner in messages.items():
-        found |= _flatten(inner, path if key == "_schema" else f"{path}.{key}".lstrip("."))
+        found |= _flatten_errors(inner, path if key == "_schema" else f"{path}.{key}".lstrip("."))
     return found
 
 
@@ -457,7 +465,7 @@ def _reader(schema: Schema) -> Callable[[Any], Any]:
     return lambda raw: _load(schema, raw)
 
 
-_KINDS: dict[str, Callable[[Any], Any]] = {
+_READERS_BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "User": _reader(_user),
     "Contact": _reader(_contact),
     "GroupInfo": _reader(_group),
@@ -474,7 +482,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "UserInfo": _read_users,
 }
 
-_FIELDS = {
+_FIELDS_BY_TYPE = {
     "User": "user user_",
     "Contact": "contact fromContact toContact memberContact hostContact contact_",
     "GroupInfo": "groupInfo fromGroup toGroup",
@@ -491,13 +499,15 @@ _FIELDS = {
     "UserInfo": "users",
 }
 
-_READERS = {name: _KINDS[kind] for kind, names in _FIELDS.items() for name in names.split()} | {
-    "contacts": _KINDS["Contact"],
-    "groups": _KINDS["GroupInfo"],
+_READERS_BY_FIELD = {
+    name: _READERS_BY_TYPE[kind] for kind, names in _FIELDS_BY_TYPE.items() for name in names.split()
+} | {
+    "contacts": _READERS_BY_TYPE["Contact"],
+    "groups": _READERS_BY_TYPE["GroupInfo"],
 }
 
 
-def read(record: Record, name: str) -> Any:
+def read_field(record: Record, name: str) -> Any:
     """What the field ``name`` of an answer or event speaks of, as a value of ``views``; None where it is absent.
 
     A list becomes a list of values. ``group`` of ``groupMembers`` is the members. Raises :class:`PayloadError` for
@@ -506,7 +516,7 @@ def read(record: Record, name: str) -> Any:
     raw = record.raw.get(name)
     if name == "group":
         name, raw = "members", raw.get("members") if isinstance(raw, Mapping) else None
-    reader = _READERS[name]
+    reader = _READERS_BY_FIELD[name]
     if raw is None:
         return None
     return [reader(item) for item in raw] if isinstance(raw, list) else reader(raw)
@@ -514,13 +524,13 @@ def read(record: Record, name: str) -> Any:
 
 def read_item(raw: object) -> Item:
     """The item in an ``AChatItem``, ``{"chatInfo": …, "chatItem": …}``. Raises :class:`PayloadError`."""
-    item: Item = _KINDS["AChatItem"](raw)
+    item: Item = _READERS_BY_TYPE["AChatItem"](raw)
     return item
 
 
 def read_chat(raw: object) -> ChatSummary:
     """A chat of a list, an ``AChat``. Raises :class:`PayloadError`."""
-    chat: ChatSummary = _KINDS["AChat"](raw)
+    chat: ChatSummary = _READERS_BY_TYPE["AChat"](raw)
     return chat
 
 

@@ -12,25 +12,25 @@ from urllib.parse import urlsplit
 import orjson
 
 from cometbot.channels.cometchat.provision import check_url
-from cometbot.cli.checks.client import Caller, Reply, shown_url
-from cometbot.cli.checks.result import Result, failed, passed, skipped
+from cometbot.cli.checks.http_client import CheckClient, CheckResponse, redact_url
+from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.errors import ConfigurationError, Unreachable
 from cometbot.settings import Credentials
 
-MOST_SECONDS = 2.0
+CALLBACK_TIMEOUT = 2.0
 """What CometChat's callbacks are known to wait for an answer (documented for its webhooks)."""
 
-LEAST_DAYS = 7.0
+MIN_CERTIFICATE_DAYS = 7.0
 """Days of a certificate's life at which it should have been renewed long ago."""
 
-NAMES = ("credentials refused", "credentials accepted", "answer time")
+CHECK_NAMES = ("credentials refused", "credentials accepted", "answer time")
 
 _TIMEOUT_REMEDY = "look at the service's log and at the machine's load; raise COMETBOT_THREADS or COMETBOT_PROCESSES"
-_SERVE = "start it with cometbot serve, and let the proxy pass /cometchat/ to it unchanged"
+_SERVE_REMEDY = "start it with cometbot serve, and let the proxy pass /cometchat/ to it unchanged"
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class CallbackTarget:
     """Where and how CometChat calls one bot. ``credentials`` None: anybody may call it."""
 
     bot: str
@@ -40,25 +40,25 @@ class Callback:
     credentials: Credentials | None
 
 
-def check_callbacks(callbacks: Sequence[Callback], caller: Caller, api_url: str) -> list[Result]:
+def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, api_url: str) -> list[CheckResult]:
     """The lines about each server, then those about each callback. Nothing is stored by what is posted."""
-    results: list[Result] = []
+    results: list[CheckResult] = []
     reached: dict[str, bool] = {}
     for origin in dict.fromkeys(_origin(callback.url) for callback in callbacks):
-        lines = check_server(origin, caller, api_url)
+        lines = check_server(origin, client, api_url)
         reached[origin] = all(line.ok is not False for line in lines)
         results += lines
     for callback in callbacks:
         if reached[_origin(callback.url)]:
-            results += check_callback(callback, caller)
+            results += check_callback(callback, client)
         else:
             results += [
-                skipped(name, "the server is not reached as CometChat would", bot=callback.bot) for name in NAMES
+                skipped(name, "the server is not reached as CometChat would", bot=callback.bot) for name in CHECK_NAMES
             ]
     return results
 
 
-def check_server(origin: str, caller: Caller, api_url: str) -> list[Result]:
+def check_server(origin: str, client: CheckClient, api_url: str) -> list[CheckResult]:
     """Whether the server at ``origin`` is reached over HTTPS, and its certificate is good.
 
     A CometChat on this machine (``api_url``) calls this machine, and without TLS.
@@ -69,24 +69,24 @@ def check_server(origin: str, caller: Caller, api_url: str) -> list[Result]:
     except ConfigurationError as error:
         return [
             failed("reachable", str(error), "cometbot doctor --url https://the-name-that-the-world-uses"),
-            _uncertified(),
+            _skipped_certificate(),
         ]
     try:
-        address = caller.connect(origin)
+        address = client.connect(origin)
     except Unreachable as error:
         remedy = "check the DNS entry and the firewall, and that the proxy and cometbot serve are running"
-        return [failed("reachable", str(error), remedy), _uncertified()]
-    reached = passed("reachable", f"{host} answers at {address}{_note(address, origin, api_url)}")
+        return [failed("reachable", str(error), remedy), _skipped_certificate()]
+    reached = passed("reachable", f"{host} answers at {address}{_private_address_note(address, origin, api_url)}")
     if urlsplit(origin).scheme != "https":
         return [reached, skipped("certificate", "the CometChat on this machine calls without TLS")]
-    return [reached, _check_certificate(origin, caller)]
+    return [reached, _check_certificate(origin, client)]
 
 
-def _uncertified() -> Result:
+def _skipped_certificate() -> CheckResult:
     return skipped("certificate", "the server is not reached")
 
 
-def _note(address: str, origin: str, api_url: str) -> str:
+def _private_address_note(address: str, origin: str, api_url: str) -> str:
     """A name may lead to another address outside; that one cannot be tried from here."""
     is_local = not ipaddress.ip_address(address.partition("%")[0]).is_global
     if is_local and urlsplit(origin).scheme == "https" and urlsplit(api_url).scheme == "https":
@@ -94,64 +94,66 @@ def _note(address: str, origin: str, api_url: str) -> str:
     return ""
 
 
-def _check_certificate(origin: str, caller: Caller) -> Result:
+def _check_certificate(origin: str, client: CheckClient) -> CheckResult:
     try:
-        days = caller.certificate_days(origin)
+        days = client.certificate_days(origin)
     except Unreachable as error:
         cause = f"CometChat will not trust it: {error}"
         return failed("certificate", cause, "renew it, with its whole chain, for this name (certbot renew)")
-    if days < LEAST_DAYS:
+    if days < MIN_CERTIFICATE_DAYS:
         return failed(
             "certificate", f"it ends in {days:.1f} days", "renew it now, and see why that was not done (certbot renew)"
         )
     return passed("certificate", f"valid for {days:.0f} days more")
 
 
-def check_callback(callback: Callback, caller: Caller) -> list[Result]:
+def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckResult]:
     """The lines about one callback: closed to others, open to CometChat, quick."""
-    return [*_check_refusal(callback, caller), *_check_acceptance(callback, caller)]
+    return [*_check_rejection(callback, client), *_check_acceptance(callback, client)]
 
 
-def _check_refusal(callback: Callback, caller: Caller) -> Iterable[Result]:
-    name, bot = NAMES[0], callback.bot
+def _check_rejection(callback: CallbackTarget, client: CheckClient) -> Iterable[CheckResult]:
+    name, bot = CHECK_NAMES[0], callback.bot
     if callback.credentials is None:
         yield skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot)
         return
     try:
-        reply = caller.post(callback.url, _body(callback), (callback.credentials.username, secrets.token_hex(8)))
+        reply = client.post(
+            callback.url, _sample_callback(callback), (callback.credentials.username, secrets.token_hex(8))
+        )
     except Unreachable as error:
-        yield failed(name, str(error), _SERVE, bot=bot)
+        yield failed(name, str(error), _SERVE_REMEDY, bot=bot)
         return
     if reply.status == 401:
         yield passed(name, "a wrong password is refused", bot=bot)
-    elif _is_ours(reply):
+    elif _is_from_cometbot(reply):
         cause = "a wrong password is taken: anybody can write to the bot in anybody's name"
         yield failed(name, cause, "restart the service with the settings of this folder", bot=bot)
     else:
         yield failed(name, *_explain(reply, callback), bot=bot)
 
 
-def _check_acceptance(callback: Callback, caller: Caller) -> Iterable[Result]:
-    accepted, quick, bot = NAMES[1], NAMES[2], callback.bot
+def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable[CheckResult]:
+    accepted, timing, bot = CHECK_NAMES[1], CHECK_NAMES[2], callback.bot
     login = (callback.credentials.username, callback.credentials.password.reveal()) if callback.credentials else None
     try:
-        reply = caller.post(callback.url, _body(callback), login)
+        reply = client.post(callback.url, _sample_callback(callback), login)
     except Unreachable as error:
         yield failed(accepted, str(error), _TIMEOUT_REMEDY, bot=bot)
-        yield skipped(quick, "there was no answer", bot=bot)
+        yield skipped(timing, "there was no answer", bot=bot)
         return
-    if reply.status == 200 and _is_ours(reply):
+    if reply.status == 200 and _is_from_cometbot(reply):
         yield passed(accepted, "a callback like CometChat's is taken", bot=bot)
     else:
         yield failed(accepted, *_explain(reply, callback), bot=bot)
-    if reply.seconds >= MOST_SECONDS:
-        cause = f"{reply.seconds:.1f} s; CometChat waits {MOST_SECONDS:g} s"
-        yield failed(quick, cause, _TIMEOUT_REMEDY, bot=bot)
+    if reply.seconds >= CALLBACK_TIMEOUT:
+        cause = f"{reply.seconds:.1f} s; CometChat waits {CALLBACK_TIMEOUT:g} s"
+        yield failed(timing, cause, _TIMEOUT_REMEDY, bot=bot)
     else:
-        yield passed(quick, f"{reply.seconds:.2f} s", bot=bot)
+        yield passed(timing, f"{reply.seconds:.2f} s", bot=bot)
 
 
-def _body(callback: Callback) -> bytes:
+def _sample_callback(callback: CallbackTarget) -> bytes:
     """A callback that is right in every respect, about a message of the bot's own: such are taken and not stored."""
     uid, now = callback.uid, int(time.time())
     message = {
@@ -169,18 +171,18 @@ def _body(callback: Callback) -> bytes:
     return orjson.dumps({"trigger": "after_message", "data": message, "appId": callback.app_id, "bot": uid})
 
 
-def _is_ours(reply: Reply) -> bool:
+def _is_from_cometbot(reply: CheckResponse) -> bool:
     """Whether the body is what a callback of cometbot's is answered with, a refusal by its content included."""
     data = reply.json().get("data")
-    return (isinstance(data, dict) and data.get("success") is True) or reply.code in _REFUSALS
+    return (isinstance(data, dict) and data.get("success") is True) or reply.code in _ERROR_CODES
 
 
-def _explain(reply: Reply, callback: Callback) -> tuple[str, str]:
+def _explain(reply: CheckResponse, callback: CallbackTarget) -> tuple[str, str]:
     """The cause and the remedy of an answer that should be another one."""
-    if reply.code in _REFUSALS:
-        return _REFUSALS[reply.code](callback)
+    if reply.code in _ERROR_CODES:
+        return _ERROR_CODES[reply.code](callback)
     if reply.status in (301, 302, 303, 307, 308):
-        target = shown_url(next((text for name, text in reply.headers.items() if name.lower() == "location"), ""))
+        target = redact_url(next((text for name, text in reply.headers.items() if name.lower() == "location"), ""))
         return f"it redirects to {target}, and CometChat may not follow", "register the URL that it redirects to"
     if reply.status == 401:
         remedy = "restart the service with the settings of this folder; a proxy must pass the header Authorization on"
@@ -188,32 +190,32 @@ def _explain(reply: Reply, callback: Callback) -> tuple[str, str]:
     if reply.status in (502, 503, 504):
         return f"the proxy answers {reply.status}: it does not reach the bot", "start it with cometbot serve"
     if reply.status == 404:
-        return f"there is nothing at {urlsplit(callback.url).path} (404)", _SERVE
-    return f"it answers {reply.status}, and not as cometbot does: something else is there", _SERVE
+        return f"there is nothing at {urlsplit(callback.url).path} (404)", _SERVE_REMEDY
+    return f"it answers {reply.status}, and not as cometbot does: something else is there", _SERVE_REMEDY
 
 
-def _foreign_app(callback: Callback) -> tuple[str, str]:
+def _foreign_app(callback: CallbackTarget) -> tuple[str, str]:
     cause = f"the service there belongs to another app than {callback.app_id}"
     return cause, "restart it with the COMETCHAT_APP_ID of this folder"
 
 
-def _unknown_bot(callback: Callback) -> tuple[str, str]:
+def _unknown_bot(callback: CallbackTarget) -> tuple[str, str]:
     return f"the service there does not serve the bot {callback.bot}", "restart it with the COMETBOT_BOT of this folder"
 
 
-def _wrong_bot(callback: Callback) -> tuple[str, str]:
+def _wrong_bot(callback: CallbackTarget) -> tuple[str, str]:
     return "the URL is that of another bot", f"let it end in /cometchat/{callback.bot}: cometbot bots sync"
 
 
-def _busy(callback: Callback) -> tuple[str, str]:
+def _database_busy(callback: CallbackTarget) -> tuple[str, str]:
     return "the service's database takes no messages at this moment", "see the lines about the database"
 
 
-_REFUSALS: dict[str, Callable[[Callback], tuple[str, str]]] = {
+_ERROR_CODES: dict[str, Callable[[CallbackTarget], tuple[str, str]]] = {
     "AUTH_ERR_INVALID_APPID": _foreign_app,
     "ERR_BOT_NOT_FOUND": _unknown_bot,
     "ERR_WRONG_BOT": _wrong_bot,
-    "ERR_BUSY": _busy,
+    "ERR_BUSY": _database_busy,
 }
 
 

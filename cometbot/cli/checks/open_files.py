@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from cometbot.cli.checks.result import Result, failed, passed
+from cometbot.cli.checks.result import CheckResult, failed, passed
 from cometbot.settings import Settings
 from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 
 _NAME = "open files"
 
 
-def check_open_files(settings: Settings, files: int | None = None) -> Result:
+def check_open_files(settings: Settings, hard_limit: int | None = None) -> CheckResult:
     """Return the line about the limit of this shell, which is the server's if it is started from here.
 
     ``files`` may be open (None: this system's hard limit).
     """
-    if shortage := describe_shortage(settings, files):
+    if shortage := describe_shortage(settings, hard_limit):
         return failed(_NAME, shortage, REMEDY)
-    return passed(_NAME, f"the limit allows {connection_limit(settings, files)} connections a process")
+    return passed(_NAME, f"the limit allows {connection_limit(settings, hard_limit)} connections a process")

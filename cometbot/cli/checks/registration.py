@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
-from cometbot.channels.cometchat.channel import uid_of
+from cometbot.channels.cometchat.channel import get_cometchat_uid
 from cometbot.channels.cometchat.client import CometChatClient
-from cometbot.channels.cometchat.group_setting import ALL, MENTIONED, NOTHING, SLASHED, find_group_need
+from cometbot.channels.cometchat.group_setting import ALL, MENTIONED, NOTHING, SLASHED, find_required_group_setting
 from cometbot.channels.cometchat.provision import RegisteredBot, callback_url, has_user, list_bots
-from cometbot.cli.checks.client import shown_url
-from cometbot.cli.checks.result import Result, failed, passed, skipped
+from cometbot.cli.checks.http_client import redact_url
+from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.errors import ChannelError
 from cometbot.settings import Credentials
 
-MOST_BOTS = 25
+MAX_BOTS = 25
 """What CometChat lets an app have."""
 
-NAMES = ("user", "bot", "enabled", "group setting", "callback URL", "callback credentials")
+CHECK_NAMES = ("user", "bot", "enabled", "group setting", "callback URL", "callback credentials")
 
-_SUITS = {
+_COVERED_NEEDS = {
     NOTHING: frozenset({NOTHING}),
     SLASHED: frozenset({NOTHING, SLASHED}),
     # Who mentions the bot reaches its commands as well.
@@ -31,7 +31,7 @@ _SUITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedBot:
     """How a bot shall be registered. ``sync`` is the command that makes it so; ``credentials`` None: it calls without.
 
     ``url`` is where CometChat shall call, empty where only CometChat knows that.
@@ -39,119 +39,126 @@ class Wanted:
 
     bot: Bot
     credentials: Credentials | None
-    is_open: bool
+    is_served: bool
     url: str
-    sync: str
+    sync_command: str
 
     @property
     def uid(self) -> str:
         """The bot's UID on CometChat."""
-        return uid_of(self.bot).lower()
+        return get_cometchat_uid(self.bot).lower()
 
     @property
-    def locate(self) -> str:
+    def sync_command_with_url(self) -> str:
         """The same for a bot without a URL, or with a wrong one: to be filled in where nothing here says it."""
-        return self.sync if self.url else f"{self.sync} --url https://…"
+        return self.sync_command if self.url else f"{self.sync_command} --url https://…"
 
 
 def check_registration(
-    client: CometChatClient, wanted: Sequence[Wanted]
-) -> tuple[Mapping[str, RegisteredBot], list[Result]]:
+    client: CometChatClient, expected: Sequence[ExpectedBot]
+) -> tuple[Mapping[str, RegisteredBot], list[CheckResult]]:
     """The bots of ``wanted`` that CometChat has, by name, and the lines about them and about their number."""
     try:
         listed = {found.uid.lower(): found for found in list_bots(client)}
-        results = [_check_number(len(listed), [item.uid for item in wanted if item.uid not in listed])]
-        for item in wanted:
+        results = [_check_number(len(listed), [item.uid for item in expected if item.uid not in listed])]
+        for item in expected:
             results += _check_bot(client, item, listed.get(item.uid))
     except ChannelError as error:
         return {}, [failed("bots on CometChat", str(error), "try again, and look at the lines above")]
-    return {item.bot.name: listed[item.uid] for item in wanted if item.uid in listed}, results
+    return {item.bot.name: listed[item.uid] for item in expected if item.uid in listed}, results
 
 
-def _check_number(count: int, missing: Iterable[str]) -> Result:
+def _check_number(count: int, missing: Iterable[str]) -> CheckResult:
     name, names = "number of bots", ", ".join(missing)
-    text = f"the app has {count} of {MOST_BOTS} bots"
-    if names and count >= MOST_BOTS:
+    text = f"the app has {count} of {MAX_BOTS} bots"
+    if names and count >= MAX_BOTS:
         return failed(name, f"{text}, and there is no room for {names}", "cometbot bots delete one that nobody needs")
     return passed(name, text)
 
 
-def _check_bot(client: CometChatClient, wanted: Wanted, found: RegisteredBot | None) -> list[Result]:
-    name, uid = wanted.bot.name, wanted.uid
+def _check_bot(client: CometChatClient, expected: ExpectedBot, found: RegisteredBot | None) -> list[CheckResult]:
+    name, uid = expected.bot.name, expected.uid
     if found is None:
-        is_there = has_user(client, uid)
+        has_account = has_user(client, uid)
         user = passed("user", uid, bot=name)
-        if not is_there:
+        if not has_account:
             cause = f"there is no user {uid}, or it is deactivated"
-            user = failed("user", cause, f"{wanted.locate} (makes it), or cometbot users create {uid}", bot=name)
+            user = failed(
+                "user", cause, f"{expected.sync_command_with_url} (makes it), or cometbot users create {uid}", bot=name
+            )
         bot = failed(
-            "bot", f"the user {uid} is no bot" if is_there else f"there is no bot {uid}", wanted.locate, bot=name
+            "bot",
+            f"the user {uid} is no bot" if has_account else f"there is no bot {uid}",
+            expected.sync_command_with_url,
+            bot=name,
         )
-        return [user, bot, *(skipped(line, "it is no bot yet", bot=name) for line in NAMES[2:])]
+        return [user, bot, *(skipped(line, "it is no bot yet", bot=name) for line in CHECK_NAMES[2:])]
     user = passed("user", uid, bot=name)
     if not has_user(client, uid):
         user = failed("user", f"the user {uid} is deactivated", "reactivate it in CometChat's dashboard", bot=name)
     return [
         user,
         passed("bot", f"{uid} is registered", bot=name),
-        _check_enabled(wanted, found),
-        _check_group_setting(wanted, found),
-        _check_url(wanted, found),
-        _check_credentials(wanted, found),
+        _check_enabled(expected, found),
+        _check_group_setting(expected, found),
+        _check_url(expected, found),
+        _check_credentials(expected, found),
     ]
 
 
-def _check_enabled(wanted: Wanted, found: RegisteredBot) -> Result:
-    name = wanted.bot.name
+def _check_enabled(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
+    name = expected.bot.name
     if found.enabled:
         return passed("enabled", "yes", bot=name)
     cause = "no: CometChat relays nothing to it"
-    return failed("enabled", cause, f"{wanted.sync}, or cometbot bots update {wanted.uid} --enable", bot=name)
+    return failed(
+        "enabled", cause, f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable", bot=name
+    )
 
 
-def _check_group_setting(wanted: Wanted, found: RegisteredBot) -> Result:
-    line, name, need = "group setting", wanted.bot.name, find_group_need(wanted.bot)
-    has = found.group_setting
-    if not suits(has, need.setting):
-        cause = f"CometChat relays {has}, and {need.handler} needs {need.setting}"
-        return failed(line, cause, wanted.sync, bot=name)
-    note = "" if has == need.setting else f"; the handlers need no more than {need.setting}"
-    return passed(line, f"{has}{note}", bot=name)
+def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
+    line, name, need = "group setting", expected.bot.name, find_required_group_setting(expected.bot)
+    setting = found.group_setting
+    if not covers_need(setting, need.setting):
+        cause = f"CometChat relays {setting}, and {need.handler} needs {need.setting}"
+        return failed(line, cause, expected.sync_command, bot=name)
+    note = "" if setting == need.setting else f"; the handlers need no more than {need.setting}"
+    return passed(line, f"{setting}{note}", bot=name)
 
 
-def suits(has: str, needed: str) -> bool:
+def covers_need(setting: str, need: str) -> bool:
     """Whether a bot with the group setting ``has`` gets what handlers with the need ``needed`` are for."""
-    return needed in _SUITS.get(has, frozenset())
+    return need in _COVERED_NEEDS.get(setting, frozenset())
 
 
-def _check_url(wanted: Wanted, found: RegisteredBot) -> Result:
-    line, name = "callback URL", wanted.bot.name
-    if not wanted.url:
+def _check_url(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
+    line, name = "callback URL", expected.bot.name
+    if not expected.url:
         if found.url.rstrip("/").endswith((f"/cometchat/{name}", "/cometchat")):
-            return passed(line, shown_url(found.url), bot=name)
-        cause = f"CometChat calls {shown_url(found.url)}, which does not end in /cometchat/{name}"
-        return failed(line, cause, wanted.locate, bot=name)
-    shared = wanted.url.removesuffix(f"/{name}")
-    if found.url.rstrip("/") in (wanted.url, shared):
-        return passed(line, shown_url(found.url), bot=name)
-    cause = f"CometChat calls {shown_url(found.url)}, not {shown_url(wanted.url)}"
-    return failed(line, cause, wanted.sync, bot=name)
+            return passed(line, redact_url(found.url), bot=name)
+        cause = f"CometChat calls {redact_url(found.url)}, which does not end in /cometchat/{name}"
+        return failed(line, cause, expected.sync_command_with_url, bot=name)
+    shared = expected.url.removesuffix(f"/{name}")
+    if found.url.rstrip("/") in (expected.url, shared):
+        return passed(line, redact_url(found.url), bot=name)
+    cause = f"CometChat calls {redact_url(found.url)}, not {redact_url(expected.url)}"
+    return failed(line, cause, expected.sync_command, bot=name)
 
 
-def _check_credentials(wanted: Wanted, found: RegisteredBot) -> Result:
-    line, name, given = "callback credentials", wanted.bot.name, wanted.credentials
+def _check_credentials(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
+    line, name, given = "callback credentials", expected.bot.name, expected.credentials
     if given is None:
-        why = "callbacks are open to anybody" if wanted.is_open else "the bot has none, see its callback settings"
+        why = "callbacks are open to anybody" if expected.is_served else "the bot has none, see its callback settings"
         return skipped(line, why, bot=name)
-    if not found.uses_login:
-        return failed(line, "CometChat calls without any, and is refused", wanted.sync, bot=name)
+    if not found.uses_basic_auth:
+        return failed(line, "CometChat calls without any, and is refused", expected.sync_command, bot=name)
     wrong = "user name" if found.username != given.username else "password" if found.password != given.password else ""
     if wrong:
-        return failed(line, f"CometChat has another {wrong} than the settings", wanted.sync, bot=name)
+        return failed(line, f"CometChat has another {wrong} than the settings", expected.sync_command, bot=name)
     return passed(line, "CometChat has those of the settings", bot=name)
 
 
-def place_of(bot: Bot, base: str, found: RegisteredBot | None) -> str:
+def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None) -> str:
     """Where CometChat calls ``bot``: as ``base`` says, else as CometChat says; empty where neither does."""
     if base:
         return callback_url(base, bot.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """One line of the doctor's. ``ok`` is None where the check does not apply.
 
     ``cause`` says what is, or what is wrong, or why the check does not apply; ``remedy`` the command or the setting
@@ -20,7 +20,7 @@ class Result:
     remedy: str = ""
     bot: str = ""
 
-    def masked(self, secrets: Iterable[str]) -> Result:
+    def masked(self, secrets: Iterable[str]) -> CheckResult:
         """The same without any of ``secrets`` in its texts."""
         cause, remedy = self.cause, self.remedy
         for secret in filter(None, secrets):
@@ -28,16 +28,16 @@ class Result:
         return replace(self, cause=cause, remedy=remedy)
 
 
-def passed(name: str, text: str, *, bot: str = "") -> Result:
+def passed(name: str, text: str, *, bot: str = "") -> CheckResult:
     """A check that found things right."""
-    return Result(name, True, text, bot=bot)
+    return CheckResult(name, True, text, bot=bot)
 
 
-def failed(name: str, cause: str, remedy: str, *, bot: str = "") -> Result:
+def failed(name: str, cause: str, remedy: str, *, bot: str = "") -> CheckResult:
     """A check that found something wrong."""
-    return Result(name, False, cause, remedy, bot)
+    return CheckResult(name, False, cause, remedy, bot)
 
 
-def skipped(name: str, why: str, *, bot: str = "") -> Result:
+def skipped(name: str, why: str, *, bot: str = "") -> CheckResult:
     """A check that does not apply, or that cannot be made before another one passes."""
-    return Result(name, None, why, bot=bot)
+    return CheckResult(name, None, why, bot=bot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cometbot.cli.numbers import Count
+from cometbot.cli._params import IntegerParam
 
 _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none")
 
@@ -15,7 +15,7 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
     "--port",
     default=8000,
     show_default=True,
-    type=Count(0, 65535, example=8000),
+    type=IntegerParam(0, 65535, example=8000),
     help="The simulator's port, or the next free one; with --public-url the bot's own.",
 )
 @click.option("--chat/--no-chat", default=True, help="Whether to talk to the bot here in the terminal.")
@@ -63,24 +63,24 @@ def dev(
     """
     debug = bool(ctx.find_root().params.get("debug"))
     if public_url or put_back:
-        from cometbot.cli.dev import public
+        from cometbot.cli.dev import public_session
 
         if public_url and put_back:
             raise click.UsageError("--put-back goes without --public-url, which does the same first.")
         if put_back:
-            public.put_back()
+            public_session.restore_pending()
             return
-        options = public.PublicOptions(
+        options = public_session.PublicOptions(
             bot or "",
             public_url,
             port=port,
-            calls=wire != "off",
+            shows_calls=wire != "off",
             group_setting=group_setting or "",
             debug=debug,
         )
-        public.run(options)
+        public_session.run(options)
         return
-    from cometbot.cli.dev.session import Options, run
+    from cometbot.cli.dev.session import DevOptions, run
 
     setting = group_setting or _GROUP_SETTINGS[0]
-    run(Options(bot or "", port=port, chat=chat, wire=wire, group_setting=setting, debug=debug))
+    run(DevOptions(bot or "", port=port, chat=chat, wire=wire, group_setting=setting, debug=debug))

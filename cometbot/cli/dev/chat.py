@@ -9,60 +9,60 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from cometbot.cli.dev.feed import Feed
-from cometbot.cli.dev.rendering import Place
-from cometbot.cli.dev.runner import Runner
+from cometbot.cli.dev.feed import EventFeed
+from cometbot.cli.dev.rendering import ActiveChat
+from cometbot.cli.dev.runner import BotRunner
 from cometbot.cli.dev.screen import Screen
 from cometbot.delivery import Delivery
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.simulator import Actor, Refusal, Simulator, StoredMessage
 from cometbot.simulator.directory import Directory
 
-QUIET = 0.01
+POLL_INTERVAL = 0.01
 """Seconds between two looks whether the bot is done."""
 
-ANSWER_TIME = 1.5
+ANSWER_TIMEOUT = 1.5
 """Seconds that the next prompt waits for the bot's answer; a later one appears above it."""
 
-SHOW_TIME = 1.0
+DISPLAY_TIMEOUT = 1.0
 """Seconds that the next prompt waits for what has happened to be shown."""
 
-PIPE_TIME = 60.0
+PIPE_TIMEOUT = 60.0
 """Seconds that the next line of a pipe waits for the answers to the last one, and then for them to be shown."""
 
 
 @dataclass
-class Desk:
+class ChatContext:
     """What the chat and its orders work with: the simulated app, the bot, the screen, and where one is.
 
     ``thread`` is the id of the message in whose thread one writes, empty for none.
     """
 
     simulator: Simulator
-    runner: Runner
+    runner: BotRunner
     delivery: Delivery
     screen: Screen
-    place: Place
+    place: ActiveChat
     thread: str = ""
 
-    def note(self, text: str, style: str = "dim") -> None:
+    def show_note(self, text: str, style: str = "dim") -> None:
         """Show a remark."""
         self.screen.show(Text(text, style=style))
 
     @property
     def prompt(self) -> str:
         """What stands before the line to be typed."""
-        name = f"#{self.place.other}" if self.place.is_group else self.place.other
-        return f"{self.place.me} → {name}{f' (thread #{self.thread})' if self.thread else ''} > "
+        name = f"#{self.place.peer}" if self.place.is_group else self.place.peer
+        return f"{self.place.user} → {name}{f' (thread #{self.thread})' if self.thread else ''} > "
 
 
 class Chat:
     """Reads lines until there are no more of them, or an order ends it."""
 
-    def __init__(self, desk: Desk, feed: Feed, order: Callable[[str], bool]) -> None:
-        self._desk = desk
+    def __init__(self, context: ChatContext, feed: EventFeed, run_command: Callable[[str], bool]) -> None:
+        self._context = context
         self._feed = feed
-        self._order = order
+        self._run_command = run_command
 
     def run(self) -> None:
         """Chat; returns at the end of the input, when what was said is answered.
@@ -72,89 +72,89 @@ class Chat:
         is_first = True
         while True:
             try:
-                line = self._desk.screen.ask(self._desk.prompt)
+                line = self._context.screen.read_line(self._context.prompt)
             except EOFError:
-                if is_first and not self._desk.screen.is_interactive:
+                if is_first and not self._context.screen.is_interactive:
                     raise ConfigurationError(
                         "there is no terminal to talk in, and no line came through a pipe; cometbot dev --no-chat goes "
                         "on without them, with its page in the browser"
                     ) from None
-                self._settle(0 if self._desk.screen.is_interactive else PIPE_TIME)
+                self._wait_idle(0 if self._context.screen.is_interactive else PIPE_TIMEOUT)
                 return
             is_first = False
-            if line.strip() and not self._take(line):
+            if line.strip() and not self._handle_line(line):
                 return
 
-    def _take(self, line: str) -> bool:
+    def _handle_line(self, line: str) -> bool:
         """Whether to go on after this line."""
         try:
-            if is_order(line):
-                go_on = self._order(line[1:])
-                self._settle_usually()
-                return go_on
-            self._say(line.strip())
+            if is_colon_command(line):
+                continues = self._run_command(line[1:])
+                self._wait_for_answer()
+                return continues
+            self._send(line.strip())
         except CometbotError as error:
-            self._desk.note(str(error), "yellow")
+            self._context.show_note(str(error), "yellow")
         return True
 
-    def _say(self, text: str) -> None:
-        if not self._desk.runner.is_running:
-            self._desk.note("The bot is not running, so it will not hear of this before it is.", "yellow")
-        message = say(self._desk, text, hide=self._feed.hide)
-        self._settle_usually()
-        self._explain_silence(message)
+    def _send(self, text: str) -> None:
+        if not self._context.runner.is_running:
+            self._context.show_note("The bot is not running, so it will not hear of this before it is.", "yellow")
+        message = send_message(self._context, text, hide=self._feed.hide)
+        self._wait_for_answer()
+        self._explain_missing_callback(message)
 
-    def _explain_silence(self, message: StoredMessage) -> None:
+    def _explain_missing_callback(self, message: StoredMessage) -> None:
         """Say why no bot heard of it, if none was told."""
-        simulator = self._desk.simulator
-        if not self._is_done() or any(entry.message_id == message.id for entry in reversed(simulator.callbacks)):
+        simulator = self._context.simulator
+        if not self._is_idle() or any(entry.message_id == message.id for entry in reversed(simulator.callbacks)):
             return
         if message.receiver_type == "group":
             settings = {bot.group_chat_setting for bot in simulator.world.directory.bots.values()}
-            self._desk.note(f"No bot was told of this: its group setting is {', '.join(sorted(settings))}.")
+            self._context.show_note(f"No bot was told of this: its group setting is {', '.join(sorted(settings))}.")
         else:
-            self._desk.note(f"No bot was told of this: {message.receiver} is a person.")
+            self._context.show_note(f"No bot was told of this: {message.receiver} is a person.")
 
-    def _settle_usually(self) -> None:
-        self._settle(ANSWER_TIME if self._desk.screen.is_interactive else PIPE_TIME)
+    def _wait_for_answer(self) -> None:
+        self._wait_idle(ANSWER_TIMEOUT if self._context.screen.is_interactive else PIPE_TIMEOUT)
 
-    def _settle(self, seconds: float) -> None:
+    def _wait_idle(self, seconds: float) -> None:
         """Wait until the bot has nothing more to say, but no longer than so many seconds, and all of it is shown."""
         ends_at = time.monotonic() + seconds
-        while not self._is_done() and not self._desk.runner.has_given_up and time.monotonic() < ends_at:
-            time.sleep(QUIET)
-        self._feed.flush(SHOW_TIME if self._desk.screen.is_interactive else PIPE_TIME)
+        while not self._is_idle() and not self._context.runner.has_given_up and time.monotonic() < ends_at:
+            time.sleep(POLL_INTERVAL)
+        self._feed.flush(DISPLAY_TIMEOUT if self._context.screen.is_interactive else PIPE_TIMEOUT)
 
-    def _is_done(self) -> bool:
-        return self._desk.simulator.is_idle and self._desk.delivery.is_idle
+    def _is_idle(self) -> bool:
+        return self._context.simulator.is_idle and self._context.delivery.is_idle
 
 
-def is_order(line: str) -> bool:
+def is_colon_command(line: str) -> bool:
     """Whether a line is an order: a colon and a letter at its very beginning, so that ``:-)`` is none."""
     return line[:1] == ":" and line[1:2].isalpha()
 
 
-def say(
-    desk: Desk, text: str, attachments: Sequence[str] = (), hide: Callable[[str], None] = lambda _: None
+def send_message(
+    context: ChatContext, text: str, attachments: Sequence[str] = (), hide: Callable[[str], None] = lambda _: None
 ) -> StoredMessage:
     """The message that one wrote where one is. Who is no member of the group joins it first."""
-    actor = desk.simulator.user(desk.place.me)
-    with desk.simulator.world.changed:
+    actor = context.simulator.user(context.place.user)
+    with context.simulator.world.condition:
         try:
-            message = _write(desk, actor, text, attachments)
+            message = _write(context, actor, text, attachments)
         except Refusal as refusal:
             if refusal.code != "ERR_GROUP_NOT_JOINED":
                 raise
-            actor.join(desk.place.other)
-            message = _write(desk, actor, text, attachments)
+            actor.join(context.place.peer)
+            message = _write(context, actor, text, attachments)
         hide(message.id)
         return message
 
 
-def _write(desk: Desk, actor: Actor, text: str, attachments: Sequence[str]) -> StoredMessage:
-    group, user = (desk.place.other, "") if desk.place.is_group else ("", desk.place.other)
-    written = with_mentions(text, desk.simulator.world.directory)
-    return actor.say(written, to=user, group=group, attachments=attachments, parent=desk.thread)
+def _write(context: ChatContext, actor: Actor, text: str, attachments: Sequence[str]) -> StoredMessage:
+    group, user = (context.place.peer, "") if context.place.is_group else ("", context.place.peer)
+    written = with_mentions(text, context.simulator.world.directory)
+    return actor.say(written, to=user, group=group, attachments=attachments, parent=context.thread)
 
 
 def with_mentions(text: str, directory: Directory) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from cometbot.cli.dev.rendering import (
-    Place,
-    is_upkeep,
+    ActiveChat,
+    is_background_call,
     render_callback,
     render_change,
     render_details,
@@ -20,13 +20,13 @@ from cometbot.cli.dev.screen import Screen
 from cometbot.simulator import CallbackEntry, ChangeEntry, Entry, RequestEntry, Simulator
 
 _log = logging.getLogger(__name__)
-_PAUSE = 0.5
-_AT_LAST = 5.0
+_POLL_INTERVAL = 0.5
+_FLUSH_TIMEOUT = 5.0
 
-Wire = Literal["on", "full", "off"]
+TrafficDetail = Literal["on", "full", "off"]
 
 
-class Feed:
+class EventFeed:
     """Follows the simulator's journal from now on, in a thread of its own.
 
     ``callbacks`` and ``calls`` say how callbacks and REST calls are shown: a line each (``on``), with headers and
@@ -34,9 +34,11 @@ class Feed:
     Messages of the person at the keyboard are not shown again, see :meth:`hide`.
     """
 
-    def __init__(self, simulator: Simulator, screen: Screen, place: Callable[[], Place], wire: Wire) -> None:
-        self.callbacks: Wire = wire
-        self.calls: Wire = wire
+    def __init__(
+        self, simulator: Simulator, screen: Screen, place: Callable[[], ActiveChat], detail: TrafficDetail
+    ) -> None:
+        self.callbacks: TrafficDetail = detail
+        self.calls: TrafficDetail = detail
         self._simulator = simulator
         self._screen = screen
         self._place = place
@@ -52,9 +54,9 @@ class Feed:
 
     def stop(self) -> None:
         """Show what there is still to be shown, and end."""
-        self.flush(_AT_LAST)
+        self.flush(_FLUSH_TIMEOUT)
         self._stop.set()
-        self._thread.join(2 * _PAUSE)
+        self._thread.join(2 * _POLL_INTERVAL)
 
     def hide(self, message_id: str) -> None:
         """Do not show this message: it stands on the screen already. To be called with the world's lock held."""
@@ -70,16 +72,16 @@ class Feed:
         journal = self._simulator.world.journal
         while not self._stop.is_set():
             try:
-                self._simulator.wait_for(lambda _: journal.last_id > self._seen or self._stop.is_set(), _PAUSE)
+                self._simulator.wait_for(lambda _: journal.last_id > self._seen or self._stop.is_set(), _POLL_INTERVAL)
             except TimeoutError:
                 continue
             newest = journal.last_id
             for entry in journal.since(self._seen):
                 self._show_safely(entry)
-                self._note(entry.id)
-            self._note(newest if self._seen < newest and not journal.since(self._seen) else self._seen)
+                self._mark_seen(entry.id)
+            self._mark_seen(newest if self._seen < newest and not journal.since(self._seen) else self._seen)
 
-    def _note(self, seen: int) -> None:
+    def _mark_seen(self, seen: int) -> None:
         with self._progress:
             self._seen = seen
             self._progress.notify_all()
@@ -97,13 +99,13 @@ class Feed:
             self._screen.show(render_callback(entry), crop=True)
             if self.callbacks == "full":
                 self._screen.show(render_details(entry))
-        elif isinstance(entry, RequestEntry) and self._shows(entry):
+        elif isinstance(entry, RequestEntry) and self._is_shown(entry):
             self._screen.show(render_request(entry), crop=True)
             if self.calls == "full":
                 self._screen.show(render_details(entry))
 
-    def _shows(self, entry: RequestEntry) -> bool:
-        return self.calls == "full" or (self.calls == "on" and not is_upkeep(f"{entry.method} {entry.path}"))
+    def _is_shown(self, entry: RequestEntry) -> bool:
+        return self.calls == "full" or (self.calls == "on" and not is_background_call(f"{entry.method} {entry.path}"))
 
     def _show_change(self, trigger: str, data: Mapping[str, Any]) -> None:
         if trigger == "message_sent":

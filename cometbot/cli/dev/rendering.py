@@ -16,42 +16,42 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cometbot.cli.dev.reports import Called, Logged
-from cometbot.cli.text import plain
-from cometbot.faults import Fault
+from cometbot.author_error import ErrorReport
+from cometbot.cli._sanitize import sanitize
+from cometbot.cli.dev.reports import HttpCall, Logged
 from cometbot.simulator import CallbackEntry, RequestEntry
 
 _INDENT = "    "
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _MENTION = re.compile(r"<@(?:uid|all):([^<>\s]+)>")
 _AFTER_LIST = re.compile(r"(?m:^)(?P<item>[ ]*(?:\d+\.|[-*+]) [^\n]*)\n(?=\w)(?!\d+\. )")
-_EXCERPT = 40
-_LONG_EXCERPT = 80
+_EXCERPT_LENGTH = 40
+_LONG_EXCERPT_LENGTH = 80
 _NAME_WIDTH = 14
 _WARNING, _ERROR = 30, 40
 
 
 @dataclass(frozen=True)
-class Place:
+class ActiveChat:
     """Where the chat is: who one is, and with which user, bot or group."""
 
-    me: str
-    other: str
+    user: str
+    peer: str
     is_group: bool = False
 
-    def holds(self, message: Mapping[str, Any]) -> bool:
+    def contains(self, message: Mapping[str, Any]) -> bool:
         """Whether a message belongs to this conversation."""
         if self.is_group or message["receiverType"] == "group":
-            return self.is_group and message["receiver"] == self.other
-        return {message["sender"], message["receiver"]} == {self.me, self.other}
+            return self.is_group and message["receiver"] == self.peer
+        return {message["sender"], message["receiver"]} == {self.user, self.peer}
 
 
-def render_message(message: Mapping[str, Any], place: Place) -> RenderableType:
+def render_message(message: Mapping[str, Any], place: ActiveChat) -> RenderableType:
     """A message: who wrote it, its id for ``:thread``, and what it says."""
-    where = "" if place.holds(message) else _receiver(message)
+    where = "" if place.contains(message) else _receiver(message)
     thread = f"in thread #{message['parentId']}" if message.get("parentId") else ""
     remark = ", ".join(filter(None, (where, thread)))
-    return _say(message, [Text(remark, style="dim")] if remark else [])
+    return _message_grid(message, [Text(remark, style="dim")] if remark else [])
 
 
 def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | None:
@@ -59,13 +59,13 @@ def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | Non
     message = data.get("message", {})
     match trigger:
         case "message_edited":
-            return _say(message, [Text("edited", style="dim")])
+            return _message_grid(message, [Text("edited", style="dim")])
         case "message_deleted":
             return Text(f"{message.get('deletedBy') or message['sender']} deleted #{message['id']}", style="dim")
         case "message_reaction_added" | "message_reaction_removed":
             reaction = data["reaction"]
             verb = "reacted" if trigger.endswith("added") else "took back"
-            return Text(f"{reaction['uid']} {verb} {plain(reaction['reaction'])} to #{reaction['messageId']}")
+            return Text(f"{reaction['uid']} {verb} {sanitize(reaction['reaction'])} to #{reaction['messageId']}")
     if trigger.startswith("group_member_"):
         what = trigger.removeprefix("group_member_").replace("_", " ")
         verb = {"joined": "joined", "left": "left", "scope changed": "got another role in"}.get(what, f"was {what}:")
@@ -75,38 +75,38 @@ def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | Non
 
 def render_callback(entry: CallbackEntry) -> Text:
     """A callback in one line."""
-    text = _begin("callback", entry.status, entry.seconds)
+    text = _call_columns("callback", entry.status, entry.seconds)
     text.append(f"POST {urlsplit(entry.url).path}  ", style="blue not dim")
     text.append(f"#{entry.message_id} {_excerpt(entry.body.get('data', {}))}" if entry.message_id else entry.trigger)
     again = [f"attempt {entry.attempt}"] * (entry.attempt > 1)
-    return _annotate(text, [plain(entry.error), *again, *["told twice on purpose"] * bool(entry.copy)])
+    return _annotate(text, [sanitize(entry.error), *again, *["told twice on purpose"] * bool(entry.copy)])
 
 
 def render_request(entry: RequestEntry) -> Text:
     """A REST call in one line."""
-    text = _begin("REST", entry.status, entry.seconds)
+    text = _call_columns("REST", entry.status, entry.seconds)
     text.append(f"{entry.method} {entry.path}", style="magenta not dim")
     text.append(f"?{'&'.join(f'{name}={value}' for name, value in entry.query.items())}" if entry.query else "")
     text.append(f"  {_excerpt(entry.body)}")
     return _annotate(text, [f"{name.replace('_', ' ')} on purpose" for name in entry.misbehaviour])
 
 
-def is_upkeep(what: str) -> bool:
+def is_background_call(what: str) -> bool:
     """Whether a REST call is one by which a bot's process learns who is a bot, at its start and every few minutes."""
     return what.startswith("GET ") and what.endswith("/bots")
 
 
-def render_called(called: Called) -> Text:
+def render_http_call(call: HttpCall) -> Text:
     """A call between the bot and the real CometChat in one line."""
-    text = _begin(called.kind, called.status, called.seconds)
-    text.append(plain(called.what), style="blue not dim" if called.kind == "callback" else "magenta not dim")
-    short = " ".join(plain(called.text).split())
-    return text.append(f"  {short[:_LONG_EXCERPT]}{'…' * (len(short) > _LONG_EXCERPT)}" if short else "")
+    text = _call_columns(call.kind, call.status, call.seconds)
+    text.append(sanitize(call.what), style="blue not dim" if call.kind == "callback" else "magenta not dim")
+    short = " ".join(sanitize(call.text).split())
+    return text.append(f"  {short[:_LONG_EXCERPT_LENGTH]}{'…' * (len(short) > _LONG_EXCERPT_LENGTH)}" if short else "")
 
 
 def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
     """Headers and bodies of a callback or a REST call, secrets masked."""
-    headers = Text("\n".join(f"{name}: {plain(value)}" for name, value in entry.headers.items()), style="dim")
+    headers = Text("\n".join(f"{name}: {sanitize(value)}" for name, value in entry.headers.items()), style="dim")
     parts: list[RenderableType] = [headers]
     query = getattr(entry, "query", None)
     for name, value in (("query", query), ("body", entry.body), ("answer", entry.answer)):
@@ -115,32 +115,32 @@ def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
     return Padding(Group(*parts), (0, 0, 1, len(_INDENT) + 10))
 
 
-def render_log(logged: Logged, *, whole: bool = False) -> RenderableType:
+def render_log(logged: Logged, *, full_traceback: bool = False) -> RenderableType:
     """A log record: its text, and for an exception where in the author's code it arose; ``whole``: its traceback."""
     style = "bold red" if logged.level >= _ERROR else "yellow" if logged.level >= _WARNING else "dim"
     line = Text("! " if logged.level >= _WARNING else "· ", style=style)
-    line.append(plain(logged.text))
+    line.append(sanitize(logged.text))
     if logged.fault is None:
         return line
-    return Group(line, render_fault(logged.fault, whole=whole))
+    return Group(line, render_fault(logged.fault, full_traceback=full_traceback))
 
 
-def render_fault(fault: Fault, *, whole: bool = False) -> RenderableType:
+def render_fault(fault: ErrorReport, *, full_traceback: bool = False) -> RenderableType:
     """What was raised and where, or the ``whole`` traceback."""
-    if whole:
-        return Padding(Text(plain(fault.trace.rstrip())), (0, 0, 0, 2))
+    if full_traceback:
+        return Padding(Text(sanitize(fault.trace.rstrip())), (0, 0, 0, 2))
     lines = Text()
     if fault.place:
         lines.append(f"  {fault.place}", style="bold")
-        lines.append(f": {plain(fault.text)}")
+        lines.append(f": {sanitize(fault.text)}")
         if fault.code:
-            lines.append(f"\n    {plain(fault.code)}", style="dim")
+            lines.append(f"\n    {sanitize(fault.code)}", style="dim")
     else:
-        lines.append(f"  {plain(fault.text)}")
+        lines.append(f"  {sanitize(fault.text)}")
     return lines
 
 
-def _say(message: Mapping[str, Any], remarks: Sequence[RenderableType]) -> Table:
+def _message_grid(message: Mapping[str, Any], remarks: Sequence[RenderableType]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(min_width=_NAME_WIDTH, no_wrap=True)
     grid.add_column(ratio=1, overflow="fold")
@@ -164,7 +164,7 @@ def _content(message: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _attachment(kind: str, attachment: Mapping[str, Any]) -> Text:
-    name, url = plain(str(attachment.get("name", ""))), plain(str(attachment.get("url", "")))
+    name, url = sanitize(str(attachment.get("name", ""))), sanitize(str(attachment.get("url", "")))
     return Text.assemble((f"[{kind}] ", "green"), (name, "bold"), f"  {url}")
 
 
@@ -180,12 +180,12 @@ def _buttons(data: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _button(label: str, url: str) -> Text:
-    return Text.assemble((f"[ {plain(label)} ]", "reverse"), f"  {plain(url)}" if url else "")
+    return Text.assemble((f"[ {sanitize(label)} ]", "reverse"), f"  {sanitize(url)}" if url else "")
 
 
 def _to_markdown(text: str) -> str:
     """``text`` as chat apps show it: every line break is one, and what stands in angle brackets is no HTML."""
-    parts = _CODE.split(_MENTION.sub(r"@\1", plain(text)))
+    parts = _CODE.split(_MENTION.sub(r"@\1", sanitize(text)))
     parts[::2] = [
         _AFTER_LIST.sub(r"\g<item>\n\n", part).replace("<", "\\<").replace("\n", "  \n") for part in parts[::2]
     ]
@@ -202,11 +202,11 @@ def _excerpt(body: Any) -> str:
     if not isinstance(data, Mapping):
         return ""
     text = data.get("text") or ", ".join(str(item.get("name")) for item in data.get("attachments", ()))
-    short = " ".join(plain(str(text)).split())
-    return f'"{short[:_EXCERPT]}{"…" * (len(short) > _EXCERPT)}"' if short else ""
+    short = " ".join(sanitize(str(text)).split())
+    return f'"{short[:_EXCERPT_LENGTH]}{"…" * (len(short) > _EXCERPT_LENGTH)}"' if short else ""
 
 
-def _begin(kind: str, status: int, seconds: float) -> Text:
+def _call_columns(kind: str, status: int, seconds: float) -> Text:
     """What kind of call it was and what became of it, in columns."""
     text = Text(f"{_INDENT}{kind:<9}", style="dim")
     style = "green not dim" if 200 <= status < 300 else "bold red not dim"
@@ -226,9 +226,9 @@ def _json(value: Any) -> RenderableType:
         try:
             value = json.loads(value)
         except ValueError:
-            return Text(plain(value))
-    return JSON.from_data(value, default=_to_plain)
+            return Text(sanitize(value))
+    return JSON.from_data(value, default=_to_builtin)
 
 
-def _to_plain(value: Any) -> Any:
+def _to_builtin(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else list(value)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cometbot.faults import Fault
+from cometbot.author_error import ErrorReport
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failed:
-    """The process could not begin. ``is_setting``: the fault's text is a sentence about what was asked for."""
+    """The process could not begin. ``is_configuration_error``: the fault's text is a sentence about what was asked
+    for."""
 
-    fault: Fault
-    is_setting: bool = False
+    fault: ErrorReport
+    is_configuration_error: bool = False
     files: tuple[str, ...] = ()
 
 
@@ -57,7 +58,7 @@ class Logged:
     level: int
     logger: str
     text: str
-    fault: Fault | None = None
+    fault: ErrorReport | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Printed:
 
 
 @dataclass(frozen=True)
-class Called:
+class HttpCall:
     """A call over HTTP: a ``callback`` that came in, or a ``REST`` call that went out. ``text`` is what it was about;
     ``status`` 0: no answer."""
 
@@ -79,7 +80,7 @@ class Called:
     text: str = ""
 
 
-Report = Ready | Failed | Logged | Printed | Called
+Report = Ready | Failed | Logged | Printed | HttpCall
 
 
 class Reporter(logging.Handler):
@@ -88,13 +89,13 @@ class Reporter(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
 
     def report(self, report: Report) -> None:
         """Tell the parent, if it is still there."""
         line = json.dumps({"report": type(report).__name__, **asdict(report)})
         try:
-            with self._writing:
+            with self._lock:
                 self._file.write(line + "\n")
                 self._file.flush()
         except (OSError, ValueError):
@@ -104,7 +105,7 @@ class Reporter(logging.Handler):
         """Tell the parent of a record."""
         try:
             error = record.exc_info[1] if record.exc_info else None
-            fault = Fault.from_exception(error) if error else None
+            fault = ErrorReport.from_exception(error) if error else None
             self.report(Logged(record.levelno, record.name, record.getMessage(), fault))
         except Exception:
             self.handleError(record)
@@ -117,11 +118,11 @@ def read_report(line: str) -> Report:
     if kind == "Ready":
         return Ready(tuple(_read_bot(bot) for bot in values["bots"]), tuple(values["files"]))
     if kind == "Failed":
-        return Failed(_read_fault(values["fault"]), values["is_setting"], tuple(values["files"]))
+        return Failed(_read_fault(values["fault"]), values["is_configuration_error"], tuple(values["files"]))
     if kind == "Logged":
         return Logged(**{**values, "fault": _read_fault(values["fault"]) if values["fault"] else None})
-    if kind == "Called":
-        return Called(**values)
+    if kind == "HttpCall":
+        return HttpCall(**values)
     return Printed(**values)
 
 
@@ -129,5 +130,5 @@ def _read_bot(values: Mapping[str, Any]) -> BotInfo:
     return BotInfo(**{**values, "commands": tuple(CommandInfo(**command) for command in values["commands"])})
 
 
-def _read_fault(values: Mapping[str, str]) -> Fault:
-    return Fault(**values)
+def _read_fault(values: Mapping[str, str]) -> ErrorReport:
+    return ErrorReport(**values)

@@ -31,21 +31,21 @@ class Screen:
         self.is_interactive = self._source is sys.stdin and self._source.isatty() and self.console.is_terminal
         self._lock = threading.RLock()
         self._prompt: str | None = None
-        self._shown = 0
+        self._shown_count = 0
         self._readline: Any = _find_readline() if self.is_interactive else None
-        self._point = _find_point(self._readline) if self._readline else None
+        self._cursor_variable = _find_cursor_variable(self._readline) if self._readline else None
 
     def __enter__(self) -> Screen:
-        self._echo(False)
+        self._set_echo(False)
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._echo(True)
+        self._set_echo(True)
 
     def show(self, *things: RenderableType, crop: bool = False) -> None:
         """Show things, each on lines of its own; with ``crop`` what is too long for a line is cut off."""
         with self._lock:
-            self._shown += 1
+            self._shown_count += 1
             if self._prompt is not None:
                 self._erase(self._prompt)
             for thing in things:
@@ -53,21 +53,21 @@ class Screen:
             if self._prompt is not None:
                 self._draw(self._prompt)
 
-    def ask(self, prompt: str) -> str:
+    def read_line(self, prompt: str) -> str:
         """The next line, without its end. Raises ``EOFError`` where there is none, ``KeyboardInterrupt`` at Ctrl-C."""
         if not self.is_interactive:
-            return self._read(prompt)
-        self._echo(True)
+            return self._read_from_pipe(prompt)
+        self._set_echo(True)
         try:
             with self._prompting(prompt):
-                return input(self._marked(prompt))
+                return input(self._bold_prompt(prompt))
         except (EOFError, KeyboardInterrupt):
             self.console.print()
             raise
         finally:
-            self._echo(False)
+            self._set_echo(False)
 
-    def complete_with(self, completer: Completer) -> None:
+    def set_completer(self, completer: Completer) -> None:
         """Let the tabulator complete what ``completer(line)`` offers for the last word of the line so far."""
         if self._readline is None:
             return
@@ -95,7 +95,7 @@ class Screen:
         self.console.file.write("".join(f"{line}\n" for line in lines))
         self.console.file.flush()
 
-    def _read(self, prompt: str) -> str:
+    def _read_from_pipe(self, prompt: str) -> str:
         line = self._source.readline()
         if not line:
             raise EOFError
@@ -106,12 +106,12 @@ class Screen:
 
     @contextlib.contextmanager
     def _prompting(self, prompt: str) -> Iterator[None]:
-        before = self._shown
+        before = self._shown_count
 
         def begin() -> None:
             with self._lock:
                 self._prompt = prompt
-                if self._shown != before:
+                if self._shown_count != before:
                     self._erase(prompt)
                     self._draw(prompt)
 
@@ -126,30 +126,30 @@ class Screen:
             with self._lock:
                 self._prompt = None
 
-    def _typed(self) -> str:
+    def _typed_text(self) -> str:
         return str(self._readline.get_line_buffer()) if self._readline else ""
 
     def _erase(self, prompt: str) -> None:
-        rows = cell_len(prompt + self._typed()) // max(self.console.width, 1)
+        rows = cell_len(prompt + self._typed_text()) // max(self.console.width, 1)
         self.console.file.write(f"\r{f'{chr(27)}[{rows}A' if rows else ''}\x1b[J")
 
     def _draw(self, prompt: str) -> None:
-        typed = self._typed()
+        typed = self._typed_text()
         behind = cell_len(typed.encode()[self._cursor() :].decode(errors="replace"))
         self.console.file.write(f"{_BOLD}{prompt}{_PLAIN}{typed}{f'{chr(27)}[{behind}D' if behind else ''}")
         self.console.file.flush()
 
     def _cursor(self) -> int:
         """Before which byte of the typed line the cursor stands; at the end if that cannot be known."""
-        return int(self._point.value) if self._point is not None else sys.maxsize
+        return int(self._cursor_variable.value) if self._cursor_variable is not None else sys.maxsize
 
-    def _marked(self, prompt: str) -> str:
+    def _bold_prompt(self, prompt: str) -> str:
         """The prompt in bold; readline is told which characters take no room."""
         if self._readline is None:
             return prompt
         return f"\x01{_BOLD}\x02{prompt}\x01{_PLAIN}\x02"
 
-    def _echo(self, on: bool) -> None:
+    def _set_echo(self, on: bool) -> None:
         if self._readline is None:
             return
         import termios
@@ -167,7 +167,7 @@ def _find_readline() -> Any:
     return None
 
 
-def _find_point(readline: Any) -> Any:
+def _find_cursor_variable(readline: Any) -> Any:
     """readline's own variable for the place of the cursor, which Python's module leaves out."""
     import ctypes
 

@@ -14,16 +14,16 @@ from urllib.parse import quote
 from rich.text import Text
 
 from cometbot.cli.dev import signals
-from cometbot.cli.dev.bench import Bench
-from cometbot.cli.dev.chat import Chat, Desk
-from cometbot.cli.dev.feed import Feed, Wire
-from cometbot.cli.dev.ledger import LEFT_BEHIND, has_notes
-from cometbot.cli.dev.narrator import Narrator, say_refusal
-from cometbot.cli.dev.orders import Orders
-from cometbot.cli.dev.rendering import Place
+from cometbot.cli.dev.chat import Chat, ChatContext
+from cometbot.cli.dev.colon_commands import ColonCommands
+from cometbot.cli.dev.console import ConsoleLog, describe_start_failure
+from cometbot.cli.dev.feed import EventFeed, TrafficDetail
+from cometbot.cli.dev.rendering import ActiveChat
 from cometbot.cli.dev.reports import Failed, Ready, Report
-from cometbot.cli.dev.runner import Runner
+from cometbot.cli.dev.runner import BotRunner
 from cometbot.cli.dev.screen import Screen
+from cometbot.cli.dev.undo_journal import PENDING_UNDO_TEXT, has_pending_undo
+from cometbot.cli.dev.workbench import DevWorkbench
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.loading import check_files, choose_bot
@@ -32,14 +32,14 @@ from cometbot.simulator import TRIGGERS, Simulator
 from cometbot.temporary_folders import TemporaryFolder
 
 ME, FRIEND, GROUP = "maria", "tom", "ops-room"
-PORTS_TRIED = 20
+MAX_PORTS_TRIED = 20
 
 _USERNAME = "cometchat"
-_PATIENCE = 2.0
+_ADDRESS_DELAY = 2.0
 
 
 @dataclass(frozen=True)
-class Options:
+class DevOptions:
     """What the command line says; ``port`` 0 is any free one."""
 
     bot: str = ""
@@ -50,58 +50,58 @@ class Options:
     debug: bool = False
 
 
-def run(options: Options, screen: Screen | None = None) -> None:
+def run(options: DevOptions, screen: Screen | None = None) -> None:
     """Run until the chat ends, or a signal comes. Raises :class:`ConfigurationError` if there is no bot to run."""
     spec = choose_bot(options.bot, Settings.from_environment())
     check_files(spec)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        signals.interrupting(),
+        signals.interrupt_on_signals(),
         screen or Screen() as shown,
         temporary_folder() as folder,
     ):
-        Session(spec, options, shown, folder).run()
+        DevSession(spec, options, shown, folder).run()
 
 
-class Session:
+class DevSession:
     """The parts of one run. Hears from the bot's processes what becomes of them."""
 
-    def __init__(self, spec: str, options: Options, screen: Screen, folder: Path) -> None:
+    def __init__(self, spec: str, options: DevOptions, screen: Screen, folder: Path) -> None:
         self._spec = spec
         self._options = options
         self._screen = screen
         self._simulator, self._port_note = open_simulator(options.port)
         self._password = secrets.token_urlsafe(16)
         database = f"sqlite:///{folder / 'dev.db'}"
-        self._runner = Runner(spec, self._environ(database), self)
+        self._runner = BotRunner(spec, self._environ(database), self)
         self._delivery = Delivery([], [], database)
-        self._bench = Bench(spec, self._delivery)
-        self._simulator.workbench = self._bench
-        self._narrator = Narrator(screen, whole=options.debug)
+        self._workbench = DevWorkbench(spec, self._delivery)
+        self._simulator.workbench = self._workbench
+        self._console = ConsoleLog(screen, full_tracebacks=options.debug)
         self._has_begun = False
         self._has_shown_address = False
-        self._is_up = threading.Event()
+        self._ready = threading.Event()
         self._can_wait = screen.is_interactive or not options.chat
 
     def run(self) -> None:
         """Start everything, chat, end everything."""
-        early = threading.Timer(_PATIENCE, self._say_address)
-        with self._narrator.listening():
+        address_timer = threading.Timer(_ADDRESS_DELAY, self._show_early_address)
+        with self._console.capture_warnings():
             try:
-                _seed(self._simulator)
+                _add_sample_data(self._simulator)
                 if self._can_wait:
-                    early.start()
-                answer = self._runner.start()
-                early.cancel()
-                if isinstance(answer, Failed) and self._must_end(answer):
-                    raise ConfigurationError(say_refusal(answer))
+                    address_timer.start()
+                report = self._runner.start()
+                address_timer.cancel()
+                if isinstance(report, Failed) and self._ends_run(report):
+                    raise ConfigurationError(describe_start_failure(report))
                 self._has_begun = True
-                if isinstance(answer, Failed):
+                if isinstance(report, Failed):
                     self._screen.show(self._address())
-                self._talk()
+                self._run_chat()
             finally:
-                signals.ignore()
-                early.cancel()
+                signals.ignore_signals()
+                address_timer.cancel()
                 self._runner.stop()
                 self._simulator.stop(0.1)
                 self._delivery.close()
@@ -114,61 +114,61 @@ class Session:
             credentials = (_USERNAME, self._password)
             add_bot(self._simulator, bot.uid, url, credentials, self._options.group_setting)
             add_webhook(self._simulator, bot.uid, f"{url}/webhook", credentials)
-        with self._simulator.world.changed:
+        with self._simulator.world.condition:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
-        self._is_up.set()
-        self._bench.started(ready, files)
+        self._ready.set()
+        self._workbench.started(ready, files)
         if files or self._has_begun:
-            self._narrator.started(files)
+            self._console.started(files)
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
         """Say why, unless it is said at the end of the run."""
-        self._bench.failed(failed, files)
-        if not self._has_begun and self._must_end(failed):
+        self._workbench.failed(failed, files)
+        if not self._has_begun and self._ends_run(failed):
             return
-        self._narrator.failed(failed, files, is_running=self._runner.is_running)
+        self._console.failed(failed, files, is_running=self._runner.is_running)
 
-    def died(self, status: int) -> None:
+    def exited(self, status: int) -> None:
         """Say that the process is gone."""
-        self._bench.died()
-        self._narrator.died(status)
+        self._workbench.died()
+        self._console.exited(status)
 
-    def heard(self, report: Report) -> None:
+    def reported(self, report: Report) -> None:
         """Show what the bot logged or printed."""
-        self._bench.heard(report)
-        self._narrator.heard(report)
+        self._workbench.heard(report)
+        self._console.reported(report)
 
-    def _must_end(self, failed: Failed) -> bool:
+    def _ends_run(self, failed: Failed) -> bool:
         """Return whether a first start that failed ends the run: not once the page's address was shown."""
-        return (failed.is_setting and not self._has_shown_address) or not self._can_wait
+        return (failed.is_configuration_error and not self._has_shown_address) or not self._can_wait
 
-    def _talk(self) -> None:
+    def _run_chat(self) -> None:
         self._runner.watch()
-        self._is_up.wait()
-        wire = cast(Wire, self._options.wire)
-        place = Place(ME, self._runner.bots[0].uid.lower())
-        desk = Desk(self._simulator, self._runner, self._delivery, self._screen, place)
-        feed = Feed(self._simulator, self._screen, lambda: desk.place, wire)
-        orders = Orders(desk, feed)
-        self._screen.complete_with(orders.complete)
-        self._greet()
+        self._ready.wait()
+        wire = cast(TrafficDetail, self._options.wire)
+        place = ActiveChat(ME, self._runner.bots[0].uid.lower())
+        context = ChatContext(self._simulator, self._runner, self._delivery, self._screen, place)
+        feed = EventFeed(self._simulator, self._screen, lambda: context.place, wire)
+        commands = ColonCommands(context, feed)
+        self._screen.set_completer(commands.complete)
+        self._show_welcome()
         feed.start()
         try:
             if self._options.chat:
-                Chat(desk, feed, orders).run()
+                Chat(context, feed, commands).run()
             else:
                 threading.Event().wait()
         finally:
             feed.stop()
 
-    def _greet(self) -> None:
+    def _show_welcome(self) -> None:
         bots = ", ".join(bot.uid for bot in self._runner.bots)
         lines = [
             Text.assemble((bots, "bold"), f" from {self._spec}, on a simulated CometChat at {self._simulator.url}")
         ]
-        if has_notes(Settings.from_environment().data):
-            lines.append(Text(LEFT_BEHIND, style="yellow"))
+        if has_pending_undo(Settings.from_environment().data):
+            lines.append(Text(PENDING_UNDO_TEXT, style="yellow"))
         if self._port_note:
             lines.append(Text(self._port_note, style="yellow"))
         if self._options.chat:
@@ -180,7 +180,7 @@ class Session:
             lines.append(Text("Ctrl-C ends it."))
         self._screen.show(*lines, self._address(), Text())
 
-    def _say_address(self) -> None:
+    def _show_early_address(self) -> None:
         """Say where the page is before the bot runs, where that takes long."""
         self._has_shown_address = True
         self._screen.show(Text(f"{self._spec} is not ready yet.", style="dim"), self._address())
@@ -210,7 +210,7 @@ def open_simulator(port: int) -> tuple[Simulator, str]:
 
     Raises :class:`ConfigurationError` if twenty in a row are taken.
     """
-    last = min(port + PORTS_TRIED, 65536) if port else 1
+    last = min(port + MAX_PORTS_TRIED, 65536) if port else 1
     for candidate in range(port, last):
         with contextlib.suppress(ConfigurationError):
             simulator = Simulator(port=candidate).start()
@@ -220,7 +220,7 @@ def open_simulator(port: int) -> tuple[Simulator, str]:
 
 def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str], group_setting: str) -> None:
     """Let the simulated app have this bot, in the demo group too, once."""
-    with simulator.world.changed:
+    with simulator.world.condition:
         if uid.lower() in simulator.world.directory.bots:
             return
         simulator.add_bot(uid, url, username=credentials[0], password=credentials[1], group_setting=group_setting)
@@ -233,7 +233,7 @@ def add_webhook(simulator: Simulator, uid: str, url: str, credentials: tuple[str
     simulator.add_webhook(url, triggers, *credentials, id=f"dev-{uid.lower()}")
 
 
-def _seed(simulator: Simulator) -> None:
+def _add_sample_data(simulator: Simulator) -> None:
     simulator.add_user(ME, "Maria Keller")
     simulator.add_user(FRIEND, "Tom Berger")
     simulator.add_group(GROUP, "Ops room", owner=ME, members=[FRIEND])

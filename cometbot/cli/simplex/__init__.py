@@ -23,19 +23,19 @@ def simplex(bot: str | None, no_handlers: bool, demo: bool, bind: str | None) ->
     With --no-handlers other processes whose COMETBOT_CHANNELS name simplex (cometbot worker, cometbot serve) handle
     what it stores, and it sends what they answer.
     """
-    from cometbot.cli.simplex.running import run
+    from cometbot.cli.simplex.process import run
     from cometbot.loading import choose_bot
     from cometbot.settings import Settings
-    from cometbot.stopping import told_to_end
+    from cometbot.shutdown import shutdown_on_signals
 
     settings = Settings.from_environment()
     spec = choose_bot(bot or "", settings)
     if demo:
-        from cometbot.cli.simplex.demo import talk
+        from cometbot.cli.simplex.demo import run_demo
 
         if no_handlers or bind:
             raise click.UsageError("--demo goes alone: leave --no-handlers and --bind out.")
-        talk(settings, spec)
+        run_demo(settings, spec)
         return
-    with told_to_end() as ended:
-        run(settings, spec, ended, handles=not no_handlers, bind=bind or "")
+    with shutdown_on_signals() as shutdown:
+        run(settings, spec, shutdown, handles=not no_handlers, bind=bind or "")

@@ -10,10 +10,10 @@ from pathlib import Path
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
-SHARED = Path(__file__).parent / "static"
+SHARED_FOLDER = Path(__file__).parent / "static"
 """Transcript, composer, dialogs, colours: what every page is made of."""
 
-_POLICY = "; ".join(
+_CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -27,7 +27,7 @@ _POLICY = "; ".join(
     )
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -38,10 +38,10 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_AGAIN = "no-cache"
-_FOR_EVER = "public, max-age=31536000, immutable"
-_NAMED = re.compile(r'(?<=")/page/(?=[\w.-]+")')
-_IMPORTED = re.compile(r'from "\./([\w.-]+)"')
+_REVALIDATE = "no-cache"
+_CACHE_FOREVER = "public, max-age=31536000, immutable"
+_PAGE_LINK_PATTERN = re.compile(r'(?<=")/page/(?=[\w.-]+")')
+_MODULE_IMPORT_PATTERN = re.compile(r'from "\./([\w.-]+)"')
 
 
 class PageFiles:
@@ -52,7 +52,7 @@ class PageFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folders = (folder, SHARED)
+        self._folders = (folder, SHARED_FOLDER)
 
     def file(self, name: str) -> Response:
         """A file that the browser asks for each time, and gets only if it has changed.
@@ -60,19 +60,21 @@ class PageFiles:
         Raises :class:`werkzeug.exceptions.NotFound` for what is none of the page's files.
         """
         path = self._find(name)
-        return _answer(path.read_bytes(), _TYPES[path.suffix], _AGAIN)
+        return _make_response(path.read_bytes(), _TYPES[path.suffix], _REVALIDATE)
 
     def index(self) -> Response:
         """``index.html``, naming its files by :attr:`version`, and all its scripts so that they come at once.
 
         The files themselves are then what :meth:`versioned` answers, and never asked for again until they change.
         """
-        return _answer(self._index, _TYPES[".html"], _AGAIN)
+        return _make_response(self._index, _TYPES[".html"], _REVALIDATE)
 
     def versioned(self, version: str, name: str) -> Response:
         """A file that a browser may keep for ever; one of another version is asked for each time."""
         path = self._find(name)
-        return _answer(path.read_bytes(), _TYPES[path.suffix], _FOR_EVER if version == self.version else _AGAIN)
+        return _make_response(
+            path.read_bytes(), _TYPES[path.suffix], _CACHE_FOREVER if version == self.version else _REVALIDATE
+        )
 
     @cached_property
     def version(self) -> str:
@@ -90,17 +92,20 @@ class PageFiles:
     @cached_property
     def _index(self) -> bytes:
         text = self._find("index.html").read_text()
-        begun = re.findall(r'type="module" src="/page/([\w.-]+)"', text)
-        links = "".join(f'<link rel="modulepreload" href="/page/{name}" />\n    ' for name in self._modules(begun))
+        entry_modules = re.findall(r'type="module" src="/page/([\w.-]+)"', text)
+        links = "".join(
+            f'<link rel="modulepreload" href="/page/{name}" />\n    '
+            for name in self._find_imported_modules(entry_modules)
+        )
         text = text.replace("</head>", f"  {links.rstrip()}\n  </head>") if links else text
-        return _NAMED.sub(f"/page/{self.version}/", text).encode()
+        return _PAGE_LINK_PATTERN.sub(f"/page/{self.version}/", text).encode()
 
-    def _modules(self, begun: list[str]) -> list[str]:
-        found = list(begun)
+    def _find_imported_modules(self, entry_modules: list[str]) -> list[str]:
+        found = list(entry_modules)
         for name in found:
             text = self._find(name).read_text()
-            found += [other for other in dict.fromkeys(_IMPORTED.findall(text)) if other not in found]
-        return found[len(begun) :]
+            found += [other for other in dict.fromkeys(_MODULE_IMPORT_PATTERN.findall(text)) if other not in found]
+        return found[len(entry_modules) :]
 
     def _find(self, name: str) -> Path:
         for folder in self._folders:
@@ -110,9 +115,9 @@ class PageFiles:
         raise NotFound(f"The page has no file {name}.")
 
 
-def _answer(content: bytes, kind: str, keep: str) -> Response:
+def _make_response(content: bytes, kind: str, cache_control: str) -> Response:
     response = Response(content, content_type=kind)
     response.add_etag()
-    response.headers.update({**_HEADERS, "Cache-Control": keep})
+    response.headers.update({**_HEADERS, "Cache-Control": cache_control})
     response.make_conditional(request)
     return response

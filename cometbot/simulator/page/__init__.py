@@ -1,6 +1,6 @@
 """The simulator's page: a chat with the bots, and a look at what goes over the wire, in a browser on this machine."""
 
 from cometbot.simulator.page.views import page_blueprint
-from cometbot.simulator.page.workbench import NoWorkbench, Workbench
+from cometbot.simulator.page.workbench import NullWorkbench, Workbench
 
-__all__ = ["NoWorkbench", "Workbench", "page_blueprint"]
+__all__ = ["NullWorkbench", "Workbench", "page_blueprint"]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.records import StoredMessage
-from cometbot.simulator.refusals import Refusal, bad_request
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class ButtonRequest:
     """The HTTP request of a button: docs/protocols/cometchat.md, "Interactive messages" and "Card messages"."""
 
     method: str
@@ -20,12 +20,12 @@ class Press:
     body: Any
 
 
-def press(message: StoredMessage, element_id: str, values: Mapping[str, Any]) -> Press:
+def button_request(message: StoredMessage, element_id: str, values: Mapping[str, Any]) -> ButtonRequest:
     """What pressing this element of ``message`` requests; ``values`` are what was filled in.
 
     Raises :class:`Refusal` if there is no such element, or it does not call a URL.
     """
-    element = next((item for item in _elements(message.data) if _id(item) == element_id), None)
+    element = next((item for item in _iter_elements(message.data) if _id(item) == element_id), None)
     if element is None:
         raise Refusal("ERR_BAD_REQUEST", f"The message {message.id} has no element {element_id}.")
     action = element.get("action")
@@ -36,7 +36,7 @@ def press(message: StoredMessage, element_id: str, values: Mapping[str, Any]) ->
     headers = action.get("headers")
     named = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
     method = str(action.get("method") or "POST").upper()
-    return Press(method, url, named, _body(action, values))
+    return ButtonRequest(method, url, named, _body(action, values))
 
 
 def _body(action: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
@@ -48,16 +48,16 @@ def _body(action: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     return {**known, key: dict(values)} if key else {**known, **values}
 
 
-def _elements(value: Any) -> Iterator[Mapping[str, Any]]:
+def _iter_elements(value: Any) -> Iterator[Mapping[str, Any]]:
     """Every object with an action, however deep."""
     if isinstance(value, Mapping):
         if "action" in value:
             yield value
         for item in value.values():
-            yield from _elements(item)
+            yield from _iter_elements(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _elements(item)
+            yield from _iter_elements(item)
 
 
 def _id(element: Mapping[str, Any]) -> str:

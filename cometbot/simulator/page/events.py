@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from cometbot.http.sse import PING, PING_INTERVAL
-from cometbot.simulator.page import boards
+from cometbot.simulator.page import page_data
 
 if TYPE_CHECKING:
     from cometbot.simulator.simulator import Simulator
 
-LOOK = 0.25
+POLL_INTERVAL = 0.25
 """Seconds between two looks at the boards, which nobody rings a bell for."""
 
-BATCH = 500
+ENTRIES_PER_BATCH = 500
 
 
-class Events:
+class EventStream:
     """The stream of a page. ``after`` is the id of the last entry that the page has.
 
     With ``once`` it ends when all is said that there is by now, for a page that polls.
@@ -32,61 +32,61 @@ class Events:
         self._after = after
         self._stopping = stopping
         self._once = once
-        self._shown: dict[str, bytes] = {}
+        self._sent_panels: dict[str, bytes] = {}
         self._handled: Mapping[str, Any] = {}
         bench = simulator.workbench
-        self._boards: dict[str, Callable[[], Any]] = {
-            "hello": lambda: boards.run_name(simulator),
+        self._panels: dict[str, Callable[[], Any]] = {
+            "hello": lambda: page_data.run_name(simulator),
             "directory": self._directory,
-            "rules": lambda: boards.rules(simulator),
+            "rules": lambda: page_data.active_rules(simulator),
             "status": bench.status,
             "output": bench.output,
             "dead": bench.dead_letters,
         }
 
     def __iter__(self) -> Iterator[bytes]:
-        spoke_at = time.monotonic()
+        last_frame_at = time.monotonic()
         yield b"retry: 1000\n\n"
         while not self._stopping.is_set():
-            frames = b"".join(self._news())
+            frames = b"".join(self._new_frames())
             if self._once and not frames:
                 return
-            if not frames and time.monotonic() - spoke_at > PING_INTERVAL:
+            if not frames and time.monotonic() - last_frame_at > PING_INTERVAL:
                 frames = PING
             if frames:
-                spoke_at = time.monotonic()
+                last_frame_at = time.monotonic()
             yield frames  # an empty one lets the server see whether the page is still there
             if not self._once:
                 self._wait()
 
-    def _news(self) -> Iterator[bytes]:
-        for name, look in self._boards.items():
-            shown = orjson.dumps(look(), default=_plain)
-            if self._shown.get(name) != shown:
-                self._shown[name] = shown
+    def _new_frames(self) -> Iterator[bytes]:
+        for name, look in self._panels.items():
+            shown = orjson.dumps(look(), default=_to_json_value)
+            if self._sent_panels.get(name) != shown:
+                self._sent_panels[name] = shown
                 yield _frame(name, shown)
         world = self._simulator.world
-        for entry in world.journal.since(self._after, BATCH):
+        for entry in world.journal.since(self._after, ENTRIES_PER_BATCH):
             self._after = entry.id
-            yield _frame("entry", orjson.dumps(boards.entry_json(world, entry), default=_plain), entry.id)
-        yield from self._newly_handled()
+            yield _frame("entry", orjson.dumps(page_data.entry_json(world, entry), default=_to_json_value), entry.id)
+        yield from self._handled_frames()
 
-    def _newly_handled(self) -> Iterator[bytes]:
+    def _handled_frames(self) -> Iterator[bytes]:
         now = self._simulator.workbench.handled()
         changed = {name: value for name, value in now.items() if self._handled.get(name) != value}
         self._handled = now
         if changed:
-            yield _frame("handled", orjson.dumps(changed, default=_plain))
+            yield _frame("handled", orjson.dumps(changed, default=_to_json_value))
 
     def _directory(self) -> dict[str, Any]:
-        with self._simulator.world.changed:
-            return boards.directory(self._simulator.world)
+        with self._simulator.world.condition:
+            return page_data.directory(self._simulator.world)
 
     def _wait(self) -> None:
         """Until there is another entry, or it is time to look at the boards."""
         journal = self._simulator.world.journal
-        with self._simulator.world.changed:
-            self._simulator.world.changed.wait_for(lambda: journal.last_id > self._after, LOOK)
+        with self._simulator.world.condition:
+            self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, POLL_INTERVAL)
 
 
 def _frame(event: str, data: bytes, entry_id: int = 0) -> bytes:
@@ -94,5 +94,5 @@ def _frame(event: str, data: bytes, entry_id: int = 0) -> bytes:
     return f"{head}event: {event}\ndata: ".encode() + data + b"\n\n"
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     return dict(value) if hasattr(value, "keys") else list(value)

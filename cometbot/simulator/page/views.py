@@ -11,13 +11,13 @@ import orjson
 from flask import Blueprint, Response, request
 
 from cometbot.http.page import PageFiles
-from cometbot.http.sse import UNTOUCHED
+from cometbot.http.sse import NO_TRANSFORM
 from cometbot.simulator.client import press_button
-from cometbot.simulator.control import answer, check_caller, read_body
-from cometbot.simulator.page import boards
-from cometbot.simulator.page.buttons import press
-from cometbot.simulator.page.events import Events
-from cometbot.simulator.refusals import Refusal
+from cometbot.simulator.control import check_caller, data_response, load_body
+from cometbot.simulator.errors import Refusal
+from cometbot.simulator.page import page_data
+from cometbot.simulator.page.buttons import button_request
+from cometbot.simulator.page.events import EventStream
 from cometbot.simulator.schemas import EarlierQuery, PressSchema, load
 from cometbot.simulator.world import conversation_id
 
@@ -33,7 +33,7 @@ _FILES = PageFiles(Path(__file__).parent / "static")
 def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint:
     """The page at ``/`` with its files under ``/page``; only for this machine, like the control API."""
     blueprint = Blueprint("page", __name__)
-    page = _Page(simulator, stopping)
+    page = _PageViews(simulator, stopping)
     blueprint.before_request(check_caller)
     blueprint.add_url_rule("/", "index", lambda: _FILES.file("index.html"))
     blueprint.add_url_rule("/page/<path:name>", "file", _FILES.file)
@@ -41,11 +41,11 @@ def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint
     blueprint.add_url_rule("/simulator/events", "events", page.events)
     blueprint.add_url_rule("/simulator/users/<uid>/earlier", "earlier", page.earlier)
     blueprint.add_url_rule("/simulator/users/<uid>/press", "press", page.press, methods=["POST"])
-    blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.dead, methods=["POST"])
+    blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.settle_dead_letter, methods=["POST"])
     return blueprint
 
 
-class _Page:
+class _PageViews:
     def __init__(self, simulator: Simulator, stopping: threading.Event) -> None:
         self._simulator = simulator
         self._stopping = stopping
@@ -53,14 +53,14 @@ class _Page:
 
     def snapshot(self) -> Response:
         """All that the page begins with."""
-        return answer(boards.snapshot(self._simulator))
+        return data_response(page_data.snapshot(self._simulator))
 
     def earlier(self, uid: str) -> Response:
         """Older messages of the conversation that ``uid`` has with another user, or that of a group."""
         query = load(EarlierQuery(), request.args)
         kind, other = ("group", query["group"]) if query["group"] else ("user", query["user"])
         place = f"group_{other.lower()}" if kind == "group" else conversation_id("user", uid.lower(), other.lower())
-        return answer(boards.earlier(self._simulator.world, place, query["before"]))
+        return data_response(page_data.earlier_messages(self._simulator.world, place, query["before"]))
 
     def events(self) -> Response:
         """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``.
@@ -72,31 +72,31 @@ class _Page:
         if not self._streams.acquire(blocking=False):
             text = f"{MAX_STREAMS} pages follow already: close one."
             return Response(text, 503, headers={"Retry-After": "2"}, mimetype="text/plain")
-        events = Events(self._simulator, after, self._stopping, once="once" in request.args)
-        follower = _Stream(iter(events), self._streams)
-        headers = {"Cache-Control": UNTOUCHED, "X-Accel-Buffering": "no"}
+        events = EventStream(self._simulator, after, self._stopping, once="once" in request.args)
+        follower = LimitedStream(iter(events), self._streams)
+        headers = {"Cache-Control": NO_TRANSFORM, "X-Accel-Buffering": "no"}
         return Response(follower, headers=headers, mimetype="text/event-stream")
 
     def press(self, uid: str) -> Response:
         """What came back from the address behind a button."""
-        body = read_body(PressSchema())
+        body = load_body(PressSchema())
         message = self._simulator.message(body["message"])
-        with self._simulator.world.changed:
+        with self._simulator.world.condition:
             self._simulator.world.directory.user(uid)
-        wanted = press(message, body["element"], body["values"])
-        came = press_button(wanted.method, wanted.url, wanted.headers, _json(wanted.body))
-        return answer({"url": wanted.url, "status": came.status, "text": came.text[:2000], "error": came.error})
+        wanted = button_request(message, body["element"], body["values"])
+        came = press_button(wanted.method, wanted.url, wanted.headers, _to_json_bytes(wanted.body))
+        return data_response({"url": wanted.url, "status": came.status, "text": came.text[:2000], "error": came.error})
 
-    def dead(self, name: str, act: str) -> Response:
+    def settle_dead_letter(self, name: str, act: str) -> Response:
         """A confirmation that a dead letter is tried again, or given up."""
         bench = self._simulator.workbench
         acts = {"retry": bench.retry, "discard": bench.discard}
         if act not in acts or not acts[act](name):
             raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}: it may be done by now.")
-        return answer({"success": True})
+        return data_response({"success": True})
 
 
-class _Stream:
+class LimitedStream:
     """The frames of a follower, who gives back their place at the end."""
 
     def __init__(self, frames: Iterator[bytes], places: threading.BoundedSemaphore) -> None:
@@ -104,7 +104,7 @@ class _Stream:
         self._places = places
         self._is_open = True
 
-    def __iter__(self) -> _Stream:
+    def __iter__(self) -> LimitedStream:
         return self
 
     def __next__(self) -> bytes:
@@ -117,5 +117,5 @@ class _Stream:
             self._places.release()
 
 
-def _json(value: Any) -> bytes | None:
+def _to_json_bytes(value: Any) -> bytes | None:
     return None if value is None else orjson.dumps(value)

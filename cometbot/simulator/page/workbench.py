@@ -30,7 +30,7 @@ class Workbench(Protocol):
         ...
 
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:
-        """What failed for good, the newest first, as :class:`cometbot.delivery.deadletters.DeadLetter` has it."""
+        """What failed for good, the newest first, as :class:`cometbot.delivery.dead_letters.DeadLetter` has it."""
         ...
 
     def retry(self, name: str) -> bool:
@@ -42,7 +42,7 @@ class Workbench(Protocol):
         ...
 
 
-class NoWorkbench(Workbench):
+class NullWorkbench(Workbench):
     """A simulator by itself: nobody knows what the bots do."""
 
     def status(self) -> Mapping[str, Any]:

@@ -6,104 +6,106 @@ from bisect import bisect_right
 from typing import Any
 
 from cometbot.simulator import messaging
+from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
-from cometbot.simulator.refusals import Refusal
-from cometbot.simulator.rest.routes import Answer, Call, Routes, answer, done, paged
+from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
 from cometbot.simulator.schemas import ReceiptSchema
 from cometbot.simulator.world import conversation_id
 
-routes = Routes()
+routes = RouteTable()
 _RECEIPT = ReceiptSchema()
 
 
 @routes.add("GET", "/conversations")
-def list_conversations(call: Call) -> Answer:
+def list_conversations(call: ApiCall) -> ResponseBody:
     """The user's conversations, the newest first."""
-    query = call.page()
+    query = call.load_page_query()
     wanted = query["conversationType"]
     items = []
     for conversation in _conversations_of(call):
-        last = call.world.archive[call.world.archive.numbers(conversation)[-1]]
-        shown = _shown(call, last)
+        last = call.world.message_store[call.world.message_store.numbers(conversation)[-1]]
+        shown = _conversation_json(call, last)
         if (not wanted or last.receiver_type == wanted) and not (
             query["unread"] and shown["unreadMessageCount"] == "0"
         ):
             items.append((last.number, shown))
     newest_first = [shown for _, shown in sorted(items, key=lambda item: -item[0])]
-    return paged(newest_first, query, lambda shown: shown)
+    return paginate(newest_first, query, lambda shown: shown)
 
 
 @routes.add("GET", "/users/<uid>/conversation", acting="must")
-def get_user_conversation(call: Call, uid: str) -> Answer:
+def get_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
     """The conversation with one user."""
-    return _one(call, conversation_id("user", call.acting, call.world.directory.user(uid).uid))
+    return _conversation_response(call, conversation_id("user", call.acting_uid, call.world.directory.user(uid).uid))
 
 
 @routes.add("GET", "/groups/<guid>/conversation", acting="must")
-def get_group_conversation(call: Call, guid: str) -> Answer:
+def get_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
     """The conversation of a group."""
-    return _one(call, f"group_{_joined(call, guid)}")
+    return _conversation_response(call, f"group_{_require_member(call, guid)}")
 
 
 @routes.add("POST", "/users/<uid>/conversation/read", acting="must")
-def read_user_conversation(call: Call, uid: str) -> Answer:
+def read_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
     """A confirmation."""
-    return _mark(call, call.world.read, _direct(call, uid), "read")
+    return _set_mark(call, call.world.read_marks, _direct_conversation_id(call, uid), "read")
 
 
 @routes.add("POST", "/groups/<guid>/conversation/read", acting="must")
-def read_group_conversation(call: Call, guid: str) -> Answer:
+def read_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
     """A confirmation."""
-    return _mark(call, call.world.read, f"group_{_joined(call, guid)}", "read")
+    return _set_mark(call, call.world.read_marks, f"group_{_require_member(call, guid)}", "read")
 
 
 @routes.add("DELETE", "/users/<uid>/conversation/read", acting="must")
-def unread_user_conversation(call: Call, uid: str) -> Answer:
+def unread_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
     """A confirmation."""
-    return _unmark(call, _direct(call, uid))
+    return _reset_read_mark(call, _direct_conversation_id(call, uid))
 
 
 @routes.add("DELETE", "/groups/<guid>/conversation/read", acting="must")
-def unread_group_conversation(call: Call, guid: str) -> Answer:
+def unread_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
     """A confirmation."""
-    return _unmark(call, f"group_{_joined(call, guid)}")
+    return _reset_read_mark(call, f"group_{_require_member(call, guid)}")
 
 
 @routes.add("POST", "/users/<uid>/conversation/delivered", acting="must")
-def deliver_user_conversation(call: Call, uid: str) -> Answer:
+def deliver_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
     """A confirmation."""
-    return _mark(call, call.world.delivered, _direct(call, uid), "delivered")
+    return _set_mark(call, call.world.delivered_marks, _direct_conversation_id(call, uid), "delivered")
 
 
 @routes.add("POST", "/groups/<guid>/conversation/delivered", acting="must")
-def deliver_group_conversation(call: Call, guid: str) -> Answer:
+def deliver_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
     """A confirmation."""
-    return _mark(call, call.world.delivered, f"group_{_joined(call, guid)}", "delivered")
+    return _set_mark(call, call.world.delivered_marks, f"group_{_require_member(call, guid)}", "delivered")
 
 
-def _one(call: Call, conversation: str) -> Answer:
-    numbers = call.world.archive.numbers(conversation)
+def _conversation_response(call: ApiCall, conversation: str) -> ResponseBody:
+    numbers = call.world.message_store.numbers(conversation)
     if not numbers:
         raise Refusal("ERR_CONVERSATION_NOT_ACCESSIBLE", f"The conversation {conversation} has no messages yet.")
-    return answer(_shown(call, call.world.archive[numbers[-1]]))
+    return wrap_data(_conversation_json(call, call.world.message_store[numbers[-1]]))
 
 
-def _shown(call: Call, last: StoredMessage) -> dict[str, Any]:
-    archive, shapes = call.world.archive, call.world.shapes
-    numbers = archive.numbers(last.conversation_id)
-    mark = call.world.read.get((call.acting, last.conversation_id), 0)
-    unread = sum(_is_unread(archive[number], call.acting) for number in numbers[bisect_right(numbers, mark) :])
+def _conversation_json(call: ApiCall, last: StoredMessage) -> dict[str, Any]:
+    message_store, serializer = call.world.message_store, call.world.serializer
+    numbers = message_store.numbers(last.conversation_id)
+    mark = call.world.read_marks.get((call.acting_uid, last.conversation_id), 0)
+    unread = sum(
+        _is_unread(message_store[number], call.acting_uid) for number in numbers[bisect_right(numbers, mark) :]
+    )
     if last.receiver_type == "group":
-        other = shapes.group(last.receiver, viewer=call.acting)
+        other = serializer.group(last.receiver, viewer=call.acting_uid)
     else:
-        other = shapes.user(last.receiver if call.acting == last.sender else last.sender)
+        other = serializer.user(last.receiver if call.acting_uid == last.sender else last.sender)
     return {
         "conversationId": last.conversation_id,
         "conversationType": last.receiver_type,
         "unreadMessageCount": str(unread),
-        "createdAt": archive[numbers[0]].sent_at,
+        "createdAt": message_store[numbers[0]].sent_at,
         "updatedAt": last.updated_at,
-        "lastMessage": shapes.message(last, viewer=call.acting),
+        "lastMessage": serializer.message(last, viewer=call.acting_uid),
         "conversationWith": other,
     }
 
@@ -112,39 +114,39 @@ def _is_unread(message: StoredMessage, reader: str) -> bool:
     return message.sender != reader and not message.is_action
 
 
-def _conversations_of(call: Call) -> list[str]:
+def _conversations_of(call: ApiCall) -> list[str]:
     world = call.world
-    if call.acting == APP_SYSTEM:
-        return world.archive.conversation_ids()
-    joined = [f"group_{group.guid}" for group in world.directory.groups.values() if call.acting in group.members]
-    known = [*world.contacts.get(call.acting, {}), *joined]
-    return [conversation for conversation in known if world.archive.numbers(conversation)]
+    if call.acting_uid == APP_SYSTEM:
+        return world.message_store.conversation_ids()
+    joined = [f"group_{group.guid}" for group in world.directory.groups.values() if call.acting_uid in group.members]
+    known = [*world.contacts.get(call.acting_uid, {}), *joined]
+    return [conversation for conversation in known if world.message_store.numbers(conversation)]
 
 
-def _direct(call: Call, uid: str) -> str:
-    return conversation_id("user", call.acting, call.world.directory.user(uid).uid)
+def _direct_conversation_id(call: ApiCall, uid: str) -> str:
+    return conversation_id("user", call.acting_uid, call.world.directory.user(uid).uid)
 
 
-def _joined(call: Call, guid: str) -> str:
+def _require_member(call: ApiCall, guid: str) -> str:
     group = call.world.directory.group(guid)
-    if call.acting not in group.members:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting} is not a member of the group {group.guid}.")
+    if call.acting_uid not in group.members:
+        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
     return group.guid
 
 
-def _mark(call: Call, marks: dict[tuple[str, str], int], conversation: str, what: str) -> Answer:
-    numbers = call.world.archive.numbers(conversation)
+def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], conversation: str, what: str) -> ResponseBody:
+    numbers = call.world.message_store.numbers(conversation)
     if not numbers:
         raise Refusal("ERR_CONVERSATION_NOT_ACCESSIBLE", f"The conversation {conversation} has no messages yet.")
-    named = call.read(_RECEIPT).get("messageId")
+    named = call.load_body(_RECEIPT).get("messageId")
     if named is not None:
-        messaging.accessible(call.world, str(named), call.acting)
-    key = (call.acting, conversation)
+        messaging.get_accessible_message(call.world, str(named), call.acting_uid)
+    key = (call.acting_uid, conversation)
     marks[key] = max(marks.get(key, 0), named or numbers[-1])
-    return done(f"Conversation has been marked as {what} successfully.")
+    return wrap_message(f"Conversation has been marked as {what} successfully.")
 
 
-def _unmark(call: Call, conversation: str) -> Answer:
-    named = call.read(_RECEIPT).get("messageId")
-    call.world.read[(call.acting, conversation)] = (named or 1) - 1
-    return done("Conversation has been marked as unread successfully.")
+def _reset_read_mark(call: ApiCall, conversation: str) -> ResponseBody:
+    named = call.load_body(_RECEIPT).get("messageId")
+    call.world.read_marks[(call.acting_uid, conversation)] = (named or 1) - 1
+    return wrap_message("Conversation has been marked as unread successfully.")

@@ -6,110 +6,114 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometbot.simulator import messaging
-from cometbot.simulator.history import select
+from cometbot.simulator.errors import Refusal
+from cometbot.simulator.history import select_page
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
-from cometbot.simulator.refusals import Refusal
-from cometbot.simulator.rest.routes import Answer, Call, Routes, answer, paged
+from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data
 from cometbot.simulator.schemas import HistoryQuery
 from cometbot.simulator.world import conversation_id
 
-routes = Routes()
+routes = RouteTable()
 _HISTORY = HistoryQuery()
 
 
 @routes.add("POST", "/messages")
-def send_message(call: Call) -> Answer:
+def send_message(call: ApiCall) -> ResponseBody:
     """The message as sent by the user it is on behalf of, or by the system."""
-    return answer(_shown(call, messaging.send(call.world, call.acting, call.body)))
+    return wrap_data(_message_json(call, messaging.send(call.world, call.acting_uid, call.body)))
 
 
 @routes.add("GET", "/messages")
-def list_messages(call: Call) -> Answer:
+def list_messages(call: ApiCall) -> ResponseBody:
     """A page of all messages that the user may see."""
-    return _history(call, call.world.archive.numbers(), involving=call.acting)
+    return _history(call, call.world.message_store.numbers(), involving=call.acting_uid)
 
 
 @routes.add("GET", "/messages/<id>")
-def get_message(call: Call, id: str) -> Answer:
+def get_message(call: ApiCall, id: str) -> ResponseBody:
     """One message with its tags."""
-    return answer(_shown(call, messaging.accessible(call.world, id, call.acting), with_tags=True))
+    return wrap_data(
+        _message_json(call, messaging.get_accessible_message(call.world, id, call.acting_uid), with_tags=True)
+    )
 
 
 @routes.add("PUT", "/messages/<id>")
-def edit_message(call: Call, id: str) -> Answer:
+def edit_message(call: ApiCall, id: str) -> ResponseBody:
     """The action message that records the edit."""
-    return answer(_shown(call, messaging.edit(call.world, call.acting, id, call.body)))
+    return wrap_data(_message_json(call, messaging.edit(call.world, call.acting_uid, id, call.body)))
 
 
 @routes.add("DELETE", "/messages/<id>")
-def delete_message(call: Call, id: str) -> Answer:
+def delete_message(call: ApiCall, id: str) -> ResponseBody:
     """The action message that records the deletion."""
-    return answer(_shown(call, messaging.delete(call.world, call.acting, id, permanent=call.switch("permanent"))))
+    return wrap_data(
+        _message_json(call, messaging.delete(call.world, call.acting_uid, id, permanent=call.get_flag("permanent")))
+    )
 
 
 @routes.add("POST", "/messages/<id>/thread", acting="must")
-def send_thread_reply(call: Call, id: str) -> Answer:
+def send_thread_reply(call: ApiCall, id: str) -> ResponseBody:
     """The message as sent into the thread."""
-    return answer(_shown(call, messaging.send(call.world, call.acting, call.body, parent_id=id)))
+    return wrap_data(_message_json(call, messaging.send(call.world, call.acting_uid, call.body, parent_id=id)))
 
 
 @routes.add("GET", "/messages/<id>/thread")
-def list_thread(call: Call, id: str) -> Answer:
+def list_thread(call: ApiCall, id: str) -> ResponseBody:
     """The replies of a thread, by page or by cursor."""
-    root = messaging.accessible(call.world, id, call.acting)
-    numbers = call.world.archive.numbers(parent_id=root.id)
+    root = messaging.get_accessible_message(call.world, id, call.acting_uid)
+    numbers = call.world.message_store.numbers(parent_id=root.id)
     if "affix" in call.query or "limit" in call.query:
         return _history(call, numbers)
-    replies = [call.world.archive[number] for number in numbers]
-    return paged(replies, call.page(), lambda message: _shown(call, message))
+    replies = [call.world.message_store[number] for number in numbers]
+    return paginate(replies, call.load_page_query(), lambda message: _message_json(call, message))
 
 
 @routes.add("GET", "/users/<uid>/messages")
-def user_history(call: Call, uid: str) -> Answer:
+def user_history(call: ApiCall, uid: str) -> ResponseBody:
     """A page of what two users wrote to each other."""
     user = call.world.directory.user(uid)
-    if call.acting == APP_SYSTEM:
-        return _history(call, call.world.archive.numbers(), involving=user.uid)
-    return _history(call, call.world.archive.numbers(conversation_id("user", call.acting, user.uid)))
+    if call.acting_uid == APP_SYSTEM:
+        return _history(call, call.world.message_store.numbers(), involving=user.uid)
+    return _history(call, call.world.message_store.numbers(conversation_id("user", call.acting_uid, user.uid)))
 
 
 @routes.add("GET", "/groups/<guid>/messages")
-def group_history(call: Call, guid: str) -> Answer:
+def group_history(call: ApiCall, guid: str) -> ResponseBody:
     """A page of what was written in a group."""
     group = call.world.directory.group(guid)
-    if call.acting != APP_SYSTEM and call.acting not in group.members:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting} is not a member of the group {group.guid}.")
-    return _history(call, call.world.archive.numbers(f"group_{group.guid}"))
+    if call.acting_uid != APP_SYSTEM and call.acting_uid not in group.members:
+        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
+    return _history(call, call.world.message_store.numbers(f"group_{group.guid}"))
 
 
 @routes.add("POST", "/messages/<id>/reactions/<path:reaction>", acting="must")
-def add_reaction(call: Call, id: str, reaction: str) -> Answer:
+def add_reaction(call: ApiCall, id: str, reaction: str) -> ResponseBody:
     """The message with the reaction."""
-    return answer(_shown(call, messaging.react(call.world, call.acting, id, reaction)))
+    return wrap_data(_message_json(call, messaging.react(call.world, call.acting_uid, id, reaction)))
 
 
 @routes.add("DELETE", "/messages/<id>/reactions/<path:reaction>", acting="must")
-def remove_reaction(call: Call, id: str, reaction: str) -> Answer:
+def remove_reaction(call: ApiCall, id: str, reaction: str) -> ResponseBody:
     """The message without the reaction."""
-    return answer(_shown(call, messaging.unreact(call.world, call.acting, id, reaction)))
+    return wrap_data(_message_json(call, messaging.unreact(call.world, call.acting_uid, id, reaction)))
 
 
 @routes.add("GET", "/messages/<id>/reactions")
 @routes.add("GET", "/messages/<id>/reactions/<path:reaction>")
-def list_reactions(call: Call, id: str, reaction: str = "") -> Answer:
+def list_reactions(call: ApiCall, id: str, reaction: str = "") -> ResponseBody:
     """Who reacted to a message, with anything or with one emoji."""
-    message = messaging.accessible(call.world, id, call.acting)
+    message = messaging.get_accessible_message(call.world, id, call.acting_uid)
     chosen = [item for item in message.reactions if not reaction or item.reaction == reaction]
-    shown = [call.world.shapes.reaction(message, item) for item in chosen]
+    shown = [call.world.serializer.reaction(message, item) for item in chosen]
     return {"data": shown, "meta": {"current": {"limit": len(shown), "count": len(shown)}}}
 
 
-def _history(call: Call, numbers: Sequence[int], involving: str = APP_SYSTEM) -> Answer:
-    query = call.filters(_HISTORY)
-    page = select(call.world, numbers, query, viewer=call.acting, involving=involving)
-    shown = [_shown(call, message, with_tags=query["withTags"]) for message in page.messages]
+def _history(call: ApiCall, numbers: Sequence[int], involving: str = APP_SYSTEM) -> ResponseBody:
+    query = call.load_query(_HISTORY)
+    page = select_page(call.world, numbers, query, viewer=call.acting_uid, involving=involving)
+    shown = [_message_json(call, message, with_tags=query["withTags"]) for message in page.messages]
     return {"data": shown, "meta": page.meta()}
 
 
-def _shown(call: Call, message: StoredMessage, *, with_tags: bool = False) -> dict[str, Any]:
-    return call.world.shapes.message(message, viewer=call.acting, with_tags=with_tags)
+def _message_json(call: ApiCall, message: StoredMessage, *, with_tags: bool = False) -> dict[str, Any]:
+    return call.world.serializer.message(message, viewer=call.acting_uid, with_tags=with_tags)

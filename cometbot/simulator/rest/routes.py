@@ -6,46 +6,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cometbot.simulator.errors import bad_request
 from cometbot.simulator.records import APP_SYSTEM
-from cometbot.simulator.refusals import bad_request
-from cometbot.simulator.schemas import Input, PageQuery, load
+from cometbot.simulator.schemas import InputSchema, PageQuery, load
 from cometbot.simulator.world import World
 
-Answer = dict[str, Any]
-View = Callable[..., Answer]
+ResponseBody = dict[str, Any]
+View = Callable[..., ResponseBody]
 
 _PAGE = PageQuery()
-_MANY = frozenset({
+_LIST_PARAMETERS = frozenset({
     "categories", "types", "tags", "attachmentTypes", "mentionedUids", "roles", "scopes", "searchIn", "userTags",
 })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One authenticated request. ``acting`` is the user in ``onBehalfOf``, or the service account."""
 
     world: World
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
-    acting: str = APP_SYSTEM
+    acting_uid: str = APP_SYSTEM
 
-    def read(self, schema: Input, *, partial: bool = False) -> dict[str, Any]:
+    def load_body(self, schema: InputSchema, *, partial: bool = False) -> dict[str, Any]:
         """The body as ``schema`` makes it."""
         return load(schema, self.body, partial=partial)
 
-    def filters(self, schema: Input) -> dict[str, Any]:
+    def load_query(self, schema: InputSchema) -> dict[str, Any]:
         """The query as ``schema`` makes it. Lists may be repeated, comma separated, or both."""
         values: dict[str, Any] = {}
         for name, texts in self.query.items():
             key = name.removesuffix("[]")
-            values[key] = [part for text in texts for part in text.split(",")] if key in _MANY else texts[-1]
+            values[key] = [part for text in texts for part in text.split(",")] if key in _LIST_PARAMETERS else texts[-1]
         return load(schema, values)
 
-    def page(self) -> dict[str, Any]:
+    def load_page_query(self) -> dict[str, Any]:
         """The query of a list that is paged by number."""
-        return self.filters(_PAGE)
+        return self.load_query(_PAGE)
 
-    def switch(self, name: str) -> bool:
+    def get_flag(self, name: str) -> bool:
         """Whether a switch is on, in the query or the body."""
         text = self.query[name][-1] if name in self.query else self.body.get(name, False)
         return str(text).lower() in ("1", "true")
@@ -64,7 +64,7 @@ class Route:
     auth_only: bool = False
 
 
-class Routes(list[Route]):
+class RouteTable(list[Route]):
     """The routes of one module, filled by decorating its views."""
 
     def add(
@@ -72,24 +72,24 @@ class Routes(list[Route]):
     ) -> Callable[[View], View]:
         """A decorator that puts a view into the table under this method and path."""
 
-        def put(view: View) -> View:
+        def register(view: View) -> View:
             self.append(Route(method, rule, view, group, acting, auth_only))
             return view
 
-        return put
+        return register
 
 
-def answer(data: Any) -> Answer:
+def wrap_data(data: Any) -> ResponseBody:
     """The envelope of a success."""
     return {"data": data}
 
 
-def done(text: str) -> Answer:
+def wrap_message(text: str) -> ResponseBody:
     """The envelope of a success that has nothing to show."""
     return {"data": {"success": True, "message": text}}
 
 
-def paged(items: Sequence[Any], query: Mapping[str, Any], shape: Callable[[Any], Any]) -> Answer:
+def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[Any], Any]) -> ResponseBody:
     """One page of ``items`` with its pagination."""
     size, number = query["perPage"], query["page"]
     shown = items[(number - 1) * size : number * size]
@@ -100,7 +100,7 @@ def paged(items: Sequence[Any], query: Mapping[str, Any], shape: Callable[[Any],
         "current_page": number,
         "total_pages": -(-len(items) // size),
     }
-    return {"data": [shape(item) for item in shown], "meta": {"pagination": pagination}}
+    return {"data": [to_json(item) for item in shown], "meta": {"pagination": pagination}}
 
 
 def text_of(body: Mapping[str, Any], name: str) -> str:

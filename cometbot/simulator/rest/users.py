@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import UserRecord
-from cometbot.simulator.refusals import Refusal
-from cometbot.simulator.rest.routes import Answer, Call, Routes, answer, done, paged
+from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
 from cometbot.simulator.schemas import ActivationSchema, BlockSchema, UserSchema
-from cometbot.simulator.shapes import user_json
+from cometbot.simulator.serializers import user_json
 from cometbot.simulator.world import conversation_id
 
 MAX_AUTH_TOKENS = 100
 
-routes = Routes()
+routes = RouteTable()
 _USER = UserSchema()
 _NEW_USER = UserSchema(exclude=("unset",))
 _CHANGED_USER = UserSchema(exclude=("uid", "withAuthToken"))
@@ -22,100 +22,100 @@ _BLOCK = BlockSchema()
 
 
 @routes.add("POST", "/users", group="core", acting="no", auth_only=True)
-def create_user(call: Call) -> Answer:
+def create_user(call: ApiCall) -> ResponseBody:
     """The new user, with an auth token where asked for."""
-    body = call.read(_NEW_USER)
+    body = call.load_body(_NEW_USER)
     user = call.world.directory.create_user(body, call.world.now())
     shown = user_json(user, with_tags=True)
     if body.get("withAuthToken"):
         shown["authToken"] = _new_token(call, user)
-    return answer(shown)
+    return wrap_data(shown)
 
 
 @routes.add("GET", "/users")
-def list_users(call: Call) -> Answer:
+def list_users(call: ApiCall) -> ResponseBody:
     """The users that fit the query, by uid."""
-    query = call.page()
-    users = [user for _, user in sorted(call.world.directory.users.items()) if _fits(user, query)]
-    return paged(users, query, lambda user: user_json(user, with_tags=query["withTags"]))
+    query = call.load_page_query()
+    users = [user for _, user in sorted(call.world.directory.users.items()) if _matches_query(user, query)]
+    return paginate(users, query, lambda user: user_json(user, with_tags=query["withTags"]))
 
 
 @routes.add("GET", "/users/<uid>")
-def get_user(call: Call, uid: str) -> Answer:
+def get_user(call: ApiCall, uid: str) -> ResponseBody:
     """One user; for another user also their conversation and who blocks whom."""
     user = call.world.directory.user(uid)
     shown = user_json(user, with_tags=True)
-    if call.acting != call.world.directory.system.uid:
-        shown["conversationId"] = conversation_id("user", call.acting, user.uid)
-        shown["blockedByMe"] = user.uid in call.world.directory.user(call.acting).blocked
-        shown["hasBlockedMe"] = call.acting in user.blocked
-    return answer(shown)
+    if call.acting_uid != call.world.directory.system.uid:
+        shown["conversationId"] = conversation_id("user", call.acting_uid, user.uid)
+        shown["blockedByMe"] = user.uid in call.world.directory.user(call.acting_uid).blocked
+        shown["hasBlockedMe"] = call.acting_uid in user.blocked
+    return wrap_data(shown)
 
 
 @routes.add("PUT", "/users/<uid>", acting="no")
-def update_user(call: Call, uid: str) -> Answer:
+def update_user(call: ApiCall, uid: str) -> ResponseBody:
     """The user as changed."""
-    body = call.read(_CHANGED_USER, partial=True)
-    return answer(user_json(call.world.directory.update_user(uid, body, call.world.now()), with_tags=True))
+    body = call.load_body(_CHANGED_USER, partial=True)
+    return wrap_data(user_json(call.world.directory.update_user(uid, body, call.world.now()), with_tags=True))
 
 
 @routes.add("DELETE", "/users/<uid>", group="core", acting="no")
-def delete_user(call: Call, uid: str) -> Answer:
+def delete_user(call: ApiCall, uid: str) -> ResponseBody:
     """A confirmation; the user is only deactivated unless ``permanent``."""
-    permanent = call.switch("permanent")
+    permanent = call.get_flag("permanent")
     user = call.world.directory.delete_user(uid, permanent=permanent, now=call.world.now())
-    return done(f"User with UID {user.uid} has been {'deleted' if permanent else 'deactivated'} successfully.")
+    return wrap_message(f"User with UID {user.uid} has been {'deleted' if permanent else 'deactivated'} successfully.")
 
 
 @routes.add("DELETE", "/users", acting="no")
-def deactivate_users(call: Call) -> Answer:
+def deactivate_users(call: ApiCall) -> ResponseBody:
     """The uids that were deactivated."""
-    uids = call.read(_ACTIVATION).get("uidsToDeactivate", [])
+    uids = call.load_body(_ACTIVATION).get("uidsToDeactivate", [])
     changed = call.world.directory.activate(uids, now=call.world.now(), active=False)
-    return answer({"deactivatedUids": changed})
+    return wrap_data({"deactivatedUids": changed})
 
 
 @routes.add("PUT", "/users", acting="no")
-def reactivate_users(call: Call) -> Answer:
+def reactivate_users(call: ApiCall) -> ResponseBody:
     """The uids that may be used again."""
-    uids = call.read(_ACTIVATION).get("uidsToActivate", [])
-    return answer({"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)})
+    uids = call.load_body(_ACTIVATION).get("uidsToActivate", [])
+    return wrap_data({"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)})
 
 
 @routes.add("POST", "/users/<uid>/auth_tokens", group="core", acting="no", auth_only=True)
-def create_auth_token(call: Call, uid: str) -> Answer:
+def create_auth_token(call: ApiCall, uid: str) -> ResponseBody:
     """The newest auth token of a user, or another one with ``force``."""
     user = call.world.directory.user(uid)
-    if user.auth_tokens and not call.switch("force"):
+    if user.auth_tokens and not call.get_flag("force"):
         token, created_at = next(reversed(user.auth_tokens.items()))
-        return answer({"uid": user.uid, "authToken": token, "createdAt": created_at})
+        return wrap_data({"uid": user.uid, "authToken": token, "createdAt": created_at})
     token = _new_token(call, user)
-    return answer({"uid": user.uid, "authToken": token, "createdAt": user.auth_tokens[token]})
+    return wrap_data({"uid": user.uid, "authToken": token, "createdAt": user.auth_tokens[token]})
 
 
 @routes.add("POST", "/users/<uid>/blockedusers", acting="no")
-def block_users(call: Call, uid: str) -> Answer:
+def block_users(call: ApiCall, uid: str) -> ResponseBody:
     """For each user whether they are blocked now."""
-    return answer(_block(call, uid, blocked=True))
+    return wrap_data(_block(call, uid, blocked=True))
 
 
 @routes.add("DELETE", "/users/<uid>/blockedusers", acting="no")
-def unblock_users(call: Call, uid: str) -> Answer:
+def unblock_users(call: ApiCall, uid: str) -> ResponseBody:
     """For each user whether they may write again."""
-    return answer(_block(call, uid, blocked=False))
+    return wrap_data(_block(call, uid, blocked=False))
 
 
 @routes.add("GET", "/users/<uid>/blockedusers", acting="no")
-def list_blocked_users(call: Call, uid: str) -> Answer:
+def list_blocked_users(call: ApiCall, uid: str) -> ResponseBody:
     """The users that a user has blocked."""
     blocked = sorted(call.world.directory.user(uid).blocked)
-    return paged(blocked, call.page(), call.world.shapes.user)
+    return paginate(blocked, call.load_page_query(), call.world.serializer.user)
 
 
-def _block(call: Call, uid: str, *, blocked: bool) -> dict[str, Any]:
+def _block(call: ApiCall, uid: str, *, blocked: bool) -> dict[str, Any]:
     user = call.world.directory.user(uid)
     results: dict[str, Any] = {}
-    for other in (item.lower() for item in call.read(_BLOCK)["blockedUids"]):
+    for other in (item.lower() for item in call.load_body(_BLOCK)["blockedUids"]):
         try:
             if call.world.directory.user(other) is user:
                 raise Refusal("ERR_CANNOT_BLOCK_SELF", "Users cannot block themselves.")
@@ -127,7 +127,7 @@ def _block(call: Call, uid: str, *, blocked: bool) -> dict[str, Any]:
     return results
 
 
-def _new_token(call: Call, user: UserRecord) -> str:
+def _new_token(call: ApiCall, user: UserRecord) -> str:
     token = f"{user.uid}_{call.world.token(32)}"
     user.auth_tokens[token] = call.world.now()
     while len(user.auth_tokens) > MAX_AUTH_TOKENS:
@@ -135,7 +135,7 @@ def _new_token(call: Call, user: UserRecord) -> str:
     return token
 
 
-def _fits(user: UserRecord, query: dict[str, Any]) -> bool:
+def _matches_query(user: UserRecord, query: dict[str, Any]) -> bool:
     if query["onlyDeactivated"] == user.is_active and not (user.is_active is False and query["withDeactivated"]):
         return False
     key = query["searchKey"].lower()

@@ -10,21 +10,21 @@ from werkzeug.test import Client
 
 from cometbot.bot import Bot
 from cometbot.channels.botpress import payloads
-from cometbot.channels.botpress.channel import BotpressChannel
-from cometbot.channels.botpress.parsing import lasting_id
-from cometbot.channels.botpress.places import place_of
+from cometbot.channels.botpress.channel import ChatApiChannel
+from cometbot.channels.botpress.ids import conversation_of
+from cometbot.channels.botpress.parsing import stable_user_id
 from cometbot.channels.botpress.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
-from cometbot.messages import Media, Message, Offer, Text
+from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.cometchat.views import make_app
+from cometbot.testing.cometchat.wsgi_app import make_channel_app
 from cometbot.testing.double import Double, Seat
-from cometbot.testing.said import Said
+from cometbot.testing.replies import Said
 
-_HOST = "host-of-groups"
+_GROUP_OWNER = "host-of-groups"
 _PAGE = 100
 
 
@@ -37,34 +37,34 @@ class BotpressDouble(Double):
 
     def __init__(self, bot: Bot) -> None:
         super().__init__(bot)
-        self._channel: BotpressChannel | None = None
+        self._channel: ChatApiChannel | None = None
         self._client: Client | None = None
         self._keys: dict[str, str] = {}
         self._scope = Scope("botpress", bot.name)
 
     def use(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
-        self._channel = BotpressChannel(chat, ChatApiSettings(requests=0, signups=0))
+        self._channel = ChatApiChannel(chat, ChatApiSettings(request_rate=0, signup_rate=0))
 
     @property
-    def channel(self) -> BotpressChannel:
+    def channel(self) -> ChatApiChannel:
         if self._channel is None:
             raise BotError("use() says in which database this platform lives; call it first")
         return self._channel
 
     def attach(self, delivery: Delivery) -> None:
-        self._client = Client(make_app(self.channel, delivery))
+        self._client = Client(make_channel_app(self.channel, delivery))
 
     def lasting_id(self, user: User, group: str = "") -> str:
-        self._enter(Seat(user, group))
+        self._join_conversation(Seat(user, group))
         with self.channel.chat.database.read() as connection:
             found = self.channel.chat.users.get(connection, self._scope, user.uid)
         assert found is not None, "who enters is a user"
-        return lasting_id(found.id, found.created_at)
+        return stable_user_id(found.id, found.created_at)
 
     def conversation(self, seat: Seat) -> Conversation:
         """Where the words of this seat are said: it is there from the moment that somebody asks."""
-        self._enter(seat)
+        self._join_conversation(seat)
         return super().conversation(seat)
 
     def say(
@@ -82,42 +82,42 @@ class BotpressDouble(Double):
         if written or not parts:
             parts.append({"type": "text", "text": written})
         payload = parts[0] if len(parts) == 1 else {"type": "bloc", "items": parts}
-        key = self._enter(seat)
-        body = {"conversationId": _name(seat), "payload": payload}
+        key = self._join_conversation(seat)
+        body = {"conversationId": _conversation_id(seat), "payload": payload}
         return str(self._post("/messages", body, key)["message"]["id"])
 
-    def press(self, seat: Seat, said: Said, offer: Offer) -> None:
+    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
         """Send the value of a button or choice, as applications of the Chat API do."""
         self.say(seat, offer.value)
 
     def delete(self, seat: Seat, message_id: str) -> None:
-        self._ask("DELETE", f"/messages/{message_id}", {}, self._enter(seat))
+        self._request("DELETE", f"/messages/{message_id}", {}, self._join_conversation(seat))
 
     def said(self) -> list[Said]:
         found = []
         with self.channel.chat.database.read() as connection:
             for place in self._conversations(connection):
-                here = place_of(self.bot.name, place, is_group=place.owner == _HOST)
+                here = conversation_of(self.bot.name, place, is_group=place.owner == _GROUP_OWNER)
                 found += [self._to_said(message, here) for message in self._messages(connection, place)]
         return sorted(found, key=lambda said: said.at)
 
     def _conversations(self, connection: Any) -> list[ChatConversation]:
         """All there are, in the order in which they were made."""
         found: list[ChatConversation] = []
-        token, is_over = "", False
-        while not is_over:
+        token, is_last_page = "", False
+        while not is_last_page:
             page = self.channel.chat.conversations.list(connection, self._scope, cursor=token, limit=_PAGE)
             found += page.items
-            token, is_over = page.next, not page.next
+            token, is_last_page = page.next, not page.next
         return found[::-1]
 
     def _messages(self, connection: Any, place: ChatConversation) -> list[ChatMessage]:
         found: list[ChatMessage] = []
-        token, is_over = "", False
-        while not is_over:
-            page = self.channel.chat.messages.page(connection, self._scope, place.id, cursor=token, limit=_PAGE)
+        token, is_last_page = "", False
+        while not is_last_page:
+            page = self.channel.chat.messages.list_newest(connection, self._scope, place.id, cursor=token, limit=_PAGE)
             found += page.items
-            token, is_over = page.next, not page.next
+            token, is_last_page = page.next, not page.next
         return [message for message in reversed(found) if message.is_bot]
 
     def _to_said(self, message: ChatMessage, here: Conversation) -> Said:
@@ -131,15 +131,15 @@ class BotpressDouble(Double):
             at=message.at / 1000,
         )
 
-    def _enter(self, seat: Seat) -> str:
+    def _join_conversation(self, seat: Seat) -> str:
         """The key of a user, who is in the seat's conversation."""
         uid = seat.user.uid
-        place = _name(seat)
+        place = _conversation_id(seat)
         if not seat.group:
             key = self._key(uid, seat.user.name)
             self._post("/conversations/get-or-create", {"id": place}, key)
             return key
-        host, key = self._key(_HOST, ""), self._key(uid, seat.user.name)
+        host, key = self._key(_GROUP_OWNER, ""), self._key(uid, seat.user.name)
         self._post("/conversations/get-or-create", {"id": place}, host)
         self._post(f"/conversations/{place}/participants", {"userId": uid}, host)
         return key
@@ -151,9 +151,9 @@ class BotpressDouble(Double):
         return self._keys[uid]
 
     def _post(self, path: str, body: dict[str, Any], key: str) -> Any:
-        return self._ask("POST", path, body, key)
+        return self._request("POST", path, body, key)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any], key: str) -> Any:
+    def _request(self, method: str, path: str, body: dict[str, Any], key: str) -> Any:
         assert self._client is not None, "attach() comes before anything that users do"
         headers = {"x-user-key": key} if key else {}
         url = f"/botpress/{self.bot.name}{path}"
@@ -162,7 +162,7 @@ class BotpressDouble(Double):
         return answer.json
 
 
-def _name(seat: Seat) -> str:
+def _conversation_id(seat: Seat) -> str:
     """The own id of a seat's conversation."""
     return seat.group or f"chat-{seat.user.uid}"
 

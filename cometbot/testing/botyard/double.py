@@ -9,21 +9,21 @@ from typing import Any
 from werkzeug.test import Client, TestResponse
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Sending
-from cometbot.channels.botyard.channel import BotyardChannel
-from cometbot.channels.botyard.platform import EVERYWHERE, Platform, conversation_of, scope_of
+from cometbot.channels.base import OutgoingRequest
+from cometbot.channels.botyard.channel import PlatformChannel
+from cometbot.channels.botyard.platform import ALL_BOTS, Platform, bot_scope, conversation_of
 from cometbot.channels.botyard.settings import PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError, Rejected, Uncertain, Unreachable
-from cometbot.messages import Form, Offer
+from cometbot.messages import Form, QuickReply
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database, Transaction
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.botyard.contents import to_message
-from cometbot.testing.cometchat.views import make_app
+from cometbot.testing.botyard.content_parsing import to_message
+from cometbot.testing.cometchat.wsgi_app import make_channel_app
 from cometbot.testing.double import Double, Fault, Seat, Unsupported
-from cometbot.testing.said import Said
+from cometbot.testing.replies import Said
 
 _PAGE = 100
 _ERRORS: dict[Fault, Exception] = {
@@ -42,36 +42,40 @@ class BotyardDouble(Double):
 
     def __init__(self, bot: Bot, *, join_replies: bool = False) -> None:
         super().__init__(bot)
-        self._joins = join_replies
+        self._join_replies = join_replies
         self._folder = TemporaryFolder("platform")
-        self._channel: _Faulty | None = None
+        self._channel: _FaultyChannel | None = None
         self._client: Client | None = None
         self._files: dict[str, bytes] = {}
         self._chats: dict[str, str] = {}
 
     def use(self, database: Database) -> None:
         settings = PlatformSettings(
-            join_replies=self._joins, message_rate=0, address_rate=0, signup_rate=0, jwt_secret="a secret for tests"
+            merge_replies=self._join_replies,
+            message_rate=0,
+            request_rate=0,
+            signup_rate=0,
+            jwt_secret="a secret for tests",
         )
-        self._channel = _Faulty(Platform(settings, [self.bot], Chat(database, self._folder.path)))
+        self._channel = _FaultyChannel(Platform(settings, [self.bot], Chat(database, self._folder.path)))
 
     @property
-    def channel(self) -> BotyardChannel:
-        return self._faulty
+    def channel(self) -> PlatformChannel:
+        return self._faulty_channel
 
     @property
     def platform(self) -> Platform:
         """What the channel works with."""
-        return self._faulty.platform
+        return self._faulty_channel.platform
 
     @property
-    def _faulty(self) -> _Faulty:
+    def _faulty_channel(self) -> _FaultyChannel:
         if self._channel is None:
             raise BotError("use() says in which database this platform lives; call it first")
         return self._channel
 
     def attach(self, delivery: Delivery) -> None:
-        self._client = Client(make_app(self.channel, delivery), use_cookies=False)
+        self._client = Client(make_channel_app(self.channel, delivery), use_cookies=False)
 
     def conversation(self, seat: Seat) -> Conversation:
         return conversation_of(self.bot.name, self._chat(seat), seat.user.uid)
@@ -90,7 +94,7 @@ class BotyardDouble(Double):
         links = [item.url for item in attachments if item.url not in self._files]
         return self._send(seat, {"body": "\n".join([text, *links]), "attachmentIds": files})
 
-    def press(self, seat: Seat, said: Said, offer: Offer) -> None:
+    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
         action = {"name": offer.name, "value": offer.value, "messageId": said.id}
         self._send(seat, {"body": offer.label, "action": action})
 
@@ -107,7 +111,7 @@ class BotyardDouble(Double):
     def misbehave(self, *faults: Fault) -> None:
         if "rate_limited" in faults:
             raise Unsupported("nobody limits how often the platform writes into its own database")
-        self._faulty.faults += faults
+        self._faulty_channel.faults += faults
 
     def said(self) -> list[Said]:
         found = []
@@ -128,8 +132,8 @@ class BotyardDouble(Double):
         if uid not in self._chats:
             with self.platform.database.write() as connection:
                 nickname = {"nickname": seat.user.name}
-                self.platform.chat.users.ensure(connection, EVERYWHERE, uid, nickname)
-                made = self.platform.chat.conversations.create(connection, scope_of(self.bot.name), uid)
+                self.platform.chat.users.get_or_create(connection, ALL_BOTS, uid, nickname)
+                made = self.platform.chat.conversations.create(connection, bot_scope(self.bot.name), uid)
             self._chats[uid] = made.id
         return self._chats[uid]
 
@@ -146,13 +150,13 @@ class BotyardDouble(Double):
     def _post(self, seat: Seat, path: str, **options: Any) -> TestResponse:
         if self._client is None:
             raise BotError("attach() comes before anything that users do")
-        token = self.platform.tokens.make(seat.user.uid, seat.user.name, 60)
+        token = self.platform.token_signer.create(seat.user.uid, seat.user.name, 60)
         answer = self._client.post(path, headers={"Cookie": f"token={token.value}"}, **options)
         assert answer.status_code < 300, f"{path} was refused with {answer.status}: {answer.text}"
         return answer
 
     def _all_chats(self, connection: Transaction) -> list[ChatConversation]:
-        conversations, scope = self.platform.chat.conversations, scope_of(self.bot.name)
+        conversations, scope = self.platform.chat.conversations, bot_scope(self.bot.name)
         page = conversations.list(connection, scope, limit=_PAGE)
         found = list(page.items)
         while page.next:
@@ -162,22 +166,22 @@ class BotyardDouble(Double):
 
     def _messages(self, connection: Transaction, chat: ChatConversation) -> list[ChatMessage]:
         messages = self.platform.chat.messages
-        page = messages.page(connection, chat.scope, chat.id, limit=_PAGE)
+        page = messages.list_newest(connection, chat.scope, chat.id, limit=_PAGE)
         found = list(page.items)
         while page.next:
-            page = messages.page(connection, chat.scope, chat.id, cursor=page.next, limit=_PAGE)
+            page = messages.list_newest(connection, chat.scope, chat.id, cursor=page.next, limit=_PAGE)
             found += page.items
         return found
 
 
-class _Faulty(BotyardChannel):
+class _FaultyChannel(PlatformChannel):
     """The channel, which fails as often as it is told to."""
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
         self.faults: list[Fault] = []
 
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         if not self.faults:
             return super().send(sending, timeout=timeout)
         fault = self.faults.pop(0)

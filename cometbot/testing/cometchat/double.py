@@ -12,19 +12,19 @@ from werkzeug.test import Client
 
 from cometbot.bot import Bot
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
-from cometbot.channels.cometchat.rendering import Rich
+from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
 from cometbot.messages import Custom, Media, Message, Text
 from cometbot.models import Attachment, Conversation
 from cometbot.simulator import TRIGGERS, Actor, Simulator, StoredMessage
-from cometbot.simulator.client import CallbackAnswer, CallbackClient
-from cometbot.simulator.lane import Callback
+from cometbot.simulator.callback_queue import Callback
+from cometbot.simulator.client import CallbackClient, CallbackResponse
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
-from cometbot.testing.cometchat.client import make_session
-from cometbot.testing.cometchat.views import make_app
+from cometbot.testing.cometchat.wsgi_app import make_channel_app
+from cometbot.testing.cometchat.wsgi_session import make_wsgi_session
 from cometbot.testing.double import Double, Fault, Seat, already_member
-from cometbot.testing.said import Said
+from cometbot.testing.replies import Said
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
 _MEDIA = ("image", "audio", "video", "file")
@@ -37,7 +37,7 @@ class CometChatDouble(Double):
     sides' applications are called in the caller's thread. ``simulator`` is open to whoever wants more.
     """
 
-    def __init__(self, bot: Bot, *, rich: Rich = "text", sockets: bool = False) -> None:
+    def __init__(self, bot: Bot, *, rich: RichMode = "text", sockets: bool = False) -> None:
         super().__init__(bot)
         self.simulator = Simulator()
         self._sockets = sockets
@@ -48,7 +48,7 @@ class CometChatDouble(Double):
             self.simulator.start()
         else:
             self.simulator.stop()
-        session = None if sockets else make_session(self.simulator.app)
+        session = None if sockets else make_wsgi_session(self.simulator.app)
         client = CometChatClient(
             self.simulator.api_url, self.simulator.api_key, app_id=self.simulator.app_id, session=session
         )
@@ -59,7 +59,7 @@ class CometChatDouble(Double):
             rich=rich,
             callback=CallbackSettings(credentials={bot.name: _CREDENTIALS}),
         )
-        self._uid = self._channel.uid(bot.name)
+        self._uid = self._channel.get_uid(bot.name)
 
     @property
     def channel(self) -> CometChatChannel:
@@ -67,7 +67,7 @@ class CometChatDouble(Double):
 
     def attach(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        app = make_app(self._channel, delivery)
+        app = make_channel_app(self._channel, delivery)
         base = "http://localhost"
         if self._sockets:
             self._server = LoopbackServer(app, 0)
@@ -75,8 +75,8 @@ class CometChatDouble(Double):
         self._callbacks = Client(app)
         url = f"{base}/cometchat/{self.bot.name}"
         self.simulator.add_bot(self._uid, url, username=_CREDENTIALS[0], password=_CREDENTIALS[1])
-        told_otherwise = {"message_sent", "user_mentioned"}
-        triggers = [trigger for trigger in TRIGGERS if trigger not in told_otherwise]
+        covered_by_callbacks = {"message_sent", "user_mentioned"}
+        triggers = [trigger for trigger in TRIGGERS if trigger not in covered_by_callbacks]
         self.simulator.add_webhook(f"{url}/webhook", triggers, *_CREDENTIALS)
 
     def say(
@@ -126,11 +126,16 @@ class CometChatDouble(Double):
 
     def repeat(self) -> None:
         """Post the last callback of the bot once more."""
-        told = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"]
-        if not told:
+        callbacks = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"]
+        if not callbacks:
             return
         last = Callback(
-            told[-1].target, told[-1].url, "after_message", told[-1].message_id, told[-1].body, _CREDENTIALS
+            callbacks[-1].target,
+            callbacks[-1].url,
+            "after_message",
+            callbacks[-1].message_id,
+            callbacks[-1].body,
+            _CREDENTIALS,
         )
         self._post_by_http(last) if self._sockets else self._post(last)
 
@@ -163,12 +168,12 @@ class CometChatDouble(Double):
             self._server.stop()
             self._server.server_close()
 
-    def _post(self, callback: Callback) -> CallbackAnswer:
+    def _post(self, callback: Callback) -> CallbackResponse:
         assert self._callbacks is not None, "attach() comes before anything that users do"
         body, headers = orjson.dumps(callback.body), list(callback.headers().items())
         answer = self._callbacks.post(callback.url, data=body, headers=headers)
         assert answer.status_code == 200, f"the callback was refused with {answer.status}: {answer.text}"
-        return CallbackAnswer(answer.status_code, answer.text)
+        return CallbackResponse(answer.status_code, answer.text)
 
     def _post_by_http(self, callback: Callback) -> None:
         client = CallbackClient()
@@ -198,7 +203,7 @@ class CometChatDouble(Double):
             bot = self.simulator.user(self._uid).uid
             groups[guid.lower()].members[bot] = Member("participant", self.simulator.world.now())
             if self._delivery is not None:
-                self._delivery.remember([self._channel.conversation(self.bot, group=guid)])
+                self._delivery.add_conversations([self._channel.conversation(self.bot, group=guid)])
         return groups[guid.lower()].members
 
     def _versions(self) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from cometbot.testing.client import BotClient
 from cometbot.testing.double import Double
 
 
-class Contract:
+class ContractBase:
     """A bot, and a client who talks to it on the double that :meth:`make_double` makes."""
 
     def make_double(self, bot: Bot) -> Double:
@@ -37,7 +37,7 @@ class Contract:
         return client.channel.capabilities
 
 
-def echo(bot: Bot) -> None:
+def add_echo_handler(bot: Bot) -> None:
     """Let ``bot`` say what is said to it."""
 
     @bot.fallback

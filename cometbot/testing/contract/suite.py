@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from cometbot.messages import Capabilities
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.failing import Failing
-from cometbot.testing.contract.table import KINDS, capability_rows
-from cometbot.testing.contract.talking import Talking
-from cometbot.testing.contract.texts import Texts
-from cometbot.testing.plugin import CAPABILITIES
+from cometbot.testing.contract.failures import FailureContract
+from cometbot.testing.contract.messaging import MessagingContract
+from cometbot.testing.contract.table import MESSAGE_TYPES, capability_rows
+from cometbot.testing.contract.texts import TextContract
+from cometbot.testing.plugin import CAPABILITIES_PROPERTY
 
 
-class ChannelContract(Talking, Failing, Texts):
+class ChannelContract(MessagingContract, FailureContract, TextContract):
     """The tests that every channel passes. Subclass it under a name that pytest collects, and say what the double is.
 
     ::
@@ -29,8 +29,8 @@ class ChannelContract(Talking, Failing, Texts):
     def test_capabilities_are_known_and_go_into_the_table(
         self, client: BotClient, capabilities: Capabilities, record_property: Callable[[str, object], None]
     ) -> None:
-        assert capabilities.native <= set(KINDS)
-        record_property(CAPABILITIES, [self._title(client), capability_rows(capabilities)])
+        assert capabilities.native <= set(MESSAGE_TYPES)
+        record_property(CAPABILITIES_PROPERTY, [self._title(client), capability_rows(capabilities)])
 
     def _title(self, client: BotClient) -> str:
         return type(self).__name__.removeprefix("Test").removesuffix("Contract") or client.channel.name

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from cometbot.channels.base import Capabilities, Channel
 from cometbot.messages import Card, Carousel, Choices, Custom, Form, Location, Media, Text
 
-KINDS = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
+MESSAGE_TYPES = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
 
 Rows = Mapping[str, str]
 
 
 def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     """One channel's column: what it makes of each kind of message, and what else it can do."""
-    rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in KINDS}
+    rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_TYPES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "says it anew"
     for name in ("delete", "react", "threads", "history", "groups"):
@@ -27,10 +27,10 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
 
 def capability_table(channels: Iterable[Channel]) -> str:
     """What ``channels`` can carry, as a Markdown table with a column a channel."""
-    return layout({channel.name: capability_rows(channel.capabilities) for channel in channels})
+    return format_table({channel.name: capability_rows(channel.capabilities) for channel in channels})
 
 
-def layout(columns: Mapping[str, Rows]) -> str:
+def format_table(columns: Mapping[str, Rows]) -> str:
     """Columns of the same rows as a Markdown table, padded so that it can be read as it is."""
     names = next(iter(columns.values()), {})
     lines = [["", *columns], *([name, *(rows.get(name, "") for rows in columns.values())] for name in names)]

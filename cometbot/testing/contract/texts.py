@@ -25,10 +25,10 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import Contract
+from cometbot.testing.contract.base import ContractBase
 
 
-class Texts(Contract):
+class TextContract(ContractBase):
     """The part of the contract about texts that no platform takes as they are."""
 
     def test_long_text_is_cut_between_grapheme_clusters(
@@ -57,7 +57,7 @@ class Texts(Contract):
         assert len(texts) >= 2
         assert all(text.startswith("```python\n    return 1\n") and text.endswith("\n```") for text in texts)
 
-    def test_lone_surrogate_in_a_reply_becomes_a_replacement_character(self, bot: Bot, client: BotClient) -> None:
+    def test_lone_surrogate_in_a_reply_is_replaced(self, bot: Bot, client: BotClient) -> None:
         half, expected = "half \ud83d end", "half \ufffd end"
         button = Button(half, value=half)
         messages = [

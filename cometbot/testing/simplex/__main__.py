@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cometbot.stopping import told_to_end
+from cometbot.shutdown import shutdown_on_signals
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 
 
@@ -17,9 +17,9 @@ def main() -> None:
     parser.add_argument("--display-name", default="Echo bot", help="the profile to begin with; empty for none")
     parser.add_argument("--form", choices=("flat", "either", "remote_host"), default="flat")
     options = parser.parse_args()
-    with told_to_end() as ended, FakeSimplexCLI(**vars(options)) as cli:
+    with shutdown_on_signals() as shutdown, FakeSimplexCLI(**vars(options)) as cli:
         print(cli.url, flush=True)
-        ended.wait()
+        shutdown.wait()
 
 
 if __name__ == "__main__":

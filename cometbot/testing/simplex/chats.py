@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from cometbot.testing.simplex import objects
-from cometbot.testing.simplex.connecting import ConnectionAnswers
-from cometbot.testing.simplex.grammar import Request
-from cometbot.testing.simplex.objects import Obj
-from cometbot.testing.simplex.profiles import checked_object, unreadable
-from cometbot.testing.simplex.state import store_refused
+from cometbot.testing.simplex import api_objects
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_grammar import Request
+from cometbot.testing.simplex.connections import ConnectionCommands
+from cometbot.testing.simplex.profiles import require_object, unparsable_command
+from cometbot.testing.simplex.state import store_refusal
 
-_MOST_CHATS = 5000
-_EVERYTHING = {"type": "filters", "favorite": False, "unread": False}
+_MAX_CHATS = 5000
+_DEFAULT_QUERY = {"type": "filters", "favorite": False, "unread": False}
 
 
-class ChatAnswers(ConnectionAnswers):
+class ChatCommands(ConnectionCommands):
     """The commands about contacts and chats."""
 
-    def do_accept_contact(self, request: Request) -> Obj:
+    def do_accept_contact(self, request: Request) -> JsonObject:
         """Somebody who asked becomes a contact."""
         asked = self.state.request(request.number("id"))
         del self.state.tree["requests"][request.text("id")]
         contact = self.add_contact(asked["localDisplayName"])
         answer = self.reply("acceptingContactRequest", contact=contact)
-        self.state.tell("contactSndReady", contact=contact)
-        self.state.tell("contactConnected", contact=contact)
+        self.state.emit_event("contactSndReady", contact=contact)
+        self.state.emit_event("contactConnected", contact=contact)
         return answer
 
-    def do_reject_contact(self, request: Request) -> Obj:
+    def do_reject_contact(self, request: Request) -> JsonObject:
         """Somebody who asked is forgotten."""
         asked = self.state.request(request.number("id"))
         del self.state.tree["requests"][request.text("id")]
         return self.reply("contactRequestRejected", contactRequest=asked)
 
-    def do_list_contacts(self, request: Request) -> Obj:
+    def do_list_contacts(self, request: Request) -> JsonObject:
         """All contacts."""
         self.state.user_by_id(request.number("user"))
         return self.reply("contactsList", contacts=list(self.state.owned("contacts", "contact")))
 
-    def do_list_groups(self, request: Request) -> Obj:
+    def do_list_groups(self, request: Request) -> JsonObject:
         """All groups, or those with a word in their name, or with a contact in them."""
         self.state.user_by_id(request.number("user"))
         wanted, contact = request.text("rest").lower(), request.text("contact")
@@ -51,32 +51,32 @@ class ChatAnswers(ConnectionAnswers):
         ]
         return self.reply("groupsList", groups=found)
 
-    def do_get_chats(self, request: Request) -> Obj:
+    def do_get_chats(self, request: Request) -> JsonObject:
         """The chats that changed last, newest first, each with its newest line."""
         self.state.user_by_id(request.number("user"))
-        query = checked_object(request.json or _EVERYTHING, "type")
+        query = require_object(request.json or _DEFAULT_QUERY, "type")
         if query["type"] not in ("filters", "search"):
-            raise unreadable()
+            raise unparsable_command()
         chats = [self._summary(f"@{item['contactId']}") for item in self.state.owned("contacts", "contact")]
         chats += [self._summary(f"#{item['info']['groupId']}") for item in self.state.owned("groups", "group")]
         if query["type"] == "search":
             word = str(query.get("search", "")).lower()
-            chats = [chat for chat in chats if word in _entity(chat)["localDisplayName"].lower()]
+            chats = [chat for chat in chats if word in _contact_or_group(chat)["localDisplayName"].lower()]
         elif query.get("unread"):
             chats = [chat for chat in chats if chat["chatStats"]["unreadCount"]]
-        chats.sort(key=lambda chat: str(_entity(chat)["chatTs"]), reverse=True)
+        chats.sort(key=lambda chat: str(_contact_or_group(chat)["chatTs"]), reverse=True)
         if "place" in request:
             is_after, at = request.text("place") == "after", request.text("item")
-            chats = [chat for chat in chats if (str(_entity(chat)["chatTs"]) > at) == is_after]
-        return self.reply("apiChats", chats=chats[: int(request.text("number") or _MOST_CHATS)])
+            chats = [chat for chat in chats if (str(_contact_or_group(chat)["chatTs"]) > at) == is_after]
+        return self.reply("apiChats", chats=chats[: int(request.text("number") or _MAX_CHATS)])
 
-    def do_last_chats(self, request: Request) -> Obj:
+    def do_last_chats(self, request: Request) -> JsonObject:
         """The chats as the console lists them: twenty, a number of them, or all."""
-        count = {"": "20", "all": str(_MOST_CHATS)}.get(request.text("number"), request.text("number"))
+        count = {"": "20", "all": str(_MAX_CHATS)}.get(request.text("number"), request.text("number"))
         listed = self.do_get_chats(Request("get_chats", {**request.texts, "number": count}))
         return {"type": "chats", "chats": listed["chats"]}
 
-    def _summary(self, ref: str) -> Obj:
+    def _summary(self, ref: str) -> JsonObject:
         items = self.state.items(ref)
         unread = [item["meta"]["itemId"] for item in items if item["meta"]["itemStatus"]["type"] == "rcvNew"]
         stats = {
@@ -88,7 +88,7 @@ class ChatAnswers(ConnectionAnswers):
         }
         return {"chatInfo": self.state.chat_info(ref), "chatItems": items[-1:], "chatStats": stats}
 
-    def do_get_chat(self, request: Request) -> Obj:
+    def do_get_chat(self, request: Request) -> JsonObject:
         """Lines of a chat, oldest first: the newest ones, or those next to one of them."""
         ref, count = request.text("ref"), request.number("number")
         items, info = self.state.items(ref), self.state.chat_info(ref)
@@ -104,21 +104,21 @@ class ChatAnswers(ConnectionAnswers):
             found = [item for item in found if request.text("rest") in item["meta"]["itemText"]]
         return self.reply("apiChat", chat={**self._summary(ref), "chatInfo": info, "chatItems": found})
 
-    def do_read_chat(self, request: Request) -> Obj:
+    def do_read_chat(self, request: Request) -> JsonObject:
         """Nothing is unread any more."""
         for item in self.state.items(request.text("ref")):
             if item["meta"]["itemStatus"]["type"] == "rcvNew":
                 item["meta"]["itemStatus"] = {"type": "rcvRead"}
-        return {"type": "cmdOk", "user_": objects.copy(self.state.user)}
+        return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
 
-    def do_delete_chat(self, request: Request) -> Obj:
+    def do_delete_chat(self, request: Request) -> JsonObject:
         """A contact, a group, a connection or only what was said is gone."""
         ref = request.text("ref")
         number = ref[1:]
         if ref.startswith(":"):
             pending = self.state.tree["pending"].pop(number, None)
             if pending is None:
-                raise store_refused("pendingConnectionNotFound", connId=int(number))
+                raise store_refusal("pendingConnectionNotFound", connId=int(number))
             return self.reply("contactConnectionDeleted", connection=pending)
         info = self.state.chat_info(ref)
         self.state.tree["chats"].pop(ref, None)
@@ -129,30 +129,30 @@ class ChatAnswers(ConnectionAnswers):
             return self.reply("contactDeleted", contact=info["contact"])
         return self.reply("groupDeletedUser", groupInfo=info["groupInfo"], msgSigned=False)
 
-    def do_contact_custom(self, request: Request) -> Obj:
+    def do_contact_custom(self, request: Request) -> JsonObject:
         """The bot's own data with a contact."""
-        return self._custom(self.state.contact(request.number("contact")), request.json)
+        return self._set_custom_data(self.state.contact(request.number("contact")), request.json)
 
-    def do_group_custom(self, request: Request) -> Obj:
+    def do_group_custom(self, request: Request) -> JsonObject:
         """The bot's own data with a group."""
-        return self._custom(self.state.group(request.number("group"))["info"], request.json)
+        return self._set_custom_data(self.state.group(request.number("group"))["info"], request.json)
 
-    def _custom(self, entity: Obj, data: Any) -> Obj:
+    def _set_custom_data(self, entity: JsonObject, data: Any) -> JsonObject:
         if data is None:
             entity.pop("customData", None)
         else:
             entity["customData"] = data
-        return {"type": "cmdOk", "user_": objects.copy(self.state.user)}
+        return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
 
-    def do_contact_prefs(self, request: Request) -> Obj:
+    def do_contact_prefs(self, request: Request) -> JsonObject:
         """What holds for one contact only."""
         contact = self.state.contact(request.number("contact"))
-        before = objects.copy(contact)
-        contact["userPreferences"] = checked_object(request.json)
+        before = api_objects.copy(contact)
+        contact["userPreferences"] = require_object(request.json)
         return self.reply("contactPrefsUpdated", fromContact=before, toContact=contact)
 
 
-def _entity(chat: Obj) -> Obj:
-    info: Obj = chat["chatInfo"]
-    entity: Obj = info["contact"] if "contact" in info else info["groupInfo"]
+def _contact_or_group(chat: JsonObject) -> JsonObject:
+    info: JsonObject = chat["chatInfo"]
+    entity: JsonObject = info["contact"] if "contact" in info else info["groupInfo"]
     return entity

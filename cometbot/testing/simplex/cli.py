@@ -13,13 +13,13 @@ import orjson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from cometbot.testing.simplex.answering import Answers
-from cometbot.testing.simplex.objects import Obj
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_handlers import CommandHandlers
+from cometbot.testing.simplex.framing import FrameForm
 from cometbot.testing.simplex.people import People
-from cometbot.testing.simplex.server import CONTROL_PATH, Wire
-from cometbot.testing.simplex.stage import Stage
-from cometbot.testing.simplex.state import State
-from cometbot.testing.simplex.wire import Form
+from cometbot.testing.simplex.server import CONTROL_PATH, FakeServer
+from cometbot.testing.simplex.state import FakeState
+from cometbot.testing.simplex.user_actions import UserActions
 
 
 class FakeSimplexCLI(People):
@@ -46,20 +46,20 @@ class FakeSimplexCLI(People):
         *,
         port: int = 0,
         display_name: str = "Echo bot",
-        form: Form = "flat",
+        form: FrameForm = "flat",
         files_folder: str | Path = "",
         state: str | Path | None = None,
         credentials: tuple[str, str] | None = None,
         holds_files: bool = False,
     ) -> None:
-        self._state = State(Path(state) if state is not None else None)
+        self._state = FakeState(Path(state) if state is not None else None)
         if display_name and not self._state.tree["users"]:
             self._state.add_user({"displayName": display_name, "fullName": ""})
             self._state.save()
-        self.answers = Answers(self._state)
-        self.answers.files_folder, self.answers.holds_files = str(files_folder), holds_files
-        self._stage = Stage(self._state, self.answers)
-        self.wire = Wire(self.answers, port=port, form=form, credentials=credentials, control=self._control)
+        self.handlers = CommandHandlers(self._state)
+        self.handlers.files_folder, self.handlers.holds_files = str(files_folder), holds_files
+        self._actions = UserActions(self._state, self.handlers)
+        self.server = FakeServer(self.handlers, port=port, form=form, credentials=credentials, control=self._control)
 
     def __enter__(self) -> FakeSimplexCLI:
         self.start()
@@ -71,46 +71,46 @@ class FakeSimplexCLI(People):
     @property
     def url(self) -> str:
         """Where it listens, or will listen again."""
-        return f"ws://127.0.0.1:{self.wire.port}"
+        return f"ws://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
         """Listen."""
-        self.wire.start()
+        self.server.start()
 
     def close(self) -> None:
         """Break all connections and listen no more."""
-        self.wire.stop()
+        self.server.stop()
 
     def restart(self, pause: float = 0.0) -> None:
         """End and begin again on the same port, with all that was stored; events that nobody read are gone."""
-        self.wire.stop()
+        self.server.stop()
         time.sleep(pause)
-        self.wire.start()
+        self.server.start()
 
     @property
-    def records(self) -> list[Obj]:
+    def records(self) -> list[JsonObject]:
         """All records that it made, answers and events, in their order."""
-        return [record for _, record in self.wire.records]
+        return [record for _, record in self.server.records]
 
     def do(self, name: str, /, **arguments: Any) -> Any:
-        wire = self.wire
+        server = self.server
         if name == "commands":
-            return list(wire.commands)
+            return list(server.commands)
         if name == "clients":
-            return wire.clients
+            return server.clients
         if name in ("misbehave", "drop", "emit", "refuse", "hang", "resume", "send_raw"):
-            return getattr(wire, name)(**arguments)
+            return getattr(server, name)(**arguments)
         if name == "restart":
             # Later, so that whoever asked for it on a connection has the answer.
             threading.Timer(0.1, self.restart, kwargs=arguments).start()
             return None
-        return self._stage.do(name, arguments)
+        return self._actions.do(name, arguments)
 
     def _control(self, text: str) -> str:
         """The answer to ``{"do": name, "with": {…}}`` of another process."""
         try:
-            order: Mapping[str, Any] = orjson.loads(text)
-            return orjson.dumps({"result": self.do(order["do"], **order["with"])}).decode()
+            request: Mapping[str, Any] = orjson.loads(text)
+            return orjson.dumps({"result": self.do(request["do"], **request["with"])}).decode()
         except Exception as error:
             return orjson.dumps({"error": f"{type(error).__name__}: {error}"}).decode()
 
@@ -123,7 +123,7 @@ class FakeSimplexControl(People):
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
         self.url, self._timeout = url, timeout
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._socket: ClientConnection | None = None
         self._open_sockets = contextlib.ExitStack()
 
@@ -144,19 +144,19 @@ class FakeSimplexControl(People):
         self.close()
 
     def do(self, name: str, /, **arguments: Any) -> Any:
-        order = orjson.dumps({"do": name, "with": arguments}).decode()
-        with self._guard:
-            answer = orjson.loads(self._exchange(order))
+        request = orjson.dumps({"do": name, "with": arguments}).decode()
+        with self._lock:
+            answer = orjson.loads(self._exchange(request))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["result"]
 
-    def _exchange(self, order: str) -> str | bytes:
+    def _exchange(self, request: str) -> str | bytes:
         """The answer to an order; on a connection that broke since the last one a new one is made, once."""
         for is_last in (False, True):
             socket = self._socket or self._open()
             try:
-                socket.send(order)
+                socket.send(request)
                 return socket.recv(self._timeout)
             except ConnectionClosed:
                 self.close()

@@ -12,10 +12,10 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.simplex.channel import SimplexChannel
 from cometbot.channels.simplex.connection import Timing
-from cometbot.channels.simplex.names import member_uid
-from cometbot.channels.simplex.owner import Owner
+from cometbot.channels.simplex.ids import get_member_uid
 from cometbot.channels.simplex.protocol import ChatRef, Record
-from cometbot.channels.simplex.schemas import read
+from cometbot.channels.simplex.schemas import read_field
+from cometbot.channels.simplex.service import SimplexService
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.messages import Custom, Media, MediaKind, Message, Text
@@ -23,14 +23,14 @@ from cometbot.models import Attachment, User
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.double import Double, Fault, Seat, already_member
-from cometbot.testing.said import Said
+from cometbot.testing.replies import Said
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
-from cometbot.testing.simplex.server import Fault as CliFault
+from cometbot.testing.simplex.server import CliFault as CliFault
 from cometbot.testing.simplex.web import MadeUpWeb
 
-_MARK = "cometbotMark"
-_PATIENCE = 20.0
+_MARKER_TYPE = "cometbotMark"
+_SETTLE_TIMEOUT = 20.0
 _FILES: dict[str, MediaKind] = {"image": "image", "video": "video", "voice": "audio", "file": "file"}
 _FAULTS: dict[Fault, CliFault] = {
     "rate_limited": "busy",
@@ -56,22 +56,22 @@ class SimplexDouble(Double):
         self.cli.start()
         given = {"simplex_group_messages": "all", "data": self._folder.path, **settings}
         self.web = MadeUpWeb()
-        self.owner = _Heard(Settings(simplex_url=self.cli.url, **given), bot, self.web)
+        self.service = _MarkerOwner(Settings(simplex_url=self.cli.url, **given), bot, self.web)
         self._people: dict[str, Person] = {}
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
-        self._present: set[tuple[str, str]] = set()
+        self._members: set[tuple[str, str]] = set()
         self._files: dict[str, bytes] = {}
-        self._marks = 0
+        self._marker = 0
 
     @property
     def channel(self) -> SimplexChannel:
-        return self.owner.channel
+        return self.service.channel
 
     def attach(self, delivery: Delivery) -> None:
-        self.owner.open(delivery)
-        if not self.owner.connection.wait_ready(_PATIENCE):
-            raise BotError(f"the stand-in was not reached: {self.owner.connection.status.error}")
+        self.service.open(delivery)
+        if not self.service.connection.wait_ready(_SETTLE_TIMEOUT):
+            raise BotError(f"the stand-in was not reached: {self.service.connection.status.error}")
 
     def person(self, user: User) -> Person:
         """The user, connected with the bot."""
@@ -105,7 +105,7 @@ class SimplexDouble(Double):
         quoted = int(quote_id) if quote_id else None
         file = (attachments[0].name, self._files.get(attachments[0].url, b"")) if attachments else None
         if seat.group:
-            self._enter(seat)
+            self._ensure_member(seat)
             name = _name(seat.user)
             return str(self.group(seat.group).say(name, text, mention=mention, quote_id=quoted, file=file))
         return str(self.person(seat.user).say(text, quote_id=quoted, file=file))
@@ -121,14 +121,14 @@ class SimplexDouble(Double):
         self.cli.do("react", chat=self._chat(seat), item_id=int(message_id), emoji=reaction, name=name, added=added)
 
     def join(self, seat: Seat) -> None:
-        if (seat.group, seat.user.uid) in self._present:
+        if (seat.group, seat.user.uid) in self._members:
             raise already_member(seat)
-        self._enter(seat, silently=False)
+        self._ensure_member(seat, silently=False)
 
     def leave(self, seat: Seat) -> None:
-        self._enter(seat)
+        self._ensure_member(seat)
         self.group(seat.group).leave(_name(seat.user))
-        self._present.remove((seat.group, seat.user.uid))
+        self._members.remove((seat.group, seat.user.uid))
 
     def reactions(self, message_id: str) -> list[str]:
         found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
@@ -140,10 +140,10 @@ class SimplexDouble(Double):
         return url
 
     def repeat(self) -> None:
-        told = [record for is_answer, record in self.cli.wire.records if not is_answer]
-        said = [record for record in told if record["type"] == "newChatItems"]
-        if said:
-            self.cli.emit(said[-1])
+        events = [record for is_answer, record in self.cli.server.records if not is_answer]
+        messages = [record for record in events if record["type"] == "newChatItems"]
+        if messages:
+            self.cli.emit(messages[-1])
 
     def misbehave(self, *faults: Fault) -> None:
         for fault in faults:
@@ -155,12 +155,12 @@ class SimplexDouble(Double):
 
     def settle(self) -> None:
         """Wait until a mark that is told behind everything else is heard; it is told again if a connection broke."""
-        self._marks += 1
-        ends_at = time.monotonic() + _PATIENCE
+        self._marker += 1
+        ends_at = time.monotonic() + _SETTLE_TIMEOUT
         while True:
-            self.owner.connection.wait_ready(_PATIENCE)
-            self.cli.emit({"type": _MARK, "number": self._marks})
-            if self.owner.has_heard(self._marks, 1.0):
+            self.service.connection.wait_ready(_SETTLE_TIMEOUT)
+            self.cli.emit({"type": _MARKER_TYPE, "number": self._marker})
+            if self.service.wait_for_marker(self._marker, 1.0):
                 return
             assert time.monotonic() < ends_at, "the stand-in's events were not heard in time"
 
@@ -168,17 +168,17 @@ class SimplexDouble(Double):
         self.cli.close()
         self._folder.close()
 
-    def _enter(self, seat: Seat, *, silently: bool = True) -> None:
+    def _ensure_member(self, seat: Seat, *, silently: bool = True) -> None:
         """Make the user a member of the group, unless he is one."""
         group, who = self.group(seat.group), (seat.group, seat.user.uid)
-        if who in self._present:
+        if who in self._members:
             return
-        self._present.add(who)
+        self._members.add(who)
         number = group.join(_name(seat.user), silently=silently)
-        state = self.cli.answers.state
+        state = self.cli.handlers.state
         with state.lock:
-            member = read(Record("", {"member": state.member(group.group_id, number)}), "member")
-        self._member_uids[who] = member_uid(member)
+            member = read_field(Record("", {"member": state.member(group.group_id, number)}), "member")
+        self._member_uids[who] = get_member_uid(member)
 
     def _chat(self, seat: Seat) -> str:
         return self.group(seat.group).chat if seat.group else self.person(seat.user).chat
@@ -186,7 +186,7 @@ class SimplexDouble(Double):
     def _versions(self) -> dict[int, list[str]]:
         """Every text that each message of the bot has shown."""
         shown: dict[int, list[str]] = defaultdict(list)
-        for is_answer, record in self.cli.wire.records:
+        for is_answer, record in self.cli.server.records:
             if is_answer and record["type"] in ("newChatItems", "chatItemUpdated"):
                 for whole in record.get("chatItems") or [record["chatItem"]]:
                     item = whole["chatItem"]
@@ -216,25 +216,25 @@ class SimplexDouble(Double):
         return Custom(kind, {"path": line.file_path}, line.text)
 
 
-class _Heard(Owner):
+class _MarkerOwner(SimplexService):
     """Notices which marks were heard, and with them everything before."""
 
     def __init__(self, settings: Settings, bot: Bot, web: MadeUpWeb) -> None:
         self._changed = threading.Condition()
-        self._mark = 0
-        super().__init__(settings, bot, fetcher=web, timing=Timing(first_wait=0.05, longest_wait=0.2))
+        self._last_marker = 0
+        super().__init__(settings, bot, fetcher=web, timing=Timing(initial_backoff=0.05, max_backoff=0.2))
 
-    def hear(self, record: Record) -> None:
-        super().hear(record)
-        if record.type == _MARK:
+    def handle_event(self, record: Record) -> None:
+        super().handle_event(record)
+        if record.type == _MARKER_TYPE:
             with self._changed:
-                self._mark = max(self._mark, record.raw["number"])
+                self._last_marker = max(self._last_marker, record.raw["number"])
                 self._changed.notify_all()
 
-    def has_heard(self, mark: int, timeout: float) -> bool:
+    def wait_for_marker(self, mark: int, timeout: float) -> bool:
         """Whether the mark was heard; waits for it."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._mark >= mark, timeout)
+            return self._changed.wait_for(lambda: self._last_marker >= mark, timeout)
 
 
 def _name(user: User) -> str:

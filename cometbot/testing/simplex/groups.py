@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cometbot.testing.simplex import objects
-from cometbot.testing.simplex.grammar import Request
-from cometbot.testing.simplex.objects import Obj
-from cometbot.testing.simplex.profiles import Part, checked_object
-from cometbot.testing.simplex.state import chat_refused, store_refused
+from cometbot.testing.simplex import api_objects
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_grammar import Request
+from cometbot.testing.simplex.profiles import CommandHandlerBase, require_object
+from cometbot.testing.simplex.state import chat_refusal, store_refusal
 
 ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
 
 
-class GroupAnswers(Part):
+class GroupCommands(CommandHandlerBase):
     """The commands about groups."""
 
-    def do_new_group(self, request: Request) -> Obj:
+    def do_new_group(self, request: Request) -> JsonObject:
         """A group that the bot owns."""
         self.state.user_by_id(request.number("user"))
-        profile = checked_object(request.json, "displayName", "fullName")
+        profile = require_object(request.json, "displayName", "fullName")
         group = self.add_group(profile, role="owner", status="creator")
         return self.reply("groupCreated", groupInfo=group["info"])
 
-    def add_group(self, profile: Mapping[str, Any], *, role: str, status: str = "connected") -> Obj:
+    def add_group(self, profile: Mapping[str, Any], *, role: str, status: str = "connected") -> JsonObject:
         """A new group with the bot in it."""
         user, at = self.state.user, self.state.now()
-        number = self.state.number("group")
+        number = self.state.next_number("group")
         shown = {key: user["profile"][key] for key in ("displayName", "fullName", "peerType") if key in user["profile"]}
-        own = objects.member(
-            self.state.number("member"),
+        own = api_objects.member(
+            self.state.next_number("member"),
             number,
             user["localDisplayName"],
             at,
@@ -39,75 +39,79 @@ class GroupAnswers(Part):
             status=status,
             profile=shown,
         )
-        group = {"info": objects.group_info(number, profile, own, at), "members": {}, "link": None}
+        group = {"info": api_objects.group_info(number, profile, own, at), "members": {}, "link": None}
         self.state.tree["groups"][str(number)] = group
-        self.state.own("group", number)
+        self.state.set_owner("group", number)
         return group
 
-    def add_to(self, group: Obj, name: str, *, role: str = "member", contact_id: int | None = None) -> Obj:
+    def add_member(
+        self, group: JsonObject, name: str, *, role: str = "member", contact_id: int | None = None
+    ) -> JsonObject:
         """A new member of a group."""
         info = group["info"]
-        member = objects.member(self.state.number("member"), info["groupId"], name, self.state.now(), role=role)
+        member = api_objects.member(
+            self.state.next_number("member"), info["groupId"], name, self.state.now(), role=role
+        )
         if contact_id is not None:
             member["memberContactId"] = contact_id
         group["members"][str(member["groupMemberId"])] = member
         info["groupSummary"]["currentMembers"] = len(group["members"]) + 1
         return member
 
-    def do_list_members(self, request: Request) -> Obj:
+    def do_list_members(self, request: Request) -> JsonObject:
         """The members, without the bot."""
         group = self.state.group(request.number("group"))
         return self.reply(
             "groupMembers", group={"groupInfo": group["info"], "members": list(group["members"].values())}
         )
 
-    def do_group_profile(self, request: Request) -> Obj:
+    def do_group_profile(self, request: Request) -> JsonObject:
         """The whole profile of a group is replaced."""
-        info = self._led(request, "owner", "admin")["info"]
-        before = objects.copy(info)
-        profile = checked_object(request.json, "displayName", "fullName")
-        fresh = objects.group_info(info["groupId"], profile, info["membership"], info["createdAt"])
+        info = self._require_role(request, "owner", "admin")["info"]
+        before = api_objects.copy(info)
+        profile = require_object(request.json, "displayName", "fullName")
+        fresh = api_objects.group_info(info["groupId"], profile, info["membership"], info["createdAt"])
         info.update(groupProfile=fresh["groupProfile"], fullGroupPreferences=fresh["fullGroupPreferences"])
         info["localDisplayName"] = profile["displayName"]
         return self.reply("groupUpdated", fromGroup=before, toGroup=info, msgSigned=False)
 
-    def do_add_member(self, request: Request) -> Obj:
+    def do_add_member(self, request: Request) -> JsonObject:
         """A contact is invited, and comes."""
-        group = self._led(request, "admin", "owner")
+        group = self._require_role(request, "admin", "owner")
         contact = self.state.contact(request.number("number"))
         name = contact["localDisplayName"]
         if any(member.get("memberContactId") == contact["contactId"] for member in group["members"].values()):
-            raise chat_refused("groupDuplicateMember", contactName=name)
-        member = self.add_to(group, name, role=request.text("role"), contact_id=contact["contactId"])
+            raise chat_refusal("groupDuplicateMember", contactName=name)
+        member = self.add_member(group, name, role=request.text("role"), contact_id=contact["contactId"])
         invited = {**member, "memberStatus": "invited"}
         answer = self.reply("sentGroupInvitation", groupInfo=group["info"], contact=contact, member=invited)
-        self.state.tell("joinedGroupMember", groupInfo=group["info"], member=member)
-        self.state.tell("connectedToGroupMember", groupInfo=group["info"], member=member, memberContact=contact)
+        self.state.emit_event("joinedGroupMember", groupInfo=group["info"], member=member)
+        self.state.emit_event("connectedToGroupMember", groupInfo=group["info"], member=member, memberContact=contact)
         return answer
 
-    def do_join_group(self, request: Request) -> Obj:
+    def do_join_group(self, request: Request) -> JsonObject:
         """The bot accepts an invitation."""
         info = self.state.group(request.number("group"))["info"]
         if info["membership"]["memberStatus"] != "invited":
-            raise store_refused("groupAlreadyJoined")
+            raise store_refusal("groupAlreadyJoined")
         info["membership"]["memberStatus"] = "connected"
         answer = self.reply("userAcceptedGroupSent", groupInfo=info)
         for member in self.state.group(request.number("group"))["members"].values():
-            self.state.tell("connectedToGroupMember", groupInfo=info, member=member)
+            self.state.emit_event("connectedToGroupMember", groupInfo=info, member=member)
         return answer
 
-    def do_accept_member(self, request: Request) -> Obj:
+    def do_accept_member(self, request: Request) -> JsonObject:
         """Somebody who waits is let in."""
-        group = self._led(request, "moderator", "admin", "owner")
+        group = self._require_role(request, "moderator", "admin", "owner")
         member = self.state.member(request.number("group"), request.number("number"))
         if member["memberStatus"] not in ("pending_approval", "pending_review"):
-            raise chat_refused("groupMemberNotActive")
+            raise chat_refusal("groupMemberNotActive")
         member.update(memberStatus="connected", memberRole=request.text("role"))
         return self.reply("memberAccepted", groupInfo=group["info"], member=member)
 
-    def do_members_role(self, request: Request) -> Obj:
+    def do_members_role(self, request: Request) -> JsonObject:
         """Members have another role."""
-        group = self._led(request, "admin", "owner")
+        group = self._require_role(request, "admin", "owner")
         members = self._members(request)
         for member in members:
             member["memberRole"] = request.text("role")
@@ -115,9 +119,9 @@ class GroupAnswers(Part):
             "membersRoleUser", groupInfo=group["info"], members=members, toRole=request.text("role"), msgSigned=False
         )
 
-    def do_block_members(self, request: Request) -> Obj:
+    def do_block_members(self, request: Request) -> JsonObject:
         """What members write is hidden from all, or shown again."""
-        group = self._led(request, "moderator", "admin", "owner")
+        group = self._require_role(request, "moderator", "admin", "owner")
         members = self._members(request)
         for member in members:
             member["blockedByAdmin"] = request.is_on()
@@ -129,9 +133,9 @@ class GroupAnswers(Part):
             msgSigned=False,
         )
 
-    def do_remove_members(self, request: Request) -> Obj:
+    def do_remove_members(self, request: Request) -> JsonObject:
         """Members are gone."""
-        group = self._led(request, "admin", "owner")
+        group = self._require_role(request, "admin", "owner")
         members = self._members(request)
         for member in members:
             member["memberStatus"] = "removed"
@@ -145,94 +149,94 @@ class GroupAnswers(Part):
             msgSigned=False,
         )
 
-    def do_leave_group(self, request: Request) -> Obj:
+    def do_leave_group(self, request: Request) -> JsonObject:
         """The bot leaves."""
         info = self.state.group(request.number("group"))["info"]
         info["membership"]["memberStatus"] = "left"
         return self.reply("leftMemberUser", groupInfo=info)
 
-    def do_member_contact(self, request: Request) -> Obj:
+    def do_member_contact(self, request: Request) -> JsonObject:
         """A direct chat with a member."""
         group = self.state.group(request.number("group"))
         member = self.state.member(request.number("group"), request.number("number"))
-        number = self.state.number("contact")
+        number = self.state.next_number("contact")
         name = member["localDisplayName"]
-        contact = objects.contact(number, name, number + 500, self.state.now())
+        contact = api_objects.contact(number, name, number + 500, self.state.now())
         self.state.tree["contacts"][str(number)] = contact
-        self.state.own("contact", number)
+        self.state.set_owner("contact", number)
         member["memberContactId"] = number
         return self.reply("newMemberContact", contact=contact, groupInfo=group["info"], member=member)
 
-    def do_invite_member(self, request: Request) -> Obj:
+    def do_invite_member(self, request: Request) -> JsonObject:
         """A member is asked into the direct chat, with a message if there is one."""
         contact = self.state.contact(request.number("contact"))
         contact["contactGrpInvSent"] = True
         if request.json is not None:
-            content = checked_object(request.json, "type")
+            content = require_object(request.json, "type")
             self.state.add_item(f"@{contact['contactId']}", {"type": "directSnd"}, content)
         return self.reply("newMemberContactSentInv", contact=contact)
 
     # Links
 
-    def do_create_link(self, request: Request) -> Obj:
+    def do_create_link(self, request: Request) -> JsonObject:
         """A link by which one joins."""
-        group = self._led(request, "admin", "owner")
+        group = self._require_role(request, "admin", "owner")
         if group["link"] is not None:
-            raise store_refused("duplicateGroupLink", groupInfo=objects.copy(group["info"]))
+            raise store_refusal("duplicateGroupLink", groupInfo=api_objects.copy(group["info"]))
         number = request.number("group")
-        group["link"] = objects.group_link(self.state.number("link"), number, request.text("role"))
+        group["link"] = api_objects.group_link(self.state.next_number("link"), number, request.text("role"))
         return self.reply("groupLinkCreated", groupInfo=group["info"], groupLink=group["link"])
 
-    def do_get_link(self, request: Request) -> Obj:
+    def do_get_link(self, request: Request) -> JsonObject:
         """The link that there is."""
-        group = self._linked(request)
+        group = self._require_link(request)
         return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
 
-    def do_link_role(self, request: Request) -> Obj:
+    def do_link_role(self, request: Request) -> JsonObject:
         """Those who join from now on have another role."""
-        group = self._linked(request)
+        group = self._require_link(request)
         group["link"]["acceptMemberRole"] = request.text("role")
         return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
 
-    def do_delete_link(self, request: Request) -> Obj:
+    def do_delete_link(self, request: Request) -> JsonObject:
         """No link any more."""
-        group = self._linked(request)
+        group = self._require_link(request)
         group["link"] = None
         return self.reply("groupLinkDeleted", groupInfo=group["info"])
 
     # Channels over relays
 
-    def do_new_public_group(self, request: Request) -> Obj:
+    def do_new_public_group(self, request: Request) -> JsonObject:
         """There are no relays here that a channel could be made with."""
         self.state.user_by_id(request.number("user"))
         return self.reply("publicGroupCreationFailed", addRelayResults=[])
 
-    def do_group_relays(self, request: Request) -> Obj:
+    def do_group_relays(self, request: Request) -> JsonObject:
         """No relays."""
         return self.reply("groupRelays", groupInfo=self.state.group(request.number("group"))["info"], groupRelays=[])
 
-    def do_add_relays(self, request: Request) -> Obj:
+    def do_add_relays(self, request: Request) -> JsonObject:
         """No relays that could be added."""
         self.state.group(request.number("group"))
         return self.reply("groupRelaysAddFailed", addRelayResults=[])
 
-    def do_allow_relay(self, request: Request) -> Obj:
+    def do_allow_relay(self, request: Request) -> JsonObject:
         """The group may use this profile."""
         return self.reply("relayGroupAllowed", groupInfo=self.state.group(request.number("group"))["info"])
 
-    def _led(self, request: Request, *roles: str) -> Obj:
+    def _require_role(self, request: Request, *roles: str) -> JsonObject:
         """The group, where the bot may lead it."""
         group = self.state.group(request.number("group"))
         if group["info"]["membership"]["memberRole"] not in roles:
             lowest = min(roles, key=ROLES.index)
-            raise chat_refused("groupUserRole", groupInfo=objects.copy(group["info"]), requiredRole=lowest)
+            raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=lowest)
         return group
 
-    def _members(self, request: Request) -> list[Obj]:
+    def _members(self, request: Request) -> list[JsonObject]:
         return [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
 
-    def _linked(self, request: Request) -> Obj:
+    def _require_link(self, request: Request) -> JsonObject:
         group = self.state.group(request.number("group"))
         if group["link"] is None:
-            raise store_refused("groupLinkNotFound", groupInfo=objects.copy(group["info"]))
+            raise store_refusal("groupLinkNotFound", groupInfo=api_objects.copy(group["info"]))
         return group

@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 
-from cometbot.testing.simplex import objects
-from cometbot.testing.simplex.files import end_upload, offered_file
-from cometbot.testing.simplex.grammar import Request
-from cometbot.testing.simplex.objects import Obj
-from cometbot.testing.simplex.profiles import Part, checked_object, unreadable
-from cometbot.testing.simplex.state import chat_refused, store_refused
+from cometbot.testing.simplex import api_objects
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_grammar import Request
+from cometbot.testing.simplex.files import complete_upload, outgoing_file
+from cometbot.testing.simplex.profiles import CommandHandlerBase, require_object, unparsable_command
+from cometbot.testing.simplex.state import chat_refusal, store_refusal
 
-LARGEST_MESSAGE = 15_602
+MAX_MESSAGE_BYTES = 15_602
 REACTIONS = ("👍", "👎", "😀", "😂", "😢", "\N{HEAVY BLACK HEART}", "🚀", "✅")
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -26,86 +26,86 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "report": ("text", "reason"),
     "chat": ("text",),
 }
-_SILENT_ROLES = ("observer", "relay")
+_READ_ONLY_ROLES = ("observer", "relay")
 
 
-class MessageAnswers(Part):
+class MessageCommands(CommandHandlerBase):
     """The commands about messages."""
 
     files_folder: str = ""
     file_limit: int = 1_073_741_824
     holds_uploads: bool = False
 
-    def do_send(self, request: Request) -> Obj:
+    def do_send(self, request: Request) -> JsonObject:
         """One line for each message, in order; later they count as sent."""
         ref, messages = request.text("ref"), request.json
         if not isinstance(messages, list) or not messages:
-            raise unreadable()
-        composed = [self._composed(message) for message in messages]
+            raise unparsable_command()
+        composed = [self._parse_message(message) for message in messages]
         quotes = sum("quotedItemId" in message for message in composed)
         if len(composed) > 1 and (request.is_on("live") or quotes > 1):
-            raise chat_refused("commandError", message="invalid multi send: live and more than one quote not supported")
+            raise chat_refusal("commandError", message="invalid multi send: live and more than one quote not supported")
         direction = self._direction(ref)
         for message in composed:
-            self._check(ref, message)
+            self._validate(ref, message)
         items = [self._send_one(ref, direction, message, request) for message in composed]
-        answer = self.reply("newChatItems", chatItems=[self.state.whole(ref, item) for item in items])
-        self._after_send(ref, items)
+        answer = self.reply("newChatItems", chatItems=[self.state.full_item(ref, item) for item in items])
+        self._complete_send(ref, items)
         return answer
 
-    def do_send_text(self, request: Request) -> Obj:
+    def do_send_text(self, request: Request) -> JsonObject:
         """A message that is nothing but its text."""
         content = {"type": "text", "text": request.text("rest")}
         return self.do_send(Request("send", request.texts, [{"msgContent": content, "mentions": {}}]))
 
-    def _composed(self, message: Any) -> Obj:
-        composed = checked_object(message)
+    def _parse_message(self, message: Any) -> JsonObject:
+        composed = require_object(message)
         if isinstance(composed.get("filePath"), str):
             # The spelling of older releases, which CLIs still read.
             composed = {**composed, "fileSource": {"filePath": composed["filePath"]}}
             del composed["filePath"]
-        content = checked_object(composed.get("msgContent"), "type")
+        content = require_object(composed.get("msgContent"), "type")
         if any(not isinstance(content.get(name), str) for name in _REQUIRED.get(content["type"], ())):
-            raise unreadable()
+            raise unparsable_command()
         quoted = composed.get("quotedItemId")
         if quoted is not None and (isinstance(quoted, bool) or not isinstance(quoted, int)):
-            raise unreadable()
-        checked_object(composed.get("mentions", {}))
+            raise unparsable_command()
+        require_object(composed.get("mentions", {}))
         return {key: value for key, value in composed.items() if value is not None}
 
-    def _direction(self, ref: str) -> Obj:
+    def _direction(self, ref: str) -> JsonObject:
         """How the bot speaks there; refused where it cannot."""
         info = self.state.chat_info(ref)
         if info["type"] == "direct":
             if info["contact"].get("activeConn", {}).get("connStatus", {}).get("type") != "ready":
-                raise chat_refused("contactNotReady", contact=info["contact"])
+                raise chat_refusal("contactNotReady", contact=info["contact"])
             return {"type": "directSnd"}
         group = info["groupInfo"]
         status = group["membership"]["memberStatus"]
         if status == "invited":
-            raise chat_refused("groupNotJoined", groupInfo=group)
+            raise chat_refusal("groupNotJoined", groupInfo=group)
         if status not in ("connected", "complete", "creator"):
-            raise chat_refused("groupMemberNotActive")
-        if group["membership"]["memberRole"] in _SILENT_ROLES:
-            raise chat_refused("groupUserRole", groupInfo=group, requiredRole="member")
+            raise chat_refusal("groupMemberNotActive")
+        if group["membership"]["memberRole"] in _READ_ONLY_ROLES:
+            raise chat_refusal("groupUserRole", groupInfo=group, requiredRole="member")
         return {"type": "groupSnd"}
 
-    def _check(self, ref: str, message: Obj) -> None:
-        if len(orjson.dumps(message["msgContent"])) > LARGEST_MESSAGE:
-            raise store_refused("largeMsg")
+    def _validate(self, ref: str, message: JsonObject) -> None:
+        if len(orjson.dumps(message["msgContent"])) > MAX_MESSAGE_BYTES:
+            raise store_refusal("largeMsg")
         quoted = message.get("quotedItemId")
         if quoted is not None and all(item["meta"]["itemId"] != quoted for item in self.state.items(ref)):
-            raise store_refused("invalidQuote")
+            raise store_refusal("invalidQuote")
         members = self.state.group(_group_id(ref))["members"] if ref.startswith("#") else {}
         if any(str(member) not in members for member in message.get("mentions", {}).values()):
-            raise store_refused("invalidMention")
+            raise store_refusal("invalidMention")
         if "fileSource" in message:
-            offered_file(self.files_folder, message["fileSource"], self.file_limit)
+            outgoing_file(self.files_folder, message["fileSource"], self.file_limit)
 
-    def _send_one(self, ref: str, direction: Obj, message: Obj, request: Request) -> Obj:
+    def _send_one(self, ref: str, direction: JsonObject, message: JsonObject, request: Request) -> JsonObject:
         item = self.state.add_item(ref, direction, message["msgContent"])
         if "quotedItemId" in message:
-            item["quotedItem"] = objects.quote_of(self.state.item(ref, message["quotedItemId"]))
+            item["quotedItem"] = api_objects.quote_of(self.state.item(ref, message["quotedItemId"]))
         if request.is_on("live"):
             item["meta"]["itemLive"] = True
         if request.text("ttl").isdigit():
@@ -113,81 +113,81 @@ class MessageAnswers(Part):
         for name, number in message.get("mentions", {}).items():
             item["mentions"][name] = mention_of(self.state.member(_group_id(ref), number))
         if "fileSource" in message:
-            item["file"] = offered_file(self.files_folder, message["fileSource"], self.file_limit)
-            item["file"]["fileId"] = self.state.number("file")
+            item["file"] = outgoing_file(self.files_folder, message["fileSource"], self.file_limit)
+            item["file"]["fileId"] = self.state.next_number("file")
         return item
 
-    def _after_send(self, ref: str, items: list[Obj]) -> None:
+    def _complete_send(self, ref: str, items: list[JsonObject]) -> None:
         for item in items:
             item["meta"]["itemStatus"] = {"type": "sndSent", "sndProgress": "complete"}
-        whole = [self.state.whole(ref, item) for item in items]
-        self.state.tell("chatItemsStatusesUpdated", chatItems=whole)
+        whole = [self.state.full_item(ref, item) for item in items]
+        self.state.emit_event("chatItemsStatusesUpdated", chatItems=whole)
         for item in items:
             if "file" in item and not self.holds_uploads:
-                end_upload(self.state, self.files_folder, ref, item)
+                complete_upload(self.state, self.files_folder, ref, item)
 
-    def do_update_item(self, request: Request) -> Obj:
+    def do_update_item(self, request: Request) -> JsonObject:
         """An own message has another content."""
         ref = request.text("ref")
         item = self.state.item(ref, request.number("id"))
-        message = self._composed(request.json)
+        message = self._parse_message(request.json)
         if not item["meta"]["editable"] or "itemDeleted" in item["meta"]:
-            raise chat_refused("invalidChatItemUpdate")
-        if len(orjson.dumps(message["msgContent"])) > LARGEST_MESSAGE:
-            raise store_refused("largeMsg")
+            raise chat_refusal("invalidChatItemUpdate")
+        if len(orjson.dumps(message["msgContent"])) > MAX_MESSAGE_BYTES:
+            raise store_refusal("largeMsg")
         was_live = item["meta"].pop("itemLive", False)
         if request.is_on("live") and was_live:
             item["meta"]["itemLive"] = True
         if item["content"]["msgContent"] == message["msgContent"] and not was_live:
-            return self.reply("chatItemNotChanged", chatItem=self.state.whole(ref, item))
+            return self.reply("chatItemNotChanged", chatItem=self.state.full_item(ref, item))
         item["content"]["msgContent"] = message["msgContent"]
         item["meta"].update(itemText=str(message["msgContent"].get("text", "")), updatedAt=self.state.now())
         item["meta"]["itemEdited"] = item["meta"]["itemEdited"] or not was_live
-        return self.reply("chatItemUpdated", chatItem=self.state.whole(ref, item))
+        return self.reply("chatItemUpdated", chatItem=self.state.full_item(ref, item))
 
-    def do_delete_item(self, request: Request) -> Obj:
+    def do_delete_item(self, request: Request) -> JsonObject:
         """Messages are deleted; for everybody only the bot's own."""
         ref, mode = request.text("ref"), request.text("mode")
         items = [self.state.item(ref, number) for number in request.numbers("ids")]
         if mode == "broadcast" and any(not item["meta"]["deletable"] for item in items):
-            raise chat_refused("invalidChatItemDelete")
+            raise chat_refusal("invalidChatItemDelete")
         return self._delete(ref, items, {"type": "deleted", "chatType": "group" if ref[0] == "#" else "direct"})
 
-    def do_delete_member_item(self, request: Request) -> Obj:
+    def do_delete_member_item(self, request: Request) -> JsonObject:
         """What others wrote is taken out of a group by a moderator."""
         ref = f"#{request.text('group')}"
         info = self.state.group(request.number("group"))["info"]
         if info["membership"]["memberRole"] not in ("moderator", "admin", "owner"):
-            raise chat_refused("groupUserRole", groupInfo=info, requiredRole="moderator")
+            raise chat_refusal("groupUserRole", groupInfo=info, requiredRole="moderator")
         items = [self.state.item(ref, number) for number in request.numbers("ids")]
         return self._delete(ref, items, {"type": "moderated", "byGroupMember": info["membership"]})
 
-    def _delete(self, ref: str, items: list[Obj], deleted: Obj) -> Obj:
+    def _delete(self, ref: str, items: list[JsonObject], deleted: JsonObject) -> JsonObject:
         pairs = []
         for item in items:
-            before = self.state.whole(ref, item)
+            before = self.state.full_item(ref, item)
             item["meta"].update(itemDeleted=deleted, deletable=False, editable=False)
-            pairs.append({"deletedChatItem": before, "toChatItem": self.state.whole(ref, item)})
+            pairs.append({"deletedChatItem": before, "toChatItem": self.state.full_item(ref, item)})
         return self.reply("chatItemsDeleted", chatItemDeletions=pairs, byUser=True, timed=False)
 
-    def do_reaction(self, request: Request) -> Obj:
+    def do_reaction(self, request: Request) -> JsonObject:
         """The bot's reaction is put on a message, or taken off."""
-        ref, reaction = request.text("ref"), checked_object(request.json, "type")
+        ref, reaction = request.text("ref"), require_object(request.json, "type")
         if reaction.get("emoji") not in REACTIONS:
-            raise unreadable()
+            raise unparsable_command()
         item = self.state.item(ref, request.number("id"))
         added = request.is_on()
         kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or not entry["userReacted"]]
         if (len(kept) < len(item["reactions"])) == added:
-            raise chat_refused("commandError", message="reaction already added" if added else "reaction not added")
+            raise chat_refusal("commandError", message="reaction already added" if added else "reaction not added")
         new = [{"reaction": reaction, "userReacted": True, "totalReacted": 1}] if added else []
         item["reactions"] = kept + new
         direction = {"type": "directSnd" if ref[0] == "@" else "groupSnd"}
-        change = reaction_of(self.state.whole(ref, item), direction, reaction, self.state.now())
+        change = reaction_of(self.state.full_item(ref, item), direction, reaction, self.state.now())
         return self.reply("chatItemReaction", added=added, reaction=change)
 
 
-def mention_of(member: Obj) -> Obj:
+def mention_of(member: JsonObject) -> JsonObject:
     """How a text's mention of a member is told."""
     reference = {
         "groupMemberId": member["groupMemberId"],
@@ -197,7 +197,7 @@ def mention_of(member: Obj) -> Obj:
     return {"memberId": member["memberId"], "memberRef": reference}
 
 
-def reaction_of(whole: Obj, direction: Obj, reaction: Obj, at: str) -> Obj:
+def reaction_of(whole: JsonObject, direction: JsonObject, reaction: JsonObject, at: str) -> JsonObject:
     """An ``ACIReaction``."""
     change = {"chatDir": direction, "chatItem": whole["chatItem"], "sentAt": at, "reaction": reaction}
     return {"chatInfo": whole["chatInfo"], "chatReaction": change}

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cometbot.testing.simplex.server import Fault
+from cometbot.testing.simplex.server import CliFault
 
-Raw = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Line:
     item_id: int
     by: str
     text: str
-    content: Raw = field(repr=False)
+    content: JsonObject = field(repr=False)
     quote_id: int | None = None
     file_path: str = ""
     is_live: bool = False
@@ -31,7 +31,7 @@ class Line:
     ttl: int | None = None
     mentions: tuple[str, ...] = ()
     reactions: tuple[str, ...] = ()
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    raw: JsonObject = field(default_factory=dict, repr=False, compare=False)
 
 
 class People(ABC):
@@ -80,7 +80,7 @@ class People(ABC):
 
     def lines(self, chat: str = "") -> list[Line]:
         """All messages of a chat, or of all chats, in the order in which they were made."""
-        return [_line(raw) for raw in self.do("lines", chat=chat) if "msgContent" in raw["chatItem"]["content"]]
+        return [_to_line(raw) for raw in self.do("lines", chat=chat) if "msgContent" in raw["chatItem"]["content"]]
 
     def said(self, chat: str = "") -> list[Line]:
         """What the bot said and did not take back."""
@@ -115,7 +115,7 @@ class People(ABC):
         count: int = self.do("clients")
         return count
 
-    def misbehave(self, *faults: Fault, on: str = "") -> None:
+    def misbehave(self, *faults: CliFault, on: str = "") -> None:
         """Treat the next commands that begin with ``on`` like that, one each."""
         for fault in faults:
             self.do("misbehave", fault=fault, on=on)
@@ -124,7 +124,7 @@ class People(ABC):
         """Break all connections, without a word."""
         self.do("drop")
 
-    def emit(self, record: Raw) -> None:
+    def emit(self, record: JsonObject) -> None:
         """Send any event to the bot."""
         self.do("emit", record=record)
 
@@ -148,7 +148,7 @@ class Person:
         *,
         quote_id: int | None = None,
         file: tuple[str, bytes] | None = None,
-        content: Raw | None = None,
+        content: JsonObject | None = None,
         foreign: bool = False,
         live: bool = False,
         ttl: int | None = None,
@@ -159,7 +159,7 @@ class Person:
         ``file`` is its name and content; a ``foreign`` one lies on servers that the CLI does not use. A ``silent``
         message is stored without the bot being told.
         """
-        return _say(self.people, self.chat, text, self.name, quote_id, file, content, foreign, live, ttl, silent)
+        return _send(self.people, self.chat, text, self.name, quote_id, file, content, foreign, live, ttl, silent)
 
     def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
         """Change what they wrote."""
@@ -214,13 +214,13 @@ class FakeGroup:
         mention: bool = False,
         quote_id: int | None = None,
         file: tuple[str, bytes] | None = None,
-        content: Raw | None = None,
+        content: JsonObject | None = None,
         live: bool = False,
         silent: bool = False,
     ) -> int:
         """The number of a message that a member writes; ``mention`` puts a mention of the bot before the text."""
-        name = _name(who)
-        return _say(
+        name = _name_of(who)
+        return _send(
             self.people, self.chat, text, name, quote_id, file, content, False, live, None, silent, mention=mention
         )
 
@@ -234,16 +234,16 @@ class FakeGroup:
 
     def react(self, who: Person | str, item_id: int, emoji: str, *, added: bool = True) -> None:
         """Put a reaction on a message, or take it off."""
-        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name(who), added=added)
+        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name_of(who), added=added)
 
     def join(self, who: Person | str, *, role: str = "member", silently: bool = False) -> int:
         """Return the number of a new member; ``silently`` adds one whose joining the bot has not seen."""
-        number: int = self.people.do("join", chat=self.chat, name=_name(who), role=role, silently=silently)
+        number: int = self.people.do("join", chat=self.chat, name=_name_of(who), role=role, silently=silently)
         return number
 
     def leave(self, who: Person | str) -> None:
         """Let a member leave."""
-        self.people.do("leave", chat=self.chat, name=_name(who))
+        self.people.do("leave", chat=self.chat, name=_name_of(who))
 
     def said(self) -> list[Line]:
         """What the bot said here."""
@@ -254,18 +254,18 @@ class FakeGroup:
         return self.people.texts(self.chat)
 
 
-def _name(who: Person | str) -> str:
+def _name_of(who: Person | str) -> str:
     return who if isinstance(who, str) else who.name
 
 
-def _say(
+def _send(
     people: People,
     chat: str,
     text: str,
     name: str,
     quote_id: int | None,
     file: tuple[str, bytes] | None,
-    content: Raw | None,
+    content: JsonObject | None,
     foreign: bool,
     live: bool,
     ttl: int | None,
@@ -292,7 +292,7 @@ def _say(
     return number
 
 
-def _line(raw: Raw) -> Line:
+def _to_line(raw: JsonObject) -> Line:
     item = raw["chatItem"]
     meta, direction = item["meta"], item["chatDir"]
     contact = raw["chatInfo"].get("contact", {})

@@ -21,13 +21,13 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-from cometbot.testing.simplex.answering import Answers
-from cometbot.testing.simplex.grammar import UNREADABLE, NotImplementedHere, Request, read_command
-from cometbot.testing.simplex.objects import Obj
-from cometbot.testing.simplex.state import Refused, agent_refused, chat_refused, store_refused
-from cometbot.testing.simplex.wire import Form, encode
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_grammar import PARSE_ERROR_TEXT, Request, UnsupportedCommand, read_command
+from cometbot.testing.simplex.command_handlers import CommandHandlers
+from cometbot.testing.simplex.framing import FrameForm, encode_frame
+from cometbot.testing.simplex.state import CommandRefused, agent_refusal, chat_refusal, store_refusal
 
-Fault = Literal[
+CliFault = Literal[
     "drop",
     "drop_after",
     "drop_mid",
@@ -45,16 +45,16 @@ Fault = Literal[
 done and never answered, or a second late; the CLI is busy, its network fails, it refuses, or it cannot read it,
 with nothing done; it is done and the answer has no ``resp``, a strange correlation id, or is no JSON."""
 
-_wire = logging.getLogger("cometbot.testing.simplex.wire")
+_logger = logging.getLogger("cometbot.testing.simplex.framing")
 # The library tells of every connection, and at level DEBUG of headers and frames.
-_wire.setLevel(logging.ERROR)
+_logger.setLevel(logging.ERROR)
 
 CONTROL_PATH = "/control"
-LATE = 1.0
-_FRAME_LIMIT = 64 * 1024 * 1024
+LATE_ANSWER_DELAY = 1.0
+_MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
-class Wire:
+class FakeServer:
     """A server on 127.0.0.1 that any number of clients may connect to, on any path but ``/control``.
 
     Events go to exactly one of the connected clients; while there is none they wait. ``control`` answers what comes
@@ -63,50 +63,50 @@ class Wire:
 
     def __init__(
         self,
-        answers: Answers,
+        handlers: CommandHandlers,
         *,
         port: int = 0,
-        form: Form = "flat",
+        form: FrameForm = "flat",
         credentials: tuple[str, str] | None = None,
         control: Callable[[str], str] | None = None,
     ) -> None:
-        self._answers, self._wanted_port, self.form = answers, port, form
+        self._handlers, self._port, self.form = handlers, port, form
         self._credentials, self._control = credentials, control
-        self.noisy = False
+        self.has_unknown_fields = False
         self.commands: deque[str] = deque(maxlen=100_000)
-        self.records: deque[tuple[bool, Obj]] = deque(maxlen=20_000)
+        self.records: deque[tuple[bool, JsonObject]] = deque(maxlen=20_000)
         self.connections = 0
-        self._faults: deque[tuple[Fault, str]] = deque()
+        self._faults: deque[tuple[CliFault, str]] = deque()
         self._events: deque[str | bytes] = deque()
         self._changed = threading.Condition()
         self._clients: set[ServerConnection] = set()
-        self._reading = threading.Event()
-        self._reading.set()
-        self._refuse: int = 0
+        self._may_read = threading.Event()
+        self._may_read.set()
+        self._refuse_status: int = 0
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
-        answers.state.emit = self.emit
+        handlers.state.emit = self.emit
 
     @property
     def port(self) -> int:
         """Where it listens, or did and will again; 0 before the first time if any port will do."""
-        return self._wanted_port
+        return self._port
 
     def start(self) -> None:
         """Listen, on the same port as before if there was one."""
         self._server = serve(
             self._handle,
             "127.0.0.1",
-            self._wanted_port,
-            process_request=self._admit,
+            self._port,
+            process_request=self._authenticate,
             compression=None,
-            max_size=_FRAME_LIMIT,
+            max_size=_MAX_FRAME_BYTES,
             max_queue=2,
             ping_interval=None,
             close_timeout=1,
-            logger=_wire,
+            logger=_logger,
         )
-        self._wanted_port = self._server.socket.getsockname()[1]
+        self._port = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="simplex-stand-in", daemon=True)
         self._thread.start()
 
@@ -115,7 +115,7 @@ class Wire:
         server, self._server = self._server, None
         if server is None or self._thread is None:
             return
-        self._reading.set()
+        self._may_read.set()
         self.drop()
         server.shutdown()
         self._thread.join()
@@ -124,13 +124,13 @@ class Wire:
 
     # Faults
 
-    def misbehave(self, fault: Fault, on: str = "") -> None:
+    def misbehave(self, fault: CliFault, on: str = "") -> None:
         """Treat the next command that begins with ``on`` like that."""
         self._faults.append((fault, on))
 
     def refuse(self, status: int) -> None:
         """Answer whoever wants to connect with this HTTP status; 0 lets them in again."""
-        self._refuse = status
+        self._refuse_status = status
 
     def drop(self) -> None:
         """Break all connections, without a word."""
@@ -148,11 +148,11 @@ class Wire:
 
     def hang(self) -> None:
         """Read nothing from anybody until :meth:`resume`."""
-        self._reading.clear()
+        self._may_read.clear()
 
     def resume(self) -> None:
         """Read again."""
-        self._reading.set()
+        self._may_read.set()
 
     def send_raw(self, frame: str | bytes) -> None:
         """Send any frame, in its turn among the events."""
@@ -160,10 +160,10 @@ class Wire:
             self._events.append(frame)
             self._changed.notify_all()
 
-    def emit(self, record: Obj) -> None:
+    def emit(self, record: JsonObject) -> None:
         """Send an event to one of the clients, as soon as there is one."""
         self.records.append((False, record))
-        self.send_raw(encode(record, self.form, noisy=self.noisy))
+        self.send_raw(encode_frame(record, self.form, has_unknown_fields=self.has_unknown_fields))
 
     @property
     def waiting_events(self) -> int:
@@ -177,9 +177,9 @@ class Wire:
 
     # Connections
 
-    def _admit(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
-        if self._refuse:
-            return connection.respond(http.HTTPStatus(self._refuse), "no\n")
+    def _authenticate(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+        if self._refuse_status:
+            return connection.respond(http.HTTPStatus(self._refuse_status), "no\n")
         if self._credentials is None:
             return None
         wanted = base64.b64encode(":".join(self._credentials).encode())
@@ -192,20 +192,20 @@ class Wire:
         if client.request is not None and client.request.path == CONTROL_PATH and self._control is not None:
             return self._serve_control(client, self._control)
         work: queue.Queue[tuple[str, str, Request] | None] = queue.Queue(maxsize=1)
-        worker = threading.Thread(target=self._work, args=(client, work), daemon=True)
-        teller = threading.Thread(target=self._tell, args=(client,), daemon=True)
+        worker = threading.Thread(target=self._run_commands, args=(client, work), daemon=True)
+        sender = threading.Thread(target=self._send_events, args=(client,), daemon=True)
         with self._changed:
             self._clients.add(client)
             self.connections += 1
         if self._server is None:
             _break(client)
         worker.start()
-        teller.start()
+        sender.start()
         try:
             while True:
                 data = client.recv()
-                self._reading.wait()
-                self._take(client, work, data)
+                self._may_read.wait()
+                self._receive(client, work, data)
         except ConnectionClosed:
             return None
         finally:
@@ -213,7 +213,7 @@ class Wire:
                 self._clients.discard(client)
                 self._changed.notify_all()
             work.put(None)
-            teller.join()
+            sender.join()
             worker.join()
 
     def _serve_control(self, client: ServerConnection, control: Callable[[str], str]) -> None:
@@ -221,58 +221,58 @@ class Wire:
             for message in client:
                 client.send(control(message if isinstance(message, str) else message.decode()))
 
-    def _take(
+    def _receive(
         self, client: ServerConnection, work: queue.Queue[tuple[str, str, Request] | None], data: str | bytes
     ) -> None:
         """Hand a command to the worker; what does not parse is answered at once."""
         corr_id, text = _read_frame(data)
         if corr_id is None or text is None:
-            return self._answer(client, None, _error(chat_refused("commandError", message="invalid request")))
+            return self._answer(client, None, _error(chat_refusal("commandError", message="invalid request")))
         self.commands.append(text)
         try:
             request = read_command(text)
-        except NotImplementedHere as error:
-            return self._answer(client, corr_id, _error(chat_refused("commandError", message=str(error))))
+        except UnsupportedCommand as error:
+            return self._answer(client, corr_id, _error(chat_refusal("commandError", message=str(error))))
         except (ValueError, RecursionError):
-            return self._answer(client, corr_id, _error(chat_refused("commandError", message=UNREADABLE)))
+            return self._answer(client, corr_id, _error(chat_refusal("commandError", message=PARSE_ERROR_TEXT)))
         work.put((corr_id, text, request))
         return None
 
-    def _work(self, client: ServerConnection, work: queue.Queue[tuple[str, str, Request] | None]) -> None:
+    def _run_commands(self, client: ServerConnection, work: queue.Queue[tuple[str, str, Request] | None]) -> None:
         while (task := work.get()) is not None:
             corr_id, text, request = task
             try:
-                self._carry_out(client, corr_id, request, self._next_fault(text))
+                self._run_command(client, corr_id, request, self._next_fault(text))
             except (ConnectionClosed, OSError):
                 continue
 
-    def _next_fault(self, text: str) -> Fault | None:
+    def _next_fault(self, text: str) -> CliFault | None:
         for entry in list(self._faults):
             if text.startswith(entry[1]):
                 self._faults.remove(entry)
                 return entry[0]
         return None
 
-    def _carry_out(self, client: ServerConnection, corr_id: str, request: Request, fault: Fault | None) -> None:
-        refusals: dict[str, Refused] = {
-            "busy": store_refused("dBBusyError", message="locked"),
-            "network": agent_refused(type="BROKER", brokerAddress="smp://k@h", brokerErr={"type": "TIMEOUT"}),
-            "refuse": chat_refused("internalError", message="refused"),
-            "unread": chat_refused("commandError", message=UNREADABLE),
+    def _run_command(self, client: ServerConnection, corr_id: str, request: Request, fault: CliFault | None) -> None:
+        refusals: dict[str, CommandRefused] = {
+            "busy": store_refusal("dBBusyError", message="locked"),
+            "network": agent_refusal(type="BROKER", brokerAddress="smp://k@h", brokerErr={"type": "TIMEOUT"}),
+            "refuse": chat_refusal("internalError", message="refused"),
+            "unread": chat_refusal("commandError", message=PARSE_ERROR_TEXT),
         }
         if fault == "drop":
             return self._cut(client)
         if fault in refusals:
             return self._answer(client, corr_id, _error(refusals[fault]))
-        record = self._answers.answer(request)
+        record = self._handlers.handle(request)
         self.records.append((True, record))
         if fault == "drop_after":
             return self._cut(client)
         if fault == "drop_mid":
-            _break_within(client, encode(record, self.form, corr_id=corr_id))
+            _break_within(client, encode_frame(record, self.form, corr_id=corr_id))
             return self._cut(client)
         if fault == "late":
-            time.sleep(LATE)
+            time.sleep(LATE_ANSWER_DELAY)
         if fault == "no_resp":
             return client.send(orjson.dumps({"corrId": corr_id}).decode())
         if fault == "no_json":
@@ -281,11 +281,11 @@ class Wire:
             self._answer(client, f"{corr_id}x" if fault == "wrong_id" else corr_id, record)
         return None
 
-    def _answer(self, client: ServerConnection, corr_id: str | None, record: Obj) -> None:
+    def _answer(self, client: ServerConnection, corr_id: str | None, record: JsonObject) -> None:
         with contextlib.suppress(ConnectionClosed, OSError):
-            client.send(encode(record, self.form, corr_id=corr_id, noisy=self.noisy))
+            client.send(encode_frame(record, self.form, corr_id=corr_id, has_unknown_fields=self.has_unknown_fields))
 
-    def _tell(self, client: ServerConnection) -> None:
+    def _send_events(self, client: ServerConnection) -> None:
         """Send events to this client as long as it is there; the one in hand is lost if it goes."""
         while True:
             with self._changed:
@@ -300,7 +300,7 @@ class Wire:
                 return
 
 
-def _error(refused: Refused) -> Obj:
+def _error(refused: CommandRefused) -> JsonObject:
     return {"type": "chatCmdError", "chatError": refused.chat_error}
 
 

@@ -12,10 +12,19 @@ from typing import Any
 import orjson
 
 from cometbot import private_files
-from cometbot.testing.simplex import objects
-from cometbot.testing.simplex.objects import Obj
+from cometbot.testing.simplex import api_objects
+from cometbot.testing.simplex.api_objects import JsonObject
 
-_FIRST = {"contact": 4, "group": 31, "member": 110, "item": 2001, "file": 501, "request": 71, "link": 81, "pending": 91}
+_FIRST_NUMBERS = {
+    "contact": 4,
+    "group": 31,
+    "member": 110,
+    "item": 2001,
+    "file": 501,
+    "request": 71,
+    "link": 81,
+    "pending": 91,
+}
 """Where the numbers of each kind begin: far from each other, so that a mixed-up one is found nowhere."""
 
 _TABLES = (
@@ -33,30 +42,30 @@ _TABLES = (
 )
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A command failed; ``chat_error`` is the ``ChatError`` that says why."""
 
-    def __init__(self, chat_error: Obj) -> None:
+    def __init__(self, chat_error: JsonObject) -> None:
         super().__init__(str(chat_error))
         self.chat_error = chat_error
 
 
-def chat_refused(tag: str, **fields: Any) -> Refused:
+def chat_refusal(tag: str, **fields: Any) -> CommandRefused:
     """A ``ChatErrorType``."""
-    return Refused({"type": "error", "errorType": {"type": tag, **fields}})
+    return CommandRefused({"type": "error", "errorType": {"type": tag, **fields}})
 
 
-def store_refused(tag: str, **fields: Any) -> Refused:
+def store_refusal(tag: str, **fields: Any) -> CommandRefused:
     """A ``StoreError``."""
-    return Refused({"type": "errorStore", "storeError": {"type": tag, **fields}})
+    return CommandRefused({"type": "errorStore", "storeError": {"type": tag, **fields}})
 
 
-def agent_refused(**error: Any) -> Refused:
+def agent_refusal(**error: Any) -> CommandRefused:
     """An ``AgentErrorType``."""
-    return Refused({"type": "errorAgent", "agentError": error, "agentConnId": ""})
+    return CommandRefused({"type": "errorAgent", "agentError": error, "agentConnId": ""})
 
 
-class State:
+class FakeState:
     """The database of the stand-in: the API's own objects, by their numbers, in one tree that is JSON.
 
     ``lock`` is held by whoever reads or changes it. With a ``path`` it is read from there, and :meth:`save` writes it.
@@ -65,9 +74,9 @@ class State:
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         self.lock = threading.RLock()
-        self.emit: Callable[[Obj], None] = lambda record: None
+        self.emit: Callable[[JsonObject], None] = lambda record: None
         self._path, self._clock, self._last_time = path, clock, 0.0
-        self.tree: Obj = {table: {} for table in _TABLES}
+        self.tree: JsonObject = {table: {} for table in _TABLES}
         if path is not None and path.exists():
             self.tree |= orjson.loads(path.read_bytes())
 
@@ -80,97 +89,97 @@ class State:
             private_files.write_bytes(new, orjson.dumps(self.tree))
             os.replace(new, self._path)
 
-    def number(self, kind: str) -> int:
+    def next_number(self, kind: str) -> int:
         """A number of this kind that was never given."""
         numbers = self.tree["numbers"]
-        numbers[kind] = numbers.get(kind, _FIRST.get(kind, 1) - 1) + 1
+        numbers[kind] = numbers.get(kind, _FIRST_NUMBERS.get(kind, 1) - 1) + 1
         given: int = numbers[kind]
         return given
 
     def now(self) -> str:
         """The time, later than it ever was."""
         self._last_time = max(self._clock(), self._last_time + 0.000001)
-        return objects.utc_time(self._last_time)
+        return api_objects.utc_time(self._last_time)
 
     # Users
 
     @property
-    def user(self) -> Obj:
+    def user(self) -> JsonObject:
         """The active profile; refused with ``noActiveUser`` where there is none."""
         for user in self.tree["users"].values():
             if user["activeUser"]:
-                found: Obj = user
+                found: JsonObject = user
                 return found
-        raise chat_refused("noActiveUser")
+        raise chat_refusal("noActiveUser")
 
-    def user_by_id(self, user_id: int) -> Obj:
+    def user_by_id(self, user_id: int) -> JsonObject:
         """A profile; commands for one that is not active are refused."""
         if str(user_id) not in self.tree["users"]:
-            raise store_refused("userNotFound", userId=user_id)
+            raise store_refusal("userNotFound", userId=user_id)
         active = self.user
         if active["userId"] != user_id:
-            raise chat_refused("differentActiveUser", commandUserId=user_id, activeUserId=active["userId"])
+            raise chat_refusal("differentActiveUser", commandUserId=user_id, activeUserId=active["userId"])
         return active
 
-    def add_user(self, profile: Mapping[str, Any]) -> Obj:
+    def add_user(self, profile: Mapping[str, Any]) -> JsonObject:
         """A new profile, active from now on."""
         for other in self.tree["users"].values():
             other["activeUser"] = False
-        user = objects.user(self.number("user"), profile)
+        user = api_objects.user(self.next_number("user"), profile)
         self.tree["users"][str(user["userId"])] = user
         return user
 
     # Chats
 
-    def contact(self, contact_id: int) -> Obj:
+    def contact(self, contact_id: int) -> JsonObject:
         """A contact of the active profile."""
-        return self._own("contacts", "contact", contact_id, "contactNotFound", contactId=contact_id)
+        return self._find_owned("contacts", "contact", contact_id, "contactNotFound", contactId=contact_id)
 
-    def group(self, group_id: int) -> Obj:
+    def group(self, group_id: int) -> JsonObject:
         """A group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
-        return self._own("groups", "group", group_id, "groupNotFound", groupId=group_id)
+        return self._find_owned("groups", "group", group_id, "groupNotFound", groupId=group_id)
 
-    def member(self, group_id: int, member_id: int) -> Obj:
+    def member(self, group_id: int, member_id: int) -> JsonObject:
         """A member of a group."""
         members = self.group(group_id)["members"]
         if str(member_id) not in members:
-            raise chat_refused("groupMemberNotFound")
-        found: Obj = members[str(member_id)]
+            raise chat_refusal("groupMemberNotFound")
+        found: JsonObject = members[str(member_id)]
         return found
 
-    def request(self, request_id: int) -> Obj:
+    def request(self, request_id: int) -> JsonObject:
         """Somebody who waits to be connected."""
         found = self.tree["requests"].get(str(request_id))
         if found is None:
-            raise store_refused("contactRequestNotFound", contactRequestId=request_id)
-        request: Obj = found
+            raise store_refusal("contactRequestNotFound", contactRequestId=request_id)
+        request: JsonObject = found
         return request
 
-    def _own(self, table: str, kind: str, number: int, tag: str, **fields: Any) -> Obj:
+    def _find_owned(self, table: str, kind: str, number: int, tag: str, **fields: Any) -> JsonObject:
         found = self.tree[table].get(str(number))
         if found is None or self.tree["owners"].get(f"{kind}{number}") != self.user["userId"]:
-            raise store_refused(tag, **fields)
-        own: Obj = found
+            raise store_refusal(tag, **fields)
+        own: JsonObject = found
         return own
 
-    def own(self, kind: str, number: int) -> None:
+    def set_owner(self, kind: str, number: int) -> None:
         """Let the active profile own a chat."""
         self.tree["owners"][f"{kind}{number}"] = self.user["userId"]
 
-    def owned(self, table: str, kind: str) -> Iterator[Obj]:
+    def owned(self, table: str, kind: str) -> Iterator[JsonObject]:
         """The active profile's contacts or groups."""
         owner = self.user["userId"]
         for number, found in self.tree[table].items():
             if self.tree["owners"].get(f"{kind}{number}") == owner:
                 yield found
 
-    def chat_info(self, ref: str) -> Obj:
+    def chat_info(self, ref: str) -> JsonObject:
         """The ``ChatInfo`` of ``@4``, ``#3`` or ``#3(_support:11)``."""
         number, _, scope = ref[1:].partition("(")
         if ref.startswith("@"):
             return {"type": "direct", "contact": self.contact(int(number))}
         group = self.group(int(number))
-        info: Obj = {"type": "group", "groupInfo": group["info"]}
+        info: JsonObject = {"type": "group", "groupInfo": group["info"]}
         if scope:
             member_id = scope.rstrip(")").partition(":")[2]
             member = {"groupMember_": self.member(int(number), int(member_id))} if member_id else {}
@@ -179,41 +188,41 @@ class State:
 
     # Items
 
-    def items(self, ref: str) -> list[Obj]:
+    def items(self, ref: str) -> list[JsonObject]:
         """The lines of a chat, oldest first."""
-        found: list[Obj] = self.tree["chats"].setdefault(ref, [])
+        found: list[JsonObject] = self.tree["chats"].setdefault(ref, [])
         return found
 
-    def item(self, ref: str, item_id: int) -> Obj:
+    def item(self, ref: str, item_id: int) -> JsonObject:
         """One line of a chat."""
         for item in self.items(ref):
             if item["meta"]["itemId"] == item_id:
                 return item
-        raise store_refused("chatItemNotFound", itemId=item_id)
+        raise store_refusal("chatItemNotFound", itemId=item_id)
 
-    def add_item(self, ref: str, direction: Mapping[str, Any], content: Mapping[str, Any]) -> Obj:
+    def add_item(self, ref: str, direction: Mapping[str, Any], content: Mapping[str, Any]) -> JsonObject:
         """A new line in a chat."""
         at = self.now()
-        item = objects.chat_item(self.number("item"), direction, content, at)
+        item = api_objects.chat_item(self.next_number("item"), direction, content, at)
         self.items(ref).append(item)
         info = self.chat_info(ref)
         info["contact" if ref.startswith("@") else "groupInfo"]["chatTs"] = at
         return item
 
-    def whole(self, ref: str, item: Mapping[str, Any]) -> Obj:
+    def full_item(self, ref: str, item: Mapping[str, Any]) -> JsonObject:
         """An ``AChatItem``, as it is now."""
-        copied: Obj = objects.copy({"chatInfo": self.chat_info(ref), "chatItem": item})
+        copied: JsonObject = api_objects.copy({"chatInfo": self.chat_info(ref), "chatItem": item})
         return copied
 
-    def place_of_file(self, file_id: int) -> tuple[str, Obj]:
+    def find_file_item(self, file_id: int) -> tuple[str, JsonObject]:
         """The chat and the line that a file belongs to."""
         for ref, items in self.tree["chats"].items():
             for item in items:
                 if item.get("file", {}).get("fileId") == file_id:
                     return ref, item
-        raise store_refused("fileNotFound", fileId=file_id)
+        raise store_refusal("fileNotFound", fileId=file_id)
 
-    def tell(self, tag: str, **fields: Any) -> None:
+    def emit_event(self, tag: str, **fields: Any) -> None:
         """Let the bot know of something, as it is now."""
         record = {"type": tag, "user": self.user, **{key: value for key, value in fields.items() if value is not None}}
-        self.emit(objects.copy(record))
+        self.emit(api_objects.copy(record))

@@ -24,7 +24,7 @@ class MadeUpWeb:
     def __init__(self) -> None:
         self.files: dict[str, bytes | None] = {}
         self.asked: list[str] = []
-        self._places: dict[Path, str] = {}
+        self._sources: dict[Path, str] = {}
 
     def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
         """The last part of the address; its file is at ``to``. Raises as a real one would."""
@@ -37,12 +37,12 @@ class MadeUpWeb:
         if len(content) > limit:
             raise Rejected(f"the file has {len(content)} bytes, and the limit is {limit}", code="file_too_large")
         private_files.write_bytes(to, content)
-        self._places[to.parent] = url
+        self._sources[to.parent] = url
         return name
 
     def address_of(self, path: str) -> str:
         """From where a file was fetched that the bot sent; empty if from nowhere."""
-        return self._places.get(Path(path).parent, "")
+        return self._sources.get(Path(path).parent, "")
 
     def close(self) -> None:
         """Nothing is open."""

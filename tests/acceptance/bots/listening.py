@@ -10,13 +10,13 @@ import flask
 from orjson import dumps
 
 from cometbot import Bot
-from cometbot.channels.base import Intake
+from cometbot.channels.base import DeliveryService
 from cometbot.chat import Chat, Draft, Scope, Signal
 from cometbot.http.errors import HttpError
 from cometbot.http.sse import STREAMS, frame, stream
 from cometbot.settings import Settings
-from cometbot.store.database import ACK_TIMEOUT, database
-from cometbot.testing.channel import FakeChannel
+from cometbot.store.database import ACK_TIMEOUT, database_from_url
+from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web.app import create_app
 
 SCOPE = Scope("rooms", "board")
@@ -31,7 +31,7 @@ class Rooms(FakeChannel):
         super().__init__()
         self.chat = chat
 
-    def blueprint(self, intake: Intake) -> flask.Blueprint:
+    def blueprint(self, delivery: DeliveryService) -> flask.Blueprint:
         blueprint = flask.Blueprint("rooms", __name__)
         blueprint.post("/rooms")(self.make)
         blueprint.post("/rooms/<room>")(self.post)
@@ -48,7 +48,7 @@ class Rooms(FakeChannel):
     def post(self, room: str) -> dict[str, object]:
         draft = Draft("ann", {"said": flask.request.get_data(as_text=True), "pid": os.getpid()})
         messages = self.chat.messages
-        posted = self.chat.database.together(
+        posted = self.chat.database.group_commit(
             lambda connection: messages.post(connection, SCOPE, room, draft), timeout=ACK_TIMEOUT
         )
         self.chat.feed.publish(posted.signals)
@@ -81,5 +81,5 @@ def to_frames(signal: Signal) -> Iterable[bytes]:
 
 def app() -> flask.Flask:
     settings = Settings.from_environment()
-    chat = Chat(database(settings.database_url), Path("unused"))
+    chat = Chat(database_from_url(settings.database_url), Path("unused"))
     return create_app(Bot("board"), settings, [Rooms(chat)], handles=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
-REASONS = ("docker", "systemd", "real CometChat", "real SimpleX CLI")
+SKIP_REASONS = ("docker", "systemd", "real CometChat", "real SimpleX CLI")
 _BLOCK = re.compile(r"^(?:<!-- not run: ([^\n]*) -->\n)?[ \t]*```(\w+)\n(.*?)^[ \t]*```$", re.S | re.M)
 _FILE = re.compile(r"# (\w+\.py)\n")
 

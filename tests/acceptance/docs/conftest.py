@@ -21,10 +21,10 @@ from tests.ports import HOST, free_port
 from .blocks import ROOT
 from .terminal import Terminal
 
-CLONED = ("Makefile", "README.md", "LICENSE", "setup.py", "setup.cfg", "wsgi.py", "gunicorn.conf.py")
+CLONED_FILES = ("Makefile", "README.md", "LICENSE", "setup.py", "setup.cfg", "wsgi.py", "gunicorn.conf.py")
 CLONED_FOLDERS = ("cometbot", "examples")
-FOREIGN = re.compile(r"COMET|BOTYARD|BOTPRESS|SIMPLEX|PYTEST|PYTHON|PROMETHEUS|VIRTUAL_ENV|MAKE|MFLAGS")
-SUDO = """#!/bin/sh
+REMOVED_VARIABLES = re.compile(r"COMET|PLATFORM_|CHAT_API_|SIMPLEX|PYTEST|PYTHON|PROMETHEUS|VIRTUAL_ENV|MAKE|MFLAGS")
+FAKE_SUDO = """#!/bin/sh
 # Stands in for sudo: the same user, and no service is started or stopped.
 [ "$1" = -u ] && shift 2
 [ "$1" = systemctl ] && exit 0
@@ -45,7 +45,7 @@ def copy_environment(source: Path, target: Path) -> None:
             file.chmod(mode)
 
 
-class Base:
+class BaseEnvironment:
     """An environment with the wheel, which readers get copies of, and a clone."""
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class Base:
         self.wheel_environment = folder / "environment"
         self._copy_sources()
         (folder / "bin").mkdir()
-        (folder / "bin" / "sudo").write_text(SUDO)
+        (folder / "bin" / "sudo").write_text(FAKE_SUDO)
         (folder / "bin" / "sudo").chmod(0o755)
         pip = (sys.executable, "-m", "pip", "--quiet")
         self._call(*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(self.clone))
@@ -64,7 +64,7 @@ class Base:
 
     def _copy_sources(self) -> None:
         self.clone.mkdir()
-        for name in CLONED:
+        for name in CLONED_FILES:
             shutil.copy(ROOT / name, self.clone / name)
         for name in CLONED_FOLDERS:
             shutil.copytree(ROOT / name, self.clone / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -75,7 +75,7 @@ class Base:
         own = {str(Path(sys.prefix, "bin"))}
         paths = [path for path in os.environ["PATH"].split(os.pathsep) if path not in own]
         python = str(Path(os.path.realpath(sys.executable)).parent)
-        kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+        kept = {name: value for name, value in os.environ.items() if not REMOVED_VARIABLES.match(name)}
         return kept | {
             "PATH": os.pathsep.join([str(self.folder / "bin"), python, *paths]),
             "TMPDIR": str(self.folder),
@@ -90,7 +90,7 @@ class Base:
 class Reader:
     """A reader with an empty folder, and an environment of its own with cometbot's wheel."""
 
-    def __init__(self, base: Base, folder: Path) -> None:
+    def __init__(self, base: BaseEnvironment, folder: Path) -> None:
         self.base = base
         self.folder = folder
         self.address = f"{HOST}:{free_port()}"
@@ -149,14 +149,14 @@ class Reader:
 
 
 @pytest.fixture(scope="session")
-def base() -> Iterator[Base]:
+def base() -> Iterator[BaseEnvironment]:
     """Install cometbot's wheel once for all pages."""
     with TemporaryFolder("test") as folder:
-        yield Base(folder)
+        yield BaseEnvironment(folder)
 
 
 @pytest.fixture
-def reader(base: Base) -> Iterator[Reader]:
+def reader(base: BaseEnvironment) -> Iterator[Reader]:
     """A reader with an empty folder and a fresh environment that has cometbot's wheel."""
     with tempfile.TemporaryDirectory(dir=base.folder) as folder:
         made = Reader(base, Path(folder))

@@ -15,31 +15,31 @@ from pathlib import Path
 import pytest
 import requests
 
-from cometbot.web.server import READY
-from tests.acceptance.conftest import PATIENCE, wait_for
+from cometbot.web.server import READY_PIPE_VARIABLE
+from tests.acceptance.conftest import WAIT_TIMEOUT, wait_for
 
-_KEEP = 'trap "export -p > {state}; pwd > {place}" EXIT\n{line}\n'
-_YES = "y\n" * 3
-_ENDED = (0, 2, -signal.SIGINT, 128 + signal.SIGINT)
+_SCRIPT = 'trap "export -p > {state}; pwd > {place}" EXIT\n{line}\n'
+_YES_ANSWERS = "y\n" * 3
+_INTERRUPTED_STATUSES = (0, 2, -signal.SIGINT, 128 + signal.SIGINT)
 """Statuses after Ctrl-C: of a server, of make, of the shell around it, and of a shell that says so by a number."""
-_LISTENS = re.compile(r"Listening at: (\S+)")
+_LISTENING = re.compile(r"Listening at: (\S+)")
 
 
 def _is_served(output: str) -> bool:
     """Return whether the server answers at the address that its log names."""
-    found = _LISTENS.search(output)
+    found = _LISTENING.search(output)
     if found is None:
         return False
     if found[1].startswith("unix:"):
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(found[1].removeprefix("unix:")) == 0
     with suppress(requests.RequestException):
-        return requests.get(f"{found[1]}/readyz", timeout=PATIENCE).status_code == 200
+        return requests.get(f"{found[1]}/readyz", timeout=WAIT_TIMEOUT).status_code == 200
     return False
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerCommand:
     """A command that runs until Ctrl-C: its lines, what a person types into it, and when it is ready."""
 
     name: str
@@ -48,37 +48,39 @@ class Server:
     is_ready: Callable[[str], bool]
 
 
-WORKER = Server("worker", r"cometbot worker\b", "", lambda output: output.endswith("!"))
+WORKER = ServerCommand("worker", r"cometbot worker\b", "", lambda output: output.endswith("!"))
 """It logs nothing when it is ready, but writes a mark to the file that its environment names: here to the log."""
 
 SERVERS = [
-    Server("chat", r"(make run|cometbot dev|cometbot simplex --demo)\b", "hi\n", lambda output: "Hello" in output),
-    Server("simplex", r"cometbot simplex\b", "", lambda output: "Address: " in output),
-    Server("serve", r"cometbot serve\b", "", _is_served),
-    Server("client", r"node client\.mjs\b", "", lambda output: output.count("type:") > 1),
+    ServerCommand(
+        "chat", r"(make run|cometbot dev|cometbot simplex --demo)\b", "hi\n", lambda output: "Hello" in output
+    ),
+    ServerCommand("simplex", r"cometbot simplex\b", "", lambda output: "Address: " in output),
+    ServerCommand("serve", r"cometbot serve\b", "", _is_served),
+    ServerCommand("client", r"node client\.mjs\b", "", lambda output: output.count("type:") > 1),
     WORKER,
 ]
 
 
-def find_server(line: str) -> Server | None:
+def find_server(line: str) -> ServerCommand | None:
     """Return the server that a line starts, or None for a command that ends by itself."""
     command = re.sub(r"^(\w+=\S* )*(/\S*/)?", "", line)
     return next((server for server in SERVERS if re.match(server.lines, command)), None)
 
 
-class _Line:
+class _RunningLine:
     """A line that runs, with all that it starts, in a process group of its own."""
 
     def __init__(self, line: str, typed: str, folder: Path, environ: dict[str, str], files: Path) -> None:
         self.line = line
         self._log, self._state, self._place = (files.with_suffix(f".{end}") for end in ("log", "state", "place"))
-        script = _KEEP.format(state=self._state, place=self._place, line=line)
+        script = _SCRIPT.format(state=self._state, place=self._place, line=line)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 # Who runs the tests in the background has Ctrl-C ignored; a reader's terminal has not.
                 ["env", "--default-signal=INT", "bash", "-c", script],
                 cwd=folder,
-                env=environ | ({READY: str(log.fileno())} if find_server(line) is WORKER else {}),
+                env=environ | ({READY_PIPE_VARIABLE: str(log.fileno())} if find_server(line) is WORKER else {}),
                 pass_fds=[log.fileno()],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -109,7 +111,7 @@ class _Line:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGINT)
         try:
-            return self._process.wait(PATIENCE)
+            return self._process.wait(WAIT_TIMEOUT)
         finally:
             self.kill()
 
@@ -137,7 +139,7 @@ class Terminal:
         self.environ = dict(environ)
         self._files = files
         self._count = 0
-        self._running: dict[str, _Line] = {}
+        self._running: dict[str, _RunningLine] = {}
 
     def run(self, line: str) -> str:
         """Run a line to its end, or until the server that it starts is ready, and return what it printed."""
@@ -145,8 +147,8 @@ class Terminal:
         if server is not None:
             self.end(server.name)
         self._count += 1
-        typed = _YES if server is None else server.typed
-        started = _Line(line, typed, self.folder, self.environ, self._files / f"line-{self._count}")
+        typed = _YES_ANSWERS if server is None else server.typed
+        started = _RunningLine(line, typed, self.folder, self.environ, self._files / f"line-{self._count}")
         if server is None:
             self._finish(started)
         else:
@@ -158,7 +160,7 @@ class Terminal:
         """End a server that runs, as its reader does before starting it in another way."""
         line = self._running.pop(name, None)
         if line is not None:
-            assert line.end() in _ENDED, f"{line.line}\n{line.output}"
+            assert line.end() in _INTERRUPTED_STATUSES, f"{line.line}\n{line.output}"
 
     def close(self) -> None:
         """End all servers."""
@@ -169,12 +171,12 @@ class Terminal:
             for line in self._running.values():
                 line.kill()
 
-    def _is_ready(self, server: Server, started: _Line) -> bool:
+    def _is_ready(self, server: ServerCommand, started: _RunningLine) -> bool:
         if started.status is not None:
             pytest.fail(f"ended with {started.status}: {started.line}\n{started.output}")
         return server.is_ready(started.output)
 
-    def _finish(self, started: _Line) -> None:
+    def _finish(self, started: _RunningLine) -> None:
         started.close_input()
         try:
             wait_for(lambda: started.status is not None, or_show=lambda: f"{started.line}\n{started.output}")

@@ -20,10 +20,10 @@ import requests
 
 from cometbot.simulator import Actor, Simulator
 from cometbot.testing.simplex import FakeSimplexCLI
-from tests.acceptance.conftest import PATIENCE, wait_for
+from tests.acceptance.conftest import WAIT_TIMEOUT, wait_for
 from tests.acceptance.npm import find_node, install_package
 
-from .blocks import PAGES, REASONS, ROOT, Block, all_blocks, blocks_of
+from .blocks import PAGES, ROOT, SKIP_REASONS, Block, all_blocks, blocks_of
 from .conftest import Reader, copy_environment
 
 pytestmark = pytest.mark.process
@@ -165,8 +165,8 @@ def test_errors(reader: Reader, cometchat: Simulator) -> None:
     write_files(reader, ROOT / "docs/errors.md")
     reader.terminal.run("cometbot serve bot:bot")
     maria = register(cometchat, reader, "shop")
-    assert cometchat.wait_reply(maria.say("/buy tea", to="shop"), timeout=PATIENCE)
-    assert cometchat.wait_reply(maria.say("/buy cups", to="shop"), timeout=PATIENCE)
+    assert cometchat.wait_reply(maria.say("/buy tea", to="shop"), timeout=WAIT_TIMEOUT)
+    assert cometchat.wait_reply(maria.say("/buy cups", to="shop"), timeout=WAIT_TIMEOUT)
     cometchat.misbehave.fail(400, code="ERR_BAD_REQUEST", times=1)
     maria.say("/ask", to="shop")
     database = reader.terminal.folder / "cometbot.db"
@@ -209,7 +209,7 @@ def test_deploy(reader: Reader, cometchat: Simulator, server_names: dict[str, st
     printed = follow(reader, page, server_names | names)
     assert any("✓ database" in text and "/var/lib/helpdesk/cometbot.db" in text for text in printed)
     maria = register(cometchat, reader, "helpdesk")
-    [reply, *_] = cometchat.wait_reply(maria.say("/track 4711", to="helpdesk"), timeout=PATIENCE)
+    [reply, *_] = cometchat.wait_reply(maria.say("/track 4711", to="helpdesk"), timeout=WAIT_TIMEOUT)
     assert reply.text == "Order 4711 is on its way, Maria."
     reader.terminal.end("serve")
     # A service has the settings of .env alone.
@@ -226,7 +226,7 @@ def run_unit(reader: Reader, page: Path, names: dict[str, str]) -> None:
 
 def test_blocks_that_do_not_run_are_counted() -> None:
     assert Counter(block.reason for block in all_blocks("sh") if block.reason) == NOT_RUN
-    assert tuple(NOT_RUN) == REASONS
+    assert tuple(NOT_RUN) == SKIP_REASONS
 
 
 def test_every_page_with_commands_is_followed() -> None:

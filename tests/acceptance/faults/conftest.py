@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from cometbot.simulator import Simulator
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 from cometbot.temporary_folders import TemporaryFolder
 from tests.postgres_server import PostgresServer
 
-from .system import OnPostgreSQL, OnSQLite, System
+from .system import PostgreSQLSystem, SQLiteSystem, System
 
-IS_FULL = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
+RUNS_ALL_FAULTS = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
 """Whether every fault is wanted (``make faults``), or the few that fit into ``make test``."""
 
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the long faults unless they are wanted."""
     here = Path(__file__).parent
     long = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("long")]
-    if long and not IS_FULL:
+    if long and not RUNS_ALL_FAULTS:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
 
@@ -35,7 +35,7 @@ def own_postgres() -> Iterator[PostgresServer]:
     try:
         server.start()
         server.execute("CREATE DATABASE faults_template")
-        template = database(server.url("faults_template"))
+        template = database_from_url(server.url("faults_template"))
         template.upgrade()
         template.close()
         yield server
@@ -62,10 +62,10 @@ def start_system(simulator: Simulator, request: pytest.FixtureRequest) -> Iterat
             place = folder / str(len(started))
             place.mkdir()
             if kind == "postgresql":
-                OnPostgreSQL.server = request.getfixturevalue("own_postgres")
-                system: System = OnPostgreSQL(place, environ)
+                PostgreSQLSystem.server = request.getfixturevalue("own_postgres")
+                system: System = PostgreSQLSystem(place, environ)
             else:
-                system = OnSQLite(place, environ)
+                system = SQLiteSystem(place, environ)
             started.append(system)
             system.start()
             return system

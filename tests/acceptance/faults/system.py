@@ -22,11 +22,11 @@ import pytest
 
 from tests.postgres_server import PostgresServer
 
-from ..conftest import PATIENCE, ROOT, Server, wait_for
+from ..conftest import ROOT, WAIT_TIMEOUT, Server, wait_for
 
 COMETBOT = (sys.executable, "-m", "cometbot.cli")
 _MARK = "COMETBOT_TEST_SYSTEM"
-_CLOCK = """
+_MOVED_CLOCK_SITECUSTOMIZE = """
 import os, time
 _real, _file = time.time, os.environ["COMETBOT_TEST_CLOCK"]
 def _moved():
@@ -48,7 +48,7 @@ class Process:
 
 
 class System(Server, ABC):
-    """Processes and their database. What ends is started again by :meth:`heal`, as a service manager would."""
+    """Processes and their database. What ends is started again by :meth:`restart_ended`, as a service manager would."""
 
     command = (*COMETBOT, "serve")
     workers = 0
@@ -56,16 +56,16 @@ class System(Server, ABC):
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self._mark = secrets.token_hex(8)
-        self._moved = folder / "clock"
-        (folder / "sitecustomize.py").write_text(_CLOCK)
+        self._clock_file = folder / "clock"
+        (folder / "sitecustomize.py").write_text(_MOVED_CLOCK_SITECUSTOMIZE)
         own = {
             _MARK: self._mark,
-            "COMETBOT_TEST_CLOCK": str(self._moved),
+            "COMETBOT_TEST_CLOCK": str(self._clock_file),
             "PYTHONPATH": f"{folder}:{ROOT}",
             "PYTHONFAULTHANDLER": "1",
         }
         super().__init__(folder, {**own, **self.database_environ(folder), **environ})
-        self._others: list[subprocess.Popen[bytes]] = []
+        self._other_workers: list[subprocess.Popen[bytes]] = []
         self.random = random.Random(4711)
 
     @abstractmethod
@@ -74,22 +74,22 @@ class System(Server, ABC):
 
     @contextmanager
     @abstractmethod
-    def away(self) -> Iterator[None]:
+    def database_down(self) -> Iterator[None]:
         """Nobody can use the database."""
 
     def start(self) -> None:
         """Start what does not run, and wait until it is fit to get messages."""
         if self._process is None:
-            self.heal()
-            self.wait_until(self._is_ready, PATIENCE)
+            self.restart_ended()
+            self.wait_until(self._is_ready, WAIT_TIMEOUT)
 
-    def heal(self) -> None:
+    def restart_ended(self) -> None:
         """Start again what has ended."""
         if self._process is None or self._process.poll() is not None:
             self._process = self._open(self.command)
-        self._others = [one for one in self._others if one.poll() is None]
-        while len(self._others) < self.workers:
-            self._others.append(self._open((*COMETBOT, "worker")))
+        self._other_workers = [one for one in self._other_workers if one.poll() is None]
+        while len(self._other_workers) < self.workers:
+            self._other_workers.append(self._open((*COMETBOT, "worker")))
 
     def _open(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
@@ -120,7 +120,7 @@ class System(Server, ABC):
             return "supervisor"
         return "web" if parent in found and found[parent][1] == kind else "gunicorn"
 
-    def pick(self, *roles: str) -> Process:
+    def pick_process(self, *roles: str) -> Process:
         """Some process, of one of these roles or of any."""
 
         def of_roles() -> list[Process]:
@@ -130,14 +130,14 @@ class System(Server, ABC):
 
     def kill_one(self, *roles: str) -> None:
         """End a process at once, and have what is gone started again."""
-        pid = self.pick(*roles).pid
+        pid = self.pick_process(*roles).pid
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         self.wait_until(lambda: pid not in {one.pid for one in self.processes()})
-        for started in (self._process, *self._others):
+        for started in (self._process, *self._other_workers):
             if started is not None and started.pid == pid:
-                started.wait(PATIENCE)
-        self.wait_healed()
+                started.wait(WAIT_TIMEOUT)
+        self.wait_until_healthy()
 
     def kill(self) -> None:
         """End everything at once, as the end of the machine would."""
@@ -145,10 +145,10 @@ class System(Server, ABC):
             for one in running:
                 with suppress(ProcessLookupError):
                     os.kill(one.pid, signal.SIGKILL)
-        for process in [self._process, *self._others]:
+        for process in [self._process, *self._other_workers]:
             if process is not None:
-                process.wait(PATIENCE)
-        self._process, self._others = None, []
+                process.wait(WAIT_TIMEOUT)
+        self._process, self._other_workers = None, []
 
     def restart(self) -> None:
         self.kill()
@@ -157,32 +157,32 @@ class System(Server, ABC):
     def terminate(self) -> int:
         """The worst exit status after SIGTERM to all that were started."""
         assert self._process is not None
-        started = [self._process, *self._others]
+        started = [self._process, *self._other_workers]
         for process in started:
             process.terminate()
         for process in started:
             self._wait_for_stop(process)
-        self._process, self._others = None, []
+        self._process, self._other_workers = None, []
         self.wait_until(lambda: not self.processes())
         return max(abs(process.returncode) for process in started)
 
     def _wait_for_stop(self, process: subprocess.Popen[bytes]) -> None:
         try:
-            process.wait(PATIENCE)
+            process.wait(WAIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             for one in self.processes():
                 os.kill(one.pid, signal.SIGABRT)  # it writes where all its threads are
-            process.wait(PATIENCE)
-            pytest.fail(f"{process.args} did not stop within {PATIENCE:g} s\n{self.log}")
+            process.wait(WAIT_TIMEOUT)
+            pytest.fail(f"{process.args} did not stop within {WAIT_TIMEOUT:g} s\n{self.log}")
 
-    def wait_healed(self) -> None:
+    def wait_until_healthy(self) -> None:
         """Start again what has ended, and wait until all is as it should be."""
 
         def is_whole() -> bool:
-            self.heal()
+            self.restart_ended()
             return self._is_answering()
 
-        self.wait_until(is_whole, PATIENCE)
+        self.wait_until(is_whole, WAIT_TIMEOUT)
 
     def _is_answering(self) -> bool:
         with suppress(Exception):
@@ -205,7 +205,7 @@ class System(Server, ABC):
 
     def move_clock(self, seconds: float) -> None:
         """Let the wall clock of all processes differ from the real one by so much, from now on."""
-        self._moved.write_text(str(seconds))
+        self._clock_file.write_text(str(seconds))
 
     def describe(self) -> str:
         """What is undone and who is alive, for a ledger that does not come out."""
@@ -223,15 +223,15 @@ class System(Server, ABC):
         self.kill()
 
 
-class OnSQLite(System):
+class SQLiteSystem(System):
     """Two gunicorn workers that take in and handle, on one file."""
 
     def database_environ(self, folder: Path) -> dict[str, str]:
         return {}
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        connection = sqlite3.connect(self.database, timeout=PATIENCE, isolation_level=None)
+    def database_down(self) -> Iterator[None]:
+        connection = sqlite3.connect(self.database, timeout=WAIT_TIMEOUT, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
         try:
             yield
@@ -240,7 +240,7 @@ class OnSQLite(System):
             connection.close()
 
     @contextmanager
-    def full(self) -> Iterator[None]:
+    def disk_full(self) -> Iterator[None]:
         """The file of the database, and its log, cannot grow."""
         largest = max(file.stat().st_size for file in self.database.parent.glob(f"{self.database.name}*"))
         before = {}
@@ -255,7 +255,7 @@ class OnSQLite(System):
                     resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
-class OnPostgreSQL(System):
+class PostgreSQLSystem(System):
     """``cometbot serve`` with the worker beside it, and one more ``cometbot worker`` as on another machine."""
 
     workers = 1
@@ -271,19 +271,19 @@ class OnPostgreSQL(System):
         """As on one machine, and wait until every worker has begun: what a signal does to one before is no concern."""
         super().start()
         wanted = self.workers + ("--no-handlers" not in self.command)
-        self.wait_until(lambda: self.query("SELECT COUNT(*) FROM processes") >= [(wanted,)], PATIENCE)
+        self.wait_until(lambda: self.query("SELECT COUNT(*) FROM processes") >= [(wanted,)], WAIT_TIMEOUT)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
             return connection.execute(sql).fetchall()
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        self.server.halt()
+    def database_down(self) -> Iterator[None]:
+        self.server.pg_ctl_stop()
         try:
             yield
         finally:
-            self.server.boot()
+            self.server.pg_ctl_start()
 
     def move_clock(self, seconds: float) -> None:
         """The server's clock too, as statements of this database see it."""

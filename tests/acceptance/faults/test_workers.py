@@ -11,28 +11,28 @@ from contextlib import suppress
 import pytest
 import requests
 
-from cometbot.store.clock import LEASE
+from cometbot.store.clock import LEASE_TTL
 from tests.ports import HOST, free_port
 
-from ..conftest import PATIENCE, Platform
+from ..conftest import WAIT_TIMEOUT, CometChatDriver
 from .conftest import StartSystem
-from .system import COMETBOT, OnPostgreSQL
+from .system import COMETBOT, PostgreSQLSystem
 
 _users = itertools.count(1)
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-def system(start_system: StartSystem, monkeypatch: pytest.MonkeyPatch) -> OnPostgreSQL:
+def system(start_system: StartSystem, monkeypatch: pytest.MonkeyPatch) -> PostgreSQLSystem:
     """A server that only takes in, and two workers as on other machines."""
-    monkeypatch.setattr(OnPostgreSQL, "command", (*COMETBOT, "serve", "--no-handlers"))
-    monkeypatch.setattr(OnPostgreSQL, "workers", 2)
+    monkeypatch.setattr(PostgreSQLSystem, "command", (*COMETBOT, "serve", "--no-handlers"))
+    monkeypatch.setattr(PostgreSQLSystem, "workers", 2)
     started = start_system("postgresql")
-    assert isinstance(started, OnPostgreSQL)
+    assert isinstance(started, PostgreSQLSystem)
     return started
 
 
-def say(system: OnPostgreSQL, platform: Platform, *texts: str) -> str:
+def send_messages(system: PostgreSQLSystem, platform: CometChatDriver, *texts: str) -> str:
     """The user who said all this; the bot was told."""
     user = f"worker-user-{next(_users)}"
     for text in texts:
@@ -40,32 +40,30 @@ def say(system: OnPostgreSQL, platform: Platform, *texts: str) -> str:
     return user
 
 
-def test_a_worker_that_is_killed_for_good_holds_its_conversations_no_longer_than_a_lease(
-    system: OnPostgreSQL, platform: Platform
-) -> None:
-    user = say(system, platform, "/say-and-wait", "next")
+def test_conversation_of_a_killed_worker_is_taken_over(system: PostgreSQLSystem, platform: CometChatDriver) -> None:
+    user = send_messages(system, platform, "/say-and-wait", "next")
     system.wait_until(lambda: system.count_marks("say-and-wait") == 1)
     [(token,)] = system.query("SELECT process FROM conversations WHERE token IS NOT NULL")
     assert platform.wait_replies(user, 1, system) == ["first"]
-    os.kill(int((system.marks / "say-and-wait.pid").read_text()), signal.SIGKILL)
+    os.kill(int((system.marks_folder / "say-and-wait.pid").read_text()), signal.SIGKILL)
     killed = time.monotonic()
-    (system.marks / "go-on").touch()
+    (system.marks_folder / "go-on").touch()
     assert platform.wait_replies(user, 3, system) == ["first", "second", "re: next"]
     seconds = time.monotonic() - killed
     print(f"\nthe conversation of a worker that was killed went on after {seconds:.1f} s")
-    assert seconds < 2 * LEASE, "it waited for more than one lease"
+    assert seconds < 2 * LEASE_TTL, "it waited for more than one lease"
     assert "took over a conversation whose worker had died" in system.log
     assert system.query(f"SELECT count(*) FROM conversations WHERE process = '{token}'") == [(0,)]
 
 
-def test_a_worker_that_is_stopped_lets_its_handlers_end_and_gives_the_rest_to_others_at_once(
-    system: OnPostgreSQL, platform: Platform
+def test_stopped_worker_finishes_handlers_and_releases_leases(
+    system: PostgreSQLSystem, platform: CometChatDriver
 ) -> None:
-    users = [say(system, platform, "/sleep 1", "next") for _ in range(12)]
+    users = [send_messages(system, platform, "/sleep 1", "next") for _ in range(12)]
     system.wait_until(lambda: system.count_marks("sleep") >= 6)
-    stopped = system._others.pop()
+    stopped = system._other_workers.pop()
     stopped.terminate()
-    assert stopped.wait(PATIENCE) == 0
+    assert stopped.wait(WAIT_TIMEOUT) == 0
     for user in users:
         assert platform.wait_replies(user, 2, system) == ["slept", "re: next"]
     assert "whose worker had died" not in system.log, "somebody waited for a lease"
@@ -74,16 +72,16 @@ def test_a_worker_that_is_stopped_lets_its_handlers_end_and_gives_the_rest_to_ot
     assert "Traceback" not in system.log
 
 
-def test_a_worker_tells_on_a_port_of_its_own_how_it_fares(system: OnPostgreSQL, platform: Platform) -> None:
+def test_worker_serves_health_and_metrics(system: PostgreSQLSystem, platform: CometChatDriver) -> None:
     port = free_port()
     worker = system._open((*COMETBOT, "worker", "--bind", f"{HOST}:{port}"))
-    for other in system._others:
+    for other in system._other_workers:
         other.terminate()
-        other.wait(PATIENCE)
-    system._others = [worker]
+        other.wait(WAIT_TIMEOUT)
+    system._other_workers = [worker]
 
     def get(path: str) -> requests.Response:
-        return requests.get(f"http://{HOST}:{port}{path}", timeout=PATIENCE)
+        return requests.get(f"http://{HOST}:{port}{path}", timeout=WAIT_TIMEOUT)
 
     def is_at_work() -> bool:
         with suppress(requests.RequestException):
@@ -91,7 +89,7 @@ def test_a_worker_tells_on_a_port_of_its_own_how_it_fares(system: OnPostgreSQL, 
         return False
 
     system.wait_until(is_at_work)
-    user = say(system, platform, "hello")
+    user = send_messages(system, platform, "hello")
     platform.wait_replies(user, 1, system)
     sent = 'cometbot_sends_total{bot="trial",outcome="sent"} 1.0'
     system.wait_until(lambda: sent in get("/metrics").text)

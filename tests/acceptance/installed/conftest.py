@@ -19,7 +19,7 @@ from cometbot.temporary_folders import TemporaryFolder
 ROOT = Path(__file__).parents[3]
 SOURCES = ("cometbot", "setup.py", "setup.cfg", "README.md", "LICENSE")
 NOBODY = 65534
-LIMIT = 120.0
+COMMAND_TIMEOUT = 120.0
 
 
 def as_nobody() -> list[str]:
@@ -55,7 +55,7 @@ class Installation:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=LIMIT,
+            timeout=COMMAND_TIMEOUT,
             check=False,
         )
 
@@ -124,7 +124,7 @@ def terminate(process: subprocess.Popen[Any]) -> int:
     """Return the exit status after SIGTERM; kill what does not end."""
     process.send_signal(signal.SIGTERM)
     try:
-        return process.wait(LIMIT)
+        return process.wait(COMMAND_TIMEOUT)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.models import Conversation
@@ -25,7 +25,7 @@ from cometbot.simulator import Simulator
 from cometbot.store.migrate import HEAD
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.installed import conftest, test_installed
-from tests.acceptance.installed.conftest import LIMIT, NOBODY, ROOT, Installation, as_nobody, terminate
+from tests.acceptance.installed.conftest import COMMAND_TIMEOUT, NOBODY, ROOT, Installation, as_nobody, terminate
 from tests.acceptance.installed.test_installed import PLATFORM, PNG, start
 
 MIGRATIONS = ROOT / "cometbot" / "store" / "migrations"
@@ -55,7 +55,7 @@ def test_dev_answers_the_lines_of_a_pipe(installation: Installation, project: Pa
         text=True,
         input="hi\n",
         capture_output=True,
-        timeout=LIMIT,
+        timeout=COMMAND_TIMEOUT,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -127,12 +127,12 @@ def make_dead_letters(file: Path, count: int) -> list[str]:
     conversation = Conversation("cometchat", "app1", "helpdesk", "maria_user_helpdesk", "maria")
     with closing(Delivery([], [], f"sqlite:///{file}")) as delivery:
         for number in range(count):
-            delivery.put(Incoming(conversation, f"message:{number}", b"{}", "maria", 1_700_000_000.0))
+            delivery.enqueue(IncomingEvent(conversation, f"message:{number}", b"{}", "maria", 1_700_000_000.0))
             with delivery.database.write() as connection:
-                mail = delivery.store.mailbox.head(connection, str(conversation.key))
+                mail = delivery.store.mailbox.get_oldest(connection, str(conversation.key))
                 assert mail is not None
-                delivery.store.mailbox.start(connection, mail)
-                delivery.store.mailbox.dead(connection, mail, "helpdesk.track", "ValueError: no shoes")
+                delivery.store.mailbox.mark_running(connection, mail)
+                delivery.store.mailbox.mark_dead(connection, mail, "helpdesk.track", "ValueError: no shoes")
         letters = delivery.dead_letters.list()
     give_to_nobody(*file.parent.glob(f"{file.name}*"))
     return [letter.id for letter in letters]

@@ -13,8 +13,8 @@ import requests
 
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.installed.conftest import NOBODY, Installation, as_nobody, terminate
+from tests.file_modes import get_mode
 from tests.ports import HOST, free_port
-from tests.umask import mode_of_path
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
 PLATFORM = {"COMETBOT_CHANNELS": "botyard"}
@@ -79,7 +79,7 @@ def test_pages_uploads_and_downloads_work(installation: Installation, project: P
             assert (picture.status_code, picture.content) == (200, PNG)
         written = [project / "cometbot-data", *project.glob("cometbot.db*"), *project.glob("cometbot-data/**/*")]
         assert len(written) > 5
-        assert [str(path) for path in written if mode_of_path(path) & 0o077] == []
+        assert [str(path) for path in written if get_mode(path) & 0o077] == []
     finally:
         status = terminate(process)
     assert status == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.temporary_folders import TemporaryFolder
-from tests.acceptance.conftest import PATIENCE, Server, StartServer, wait_for
+from tests.acceptance.conftest import WAIT_TIMEOUT, Server, StartServer, wait_for
 from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[3]
@@ -61,7 +61,7 @@ class SocketServer(Server):
 
     def start(self) -> None:
         """Begin with the socket as the third file, and wait until it is ready."""
-        with (self.marks.parent / "log").open("ab") as log:
+        with (self.marks_folder.parent / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._arguments,
                 cwd=ROOT,
@@ -117,7 +117,7 @@ class Proxy:
     def log(self) -> str:
         return self._log.read_text()
 
-    def connect(self, name: str, timeout: float = PATIENCE, source: str = HOST) -> HTTPConnection:
+    def connect(self, name: str, timeout: float = WAIT_TIMEOUT, source: str = HOST) -> HTTPConnection:
         """Return a connection to the proxy under one of its names, from a local address."""
         context = ssl.create_default_context(cafile=str(self._certificate.chain))
         connection = HTTPConnection(name, timeout=timeout)
@@ -132,7 +132,7 @@ class Proxy:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            self._process.wait(WAIT_TIMEOUT)
 
     def _is_open(self) -> bool:
         assert self._process.poll() is None, self.log
@@ -261,9 +261,9 @@ def site(request: pytest.FixtureRequest, start_server: StartServer, start_proxy:
             COMETBOT_CHANNELS="cometchat,botpress,botyard",
             COMETBOT_TRUSTED_PROXIES=HOST,
             COMETBOT_DATA=str(data),
-            BOTPRESS_ORIGINS="*",
-            BOTYARD_ADMIN_SECRET_KEY=ADMIN,
-            BOTYARD_LIMITS_FILE_MAX_FILE_SIZE=str(25 * 1024 * 1024),
+            CHAT_API_ORIGINS="*",
+            PLATFORM_ADMIN_SECRET_KEY=ADMIN,
+            PLATFORM_LIMITS_FILE_MAX_FILE_SIZE=str(25 * 1024 * 1024),
         )
         yield Site(start_proxy(request.param, server.address), server)
 

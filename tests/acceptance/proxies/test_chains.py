@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.acceptance.conftest import PATIENCE, Server, StartServer
+from tests.acceptance.conftest import WAIT_TIMEOUT, Server, StartServer
 
 from .conftest import HOST, NAMES, InnerProxy, Proxy, StartProxy
 
@@ -25,7 +25,7 @@ def server(start_server: StartServer) -> Server:
         COMETBOT_CHANNELS="botpress",
         COMETBOT_PROCESSES="1",
         COMETBOT_TRUSTED_PROXIES=HOST,
-        BOTPRESS_SIGNUPS="1",
+        CHAT_API_SIGNUPS="1",
     )
 
 
@@ -77,7 +77,7 @@ def test_a_client_at_the_inner_proxy_cannot_claim_an_address(inner: Proxy) -> No
     client = new_client()
 
     def ask(claimed: str) -> int:
-        connection = HTTPConnection(*inner.address, timeout=PATIENCE, source_address=(client, 0))
+        connection = HTTPConnection(*inner.address, timeout=WAIT_TIMEOUT, source_address=(client, 0))
         return status(connection, "POST", USERS, X_Forwarded_For=claimed)[0]
 
     assert ask("192.0.2.3") in (200, 201)

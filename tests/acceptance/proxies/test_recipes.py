@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import LOGIN, PATIENCE, Platform, wait_for
+from tests.acceptance.conftest import LOGIN, WAIT_TIMEOUT, CometChatDriver, wait_for
 
 from .conftest import NAMES, Proxy, Site
 
@@ -90,11 +90,11 @@ class Stream:
     def close(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
+        self._thread.join(WAIT_TIMEOUT)
         self._socket.close()
 
 
-def test_a_callback_is_answered_through_the_proxy(site: Site, platform: Platform) -> None:
+def test_a_callback_is_answered_through_the_proxy(site: Site, platform: CometChatDriver) -> None:
     proxy = site.proxy
     user = f"user-{proxy.name}"
     callback = platform.callback(platform.write("hello", user))
@@ -174,7 +174,7 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._is_over.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(WAIT_TIMEOUT)
 
     def wait_for_answers(self) -> None:
         """Wait until a hundred more were answered."""
@@ -189,7 +189,7 @@ class Load:
                 self.counts[repr(error)] += 1
 
 
-def test_a_reload_and_a_restart_under_load_lose_no_request(site: Site, platform: Platform) -> None:
+def test_a_reload_and_a_restart_under_load_lose_no_request(site: Site, platform: CometChatDriver) -> None:
     proxy, server = site.proxy, site.server
     callback = platform.callback(platform.write("hello", f"load-{proxy.name}"))
     with Load(proxy, callback) as load:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import GUNICORN, PATIENCE, Platform, Server, StartServer, wait_for
+from ..conftest import GUNICORN, WAIT_TIMEOUT, CometChatDriver, Server, StartServer, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -33,7 +33,7 @@ def server(start_server: StartServer) -> Server:
 @pytest.fixture
 def child(server: Server) -> Iterator[Path]:
     """The file with the process number of a handler's child, which is killed at the end."""
-    file = server.marks / "child"
+    file = server.marks_folder / "child"
     yield file
     with suppress(FileNotFoundError, ProcessLookupError, ValueError):
         os.kill(int(file.read_text()), signal.SIGKILL)
@@ -49,10 +49,10 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_idle_connections_do_not_use_up_the_files(server: Server, platform: Platform) -> None:
+def test_idle_connections_do_not_use_up_the_files(server: Server, platform: CometChatDriver) -> None:
     with ExitStack() as idle:
         for number in range(3 * FILES):
-            idle.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+            idle.enter_context(socket.create_connection(server.address, timeout=WAIT_TIMEOUT))
             if number % 64 == 0:
                 assert server.post(platform.callback(platform.write(f"message {number}", "idle"))).status_code == 200
         replies = platform.wait_replies("idle", 12, server)
@@ -62,12 +62,12 @@ def test_idle_connections_do_not_use_up_the_files(server: Server, platform: Plat
     assert f"open files: expected a limit of 2512 for 1000 connections a process, got {FILES}" in server.log
 
 
-def test_handler_that_takes_all_files_ends_nothing(server: Server, platform: Platform) -> None:
+def test_handler_that_takes_all_files_ends_nothing(server: Server, platform: CometChatDriver) -> None:
     assert server.post(platform.callback(platform.write("/take-files", "taker"))).status_code == 200
     server.wait_until(lambda: server.count_marks("take-files"))
     with ExitStack() as waiting:
         for _ in range(20):
-            waiting.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+            waiting.enter_context(socket.create_connection(server.address, timeout=WAIT_TIMEOUT))
         server.wait_until(lambda: "cannot accept connections: Too many open files" in server.log)
         before = cpu_seconds(workers(server)[0])
         time.sleep(2.0)
@@ -80,8 +80,10 @@ def test_handler_that_takes_all_files_ends_nothing(server: Server, platform: Pla
     assert server.log.count("cannot accept connections") == 1
 
 
-def test_child_of_a_handler_keeps_neither_port_nor_connections(server: Server, platform: Platform, child: Path) -> None:
-    with socket.create_connection(server.address, timeout=PATIENCE) as client:
+def test_child_of_a_handler_keeps_neither_port_nor_connections(
+    server: Server, platform: CometChatDriver, child: Path
+) -> None:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert server.post(platform.callback(platform.write("/fork", "parent"))).status_code == 200

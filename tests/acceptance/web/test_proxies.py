@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ..conftest import LOGIN, PATIENCE, Server, StartServer
+from ..conftest import LOGIN, WAIT_TIMEOUT, Server, StartServer
 
 pytestmark = pytest.mark.process
 
@@ -46,14 +46,14 @@ def server(start_server: StartServer) -> Server:
         COMETBOT_TRUSTED_PROXIES="127.0.0.1",
         COMETBOT_CHANNELS="cometchat,botyard,botpress",
         COMETBOT_PROCESSES="1",
-        BOTYARD_ADMIN_SECRET_KEY="an-admin-secret-of-32-characters",
+        PLATFORM_ADMIN_SECRET_KEY="an-admin-secret-of-32-characters",
     )
 
 
 def get(server: Server, path: str, *headers: str, method: str = "GET") -> tuple[int, bytes]:
     """Return the status and the whole response to raw headers, which no client library rewrites."""
     lines = [f"{method} {path} HTTP/1.1", "Host: bots.example.com", "Connection: close", *headers, "", ""]
-    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as connection:
         connection.sendall("\r\n".join(lines).encode())
         received = b""
         while piece := connection.recv(65536):

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from ..conftest import PATIENCE, ROOT, wait_for
+from ..conftest import ROOT, WAIT_TIMEOUT, wait_for
 from ..test_serve import SERVE, Start, start
-from .test_supervision import MESSAGE, Running
+from .test_supervisor import MESSAGE, ServedBot
 
 __all__ = ["start"]
 pytestmark = pytest.mark.process
@@ -40,7 +40,7 @@ BROKEN = BOT + "def f(:\n"
 GUNICORN = (sys.executable, "-m", "gunicorn", "wsgi:app")
 
 
-class Server(Running):
+class Server(ServedBot):
     """A server of two processes whose bot's code changes under it."""
 
     def __init__(self, start: Start, folder: Path, url: str, command: tuple[str, ...] = SERVE) -> None:
@@ -51,7 +51,7 @@ class Server(Running):
         for name in ("wsgi.py", "gunicorn.conf.py"):
             shutil.copy(ROOT / name, folder)
         super().__init__(start, folder, url, command=command, COMETBOT_PROCESSES="2")
-        wait_for(self.is_ready, PATIENCE, or_show=lambda: self.log)
+        wait_for(self.is_ready, WAIT_TIMEOUT, or_show=lambda: self.log)
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.log
@@ -72,9 +72,9 @@ class Server(Running):
         self.process.send_signal(signal.SIGHUP)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        wait_for(condition, PATIENCE, or_show=lambda: self.log)
+        wait_for(condition, WAIT_TIMEOUT, or_show=lambda: self.log)
 
-    def ask(self) -> str:
+    def get_version(self) -> str:
         """Return which version of the bot handled a new message, whose callback is answered with 200."""
         number = str(next(self._ids))
         data: dict[str, Any] = {**MESSAGE["data"], "id": number}  # type: ignore[dict-item]
@@ -83,7 +83,7 @@ class Server(Running):
             f"http://{self.address}/cometchat/shop",
             json={**MESSAGE, "data": data},
             auth=("cc", "password"),
-            timeout=PATIENCE,
+            timeout=WAIT_TIMEOUT,
             headers={"Connection": "close"},
         )
         assert answer.status_code == 200, answer.text
@@ -126,22 +126,22 @@ def check_refused(server: Server, cause: str) -> None:
     [error] = server.errors()[len(before) :]
     assert f"cannot reload: {cause}" in error
     assert "send SIGHUP again" in error
-    assert [server.ask() for _ in range(3)] == ["one"] * 3
+    assert [server.get_version() for _ in range(3)] == ["one"] * 3
 
 
 @pytest.mark.parametrize("server", ["sqlite", "gunicorn", "postgresql"], indirect=True)
 def test_reload_of_a_broken_bot_keeps_the_old_code(server: Server) -> None:
-    assert server.ask() == "one"
+    assert server.get_version() == "one"
     server.write("two", BROKEN)
     check_refused(server, "the bot served:bot cannot be loaded; served.py, line 14: SyntaxError")
     for version in ("three", "four"):
         server.write(version)
         server.reload()
-        server.wait_for(lambda version=version: server.ask() == version)  # type: ignore[misc]
+        server.wait_for(lambda version=version: server.get_version() == version)  # type: ignore[misc]
     assert len(server.errors()) == 1
     assert "Traceback" not in server.log
     server.process.terminate()
-    assert server.process.wait(PATIENCE) == 0
+    assert server.process.wait(WAIT_TIMEOUT) == 0
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "postgresql"], indirect=True)
@@ -151,7 +151,7 @@ def test_reload_with_a_wrong_setting_keeps_the_old_settings(server: Server) -> N
     server.configure("")
     server.write("two")
     server.reload()
-    server.wait_for(lambda: server.ask() == "two")
+    server.wait_for(lambda: server.get_version() == "two")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_reload_reads_the_env_file_where_the_docs_say_so(server: Server, is_read
     server.configure("COMETBOT_LOG_FORMAT=json\n")
     server.write("two")
     server.reload()
-    server.wait_for(lambda: server.ask() == "two")
+    server.wait_for(lambda: server.get_version() == "two")
     [line] = [line for line in server.log.splitlines() if "handled by version two" in line][:1]
     assert line.startswith("{") == is_read_again
 
@@ -174,6 +174,6 @@ def test_worker_that_cannot_start_again_does_not_end_the_server(sqlite: Server) 
     [*_, booted] = [line for line in sqlite.log.splitlines() if "Booting worker with pid" in line]
     os.kill(int(booted.rpartition(" ")[2]), signal.SIGKILL)
     sqlite.wait_for(lambda: any("cannot start a worker" in line for line in sqlite.errors()))
-    assert sqlite.ask() == "one"
+    assert sqlite.get_version() == "one"
     sqlite.write("three")
-    sqlite.wait_for(lambda: sqlite.ask() == "three")
+    sqlite.wait_for(lambda: sqlite.get_version() == "three")

@@ -21,14 +21,14 @@ import requests
 from cometbot.bot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
-from tests.acceptance.conftest import PATIENCE
+from tests.acceptance.conftest import WAIT_TIMEOUT
 from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[3]
 BOT = """
-import cometbot.web.worker
+import cometbot.web.gunicorn_worker
 from cometbot.bot import Bot
-cometbot.web.worker.HEAD_TIMEOUT = 1.0
+cometbot.web.gunicorn_worker.HEAD_TIMEOUT = 1.0
 bot = Bot("shop")
 
 @bot.message("note")
@@ -75,9 +75,9 @@ class Server:
 
     def get(self, path: str) -> requests.Response:
         """The answer on a connection of its own, so that any process may give it."""
-        return requests.get(self.url + path, timeout=PATIENCE, headers={"Connection": "close"})
+        return requests.get(self.url + path, timeout=WAIT_TIMEOUT, headers={"Connection": "close"})
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = WAIT_TIMEOUT) -> None:
         end = time.monotonic() + seconds
         while True:
             try:
@@ -128,7 +128,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
 
 
 @pytest.fixture
@@ -138,17 +138,17 @@ def server(start: Start) -> Server:
     return server
 
 
-def test_a_server_ends_cleanly_on_sigterm_and_logs_in_the_shape_that_is_set(start: Start, tmp_path: Path) -> None:
+def test_sigterm_stops_cleanly_and_logs_in_the_set_format(start: Start, tmp_path: Path) -> None:
     server = start(COMETBOT_LOG_FORMAT="json")
     server.wait_for(lambda: server.get("/healthz").status_code == 200)
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(PATIENCE) == 0
+    assert server.process.wait(WAIT_TIMEOUT) == 0
     log = server.log.read_text()
     assert all(line.startswith("{") for line in log.splitlines()), log
     assert list(tmp_path.glob("cometbot-metrics-*")) == []
 
 
-def test_a_server_handles_what_is_stored_before_its_first_request(start: Start, tmp_path: Path) -> None:
+def test_stored_messages_are_handled_before_a_request(start: Start, tmp_path: Path) -> None:
     bot = Bot("shop", callback_username="cc", callback_password="password")
     settings = Settings(
         database_url=f"sqlite:///{tmp_path / 'bot.db'}",
@@ -164,19 +164,19 @@ def test_a_server_handles_what_is_stored_before_its_first_request(start: Start, 
 
 
 @pytest.mark.parametrize("command", [GUNICORN, SERVE], ids=["gunicorn", "serve"])
-def test_numbers_of_all_processes_come_together(start: Start, command: Sequence[str]) -> None:
+def test_metrics_of_all_processes_come_together(start: Start, command: Sequence[str]) -> None:
     server = start(command)
     server.wait_for(lambda: server.get("/readyz").status_code == 200)
     for _ in range(20):
         answer = requests.post(
-            f"{server.url}/cometchat/shop", json={}, timeout=PATIENCE, headers={"Connection": "close"}
+            f"{server.url}/cometchat/shop", json={}, timeout=WAIT_TIMEOUT, headers={"Connection": "close"}
         )
         assert answer.status_code == 401
     server.wait_for(lambda: f"{COUNTED} 20.0" in server.get("/metrics").text)
 
 
-def test_clients_that_never_finish_their_headers_do_not_hold_the_server(server: Server) -> None:
-    slow = [socket.create_connection(server.address, timeout=PATIENCE) for _ in range(8)]
+def test_unfinished_headers_do_not_block_the_server(server: Server) -> None:
+    slow = [socket.create_connection(server.address, timeout=WAIT_TIMEOUT) for _ in range(8)]
     try:
         for connection in slow:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
@@ -188,9 +188,9 @@ def test_clients_that_never_finish_their_headers_do_not_hold_the_server(server: 
 
 
 def test_a_client_that_drips_its_headers_is_cut_off(server: Server) -> None:
-    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WAIT_TIMEOUT
         is_open = True
         while is_open and time.monotonic() < end:
             try:
@@ -206,25 +206,25 @@ def test_a_client_that_drips_its_headers_is_cut_off(server: Server) -> None:
 
 def test_a_connection_is_kept_open_for_the_next_request(server: Server) -> None:
     with requests.Session() as session:
-        assert session.get(f"{server.url}/healthz", timeout=PATIENCE).headers.get("Connection") == "keep-alive"
-        assert session.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
+        assert session.get(f"{server.url}/healthz", timeout=WAIT_TIMEOUT).headers.get("Connection") == "keep-alive"
+        assert session.get(f"{server.url}/healthz", timeout=WAIT_TIMEOUT).status_code == 200
 
 
-def test_requests_that_follow_each_other_quickly_are_all_answered_on_one_connection(server: Server) -> None:
-    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+def test_rapid_requests_share_one_connection(server: Server) -> None:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as connection:
         stream = connection.makefile("rb")
         for _ in range(200):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert read_status(stream) == 200
 
 
-def test_connections_that_are_never_quiet_leave_threads_to_the_others(start: Start) -> None:
+def test_busy_connections_leave_threads_to_others(start: Start) -> None:
     server = start(COMETBOT_PROCESSES="1", COMETBOT_THREADS="1")
     server.wait_for(lambda: server.get("/readyz").status_code == 200)
     go_on = True
 
     def chatter() -> None:
-        with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+        with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as connection:
             stream = connection.makefile("rb")
             while go_on:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -237,7 +237,7 @@ def test_connections_that_are_never_quiet_leave_threads_to_the_others(start: Sta
         finally:
             go_on = False
         for talker in talkers:
-            talker.result(PATIENCE)
+            talker.result(WAIT_TIMEOUT)
 
 
 def read_status(stream: BinaryIO) -> int:
@@ -251,9 +251,11 @@ def read_status(stream: BinaryIO) -> int:
 
 
 def test_headers_beyond_the_limits_are_refused(server: Server) -> None:
-    assert requests.get(f"{server.url}/healthz", headers={"X-Long": "x" * 9000}, timeout=PATIENCE).status_code == 431
+    assert (
+        requests.get(f"{server.url}/healthz", headers={"X-Long": "x" * 9000}, timeout=WAIT_TIMEOUT).status_code == 431
+    )
     many = {f"X-{number}": "x" for number in range(80)}
-    assert requests.get(f"{server.url}/healthz", headers=many, timeout=PATIENCE).status_code == 431
+    assert requests.get(f"{server.url}/healthz", headers=many, timeout=WAIT_TIMEOUT).status_code == 431
 
 
 @pytest.mark.parametrize(
@@ -269,11 +271,9 @@ def test_headers_beyond_the_limits_are_refused(server: Server) -> None:
         ({"COMETBOT_DATABASE_URL": "sqlite:////nowhere/bot.db"}, 2, "cometbot: the folder /nowhere of the database"),
     ],
 )
-def test_wrong_settings_end_the_server_with_one_sentence_and_no_traceback(
-    start: Start, variables: dict[str, str], status: int, sentence: str
-) -> None:
+def test_wrong_settings_exit_with_one_line(start: Start, variables: dict[str, str], status: int, sentence: str) -> None:
     server = start(**variables)
-    assert server.process.wait(PATIENCE) == status
+    assert server.process.wait(WAIT_TIMEOUT) == status
     log = server.log.read_text()
     assert sentence in log
     assert "Traceback" not in log
@@ -281,7 +281,7 @@ def test_wrong_settings_end_the_server_with_one_sentence_and_no_traceback(
 
 def test_a_dead_process_is_replaced_and_its_numbers_stay(server: Server) -> None:
     for _ in range(10):
-        requests.post(f"{server.url}/cometchat/shop", json={}, timeout=PATIENCE, headers={"Connection": "close"})
+        requests.post(f"{server.url}/cometchat/shop", json={}, timeout=WAIT_TIMEOUT, headers={"Connection": "close"})
     server.wait_for(lambda: len(re.findall(r"Booting worker", server.log.read_text())) == 2)
     workers = re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())
     os.kill(int(workers[0]), signal.SIGKILL)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.ports import HOST, free_port
 
-from ..conftest import BOTS, GUNICORN, PATIENCE, ROOT, Server, StartServer
+from ..conftest import BOTS, GUNICORN, ROOT, WAIT_TIMEOUT, Server, StartServer
 
 pytestmark = pytest.mark.process
 
@@ -59,7 +59,7 @@ class Load:
     def __exit__(self, *exception: object) -> None:
         self._is_over.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(WAIT_TIMEOUT)
 
     def wait_for_answers(self, server: Server) -> None:
         """Wait until some hundred requests more were answered."""
@@ -77,11 +77,11 @@ class Load:
                 self.failures.append(f"{send.__name__}: {error!r}")
 
     def _connect_each_time(self) -> None:
-        with socket.create_connection(self._address, timeout=PATIENCE) as connection:
+        with socket.create_connection(self._address, timeout=WAIT_TIMEOUT) as connection:
             self._ask(connection, LAST_REQUEST)
 
     def _keep_alive(self) -> None:
-        with socket.create_connection(self._address, timeout=PATIENCE) as connection:
+        with socket.create_connection(self._address, timeout=WAIT_TIMEOUT) as connection:
             while not self._is_over.wait(0.005) and b"connection: close" not in self._ask(connection, REQUEST):
                 pass
 
@@ -114,29 +114,29 @@ def suspended(process: int) -> Iterator[None]:
 
 def kept_alive(server: Server, stack: ExitStack) -> socket.socket:
     """Return a connection on which one request was answered."""
-    connection = stack.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+    connection = stack.enter_context(socket.create_connection(server.address, timeout=WAIT_TIMEOUT))
     connection.sendall(REQUEST)
     assert b"keep-alive" in read_response(connection)
     return connection
 
 
 @pytest.fixture(scope="module")
-def pair(start_server: StartServer) -> Server:
+def two_worker_server(start_server: StartServer) -> Server:
     """A server of two processes that share a listener."""
     return start_server()
 
 
 @pytest.fixture
-def single(start_server: StartServer) -> Server:
+def one_worker_server(start_server: StartServer) -> Server:
     return start_server(COMETBOT_PROCESSES="1")
 
 
-def test_restart_under_load_resets_nobody(pair: Server) -> None:
-    with Load(pair.address) as load:
+def test_restart_under_load_resets_nobody(two_worker_server: Server) -> None:
+    with Load(two_worker_server.address) as load:
         for _ in range(3):
-            load.wait_for_answers(pair)
-            assert pair.terminate() == 0
-            pair.start()
+            load.wait_for_answers(two_worker_server)
+            assert two_worker_server.terminate() == 0
+            two_worker_server.start()
     assert load.failures == []
     assert set(load.counts) == {"200", "refused"}
 
@@ -149,20 +149,20 @@ def reload(server: Server) -> None:
     server.wait_until(lambda: server.log.count("Worker exiting") == before[1] + 2)
 
 
-def test_reload_under_load_refuses_nobody(pair: Server) -> None:
-    with Load(pair.address) as load:
+def test_reload_under_load_refuses_nobody(two_worker_server: Server) -> None:
+    with Load(two_worker_server.address) as load:
         for _ in range(2):
-            reload(pair)
-            load.wait_for_answers(pair)
+            reload(two_worker_server)
+            load.wait_for_answers(two_worker_server)
     assert (load.failures, set(load.counts)) == ([], {"200"})
 
 
-def test_reload_logs_no_warning(pair: Server) -> None:
-    start = len(pair.log)
-    reload(pair)
-    assert pair.terminate() == 0
-    assert [line for line in pair.log[start:].splitlines() if " INFO " not in line] == []
-    pair.start()
+def test_reload_logs_no_warning(two_worker_server: Server) -> None:
+    start = len(two_worker_server.log)
+    reload(two_worker_server)
+    assert two_worker_server.terminate() == 0
+    assert [line for line in two_worker_server.log[start:].splitlines() if " INFO " not in line] == []
+    two_worker_server.start()
 
 
 STOPPED_AT_FORK = """
@@ -194,40 +194,45 @@ def test_sigterm_right_after_the_fork_is_obeyed(tmp_path: Path) -> None:
         "TMPDIR": str(tmp_path),
     }
     subprocess.run(
-        [*GUNICORN, "--config", str(config)], cwd=ROOT, env={**os.environ, **variables}, timeout=PATIENCE, check=True
+        [*GUNICORN, "--config", str(config)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        timeout=WAIT_TIMEOUT,
+        check=True,
     )
     # A worker that did not hear it would be killed after the graceful timeout, and leave its registration.
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT token FROM processes").fetchall() == []
 
 
-def test_backlog_is_answered_at_the_end(single: Server) -> None:
+def test_backlog_is_answered_at_the_end(one_worker_server: Server) -> None:
     with ExitStack() as stack:
-        worker = worker_of(single)
+        worker = worker_of(one_worker_server)
         with suspended(worker):
             waiting = [
-                stack.enter_context(socket.create_connection(single.address, timeout=PATIENCE)) for _ in range(40)
+                stack.enter_context(socket.create_connection(one_worker_server.address, timeout=WAIT_TIMEOUT))
+                for _ in range(40)
             ]
             for connection in waiting:
                 connection.sendall(REQUEST)
-            single.begin_to_terminate()
-            single.wait_until(lambda: "Handling signal: term" in single.log)
+            one_worker_server.send_sigterm()
+            one_worker_server.wait_until(lambda: "Handling signal: term" in one_worker_server.log)
         heads = [read_response(connection) for connection in waiting]
         assert [head.split()[1] for head in heads] == [b"200"] * 40
         assert all(b"connection: close" in head.lower() for head in heads)
 
 
-def test_listener_is_closed_while_connections_are_idle(single: Server) -> None:
+def test_listener_is_closed_while_connections_are_idle(one_worker_server: Server) -> None:
     with ExitStack() as stack:
-        busy, idle = kept_alive(single, stack), kept_alive(single, stack)
-        silent = stack.enter_context(socket.create_connection(single.address, timeout=PATIENCE))
-        assert is_listening(single.address[1])
+        busy, idle = kept_alive(one_worker_server, stack), kept_alive(one_worker_server, stack)
+        silent = stack.enter_context(socket.create_connection(one_worker_server.address, timeout=WAIT_TIMEOUT))
+        assert is_listening(one_worker_server.address[1])
         began = time.monotonic()
-        single.begin_to_terminate()
-        single.wait_until(lambda: not is_listening(single.address[1]))
+        one_worker_server.send_sigterm()
+        one_worker_server.wait_until(lambda: not is_listening(one_worker_server.address[1]))
         for connection in (busy, silent):
             connection.sendall(REQUEST)
             assert b"connection: close" in read_response(connection).lower()
         assert idle.recv(1) == b""
-        assert single.wait_for_end() == 0
+        assert one_worker_server.wait_for_end() == 0
         assert time.monotonic() - began < 20, "idle connections hold up the end"

@@ -15,14 +15,14 @@ import pytest
 import requests
 
 from cometbot.temporary_folders import TemporaryFolder
-from tests.acceptance.conftest import PATIENCE, Server, wait_for
+from tests.acceptance.conftest import WAIT_TIMEOUT, Server, wait_for
 
 pytestmark = pytest.mark.process
 
 GUNICORN = (sys.executable, "-m", "gunicorn", "tests.acceptance.bots.listening:app()")
 
 
-class Rooms(Server):
+class StreamServer(Server):
     """gunicorn with rooms to listen to."""
 
     command = GUNICORN
@@ -35,12 +35,12 @@ class Rooms(Server):
         except requests.RequestException:
             return False
 
-    def make_room(self) -> str:
-        return str(requests.post(self.url + "/rooms", timeout=PATIENCE).json()["id"])
+    def create_conversation(self) -> str:
+        return str(requests.post(self.url + "/rooms", timeout=WAIT_TIMEOUT).json()["id"])
 
-    def say(self, room: str, text: str) -> int:
+    def post_text(self, room: str, text: str) -> int:
         """The process that took it in."""
-        answer = requests.post(f"{self.url}/rooms/{room}", text, timeout=PATIENCE, headers={"Connection": "close"})
+        answer = requests.post(f"{self.url}/rooms/{room}", text, timeout=WAIT_TIMEOUT, headers={"Connection": "close"})
         assert answer.status_code == 200, answer.text
         return int(answer.json()["pid"])
 
@@ -52,7 +52,7 @@ class Stream:
     """One open stream, read by a thread of its own."""
 
     def __init__(self, address: tuple[str, int], room: str, source: str, headers: Sequence[str]) -> None:
-        self.socket = socket.create_connection(address, timeout=PATIENCE, source_address=(source, 0))
+        self.socket = socket.create_connection(address, timeout=WAIT_TIMEOUT, source_address=(source, 0))
         lines = [f"GET /rooms/{room} HTTP/1.1", "Host: x", *headers, "", ""]
         self.socket.sendall("\r\n".join(lines).encode())
         self.received = b""
@@ -75,7 +75,7 @@ class Stream:
         wait_for(lambda: self.frames or self.is_over)
         return int(str(self.frames[0]["pid"]))
 
-    def said(self) -> list[object]:
+    def texts(self) -> list[object]:
         return [frame["said"] for frame in self.frames[1:]]
 
     def close(self) -> None:
@@ -84,18 +84,18 @@ class Stream:
             self.socket.shutdown(socket.SHUT_RDWR)
 
 
-Serve = Callable[..., Rooms]
+Serve = Callable[..., StreamServer]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a server; ``variables`` go into its environment."""
-    started: list[Rooms] = []
+    started: list[StreamServer] = []
     with TemporaryFolder("test") as folder:
 
-        def start(**variables: str) -> Rooms:
+        def start(**variables: str) -> StreamServer:
             environ = {"COMETBOT_CHANNELS": "botpress", **variables}
-            started.append(Rooms(folder, environ))
+            started.append(StreamServer(folder, environ))
             started[-1].start()
             return started[-1]
 
@@ -104,7 +104,7 @@ def serve() -> Iterator[Serve]:
             server.close()
 
 
-def streams_in_two_processes(server: Rooms, room: str) -> list[Stream]:
+def streams_in_two_processes(server: StreamServer, room: str) -> list[Stream]:
     """Streams of which at least two are held by different processes."""
     opened = [server.listen(room)]
     while len({stream.pid for stream in opened}) < 2:
@@ -114,28 +114,26 @@ def streams_in_two_processes(server: Rooms, room: str) -> list[Stream]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_what_one_process_takes_in_is_heard_on_the_streams_of_the_other(
-    serve: Serve, kind: str, request: pytest.FixtureRequest
-) -> None:
+def test_streams_receive_messages_of_other_processes(serve: Serve, kind: str, request: pytest.FixtureRequest) -> None:
     variables = {"COMETBOT_DATABASE_URL": request.getfixturevalue("postgres_url")} if kind == "postgresql" else {}
     server = serve(**variables)
-    room = server.make_room()
+    room = server.create_conversation()
     streams = streams_in_two_processes(server, room)
     takers: set[int] = set()
     said: list[object] = []
     while len(takers) < 2 or len(said) < 20:
         assert len(said) < 200, "all connections went to one process"
         said.append(f"{len(said)}")
-        takers.add(server.say(room, str(said[-1])))
+        takers.add(server.post_text(room, str(said[-1])))
     assert takers == {stream.pid for stream in streams}
-    server.wait_until(lambda: all(len(stream.said()) >= len(said) for stream in streams))
-    assert [stream.said() for stream in streams] == [said] * len(streams)
+    server.wait_until(lambda: all(len(stream.texts()) >= len(said) for stream in streams))
+    assert [stream.texts() for stream in streams] == [said] * len(streams)
     assert (server.terminate(), [stream.is_over for stream in streams]) == (0, [True] * len(streams))
 
 
 def test_a_flood_of_streams_leaves_requests_their_threads(serve: Serve) -> None:
     server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8", COMETBOT_ADDRESS_STREAMS="0")
-    room = server.make_room()
+    room = server.create_conversation()
     streams = [server.listen(room) for _ in range(40)]
     server.wait_until(lambda: all(b"\r\n\r\n" in stream.received for stream in streams))
     heads = [stream.received.partition(b"\r\n\r\n")[0] for stream in streams]
@@ -150,11 +148,11 @@ def test_a_flood_of_streams_leaves_requests_their_threads(serve: Serve) -> None:
     server.wait_until(lambda: server.get("/hello").json()["streams"] == 0)
     again = server.listen(room)
     server.wait_until(lambda: b"\r\n\r\n" in again.received)
-    server.say(room, "hello")
-    server.wait_until(lambda: again.said() == ["hello"])
+    server.post_text(room, "hello")
+    server.wait_until(lambda: again.texts() == ["hello"])
 
 
-def statuses(server: Rooms, streams: Sequence[Stream]) -> list[int]:
+def statuses(server: StreamServer, streams: Sequence[Stream]) -> list[int]:
     """Return the status of each stream, once all have one."""
     server.wait_until(lambda: all(b"\r\n\r\n" in stream.received for stream in streams))
     return [int(stream.received.split()[1]) for stream in streams]
@@ -162,7 +160,7 @@ def statuses(server: Rooms, streams: Sequence[Stream]) -> list[int]:
 
 def test_one_address_leaves_streams_to_the_others(serve: Serve) -> None:
     server = serve(COMETBOT_PROCESSES="1", COMETBOT_STREAMS="12", COMETBOT_THREADS="8")
-    room = server.make_room()
+    room = server.create_conversation()
     greedy = [server.listen(room) for _ in range(20)]
     assert sorted(statuses(server, greedy)) == [200] * 6 + [429] * 14
     refused = next(stream for stream in greedy if b" 429 " in stream.received)
@@ -173,7 +171,7 @@ def test_one_address_leaves_streams_to_the_others(serve: Serve) -> None:
 
 def test_clients_behind_a_trusted_proxy_are_counted_apart(serve: Serve) -> None:
     server = serve(COMETBOT_PROCESSES="1", COMETBOT_ADDRESS_STREAMS="2", COMETBOT_TRUSTED_PROXIES="127.0.0.1")
-    room = server.make_room()
+    room = server.create_conversation()
     by_client = {
         client: statuses(server, [server.listen(room, "127.0.0.1", f"X-Forwarded-For: {client}{end}") for end in "123"])
         for client in ("192.0.2.", "2001:db8:0:1::", "2001:db8:0:2::")
@@ -186,7 +184,7 @@ def test_clients_behind_a_trusted_proxy_are_counted_apart(serve: Serve) -> None:
 
 def test_a_stop_ends_streams_at_once(serve: Serve) -> None:
     server = serve()
-    room = server.make_room()
+    room = server.create_conversation()
     streams = [server.listen(room) for _ in range(10)]
     server.wait_until(lambda: all(stream.frames for stream in streams))
     began = time.monotonic()
@@ -199,7 +197,7 @@ def test_a_stop_ends_streams_at_once(serve: Serve) -> None:
 
 def test_an_answer_that_closes_its_connection_says_so_and_does(serve: Serve) -> None:
     server = serve(COMETBOT_PROCESSES="1")
-    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+    with socket.create_connection(server.address, timeout=WAIT_TIMEOUT) as connection:
         connection.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"Connection: keep-alive" in connection.recv(65536)
         connection.sendall(b"GET /goodbye HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cometbot import Bot, Button, Card, Carousel, Choices, Context, Field, Form, Location, Media, Text
 
-GO = Path(os.environ.get("COMETBOT_TEST_MARKS", "."))
+MARKS_FOLDER = Path(os.environ.get("COMETBOT_TEST_MARKS", "."))
 
 helpdesk = Bot("helpdesk", description="Answers questions about orders.")
 teahouse = Bot("tea-house", description="Knows all about tea.")
@@ -26,7 +26,7 @@ HELLO = """**Hello!** What can I do for you?
 def wait_for(mark: str) -> None:
     """Go on when a test has made this file, or after a while."""
     end = time.monotonic() + 120
-    while not (GO / mark).exists() and time.monotonic() < end:
+    while not (MARKS_FOLDER / mark).exists() and time.monotonic() < end:
         time.sleep(0.01)
 
 

@@ -17,13 +17,13 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
-from tests.browser.engine import PATIENCE, expect, report_breaches
-from tests.browser.told import keep_told, wait_told
+from tests.browser.engine import TIMEOUT_MS, expect, report_csp_violations
+from tests.browser.notices import record_notices, wait_for_notice
 from tests.ports import free_port
 
 BOTS = Path(__file__).parent / "bots.py"
-START = 120.0
-EXPECTED = re.compile(
+START_TIMEOUT = 120.0
+IGNORED_ERRORS = re.compile(
     r"Failed to load resource|net::ERR_|example\.com|/favicon\.ico|Firefox can’t establish a connection"
 )
 
@@ -52,19 +52,19 @@ class Platform:
             "COMETBOT_STOP_TIMEOUT": "1",
             "COMETBOT_TEST_MARKS": str(self.folder),
             "COMETBOT_TEST_PICTURE": f"{self.url}/page/icon.svg",
-            "BOTYARD_MESSAGES": "0",
-            "BOTYARD_REQUESTS": "0",
-            "BOTYARD_SIGNUPS": "0",
-            "BOTYARD_SERVICE_NAME": "Tea & Orders",
-            "BOTYARD_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
-            "BOTYARD_LIMITS_FILE_MAX_IMAGE_SIZE": "100000",
+            "PLATFORM_MESSAGES": "0",
+            "PLATFORM_REQUESTS": "0",
+            "PLATFORM_SIGNUPS": "0",
+            "PLATFORM_SERVICE_NAME": "Tea & Orders",
+            "PLATFORM_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
+            "PLATFORM_LIMITS_FILE_MAX_IMAGE_SIZE": "100000",
         }
         command = [Path(sys.executable).parent / "cometbot", "serve", f"{BOTS}:helpdesk,{BOTS}:teahouse"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=environ, stdout=log, stderr=log, start_new_session=True
             )
-        wait_for(self._is_ready, START, or_show=lambda: (self.folder / "log").read_text())
+        wait_for(self._is_ready, START_TIMEOUT, or_show=lambda: (self.folder / "log").read_text())
 
     def stop(self) -> None:
         """End it, as an operator would."""
@@ -96,7 +96,9 @@ class Platform:
             return False
 
 
-def wait_for(condition: Callable[[], T], seconds: float = PATIENCE / 1000, *, or_show: Callable[[], object] = str) -> T:
+def wait_for(
+    condition: Callable[[], T], seconds: float = TIMEOUT_MS / 1000, *, or_show: Callable[[], object] = str
+) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -112,40 +114,40 @@ class Guest:
     def __init__(self, page: Page, platform: Platform) -> None:
         self.page = page
         self.platform = platform
-        self.complaints: list[str] = []
-        self.posts: list[Request] = []
-        page.on("console", self._hear)
+        self.console_errors: list[str] = []
+        self.post_requests: list[Request] = []
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._add(str(error)))
-        page.on("request", lambda request: request.method == "POST" and self.posts.append(request))
+        page.on("request", lambda request: request.method == "POST" and self.post_requests.append(request))
 
-    def go(self, path: str = "/") -> Guest:
+    def goto(self, path: str = "/") -> Guest:
         self.page.goto(self.platform.url + path)
         self.page.wait_for_selector("html[data-ready]")
         return self
 
-    def enter(self, name: str = "") -> Guest:
+    def sign_up(self, name: str = "") -> Guest:
         """Say who one is."""
         self.page.get_by_label("Your name").fill(name or f"Guest {next(_names)}")
         self.page.get_by_role("button", name="Start chatting").click()
         expect(self.page.locator(".webchat")).to_be_visible()
         return self
 
-    def open(self, bot: str = "helpdesk") -> Guest:
+    def open_chat(self, bot: str = "helpdesk") -> Guest:
         """Begin a chat, as a click on the bot would."""
         self.page.locator(".people").get_by_role("link", name=re.compile(rf"^{bot}")).first.click()
-        expect(self.box).to_be_visible()
+        expect(self.composer).to_be_visible()
         return self
 
     @property
-    def box(self) -> Locator:
+    def composer(self) -> Locator:
         return self.page.locator("#composer-text")
 
     @property
-    def own(self) -> Locator:
+    def own_messages(self) -> Locator:
         return self.page.locator(".message.own")
 
     @property
-    def others(self) -> Locator:
+    def bot_messages(self) -> Locator:
         return self.page.locator(".message.other")
 
     @property
@@ -156,25 +158,25 @@ class Guest:
     def chat_id(self) -> str:
         return self.page.url.rpartition("/")[2]
 
-    def say(self, text: str) -> None:
-        self.box.fill(text)
-        self.box.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
+    def send_text(self, text: str) -> None:
+        self.composer.fill(text)
+        self.composer.press("Control+Enter")  # the same with a touch keyboard, whose Enter makes a new line
 
-    def sees(self, text: str | re.Pattern[str], where: str = ".message.other .bubble") -> Locator:
+    def expect_text(self, text: str | re.Pattern[str], where: str = ".message.other .bubble") -> Locator:
         """The element with this text, once it is there."""
         found = self.page.locator(where, has_text=text).last
         expect(found).to_be_visible()
         return found
 
-    def was_told(self, text: str, kind: str = "toast") -> None:
+    def expect_notice(self, text: str, kind: str = "toast") -> None:
         """Nothing, once the page has told this, though it may not show it any more."""
-        wait_told(self.page, text, kind)
+        wait_for_notice(self.page, text, kind)
 
     def reload(self) -> None:
         self.page.reload()
         self.page.wait_for_selector("html[data-ready]")
 
-    def settle(self) -> None:
+    def wait_until_sent(self) -> None:
         """Wait until all that was said has arrived."""
         expect(self.page.locator(".fate")).to_have_count(0)
 
@@ -182,25 +184,25 @@ class Guest:
         """Go on when this is true; what happens on the page meanwhile is heard."""
         wait_for(lambda: condition() or self.page.wait_for_timeout(20))
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call_api(self, method: str, path: str, body: Any = None) -> Any:
         """What the platform answers to this person, beside the page."""
         options = {"method": method, **({"data": body} if body is not None else {})}
         response = self.page.request.fetch(self.platform.url + path, **options)
         assert response.ok, response.text()
         return response.json()
 
-    def stored(self) -> list[str]:
+    def load_stored_texts(self) -> list[str]:
         """The texts in the chat as the platform has them."""
-        found = self.call("GET", f"/v1/client-api/chat/{self.chat_id}/messages?limit=200")
+        found = self.call_api("GET", f"/v1/client-api/chat/{self.chat_id}/messages?limit=200")
         return [message["body"] for message in found["messages"]]
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self._add(f"{message.text} {message.location}")
 
-    def _add(self, complaint: str) -> None:
-        if not EXPECTED.search(complaint):
-            self.complaints.append(complaint)
+    def _add(self, console_error: str) -> None:
+        if not IGNORED_ERRORS.search(console_error):
+            self.console_errors.append(console_error)
 
 
 Visit = Callable[..., Guest]
@@ -236,21 +238,21 @@ def visit(browser: Browser, platform: Platform) -> Iterator[Visit]:
         viewport = {"width": width, "height": height}
         more = {"locale": "en-GB", "color_scheme": scheme, **more}
         context = beside.page.context if beside else browser.new_context(viewport=viewport, **more)  # type: ignore[arg-type]
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT_MS)
         if beside is None:
-            keep_told(context)
-            report_breaches(context)
+            record_notices(context)
+            report_csp_violations(context)
         guest = Guest(context.new_page(), platform)
         opened.append(guest)
-        return guest.go(path)
+        return guest.goto(path)
 
     yield visit
     for guest in opened:
         guest.page.context.close()
-    assert [guest.complaints for guest in opened if guest.complaints] == []
+    assert [guest.console_errors for guest in opened if guest.console_errors] == []
 
 
 @pytest.fixture
 def guest(visit: Visit) -> Guest:
     """Somebody who is about to write to the helpdesk."""
-    return visit().enter().open()
+    return visit().sign_up().open_chat()

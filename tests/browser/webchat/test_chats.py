@@ -16,66 +16,66 @@ SENDING = "**/v1/page-api/chat/*/messages"
 def test_a_chat_is_there_from_its_first_message_on(guest: Guest) -> None:
     assert guest.page.url.rpartition("/")[0].endswith("/bot")
     expect(guest.chats).to_have_count(0)
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     expect(guest.page).to_have_url(re.compile("/chat/"))
     expect(guest.chats).to_have_count(1)
     expect(guest.chats).to_contain_text("Order 1 is on its way.")
 
 
 def test_chats_with_the_same_bot_are_apart(guest: Guest) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     guest.page.get_by_role("button", name="New chat").click()
     expect(guest.page.locator(".message")).to_have_count(0)
-    guest.say("/track 2")
-    guest.sees("Order 2 is on its way")
-    expect(guest.own).to_have_count(1)
+    guest.send_text("/track 2")
+    guest.expect_text("Order 2 is on its way")
+    expect(guest.own_messages).to_have_count(1)
     expect(guest.chats).to_have_count(2)
     guest.chats.filter(has_text="Chat 1").click()
-    guest.sees("Order 1 is on its way")
+    guest.expect_text("Order 1 is on its way")
     expect(guest.page.locator(".message", has_text="Order 2")).to_have_count(0)
 
 
 def test_back_and_forward_go_through_what_was_open(guest: Guest) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
-    guest.open("tea-house")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
+    guest.open_chat("tea-house")
     expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
     guest.page.go_back()
-    guest.sees("Order 1 is on its way")
+    guest.expect_text("Order 1 is on its way")
     guest.page.go_forward()
     expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
 
 
-def test_a_click_counts_when_the_list_changes_between_press_and_release(guest: Guest) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+def test_click_survives_a_list_change_during_the_press(guest: Guest) -> None:
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     link = guest.page.locator(".people").get_by_role("link", name=re.compile("^tea-house")).first
     place = link.bounding_box()
     assert place is not None
     guest.page.mouse.move(place["x"] + 20, place["y"] + 10)
     guest.page.mouse.down()
-    guest.say("/track 2")
-    guest.sees("/track 2", ".message.own .bubble")
+    guest.send_text("/track 2")
+    guest.expect_text("/track 2", ".message.own .bubble")
     guest.page.mouse.up()
     expect(guest.page.get_by_role("heading", name="Say something to tea-house")).to_be_visible()
     expect(guest.chats).to_contain_text("Order 2 is on its way")
 
 
 def test_what_is_not_sent_yet_stays_with_its_chat(guest: Guest) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
-    guest.box.fill("not yet")
-    guest.open("tea-house")
-    expect(guest.box).to_have_value("")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
+    guest.composer.fill("not yet")
+    guest.open_chat("tea-house")
+    expect(guest.composer).to_have_value("")
     guest.page.go_back()
-    expect(guest.box).to_have_value("not yet")
+    expect(guest.composer).to_have_value("not yet")
 
 
 def test_a_chat_is_renamed_in_every_tab(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     other = visit("/", beside=guest)
     expect(other.chats).to_contain_text("Chat 1")
     guest.page.get_by_role("button", name="Rename").click()
@@ -86,11 +86,11 @@ def test_a_chat_is_renamed_in_every_tab(guest: Guest, visit: Visit) -> None:
     expect(other.chats).to_contain_text("<i>My order</i>")
 
 
-def test_a_chat_is_deleted_only_after_a_question_and_in_every_tab(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+def test_chat_deletion_is_confirmed_and_reaches_all_tabs(guest: Guest, visit: Visit) -> None:
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     other = visit(f"/chat/{guest.chat_id}", beside=guest)
-    other.sees("Order 1 is on its way")
+    other.expect_text("Order 1 is on its way")
     guest.page.get_by_role("button", name="Delete").click()
     guest.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(guest.chats).to_have_count(1)
@@ -99,30 +99,30 @@ def test_a_chat_is_deleted_only_after_a_question_and_in_every_tab(guest: Guest, 
     for one in (guest, other):
         expect(one.chats).to_have_count(0)
         expect(one.page.get_by_role("heading", name="Whom do you want to talk to?")).to_be_visible()
-    other.was_told("This chat is not there any more.")
+    other.expect_notice("This chat is not there any more.")
 
 
 def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
-    stranger = visit().enter()
-    stranger.go(f"/chat/{guest.chat_id}")
-    stranger.was_told("This chat is not there any more.")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
+    stranger = visit().sign_up()
+    stranger.goto(f"/chat/{guest.chat_id}")
+    stranger.expect_notice("This chat is not there any more.")
     expect(stranger.page.locator(".message")).to_have_count(0)
 
 
 @needs(Need.ROUTES)
 def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> None:
-    chat = guest.call("POST", "/v1/client-api/chat", {"botId": guest.chat_id})["id"]
+    chat = guest.call_api("POST", "/v1/client-api/chat", {"botId": guest.chat_id})["id"]
     for number in range(90):
-        guest.call("POST", "/v1/client-api/chat/message", {"chatId": chat, "body": f"/nothing {number}"})
+        guest.call_api("POST", "/v1/client-api/chat/message", {"chatId": chat, "body": f"/nothing {number}"})
     messages_of = f"/v1/client-api/chat/{chat}/messages?limit=1"
-    guest.wait_until(lambda: guest.call("GET", messages_of)["total"] == 180)
+    guest.wait_until(lambda: guest.call_api("GET", messages_of)["total"] == 180)
     held: list[Route] = []
     guest.page.route("**/messages?*before=*", lambda route: held.append(route))
-    guest.go(f"/chat/{chat}")
+    guest.goto(f"/chat/{chat}")
     messages, shown = guest.page.locator(".messages"), guest.page.locator(".message")
-    expect(guest.own.filter(has_text=re.compile("nothing 89$"))).to_be_visible()
+    expect(guest.own_messages.filter(has_text=re.compile("nothing 89$"))).to_be_visible()
     count = shown.count()
     assert 40 <= count < 180
     messages.evaluate("(list) => { list.scrollTop = 250; }")
@@ -144,12 +144,12 @@ def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> N
         return beginning.count()
 
     guest.wait_until(at_the_beginning)
-    expect(guest.own.locator(".bubble")).to_have_text([f"/nothing {number}" for number in range(90)])
+    expect(guest.own_messages.locator(".bubble")).to_have_text([f"/nothing {number}" for number in range(90)])
 
 
 def test_whoever_leaves_is_asked_and_then_unknown(guest: Guest) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     guest.page.get_by_role("button", name="Leave").click()
     guest.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     expect(guest.page.get_by_label("Your name")).to_be_visible()
@@ -161,7 +161,7 @@ def leave(guest: Guest) -> None:
     guest.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
 
 
-def kept(guest: Guest) -> list[str]:
+def stored_texts(guest: Guest) -> list[str]:
     """What the browser holds of chats."""
     names: list[str] = guest.page.evaluate("Object.keys(localStorage)")
     return [name for name in names if name.startswith("webchat.")]
@@ -169,28 +169,28 @@ def kept(guest: Guest) -> list[str]:
 
 @needs(Need.ROUTES)
 def test_whoever_leaves_leaves_no_text_behind(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
     guest.page.context.route(
         SENDING, lambda route: route.abort() if route.request.method == "POST" else route.continue_()
     )
-    guest.say("my secret")
-    other.say("our secret")
+    guest.send_text("my secret")
+    other.send_text("our secret")
     for tab in (guest, other):
-        expect(tab.own.locator(".fate").first).to_have_text("Waiting to be sent")
-    assert any(".unsent." in name for name in kept(guest))
+        expect(tab.own_messages.locator(".fate").first).to_have_text("Waiting to be sent")
+    assert any(".unsent." in name for name in stored_texts(guest))
     leave(guest)
 
     for tab in (guest, other):
         expect(tab.page.get_by_label("Your name")).to_be_visible()
-    assert kept(guest) == []
+    assert stored_texts(guest) == []
 
 
 @needs(Need.ROUTES, Need.REQUESTS)
-def test_what_is_asked_while_somebody_leaves_does_not_bring_them_back(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+def test_request_during_logout_does_not_log_in_again(guest: Guest, visit: Visit) -> None:
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
     held: list[Route] = []
     guest.page.context.route("**/v1/page-api/start", lambda route: held.append(route))
@@ -213,54 +213,54 @@ def test_what_is_asked_while_somebody_leaves_does_not_bring_them_back(guest: Gue
 
 @needs(Need.ROUTES)
 def test_whoever_cannot_leave_now_stays(guest: Guest, visit: Visit) -> None:
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     other = visit(guest.page.url.removeprefix(guest.platform.url), beside=guest)
     refusal = {"status": 503, "json": {"message": "busy"}}
     guest.page.route("**/v1/page-api/leave", lambda route: route.fulfill(**refusal), times=1)
     leave(guest)
-    guest.was_told("503")
+    guest.expect_notice("503")
 
-    guest.say("/track 2")
+    guest.send_text("/track 2")
     for tab in (guest, other):
-        tab.sees("Order 2 is on its way")
+        tab.expect_text("Order 2 is on its way")
 
 
-def test_whoever_is_not_known_any_more_is_told_and_can_begin_anew(guest: Guest) -> None:
+def test_deleted_user_is_notified_and_can_sign_up(guest: Guest) -> None:
     guest.page.context.clear_cookies()
-    guest.say("/track 1")
+    guest.send_text("/track 1")
     expect(guest.page.get_by_text("are not known here any more")).to_be_visible()
-    guest.enter().open().say("/track 2")
-    guest.sees("Order 2 is on its way")
+    guest.sign_up().open_chat().send_text("/track 2")
+    guest.expect_text("Order 2 is on its way")
 
 
 @needs(Need.ROUTES, Need.OFFLINE)
-def test_a_chat_that_is_begun_while_the_page_asks_what_there_is_stays(guest: Guest) -> None:
+def test_chat_created_during_a_refresh_stays(guest: Guest) -> None:
     held: list[Route] = []
     guest.page.route("**/v1/page-api/start", lambda route: held.append(route))
     guest.page.context.set_offline(True)
     guest.page.context.set_offline(False)
     guest.wait_until(lambda: held)
     old = held[0].fetch()
-    guest.say("/track 1")
-    guest.sees("Order 1 is on its way")
+    guest.send_text("/track 1")
+    guest.expect_text("Order 1 is on its way")
     for route in held:
         route.fulfill(response=old)
     guest.page.unroute("**/v1/page-api/start")
-    guest.say("/track 2")
-    guest.sees("Order 2 is on its way")
+    guest.send_text("/track 2")
+    guest.expect_text("Order 2 is on its way")
     expect(guest.chats).to_have_count(1)
-    expect(guest.own).to_have_count(2)
+    expect(guest.own_messages).to_have_count(2)
 
 
 @needs(Need.ROUTES)
-def test_what_a_bot_offered_counts_until_that_bot_is_not_here_any_more(guest: Guest) -> None:
-    guest.say("choices")
-    guest.sees("Which colour?")
-    guest.say("form")
-    guest.sees("Your order")
+def test_quick_replies_work_until_the_bot_is_gone(guest: Guest) -> None:
+    guest.send_text("choices")
+    guest.expect_text("Which colour?")
+    guest.send_text("form")
+    guest.expect_text("Your order")
     guest.page.get_by_role("button", name="Green").click()
-    guest.sees("You chose: Green")
+    guest.expect_text("You chose: Green")
 
     def without_the_bot(route: Route) -> None:
         answer = route.fetch()
@@ -270,7 +270,7 @@ def test_what_a_bot_offered_counts_until_that_bot_is_not_here_any_more(guest: Gu
 
     guest.page.route("**/start", without_the_bot)
     guest.reload()
-    expect(guest.box).to_be_hidden()
+    expect(guest.composer).to_be_hidden()
     offers = guest.page.locator(".bubble").locator("button, input, select")
     expect(offers).to_have_count(9)
     for offer in offers.all():
@@ -279,4 +279,4 @@ def test_what_a_bot_offered_counts_until_that_bot_is_not_here_any_more(guest: Gu
     guest.page.unroute("**/start")
     guest.reload()
     guest.page.get_by_role("button", name="Blue").click()
-    guest.sees("You chose: Blue")
+    guest.expect_text("You chose: Blue")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Route
 
-from tests.browser.engine import CHROMIUM, PATIENCE, Need, arguments, expect, needs
+from tests.browser.engine import CHROMIUM, TIMEOUT_MS, Need, arguments, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 BLOCKED = {"profile": {"default_content_setting_values": {"cookies": 2}}}
@@ -24,7 +24,7 @@ def click_twice(guest: Guest) -> None:
 
 
 def users_made(guest: Guest) -> int:
-    return len([post for post in guest.posts if post.url.endswith("/page-api/user")])
+    return len([post for post in guest.post_requests if post.url.endswith("/page-api/user")])
 
 
 @needs(Need.REQUESTS, Need.PREFERENCES)
@@ -34,9 +34,9 @@ def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platfor
     context = browser.browser_type.launch_persistent_context(
         str(tmp_path), executable_path=CHROMIUM, args=arguments(), locale="en-GB"
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT_MS)
     try:
-        guest = Guest(context.new_page(), platform).go()
+        guest = Guest(context.new_page(), platform).goto()
         click_twice(guest)
         assert users_made(guest) == 0
     finally:

@@ -13,7 +13,7 @@ from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest
 
 # What a browser does when a file is dropped on, or pasted into, an element.
-_BRING = """([how, encoded]) => {
+_ATTACH = """([how, encoded]) => {
     const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], "cat.png", { type: "image/png" }));
@@ -48,10 +48,14 @@ MP3 = (bytes.fromhex("fffb9064") + bytes(413)) * 40
 """A second of silence: frames of 128 kbit/s without any content."""
 
 
-def complaints_of(guest: Guest) -> list[str]:
+def console_errors_of(guest: Guest) -> list[str]:
     """Return the complaints so far, without those about this test's scripts, which a file's sandbox refuses too."""
     guest.page.wait_for_timeout(0)  # what has been said meanwhile arrives
-    return [complaint for complaint in guest.complaints if not complaint.startswith("Blocked script execution")]
+    return [
+        console_error
+        for console_error in guest.console_errors
+        if not console_error.startswith("Blocked script execution")
+    ]
 
 
 def attach(guest: Guest, name: str, mime_type: str, content: bytes) -> None:
@@ -64,36 +68,36 @@ def test_a_picture_is_attached_shown_and_the_bot_gets_it(guest: Guest, picture: 
     if how == "picker":
         attach(guest, "cat.png", "image/png", picture)
     else:
-        guest.page.evaluate(_BRING, [how, base64.b64encode(picture).decode()])
+        guest.page.evaluate(_ATTACH, [how, base64.b64encode(picture).decode()])
     expect(guest.page.locator(".attached")).to_contain_text("cat.png")
-    guest.say("Look")
-    guest.sees("Got cat.png (image/png)")
-    expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
-    expect(guest.own).to_contain_text("Look")
+    guest.send_text("Look")
+    guest.expect_text("Got cat.png (image/png)")
+    expect(guest.own_messages.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
+    expect(guest.own_messages).to_contain_text("Look")
     expect(guest.page.locator(".attached")).to_have_count(0)
     guest.reload()
-    expect(guest.own.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
+    expect(guest.own_messages.get_by_role("img", name="cat.png")).to_have_js_property("naturalWidth", 2)
 
 
 @needs(Need.ROUTES)
-def test_an_upload_shows_how_far_it_is_and_the_message_waits_for_it(guest: Guest, picture: bytes) -> None:
+def test_upload_shows_progress_and_delays_the_message(guest: Guest, picture: bytes) -> None:
     held: list[Route] = []
     guest.page.route("**/v1/client-api/files", lambda route: held.append(route))
     attach(guest, "cat.png", "image/png", picture)
     expect(guest.page.get_by_role("progressbar", name="Uploading cat.png")).to_be_visible()
-    guest.say("Here")
-    expect(guest.own).to_have_count(0)
+    guest.send_text("Here")
+    expect(guest.own_messages).to_have_count(0)
     held[0].continue_()
-    guest.sees("Got cat.png")
-    expect(guest.own).to_have_count(1)
+    guest.expect_text("Got cat.png")
+    expect(guest.own_messages).to_have_count(1)
 
 
 def test_an_attached_picture_is_taken_away_again(guest: Guest, picture: bytes) -> None:
     attach(guest, "cat.png", "image/png", picture)
     guest.page.get_by_role("button", name="Remove cat.png").click()
-    guest.say("nothing attached")
-    guest.sees("You said: nothing attached")
-    expect(guest.own.locator("img")).to_have_count(0)
+    guest.send_text("nothing attached")
+    guest.expect_text("You said: nothing attached")
+    expect(guest.own_messages.locator("img")).to_have_count(0)
 
 
 @needs(Need.ROUTES)
@@ -101,20 +105,20 @@ def test_an_upload_that_fails_says_so_and_is_tried_again(guest: Guest, picture: 
     guest.page.route("**/v1/client-api/files", lambda route: route.abort(), times=1)
     attach(guest, "cat.png", "image/png", picture)
     expect(guest.page.locator(".attached")).to_contain_text("no connection")
-    guest.say("Look")
-    expect(guest.own).to_have_count(0)
-    expect(guest.box).to_have_value("Look")
+    guest.send_text("Look")
+    expect(guest.own_messages).to_have_count(0)
+    expect(guest.composer).to_have_value("Look")
     guest.page.get_by_role("button", name="Send again").click()
     expect(guest.page.locator(".attached.bad")).to_have_count(0)
-    guest.box.press("Enter")
-    guest.sees("Got cat.png")
+    guest.composer.press("Enter")
+    guest.expect_text("Got cat.png")
 
 
-def test_a_file_that_is_too_large_or_empty_is_refused_before_it_is_sent(guest: Guest) -> None:
+def test_too_large_or_empty_file_is_not_uploaded(guest: Guest) -> None:
     attach(guest, "big.png", "image/png", b"x" * 100_001)
-    guest.was_told("big.png is too large: 98 KB at most")
+    guest.expect_notice("big.png is too large: 98 KB at most")
     attach(guest, "empty.txt", "text/plain", b"")
-    guest.was_told("empty.txt is empty")
+    guest.expect_notice("empty.txt is empty")
     expect(guest.page.locator(".attached")).to_have_count(0)
 
 
@@ -128,23 +132,23 @@ def test_no_more_files_are_attached_than_a_message_may_have(guest: Guest, pictur
     files = [{"name": f"{number}.png", "mimeType": "image/png", "buffer": picture} for number in range(11)]
     guest.page.locator("input[type=file]").set_input_files(files)  # type: ignore[arg-type]
     expect(guest.page.locator(".attached")).to_have_count(10)
-    guest.was_told("10 files at most")
+    guest.expect_notice("10 files at most")
 
 
 @needs(Need.DOWNLOADS)
-def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(guest: Guest) -> None:
+def test_media_has_a_player_and_other_files_a_link(guest: Guest) -> None:
     attach(guest, "beep.wav", "audio/wav", WAV)
-    guest.box.press("Enter")
-    player = guest.own.locator("audio")
+    guest.composer.press("Enter")
+    player = guest.own_messages.locator("audio")
     expect(player).to_have_attribute("aria-label", "beep.wav")
     guest.page.wait_for_function("() => document.querySelector('.own audio').duration > 0")
     attach(guest, "clip.webm", "video/webm", bytes(guest.page.evaluate(_FILM)))
-    guest.box.press("Enter")
-    expect(guest.own.locator("video[controls]")).to_have_attribute("aria-label", "clip.webm")
+    guest.composer.press("Enter")
+    expect(guest.own_messages.locator("video[controls]")).to_have_attribute("aria-label", "clip.webm")
     guest.page.wait_for_function("() => document.querySelector('.own video').videoWidth > 0")
     attach(guest, "notes.txt", "text/plain", b"some notes\n" * 200)
-    guest.box.press("Enter")
-    link = guest.own.get_by_role("link", name=re.compile("notes.txt"))
+    guest.composer.press("Enter")
+    link = guest.own_messages.get_by_role("link", name=re.compile("notes.txt"))
     expect(link).to_contain_text("2 KB")
     with guest.page.expect_download() as download:
         link.click()
@@ -153,21 +157,21 @@ def test_sound_and_video_have_a_player_and_other_files_are_there_to_download(gue
 
 def test_film_that_cannot_be_played_is_there_to_download(guest: Guest) -> None:
     attach(guest, "clip.mp4", "video/mp4", MP4)
-    guest.box.press("Enter")
-    expect(guest.own.get_by_role("link", name=re.compile("clip.mp4"))).to_be_visible()
-    expect(guest.own.locator("video")).to_have_count(0)
+    guest.composer.press("Enter")
+    expect(guest.own_messages.get_by_role("link", name=re.compile("clip.mp4"))).to_be_visible()
+    expect(guest.own_messages.locator("video")).to_have_count(0)
 
 
 @needs(Need.POPUPS)
 def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, picture: bytes) -> None:
     attach(guest, "cat.png", "image/png", picture)
-    guest.box.press("Enter")
+    guest.composer.press("Enter")
     with guest.page.expect_popup() as popup:
-        guest.own.get_by_role("img", name="cat.png").click()
+        guest.own_messages.get_by_role("img", name="cat.png").click()
     beside = Guest(popup.value, guest.platform)
     beside.page.reload()  # a popup may have complained before anybody listened
     expect(beside.page.locator("img")).to_have_js_property("naturalWidth", 2)
-    assert complaints_of(beside) == []
+    assert console_errors_of(beside) == []
 
 
 @pytest.mark.parametrize(
@@ -179,10 +183,10 @@ def test_a_picture_opens_in_a_tab_of_its_own_without_a_complaint(guest: Guest, p
 )
 def test_sound_plays_in_a_tab_of_its_own_without_a_complaint(guest: Guest, mime_type: str, sound: bytes) -> None:
     attach(guest, "sound", mime_type, sound)
-    guest.box.press("Enter")
-    url = guest.own.locator("audio").evaluate("(player) => player.currentSrc || player.src")
+    guest.composer.press("Enter")
+    url = guest.own_messages.locator("audio").evaluate("(player) => player.currentSrc || player.src")
     beside = Guest(guest.page.context.new_page(), guest.platform)
     beside.page.goto(url)
     # It is loaded and decoded: without a sound card the playing itself may fail.
     beside.page.wait_for_function("() => document.querySelector('video, audio').duration > 0")
-    assert complaints_of(beside) == []
+    assert console_errors_of(beside) == []

@@ -14,8 +14,8 @@ from tests.browser.webkit.page import Page
 class Browser:
     """Opens browsers on one display."""
 
-    def __init__(self, shown_on: str, folder: Path, timeout: float) -> None:
-        self._display = shown_on
+    def __init__(self, display_name: str, folder: Path, timeout: float) -> None:
+        self._display = display_name
         self._locales = driver.Locales(folder)
         self._timeout = timeout
 
@@ -62,14 +62,14 @@ class Context:
         self.pages.append(page)
         return page
 
-    def turn_to(self, handle: str) -> Any:
+    def activate(self, handle: str) -> Any:
         """Return the driver, whose commands now go to the tab ``handle``."""
         if handle != self._current:
             self._driver.switch_to.window(handle)
             self._current = handle
         return self._driver
 
-    def forget(self, page: Page) -> None:
+    def remove_page(self, page: Page) -> None:
         """Drop a tab that was closed."""
         self.pages.remove(page)
         self._current = ""

@@ -24,7 +24,7 @@ _EVALUATE = """
     (async () => { const value = (%s); return typeof value === "function" ? value(arguments[0]) : value; })()
         .then((value) => done({ value }), (error) => done({ error: `${error}` }));
 """
-_LISTEN = (Path(__file__).parent / "complaints.js").read_text()
+_COLLECT_ERRORS = (Path(__file__).parent / "complaints.js").read_text()
 _KEYS = {
     "Control": Keys.CONTROL, "Shift": Keys.SHIFT, "Meta": Keys.META, "Enter": Keys.ENTER, "Tab": Keys.TAB,
     "Escape": Keys.ESCAPE, "Home": Keys.HOME, "End": Keys.END, "ArrowUp": Keys.ARROW_UP,
@@ -53,7 +53,7 @@ class Page(Finder):
     @property
     def driver(self) -> Any:
         """The browser, turned to this tab."""
-        return self.context.turn_to(self._handle)
+        return self.context.activate(self._handle)
 
     @property
     def url(self) -> str:
@@ -88,7 +88,7 @@ class Page(Finder):
     def close(self) -> None:
         self.report()
         self.driver.close()
-        self.context.forget(self)
+        self.context.remove_page(self)
 
     def screenshot(self, *, path: Path) -> None:
         self.driver.save_screenshot(str(path))
@@ -129,7 +129,7 @@ class Page(Finder):
                 listener(SimpleNamespace(**found))
 
     def _prepare(self) -> None:
-        self.evaluate(_LISTEN)
+        self.evaluate(_COLLECT_ERRORS)
         for script in self.context.scripts:
             self.evaluate(script)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Listener, Scope, Signal
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 from cometbot.store.tables import metadata
 
 SCOPE = Scope("door", "helpdesk")
@@ -30,22 +30,22 @@ class Room:
     def id(self) -> str:
         return self.conversation.id
 
-    def say(self, text: str, *, by: str = "", chat: Chat | None = None, **more: object) -> ChatMessage:
+    def post(self, text: str, *, by: str = "", chat: Chat | None = None, **more: object) -> ChatMessage:
         """The message that is stored and told of."""
         at = chat or self.chat
         draft = Draft(by or self.ann.id, {"type": "text", "text": text}, **more)  # type: ignore[arg-type]
-        posted = at.database.together(lambda connection: at.messages.post(connection, SCOPE, self.id, draft))
+        posted = at.database.group_commit(lambda connection: at.messages.post(connection, SCOPE, self.id, draft))
         at.feed.publish(posted.signals)
         return posted.message
 
     def texts(self) -> list[str]:
         """What was said, oldest first."""
         with self.chat.database.read() as connection:
-            page = self.chat.messages.before(connection, SCOPE, self.id, limit=100)
+            page = self.chat.messages.list_before(connection, SCOPE, self.id, limit=100)
         return [message.payload["text"] for message in page.items]
 
 
-def heard(listener: Listener, count: int, timeout: float = 60.0) -> list[Signal]:
+def next_signals(listener: Listener, count: int, timeout: float = 60.0) -> list[Signal]:
     """The next ``count`` signals."""
     signals = []
     for _ in range(count):
@@ -69,7 +69,7 @@ def make_chat(database_url: str, tmp_path: Path) -> Iterator[MakeChat]:
     made: list[Chat] = []
 
     def make() -> Chat:
-        opened = database(database_url)
+        opened = database_from_url(database_url)
         opened.open()
         made.append(Chat(opened, tmp_path / "files"))
         return made[-1]

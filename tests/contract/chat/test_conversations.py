@@ -24,10 +24,10 @@ def test_who_makes_a_conversation_owns_it_and_takes_part(room: Room) -> None:
         found = room.chat.conversations.get(connection, SCOPE, room.id)
         assert found == room.conversation
         assert found.owner == room.ann.id
-        assert room.chat.conversations.has(connection, SCOPE, room.id, room.ann.id)
-        assert not room.chat.conversations.has(connection, SCOPE, room.id, room.bob.id)
-        assert room.chat.conversations.participant(connection, SCOPE, room.id, room.ann.id) == room.ann
-        assert room.chat.conversations.participant(connection, SCOPE, room.id, room.bob.id) is None
+        assert room.chat.conversations.has_participant(connection, SCOPE, room.id, room.ann.id)
+        assert not room.chat.conversations.has_participant(connection, SCOPE, room.id, room.bob.id)
+        assert room.chat.conversations.get_participant(connection, SCOPE, room.id, room.ann.id) == room.ann
+        assert room.chat.conversations.get_participant(connection, SCOPE, room.id, room.bob.id) is None
 
 
 def test_an_id_is_given_once_and_may_hold_slashes(chat: Chat) -> None:
@@ -39,17 +39,17 @@ def test_an_id_is_given_once_and_may_hold_slashes(chat: Chat) -> None:
             chat.conversations.create(connection, SCOPE, "bob", id="order/42\\x")
 
 
-def test_ensuring_makes_a_conversation_once_and_leaves_it_to_its_owner(chat: Chat) -> None:
+def test_get_or_create_conversation_keeps_its_owner(chat: Chat) -> None:
     with chat.database.write() as connection:
-        first, is_new = chat.conversations.ensure(connection, SCOPE, "ann", "order-42")
+        first, is_new = chat.conversations.get_or_create(connection, SCOPE, "ann", "order-42")
         assert is_new
-        second, is_new = chat.conversations.ensure(connection, SCOPE, "bob", "order-42")
+        second, is_new = chat.conversations.get_or_create(connection, SCOPE, "bob", "order-42")
         assert not is_new
         assert second == first
-        assert not chat.conversations.has(connection, SCOPE, "order-42", "bob")
+        assert not chat.conversations.has_participant(connection, SCOPE, "order-42", "bob")
 
 
-def test_two_who_ensure_at_once_get_one_conversation(make_chat: MakeChat) -> None:
+def test_concurrent_get_or_create_yields_one_conversation(make_chat: MakeChat) -> None:
     chats = [make_chat(), make_chat()]
     gate = threading.Barrier(2)
     found: list[tuple[ChatConversation, bool]] = []
@@ -57,7 +57,7 @@ def test_two_who_ensure_at_once_get_one_conversation(make_chat: MakeChat) -> Non
     def ensure(chat: Chat) -> None:
         gate.wait(60)
         with chat.database.write() as connection:
-            found.append(chat.conversations.ensure(connection, SCOPE, "ann", "order-42"))
+            found.append(chat.conversations.get_or_create(connection, SCOPE, "ann", "order-42"))
 
     threads = [threading.Thread(target=ensure, args=(chat,)) for chat in chats]
     for thread in threads:
@@ -68,7 +68,7 @@ def test_two_who_ensure_at_once_get_one_conversation(make_chat: MakeChat) -> Non
     assert found[0][0] == found[1][0]
 
 
-def test_an_update_merges_and_is_told(room: Room) -> None:
+def test_update_merges_and_is_signalled(room: Room) -> None:
     with room.chat.database.write() as connection:
         changed = room.chat.conversations.update(connection, SCOPE, room.id, {"title": "Mugs", "x": 1})
         assert changed is not None
@@ -84,26 +84,26 @@ def test_an_update_merges_and_is_told(room: Room) -> None:
     ]
 
 
-def test_participants_are_listed_in_the_order_of_their_coming_page_by_page(room: Room) -> None:
+def test_participants_are_paged_in_joining_order(room: Room) -> None:
     conversations = room.chat.conversations
     with room.chat.database.write() as connection:
         others = [room.chat.users.create(connection, SCOPE, {}, id=name).id for name in ("zoe", "cid", "bea")]
         for user in others:
-            conversations.add(connection, SCOPE, room.id, user)
-        page = conversations.participants(connection, SCOPE, room.id, limit=3)
+            conversations.add_participant(connection, SCOPE, room.id, user)
+        page = conversations.list_participants(connection, SCOPE, room.id, limit=3)
         seen = [user.id for user in page.items]
-        conversations.add(connection, SCOPE, room.id, room.bob.id)
+        conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
         while page.next:
-            page = conversations.participants(connection, SCOPE, room.id, cursor=page.next, limit=3)
+            page = conversations.list_participants(connection, SCOPE, room.id, cursor=page.next, limit=3)
             seen += [user.id for user in page.items]
     assert seen == [room.ann.id, *others, room.bob.id]
 
 
-def test_who_is_added_twice_takes_part_once_and_is_told_twice(room: Room) -> None:
+def test_adding_twice_joins_once_and_signals_twice(room: Room) -> None:
     with room.chat.database.write() as connection:
-        first = room.chat.conversations.add(connection, SCOPE, room.id, room.bob.id)
-        second = room.chat.conversations.add(connection, SCOPE, room.id, room.bob.id)
-        page = room.chat.conversations.participants(connection, SCOPE, room.id)
+        first = room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
+        second = room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
+        page = room.chat.conversations.list_participants(connection, SCOPE, room.id)
     assert [user.id for user in page.items] == [room.ann.id, room.bob.id]
     assert [(signal.kind, signal.data) for signal in first + second] == [
         (PARTICIPANT_ADDED, {"user": room.bob.id}),
@@ -111,24 +111,25 @@ def test_who_is_added_twice_takes_part_once_and_is_told_twice(room: Room) -> Non
     ]
 
 
-def test_who_is_removed_is_out_and_only_then_it_is_told(room: Room) -> None:
+def test_removed_participant_is_signalled_after_removal(room: Room) -> None:
     conversations = room.chat.conversations
     with room.chat.database.write() as connection:
-        conversations.add(connection, SCOPE, room.id, room.bob.id)
+        conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
         assert [
-            (signal.kind, signal.data) for signal in conversations.remove(connection, SCOPE, room.id, room.bob.id)
+            (signal.kind, signal.data)
+            for signal in conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
         ] == [(PARTICIPANT_REMOVED, {"user": room.bob.id})]
-        assert conversations.remove(connection, SCOPE, room.id, room.bob.id) == []
-        assert not conversations.has(connection, SCOPE, room.id, room.bob.id)
+        assert conversations.remove_participant(connection, SCOPE, room.id, room.bob.id) == []
+        assert not conversations.has_participant(connection, SCOPE, room.id, room.bob.id)
 
 
 def test_nobody_is_added_to_a_conversation_that_does_not_exist(chat: Chat) -> None:
     with pytest.raises(Missing), chat.database.write() as connection:
-        chat.conversations.add(connection, SCOPE, "none", "ann")
+        chat.conversations.add_participant(connection, SCOPE, "none", "ann")
 
 
 def test_a_deleted_conversation_leaves_nothing(room: Room) -> None:
-    message = room.say("hello")
+    message = room.post("hello")
     with room.chat.database.write() as connection:
         event, _ = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {})
         signals = room.chat.conversations.delete(connection, SCOPE, room.id)
@@ -139,14 +140,14 @@ def test_a_deleted_conversation_leaves_nothing(room: Room) -> None:
         assert room.chat.conversations.get(connection, SCOPE, room.id) is None
         assert room.chat.messages.get(connection, SCOPE, message.id) is None
         assert room.chat.events.get(connection, SCOPE, event.id) is None
-        assert not room.chat.conversations.has(connection, SCOPE, room.id, room.ann.id)
+        assert not room.chat.conversations.has_participant(connection, SCOPE, room.id, room.ann.id)
         assert room.chat.conversations.delete(connection, SCOPE, room.id) is None
-        again, is_new = room.chat.conversations.ensure(connection, SCOPE, room.ann.id, room.id)
+        again, is_new = room.chat.conversations.get_or_create(connection, SCOPE, room.ann.id, room.id)
         assert is_new
-        assert room.chat.messages.page(connection, SCOPE, again.id).items == []
+        assert room.chat.messages.list_newest(connection, SCOPE, again.id).items == []
 
 
-def test_owned_conversations_are_listed_newest_first_while_others_are_made(chat: Chat) -> None:
+def test_owned_conversations_are_listed_newest_first(chat: Chat) -> None:
     conversations = chat.conversations
     with chat.database.write() as connection:
         ids = [conversations.create(connection, SCOPE, "ann", id=f"c{nth}").id for nth in range(5)]
@@ -166,12 +167,12 @@ def test_owned_conversations_are_listed_newest_first_while_others_are_made(chat:
         with pytest.raises(BadCursor):
             conversations.list_owned(connection, SCOPE, "ann", cursor="WzFd")
         with pytest.raises(BadCursor):
-            conversations.participants(connection, SCOPE, "c1", cursor="?")
+            conversations.list_participants(connection, SCOPE, "c1", cursor="?")
 
 
 def test_nothing_crosses_a_scope(room: Room) -> None:
     """The same ids behind another bot, and behind another channel, are other things."""
-    chat, message = room.chat, room.say("ours")
+    chat, message = room.chat, room.post("ours")
     with chat.database.write() as connection:
         event, _ = chat.events.create(connection, SCOPE, room.id, room.ann.id, {"ours": 1})
     for stranger in (Scope("door", "other"), Scope("other", "helpdesk"), Scope("third")):
@@ -186,19 +187,19 @@ def test_nothing_crosses_a_scope(room: Room) -> None:
             assert chat.conversations.list(connection, stranger).items == []
             assert chat.conversations.list_owned(connection, stranger, room.ann.id).items == []
             assert chat.conversations.count_owned(connection, stranger, room.ann.id) == 0
-            assert not chat.conversations.has(connection, stranger, room.id, room.ann.id)
-            assert chat.conversations.participants(connection, stranger, room.id).items == []
-            assert chat.conversations.remove(connection, stranger, room.id, room.ann.id) == []
+            assert not chat.conversations.has_participant(connection, stranger, room.id, room.ann.id)
+            assert chat.conversations.list_participants(connection, stranger, room.id).items == []
+            assert chat.conversations.remove_participant(connection, stranger, room.id, room.ann.id) == []
             assert chat.messages.get(connection, stranger, message.id) is None
             assert chat.messages.update(connection, stranger, message.id, {}) is None
             assert chat.messages.delete(connection, stranger, message.id) is None
-            assert chat.messages.page(connection, stranger, room.id).items == []
-            assert chat.messages.numbered(connection, stranger, room.id).total == 0
-            assert chat.messages.after(connection, stranger, room.id, 0).items == []
+            assert chat.messages.list_newest(connection, stranger, room.id).items == []
+            assert chat.messages.list_numbered(connection, stranger, room.id).total == 0
+            assert chat.messages.list_after(connection, stranger, room.id, 0).items == []
             assert chat.events.get(connection, stranger, event.id) is None
             with pytest.raises(Missing):
                 chat.feed.add(connection, stranger, room.id, "x", {})
-            chat.users.ensure(connection, stranger, room.ann.id, {"name": "Another"})
+            chat.users.get_or_create(connection, stranger, room.ann.id, {"name": "Another"})
     with chat.database.read() as connection:
         assert chat.users.get(connection, SCOPE, room.ann.id) == room.ann
         assert chat.messages.get(connection, SCOPE, message.id) == message

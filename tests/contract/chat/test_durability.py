@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from cometbot import Bot, Context
 from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
-from tests.commits import Recorder, recorded
+from tests.commit_recorder import CommitRecorder, record_commits
 
 ADMIN_KEY = "the admin key of this test"
 
@@ -35,10 +35,10 @@ RELAXED = {
 """The changes that do not make a commit durable: notes, and what is in the outbox until it is said."""
 
 
-class Served:
+class ServedBot:
     """A bot on both chat channels, and the commits of its database."""
 
-    def __init__(self, url: str, folder: Path, recorder: Recorder) -> None:
+    def __init__(self, url: str, folder: Path, recorder: CommitRecorder) -> None:
         bot = Bot("helper", description="Echoes.")
 
         @bot.fallback
@@ -50,7 +50,7 @@ class Served:
             channels=("botyard", "botpress"),
             database_url=url,
             data=folder,
-            botyard_admin_secret_key=Secret(ADMIN_KEY),
+            platform_admin_secret_key=Secret(ADMIN_KEY),
         )
         self.app = create_app([bot], settings)
         self.delivery = self.app.extensions["cometbot"].delivery
@@ -67,11 +67,11 @@ class Served:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+def served_bot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServedBot]:
     is_sqlite = request.param == "sqlite"
     url = f"sqlite:///{tmp_path}/chat.db" if is_sqlite else request.getfixturevalue("postgres_url")
-    with recorded(url) as recorder:
-        made = Served(url, tmp_path / "data", recorder)
+    with record_commits(url) as recorder:
+        made = ServedBot(url, tmp_path / "data", recorder)
         yield made
         made.app.extensions["cometbot"].stop()
 
@@ -97,37 +97,41 @@ CHANNELS = [write_on_the_platform, write_over_the_chat_api]
 
 
 @pytest.mark.parametrize("write", CHANNELS)
-def test_what_a_user_writes_is_durable_and_replies_follow(served: Served, write: Callable[[FlaskClient], None]) -> None:
-    served.delivery.start()
-    write(served.client())
-    served.finish()
-    served.delivery.stop(60)
+def test_what_a_user_writes_is_durable_and_replies_follow(
+    served_bot: ServedBot, write: Callable[[FlaskClient], None]
+) -> None:
+    served_bot.delivery.start()
+    write(served_bot.client())
+    served_bot.finish()
+    served_bot.delivery.stop(60)
 
-    commits = list(served.recorder.commits)
+    commits = list(served_bot.recorder.commits)
     # A key that is made and kept is inserted alone; the lease of a purge is inserted and renewed in one commit.
     leases = [commit for commit in commits if {"facts: insert", "facts: update"} <= set(commit.changes)]
     commits = [commit for commit in commits if commit not in leases]
     assert [commit.durable for commit in leases] == [False] * len(leases)
     expected = [any(change not in RELAXED for change in commit.changes) for commit in commits]
     assert [c for c, must_be in zip(commits, expected, strict=True) if c.durable != must_be] == []
-    assert served.recorder.containing("chat_messages: of a bot"), "the bot answered"
+    assert served_bot.recorder.with_change("chat_messages: of a bot"), "the bot answered"
 
 
 @pytest.mark.parametrize("write", CHANNELS)
-def test_a_users_message_and_its_event_are_one_commit(served: Served, write: Callable[[FlaskClient], None]) -> None:
-    write(served.client())
-    messages = served.recorder.containing("chat_messages: of a user")
+def test_a_users_message_and_its_event_are_one_commit(
+    served_bot: ServedBot, write: Callable[[FlaskClient], None]
+) -> None:
+    write(served_bot.client())
+    messages = served_bot.recorder.with_change("chat_messages: of a user")
     assert len(messages) == 2
     assert all("mailbox: waiting" in commit.changes for commit in messages)
 
 
-def test_what_an_external_bot_writes_is_durable(served: Served) -> None:
+def test_what_an_external_bot_writes_is_durable(served_bot: ServedBot) -> None:
     """Only this commit has the text: the Bot API answers 201 for it."""
-    client = served.client()
+    client = served_bot.client()
     made = client.post("/v1/admin-api/bot", json={"name": "External"}, headers={"Authorization": ADMIN_KEY}).get_json()
     assert client.post("/v1/client-api/user", json={"nickname": "Maria"}).status_code == 201
     chat = client.post("/v1/client-api/chat", json={"botId": made["bot"]["id"]}).get_json()["id"]
     words = {"chatId": chat, "body": "hello"}
     answer = client.post("/v1/bot-api/chat/message", json=words, headers={"Authorization": made["key"]})
     assert answer.status_code == 201, answer.text
-    assert [commit.durable for commit in served.recorder.containing("chat_messages: of a bot")] == [True]
+    assert [commit.durable for commit in served_bot.recorder.with_change("chat_messages: of a bot")] == [True]

@@ -24,20 +24,20 @@ def receive(chat: Chat, content: bytes, name: str = "a.txt") -> Upload:
     return chat.files.receive(io.BytesIO(content), name=name, limits=LIMITS)
 
 
-def keep(
+def save(
     chat: Chat, content: bytes = b"hello", name: str = "a.txt", scope: Scope = SCOPE, owner: str = "ann"
 ) -> ChatFile:
     upload = receive(chat, content, name)
     with chat.database.write() as connection:
-        file = chat.files.keep(connection, scope, upload, owner)
-    upload.settle()
+        file = chat.files.save(connection, scope, upload, owner)
+    upload.finalize()
     return file
 
 
-def fail_to_keep(chat: Chat, upload: Upload) -> None:
+def fail_to_save(chat: Chat, upload: Upload) -> None:
     def fail() -> None:
         with chat.database.write() as connection:
-            chat.files.keep(connection, SCOPE, upload, "ann")
+            chat.files.save(connection, SCOPE, upload, "ann")
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -50,8 +50,8 @@ def on_disk(tmp_path: Path) -> Callable[[], list[bytes]]:
     return lambda: sorted(path.read_bytes() for path in (tmp_path / "files").rglob("*") if path.is_file())
 
 
-def test_a_kept_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
-    file = keep(chat, PNG, "holiday.txt")
+def test_saved_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
+    file = save(chat, PNG, "holiday.txt")
     with chat.database.read() as connection:
         assert chat.files.get(connection, SCOPE, file.id) == file
     assert (file.name, file.size, file.mime_type, file.kind, file.owner, file.used_at) == (
@@ -75,7 +75,7 @@ def test_a_kept_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], l
         (b"ID3\x03" * 9, "a.mp3", "audio", 0),
     ],
 )
-def test_what_is_longer_than_its_kind_may_be_is_refused_and_leaves_nothing(
+def test_file_over_its_kinds_limit_is_rejected(
     chat: Chat, on_disk: Callable[[], list[bytes]], content: bytes, name: str, kind: str, limit: int
 ) -> None:
     with pytest.raises(TooLarge, match=f"the {kind} is longer than {limit} bytes") as caught:
@@ -84,7 +84,7 @@ def test_what_is_longer_than_its_kind_may_be_is_refused_and_leaves_nothing(
     assert on_disk() == []
 
 
-def test_no_more_is_read_than_may_be_kept(chat: Chat) -> None:
+def test_reading_stops_at_the_limit(chat: Chat) -> None:
     class Endless:
         taken = 0
 
@@ -113,7 +113,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(chat: Chat, on_disk: Callable[
     assert on_disk() == []
 
 
-def test_a_long_file_arrives_whole_from_a_source_that_gives_little_at_once(chat: Chat) -> None:
+def test_long_file_arrives_whole_from_a_slow_source(chat: Chat) -> None:
     content = os.urandom(300_000)
 
     class Slow:
@@ -128,7 +128,7 @@ def test_a_long_file_arrives_whole_from_a_source_that_gives_little_at_once(chat:
 
 
 def test_an_empty_file_is_a_file(chat: Chat) -> None:
-    file = keep(chat, b"", "empty")
+    file = save(chat, b"", "empty")
     assert (file.size, file.mime_type, file.kind) == (0, "application/octet-stream", "file")
     assert chat.files.path(file).read_bytes() == b""
 
@@ -142,7 +142,7 @@ def test_a_discarded_upload_leaves_nothing(chat: Chat, on_disk: Callable[[], lis
 
 def test_a_transaction_that_fails_leaves_nothing(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
     upload = receive(chat, b"hello")
-    fail_to_keep(chat, upload)
+    fail_to_save(chat, upload)
     upload.discard()
     assert on_disk() == []
     with chat.database.read() as connection:
@@ -163,13 +163,13 @@ def test_a_transaction_that_fails_leaves_nothing(chat: Chat, on_disk: Callable[[
     ],
 )
 def test_a_name_is_only_ever_shown(chat: Chat, given: str, shown: str) -> None:
-    file = keep(chat, b"x", given)
+    file = save(chat, b"x", given)
     assert file.name == shown
     assert chat.files.path(file).name == file.id
 
 
-def test_files_are_found_in_the_order_of_their_ids_and_unknown_ones_are_left_out(chat: Chat) -> None:
-    first, second = keep(chat, b"1"), keep(chat, b"2")
+def test_find_keeps_id_order_and_skips_unknown_ids(chat: Chat) -> None:
+    first, second = save(chat, b"1"), save(chat, b"2")
     with chat.database.read() as connection:
         found = chat.files.find(connection, SCOPE, [second.id, "none", "a\0", first.id, second.id])
         assert chat.files.find(connection, SCOPE, []) == []
@@ -179,7 +179,7 @@ def test_files_are_found_in_the_order_of_their_ids_and_unknown_ones_are_left_out
 
 
 def test_files_are_listed_page_by_page(chat: Chat) -> None:
-    files = [keep(chat, b"x") for _ in range(3)]
+    files = [save(chat, b"x") for _ in range(3)]
     with chat.database.read() as connection:
         page = chat.files.list(connection, SCOPE, limit=2)
         rest = chat.files.list(connection, SCOPE, cursor=page.next, limit=2)
@@ -188,23 +188,23 @@ def test_files_are_listed_page_by_page(chat: Chat) -> None:
 
 
 def test_a_deleted_file_is_gone_at_once_and_its_bytes_soon(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
-    gone, kept = keep(chat, b"gone"), keep(chat, b"kept")
+    gone, kept = save(chat, b"gone"), save(chat, b"kept")
     with chat.database.write() as connection:
         assert chat.files.delete(connection, SCOPE, gone.id)
         assert not chat.files.delete(connection, SCOPE, gone.id)
         assert not chat.files.delete(connection, SCOPE, "none")
         assert chat.files.get(connection, SCOPE, gone.id) is None
         assert chat.files.list(connection, SCOPE).items == [kept]
-    assert chat.files.tidy() == 1
+    assert chat.files.clean_up() == 1
     assert on_disk() == [b"kept"]
     assert rows(chat) == [kept.id]
 
 
 def test_what_nobody_used_for_a_day_is_removed(room: Room, on_disk: Callable[[], list[bytes]]) -> None:
     chat = room.chat
-    fresh, used, unused, shared = keep(chat, b"fresh"), keep(chat, b"used"), keep(chat, b"x"), None
-    shared = keep(chat, b"shared", scope=Scope("door"))
-    stranger = keep(chat, b"stranger", scope=Scope("door", "other"))
+    fresh, used, unused, shared = save(chat, b"fresh"), save(chat, b"used"), save(chat, b"x"), None
+    shared = save(chat, b"shared", scope=Scope("door"))
+    stranger = save(chat, b"stranger", scope=Scope("door", "other"))
     with chat.database.write() as connection:
         draft = Draft(room.ann.id, {}, files=[used.id, shared.id, stranger.id, "none"])
         chat.messages.post(connection, SCOPE, room.id, draft)
@@ -213,92 +213,88 @@ def test_what_nobody_used_for_a_day_is_removed(room: Room, on_disk: Callable[[],
         found = chat.files.get(connection, SCOPE, used.id)
         assert found is not None
         assert found.used_at is not None
-    assert chat.files.tidy() == 2
+    assert chat.files.clean_up() == 2
     assert on_disk() == [b"fresh", b"shared", b"used"]
     assert unused.id not in rows(chat)
 
 
-def test_more_than_one_batch_is_tidied(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cometbot.chat.files._TIDY_BATCH", 2)
+def test_clean_up_processes_several_batches(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cometbot.chat.files._CLEAN_UP_BATCH_LIMIT", 2)
     for _ in range(5):
-        file = keep(chat)
+        file = save(chat)
         with chat.database.write() as connection:
             chat.files.delete(connection, SCOPE, file.id)
-    assert chat.files.tidy() == 5
+    assert chat.files.clean_up() == 5
     assert rows(chat) == []
 
 
 def test_uploads_that_were_forgotten_are_removed_after_a_day(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
     old, fresh = receive(chat, b"old"), receive(chat, b"fresh")
     os.utime(old.path, (time.time() - 90_000,) * 2)
-    assert chat.files.tidy() == 1
+    assert chat.files.clean_up() == 1
     assert on_disk() == [b"fresh"]
     fresh.discard()
 
 
-def test_a_crash_between_the_bytes_and_the_commit_leaves_nothing_for_longer_than_a_day(
-    chat: Chat, on_disk: Callable[[], list[bytes]]
-) -> None:
+def test_uncommitted_upload_is_removed_after_a_day(chat: Chat, on_disk: Callable[[], list[bytes]]) -> None:
     upload = receive(chat, b"orphan")
-    fail_to_keep(chat, upload)
-    for path in (upload.path, upload.place):
+    fail_to_save(chat, upload)
+    for path in (upload.path, upload.final_path):
         if path.exists():
             os.utime(path, (time.time() - 90_000,) * 2)
-    assert chat.files.tidy() == 1
+    assert chat.files.clean_up() == 1
     assert on_disk() == []
 
 
 def test_a_crash_after_the_commit_loses_nothing(chat: Chat) -> None:
     upload = receive(chat, b"kept")
     with chat.database.write() as connection:
-        file = chat.files.keep(connection, SCOPE, upload, "ann")
-        chat.messages._use(connection, SCOPE, [file.id], 1)
+        file = chat.files.save(connection, SCOPE, upload, "ann")
+        chat.messages._mark_files_used(connection, SCOPE, [file.id], 1)
     assert chat.files.path(file).read_bytes() == b"kept"
 
     os.utime(upload.path, (time.time() - 90_000,) * 2)
-    assert chat.files.tidy() == 0
+    assert chat.files.clean_up() == 0
     assert chat.files.path(file).read_bytes() == b"kept"
-    assert chat.files.path(file) == upload.place
+    assert chat.files.path(file) == upload.final_path
 
 
 def test_bytes_that_cannot_be_moved_are_found_where_they_are(chat: Chat) -> None:
     upload = receive(chat, b"kept")
-    upload.place.parent.parent.mkdir(parents=True, exist_ok=True)
-    upload.place.parent.write_text("in the way")
+    upload.final_path.parent.parent.mkdir(parents=True, exist_ok=True)
+    upload.final_path.parent.write_text("in the way")
     with chat.database.write() as connection:
-        file = chat.files.keep(connection, SCOPE, upload, "ann")
-    upload.settle()
+        file = chat.files.save(connection, SCOPE, upload, "ann")
+    upload.finalize()
     assert chat.files.path(file).read_bytes() == b"kept"
 
 
-def test_the_files_of_a_removed_conversation_go_a_day_later_unless_another_has_them(
-    room: Room, on_disk: Callable[[], list[bytes]]
-) -> None:
+def test_files_of_removed_conversation_go_unless_shared(room: Room, on_disk: Callable[[], list[bytes]]) -> None:
     chat, owner = room.chat, room.conversation.owner
-    alone, shared = keep(chat, b"alone", owner=owner), keep(chat, b"shared", owner=owner)
-    strangers, apart = keep(chat, b"strangers", owner="other"), keep(chat, b"apart", owner=owner)
+    alone, shared = save(chat, b"alone", owner=owner), save(chat, b"shared", owner=owner)
+    strangers, apart = save(chat, b"strangers", owner="other"), save(chat, b"apart", owner=owner)
     with chat.database.write() as connection:
         other = chat.conversations.create(connection, SCOPE, owner)
         here = Draft(owner, {"a": [f"x/{file.id}.txt" for file in (alone, shared, strangers)]}, files=[alone.id])
-        chat.messages._use(connection, SCOPE, [shared.id, strangers.id, apart.id], 1)
+        chat.messages._mark_files_used(connection, SCOPE, [shared.id, strangers.id, apart.id], 1)
         chat.messages.post(connection, SCOPE, room.id, here)
         chat.messages.post(connection, SCOPE, other.id, Draft(owner, {"b": shared.id}))
         assert chat.conversations.delete(connection, SCOPE, room.id)
-    assert chat.files.tidy() == 0
+    assert chat.files.clean_up() == 0
     with chat.database.write() as connection:
         connection.execute(sa.update(chat_files).values(created_at=1))
-    assert chat.files.tidy() == 1
+    assert chat.files.clean_up() == 1
     assert on_disk() == [b"apart", b"shared", b"strangers"]
 
     with chat.database.write() as connection:
         chat.conversations.delete(connection, SCOPE, other.id)
         connection.execute(sa.update(chat_files).values(created_at=1))
-    assert chat.files.tidy() == 1
+    assert chat.files.clean_up() == 1
     assert on_disk() == [b"apart", b"strangers"]
 
 
-def test_tidying_where_no_file_ever_was_does_nothing(chat: Chat) -> None:
-    assert chat.files.tidy() == 0
+def test_clean_up_without_files_does_nothing(chat: Chat) -> None:
+    assert chat.files.clean_up() == 0
 
 
 def rows(chat: Chat) -> list[str]:

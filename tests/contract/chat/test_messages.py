@@ -13,14 +13,14 @@ from cometbot.chat import (
     MESSAGE_UPDATED,
     Chat,
     Draft,
-    Posted,
+    PostResult,
 )
 from cometbot.errors import BadCursor, ChatError, IdTaken, Missing
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
 
 
 def test_a_message_is_found_as_it_was_posted(room: Room) -> None:
-    message = room.say("hello", metadata={"page": "/faq"}, client_id="c1")
+    message = room.post("hello", metadata={"page": "/faq"}, client_id="c1")
     with room.chat.database.read() as connection:
         assert room.chat.messages.get(connection, SCOPE, message.id) == message
         assert room.chat.messages.find_by_client_id(connection, SCOPE, room.id, "c1") == message
@@ -39,28 +39,28 @@ def test_a_message_is_found_as_it_was_posted(room: Room) -> None:
 
 
 def test_a_message_without_metadata_or_client_id_has_none(room: Room) -> None:
-    message = room.say("hello", is_bot=True)
+    message = room.post("hello", is_bot=True)
     assert (message.metadata, message.client_id, message.is_bot) == (None, "", True)
 
 
 def test_what_is_posted_twice_under_one_client_id_is_stored_once(room: Room) -> None:
-    first = room.say("hello", client_id="c1")
+    first = room.post("hello", client_id="c1")
     with room.chat.database.write() as connection:
         again = room.chat.messages.post(
             connection, SCOPE, room.id, Draft(room.ann.id, {"type": "text", "text": "changed"}, client_id="c1")
         )
         elsewhere = room.chat.conversations.create(connection, SCOPE, room.ann.id)
         other = room.chat.messages.post(connection, SCOPE, elsewhere.id, Draft(room.ann.id, {}, client_id="c1"))
-    assert again == Posted(first, is_new=False)
+    assert again == PostResult(first, is_new=False)
     assert other.is_new
     assert room.texts() == ["hello"]
 
 
-def test_processes_that_post_under_one_client_id_at_once_store_it_once(make_chat: MakeChat) -> None:
+def test_concurrent_posts_of_one_client_id_store_once(make_chat: MakeChat) -> None:
     room = Room(make_chat())
     chats = [room.chat, make_chat(), make_chat()]
     gate = threading.Barrier(3)
-    posted: list[Posted] = []
+    posted: list[PostResult] = []
 
     def post(chat: Chat) -> None:
         gate.wait(60)
@@ -77,9 +77,9 @@ def test_processes_that_post_under_one_client_id_at_once_store_it_once(make_chat
 
 
 def test_an_id_that_another_message_has_is_refused(room: Room) -> None:
-    room.say("hello", id="m1")
+    room.post("hello", id="m1")
     with pytest.raises(IdTaken):
-        room.say("again", id="m1")
+        room.post("again", id="m1")
 
 
 def test_nothing_is_posted_where_no_conversation_is(room: Room) -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_posted_where_no_conversation_is(room: Room) -> None:
 
 def test_a_client_id_that_is_too_long_is_refused(room: Room) -> None:
     with pytest.raises(ChatError, match="500 characters"):
-        room.say("hello", client_id="x" * 501)
+        room.post("hello", client_id="x" * 501)
 
 
 def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> None:
@@ -103,7 +103,7 @@ def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> Non
     def post(chat: Chat) -> None:
         gate.wait(60)
         for nth in range(10):
-            room.say(f"{nth}", chat=chat)
+            room.post(f"{nth}", chat=chat)
 
     threads = [threading.Thread(target=post, args=(chats[nth % 2],)) for nth in range(4)]
     for thread in threads:
@@ -111,7 +111,7 @@ def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> Non
     for thread in threads:
         thread.join(60)
     with room.chat.database.read() as connection:
-        found = room.chat.messages.before(connection, SCOPE, room.id, limit=100).items
+        found = room.chat.messages.list_before(connection, SCOPE, room.id, limit=100).items
         conversation = room.chat.conversations.get(connection, SCOPE, room.id)
     times = [message.at for message in found]
     assert len(times) == 40
@@ -121,16 +121,16 @@ def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> Non
 
 
 def test_times_rise_where_the_clock_stands_still(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cometbot.chat.rows.milliseconds", lambda database: room.conversation.last_at - 5000)
+    monkeypatch.setattr("cometbot.chat.queries.now_ms", lambda database: room.conversation.last_at - 5000)
     with room.chat.database.write() as connection:
         event, _ = room.chat.events.create(connection, SCOPE, room.id, "ann", {})
-    first, second = room.say("a"), room.say("b")
+    first, second = room.post("a"), room.post("b")
     last = room.conversation.last_at
     assert (event.at, first.at, second.at) == (last + 1, last + 2, last + 3)
 
 
-def test_an_edit_has_a_time_and_keeps_the_place(room: Room) -> None:
-    first, second = room.say("a", metadata={"x": 1}), room.say("b")
+def test_edit_sets_its_time_and_keeps_the_position(room: Room) -> None:
+    first, second = room.post("a", metadata={"x": 1}), room.post("b")
     with room.chat.database.write() as connection:
         edited = room.chat.messages.update(connection, SCOPE, first.id, {"type": "text", "text": "A"})
         assert edited is not None
@@ -149,8 +149,8 @@ def test_an_edit_has_a_time_and_keeps_the_place(room: Room) -> None:
     assert room.texts() == ["A", "B"]
 
 
-def test_a_deleted_message_is_gone_and_told(room: Room) -> None:
-    message = room.say("hello")
+def test_deleted_message_is_gone_and_signalled(room: Room) -> None:
+    message = room.post("hello")
     with room.chat.database.write() as connection:
         signals = room.chat.messages.delete(connection, SCOPE, message.id)
         assert signals is not None
@@ -163,17 +163,17 @@ def test_a_deleted_message_is_gone_and_told(room: Room) -> None:
 
 def test_pages_stay_as_they_are_while_messages_arrive_and_go(room: Room) -> None:
     texts = [str(nth) for nth in range(7)]
-    messages = [room.say(text) for text in texts]
+    messages = [room.post(text) for text in texts]
     pages = []
     with room.chat.database.read() as connection:
-        page = room.chat.messages.page(connection, SCOPE, room.id, limit=3)
+        page = room.chat.messages.list_newest(connection, SCOPE, room.id, limit=3)
     pages.append([message.payload["text"] for message in page.items])
-    room.say("new")
+    room.post("new")
     with room.chat.database.write() as connection:
         room.chat.messages.delete(connection, SCOPE, messages[4].id)  # the last one of the first page
     while page.next:
         with room.chat.database.read() as connection:
-            page = room.chat.messages.page(connection, SCOPE, room.id, cursor=page.next, limit=3)
+            page = room.chat.messages.list_newest(connection, SCOPE, room.id, cursor=page.next, limit=3)
         pages.append([message.payload["text"] for message in page.items])
     assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
 
@@ -181,18 +181,18 @@ def test_pages_stay_as_they_are_while_messages_arrive_and_go(room: Room) -> None
 @pytest.mark.parametrize("cursor", ["nonsense", "WyJhIl0", "W10", "WzFlOTld"])
 def test_a_cursor_that_is_none_is_refused(room: Room, cursor: str) -> None:
     with room.chat.database.read() as connection, pytest.raises(BadCursor):
-        room.chat.messages.page(connection, SCOPE, room.id, cursor=cursor)
+        room.chat.messages.list_newest(connection, SCOPE, room.id, cursor=cursor)
 
 
 def test_messages_before_and_after_a_time_come_oldest_first(room: Room) -> None:
-    messages = [room.say(str(nth)) for nth in range(5)]
+    messages = [room.post(str(nth)) for nth in range(5)]
     with room.chat.database.read() as connection:
-        newest = room.chat.messages.before(connection, SCOPE, room.id, limit=2)
-        older = room.chat.messages.before(connection, SCOPE, room.id, messages[3].at, limit=5)
-        newer = room.chat.messages.after(connection, SCOPE, room.id, messages[1].at, limit=2)
-        rest = room.chat.messages.after(connection, SCOPE, room.id, messages[3].at, limit=2)
-        assert room.chat.messages.after(connection, SCOPE, room.id, 10**30).items == []
-        assert len(room.chat.messages.before(connection, SCOPE, room.id, 10**30).items) == 5
+        newest = room.chat.messages.list_before(connection, SCOPE, room.id, limit=2)
+        older = room.chat.messages.list_before(connection, SCOPE, room.id, messages[3].at, limit=5)
+        newer = room.chat.messages.list_after(connection, SCOPE, room.id, messages[1].at, limit=2)
+        rest = room.chat.messages.list_after(connection, SCOPE, room.id, messages[3].at, limit=2)
+        assert room.chat.messages.list_after(connection, SCOPE, room.id, 10**30).items == []
+        assert len(room.chat.messages.list_before(connection, SCOPE, room.id, 10**30).items) == 5
     assert newest.items == messages[3:]
     assert newest.next
     assert older.items == messages[:3]
@@ -225,28 +225,28 @@ def test_messages_before_and_after_a_time_come_oldest_first(room: Room) -> None:
 )
 def test_numbered_pages_count_from_the_newest(room: Room, asked: dict[str, int], expected: str) -> None:
     for nth in range(5):
-        room.say(f"m{nth}", by="helper" if nth in (1, 3) else room.ann.id)
+        room.post(f"m{nth}", by="helper" if nth in (1, 3) else room.ann.id)
     with room.chat.database.read() as connection:
-        found = room.chat.messages.numbered(connection, SCOPE, room.id, **asked)  # type: ignore[arg-type]
+        found = room.chat.messages.list_numbered(connection, SCOPE, room.id, **asked)  # type: ignore[arg-type]
     assert f"{' '.join(message.payload['text'] for message in found.items)} of {found.total}" == expected
 
 
 def test_since_is_later_than_that_time_and_not_at_it(room: Room) -> None:
-    first, second = room.say("a"), room.say("b")
+    first, second = room.post("a"), room.post("b")
     with room.chat.database.read() as connection:
-        assert room.chat.messages.numbered(connection, SCOPE, room.id, since=first.at).items == [second]
-        assert room.chat.messages.numbered(connection, SCOPE, room.id, since=first.at - 1).total == 2
+        assert room.chat.messages.list_numbered(connection, SCOPE, room.id, since=first.at).items == [second]
+        assert room.chat.messages.list_numbered(connection, SCOPE, room.id, since=first.at - 1).total == 2
 
 
 def test_the_last_message_of_each_conversation(room: Room) -> None:
-    room.say("a")
-    last = room.say("b")
+    room.post("a")
+    last = room.post("b")
     with room.chat.database.write() as connection:
         empty = room.chat.conversations.create(connection, SCOPE, room.ann.id)
-        assert room.chat.messages.last(connection, [room.conversation, empty]) == {room.id: last}
+        assert room.chat.messages.get_newest(connection, [room.conversation, empty]) == {room.id: last}
 
 
-def test_an_event_is_kept_and_is_no_message(room: Room) -> None:
+def test_event_is_stored_apart_from_messages(room: Room) -> None:
     with room.chat.database.write() as connection:
         event, signals = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": "buy"}, id="e1")
         assert room.chat.events.get(connection, SCOPE, "e1") == event
@@ -271,7 +271,7 @@ def test_what_a_view_does_in_one_transaction_is_done_or_not_done(room: Room) -> 
     assert room.texts() == []
 
 
-def test_a_new_message_is_told(room: Room) -> None:
+def test_new_message_is_signalled(room: Room) -> None:
     with room.chat.database.write() as connection:
         posted = room.chat.messages.post(connection, SCOPE, room.id, Draft(room.ann.id, {"text": "x"}))
     [signal] = posted.signals

@@ -36,20 +36,20 @@ def test_an_id_is_given_once(chat: Chat) -> None:
             chat.users.create(connection, SCOPE, {}, id="ann/7")
 
 
-def test_ensuring_makes_a_user_once_and_changes_only_what_was_given(chat: Chat) -> None:
+def test_get_or_create_user_updates_only_given_data(chat: Chat) -> None:
     with chat.database.write() as connection:
-        first, is_new = chat.users.ensure(connection, SCOPE, "ann", {"name": "Ann", "profile": "free"})
+        first, is_new = chat.users.get_or_create(connection, SCOPE, "ann", {"name": "Ann", "profile": "free"})
         assert is_new
-        second, is_new = chat.users.ensure(connection, SCOPE, "ann", {"name": "Anna"})
+        second, is_new = chat.users.get_or_create(connection, SCOPE, "ann", {"name": "Anna"})
         assert not is_new
-        same, _ = chat.users.ensure(connection, SCOPE, "ann", {})
+        same, _ = chat.users.get_or_create(connection, SCOPE, "ann", {})
     assert second.data == {"name": "Anna", "profile": "free"}
     assert second.created_at == first.created_at
     assert second.updated_at > first.updated_at
     assert same == second
 
 
-def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
+def test_concurrent_get_or_create_yields_one_user(make_chat: MakeChat) -> None:
     chats = [make_chat(), make_chat()]
     gate = threading.Barrier(2)
     found: list[tuple[ChatUser, bool]] = []
@@ -57,7 +57,7 @@ def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
     def ensure(chat: Chat) -> None:
         gate.wait(60)
         with chat.database.write() as connection:
-            found.append(chat.users.ensure(connection, SCOPE, "ann", {"name": "Ann"}))
+            found.append(chat.users.get_or_create(connection, SCOPE, "ann", {"name": "Ann"}))
 
     threads = [threading.Thread(target=ensure, args=(chat,)) for chat in chats]
     for thread in threads:
@@ -69,7 +69,7 @@ def test_two_who_ensure_at_once_get_one_user(make_chat: MakeChat) -> None:
         assert chats[0].users.count(connection, SCOPE) == 1
 
 
-def test_an_update_merges_and_takes_away_what_is_none(chat: Chat) -> None:
+def test_update_merges_and_removes_none_values(chat: Chat) -> None:
     with chat.database.write() as connection:
         ann = chat.users.create(connection, SCOPE, {"name": "Ann", "profile": "x"})
         changed = chat.users.update(connection, SCOPE, ann.id, {"profile": None, "picture": "p"})
@@ -79,12 +79,12 @@ def test_an_update_merges_and_takes_away_what_is_none(chat: Chat) -> None:
         assert chat.users.update(connection, SCOPE, "nobody", {"name": "x"}) is None
 
 
-def test_who_is_seen_has_a_later_time(chat: Chat) -> None:
+def test_update_seen_at_advances_the_time(chat: Chat) -> None:
     with chat.database.write() as connection:
         ann = chat.users.create(connection, SCOPE, {})
     with chat.database.write() as connection:
         while True:
-            chat.users.seen(connection, SCOPE, ann.id)
+            chat.users.update_seen_at(connection, SCOPE, ann.id)
             found = chat.users.get(connection, SCOPE, ann.id)
             assert found is not None
             if found.seen_at > ann.seen_at:
@@ -117,14 +117,14 @@ def test_an_odd_id_is_nobodys(chat: Chat, odd: str) -> None:
         assert chat.users.get(connection, SCOPE, odd) is None
         assert chat.users.update(connection, SCOPE, odd, {"name": "x"}) is None
         assert chat.users.delete(connection, SCOPE, odd) is None
-        assert not chat.conversations.has(connection, SCOPE, odd, odd)
+        assert not chat.conversations.has_participant(connection, SCOPE, odd, odd)
         assert chat.conversations.get(connection, SCOPE, odd) is None
         assert chat.conversations.delete(connection, SCOPE, odd) is None
         assert chat.messages.get(connection, SCOPE, odd) is None
         assert chat.messages.delete(connection, SCOPE, odd) is None
         assert chat.events.get(connection, SCOPE, odd) is None
         assert chat.files.get(connection, SCOPE, odd) is None
-        assert chat.messages.page(connection, SCOPE, odd).items == []
+        assert chat.messages.list_newest(connection, SCOPE, odd).items == []
         assert chat.conversations.list_owned(connection, SCOPE, odd).items == []
         assert chat.users.count(connection, SCOPE) == 0
 
@@ -147,16 +147,16 @@ def test_data_that_are_nested_without_end_are_refused(chat: Chat) -> None:
         chat.users.create(connection, SCOPE, deep)
 
 
-def test_a_user_who_is_deleted_takes_along_all_that_is_its_own_and_nothing_else(room: Room) -> None:
+def test_deleting_a_user_removes_only_own_data(room: Room) -> None:
     chat, ann, bob = room.chat, room.ann, room.bob
     with chat.database.write() as connection:
-        chat.conversations.add(connection, SCOPE, room.id, bob.id)
+        chat.conversations.add_participant(connection, SCOPE, room.id, bob.id)
         own = chat.conversations.create(connection, SCOPE, bob.id)
         event, _ = chat.events.create(connection, SCOPE, room.id, bob.id, {"clicked": 1})
         upload = chat.files.receive(io.BytesIO(b"hello"), name="a.txt", limits={"file": 10})
-        file = chat.files.keep(connection, SCOPE, upload, bob.id)
-    kept, gone = room.say("by ann"), room.say("by bob", by=bob.id)
-    room.say("by a bot of the same name", by=bob.id, is_bot=True)
+        file = chat.files.save(connection, SCOPE, upload, bob.id)
+    kept, gone = room.post("by ann"), room.post("by bob", by=bob.id)
+    room.post("by a bot of the same name", by=bob.id, is_bot=True)
 
     with chat.database.write() as connection:
         signals = chat.users.delete(connection, SCOPE, bob.id)
@@ -168,7 +168,7 @@ def test_a_user_who_is_deleted_takes_along_all_that_is_its_own_and_nothing_else(
     with chat.database.read() as connection:
         assert chat.users.get(connection, SCOPE, bob.id) is None
         assert chat.conversations.get(connection, SCOPE, own.id) is None
-        assert not chat.conversations.has(connection, SCOPE, room.id, bob.id)
+        assert not chat.conversations.has_participant(connection, SCOPE, room.id, bob.id)
         assert chat.messages.get(connection, SCOPE, gone.id) is None
         assert chat.events.get(connection, SCOPE, event.id) is None
         assert chat.files.get(connection, SCOPE, file.id) is None
@@ -177,52 +177,50 @@ def test_a_user_who_is_deleted_takes_along_all_that_is_its_own_and_nothing_else(
     assert room.texts() == ["by ann", "by a bot of the same name"]
 
 
-def test_a_user_who_said_much_is_gone_at_once_and_the_messages_go_step_by_step(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(removal, "BATCH", 2)
+def test_messages_of_deleted_user_go_in_batches(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "BATCH_LIMIT", 2)
     chat, bob = room.chat, room.bob
     for number in range(5):
-        room.say(f"by bob {number}", by=bob.id)
-    room.say("by ann")
+        room.post(f"by bob {number}", by=bob.id)
+    room.post("by ann")
 
     with chat.database.write() as connection:
-        begun = chat.users.begin_delete(connection, SCOPE, bob.id)
+        begun = chat.users.start_delete(connection, SCOPE, bob.id)
         assert begun is not None
         left, signals = begun
         assert chat.users.get(connection, SCOPE, bob.id) is None
-        assert chat.users.begin_delete(connection, SCOPE, bob.id) is None
+        assert chat.users.start_delete(connection, SCOPE, bob.id) is None
     assert signals == []
     with chat.database.write() as connection:
         chat.users.create(connection, SCOPE, {}, id=bob.id)
-    room.say("by another bob", by=bob.id)
+    room.post("by another bob", by=bob.id)
 
     sizes, is_over = [], False
     while not is_over:
         with chat.database.read() as connection:
-            assert chat.users.unfinished(connection, SCOPE.channel) == [left]
-            assert chat.users.unfinished(connection, "another door") == []
+            assert chat.users.find_unfinished_removals(connection, SCOPE.channel) == [left]
+            assert chat.users.find_unfinished_removals(connection, "another door") == []
         with chat.database.write() as connection:
-            told, is_over = chat.users.go_on_deleting(connection, left)
+            told, is_over = chat.users.continue_delete(connection, left)
         assert {signal.kind for signal in told} == {MESSAGE_DELETED}
         sizes.append(len(told))
     assert sizes == [2, 2, 1]
     assert room.texts() == ["by ann", "by another bob"]
     with chat.database.write() as connection:
-        assert chat.users.unfinished(connection, SCOPE.channel) == []
-        assert chat.users.go_on_deleting(connection, left) == ([], True)
+        assert chat.users.find_unfinished_removals(connection, SCOPE.channel) == []
+        assert chat.users.continue_delete(connection, left) == ([], True)
 
 
 def test_a_deleted_user_can_be_made_anew_under_the_same_id(chat: Chat) -> None:
     with chat.database.write() as connection:
         chat.users.create(connection, SCOPE, {"name": "Ann"}, id="ann")
         chat.users.delete(connection, SCOPE, "ann")
-        again, is_new = chat.users.ensure(connection, SCOPE, "ann", {})
+        again, is_new = chat.users.get_or_create(connection, SCOPE, "ann", {})
     assert is_new
     assert again.data == {}
 
 
-def test_users_of_a_whole_channel_own_conversations_of_several_bots(chat: Chat) -> None:
+def test_channel_users_own_conversations_of_several_bots(chat: Chat) -> None:
     platform = Scope("platform")
     with chat.database.write() as connection:
         ann = chat.users.create(connection, platform, {"name": "Ann"})

@@ -12,26 +12,31 @@ import pytest
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
-from cometbot.delivery.leases import Process
+from cometbot.delivery.leases import ProcessRegistration
 from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 
-QUICK = SendPolicy(timeout=0.2, backoff=Backoff(0.01, 0.05), outage=Backoff(0.01, 0.05), throttle=Backoff(0.05, 0.05))
+QUICK_POLICY = SendPolicy(
+    timeout=0.2,
+    retry_backoff=Backoff(0.01, 0.05),
+    outage_backoff=Backoff(0.01, 0.05),
+    rate_limit_backoff=Backoff(0.05, 0.05),
+)
 
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "did not come about in time"
         time.sleep(0.005)
 
 
-class World:
+class Harness:
     """Processes (simulated by several deliveries) around one database and one platform."""
 
     def __init__(self, url: str, kind: str) -> None:
@@ -39,38 +44,38 @@ class World:
         self.bot = Bot("helpdesk")
         self.channel = FakeChannel()
         self._kind = kind
-        self._opened: list[Delivery] = []
+        self._deliveries: list[Delivery] = []
 
-    def process(
+    def start_process(
         self, *, start: bool = True, threads: int = 4, channels: Sequence[Channel] = (), **options: Any
     ) -> Delivery:
         """One more process; its bots, channel (unless it gets its own) and database are the same as the others'."""
         engine = ThreadEngine(threads) if self._kind == "threads" else None
-        options = {"policy": QUICK, "engine": engine, "threads": threads, **options}
+        options = {"policy": QUICK_POLICY, "engine": engine, "threads": threads, **options}
         delivery = Delivery([self.bot], channels or [self.channel], self.url, **options)
-        self._opened.append(delivery)
+        self._deliveries.append(delivery)
         if start:
             delivery.start()
         return delivery
 
-    def say(self, delivery: Delivery, text: str, **more: Any) -> bool:
+    def enqueue(self, delivery: Delivery, text: str, **more: Any) -> bool:
         """Put a message; again, as a platform does, where the database of a busy machine has no time for it."""
         incoming = self.channel.incoming(self.bot, text, **more)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while True:
             try:
-                return delivery.put(incoming)
+                return delivery.enqueue(incoming)
             except StoreBusy:
                 if time.monotonic() > end:
                     raise
 
-    def dead_process(self, database: Database) -> str:
+    def make_dead_process(self, database: Database) -> str:
         """The token of a process that showed no sign of life for longer than a lease lasts."""
-        process = Process(database)
+        process = ProcessRegistration(database)
         return process.token
 
     def close(self) -> None:
-        for delivery in self._opened:
+        for delivery in self._deliveries:
             delivery.stop(5)
             delivery.close()
 
@@ -85,8 +90,8 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture
-def world(kind: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def harness(kind: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     url = request.getfixturevalue("postgres_url") if kind[0] == "postgresql" else f"sqlite:///{tmp_path}/cometbot.db"
-    made = World(url, kind[1])
+    made = Harness(url, kind[1])
     yield made
     made.close()

@@ -9,13 +9,13 @@ import pytest
 
 from cometbot import Context
 from cometbot.bot import Bot
-from cometbot.channels.base import Sending
+from cometbot.channels.base import OutgoingRequest
 from cometbot.delivery import Delivery
 from cometbot.delivery.replay import replay
 from cometbot.errors import Rejected, Unreachable
 from cometbot.messages import Text
-from tests.commits import Commit, Recorder, SQLiteRecorder, recorded
-from tests.contract.delivery.conftest import World, wait_until
+from tests.commit_recorder import Commit, CommitRecorder, SQLiteCommitRecorder, record_commits
+from tests.contract.delivery.conftest import Harness, wait_until
 
 DURABLE = {
     "mailbox: waiting": "an event is stored",
@@ -59,14 +59,14 @@ RELAXED = {
 """The changes that may be lost in a power cut, each with the reason."""
 
 
-def misplaced(commits: list[Commit]) -> list[Commit]:
+def find_misplaced(commits: list[Commit]) -> list[Commit]:
     """The commits that are relaxed and must not be, or durable without need."""
     return [commit for commit in commits if commit.durable != any(change in DURABLE for change in commit.changes)]
 
 
 @pytest.fixture
-def recorder(world: World) -> Iterator[Recorder]:
-    with recorded(world.url) as made:
+def recorder(harness: Harness) -> Iterator[CommitRecorder]:
+    with record_commits(harness.url) as made:
         yield made
 
 
@@ -100,144 +100,144 @@ def make_handlers(bot: Bot) -> None:
         return "at last"
 
 
-def finish(delivery: Delivery) -> None:
+def wait_until_idle(delivery: Delivery) -> None:
     wait_until(lambda: delivery.is_idle)
 
 
-def live_whole_lives(world: World, delivery: Delivery) -> None:
+def run_all_states(harness: Harness, delivery: Delivery) -> None:
     """Take messages through every state that delivery knows of."""
     for text in ("hi", "hi", "forget", "quiet", "word", "fail", "again"):
-        world.say(delivery, text)
-        finish(delivery)
+        harness.enqueue(delivery, text)
+        wait_until_idle(delivery)
     for refusal in range(2):
-        world.channel.faults.append(Rejected("no", code="ERR", status=400))
-        delivery.send(world.bot, Text(f"to {refusal}"), user="maria")
-        finish(delivery)
-    world.say(delivery, "fail", user="john")
-    finish(delivery)
+        harness.channel.faults.append(Rejected("no", code="ERR", status=400))
+        delivery.send(harness.bot, Text(f"to {refusal}"), user="maria")
+        wait_until_idle(delivery)
+    harness.enqueue(delivery, "fail", user="john")
+    wait_until_idle(delivery)
     letters = delivery.dead_letters.list()
     replies, messages = [x for x in letters if x.is_reply], [x for x in letters if not x.is_reply]
     assert len(replies) == len(messages) == 2
     for group in (replies, messages):
         assert delivery.retry(group[0].id)
-        finish(delivery)
+        wait_until_idle(delivery)
         assert delivery.dead_letters.discard(group[1].id)
     replay(delivery, "m4")
-    finish(delivery)
+    wait_until_idle(delivery)
 
 
-def test_commits_are_durable_exactly_where_promised(world: World, recorder: Recorder) -> None:
-    make_handlers(world.bot)
-    world.bot.state_of_test = [True, False]  # type: ignore[attr-defined]
-    delivery = world.process()
-    live_whole_lives(world, delivery)
+def test_commits_are_durable_exactly_where_promised(harness: Harness, recorder: CommitRecorder) -> None:
+    make_handlers(harness.bot)
+    harness.bot.state_of_test = [True, False]  # type: ignore[attr-defined]
+    delivery = harness.start_process()
+    run_all_states(harness, delivery)
     delivery.stop(60)
 
-    assert misplaced(list(recorder.commits)) == []
+    assert find_misplaced(list(recorder.commits)) == []
     seen = {change for commit in recorder.commits for change in commit.changes}
     assert seen - DURABLE.keys() - RELAXED.keys() == set(), "a change that the tables above do not know"
     assert DURABLE.keys() - seen == set(), "a change that no message went through"
 
 
-def test_a_message_costs_two_durable_commits(world: World, recorder: Recorder) -> None:
-    make_handlers(world.bot)
-    delivery = world.process()
-    world.say(delivery, "word")
-    finish(delivery)
+def test_a_message_costs_two_durable_commits(harness: Harness, recorder: CommitRecorder) -> None:
+    make_handlers(harness.bot)
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "word")
+    wait_until_idle(delivery)
     delivery.stop(60)
     assert sum(commit.durable for commit in recorder.commits) == 2
 
 
-def test_a_handlers_end_is_one_commit(world: World, recorder: Recorder) -> None:
-    make_handlers(world.bot)
-    delivery = world.process()
-    world.say(delivery, "hi")
-    finish(delivery)
-    (end,) = recorder.containing("mailbox: running to done")
+def test_a_handlers_end_is_one_commit(harness: Harness, recorder: CommitRecorder) -> None:
+    make_handlers(harness.bot)
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "hi")
+    wait_until_idle(delivery)
+    (end,) = recorder.with_change("mailbox: running to done")
     assert {"outbox: sending", "state: insert"} <= set(end.changes)
 
 
 def test_replies_are_durable_before_they_are_sent(
-    world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, recorder: CommitRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_handlers(world.bot)
+    make_handlers(harness.bot)
     missing: list[Commit] = []
-    send = world.channel.send
+    send = harness.channel.send
 
-    def look_and_send(sending: Sending, *, timeout: float) -> str:
-        missing.extend(commit for commit in recorder.containing("outbox: sending") if not commit.durable)
+    def look_and_send(sending: OutgoingRequest, *, timeout: float) -> str:
+        missing.extend(commit for commit in recorder.with_change("outbox: sending") if not commit.durable)
         return send(sending, timeout=timeout)
 
-    monkeypatch.setattr(world.channel, "send", look_and_send)
-    delivery = world.process()
-    world.say(delivery, "hi")
-    finish(delivery)
-    assert world.channel.texts() == ["one", "two"]
+    monkeypatch.setattr(harness.channel, "send", look_and_send)
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "hi")
+    wait_until_idle(delivery)
+    assert harness.channel.texts() == ["one", "two"]
     assert missing == []
 
 
-def test_put_returns_after_the_shared_sync(world: World, recorder: Recorder) -> None:
+def test_enqueue_returns_after_the_shared_sync(harness: Harness, recorder: CommitRecorder) -> None:
     """No caller of a shared commit goes on before the log is on the disk."""
-    delivery = world.process(start=False)
+    delivery = harness.start_process(start=False)
     early: list[int] = []
     returned: list[str] = []
-    if isinstance(recorder, SQLiteRecorder):
+    if isinstance(recorder, SQLiteCommitRecorder):
         # A caller that returned too early has this long to show it.
-        recorder.hold = lambda: early.append(_stored_and_not_synced(recorder, returned))  # type: ignore[method-assign]
-    incoming = [world.channel.incoming(world.bot, "hi", user=f"user{nth}") for nth in range(24)]
+        recorder.before_sync = lambda: early.append(_stored_and_not_synced(recorder, returned))  # type: ignore[method-assign]
+    incoming = [harness.channel.incoming(harness.bot, "hi", user=f"user{nth}") for nth in range(24)]
 
-    def put(part: int) -> None:
+    def enqueue(part: int) -> None:
         for nth in range(part, len(incoming), 6):
-            delivery.put(incoming[nth])
+            delivery.enqueue(incoming[nth])
             returned.append(incoming[nth].key)
 
-    threads = [threading.Thread(target=put, args=(part,)) for part in range(6)]
+    threads = [threading.Thread(target=enqueue, args=(part,)) for part in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert len(returned) == len(incoming)
-    assert misplaced(list(recorder.commits)) == []
+    assert find_misplaced(list(recorder.commits)) == []
     assert not any(early)
 
 
-def _stored_and_not_synced(recorder: SQLiteRecorder, returned: list[str]) -> int:
+def _stored_and_not_synced(recorder: SQLiteCommitRecorder, returned: list[str]) -> int:
     """How many callers have returned beyond the messages whose commits are on the disk."""
     threading.Event().wait(0.02)
     durable = sum(commit.changes.count("mailbox: waiting") for commit in recorder.commits if commit.durable)
     return max(0, len(returned) - durable)
 
 
-def test_bot_send_is_durable_on_return(world: World, recorder: Recorder) -> None:
-    delivery = world.process(start=False)
-    delivery.send(world.bot, Text("out"), user="maria")
+def test_bot_send_is_durable_on_return(harness: Harness, recorder: CommitRecorder) -> None:
+    delivery = harness.start_process(start=False)
+    delivery.send(harness.bot, Text("out"), user="maria")
     (commit,) = recorder.commits
     assert commit.durable
     assert {"outbox: ready", "conversations: insert"} <= set(commit.changes)
 
 
-def test_a_message_past_its_deadline_is_a_durable_dead_letter(world: World, recorder: Recorder) -> None:
+def test_a_message_past_its_deadline_is_a_durable_dead_letter(harness: Harness, recorder: CommitRecorder) -> None:
     gate = threading.Event()
 
-    @world.bot.message("slow", timeout=0.1)
+    @harness.bot.message("slow", timeout=0.1)
     def slow(ctx: Context) -> None:
         gate.wait(60)
 
-    delivery = world.process()
-    world.say(delivery, "slow")
-    finish(delivery)
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "slow")
+    wait_until_idle(delivery)
     gate.set()
     delivery.stop(60)
-    assert [commit.durable for commit in recorder.containing("mailbox: running to dead")] == [True]
+    assert [commit.durable for commit in recorder.with_change("mailbox: running to dead")] == [True]
 
 
-def test_a_failed_fetch_is_durable(world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_fetch_is_durable(harness: Harness, recorder: CommitRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(incoming: object) -> None:
         raise Unreachable("away")
 
-    monkeypatch.setattr(world.channel, "parse", fail)
-    delivery = world.process()
-    world.say(delivery, "hello")
-    wait_until(lambda: recorder.containing("mailbox: running to waiting"))
+    monkeypatch.setattr(harness.channel, "parse", fail)
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "hello")
+    wait_until(lambda: recorder.with_change("mailbox: running to waiting"))
     delivery.stop(60)
-    assert recorder.containing("mailbox: running to waiting")[0].durable
+    assert recorder.with_change("mailbox: running to waiting")[0].durable

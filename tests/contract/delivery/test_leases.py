@@ -11,46 +11,48 @@ import pytest
 
 from cometbot import Context
 from cometbot.delivery import Delivery
-from cometbot.delivery.chains import Chains
-from cometbot.delivery.lane import abandon
-from cometbot.delivery.leases import Lease, Process
+from cometbot.delivery.conversation_runner import abandon_handler
+from cometbot.delivery.fast_path import FastPath
+from cometbot.delivery.leases import Lease, ProcessRegistration
 from cometbot.delivery.outbox import Draft
 from cometbot.errors import LeaseLost, StoreBusy, Unreachable
-from cometbot.store.database import Database, database
+from cometbot.store.database import Database, database_from_url
 from cometbot.store.tables import conversations, mailbox, outbox, processes
-from tests.contract.delivery.conftest import World, wait_until
+from tests.contract.delivery.conftest import Harness, wait_until
 
 
 class Contenders:
-    """A lease of ``world``, the process that holds it, and another one that takes it to be dead."""
+    """A lease of ``harness``, the process that holds it, and another one that takes it to be dead."""
 
-    def __init__(self, world: World) -> None:
-        self.kind = "sqlite" if world.url.startswith("sqlite") else "postgresql"
-        self.url = world.url
-        self.holder = world.process(start=False)
-        self.other = database(world.url)
+    def __init__(self, harness: Harness) -> None:
+        self.kind = "sqlite" if harness.url.startswith("sqlite") else "postgresql"
+        self.url = harness.url
+        self.holder = harness.start_process(start=False)
+        self.other = database_from_url(harness.url)
         self.other.open()
-        self.holder.put(world.channel.incoming(world.bot, "hi"))
-        self.lane = str(world.channel.conversation(world.bot, user="maria").key)
+        self.holder.enqueue(harness.channel.incoming(harness.bot, "hi"))
+        self.conversation_key = str(harness.channel.conversation(harness.bot, user="maria").key)
         store = self.holder.store
         with self.holder.database.write() as connection:
             # Its process shows no sign of life, so that others may take the lease.
-            lease = store.leases.claim(connection, self.lane, Process(self.holder.database).token)
-            mail = store.mailbox.take(connection, self.lane)
+            lease = store.leases.claim(
+                connection, self.conversation_key, ProcessRegistration(self.holder.database).token
+            )
+            message = store.mailbox.start_oldest(connection, self.conversation_key)
         assert lease is not None
-        assert mail is not None
-        self.lease, self.mail = lease, mail
+        assert message is not None
+        self.lease, self.message = lease, message
 
     def take_over(self) -> Lease | None:
         """What the other process gets: the lease, or None while it has to wait (SQLite says so, PostgreSQL waits)."""
         store = Delivery([], [], self.other).store
         with self.other.write(timeout=0.0 if self.kind == "sqlite" else None) as connection:
-            return store.leases.claim(connection, self.lane, "other")
+            return store.leases.claim(connection, self.conversation_key, "other")
 
 
 @pytest.fixture
-def contenders(world: World) -> Iterator[Contenders]:
-    made = Contenders(world)
+def contenders(harness: Harness) -> Iterator[Contenders]:
+    made = Contenders(harness)
     yield made
     made.other.close()
 
@@ -59,38 +61,38 @@ def check(contenders: Contenders, connection: object) -> None:
     contenders.holder.store.leases.check(connection, contenders.lease)  # type: ignore[arg-type]
 
 
-def say_in_one_statement(contenders: Contenders, connection: object) -> None:
-    draft = Draft(contenders.mail.event, 0, 0, contenders.lane, [{"text": "x"}])
-    chains = _chains(contenders.holder.database)
-    if chains.say(connection, contenders.lease, contenders.mail, "greet", draft) is None:  # type: ignore[arg-type]
+def finish_on_fast_path(contenders: Contenders, connection: object) -> None:
+    draft = Draft(contenders.message.event_id, 0, 0, contenders.conversation_key, [{"text": "x"}])
+    fast_path = _fast_path(contenders.holder.database)
+    if fast_path.finish_with_reply(connection, contenders.lease, contenders.message, "greet", draft) is None:  # type: ignore[arg-type]
         raise LeaseLost
 
 
-def go_on_in_one_statement(contenders: Contenders, connection: object) -> None:
-    chains = _chains(contenders.holder.database)
-    turn = chains.go_on(
+def advance_on_fast_path(contenders: Contenders, connection: object) -> None:
+    fast_path = _fast_path(contenders.holder.database)
+    advanced = fast_path.advance(
         connection,  # type: ignore[arg-type]
         contenders.lease,
-        mail=None,
+        message=None,
         handler="",
-        note=None,
-        begins=False,
+        result=None,
+        begin_next=False,
     )
-    assert not turn.is_released, "its message has not ended"
+    assert not advanced.is_released, "its message has not ended"
 
 
-def _chains(store: Database) -> Chains:
-    if not store.takes_chains:
+def _fast_path(store: Database) -> FastPath:
+    if not store.supports_writable_ctes:
         pytest.skip("this database has no single statements")
-    return Chains(store)
+    return FastPath(store)
 
 
-@pytest.mark.parametrize("keep", [check, say_in_one_statement, go_on_in_one_statement])
-def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, keep: object) -> None:
+@pytest.mark.parametrize("use_lease", [check, finish_on_fast_path, advance_on_fast_path])
+def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, use_lease: object) -> None:
     """Nobody takes a lease over between its check and the commit that depends on it."""
     taken: list[Lease | None] = []
     with contenders.holder.database.write() as connection:
-        keep(contenders, connection)  # type: ignore[operator]
+        use_lease(contenders, connection)  # type: ignore[operator]
         if contenders.kind == "sqlite":
             with pytest.raises(StoreBusy):
                 contenders.take_over()
@@ -106,19 +108,19 @@ def test_a_checked_lease_holds_until_the_commit(contenders: Contenders, keep: ob
     assert len(taken) == 1
     assert taken[0] is not None
     with pytest.raises(LeaseLost), contenders.holder.database.write() as connection:
-        keep(contenders, connection)  # type: ignore[operator]
+        use_lease(contenders, connection)  # type: ignore[operator]
 
 
-def test_lease_released_during_a_claim_is_no_recovery(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    holder = world.process(start=False)
-    store, lane = holder.store, str(world.channel.conversation(world.bot, user="maria").key)
-    process = Process(holder.database)
-    process.beat()
-    holder.put(world.channel.incoming(world.bot, "hi"))
+def test_lease_released_during_a_claim_is_no_recovery(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = harness.start_process(start=False)
+    store, conversation_key = holder.store, str(harness.channel.conversation(harness.bot, user="maria").key)
+    process = ProcessRegistration(holder.database)
+    process.heartbeat()
+    holder.enqueue(harness.channel.incoming(harness.bot, "hi"))
     with holder.database.write() as connection:
-        lease = store.leases.claim(connection, lane, process.token)
+        lease = store.leases.claim(connection, conversation_key, process.token)
     assert lease is not None
-    take_free = store.leases._take_free
+    take_free = store.leases._claim_free
     released: list[Lease] = []
 
     def take_free_then_release(connection: Any, values: Any) -> Any:
@@ -129,17 +131,17 @@ def test_lease_released_during_a_claim_is_no_recovery(world: World, monkeypatch:
             store.leases.release(connection, lease)
         return cursor
 
-    monkeypatch.setattr(store.leases, "_take_free", take_free_then_release)
+    monkeypatch.setattr(store.leases, "_claim_free", take_free_then_release)
     with holder.database.write() as connection:
-        claimed = store.leases.claim(connection, lane, "other")
+        claimed = store.leases.claim(connection, conversation_key, "other")
     assert claimed is not None
-    assert not claimed.recovered
+    assert not claimed.is_recovered
 
 
-def test_dead_lease_taken_by_another_is_not_taken_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    contenders = Contenders(world)
+def test_dead_lease_taken_by_another_is_not_taken_twice(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders = Contenders(harness)
     store = contenders.holder.store
-    find_dead = store.leases._find_dead
+    find_dead = store.leases._find_dead_holder
 
     def find_dead_then_lose(connection: Any, values: Any) -> Any:
         """Return what the statement returns, after a process that is new has taken the lease."""
@@ -147,9 +149,9 @@ def test_dead_lease_taken_by_another_is_not_taken_twice(world: World, monkeypatc
         connection.execute(conversations.update().values(token="taken", process="new"))
         return cursor
 
-    monkeypatch.setattr(store.leases, "_find_dead", find_dead_then_lose)
+    monkeypatch.setattr(store.leases, "_find_dead_holder", find_dead_then_lose)
     with contenders.holder.database.write() as connection:
-        assert store.leases.claim(connection, contenders.lane, "other") is None
+        assert store.leases.claim(connection, contenders.conversation_key, "other") is None
     contenders.other.close()
 
 
@@ -186,69 +188,69 @@ def wait_until_lost(delivery: Delivery, caplog: pytest.LogCaptureFixture) -> Non
     wait_until(lambda: "lost a conversation to another worker" in caplog.text)
 
 
-def test_a_lease_lost_during_a_send_leaves_no_note(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    delivery = world.process(start=False)
-    world.bot.fallback(lambda ctx: "answer")
-    world.say(delivery, "hello")
-    world.say(delivery, "waits")
-    world.channel.faults.append(lambda sending: take_lease_away(delivery))
+def test_lease_lost_during_a_send_saves_no_result(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = harness.start_process(start=False)
+    harness.bot.fallback(lambda ctx: "answer")
+    harness.enqueue(delivery, "hello")
+    harness.enqueue(delivery, "waits")
+    harness.channel.faults.append(lambda sending: take_lease_away(delivery))
     delivery.start()
     wait_until_lost(delivery, caplog)
     assert states(delivery) == (["done", "waiting"], ["sending"])
 
 
-def test_a_lease_lost_between_parts_ends_the_sending(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    delivery = world.process()
-    world.bot.fallback(lambda ctx: "word " * 2000)
-    world.channel.faults.append(lambda sending: take_lease_away(delivery))
-    world.say(delivery, "hello")
+def test_a_lease_lost_between_parts_ends_the_sending(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = harness.start_process()
+    harness.bot.fallback(lambda ctx: "word " * 2000)
+    harness.channel.faults.append(lambda sending: take_lease_away(delivery))
+    harness.enqueue(delivery, "hello")
     wait_until_lost(delivery, caplog)
-    assert len(world.channel.requests) == 1
+    assert len(harness.channel.requests) == 1
     assert set(states(delivery)[1]) == {"sending"}
 
 
-def test_a_reply_after_the_loss_of_the_lease_is_not_stored(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    delivery = world.process()
+def test_a_reply_after_the_loss_of_the_lease_is_not_stored(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = harness.start_process()
 
-    @world.bot.fallback
+    @harness.bot.fallback
     def answer(ctx: Context) -> None:
         take_lease_away(delivery)
         ctx.reply("too late")
 
-    world.say(delivery, "hello")
+    harness.enqueue(delivery, "hello")
     wait_until_lost(delivery, caplog)
     assert states(delivery) == (["running"], [])
 
 
-def test_a_message_that_cannot_be_fetched_is_left_to_the_new_holder(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_failed_fetch_without_a_lease_changes_nothing(
+    harness: Harness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delivery = world.process()
+    delivery = harness.start_process()
 
     def fail(incoming: object) -> None:
         take_lease_away(delivery)
         raise Unreachable("away")
 
-    monkeypatch.setattr(world.channel, "parse", fail)
-    world.say(delivery, "hello")
+    monkeypatch.setattr(harness.channel, "parse", fail)
+    harness.enqueue(delivery, "hello")
     wait_until_lost(delivery, caplog)
     assert states(delivery) == (["running"], [])
 
 
-def test_a_handler_past_its_deadline_without_a_lease_is_not_given_up(world: World) -> None:
-    delivery = world.process()
+def test_handler_timeout_without_a_lease_changes_nothing(harness: Harness) -> None:
+    delivery = harness.start_process()
     entered, gate = threading.Event(), threading.Event()
 
-    @world.bot.fallback
+    @harness.bot.fallback
     def answer(ctx: Context) -> None:
         entered.set()
         gate.wait(60)
 
-    world.say(delivery, "hello")
+    harness.enqueue(delivery, "hello")
     assert entered.wait(60)
-    crew: Any = delivery._crew
-    (run,) = crew._equipment.running._runs.values()
+    worker: Any = delivery._worker
+    (run,) = worker._runtime.handlers._runs.values()
     take_lease_away(delivery)
-    assert not abandon(crew._equipment, run)
+    assert not abandon_handler(worker._runtime, run)
     assert states(delivery) == (["running"], [])
     gate.set()

@@ -13,15 +13,15 @@ from cometbot.delivery import Delivery
 from cometbot.store import purge
 from cometbot.store.tables import facts, mailbox
 
-from .conftest import World, wait_until
+from .conftest import Harness, wait_until
 
 OLD = 1200
 
 
 @pytest.fixture
-def processes(world: World) -> tuple[Delivery, Delivery]:
+def processes(harness: Harness) -> tuple[Delivery, Delivery]:
     """Two processes, and rows that are old."""
-    first, second = world.process(start=False), world.process(start=False)
+    first, second = harness.start_process(start=False), harness.start_process(start=False)
     with first.database.write() as connection:
         ended = {"state": "done", "ended_at": first.database.clock() - 30 * 86400, "received_at": 0.0}
         row = {"channel": "fake", "account": "test", "bot": "helpdesk", "lane": "x", "sender": "u", "body": b"{}"}
@@ -39,11 +39,11 @@ def test_only_one_thread_and_process_purges_at_a_time(
     processes: tuple[Delivery, Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = processes
-    is_between, may_go_on = threading.Event(), threading.Event()
+    is_between, may_continue = threading.Event(), threading.Event()
 
     def pause(seconds: float) -> None:
         is_between.set()
-        assert may_go_on.wait(60)
+        assert may_continue.wait(60)
 
     monkeypatch.setattr(purge, "sleep", pause)
     removed: list[int] = []
@@ -54,7 +54,7 @@ def test_only_one_thread_and_process_purges_at_a_time(
     assert 0 < left < OLD
     assert (first.purge(), second.purge(), count(first)) == (0, 0, left)
 
-    may_go_on.set()
+    may_continue.set()
     thread.join(60)
     assert (removed, count(first)) == ([OLD], 0)
     with first.database.read() as connection:
@@ -63,7 +63,11 @@ def test_only_one_thread_and_process_purges_at_a_time(
 
 def test_purge_of_a_dead_process_is_taken_over(processes: tuple[Delivery, Delivery]) -> None:
     first, second = processes
-    leases = {"running out": lambda now: now + purge.LEASE, "over": lambda now: now - 1, "absurd": lambda now: now * 2}
+    leases = {
+        "running out": lambda now: now + purge.LEASE_TTL,
+        "over": lambda now: now - 1,
+        "absurd": lambda now: now * 2,
+    }
     for name, ends_at in leases.items():
         with first.database.write() as connection:
             connection.execute(facts.delete().where(facts.c.name == "purge.delivery"))
@@ -74,9 +78,7 @@ def test_purge_of_a_dead_process_is_taken_over(processes: tuple[Delivery, Delive
         assert not connection.execute(facts.select().where(facts.c.name == "purge.delivery")).all()
 
 
-def test_purge_that_fails_lets_the_next_one_in(
-    processes: tuple[Delivery, Delivery], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_purge_releases_its_lease(processes: tuple[Delivery, Delivery], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = processes
 
     def fail(*_: Any) -> int:
@@ -97,16 +99,16 @@ def test_batches_are_bounded_in_rows_and_time(
 
     def delete_slowly(connection: Any, before: float, limit: int) -> int:
         limits.append(limit)
-        began = time.monotonic()
+        started_at = time.monotonic()
         removed = delete(connection, before, limit)
-        wait_until(lambda: time.monotonic() - began > limit * 0.0005)
+        wait_until(lambda: time.monotonic() - started_at > limit * 0.0005)
         return removed
 
     monkeypatch.setattr(first.store.mailbox, "purge", delete_slowly)
     assert first.purge() == OLD
-    if first.database.shared_url:  # writers do not wait for a deletion there
-        assert set(limits) == {purge.MAX_ROWS}
+    if first.database.server_url:  # writers do not wait for a deletion there
+        assert set(limits) == {purge.MAX_BATCH_ROWS}
         return
     # 0.5 ms a row: 20 rows fit into a batch.
-    assert limits[0] == purge.MIN_ROWS
-    assert max(limits) <= 2 * purge.MIN_ROWS
+    assert limits[0] == purge.MIN_BATCH_ROWS
+    assert max(limits) <= 2 * purge.MIN_BATCH_ROWS

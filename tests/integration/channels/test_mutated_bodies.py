@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.models import Conversation
 from cometbot.store.tables import conversations, mailbox
-from cometbot.web.app import Running
+from cometbot.web.app import Runtime
 from tests.integration.channels.botpress.conftest import Site as ChatApiSite
 from tests.integration.channels.botyard.conftest import PNG
 from tests.integration.channels.botyard.conftest import Site as PlatformSite
@@ -96,7 +96,7 @@ def make_bot() -> Bot:
     return bot
 
 
-def parse_stored(running: Running, name: str) -> int:
+def parse_stored(running: Runtime, name: str) -> int:
     """Read every stored message as a worker would, and return how many there are."""
     delivery = running.delivery
     joined = sa.select(mailbox, conversations).join(conversations, mailbox.c.lane == conversations.c.lane)
@@ -105,7 +105,7 @@ def parse_stored(running: Running, name: str) -> int:
     names = ("channel", "account", "bot", "conversation", "target", "is_group")
     for row in rows:
         place = Conversation(*(row[conversations.c[name]] for name in names))
-        assert delivery.channels[name].parse(Incoming(place, row["event_key"], row["body"], row["sender"]))
+        assert delivery.channels[name].parse(IncomingEvent(place, row["event_key"], row["body"], row["sender"]))
     return len(rows)
 
 
@@ -161,8 +161,8 @@ def every(request: pytest.FixtureRequest, database: str) -> int:
 def test_chat_api_never_answers_5xx_to_a_body(tmp_path: Path, database: str, every: int) -> None:
     site = ChatApiSite(tmp_path, [make_bot()], handles=False, database_url=database)
     try:
-        ann = site.person()
-        here = ann.converse()
+        ann = site.sign_up()
+        here = ann.create_conversation()
         headers = {"x-user-key": ann.key, "content-type": "application/json"}
 
         def send(method: str, path: str, body: bytes) -> TestResponse:
@@ -177,17 +177,17 @@ def test_chat_api_never_answers_5xx_to_a_body(tmp_path: Path, database: str, eve
 def test_platform_never_answers_5xx_to_a_body(tmp_path: Path, database: str, every: int) -> None:
     site = PlatformSite(tmp_path, make_bot(), handles=False, database_url=database)
     try:
-        maria, (outside_id, outside) = site.person(), site.outside()
-        chat = maria.chat("helper")
+        maria, (outside_id, external_bot) = site.sign_up(), site.external_bot()
+        chat = maria.create_chat("helper")
         file = str(maria.upload(("a.png", PNG)).json[0]["id"])
-        askers = {"client-api": maria, "page-api": maria, "bot-api": outside, "admin-api": site.admin}
+        askers = {"client-api": maria, "page-api": maria, "bot-api": external_bot, "admin-api": site.admin}
 
         def send(method: str, path: str, body: bytes) -> TestResponse:
             # A sign-up logs its browser in as somebody else.
-            asker = site.nobody if path == "client-api/user" else askers[path.partition("/")[0]]
-            return asker.ask(method, path, data=body, content_type="application/json")
+            asker = site.anonymous if path == "client-api/user" else askers[path.partition("/")[0]]
+            return asker.call_api(method, path, data=body, content_type="application/json")
 
-        assert check(send, platform_requests(chat, maria.chat(outside_id), file), every) == []
+        assert check(send, platform_requests(chat, maria.create_chat(outside_id), file), every) == []
         assert parse_stored(site.running, "botyard") > 5
     finally:
         site.running.stop()

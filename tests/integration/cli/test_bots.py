@@ -67,7 +67,7 @@ def test_list_searched_and_ai_bots_are_asked_for_like_this(cometbot: Call, shop:
     assert shop.requests[-1].query["isAIBot"] == "true"
 
 
-def test_create_makes_user_and_bot_and_shows_the_credentials_once(cometbot: Call, simulator: Simulator) -> None:
+def test_create_registers_bot_and_shows_credentials(cometbot: Call, simulator: Simulator) -> None:
     result = cometbot("bots", "create", "Shop", "--url", URL, "--name", "Shoe shop")
     assert result.exit_code == 0
     assert simulator.world.directory.users["shop"].name == "Shoe shop"
@@ -99,7 +99,7 @@ def test_create_credentials_are_set_they_are_taken_and_not_shown(
     assert PASSWORD not in result.output
 
 
-def test_create_another_user_name_than_that_of_all_bots_its_lines_are_the_bots_own(
+def test_create_with_own_username_prints_own_variables(
     cometbot: Call, simulator: Simulator, environ: pytest.MonkeyPatch
 ) -> None:
     environ.setenv("COMETBOT_CALLBACK_USERNAME", "cc")
@@ -144,9 +144,7 @@ def test_create_without_a_url_it_says_what_to_give(cometbot: Call) -> None:
 
 
 @pytest.mark.parametrize("uid", ["a b", "Bad Uid!", "käse", "x" * 51, "x" * 101, ""])
-def test_create_name_is_no_uid_of_a_bot_it_is_refused_before_anything_is_made(
-    cometbot: Call, simulator: Simulator, uid: str
-) -> None:
+def test_create_with_invalid_uid_changes_nothing(cometbot: Call, simulator: Simulator, uid: str) -> None:
     said = sentence(cometbot("bots", "create", uid, "--url", URL))
     assert f"the UID of a bot is made of a-z 0-9 - _, at most 50, and {uid.lower()!r} is not" in said
     assert not simulator.world.directory.bots
@@ -159,11 +157,11 @@ def test_create_longest_uid_of_a_bot_is_taken(cometbot: Call, simulator: Simulat
 
 
 @pytest.mark.parametrize("words", [("--no-login", "--username", "x"), ("--no-login", "--password", "x")])
-def test_create_options_that_exclude_each_other_are_a_usage_error(cometbot: Call, words: tuple[str, ...]) -> None:
+def test_create_with_conflicting_options_is_usage_error(cometbot: Call, words: tuple[str, ...]) -> None:
     assert cometbot("bots", "create", "shop", "--url", URL, *words).exit_code == 2
 
 
-def test_update_what_is_not_named_stays_and_the_two_settings_are_always_sent(cometbot: Call, shop: Simulator) -> None:
+def test_update_keeps_what_is_not_named(cometbot: Call, shop: Simulator) -> None:
     result = cometbot("bots", "update", "shop", "--url", "http://127.0.0.1:1")
     assert result.exit_code == 0
     assert bodies(shop, "PUT", "/v3/bots/shop") == [
@@ -180,7 +178,7 @@ def test_update_of_everything_changes_bot_and_user(cometbot: Call, shop: Simulat
     assert (user.name, user.avatar) == ("Shoes", "https://x.example/a.png")
 
 
-def test_update_new_password_is_made_for_the_same_user_name_and_shown(cometbot: Call, shop: Simulator) -> None:
+def test_update_new_password_keeps_username(cometbot: Call, shop: Simulator) -> None:
     result = cometbot("bots", "update", "shop", "--new-password")
     assert bot_of(shop).username == "cc"
     assert bot_of(shop).password != PASSWORD

@@ -29,7 +29,7 @@ def test_upgrade_makes_the_schema_and_says_which(file: Path) -> None:
     connection.close()
 
 
-def test_upgrade_of_a_newer_database_changes_nothing_and_ends_with_2(file: Path) -> None:
+def test_upgrade_of_newer_database_exits_with_2(file: Path) -> None:
     CliRunner().invoke(main, ["db", "upgrade"])
     connection = sqlite3.connect(file)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -40,7 +40,7 @@ def test_upgrade_of_a_newer_database_changes_nothing_and_ends_with_2(file: Path)
     assert "newer than this version knows" in result.stderr
 
 
-def test_upgrade_of_a_database_in_no_folder_ends_with_one_sentence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upgrade_without_folder_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMETBOT_DATABASE_URL", "sqlite:////nowhere/bot.db")
     result = CliRunner().invoke(main, ["db", "upgrade"])
     assert result.exit_code == 2

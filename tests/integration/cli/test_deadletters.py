@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.models import Conversation
@@ -27,7 +27,7 @@ def delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
     delivery.close()
 
 
-def bury(
+def add_dead_letter(
     delivery: Delivery,
     key: str,
     conversation: Conversation = MARIA,
@@ -36,30 +36,33 @@ def bury(
 ) -> str:
     """The id of a new dead letter."""
     body = body or json.dumps({"text": f"Grüße {key}"}).encode()
-    delivery.put(Incoming(conversation, key, body, "maria", 1_700_000_000.0))
+    delivery.enqueue(IncomingEvent(conversation, key, body, "maria", 1_700_000_000.0))
     with delivery.database.write() as connection:
-        mail = delivery.store.mailbox.head(connection, str(conversation.key))
+        mail = delivery.store.mailbox.get_oldest(connection, str(conversation.key))
         assert mail is not None
-        delivery.store.mailbox.start(connection, mail)
-        delivery.store.mailbox.dead(connection, mail, "shop.track", error)
+        delivery.store.mailbox.mark_running(connection, mail)
+        delivery.store.mailbox.mark_dead(connection, mail, "shop.track", error)
     return delivery.dead_letters.list()[0].id
 
 
-def call(*words: str) -> Result:
+def run_command(*words: str) -> Result:
     return CliRunner().invoke(main, ["deadletters", *words])
 
 
 def test_list_without_dead_letters_says_so(delivery: Delivery) -> None:
     delivery.database.open()
-    result = call("list")
+    result = run_command("list")
     assert (result.exit_code, result.output) == (0, "There are no dead letters.\n")
-    assert call("list", "--bot", "shop").output == "There are no dead letters of the bot shop.\n"
-    assert json.loads(call("list", "--json").output) == []
+    assert run_command("list", "--bot", "shop").output == "There are no dead letters of the bot shop.\n"
+    assert json.loads(run_command("list", "--json").output) == []
 
 
 def test_list_shows_each_with_bot_conversation_and_cause(delivery: Delivery) -> None:
-    first, second = bury(delivery, "message:1"), bury(delivery, "message:2", error="KeyError: 'size'")
-    lines = [line.split() for line in call("list").output.splitlines()]
+    first, second = (
+        add_dead_letter(delivery, "message:1"),
+        add_dead_letter(delivery, "message:2", error="KeyError: 'size'"),
+    )
+    lines = [line.split() for line in run_command("list").output.splitlines()]
     assert ["ID", "Failed", "Bot", "Conversation", "Cause"] in lines
     rows = {line[0]: line for line in lines if line and line[0] in (first, second)}
     assert rows[first][3:] == ["shop", "maria_user_shop", "shop.track:", "ValueError:", "no", "shoes"]
@@ -67,40 +70,42 @@ def test_list_shows_each_with_bot_conversation_and_cause(delivery: Delivery) -> 
 
 
 def test_list_of_one_bot_leaves_out_the_others(delivery: Delivery) -> None:
-    bury(delivery, "message:1")
-    other = bury(delivery, "message:2", Conversation("cometchat", "app1", "news", "maria_user_news", "maria"))
-    letters = json.loads(call("list", "--bot", "news", "--json").output)
+    add_dead_letter(delivery, "message:1")
+    other = add_dead_letter(
+        delivery, "message:2", Conversation("cometchat", "app1", "news", "maria_user_news", "maria")
+    )
+    letters = json.loads(run_command("list", "--bot", "news", "--json").output)
     assert [letter["id"] for letter in letters] == [other]
     assert letters[0]["kind"] == "message"
 
 
 def test_list_says_when_there_are_more_than_it_shows(delivery: Delivery) -> None:
     for number in range(3):
-        bury(delivery, f"message:{number}")
-    assert "There are more; --limit 20 shows more of them." in call("list", "--limit", "2").output
-    assert "There are more" not in call("list", "--limit", "3").output
+        add_dead_letter(delivery, f"message:{number}")
+    assert "There are more; --limit 20 shows more of them." in run_command("list", "--limit", "2").output
+    assert "There are more" not in run_command("list", "--limit", "3").output
 
 
 @pytest.mark.parametrize("depth", [500, 1000, 5000])
 def test_body_that_is_nested_deep_is_shown(delivery: Delivery, depth: int) -> None:
     body = "[" * depth + "]" * depth
-    name = bury(delivery, "message:1", body=body.encode())
-    result = call("show", name)
+    name = add_dead_letter(delivery, "message:1", body=body.encode())
+    result = run_command("show", name)
     assert result.exit_code == 0
     assert "".join(result.output.split()).endswith(body)
-    assert json.loads(call("show", name, "--json").output)["body"] == body
+    assert json.loads(run_command("show", name, "--json").output)["body"] == body
 
 
 def test_a_cause_cannot_write_to_the_terminal_what_it_likes(delivery: Delivery) -> None:
-    name = bury(delivery, "message:1", error="ValueError: \x1b[2J[red]x")
-    for result in (call("list"), call("show", name)):
+    name = add_dead_letter(delivery, "message:1", error="ValueError: \x1b[2J[red]x")
+    for result in (run_command("list"), run_command("show", name)):
         assert "\x1b" not in result.output
         assert "[red]x" in result.output
 
 
 def test_show_shows_cause_handler_and_body(delivery: Delivery) -> None:
-    name = bury(delivery, "message:1")
-    output = call("show", name).output
+    name = add_dead_letter(delivery, "message:1")
+    output = run_command("show", name).output
     assert f"dead letter   {name}, a message that could not be handled\n" in output
     assert "handler       shop.track\n" in output
     assert "cause         ValueError: no shoes\n" in output
@@ -109,22 +114,22 @@ def test_show_shows_cause_handler_and_body(delivery: Delivery) -> None:
 
 
 def test_show_as_json_is_one_object(delivery: Delivery) -> None:
-    name = bury(delivery, "message:1")
-    letter = json.loads(call("show", name, "--json").output)
+    name = add_dead_letter(delivery, "message:1")
+    letter = json.loads(run_command("show", name, "--json").output)
     assert (letter["id"], letter["error"], letter["handler"]) == (name, "ValueError: no shoes", "shop.track")
 
 
 @pytest.mark.parametrize("command", ["show", "retry", "discard"])
 def test_a_letter_that_does_not_exist_is_wrong_use_and_says_so(delivery: Delivery, command: str) -> None:
     delivery.database.open()
-    result = call(command, "m99")
+    result = run_command(command, "m99")
     assert result.exit_code == 2
     assert result.stderr == ("cometbot: there is no dead letter 'm99'; cometbot deadletters list shows what there is\n")
 
 
 def test_retry_makes_a_message_wait_again(delivery: Delivery) -> None:
-    name = bury(delivery, "message:1")
-    result = call("retry", name)
+    name = add_dead_letter(delivery, "message:1")
+    result = run_command("retry", name)
     assert (result.exit_code, result.output) == (0, "1 dead letter is tried again now.\n")
     assert delivery.dead_letters.list() == []
     assert delivery.backlog()["shop"].waiting == 1
@@ -132,26 +137,28 @@ def test_retry_makes_a_message_wait_again(delivery: Delivery) -> None:
 
 
 def test_retry_of_all_of_one_bot_leaves_the_others(delivery: Delivery) -> None:
-    bury(delivery, "message:1")
-    bury(delivery, "message:2")
-    other = bury(delivery, "message:3", Conversation("cometchat", "app1", "news", "maria_user_news", "maria"))
-    assert call("retry", "--all", "--bot", "shop").output == "2 dead letters are tried again now.\n"
+    add_dead_letter(delivery, "message:1")
+    add_dead_letter(delivery, "message:2")
+    other = add_dead_letter(
+        delivery, "message:3", Conversation("cometchat", "app1", "news", "maria_user_news", "maria")
+    )
+    assert run_command("retry", "--all", "--bot", "shop").output == "2 dead letters are tried again now.\n"
     assert [letter.id for letter in delivery.dead_letters.list()] == [other]
 
 
 def test_discard_gives_up_one_or_all(delivery: Delivery) -> None:
-    name = bury(delivery, "message:1")
-    bury(delivery, "message:2")
-    assert call("discard", name).output == "1 dead letter is given up.\n"
-    assert call("discard", "--all").output == "1 dead letter is given up.\n"
-    assert call("discard", "--all").output == "0 dead letters are given up.\n"
+    name = add_dead_letter(delivery, "message:1")
+    add_dead_letter(delivery, "message:2")
+    assert run_command("discard", name).output == "1 dead letter is given up.\n"
+    assert run_command("discard", "--all").output == "1 dead letter is given up.\n"
+    assert run_command("discard", "--all").output == "0 dead letters are given up.\n"
     assert delivery.backlog().get("shop") is None or delivery.backlog()["shop"].waiting == 0
 
 
 @pytest.mark.parametrize("words", [["retry"], ["discard"], ["retry", "m1", "--all"], ["retry", "m1", "--bot", "shop"]])
 def test_neither_or_both_of_an_id_and_all_is_a_wrong_use(delivery: Delivery, words: list[str]) -> None:
-    name = bury(delivery, "message:1")
-    result = call(*words)
+    name = add_dead_letter(delivery, "message:1")
+    result = run_command(*words)
     assert result.exit_code == 2
     assert [letter.id for letter in delivery.dead_letters.list()] == [name]
 
@@ -159,7 +166,7 @@ def test_neither_or_both_of_an_id_and_all_is_a_wrong_use(delivery: Delivery, wor
 def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COMETBOT_DATABASE_URL", raising=False)
-    result = call("list")
+    result = run_command("list")
     assert result.exit_code == 2
     assert f"there is no database {tmp_path / 'cometbot.db'}" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cometbot.cli import main
-from cometbot.cli.init import FILES, make_name
+from cometbot.cli.init import TEMPLATES, to_bot_name
 from cometbot.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -39,9 +39,9 @@ def test_init_writes_all_files_for_a_bot_with_the_folders_name(init: Callable[..
     assert result.exit_code == 0
     assert "cd 'Größe Shop' && cometbot dev" in result.stdout
     made = folder / "Größe Shop"
-    assert {path.name for path in made.iterdir()} == {*FILES, "wheels"}
+    assert {path.name for path in made.iterdir()} == {*TEMPLATES, "wheels"}
     assert 'Bot("grosse-shop"' in (made / "bot.py").read_text()
-    assert "${" not in "".join((made / name).read_text() for name in FILES)
+    assert "${" not in "".join((made / name).read_text() for name in TEMPLATES)
 
 
 @pytest.mark.process
@@ -110,7 +110,7 @@ def test_init_the_folder_is_not_empty_nothing_is_touched(init: Callable[..., Res
     assert [path.read_text() for path in (folder / "shop").iterdir()] == ["mine"]
 
 
-def test_init_the_current_folder_is_not_empty_another_one_is_offered(init: Callable[..., Result], folder: Path) -> None:
+def test_init_in_nonempty_folder_suggests_another(init: Callable[..., Result], folder: Path) -> None:
     for number in range(5):
         (folder / f"{number}.txt").write_text("")
     result = init(".")
@@ -145,7 +145,7 @@ def test_init_it_cannot_write_what_was_written_goes_again(
     assert list((folder / "shop").iterdir()) == []
 
 
-def test_init_a_name_that_no_bot_can_have_is_refused_with_one_that_it_can(init: Callable[..., Result]) -> None:
+def test_init_with_invalid_name_suggests_a_valid_one(init: Callable[..., Result]) -> None:
     result = init("shop", "--name", "My Shop!")
     assert (result.exit_code, "my-shop" in result.stderr) == (2, True)
 
@@ -156,7 +156,7 @@ def test_init_a_name_that_no_bot_can_have_is_refused_with_one_that_it_can(init: 
      ("--x--", "x"), ("x" * 60, "x" * 50), ("y" * 49 + "--z", "y" * 49)],
 )  # fmt: skip
 def test_name_is_made_valid(text: str, name: str) -> None:
-    assert make_name(text) == name
+    assert to_bot_name(text) == name
 
 
 def test_init_writes_no_path_of_this_machine(init: Callable[..., Result], folder: Path) -> None:
@@ -177,7 +177,7 @@ def test_init_ignores_the_files_that_cometbot_makes(init: Callable[..., Result],
         cwd=folder / "shop", capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     files = {line.removeprefix("?? ") for line in listed.splitlines()}
-    assert files == {*FILES, f"wheels/cometbot-{metadata.version('cometbot')}-py3-none-any.whl"}
+    assert files == {*TEMPLATES, f"wheels/cometbot-{metadata.version('cometbot')}-py3-none-any.whl"}
 
 
 @pytest.mark.process

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from cometbot import Context
 from cometbot.cli import main
-from cometbot.store.database import database
-from tests.integration.channels.botyard.conftest import PNG, Person, Site, until
+from cometbot.store.database import database_from_url
+from tests.integration.channels.botyard.conftest import PNG, Person, Site, wait_until
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def maria(site: Site) -> Person:
-    return site.person()
+    return site.sign_up()
 
 
 def call(*words: str) -> Result:
@@ -42,17 +42,17 @@ def listed(what: str, *words: str) -> list[dict[str, Any]]:
 
 
 def test_an_empty_platform_lists_nothing(site: Site) -> None:
-    site.nobody.get("client-api/bots")
+    site.anonymous.get("client-api/bots")
     for what in ("users", "chats", "files"):
         assert call(what, "list").output == f"There are no {what}.\n"
         assert listed(what) == []
 
 
-def test_users_are_listed_with_what_they_have_and_removed_with_it(site: Site, maria: Person) -> None:
-    tom = site.person("Tom")
-    chat = maria.chat()
+def test_users_are_listed_and_removed_with_their_data(site: Site, maria: Person) -> None:
+    tom = site.sign_up("Tom")
+    chat = maria.create_chat()
     [file] = maria.upload(("p.png", PNG)).json
-    maria.say(chat, "look", attachmentIds=[file["id"]])
+    maria.send_message(chat, "look", attachmentIds=[file["id"]])
 
     assert [(row["id"], row["nickname"], row["chats"], row["bytes"]) for row in listed("users")] == [
         (maria.id, "Maria", 1, len(PNG)),
@@ -64,14 +64,14 @@ def test_users_are_listed_with_what_they_have_and_removed_with_it(site: Site, ma
     assert [row["id"] for row in listed("users")] == [tom.id]
     assert (listed("chats"), listed("files")) == ([], [])
     assert maria.get("client-api/chats?bot_id=helpdesk").status_code == 401
-    assert site.nobody.client.get(f"/{file['path']}").status_code == 404
+    assert site.anonymous.client.get(f"/{file['path']}").status_code == 404
 
 
 def test_chats_are_listed_by_user_and_bot_and_removed(site: Site, maria: Person) -> None:
-    outside, _ = site.outside()
-    tom = site.person("Tom")
-    first, second, third = maria.chat(), maria.chat(outside), tom.chat()
-    maria.ask("PATCH", f"page-api/chat/{first}", json={"title": "Tea"})
+    external_bot, _ = site.external_bot()
+    tom = site.sign_up("Tom")
+    first, second, third = maria.create_chat(), maria.create_chat(external_bot), tom.create_chat()
+    maria.call_api("PATCH", f"page-api/chat/{first}", json={"title": "Tea"})
 
     assert [row["id"] for row in listed("chats")] == [first, second, third]
     assert [(row["id"], row["title"]) for row in listed("chats", "--user", maria.id)] == [(first, "Tea"), (second, "")]
@@ -82,12 +82,12 @@ def test_chats_are_listed_by_user_and_bot_and_removed(site: Site, maria: Person)
 
 
 def test_what_bots_remember_goes_with_its_user_and_its_chat(site: Site, maria: Person) -> None:
-    tom = site.person("Tom")
-    chat, other, toms = maria.chat(), maria.chat(), tom.chat()
+    tom = site.sign_up("Tom")
+    chat, other, toms = maria.create_chat(), maria.create_chat(), tom.create_chat()
     for person, where in ((maria, chat), (maria, other), (tom, toms)):
-        person.say(where, "remember")
-        person.hears(where, "noted")
-    maria.ask("DELETE", f"client-api/chat/{chat}")
+        person.send_message(where, "remember")
+        person.wait_message(where, "noted")
+    maria.call_api("DELETE", f"client-api/chat/{chat}")
     lane = "botyard/platform/helpdesk"
     assert remembered(site) == sorted([f"{lane}/{item}" for item in (maria.id, tom.id, other, toms)])
 
@@ -98,8 +98,8 @@ def test_what_bots_remember_goes_with_its_user_and_its_chat(site: Site, maria: P
 
 
 @pytest.mark.parametrize("what", ["users", "chats"])
-def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: Site, maria: Person, what: str) -> None:
-    has_begun, may_end, chat = threading.Event(), threading.Event(), maria.chat()
+def test_state_of_a_removed_user_is_dropped(site: Site, maria: Person, what: str) -> None:
+    has_begun, may_end, chat = threading.Event(), threading.Event(), maria.create_chat()
 
     @site.running.delivery.bots["helpdesk"].message("slowly")
     def slowly(ctx: Context) -> None:
@@ -108,11 +108,11 @@ def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: 
         ctx.state["it"] = 1
         ctx.user_state["it"] = 2
 
-    maria.say(chat, "slowly")
+    maria.send_message(chat, "slowly")
     assert has_begun.wait(10)
     call(what, "remove", maria.id if what == "users" else chat)
     may_end.set()
-    until(lambda: site.running.delivery.is_idle)
+    wait_until(lambda: site.running.delivery.is_idle)
     assert remembered(site) == {"users": [], "chats": [f"botyard/platform/helpdesk/{maria.id}"]}[what]
 
 
@@ -122,8 +122,8 @@ def remembered(site: Site) -> list[str]:
         return sorted(set(connection.execute(sa.text("SELECT owner FROM state")).scalars()))
 
 
-def test_files_are_listed_by_who_has_them_and_removed_with_their_bytes(site: Site, maria: Person) -> None:
-    tom = site.person("Tom")
+def test_files_are_listed_by_owner_and_removed(site: Site, maria: Person) -> None:
+    tom = site.sign_up("Tom")
     [file], [other] = maria.upload(("p.png", PNG)).json, tom.upload(("t.txt", b"x")).json
 
     assert [(row["id"], row["owner"], row["type"], row["name"]) for row in listed("files")] == [
@@ -138,7 +138,7 @@ def test_files_are_listed_by_who_has_them_and_removed_with_their_bytes(site: Sit
 
 @pytest.mark.parametrize("what", ["user", "chat", "file"])
 def test_what_does_not_exist_cannot_be_removed(site: Site, what: str) -> None:
-    database(site.running.settings.database_url).open()
+    database_from_url(site.running.settings.database_url).open()
     result = call(f"{what}s", "remove", "nothing")
 
     assert result.exit_code == 1

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from cometbot import Bot, ContactEvent, Context
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
-from cometbot.channels.simplex.owner import Owner
+from cometbot.channels.simplex.service import SimplexService
 from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.delivery.delivery import Backlog
@@ -140,7 +140,7 @@ def test_replay_sends_nothing(run: Run, simulator: Simulator) -> None:
     assert simulator.messages() == []
 
 
-def test_replay_of_a_failing_handler_shows_where_it_raised_and_exits_with_1(run: Run, simulator: Simulator) -> None:
+def test_replay_of_failing_handler_exits_with_1(run: Run, simulator: Simulator) -> None:
     store(simulator, "tea")
     result = run("replay", "m1")
     assert result.exit_code == 1
@@ -149,7 +149,7 @@ def test_replay_of_a_failing_handler_shows_where_it_raised_and_exits_with_1(run:
     assert "dispatch.py" not in result.output
 
 
-def test_replay_lets_the_platforms_client_read_and_withholds_what_would_change(run: Run, simulator: Simulator) -> None:
+def test_replay_withholds_writes_of_the_client(run: Run, simulator: Simulator) -> None:
     store(simulator, "group")
     result = run("replay", "m1")
     assert "would ask     the platform: POST /groups" in result.output
@@ -229,7 +229,7 @@ def test_send_as_json_says_whether_a_bot_is_running(run: Run, simulator: Simulat
     assert (told["state"], told["generation"], told["is_running"]) == ("waiting", 1, False)
 
 
-def test_send_of_what_waits_anyway_is_refused_in_one_sentence(run: Run, simulator: Simulator) -> None:
+def test_replay_send_of_a_pending_message_is_refused(run: Run, simulator: Simulator) -> None:
     store(simulator, "hi")
     result = run("replay", "m1", "--send")
     assert result.exit_code == 2
@@ -237,7 +237,7 @@ def test_send_of_what_waits_anyway_is_refused_in_one_sentence(run: Run, simulato
 
 
 @pytest.mark.parametrize("words", [["m9"], ["m9", "--send"], ["r1"], ["nonsense"]])
-def test_an_unknown_id_is_one_sentence_and_exit_code_2(run: Run, words: list[str]) -> None:
+def test_replay_of_unknown_id_exits_with_2(run: Run, words: list[str]) -> None:
     result = run("replay", *words)
     assert result.exit_code == 2
     assert result.output.startswith("cometbot: ")
@@ -259,11 +259,11 @@ def said_on_simplex(run: Run) -> None:
     bot = Bot("helpdesk")
     bot.event(ContactEvent)(lambda ctx: "Welcome!")
     with FakeSimplexCLI(display_name="helpdesk") as cli:
-        owner = Owner(Settings(simplex_url=cli.url), bot)
-        with closing(Delivery([bot], [owner.channel], "sqlite:///cometbot.db")) as delivery:
+        service = SimplexService(Settings(simplex_url=cli.url), bot)
+        with closing(Delivery([bot], [service.channel], "sqlite:///cometbot.db")) as delivery:
             delivery.database.open()
-            owner.open(delivery)
-            assert owner.connection.wait_ready(60)
+            service.open(delivery)
+            assert service.connection.wait_ready(60)
             cli.connect("maria").say("hi")
             ends_at = time.monotonic() + 60
             while delivery.backlog().get("helpdesk", Backlog(0, 0.0, 0)).waiting < 2:
@@ -272,7 +272,7 @@ def said_on_simplex(run: Run) -> None:
 
 
 @pytest.mark.parametrize("channels", ["", "cometchat", "simplex"])
-def test_replay_asks_only_for_what_the_messages_own_channel_needs(
+def test_replay_needs_only_the_messages_channel(
     run: Run, said_on_simplex: None, monkeypatch: pytest.MonkeyPatch, channels: str
 ) -> None:
     for name in ("COMETCHAT_APP_ID", "COMETCHAT_API_URL", "COMETCHAT_API_KEY"):
@@ -284,7 +284,7 @@ def test_replay_asks_only_for_what_the_messages_own_channel_needs(
     assert "Hello!" in result.output
 
 
-def test_replay_of_an_event_that_is_no_message_says_who_it_is_from(run: Run, said_on_simplex: None) -> None:
+def test_replay_of_another_event_names_its_sender(run: Run, said_on_simplex: None) -> None:
     first = run("replay", "m1").output.splitlines()[0]
     assert first.startswith("m1            contactConnected:")
     assert " from 4 in contact_4, came in" in first

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from cometbot import Bot
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
-from cometbot.channels.simplex.owner import Owner
+from cometbot.channels.simplex.service import SimplexService
 from cometbot.cli.send import CHANNELS
 from cometbot.delivery import Delivery, Observer
 from cometbot.errors import ConfigurationError
@@ -81,7 +81,7 @@ def test_send_now_needs_no_database_and_no_code(cometbot: Call, simulator: Simul
     assert list(folder.iterdir()) == []
 
 
-def test_send_now_cometchat_is_one_of_several_channels_it_goes_there(
+def test_send_now_picks_cometchat_among_channels(
     cometbot: Call, simulator: Simulator, environ: pytest.MonkeyPatch
 ) -> None:
     environ.setenv("COMETBOT_CHANNELS", "botyard,cometchat")
@@ -150,13 +150,13 @@ def without_cometchat(environ: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.mark.parametrize(("words", "listed"), [((), "simplex"), (("--channel", "simplex"), "cometchat,simplex")])
-def test_send_on_simplex_is_stored_for_the_process_that_holds_the_connection(
+def test_send_on_simplex_is_stored(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, words: tuple[str, ...], listed: str
 ) -> None:
     without_cometchat.setenv("COMETBOT_CHANNELS", listed)
     spec = write_bot()
     with FakeSimplexCLI(display_name="shop") as cli:
-        owner = Owner(Settings(simplex_url=cli.url), Bot("shop"))
+        owner = SimplexService(Settings(simplex_url=cli.url), Bot("shop"))
         with closing(Delivery([Bot("shop")], [owner.channel], "sqlite:///cometbot.db")) as delivery:
             maria = cli.connect("maria")
             delivery.start()
@@ -189,7 +189,7 @@ def test_send_on_the_platform_reaches_a_users_chat(
 
 
 @pytest.mark.parametrize("channel", ["simplex", "botyard", "botpress"])
-def test_send_now_on_another_channel_is_refused_in_one_sentence(
+def test_send_now_on_another_channel_is_refused(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, channel: str
 ) -> None:
     without_cometchat.setenv("COMETBOT_CHANNELS", channel)

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from cometbot.cli import main
-from cometbot.cli.simplex.running import run
+from cometbot.cli.simplex.process import run
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
-from cometbot.stopping import Ending
+from cometbot.shutdown import ShutdownEvent
 from cometbot.testing import FakeSimplexCLI
 
 BOT = """
@@ -94,14 +94,14 @@ def test_everything_that_a_bot_and_a_user_can_do_is_shown(folder: Path) -> None:
     ("line", "problem"),
     [("!edit x", "you have written nothing yet"), ("!react 🎉", "said nothing yet"), ("!file nowhere", "No such file")],
 )
-def test_what_cannot_be_done_is_said_and_the_talk_goes_on(line: str, problem: str) -> None:
+def test_impossible_command_is_explained_and_demo_continues(line: str, problem: str) -> None:
     said = demo(line, "hello")
 
     assert f"That did not work: {problem}" in said or problem in said
     assert said.endswith("shop: re: hello\n")
 
 
-def test_the_demo_says_how_it_is_used() -> None:
+def test_demo_prints_its_usage() -> None:
     result = CliRunner().invoke(main, ["simplex", "--demo", "shop_on_simplex.py:bot"], input="!help\n")
 
     assert result.output.count("!react") >= 2
@@ -121,7 +121,7 @@ def test_the_demo_says_how_it_is_used() -> None:
         (["--demo", "--no-handlers", "shop_on_simplex.py:bot"], {}, "--demo goes alone"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
+def test_invalid_start_is_an_error(
     arguments: list[str], environ: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in environ.items():
@@ -139,11 +139,9 @@ def cli() -> Iterator[FakeSimplexCLI]:
         yield cli
 
 
-def test_it_runs_until_it_is_ended_and_answers(
-    cli: FakeSimplexCLI, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bot_answers_until_terminated(cli: FakeSimplexCLI, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(simplex_url=cli.url, database_url=f"sqlite:///{folder}/bot.db", data=folder)
-    ended = Ending()
+    ended = ShutdownEvent()
     thread = threading.Thread(target=run, args=(settings, "shop_on_simplex.py:bot", ended))
     thread.start()
     try:
@@ -155,7 +153,7 @@ def test_it_runs_until_it_is_ended_and_answers(
         alice.say("again")
         cli.wait_for(lambda: alice.texts() == ["re: hello", "re: again"])
     finally:
-        ended.tell()
+        ended.set()
         thread.join(20)
     shown = capsys.readouterr().out
 
@@ -163,13 +161,13 @@ def test_it_runs_until_it_is_ended_and_answers(
     assert re.fullmatch(r"Connected to SimpleX as Echo bot\.\nAddress: https://\S+\n", shown), "once, not at each break"
 
 
-def test_a_bot_whose_address_is_not_to_be_made_says_how_to_have_one(
+def test_bot_without_address_says_how_to_get_one(
     cli: FakeSimplexCLI, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(
         simplex_url=cli.url, database_url=f"sqlite:///{folder}/bot.db", data=folder, simplex_address=False
     )
-    ended = Ending()
+    ended = ShutdownEvent()
     thread = threading.Thread(target=run, args=(settings, "shop_on_simplex.py:bot", ended))
     thread.start()
     shown = ""
@@ -179,14 +177,14 @@ def test_a_bot_whose_address_is_not_to_be_made_says_how_to_have_one(
         alice.say("hello")
         cli.wait_for(lambda: alice.texts() == ["re: hello"])
     finally:
-        ended.tell()
+        ended.set()
         thread.join(20)
     shown = capsys.readouterr().out
 
     assert "set SIMPLEX_ADDRESS=1" in shown
 
 
-def test_beside_simplex_the_process_has_the_channels_that_are_named_with_it(folder: Path) -> None:
+def test_simplex_process_has_the_other_named_channels(folder: Path) -> None:
     settings = Settings(channels=("simplex", "cometchat"), database_url=f"sqlite:///{folder}/bot.db")
     with pytest.raises(ConfigurationError, match="COMETCHAT_APP_ID"):
         run(settings, "shop_on_simplex.py:bot", threading.Event())

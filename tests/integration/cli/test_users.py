@@ -38,7 +38,7 @@ def test_create_without_a_name_one_is_made_of_the_uid(cometbot: Call, simulator:
         ("ann", ("--tag", ""), "tags"),
     ],
 )
-def test_create_cometchat_would_not_take_it_is_one_sentence(
+def test_create_rejected_by_cometchat_is_an_error(
     cometbot: Call, simulator: Simulator, uid: str, words: tuple[str, ...], said: str
 ) -> None:
     simulator.add_user("tom")

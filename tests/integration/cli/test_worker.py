@@ -21,7 +21,7 @@ def bot(environ: pytest.MonkeyPatch, write_bot: Callable[[], str]) -> str:
     return write_bot()
 
 
-def end_of(result: Result, status: int = 2) -> str:
+def last_line(result: Result, status: int = 2) -> str:
     """Return the one sentence with which a command ended."""
     assert result.exit_code == status, result.output
     assert result.stderr.startswith("cometbot: ")
@@ -43,7 +43,7 @@ def test_a_url_that_does_not_parse_is_told_without_its_password(
     cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], url: str
 ) -> None:
     environ.setenv("COMETBOT_DATABASE_URL", url)
-    said = end_of(cometbot(*words, bot))
+    said = last_line(cometbot(*words, bot))
     assert "COMETBOT_DATABASE_URL" in said
     assert "s3cret" not in said
 
@@ -54,7 +54,7 @@ def test_a_server_that_cannot_be_reached_is_told(
     cometbot: Call, environ: pytest.MonkeyPatch, bot: str, words: list[str], url: str
 ) -> None:
     environ.setenv("COMETBOT_DATABASE_URL", url)
-    said = end_of(cometbot(*words, bot), status=75)
+    said = last_line(cometbot(*words, bot), status=75)
     assert "cannot use the PostgreSQL database of COMETBOT_DATABASE_URL" in said
     assert "check that the URL is right" in said
     assert "s3cret" not in said
@@ -69,10 +69,10 @@ def test_a_user_without_rights_is_told_what_it_needs(
         connection.execute(f"CREATE ROLE {stranger} LOGIN PASSWORD 'x'")
     given = sa.make_url(postgres_url).set(username=stranger, password="x")
     environ.setenv("COMETBOT_DATABASE_URL", given.render_as_string(hide_password=False))
-    assert "permission denied for table alembic_version" in end_of(cometbot(*words, bot))
+    assert "permission denied for table alembic_version" in last_line(cometbot(*words, bot))
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {stranger}")
-    said = end_of(cometbot(*words, bot))
+    said = last_line(cometbot(*words, bot))
     assert f"the user {stranger} of COMETBOT_DATABASE_URL may not read and write the tables" in said
     assert "GRANT SELECT, INSERT, UPDATE, DELETE" in said
 
@@ -93,7 +93,7 @@ def test_a_schema_of_another_version_is_told(
     with psycopg.connect(postgres_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
     environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
-    assert remedy in end_of(cometbot(*words, bot))
+    assert remedy in last_line(cometbot(*words, bot))
 
 
 @commands
@@ -103,20 +103,20 @@ def test_a_database_without_tables_is_told(
     with psycopg.connect(postgres_url) as connection:
         connection.execute("DROP TABLE alembic_version")
     environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
-    assert "run cometbot db upgrade" in end_of(cometbot(*words, bot))
+    assert "run cometbot db upgrade" in last_line(cometbot(*words, bot))
 
 
 def test_a_worker_on_sqlite_is_told_who_handles_there(cometbot: Call, bot: str) -> None:
-    assert "set COMETBOT_DATABASE_URL=postgresql://…" in end_of(cometbot("worker", bot))
+    assert "set COMETBOT_DATABASE_URL=postgresql://…" in last_line(cometbot("worker", bot))
 
 
-def test_serve_without_handlers_on_sqlite_is_told_who_handles_there(cometbot: Call, bot: str) -> None:
-    assert "the web processes handle messages themselves" in end_of(cometbot("serve", "--no-handlers", bot))
+def test_serve_without_handlers_on_sqlite_is_refused(cometbot: Call, bot: str) -> None:
+    assert "the web processes handle messages themselves" in last_line(cometbot("serve", "--no-handlers", bot))
 
 
 @pytest.mark.parametrize("number", ["-3", "0", "1.5", "many", "9999999999"])
 def test_a_concurrency_that_is_no_count_is_told(cometbot: Call, bot: str, number: str) -> None:
-    said = end_of(cometbot("worker", "--concurrency", number, bot))
+    said = last_line(cometbot("worker", "--concurrency", number, bot))
     assert said == (
         f"cometbot: --concurrency is wrong: '{number}' is no whole number from 1 up; "
         "give one, for example --concurrency 8\n"
@@ -136,10 +136,10 @@ def test_an_address_that_cannot_be_listened_on_is_told(
     cometbot: Call, environ: pytest.MonkeyPatch, bot: str, postgres_url: str, bind: str, sentence: str
 ) -> None:
     environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
-    assert sentence in end_of(cometbot("worker", "--bind", bind, bot))
+    assert sentence in last_line(cometbot("worker", "--bind", bind, bot))
 
 
 @pytest.mark.parametrize("words", [["worker"], ["serve"]], ids=" ".join)
 def test_no_bot_is_told(cometbot: Call, environ: pytest.MonkeyPatch, postgres_url: str, words: list[str]) -> None:
     environ.setenv("COMETBOT_DATABASE_URL", postgres_url)
-    assert "COMETBOT_BOT" in end_of(cometbot(*words))
+    assert "COMETBOT_BOT" in last_line(cometbot(*words))

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from cometbot import Bot, Context
 from cometbot.delivery import Delivery
 from cometbot.store.tables import mailbox
-from cometbot.testing.channel import FakeChannel
-from cometbot.testing.engine import ImmediateEngine
+from cometbot.testing.fake_channel import FakeChannel
+from cometbot.testing.immediate_engine import ImmediateEngine
 
 
-class Shop:
-    """A bot, its platform, and a delivery whose work is done when :meth:`work` is called."""
+class DeliveryHarness:
+    """A bot, its platform, and a delivery whose work is done when :meth:`run_until_idle` is called."""
 
     def __init__(self, url: str) -> None:
         self.bot = Bot("helpdesk")
@@ -26,10 +26,10 @@ class Shop:
         self.delivery = Delivery([self.bot], [self.channel], url, engine=self.engine)
         self.delivery.start()
 
-    def take(self, text: str, **more: Any) -> None:
-        self.delivery.put(self.channel.incoming(self.bot, text, **more))
+    def enqueue(self, text: str, **more: Any) -> None:
+        self.delivery.enqueue(self.channel.incoming(self.bot, text, **more))
 
-    def work(self) -> None:
+    def run_until_idle(self) -> None:
         self.engine.run_until_idle()
 
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
@@ -42,16 +42,16 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    made = Shop(f"sqlite:///{tmp_path}/cometbot.db")
+def harness(tmp_path: Path) -> Iterator[DeliveryHarness]:
+    made = DeliveryHarness(f"sqlite:///{tmp_path}/cometbot.db")
     yield made
     made.delivery.close()
 
 
-def greet(shop: Shop) -> None:
+def greet(harness: DeliveryHarness) -> None:
     """A handler that replies, returns, and counts."""
 
-    @shop.bot.message("hi")
+    @harness.bot.message("hi")
     def greet(ctx: Context) -> str:
         ctx.state["count"] = ctx.state.get("count", 0) + 1
         ctx.user_state.increment("greetings")
@@ -60,9 +60,9 @@ def greet(shop: Shop) -> None:
 
 
 @pytest.fixture
-def greeted(shop: Shop) -> Shop:
+def greeted(harness: DeliveryHarness) -> DeliveryHarness:
     """The shop after ``hi`` was handled as m1."""
-    greet(shop)
-    shop.take("hi")
-    shop.work()
-    return shop
+    greet(harness)
+    harness.enqueue("hi")
+    harness.run_until_idle()
+    return harness

@@ -11,9 +11,9 @@ import pytest
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 
-LIMIT = 60.0
+TIMEOUT = 60.0
 
 
 @pytest.mark.parametrize("handles", [True, False], ids=["handles", "only sends"])
@@ -27,7 +27,7 @@ def test_lost_file_is_logged_once_without_requests(
     with closing(Delivery([Bot("shop")], [FakeChannel()], f"sqlite:///{path}", handles=handles)) as delivery:
         delivery.start()
         path.unlink()
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + TIMEOUT
         while not errors():
             assert time.monotonic() < end, caplog.text
             time.sleep(0.01)

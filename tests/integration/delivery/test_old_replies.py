@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cometbot.delivery import Delivery
-from cometbot.delivery.outbox import OldReplies
+from cometbot.delivery.outbox import OldReplyPurge
 from cometbot.store.database import Transaction
 from cometbot.store.tables import mailbox, outbox
 
@@ -17,7 +17,7 @@ KEPT, BATCH = 500, 10
 
 def fill(connection: Transaction) -> None:
     """Old replies of a dead letter, and then some of events that are gone."""
-    mail = {
+    message = {
         "channel": "fake",
         "account": "a",
         "bot": "b",
@@ -26,7 +26,7 @@ def fill(connection: Transaction) -> None:
         "body": b"{}",
         "received_at": 0.0,
     }
-    connection.execute(mailbox.insert(), {**mail, "event_key": "dead", "state": "dead"})
+    connection.execute(mailbox.insert(), {**message, "event_key": "dead", "state": "dead"})
     dead = connection.execute(sa.select(mailbox.c.seq)).scalar_one()
     row = {"part": 0, "lane": "x", "payload": "{}", "client_id": "", "state": "sent", "created_at": 0.0}
     kept = [{**row, "event": f"m{dead}", "ordinal": number, "ended_at": 1.0} for number in range(KEPT)]
@@ -34,14 +34,14 @@ def fill(connection: Transaction) -> None:
     connection.execute(outbox.insert(), [*kept, *gone])
 
 
-def count_steps(connection: Transaction, old: OldReplies) -> int:
+def count_steps(connection: Transaction, old: OldReplyPurge) -> int:
     """The steps of SQLite's virtual machine that the next batch takes."""
     steps: list[None] = []
     driver = connection.connection.dbapi_connection
     assert driver is not None
     driver.set_progress_handler(lambda: steps.append(None), 1)
     try:
-        assert old.delete(connection, BATCH) == BATCH
+        assert old.delete_batch(connection, BATCH) == BATCH
     finally:
         driver.set_progress_handler(None, 1)
     return len(steps)
@@ -50,10 +50,10 @@ def count_steps(connection: Transaction, old: OldReplies) -> int:
 def test_kept_replies_are_read_once_in_a_run(tmp_path: Path) -> None:
     with closing(Delivery([], [], f"sqlite:///{tmp_path}/bot.db")) as delivery:
         delivery.database.open()
-        old = OldReplies(before=3.0)
+        old = OldReplyPurge(before=3.0)
         with delivery.database.write() as connection:
             fill(connection)
             steps = [count_steps(connection, old) for _ in range(3)]
-            assert old.delete(connection, BATCH) == 0
+            assert old.delete_batch(connection, BATCH) == 0
             assert connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one() == KEPT
         assert max(steps[1:]) < steps[0] / 3

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cometbot import Context
-from cometbot.delivery.replay import find_message, handling_processes, replay
+from cometbot.delivery.replay import count_handling_processes, find_message, replay
 from cometbot.errors import DeliveryError
 from cometbot.store.tables import mailbox
 
@@ -15,7 +15,7 @@ from cometbot.store.tables import mailbox
 def test_a_replayed_message_is_answered_again(greeted: Any) -> None:
     message = replay(greeted.delivery, "M1")
     assert (message.id, message.state, message.generation) == ("m1", "waiting", 1)
-    greeted.work()
+    greeted.run_until_idle()
     assert greeted.channel.texts() == ["One moment.", "Hello!", "One moment.", "Hello!"]
     assert find_message(greeted.delivery.store, "m1").state == "done"
 
@@ -23,26 +23,26 @@ def test_a_replayed_message_is_answered_again(greeted: Any) -> None:
 def test_a_replayed_message_can_be_replayed_again(greeted: Any) -> None:
     for _ in range(2):
         replay(greeted.delivery, "m1")
-        greeted.work()
+        greeted.run_until_idle()
     assert greeted.channel.texts().count("Hello!") == 3
 
 
-def test_a_replayed_message_comes_before_what_waits_in_its_conversation(greeted: Any) -> None:
+def test_replayed_message_is_handled_before_waiting_ones(greeted: Any) -> None:
     @greeted.bot.fallback
     def echo(ctx: Context) -> str:
         return ctx.text
 
-    greeted.take("later")
+    greeted.enqueue("later")
     replay(greeted.delivery, "m1")
-    greeted.work()
+    greeted.run_until_idle()
     assert greeted.channel.texts()[2:] == ["One moment.", "Hello!", "later"]
 
 
 @pytest.mark.parametrize("ended", ["dead", "discarded"])
-def test_what_failed_or_was_given_up_can_be_replayed(greeted: Any, ended: str) -> None:
+def test_dead_or_discarded_message_can_be_replayed(greeted: Any, ended: str) -> None:
     greeted.set_row(state=ended, error="ValueError: no tea", attempts=5)
     replay(greeted.delivery, "m1")
-    greeted.work()
+    greeted.run_until_idle()
     [row] = greeted.rows(mailbox)
     assert (row["state"], row["error"], row["attempts"]) == ("done", None, 1)
     assert greeted.delivery.dead_letters.list() == []
@@ -72,6 +72,6 @@ def test_a_message_whose_body_is_gone_is_none_any_more(greeted: Any) -> None:
 
 
 def test_only_processes_that_live_and_handle_count(greeted: Any) -> None:
-    assert handling_processes(greeted.delivery.store) == 1
+    assert count_handling_processes(greeted.delivery.store) == 1
     greeted.delivery.stop()
-    assert handling_processes(greeted.delivery.store) == 0
+    assert count_handling_processes(greeted.delivery.store) == 0

@@ -26,7 +26,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @contextlib.contextmanager
-def dripping(connection: socket.socket, piece: bytes = b"x", every: float = 0.02) -> Iterator[None]:
+def drip_bytes(connection: socket.socket, piece: bytes = b"x", every: float = 0.02) -> Iterator[None]:
     """The other side, sending a little again and again until the block ends."""
     ended = threading.Event()
 
@@ -61,10 +61,10 @@ def test_a_body_that_never_comes_ends_with_408(pair: tuple[socket.socket, socket
     assert (error.status, error.headers) == (408, {"Connection": "close"})
 
 
-def test_a_body_that_drips_ends_with_408_although_each_byte_is_in_time(
+def test_dripping_body_ends_with_408(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    with dripping(pair[1]):
+    with drip_bytes(pair[1]):
         assert read_in_time(environ(pair[0], CONTENT_LENGTH="100")).status == 408
 
 
@@ -78,8 +78,8 @@ def test_a_body_in_time_leaves_the_connection_usable(pair: tuple[socket.socket, 
     pair[1].sendall(b"first")
     made = environ(pair[0], CONTENT_LENGTH="5")
     assert read_body(made, limit=1000, timeout=0.1) == b"first"
-    with WATCHDOG.within(0.3, direction=socket.SHUT_RD) as later:
-        WATCHDOG.guard(later, pair[1])
+    with WATCHDOG.start_deadline(0.3, direction=socket.SHUT_RD) as later:
+        WATCHDOG.add_socket(later, pair[1])
         assert pair[1].recv(1) == b""  # the later deadline has passed, so the earlier one has too
     assert later.expired
     pair[1].sendall(b"again")
@@ -89,37 +89,37 @@ def test_a_body_in_time_leaves_the_connection_usable(pair: tuple[socket.socket, 
 
 def test_a_socket_guarded_after_the_deadline_is_shut_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
     watchdog = SocketWatchdog()
-    with watchdog.within(0.01) as deadline:
-        watchdog.guard(deadline, pair[0])
+    with watchdog.start_deadline(0.01) as deadline:
+        watchdog.add_socket(deadline, pair[0])
         assert pair[0].recv(1) == b""
         late, other = socket.socketpair()
         with late, other:
-            watchdog.guard(deadline, late)
+            watchdog.add_socket(deadline, late)
             assert late.recv(1) == b""
 
 
 def test_an_earlier_deadline_is_kept_while_a_later_one_waits(pair: tuple[socket.socket, socket.socket]) -> None:
     watchdog = SocketWatchdog()
-    with watchdog.within(30):
+    with watchdog.start_deadline(30):
         began = time.monotonic()
-        with watchdog.within(0.05) as deadline:
-            watchdog.guard(deadline, pair[0])
+        with watchdog.start_deadline(0.05) as deadline:
+            watchdog.add_socket(deadline, pair[0])
             assert pair[0].recv(1) == b""
     assert time.monotonic() - began < 20
 
 
 def _cut_in_child(answer: Any) -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, WATCHDOG.within(0.05) as deadline:
-        WATCHDOG.guard(deadline, ours)
+    with ours, theirs, WATCHDOG.start_deadline(0.05) as deadline:
+        WATCHDOG.add_socket(deadline, ours)
         answer.send(ours.recv(1))
 
 
 @pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_a_watchdog_of_its_own(pair: tuple[socket.socket, socket.socket]) -> None:
-    with WATCHDOG.within(0.01) as deadline:
-        WATCHDOG.guard(deadline, pair[0])
+    with WATCHDOG.start_deadline(0.01) as deadline:
+        WATCHDOG.add_socket(deadline, pair[0])
         assert pair[0].recv(1) == b""
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)

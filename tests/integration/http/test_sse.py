@@ -17,7 +17,7 @@ from cometbot.http import sse
 from cometbot.http.sse import Streams, frame
 
 
-class Source:
+class FakeSource:
     """What the test puts in is streamed."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Server:
     def __init__(self) -> None:
         self.streams = Streams(3)
         self.streams.address_limit = 0
-        self.sources: list[Source] = []
+        self.sources: list[FakeSource] = []
         self.app = flask.Flask("test")
         self.app.get("/")(self.listen)
         self._server = make_server("127.0.0.1", 0, self.app, threaded=True, request_handler=_Handler)
@@ -50,8 +50,8 @@ class Server:
         self._thread.start()
 
     def listen(self) -> flask.Response:
-        def begin() -> Source:
-            self.sources.append(Source())
+        def begin() -> FakeSource:
+            self.sources.append(FakeSource())
             return self.sources[-1]
 
         return sse.stream(begin, lambda item: [frame(item)], interval=60, streams=self.streams)
@@ -108,7 +108,7 @@ def test_headers_come_before_anything_happens(server: Server) -> None:
         assert read_until(connection, b"data: hello\n\n")
 
 
-def test_a_client_that_goes_is_noticed_without_a_word_to_it(server: Server) -> None:
+def test_disconnect_is_noticed_without_sending(server: Server) -> None:
     connection = server.connect()
     read_until(connection, b":\n\n")
     assert len(server.streams) == 1

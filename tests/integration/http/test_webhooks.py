@@ -23,23 +23,23 @@ from cometbot.errors import (
     Unreachable,
 )
 from cometbot.http import client
-from cometbot.http.webhooks import Webhooks
+from cometbot.http.webhooks import WebhookClient
 
 SECRET = "s3cret-value"
 
 
 @pytest.fixture
-def webhooks() -> Iterator[Webhooks]:
-    made = Webhooks(allow_private=True)
+def webhooks() -> Iterator[WebhookClient]:
+    made = WebhookClient(allow_private=True)
     yield made
     made.close()
 
 
-def post(webhooks: Webhooks, url: str, timeout: float = 30.0) -> None:
+def post(webhooks: WebhookClient, url: str, timeout: float = 30.0) -> None:
     webhooks.post(url, b'{"type": "x"}', {"x-secret-key": SECRET}, timeout)
 
 
-def failure(webhooks: Webhooks, url: str, timeout: float = 30.0) -> ChannelError:
+def failure(webhooks: WebhookClient, url: str, timeout: float = 30.0) -> ChannelError:
     with pytest.raises(ChannelError) as caught:
         post(webhooks, url, timeout)
     assert SECRET not in str(caught.value)
@@ -47,7 +47,7 @@ def failure(webhooks: Webhooks, url: str, timeout: float = 30.0) -> ChannelError
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_whoever_answers_with_a_yes_has_got_it(webhooks: Webhooks, httpserver: HTTPServer, status: int) -> None:
+def test_2xx_means_delivered(webhooks: WebhookClient, httpserver: HTTPServer, status: int) -> None:
     httpserver.expect_oneshot_request(
         "/hook",
         method="POST",
@@ -76,7 +76,7 @@ def test_whoever_answers_with_a_yes_has_got_it(webhooks: Webhooks, httpserver: H
     ],
 )
 def test_other_answers_are_errors_that_delivery_can_decide_by(
-    webhooks: Webhooks, httpserver: HTTPServer, status: int, kind: type[ChannelError], down: bool | None
+    webhooks: WebhookClient, httpserver: HTTPServer, status: int, kind: type[ChannelError], down: bool | None
 ) -> None:
     httpserver.expect_request("/hook").respond_with_data("no", status=status)
     error = failure(webhooks, httpserver.url_for("/hook"))
@@ -97,8 +97,8 @@ def test_other_answers_are_errors_that_delivery_can_decide_by(
         (formatdate(0, usegmt=True), 0, 0),
     ],
 )
-def test_too_many_requests_say_when_to_come_again(
-    webhooks: Webhooks, httpserver: HTTPServer, header: str, low: float, high: float
+def test_429_carries_retry_after(
+    webhooks: WebhookClient, httpserver: HTTPServer, header: str, low: float, high: float
 ) -> None:
     said = formatdate(time.time() + 60, usegmt=True) if header == "in a minute" else header
     headers = {"Retry-After": said} if said else {}
@@ -109,7 +109,7 @@ def test_too_many_requests_say_when_to_come_again(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(webhooks: Webhooks, httpserver: HTTPServer, status: int) -> None:
+def test_redirects_are_not_followed(webhooks: WebhookClient, httpserver: HTTPServer, status: int) -> None:
     elsewhere = httpserver.url_for("/elsewhere")
     httpserver.expect_request("/hook").respond_with_data("", status=status, headers={"Location": elsewhere})
     error = failure(webhooks, httpserver.url_for("/hook"))
@@ -118,7 +118,7 @@ def test_redirects_are_not_followed(webhooks: Webhooks, httpserver: HTTPServer, 
     assert len(httpserver.log) == 1
 
 
-def test_a_long_answer_is_not_read(webhooks: Webhooks, httpserver: HTTPServer) -> None:
+def test_a_long_answer_is_not_read(webhooks: WebhookClient, httpserver: HTTPServer) -> None:
     given: list[int] = []
 
     def endless(request: Request) -> Response:
@@ -163,7 +163,7 @@ def serve() -> Iterator[Callable[..., str]]:
         each.close()
 
 
-def test_an_answer_that_drips_is_cut_off_in_time(webhooks: Webhooks, serve: Callable[..., str]) -> None:
+def test_dripping_response_is_cut_off_in_time(webhooks: WebhookClient, serve: Callable[..., str]) -> None:
     began = time.monotonic()
     error = failure(webhooks, serve(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000, 0.02), timeout=0.4)
     assert isinstance(error, Uncertain)
@@ -171,13 +171,13 @@ def test_an_answer_that_drips_is_cut_off_in_time(webhooks: Webhooks, serve: Call
     assert time.monotonic() - began < 15
 
 
-def test_a_connection_that_breaks_is_uncertain(webhooks: Webhooks, serve: Callable[..., str]) -> None:
+def test_a_connection_that_breaks_is_uncertain(webhooks: WebhookClient, serve: Callable[..., str]) -> None:
     error = failure(webhooks, serve(b""))
     assert isinstance(error, Uncertain)
     assert not error.down
 
 
-def test_nobody_there_means_that_nothing_was_sent(webhooks: Webhooks) -> None:
+def test_refused_connection_is_unreachable(webhooks: WebhookClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert isinstance(failure(webhooks, f"http://127.0.0.1:{port}/hook"), Unreachable)
@@ -198,11 +198,9 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     return lambda name, *addresses: told.setdefault(name, list(addresses)) and None
 
 
-def test_a_name_that_leads_to_a_private_address_is_refused_before_anything_is_connected_to(
-    resolve: Callable[..., None], httpserver: HTTPServer
-) -> None:
+def test_name_with_private_address_is_never_connected_to(resolve: Callable[..., None], httpserver: HTTPServer) -> None:
     resolve("hook.example", "127.0.0.1")
-    guarded = Webhooks()
+    guarded = WebhookClient()
     for scheme in ("http", "https"):
         error = failure(guarded, f"{scheme}://hook.example:{httpserver.port}/hook")
         assert isinstance(error, Rejected)
@@ -211,13 +209,13 @@ def test_a_name_that_leads_to_a_private_address_is_refused_before_anything_is_co
     assert httpserver.log == []
 
 
-def test_a_name_that_leads_elsewhere_at_its_second_look_up_does_not_get_through(
+def test_dns_rebinding_is_refused(
     resolve: Callable[..., None], httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address that was looked at is the one that is connected to."""
     monkeypatch.setattr(client, "is_public", lambda address: address == "127.0.0.2")
     resolve("hook.example", "127.0.0.2", "127.0.0.1", "127.0.0.1")
-    guarded = Webhooks()
+    guarded = WebhookClient()
     error = failure(guarded, f"http://hook.example:{httpserver.port}/hook", timeout=2)
     guarded.close()
     assert isinstance(error, Unreachable), "nobody listens at the address that was looked at"
@@ -230,7 +228,7 @@ def test_a_public_address_is_called_by_its_name(
     monkeypatch.setattr(client, "is_public", lambda address: True)
     resolve("hook.example", "127.0.0.1")
     httpserver.expect_request("/hook").respond_with_data("")
-    guarded = Webhooks()
+    guarded = WebhookClient()
     post(guarded, f"http://hook.example:{httpserver.port}/hook")
     guarded.close()
     [(request, _)] = httpserver.log
@@ -242,10 +240,10 @@ def test_a_name_that_nobody_knows_is_unreachable(monkeypatch: pytest.MonkeyPatch
         raise socket.gaierror("no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    guarded = Webhooks()
+    guarded = WebhookClient()
     assert isinstance(failure(guarded, "https://nowhere.example/"), Unreachable)
     guarded.close()
 
 
-def test_an_address_that_is_none_is_refused_at_once(webhooks: Webhooks) -> None:
+def test_an_address_that_is_none_is_refused_at_once(webhooks: WebhookClient) -> None:
     assert isinstance(failure(webhooks, "ftp://example.com/"), Rejected)

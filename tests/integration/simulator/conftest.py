@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 class Receiver:
     """Takes callbacks: ``bodies`` and ``credentials`` in order of arrival; ``statuses`` are answered first, then 200.
 
-    While ``gate`` is not set, callbacks wait for their answer.
+    While ``may_answer`` is not set, callbacks wait for their answer.
     """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.credentials: list[str] = []
         self.statuses: list[int] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.server = LoopbackServer(self.answer, 0)
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.server = LoopbackServer(self.handle, 0)
         self.url = f"http://127.0.0.1:{self.server.port}/callback"
 
-    def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = json.loads(environ["wsgi.input"].read())
         self.bodies.append(body)
         self.credentials.append(environ.get("HTTP_AUTHORIZATION", ""))
-        self.gate.wait(60)
+        self.may_answer.wait(60)
         status = self.statuses.pop(0) if self.statuses else 200
         start_response(f"{status} X", [("Content-Type", "application/json")])
         return [b'{"taken": true}']
@@ -50,7 +50,7 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
-    receiver.gate.set()
+    receiver.may_answer.set()
     receiver.server.stop()
 
 

@@ -9,7 +9,7 @@ import pytest
 from cometbot.simulator import Simulator
 
 
-def test_a_message_to_the_bot_reaches_its_url_as_the_documented_callback(simulator: Simulator, receiver: Any) -> None:
+def test_message_is_posted_as_the_documented_callback(simulator: Simulator, receiver: Any) -> None:
     said = simulator.user("maria").say("status of ticket 4711?", to="helpdesk")
     simulator.wait_idle()
     body = receiver.bodies[0]
@@ -23,7 +23,7 @@ def test_a_message_to_the_bot_reaches_its_url_as_the_documented_callback(simulat
     assert base64.b64decode(receiver.credentials[0].removeprefix("Basic ")) == b"cc:s3cr3t-value"
 
 
-def test_a_callback_is_recorded_with_its_answer_and_without_secrets(simulator: Simulator, receiver: Any) -> None:
+def test_callback_is_logged_with_response_and_no_secrets(simulator: Simulator, receiver: Any) -> None:
     receiver.statuses = [503]
     said = simulator.user("maria").say("hi", to="helpdesk")
     simulator.wait_idle()
@@ -52,7 +52,7 @@ def test_what_rest_sends_is_relayed_too_and_comes_from_the_api(simulator: Simula
     assert "resource" not in receiver.bodies[0]["data"]["data"]
 
 
-def test_a_bot_does_not_hear_itself_but_other_bots(simulator: Simulator, receiver: Any) -> None:
+def test_bot_receives_other_bots_but_not_itself(simulator: Simulator, receiver: Any) -> None:
     simulator.add_bot("greeter", "http://127.0.0.1:9/", enabled=False)
     simulator.world.directory.groups["ops-room"].members["greeter"] = simulator.world.directory.groups[
         "ops-room"
@@ -89,7 +89,7 @@ def test_the_group_setting_chooses_group_messages_only(
     assert receiver.texts == [*heard, "direct"]
 
 
-def test_a_disabled_bot_hears_nothing(simulator: Simulator, rest: Any, receiver: Any) -> None:
+def test_disabled_bot_receives_nothing(simulator: Simulator, rest: Any, receiver: Any) -> None:
     rest("PUT", "/bots/helpdesk", {"enabled": False})
     simulator.user("maria").say("direct", to="helpdesk")
     simulator.user("maria").say("group", group="ops-room")
@@ -97,7 +97,7 @@ def test_a_disabled_bot_hears_nothing(simulator: Simulator, rest: Any, receiver:
     assert receiver.bodies == []
 
 
-def test_groups_that_the_bot_is_not_in_are_relayed_only_where_told(simulator: Simulator, receiver: Any) -> None:
+def test_foreign_groups_are_relayed_only_if_configured(simulator: Simulator, receiver: Any) -> None:
     simulator.add_group("lab", members=["tom"])
     simulator.user("tom").say("secret", group="lab")
     simulator.configure(relay_to_non_members=True)
@@ -127,12 +127,12 @@ def test_callbacks_come_in_order(simulator: Simulator, receiver: Any) -> None:
 def test_with_several_threads_each_conversation_keeps_its_order(simulator: Simulator, receiver: Any) -> None:
     simulator.configure(callback_threads=4)
     users = [simulator.user(f"user-{number}") for number in range(8)]
-    receiver.gate.clear()
+    receiver.may_answer.clear()
     for number in range(5):
         for user in users:
             user.say(f"{user.uid} {number}", to="helpdesk")
     assert simulator.wait_for(lambda _: len(receiver.bodies) > 1)
-    receiver.gate.set()
+    receiver.may_answer.set()
     simulator.wait_idle()
     for user in users:
         own = [text for text in receiver.texts if text.startswith(f"{user.uid} ")]
@@ -146,7 +146,7 @@ def test_a_failed_callback_is_not_repeated_by_default(simulator: Simulator, rece
     assert [entry.status for entry in simulator.callbacks] == [500]
 
 
-def test_a_failed_callback_is_redelivered_as_told_and_holds_up_nobody(simulator: Simulator, receiver: Any) -> None:
+def test_failed_callback_is_redelivered_without_blocking(simulator: Simulator, receiver: Any) -> None:
     simulator.configure(redeliver=(0.15, 0.01))
     receiver.statuses = [500, 200, 302, 200]
     simulator.user("maria").say("first", to="helpdesk")
@@ -164,14 +164,14 @@ def test_redelivery_ends_with_its_last_attempt(simulator: Simulator, receiver: A
     assert [entry.attempt for entry in simulator.callbacks] == [1, 2]
 
 
-def test_a_receiver_that_is_down_or_slow_is_recorded_with_the_reason(simulator: Simulator, receiver: Any) -> None:
+def test_callback_error_is_logged_with_its_reason(simulator: Simulator, receiver: Any) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         simulator.add_bot("down", f"http://127.0.0.1:{closed.getsockname()[1]}/")
         simulator.user("maria").say("hi", to="down")
         simulator.wait_idle()
     simulator.configure(callback_timeout=0.05)
-    receiver.gate.clear()
+    receiver.may_answer.clear()
     simulator.user("maria").say("hi", to="helpdesk")
     simulator.wait_idle()
     refused, late = simulator.callbacks
@@ -200,14 +200,14 @@ def test_reordering_shuffles_within_its_window(simulator: Simulator, receiver: A
     assert {*receiver.texts[3:]} == {"3", "4", "5"}
 
 
-def test_a_lonely_callback_is_posted_when_patience_ends(simulator: Simulator, receiver: Any) -> None:
+def test_single_callback_is_posted_when_max_wait_ends(simulator: Simulator, receiver: Any) -> None:
     simulator.misbehave.reorder_callbacks(window=3, patience=0.02)
     simulator.user("maria").say("alone", to="helpdesk")
     simulator.wait_idle()
     assert receiver.texts == ["alone"]
 
 
-def test_stopped_it_calls_nobody_and_goes_on_when_started(simulator: Simulator, receiver: Any) -> None:
+def test_stopped_simulator_posts_nothing_until_started(simulator: Simulator, receiver: Any) -> None:
     simulator.stop()
     simulator.user("maria").say("waits", to="helpdesk")
     assert receiver.bodies == []
@@ -227,7 +227,7 @@ def test_reset_forgets_what_is_queued(simulator: Simulator, receiver: Any) -> No
     assert (receiver.texts, receiver.credentials) == (["now"], [""])
 
 
-def test_webhooks_hear_the_triggers_that_they_asked_for(simulator: Simulator, receiver: Any) -> None:
+def test_webhooks_receive_their_triggers(simulator: Simulator, receiver: Any) -> None:
     simulator.world.directory.delete_bot("helpdesk")
     webhook = simulator.add_webhook(
         receiver.url, ["message_sent", "message_edited", "message_deleted", "user_mentioned"], "hook", "pass"

@@ -86,14 +86,14 @@ def test_slow_requests_hold_up_nobody_else(simulator: Simulator, rest: Any) -> N
     with ThreadPoolExecutor() as pool:
         headers = {"apikey": simulator.api_key}
         slow = pool.submit(requests.post, simulator.api_url + SEND, json=HELLO, headers=headers, timeout=20)
-        simulator.wait_for(lambda s: s.misbehave.effects[0].hits == 1)
+        simulator.wait_for(lambda s: s.misbehave.active_rules[0].hits == 1)
         assert rest("POST", SEND, HELLO).status_code == 200
         simulator.stop()
         with pytest.raises(requests.ConnectionError):
             slow.result(60)
 
 
-def test_stopped_it_refuses_connections_and_started_it_is_where_it_was(simulator: Simulator, rest: Any) -> None:
+def test_stop_refuses_connections_and_start_resumes(simulator: Simulator, rest: Any) -> None:
     assert rest("POST", SEND, HELLO).status_code == 200
     url = simulator.url
     simulator.stop()

@@ -23,9 +23,9 @@ from cometbot.store import database as module
 from cometbot.store import migrate, wal
 from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
-from cometbot.store.database import Database, check_kept, database
+from cometbot.store.database import Database, check_persistent, database_from_url
 from cometbot.store.tables import conversations, facts, metadata, processes
-from cometbot.store.turns import Turns
+from cometbot.store.write_lock import WriteLock
 from cometbot.testing import MemoryDatabase
 
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(path: Path) -> Iterator[Database]:
-    made = database(f"sqlite:///{path}")
+    made = database_from_url(f"sqlite:///{path}")
     made.open()
     yield made
     made.close()
@@ -57,7 +57,7 @@ def syncs(opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> list
             seen.append(other.execute("SELECT 1 FROM facts WHERE name = 'a'").fetchone() is not None)
         os.fsync(file)
 
-    monkeypatch.setattr(wal, "_to_disk", sync)
+    monkeypatch.setattr(wal, "_fdatasync", sync)
     return seen
 
 
@@ -65,26 +65,24 @@ def add_fact(connection: sa.Connection) -> None:
     connection.execute(facts.insert().values(name="a", value="1"))
 
 
-def test_a_durable_write_syncs_the_log_after_its_commit_and_a_relaxed_one_does_not(
-    opened: Database, syncs: list[bool]
-) -> None:
+def test_only_durable_writes_sync_the_log(opened: Database, syncs: list[bool]) -> None:
     with opened.write(durable=False):
         pass
-    opened.together(lambda connection: None, durable=False)
+    opened.group_commit(lambda connection: None, durable=False)
     assert syncs == []
     with opened.write() as connection:
         add_fact(connection)
     assert syncs == [True]
 
 
-def test_a_write_together_with_others_syncs_the_log_after_its_commit(opened: Database, syncs: list[bool]) -> None:
-    opened.together(add_fact)
+def test_group_commit_syncs_the_log(opened: Database, syncs: list[bool]) -> None:
+    opened.group_commit(add_fact)
     assert syncs == [True]
 
 
 def test_a_duplicate_is_synced_like_what_it_repeats(opened: Database, syncs: list[bool]) -> None:
-    opened.together(add_fact, durable=False)
-    opened.together(lambda connection: fact(connection, "a"))
+    opened.group_commit(add_fact, durable=False)
+    opened.group_commit(lambda connection: fact(connection, "a"))
     assert syncs == [True]
 
 
@@ -94,11 +92,11 @@ def test_a_log_that_cannot_be_synced_is_busy_and_not_a_success(
     def fail(file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(wal, "_to_disk", fail)
+    monkeypatch.setattr(wal, "_fdatasync", fail)
     with pytest.raises(StoreBusy, match="Input/output error"), opened.write():
         pass
     with pytest.raises(StoreBusy, match="Input/output error"):
-        opened.together(lambda connection: None)
+        opened.group_commit(lambda connection: None)
 
 
 def test_a_write_that_raises_leaves_nothing(opened: Database) -> None:
@@ -122,9 +120,7 @@ def test_a_relaxed_write_is_read_by_another_process_at_once(opened: Database, pa
     other.close()
 
 
-def test_a_write_while_another_process_holds_the_lock_is_refused_after_its_time_and_not_later(
-    opened: Database, path: Path
-) -> None:
+def test_write_times_out_while_another_process_writes(opened: Database, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -138,9 +134,9 @@ def test_a_write_while_another_process_holds_the_lock_is_refused_after_its_time_
         connection.execute(facts.insert().values(name="a", value="1"))
 
 
-def test_a_process_that_stands_still_in_its_turn_does_not_stop_the_others(opened: Database, path: Path) -> None:
-    stopped = Turns(f"{path}-turns")
-    assert stopped.take(0.0)
+def test_stopped_lock_holder_does_not_block_others(opened: Database, path: Path) -> None:
+    stopped = WriteLock(f"{path}-turns")
+    assert stopped.acquire(0.0)
     began = time.monotonic()
     with opened.write(timeout=20.0) as connection:
         add_fact(connection)
@@ -148,10 +144,8 @@ def test_a_process_that_stands_still_in_its_turn_does_not_stop_the_others(opened
     stopped.close()
 
 
-def test_a_process_that_stands_still_in_a_transaction_makes_a_write_busy_after_its_time(
-    opened: Database, path: Path
-) -> None:
-    neighbour = database(f"sqlite:///{path}")
+def test_write_times_out_while_a_stopped_process_writes(opened: Database, path: Path) -> None:
+    neighbour = database_from_url(f"sqlite:///{path}")
     with closing(neighbour), neighbour.write():
         began = time.monotonic()
         with pytest.raises(StoreBusy), opened.write(timeout=0.2):
@@ -159,7 +153,7 @@ def test_a_process_that_stands_still_in_a_transaction_makes_a_write_busy_after_i
         assert 0.2 <= time.monotonic() - began < 30
 
 
-def test_a_write_while_another_thread_writes_is_refused_after_its_time(opened: Database) -> None:
+def test_write_times_out_while_another_thread_writes(opened: Database) -> None:
     inside, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -210,18 +204,18 @@ def test_a_full_disk_is_busy_and_not_a_crash(opened: Database) -> None:
 )
 def test_a_database_that_cannot_be_used_says_what_to_set(url: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
-        database(url).open()
+        database_from_url(url).open()
 
 
 def test_a_file_that_is_no_database_says_so(path: Path) -> None:
     path.write_text("this is a shopping list, not a database " * 100)
     with pytest.raises(ConfigurationError, match="not a database"):
-        database(f"sqlite:///{path}").open()
+        database_from_url(f"sqlite:///{path}").open()
 
 
 def test_the_password_of_a_database_url_is_not_printed() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        database("mysql://user:s3cret@localhost/x")
+        database_from_url("mysql://user:s3cret@localhost/x")
     assert "s3cret" not in str(caught.value)
 
 
@@ -242,9 +236,9 @@ def test_the_password_of_a_database_url_is_not_printed() -> None:
         ("u:p@h:99999/d", "its port is no number"),
     ],
 )
-def test_what_is_wrong_in_a_server_url_is_told_before_anybody_connects(rest: str, says: str) -> None:
+def test_wrong_server_url_is_rejected_before_connecting(rest: str, says: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        database(f"postgresql://{rest}")
+        database_from_url(f"postgresql://{rest}")
     sentence = str(caught.value)
     assert sentence.startswith("COMETBOT_DATABASE_URL is wrong: ")
     assert says in sentence
@@ -261,24 +255,24 @@ def test_what_is_wrong_in_a_server_url_is_told_before_anybody_connects(rest: str
         "h/d?options=-c%20search_path%3Dbots&application_name=shop&connect_timeout=3&keepalives=0",
     ],
 )
-def test_options_that_the_driver_knows_are_taken(rest: str) -> None:
-    database(f"postgresql://{rest}").close()
+def test_driver_options_are_accepted(rest: str) -> None:
+    database_from_url(f"postgresql://{rest}").close()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://bot.db", "sqlite:///?x=1"])
-def test_a_database_in_memory_is_not_kept(url: str) -> None:
+def test_memory_database_is_not_persistent(url: str) -> None:
     with pytest.raises(ConfigurationError, match="set one with three slashes"):
-        check_kept(url)
+        check_persistent(url)
 
 
-def test_files_and_servers_are_kept(path: Path) -> None:
-    check_kept(f"sqlite:///{path}")
-    check_kept("postgresql://host/name")
+def test_files_and_servers_are_persistent(path: Path) -> None:
+    check_persistent(f"sqlite:///{path}")
+    check_persistent("postgresql://host/name")
     assert not path.exists()
 
 
 def test_processes_of_one_boot_share_a_clock(opened: Database, path: Path) -> None:
-    second = database(f"sqlite:///{path}")
+    second = database_from_url(f"sqlite:///{path}")
     assert abs(second.clock() - opened.clock()) < 1.0
     assert second._clock.offset == opened._clock.offset  # type: ignore[attr-defined]
     second.close()
@@ -292,17 +286,19 @@ def test_the_clock_does_not_follow_the_wall_clock(opened: Database, monkeypatch:
     assert abs(Clock(opened._clock.offset)() - before) < 5  # type: ignore[attr-defined]
 
 
-def test_after_a_new_boot_no_old_lease_counts_and_what_was_due_later_is_due_now(
+def test_new_boot_voids_leases_and_makes_timers_due(
     opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = opened.clock() + 86400
     with opened.write() as connection:
         connection.execute(processes.insert().values(token="old", lease_until=far, handles=True, address=""))
-        lane = {"lane": "l", "channel": "c", "account": "a", "bot": "b", "conversation": "k", "target": "t"}
-        connection.execute(conversations.insert().values(**lane, is_group=False, token="x", process="old", due_at=far))
+        conversation_row = {"lane": "l", "channel": "c", "account": "a", "bot": "b", "conversation": "k", "target": "t"}
+        connection.execute(
+            conversations.insert().values(**conversation_row, is_group=False, token="x", process="old", due_at=far)
+        )
     opened.close()
     monkeypatch.setattr(sqlite_module, "boot_id", lambda: "another boot")
-    again = database(f"sqlite:///{path}")
+    again = database_from_url(f"sqlite:///{path}")
     with again.read() as connection:
         assert connection.execute(processes.select()).all() == []
         assert connection.execute(conversations.select()).one().due_at <= again.clock()
@@ -344,20 +340,20 @@ def test_a_database_of_a_newer_version_is_refused(opened: Database, path: Path) 
         assert "install the newer cometbot" in migrate.problem(connection)
     opened.close()
     with pytest.raises(ConfigurationError, match="newer than this version knows"):
-        database(f"sqlite:///{path}").open()
+        database_from_url(f"sqlite:///{path}").open()
 
 
 def test_an_up_to_date_schema_is_no_problem(opened: Database) -> None:
     assert opened.schema_problem() == ""
 
 
-def test_opening_while_somebody_else_writes_leaves_the_turn_to_others(path: Path) -> None:
-    first = database(f"sqlite:///{path}")
+def test_open_during_a_write_releases_the_write_lock(path: Path) -> None:
+    first = database_from_url(f"sqlite:///{path}")
     first.open()
     stranger = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     stranger.execute("BEGIN IMMEDIATE")
     threading.Timer(0.2, stranger.execute, ("ROLLBACK",)).start()
-    second = database(f"sqlite:///{path}")
+    second = database_from_url(f"sqlite:///{path}")
     second.open()
     written = threading.Event()
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cometbot.errors import StoreUnavailable
 from cometbot.store import failures
-from cometbot.store.database import database
+from cometbot.store.database import database_from_url
 from cometbot.store.file_guard import FileGuard
 from cometbot.store.sqlite import SQLite
 
@@ -26,13 +26,13 @@ _WRITE = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('
 
 
 def opened(path: Path) -> SQLite:
-    made = database(f"sqlite:///{path}")
+    made = database_from_url(f"sqlite:///{path}")
     assert isinstance(made, SQLite)
     made.open()
     return made
 
 
-def holder_of_locks(path: Path) -> int:
+def start_lock_holder(path: Path) -> int:
     """Return the id of a process that holds a lock on ``-shm``, as a forked child sees it; 0 if there is none."""
     read, write = os.pipe()
     child = os.fork()
@@ -59,7 +59,7 @@ def test_closing_a_database_keeps_locks_of_another(tmp_path: Path) -> None:
         with kept.write():
             assert not can_be_written_by_others(path)
             first.close()
-            assert holder_of_locks(path) == os.getpid()
+            assert start_lock_holder(path) == os.getpid()
             assert not can_be_written_by_others(path)
         assert can_be_written_by_others(path)
 
@@ -71,7 +71,7 @@ def test_closing_a_database_keeps_locks_of_a_reader(tmp_path: Path) -> None:
         reader.exec_driver_sql("SELECT count(*) FROM facts")
         for _ in range(3):
             opened(path).close()
-        assert holder_of_locks(path) == os.getpid()
+        assert start_lock_holder(path) == os.getpid()
         reader.exec_driver_sql("ROLLBACK")
 
 
@@ -90,7 +90,7 @@ def test_forked_child_keeps_locks_of_its_own(tmp_path: Path) -> None:
             finally:
                 os._exit(0 if is_right else 1)
         assert os.waitpid(child, 0)[1] == 0
-        assert holder_of_locks(path) == os.getpid()
+        assert start_lock_holder(path) == os.getpid()
 
 
 def test_many_databases_leave_no_descriptor(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_error_of_a_removed_file_names_the_removal(
     with closing(opened(path)) as store:
         with pytest.raises(StoreUnavailable) as caught, getattr(store, action)():
             fail_after_removal()
-        assert caught.value.kind == failures.MISSING
+        assert caught.value.kind == failures.FILE_MISSING
         errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         assert len(errors) == 1
         assert "was removed or moved" in errors[0]

@@ -15,22 +15,22 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
-from cometbot.delivery.leases import Process
+from cometbot.delivery.leases import ProcessRegistration
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.store import failures, liveness, postgresql
-from cometbot.store.database import ACK_TIMEOUT, Database, database
+from cometbot.store.database import ACK_TIMEOUT, Database, database_from_url
 from cometbot.store.tables import facts, mailbox
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 from tests.ports import HOST
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import TcpProxy
 
-SOON = 60.0
+TIMEOUT = 60.0
 """Seconds after which a test gives up."""
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    ends_at = time.monotonic() + SOON
+    ends_at = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < ends_at
         time.sleep(0.01)
@@ -52,7 +52,7 @@ def url(proxy: TcpProxy, postgres_url: str) -> str:
 
 @pytest.fixture
 def opened(url: str) -> Iterator[Database]:
-    with closing(database(url)) as made:
+    with closing(database_from_url(url)) as made:
         made.open()
         yield made
 
@@ -60,26 +60,26 @@ def opened(url: str) -> Iterator[Database]:
 @pytest.fixture
 def direct(postgres_url: str) -> Iterator[Database]:
     """A database without a proxy: what the server sends before it ends a connection has arrived by then."""
-    with closing(database(postgres_url)) as made:
+    with closing(database_from_url(postgres_url)) as made:
         made.open()
         yield made
 
 
 @pytest.fixture
-def shop(url: str) -> Iterator[Delivery]:
+def delivery(url: str) -> Iterator[Delivery]:
     """A delivery that takes in and handles nothing."""
     with closing(Delivery([Bot("helpdesk")], [FakeChannel()], url)) as made:
         made.database.open()
         yield made
 
 
-def put(shop: Delivery, text: str) -> bool:
-    channel: Any = shop.channels["fake"]
-    return shop.put(channel.incoming(shop.bots["helpdesk"], text, id=text))
+def deliver(delivery: Delivery, text: str) -> bool:
+    channel: Any = delivery.channels["fake"]
+    return delivery.enqueue(channel.incoming(delivery.bots["helpdesk"], text, id=text))
 
 
-def stored(shop: Delivery) -> list[str]:
-    with shop.database.read() as connection:
+def stored_texts(delivery: Delivery) -> list[str]:
+    with delivery.database.read() as connection:
         return list(connection.execute(sa.select(mailbox.c.event_key).order_by(mailbox.c.seq)).scalars())
 
 
@@ -115,10 +115,10 @@ USES: list[Callable[[Database], object]] = [
     write,
     write_in_time,
     count_facts,
-    lambda opened: opened.single(add_fact),
-    lambda opened: opened.single(add_fact, durable=False),
-    lambda opened: opened.together(add_fact),
-    lambda opened: opened.together(add_fact, timeout=ACK_TIMEOUT),
+    lambda opened: opened.autocommit(add_fact),
+    lambda opened: opened.autocommit(add_fact, durable=False),
+    lambda opened: opened.group_commit(add_fact),
+    lambda opened: opened.group_commit(add_fact, timeout=ACK_TIMEOUT),
     lambda opened: opened.problem(),
 ]
 
@@ -146,7 +146,7 @@ def test_connections_cut_on_the_way_are_replaced(
 def test_silent_connections_are_replaced_in_time(
     opened: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "CHECK_AFTER", 0.0)
+    monkeypatch.setattr(liveness, "MAX_IDLE_WITHOUT_PING", 0.0)
     with opened.read(), opened.write():
         pass
     old, proxy.is_silent = proxy.connections, True
@@ -159,16 +159,16 @@ def test_silent_connections_are_replaced_in_time(
 
     threading.Thread(target=answer_new_ones, daemon=True).start()
     # A new connection is silent until the proxy counts it, which drops its first piece at most once.
-    opened.together(add_fact, is_idempotent=True)
-    assert asked.wait(SOON)
+    opened.group_commit(add_fact, is_idempotent=True)
+    assert asked.wait(TIMEOUT)
     assert count_facts(opened) == 1
 
 
-def test_put_after_restart_is_acknowledged(shop: Delivery, postgres: PostgresServer, url: str) -> None:
-    assert put(shop, "one")
-    postgres.boot("restart")
-    assert put(shop, "two")
-    assert stored(shop) == ["message:one", "message:two"]
+def test_put_after_restart_is_acknowledged(delivery: Delivery, postgres: PostgresServer, url: str) -> None:
+    assert deliver(delivery, "one")
+    postgres.pg_ctl_start("restart")
+    assert deliver(delivery, "two")
+    assert stored_texts(delivery) == ["message:one", "message:two"]
 
 
 def lose_next_commit(proxy: TcpProxy) -> None:
@@ -183,17 +183,17 @@ def lose_next_commit(proxy: TcpProxy) -> None:
     proxy.lose_answer = is_commit
 
 
-def test_put_whose_commit_is_not_answered_is_new(shop: Delivery, proxy: TcpProxy) -> None:
+def test_put_whose_commit_is_not_answered_is_new(delivery: Delivery, proxy: TcpProxy) -> None:
     woken: list[str] = []
-    shop._others.wake = lambda lane, **more: woken.append(lane)  # type: ignore[method-assign]
+    delivery._notifier.notify = lambda conversation_key, **more: woken.append(conversation_key)  # type: ignore[method-assign]
     lose_next_commit(proxy)
-    assert put(shop, "one")
-    assert stored(shop) == ["message:one"]
+    assert deliver(delivery, "one")
+    assert stored_texts(delivery) == ["message:one"]
     assert len(woken) == 1
-    assert not put(shop, "one")
+    assert not deliver(delivery, "one")
 
 
-def test_put_refused_after_its_commit_is_known_when_it_comes_again(shop: Delivery, proxy: TcpProxy) -> None:
+def test_redelivery_after_a_lost_commit_is_known(delivery: Delivery, proxy: TcpProxy) -> None:
     target = proxy.target
 
     def lose_and_leave(piece: bytes) -> bool:
@@ -204,26 +204,26 @@ def test_put_refused_after_its_commit_is_known_when_it_comes_again(shop: Deliver
 
     proxy.lose_answer = lose_and_leave
     with pytest.raises(StoreBusy):
-        put(shop, "one")
+        deliver(delivery, "one")
     proxy.target = target
-    assert stored(shop) == ["message:one"]
-    assert not put(shop, "one")
+    assert stored_texts(delivery) == ["message:one"]
+    assert not deliver(delivery, "one")
 
 
-def test_send_whose_commit_is_not_answered_is_stored_once(shop: Delivery, proxy: TcpProxy) -> None:
+def test_send_whose_commit_is_not_answered_is_stored_once(delivery: Delivery, proxy: TcpProxy) -> None:
     from cometbot.messages import Text
     from cometbot.store.tables import outbox
 
     lose_next_commit(proxy)
-    shop.send(shop.bots["helpdesk"], Text("hello"), user="maria")
-    with shop.database.read() as connection:
+    delivery.send(delivery.bots["helpdesk"], Text("hello"), user="maria")
+    with delivery.database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one() == 1
 
 
 def test_other_work_is_not_repeated_after_its_commit(opened: Database, proxy: TcpProxy) -> None:
     lose_next_commit(proxy)
     with pytest.raises(StoreBusy):
-        opened.together(add_fact)
+        opened.group_commit(add_fact)
     assert count_facts(opened) == 1
 
 
@@ -237,7 +237,7 @@ def test_work_that_broke_before_its_commit_is_repeated(opened: Database, proxy: 
             proxy.cut()
             connection.execute(sa.text("SELECT 1"))
 
-    opened.together(work)
+    opened.group_commit(work)
     assert attempts == [0, 1]
     assert count_facts(opened) == 1
 
@@ -249,24 +249,22 @@ def test_server_that_is_away_is_logged_once(
     proxy.cut()
     for _ in range(3):
         with pytest.raises(StoreUnavailable) as caught:
-            opened.together(add_fact, timeout=ACK_TIMEOUT)
-        assert caught.value.kind == failures.AWAY
+            opened.group_commit(add_fact, timeout=ACK_TIMEOUT)
+        assert caught.value.kind == failures.UNREACHABLE
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
     assert "Start the PostgreSQL server" in caplog.text
     proxy.target = target
-    opened.together(add_fact, timeout=ACK_TIMEOUT)
+    opened.group_commit(add_fact, timeout=ACK_TIMEOUT)
     assert opened.problem() == ""
 
 
-def test_process_that_could_not_start_is_stopped_without_an_error(
-    proxy: TcpProxy, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lose_database(self: Process) -> None:
+def test_unstarted_process_stops_without_an_error(proxy: TcpProxy, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_database(self: ProcessRegistration) -> None:
         raise StoreBusy("away")
 
-    monkeypatch.setattr(Process, "beat", lose_database)
-    with closing(Delivery([Bot("helpdesk")], [FakeChannel()], url)) as shop, pytest.raises(StoreBusy, match="away"):
-        shop.start()
+    monkeypatch.setattr(ProcessRegistration, "heartbeat", lose_database)
+    with closing(Delivery([Bot("helpdesk")], [FakeChannel()], url)) as delivery, pytest.raises(StoreBusy, match="away"):
+        delivery.start()
 
 
 @pytest.fixture
@@ -316,7 +314,7 @@ def test_write_on_old_standby_connections_finds_the_primary(
     terminate_all(postgres_url)
     count_facts(direct)  # leaves a connection that takes no writes
     read_only(False)
-    direct.together(add_fact, timeout=ACK_TIMEOUT)
+    direct.group_commit(add_fact, timeout=ACK_TIMEOUT)
 
 
 def test_too_many_connections_are_reported_with_words(
@@ -326,11 +324,11 @@ def test_too_many_connections_are_reported_with_words(
     terminate_all(postgres_url)
     postgres.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
     postgres.execute("DO $$ BEGIN CREATE ROLE plain LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    limited = database(direct.shared_url.replace("postgres@", "plain@"))
+    limited = database_from_url(direct.server_url.replace("postgres@", "plain@"))
     with closing(limited):
         with pytest.raises(StoreUnavailable) as caught, limited.read():
             pass  # pragma: no cover
-        assert caught.value.kind == failures.CONNECTIONS
+        assert caught.value.kind == failures.TOO_MANY_CONNECTIONS
         assert "too many connections" in limited.failures.problem
 
         # As soon as the server has room, a process that found it full works.
@@ -349,7 +347,11 @@ def backends(postgres_url: str) -> int:
 
 def test_a_process_opens_a_bounded_number_of_connections(opened: Database, postgres_url: str) -> None:
     with ThreadPoolExecutor(40) as threads:
-        list(threads.map(lambda number: opened.together(lambda connection: None, durable=number % 2 == 0), range(200)))
+        list(
+            threads.map(
+                lambda number: opened.group_commit(lambda connection: None, durable=number % 2 == 0), range(200)
+            )
+        )
         list(threads.map(lambda number: count_facts(opened), range(200)))
     assert 1 <= backends(postgres_url) <= postgresql.POOL_SIZE
 
@@ -359,15 +361,15 @@ def test_acknowledgements_pass_writes_that_wait(opened: Database) -> None:
 
     def hold(connection: sa.Connection) -> None:
         entered.release()
-        go_on.wait(SOON)
+        go_on.wait(TIMEOUT)
 
-    ordinary = postgresql.POOL_SIZE - postgresql.RESERVED
+    ordinary = postgresql.POOL_SIZE - postgresql.RESERVED_CONNECTIONS
     with ThreadPoolExecutor(ordinary * 2) as threads:
         for _ in range(ordinary * 2):
-            threads.submit(opened.together, hold)
+            threads.submit(opened.group_commit, hold)
         for _ in range(ordinary):
-            assert entered.acquire(timeout=SOON)
-        opened.together(add_fact, timeout=SOON)
+            assert entered.acquire(timeout=TIMEOUT)
+        opened.group_commit(add_fact, timeout=TIMEOUT)
         go_on.set()
 
 
@@ -376,15 +378,15 @@ def test_relaxed_and_durable_commits_share_connections(opened: Database) -> None
         return str(connection.execute(sa.text("SHOW synchronous_commit")).scalar())
 
     for _ in range(3):
-        assert opened.together(synchronous, durable=False) == "off"
-        assert opened.together(synchronous) == "on"
-        assert opened.single(synchronous, durable=False) == "off"
-        assert opened.single(synchronous) == "on"
+        assert opened.group_commit(synchronous, durable=False) == "off"
+        assert opened.group_commit(synchronous) == "on"
+        assert opened.autocommit(synchronous, durable=False) == "off"
+        assert opened.autocommit(synchronous) == "on"
 
 
 def test_only_what_a_request_waits_for_has_a_time_limit(opened: Database) -> None:
     def limit(connection: sa.Connection) -> str:
         return str(connection.execute(sa.text("SHOW statement_timeout")).scalar())
 
-    assert opened.together(limit, timeout=ACK_TIMEOUT) == "1s"
-    assert opened.together(limit) == "0"
+    assert opened.group_commit(limit, timeout=ACK_TIMEOUT) == "1s"
+    assert opened.group_commit(limit) == "0"

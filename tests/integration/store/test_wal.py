@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.store import facts, sqlite, wal
-from cometbot.store.database import database
+from cometbot.store import metadata, sqlite, wal
+from cometbot.store.database import database_from_url
 from cometbot.store.wal import WriteAheadLog
 
 
@@ -32,7 +32,7 @@ def log(path: str) -> Iterator[WriteAheadLog]:
 @pytest.fixture
 def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
-    monkeypatch.setattr(wal, "_to_disk", done.append)
+    monkeypatch.setattr(wal, "_fdatasync", done.append)
     return done
 
 
@@ -54,12 +54,12 @@ def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pyte
     def fail(file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(wal, "_to_disk", fail)
+    monkeypatch.setattr(wal, "_fdatasync", fail)
     for _ in range(2):
         with pytest.raises(OSError, match="Input/output"):
             log.sync()
     done: list[int] = []
-    monkeypatch.setattr(wal, "_to_disk", done.append)
+    monkeypatch.setattr(wal, "_fdatasync", done.append)
     log.sync()
     assert len(done) == 1
 
@@ -82,13 +82,11 @@ class SlowDisk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
-    monkeypatch.setattr(wal, "_to_disk", disk.sync)
+    monkeypatch.setattr(wal, "_fdatasync", disk.sync)
     return disk
 
 
-def test_a_process_that_stands_still_while_it_syncs_does_not_stop_the_others(
-    path: str, log: WriteAheadLog, disk: SlowDisk
-) -> None:
+def test_stopped_sync_does_not_block_other_processes(path: str, log: WriteAheadLog, disk: SlowDisk) -> None:
     stopped = threading.Thread(target=log.sync)
     stopped.start()
     assert disk.is_syncing.wait(60)
@@ -117,32 +115,32 @@ def test_closing_waits_for_the_sync_that_is_under_way(log: WriteAheadLog, disk: 
 
 def test_log_shrinks_when_a_reader_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 256 * 1024
-    monkeypatch.setattr(sqlite, "_LOG_LIMIT", limit)
+    monkeypatch.setattr(sqlite, "_WAL_SIZE_LIMIT", limit)
     monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 64)
     file = tmp_path / "bot.db"
-    with closing(database(f"sqlite:///{file}")) as opened:
+    with closing(database_from_url(f"sqlite:///{file}")) as opened:
         with opened.read() as reader:
             reader.exec_driver_sql("BEGIN")
             reader.exec_driver_sql("SELECT count(*) FROM facts")
             for number in range(40):
-                facts.note(opened, "large", str(number) * 20_000, durable=False)
-            opened.shrink_log()
+                metadata.set_metadata(opened, "large", str(number) * 20_000, durable=False)
+            opened.shrink_wal()
             assert log_size(file) > 2 * limit, "a reader still needs it"
-            assert facts.recall(opened, "large") == "39" * 20_000
+            assert metadata.get_metadata(opened, "large") == "39" * 20_000
             reader.exec_driver_sql("ROLLBACK")
-        opened.shrink_log()
+        opened.shrink_wal()
         assert log_size(file) == 0
-        facts.note(opened, "small", "x")
+        metadata.set_metadata(opened, "small", "x")
         assert log_size(file) > 0
         assert opened.problem() == ""
 
 
 def test_log_within_its_limit_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "bot.db"
-    with closing(database(f"sqlite:///{file}")) as opened:
-        facts.note(opened, "small", "x")
+    with closing(database_from_url(f"sqlite:///{file}")) as opened:
+        metadata.set_metadata(opened, "small", "x")
         size = log_size(file)
-        opened.shrink_log()
+        opened.shrink_wal()
         assert log_size(file) == size
 
 

@@ -165,7 +165,7 @@ def test_what_is_no_exception_is_a_dead_letter_as_in_production(bot: Bot) -> Non
         BotClient(bot).send("fail")
 
 
-def test_without_raise_errors_the_bot_apologises_and_the_cause_is_a_dead_letter(bot: Bot) -> None:
+def test_without_raise_errors_failure_is_a_dead_letter(bot: Bot) -> None:
     @bot.message("fail")
     def fail(ctx: Context) -> None:
         raise ValueError("no such order")
@@ -200,7 +200,7 @@ def test_a_held_reply_arrives_when_its_time_has_come(client: BotClient) -> None:
     assert client.advance(2).text == "Maria: hello"
 
 
-def test_each_retry_happens_at_its_own_time_however_far_time_is_advanced(bot: Bot) -> None:
+def test_advance_runs_each_retry_at_its_time(bot: Bot) -> None:
     times: list[float] = []
     client = BotClient(bot, now=1000.0)
 
@@ -216,7 +216,7 @@ def test_each_retry_happens_at_its_own_time_however_far_time_is_advanced(bot: Bo
     assert times == [1000.0, 1001.0, 1003.0]
 
 
-def test_a_handler_that_fails_at_its_last_retry_raises_while_time_passes(bot: Bot) -> None:
+def test_advance_raises_when_the_last_retry_fails(bot: Bot) -> None:
     @bot.message("flaky", retries=1)
     def flaky(ctx: Context) -> str:
         raise OSError("never")
@@ -373,7 +373,7 @@ def test_a_choice_is_taken_by_number_or_label(shop: Bot, capabilities: Any) -> N
 
 
 @PLATFORMS
-def test_what_is_not_offered_cannot_be_pressed_and_the_error_says_what_is(shop: Bot, capabilities: Any) -> None:
+def test_press_of_unknown_button_lists_the_buttons(shop: Bot, capabilities: Any) -> None:
     client = BotClient(shop, capabilities=capabilities)
     client.send("colour")
 
@@ -573,7 +573,7 @@ def test_a_client_that_nobody_has_any_more_gives_everything_back() -> None:
     bot = Bot("short-lived")
     client = BotClient(bot)
     client.send("hello")
-    seen = weakref.ref(client._world)
+    seen = weakref.ref(client._harness)
     del client, bot
     gc.collect()
 
@@ -590,7 +590,7 @@ CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex"]
 
 
 @pytest.fixture
-def offering() -> Bot:
+def offering_bot() -> Bot:
     made = Bot("shop")
 
     @made.message("card")
@@ -613,8 +613,8 @@ def offering() -> Bot:
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_offers_are_named_where_they_can_be_taken(offering: Bot, channel: Any) -> None:
-    with BotClient(offering, channel=channel) as client:
+def test_offers_are_named_where_they_can_be_taken(offering_bot: Bot, channel: Any) -> None:
+    with BotClient(offering_bot, channel=channel) as client:
         assert client.send("card").buttons == ["Buy", "Look"]
         replies = client.send("colour")
         assert (replies.choices, replies.buttons) == (["red", "blue"], [])
@@ -623,8 +623,8 @@ def test_offers_are_named_where_they_can_be_taken(offering: Bot, channel: Any) -
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_history_leaves_out_how_to_answer(offering: Bot, channel: Any) -> None:
-    with BotClient(offering, channel=channel) as client:
+def test_history_leaves_out_how_to_answer(offering_bot: Bot, channel: Any) -> None:
+    with BotClient(offering_bot, channel=channel) as client:
         client.send("card")
         client.send("colour")
         text = client.send("before").text

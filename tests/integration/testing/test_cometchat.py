@@ -12,7 +12,7 @@ import requests
 from cometbot import Bot, Card, ContactEvent, Context, Custom, DeliveryError, Field, Form, Media, Rejected
 from cometbot.testing import BotClient, Seat, Unsupported
 from cometbot.testing.cometchat import CometChatDouble
-from cometbot.testing.cometchat.client import make_session
+from cometbot.testing.cometchat.wsgi_session import make_wsgi_session
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_callback_that_is_refused_fails_the_test(client: BotClient) -> None:
         client.send("hello")
 
 
-def test_repeating_before_anything_was_said_tells_nothing(client: BotClient) -> None:
+def test_repeat_without_messages_sends_nothing(client: BotClient) -> None:
     double(client).repeat()
 
     assert not client.said()
@@ -135,7 +135,7 @@ def test_a_refusal_names_its_code(client: BotClient) -> None:
         client.send("hello")
 
 
-def test_users_keep_their_names(client: BotClient) -> None:
+def test_user_names_are_stable(client: BotClient) -> None:
     assert client.as_user("tom").send("hi").texts == ["Tom: hi"]
     assert client.as_user("tom").send("hi", group="ops").texts == ["Tom: hi"]
     assert client.as_user("eva").send("hi", group="ops").texts == ["Eva: hi"]
@@ -151,7 +151,7 @@ def test_over_sockets_everything_is_given_back(bot: Bot) -> None:
     assert threading.active_count() <= before + 2
 
 
-def test_a_session_without_sockets_hands_over_the_whole_request_and_answer() -> None:
+def test_wsgi_session_passes_request_and_response() -> None:
     seen: dict[str, Any] = {}
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -159,7 +159,7 @@ def test_a_session_without_sockets_hands_over_the_whole_request_and_answer() -> 
         start_response("201 Created", [("Content-Type", "text/plain"), ("X-Answer", "42")])
         return [b"made ", b"it"]
 
-    with make_session(app) as session:
+    with make_wsgi_session(app) as session:
         answer = session.post("https://host.example/a/b?c=d", data=b"body", headers={"X-Ask": "1"}, stream=True)
 
     assert (answer.status_code, answer.headers["x-answer"], answer.content) == (201, "42", b"made it")
@@ -167,12 +167,12 @@ def test_a_session_without_sockets_hands_over_the_whole_request_and_answer() -> 
     assert [seen[name] for name in asked] == ["POST", "/a/b", "c=d", "host.example", "1", b"body"]
 
 
-def test_a_session_without_sockets_breaks_where_the_application_hangs_up() -> None:
+def test_wsgi_session_raises_when_the_app_disconnects() -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raise ConnectionResetError
 
     with pytest.raises(requests.ConnectionError):
-        make_session(app).get("http://host.example/")
+        make_wsgi_session(app).get("http://host.example/")
 
 
 def test_a_file_that_is_not_there_is_refused(client: BotClient) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, PayloadError, Rejected, Text, Uncertain
-from cometbot.channels.base import Incoming, Sending
+from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.messages import Operation
 from cometbot.testing import EVERYTHING, TEXT_ONLY, BotClient, Double, FakeChannel, FakeDouble, Said, Seat, Unsupported
 from cometbot.testing.contract import ChannelContract
-from cometbot.testing.contract.talking import MESSAGES
+from cometbot.testing.contract.messaging import MESSAGES
 
 CONTRACT = ChannelContract()
 
@@ -56,17 +56,17 @@ class WithoutThreads(FakeChannel):
 
 
 class DropsAllButSends(FakeChannel):
-    def act(self, sending: Sending) -> str:
-        return super().act(sending) if sending.payload["op"] == "send" else ""
+    def perform(self, sending: OutgoingRequest) -> str:
+        return super().perform(sending) if sending.payload["op"] == "send" else ""
 
 
 class Blind(FakeChannel):
-    def find(self, sending: Sending, *, timeout: float) -> str | None:
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
         return None
 
 
 class Pessimist(FakeChannel):
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         try:
             return super().send(sending, timeout=timeout)
         except CometbotError as error:
@@ -74,7 +74,7 @@ class Pessimist(FakeChannel):
 
 
 class Optimist(FakeChannel):
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         try:
             return super().send(sending, timeout=timeout)
         except Rejected as error:
@@ -82,7 +82,7 @@ class Optimist(FakeChannel):
 
 
 class Forgetful(FakeChannel):
-    def incoming(self, bot: Bot, text: str = "", **more: Any) -> Incoming:
+    def incoming(self, bot: Bot, text: str = "", **more: Any) -> IncomingEvent:
         made = super().incoming(bot, text, **more)
         return replace(made, conversation=replace(made.conversation, id=made.conversation.id.upper()))
 
@@ -93,7 +93,7 @@ class ToEverybody(FakeChannel):
 
 
 class Credulous(FakeChannel):
-    def parse(self, incoming: Incoming) -> Event:
+    def parse(self, incoming: IncomingEvent) -> Event:
         try:
             return super().parse(incoming)
         except PayloadError:
@@ -101,7 +101,7 @@ class Credulous(FakeChannel):
 
 
 class Deaf(FakeChannel):
-    def parse(self, incoming: Incoming) -> Event:
+    def parse(self, incoming: IncomingEvent) -> Event:
         event = super().parse(incoming)
         return replace(event, mentions=(), attachments=(), text="") if isinstance(event, MessageEvent) else event
 
@@ -119,7 +119,7 @@ class BackwardsDouble(FakeDouble):
 class StutteringDouble(FakeDouble):
     def repeat(self) -> None:
         assert self._last is not None
-        self._put(replace(self._last, key=f"{self._last.key}-again"))
+        self._enqueue(replace(self._last, key=f"{self._last.key}-again"))
 
 
 class MuddledDouble(FakeDouble):
@@ -162,23 +162,23 @@ BROKEN: list[tuple[Callable[[Bot], Double], str, tuple[Any, ...]]] = [
     (with_channel(FirstPartOnly), "a_text_over_the_limit_arrives_in_parts_and_whole", ()),
     (with_channel(FirstPartOnly), "a_text_without_spaces_over_the_limit_arrives_whole", ()),
     (with_channel(Uncut), "a_text_over_the_limit_arrives_in_parts_and_whole", ()),
-    (with_channel(WithoutThreads), "a_message_in_a_thread_is_answered_there_if_there_are_threads", ()),
+    (with_channel(WithoutThreads), "message_in_a_thread_is_answered_in_it", ()),
     (with_channel(DropsAllButSends), "what_was_said_can_be_changed_or_is_said_anew", ()),
-    (with_channel(DropsAllButSends), "what_was_said_can_be_taken_back_or_the_bot_is_told_that_it_cannot", ()),
-    (with_channel(DropsAllButSends), "a_reaction_is_put_on_what_is_answered_or_the_bot_is_told_that_it_cannot", ()),
-    (with_channel(DropsAllButSends), "a_stream_ends_as_one_whole_message_at_a_pace_that_the_platform_allows", ()),
-    (with_channel(Blind), "a_reply_whose_answer_is_lost_is_doubled_only_where_nobody_can_look_it_up", ()),
+    (with_channel(DropsAllButSends), "reply_can_be_deleted_or_the_bot_gets_an_error", ()),
+    (with_channel(DropsAllButSends), "reaction_is_added_or_the_bot_gets_an_error", ()),
+    (with_channel(DropsAllButSends), "stream_ends_as_one_message_at_the_allowed_rate", ()),
+    (with_channel(Blind), "reply_with_lost_response_is_not_doubled", ()),
     (with_channel(Pessimist), "a_reply_that_fails_arrives_later_and_once", ("failed",)),
     (with_channel(Pessimist), "later_replies_wait_for_one_that_fails", ("rate_limited",)),
-    (with_channel(Optimist), "a_reply_that_is_refused_is_a_dead_letter_and_the_conversation_goes_on", ()),
+    (with_channel(Optimist), "refused_reply_is_a_dead_letter", ()),
     (with_channel(Forgetful), "the_channel_names_a_conversation_as_its_events_do", ()),
     (with_channel(ToEverybody), "in_a_group_the_answer_goes_to_the_group", ()),
     (with_channel(ToEverybody), "one_to_one_nobody_else_reads_the_answer", ()),
     (with_channel(Credulous), "a_body_that_is_no_message_is_refused_or_unknown", (b"null",)),
-    (with_channel(Backwards), "history_holds_both_sides_in_order_if_the_platform_keeps_any", ()),
+    (with_channel(Backwards), "history_holds_both_sides_in_order", ()),
     (BackwardsDouble, "several_replies_arrive_in_their_order", ()),
     (BackwardsDouble, "many_messages_at_once_are_answered_in_their_order", ()),
-    (StutteringDouble, "what_is_told_twice_is_answered_once", ()),
+    (StutteringDouble, "redelivered_message_is_answered_once", ()),
     (MuddledDouble, "what_else_users_do_comes_as_the_right_event_if_they_can", ("edit",)),
 ]
 
@@ -207,7 +207,7 @@ def test_a_broken_channel_fails_the_test_that_is_about_it(
 
 
 def test_a_stream_that_is_faster_than_the_platform_allows_fails() -> None:
-    name = "a_stream_ends_as_one_whole_message_at_a_pace_that_the_platform_allows"
+    name = "stream_ends_as_one_message_at_the_allowed_rate"
 
     def hasty(bot: Bot) -> Double:
         double = WideDouble(bot)
@@ -249,7 +249,7 @@ def test_what_a_platform_has_nothing_for_need_not_be_there(act: str) -> None:
     run(Bare, "what_else_users_do_comes_as_the_right_event_if_they_can", (act,))
 
 
-@pytest.mark.parametrize("name", ["what_is_told_twice_is_answered_once", "later_replies_wait_for_one_that_fails"])
+@pytest.mark.parametrize("name", ["redelivered_message_is_answered_once", "later_replies_wait_for_one_that_fails"])
 def test_what_a_double_cannot_do_is_skipped_with_its_reason(name: str) -> None:
     with pytest.raises(pytest.skip.Exception):
         run(Bare, name, ("failed",))

@@ -14,13 +14,13 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, Intake
+from cometbot.channels.base import Channel, DeliveryService
 from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Secret, Settings
-from cometbot.testing.channel import FakeChannel
+from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web import app as web
-from cometbot.web.app import Running, channels_from_settings, connect_from_settings, create_app
+from cometbot.web.app import Runtime, channels_from_settings, connect_from_settings, create_app
 
 COMETCHAT = Settings(
     cometchat_app_id="app1",
@@ -34,13 +34,13 @@ COMETCHAT = Settings(
 class OpenChannel(FakeChannel):
     """A platform that posts ``{"user": …, "text": …}`` to ``/fake/<bot>``."""
 
-    def blueprint(self, intake: Intake) -> Blueprint:
+    def blueprint(self, intake: DeliveryService) -> Blueprint:
         views = Blueprint("fake", __name__)
 
         @views.post("/fake/<bot>")
-        def take(bot: str) -> Response:
+        def receive(bot: str) -> Response:
             body: dict[str, Any] = request.get_json()
-            is_new = intake.put(self.incoming(intake.bots[bot], body["text"], user=body["user"]))
+            is_new = intake.enqueue(self.incoming(intake.bots[bot], body["text"], user=body["user"]))
             return Response(str(is_new))
 
         @views.get("/broken")
@@ -111,13 +111,13 @@ def test_delivery_starts_with_the_first_request_and_not_before(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel
 ) -> None:
     app = make(bot, settings, [channel])
-    running: Running = app.extensions["cometbot"]
+    running: Runtime = app.extensions["cometbot"]
     assert not running.delivery.is_running
     assert Client(app).get("/healthz").status_code == 200
     assert running.delivery.is_running
 
 
-def test_delivery_starts_only_once_where_first_requests_come_together(
+def test_concurrent_first_requests_start_delivery_once(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel
 ) -> None:
     others = {thread.ident for thread in threading.enumerate()}
@@ -142,7 +142,7 @@ def test_an_app_that_does_not_handle_stores_for_others(
 ) -> None:
     app = make(bot, settings, [channel], handles=False)
     assert post(app, "hi").text == "True"
-    running: Running = app.extensions["cometbot"]
+    running: Runtime = app.extensions["cometbot"]
     assert not running.delivery.is_running
     assert running.delivery.backlog()["shop"].waiting == 1
 
@@ -151,7 +151,7 @@ def test_an_app_that_was_stopped_does_not_start_again(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel
 ) -> None:
     app = make(bot, settings, [channel])
-    running: Running = app.extensions["cometbot"]
+    running: Runtime = app.extensions["cometbot"]
     running.start()
     running.stop()
     assert Client(app).get("/healthz").status_code == 200
@@ -170,7 +170,7 @@ def test_all_apps_of_a_process_start_and_stop_together(
     assert not any(delivery.is_running for delivery in deliveries)
 
 
-def test_a_database_that_cannot_be_used_ends_the_process_with_one_sentence(
+def test_unusable_database_exits_with_one_line(
     make: Make, bot: Bot, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = dataclasses.replace(settings, database_url=f"sqlite:///{tmp_path / 'nowhere' / 'bot.db'}")
@@ -278,9 +278,7 @@ def test_bots_whose_variables_collide_are_refused(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("names", "said"), [(("cometchat", "telegram"), "names telegram, which does not exist"), ((), "names no channel")]
 )
-def test_a_channel_that_does_not_exist_is_refused_with_those_that_do(
-    bot: Bot, names: tuple[str, ...], said: str
-) -> None:
+def test_unknown_channel_is_refused_with_the_known_ones(bot: Bot, names: tuple[str, ...], said: str) -> None:
     chosen = dataclasses.replace(COMETCHAT, channels=names)
     with pytest.raises(ConfigurationError, match=f"COMETBOT_CHANNELS {said}; there is: cometchat"):
         channels_from_settings(chosen, [bot], Observer())
@@ -309,16 +307,12 @@ CALLBACK = {
 }
 
 
-def test_callbacks_without_credentials_are_refused_before_anything_is_served(
-    make: Make, bot: Bot, settings: Settings
-) -> None:
+def test_missing_callback_credentials_are_refused(make: Make, bot: Bot, settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1"):
         cometchat(make, [bot], settings, callback_username="", callback_password=Secret())
 
 
-def test_callbacks_without_credentials_are_served_where_that_is_asked_for(
-    make: Make, bot: Bot, settings: Settings
-) -> None:
+def test_anonymous_callbacks_are_served_if_allowed(make: Make, bot: Bot, settings: Settings) -> None:
     changes = {"callback_username": "", "callback_password": Secret(), "allow_anonymous_callbacks": True}
     app = cometchat(make, [bot], settings, **changes)
     assert Client(app).post("/cometchat/shop", json=CALLBACK).status_code == 200
@@ -357,7 +351,7 @@ def test_app_webhooks_have_credentials_of_their_own(make: Make, bot: Bot, settin
         ({"cometchat_api_key": Secret()}, "COMETCHAT_API_KEY"),
     ],
 )
-def test_a_cometchat_app_without_its_settings_is_refused_with_the_missing_one(
+def test_missing_cometchat_setting_is_named(
     make: Make, bot: Bot, settings: Settings, changes: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=name):
@@ -380,7 +374,7 @@ def test_a_script_sends_through_whoever_handles(
     script._sender.close()  # type: ignore[union-attr]
 
 
-def test_the_app_of_the_settings_serves_the_bots_that_they_name_and_logs_what_means_nothing(
+def test_app_from_settings_warns_of_unknown_settings(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "settings_shop.py").write_text("from cometbot.bot import Bot\nbot = Bot('shop')\n")
@@ -394,7 +388,7 @@ def test_the_app_of_the_settings_serves_the_bots_that_they_name_and_logs_what_me
     assert "check the settings: COMETBOT_X means nothing" in caplog.text
 
 
-def test_wrong_settings_end_the_process_with_one_sentence_and_a_status_that_gunicorn_heeds(
+def test_wrong_settings_exit_with_gunicorns_load_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -91,10 +91,10 @@ def make_site(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Make
             cometchat_region="eu",
             cometchat_api_key=Secret("the-api-key-of-cometchat"),
             allow_anonymous_callbacks=True,
-            botyard_admin_secret_key=Secret(ADMIN),
+            platform_admin_secret_key=Secret(ADMIN),
             free_space=0,
-            botyard_signups=0,
-            botyard_requests=0,
+            platform_signups=0,
+            platform_requests=0,
             stop_timeout=5,
         )
         made.append(create_app(Bot("shop"), settings, **options))

@@ -26,7 +26,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         cometchat_region="eu",
         cometchat_api_key=Secret("the-api-key-of-cometchat"),
         allow_anonymous_callbacks=True,
-        botyard_admin_secret_key=Secret("the-admin-s-secret-key"),
+        platform_admin_secret_key=Secret("the-admin-s-secret-key"),
     )
     app = create_app(Bot("helpdesk"), settings)
     app.before_request_funcs.setdefault(None, []).append(lambda: None)  # so that callbacks pass through Flask

@@ -14,9 +14,9 @@ from werkzeug.test import Client, TestResponse
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery, delivery
-from cometbot.testing.channel import FakeChannel
-from cometbot.web.handling import make_worker_app
+from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web.metrics import Metrics
+from cometbot.web.monitoring import make_monitoring_app
 from tests.postgres_server import PostgresServer
 
 Probe = Callable[[], TestResponse]
@@ -26,16 +26,16 @@ Probe = Callable[[], TestResponse]
 def probe(postgres_url: str) -> Iterator[Probe]:
     """Asks a process that takes messages in and leaves them to workers."""
     with closing(Delivery([Bot("shop")], [FakeChannel()], postgres_url)) as made:
-        client = Client(make_worker_app(made, Metrics(["shop"])))
+        client = Client(make_monitoring_app(made, Metrics(["shop"])))
         yield lambda: client.get("/readyz")
 
 
-def test_it_names_the_database_that_is_away_in_one_line_of_the_log(
+def test_unreachable_database_is_logged_in_one_line(
     probe: Probe, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     assert probe().json["checks"]["database"] == "ok: reachable"
-    postgres.halt()
+    postgres.pg_ctl_stop()
     try:
         for _ in range(3):
             caplog.clear()
@@ -54,21 +54,19 @@ def test_it_names_the_database_that_is_away_in_one_line_of_the_log(
             assert "\n" not in record.getMessage()
             assert record.exc_info is None
     finally:
-        postgres.boot()
+        postgres.pg_ctl_start()
     answers = (probe() for _ in itertools.count())
     ready = next(answer for answer in answers if answer.json["checks"]["database"] == "ok: reachable")
     assert ready.json["checks"]["workers"] == "failed: no worker is alive; start one with cometbot worker"
 
 
-def test_it_waits_for_a_database_that_does_not_answer_no_longer_than_it_has_patience(
-    monkeypatch: pytest.MonkeyPatch, postgres_url: str
-) -> None:
-    monkeypatch.setattr(delivery, "PATIENCE", 0.5)
+def test_silent_database_is_waited_for_until_the_timeout(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    monkeypatch.setattr(delivery, "DATABASE_CHECK_TIMEOUT", 0.5)
     with (
         closing(Delivery([Bot("shop")], [FakeChannel()], postgres_url)) as made,
         psycopg.connect(postgres_url) as busy,
     ):
-        client = Client(make_worker_app(made, Metrics(["shop"])))
+        client = Client(make_monitoring_app(made, Metrics(["shop"])))
         busy.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         for _ in range(2):
             assert client.get("/readyz").json == {
@@ -80,6 +78,6 @@ def test_it_waits_for_a_database_that_does_not_answer_no_longer_than_it_has_pati
                 },
             }
         busy.rollback()
-        monkeypatch.setattr(made._looks, "_patience", 60.0)
-        made._looks._pending.result(60)
+        monkeypatch.setattr(made._database_check, "_timeout", 60.0)
+        made._database_check._pending.result(60)
         assert client.get("/readyz").json["checks"]["database"] == "ok: reachable"

@@ -33,7 +33,7 @@ def connect(listener: socket.socket, timeout: float) -> socket.socket:
 
 
 @on_linux
-def test_what_is_in_the_backlog_is_accepted_and_nothing_comes_after_it(listener: socket.socket) -> None:
+def test_backlog_is_accepted_and_nothing_after_it(listener: socket.socket) -> None:
     with connect(listener, 60) as before:
         ignore_handshakes(listener)
         with pytest.raises(TimeoutError):

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from cometbot.channels.base import LONGEST_KEY, Incoming
+from cometbot.channels.base import MAX_KEY_BYTES, IncomingEvent
 from cometbot.models import Conversation
 
 HERE = Conversation("cometchat", "app", "helpdesk", "group_ops", "ops", is_group=True)
 
 
 def key_of(key: str) -> str:
-    return Incoming(HERE, key, b"{}").key
+    return IncomingEvent(HERE, key, b"{}").key
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_a_usual_key_stays_as_it_is(key: str) -> None:
         "call:a\nb:ended",
         "call:\x7f:ended",
         "call:\ud800:ended",
-        "call:" + "x" * LONGEST_KEY,
-        "call:" + "\U0002a6df" * (LONGEST_KEY // 4),
+        "call:" + "x" * MAX_KEY_BYTES,
+        "call:" + "\U0002a6df" * (MAX_KEY_BYTES // 4),
     ],
 )
 def test_a_key_that_no_index_takes_is_told_by_its_hash(key: str) -> None:

@@ -54,7 +54,7 @@ def test_an_unknown_command_ends_with_2_and_says_so() -> None:
 
 
 @pytest.mark.usefixtures("failing")
-def test_an_error_of_ours_is_one_sentence_on_stderr_and_exit_code_2() -> None:
+def test_cometbot_error_is_printed_and_exits_with_2() -> None:
     result = CliRunner().invoke(main, ["db"])
     assert result.exit_code == 2
     assert result.stderr == "cometbot: the cellar is dark; switch on the light\n"
@@ -73,10 +73,10 @@ def test_every_command_in_the_table_exists() -> None:
         command = main.get_command(context, name)
         assert command is not None
         assert command.name == name
-    assert set(main.list_commands(context)) == set(cometbot.cli._COMMANDS)
+    assert set(main.list_commands(context)) == set(cometbot.cli._COMMAND_MODULES)
 
 
-def test_help_says_of_every_command_what_it_does_in_a_whole_sentence() -> None:
+def test_help_describes_every_command() -> None:
     for words in ([], ["bots"], ["users"], ["deadletters"], ["db"]):
         result = CliRunner().invoke(main, [*words, "--help"])
         assert result.exit_code == 0

@@ -6,64 +6,64 @@ from typing import ClassVar
 
 import pytest
 
-from cometbot.delivery.roles import Roles, owned_channels, queue_of_lane
-from cometbot.models import LaneKey
-from cometbot.testing.channel import FakeChannel
+from cometbot.delivery.roles import ProcessRoles, owned_channels, queue_for_conversation
+from cometbot.models import ConversationKey
+from cometbot.testing.fake_channel import FakeChannel
 
-LANE = str(LaneKey("held", "an/account", "shop", "contact_4/5"))
-ANYWHERE = str(LaneKey("fake", "test", "shop", "maria"))
+OWNED_KEY = str(ConversationKey("held", "an/account", "shop", "contact_4/5"))
+PLAIN_KEY = str(ConversationKey("fake", "test", "shop", "maria"))
 
 
-class Held(FakeChannel):
+class OwnerChannel(FakeChannel):
     """A channel whose connection is here."""
 
     name: ClassVar[str] = "held"
-    has_owner: ClassVar[bool] = True
+    has_single_sender: ClassVar[bool] = True
 
 
-class Elsewhere(Held):
+class RemoteChannel(OwnerChannel):
     """The same channel where its connection is not."""
 
-    sends = False  # type: ignore[assignment]
+    can_send = False  # type: ignore[assignment]
 
 
-def roles(held: Held, *, handles: bool = True) -> Roles:
-    return Roles.of(["shop"], {"fake": FakeChannel(), "held": held}, handles=handles)
+def roles(held: OwnerChannel, *, handles: bool = True) -> ProcessRoles:
+    return ProcessRoles.from_channels(["shop"], {"fake": FakeChannel(), "held": held}, handles=handles)
 
 
 @pytest.mark.parametrize(
     ("held", "handles", "both", "only_handled", "only_sent"),
     [
-        (Held(), True, {"fake", "held"}, set(), set()),
-        (Held(), False, set(), set(), {"held"}),
-        (Elsewhere(), True, {"fake"}, {"held"}, set()),
-        (Elsewhere(), False, set(), set(), set()),
+        (OwnerChannel(), True, {"fake", "held"}, set(), set()),
+        (OwnerChannel(), False, set(), set(), {"held"}),
+        (RemoteChannel(), True, {"fake"}, {"held"}, set()),
+        (RemoteChannel(), False, set(), set(), set()),
     ],
 )
-def test_what_a_process_does(
-    held: Held, handles: bool, both: set[str], only_handled: set[str], only_sent: set[str]
+def test_roles_of_a_process(
+    held: OwnerChannel, handles: bool, both: set[str], only_handled: set[str], only_sent: set[str]
 ) -> None:
     found = roles(held, handles=handles)
 
-    assert (found.both, found.only_handled, found.only_sent) == (both, only_handled, only_sent)
+    assert (found.handled_and_sent, found.only_handled, found.only_sent) == (both, only_handled, only_sent)
 
 
-def test_it_can_do_only_what_it_has_the_bot_the_channel_and_the_connection_for() -> None:
-    here, there = roles(Held()), roles(Elsewhere())
+def test_can_process_needs_bot_channel_and_connection() -> None:
+    here, there = roles(OwnerChannel()), roles(RemoteChannel())
 
-    assert (here.can(LANE, to_send=True), here.can(LANE, to_send=False)) == (True, True)
-    assert (there.can(LANE, to_send=True), there.can(LANE, to_send=False)) == (False, True)
-    assert there.serve(LANE)
+    assert (here.can_process(OWNED_KEY, to_send=True), here.can_process(OWNED_KEY, to_send=False)) == (True, True)
+    assert (there.can_process(OWNED_KEY, to_send=True), there.can_process(OWNED_KEY, to_send=False)) == (False, True)
+    assert there.involves(OWNED_KEY)
     for other in ("held/a/other/x", "strange/a/shop/x", "", "held", "held/a"):
-        assert not here.serve(other)
-        assert not here.can(other, to_send=True)
+        assert not here.involves(other)
+        assert not here.can_process(other, to_send=True)
 
 
-def test_each_channel_has_its_queue_and_an_owned_one_a_second_for_its_owner() -> None:
+def test_owned_channel_has_a_second_queue_for_its_owner() -> None:
     queues = {
-        "all": [queue for queue, _ in roles(Held()).queues()],
-        "sends": [queue for queue, _ in roles(Held(), handles=False).queues()],
-        "handles": [queue for queue, _ in roles(Elsewhere()).queues()],
+        "all": [queue for queue, _ in roles(OwnerChannel()).queues()],
+        "sends": [queue for queue, _ in roles(OwnerChannel(), handles=False).queues()],
+        "handles": [queue for queue, _ in roles(RemoteChannel()).queues()],
     }
 
     assert queues == {
@@ -74,21 +74,26 @@ def test_each_channel_has_its_queue_and_an_owned_one_a_second_for_its_owner() ->
 
 
 def test_each_queue_sweeps_for_its_own_part() -> None:
-    parts = dict(roles(Held()).queues())
+    parts = dict(roles(OwnerChannel()).queues())
 
-    assert parts["cometbot.fake"].both == {"fake"}
+    assert parts["cometbot.fake"].handled_and_sent == {"fake"}
     assert parts["cometbot.held"].only_handled == {"held"}
     assert parts["cometbot.held.send"].only_sent == {"held"}
 
 
 @pytest.mark.parametrize(
-    ("lane", "to_send", "queue"),
+    ("conversation_key", "to_send", "queue"),
     [
-        (LANE, True, "cometbot.held.send"),
-        (LANE, False, "cometbot.held"),
-        (ANYWHERE, True, "cometbot.fake"),
-        (ANYWHERE, False, "cometbot.fake"),
+        (OWNED_KEY, True, "cometbot.held.send"),
+        (OWNED_KEY, False, "cometbot.held"),
+        (PLAIN_KEY, True, "cometbot.fake"),
+        (PLAIN_KEY, False, "cometbot.fake"),
     ],
 )
-def test_a_wake_goes_to_who_can_do_what_is_to_be_done(lane: str, to_send: bool, queue: str) -> None:
-    assert queue_of_lane(lane, owned_channels({"held": Held(), "fake": FakeChannel()}), to_send=to_send) == queue
+def test_notification_goes_to_the_queue_of_its_role(conversation_key: str, to_send: bool, queue: str) -> None:
+    assert (
+        queue_for_conversation(
+            conversation_key, owned_channels({"held": OwnerChannel(), "fake": FakeChannel()}), to_send=to_send
+        )
+        == queue
+    )

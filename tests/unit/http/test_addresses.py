@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.http.addresses import counted_address
+from cometbot.http.addresses import rate_limit_address
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from cometbot.http.addresses import counted_address
     ],
 )
 def test_limits_count_addresses_of_a_household_together(address: str | None, counted: str) -> None:
-    assert counted_address(address) == counted
+    assert rate_limit_address(address) == counted

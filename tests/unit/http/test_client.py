@@ -62,14 +62,14 @@ from cometbot.http.client import is_public, make_session
         "5f00::1",
     ],
 )
-def test_addresses_of_this_machine_and_of_private_networks_are_not_public(address: str) -> None:
+def test_local_and_private_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 )
-def test_addresses_of_the_world_are_public(address: str) -> None:
+def test_global_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 

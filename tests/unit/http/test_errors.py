@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, quote_value
 
 
 def test_an_error_that_closes_says_so_in_its_headers() -> None:
-    error = HttpError(413, "ERR_BODY_TOO_LARGE", "too long", headers={"Retry-After": "1"}, closes=True)
+    error = HttpError(413, "ERR_BODY_TOO_LARGE", "too long", headers={"Retry-After": "1"}, close_connection=True)
     assert error.headers == {"Retry-After": "1", "Connection": "close"}
     assert HttpError(400, "ERR", "wrong").headers == {}
 
@@ -16,6 +16,6 @@ def test_details_become_lists_of_texts() -> None:
 
 
 def test_echo_quotes_and_shortens_what_it_repeats() -> None:
-    assert echo("a\nb") == r"'a\nb'"
-    assert len(echo("x" * 10_000)) < 90
-    assert echo(712) == "'712'"
+    assert quote_value("a\nb") == r"'a\nb'"
+    assert len(quote_value("x" * 10_000)) < 90
+    assert quote_value(712) == "'712'"

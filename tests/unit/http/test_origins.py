@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.http.origins import is_own_origin
+from cometbot.http.origins import is_same_origin
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from cometbot.http.origins import is_own_origin
     ],
 )
 def test_same_host_and_port_is_own(origin: str, host: str) -> None:
-    assert is_own_origin(origin, host)
+    assert is_same_origin(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_same_host_and_port_is_own(origin: str, host: str) -> None:
     ],
 )
 def test_other_host_or_port_is_foreign(origin: str, host: str) -> None:
-    assert not is_own_origin(origin, host)
+    assert not is_same_origin(origin, host)

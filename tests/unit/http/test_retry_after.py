@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from cometbot.http.retry_after import DEFAULT, LONGEST, retry_after
+from cometbot.http.retry_after import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER, parse_retry_after
 
 NOW = 1_767_225_600.0
 AHEAD = {"Date": formatdate(NOW - 60, usegmt=True)}
@@ -30,7 +30,7 @@ AHEAD = {"Date": formatdate(NOW - 60, usegmt=True)}
     ],
 )
 def test_wait_is_read_from_each_form_of_header(headers: dict[str, str], wait: float) -> None:
-    assert retry_after(headers, NOW) == pytest.approx(wait)
+    assert parse_retry_after(headers, NOW) == pytest.approx(wait)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_wait_is_read_from_each_form_of_header(headers: dict[str, str], wait: fl
     ],
 )
 def test_past_time_is_zero_unless_another_header_is_later(headers: dict[str, str], wait: float) -> None:
-    assert retry_after(headers, NOW) == wait
+    assert parse_retry_after(headers, NOW) == wait
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def test_past_time_is_zero_unless_another_header_is_later(headers: dict[str, str
     ],
 )
 def test_time_is_compared_with_the_clock_of_the_server(headers: dict[str, str], wait: float) -> None:
-    assert retry_after({**AHEAD, **headers}, NOW) == wait
+    assert parse_retry_after({**AHEAD, **headers}, NOW) == wait
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "inf", "1e400", "20991399999999999999", "1000000000"])
 def test_implausible_value_counts_as_absent(value: str) -> None:
-    assert retry_after({"Retry-After": value}, NOW) == DEFAULT
-    assert retry_after({"X-Rate-Limit-Reset": value}, NOW) == DEFAULT
-    assert retry_after({"Retry-After": value, "X-Rate-Limit-Reset": f"{NOW + 12:.0f}"}, NOW) == 12.0
+    assert parse_retry_after({"Retry-After": value}, NOW) == DEFAULT_RETRY_AFTER
+    assert parse_retry_after({"X-Rate-Limit-Reset": value}, NOW) == DEFAULT_RETRY_AFTER
+    assert parse_retry_after({"Retry-After": value, "X-Rate-Limit-Reset": f"{NOW + 12:.0f}"}, NOW) == 12.0
 
 
 def test_long_wait_is_cut_to_an_hour() -> None:
-    assert retry_after({"Retry-After": "99999"}, NOW) == LONGEST
-    assert retry_after({"X-Rate-Limit-Reset": f"{NOW + 7200:.0f}"}, NOW) == LONGEST
+    assert parse_retry_after({"Retry-After": "99999"}, NOW) == MAX_RETRY_AFTER
+    assert parse_retry_after({"X-Rate-Limit-Reset": f"{NOW + 7200:.0f}"}, NOW) == MAX_RETRY_AFTER
 
 
 def test_answer_without_headers_gives_the_default() -> None:
-    assert retry_after({}, NOW) == DEFAULT
+    assert parse_retry_after({}, NOW) == DEFAULT_RETRY_AFTER

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cometbot import Bot, BotError, PayloadError
-from cometbot.channels.base import Incoming, Sending
-from cometbot.http.webhooks import WebhookChannel, Webhooks, origin_of
+from cometbot.channels.base import IncomingEvent, OutgoingRequest
+from cometbot.http.webhooks import WebhookChannel, WebhookClient, url_origin
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation
 
@@ -38,14 +38,14 @@ from cometbot.models import Conversation
         ("http://169.254.169.254/latest/meta-data", "private network"),
     ],
 )
-def test_an_address_that_cannot_be_a_webhooks_is_named_with_the_reason(url: str, says: str) -> None:
-    problem = Webhooks().check_url(url)
+def test_invalid_webhook_url_is_refused_with_the_reason(url: str, says: str) -> None:
+    problem = WebhookClient().check_url(url)
     assert says in problem
     assert bool(problem) == bool(says)
 
 
 def test_addresses_of_this_machine_can_be_allowed() -> None:
-    allowing = Webhooks(allow_private=True)
+    allowing = WebhookClient(allow_private=True)
     assert allowing.check_url("http://127.0.0.1:9000/") == ""
     assert allowing.check_url("http://localhost/") == ""
 
@@ -60,18 +60,18 @@ def test_addresses_of_this_machine_can_be_allowed() -> None:
     ],
 )
 def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
-    assert origin_of(url) == origin
+    assert url_origin(url) == origin
 
 
-class Hooks(WebhookChannel):
+class FakeWebhookChannel(WebhookChannel):
     name = "hooks"
 
-    def send(self, sending: Sending, *, timeout: float) -> str:
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         raise NotImplementedError
 
 
-def test_nobody_can_be_written_to_by_a_webhook_and_nothing_comes_in_by_one() -> None:
-    channel = Hooks("https://example.com:443", Webhooks())
+def test_webhook_channel_neither_renders_nor_parses() -> None:
+    channel = FakeWebhookChannel("https://example.com:443", WebhookClient())
     conversation = Conversation("hooks", channel.account, "helpdesk", "c", "c")
     assert channel.account == "https://example.com:443"
     with pytest.raises(BotError, match="name another channel"):
@@ -79,5 +79,5 @@ def test_nobody_can_be_written_to_by_a_webhook_and_nothing_comes_in_by_one() -> 
     with pytest.raises(BotError, match="name another channel"):
         channel.render(Operation(conversation=conversation, message=Text("hi")))
     with pytest.raises(PayloadError, match="nothing comes in"):
-        channel.parse(Incoming(conversation, "k", b"{}"))
+        channel.parse(IncomingEvent(conversation, "k", b"{}"))
     channel.close()

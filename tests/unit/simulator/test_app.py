@@ -25,7 +25,7 @@ def test_a_missing_or_unknown_key_is_refused(rest: Any, key: str, expected: Any)
     assert code_of(rest("GET", "/bots", key=key)) == expected
 
 
-def test_an_auth_only_key_makes_users_and_tokens_and_nothing_else(rest: Any, simulator: Simulator) -> None:
+def test_auth_only_key_creates_only_users_and_tokens(rest: Any, simulator: Simulator) -> None:
     key = simulator.auth_key
     assert rest("POST", "/users", {"uid": "anna", "name": "Anna"}, key=key).status_code == 200
     assert rest("POST", "/users/anna/auth_tokens", key=key).status_code == 200
@@ -70,7 +70,7 @@ def test_a_body_that_is_no_json_object_is_refused(rest: Any, data: bytes, conten
 def test_a_bug_in_the_simulator_is_answered_and_logged(
     rest: Any, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulator.world.shapes = None  # type: ignore[assignment]
+    simulator.world.serializer = None  # type: ignore[assignment]
     with caplog.at_level(logging.ERROR):
         assert code_of(rest("POST", SEND, HELLO)) == (500, "ERR_EXCEPTION")
     assert "failed to answer a request" in caplog.text

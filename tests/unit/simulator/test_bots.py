@@ -13,7 +13,7 @@ def code_of(response: Any) -> tuple[int, str]:
     return response.status_code, response.get_json()["error"]["code"]
 
 
-def test_a_bot_made_with_the_least_is_disabled_and_leaves_out_what_is_empty(rest: Any) -> None:
+def test_minimal_bot_is_disabled_and_omits_empty_fields(rest: Any) -> None:
     shown = rest("POST", "/bots", {"uid": "maria", "webhookURL": URL}).get_json()["data"]
     assert shown == {
         "uid": "maria", "webhookURL": URL, "groupChatSetting": "none", "createdAt": shown["createdAt"],
@@ -31,7 +31,7 @@ def test_create_bot_keeps_credentials_only_with_basic_auth(rest: Any) -> None:
     assert "username" not in rest("POST", "/bots", body).get_json()["data"]
 
 
-def test_update_bot_stores_credentials_whatever_use_basic_auth_says(rest: Any) -> None:
+def test_update_bot_always_stores_credentials(rest: Any) -> None:
     shown = rest("PUT", "/bots/helpdesk", {"useBasicAuth": False, "username": "new"}).get_json()["data"]
     assert (shown["username"], shown["password"]) == ("new", "s3cr3t-value")
     assert "useBasicAuth" not in shown
@@ -66,7 +66,7 @@ def test_the_26th_bot_is_refused(rest: Any, simulator: Simulator) -> None:
     assert code_of(rest("POST", "/bots", {"uid": "maria", "webhookURL": URL})) == (403, "ERR_PLAN_QUOTA_RESTRICTION")
 
 
-def test_list_bots_is_ordered_and_searched_by_the_start_of_the_uid(rest: Any, simulator: Simulator) -> None:
+def test_list_bots_is_sorted_and_searched_by_uid_prefix(rest: Any, simulator: Simulator) -> None:
     simulator.add_bot("answers", URL, name="Helpdesk two")
     answer = rest("GET", "/bots").get_json()
     assert [bot["uid"] for bot in answer["data"]] == ["answers", "helpdesk"]

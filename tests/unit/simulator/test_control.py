@@ -14,7 +14,7 @@ def control(simulator: Simulator) -> Callable[..., Any]:
     return lambda method, path, body=None, **more: client.open(f"/simulator{path}", method=method, json=body, **more)
 
 
-def test_about_tells_what_there_is_without_keys(control: Any, simulator: Simulator) -> None:
+def test_about_lists_contents_without_keys(control: Any, simulator: Simulator) -> None:
     answer = control("GET", "")
     assert answer.get_json()["data"]["bots"] == ["helpdesk"]
     assert answer.get_json()["data"]["behaviour"]["standard_limit"] == 20_000
@@ -123,7 +123,7 @@ def test_wrong_bodies_are_refused_and_change_nothing(control: Any, simulator: Si
     answer = control("POST", path, body)
     assert answer.status_code == 400
     assert answer.get_json()["error"]["details"]
-    assert (simulator.messages(), simulator.misbehave.effects) == ([], [])
+    assert (simulator.messages(), simulator.misbehave.active_rules) == ([], [])
 
 
 def test_a_body_of_another_type_is_refused(control: Any) -> None:

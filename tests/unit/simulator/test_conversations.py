@@ -5,7 +5,7 @@ from typing import Any
 from cometbot.simulator import Simulator
 
 
-def test_conversations_are_listed_newest_first_with_unread_counts(rest: Any, simulator: Simulator) -> None:
+def test_list_conversations_is_newest_first_with_unread(rest: Any, simulator: Simulator) -> None:
     maria = simulator.user("maria")
     maria.say("one", to="helpdesk")
     maria.say("two", to="helpdesk")

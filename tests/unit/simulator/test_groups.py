@@ -89,7 +89,7 @@ def test_list_members_shows_scope_and_filters_by_it(rest: Any) -> None:
     assert [(m["uid"], bool(m["joinedAt"])) for m in admins] == [("maria", True)]
 
 
-def test_change_scope_is_told_with_old_and_new(rest: Any, simulator: Simulator) -> None:
+def test_change_scope_event_has_old_and_new_scope(rest: Any, simulator: Simulator) -> None:
     shown = rest("PUT", "/groups/ops-room/members/tom", {"scope": "moderator"}).get_json()["data"]
     assert (shown["guid"], shown["uid"], shown["scope"]) == ("ops-room", "tom", "moderator")
     change = simulator.world.journal.changes[-1]

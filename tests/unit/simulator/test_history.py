@@ -10,7 +10,7 @@ PATH = "/users/maria/messages"
 
 
 @pytest.fixture
-def talk(simulator: Simulator, clock: Any) -> list[str]:
+def message_ids(simulator: Simulator, clock: Any) -> list[str]:
     """The ids of twelve messages, a second apart, between maria and the bot."""
     ids = []
     for number in range(12):
@@ -24,16 +24,16 @@ def ids_of(answer: Any) -> list[str]:
     return [message["id"] for message in answer.get_json()["data"]]
 
 
-def test_history_gives_the_newest_ten_oldest_first(rest: Any, talk: list[str]) -> None:
+def test_history_gives_the_newest_ten_oldest_first(rest: Any, message_ids: list[str]) -> None:
     answer = rest("GET", PATH, acting="helpdesk")
-    assert ids_of(answer) == talk[2:]
+    assert ids_of(answer) == message_ids[2:]
     assert answer.get_json()["data"][0]["muid"] == "m2"
     meta = answer.get_json()["meta"]
     assert meta["current"] == {"limit": 10, "count": 10}
-    assert (meta["next"]["affix"], meta["next"]["id"]) == ("prepend", talk[2])
+    assert (meta["next"]["affix"], meta["next"]["id"]) == ("prepend", message_ids[2])
 
 
-def test_prepend_pages_back_to_the_beginning(rest: Any, talk: list[str]) -> None:
+def test_prepend_pages_back_to_the_beginning(rest: Any, message_ids: list[str]) -> None:
     pages, query = [], "limit=5"
     for _ in range(4):
         answer = rest("GET", f"{PATH}?{query}", acting="helpdesk")
@@ -42,23 +42,24 @@ def test_prepend_pages_back_to_the_beginning(rest: Any, talk: list[str]) -> None
         if not follow:
             break
         query = f"limit=5&affix={follow['affix']}&id={follow['id']}"
-    assert pages == [talk[7:], talk[2:7], talk[:2]]
+    assert pages == [message_ids[7:], message_ids[2:7], message_ids[:2]]
 
 
-def test_append_gives_what_comes_next_after_an_id(rest: Any, talk: list[str]) -> None:
-    answer = rest("GET", f"{PATH}?affix=append&id={talk[3]}&limit=4", acting="helpdesk")
-    assert ids_of(answer) == talk[4:8]
-    assert answer.get_json()["meta"]["next"]["id"] == talk[7]
-    last = rest("GET", f"{PATH}?affix=append&id={talk[-1]}", acting="helpdesk").get_json()
+def test_append_gives_what_comes_next_after_an_id(rest: Any, message_ids: list[str]) -> None:
+    answer = rest("GET", f"{PATH}?affix=append&id={message_ids[3]}&limit=4", acting="helpdesk")
+    assert ids_of(answer) == message_ids[4:8]
+    assert answer.get_json()["meta"]["next"]["id"] == message_ids[7]
+    last = rest("GET", f"{PATH}?affix=append&id={message_ids[-1]}", acting="helpdesk").get_json()
     assert (last["data"], "next" in last["meta"]) == ([], False)
 
 
-def test_sent_at_is_a_cursor_too(rest: Any, talk: list[str], simulator: Simulator) -> None:
-    middle = simulator.message(talk[6]).sent_at
-    assert ids_of(rest("GET", f"{PATH}?affix=append&sentAt={middle}", acting="helpdesk")) == talk[7:]
-    assert ids_of(rest("GET", f"{PATH}?affix=prepend&sentAt={middle}", acting="helpdesk")) == talk[:6]
+def test_sent_at_is_a_cursor_too(rest: Any, message_ids: list[str], simulator: Simulator) -> None:
+    middle = simulator.message(message_ids[6]).sent_at
+    assert ids_of(rest("GET", f"{PATH}?affix=append&sentAt={middle}", acting="helpdesk")) == message_ids[7:]
+    assert ids_of(rest("GET", f"{PATH}?affix=prepend&sentAt={middle}", acting="helpdesk")) == message_ids[:6]
     assert (
-        ids_of(rest("GET", f"{PATH}?fromTimestamp={middle}&toTimestamp={middle + 1}", acting="helpdesk")) == talk[6:8]
+        ids_of(rest("GET", f"{PATH}?fromTimestamp={middle}&toTimestamp={middle + 1}", acting="helpdesk"))
+        == message_ids[6:8]
     )
 
 
@@ -118,9 +119,9 @@ def test_list_all_shows_a_user_only_their_own_conversations(rest: Any, simulator
     assert len(ids_of(rest("GET", "/messages?category=message"))) == 3
 
 
-def test_unread_leaves_out_own_and_read_messages(rest: Any, talk: list[str]) -> None:
-    rest("POST", "/users/maria/conversation/read", {"messageId": int(talk[8])}, acting="helpdesk")
-    assert ids_of(rest("GET", f"{PATH}?unread=true", acting="helpdesk")) == [talk[10]]
+def test_unread_leaves_out_own_and_read_messages(rest: Any, message_ids: list[str]) -> None:
+    rest("POST", "/users/maria/conversation/read", {"messageId": int(message_ids[8])}, acting="helpdesk")
+    assert ids_of(rest("GET", f"{PATH}?unread=true", acting="helpdesk")) == [message_ids[10]]
     assert len(ids_of(rest("GET", f"{PATH}?undelivered=true", acting="helpdesk"))) == 6
 
 

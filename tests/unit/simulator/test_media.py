@@ -17,7 +17,7 @@ def test_a_presigned_url_loads_the_file_until_it_expires(simulator: Simulator, c
     assert client.get(url).status_code == 403
 
 
-def test_a_token_url_is_given_for_the_key_and_good_for_five_minutes(simulator: Simulator, clock: Any) -> None:
+def test_token_url_needs_key_and_expires_in_five_minutes(simulator: Simulator, clock: Any) -> None:
     simulator.configure(media_access="token")
     url = simulator.add_file("a.txt", b"hello", "text/x-own")
     client = simulator.app.test_client()

@@ -112,7 +112,7 @@ def test_mentions_are_resolved_to_users_that_exist(rest: Any) -> None:
     assert {uid: user["name"] for uid, user in shown["data"]["mentions"].items()} == {"tom": "Tom Berger"}
 
 
-def test_what_only_cometchat_may_say_is_taken_out_of_data(rest: Any) -> None:
+def test_reserved_data_keys_are_removed(rest: Any) -> None:
     shown = send(rest, data={"text": "x", "resource": "WEB", "mentions": {"a": 1}, "reactions": [1]}).get_json()
     assert set(shown["data"]["data"]) == {"text", "entities"}
 
@@ -125,7 +125,7 @@ def test_send_message_without_on_behalf_of_comes_from_the_system(rest: Any) -> N
     assert code_of(rest("POST", "/messages", HELLO, acting="nobody")) == (404, "ERR_UID_NOT_FOUND")
 
 
-def test_a_repeated_muid_is_another_message_unless_told_otherwise(rest: Any, simulator: Simulator) -> None:
+def test_repeated_muid_is_another_message_by_default(rest: Any, simulator: Simulator) -> None:
     first = send(rest, muid="m1").get_json()["data"]["id"]
     assert send(rest, muid="m1").get_json()["data"]["id"] != first
     simulator.configure(repeated_muid="same")
@@ -159,7 +159,7 @@ def test_wrong_threads_are_refused(rest: Any, simulator: Simulator) -> None:
     assert code_of(rest("POST", f"/messages/{root}/thread", HELLO)) == (400, "ERR_BAD_REQUEST")
 
 
-def test_parent_id_in_a_plain_send_counts_only_where_told(rest: Any, simulator: Simulator) -> None:
+def test_parent_id_in_body_counts_only_if_configured(rest: Any, simulator: Simulator) -> None:
     root = send(rest).get_json()["data"]["id"]
     assert "parentId" not in send(rest, parentId=root).get_json()["data"]
     simulator.configure(parent_id_in_body=True)

@@ -2,27 +2,27 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.simulator.lane import Callback
+from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 
 SEND = ("POST", "/bots/helpdesk/messages")
 CALLBACK = Callback("helpdesk", "http://127.0.0.1:1/", "after_message", "1", {})
 
 
-def hits(misbehaviour: Misbehaviour, count: int) -> list[int]:
-    return [number for number in range(count) if misbehaviour.strike(*SEND)]
+def hit_numbers(misbehaviour: Misbehaviour, count: int) -> list[int]:
+    return [number for number in range(count) if misbehaviour.select_rules(*SEND)]
 
 
 def test_without_rules_nothing_happens() -> None:
-    assert Misbehaviour().strike(*SEND) == []
-    assert Misbehaviour().copies(CALLBACK) == [CALLBACK]
-    assert Misbehaviour().shuffle() is None
+    assert Misbehaviour().select_rules(*SEND) == []
+    assert Misbehaviour().with_duplicates(CALLBACK) == [CALLBACK]
+    assert Misbehaviour().get_shuffle() is None
 
 
 def test_times_skip_and_every_choose_requests() -> None:
     misbehaviour = Misbehaviour()
     misbehaviour.fail(times=2, skip=3, every=2)
-    assert hits(misbehaviour, 12) == [4, 6]
+    assert hit_numbers(misbehaviour, 12) == [4, 6]
 
 
 def test_probability_with_the_same_seed_hits_the_same_requests() -> None:
@@ -30,33 +30,33 @@ def test_probability_with_the_same_seed_hits_the_same_requests() -> None:
     for seed in (7, 7, 8):
         misbehaviour = Misbehaviour()
         misbehaviour.rate_limit(probability=0.3, seed=seed)
-        rows.append(hits(misbehaviour, 100))
+        rows.append(hit_numbers(misbehaviour, 100))
     assert rows[0] == rows[1] != rows[2]
     assert 10 < len(rows[0]) < 50
 
 
-def test_of_several_rules_the_first_that_hits_acts_and_slow_ones_come_on_top() -> None:
+def test_first_matching_rule_and_all_slow_rules_apply() -> None:
     misbehaviour = Misbehaviour()
     misbehaviour.fail(times=1)
     misbehaviour.drop()
     misbehaviour.slow(1)
-    assert [rule.kind for rule in misbehaviour.strike(*SEND)] == ["fail", "slow"]
-    assert [rule.kind for rule in misbehaviour.strike(*SEND)] == ["drop", "slow"]
-    assert [effect.hits for effect in misbehaviour.effects] == [1, 1, 2]
+    assert [rule.kind for rule in misbehaviour.select_rules(*SEND)] == ["fail", "slow"]
+    assert [rule.kind for rule in misbehaviour.select_rules(*SEND)] == ["drop", "slow"]
+    assert [effect.hits for effect in misbehaviour.active_rules] == [1, 1, 2]
 
 
 def test_duplicates_are_numbered_copies() -> None:
     misbehaviour = Misbehaviour()
     misbehaviour.duplicate_callbacks(2, every=2)
-    assert [callback.copy for callback in misbehaviour.copies(CALLBACK)] == [0]
-    assert [callback.copy for callback in misbehaviour.copies(CALLBACK)] == [0, 1, 2]
+    assert [callback.copy for callback in misbehaviour.with_duplicates(CALLBACK)] == [0]
+    assert [callback.copy for callback in misbehaviour.with_duplicates(CALLBACK)] == [0, 1, 2]
 
 
 def test_rules_from_json_are_the_same_rules() -> None:
     misbehaviour = Misbehaviour()
     misbehaviour.add_json({"kind": "drop", "before": False, "routes": ["GET *"], "times": 3})
     misbehaviour.drop(before=False, routes=["GET *"], times=3)
-    first, second = (effect.rule for effect in misbehaviour.effects)
+    first, second = (effect.rule for effect in misbehaviour.active_rules)
     assert first == second == Rule(kind="drop", after=True, routes=("GET *",), times=3)
 
 
@@ -65,8 +65,8 @@ def test_clear_behaves_again() -> None:
     misbehaviour.fail()
     misbehaviour.reorder_callbacks(3)
     misbehaviour.clear()
-    assert misbehaviour.strike(*SEND) == []
-    assert misbehaviour.shuffle() is None
+    assert misbehaviour.select_rules(*SEND) == []
+    assert misbehaviour.get_shuffle() is None
 
 
 def test_an_unknown_option_is_an_error() -> None:

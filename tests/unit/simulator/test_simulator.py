@@ -93,7 +93,7 @@ def test_messages_are_chosen_by_conversation_pair_and_place(simulator: Simulator
     assert len(simulator.messages(actions=True)) > 3
 
 
-def test_replies_are_what_bots_said_since_in_the_same_conversation(simulator: Simulator) -> None:
+def test_replies_are_later_bot_messages_of_conversation(simulator: Simulator) -> None:
     bot, maria = simulator.user("helpdesk"), simulator.user("maria")
     bot.say("before", to="maria")
     question = maria.say("hi", to="helpdesk")
@@ -142,7 +142,7 @@ def test_reset_forgets_everything_and_keeps_the_keys(simulator: Simulator) -> No
     simulator.user("maria").say("hi", to="helpdesk")
     simulator.misbehave.fail()
     simulator.reset()
-    assert (simulator.messages(), list(simulator.requests), simulator.misbehave.effects) == ([], [], [])
+    assert (simulator.messages(), list(simulator.requests), simulator.misbehave.active_rules) == ([], [], [])
     assert simulator.world.directory.users == {}
     assert simulator.api_key == key
     assert simulator.seed_demo().user("maria").say("hi", to="helpdesk").id == "3"

@@ -13,7 +13,7 @@ def code_of(response: Any) -> tuple[int, str]:
     return response.status_code, response.get_json()["error"]["code"]
 
 
-def test_create_user_answers_the_user_with_lowered_uid_and_without_private_metadata(rest: Any) -> None:
+def test_create_user_returns_public_user_with_lowercase_uid(rest: Any) -> None:
     shown = rest("POST", "/users", NEW).get_json()["data"]
     assert shown["uid"] == "anna-k"
     assert shown["metadata"] == {"floor": 2}
@@ -49,7 +49,7 @@ def test_a_refused_body_names_each_field_in_details(rest: Any) -> None:
     assert all(isinstance(texts, list) for texts in error["details"].values())
 
 
-def test_get_user_on_behalf_of_another_tells_their_conversation(rest: Any) -> None:
+def test_get_user_on_behalf_of_another_has_conversation(rest: Any) -> None:
     assert rest("GET", "/users/MARIA", acting="tom").get_json()["data"]["conversationId"] == "maria_user_tom"
     assert "conversationId" not in rest("GET", "/users/maria").get_json()["data"]
 

@@ -12,7 +12,7 @@ import pytest
 from cometbot.errors import StoreBusy
 from cometbot.store.connection_pool import ConnectionPool
 
-SOON = 60.0
+TIMEOUT = 60.0
 """Seconds after which a test gives up."""
 
 
@@ -91,22 +91,22 @@ def test_urgent_work_that_waits_goes_first(make: Make, server: Server) -> None:
     order: list[str] = []
 
     def work(name: str, is_urgent: bool) -> None:
-        connection = pool.acquire(is_urgent=is_urgent, timeout=SOON)
+        connection = pool.acquire(is_urgent=is_urgent, timeout=TIMEOUT)
         order.append(name)
         pool.release(connection, is_urgent=is_urgent)
 
     with ThreadPoolExecutor(2) as threads:
         threads.submit(work, "ordinary", False)
         urgent: Future[None] = threads.submit(work, "urgent", True)
-        _wait_until(lambda: pool._urgent_waiting == 1)
+        _wait_until(lambda: pool._urgent_waiter_count == 1)
         pool.release(held)
-        urgent.result(SOON)
+        urgent.result(TIMEOUT)
     assert order == ["urgent", "ordinary"]
     assert len(server.open) == 1
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + SOON
+    ends_at = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < ends_at
         time.sleep(0.001)
@@ -143,8 +143,10 @@ def test_connection_that_suits_is_preferred(make: Make) -> None:
     first, second = pool.acquire(timeout=0), pool.acquire(timeout=0)
     pool.release(first)
     pool.release(second)
-    assert pool.acquire(timeout=0, suits=lambda connection: connection == first) == first
-    assert pool.acquire(timeout=0, suits=lambda connection: connection == first) == second, "no more may be opened"
+    assert pool.acquire(timeout=0, is_preferred=lambda connection: connection == first) == first
+    assert pool.acquire(timeout=0, is_preferred=lambda connection: connection == first) == second, (
+        "no more may be opened"
+    )
 
 
 def test_idle_connections_are_closed_without_further_use(make: Make, server: Server) -> None:
@@ -162,7 +164,7 @@ def test_connection_used_lately_stays_open(make: Make, server: Server) -> None:
     now = 20.0
     pool.release(second)
     now = 31.0
-    pool.discard_idle(30.0)
+    pool.close_idle(30.0)
     assert server.open == {second}
 
 
@@ -185,12 +187,12 @@ def test_closing_ends_the_wait_for_a_connection(make: Make) -> None:
 
     def wait() -> None:
         try:
-            pool.acquire(timeout=SOON)
+            pool.acquire(timeout=TIMEOUT)
         except StoreBusy as error:
             failed.append(error)
 
     thread = threading.Thread(target=wait)
     thread.start()
     pool.close()
-    thread.join(SOON)
+    thread.join(TIMEOUT)
     assert len(failed) == 1

@@ -10,20 +10,20 @@ import pytest
 
 from cometbot.errors import StoreUnavailable
 from cometbot.store.failures import (
-    AWAY,
-    CONNECTIONS,
     CORRUPT,
-    FULL,
+    DISK_FULL,
+    FAILURE_TTL,
+    FILE_MISSING,
     IO,
     KINDS,
     LOG_INTERVAL,
-    MEMORY,
-    MISSING,
     OUT_OF_MEMORY,
     READ_ONLY,
     STANDBY,
+    TOO_MANY_CONNECTIONS,
+    UNREACHABLE,
     Failures,
-    kind_of,
+    classify_error,
 )
 
 
@@ -52,75 +52,81 @@ class PostgresError(Exception):
         (778, IO),  # SQLITE_IOERR_WRITE
         (1034, IO),  # SQLITE_IOERR_FSYNC
         (11, CORRUPT),  # SQLITE_CORRUPT
-        (13, FULL),  # SQLITE_FULL
-        (14, MISSING),  # SQLITE_CANTOPEN
+        (13, DISK_FULL),  # SQLITE_FULL
+        (14, FILE_MISSING),  # SQLITE_CANTOPEN
         (26, CORRUPT),  # SQLITE_NOTADB
     ],
 )
 def test_sqlite_code_has_its_kind(code: int, kind: str) -> None:
-    assert kind_of(SQLiteError(code)) == kind
+    assert classify_error(SQLiteError(code)) == kind
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("database or disk is full", FULL),
+        ("database or disk is full", DISK_FULL),
         ("attempt to write a readonly database", READ_ONLY),
         ("disk I/O error", IO),
         ("database disk image is malformed", CORRUPT),
         ("file is not a database", CORRUPT),
-        ("unable to open database file", MISSING),
+        ("unable to open database file", FILE_MISSING),
         ("database is locked", ""),
     ],
 )
 def test_sqlite_text_has_its_kind_without_a_code(text: str, kind: str) -> None:
-    assert kind_of(SQLiteError(None, text)) == kind
+    assert classify_error(SQLiteError(None, text)) == kind
 
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(errno.ENOSPC, FULL), (errno.EDQUOT, FULL), (errno.EROFS, READ_ONLY), (errno.EIO, IO), (errno.EACCES, IO)],
+    [
+        (errno.ENOSPC, DISK_FULL),
+        (errno.EDQUOT, DISK_FULL),
+        (errno.EROFS, READ_ONLY),
+        (errno.EIO, IO),
+        (errno.EACCES, IO),
+    ],
 )
 def test_system_error_has_its_kind(number: int, kind: str) -> None:
-    assert kind_of(OSError(number, "failed")) == kind
+    assert classify_error(OSError(number, "failed")) == kind
 
 
 @pytest.mark.parametrize(
     ("state", "kind"),
     [
         ("25006", STANDBY),
-        ("53100", FULL),
+        ("53100", DISK_FULL),
         ("53200", OUT_OF_MEMORY),
-        ("53300", CONNECTIONS),
+        ("53300", TOO_MANY_CONNECTIONS),
         ("58030", IO),
-        ("57P01", AWAY),
-        ("57P02", AWAY),
-        ("57P03", AWAY),
-        ("57P05", AWAY),
-        ("08006", AWAY),
-        ("08001", AWAY),
+        ("57P01", UNREACHABLE),
+        ("57P02", UNREACHABLE),
+        ("57P03", UNREACHABLE),
+        ("57P05", UNREACHABLE),
+        ("08006", UNREACHABLE),
+        ("08001", UNREACHABLE),
         ("40001", ""),  # serialization_failure
         ("57014", ""),  # query_canceled
         ("23505", ""),  # unique_violation
     ],
 )
 def test_sqlstate_has_its_kind(state: str, kind: str) -> None:
-    assert kind_of(PostgresError(state)) == kind
+    assert classify_error(PostgresError(state)) == kind
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("FATAL:  sorry, too many clients already", CONNECTIONS),
-        ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", CONNECTIONS),
-        ("FATAL:  no more connections allowed (max_client_conn)", CONNECTIONS),
+        ("FATAL:  sorry, too many clients already", TOO_MANY_CONNECTIONS),
+        ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", TOO_MANY_CONNECTIONS),
+        ("FATAL:  no more connections allowed (max_client_conn)", TOO_MANY_CONNECTIONS),
         ("session is read-only", STANDBY),
-        ("connection refused", AWAY),
-        ("consuming input failed: server closed the connection unexpectedly", AWAY),
+        ("connection refused", UNREACHABLE),
+        ("consuming input failed: server closed the connection unexpectedly", UNREACHABLE),
     ],
 )
 def test_refused_connection_has_its_kind(text: str, kind: str) -> None:
-    assert kind_of(PostgresError(None, text)) == kind
+    assert classify_error(PostgresError(None, text)) == kind
 
 
 class Time:
@@ -131,32 +137,32 @@ class Time:
 
 
 def test_failure_counts_for_its_time_and_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    time, seen = Time(), []
+    time, recorded = Time(), []
     failures = Failures(time)
-    failures.observe = seen.append
-    error = failures.to_error(OSError(errno.ENOSPC, "No space left on device"), "store a write")
+    failures.on_failure = recorded.append
+    error = failures.to_exception(OSError(errno.ENOSPC, "No space left on device"), "store a write")
     assert isinstance(error, StoreUnavailable)
-    assert error.kind == FULL
+    assert error.kind == DISK_FULL
 
-    time.now += MEMORY - 1
+    time.now += FAILURE_TTL - 1
     assert "No space left" in failures.problem
     time.now += 2
     assert failures.problem == ""
 
-    failures.record(FULL, "full again")
+    failures.record(DISK_FULL, "full again")
     assert len(caplog.records) == 1
     time.now += LOG_INTERVAL
-    failures.record(FULL, "full again")
+    failures.record(DISK_FULL, "full again")
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    assert seen == [FULL] * 3
+    assert recorded == [DISK_FULL] * 3
 
 
 def test_cleared_failure_ends_at_once_if_it_is_of_that_kind() -> None:
     failures = Failures()
-    failures.record(AWAY, "the server is away")
+    failures.record(UNREACHABLE, "the server is away")
     failures.clear(STANDBY)
     assert failures.problem
-    failures.clear(STANDBY, AWAY)
+    failures.clear(STANDBY, UNREACHABLE)
     assert failures.problem == ""
 
 

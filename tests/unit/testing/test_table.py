@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from cometbot.testing import EVERYTHING, TEXT_ONLY, FakeChannel
 from cometbot.testing.contract import capability_table
-from cometbot.testing.contract.table import KINDS, capability_rows, layout
+from cometbot.testing.contract.table import MESSAGE_TYPES, capability_rows, format_table
 
 
 def test_a_channel_that_shows_everything_says_so() -> None:
     rows = capability_rows(EVERYTHING)
 
-    assert {rows[kind.__name__] for kind in KINDS} == {"shown"}
+    assert {rows[kind.__name__] for kind in MESSAGE_TYPES} == {"shown"}
     assert (rows["edit"], rows["threads"], rows["stream"]) == ("yes", "yes", "live, every 0 s")
 
 
-def test_a_channel_that_shows_only_text_says_what_becomes_of_the_rest() -> None:
+def test_capability_rows_of_a_text_only_channel() -> None:
     rows = capability_rows(TEXT_ONLY)
 
     assert (rows["Text"], rows["Card"], rows["text in one message"]) == ("shown", "as text", "4000 bytes")
@@ -31,10 +31,10 @@ def test_the_table_is_markdown_with_a_column_a_channel() -> None:
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert layout({"a": {"row": "long cell"}, "b": {"row": "x"}}) == (
+    assert format_table({"a": {"row": "long cell"}, "b": {"row": "x"}}) == (
         "|     | a         | b |\n| --- | --------- | - |\n| row | long cell | x |"
     )
 
 
 def test_a_table_of_nothing_is_empty_but_for_its_frame() -> None:
-    assert layout({}) == "|  |\n|  |"
+    assert format_table({}) == "|  |\n|  |"

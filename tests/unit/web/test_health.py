@@ -40,14 +40,14 @@ def test_readyz_is_503_with_the_reason_where_one_check_fails() -> None:
     }
 
 
-def test_readyz_is_503_and_says_unknown_of_what_could_not_be_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_readyz_is_503_for_an_unknown_check(caplog: pytest.LogCaptureFixture) -> None:
     answer = client(lambda: [Check("database", False, "cannot be read: gone"), Check("schema", None)]).get("/readyz")
     assert answer.status_code == 503
     assert answer.json["checks"] == {"database": "failed: cannot be read: gone", "schema": "unknown"}
     assert [record.getMessage() for record in caplog.records] == ["not ready: database: cannot be read: gone"]
 
 
-def test_readyz_says_nothing_in_the_log_where_every_check_is_fine(caplog: pytest.LogCaptureFixture) -> None:
+def test_readyz_logs_nothing_if_all_checks_pass(caplog: pytest.LogCaptureFixture) -> None:
     client(lambda: [FINE]).get("/readyz")
     assert not caplog.records
 

@@ -36,12 +36,12 @@ def root_logger(*handlers: logging.Handler) -> Iterator[logging.Logger]:
         root.setLevel(level)
 
 
-def test_a_text_record_is_one_line_with_the_ids_of_event_and_conversation() -> None:
+def test_text_record_is_one_line_with_its_ids() -> None:
     line = make_formatter("text").format(record("handled %s", "it", event="message:7", conversation="cometchat/a/b/c"))
     assert line.endswith("WARNING cometbot.shop: handled it event=message:7 conversation=cometchat/a/b/c")
 
 
-def test_line_breaks_and_escapes_in_a_text_record_cannot_fake_another() -> None:
+def test_text_record_escapes_line_breaks() -> None:
     line = make_formatter("text").format(record("got %s", "a\n2026 ERROR b\r\x1b[2J", event="x\ny"))
     assert "\n" not in line
     assert "\x1b" not in line
@@ -60,7 +60,7 @@ def test_a_text_records_traceback_keeps_its_lines() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_an_error_of_any_text_is_logged_at_a_length_and_in_characters_that_can_be_kept(log_format: str) -> None:
+def test_error_text_is_truncated_and_encodable(log_format: str) -> None:
     failed = record("failed \ud800")
     try:
         raise ValueError("\ud800 begin " + "x" * 1_000_000 + " end")
@@ -72,7 +72,7 @@ def test_an_error_of_any_text_is_logged_at_a_length_and_in_characters_that_can_b
     assert all(part in line for part in ("failed \\ud800", "Traceback", "begin xxx", "more characters", "xxx end"))
 
 
-def test_a_json_record_is_one_object_with_level_logger_text_and_ids() -> None:
+def test_json_record_is_one_object_with_its_fields() -> None:
     line = make_formatter("json").format(record("handled %s", "a\nb", event="message:7", conversation="c"))
     assert "\n" not in line
     read = json.loads(line)

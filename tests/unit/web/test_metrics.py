@@ -139,7 +139,7 @@ COUNT = "from cometbot.web.metrics import Metrics; m = Metrics(['shop']); m.sent
 SHOW = "; import sys; sys.stdout.buffer.write(m.to_text(dict))"
 
 
-def test_numbers_of_all_processes_come_together_where_they_share_a_folder(tmp_path: Path) -> None:
+def test_metrics_of_all_processes_are_merged(tmp_path: Path) -> None:
     environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     root = Path(__file__).parents[3]
     for _ in range(2):

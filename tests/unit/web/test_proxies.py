@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from cometbot.settings import Proxy
+from cometbot.settings import TrustedProxy
 from cometbot.web.proxies import TrustedProxies
 
 NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")]
@@ -18,7 +18,7 @@ def show(request: Request) -> Response:
     return Response(f"{request.remote_addr} {request.scheme} {request.host}")
 
 
-def ask(caller: str, headers: Iterable[tuple[str, str]], proxies: Sequence[Proxy] = NETWORKS) -> str:
+def ask(caller: str, headers: Iterable[tuple[str, str]], proxies: Sequence[TrustedProxy] = NETWORKS) -> str:
     client = Client(TrustedProxies(show, proxies))
     return client.get("/", headers=list(headers), environ_base={"REMOTE_ADDR": caller}).text
 

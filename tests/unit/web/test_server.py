@@ -29,7 +29,7 @@ def config(settings: Settings) -> Config:
 
 def test_every_value_is_one_that_gunicorn_takes() -> None:
     made = config(Settings())
-    assert made.worker_class_str == "cometbot.web.worker.Worker"
+    assert made.worker_class_str == "cometbot.web.gunicorn_worker.GunicornWorker"
     assert (made.workers, made.threads, made.bind) == (2, 8, ["0.0.0.0:8000"])
     assert not made.preload_app
 
@@ -50,11 +50,11 @@ def test_no_control_socket_is_opened() -> None:
 
 
 @pytest.mark.parametrize(("stop_timeout", "expected"), [(5.0, 30), (20.0, 30), (60.5, 71)])
-def test_a_stop_leaves_the_time_that_requests_and_handlers_may_take(stop_timeout: float, expected: int) -> None:
+def test_graceful_timeout_covers_requests_and_handlers(stop_timeout: float, expected: int) -> None:
     assert config(Settings(stop_timeout=stop_timeout, body_timeout=10.0)).graceful_timeout == expected
 
 
-def test_a_folder_is_made_for_the_numbers_of_all_processes_and_removed_at_the_end() -> None:
+def test_metrics_folder_is_created_and_removed() -> None:
     server.share_metrics()
     folder = Path(os.environ[VARIABLE])
     assert folder.is_dir()
@@ -64,9 +64,7 @@ def test_a_folder_is_made_for_the_numbers_of_all_processes_and_removed_at_the_en
     assert not folder.exists()
 
 
-def test_a_folder_that_the_environment_names_is_made_and_emptied_of_old_numbers_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_named_metrics_folder_is_emptied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "metrics"
     folder.mkdir()
     (folder / "counter_1.db").touch()

@@ -8,17 +8,17 @@ from cometbot.channels.botyard.config.fields import (
     Social,
     UserLimits,
 )
-from cometbot.channels.botyard.config.live import LiveConfig
-from cometbot.channels.botyard.config.loading import load_config, variables
+from cometbot.channels.botyard.config.loading import config_variables, load_config
+from cometbot.channels.botyard.config.reloadable import ReloadableConfig
 
 __all__ = [
     "Config",
     "FileLimits",
-    "LiveConfig",
     "MessageLimits",
+    "ReloadableConfig",
     "Service",
     "Social",
     "UserLimits",
+    "config_variables",
     "load_config",
-    "variables",
 ]

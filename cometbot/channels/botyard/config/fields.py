@@ -50,7 +50,7 @@ class FileLimits:
     max_file_size: int = 10485760
 
     @property
-    def largest(self) -> int:
+    def max_size(self) -> int:
         """The bytes of the largest file that may be at all."""
         return max(self.max_image_size, self.max_audio_size, self.max_video_size, self.max_file_size)
 

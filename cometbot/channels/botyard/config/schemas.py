@@ -16,11 +16,11 @@ from cometbot.channels.botyard.config.fields import (
     UserLimits,
 )
 
-_LARGEST = 2**40
+_MAX_LIMIT = 2**40
 _UNKNOWN = "Unknown field."
 
 
-class Fault(Exception):
+class InvalidField(Exception):
     """One thing that is wrong with the config: the text says what, ``path`` where."""
 
     def __init__(self, path: tuple[Any, ...], text: str) -> None:
@@ -29,32 +29,32 @@ class Fault(Exception):
         self.is_unknown = text == _UNKNOWN
 
 
-def check(given: dict[str, Any]) -> Config:
+def parse_config(values: dict[str, Any]) -> Config:
     """The config that ``given`` says. Raises :class:`Fault` for the first thing that is wrong with it."""
     try:
-        config: Config = _ConfigSchema().load(given)
+        config: Config = _ConfigSchema().load(values)
     except ValidationError as error:
-        raise Fault(*_first(error.normalized_messages())) from None  # type: ignore[no-untyped-call]
+        raise InvalidField(*_first_error(error.normalized_messages())) from None  # type: ignore[no-untyped-call]
     return config
 
 
-def paths() -> list[tuple[str, ...]]:
+def field_paths() -> list[tuple[str, ...]]:
     """Where each text and each number of the config stands."""
-    return _paths(_ConfigSchema())
+    return _field_paths(_ConfigSchema())
 
 
-def _paths(schema: Schema, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def _field_paths(schema: Schema, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = []
     for name, item in schema.fields.items():
         path = (*before, item.data_key or name)
         if isinstance(item, fields.Nested):
-            found += _paths(item.schema, path)
+            found += _field_paths(item.schema, path)
         elif not isinstance(item, fields.List):
             found.append(path)
     return found
 
 
-def _first(messages: Any) -> tuple[tuple[Any, ...], str]:
+def _first_error(messages: Any) -> tuple[tuple[Any, ...], str]:
     path: tuple[Any, ...] = ()
     while isinstance(messages, dict):
         name, messages = next(iter(messages.items()))
@@ -62,30 +62,34 @@ def _first(messages: Any) -> tuple[tuple[Any, ...], str]:
     return path, str(messages[0] if isinstance(messages, list) else messages)
 
 
-_NUMBER: dict[str, Any] = {"invalid": "must be a whole number", "null": "must be a whole number"}
-_TEXT: dict[str, Any] = {"invalid": "must be a text", "null": "must be a text", "required": "is missing"}
+_NUMBER_MESSAGES: dict[str, Any] = {"invalid": "must be a whole number", "null": "must be a whole number"}
+_TEXT_MESSAGES: dict[str, Any] = {"invalid": "must be a text", "null": "must be a text", "required": "is missing"}
 
 
 def _check_url(text: str) -> None:
     try:
         parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        good = False
-    if text and not good:
+        is_valid = False
+    if text and not is_valid:
         raise ValidationError("must be an http or https URL such as https://example.com")
 
 
-class _Part(Schema):
+class _SectionSchema(Schema):
     error_messages = {"type": "must be an object, {…}"}  # noqa: RUF012
 
 
-class _Limit(fields.Integer):
+class _LimitField(fields.Integer):
     """A whole number above 0; null and 0 stand for the default, as where nothing is said."""
 
     def __init__(self, key: str, default: int) -> None:
-        check = validate.Range(1, _LARGEST, error=f"must be a whole number from 1 to {_LARGEST}, or 0 for the default")
-        super().__init__(strict=True, data_key=key, load_default=default, validate=check, error_messages=_NUMBER)
+        check = validate.Range(
+            1, _MAX_LIMIT, error=f"must be a whole number from 1 to {_MAX_LIMIT}, or 0 for the default"
+        )
+        super().__init__(
+            strict=True, data_key=key, load_default=default, validate=check, error_messages=_NUMBER_MESSAGES
+        )
         self._default = default
 
     def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **options: Any) -> Any:
@@ -96,25 +100,25 @@ class _Limit(fields.Integer):
 
 
 def _text(default: str = "", **options: Any) -> fields.String:
-    return fields.String(load_default=default, error_messages=_TEXT, **options)
+    return fields.String(load_default=default, error_messages=_TEXT_MESSAGES, **options)
 
 
-class _Named(validate.Validator):
+class _NotBlank(validate.Validator):
     def __call__(self, text: str) -> None:
         if not text.strip():
             raise ValidationError("must not be empty")
 
 
-class _SocialSchema(_Part):
-    title = fields.String(required=True, error_messages=_TEXT, validate=_Named())
-    url = fields.String(required=True, error_messages=_TEXT, validate=[_Named(), _check_url])
+class _SocialSchema(_SectionSchema):
+    title = fields.String(required=True, error_messages=_TEXT_MESSAGES, validate=_NotBlank())
+    url = fields.String(required=True, error_messages=_TEXT_MESSAGES, validate=[_NotBlank(), _check_url])
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> Social:
         return Social(**data)
 
 
-class _ServiceSchema(_Part):
+class _ServiceSchema(_SectionSchema):
     name = _text(Service().name)
     description = _text(Service().description)
     avatar = _text(validate=_check_url)
@@ -130,10 +134,10 @@ class _ServiceSchema(_Part):
         return Service(**{**data, "socials": tuple(data["socials"] or ())})
 
 
-class _UserSchema(_Part):
-    min_nickname_length = _Limit("minNicknameLength", 3)
-    max_nickname_length = _Limit("maxNicknameLength", 32)
-    auth_token_lifetime = _Limit("authTokenLifetime", 10080)
+class _UserSchema(_SectionSchema):
+    min_nickname_length = _LimitField("minNicknameLength", 3)
+    max_nickname_length = _LimitField("maxNicknameLength", 32)
+    auth_token_lifetime = _LimitField("authTokenLifetime", 10080)
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> UserLimits:
@@ -145,9 +149,9 @@ class _UserSchema(_Part):
         return limits
 
 
-class _MessageSchema(_Part):
-    max_body_length = _Limit("maxBodyLength", 4096)
-    max_attached_files = _Limit("maxAttachedFiles", 10)
+class _MessageSchema(_SectionSchema):
+    max_body_length = _LimitField("maxBodyLength", 4096)
+    max_attached_files = _LimitField("maxAttachedFiles", 10)
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> MessageLimits:
@@ -159,33 +163,33 @@ class _MessageSchema(_Part):
         return limits
 
 
-class _FileSchema(_Part):
-    max_image_size = _Limit("maxImageSize", 2097152)
-    max_audio_size = _Limit("maxAudioSize", 5242880)
-    max_video_size = _Limit("maxVideoSize", 26214400)
-    max_file_size = _Limit("maxFileSize", 10485760)
+class _FileSchema(_SectionSchema):
+    max_image_size = _LimitField("maxImageSize", 2097152)
+    max_audio_size = _LimitField("maxAudioSize", 5242880)
+    max_video_size = _LimitField("maxVideoSize", 26214400)
+    max_file_size = _LimitField("maxFileSize", 10485760)
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> FileLimits:
         return FileLimits(**data)
 
 
-def _part(schema: type[Schema]) -> fields.Nested:
-    def made() -> Any:
+def _section(schema: type[Schema]) -> fields.Nested:
+    def load_defaults() -> Any:
         return schema().load({})
 
-    return fields.Nested(schema, load_default=made, error_messages={"null": "must be an object, {{…}}"})
+    return fields.Nested(schema, load_default=load_defaults, error_messages={"null": "must be an object, {{…}}"})
 
 
-class _LimitsSchema(_Part):
-    user = _part(_UserSchema)
-    message = _part(_MessageSchema)
-    file = _part(_FileSchema)
+class _LimitsSchema(_SectionSchema):
+    user = _section(_UserSchema)
+    message = _section(_MessageSchema)
+    file = _section(_FileSchema)
 
 
-class _ConfigSchema(_Part):
-    service = _part(_ServiceSchema)
-    limits = _part(_LimitsSchema)
+class _ConfigSchema(_SectionSchema):
+    service = _section(_ServiceSchema)
+    limits = _section(_LimitsSchema)
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> Config:

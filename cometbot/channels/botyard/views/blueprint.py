@@ -5,65 +5,65 @@ from __future__ import annotations
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from cometbot.channels.base import Intake
+from cometbot.channels.base import DeliveryService
+from cometbot.channels.botyard.chat_service import ChatService
+from cometbot.channels.botyard.errors import ApiError
 from cometbot.channels.botyard.page.views import page_blueprint
-from cometbot.channels.botyard.platform import NAME, Platform
-from cometbot.channels.botyard.refusals import Refusal
-from cometbot.channels.botyard.talking import Talking
+from cometbot.channels.botyard.platform import CHANNEL, Platform
 from cometbot.channels.botyard.views.admin_api import AdminApi
 from cometbot.channels.botyard.views.bot_api import BotApi
 from cometbot.channels.botyard.views.client_api import ClientApi
-from cometbot.channels.botyard.views.files import Files
+from cometbot.channels.botyard.views.files import FileViews
 from cometbot.channels.botyard.views.page_api import PageApi
-from cometbot.channels.botyard.views.routing import METHODS, Router, refuse, to_response
+from cometbot.channels.botyard.views.routing import METHODS, Router, to_error_response, to_response
 from cometbot.errors import StoreBusy
-from cometbot.http.errors import HttpError, echo
+from cometbot.http.errors import HttpError, quote_value
 
 
-def make_blueprint(platform: Platform, intake: Intake) -> flask.Blueprint:
+def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
     """``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
-    talking, files = Talking(platform, intake), Files(platform)
+    chat_service, files = ChatService(platform, delivery), FileViews(platform)
     routes = [
-        *ClientApi(platform, talking, files).routes(),
-        *BotApi(platform, talking, files).routes(),
+        *ClientApi(platform, chat_service, files).routes(),
+        *BotApi(platform, chat_service, files).routes(),
         *AdminApi(platform).routes(),
-        *PageApi(platform, talking).routes(),
+        *PageApi(platform, chat_service).routes(),
     ]
     router = Router(platform, routes)
-    blueprint = flask.Blueprint(NAME, __name__)
+    blueprint = flask.Blueprint(CHANNEL, __name__)
     for prefix in ("v1", "V1"):
         blueprint.add_url_rule(
-            f"/{prefix}/<path:rest>", prefix, router.answer, methods=METHODS, provide_automatic_options=False
+            f"/{prefix}/<path:rest>", prefix, router.dispatch, methods=METHODS, provide_automatic_options=False
         )
     blueprint.add_url_rule("/static/<folder>/<name>", "static_file", files.download)
-    for kind in (Refusal, HttpError, StoreBusy):
-        blueprint.register_error_handler(kind, refuse)
-    blueprint.register_error_handler(HTTPException, _refuse_http)
-    blueprint.app_errorhandler(404)(_refuse_unknown)
-    blueprint.app_errorhandler(405)(_refuse_unknown)
+    for kind in (ApiError, HttpError, StoreBusy):
+        blueprint.register_error_handler(kind, to_error_response)
+    blueprint.register_error_handler(HTTPException, _http_error_response)
+    blueprint.app_errorhandler(404)(_not_found_response)
+    blueprint.app_errorhandler(405)(_not_found_response)
     blueprint.register_blueprint(page_blueprint())
     return blueprint
 
 
-def _refuse_http(error: HTTPException) -> flask.Response:
+def _http_error_response(error: HTTPException) -> flask.Response:
     """Return Flask's own refusal, and any unexpected error, in the shape of this protocol."""
     status = error.code or 500
     text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
-    response = refuse(Refusal(status, text))
+    response = to_error_response(ApiError(status, text))
     response.headers.extend((name, value) for name, value in error.get_headers() if name.lower() != "content-type")
     return response
 
 
-def _refuse_unknown(error: HTTPException) -> flask.Response:
+def _not_found_response(error: HTTPException) -> flask.Response:
     """The answer for a path or a method that no view has, in the shape of this protocol and of CometChat's."""
     request = flask.request
-    unknown = Refusal(404, f"Cannot {echo(request.method)[1:-1]} {echo(request.path)[1:-1]}")
-    refusal = unknown if error.code == 404 else Refusal(405, "Method Not Allowed")
+    not_found = ApiError(404, f"Cannot {quote_value(request.method)[1:-1]} {quote_value(request.path)[1:-1]}")
+    error_body = not_found if error.code == 404 else ApiError(405, "Method Not Allowed")
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        refusal.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        error_body.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     code = f"ERR_{error.name.upper().replace(' ', '_')}"
-    body = {"message": refusal.message, "error": {"code": code, "message": refusal.message}}
-    is_ours = request.path.lower().startswith(("/v1/", "/static/"))
-    response = to_response({"message": refusal.message} if is_ours else body, refusal.status)
-    response.headers.update(refusal.headers)
+    body = {"message": error_body.message, "error": {"code": code, "message": error_body.message}}
+    is_platform_path = request.path.lower().startswith(("/v1/", "/static/"))
+    response = to_response({"message": error_body.message} if is_platform_path else body, error_body.status)
+    response.headers.update(error_body.headers)
     return response

@@ -6,16 +6,16 @@ from typing import Any
 
 import flask
 
-from cometbot.channels.botyard import rules, schemas, shapes
-from cometbot.channels.botyard.platform import EVERYWHERE, Platform, scope_of
-from cometbot.channels.botyard.refusals import Refusal, too_many
-from cometbot.channels.botyard.settings import MOST_CHATS
-from cometbot.channels.botyard.shapes import JSON
-from cometbot.channels.botyard.talking import Talking, Words
-from cometbot.channels.botyard.views.bodies import read_fields
-from cometbot.channels.botyard.views.files import Files
-from cometbot.channels.botyard.views.reading import messages_page, query_text
-from cometbot.channels.botyard.views.routing import Route, address, set_cookie, to_response
+from cometbot.channels.botyard import schemas, serializers, validators
+from cometbot.channels.botyard.chat_service import ChatService, NewMessage
+from cometbot.channels.botyard.errors import ApiError, too_many_requests
+from cometbot.channels.botyard.platform import ALL_BOTS, Platform, bot_scope
+from cometbot.channels.botyard.serializers import JsonObject
+from cometbot.channels.botyard.settings import MAX_CHATS_PER_BOT
+from cometbot.channels.botyard.views.files import FileViews
+from cometbot.channels.botyard.views.query import messages_page, query_text
+from cometbot.channels.botyard.views.request_body import read_fields
+from cometbot.channels.botyard.views.routing import Route, client_address, set_cookies, to_response
 from cometbot.chat import ChatConversation, ChatUser
 from cometbot.store.database import ACK_TIMEOUT
 
@@ -23,112 +23,112 @@ from cometbot.store.database import ACK_TIMEOUT
 class ClientApi:
     """Operations C1 to C12."""
 
-    def __init__(self, platform: Platform, talking: Talking, files: Files) -> None:
+    def __init__(self, platform: Platform, chat_service: ChatService, files: FileViews) -> None:
         self._platform = platform
         self._chat = platform.chat
-        self._talking = talking
+        self._chat_service = chat_service
         self._files = files
 
     def routes(self) -> list[Route]:
         """Every operation with its path."""
         return [
-            Route("GET", "client-api/service-info", self.service_info),
-            Route("GET", "client-api/bots", self.bots),
-            Route("GET", "client-api/bot/<bot_id>", self.bot),
+            Route("GET", "client-api/service-info", self.get_service_info),
+            Route("GET", "client-api/bots", self.list_bots),
+            Route("GET", "client-api/bot/<bot_id>", self.get_bot),
             Route("POST", "client-api/user", self.create_user),
-            Route("GET", "client-api/user", self.user, "account"),
-            Route("GET", "client-api/bot/<bot_id>/commands", self.commands, "user"),
+            Route("GET", "client-api/user", self.get_user, "account"),
+            Route("GET", "client-api/bot/<bot_id>/commands", self.list_commands, "user"),
             Route("POST", "client-api/chat", self.create_chat, "user"),
-            Route("GET", "client-api/chats", self.chats, "user"),
+            Route("GET", "client-api/chats", self.list_chats, "user"),
             Route("DELETE", "client-api/chat/<chat_id>", self.delete_chat, "user"),
             Route("POST", "client-api/chat/message", self.send_message, "user"),
-            Route("GET", "client-api/chat/<chat_id>/messages", self.messages, "user"),
+            Route("GET", "client-api/chat/<chat_id>/messages", self.list_messages, "user"),
             Route("POST", "client-api/files", self.upload, "user"),
         ]
 
-    def service_info(self) -> JSON:
+    def get_service_info(self) -> JsonObject:
         """C1."""
-        return shapes.service_json(self._platform.config.now)
+        return serializers.service_json(self._platform.config.current)
 
-    def bots(self) -> list[JSON]:
+    def list_bots(self) -> list[JsonObject]:
         """C2."""
         with self._platform.database.read() as connection:
-            return [shapes.bot_json(bot) for bot in self._platform.directory.all(connection)]
+            return [serializers.bot_json(bot) for bot in self._platform.directory.list_bots(connection)]
 
-    def bot(self, bot_id: str) -> JSON:
+    def get_bot(self, bot_id: str) -> JsonObject:
         """C3."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
         if bot is None:
-            raise Refusal(404, "Bot not found.")
-        return shapes.bot_json(bot)
+            raise ApiError(404, "Bot not found.")
+        return serializers.bot_json(bot)
 
     def create_user(self) -> flask.Response:
         """C4: a new user, who is logged in by the answer."""
-        fields = schemas.load(schemas.UserBody, self.read())
-        rules.check_nickname(fields["nickname"], self._platform.config.now.user)
+        fields = schemas.load(schemas.UserBody, self._read_body())
+        validators.check_nickname(fields["nickname"], self._platform.config.current.user)
         user = sign_up(self._platform, {"nickname": fields["nickname"]})
-        return logged_in(self._platform, user, shapes.user_json(user))
+        return login_response(self._platform, user, serializers.user_json(user))
 
-    def user(self, user: ChatUser) -> JSON:
+    def get_user(self, user: ChatUser) -> JsonObject:
         """C5."""
-        return shapes.user_json(user)
+        return serializers.user_json(user)
 
-    def commands(self, user: ChatUser, bot_id: str) -> list[JSON]:
+    def list_commands(self, user: ChatUser, bot_id: str) -> list[JsonObject]:
         """C6."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
             if bot is None:
-                raise Refusal(404, "Bot not found.")
-            return [shapes.command_json(one) for one in self._platform.directory.commands(connection, bot)]
+                raise ApiError(404, "Bot not found.")
+            return [serializers.command_json(one) for one in self._platform.directory.list_commands(connection, bot)]
 
-    def create_chat(self, user: ChatUser) -> tuple[JSON, int]:
+    def create_chat(self, user: ChatUser) -> tuple[JsonObject, int]:
         """C7."""
-        fields = schemas.load(schemas.ChatBody, self.read())
-        return shapes.chat_json(self._talking.make_chat(user, fields["bot_id"], fields["client_id"])), 201
+        fields = schemas.load(schemas.ChatBody, self._read_body())
+        return serializers.chat_json(self._chat_service.create_chat(user, fields["bot_id"], fields["client_id"])), 201
 
-    def chats(self, user: ChatUser) -> list[JSON]:
+    def list_chats(self, user: ChatUser) -> list[JsonObject]:
         """C8."""
         bot_id = query_text("bot_id")
         if not bot_id:
-            raise Refusal(400, "Bot ID is required.")
+            raise ApiError(400, "Bot ID is required.")
         with self._platform.database.read() as connection:
             if self._platform.directory.find(connection, bot_id) is None:
-                raise Refusal(404, "Bot not found.")
+                raise ApiError(404, "Bot not found.")
             owned = self._chat.conversations.list_owned(
-                connection, scope_of(bot_id), user.id, limit=10 * MOST_CHATS, oldest_first=True
+                connection, bot_scope(bot_id), user.id, limit=10 * MAX_CHATS_PER_BOT, oldest_first=True
             )
-        return [shapes.chat_json(chat) for chat in owned.items]
+        return [serializers.chat_json(chat) for chat in owned.items]
 
-    def delete_chat(self, user: ChatUser, chat_id: str) -> JSON:
+    def delete_chat(self, user: ChatUser, chat_id: str) -> JsonObject:
         """C9."""
-        self._talking.remove_chat(user, chat_id)
+        self._chat_service.delete_chat(user, chat_id)
         return {"message": "Chat deleted."}
 
-    def send_message(self, user: ChatUser) -> tuple[JSON, int]:
+    def send_message(self, user: ChatUser) -> tuple[JsonObject, int]:
         """C10."""
-        fields = schemas.load(schemas.MessageBody, self.read())
-        check_pace(self._platform, user)
-        words = Words(fields["body"], fields["attachment_ids"], fields["client_id"])
-        posted = self._talking.say(user, fields["chat_id"], words)
-        return shapes.message_json(posted.message), 201
+        fields = schemas.load(schemas.MessageBody, self._read_body())
+        check_message_rate(self._platform, user)
+        new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"])
+        posted = self._chat_service.send_as_user(user, fields["chat_id"], new_message)
+        return serializers.message_json(posted.message), 201
 
-    def messages(self, user: ChatUser, chat_id: str) -> JSON:
+    def list_messages(self, user: ChatUser, chat_id: str) -> JsonObject:
         """C11."""
-        return messages_page(self._platform, self._own_chat(user, chat_id))
+        return messages_page(self._platform, self._get_user_chat(user, chat_id))
 
-    def upload(self, user: ChatUser) -> list[JSON]:
+    def upload(self, user: ChatUser) -> list[JsonObject]:
         """C12."""
-        check_pace(self._platform, user)
+        check_message_rate(self._platform, user)
         return self._files.upload(user.id)
 
-    def read(self) -> Any:
+    def _read_body(self) -> Any:
         """The request's body."""
-        return read_fields(body_limit(self._platform), self._platform.settings.body_timeout)
+        return read_fields(max_body_size(self._platform), self._platform.settings.body_timeout)
 
-    def _own_chat(self, user: ChatUser, chat_id: str) -> ChatConversation:
+    def _get_user_chat(self, user: ChatUser, chat_id: str) -> ChatConversation:
         with self._platform.database.read() as connection:
-            return self._talking.own_chat(connection, user, chat_id)
+            return self._chat_service.get_user_chat(connection, user, chat_id)
 
 
 def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
@@ -136,28 +136,28 @@ def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
 
     Raises :class:`Refusal` if the request's address has made too many, :class:`StorageFull` if there is no room.
     """
-    wait = platform.signups_of_address.wait(address())
-    if wait > 0:
-        raise too_many("new users", wait)
+    retry_after = platform.signup_rates.acquire(client_address())
+    if retry_after > 0:
+        raise too_many_requests("new users", retry_after)
     with platform.database.write(timeout=ACK_TIMEOUT) as connection:
-        platform.chat.room.check(connection)
-        return platform.chat.users.create(connection, EVERYWHERE, data)
+        platform.chat.quota.check(connection)
+        return platform.chat.users.create(connection, ALL_BOTS, data)
 
 
-def logged_in(platform: Platform, user: ChatUser, shown: JSON) -> flask.Response:
+def login_response(platform: Platform, user: ChatUser, body: JsonObject) -> flask.Response:
     """Return ``shown`` as the response to a sign-up, with the user's cookie."""
-    response = to_response(shown, 201)
-    set_cookie(platform, response, user)
+    response = to_response(body, 201)
+    set_cookies(platform, response, user)
     return response
 
 
-def body_limit(platform: Platform) -> int:
+def max_body_size(platform: Platform) -> int:
     """The longest body of a request that is no upload: the longest text with every letter escaped, and some more."""
-    return 6 * platform.config.now.message.max_body_length + 64 * 1024
+    return 6 * platform.config.current.message.max_body_length + 64 * 1024
 
 
-def check_pace(platform: Platform, user: ChatUser) -> None:
+def check_message_rate(platform: Platform, user: ChatUser) -> None:
     """Raise :class:`Refusal` for a user who sends more than may be."""
-    wait = platform.messages_of_user.wait(user.id)
-    if wait > 0:
-        raise too_many("messages", wait)
+    retry_after = platform.message_rates.acquire(user.id)
+    if retry_after > 0:
+        raise too_many_requests("messages", retry_after)

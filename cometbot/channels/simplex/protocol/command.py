@@ -33,7 +33,7 @@ class Command:
     keyword: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_end(check_raw(self.text, "the command"), "the command")
+        check_last_byte(check_encodable(self.text, "the command"), "the command")
         if len(self.text.encode()) > COMMAND_LIMIT:
             raise MessageError(f"the command is larger than {COMMAND_LIMIT} bytes")
         object.__setattr__(self, "keyword", _keyword(self.text))
@@ -50,7 +50,7 @@ class Command:
         return cls(text, network=network)
 
 
-def check_raw(text: str, what: str) -> str:
+def check_encodable(text: str, what: str) -> str:
     """``text`` if it can travel as it is. Raises :class:`MessageError` for NUL and for half of a surrogate pair."""
     if "\0" in text:
         raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
@@ -61,16 +61,16 @@ def check_raw(text: str, what: str) -> str:
     return text
 
 
-def check_rest(text: str, what: str) -> str:
+def check_last_parameter(text: str, what: str) -> str:
     """``text`` as the last, unquoted parameter of a command: one line, not empty, no space at its ends."""
     if not isinstance(text, str) or not text.strip():
         raise MessageError(f"{what} is empty")
     if text != text.strip() or any(character in text for character in "\r\n\x0b\x0c\x85\u2028\u2029"):
         raise MessageError(f"{what} has a line break in it or a space at an end, which a command cannot carry")
-    return check_end(check_raw(text, what), what)
+    return check_last_byte(check_encodable(text, what), what)
 
 
-def check_end(text: str, what: str) -> str:
+def check_last_byte(text: str, what: str) -> str:
     """Return ``text`` if it may end a command. Raises :class:`MessageError` if the CLI would cut its last byte.
 
     The CLI trims bytes, not characters, and takes 0xA0, the last byte of ``à``, for a blank.
@@ -88,9 +88,9 @@ def to_json(value: object, what: str) -> str:
         text = orjson.dumps(value).decode()
     except (TypeError, RecursionError, UnicodeError) as error:
         raise MessageError(f"{what} cannot be written as JSON: {error}") from error
-    if "\\u0000" in text and _holds_nul(value):
+    if "\\u0000" in text and _contains_nul(value):
         raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
-    if "null" in text and _holds_no_number(value):
+    if "null" in text and _contains_non_finite(value):
         raise MessageError(f"{what} holds a number that is NaN or infinite, which JSON lacks; remove it")
     return text
 
@@ -102,20 +102,20 @@ def json_object(value: Mapping[str, Any], what: str) -> str:
     return to_json(dict(value), what)
 
 
-def _holds_nul(value: object) -> bool:
+def _contains_nul(value: object) -> bool:
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, Mapping):
-        return any(_holds_nul(item) for pair in value.items() for item in pair)
-    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+        return any(_contains_nul(item) for pair in value.items() for item in pair)
+    return isinstance(value, list | tuple) and any(map(_contains_nul, value))
 
 
-def _holds_no_number(value: object) -> bool:
+def _contains_non_finite(value: object) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, Mapping):
-        return any(map(_holds_no_number, value.values()))
-    return isinstance(value, list | tuple) and any(map(_holds_no_number, value))
+        return any(map(_contains_non_finite, value.values()))
+    return isinstance(value, list | tuple) and any(map(_contains_non_finite, value))
 
 
 def _keyword(text: str) -> str:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cometbot.channels.simplex.protocol.command import Command, Network, check_rest, json_object, to_json
-from cometbot.channels.simplex.protocol.contents import ComposedMessage, UpdatedMessage, check_path, reaction
-from cometbot.channels.simplex.protocol.refs import ChatRef, check_id, check_role, group_ref, join_ids
+from cometbot.channels.simplex.protocol.command import Command, Network, check_last_parameter, json_object, to_json
+from cometbot.channels.simplex.protocol.contents import ComposedMessage, UpdatedMessage, check_path, make_reaction
+from cometbot.channels.simplex.protocol.refs import ChatRef, check_id, check_role, join_ids, make_group_ref
 from cometbot.errors import MessageError
 
 DELETE_MODES = ("broadcast", "internal", "internalMark", "history")
@@ -20,8 +20,8 @@ DELETE_MODES = ("broadcast", "internal", "internalMark", "history")
 
 DELETE_CHAT_MODES = ("full", "entity", "messages")
 
-_CONNECTED = ("sentConfirmation", "sentInvitation", "contactAlreadyExists")
-_CONNECTED_SINCE = ("connectionPlan", "sentInvitationToContact", "startedConnectionToContact")
+_CONNECT_ANSWERS = ("sentConfirmation", "sentInvitation", "contactAlreadyExists")
+_NEWER_CONNECT_ANSWERS = ("connectionPlan", "sentInvitationToContact", "startedConnectionToContact")
 
 
 # Address
@@ -45,7 +45,7 @@ def show_my_address(user_id: int) -> Command:
 def set_profile_address(user_id: int, enable: bool) -> Command:
     """Shows the address in the profile, or no longer."""
     return _command(
-        f"/_profile_address {_user(user_id)} {_on(enable)}",
+        f"/_profile_address {_user(user_id)} {_on_or_off(enable)}",
         "userProfileUpdated",
         "userProfileNoChange",
         network="interactive",
@@ -95,19 +95,19 @@ def update_chat_item(ref: ChatRef, item_id: int, message: UpdatedMessage, *, liv
 def delete_chat_item(ref: ChatRef, item_ids: Iterable[int], mode: str = "broadcast") -> Command:
     """Deletes messages; ``mode`` is one of :data:`DELETE_MODES`."""
     ids = join_ids(item_ids, "the message")
-    text = f"/_delete item {ref} {ids} {_one_of(mode, DELETE_MODES, 'the way to delete')}"
+    text = f"/_delete item {ref} {ids} {_check_choice(mode, DELETE_MODES, 'the way to delete')}"
     return _command(text, "chatItemsDeleted", network="background")
 
 
 def delete_member_chat_item(group_id: int, item_ids: Iterable[int]) -> Command:
     """Removes what others wrote in a group; needs a role of moderator or above, and above theirs."""
-    text = f"/_delete member item {group_ref(group_id)} {join_ids(item_ids, 'the message')}"
+    text = f"/_delete member item {make_group_ref(group_id)} {join_ids(item_ids, 'the message')}"
     return _command(text, "chatItemsDeleted", network="background")
 
 
 def chat_item_reaction(ref: ChatRef, item_id: int, emoji: str, *, added: bool = True) -> Command:
     """Puts one of the eight reactions on a message, or takes it off."""
-    text = f"/_reaction {ref} {_item(item_id)} {_on(added)} {to_json(reaction(emoji), 'the reaction')}"
+    text = f"/_reaction {ref} {_item(item_id)} {_on_or_off(added)} {to_json(make_reaction(emoji), 'the reaction')}"
     return _command(text, "chatItemReaction", network="background")
 
 
@@ -128,10 +128,10 @@ def receive_file(
     cannot be read here; None leaves that to the CLI's setting.
     """
     text = f"/freceive {check_id(file_id, 'the file')}{_option('approved_relays', approved_relays)}"
-    text += "" if encrypt is None else f" encrypt={_on(encrypt)}"
-    text += "" if inline is None else f" inline={_on(inline)}"
+    text += "" if encrypt is None else f" encrypt={_on_or_off(encrypt)}"
+    text += "" if inline is None else f" inline={_on_or_off(inline)}"
     if path:
-        text += f" {check_rest(check_path(path), 'the path of a file')}"
+        text += f" {check_last_parameter(check_path(path), 'the path of a file')}"
     return _command(text, "rcvFileAccepted", "rcvFileAcceptedSndCancelled")
 
 
@@ -147,47 +147,47 @@ def cancel_file(file_id: int) -> Command:
 def add_member(group_id: int, contact_id: int, role: str = "member") -> Command:
     """Invites a contact to a group; the bot must be admin or owner."""
     contact = check_id(contact_id, "the contact")
-    text = f"/_add {group_ref(group_id)} {contact} {check_role(role)}"
+    text = f"/_add {make_group_ref(group_id)} {contact} {check_role(role)}"
     return _command(text, "sentGroupInvitation", network="interactive")
 
 
 def join_group(group_id: int) -> Command:
     """Accepts an invitation to a group."""
-    return _command(f"/_join {group_ref(group_id)}", "userAcceptedGroupSent", network="interactive")
+    return _command(f"/_join {make_group_ref(group_id)}", "userAcceptedGroupSent", network="interactive")
 
 
 def accept_member(group_id: int, member_id: int, role: str = "member") -> Command:
     """Lets in a member who waits for a review."""
-    text = f"/_accept member {group_ref(group_id)} {_member(member_id)} {check_role(role)}"
+    text = f"/_accept member {make_group_ref(group_id)} {_member(member_id)} {check_role(role)}"
     return _command(text, "memberAccepted", network="background")
 
 
 def members_role(group_id: int, member_ids: Iterable[int], role: str) -> Command:
     """Gives members another role."""
-    text = f"/_member role {group_ref(group_id)} {join_ids(member_ids, 'the member')} {check_role(role)}"
+    text = f"/_member role {make_group_ref(group_id)} {join_ids(member_ids, 'the member')} {check_role(role)}"
     return _command(text, "membersRoleUser", network="background")
 
 
 def block_members_for_all(group_id: int, member_ids: Iterable[int], blocked: bool = True) -> Command:
     """Hides what members write from everybody, or shows it again."""
-    text = f"/_block {group_ref(group_id)} {join_ids(member_ids, 'the member')} blocked={_on(blocked)}"
+    text = f"/_block {make_group_ref(group_id)} {join_ids(member_ids, 'the member')} blocked={_on_or_off(blocked)}"
     return _command(text, "membersBlockedForAllUser", network="background")
 
 
 def remove_members(group_id: int, member_ids: Iterable[int], *, with_messages: bool = False) -> Command:
     """Removes members, with what they wrote if asked for."""
-    text = f"/_remove {group_ref(group_id)} {join_ids(member_ids, 'the member')}"
+    text = f"/_remove {make_group_ref(group_id)} {join_ids(member_ids, 'the member')}"
     return _command(text + _option("messages", with_messages), "userDeletedMembers", network="background")
 
 
 def leave_group(group_id: int) -> Command:
     """Leaves a group."""
-    return _command(f"/_leave {group_ref(group_id)}", "leftMemberUser", network="background")
+    return _command(f"/_leave {make_group_ref(group_id)}", "leftMemberUser", network="background")
 
 
 def list_members(group_id: int) -> Command:
     """Asks for a group's members."""
-    return _command(f"/_members {group_ref(group_id)}", "groupMembers")
+    return _command(f"/_members {make_group_ref(group_id)}", "groupMembers")
 
 
 def new_group(user_id: int, profile: Mapping[str, Any], *, incognito: bool = False) -> Command:
@@ -209,23 +209,23 @@ def new_public_group(
 
 def get_group_relays(group_id: int) -> Command:
     """Asks for a channel's relays."""
-    return _command(f"/_get relays {group_ref(group_id)}", "groupRelays")
+    return _command(f"/_get relays {make_group_ref(group_id)}", "groupRelays")
 
 
 def add_group_relays(group_id: int, relay_ids: Iterable[int]) -> Command:
     """Adds relays to a channel."""
-    text = f"/_add relays {group_ref(group_id)} {join_ids(relay_ids, 'the relay')}"
+    text = f"/_add relays {make_group_ref(group_id)} {join_ids(relay_ids, 'the relay')}"
     return _command(text, "groupRelaysAdded", "groupRelaysAddFailed", network="interactive")
 
 
 def allow_relay_group(group_id: int) -> Command:
     """Allows a group to use this profile as its relay."""
-    return _command(f"/_relay allow {group_ref(group_id)}", "relayGroupAllowed", network="background")
+    return _command(f"/_relay allow {make_group_ref(group_id)}", "relayGroupAllowed", network="background")
 
 
 def update_group_profile(group_id: int, profile: Mapping[str, Any]) -> Command:
     """Replaces a group's whole profile: give back what is to stay."""
-    text = f"/_group_profile {group_ref(group_id)} {json_object(profile, 'the group profile')}"
+    text = f"/_group_profile {make_group_ref(group_id)} {json_object(profile, 'the group profile')}"
     return _command(text, "groupUpdated", network="background")
 
 
@@ -234,23 +234,23 @@ def update_group_profile(group_id: int, profile: Mapping[str, Any]) -> Command:
 
 def create_group_link(group_id: int, role: str = "member") -> Command:
     """Makes the link by which people join a group."""
-    text = f"/_create link {group_ref(group_id)} {check_role(role)}"
+    text = f"/_create link {make_group_ref(group_id)} {check_role(role)}"
     return _command(text, "groupLinkCreated", network="interactive")
 
 
 def group_link_member_role(group_id: int, role: str) -> Command:
     """Changes the role of those who will join by the link."""
-    return _command(f"/_set link role {group_ref(group_id)} {check_role(role)}", "groupLink")
+    return _command(f"/_set link role {make_group_ref(group_id)} {check_role(role)}", "groupLink")
 
 
 def delete_group_link(group_id: int) -> Command:
     """Removes a group's link."""
-    return _command(f"/_delete link {group_ref(group_id)}", "groupLinkDeleted", network="background")
+    return _command(f"/_delete link {make_group_ref(group_id)}", "groupLinkDeleted", network="background")
 
 
 def get_group_link(group_id: int) -> Command:
     """Asks for a group's link; ``errorStore.groupLinkNotFound`` where there is none."""
-    return _command(f"/_get link {group_ref(group_id)}", "groupLink")
+    return _command(f"/_get link {make_group_ref(group_id)}", "groupLink")
 
 
 # Connections
@@ -264,7 +264,7 @@ def add_contact(user_id: int, *, incognito: bool = False) -> Command:
 
 def connect_plan(user_id: int, link: str) -> Command:
     """Asks what a link or a name leads to, and whether it is known already."""
-    text = f"/_connect plan {_user(user_id)} {check_rest(link, 'the link')}"
+    text = f"/_connect plan {_user(user_id)} {check_last_parameter(link, 'the link')}"
     return _command(text, "connectionPlan", network="interactive")
 
 
@@ -272,13 +272,13 @@ def connect_by_link(user_id: int, full_link: str, short_link: str = "", *, incog
     """Connects to whom a link belongs. Never give it a link of a user that you do not trust."""
     options = _option("incognito", incognito)
     links = " ".join(_link(link) for link in (full_link, short_link) if link or link is full_link)
-    return _command(f"/_connect {_user(user_id)}{options} {links}", *_CONNECTED, network="interactive")
+    return _command(f"/_connect {_user(user_id)}{options} {links}", *_CONNECT_ANSWERS, network="interactive")
 
 
 def connect(link_or_name: str) -> Command:
     """Connects the active profile to whom a link or a name belongs, in one step."""
-    text = f"/connect {check_rest(link_or_name, 'the link')}"
-    return _command(text, *_CONNECTED, *_CONNECTED_SINCE, "startedConnectionToGroup", network="interactive")
+    text = f"/connect {check_last_parameter(link_or_name, 'the link')}"
+    return _command(text, *_CONNECT_ANSWERS, *_NEWER_CONNECT_ANSWERS, "startedConnectionToGroup", network="interactive")
 
 
 def accept_contact(request_id: int) -> Command:
@@ -312,7 +312,9 @@ def list_groups(user_id: int, *, contact_id: int | None = None, search: str = ""
         raise MessageError(
             "the text to search for: expected a part of a name, got what the CLI reads as a contact's number"
         )
-    return _command(text + (f" {check_rest(search, 'the text to search for')}" if search else ""), "groupsList")
+    return _command(
+        text + (f" {check_last_parameter(search, 'the text to search for')}" if search else ""), "groupsList"
+    )
 
 
 def get_chats(
@@ -322,7 +324,7 @@ def get_chats(
 
     ``pending`` adds connections that are not made yet; ``search`` replaces the two filters.
     """
-    query: dict[str, Any] = {"type": "filters", "favorite": _switch(favorite), "unread": _switch(unread)}
+    query: dict[str, Any] = {"type": "filters", "favorite": _check_switch(favorite), "unread": _check_switch(unread)}
     if search:
         query = {"type": "search", "search": search}
     options = f"{_option('pcc', pending)} count={_count(count)}"
@@ -331,8 +333,8 @@ def get_chats(
 
 def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Command:
     """Deletes a chat: ``full`` with all of it, ``entity`` without its messages, or only the ``messages``."""
-    text = f"/_delete {ref} {_one_of(mode, DELETE_CHAT_MODES, 'what to delete')}"
-    if not _switch(notify) and mode == "messages":
+    text = f"/_delete {ref} {_check_choice(mode, DELETE_CHAT_MODES, 'what to delete')}"
+    if not _check_switch(notify) and mode == "messages":
         raise MessageError("nobody is notified of deleted messages; leave notify out, or delete full or entity")
     tags = ("contactDeleted", "contactConnectionDeleted", "groupDeletedUser")
     return _command(text + ("" if notify else " notify=off"), *tags, network="background")
@@ -340,7 +342,7 @@ def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Com
 
 def set_group_custom_data(group_id: int, data: Mapping[str, Any] | None) -> Command:
     """Keeps the bot's own data with a group; None clears it."""
-    return _command(f"/_set custom {group_ref(group_id)}{_custom(data)}", "cmdOk")
+    return _command(f"/_set custom {make_group_ref(group_id)}{_custom(data)}", "cmdOk")
 
 
 def set_contact_custom_data(contact_id: int, data: Mapping[str, Any] | None) -> Command:
@@ -350,7 +352,7 @@ def set_contact_custom_data(contact_id: int, data: Mapping[str, Any] | None) -> 
 
 def set_auto_accept_member_contacts(user_id: int, enable: bool) -> Command:
     """Lets members of groups open a direct chat without being asked."""
-    return _command(f"/_set accept member contacts {_user(user_id)} {_on(enable)}", "cmdOk")
+    return _command(f"/_set accept member contacts {_user(user_id)} {_on_or_off(enable)}", "cmdOk")
 
 
 # User profiles
@@ -363,7 +365,11 @@ def show_active_user() -> Command:
 
 def create_active_user(profile: Mapping[str, Any] | None, *, past_timestamp: bool = False) -> Command:
     """Makes a profile and activates it."""
-    user: dict[str, Any] = {"pastTimestamp": _switch(past_timestamp), "userChatRelay": False, "clientService": False}
+    user: dict[str, Any] = {
+        "pastTimestamp": _check_switch(past_timestamp),
+        "userChatRelay": False,
+        "clientService": False,
+    }
     if profile is not None:
         user["profile"] = dict(profile)
     return _command(f"/_create user {json_object(user, 'the profile')}", "activeUser")
@@ -381,7 +387,7 @@ def set_active_user(user_id: int, view_password: str = "") -> Command:
 
 def delete_user(user_id: int, *, delete_queues: bool, view_password: str = "") -> Command:
     """Deletes a profile, and its queues on the servers if asked for."""
-    text = f"/_delete user {_user(user_id)} del_smp={_on(delete_queues)}{_password(view_password)}"
+    text = f"/_delete user {_user(user_id)} del_smp={_on_or_off(delete_queues)}{_password(view_password)}"
     return _command(text, "cmdOk", network="background")
 
 
@@ -425,12 +431,14 @@ def get_chat(
     place = "" if after is None else f" after={_item(after)}"
     place += "" if before is None else f" before={_item(before)}"
     text = f"/_get chat {ref}{place} count={_count(count)}"
-    return _command(text + (f" search={check_rest(search, 'the text to search for')}" if search else ""), "apiChat")
+    return _command(
+        text + (f" search={check_last_parameter(search, 'the text to search for')}" if search else ""), "apiChat"
+    )
 
 
 def create_member_contact(group_id: int, member_id: int) -> Command:
     """Makes a direct chat with a member of a group; the member is invited by :func:`invite_member_contact`."""
-    text = f"/_create member contact {group_ref(group_id)} {_member(member_id)}"
+    text = f"/_create member contact {make_group_ref(group_id)} {_member(member_id)}"
     return _command(text, "newMemberContact", network="interactive")
 
 
@@ -461,19 +469,19 @@ def _command(text: str, *answers: str, network: Network = "no") -> Command:
     return Command(text, frozenset(answers), network)
 
 
-def _switch(value: bool) -> bool:
+def _check_switch(value: bool) -> bool:
     # A text such as "off" would count as true.
     if not isinstance(value, bool):
         raise MessageError(f"a switch of a command: expected True or False, got {value!r:.40}")
     return value
 
 
-def _on(value: bool) -> str:
-    return "on" if _switch(value) else "off"
+def _on_or_off(value: bool) -> str:
+    return "on" if _check_switch(value) else "off"
 
 
 def _option(name: str, value: bool) -> str:
-    return f" {name}=on" if _switch(value) else ""
+    return f" {name}=on" if _check_switch(value) else ""
 
 
 def _user(user_id: int) -> int:
@@ -505,12 +513,12 @@ def _password(password: str) -> str:
 
 
 def _link(link: str) -> str:
-    if len(check_rest(link, "the link").split()) > 1:
+    if len(check_last_parameter(link, "the link").split()) > 1:
         raise MessageError("the link has a space in it; give the link alone")
     return link
 
 
-def _one_of(word: str, known: tuple[str, ...], what: str) -> str:
+def _check_choice(word: str, known: tuple[str, ...], what: str) -> str:
     if word not in known:
         raise MessageError(f"{what} must be one of {', '.join(known)}, not {word!r}")
     return word

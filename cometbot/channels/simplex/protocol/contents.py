@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cometbot.channels.simplex.protocol.command import check_raw, to_json
+from cometbot.channels.simplex.protocol.command import check_encodable, to_json
 from cometbot.channels.simplex.protocol.refs import check_id
 from cometbot.errors import MessageError
 from cometbot.splitting import split_text
@@ -14,13 +14,13 @@ from cometbot.splitting import split_text
 MESSAGE_LIMIT = 15_600
 """Bytes that the JSON of one message's content may have; the CLI's own limit is 15602, for the JSON that travels."""
 
-TEXT_ROOM = 600
+ENVELOPE_RESERVE = 600
 """Bytes of that limit which are kept for what stands around a text: the type, mentions, a quote."""
 
 PREVIEW_LIMIT = 10_000
 """Bytes of a preview image as a data URI, so that a text fits beside it."""
 
-NO_PICTURE = (
+PLACEHOLDER_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -144,10 +144,10 @@ def check_path(path: str) -> str:
     """``path`` if a command can carry it. Raises :class:`MessageError`."""
     if any(ord(character) < 32 for character in path):
         raise MessageError("the path of a file has a control character in it, such as a line break; rename the file")
-    return check_raw(path, "the path of a file")
+    return check_encodable(path, "the path of a file")
 
 
-def reaction(emoji: str) -> dict[str, str]:
+def make_reaction(emoji: str) -> dict[str, str]:
     """``emoji`` as the CLI takes a reaction: a heart comes without its variation selector.
 
     Raises :class:`MessageError` for one that it does not put on messages.
@@ -163,7 +163,7 @@ def json_size(text: str) -> int:
     return len(to_json(text, "the text").encode()) - 2
 
 
-def split_message_text(text: str, limit: int = MESSAGE_LIMIT - TEXT_ROOM) -> list[str]:
+def split_message_text(text: str, limit: int = MESSAGE_LIMIT - ENVELOPE_RESERVE) -> list[str]:
     """Return ``text`` in parts that each fit into a message: at most ``limit`` bytes as JSON, escapes included.
 
     Cut as by :func:`~cometbot.splitting.split_text`. An empty or blank text gives no part.
@@ -174,7 +174,7 @@ def split_message_text(text: str, limit: int = MESSAGE_LIMIT - TEXT_ROOM) -> lis
 def _text(text: str) -> str:
     if not isinstance(text, str):
         raise MessageError(f"a text must be a str, not {type(text).__name__}")
-    return check_raw(text, "the text")
+    return check_encodable(text, "the text")
 
 
 def _preview(image: str) -> str:

@@ -16,7 +16,7 @@ from cometbot.json_depth import limit_depth, may_be_too_deep
 FRAME_LIMIT = 64 * 1024 * 1024
 """Bytes of one incoming frame at most: lists of contacts hold their pictures and reach many megabytes."""
 
-ERROR_ANSWER = "chatCmdError"
+ERROR_TAG = "chatCmdError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Record:
     @property
     def is_error(self) -> bool:
         """Whether this says that a command failed."""
-        return self.type == ERROR_ANSWER
+        return self.type == ERROR_TAG
 
     @property
     def user_id(self) -> int | None:
@@ -74,14 +74,14 @@ def decode_frame(data: str | bytes) -> Frame:
     the library's ``result`` and ``error`` without ``resp``. What somebody nested absurdly deep is null.
     """
     try:
-        frame = _loads(data)
+        frame = _load_json(data)
     except ValueError as error:
         return Frame("", problem=f"it is no JSON ({str(error).partition(':')[0]})")
     if not isinstance(frame, dict):
         return Frame("", problem=f"it is JSON, but no object ({type(frame).__name__})")
     corr_id = frame.get("corrId")
     corr_id = corr_id if isinstance(corr_id, str) else ""
-    content = _content(frame)
+    content = _find_record(frame)
     record = Record.from_object(content)
     if record is None:
         problem = "it has no resp" if content is None else "its resp is no record with a type"
@@ -89,7 +89,7 @@ def decode_frame(data: str | bytes) -> Frame:
     return Frame(corr_id, record)
 
 
-def _loads(data: str | bytes) -> Any:
+def _load_json(data: str | bytes) -> Any:
     """The JSON in ``data``, also where the parser refuses what somebody wrote: too deep, too large a number, half a
     character.
 
@@ -103,12 +103,14 @@ def _loads(data: str | bytes) -> Any:
     except (ValueError, TypeError) as refusal:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         try:
-            return _clean(json.loads(limit_depth(text), parse_float=_number, parse_int=_number, parse_constant=str))
+            return _replace_surrogates(
+                json.loads(limit_depth(text), parse_float=_parse_number, parse_int=_parse_number, parse_constant=str)
+            )
         except (ValueError, RecursionError):
             raise refusal from None
 
 
-def _number(digits: str) -> float | int | None:
+def _parse_number(digits: str) -> float | int | None:
     """A number that JSON libraries agree on; None for one that is too large."""
     value = float(digits)
     if digits.lstrip("-").isdigit() and len(digits) < 19:
@@ -116,20 +118,24 @@ def _number(digits: str) -> float | int | None:
     return value if math.isfinite(value) else None
 
 
-def _clean(value: Any) -> Any:
+def _replace_surrogates(value: Any) -> Any:
     """``value`` without halves of characters."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return {_clean(key): _clean(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [_replace_surrogates(item) for item in value]
+    return (
+        {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
-def _content(frame: Mapping[str, Any]) -> object:
+def _find_record(frame: Mapping[str, Any]) -> object:
     if frame.get("resp") is not None:
         return frame["resp"]
     if frame.get("result") is not None:
         return frame["result"]
     if frame.get("error") is not None:
-        return {"type": ERROR_ANSWER, "chatError": frame["error"]}
+        return {"type": ERROR_TAG, "chatError": frame["error"]}
     return None

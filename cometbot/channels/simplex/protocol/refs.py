@@ -14,9 +14,9 @@ ChatKind = Literal["direct", "group", "local", "connection"]
 ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
 """What a member may be in a group, from the least right to the most."""
 
-LARGEST_ID = 2**63 - 1
-_SIGNS: dict[ChatKind, str] = {"direct": "@", "group": "#", "local": "*", "connection": ":"}
-_KINDS: dict[str, ChatKind] = {sign: kind for kind, sign in _SIGNS.items()}
+MAX_ID = 2**63 - 1
+_PREFIX_BY_KIND: dict[ChatKind, str] = {"direct": "@", "group": "#", "local": "*", "connection": ":"}
+_KIND_BY_PREFIX: dict[str, ChatKind] = {sign: kind for kind, sign in _PREFIX_BY_KIND.items()}
 _REF = re.compile(r"([@#*:])(\d{1,19})(?:\(_support(?::(\d{1,19}))?\))?", re.ASCII)
 
 
@@ -35,7 +35,7 @@ class ChatRef:
     member_id: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in _SIGNS:
+        if self.kind not in _PREFIX_BY_KIND:
             raise MessageError(f"a chat is direct, group, local or connection, not {self.kind!r}")
         check_id(self.id, f"the id of a {self.kind} chat")
         if self.scope not in ("", "support"):
@@ -54,17 +54,17 @@ class ChatRef:
         if match is None:
             raise MessageError(f"{text[:40]!r} names no chat; write @4, #3 or #3(_support:11)")
         scope: Literal["", "support"] = "support" if "(" in text else ""
-        return cls(_KINDS[match[1]], int(match[2]), scope, int(match[3]) if match[3] else None)
+        return cls(_KIND_BY_PREFIX[match[1]], int(match[2]), scope, int(match[3]) if match[3] else None)
 
     def __str__(self) -> str:
         member = "" if self.member_id is None else f":{self.member_id}"
-        return f"{_SIGNS[self.kind]}{self.id}" + (f"(_support{member})" if self.scope else "")
+        return f"{_PREFIX_BY_KIND[self.kind]}{self.id}" + (f"(_support{member})" if self.scope else "")
 
 
 def check_id(value: object, what: str) -> int:
     """``value`` if it is a number that the CLI can know something by, from 1 up. Raises :class:`MessageError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_ID:
-        raise MessageError(f"{what} must be a whole number from 1 up, as the CLI gave it, not {_shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_ID:
+        raise MessageError(f"{what} must be a whole number from 1 up, as the CLI gave it, not {_shorten(value)}")
     return value
 
 
@@ -79,15 +79,15 @@ def join_ids(values: Iterable[int], what: str) -> str:
 def check_role(role: str) -> str:
     """``role`` if groups know it. Raises :class:`MessageError`."""
     if role not in ROLES:
-        raise MessageError(f"the role must be one of {', '.join(ROLES)}, not {_shown(role)}")
+        raise MessageError(f"the role must be one of {', '.join(ROLES)}, not {_shorten(role)}")
     return role
 
 
-def group_ref(group_id: int) -> str:
+def make_group_ref(group_id: int) -> str:
     """How commands about a group name it."""
     return str(ChatRef("group", group_id))
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -9,21 +9,21 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing
 
-from cometbot.channels.simplex.protocol.refs import LARGEST_ID
+from cometbot.channels.simplex.protocol.refs import MAX_ID
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:Z|\+00:00)")
 
 
-class Number(fields.Field[int]):
+class Identifier(fields.Field[int]):
     """An id from 1 up."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_ID:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_ID:
             raise ValidationError("Not a valid id: a whole number from 1 up.")
         return value
 
 
-class Word(fields.Field[str]):
+class NonEmptyString(fields.Field[str]):
     """A tag or an enum value: a text that is not empty."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -32,7 +32,7 @@ class Word(fields.Field[str]):
         return value
 
 
-class Tagged(fields.Field[str]):
+class TypeTag(fields.Field[str]):
     """The tag of an object with a ``type``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -42,7 +42,7 @@ class Tagged(fields.Field[str]):
         return tag
 
 
-class Time(fields.Field[float]):
+class UtcTime(fields.Field[float]):
     """A UTCTime with zero to twelve digits of a second's fraction, in seconds since 1970."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
@@ -56,7 +56,7 @@ class Time(fields.Field[float]):
         return whole.timestamp() + float(f"0.{match[2] or 0}")
 
 
-class Optional(fields.Field[Any]):
+class LenientField(fields.Field[Any]):
     """What ``inner`` makes of the value, or nothing at all where it is absent or does not fit."""
 
     def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class Optional(fields.Field[Any]):
             return missing
 
 
-class Fitting(fields.Field[tuple[Any, ...]]):
+class LenientList(fields.Field[tuple[Any, ...]]):
     """Those members of a list that ``schema`` takes, nothing where it is no list."""
 
     def __init__(self, schema: Schema | None = None, **kwargs: Any) -> None:

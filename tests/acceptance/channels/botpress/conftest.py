@@ -28,21 +28,21 @@ class ChatServer(Server):
 
 
 class Backend:
-    """A backend that is told of everything: what it was posted, in order. It refuses what :attr:`refuses` names."""
+    """A backend that records everything: what it was posted, in order. It refuses what :attr:`next_statuses` names."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.secrets: set[str] = set()
-        self.refuses: list[int] = []
+        self.next_statuses: list[int] = []
         backend = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                status = backend.refuses.pop(0) if backend.refuses else 200
+                status = backend.next_statuses.pop(0) if backend.next_statuses else 200
                 if status == 200:
                     backend.secrets.add(self.headers.get("x-secret-key", ""))
-                    backend.told.append({"path": self.path, **orjson.loads(body)})
+                    backend.received.append({"path": self.path, **orjson.loads(body)})
                 self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -83,8 +83,8 @@ def start_chat() -> Iterator[StartChat]:
                 "COMETBOT_CHANNELS": "botpress",
                 "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
                 "COMETBOT_DATA": str(place / "data"),
-                "BOTPRESS_REQUESTS": "0",
-                "BOTPRESS_SIGNUPS": "0",
+                "CHAT_API_REQUESTS": "0",
+                "CHAT_API_SIGNUPS": "0",
             }
             server = ChatServer(place, environ | variables)
             started.append(server)

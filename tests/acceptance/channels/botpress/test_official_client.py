@@ -13,7 +13,7 @@ import pytest
 
 from cometbot.channels.botpress.routes import ROUTES
 from tests.acceptance.channels.botpress.conftest import SECRET, Backend, ChatServer, StartChat
-from tests.acceptance.conftest import PATIENCE
+from tests.acceptance.conftest import WAIT_TIMEOUT
 from tests.acceptance.npm import find_node, install_package
 
 pytestmark = pytest.mark.process
@@ -61,7 +61,7 @@ def run(server: ChatServer, package: Path, **variables: str) -> dict[str, Any]:
         **variables,
     }
     ended = subprocess.run(
-        [find_node(), str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
+        [find_node(), str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=3 * WAIT_TIMEOUT, check=False
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.log[-3000:]}"
     seen: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
@@ -70,12 +70,12 @@ def run(server: ChatServer, package: Path, **variables: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def automatic(start_chat: StartChat, backend: Backend) -> ChatServer:
-    return start_chat(BOTPRESS_WEBHOOK_URL=backend.url, BOTPRESS_WEBHOOK_SECRET=SECRET)
+    return start_chat(CHAT_API_WEBHOOK_URL=backend.url, CHAT_API_WEBHOOK_SECRET=SECRET)
 
 
 @pytest.fixture(scope="module")
 def manual(start_chat: StartChat) -> ChatServer:
-    return start_chat(BOTPRESS_ENCRYPTION_KEY=KEY)
+    return start_chat(CHAT_API_ENCRYPTION_KEY=KEY)
 
 
 @pytest.fixture(scope="module", params=["0.5.5", "latest"])
@@ -89,13 +89,13 @@ def test_it_goes_through_all_operations_with_keys_of_the_server(
     seen = run(automatic, package)
 
     assert sorted(seen["done"]) == sorted(route.name for route in ROUTES)
-    automatic.wait_until(lambda: len(said_in(backend, seen)) > len(PAYLOADS))
-    kinds = {item["type"] for item in told_of(backend, seen)}
+    automatic.wait_until(lambda: len(bot_payloads(backend, seen)) > len(PAYLOADS))
+    kinds = {item["type"] for item in received_signals(backend, seen)}
     assert {"message_created", "message_deleted", "event_created", "participant_added", "participant_removed"} <= kinds
     assert {"message_stream_delta", "message_stream_complete"} <= kinds
     assert backend.secrets == {SECRET}
-    assert {item["path"] for item in backend.told} == {"/hook"}
-    assert said_in(backend, seen)[: len(PAYLOADS)] == PAYLOADS
+    assert {item["path"] for item in backend.received} == {"/hook"}
+    assert bot_payloads(backend, seen)[: len(PAYLOADS)] == PAYLOADS
 
 
 def test_it_goes_through_all_operations_with_keys_that_it_signs(manual: ChatServer, package: Path) -> None:
@@ -103,13 +103,13 @@ def test_it_goes_through_all_operations_with_keys_that_it_signs(manual: ChatServ
     assert sorted([*seen["done"], "createUser"]) == sorted(route.name for route in ROUTES)
 
 
-def said_in(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
+def bot_payloads(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
     """What the bot said in the conversation, as the backend was told."""
-    created = [item["data"] for item in told_of(backend, seen) if item["type"] == "message_created"]
+    created = [item["data"] for item in received_signals(backend, seen) if item["type"] == "message_created"]
     return [data["payload"] for data in created if data["isBot"]]
 
 
-def told_of(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
+def received_signals(backend: Backend, seen: dict[str, Any]) -> list[dict[str, Any]]:
     """What the backend was told of the conversation."""
     here = seen["conversationId"]
-    return [item for item in backend.told if f"'{here}'" in str(item["data"])]
+    return [item for item in backend.received if f"'{here}'" in str(item["data"])]

@@ -18,13 +18,13 @@ from cometbot.web.app import create_app
 
 T = TypeVar("T")
 
-LONG_ANSWER = "word " * 2800
+LONG_REPLY = "word " * 2800
 ENCRYPTION_KEY = "a-key"
-GATE = threading.Event()
+HANDLER_GATE = threading.Event()
 """What the command ``/wait`` waits for."""
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -42,26 +42,26 @@ class Person:
         self.id = user_id
         self.bot = bot
 
-    def ask(self, method: str, path: str, body: Any = None, **options: Any) -> TestResponse:
+    def call_api(self, method: str, path: str, body: Any = None, **options: Any) -> TestResponse:
         headers = {"x-user-key": self.key, **options.pop("headers", {})}
-        return self.site.ask(method, path, body, headers=headers, bot=self.bot, **options)
+        return self.site.call_api(method, path, body, headers=headers, bot=self.bot, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
-        return self.ask("GET", path, **options)
+        return self.call_api("GET", path, **options)
 
     def post(self, path: str, body: Any) -> TestResponse:
-        return self.ask("POST", path, body)
+        return self.call_api("POST", path, body)
 
     def delete(self, path: str) -> TestResponse:
-        return self.ask("DELETE", path, {})
+        return self.call_api("DELETE", path, {})
 
-    def converse(self, own_id: str = "") -> str:
+    def create_conversation(self, own_id: str = "") -> str:
         """The id of a new conversation."""
         answer = self.post("/conversations", {"id": own_id} if own_id else {})
         assert answer.status_code == 201, answer.text
         return str(answer.json["conversation"]["id"])
 
-    def say(self, conversation: str, text: str) -> dict[str, Any]:
+    def send_text(self, conversation: str, text: str) -> dict[str, Any]:
         """The message that was just written."""
         body = {"conversationId": conversation, "payload": {"type": "text", "text": text}}
         answer = self.post("/messages", body)
@@ -76,7 +76,7 @@ class Person:
 
     def wait_messages(self, conversation: str, count: int) -> list[dict[str, Any]]:
         """All messages, once there are ``count``."""
-        return wait_for(lambda: len(found := self.messages(conversation)) >= count and found) or []
+        return wait_until(lambda: len(found := self.messages(conversation)) >= count and found) or []
 
 
 class Site:
@@ -87,8 +87,8 @@ class Site:
             "channels": ("botpress",),
             "database_url": f"sqlite:///{folder}/bot.db",
             "data": folder / "data",
-            "botpress_requests": 0,
-            "botpress_signups": 0,
+            "chat_api_requests": 0,
+            "chat_api_signups": 0,
             **settings,
         }
         self.app = create_app(bots, Settings(**values), handles=handles)
@@ -98,14 +98,16 @@ class Site:
         self._server: LoopbackServer | None = None
         self._names = 0
 
-    def ask(self, method: str, path: str, body: Any = None, *, bot: str = "helper", **options: Any) -> TestResponse:
+    def call_api(
+        self, method: str, path: str, body: Any = None, *, bot: str = "helper", **options: Any
+    ) -> TestResponse:
         if body is not None:
             options["json"] = body
         return self.client.open(f"/botpress/{bot}{path}", method=method, **options)
 
-    def person(self, user_id: str = "", bot: str = "helper", **fields: str) -> Person:
+    def sign_up(self, user_id: str = "", bot: str = "helper", **fields: str) -> Person:
         """A new user."""
-        answer = self.ask("POST", "/users", {**({"id": user_id} if user_id else {}), **fields}, bot=bot)
+        answer = self.call_api("POST", "/users", {**({"id": user_id} if user_id else {}), **fields}, bot=bot)
         assert answer.status_code == 201, answer.text
         return Person(self, answer.json["key"], answer.json["user"]["id"], bot)
 
@@ -160,7 +162,7 @@ def make_bot(name: str = "helper") -> Bot:
 
     @bot.command("wait")
     def wait(ctx: Context) -> str:
-        assert GATE.wait(60)
+        assert HANDLER_GATE.wait(60)
         ctx.state["it"] = ctx.user_state["it"] = "a late secret"
         return "a private answer"
 
@@ -178,7 +180,7 @@ def make_bot(name: str = "helper") -> Bot:
 
     @bot.message("stream long")
     def stream_long(ctx: Context) -> None:
-        ctx.stream([LONG_ANSWER[start : start + 5] for start in range(0, len(LONG_ANSWER), 5)])
+        ctx.stream([LONG_REPLY[start : start + 5] for start in range(0, len(LONG_REPLY), 5)])
 
     @bot.message("give up")
     def give_up(ctx: Context) -> None:
@@ -226,7 +228,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def manual_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same in manual mode."""
     folder = tmp_path_factory.mktemp("manual")
-    site = Site(folder, [make_bot()], botpress_encryption_key=Secret(ENCRYPTION_KEY))
+    site = Site(folder, [make_bot()], chat_api_encryption_key=Secret(ENCRYPTION_KEY))
     yield site
     site.close()
 

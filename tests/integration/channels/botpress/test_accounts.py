@@ -11,7 +11,7 @@ import pytest
 
 from cometbot.chat import new_id
 from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, Person, Site
-from tests.integration.channels.botpress.test_operations import refused
+from tests.integration.channels.botpress.test_operations import check_error
 
 Signed = Callable[..., Person]
 
@@ -31,12 +31,12 @@ def signed(manual_site: Site, name: str) -> Signed:
     return sign
 
 
-def attempts(person: Person, place: str) -> list[Any]:
+def call_all(person: Person, place: str) -> list[Any]:
     """Return the answers to requests of every kind."""
     message = {"conversationId": place, "payload": {"type": "text", "text": "hi"}}
     return [
         person.get("/users/me"),
-        person.ask("PUT", "/users/me", {"name": "Eve"}),
+        person.call_api("PUT", "/users/me", {"name": "Eve"}),
         person.post("/users/get-or-create", {"name": "Eve"}),
         person.get("/conversations"),
         person.get(f"/conversations/{place}/messages"),
@@ -48,33 +48,33 @@ def attempts(person: Person, place: str) -> list[Any]:
 
 
 def test_key_of_a_deleted_user_does_not_open_the_next_account(site: Site, name: str) -> None:
-    old = site.person(name, name="Old")
+    old = site.sign_up(name, name="Old")
     old.delete("/users/me")
-    new = site.person(name, name="New")
-    place = new.converse()
-    new.say(place, "hello")
+    new = site.sign_up(name, name="New")
+    place = new.create_conversation()
+    new.send_text(place, "hello")
 
-    for answer in attempts(old, place):
-        refused(answer, 401, "Unauthorized")
+    for answer in call_all(old, place):
+        check_error(answer, 401, "Unauthorized")
     assert new.get("/users/me").json["user"]["name"] == "New"
     assert new.messages(place)
 
 
-def test_account_created_again_by_its_old_key_is_closed_to_keys_between(site: Site, name: str) -> None:
-    first = site.person(name)
+def test_account_recreated_by_its_old_key_rejects_later_keys(site: Site, name: str) -> None:
+    first = site.sign_up(name)
     first.delete("/users/me")
-    between = site.person(name)
+    between = site.sign_up(name)
     between.delete("/users/me")
 
     assert first.post("/users/get-or-create", {}).status_code == 201
     assert first.get("/users/me").status_code == 200
-    refused(between.get("/users/me"), 401, "Unauthorized")
-    refused(between.post("/users/get-or-create", {}), 401, "Unauthorized")
+    check_error(between.get("/users/me"), 401, "Unauthorized")
+    check_error(between.post("/users/get-or-create", {}), 401, "Unauthorized")
 
 
 def test_account_name_is_shown_to_nobody(site: Site, name: str) -> None:
-    ann = site.person(name)
-    place = ann.converse()
+    ann = site.sign_up(name)
+    place = ann.create_conversation()
     shown = [
         ann.get("/users/me"),
         ann.post("/users/get-or-create", {}),
@@ -90,11 +90,11 @@ def test_signed_key_older_than_the_deletion_is_refused(signed: Signed) -> None:
     old.delete("/users/me")
     new = signed(iat=now + 5)
     new.post("/users/get-or-create", {"name": "New"})
-    place = new.converse()
+    place = new.create_conversation()
 
     for person in (old, signed(iat=now - 1000)):
-        for answer in attempts(person, place):
-            refused(answer, 401, "Unauthorized")
+        for answer in call_all(person, place):
+            check_error(answer, 401, "Unauthorized")
     assert new.get("/users/me").json["user"]["name"] == "New"
 
 
@@ -102,14 +102,14 @@ def test_signed_key_of_a_deleted_user_does_not_wait_for_the_next(signed: Signed)
     old = signed(iat=int(time.time()))
     old.post("/users/get-or-create", {})
     old.delete("/users/me")
-    refused(old.post("/users/get-or-create", {}), 401, "Unauthorized")
+    check_error(old.post("/users/get-or-create", {}), 401, "Unauthorized")
 
 
 def test_signed_key_of_the_second_of_the_deletion_is_refused(signed: Signed) -> None:
     signed(iat=1).post("/users/get-or-create", {})
     before = int(time.time())
     signed(iat=1).delete("/users/me")
-    refused(signed(iat=before).post("/users/get-or-create", {}), 401, "Unauthorized")
+    check_error(signed(iat=before).post("/users/get-or-create", {}), 401, "Unauthorized")
     assert signed(iat=int(time.time()) + 1).post("/users/get-or-create", {}).status_code == 201
 
 
@@ -118,7 +118,7 @@ def test_signed_key_of_a_backend_whose_clock_is_ahead_is_refused(signed: Signed)
     old = signed(iat=ahead)
     old.post("/users/get-or-create", {})
     old.delete("/users/me")
-    refused(old.post("/users/get-or-create", {}), 401, "Unauthorized")
+    check_error(old.post("/users/get-or-create", {}), 401, "Unauthorized")
     assert signed(iat=ahead + 1).post("/users/get-or-create", {}).status_code == 201
 
 
@@ -130,15 +130,15 @@ def test_signed_key_without_a_time_is_the_backends_word(signed: Signed, claims: 
     assert person.post("/users/get-or-create", {}).status_code == 201
 
 
-def test_signed_keys_of_any_age_open_an_account_that_was_never_deleted(signed: Signed) -> None:
+def test_signed_keys_of_any_age_open_an_undeleted_account(signed: Signed) -> None:
     assert signed(iat=1000).post("/users/get-or-create", {}).status_code == 201
     assert signed(iat=1).get("/users/me").status_code == 200
 
 
-def test_signed_key_of_a_deleted_user_finds_nobody_while_the_id_is_free(signed: Signed) -> None:
+def test_signed_key_of_a_deleted_user_finds_no_user(signed: Signed) -> None:
     person = signed(iat=int(time.time()))
     person.post("/users/get-or-create", {})
     person.delete("/users/me")
 
-    refused(person.get("/users/me"), 404, "ResourceNotFound")
-    refused(person.post("/users/get-or-create", {}), 401, "Unauthorized")
+    check_error(person.get("/users/me"), 404, "ResourceNotFound")
+    check_error(person.post("/users/get-or-create", {}), 401, "Unauthorized")

@@ -15,7 +15,7 @@ from werkzeug import Request, Response
 from cometbot.channels.botpress import listener as listening
 from cometbot.channels.botpress.client import ChatClient
 from cometbot.channels.botpress.keys import sign
-from cometbot.channels.botpress.records import (
+from cometbot.channels.botpress.models import (
     EventCreated,
     MessageCreated,
     MessageDeleted,
@@ -36,7 +36,7 @@ from cometbot.errors import (
     Unreachable,
 )
 from cometbot.http.sse import STREAMS
-from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, MakeSite, Site, wait_for
+from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, MakeSite, Site, wait_until
 
 TEXT = {"type": "text", "text": "hi"}
 
@@ -47,7 +47,7 @@ def ann(site: Site) -> Iterator[ChatClient]:
     client.update_user(name="Ann")
     yield client
     client.close()
-    wait_for(lambda: len(STREAMS) == 0)
+    wait_until(lambda: len(STREAMS) == 0)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def bob(site: Site) -> Iterator[ChatClient]:
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(listening, "_FIRST_BACKOFF", 0.02)
 
 
 def test_users(ann: ChatClient) -> None:
@@ -82,9 +82,9 @@ def test_conversations_and_participants(ann: ChatClient, bob: ChatClient) -> Non
     with pytest.raises(Rejected) as caught:
         ann.create_conversation("shared/one")
     assert (caught.value.code, caught.value.status) == ("AlreadyExists", 409)
-    with pytest.raises(AuthenticationFailed) as refused:
+    with pytest.raises(AuthenticationFailed) as check_error:
         bob.get_conversation("shared/one")
-    assert refused.value.code == "Forbidden"
+    assert check_error.value.code == "Forbidden"
     user = bob.get_user()
     assert ann.add_participant("shared/one", user.id) == ann.get_participant("shared/one", user.id) == user
     assert {item.id for item in bob.list_participants("shared/one")} == {user.id, ann.get_user().id}
@@ -104,7 +104,7 @@ def test_messages_and_events(ann: ChatClient) -> None:
     event = ann.create_event(place, {"a": 1})
     assert ann.get_event(event.id) == event
     assert event.payload == {"a": 1}
-    wait_for(lambda: len(ann.list_messages(place)) == 3)
+    wait_until(lambda: len(ann.list_messages(place)) == 3)
     ann.delete_message(message.id)
     with pytest.raises(NotFound):
         ann.get_message(message.id)
@@ -237,21 +237,21 @@ def test_without_reconnecting_a_listener_ends_with_its_stream(ann: ChatClient) -
         assert list(signals) == []
 
 
-def test_a_broken_stream_is_made_anew_and_what_was_missed_is_read(make_site: MakeSite) -> None:
+def test_broken_stream_reconnects_and_reads_missed_messages(make_site: MakeSite) -> None:
     site = make_site()
     client = ChatClient.connect(site.url)
     place = client.create_conversation().id
     client.create_message(place, {"type": "text", "text": "before"})
-    wait_for(lambda: len(client.list_messages(place)) == 2)
+    wait_until(lambda: len(client.list_messages(place)) == 2)
     with client.listen_conversation(place) as signals:
         client.create_message(place, {"type": "text", "text": "while"})
         heard = [signals.get(60), signals.get(60)]
         port = site.stop_server()
-        wait_for(lambda: len(STREAMS) == 0)
+        wait_until(lambda: len(STREAMS) == 0)
         headers = {"x-user-key": client.user_key}
         for number in range(30):
             body = {"conversationId": place, "payload": {"type": "text", "text": f"missed {number}"}}
-            assert site.ask("POST", "/messages", body, headers=headers).status_code == 201
+            assert site.call_api("POST", "/messages", body, headers=headers).status_code == 201
         site.start_server(port)
         texts: list[str] = []
         while len(texts) < 60:
@@ -270,14 +270,14 @@ def test_a_broken_stream_is_made_anew_and_what_was_missed_is_read(make_site: Mak
     client.close()
 
 
-def test_ones_own_words_are_no_answer_also_where_they_were_missed(make_site: MakeSite) -> None:
+def test_own_missed_messages_are_not_answers(make_site: MakeSite) -> None:
     site = make_site()
     client = ChatClient.connect(site.url)
     place = client.create_conversation().id
     with client.listen_conversation(place) as signals:
         port = site.stop_server()
         body = {"conversationId": place, "payload": TEXT}
-        site.ask("POST", "/messages", body, headers={"x-user-key": client.user_key})
+        site.call_api("POST", "/messages", body, headers={"x-user-key": client.user_key})
         site.start_server(port)
         answers = [str(answer.payload["text"]) for answer in signals.answers(timeout=10, quiet=0.5)]
     assert len(answers) == 1

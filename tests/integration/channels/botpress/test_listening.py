@@ -18,9 +18,9 @@ from werkzeug.test import TestResponse
 
 from cometbot.channels.botpress import views
 from cometbot.channels.botpress.keys import LEEWAY
-from cometbot.chat import listening
+from cometbot.chat import live_feed
 from cometbot.http.sse import STREAMS
-from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, LONG_ANSWER, MakeSite, Person, Site, wait_for
+from tests.integration.channels.botpress.conftest import ENCRYPTION_KEY, LONG_REPLY, MakeSite, Person, Site, wait_until
 
 
 class Stream:
@@ -58,7 +58,7 @@ class Stream:
         return [orjson.loads(item) for item in self.data if item != "ping"]
 
     def wait(self, count: int) -> list[dict[str, Any]]:
-        wait_for(lambda: len(self.signals) >= count)
+        wait_until(lambda: len(self.signals) >= count)
         return self.signals
 
     def close(self) -> None:
@@ -82,17 +82,17 @@ def listen() -> Iterator[Callable[..., Stream]]:
     yield make
     for stream in opened:
         stream.close()
-    wait_for(lambda: len(STREAMS) == 0)
+    wait_until(lambda: len(STREAMS) == 0)
 
 
 @pytest.fixture
 def ann(site: Site) -> Person:
-    return site.person(name="Ann")
+    return site.sign_up(name="Ann")
 
 
 @pytest.fixture
 def here(ann: Person) -> str:
-    return ann.converse()
+    return ann.create_conversation()
 
 
 Listen = Callable[[Person, str], Stream]
@@ -102,7 +102,7 @@ def test_a_message_and_its_answer_come_as_frames(ann: Person, here: str, listen:
     stream = listen(ann, here)
     assert stream.response.headers["content-type"] == "text/event-stream"
     assert stream.response.headers["x-accel-buffering"] == "no"
-    message = ann.say(here, "héllo\n\u2028")
+    message = ann.send_text(here, "héllo\n\u2028")
     question, answer = stream.wait(2)
 
     assert question == {"type": "message_created", "data": {**message, "isBot": False}}
@@ -116,23 +116,23 @@ def test_a_message_and_its_answer_come_as_frames(ann: Person, here: str, listen:
         assert data.startswith('data: {"type":"message_created"')
 
 
-def test_every_stream_of_every_participant_hears_each_signal_once(site: Site, ann: Person, listen: Listen) -> None:
-    here, bob = ann.converse(), site.person(name="Bob")
+def test_every_stream_gets_each_signal_once(site: Site, ann: Person, listen: Listen) -> None:
+    here, bob = ann.create_conversation(), site.sign_up(name="Bob")
     ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
     streams = [listen(ann, here), listen(ann, here), listen(bob, here)]
-    ann.say(here, "hi")
+    ann.send_text(here, "hi")
 
     heard = [[signal["data"]["id"] for signal in stream.wait(2)] for stream in streams]
     assert heard[0] == heard[1] == heard[2]
     assert len(set(heard[0])) == 2
 
 
-def test_events_deletions_and_participants_are_told(site: Site, ann: Person, here: str, listen: Listen) -> None:
-    bob = site.person()
+def test_events_deletions_and_participants_are_streamed(site: Site, ann: Person, here: str, listen: Listen) -> None:
+    bob = site.sign_up()
     stream = listen(ann, here)
     event = ann.post("/events", {"conversationId": here, "payload": {"a": 1}}).json["event"]
     stream.wait(2)
-    message = ann.say(here, "gone soon")
+    message = ann.send_text(here, "gone soon")
     stream.wait(4)
     ann.delete(f"/messages/{message['id']}")
     stream.wait(6)
@@ -150,8 +150,8 @@ def test_events_deletions_and_participants_are_told(site: Site, ann: Person, her
     ]
 
 
-def test_adding_somebody_who_takes_part_already_is_told_too(site: Site, ann: Person, here: str, listen: Listen) -> None:
-    bob = site.person()
+def test_adding_a_participant_twice_is_streamed(site: Site, ann: Person, here: str, listen: Listen) -> None:
+    bob = site.sign_up()
     stream = listen(ann, here)
     for _ in range(2):
         ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
@@ -160,7 +160,7 @@ def test_adding_somebody_who_takes_part_already_is_told_too(site: Site, ann: Per
 
 def test_an_event_of_the_bot_has_no_id_and_is_not_kept(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    ann.say(here, "ping me")
+    ann.send_text(here, "ping me")
     told = stream.wait(2)[1]
 
     assert told["type"] == "event_created"
@@ -177,8 +177,8 @@ def test_an_event_of_the_bot_has_no_id_and_is_not_kept(ann: Person, here: str, l
 
 def test_a_streamed_answer_comes_in_pieces_then_whole(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    ann.say(here, "stream")
-    wait_for(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
+    ann.send_text(here, "stream")
+    wait_until(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
     *deltas, complete, created = (signal for signal in stream.signals if signal["data"].get("isBot") is not False)
 
     assert {signal["type"] for signal in deltas} == {"message_stream_delta"}
@@ -193,19 +193,19 @@ def test_a_streamed_answer_comes_in_pieces_then_whole(ann: Person, here: str, li
     assert message["metadata"] == {"streamId": stream_id}
 
 
-def test_the_pieces_of_a_streamed_answer_cost_at_most_twice_its_text(ann: Person, here: str, listen: Listen) -> None:
+def test_stream_deltas_cost_at_most_twice_their_text(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    ann.say(here, "stream long")
-    wait_for(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
+    ann.send_text(here, "stream long")
+    wait_until(lambda: stream.signals and stream.signals[-1]["data"].get("isBot"))
     sizes = [len(item) for item in stream.data if '"message_stream_delta"' in item]
 
-    assert sum(sizes) <= 2 * len(LONG_ANSWER)
-    assert sum(sizes) >= len(LONG_ANSWER)
+    assert sum(sizes) <= 2 * len(LONG_REPLY)
+    assert sum(sizes) >= len(LONG_REPLY)
 
 
 def test_a_stream_that_fails_is_given_up(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    ann.say(here, "give up")
+    ann.send_text(here, "give up")
     signals = stream.wait(4)
     delta, abort = (signal for signal in signals if signal["type"].startswith("message_stream"))
     [sorry] = (signal for signal in signals if signal["data"].get("isBot"))
@@ -217,81 +217,81 @@ def test_a_stream_that_fails_is_given_up(ann: Person, here: str, listen: Listen)
     assert signals.index(delta) < signals.index(abort) < signals.index(sorry)
 
 
-def test_silence_is_broken_by_a_ping_that_is_a_message(
+def test_idle_stream_gets_pings_as_messages(
     ann: Person, here: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "_PING_EVERY", 0.05)
+    monkeypatch.setattr(views, "_PING_INTERVAL", 0.05)
     stream = listen(ann, here)
-    wait_for(lambda: stream.data.count("ping") >= 2)
+    wait_until(lambda: stream.data.count("ping") >= 2)
     assert "event: message\ndata: ping\n\n" in stream.text
 
 
 def test_pings_come_often_enough_for_the_official_client() -> None:
-    assert views._PING_EVERY <= 59
+    assert views._PING_INTERVAL <= 59
 
 
 def test_the_stream_of_who_is_removed_ends_and_others_go_on(site: Site, ann: Person, listen: Listen) -> None:
-    here, elsewhere, bob = ann.converse(), ann.converse(), site.person()
+    here, elsewhere, bob = ann.create_conversation(), ann.create_conversation(), site.sign_up()
     for place in (here, elsewhere):
         ann.post(f"/conversations/{place}/participants", {"userId": bob.id})
     removed, kept, own = listen(bob, here), listen(bob, elsewhere), listen(ann, here)
     ann.delete(f"/conversations/{here}/participants/{bob.id}")
 
-    wait_for(lambda: removed.is_over)
+    wait_until(lambda: removed.is_over)
     assert removed.signals[-1]["type"] == "participant_removed"
-    ann.say(elsewhere, "still here")
+    ann.send_text(elsewhere, "still here")
     kept.wait(1)
     assert not kept.is_over
     assert not own.is_over
 
 
 def test_the_streams_of_a_deleted_conversation_end(site: Site, ann: Person, listen: Listen) -> None:
-    here, bob = ann.converse(), site.person()
+    here, bob = ann.create_conversation(), site.sign_up()
     ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
     streams = [listen(ann, here), listen(bob, here)]
     ann.delete(f"/conversations/{here}")
-    wait_for(lambda: all(stream.is_over for stream in streams))
+    wait_until(lambda: all(stream.is_over for stream in streams))
 
 
 def test_the_streams_of_a_deleted_user_end(site: Site, ann: Person, listen: Listen) -> None:
-    here, bob = ann.converse(), site.person()
+    here, bob = ann.create_conversation(), site.sign_up()
     ann.post(f"/conversations/{here}/participants", {"userId": bob.id})
     stream, own = listen(bob, here), listen(ann, here)
     bob.delete("/users/me")
-    wait_for(lambda: stream.is_over)
+    wait_until(lambda: stream.is_over)
     assert not own.is_over
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    wait_for(lambda: len(STREAMS) == 1)
+    wait_until(lambda: len(STREAMS) == 1)
     stream.close()
-    wait_for(lambda: len(STREAMS) == 0)
-    ann.say(here, "anybody?")
+    wait_until(lambda: len(STREAMS) == 0)
+    ann.send_text(here, "anybody?")
     assert ann.wait_messages(here, 2)
 
 
-def test_an_own_id_with_slashes_can_be_listened_to_as_it_is_and_encoded(site: Site, listen: Listen) -> None:
-    ann = site.person()
-    ann.converse("a/b/c")
+def test_id_with_slashes_is_listened_to_raw_and_encoded(site: Site, listen: Listen) -> None:
+    ann = site.sign_up()
+    ann.create_conversation("a/b/c")
     streams = [listen(ann, "a/b/c"), listen(ann, "a%2Fb%2Fc")]
     assert [stream.status for stream in streams] == [200, 200]
-    ann.say("a/b/c", "hi")
+    ann.send_text("a/b/c", "hi")
     for stream in streams:
         stream.wait(2)
 
 
 def test_a_user_has_only_so_many_streams(make_site: MakeSite, listen: Listen) -> None:
-    site = make_site(botpress_streams=2, botpress_requests=1000)
-    ann, bob = site.person(), site.person()
-    here, there = ann.converse(), bob.converse()
+    site = make_site(chat_api_streams=2, chat_api_requests=1000)
+    ann, bob = site.sign_up(), site.sign_up()
+    here, there = ann.create_conversation(), bob.create_conversation()
     opened = [listen(ann, here) for _ in range(3)]
 
     assert [stream.status for stream in opened] == [200, 200, 429]
     assert orjson.loads(opened[2].response.read())["type"] == "RateLimited"
     assert listen(bob, there).status == 200
     opened[0].close()
-    wait_for(lambda: len(STREAMS) == 2)
+    wait_until(lambda: len(STREAMS) == 2)
     assert listen(ann, here).status == 200
 
 
@@ -301,7 +301,7 @@ def test_a_stream_ends_with_the_key_that_opened_it(manual_site: Site, listen: Li
 
     lasting = Person(manual_site, key(), "ann")
     lasting.post("/users/get-or-create", {})
-    place = lasting.converse()
+    place = lasting.create_conversation()
     for seconds in (2, 6, 20):  # it may have ended on a busy machine before it is looked at
         ending = listen(Person(manual_site, key(exp=int(time.time() - LEEWAY) + seconds), "ann"), place)
         if ending.status == 200:
@@ -309,46 +309,46 @@ def test_a_stream_ends_with_the_key_that_opened_it(manual_site: Site, listen: Li
     going_on = listen(lasting, place)
     assert (ending.status, going_on.status) == (200, 200)
 
-    wait_for(lambda: ending.is_over)
-    lasting.say(place, "hi")
+    wait_until(lambda: ending.is_over)
+    lasting.send_text(place, "hi")
     going_on.wait(2)
     assert ending.signals == []
 
 
 def test_stream_of_a_deleted_user_ends_before_the_next_account(site: Site, listen: Listen) -> None:
-    bob, old = site.person("bob"), site.person("ann")
-    place = bob.converse()
+    bob, old = site.sign_up("bob"), site.sign_up("ann")
+    place = bob.create_conversation()
     bob.post(f"/conversations/{place}/participants", {"userId": "ann"})
     stream = listen(old, place)
     old.delete("/users/me")
-    new = site.person("ann")
+    new = site.sign_up("ann")
     bob.post(f"/conversations/{place}/participants", {"userId": "ann"})
 
-    wait_for(lambda: stream.is_over)
+    wait_until(lambda: stream.is_over)
     assert old.get(f"/conversations/{place}/messages").status_code == 401
     assert new.get(f"/conversations/{place}/messages").status_code == 200
 
 
-def test_where_all_streams_are_taken_the_refusal_says_when_to_come_again(make_site: MakeSite, listen: Listen) -> None:
+def test_stream_limit_error_has_retry_after(make_site: MakeSite, listen: Listen) -> None:
     site = make_site()
-    ann = site.person()
-    here = ann.converse()
-    before = STREAMS.most
-    STREAMS.admit(1)
+    ann = site.sign_up()
+    here = ann.create_conversation()
+    before = STREAMS.limit
+    STREAMS.set_limit(1)
     try:
         listen(ann, here)
-        refused = listen(ann, here).response
-        assert (refused.status, orjson.loads(refused.read())["type"]) == (503, "Internal")
-        assert refused.headers["Retry-After"]
+        check_error = listen(ann, here).response
+        assert (check_error.status, orjson.loads(check_error.read())["type"]) == (503, "Internal")
+        assert check_error.headers["Retry-After"]
         assert ann.get("/users/me").status_code == 200
     finally:
-        STREAMS.admit(before)
+        STREAMS.set_limit(before)
 
 
 def test_a_hundred_messages_reach_a_stream_in_their_order(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    sent = [ann.say(here, f"number {number}")["id"] for number in range(100)]
-    wait_for(lambda: len(stream.signals) >= 200)
+    sent = [ann.send_text(here, f"number {number}")["id"] for number in range(100)]
+    wait_until(lambda: len(stream.signals) >= 200)
     heard = [signal["data"] for signal in stream.signals]
 
     assert [data["id"] for data in heard if not data["isBot"]] == sent
@@ -357,19 +357,21 @@ def test_a_hundred_messages_reach_a_stream_in_their_order(ann: Person, here: str
     assert dates == sorted(dates)
 
 
-def test_a_message_is_heard_by_a_hint(monkeypatch: pytest.MonkeyPatch, ann: Person, here: str, listen: Listen) -> None:
-    monkeypatch.setattr(listening, "CHECK", 600.0)  # so that it is not found but told
+def test_message_arrives_by_notification(
+    monkeypatch: pytest.MonkeyPatch, ann: Person, here: str, listen: Listen
+) -> None:
+    monkeypatch.setattr(live_feed, "POLL_INTERVAL", 600.0)  # so that it is not found but told
     stream = listen(ann, here)
-    ann.say(here, "the last that may be found")
+    ann.send_text(here, "the last that may be found")
     stream.wait(2)
-    ann.say(here, "quick")
+    ann.send_text(here, "quick")
     stream.wait(4)
 
 
 def test_halves_of_characters_in_what_the_bot_says_break_nothing(ann: Person, here: str, listen: Listen) -> None:
     stream = listen(ann, here)
-    ann.say(here, "/half")
-    wait_for(lambda: sum(bool(signal["data"].get("isBot")) for signal in stream.signals) == 2)
+    ann.send_text(here, "/half")
+    wait_until(lambda: sum(bool(signal["data"].get("isBot")) for signal in stream.signals) == 2)
 
     texts = [item["payload"]["text"] for item in ann.messages(here)]
     assert texts == ["/half", "half an emoji \ufffd", "broken \ufffd"]
@@ -381,18 +383,18 @@ def test_halves_of_characters_in_what_the_bot_says_break_nothing(ann: Person, he
 def test_a_full_stream_of_emoji_comes_in_all_its_pieces(ann: Person, here: str, site: Site, listen: Listen) -> None:
     stream = listen(ann, here)
     [place] = [site.channel.conversation(site.running.delivery.bots["helper"], user=ann.id)]
-    site.channel.piece(place, "s", 0, "😀" * 400)
+    site.channel.stream_delta(place, "s", 0, "😀" * 400)
     signals = stream.wait(1)
     assert signals[0]["data"]["delta"] == "😀" * 400
 
 
 def test_one_address_does_not_take_the_streams_of_all(make_site: MakeSite) -> None:
     site = make_site(streams=4)
-    people = [site.person() for _ in range(3)]
+    people = [site.sign_up() for _ in range(3)]
 
     def listen(person: Person, address: str) -> TestResponse:
         here = {"environ_base": {"REMOTE_ADDR": address}}
-        return person.get(f"/conversations/{person.converse()}/listen", **here)
+        return person.get(f"/conversations/{person.create_conversation()}/listen", **here)
 
     opened = [listen(person, "2001:db8::1") for person in people]
     try:

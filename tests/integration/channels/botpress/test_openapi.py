@@ -39,10 +39,10 @@ def operations(site: Site) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ids(site: Site) -> dict[str, str]:
     """Things that exist, by the names that paths and bodies have for them, and a key that may do everything to them."""
-    person, other = site.person(name="Ann"), site.person()
-    here = person.converse()
+    person, other = site.sign_up(name="Ann"), site.sign_up()
+    here = person.create_conversation()
     person.post(f"/conversations/{here}/participants", {"userId": other.id})
-    message = person.say(here, "hi")
+    message = person.send_text(here, "hi")
     event = person.post("/events", {"conversationId": here, "payload": {}}).json["event"]
     return {
         "key": person.key,
@@ -75,7 +75,7 @@ def test_what_is_made_up_is_answered_as_described(name: str, operations: dict[st
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "listenConversation"])
-def test_what_is_asked_of_things_that_exist_is_answered_as_described(
+def test_requests_for_existing_objects_conform_to_openapi(
     name: str, operations: dict[str, Any], ids: dict[str, str]
 ) -> None:
     def aim(case: Any) -> None:

@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cometbot import Bot, Button, Card, Context
-from cometbot.channels.botyard.channel import BotyardChannel
+from cometbot.channels.botyard.channel import PlatformChannel
 from cometbot.channels.botyard.platform import Platform
 from cometbot.settings import Secret, Settings
-from cometbot.web.app import Running, create_app
+from cometbot.web.app import Runtime, create_app
 
 ADMIN = "the-admin-s-secret-key"
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -70,7 +70,7 @@ def make_bot() -> Bot:
     return bot
 
 
-class Asker:
+class ApiClient:
     """Whoever sends requests: with cookies of their own, or with a key."""
 
     def __init__(self, client: FlaskClient, key: str = "") -> None:
@@ -78,44 +78,46 @@ class Asker:
         self.key = key
         self._headers = {"Authorization": key} if key else {}
 
-    def ask(self, method: str, path: str, **options: Any) -> TestResponse:
+    def call_api(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = {**self._headers, **options.pop("headers", {})}
         return self.client.open(f"/v1/{path}", method=method, headers=headers, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
-        return self.ask("GET", path, **options)
+        return self.call_api("GET", path, **options)
 
     def post(self, path: str, json: Any = None, **options: Any) -> TestResponse:
         return (
-            self.ask("POST", path, json=json, **options) if "data" not in options else self.ask("POST", path, **options)
+            self.call_api("POST", path, json=json, **options)
+            if "data" not in options
+            else self.call_api("POST", path, **options)
         )
 
     def put(self, path: str, json: Any = None, **options: Any) -> TestResponse:
-        return self.ask("PUT", path, **({"json": json} if json is not None else {}), **options)
+        return self.call_api("PUT", path, **({"json": json} if json is not None else {}), **options)
 
     def delete(self, path: str, **options: Any) -> TestResponse:
-        return self.ask("DELETE", path, **options)
+        return self.call_api("DELETE", path, **options)
 
     def upload(self, *files: tuple[str, bytes], api: str = "client-api", part: str = "file") -> TestResponse:
         parts = {part: [(io.BytesIO(content), name) for name, content in files]}
         return self.post(f"{api}/files", data=parts, content_type="multipart/form-data")
 
 
-class Person(Asker):
+class Person(ApiClient):
     """Somebody who is logged in."""
 
     def __init__(self, client: FlaskClient, nickname: str) -> None:
         super().__init__(client)
-        self.answer = self.post("client-api/user", {"nickname": nickname})
-        self.id: str = self.answer.json["id"]
+        self.response = self.post("client-api/user", {"nickname": nickname})
+        self.id: str = self.response.json["id"]
 
-    def chat(self, bot_id: str = "helpdesk") -> str:
+    def create_chat(self, bot_id: str = "helpdesk") -> str:
         """The id of a new chat."""
         answer = self.post("client-api/chat", {"botId": bot_id})
         assert answer.status_code == 201, answer.text
         return str(answer.json["id"])
 
-    def say(self, chat: str, body: str = "", **more: Any) -> dict[str, Any]:
+    def send_message(self, chat: str, body: str = "", **more: Any) -> dict[str, Any]:
         """The message as it was stored."""
         answer = self.post("client-api/chat/message", {"chatId": chat, "body": body, **more})
         assert answer.status_code == 201, answer.text
@@ -129,48 +131,50 @@ class Person(Asker):
         """The texts in the chat."""
         return [message["body"] for message in self.messages(chat, "?limit=100")]
 
-    def hears(self, chat: str, body: str) -> dict[str, Any]:
+    def wait_message(self, chat: str, body: str) -> dict[str, Any]:
         """The message with this text, once it is there."""
-        return until(lambda: next((item for item in self.messages(chat, "?limit=100") if item["body"] == body), None))
+        return wait_until(
+            lambda: next((item for item in self.messages(chat, "?limit=100") if item["body"] == body), None)
+        )
 
 
 class Site:
     """A served platform. ``settings`` are those of cometbot; without ``handles`` no bot answers."""
 
     def __init__(self, folder: Path, *bots: Bot, handles: bool = True, **settings: Any) -> None:
-        limits = {"botyard_messages": 0, "botyard_requests": 0, "botyard_signups": 0}
+        limits = {"platform_messages": 0, "platform_requests": 0, "platform_signups": 0}
         given: dict[str, Any] = {
             "channels": ("botyard",),
             "database_url": f"sqlite:///{folder}/platform.db",
             "data": folder / "data",
-            "botyard_admin_secret_key": Secret(ADMIN),
+            "platform_admin_secret_key": Secret(ADMIN),
             "allow_private_webhooks": True,
         }
         self.app = create_app(list(bots) or [make_bot()], Settings(**{**given, **limits, **settings}), handles=handles)
-        self.running: Running = self.app.extensions["cometbot"]
-        self.admin = Asker(self.app.test_client(use_cookies=False), ADMIN)
-        self.nobody = Asker(self.app.test_client(use_cookies=False))
+        self.running: Runtime = self.app.extensions["cometbot"]
+        self.admin = ApiClient(self.app.test_client(use_cookies=False), ADMIN)
+        self.anonymous = ApiClient(self.app.test_client(use_cookies=False))
         self._made = 0
 
     @property
-    def channel(self) -> BotyardChannel:
+    def channel(self) -> PlatformChannel:
         channel = self.running.delivery.channels["botyard"]
-        assert isinstance(channel, BotyardChannel)
+        assert isinstance(channel, PlatformChannel)
         return channel
 
     @property
     def platform(self) -> Platform:
         return self.channel.platform
 
-    def person(self, nickname: str = "Maria") -> Person:
+    def sign_up(self, nickname: str = "Maria") -> Person:
         return Person(self.app.test_client(), nickname)
 
-    def outside(self, name: str = "", **more: Any) -> tuple[str, Asker]:
+    def external_bot(self, name: str = "", **more: Any) -> tuple[str, ApiClient]:
         """The id of a new bot that runs elsewhere, and the bot itself."""
         self._made += 1
         name = name or f"Outside bot {self._made}"
         made = self.admin.post("admin-api/bot", {"name": name, **more}).json
-        return made["bot"]["id"], Asker(self.app.test_client(use_cookies=False), made["key"])
+        return made["bot"]["id"], ApiClient(self.app.test_client(use_cookies=False), made["key"])
 
 
 @pytest.fixture
@@ -196,4 +200,4 @@ def site(make_site: Callable[..., Site]) -> Site:
 
 @pytest.fixture
 def maria(site: Site) -> Person:
-    return site.person()
+    return site.sign_up()

@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from cometbot.channels.botyard.platform import EVERYWHERE
+from cometbot.channels.botyard.platform import ALL_BOTS
 from cometbot.settings import Secret
 from tests.integration.channels.botyard.conftest import ADMIN, Person, Site
 
@@ -30,7 +30,7 @@ SECRET = "a-secret-that-is-long-enough-for-hs256"
 
 def count_users(site: Site) -> int:
     with site.platform.database.read() as connection:
-        return site.platform.chat.users.count(connection, EVERYWHERE)
+        return site.platform.chat.users.count(connection, ALL_BOTS)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def count_users(site: Site) -> int:
 )
 def test_a_nickname_that_may_not_be_is_refused_and_makes_nobody(site: Site, nickname: Any, message: str) -> None:
     before = count_users(site)
-    answer = site.nobody.post("client-api/user", {"nickname": nickname})
+    answer = site.anonymous.post("client-api/user", {"nickname": nickname})
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
     assert "Set-Cookie" not in answer.headers
@@ -59,7 +59,7 @@ def test_a_nickname_that_may_not_be_is_refused_and_makes_nobody(site: Site, nick
 
 
 def test_three_spaces_are_a_nickname_as_in_the_protocol(site: Site) -> None:
-    assert site.nobody.post("client-api/user", {"nickname": "   "}).status_code == 201
+    assert site.anonymous.post("client-api/user", {"nickname": "   "}).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,8 @@ def test_three_spaces_are_a_nickname_as_in_the_protocol(site: Site) -> None:
         (b"x", "multipart/form-data", "The body is no multipart form"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_refused_with_what_is_wrong(
-    site: Site, body: bytes, kind: str, message: str
-) -> None:
-    answer = site.nobody.ask("POST", "client-api/user", data=body, content_type=kind)
+def test_unreadable_body_is_refused_with_its_cause(site: Site, body: bytes, kind: str, message: str) -> None:
+    answer = site.anonymous.call_api("POST", "client-api/user", data=body, content_type=kind)
 
     assert answer.status_code == 400
     assert answer.json["message"].startswith(message)
@@ -92,24 +90,24 @@ def test_a_body_that_cannot_be_read_is_refused_with_what_is_wrong(
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
 def test_body_with_a_byte_order_mark_is_read(site: Site, kind: str) -> None:
     body = b'\xef\xbb\xbf{"nickname": "Maria"}'
-    answer = site.nobody.ask("POST", "client-api/user", data=body, content_type=kind)
+    answer = site.anonymous.call_api("POST", "client-api/user", data=body, content_type=kind)
 
     assert answer.status_code == 201
 
 
-def test_a_request_without_a_body_is_told_so(site: Site) -> None:
-    empty = site.nobody.ask(
+def test_request_without_a_body_is_refused(site: Site) -> None:
+    empty = site.anonymous.call_api(
         "POST", "client-api/user", content_type="application/json", environ_overrides={"CONTENT_LENGTH": "0"}
     )
-    unsaid = site.nobody.ask("POST", "client-api/user", content_type="application/json")
+    unsaid = site.anonymous.call_api("POST", "client-api/user", content_type="application/json")
 
     assert (empty.status_code, unsaid.status_code) == (400, 411)
     assert empty.json == {"message": "the request has no body; send the JSON as body"}
 
 
 def test_a_body_that_is_too_long_or_compressed_is_refused(site: Site) -> None:
-    long = site.nobody.ask("POST", "client-api/user", data=b" " * 200_000, content_type="application/json")
-    packed = site.nobody.ask(
+    long = site.anonymous.call_api("POST", "client-api/user", data=b" " * 200_000, content_type="application/json")
+    packed = site.anonymous.call_api(
         "POST", "client-api/user", data=b"{}", content_type="application/json", headers={"Content-Encoding": "gzip"}
     )
 
@@ -138,7 +136,7 @@ def test_a_body_that_is_too_long_or_compressed_is_refused(site: Site) -> None:
 def test_a_message_that_may_not_be_is_refused_and_not_stored(
     maria: Person, body: dict[str, Any], status: int, message: str
 ) -> None:
-    chat = maria.chat()
+    chat = maria.create_chat()
     given_body = {name: chat if value == "CHAT" else value for name, value in body.items()}
     answer = maria.post("client-api/chat/message", given_body)
 
@@ -147,10 +145,10 @@ def test_a_message_that_may_not_be_is_refused_and_not_stored(
 
 
 def test_a_text_of_exactly_the_limit_and_with_a_nul_is_taken(maria: Person, site: Site) -> None:
-    chat = maria.chat(site.outside()[0])
+    chat = maria.create_chat(site.external_bot()[0])
 
-    assert maria.say(chat, "é" * 2048)["body"] == "é" * 2048
-    assert maria.say(chat, "a\x00b")["body"] == "a\ufffdb"
+    assert maria.send_message(chat, "é" * 2048)["body"] == "é" * 2048
+    assert maria.send_message(chat, "a\x00b")["body"] == "a\ufffdb"
 
 
 @pytest.mark.parametrize("bot_id", ["", None, "nothing", "a\x00b", "x" * 5000])
@@ -162,8 +160,8 @@ def test_a_chat_with_no_bot_is_not_made(maria: Person, bot_id: str | None) -> No
 
 
 def test_another_users_chat_is_nobody_elses(site: Site, maria: Person) -> None:
-    chat, tom = maria.chat(), site.person("Tom")
-    maria.say(chat, "secret")
+    chat, tom = maria.create_chat(), site.sign_up("Tom")
+    maria.send_message(chat, "secret")
 
     for answer in (
         tom.get(f"client-api/chat/{chat}/messages"),
@@ -229,10 +227,14 @@ def forged(kind: str, user_id: str) -> str:
 )
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 def test_a_forged_cookie_is_nobodys(make_site: Callable[..., Site], kind: str) -> None:
-    site = make_site(botyard_jwt_secret_key=Secret(SECRET))
-    maria = site.person()
-    good = site.nobody.get("client-api/chats?bot_id=helpdesk", headers={"Cookie": f"token={forged('good', maria.id)}"})
-    answer = site.nobody.get("client-api/chats?bot_id=helpdesk", headers={"Cookie": f"token={forged(kind, maria.id)}"})
+    site = make_site(platform_jwt_secret_key=Secret(SECRET))
+    maria = site.sign_up()
+    good = site.anonymous.get(
+        "client-api/chats?bot_id=helpdesk", headers={"Cookie": f"token={forged('good', maria.id)}"}
+    )
+    answer = site.anonymous.get(
+        "client-api/chats?bot_id=helpdesk", headers={"Cookie": f"token={forged(kind, maria.id)}"}
+    )
 
     assert good.status_code == 200
     assert (answer.status_code, answer.json) == (401, {"message": "User is unauthorized."})
@@ -241,7 +243,7 @@ def test_a_forged_cookie_is_nobodys(make_site: Callable[..., Site], kind: str) -
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "....", "\xff", "x" * 7000, "null", '"'])
 def test_a_cookie_that_is_no_token_is_nobodys(site: Site, token: str) -> None:
-    assert site.nobody.get("client-api/user", headers={"Cookie": f"token={token}"}).status_code == 401
+    assert site.anonymous.get("client-api/user", headers={"Cookie": f"token={token}"}).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -263,18 +265,18 @@ def test_a_cookie_that_is_no_token_is_nobodys(site: Site, token: str) -> None:
     ],
 )
 def test_a_wrong_bot_key_in_any_form_opens_nothing(site: Site, key: str, message: str) -> None:
-    made = site.outside()[1].key
+    made = site.external_bot()[1].key
     bot_id, token = made.split(":")
     headers = {"Authorization": key.replace("BOT", bot_id).replace("TOKEN", token)} if key else {}
-    answer = site.nobody.get("bot-api/bot", headers=headers)
+    answer = site.anonymous.get("bot-api/bot", headers=headers)
 
     assert (answer.status_code, answer.json) == (403, {"message": message})
 
 
-def test_what_stands_behind_a_second_colon_of_a_key_is_left_out_as_in_the_protocol(site: Site) -> None:
-    made = site.outside()[1].key
+def test_key_after_a_second_colon_is_ignored(site: Site) -> None:
+    made = site.external_bot()[1].key
 
-    assert site.nobody.get("bot-api/bot", headers={"Authorization": f"{made}:more"}).status_code == 200
+    assert site.anonymous.get("bot-api/bot", headers={"Authorization": f"{made}:more"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -293,10 +295,8 @@ def test_what_stands_behind_a_second_colon_of_a_key_is_left_out_as_in_the_protoc
         ("GET", "client-api//bots", 404),
     ],
 )
-def test_an_unknown_path_or_method_is_refused_in_the_protocols_shape(
-    site: Site, method: str, path: str, status: int
-) -> None:
-    answer = site.nobody.ask(method, path)
+def test_unknown_path_or_method_has_the_protocols_error_body(site: Site, method: str, path: str, status: int) -> None:
+    answer = site.anonymous.call_api(method, path)
 
     assert answer.status_code == status
     assert list(answer.json) == ["message"]
@@ -316,7 +316,7 @@ def test_an_unknown_path_or_method_is_refused_in_the_protocols_shape(
     ],
 )
 def test_what_is_nowhere_is_refused_with_a_message_too(site: Site, method: str, path: str, status: int) -> None:
-    answer = site.nobody.client.open(path, method=method)
+    answer = site.anonymous.client.open(path, method=method)
 
     assert answer.status_code == status
     assert answer.json["message"] == (f"Cannot {method} {path}" if status == 404 else "Method Not Allowed")
@@ -361,18 +361,20 @@ def test_the_platforms_own_page_and_programs_can(maria: Person, headers: dict[st
         ({"Host": "bots.example.com:443", "Origin": "http://bots.example.com"}, 403),
     ],
 )
-def test_behind_a_proxy_that_hides_the_host_the_public_url_says_which_pages_are_ours(
+def test_public_url_is_an_own_origin_behind_a_proxy(
     make_site: Callable[..., Site], headers: dict[str, str], status: int
 ) -> None:
     site = make_site(public_url="https://chat.example.com")
-    answer = site.nobody.post("client-api/user", {"nickname": "Maria"}, headers={"Host": "127.0.0.1:8000", **headers})
+    answer = site.anonymous.post(
+        "client-api/user", {"nickname": "Maria"}, headers={"Host": "127.0.0.1:8000", **headers}
+    )
 
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize("host", ["a b", "[::1", "evil.example/..", "\xff", ""])
 def test_an_odd_host_crashes_nothing(site: Site, host: str) -> None:
-    answer = site.nobody.post(
+    answer = site.anonymous.post(
         "client-api/user", {"nickname": "Maria"}, headers={"Origin": "http://x"}, environ_overrides={"HTTP_HOST": host}
     )
 
@@ -380,11 +382,11 @@ def test_an_odd_host_crashes_nothing(site: Site, host: str) -> None:
 
 
 def test_addresses_of_one_household_count_as_one(make_site: Callable[..., Site]) -> None:
-    site = make_site(botyard_signups=1)
+    site = make_site(platform_signups=1)
 
     def sign_up(address: str) -> int:
         there = {"REMOTE_ADDR": address}
-        return site.nobody.post("client-api/user", {"nickname": "Maria"}, environ_overrides=there).status_code
+        return site.anonymous.post("client-api/user", {"nickname": "Maria"}, environ_overrides=there).status_code
 
     assert [sign_up(f"2001:db8::{number}") for number in (1, 2)] == [201, 429]
     assert sign_up("2001:db8:0:1::1") == 201
@@ -392,13 +394,13 @@ def test_addresses_of_one_household_count_as_one(make_site: Callable[..., Site])
 
 
 def test_who_sends_or_asks_too_much_has_to_wait(make_site: Callable[..., Site]) -> None:
-    site = make_site(botyard_messages=3, botyard_requests=30, botyard_signups=2)
-    maria, tom = site.person(), site.person("Tom")
-    third = site.nobody.post("client-api/user", {"nickname": "Third"})
-    chat = maria.chat()
+    site = make_site(platform_messages=3, platform_requests=30, platform_signups=2)
+    maria, tom = site.sign_up(), site.sign_up("Tom")
+    third = site.anonymous.post("client-api/user", {"nickname": "Third"})
+    chat = maria.create_chat()
     sent = [maria.post("client-api/chat/message", {"chatId": chat, "body": "x"}) for _ in range(5)]
-    others = tom.post("client-api/chat/message", {"chatId": tom.chat(), "body": "x"})
-    asked = [site.nobody.get("client-api/bots").status_code for _ in range(40)]
+    others = tom.post("client-api/chat/message", {"chatId": tom.create_chat(), "body": "x"})
+    asked = [site.anonymous.get("client-api/bots").status_code for _ in range(40)]
 
     assert (third.status_code, third.json["message"][:14]) == (429, "Too many new u")
     assert [answer.status_code for answer in sent] == [201, 201, 201, 429, 429]
@@ -412,15 +414,15 @@ FIELDS = ["nickname", "botId", "chatId", "body", "attachmentIds", "clientId", "a
 PLAIN = [None, True, 0, -1, 2**70, 1.5, -0.0, "", "x", "\0", "\ud800", "\U0001f600", "<b>", "a" * 5000, "../..", "null"]
 
 
-def anything(dice: random.Random, depth: int = 3) -> Any:
+def random_json(rng: random.Random, depth: int = 3) -> Any:
     """Some JSON value."""
-    kind = dice.random()
+    kind = rng.random()
     if depth == 0 or kind < 0.5:
-        return dice.choice(PLAIN)
+        return rng.choice(PLAIN)
     if kind < 0.7:
-        return [anything(dice, depth - 1) for _ in range(dice.randrange(4))]
-    names = dice.choices([*FIELDS, "value", "values", "messageId", "", "\0"], k=dice.randrange(5))
-    return {name: anything(dice, depth - 1) for name in names}
+        return [random_json(rng, depth - 1) for _ in range(rng.randrange(4))]
+    names = rng.choices([*FIELDS, "value", "values", "messageId", "", "\0"], k=rng.randrange(5))
+    return {name: random_json(rng, depth - 1) for name in names}
 
 
 ROUTES = [
@@ -439,25 +441,27 @@ ROUTES = [
 
 def test_no_json_at_all_ends_in_a_crash(make_site: Callable[..., Site]) -> None:
     site = make_site(handles=False)
-    maria, (_, bot) = site.person(), site.outside()
-    chat, dice = maria.chat(), random.Random(4711)
+    maria, (_, bot) = site.sign_up(), site.external_bot()
+    chat, rng = maria.create_chat(), random.Random(4711)
     askers = {"client-api": maria, "page-api": maria, "bot-api": bot, "admin-api": site.admin}
     for method, path in ROUTES * 30:
-        body = anything(dice)
-        if isinstance(body, dict) and dice.random() < 0.5:
+        body = random_json(rng)
+        if isinstance(body, dict) and rng.random() < 0.5:
             body["chatId"] = chat
         asker = askers[path.partition("/")[0]]
-        answer = asker.ask(method, path.replace("CHAT", chat), data=json.dumps(body), content_type="application/json")
+        answer = asker.call_api(
+            method, path.replace("CHAT", chat), data=json.dumps(body), content_type="application/json"
+        )
 
         assert answer.status_code < 500, (body, answer.text)
         assert answer.status_code < 300 or list(answer.json) == ["message"]
 
 
 def test_secrets_show_in_no_repr(site: Site) -> None:
-    bot_id, outside = site.outside()
+    bot_id, external_bot = site.external_bot()
     with site.platform.database.read() as connection:
         bot = site.platform.directory.find(connection, bot_id)
 
     shown = repr((site.platform.settings, bot, site.running.settings))
     assert ADMIN not in shown
-    assert outside.key.partition(":")[2] not in shown
+    assert external_bot.key.partition(":")[2] not in shown

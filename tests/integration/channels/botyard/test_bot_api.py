@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from cometbot import Bot
-from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
+from tests.integration.channels.botyard.conftest import PNG, ApiClient, Person, Site
 
 WEBHOOK = {"url": "http://127.0.0.1:4101/webhook", "secret": "SOME_SECRET"}
 
 
 def test_a_bot_sees_and_changes_itself_and_what_is_empty_stays(site: Site) -> None:
-    bot_id, bot = site.outside("Test bot", description="Just testing bot.")
+    bot_id, bot = site.external_bot("Test bot", description="Just testing bot.")
     before = {"id": bot_id, "name": "Test bot", "description": "Just testing bot."}
 
     assert bot.get("bot-api/bot").json == before
     changed = bot.put("bot-api/bot", {"name": "", "description": None, "avatar": "https://example.com/a.png"})
     assert (changed.status_code, changed.json) == (200, {**before, "avatar": "https://example.com/a.png"})
-    site.outside("Taken")
+    site.external_bot("Taken")
     assert bot.put("bot-api/bot", {"name": "Taken"}).json["name"] == "Taken", "names are unique when made only"
-    assert site.nobody.get(f"client-api/bot/{bot_id}").json["avatar"] == "https://example.com/a.png"
+    assert site.anonymous.get(f"client-api/bot/{bot_id}").json["avatar"] == "https://example.com/a.png"
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,18 @@ def test_a_bot_sees_and_changes_itself_and_what_is_empty_stays(site: Site) -> No
     ],
 )
 def test_a_bot_cannot_become_what_it_may_not_be(site: Site, body: dict[str, Any], message: str) -> None:
-    bot_id, bot = site.outside()
+    bot_id, bot = site.external_bot()
     answer = bot.put("bot-api/bot", body)
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
     assert bot.get("bot-api/bot").json == {"id": bot_id, "name": "Outside bot 1"}
 
 
-def test_a_bot_whose_name_a_bot_of_this_server_took_later_can_still_say_it_again(
-    make_site: Callable[..., Site], tmp_path: Path
-) -> None:
+def test_bot_can_send_its_name_after_a_local_bot_took_it(make_site: Callable[..., Site], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     site = make_site(Bot("another"), database_url=url)
-    _, outside = site.outside("Helpdesk")
-    bot = Asker(make_site(database_url=url).app.test_client(), outside.key)
+    _, external_bot = site.external_bot("Helpdesk")
+    bot = ApiClient(make_site(database_url=url).app.test_client(), external_bot.key)
 
     same = {"name": "Helpdesk", "description": "Was here first."}
     assert bot.put("bot-api/bot", same).json["description"] == "Was here first."
@@ -64,7 +62,7 @@ def test_a_bot_whose_name_a_bot_of_this_server_took_later_can_still_say_it_again
 
 
 def test_commands_are_added_replaced_by_alias_listed_and_removed(site: Site, maria: Person) -> None:
-    bot_id, bot = site.outside()
+    bot_id, bot = site.external_bot()
     added = bot.post("bot-api/bot/commands", [{"alias": "help"}, {"alias": "start", "description": "Start again"}])
     first = bot.get("bot-api/bot/commands").json
     bot.post("bot-api/bot/commands", [{"alias": "help", "description": "Show usage"}])
@@ -96,8 +94,8 @@ def test_commands_are_added_replaced_by_alias_listed_and_removed(site: Site, mar
         ("help", "entry 1 must be an object"),
     ],
 )
-def test_a_faulty_command_is_refused_and_nothing_of_its_list_is_kept(site: Site, command: Any, message: str) -> None:
-    _, bot = site.outside()
+def test_invalid_command_rejects_the_whole_list(site: Site, command: Any, message: str) -> None:
+    _, bot = site.external_bot()
     answer = bot.post("bot-api/bot/commands", [command, {"alias": "fine"}])
 
     assert answer.status_code == 400
@@ -105,8 +103,8 @@ def test_a_faulty_command_is_refused_and_nothing_of_its_list_is_kept(site: Site,
     assert bot.get("bot-api/bot/commands").json == []
 
 
-def test_commands_come_as_an_array_and_there_are_not_endlessly_many(site: Site) -> None:
-    _, bot = site.outside()
+def test_commands_are_an_array_and_limited(site: Site) -> None:
+    _, bot = site.external_bot()
     many = [{"alias": f"c{number}"} for number in range(101)]
 
     assert bot.post("bot-api/bot/commands", {"alias": "x"}).json == {"message": "the body must be a JSON array"}
@@ -117,8 +115,8 @@ def test_commands_come_as_an_array_and_there_are_not_endlessly_many(site: Site) 
 
 
 def test_a_command_of_another_bot_or_none_cannot_be_removed(site: Site) -> None:
-    _, first = site.outside("First")
-    _, second = site.outside("Second")
+    _, first = site.external_bot("First")
+    _, second = site.external_bot("Second")
     first.post("bot-api/bot/commands", [{"alias": "help"}])
     [command] = first.get("bot-api/bot/commands").json
     foreign = second.delete(f"bot-api/bot/command/{command['id']}")
@@ -132,7 +130,7 @@ def test_a_command_of_another_bot_or_none_cannot_be_removed(site: Site) -> None:
 
 
 def test_a_webhook_is_set_replaced_with_its_secret_and_removed(site: Site) -> None:
-    bot_id, bot = site.outside()
+    bot_id, bot = site.external_bot()
 
     assert (bot.get("bot-api/bot/webhook").status_code, bot.delete("bot-api/bot/webhook").status_code) == (404, 404)
     made = bot.post("bot-api/bot/webhook", WEBHOOK)
@@ -160,15 +158,15 @@ def test_a_webhook_is_set_replaced_with_its_secret_and_removed(site: Site) -> No
     ],
 )
 def test_a_webhook_that_cannot_be_called_is_refused(site: Site, body: dict[str, Any], message: str) -> None:
-    _, bot = site.outside()
+    _, bot = site.external_bot()
     answer = bot.post("bot-api/bot/webhook", body)
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/x", "http://localhost:80", "http://[::1]/", "http://10.0.0.1/"])
-def test_a_webhook_into_the_private_network_is_refused_unless_allowed(make_site: Any, url: str) -> None:
-    _, bot = make_site(allow_private_webhooks=False).outside()
+def test_private_webhook_is_refused_unless_allowed(make_site: Any, url: str) -> None:
+    _, bot = make_site(allow_private_webhooks=False).external_bot()
     answer = bot.post("bot-api/bot/webhook", {"url": url})
 
     assert answer.status_code == 400
@@ -176,9 +174,9 @@ def test_a_webhook_into_the_private_network_is_refused_unless_allowed(make_site:
 
 
 def test_a_bot_talks_and_reads_in_its_chats(site: Site, maria: Person) -> None:
-    bot_id, bot = site.outside()
-    chat = maria.chat(bot_id)
-    maria.say(chat, "hi")
+    bot_id, bot = site.external_bot()
+    chat = maria.create_chat(bot_id)
+    maria.send_message(chat, "hi")
     [file] = bot.upload(("p.png", PNG), api="bot-api").json
     said = bot.post("bot-api/chat/message", {"chatId": chat, "body": "reply", "attachmentIds": [file["id"]]})
 
@@ -194,20 +192,20 @@ def test_a_bot_talks_and_reads_in_its_chats(site: Site, maria: Person) -> None:
     assert maria.bodies(chat) == ["hi", "reply"]
 
 
-def test_a_bot_may_send_back_the_files_of_whom_it_talks_to_and_no_others(site: Site, maria: Person) -> None:
-    bot_id, bot = site.outside()
-    chat = maria.chat(bot_id)
+def test_bot_may_send_only_files_of_its_chat(site: Site, maria: Person) -> None:
+    bot_id, bot = site.external_bot()
+    chat = maria.create_chat(bot_id)
     own = maria.upload(("a.png", PNG)).json[0]["id"]
-    foreign = site.person("Tom").upload(("b.png", PNG)).json[0]["id"]
+    foreign = site.sign_up("Tom").upload(("b.png", PNG)).json[0]["id"]
     said = bot.post("bot-api/chat/message", {"chatId": chat, "attachmentIds": [foreign, own]}).json
 
     assert [file["id"] for file in said["attachments"]] == [own]
 
 
 def test_a_bot_has_no_part_in_chats_of_others(site: Site, maria: Person) -> None:
-    _, bot = site.outside()
-    chat = maria.chat()
-    said = maria.say(chat, "hi")
+    _, bot = site.external_bot()
+    chat = maria.create_chat()
+    said = maria.send_message(chat, "hi")
     refused = {"message": "Chat is not related to current bot."}
 
     for answer in (

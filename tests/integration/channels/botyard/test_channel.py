@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cometbot import Bot
-from cometbot.channels.base import Sending
+from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.botyard.platform import conversation_of
 from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.messages import Card, Media, Message, Operation, Text
@@ -16,41 +16,37 @@ from cometbot.models import Conversation
 from tests.integration.channels.botyard.conftest import PNG, Person, Site
 
 
-def sending(site: Site, where: Conversation, message: Message, client_id: str = "cb-1", **more: Any) -> Sending:
+def sending(site: Site, where: Conversation, message: Message, client_id: str = "cb-1", **more: Any) -> OutgoingRequest:
     [payload] = site.channel.render(Operation(conversation=where, message=message, **more))
-    return Sending(where, client_id, payload)
+    return OutgoingRequest(where, client_id, payload)
 
 
 @pytest.fixture
 def where(maria: Person) -> Conversation:
-    return conversation_of("helpdesk", maria.chat(), maria.id)
+    return conversation_of("helpdesk", maria.create_chat(), maria.id)
 
 
 def test_what_is_sent_twice_is_stored_once_and_can_be_looked_up(site: Site, maria: Person, where: Conversation) -> None:
     request = sending(site, where, Text("hi"))
-    before = site.channel.find(request, timeout=1)
+    before = site.channel.find_sent(request, timeout=1)
     first, again = (site.channel.send(request, timeout=1) for _ in range(2))
 
     assert before is None
-    assert first == again == site.channel.find(request, timeout=1)
+    assert first == again == site.channel.find_sent(request, timeout=1)
     assert maria.bodies(where.id) == ["hi"]
 
 
-def test_what_a_bot_says_first_is_looked_up_where_it_was_said_though_a_newer_chat_is_there(
-    site: Site, maria: Person
-) -> None:
+def test_first_message_is_found_in_its_older_chat(site: Site, maria: Person) -> None:
     request = sending(site, conversation_of("helpdesk", f"with:{maria.id}", maria.id), Text("hi"))
-    assert site.channel.find(request, timeout=1) is None
+    assert site.channel.find_sent(request, timeout=1) is None
     said = site.channel.send(request, timeout=1)
-    maria.chat()
+    maria.create_chat()
 
-    assert site.channel.find(request, timeout=1) == said
+    assert site.channel.find_sent(request, timeout=1) == said
 
 
-def test_what_a_client_calls_its_messages_never_stands_in_a_bots_way(
-    site: Site, maria: Person, where: Conversation
-) -> None:
-    maria.say(where.id, "mine", clientId="cb-1")
+def test_client_ids_of_users_and_bots_do_not_collide(site: Site, maria: Person, where: Conversation) -> None:
+    maria.send_message(where.id, "mine", clientId="cb-1")
     site.channel.send(sending(site, where, Text("bot's")), timeout=1)
 
     assert "bot's" in maria.bodies(where.id)
@@ -65,7 +61,7 @@ def test_a_user_who_does_not_exist_cannot_be_written_to(site: Site) -> None:
 def test_what_is_said_to_a_chat_that_is_gone_is_done(site: Site, maria: Person) -> None:
     request = sending(site, conversation_of("helpdesk", "gone", maria.id), Text("hi"))
 
-    assert site.channel.find(request, timeout=1) is None
+    assert site.channel.find_sent(request, timeout=1) is None
     assert site.channel.send(request, timeout=1) == request.client_id
     assert maria.get("client-api/chats?bot_id=helpdesk").json == []
 
@@ -77,46 +73,46 @@ def test_a_database_that_is_busy_is_an_unreachable_platform(
         raise StoreBusy("not now")
 
     request = sending(site, where, Text("hi"))
-    monkeypatch.setattr(site.platform.database, "together", busy)
+    monkeypatch.setattr(site.platform.database, "group_commit", busy)
     monkeypatch.setattr(site.platform.database, "read", busy)
     with pytest.raises(Unreachable):
         site.channel.send(request, timeout=1)
     with pytest.raises(Unreachable):
-        site.channel.find(request, timeout=1)
+        site.channel.find_sent(request, timeout=1)
 
 
-def test_replies_to_one_message_are_joined_edited_and_taken_back_part_by_part(
+def test_merged_replies_are_edited_and_deleted_by_part(
     make_site: Callable[..., Site],
 ) -> None:
-    site = make_site(botyard_join_replies=True)
-    maria = site.person()
-    where = conversation_of("helpdesk", maria.chat(), maria.id)
+    site = make_site(platform_join_replies=True)
+    maria = site.sign_up()
+    where = conversation_of("helpdesk", maria.create_chat(), maria.id)
     requests = [
-        sending(site, where, Text(text), client_id=f"cb-{text}", answers="m1") for text in ("one", "two", "three")
+        sending(site, where, Text(text), client_id=f"cb-{text}", reply_to="m1") for text in ("one", "two", "three")
     ]
     names = [site.channel.send(request, timeout=1) for request in requests]
     again = [site.channel.send(request, timeout=1) for request in requests]
 
-    assert again == names == [site.channel.find(request, timeout=1) for request in requests]
+    assert again == names == [site.channel.find_sent(request, timeout=1) for request in requests]
     assert maria.bodies(where.id) == ["one\n\ntwo\n\nthree"]
     [edit] = site.channel.render(Operation(conversation=where, kind="edit", message=Text("TWO"), target=0))
-    site.channel.send(Sending(where, "e", edit, target_id=names[1]), timeout=1)
+    site.channel.send(OutgoingRequest(where, "e", edit, target_id=names[1]), timeout=1)
     assert maria.bodies(where.id) == ["one\n\nTWO\n\nthree"]
     [delete] = site.channel.render(Operation(conversation=where, kind="delete", target=0))
     for name, left in zip(names, (["TWO\n\nthree"], ["three"], []), strict=True):
-        site.channel.send(Sending(where, "d", delete, target_id=name), timeout=1)
+        site.channel.send(OutgoingRequest(where, "d", delete, target_id=name), timeout=1)
         assert maria.bodies(where.id) == left
-    assert site.channel.send(Sending(where, "d", delete, target_id=names[0]), timeout=1) == names[0]
+    assert site.channel.send(OutgoingRequest(where, "d", delete, target_id=names[0]), timeout=1) == names[0]
 
 
 def test_replies_to_different_messages_and_cards_are_not_joined(make_site: Callable[..., Site]) -> None:
-    site = make_site(botyard_join_replies=True)
-    maria = site.person()
-    where = conversation_of("helpdesk", maria.chat(), maria.id)
-    for number, (message, answers) in enumerate(
+    site = make_site(platform_join_replies=True)
+    maria = site.sign_up()
+    where = conversation_of("helpdesk", maria.create_chat(), maria.id)
+    for number, (message, reply_to) in enumerate(
         [(Text("a"), "m1"), (Text("b"), "m2"), (Text("c"), ""), (Card("d"), "m2"), (Text("e"), "m2")]
     ):
-        site.channel.send(sending(site, where, message, client_id=f"cb-{number}", answers=answers), timeout=1)
+        site.channel.send(sending(site, where, message, client_id=f"cb-{number}", reply_to=reply_to), timeout=1)
 
     assert len(maria.bodies(where.id)) == 5
 
@@ -124,7 +120,7 @@ def test_replies_to_different_messages_and_cards_are_not_joined(make_site: Calla
 def test_an_edited_message_shows_what_it_says_now(site: Site, maria: Person, where: Conversation) -> None:
     name = site.channel.send(sending(site, where, Card("Tea", "Green")), timeout=1)
     [edit] = site.channel.render(Operation(conversation=where, kind="edit", message=Text("done"), message_id=name))
-    site.channel.send(Sending(where, "e", edit), timeout=1)
+    site.channel.send(OutgoingRequest(where, "e", edit), timeout=1)
     [message] = maria.get(f"page-api/chat/{where.id}/messages").json["messages"]
 
     assert (message["id"], message["body"], message["content"]) == (name, "done", None)
@@ -132,11 +128,11 @@ def test_an_edited_message_shows_what_it_says_now(site: Site, maria: Person, whe
 
 def test_a_message_of_another_chat_cannot_be_changed(site: Site, maria: Person, where: Conversation) -> None:
     name = site.channel.send(sending(site, where, Text("hi")), timeout=1)
-    other = conversation_of("helpdesk", maria.chat(), maria.id)
+    other = conversation_of("helpdesk", maria.create_chat(), maria.id)
     [edit] = site.channel.render(Operation(conversation=other, kind="edit", message=Text("x"), message_id=name))
 
     with pytest.raises(NotFound):
-        site.channel.send(Sending(other, "e", edit), timeout=1)
+        site.channel.send(OutgoingRequest(other, "e", edit), timeout=1)
 
 
 def test_a_file_of_the_platform_is_attached_and_any_other_shown(site: Site, maria: Person, where: Conversation) -> None:
@@ -160,7 +156,7 @@ def test_the_platform_has_no_groups_and_no_endless_cards(site: Site, where: Conv
         site.channel.render(Operation(conversation=where, kind="react", reaction="+"))
 
 
-def test_a_file_that_is_none_of_the_platforms_cannot_be_downloaded(site: Site) -> None:
+def test_foreign_file_cannot_be_downloaded(site: Site) -> None:
     client, base = site.channel.client("helpdesk"), site.platform.settings.base_url
 
     for url in ("https://evil.example/static/images/x.png", f"{base}/static/images/{'0' * 26}.png", f"{base}/v1/x"):
@@ -171,8 +167,8 @@ def test_a_file_that_is_none_of_the_platforms_cannot_be_downloaded(site: Site) -
 
 
 def test_the_history_holds_both_sides_with_their_names(site: Site, maria: Person, where: Conversation) -> None:
-    maria.say(where.id, "hi")
-    maria.hears(where.id, "echo hi")
+    maria.send_message(where.id, "hi")
+    maria.wait_message(where.id, "echo hi")
 
     assert [(event.sender.uid, event.sender.name, event.text) for event in site.channel.history(where, 5)] == [
         (maria.id, "Maria", "hi"),

@@ -11,20 +11,20 @@ from pathlib import Path
 import jwt
 import pytest
 
-from tests.integration.channels.botyard.conftest import PNG, Person, Site, until
+from tests.integration.channels.botyard.conftest import PNG, Person, Site, wait_until
 
 ULID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
 
 def test_what_the_service_is_called_is_known_to_everybody(site: Site) -> None:
-    answer = site.nobody.get("client-api/service-info")
+    answer = site.anonymous.get("client-api/service-info")
 
     assert (answer.status_code, answer.content_type) == (200, "application/json")
     assert answer.json == {"name": "Service name", "description": "Some info about your service.", "socials": []}
     assert "Set-Cookie" not in answer.headers
 
 
-def test_a_bot_of_this_server_is_listed_with_name_description_and_avatar(site: Site) -> None:
+def test_local_bot_is_listed(site: Site) -> None:
     described = {
         "id": "helpdesk",
         "name": "helpdesk",
@@ -32,31 +32,31 @@ def test_a_bot_of_this_server_is_listed_with_name_description_and_avatar(site: S
         "avatar": "https://example.com/helpdesk.png",
     }
 
-    assert site.nobody.get("client-api/bots").json == [described]
-    assert site.nobody.get("client-api/bot/helpdesk").json == described
+    assert site.anonymous.get("client-api/bots").json == [described]
+    assert site.anonymous.get("client-api/bot/helpdesk").json == described
 
 
-def test_bots_from_elsewhere_stand_after_those_of_the_server_oldest_first(site: Site) -> None:
-    first, _ = site.outside("Zebra")
-    second, _ = site.outside("Ant")
+def test_external_bots_are_listed_after_local_ones(site: Site) -> None:
+    first, _ = site.external_bot("Zebra")
+    second, _ = site.external_bot("Ant")
 
-    assert [bot["id"] for bot in site.nobody.get("client-api/bots").json] == ["helpdesk", first, second]
-    assert site.nobody.get(f"client-api/bot/{first}").json == {"id": first, "name": "Zebra"}
+    assert [bot["id"] for bot in site.anonymous.get("client-api/bots").json] == ["helpdesk", first, second]
+    assert site.anonymous.get(f"client-api/bot/{first}").json == {"id": first, "name": "Zebra"}
 
 
 @pytest.mark.parametrize("path", ["/V1/Client-API/Bots", "/v1/client-api/bots/", "/v1/CLIENT-API/BOTS/"])
 def test_a_path_matches_in_any_case_and_with_a_slash_at_its_end(site: Site, path: str) -> None:
-    assert site.nobody.client.get(path).status_code == 200
+    assert site.anonymous.client.get(path).status_code == 200
 
 
 def test_every_get_answers_head_too(site: Site) -> None:
-    answer = site.nobody.ask("HEAD", "client-api/bots")
+    answer = site.anonymous.call_api("HEAD", "client-api/bots")
 
     assert (answer.status_code, answer.data) == (200, b"")
 
 
-def test_a_login_makes_a_user_and_a_cookie_that_scripts_cannot_read(site: Site) -> None:
-    answer = site.nobody.post("client-api/user", {"nickname": "Rob Pike"})
+def test_sign_up_sets_an_http_only_cookie(site: Site) -> None:
+    answer = site.anonymous.post("client-api/user", {"nickname": "Rob Pike"})
 
     assert answer.status_code == 201
     assert ULID.fullmatch(answer.json["id"])
@@ -67,11 +67,11 @@ def test_a_login_makes_a_user_and_a_cookie_that_scripts_cannot_read(site: Site) 
     assert "Secure" not in attributes
 
 
-def test_the_cookie_says_who_and_until_when_and_lasts_as_long_as_the_config_says(
+def test_cookie_lifetime_follows_the_config(
     make_site: Callable[..., Site],
 ) -> None:
-    site = make_site(botyard_fields={"BOTYARD_LIMITS_USER_AUTH_TOKEN_LIFETIME": "30"})
-    answer = site.nobody.post("client-api/user", {"nickname": "Rob Pike"})
+    site = make_site(platform_fields={"PLATFORM_LIMITS_USER_AUTH_TOKEN_LIFETIME": "30"})
+    answer = site.anonymous.post("client-api/user", {"nickname": "Rob Pike"})
     token = answer.headers["Set-Cookie"].split(";")[0].removeprefix("token=")
     claims = jwt.decode(token, options={"verify_signature": False})
     expires = re.search(r"Expires=([^;]+)", answer.headers["Set-Cookie"])
@@ -88,7 +88,7 @@ def test_the_cookie_says_who_and_until_when_and_lasts_as_long_as_the_config_says
 def test_over_https_the_cookie_is_for_https_alone(make_site: Callable[..., Site], way: str) -> None:
     site = make_site(public_url="https://chat.example.com") if way == "the public URL" else make_site()
     base = "https://localhost" if way == "a request" else None
-    answer = site.nobody.post("client-api/user", {"nickname": "Maria"}, base_url=base)
+    answer = site.anonymous.post("client-api/user", {"nickname": "Maria"}, base_url=base)
 
     assert "Secure" in answer.headers["Set-Cookie"].split("; ")
 
@@ -105,26 +105,26 @@ def test_the_current_user_is_who_has_the_cookie(maria: Person) -> None:
 
 
 @pytest.mark.parametrize("path", ["client-api/user", "client-api/chats", "client-api/chat/nowhere/messages"])
-def test_every_request_that_passes_the_check_renews_the_cookie_whatever_the_answer(maria: Person, path: str) -> None:
+def test_every_authenticated_request_renews_the_cookie(maria: Person, path: str) -> None:
     assert maria.get(path).headers["Set-Cookie"].startswith("token=")
 
 
-def test_who_is_removed_is_told_and_may_do_nothing_more(site: Site, maria: Person) -> None:
-    chat = maria.chat()
+def test_deleted_user_gets_404_and_is_unauthorized(site: Site, maria: Person) -> None:
+    chat = maria.create_chat()
     with site.platform.database.write() as connection:
-        from cometbot.channels.botyard.platform import EVERYWHERE
+        from cometbot.channels.botyard.platform import ALL_BOTS
 
-        assert site.platform.chat.users.delete(connection, EVERYWHERE, maria.id)
+        assert site.platform.chat.users.delete(connection, ALL_BOTS, maria.id)
 
     gone = maria.get("client-api/user")
     assert (gone.status_code, gone.json) == (404, {"message": "User not found."})
     refused = maria.post("client-api/chat/message", {"chatId": chat, "body": "hi"})
     assert (refused.status_code, refused.json) == (401, {"message": "User is unauthorized."})
-    assert site.person().id != maria.id
+    assert site.sign_up().id != maria.id
     assert maria.get("client-api/chats").status_code == 401
 
 
-def test_the_commands_of_a_bot_of_this_server_come_from_its_decorators(maria: Person) -> None:
+def test_commands_of_a_local_bot_come_from_its_decorators(maria: Person) -> None:
     assert maria.get("client-api/bot/helpdesk/commands").json == [
         {"id": "helpdesk.track", "alias": "track", "description": "Where is my order?", "usage": "/track number"},
         {"id": "helpdesk.twice", "alias": "twice", "usage": "/twice"},
@@ -134,22 +134,22 @@ def test_the_commands_of_a_bot_of_this_server_come_from_its_decorators(maria: Pe
 def test_a_chat_is_made_listed_and_deleted_with_its_messages(maria: Person) -> None:
     made = maria.post("client-api/chat", {"botId": "helpdesk"})
     chat = made.json["id"]
-    later = maria.chat()
+    later = maria.create_chat()
 
     assert made.status_code == 201
     assert made.json == {"id": chat, "userId": maria.id, "botId": "helpdesk"}
     assert [item["id"] for item in maria.get("client-api/chats?bot_id=helpdesk").json] == [chat, later]
-    maria.say(chat, "hi")
+    maria.send_message(chat, "hi")
     gone = maria.delete(f"client-api/chat/{chat}")
     assert (gone.status_code, gone.json) == (200, {"message": "Chat deleted."})
     assert [item["id"] for item in maria.get("client-api/chats?bot_id=helpdesk").json] == [later]
     assert maria.get(f"client-api/chat/{chat}/messages").status_code == 404
 
 
-def test_a_chat_that_is_made_again_under_its_client_id_is_made_once(maria: Person, site: Site) -> None:
+def test_create_chat_is_idempotent_by_client_id(maria: Person, site: Site) -> None:
     first, again = (maria.post("client-api/chat", {"botId": "helpdesk", "clientId": "k1"}) for _ in range(2))
-    other = site.person("Tom").post("client-api/chat", {"botId": "helpdesk", "clientId": "k1"})
-    elsewhere = maria.post("client-api/chat", {"botId": site.outside()[0], "clientId": "k1"})
+    other = site.sign_up("Tom").post("client-api/chat", {"botId": "helpdesk", "clientId": "k1"})
+    elsewhere = maria.post("client-api/chat", {"botId": site.external_bot()[0], "clientId": "k1"})
 
     assert elsewhere.json["id"] != first.json["id"]
     assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
@@ -160,19 +160,19 @@ def test_a_chat_that_is_made_again_under_its_client_id_is_made_once(maria: Perso
 
 def test_a_user_has_ten_chats_with_a_bot_at_most(maria: Person, site: Site) -> None:
     for _ in range(10):
-        maria.chat()
+        maria.create_chat()
     answer = maria.post("client-api/chat", {"botId": "helpdesk"})
 
     assert answer.status_code == 400
     assert answer.json == {"message": "Cannot create more than 10 chat rooms with the same bot."}
     assert len(maria.get("client-api/chats?bot_id=helpdesk").json) == 10
-    assert site.person("Tom").chat()
+    assert site.sign_up("Tom").create_chat()
 
 
 def test_a_message_is_stored_and_answered_with_a_later_time(maria: Person) -> None:
-    chat = maria.chat()
-    said = maria.say(chat, "/track 4711", senderId="somebody-else", id="x", timestamp=1)
-    reply = maria.hears(chat, "Order 4711 is on its way, Maria.")
+    chat = maria.create_chat()
+    said = maria.send_message(chat, "/track 4711", senderId="somebody-else", id="x", timestamp=1)
+    reply = maria.wait_message(chat, "Order 4711 is on its way, Maria.")
 
     assert set(said) == {"id", "chatId", "senderId", "body", "timestamp"}
     assert (said["chatId"], said["senderId"], said["body"]) == (chat, maria.id, "/track 4711")
@@ -182,11 +182,11 @@ def test_a_message_is_stored_and_answered_with_a_later_time(maria: Person) -> No
     assert maria.messages(chat, f"?since={said['timestamp']}&sender_id=helpdesk") == [reply]
 
 
-def test_messages_come_newest_page_first_and_in_order_inside_a_page(maria: Person, site: Site) -> None:
-    bot_id, _ = site.outside()
-    chat = maria.chat(bot_id)
+def test_message_pages_are_newest_first(maria: Person, site: Site) -> None:
+    bot_id, _ = site.external_bot()
+    chat = maria.create_chat(bot_id)
     for number in range(10):
-        maria.say(chat, f"m{number}")
+        maria.send_message(chat, f"m{number}")
 
     assert [message["body"] for message in maria.messages(chat, "?limit=2")] == ["m8", "m9"]
     assert [message["body"] for message in maria.messages(chat, "?limit=2&page=2")] == ["m6", "m7"]
@@ -219,38 +219,38 @@ def test_messages_come_newest_page_first_and_in_order_inside_a_page(maria: Perso
         ("?sender_id=%ff%fe", 1, 20, 0),
     ],
 )
-def test_odd_numbers_in_the_query_are_read_as_the_protocol_has_it(
+def test_unusual_query_numbers_follow_the_protocol(
     site: Site, maria: Person, query: str, page: int, limit: int, shown: int
 ) -> None:
-    chat = maria.chat(site.outside()[0])
+    chat = maria.create_chat(site.external_bot()[0])
     for number in range(3):
-        maria.say(chat, f"m{number}")
+        maria.send_message(chat, f"m{number}")
     answer = maria.get(f"client-api/chat/{chat}/messages{query}")
 
     assert answer.status_code == 200
     assert (answer.json["page"], answer.json["limit"], len(answer.json["messages"])) == (page, limit, shown)
 
 
-def test_files_are_attached_by_their_ids_and_their_bot_can_read_them(maria: Person, site: Site) -> None:
+def test_attached_files_are_readable_by_the_bot(maria: Person, site: Site) -> None:
     [file] = maria.upload(("p.png", PNG)).json
-    chat = maria.chat()
-    said = maria.say(chat, "look", attachmentIds=[file["id"], file["id"], "unknown"])
+    chat = maria.create_chat()
+    said = maria.send_message(chat, "look", attachmentIds=[file["id"], file["id"], "unknown"])
 
     assert said["attachments"] == [file]
-    assert maria.hears(chat, f"echo look image/png {len(PNG)}")
+    assert maria.wait_message(chat, f"echo look image/png {len(PNG)}")
     assert maria.messages(chat)[0]["attachments"] == [file]
 
 
-def test_a_message_may_be_empty_as_clients_of_the_protocol_send_it(maria: Person, site: Site) -> None:
-    chat = maria.chat(site.outside()[0])
+def test_message_may_be_empty(maria: Person, site: Site) -> None:
+    chat = maria.create_chat(site.external_bot()[0])
 
-    assert maria.say(chat)["body"] == ""
+    assert maria.send_message(chat)["body"] == ""
     assert maria.post("client-api/chat/message", {"chatId": chat, "body": None}).json["body"] == ""
     assert maria.post("client-api/chat/message", {"chatId": chat}).json["body"] == ""
 
 
 def test_bodies_may_be_forms_and_names_of_fields_in_any_case(maria: Person, site: Site) -> None:
-    bot_id, _ = site.outside()
+    bot_id, _ = site.external_bot()
     chat = maria.post("client-api/chat", data={"BOTID": bot_id}).json["id"]
     form = maria.post("client-api/chat/message", data={"chatid": chat, "Body": "grüße & more", "other": "x"})
     parts = maria.post(
@@ -262,7 +262,7 @@ def test_bodies_may_be_forms_and_names_of_fields_in_any_case(maria: Person, site
 
 
 def test_letters_that_html_knows_are_escaped_in_answers(maria: Person, site: Site) -> None:
-    chat = maria.chat(site.outside()[0])
+    chat = maria.create_chat(site.external_bot()[0])
     answer = maria.post("client-api/chat/message", {"chatId": chat, "body": "<b>&</b>"})
 
     assert answer.json["body"] == "<b>&</b>"
@@ -270,31 +270,29 @@ def test_letters_that_html_knows_are_escaped_in_answers(maria: Person, site: Sit
     assert b"\\u003cb\\u003e\\u0026" in answer.data
 
 
-def test_a_message_with_a_client_id_is_stored_once_however_often_it_is_sent(maria: Person, site: Site) -> None:
-    chat = maria.chat()
-    first = maria.say(chat, "hi", clientId="page-1")
-    again = maria.say(chat, "hi", clientId="page-1")
-    maria.hears(chat, "echo hi")
+def test_message_is_idempotent_by_client_id(maria: Person, site: Site) -> None:
+    chat = maria.create_chat()
+    first = maria.send_message(chat, "hi", clientId="page-1")
+    again = maria.send_message(chat, "hi", clientId="page-1")
+    maria.wait_message(chat, "echo hi")
 
     assert again == first
     assert maria.bodies(chat) == ["hi", "echo hi"]
 
 
-def test_several_replies_to_one_message_stay_several_or_become_one(
-    make_site: Callable[..., Site], tmp_path: Path
-) -> None:
+def test_replies_are_merged_only_if_set(make_site: Callable[..., Site], tmp_path: Path) -> None:
     for joins, expected in ((False, ["/twice", "one", "two"]), (True, ["/twice", "one\n\ntwo"])):
-        maria = make_site(botyard_join_replies=joins).person()
-        chat = maria.chat()
-        maria.say(chat, "/twice")
+        maria = make_site(platform_join_replies=joins).sign_up()
+        chat = maria.create_chat()
+        maria.send_message(chat, "/twice")
 
-        assert until(lambda m=maria, c=chat, e=expected: m.bodies(c) == e)
+        assert wait_until(lambda m=maria, c=chat, e=expected: m.bodies(c) == e)
 
 
 def test_the_origins_of_the_protocol_may_read_and_no_other(site: Site) -> None:
-    allowed = site.nobody.get("client-api/bots", headers={"Origin": "http://localhost"})
-    foreign = site.nobody.get("client-api/bots", headers={"Origin": "https://evil.example"})
-    preflight = site.nobody.ask(
+    allowed = site.anonymous.get("client-api/bots", headers={"Origin": "http://localhost"})
+    foreign = site.anonymous.get("client-api/bots", headers={"Origin": "https://evil.example"})
+    preflight = site.anonymous.call_api(
         "OPTIONS",
         "client-api/chat",
         headers={"Origin": "http://127.0.0.1", "Access-Control-Request-Headers": "content-type"},

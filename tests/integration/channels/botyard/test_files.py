@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.botyard.client import PlatformClient
 from cometbot.channels.botyard.parsing import parse
-from cometbot.channels.botyard.platform import EVERYWHERE, conversation_of
+from cometbot.channels.botyard.platform import ALL_BOTS, conversation_of
 from cometbot.chat import files
 from cometbot.errors import BotError
 from cometbot.events import MessageEvent
-from tests.integration.channels.botyard.conftest import PNG, Asker, Person, Site
+from tests.integration.channels.botyard.conftest import PNG, ApiClient, Person, Site
 
 GIF = b"GIF89a" + b"\0" * 20
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 40
@@ -30,7 +30,7 @@ OFFICE = "application/vnd.openxmlformats-officedocument"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
-def stored(site: Site) -> list[str]:
+def stored_paths(site: Site) -> list[str]:
     """What is in the folder for files."""
     folder = site.running.settings.data
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
@@ -46,12 +46,12 @@ def part(content: bytes, name: str = "file", filename: str = "p.png", kind: str 
     return (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode() + content
 
 
-def told(message: dict[str, Any], person: Person) -> MessageEvent:
+def to_event(message: dict[str, Any], person: Person) -> MessageEvent:
     """What a bot is told of ``message``."""
     user = {"id": person.id, "nickname": "Maria"}
     here = conversation_of("helpdesk", message["chatId"], person.id)
     body = orjson.dumps({"message": message, "user": user, "action": None})
-    event = parse(Incoming(here, f"message:{message['id']}", body, person.id), "")
+    event = parse(IncomingEvent(here, f"message:{message['id']}", body, person.id), "")
     assert isinstance(event, MessageEvent)
     return event
 
@@ -108,32 +108,32 @@ def test_sound_in_a_container_of_video_is_sound_to_everybody(maria: Person) -> N
     tracks = b"\0\0\0\x2cmoov\0\0\0\x24trak\0\0\0\x1cmdia\0\0\0\x14hdlr" + b"\0" * 8 + b"soun"
     content = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42\0\0\x20\x08mdat" + b"\xff" * 0x2000 + tracks
     [file] = maria.upload(("rec.mp4", content)).json
-    message = maria.say(maria.chat(), "listen", attachmentIds=[file["id"]])
+    message = maria.send_message(maria.create_chat(), "listen", attachmentIds=[file["id"]])
 
     assert (file["mimeType"], file["path"]) == ("audio/mp4", f"static/audios/{file['id']}.mp4")
-    assert told(message, maria).type == "audio"
+    assert to_event(message, maria).type == "audio"
 
 
 def test_a_camera_file_is_a_file_to_everybody(maria: Person) -> None:
     [file] = maria.upload(("DSC_0001.NEF", b"MM\0*\0\0\0\x08" + b"\0" * 30)).json
-    message = maria.say(maria.chat(), "look", attachmentIds=[file["id"]])
+    message = maria.send_message(maria.create_chat(), "look", attachmentIds=[file["id"]])
 
     assert (file["mimeType"], file["path"]) == ("image/x-nikon-nef", f"static/files/{file['id']}.nef")
-    assert told(message, maria).type == "file"
+    assert to_event(message, maria).type == "file"
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.js", "a.md", "a.tar.gz", "a.log"])
-def test_a_file_is_found_under_its_path_and_a_bot_is_told_its_extension(site: Site, maria: Person, name: str) -> None:
+def test_file_is_served_at_its_path_and_has_an_extension(site: Site, maria: Person, name: str) -> None:
     [file] = maria.upload((name, ZIP if name == "a.docx" else b"\x1f\x8b\x08" if "gz" in name else b"words")).json
-    message = maria.say(maria.chat(), "here", attachmentIds=[file["id"]])
-    [attachment] = told(message, maria).attachments
+    message = maria.send_message(maria.create_chat(), "here", attachmentIds=[file["id"]])
+    [attachment] = to_event(message, maria).attachments
 
     assert attachment.extension == name.rpartition(".")[2]
-    with site.nobody.client.get(f"/{file['path']}") as answer:
+    with site.anonymous.client.get(f"/{file['path']}") as answer:
         assert answer.status_code == 200
 
 
-def test_a_part_without_a_type_is_taken_and_others_than_files_are_left_out(maria: Person) -> None:
+def test_untyped_part_is_accepted_and_fields_are_skipped(maria: Person) -> None:
     answer = maria.post(
         "client-api/files",
         **multipart(
@@ -159,7 +159,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_name_that_people_use_comes_back_as_uploaded(site: Site, name: str) -> None:
-    answer = site.person().upload((name, b"%PDF-1.7"))
+    answer = site.sign_up().upload((name, b"%PDF-1.7"))
 
     assert [file["name"] for file in answer.json] == [name]
 
@@ -176,26 +176,26 @@ def test_name_that_people_use_comes_back_as_uploaded(site: Site, name: str) -> N
         ([(f"{number}.png", PNG) for number in range(4)], "Too many files, max allowed amount is 3."),
     ],
 )
-def test_what_is_too_large_or_too_many_is_refused_and_nothing_of_the_request_is_kept(
+def test_upload_over_a_limit_stores_nothing(
     make_site: Callable[..., Site], files: list[tuple[str, bytes]], message: str
 ) -> None:
     limits = {"MAX_IMAGE_SIZE": "200", "MAX_AUDIO_SIZE": "300", "MAX_VIDEO_SIZE": "400", "MAX_FILE_SIZE": "500"}
-    fields = {f"BOTYARD_LIMITS_FILE_{name}": value for name, value in limits.items()}
-    site = make_site(botyard_fields={**fields, "BOTYARD_LIMITS_MESSAGE_MAX_ATTACHED_FILES": "3"})
-    answer = site.person().upload(*files)
+    fields = {f"PLATFORM_LIMITS_FILE_{name}": value for name, value in limits.items()}
+    site = make_site(platform_fields={**fields, "PLATFORM_LIMITS_MESSAGE_MAX_ATTACHED_FILES": "3"})
+    answer = site.sign_up().upload(*files)
 
     assert (answer.status_code, answer.json) == (400, {"message": message})
-    assert stored(site) == []
+    assert stored_paths(site) == []
 
 
 def test_a_request_ten_times_the_limit_is_refused_as_too_large(make_site: Callable[..., Site]) -> None:
     kinds = ("IMAGE", "AUDIO", "VIDEO", "FILE")
-    site = make_site(botyard_fields={f"BOTYARD_LIMITS_FILE_MAX_{kind}_SIZE": "100000" for kind in kinds})
-    answer = site.person().post("client-api/files", **multipart(part(PNG + b"\0" * 1_000_000)))
+    site = make_site(platform_fields={f"PLATFORM_LIMITS_FILE_MAX_{kind}_SIZE": "100000" for kind in kinds})
+    answer = site.sign_up().post("client-api/files", **multipart(part(PNG + b"\0" * 1_000_000)))
 
     assert answer.status_code == 413
     assert "longer than" in answer.json["message"]
-    assert stored(site) == []
+    assert stored_paths(site) == []
 
 
 @pytest.mark.parametrize(
@@ -222,29 +222,29 @@ def test_a_request_ten_times_the_limit_is_refused_as_too_large(make_site: Callab
     ],
     ids=range(10),
 )
-def test_a_form_that_is_none_or_breaks_off_is_refused_and_nothing_is_kept(
+def test_malformed_upload_stores_nothing(
     site: Site, maria: Person, body: dict[str, Any], status: int, message: str
 ) -> None:
-    answer = maria.ask("POST", "client-api/files", **body)
+    answer = maria.call_api("POST", "client-api/files", **body)
 
     assert (answer.status_code, answer.json) == (status, {"message": message})
-    assert stored(site) == []
+    assert stored_paths(site) == []
 
 
 def test_an_upload_needs_somebody_who_is_logged_in_or_a_bots_key(site: Site) -> None:
-    assert site.nobody.upload(("p.png", PNG)).status_code == 401
-    ghost = Asker(site.app.test_client(), "ghost:any")
+    assert site.anonymous.upload(("p.png", PNG)).status_code == 401
+    ghost = ApiClient(site.app.test_client(), "ghost:any")
     assert ghost.upload(("p.png", PNG), api="bot-api").json == {"message": "Invalid bot key."}
-    assert stored(site) == []
+    assert stored_paths(site) == []
 
 
 def test_a_user_keeps_no_more_than_there_is_room_for(make_site: Callable[..., Site]) -> None:
-    site = make_site(botyard_storage=2 * len(PNG))
-    maria = site.person()
+    site = make_site(platform_storage=2 * len(PNG))
+    maria = site.sign_up()
 
     assert [maria.upload(("p.png", PNG)).status_code for _ in range(3)] == [200, 200, 413]
-    assert len(stored(site)) == 2
-    assert site.person("Tom").upload(("p.png", PNG)).status_code == 200
+    assert len(stored_paths(site)) == 2
+    assert site.sign_up("Tom").upload(("p.png", PNG)).status_code == 200
 
 
 NO_ROOM = (507, {"message": "The file could not be kept: there is no room for it."})
@@ -253,14 +253,14 @@ NO_ROOM = (507, {"message": "The file could not be kept: there is no room for it
 def test_all_users_of_all_processes_share_one_limit(make_site: Callable[..., Site], tmp_path: Path) -> None:
     shared = {"database_url": f"sqlite:///{tmp_path}/shared.db", "storage": 2 * len(PNG)}
     first, second = make_site(**shared), make_site(**shared)
-    assert first.person().upload(("p.png", PNG)).status_code == 200
-    assert second.person("Tom").upload(("p.png", PNG)).status_code == 200
+    assert first.sign_up().upload(("p.png", PNG)).status_code == 200
+    assert second.sign_up("Tom").upload(("p.png", PNG)).status_code == 200
 
     for site in (first, second):
-        answer = site.person("Eve").upload(("p.png", PNG))
+        answer = site.sign_up("Eve").upload(("p.png", PNG))
         assert (answer.status_code, answer.json) == NO_ROOM
         assert "COMETBOT_STORAGE" not in answer.text
-    _, bot = first.outside()
+    _, bot = first.external_bot()
     assert bot.upload(("p.png", PNG), api="bot-api").status_code == 507
 
 
@@ -288,7 +288,7 @@ def test_failed_write_of_a_file_is_refused_with_its_cause(
     for _ in range(2):
         answer = maria.upload(("p.png", PNG))
         assert (answer.status_code, answer.json) == (status, {"message": words})
-    assert stored(site) == []
+    assert stored_paths(site) == []
     assert caplog.text.count(os.strerror(number)) == 1, "once a minute"
 
 
@@ -296,12 +296,12 @@ def test_disk_that_is_almost_full_takes_no_file(
     make_site: Callable[..., Site], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = make_site()
-    maria = site.person()
-    monkeypatch.setattr(site.platform.chat.files, "_least_free", 10**15)
+    maria = site.sign_up()
+    monkeypatch.setattr(site.platform.chat.files, "_min_free", 10**15)
     for _ in range(3):
         answer = maria.upload(("p.png", PNG))
         assert (answer.status_code, answer.json) == NO_ROOM
-    assert stored(site) == []
+    assert stored_paths(site) == []
     assert caplog.text.count("COMETBOT_FREE_SPACE") == 1, "once a minute"
     assert "cometbot_uploads_without_room_total 3.0" in site.app.test_client().get("/metrics").text
 
@@ -309,12 +309,12 @@ def test_disk_that_is_almost_full_takes_no_file(
         PlatformClient(site.platform, "helpdesk").upload("p.png", PNG)
 
 
-def test_what_is_shown_in_a_page_comes_inline_and_everything_else_to_be_saved(site: Site, maria: Person) -> None:
+def test_media_is_inline_and_other_files_are_downloads(site: Site, maria: Person) -> None:
     ways = {"p.png": (PNG, "inline"), "page.html": (HTML, "attachment"), "x.svg": (SVG, "attachment")}
     ways |= {"a.js": (b"alert(1)", "attachment"), "a.css": (b"* {}", "attachment")}
     for name, (content, way) in ways.items():
         [file] = maria.upload((name, content)).json
-        with site.nobody.client.get(f"/{file['path']}") as answer:
+        with site.anonymous.client.get(f"/{file['path']}") as answer:
             assert (answer.status_code, answer.data) == (200, content)
             assert answer.headers["Content-Disposition"].startswith(way)
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -331,7 +331,7 @@ def test_sound_and_video_may_load_themselves_and_nothing_else(
     site: Site, maria: Person, name: str, content: bytes
 ) -> None:
     [file] = maria.upload((name, content)).json
-    with site.nobody.client.get(f"/{file['path']}") as answer:
+    with site.anonymous.client.get(f"/{file['path']}") as answer:
         policy = answer.headers["Content-Security-Policy"]
 
     assert policy == "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
@@ -339,7 +339,7 @@ def test_sound_and_video_may_load_themselves_and_nothing_else(
 
 def test_a_player_may_ask_for_a_part_of_a_file(site: Site, maria: Person) -> None:
     [file] = maria.upload(("film.mp4", MP4)).json
-    with site.nobody.client.get(f"/{file['path']}", headers={"Range": "bytes=4-7"}) as answer:
+    with site.anonymous.client.get(f"/{file['path']}", headers={"Range": "bytes=4-7"}) as answer:
         assert (answer.status_code, answer.data) == (206, b"ftyp")
 
 
@@ -355,7 +355,7 @@ def test_ranges_that_can_be_satisfied_are_not_refused(site: Site, maria: Person)
         ("bytes=-2", 206, b"89", "bytes 8-9/10"),
         ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
     ):
-        with site.nobody.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
+        with site.anonymous.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
             assert (answer.status_code, answer.data) == (status, content), header
             assert answer.headers.get("Content-Range") == described, header
             assert answer.headers["Accept-Ranges"] == "bytes"
@@ -365,7 +365,7 @@ def test_ranges_that_can_be_satisfied_are_not_refused(site: Site, maria: Person)
 def test_a_range_behind_the_end_is_refused_with_the_size(site: Site, maria: Person) -> None:
     [file] = maria.upload(("note.txt", b"0123456789")).json
     for header in ("bytes=10-", "bytes=99-100", "bytes=-0"):
-        answer = site.nobody.client.get(f"/{file['path']}", headers={"Range": header})
+        answer = site.anonymous.client.get(f"/{file['path']}", headers={"Range": header})
 
         assert (answer.status_code, set(answer.json)) == (416, {"message"}), header
         assert answer.headers["Content-Range"] == "bytes */10"
@@ -373,24 +373,24 @@ def test_a_range_behind_the_end_is_refused_with_the_size(site: Site, maria: Pers
 
 def test_the_head_of_a_file_ignores_a_range(site: Site, maria: Person) -> None:
     [file] = maria.upload(("note.txt", b"0123456789")).json
-    with site.nobody.client.head(f"/{file['path']}", headers={"Range": "bytes=0-1"}) as answer:
+    with site.anonymous.client.head(f"/{file['path']}", headers={"Range": "bytes=0-1"}) as answer:
         assert (answer.status_code, answer.headers["Content-Length"]) == (200, "10")
 
 
 def test_a_range_of_another_version_gets_the_whole_file(site: Site, maria: Person) -> None:
     [file] = maria.upload(("note.txt", b"0123456789")).json
-    with site.nobody.client.get(f"/{file['path']}") as answer:
+    with site.anonymous.client.get(f"/{file['path']}") as answer:
         tag, changed = answer.headers["ETag"], answer.headers["Last-Modified"]
     for condition, status in ((tag, 206), (changed, 206), ('"other"', 200), ("Sat, 01 Jan 2000 00:00:00 GMT", 200)):
         headers = {"Range": "bytes=0-1", "If-Range": condition}
-        with site.nobody.client.get(f"/{file['path']}", headers=headers) as answer:
+        with site.anonymous.client.get(f"/{file['path']}", headers=headers) as answer:
             assert answer.status_code == status, condition
 
 
 def test_an_empty_file_is_whole_under_any_range(site: Site, maria: Person) -> None:
     [file] = maria.upload(("note.txt", b"")).json
     for header in ("bytes=0-", "bytes=-5"):
-        with site.nobody.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
+        with site.anonymous.client.get(f"/{file['path']}", headers={"Range": header}) as answer:
             assert (answer.status_code, answer.data) == (200, b"")
 
 
@@ -410,18 +410,18 @@ def test_another_path_than_the_one_in_the_answer_opens_nothing(
 ) -> None:
     path = maria.upload(("p.png", PNG)).json[0]["path"]
 
-    assert site.nobody.client.get(f"/{change(path)}").status_code == 404
+    assert site.anonymous.client.get(f"/{change(path)}").status_code == 404
 
 
 def test_a_file_that_was_removed_is_not_found(site: Site, maria: Person) -> None:
     [file] = maria.upload(("p.png", PNG)).json
     with site.platform.database.write() as connection:
-        assert site.platform.chat.files.delete(connection, EVERYWHERE, file["id"])
+        assert site.platform.chat.files.delete(connection, ALL_BOTS, file["id"])
     site.channel.refresh()
-    answer = site.nobody.client.get(f"/{file['path']}")
+    answer = site.anonymous.client.get(f"/{file['path']}")
 
     assert (answer.status_code, answer.json) == (404, {"message": "There is no such file."})
-    assert stored(site) == []
+    assert stored_paths(site) == []
 
 
 def test_a_bots_code_downloads_and_uploads_files(site: Site, maria: Person) -> None:
@@ -432,13 +432,13 @@ def test_a_bots_code_downloads_and_uploads_files(site: Site, maria: Person) -> N
 
     assert client.download(f"{base}/{file['path']}") == PNG
     assert client.download(url) == GIF
-    with site.nobody.client.get(url.removeprefix(base)) as answer:
+    with site.anonymous.client.get(url.removeprefix(base)) as answer:
         assert answer.data == GIF
 
 
 def test_another_users_file_cannot_be_attached(site: Site, maria: Person) -> None:
-    foreign = site.person("Tom").upload(("p.png", PNG)).json[0]["id"]
-    said = maria.say(maria.chat(), "mine", attachmentIds=[foreign])
+    foreign = site.sign_up("Tom").upload(("p.png", PNG)).json[0]["id"]
+    said = maria.send_message(maria.create_chat(), "mine", attachmentIds=[foreign])
 
     assert "attachments" not in said
 
@@ -455,7 +455,7 @@ def test_files_are_found_whatever_the_working_directory_is(
     make_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    maria = make_site(data=Path("cometbot-data")).person()
+    maria = make_site(data=Path("cometbot-data")).sign_up()
     (file,) = maria.upload(("p.png", PNG)).json
     monkeypatch.chdir("/")
     with maria.client.get(f"/{file['path']}") as answer:

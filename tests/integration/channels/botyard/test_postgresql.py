@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot import Context
-from cometbot.channels.botyard.platform import EVERYWHERE
-from cometbot.channels.botyard.removal import remove_chat, remove_user
-from tests.integration.channels.botyard.conftest import PNG, Site, make_bot, until
-from tests.integration.channels.botyard.test_live import listening
+from cometbot.channels.botyard.platform import ALL_BOTS
+from cometbot.channels.botyard.removal import delete_chat, delete_user_data
+from tests.integration.channels.botyard.conftest import PNG, Site, make_bot, wait_until
+from tests.integration.channels.botyard.test_events import open_stream
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def worker(make_site: Callable[..., Site], postgres_url: str) -> Iterator[Site]:
     worker.running.delivery.stop()
 
 
-def test_a_person_talks_to_a_bot_that_a_worker_runs_and_sees_the_answer_at_once(site: Site, worker: Site) -> None:
-    maria = site.person()
-    chat = maria.chat()
-    with listening(maria) as stream:
-        said = maria.say(chat, "/track 4711")
+def test_reply_of_a_worker_process_appears_at_once(site: Site, worker: Site) -> None:
+    maria = site.sign_up()
+    chat = maria.create_chat()
+    with open_stream(maria) as stream:
+        said = maria.send_message(chat, "/track 4711")
         frames = [stream.next("typing", "message") for _ in range(4)]
 
     typing = [data["on"] for kind, data in frames if kind == "typing"]
@@ -45,20 +45,20 @@ def test_a_person_talks_to_a_bot_that_a_worker_runs_and_sees_the_answer_at_once(
 
 
 def test_bots_files_and_the_config_work_on_it_too(site: Site) -> None:
-    maria = site.person()
-    bot_id, bot = site.outside()
-    chat = maria.chat(bot_id)
+    maria = site.sign_up()
+    bot_id, bot = site.external_bot()
+    chat = maria.create_chat(bot_id)
     [file] = maria.upload(("p.png", PNG)).json
     bot.post("bot-api/bot/commands", [{"alias": "help"}])
     bot.post("bot-api/bot/commands", [{"alias": "help", "description": "new"}])
-    maria.say(chat, "a\0b", attachmentIds=[file["id"]], clientId="c1")
-    maria.say(chat, "a\0b", clientId="c1")
+    maria.send_message(chat, "a\0b", attachmentIds=[file["id"]], clientId="c1")
+    maria.send_message(chat, "a\0b", clientId="c1")
     bot.post("bot-api/chat/message", {"chatId": chat, "body": "reply"})
 
     assert maria.bodies(chat) == ["a\ufffdb", "reply"]
     assert [command["description"] for command in bot.get("bot-api/bot/commands").json] == ["new"]
     assert site.admin.put("admin-api/config").status_code == 200
-    assert maria.ask("PATCH", f"page-api/chat/{chat}", json={"title": "Tea"}).json["title"] == "Tea"
+    assert maria.call_api("PATCH", f"page-api/chat/{chat}", json={"title": "Tea"}).json["title"] == "Tea"
     assert site.admin.delete(f"admin-api/bot/{bot_id}").status_code == 200
     assert maria.get("page-api/start").json["chats"] == []
 
@@ -74,13 +74,13 @@ def test_bots_files_and_the_config_work_on_it_too(site: Site) -> None:
     ],
 )
 def test_what_postgresql_would_choke_on_is_unknown(site: Site, path: str) -> None:
-    assert site.person().get(path).status_code in (400, 404)
+    assert site.sign_up().get(path).status_code in (400, 404)
 
 
-def test_a_user_never_has_more_than_ten_chats_however_many_are_asked_for_at_once(site: Site) -> None:
+def test_concurrent_requests_respect_the_chat_limit(site: Site) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    maria = site.person()
+    maria = site.sign_up()
     cookie = {"Cookie": f"token={maria.client.get_cookie('token').value}"}  # type: ignore[union-attr]
 
     def make(_: int) -> int:
@@ -94,7 +94,7 @@ def test_a_user_never_has_more_than_ten_chats_however_many_are_asked_for_at_once
 
 
 @pytest.mark.parametrize("what", ["user", "chat"])
-def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: Site, worker: Site, what: str) -> None:
+def test_state_of_what_is_deleted_during_a_handler_is_dropped(site: Site, worker: Site, what: str) -> None:
     has_begun, may_end = threading.Event(), threading.Event()
 
     @worker.running.delivery.bots["helpdesk"].message("slowly")
@@ -103,21 +103,21 @@ def test_what_a_handler_remembers_of_what_is_removed_meanwhile_is_dropped(site: 
         assert may_end.wait(10)
         ctx.state["it"] = ctx.user_state["it"] = 1
 
-    maria = site.person()
-    chat = maria.chat()
-    maria.say(chat, "remember")
-    maria.hears(chat, "noted")
-    maria.say(chat, "slowly")
+    maria = site.sign_up()
+    chat = maria.create_chat()
+    maria.send_message(chat, "remember")
+    maria.wait_message(chat, "noted")
+    maria.send_message(chat, "slowly")
     assert has_begun.wait(10)
     server = site.platform.chat
     with server.database.write() as connection:
         if what == "user":
-            assert remove_user(connection, server, maria.id)
+            assert delete_user_data(connection, server, maria.id)
         else:
-            assert remove_chat(connection, server, EVERYWHERE, chat)
+            assert delete_chat(connection, server, ALL_BOTS, chat)
     may_end.set()
 
-    until(lambda: worker.running.delivery.is_idle)
+    wait_until(lambda: worker.running.delivery.is_idle)
     with server.database.read() as connection:
         left = set(connection.execute(sa.text("SELECT owner FROM state")).scalars())
     assert left == (set() if what == "user" else {f"botyard/platform/helpdesk/{maria.id}"})

@@ -16,10 +16,10 @@ from flask import Flask
 from werkzeug.test import Client
 
 from cometbot import Bot
-from cometbot.channels.base import LONGEST_KEY
+from cometbot.channels.base import MAX_KEY_BYTES
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.delivery import Delivery
-from cometbot.dispatch import BOTS_IN_A_ROW
+from cometbot.dispatch import MAX_CONSECUTIVE_BOT_EVENTS
 from cometbot.events import EditEvent, MembershipEvent
 from cometbot.simulator import Simulator
 from cometbot.simulator.server import HOST, LoopbackServer
@@ -129,7 +129,7 @@ ODD: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def test_odd_names_are_stored_once_and_never_a_fault_of_the_server(site: Site) -> None:
+def test_odd_names_are_stored_once_without_500(site: Site) -> None:
     done = (200, {"data": {"success": True}})
     site.post(callback())
     for count, (name, make) in enumerate(ODD.items(), start=2):
@@ -137,11 +137,11 @@ def test_odd_names_are_stored_once_and_never_a_fault_of_the_server(site: Site) -
         assert len(site.stored()) == count, name
         assert site.post(make()) == done, name
         assert len(site.stored()) == count, name
-    assert all(len(key.encode()) <= LONGEST_KEY for key, _ in site.stored())
+    assert all(len(key.encode()) <= MAX_KEY_BYTES for key, _ in site.stored())
     assert not any("\0" in key + sender for key, sender in site.stored())
 
 
-def test_usual_messages_and_reports_have_the_keys_that_they_always_had(site: Site) -> None:
+def test_event_keys_are_stable(site: Site) -> None:
     group, members = {"guid": "Ops"}, {uid: {"uid": uid} for uid in ("maria", "helpdesk")}
     for payload in (
         callback(),
@@ -161,7 +161,7 @@ def test_usual_messages_and_reports_have_the_keys_that_they_always_had(site: Sit
     assert keys[-1].startswith("member:ops:added:helpdesk,maria:")
 
 
-def test_what_reports_long_members_is_told_apart_from_another_report_of_such(site: Site) -> None:
+def test_long_member_lists_have_distinct_keys(site: Site) -> None:
     for uid in (wide(3000), wide(3000) + "x"):
         site.post(report("groupMember", "added", {"uid": uid}))
     assert len(site.stored()) == 2
@@ -183,7 +183,7 @@ def member_added(**data: Any) -> dict[str, Any]:
     ],
     ids=["by somebody", "by nobody", "by itself", "joined", "made with it"],
 )
-def test_a_bot_that_was_put_into_a_group_hears_its_events(site: Site, report: dict[str, Any]) -> None:
+def test_bot_added_to_group_receives_its_events(site: Site, report: dict[str, Any]) -> None:
     bot = site.delivery.bots["helpdesk"]
     bot.event(MembershipEvent)(lambda ctx: None)
     others = webhook("group_member_joined", group={"guid": "ops"}, members={"tom": {"uid": "tom"}})
@@ -193,7 +193,7 @@ def test_a_bot_that_was_put_into_a_group_hears_its_events(site: Site, report: di
     assert [sender for _, sender in site.stored()][-1] == "tom"
 
 
-def test_a_group_that_takes_in_the_bot_is_known_without_a_handler_for_that(site: Site) -> None:
+def test_group_is_known_without_membership_handler(site: Site) -> None:
     bot = site.delivery.bots["helpdesk"]
     bot.event(EditEvent)(lambda ctx: None)
     edited = callback(editedAt=5)["data"]
@@ -205,13 +205,13 @@ def test_a_group_that_takes_in_the_bot_is_known_without_a_handler_for_that(site:
 def test_a_group_that_was_remembered_is_known(site: Site) -> None:
     where = site.channel.conversation(site.delivery.bots["helpdesk"], group="ops")
     for _ in range(2):
-        site.delivery.remember([where])
+        site.delivery.add_conversations([where])
     others = webhook("group_member_joined", group={"guid": "ops"}, members={"tom": {"uid": "tom"}})
     assert site.post(others)[1] == {"data": {"success": True}}
     assert site.delivery.backlog()["helpdesk"].waiting == 1
 
 
-class Talk:
+class BotConversation:
     """An app with the bots alpha and beta, who answer whatever anybody says, bots too."""
 
     def __init__(self, simulator: Simulator, url: str) -> None:
@@ -236,13 +236,13 @@ class Talk:
         simulator.add_group("ops", members=["maria", "alpha", "beta"])
         self._delivery.start()
 
-    def said(self) -> list[int]:
+    def count_messages(self) -> list[int]:
         """How many messages each of the bots said, once nobody says anything more."""
-        self.simulator.wait_for(lambda _: self._is_over())
+        self.simulator.wait_for(lambda _: self._is_idle())
         messages = self.simulator.messages()
         return [sum(message.sender == uid for message in messages) for uid in ("alpha", "beta")]
 
-    def _is_over(self) -> bool:
+    def _is_idle(self) -> bool:
         # Nothing is under way only where nothing was before and after the database was looked at.
         before = len(self.simulator.messages())
         if not self.simulator.is_idle:
@@ -264,17 +264,17 @@ class Talk:
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Iterator[Talk]:
-    with Simulator() as simulator, closing(Talk(simulator, f"sqlite:///{tmp_path}/cometbot.db")) as made:
+def bot_conversation(tmp_path: Path) -> Iterator[BotConversation]:
+    with Simulator() as simulator, closing(BotConversation(simulator, f"sqlite:///{tmp_path}/cometbot.db")) as made:
         yield made
 
 
-def test_two_bots_that_answer_each_other_in_a_group_stop_until_a_human_writes(talk: Talk) -> None:
+def test_bot_loop_in_group_stops_until_human_writes(bot_conversation: BotConversation) -> None:
     for round in (1, 2):
-        talk.simulator.user("maria").say("hello", group="ops")
-        assert talk.said() == [round * (BOTS_IN_A_ROW + 1)] * 2
+        bot_conversation.simulator.user("maria").say("hello", group="ops")
+        assert bot_conversation.count_messages() == [round * (MAX_CONSECUTIVE_BOT_EVENTS + 1)] * 2
 
 
-def test_two_bots_that_answer_each_other_alone_stop(talk: Talk) -> None:
-    talk.simulator.user("alpha").say("hello", to="beta")
-    assert talk.said() == [1 + BOTS_IN_A_ROW, BOTS_IN_A_ROW]
+def test_one_to_one_bot_loop_stops(bot_conversation: BotConversation) -> None:
+    bot_conversation.simulator.user("alpha").say("hello", to="beta")
+    assert bot_conversation.count_messages() == [1 + MAX_CONSECUTIVE_BOT_EVENTS, MAX_CONSECUTIVE_BOT_EVENTS]

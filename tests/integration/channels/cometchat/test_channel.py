@@ -11,18 +11,18 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming, Sending
+from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.errors import NotFound, RateLimited, Uncertain
 from cometbot.events import DeleteEvent, EditEvent, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Button, Card, Choices, Custom, Media, Operation, Text
-from cometbot.models import Conversation, LaneKey
+from cometbot.models import Conversation, ConversationKey
 from cometbot.simulator import Simulator
 
 PASSWORD = "s3cr3t"
 
 
-class World:
+class Harness:
     """A simulated app, a bot called ``helpdesk``, and the channel between them; what comes in is kept."""
 
     def __init__(self, simulator: Simulator) -> None:
@@ -37,55 +37,57 @@ class World:
                 credentials={"helpdesk": ("cc", PASSWORD)}, webhook_credentials=("hook", PASSWORD)
             ),
         )
-        self.incoming: dict[str, Incoming] = {}
+        self.incoming: dict[str, IncomingEvent] = {}
         self.said: dict[str, Conversation] = {}
         self.remembered: list[Conversation] = []
-        self._came = threading.Condition()
+        self._changed = threading.Condition()
 
-    def put(self, incoming: Incoming) -> bool:
-        with self._came:
+    def enqueue(self, incoming: IncomingEvent) -> bool:
+        with self._changed:
             is_new = incoming.key not in self.incoming
             self.incoming.setdefault(incoming.key, incoming)
-            self._came.notify_all()
+            self._changed.notify_all()
             return is_new
 
-    def knows(self, key: LaneKey) -> bool:
+    def has_conversation(self, key: ConversationKey) -> bool:
         return any(incoming.conversation.key == key for incoming in self.incoming.values())
 
-    def remember(self, conversations: Iterable[Conversation]) -> None:
+    def add_conversations(self, conversations: Iterable[Conversation]) -> None:
         self.remembered += conversations
 
-    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+    def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
         return None
 
-    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+    def find_sent_conversation(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         return self.said.get(platform_id)
 
     def event(self, prefix: str) -> Any:
         """The event whose key begins so, once it has come in."""
-        with self._came:
-            assert self._came.wait_for(lambda: self._find(prefix) is not None, timeout=10), list(self.incoming)
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._find(prefix) is not None, timeout=10), list(self.incoming)
             found = self._find(prefix)
         assert found is not None
         return self.channel.parse(found)
 
-    def _find(self, prefix: str) -> Incoming | None:
+    def _find(self, prefix: str) -> IncomingEvent | None:
         return next((incoming for key, incoming in self.incoming.items() if key.startswith(prefix)), None)
 
-    def prepare(self, operation: Operation, muid: str = "muid-1", target: str | None = None) -> list[Sending]:
+    def prepare(self, operation: Operation, muid: str = "muid-1", target: str | None = None) -> list[OutgoingRequest]:
         payloads = self.channel.render(operation)
-        return [Sending(operation.conversation, f"{muid}.{part}", one, target) for part, one in enumerate(payloads)]
+        return [
+            OutgoingRequest(operation.conversation, f"{muid}.{part}", one, target) for part, one in enumerate(payloads)
+        ]
 
     def carry_out(self, operation: Operation, target: str | None = None) -> list[str]:
         return [self.channel.send(one, timeout=5) for one in self.prepare(operation, target=target)]
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def harness() -> Iterator[Harness]:
     with Simulator() as simulator:
-        world = World(simulator)
+        harness = Harness(simulator)
         app = Flask("site")
-        app.register_blueprint(world.channel.blueprint(world))
+        app.register_blueprint(harness.channel.blueprint(harness))
         server = make_server("127.0.0.1", 0, app, threaded=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -93,44 +95,44 @@ def world() -> Iterator[World]:
         simulator.add_bot("helpdesk-bot", url, username="cc", password=PASSWORD)
         simulator.add_group("ops-room", members=["maria", "tom", "helpdesk-bot"])
         simulator.add_webhook(f"{url}/webhook", username="hook", password=PASSWORD)
-        yield world
-        world.client.close()
+        yield harness
+        harness.client.close()
         server.shutdown()
         thread.join()
         server.server_close()
 
 
 def text_in(event: Any, text: str = "hello", **options: Any) -> Operation:
-    operation = {"conversation": event.conversation, "message": Text(text), "answers": event.id} | options
+    operation = {"conversation": event.conversation, "message": Text(text), "reply_to": event.id} | options
     return Operation(**operation)
 
 
-def test_a_message_and_its_reply_go_to_and_fro_one_to_one(world: World) -> None:
-    asked = world.simulator.user("maria").say("hi", to="helpdesk-bot", tags=["vip"])
-    event = world.event("message:")
+def test_a_message_and_its_reply_go_to_and_fro_one_to_one(harness: Harness) -> None:
+    asked = harness.simulator.user("maria").say("hi", to="helpdesk-bot", tags=["vip"])
+    event = harness.event("message:")
     assert isinstance(event, MessageEvent)
     assert (event.id, event.text, event.sender.uid, event.sender.name) == (asked.id, "hi", "maria", "Maria")
-    assert event.conversation == world.channel.conversation(world.bots["helpdesk"], user="maria")
-    (sent,) = world.carry_out(text_in(event))
-    said = world.simulator.message(sent)
+    assert event.conversation == harness.channel.conversation(harness.bots["helpdesk"], user="maria")
+    (sent,) = harness.carry_out(text_in(event))
+    said = harness.simulator.message(sent)
     assert (said.sender, said.receiver, said.receiver_type, said.text) == ("helpdesk-bot", "maria", "user", "hello")
 
 
-def test_a_reply_in_a_group_thread_stays_in_the_thread(world: World) -> None:
-    root = world.simulator.user("maria").say("topic", group="ops-room")
-    world.simulator.user("tom").say("<@uid:helpdesk-bot> well?", parent=root)
-    event = world.event(f"message:{int(root.id) + 1}")
+def test_a_reply_in_a_group_thread_stays_in_the_thread(harness: Harness) -> None:
+    root = harness.simulator.user("maria").say("topic", group="ops-room")
+    harness.simulator.user("tom").say("<@uid:helpdesk-bot> well?", parent=root)
+    event = harness.event(f"message:{int(root.id) + 1}")
     assert (event.thread_id, event.group.guid, event.conversation.is_group) == (root.id, "ops-room", True)
     assert [mention.uid for mention in event.mentions] == ["helpdesk-bot"]
-    (sent,) = world.carry_out(text_in(event, thread_id=event.thread_id))
-    assert world.simulator.message(sent).parent_id == root.id
+    (sent,) = harness.carry_out(text_in(event, thread_id=event.thread_id))
+    assert harness.simulator.message(sent).parent_id == root.id
 
 
 @pytest.mark.parametrize("rich", ["text", "interactive", "card"])
-def test_every_kind_of_message_is_accepted(world: World, rich: Any) -> None:
-    channel = CometChatChannel(world.simulator.app_id, world.client, bots=world.bots, rich=rich)
-    conversation = channel.conversation(world.bots["helpdesk"], user="maria")
-    world.simulator.user("maria")
+def test_every_kind_of_message_is_accepted(harness: Harness, rich: Any) -> None:
+    channel = CometChatChannel(harness.simulator.app_id, harness.client, bots=harness.bots, rich=rich)
+    conversation = channel.conversation(harness.bots["helpdesk"], user="maria")
+    harness.simulator.user("maria")
     messages = [
         Text("word " * 5000),
         Media("https://cdn.example.org/a.png", caption="look", size=5),
@@ -145,175 +147,175 @@ def test_every_kind_of_message_is_accepted(world: World, rich: Any) -> None:
     ]
     for message in messages:
         for payload in channel.render(Operation(conversation=conversation, message=message)):
-            assert channel.send(Sending(conversation, "m", payload), timeout=5)
-    categories = {said.category for said in world.simulator.messages(between=("maria", "helpdesk-bot"))}
+            assert channel.send(OutgoingRequest(conversation, "m", payload), timeout=5)
+    categories = {said.category for said in harness.simulator.messages(between=("maria", "helpdesk-bot"))}
     assert categories == {"message", "custom"} | ({rich} - {"text"})
 
 
-def test_edit_reaction_and_deletion_are_the_bots_own(world: World) -> None:
-    asked = world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    event = world.event("message:")
-    (sent,) = world.carry_out(text_in(event, "draft"))
-    world.carry_out(text_in(event, "final", kind="edit", target=0), target=sent)
-    assert world.simulator.message(sent).text == "final"
-    world.channel.sketch(event.conversation, sent, "sketched")
-    assert world.simulator.message(sent).text == "sketched"
-    world.carry_out(Operation(conversation=event.conversation, kind="react", message_id=asked.id, reaction="👍"))
-    assert world.client.reactions(asked.id)[0]["uid"] == "helpdesk-bot"
+def test_edit_reaction_and_deletion_are_the_bots_own(harness: Harness) -> None:
+    asked = harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    event = harness.event("message:")
+    (sent,) = harness.carry_out(text_in(event, "draft"))
+    harness.carry_out(text_in(event, "final", kind="edit", target=0), target=sent)
+    assert harness.simulator.message(sent).text == "final"
+    harness.channel.preview(event.conversation, sent, "sketched")
+    assert harness.simulator.message(sent).text == "sketched"
+    harness.carry_out(Operation(conversation=event.conversation, kind="react", message_id=asked.id, reaction="👍"))
+    assert harness.client.reactions(asked.id)[0]["uid"] == "helpdesk-bot"
     deletion = Operation(conversation=event.conversation, kind="delete", target=0)
-    assert world.carry_out(deletion, target=sent) == [sent]
-    assert world.carry_out(deletion, target=sent) == [sent]
+    assert harness.carry_out(deletion, target=sent) == [sent]
+    assert harness.carry_out(deletion, target=sent) == [sent]
 
 
-def test_what_went_through_although_the_connection_broke_is_found_again(world: World) -> None:
-    world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    (sending,) = world.prepare(text_in(world.event("message:")))
-    assert world.channel.find(sending, timeout=5) is None
-    world.simulator.misbehave.drop(before=False, times=1)
+def test_message_sent_before_disconnect_is_found(harness: Harness) -> None:
+    harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    (sending,) = harness.prepare(text_in(harness.event("message:")))
+    assert harness.channel.find_sent(sending, timeout=5) is None
+    harness.simulator.misbehave.drop(before=False, times=1)
     with pytest.raises(Uncertain):
-        world.channel.send(sending, timeout=5)
-    found = world.channel.find(sending, timeout=5)
+        harness.channel.send(sending, timeout=5)
+    found = harness.channel.find_sent(sending, timeout=5)
     assert found is not None
-    assert world.simulator.message(found).text == "hello"
+    assert harness.simulator.message(found).text == "hello"
 
 
-def test_what_never_arrived_is_not_found(world: World) -> None:
-    world.simulator.user("maria").say("hi", group="ops-room")
-    (sending,) = world.prepare(text_in(world.event("message:")))
-    world.simulator.misbehave.drop(before=True, times=1)
+def test_what_never_arrived_is_not_found(harness: Harness) -> None:
+    harness.simulator.user("maria").say("hi", group="ops-room")
+    (sending,) = harness.prepare(text_in(harness.event("message:")))
+    harness.simulator.misbehave.drop(before=True, times=1)
     with pytest.raises(Uncertain):
-        world.channel.send(sending, timeout=5)
-    assert world.channel.find(sending, timeout=5) is None
+        harness.channel.send(sending, timeout=5)
+    assert harness.channel.find_sent(sending, timeout=5) is None
 
 
-def test_a_reply_in_a_thread_is_found_again(world: World) -> None:
-    root = world.simulator.user("maria").say("topic", group="ops-room")
-    (sending,) = world.prepare(text_in(world.event("message:"), thread_id=root.id))
-    sent = world.channel.send(sending, timeout=5)
-    assert world.channel.find(sending, timeout=5) == sent
+def test_a_reply_in_a_thread_is_found_again(harness: Harness) -> None:
+    root = harness.simulator.user("maria").say("topic", group="ops-room")
+    (sending,) = harness.prepare(text_in(harness.event("message:"), thread_id=root.id))
+    sent = harness.channel.send(sending, timeout=5)
+    assert harness.channel.find_sent(sending, timeout=5) == sent
 
 
-def test_a_429_is_raised_with_its_wait(world: World) -> None:
-    world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    (sending,) = world.prepare(text_in(world.event("message:")))
-    world.simulator.misbehave.rate_limit(retry_after=7, times=1)
+def test_a_429_is_raised_with_its_wait(harness: Harness) -> None:
+    harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    (sending,) = harness.prepare(text_in(harness.event("message:")))
+    harness.simulator.misbehave.rate_limit(retry_after=7, times=1)
     with pytest.raises(RateLimited) as caught:
-        world.channel.send(sending, timeout=5)
+        harness.channel.send(sending, timeout=5)
     assert caught.value.retry_after == 7
-    assert world.channel.send(sending, timeout=5)
+    assert harness.channel.send(sending, timeout=5)
 
 
 @pytest.mark.parametrize(
     ("reset", "low", "high"),
     [("milliseconds", 0, 7), ("relative", 7, 7), ("date", 4, 8), ("past", 0, 0), ("none", 10, 10)],
 )
-def test_429_in_another_form_is_raised_with_its_wait(world: World, reset: str, low: float, high: float) -> None:
-    world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    (sending,) = world.prepare(text_in(world.event("message:")))
-    world.simulator.misbehave.rate_limit(retry_after=7, times=1, reset=reset)
+def test_429_in_another_form_is_raised_with_its_wait(harness: Harness, reset: str, low: float, high: float) -> None:
+    harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    (sending,) = harness.prepare(text_in(harness.event("message:")))
+    harness.simulator.misbehave.rate_limit(retry_after=7, times=1, reset=reset)
     with pytest.raises(RateLimited) as caught:
-        world.channel.send(sending, timeout=5)
+        harness.channel.send(sending, timeout=5)
     assert low <= caught.value.retry_after <= high
 
 
-def test_a_bot_that_is_no_member_joins_to_answer(world: World) -> None:
-    world.simulator.add_group("elsewhere", members=["maria"])
-    conversation = world.channel.conversation(world.bots["helpdesk"], group="elsewhere")
-    (sent,) = world.carry_out(Operation(conversation=conversation, message=Text("hello")))
-    assert world.simulator.message(sent).receiver == "elsewhere"
-    assert "helpdesk-bot" in {member["uid"] for member in world.client.members("elsewhere")}
+def test_non_member_bot_joins_to_reply(harness: Harness) -> None:
+    harness.simulator.add_group("elsewhere", members=["maria"])
+    conversation = harness.channel.conversation(harness.bots["helpdesk"], group="elsewhere")
+    (sent,) = harness.carry_out(Operation(conversation=conversation, message=Text("hello")))
+    assert harness.simulator.message(sent).receiver == "elsewhere"
+    assert "helpdesk-bot" in {member["uid"] for member in harness.client.members("elsewhere")}
 
 
-def test_a_group_that_does_not_exist_is_not_found(world: World) -> None:
-    conversation = world.channel.conversation(world.bots["helpdesk"], group="nowhere")
+def test_a_group_that_does_not_exist_is_not_found(harness: Harness) -> None:
+    conversation = harness.channel.conversation(harness.bots["helpdesk"], group="nowhere")
     with pytest.raises(NotFound):
-        world.carry_out(Operation(conversation=conversation, message=Text("hello")))
+        harness.carry_out(Operation(conversation=conversation, message=Text("hello")))
 
 
 @pytest.mark.parametrize("place", [{"to": "helpdesk-bot"}, {"group": "ops-room"}])
-def test_history_holds_the_newest_messages_oldest_first(world: World, place: dict[str, str]) -> None:
-    maria = world.simulator.user("maria")
+def test_history_holds_the_newest_messages_oldest_first(harness: Harness, place: dict[str, str]) -> None:
+    maria = harness.simulator.user("maria")
     for text in ("one", "two", "three"):
         asked = maria.say(text, **place)
     maria.edit(asked, "drei")
-    event = world.event(f"message:{asked.id}")
-    world.carry_out(text_in(event, "four"))
-    history = world.channel.history(event.conversation, 3)
+    event = harness.event(f"message:{asked.id}")
+    harness.carry_out(text_in(event, "four"))
+    history = harness.channel.history(event.conversation, 3)
     assert [said.text for said in history] == ["two", "drei", "four"]
     assert [said.sender.uid for said in history] == ["maria", "maria", "helpdesk-bot"]
     assert history[0].conversation == event.conversation
 
 
-def test_webhooks_tell_what_callbacks_do_not(world: World) -> None:
-    maria = world.simulator.user("maria")
+def test_webhooks_report_events_without_callback(harness: Harness) -> None:
+    maria = harness.simulator.user("maria")
     asked = maria.say("hi", to="helpdesk-bot")
-    event = world.event("message:")
-    (sent,) = world.carry_out(text_in(event))
-    world.said[sent] = event.conversation
+    event = harness.event("message:")
+    (sent,) = harness.carry_out(text_in(event))
+    harness.said[sent] = event.conversation
     maria.edit(asked, "hello")
-    edited = world.event("edit:")
+    edited = harness.event("edit:")
     assert isinstance(edited, EditEvent)
     assert (edited.message.text, edited.conversation) == ("hello", event.conversation)
     maria.react(sent, "👍")
-    reacted = world.event("reaction:")
+    reacted = harness.event("reaction:")
     assert isinstance(reacted, ReactionEvent)
     assert (reacted.message_id, reacted.reaction, reacted.conversation) == (sent, "👍", event.conversation)
     maria.delete(asked)
-    deleted = world.event("delete:")
+    deleted = harness.event("delete:")
     assert isinstance(deleted, DeleteEvent)
     assert deleted.message_id == asked.id
 
 
-def test_a_webhook_tells_who_came_into_a_known_group(world: World) -> None:
-    world.simulator.user("maria").say("hi", group="ops-room")
-    world.event("message:")
-    world.simulator.user("ann").join("ops-room")
-    event = world.event("member:")
+def test_webhook_reports_new_member_of_known_group(harness: Harness) -> None:
+    harness.simulator.user("maria").say("hi", group="ops-room")
+    harness.event("message:")
+    harness.simulator.user("ann").join("ops-room")
+    event = harness.event("member:")
     assert isinstance(event, MembershipEvent)
     assert (event.action, [user.uid for user in event.members]) == ("joined", ["ann"])
     assert event.conversation.id == "group_ops-room"
 
 
-def test_changes_in_the_message_shape_are_understood_too(world: World) -> None:
-    url = next(iter(world.simulator.world.webhooks.values())).url
-    world.simulator.world.webhooks.clear()
-    world.simulator.add_webhook(url, ["message_edited", "message_deleted"], "hook", PASSWORD, edits_as="message")
-    asked = world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    world.simulator.user("maria").edit(asked, "hello")
-    event = world.event("edit:")
+def test_changes_in_the_message_shape_are_understood_too(harness: Harness) -> None:
+    url = next(iter(harness.simulator.world.webhooks.values())).url
+    harness.simulator.world.webhooks.clear()
+    harness.simulator.add_webhook(url, ["message_edited", "message_deleted"], "hook", PASSWORD, edits_as="message")
+    asked = harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    harness.simulator.user("maria").edit(asked, "hello")
+    event = harness.event("edit:")
     assert (event.message.id, event.message.text, event.sender.uid) == (asked.id, "hello", "maria")
-    world.simulator.user("maria").delete(asked)
-    assert world.event("delete:").message_id == asked.id
+    harness.simulator.user("maria").delete(asked)
+    assert harness.event("delete:").message_id == asked.id
 
 
-def test_the_apps_bots_are_known_after_a_refresh(world: World) -> None:
-    world.simulator.add_bot("weather", "http://127.0.0.1:9/")
-    assert not world.channel.is_bot("weather")
-    world.channel.refresh()
-    assert world.channel.is_bot("Weather")
-    assert not world.channel.is_bot("maria")
+def test_the_apps_bots_are_known_after_a_refresh(harness: Harness) -> None:
+    harness.simulator.add_bot("weather", "http://127.0.0.1:9/")
+    assert not harness.channel.is_bot("weather")
+    harness.channel.refresh()
+    assert harness.channel.is_bot("Weather")
+    assert not harness.channel.is_bot("maria")
 
 
 @pytest.mark.parametrize("access", ["presigned", "token"])
-def test_a_file_is_downloaded_in_both_access_modes(world: World, access: str) -> None:
-    world.simulator.configure(media_access=access)
-    assert world.client.download(world.simulator.add_file("a.png", b"PNG")) == b"PNG"
+def test_a_file_is_downloaded_in_both_access_modes(harness: Harness, access: str) -> None:
+    harness.simulator.configure(media_access=access)
+    assert harness.client.download(harness.simulator.add_file("a.png", b"PNG")) == b"PNG"
 
 
-def test_a_conversation_is_marked_as_read_by_the_bot(world: World) -> None:
-    asked = world.simulator.user("maria").say("hi", to="helpdesk-bot")
-    world.client.mark_read(reader="helpdesk-bot", user="maria", message_id=asked.id)
-    conversations = world.client.conversations(on_behalf_of="helpdesk-bot", query={"conversationType": "user"})
+def test_a_conversation_is_marked_as_read_by_the_bot(harness: Harness) -> None:
+    asked = harness.simulator.user("maria").say("hi", to="helpdesk-bot")
+    harness.client.mark_read(reader="helpdesk-bot", user="maria", message_id=asked.id)
+    conversations = harness.client.conversations(on_behalf_of="helpdesk-bot", query={"conversationType": "user"})
     assert [int(conversation["unreadMessageCount"]) for conversation in conversations] == [0]
 
 
-def test_groups_that_the_bot_was_put_into_are_known_after_a_refresh(world: World) -> None:
-    world.bots["helpdesk"].event(MembershipEvent)(lambda ctx: None)
-    world.simulator.add_group("quiet", members=["maria", "helpdesk-bot"])
-    world.simulator.add_group("others", members=["maria"])
-    world.channel.attach(world)  # type: ignore[arg-type]
-    world.channel.refresh()
-    found = {conversation.id for conversation in world.remembered}
+def test_joined_groups_are_known_after_refresh(harness: Harness) -> None:
+    harness.bots["helpdesk"].event(MembershipEvent)(lambda ctx: None)
+    harness.simulator.add_group("quiet", members=["maria", "helpdesk-bot"])
+    harness.simulator.add_group("others", members=["maria"])
+    harness.channel.attach(harness)  # type: ignore[arg-type]
+    harness.channel.refresh()
+    found = {conversation.id for conversation in harness.remembered}
     assert "group_quiet" in found
     assert "group_others" not in found
-    assert all(conversation.is_group and conversation.bot == "helpdesk" for conversation in world.remembered)
+    assert all(conversation.is_group and conversation.bot == "helpdesk" for conversation in harness.remembered)

@@ -18,7 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from cometbot.channels.cometchat import CometChatClient
-from cometbot.channels.cometchat.answers import Rate
+from cometbot.channels.cometchat.responses import RateLimitStatus
 from cometbot.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -33,7 +33,7 @@ from cometbot.errors import (
 KEY = "0123456789abcdef0123456789abcdef01234567"
 TEXT = {"receiver": "maria", "receiverType": "user", "category": "message", "type": "text", "data": {"text": "hi ß 👍"}}
 
-Talk = Callable[[socket.socket], None]
+ConnectionHandler = Callable[[socket.socket], None]
 
 
 @pytest.fixture
@@ -56,28 +56,28 @@ def receive_request(connection: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def raw_server() -> Iterator[Callable[[Talk], str]]:
+def raw_server() -> Iterator[Callable[[ConnectionHandler], str]]:
     """Starts a server that reads a request on each connection, does as it is told and closes; gives its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.05)
     ended = threading.Event()
     threads: list[threading.Thread] = []
 
-    def talk_on(connection: socket.socket, talk: Talk) -> None:
+    def handle_connection(connection: socket.socket, handler: ConnectionHandler) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(5)
             receive_request(connection)
-            talk(connection)
+            handler(connection)
 
-    def serve(talk: Talk) -> None:
+    def serve(handler: ConnectionHandler) -> None:
         while not ended.is_set():
             with contextlib.suppress(TimeoutError):
                 connection, _ = listener.accept()
-                threads.append(threading.Thread(target=talk_on, args=(connection, talk)))
+                threads.append(threading.Thread(target=handle_connection, args=(connection, handler)))
                 threads[-1].start()
 
-    def start(talk: Talk) -> str:
-        threads.append(threading.Thread(target=serve, args=(talk,)))
+    def start(handler: ConnectionHandler) -> str:
+        threads.append(threading.Thread(target=serve, args=(handler,)))
         threads[-1].start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}/v3"
 
@@ -109,9 +109,7 @@ def test_a_message_goes_out_as_one_request_in_utf_8(httpserver: HTTPServer, clie
     assert "onBehalfOf" not in request.headers
 
 
-def test_a_request_on_behalf_of_somebody_says_so_and_carries_its_query(
-    httpserver: HTTPServer, client: CometChatClient
-) -> None:
+def test_on_behalf_of_request_sends_header_and_query(httpserver: HTTPServer, client: CometChatClient) -> None:
     httpserver.expect_ordered_request(
         "/v3/users/maria/messages",
         headers={"onBehalfOf": "helpdesk"},
@@ -161,23 +159,23 @@ def test_each_refusal_raises_its_error_without_the_key(
     assert len(httpserver.log) == 1
 
 
-def test_a_429_says_when_to_come_again(httpserver: HTTPServer, client: CometChatClient) -> None:
+def test_429_has_retry_after(httpserver: HTTPServer, client: CometChatClient) -> None:
     httpserver.expect_request("/v3/bots").respond_with_json({}, status=429, headers={"Retry-After": "17"})
     with pytest.raises(RateLimited) as caught:
         list(client.bots())
     assert caught.value.retry_after == 17
 
 
-def test_the_rate_of_the_last_answer_that_told_one_is_kept(httpserver: HTTPServer, client: CometChatClient) -> None:
+def test_last_rate_limit_status_is_stored(httpserver: HTTPServer, client: CometChatClient) -> None:
     assert client.rate is None
     rate = {"X-Rate-Limit": "20000", "X-Rate-Limit-Remaining": "19990"}
     httpserver.expect_ordered_request("/v3/bots").respond_with_json({"data": []}, headers=rate)
     httpserver.expect_ordered_request("/v3/bots").respond_with_json({"data": []})
     list(client.bots())
     list(client.bots())
-    assert client.rate == Rate(20000, 19990, client.rate.at if client.rate else 0)
+    assert client.rate == RateLimitStatus(20000, 19990, client.rate.measured_at if client.rate else 0)
     assert client.rate is not None
-    assert time.time() - client.rate.at < 10
+    assert time.time() - client.rate.measured_at < 10
 
 
 def test_the_key_and_a_bots_password_show_in_no_repr(httpserver: HTTPServer, client: CometChatClient) -> None:
@@ -229,19 +227,21 @@ def cut_after_status(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
 
 
-def talk_nonsense(connection: socket.socket) -> None:
+def send_nonsense(connection: socket.socket) -> None:
     connection.sendall(b"220 smtp ready\r\n")
 
 
-@pytest.mark.parametrize("talk", [close, cut_after_status, cut_in_headers, cut_in_body, talk_nonsense])
-def test_a_connection_that_breaks_after_the_request_is_uncertain(raw_server: Callable[[Talk], str], talk: Talk) -> None:
-    client = CometChatClient(raw_server(talk), KEY, timeout=30)
+@pytest.mark.parametrize("handler", [close, cut_after_status, cut_in_headers, cut_in_body, send_nonsense])
+def test_a_connection_that_breaks_after_the_request_is_uncertain(
+    raw_server: Callable[[ConnectionHandler], str], handler: ConnectionHandler
+) -> None:
+    client = CometChatClient(raw_server(handler), KEY, timeout=30)
     with pytest.raises(Uncertain) as caught:
         client.send_bot_message("helpdesk", TEXT)
     assert not caught.value.down
 
 
-def say_nothing(connection: socket.socket) -> None:
+def stay_silent(connection: socket.socket) -> None:
     connection.recv(1)
 
 
@@ -261,11 +261,11 @@ def drip_chunks(connection: socket.socket) -> None:
     drip(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")
 
 
-@pytest.mark.parametrize("talk", [say_nothing, drip_headers, drip_one_header, drip_body, drip_chunks])
-def test_an_answer_that_takes_too_long_in_all_is_uncertain_and_speaks_of_the_platform(
-    raw_server: Callable[[Talk], str], talk: Talk
+@pytest.mark.parametrize("handler", [stay_silent, drip_headers, drip_one_header, drip_body, drip_chunks])
+def test_total_timeout_is_uncertain_and_marks_platform_down(
+    raw_server: Callable[[ConnectionHandler], str], handler: ConnectionHandler
 ) -> None:
-    client = CometChatClient(raw_server(talk), KEY, timeout=60)
+    client = CometChatClient(raw_server(handler), KEY, timeout=60)
     began = time.monotonic()
     with pytest.raises(Uncertain, match=r"0\.3 seconds") as caught:
         client.send_bot_message("helpdesk", TEXT, timeout=0.3)
@@ -273,30 +273,30 @@ def test_an_answer_that_takes_too_long_in_all_is_uncertain_and_speaks_of_the_pla
     assert caught.value.down
 
 
-def answer_well(connection: socket.socket) -> None:
+def send_answer(connection: socket.socket) -> None:
     body = b'{"data":{"id":"90431"}}'
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
-def test_the_client_works_on_after_a_time_out(raw_server: Callable[[Talk], str]) -> None:
-    answers: list[Talk] = [say_nothing, answer_well]
+def test_the_client_works_on_after_a_time_out(raw_server: Callable[[ConnectionHandler], str]) -> None:
+    answers: list[ConnectionHandler] = [stay_silent, send_answer]
     client = CometChatClient(raw_server(lambda connection: answers.pop(0)(connection)), KEY)
     with pytest.raises(Uncertain):
         client.send_bot_message("helpdesk", TEXT, timeout=0.2)
     assert client.send_bot_message("helpdesk", TEXT, timeout=30) == {"id": "90431"}
 
 
-def test_connections_are_kept_and_used_again(raw_server: Callable[[Talk], str]) -> None:
+def test_connections_are_reused(raw_server: Callable[[ConnectionHandler], str]) -> None:
     connections = []
     answer = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"data":{}}'
 
-    def talk(connection: socket.socket) -> None:
+    def handler(connection: socket.socket) -> None:
         connections.append(connection)
         connection.sendall(answer)
         while receive_request(connection):
             connection.sendall(answer)
 
-    client = CometChatClient(raw_server(talk), KEY, timeout=30)
+    client = CometChatClient(raw_server(handler), KEY, timeout=30)
     for _ in range(3):
         client.delete_bot("b")
     client.close()
@@ -330,7 +330,7 @@ def test_a_session_of_the_authors_own_is_used(httpserver: HTTPServer) -> None:
         client.get_bot("b")
 
 
-def test_what_was_sent_over_a_session_of_the_authors_own_is_uncertain(raw_server: Callable[[Talk], str]) -> None:
+def test_failure_on_custom_session_is_uncertain(raw_server: Callable[[ConnectionHandler], str]) -> None:
     with requests.Session() as session:
         client = CometChatClient(raw_server(close), KEY, session=session)
         with pytest.raises(Uncertain):
@@ -386,23 +386,21 @@ def media(httpserver: HTTPServer) -> MediaHost:
 
 
 @pytest.fixture
-def stranger(httpserver: HTTPServer) -> CometChatClient:
+def foreign_client(httpserver: HTTPServer) -> CometChatClient:
     """A client whose API is elsewhere, so that the file host is not trusted."""
     return CometChatClient("https://app.api-eu.cometchat.io/v3", KEY, app_id="app")
 
 
-def test_a_pre_signed_file_is_fetched_with_its_query_and_without_the_key(
-    media: MediaHost, stranger: CometChatClient
-) -> None:
+def test_presigned_file_is_fetched_without_api_key(media: MediaHost, foreign_client: CometChatClient) -> None:
     url = media.serve("/app/media/a.png", lambda request: Response(b"PNG")) + "?Expires=1&Signature=a%2Bb&Key-Pair-Id=x"
-    assert stranger.download(url) == b"PNG"
+    assert foreign_client.download(url) == b"PNG"
     (request,) = media.asked
     assert request.query_string == b"Expires=1&Signature=a%2Bb&Key-Pair-Id=x"
     assert KEY not in str(request.headers)
     assert "appId" not in request.headers
 
 
-def test_a_token_based_file_is_fetched_with_the_token_that_was_asked_for(
+def test_token_based_file_is_fetched_with_requested_token(
     media: MediaHost, client: CometChatClient, httpserver: HTTPServer
 ) -> None:
     target = httpserver.url_for("/v3/files/a.png")
@@ -436,16 +434,16 @@ def test_a_redirect_is_followed_without_the_key(
 
 @pytest.mark.parametrize("location", ["/again", "file:///etc/passwd"])
 def test_a_redirect_in_a_circle_or_to_a_file_is_refused(
-    media: MediaHost, stranger: CometChatClient, location: str
+    media: MediaHost, foreign_client: CometChatClient, location: str
 ) -> None:
     url = media.serve("/again", lambda request: Response(status=302, headers={"Location": location}))
     with pytest.raises(Rejected, match="redirected"):
-        stranger.download(url)
+        foreign_client.download(url)
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_file_over_the_limit_is_refused_and_leaves_nothing_behind(
-    media: MediaHost, stranger: CometChatClient, tmp_path: Path, announced: bool
+def test_file_over_limit_is_refused_and_removed(
+    media: MediaHost, foreign_client: CometChatClient, tmp_path: Path, announced: bool
 ) -> None:
     def serve(request: Request) -> Response:
         return Response(b"x" * 1001 if announced else iter([b"x" * 600, b"x" * 401]))
@@ -453,42 +451,42 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing_behind(
     url = media.serve("/large", serve)
     for target in (None, tmp_path / "large"):
         with pytest.raises(Rejected, match="larger than 1000 bytes"):
-            stranger.download(url, target, limit=1000)
+            foreign_client.download(url, target, limit=1000)
     assert list(tmp_path.iterdir()) == []
-    assert len(stranger.download(url, limit=1001)) == 1001
+    assert len(foreign_client.download(url, limit=1001)) == 1001
 
 
-def test_a_file_is_written_to_its_path(media: MediaHost, stranger: CometChatClient, tmp_path: Path) -> None:
+def test_a_file_is_written_to_its_path(media: MediaHost, foreign_client: CometChatClient, tmp_path: Path) -> None:
     url = media.serve("/file", lambda request: Response(iter([b"a" * 100_000, b"b" * 100_000])))
-    assert stranger.download(url, tmp_path / "file") == b""
+    assert foreign_client.download(url, tmp_path / "file") == b""
     assert (tmp_path / "file").read_bytes() == b"a" * 100_000 + b"b" * 100_000
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (403, AuthenticationFailed), (500, Uncertain)])
 def test_a_file_that_is_refused_raises(
-    media: MediaHost, stranger: CometChatClient, status: int, kind: type[Exception]
+    media: MediaHost, foreign_client: CometChatClient, status: int, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        stranger.download(media.serve("/gone", lambda request: Response(status=status)))
+        foreign_client.download(media.serve("/gone", lambda request: Response(status=status)))
 
 
 def test_a_file_that_drips_ends_in_time(
-    raw_server: Callable[[Talk], str], stranger: CometChatClient, tmp_path: Path
+    raw_server: Callable[[ConnectionHandler], str], foreign_client: CometChatClient, tmp_path: Path
 ) -> None:
     began = time.monotonic()
     with pytest.raises(Uncertain):
-        stranger.download(raw_server(drip_body), tmp_path / "file", timeout=0.3)
+        foreign_client.download(raw_server(drip_body), tmp_path / "file", timeout=0.3)
     assert time.monotonic() - began < 15
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_as_such(media: MediaHost, stranger: CometChatClient, tmp_path: Path) -> None:
+def test_full_disk_raises_its_own_error(media: MediaHost, foreign_client: CometChatClient, tmp_path: Path) -> None:
     url = media.serve("/file", lambda request: Response(b"x"))
     with pytest.raises(FileNotFoundError):
-        stranger.download(url, tmp_path / "no-such-folder" / "file")
+        foreign_client.download(url, tmp_path / "no-such-folder" / "file")
 
 
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "/relative", "ftp://x/y", "http:///x"])
-def test_what_is_no_http_url_is_not_fetched(stranger: CometChatClient, url: str) -> None:
+def test_what_is_no_http_url_is_not_fetched(foreign_client: CometChatClient, url: str) -> None:
     with pytest.raises(MessageError, match="url"):
-        stranger.download(url)
+        foreign_client.download(url)

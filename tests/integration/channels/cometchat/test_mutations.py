@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.json_body import read_json
 from cometbot.delivery import Delivery
@@ -30,7 +30,15 @@ from cometbot.events import Event, UnknownEvent
 from cometbot.models import Conversation
 from cometbot.store.tables import conversations, mailbox, outbox
 from cometbot.web.application import Application
-from tests.integration.channels.cometchat.documented import APP, BOT, CALLBACKS, WEBHOOKS, Payload, callback, message
+from tests.integration.channels.cometchat.documented_payloads import (
+    APP,
+    BOT,
+    CALLBACKS,
+    WEBHOOKS,
+    Payload,
+    callback,
+    message,
+)
 
 VALUES = [
     b"null", b"true", b"false", b"0", b"1", b"-1", b"1.5", b"1767225690000", b"9007199254740993", b"-1e300", b"1e999",
@@ -71,21 +79,21 @@ ATTRIBUTES = {
 }
 """Attributes of a message, and the names of the fields that they may change with."""
 
-_TAKE = sa.delete(mailbox).where(mailbox.c.seq > sa.bindparam("kept")).returning(mailbox)
+_DELETE_NEW = sa.delete(mailbox).where(mailbox.c.seq > sa.bindparam("kept")).returning(mailbox)
 
-_MARK = "the mark"
+_MARKER = "the mark"
 Path_ = tuple[str | int, ...]
 
 
-class SilentBackend:
+class FakeReplySink:
     """The outlet of a handler's context where no handler replies."""
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         return {}
 
-    def begin(self, handler: str, timeout: float | None) -> None: ...
+    def start_handler(self, handler: str, timeout: float | None) -> None: ...
 
-    def fail(self) -> None: ...
+    def mark_failed(self) -> None: ...
 
 
 class Site:
@@ -93,9 +101,9 @@ class Site:
 
     def __init__(self, database_url: str) -> None:
         self.bot = Bot(BOT)
-        self.heard: list[Event] = []
+        self.events: list[Event] = []
         self.counts: Counter[str] = Counter()
-        self.bot.event(lambda ctx: self.heard.append(ctx.event))
+        self.bot.event(lambda ctx: self.events.append(ctx.event))
         self.channel = CometChatChannel(
             APP,
             CometChatClient("http://127.0.0.1:9/v3", "key"),
@@ -105,10 +113,10 @@ class Site:
         )
         self.delivery = Delivery([self.bot], [self.channel], database_url)
         self.delivery.database.upgrade()
-        self._app = Application("site", before_all=list)
+        self._app = Application("site", before_each_request=list)
         self._app.register_blueprint(self.channel.blueprint(self.delivery))
         self._environ = EnvironBuilder(method="POST", path="/", content_type="application/json").get_environ()
-        self._kept = 0
+        self._last_kept_seq = 0
 
     def post(self, body: bytes, path: str) -> tuple[int, bytes]:
         """Post ``body`` and return status and answer."""
@@ -124,20 +132,20 @@ class Site:
     def close(self) -> None:
         self.delivery.close()
 
-    def remember(self) -> None:
+    def keep_current_rows(self) -> None:
         """Keep what is stored now: a message of the bot's own, and what calls are found by."""
         with self.delivery.database.write() as connection:
             sent = {"event": "e", "ordinal": 0, "part": 0, "payload": "{}", "client_id": "c", "state": "sent"}
             lane = connection.execute(sa.select(conversations.c.lane)).scalar_one()
             connection.execute(sa.insert(outbox).values(**sent, lane=lane, created_at=1, platform_id="5010"))
-            self._kept = connection.execute(sa.select(sa.func.max(mailbox.c.seq))).scalar_one()
+            self._last_kept_seq = connection.execute(sa.select(sa.func.max(mailbox.c.seq))).scalar_one()
 
-    def take_new(self) -> list[Incoming]:
+    def pop_new(self) -> list[IncomingEvent]:
         """Return what was stored, and remove it, so that the next one of the same key is new."""
         with self.delivery.database.write(durable=False) as connection:
-            rows = connection.execute(_TAKE, {"kept": self._kept}).mappings().all()
+            rows = connection.execute(_DELETE_NEW, {"kept": self._last_kept_seq}).mappings().all()
             return [
-                Incoming(self._conversation(connection, row["lane"]), row["event_key"], row["body"], row["sender"])
+                IncomingEvent(self._conversation(connection, row["lane"]), row["event_key"], row["body"], row["sender"])
                 for row in rows
             ]
 
@@ -146,13 +154,13 @@ class Site:
         names = ("channel", "account", "bot", "conversation", "target", "is_group")
         return Conversation(*(row[name] for name in names))
 
-    def handle(self, incoming: Incoming) -> Event:
+    def handle(self, incoming: IncomingEvent) -> Event:
         """Return the event that the bot's handler gets."""
         event = self.channel.parse(incoming)
-        outcome = dispatch(self.bot, event, SilentBackend())  # type: ignore[arg-type]
+        outcome = dispatch(self.bot, event, FakeReplySink())  # type: ignore[arg-type]
         assert outcome.error is None
         assert outcome.handler or outcome.stopped_by == "own"
-        return self.heard.pop() if outcome.handler else event
+        return self.events.pop() if outcome.handler else event
 
 
 @pytest.fixture
@@ -176,7 +184,7 @@ def prepare(site: Site) -> None:
     """Post a message and a call of a user, so that the site knows both."""
     for payload in (callback(message(id="1")), CALLBACKS["call"]):
         assert site.post(orjson.dumps(payload), f"/cometchat/{BOT}")[0] == 200
-    site.remember()
+    site.keep_current_rows()
 
 
 def paths_of(value: Any, path: Path_ = ()) -> Iterator[Path_]:
@@ -208,21 +216,21 @@ def without(payload: Payload, path: Path_) -> Payload:
 def mutations_of(payload: Payload) -> Iterator[tuple[Path_, bytes]]:
     """Yield each changed payload, with the path of what was changed in it."""
     for path in paths_of(payload):
-        marked = orjson.dumps(changed(payload, path, _MARK))
+        marked = orjson.dumps(changed(payload, path, _MARKER))
         for value in VALUES:
-            yield path, marked.replace(orjson.dumps(_MARK), value)
+            yield path, marked.replace(orjson.dumps(_MARKER), value)
         yield path, orjson.dumps(without(payload, path))
         if isinstance(path[-1], str):
             key, true = orjson.dumps(path[-1]) + b":", orjson.dumps(at(payload, path))
             for first in (b'"x"', b"[{}]"):
-                yield path, marked.replace(key + orjson.dumps(_MARK), key + first + b"," + key + true)
+                yield path, marked.replace(key + orjson.dumps(_MARKER), key + first + b"," + key + true)
 
 
 def json_id(value: Any) -> str:
     return value if isinstance(value, str) else str(value) if type(value) is int else ""
 
 
-def check_event(event: Event, usual: Event, path: Path_, incoming: Incoming, posted: bytes) -> None:
+def check_event(event: Event, usual: Event, path: Path_, incoming: IncomingEvent, posted: bytes) -> None:
     """Check that the handler sees what was posted, and the same as ever in what was not touched."""
     assert event.raw == read_json(posted)
     assert event.key == incoming.key
@@ -251,7 +259,7 @@ def check_mutations(site: Site, name: str, start: int = 0, step: int = 1) -> Non
     payload = CALLBACKS.get(name) or WEBHOOKS[name]
     path = f"/cometchat/{BOT}" if name in CALLBACKS else f"/cometchat/{BOT}/webhook"
     assert site.post(orjson.dumps(payload), path)[0] == 200
-    usual = [site.handle(incoming) for incoming in site.take_new()]
+    usual = [site.handle(incoming) for incoming in site.pop_new()]
     for touched, body in islice(mutations_of(payload), start, None, step):
         site.counts.clear()
         status, answer = site.post(body, path)
@@ -263,7 +271,7 @@ def check_mutations(site: Site, name: str, start: int = 0, step: int = 1) -> Non
             assert json_id(read_json(body)["bot"]) not in ("", BOT), what
             continue
         assert status == 200, what
-        stored = site.take_new()
+        stored = site.pop_new()
         assert len(stored) <= 1
         assert site.counts == {"received" if stored else "ignored" if b"ignored" in answer else "duplicate": 1}, what
         for incoming in stored:

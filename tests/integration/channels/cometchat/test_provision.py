@@ -55,12 +55,12 @@ def test_create_bot_as_registered_it_is_found_and_listed(client: CometChatClient
     assert made.password == Secret("s3cr3t-value")
 
 
-def test_find_bot_and_has_user_there_is_none_they_say_so(client: CometChatClient) -> None:
+def test_find_bot_and_has_user_without_match(client: CometChatClient) -> None:
     assert it.find_bot(client, "shop") is None
     assert it.has_user(client, "shop") is False
 
 
-def test_find_bot_base_url_is_wrong_it_is_not_taken_for_a_missing_bot(simulator: Simulator) -> None:
+def test_find_bot_with_wrong_base_url_raises(simulator: Simulator) -> None:
     client = CometChatClient(simulator.url + "/v3/x", simulator.api_key)
     for find in (it.find_bot, it.has_user):
         with pytest.raises(NotFound):
@@ -74,45 +74,39 @@ def test_update_bot_is_disabled_it_stays_disabled(client: CometChatClient, simul
     assert (bot.enabled, bot.group_setting, bot.url, bot.username) == (False, "slashedMessages", URL + "2", "cc")
 
 
-def test_plan_sync_asks_only_and_carry_out_makes_both_agree(client: CometChatClient, simulator: Simulator) -> None:
+def test_plan_sync_only_reads_and_apply_writes(client: CometChatClient, simulator: Simulator) -> None:
     bot = Bot("shop")
     plan = plan_sync(client, bot, SETTINGS, url="http://127.0.0.1:9")
     assert plan.is_user_missing
     assert changes(simulator) == []
-    plan.carry_out(client)
+    plan.apply(client)
     assert plan_sync(client, bot, SETTINGS).differences == ()
 
 
-def test_plan_sync_the_password_on_cometchat_is_another_one_it_is_changed(
-    client: CometChatClient, simulator: Simulator
-) -> None:
+def test_plan_sync_changes_a_differing_password(client: CometChatClient, simulator: Simulator) -> None:
     simulator.add_bot("shop", URL, username="cc", password="old", group_setting="none")
     plan = plan_sync(client, Bot("shop"), SETTINGS)
-    assert [item.what for item in plan.differences] == ["password"]
-    plan.carry_out(client)
+    assert [item.field for item in plan.differences] == ["password"]
+    plan.apply(client)
     assert simulator.world.directory.bots["shop"].password == "s3cr3t-value"
 
 
-def test_plan_sync_anonymous_calls_are_allowed_credentials_are_left_alone(
-    client: CometChatClient, simulator: Simulator
-) -> None:
+def test_plan_sync_with_anonymous_calls_ignores_credentials(client: CometChatClient, simulator: Simulator) -> None:
     simulator.add_bot("shop", URL, username="cc", password="old", group_setting="none")
     plan = plan_sync(client, Bot("shop"), Settings(allow_anonymous_callbacks=True), group_setting="allMessages")
-    assert [item.what for item in plan.differences] == ["messages of groups"]
-    plan.carry_out(client)
+    assert [item.field for item in plan.differences] == ["messages of groups"]
+    plan.apply(client)
     assert simulator.world.directory.bots["shop"].credentials == ("cc", "old")
 
 
-def test_plan_sync_public_url_of_the_settings_counts_unless_one_is_given(client: CometChatClient) -> None:
+def test_plan_sync_url_argument_overrides_public_url(client: CometChatClient) -> None:
     settings = Settings(public_url="http://127.0.0.1:8", allow_anonymous_callbacks=True)
     assert plan_sync(client, Bot("shop"), settings).wanted.url == "http://127.0.0.1:8/cometchat/shop"
     given = plan_sync(client, Bot("shop"), settings, url="http://127.0.0.1:7")
     assert given.wanted.url == "http://127.0.0.1:7/cometchat/shop"
 
 
-def test_plan_sync_uid_is_too_long_for_a_bot_it_says_so_before_asking(
-    client: CometChatClient, simulator: Simulator
-) -> None:
+def test_plan_sync_rejects_long_uid_before_any_request(client: CometChatClient, simulator: Simulator) -> None:
     with pytest.raises(ConfigurationError, match="takes 50"):
         plan_sync(client, Bot("shop", cometchat_uid="x" * 51), SETTINGS)
     assert len(simulator.requests) == 0
@@ -122,5 +116,5 @@ def test_carry_out_somebody_was_faster_it_is_refused(client: CometChatClient, si
     plan = plan_sync(client, Bot("shop"), SETTINGS, url="http://127.0.0.1:9")
     simulator.add_bot("shop", URL)
     with pytest.raises(Rejected) as caught:
-        plan.carry_out(client)
+        plan.apply(client)
     assert caught.value.code == "ERR_BOT_ALREADY_EXISTS"

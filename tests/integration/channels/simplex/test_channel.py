@@ -24,11 +24,11 @@ from cometbot import (
     UnknownEvent,
     has_attachment,
 )
-from cometbot.channels.simplex import file, owner
-from cometbot.channels.simplex.files import NoFolder
+from cometbot.channels.simplex import file, service
+from cometbot.channels.simplex.files import NoSharedFolder
 from cometbot.testing import BotClient
+from cometbot.testing.simplex.command_grammar import read_command
 from cometbot.testing.simplex.double import SimplexDouble
-from cometbot.testing.simplex.grammar import read_command
 from cometbot.testing.simplex.web import make_file
 
 
@@ -70,7 +70,7 @@ def test_a_file_on_foreign_servers_is_received_too(bot: Bot, client: BotClient, 
     assert maria.texts() == ["Milk"]
 
 
-def test_files_go_through_a_folder_that_the_cli_calls_something_else(bot: Bot, tmp_path: Path) -> None:
+def test_files_use_a_folder_with_two_paths(bot: Bot, tmp_path: Path) -> None:
     (tmp_path / "cli").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "cli")
 
@@ -120,7 +120,7 @@ def test_files_go_out_with_caption_preview_and_time_to_live(
     assert (plain.content["type"], plain.file_path) == ("file", str(tmp_path / "cat.jpg"))
 
 
-def test_a_file_that_is_not_there_is_a_dead_letter_that_says_so(bot: Bot) -> None:
+def test_missing_file_is_a_dead_letter_with_reason(bot: Bot) -> None:
     @bot.fallback
     def answer(ctx: Context) -> object:
         return file("/nowhere/cat.jpg")
@@ -145,9 +145,7 @@ def test_a_quote_a_mention_and_a_message_that_disappears(bot: Bot, client: BotCl
     assert line.mentions == ("Maria",)
 
 
-def test_a_message_that_is_written_before_our_eyes_is_answered_once_and_its_change_is_an_edit(
-    bot: Bot, client: BotClient, double: SimplexDouble
-) -> None:
+def test_live_message_is_answered_once_then_edited(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
     @bot.event(EditEvent)
     def edited(ctx: Context) -> str:
         assert isinstance(ctx.event, EditEvent)
@@ -170,7 +168,7 @@ def test_a_message_that_is_written_before_our_eyes_is_answered_once_and_its_chan
     assert maria.texts() == ["re: Hello you", "edited: Hello you!"]
 
 
-def test_somebody_who_asks_is_let_in_by_a_handler(bot: Bot) -> None:
+def test_handler_accepts_contact_request(bot: Bot) -> None:
     @bot.event(ContactEvent)
     def contact(ctx: Context) -> str | None:
         assert isinstance(ctx.event, ContactEvent)
@@ -189,7 +187,7 @@ def test_somebody_who_asks_is_let_in_by_a_handler(bot: Bot) -> None:
         assert "Welcome, erin." in double.cli.texts()
 
 
-def test_who_asks_cannot_be_answered_before_that(bot: Bot) -> None:
+def test_contact_request_cannot_be_answered_before_accept(bot: Bot) -> None:
     @bot.event(ContactEvent)
     def contact(ctx: Context) -> str:
         return "No."
@@ -225,7 +223,7 @@ def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: Bot
     assert f"/_join {group.chat}" in double.cli.commands
 
 
-def test_a_support_talk_is_answered_where_it_was_begun(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_support_chat_is_answered_in_its_scope(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:
         return f"re: {ctx.text}"
@@ -240,7 +238,7 @@ def test_a_support_talk_is_answered_where_it_was_begun(bot: Bot, client: BotClie
 
 
 @pytest.mark.parametrize(("handle_bots", "count"), [(False, 0), (True, 9)])
-def test_other_bots_are_answered_if_they_are_to_be_and_not_for_ever(handle_bots: bool, count: int) -> None:
+def test_handle_bots_answers_bots_a_limited_number_of_times(handle_bots: bool, count: int) -> None:
     bot = Bot("shop", handle_bots=handle_bots)
 
     @bot.fallback
@@ -269,7 +267,7 @@ def test_the_clients_errors_are_errors_of_channels(bot: Bot, client: BotClient) 
     assert client.send("who?").text == "errorStore.groupNotFound"
 
 
-def test_raw_commands_give_raw_answers(bot: Bot, client: BotClient) -> None:
+def test_raw_command_returns_raw_answer(bot: Bot, client: BotClient) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:
         return str(ctx.client.command("/user")["user"]["userId"])
@@ -290,8 +288,8 @@ def test_other_forms_of_the_wire_make_no_difference(bot: Bot, form: str) -> None
 
     def make(bot: Bot) -> SimplexDouble:
         double = SimplexDouble(bot)
-        double.cli.wire.form = form  # type: ignore[assignment]
-        double.cli.wire.noisy = True
+        double.cli.server.form = form  # type: ignore[assignment]
+        double.cli.server.has_unknown_fields = True
         return double
 
     with BotClient(bot, channel=make) as client:
@@ -325,7 +323,7 @@ def test_a_picture_from_the_web_is_a_picture(bot: Bot, client: BotClient, double
         ("https://example.com/paper.pdf", "file", None),
     ],
 )
-def test_sounds_films_and_papers_from_the_web_are_what_they_are(
+def test_remote_media_is_sent_as_its_type(
     bot: Bot, client: BotClient, double: SimplexDouble, url: str, kind: str, seconds: int | None
 ) -> None:
     @bot.fallback
@@ -355,7 +353,7 @@ def test_a_file_stays_until_it_is_uploaded(bot: Bot, client: BotClient, double: 
     double.cli.wait_for(lambda: not Path(line.file_path).exists())
 
 
-def test_a_file_that_is_not_to_be_had_is_told_by_its_address(
+def test_unavailable_file_falls_back_to_its_url(
     bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
     double.web.files[PHOTO] = None
@@ -368,10 +366,10 @@ def test_a_file_that_is_not_to_be_had_is_told_by_its_address(
     assert "answered 404" in caplog.text
 
 
-def test_a_file_that_the_cli_does_not_take_is_told_by_its_address(
+def test_file_rejected_by_cli_falls_back_to_its_url(
     bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    double.cli.answers.file_limit = 10
+    double.cli.handlers.file_limit = 10
 
     @bot.fallback
     def answer(ctx: Context) -> Media:
@@ -399,7 +397,7 @@ def test_a_picture_survives_what_a_text_survives(
     double.cli.wait_for(lambda: not Path(line.file_path).exists())
 
 
-def test_where_the_cli_and_the_bot_share_no_folder_addresses_are_sent(bot: Bot) -> None:
+def test_without_shared_folder_urls_are_sent(bot: Bot) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Media:
         return Media(PHOTO, caption="A cat")
@@ -407,14 +405,14 @@ def test_where_the_cli_and_the_bot_share_no_folder_addresses_are_sent(bot: Bot) 
     class Far(SimplexDouble):
         def __init__(self, bot: Bot) -> None:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(owner, "folder_of", lambda settings: NoFolder())
+                patch.setattr(service, "get_shared_folder", lambda settings: NoSharedFolder())
                 super().__init__(bot)
 
     with BotClient(bot, channel=Far) as client:
         assert client.send("cat?").texts == [f"A cat\n\n{PHOTO}"]
 
 
-def test_a_mention_in_a_caption_is_told(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_mention_in_caption_is_sent(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
     team = client.in_group("Team")
 
     @bot.fallback
@@ -449,7 +447,7 @@ def test_a_card_with_one_link_is_a_link_with_its_picture(bot: Bot, client: BotCl
     assert double.web.asked == [PHOTO, "https://example.com/gone.jpg"], "never the page itself"
 
 
-def test_a_file_that_was_loaded_before_the_process_began_is_found(bot: Bot, tmp_path: Path) -> None:
+def test_file_downloaded_before_restart_is_found(bot: Bot, tmp_path: Path) -> None:
     """By a CLI that accepts files by itself, into its own folder."""
 
     @bot.message(has_attachment)
@@ -460,14 +458,14 @@ def test_a_file_that_was_loaded_before_the_process_began_is_found(bot: Bot, tmp_
     with BotClient(bot, channel=lambda bot: SimplexDouble(bot, simplex_files=str(tmp_path))) as client:
         double = client.double
         assert isinstance(double, SimplexDouble)
-        double.cli.answers.files_folder = str(tmp_path)
+        double.cli.handlers.files_folder = str(tmp_path)
         maria = double.person(client.user)
         item = maria.say("", file=("list.txt", b"Milk"), silent=True)
         file_id = next(line for line in double.cli.lines() if line.item_id == item).raw["chatItem"]["file"]["fileId"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(double.cli.answers.state, "emit", lambda record: None)  # nobody was there to be told
-            double.cli.answers.answer(read_command(f"/freceive {file_id} approved_relays=on encrypt=off"))
-        double.owner.connection.drop()
+            patch.setattr(double.cli.handlers.state, "emit", lambda record: None)  # nobody was there to be told
+            double.cli.handlers.handle(read_command(f"/freceive {file_id} approved_relays=on encrypt=off"))
+        double.service.connection.disconnect()
         double.settle()
         client.advance(0)
 

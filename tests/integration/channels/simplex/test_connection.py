@@ -29,27 +29,27 @@ from cometbot.channels.simplex.errors import (
     ConnectionLost,
     NotConnected,
 )
-from cometbot.channels.simplex.exchange import Exchange
-from cometbot.channels.simplex.inbox import Room
+from cometbot.channels.simplex.event_queue import QueueLimit
+from cometbot.channels.simplex.multiplexer import CommandMultiplexer
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
-from cometbot.channels.simplex.startup import AddressWish, BotProfile, missed, newest_item, prepare
+from cometbot.channels.simplex.startup import AddressConfig, BotProfile, fetch_missed_items, get_newest_item_id, prepare
 from cometbot.errors import BotError, ConfigurationError, PayloadError, StoreBusy, Uncertain, Unreachable
 from cometbot.testing import FakeSimplexCLI
 
 LIMIT = 30.0
 QUICK = Timing(
-    connect=5, answer=5, network=5, write=5, ping_after=5, ping_answer=5, first_wait=0.02, longest_wait=0.1,
-    refused_wait=0.2, close=0.3,
+    connect=5, answer=5, network=5, write=5, ping_interval=5, ping_timeout=5, initial_backoff=0.02, max_backoff=0.1,
+    config_error_backoff=0.2, close=0.3,
 )  # fmt: skip
-PINGING = replace(QUICK, ping_after=0.2, ping_answer=1.0)
+PINGING = replace(QUICK, ping_interval=0.2, ping_timeout=1.0)
 USER = commands.show_active_user()
 SEND = "/_send"
 
 
-def until(is_so: Callable[[], object], timeout: float = LIMIT) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = LIMIT) -> None:
     ends_at = time.monotonic() + timeout
-    while not is_so():
+    while not condition():
         assert time.monotonic() < ends_at, "it did not come about"
         time.sleep(0.005)
 
@@ -58,7 +58,7 @@ def send(text: str, chat: str) -> Command:
     return commands.send_messages(ChatRef.from_text(chat), [ComposedMessage(text_content(text))])
 
 
-class Bot:
+class ConnectedBot:
     """A connection, the events that it brought, and the states that it went through."""
 
     def __init__(self, url: str, *, timing: Timing = QUICK, startup: Any = None, **options: Any) -> None:
@@ -69,7 +69,7 @@ class Bot:
             Endpoint.from_url(url),
             on_event=lambda event: self.store(event),
             startup=startup,
-            on_change=self.states.append,
+            on_status_change=self.states.append,
             timing=timing,
             **options,
         )
@@ -79,7 +79,7 @@ class Bot:
         found = []
         for event in self.events:
             if event.type == "newChatItems":
-                found += [item.text for item in schemas.read(event, "chatItems")]
+                found += [item.text for item in schemas.read_field(event, "chatItems")]
         return found
 
     def tags(self) -> list[str]:
@@ -93,11 +93,11 @@ def cli() -> Iterator[FakeSimplexCLI]:
 
 
 @pytest.fixture
-def bots() -> Iterator[Callable[..., Bot]]:
-    made: list[Bot] = []
+def bots() -> Iterator[Callable[..., ConnectedBot]]:
+    made: list[ConnectedBot] = []
 
-    def make(url: str, **options: Any) -> Bot:
-        bot = Bot(url, **options)
+    def make(url: str, **options: Any) -> ConnectedBot:
+        bot = ConnectedBot(url, **options)
         made.append(bot)
         bot.connection.start()
         return bot
@@ -108,7 +108,7 @@ def bots() -> Iterator[Callable[..., Bot]]:
 
 
 @pytest.fixture
-def bot(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> Bot:
+def bot(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> ConnectedBot:
     made = bots(cli.url)
     assert made.connection.wait_ready(LIMIT)
     return made
@@ -119,18 +119,20 @@ def bot(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> Bot:
 
 @pytest.mark.parametrize("form", ["flat", "either", "remote_host"])
 @pytest.mark.parametrize("noisy", [False, True])
-def test_commands_are_answered_and_events_come_in_every_form(form: Any, noisy: bool, bots: Callable[..., Bot]) -> None:
+def test_commands_are_answered_and_events_come_in_every_form(
+    form: Any, noisy: bool, bots: Callable[..., ConnectedBot]
+) -> None:
     with FakeSimplexCLI(form=form) as cli:
-        cli.wire.noisy = noisy
+        cli.server.has_unknown_fields = noisy
         profile = BotProfile(name="helpdesk")
-        bot = bots(cli.url, startup=lambda ask: prepare(ask, profile, AddressWish()))
+        bot = bots(cli.url, startup=lambda send_command: prepare(send_command, profile, AddressConfig()))
         assert bot.connection.wait_ready(LIMIT)
         assert bot.connection.session.user.name == "Echo bot"
         alice = cli.connect("alice")
         number = alice.say("hello")
-        until(lambda: bot.texts == ["hello"])
+        wait_until(lambda: bot.texts == ["hello"])
         answer = bot.connection.command(send("hi", alice.chat))
-        assert schemas.read(answer, "chatItems")[0].text == "hi"
+        assert schemas.read_field(answer, "chatItems")[0].text == "hi"
         assert alice.texts() == ["hi"]
         with pytest.raises(CommandRejected, match="commandError"):
             bot.connection.command("/nonsense")
@@ -138,50 +140,50 @@ def test_commands_are_answered_and_events_come_in_every_form(form: Any, noisy: b
             bot.connection.command(send("hi", f"@{number}"))
 
 
-def test_any_raw_command_gives_the_raw_answer(bot: Bot) -> None:
+def test_any_raw_command_gives_the_raw_answer(bot: ConnectedBot) -> None:
     assert bot.connection.command("/get subs").raw["activeSubs"] == {"smp9.example.org": 1}
 
 
-def test_many_commands_at_once_get_their_own_answers(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_many_commands_at_once_get_their_own_answers(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     chats = [cli.connect(f"p{number}").chat for number in range(20)]
     with ThreadPoolExecutor(20) as pool:
         answers = list(
             pool.map(lambda number: bot.connection.command(send(f"m{number}", chats[number % 20])), range(400))
         )
-    assert [schemas.read(answer, "chatItems")[0].text for answer in answers] == [f"m{number}" for number in range(400)]
+    assert [schemas.read_field(answer, "chatItems")[0].text for answer in answers] == [
+        f"m{number}" for number in range(400)
+    ]
 
 
-def test_events_of_tomorrow_reach_the_bot_as_they_are(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_events_of_tomorrow_reach_the_bot_as_they_are(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     cli.emit({"type": "neverHeardOf", "x": [1, {"y": None}]})
-    until(lambda: bot.tags() == ["neverHeardOf"])
+    wait_until(lambda: bot.tags() == ["neverHeardOf"])
     assert bot.events[0].raw == {"type": "neverHeardOf", "x": [1, {"y": None}]}
 
 
-def test_events_that_came_while_nobody_listened_come_first(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> None:
+def test_buffered_events_come_first(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     alice = cli.connect("alice")
     for number in range(50):
         alice.say(str(number))
-    bot = bots(cli.url, startup=lambda ask: ask(USER))
-    until(lambda: len(bot.texts) == 50)
+    bot = bots(cli.url, startup=lambda send_command: send_command(USER))
+    wait_until(lambda: len(bot.texts) == 50)
     assert bot.texts == [str(number) for number in range(50)]
     assert bot.tags()[:3] == ["acceptingContactRequest", "contactSndReady", "contactConnected"]
 
 
-def test_a_frame_of_many_megabytes_is_read(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_a_frame_of_many_megabytes_is_read(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     cli.emit({"type": "large", "image": "x" * 20_000_000})
-    until(lambda: bot.tags() == ["large"])
+    wait_until(lambda: bot.tags() == ["large"])
 
 
-def test_states_are_told_in_their_order_and_a_listener_that_fails_harms_nothing(
-    cli: FakeSimplexCLI, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_status_callbacks_are_ordered_and_may_raise(cli: FakeSimplexCLI, caplog: pytest.LogCaptureFixture) -> None:
     states: list[str] = []
 
     def listen(status: Status) -> None:
         states.append(status.state)
         raise ValueError("oops")
 
-    connection = Connection(Endpoint.from_url(cli.url), on_event=print, on_change=listen, timing=QUICK)
+    connection = Connection(Endpoint.from_url(cli.url), on_event=print, on_status_change=listen, timing=QUICK)
     assert connection.status.state == "closed"
     connection.start()
     assert connection.wait_ready(LIMIT)
@@ -207,8 +209,8 @@ def test_states_are_told_in_their_order_and_a_listener_that_fails_harms_nothing(
         ("drop_mid", ConnectionLost),
     ],
 )
-def test_a_command_that_fails_raises_its_error_and_is_not_sent_again(
-    fault: Any, error: type[Exception], bot: Bot, cli: FakeSimplexCLI
+def test_failed_command_raises_and_is_not_resent(
+    fault: Any, error: type[Exception], bot: ConnectedBot, cli: FakeSimplexCLI
 ) -> None:
     chat = cli.connect("alice").chat
     cli.misbehave(fault, on=SEND)
@@ -222,9 +224,7 @@ def test_a_command_that_fails_raises_its_error_and_is_not_sent_again(
 
 
 @pytest.mark.parametrize("fault", ["silent", "wrong_id", "no_json", "late"])
-def test_an_answer_that_never_comes_is_waited_for_no_longer_than_asked(
-    fault: Any, bot: Bot, cli: FakeSimplexCLI
-) -> None:
+def test_missing_answer_times_out(fault: Any, bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     chat = cli.connect("alice").chat
     cli.misbehave(fault, on=SEND)
     with pytest.raises(AnswerMissing, match="may have been done"):
@@ -234,12 +234,17 @@ def test_an_answer_that_never_comes_is_waited_for_no_longer_than_asked(
     assert bot.connection.status.state == "ready"
 
 
-def test_all_open_commands_fail_at_once_when_the_connection_breaks(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_disconnect_fails_all_pending_commands(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     cli.misbehave("silent", on="/user")
     cli.do("hang")
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(bot.connection.command, USER, timeout=60) for _ in range(10)]
-        until(lambda: bot.connection._talk is not None and bot.connection._talk.exchange.open_commands == 10)
+        wait_until(
+            lambda: (
+                bot.connection._socket_session is not None
+                and bot.connection._socket_session.multiplexer.pending_commands == 10
+            )
+        )
         began = time.monotonic()
         cli.drop()
         for item in asked:
@@ -249,11 +254,11 @@ def test_all_open_commands_fail_at_once_when_the_connection_breaks(bot: Bot, cli
     cli.do("resume")
 
 
-def test_without_a_connection_nothing_is_sent_and_the_error_says_why(bots: Callable[..., Bot]) -> None:
+def test_not_connected_error_names_the_cause(bots: Callable[..., ConnectedBot]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         bot = bots(f"ws://127.0.0.1:{taken.getsockname()[1]}")
-        until(lambda: bot.connection.status.state == "waiting")
+        wait_until(lambda: bot.connection.status.state == "waiting")
         with pytest.raises(
             NotConnected, match=r"nothing listens at .*simplex-chat -p 5225.*/user was not sent"
         ) as error:
@@ -265,17 +270,17 @@ def test_without_a_connection_nothing_is_sent_and_the_error_says_why(bots: Calla
         assert 0.1 <= time.monotonic() - began < LIMIT
 
 
-def test_a_command_may_wait_for_the_connection(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> None:
+def test_a_command_may_wait_for_the_connection(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     cli.close()
     bot = bots(cli.url)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(bot.connection.command, USER, wait=LIMIT)
-        until(lambda: bot.connection.status.state == "waiting")
+        wait_until(lambda: bot.connection.status.state == "waiting")
         cli.start()
         assert asked.result(LIMIT).type == "activeUser"
 
 
-def test_whoever_receives_events_must_not_send_commands(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_event_callback_must_not_send_commands(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     errors: list[Exception] = []
 
     def store(event: Record) -> None:
@@ -286,44 +291,44 @@ def test_whoever_receives_events_must_not_send_commands(bot: Bot, cli: FakeSimpl
 
     bot.store = store
     cli.emit({"type": "x"})
-    until(lambda: errors)
+    wait_until(lambda: errors)
     assert "another thread" in str(errors[0])
 
 
 # Start-up and catch-up
 
 
-def test_events_are_held_back_until_the_start_up_is_over(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> None:
+def test_events_are_held_back_until_the_start_up_is_over(
+    cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]
+) -> None:
     order: list[str] = []
     alice = cli.connect("alice")
     seen = alice.say("seen")
-    bot: Bot
+    bot: ConnectedBot
 
-    def startup(ask: Any) -> int:
+    def startup(send_command: Any) -> int:
         order.append("begin")
         if len(order) > 1:
             alice.say("live")
-            found = [entry["chatItem"]["meta"]["itemText"] for entry in missed(ask, 1, seen, [])]
+            found = [entry["chatItem"]["meta"]["itemText"] for entry in fetch_missed_items(send_command, 1, seen, [])]
             order.extend(f"missed {text}" for text in found)
-        return newest_item(ask, 1)
+        return get_newest_item_id(send_command, 1)
 
     bot = bots(cli.url, startup=startup)
     assert bot.connection.wait_ready(LIMIT)
-    until(lambda: bot.texts == ["seen"])
-    bot.store = lambda event: order.append(f"event {schemas.read(event, 'chatItems')[0].text}")
+    wait_until(lambda: bot.texts == ["seen"])
+    bot.store = lambda event: order.append(f"event {schemas.read_field(event, 'chatItems')[0].text}")
     cli.close()
     alice.say("one", silent=True)
     alice.say("two", silent=True)
     cli.start()
-    until(lambda: "event live" in order)
+    wait_until(lambda: "event live" in order)
     assert order[-5:] == ["begin", "missed one", "missed two", "missed live", "event live"]
 
 
-def test_what_was_read_before_a_break_is_stored_before_the_next_start_up(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot]
-) -> None:
+def test_events_read_before_disconnect_are_stored_first(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     gate, order = threading.Event(), []
-    bot = bots(cli.url, startup=lambda ask: order.append("startup"))
+    bot = bots(cli.url, startup=lambda send_command: order.append("startup"))
     assert bot.connection.wait_ready(LIMIT)
 
     def store(event: Record) -> None:
@@ -333,22 +338,26 @@ def test_what_was_read_before_a_break_is_stored_before_the_next_start_up(
     bot.store = store
     for name in ("a", "b", "c"):
         cli.emit({"type": name})
-    until(lambda: len(bot.connection._inbox) == 2)
+    wait_until(lambda: len(bot.connection._event_queue) == 2)
     cli.drop()
-    until(lambda: bot.connection.status.state in ("waiting", "connecting"))
+    wait_until(lambda: bot.connection.status.state in ("waiting", "connecting"))
     gate.set()
-    until(lambda: order.count("startup") == 2)
+    wait_until(lambda: order.count("startup") == 2)
     assert order == ["startup", "a", "b", "c", "startup"]
 
 
 def test_more_than_can_be_held_back_is_delivered_all_the_same(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot], caplog: pytest.LogCaptureFixture
+    cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot], caplog: pytest.LogCaptureFixture
 ) -> None:
     alice = cli.connect("alice")
     for number in range(100):
         alice.say(str(number))
-    bot = bots(cli.url, startup=lambda ask: [ask(USER) for _ in range(5)], held_room=Room(events=10, size=10**9))
-    until(lambda: len(bot.texts) == 100)
+    bot = bots(
+        cli.url,
+        startup=lambda send_command: [send_command(USER) for _ in range(5)],
+        startup_limit=QueueLimit(events=10, size=10**9),
+    )
+    wait_until(lambda: len(bot.texts) == 100)
     assert bot.texts == [str(number) for number in range(100)]
     assert "some may be out of order" in caplog.text
 
@@ -363,11 +372,11 @@ def test_more_than_can_be_held_back_is_delivered_all_the_same(
     ],
 )
 def test_a_start_up_that_fails_is_tried_again(
-    error: Exception, text: str, cli: FakeSimplexCLI, bots: Callable[..., Bot]
+    error: Exception, text: str, cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]
 ) -> None:
     tries: list[int] = []
 
-    def startup(ask: Any) -> str:
+    def startup(send_command: Any) -> str:
         tries.append(1)
         if len(tries) < 3:
             raise error
@@ -383,36 +392,38 @@ def test_a_start_up_that_fails_is_tried_again(
 # Breaks
 
 
-def test_after_a_restart_of_the_cli_everything_goes_on(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_after_a_restart_of_the_cli_everything_goes_on(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     alice = cli.connect("alice")
-    until(lambda: len(bot.events) == 3)
+    wait_until(lambda: len(bot.events) == 3)
     cli.restart()
-    until(lambda: [status.state for status in bot.states].count("ready") == 2)
+    wait_until(lambda: [status.state for status in bot.states].count("ready") == 2)
     alice.say("hello again")
-    until(lambda: bot.texts == ["hello again"])
+    wait_until(lambda: bot.texts == ["hello again"])
     assert bot.connection.command(send("yes", alice.chat), wait=LIMIT)
 
 
-def test_drops_in_a_burst_double_nothing_and_what_the_cli_lost_is_found(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot]
-) -> None:
+def test_disconnects_in_a_burst_lose_and_double_nothing(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     """What the CLI gives to a connection that is just breaking reaches nobody, also after the next start-up."""
     chance, drops = random.Random(7), 0
     people = [cli.connect(f"p{number}") for number in range(10)]
-    bot = bots(cli.url, startup=lambda ask: ask(USER))
+    bot = bots(cli.url, startup=lambda send_command: send_command(USER))
     for number in range(300):
         people[number % 10].say(f"{number // 10}")
         if chance.random() < 0.03:
             cli.drop()
             drops += 1
-    until(lambda: bot.connection.wait_ready(1) and cli.wire.waiting_events == 0 and len(bot.connection._inbox) == 0)
-    heard = [item for event in bot.events for item in schemas.read(event, "chatItems") or ()]
+    wait_until(
+        lambda: (
+            bot.connection.wait_ready(1) and cli.server.waiting_events == 0 and len(bot.connection._event_queue) == 0
+        )
+    )
+    heard = [item for event in bot.events for item in schemas.read_field(event, "chatItems") or ()]
     numbers = [item.item_id for item in heard]
     assert len(set(numbers)) == len(numbers)
     for person in people:
         in_chat = [int(item.text) for item in heard if str(item.chat.ref) == person.chat]
         assert in_chat == sorted(in_chat)
-    entries = missed(lambda command: bot.connection.command(command, wait=LIMIT), 1, 0, [])
+    entries = fetch_missed_items(lambda command: bot.connection.command(command, wait=LIMIT), 1, 0, [])
     everything = [schemas.read_item(entry) for entry in entries]
     assert len(everything) == 300
     assert set(numbers) <= {item.item_id for item in everything}
@@ -420,37 +431,37 @@ def test_drops_in_a_burst_double_nothing_and_what_the_cli_lost_is_found(
     assert numbers, "some are heard between the drops"
 
 
-def test_waits_between_tries_grow_with_chance_in_them_and_begin_anew_when_all_is_well() -> None:
-    timing = Timing(first_wait=1, longest_wait=30, refused_wait=60)
+def test_backoff_grows_with_jitter_and_resets() -> None:
+    timing = Timing(initial_backoff=1, max_backoff=30, config_error_backoff=60)
     connection = Connection(Endpoint.from_url("ws://localhost:1"), on_event=print, timing=timing)
-    waits = [connection._next_wait(False) for _ in range(40)]
+    waits = [connection._next_backoff(False) for _ in range(40)]
     for number, wait in enumerate(waits):
         longest = min(30, 2**number)
         assert longest / 2 <= wait <= longest
     assert len(set(waits)) == 40
-    assert 30 <= connection._next_wait(True) <= 60
+    assert 30 <= connection._next_backoff(True) <= 60
 
 
 def test_the_same_failure_is_logged_now_and_then_not_each_time(
-    bots: Callable[..., Bot], caplog: pytest.LogCaptureFixture
+    bots: Callable[..., ConnectedBot], caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with caplog.at_level(logging.WARNING):
             bot = bots(f"ws://127.0.0.1:{taken.getsockname()[1]}")
-            until(lambda: [status.state for status in bot.states].count("waiting") == 8)
+            wait_until(lambda: [status.state for status in bot.states].count("waiting") == 8)
     assert caplog.text.count("nothing listens") == 1
 
 
-def test_a_silent_cli_is_left_and_asked_again(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> None:
+def test_silent_cli_is_disconnected_and_retried(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     """The socket stays open and nobody answers pings, as behind a cable that was cut."""
     with socket.create_server(("127.0.0.1", 0)) as outside, contextlib.ExitStack() as sockets:
         is_cut = threading.Event()
-        threading.Thread(target=_forward, args=(outside, cli.wire.port, is_cut, sockets), daemon=True).start()
+        threading.Thread(target=_forward, args=(outside, cli.server.port, is_cut, sockets), daemon=True).start()
         bot = bots(f"ws://127.0.0.1:{outside.getsockname()[1]}", timing=PINGING)
         assert bot.connection.wait_ready(LIMIT)
         is_cut.set()
-        until(lambda: any("was silent for 1.2 s" in status.error for status in bot.states))
+        wait_until(lambda: any("was silent for 1.2 s" in status.error for status in bot.states))
 
 
 def _forward(outside: socket.socket, port: int, is_cut: threading.Event, sockets: contextlib.ExitStack) -> None:
@@ -471,23 +482,23 @@ def _carry(source: socket.socket, target: socket.socket, is_cut: threading.Event
             target.sendall(data)
 
 
-def test_an_idle_connection_is_kept_by_pings(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot], monkeypatch: pytest.MonkeyPatch
+def test_pings_keep_an_idle_connection_open(
+    cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pings: list[float] = []
-    ping = Exchange.ping
-    monkeypatch.setattr(Exchange, "ping", lambda self: (pings.append(time.monotonic()), ping(self)))
-    bot = bots(cli.url, timing=replace(QUICK, ping_after=0.05, ping_answer=LIMIT))
+    ping = CommandMultiplexer.ping
+    monkeypatch.setattr(CommandMultiplexer, "ping", lambda self: (pings.append(time.monotonic()), ping(self)))
+    bot = bots(cli.url, timing=replace(QUICK, ping_interval=0.05, ping_timeout=LIMIT))
     assert bot.connection.wait_ready(LIMIT)
-    until(lambda: len(pings) == 4)  # each but the last was answered, or there were no next one
+    wait_until(lambda: len(pings) == 4)  # each but the last was answered, or there were no next one
     assert [status.state for status in bot.states].count("ready") == 1
     assert bot.connection.command(USER)
 
 
-def test_a_cli_that_stops_reading_is_left_and_unsent_commands_say_so(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot]
+def test_stalled_cli_is_disconnected_with_unsent_commands(
+    cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]
 ) -> None:
-    bot = bots(cli.url, timing=Timing(connect=0.3, write=0.8, ping_after=30, first_wait=0.02, close=0.2))
+    bot = bots(cli.url, timing=Timing(connect=0.3, write=0.8, ping_interval=30, initial_backoff=0.02, close=0.2))
     assert bot.connection.wait_ready(LIMIT)
     cli.do("hang")
     large = Command.raw("/x" + "y" * 4_000_000)
@@ -503,9 +514,9 @@ def test_a_cli_that_stops_reading_is_left_and_unsent_commands_say_so(
 # The store
 
 
-def test_a_store_that_is_busy_presses_back_and_loses_nothing(cli: FakeSimplexCLI, bots: Callable[..., Bot]) -> None:
+def test_busy_store_applies_backpressure_without_loss(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     gate = threading.Event()
-    bot = bots(cli.url, room=Room(events=5, size=10**9))
+    bot = bots(cli.url, queue_limit=QueueLimit(events=5, size=10**9))
     assert bot.connection.wait_ready(LIMIT)
 
     def store(event: Record) -> None:
@@ -517,20 +528,20 @@ def test_a_store_that_is_busy_presses_back_and_loses_nothing(cli: FakeSimplexCLI
     alice = cli.connect("alice")
     for number in range(500):
         alice.say(f"{number} {'x' * 5000}")
-    talk = bot.connection._talk
-    assert talk is not None
-    until(lambda: talk._is_pressing and len(bot.connection._inbox) == 5)
-    assert cli.wire.waiting_events > 100
-    assert talk._fault(time.monotonic() + 3600) == "", "we make it wait, so it may be silent"
+    socket_session = bot.connection._socket_session
+    assert socket_session is not None
+    wait_until(lambda: socket_session._is_blocked and len(bot.connection._event_queue) == 5)
+    assert cli.server.waiting_events > 100
+    assert socket_session._find_fault(time.monotonic() + 3600) == "", "we make it wait, so it may be silent"
     assert bot.connection.status.state == "ready"
     gate.set()
-    until(lambda: len(bot.texts) == 500)
+    wait_until(lambda: len(bot.texts) == 500)
     assert [text.split()[0] for text in bot.texts] == [str(number) for number in range(500)]
     assert bot.connection.command(USER)
 
 
-def test_an_event_that_cannot_be_stored_for_good_is_left_out_and_the_log_says_so(
-    bot: Bot, cli: FakeSimplexCLI, caplog: pytest.LogCaptureFixture
+def test_unstorable_event_is_skipped_and_logged(
+    bot: ConnectedBot, cli: FakeSimplexCLI, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[str] = []
 
@@ -544,14 +555,14 @@ def test_an_event_that_cannot_be_stored_for_good_is_left_out_and_the_log_says_so
     bot.store = store
     for tag in ("broken", "shapeless", "good"):
         cli.emit({"type": tag})
-    until(lambda: "good" in tries)
+    wait_until(lambda: "good" in tries)
     assert tries == ["broken"] * 5 + ["shapeless", "good"]
     assert "an event broken of SimpleX was left out" in caplog.text
     assert "an event shapeless of SimpleX was left out: no shape" in caplog.text
 
 
-def test_at_the_close_what_was_read_is_stored_and_open_commands_fail(cli: FakeSimplexCLI) -> None:
-    bot = Bot(cli.url)
+def test_close_stores_read_events_and_fails_commands(cli: FakeSimplexCLI) -> None:
+    bot = ConnectedBot(cli.url)
     bot.connection.start()
     assert bot.connection.wait_ready(LIMIT)
     entered, gate = threading.Event(), threading.Event()
@@ -565,11 +576,11 @@ def test_at_the_close_what_was_read_is_stored_and_open_commands_fail(cli: FakeSi
     for number in range(5):
         cli.emit({"type": f"e{number}"})
     assert entered.wait(LIMIT)
-    until(lambda: len(bot.connection._inbox) == 4)
+    wait_until(lambda: len(bot.connection._event_queue) == 4)
     cli.misbehave("silent")
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(bot.connection.command, USER, timeout=60)
-        until(lambda: "/user" in cli.commands)
+        wait_until(lambda: "/user" in cli.commands)
         closing = pool.submit(bot.connection.close, LIMIT)
         with pytest.raises(Uncertain):
             asked.result(LIMIT)
@@ -579,11 +590,11 @@ def test_at_the_close_what_was_read_is_stored_and_open_commands_fail(cli: FakeSi
     assert bot.connection.status.state == "closed"
     with pytest.raises(NotConnected):
         bot.connection.command(USER)
-    until(lambda: cli.clients == 0)
+    wait_until(lambda: cli.clients == 0)
 
 
 def test_a_close_does_not_wait_for_ever_for_the_store(cli: FakeSimplexCLI, caplog: pytest.LogCaptureFixture) -> None:
-    bot = Bot(cli.url)
+    bot = ConnectedBot(cli.url)
 
     def store(event: Record) -> None:
         raise StoreBusy
@@ -592,7 +603,7 @@ def test_a_close_does_not_wait_for_ever_for_the_store(cli: FakeSimplexCLI, caplo
     bot.connection.start()
     assert bot.connection.wait_ready(LIMIT)
     cli.emit({"type": "x"})
-    until(lambda: "cannot be stored for now (try 2)" in caplog.text)
+    wait_until(lambda: "cannot be stored for now (try 2)" in caplog.text)
     began = time.monotonic()
     bot.connection.close(0.5)
     assert time.monotonic() - began < LIMIT
@@ -603,10 +614,10 @@ def test_a_connection_that_never_began_can_be_closed() -> None:
     Connection(Endpoint.from_url("ws://localhost:1"), on_event=print).close()
 
 
-def test_while_a_connection_settles_what_stores_events_may_ask_and_a_burst_does_not_stop_the_answers(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot]
+def test_event_callback_may_send_commands_during_recovery(
+    cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]
 ) -> None:
-    bot = bots(cli.url, room=Room(events=5, size=10**9), settling=3600.0)
+    bot = bots(cli.url, queue_limit=QueueLimit(events=5, size=10**9), recovery_period=3600.0)
     assert bot.connection.wait_ready(LIMIT)
 
     def store(event: Record) -> None:
@@ -616,7 +627,7 @@ def test_while_a_connection_settles_what_stores_events_may_ask_and_a_burst_does_
     bot.store = store
     for number in range(200):
         cli.emit({"type": f"e{number}"})
-    until(lambda: len(bot.events) == 200)
+    wait_until(lambda: len(bot.events) == 200)
     assert bot.tags() == [f"e{number}" for number in range(200)]
 
 
@@ -642,59 +653,55 @@ def test_while_a_connection_settles_what_stores_events_may_ask_and_a_burst_does_
         '{"resp":{"type":"chatCmdError","chatError":{}}}',
     ],
 )
-def test_a_frame_that_means_nothing_is_left_out_and_all_goes_on(
-    frame: str | bytes, bot: Bot, cli: FakeSimplexCLI
-) -> None:
+def test_unreadable_frame_is_skipped(frame: str | bytes, bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     cli.do("send_raw", frame=frame)
     cli.emit({"type": "after"})
-    until(lambda: bot.events)
+    wait_until(lambda: bot.events)
     assert bot.tags() == ["after"]
     assert bot.connection.command(USER)
     assert bot.connection.status.state == "ready"
 
 
-def test_a_frame_that_is_too_large_ends_the_connection_with_a_clear_word(
-    cli: FakeSimplexCLI, bots: Callable[..., Bot]
-) -> None:
+def test_oversized_frame_closes_connection_with_reason(cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]) -> None:
     bot = bots(cli.url, frame_limit=100_000)
     assert bot.connection.wait_ready(LIMIT)
     cli.emit({"type": "large", "x": "y" * 200_000})
-    until(lambda: any("a frame that is too large" in status.error for status in bot.states))
+    wait_until(lambda: any("a frame that is too large" in status.error for status in bot.states))
     cli.emit({"type": "after"})
-    until(lambda: bot.tags() == ["after"])
+    wait_until(lambda: bot.tags() == ["after"])
 
 
-def test_the_frame_limit_is_64_mebibytes(bot: Bot, cli: FakeSimplexCLI) -> None:
+def test_the_frame_limit_is_64_mebibytes(bot: ConnectedBot, cli: FakeSimplexCLI) -> None:
     cli.emit({"type": "large", "x": "y" * 100_000_000})
-    until(lambda: any("a frame that is too large" in status.error for status in bot.states))
+    wait_until(lambda: any("a frame that is too large" in status.error for status in bot.states))
 
 
 @pytest.mark.parametrize(
     ("status", "text", "wait"),
     [
-        (401, "refused the user name and password of SIMPLEX_URL", QUICK.refused_wait),
-        (403, "refused the user name and password of SIMPLEX_URL", QUICK.refused_wait),
-        (404, "is no SimpleX CLI (HTTP status 404)", QUICK.longest_wait),
-        (503, "is no SimpleX CLI (HTTP status 503)", QUICK.longest_wait),
+        (401, "refused the user name and password of SIMPLEX_URL", QUICK.config_error_backoff),
+        (403, "refused the user name and password of SIMPLEX_URL", QUICK.config_error_backoff),
+        (404, "is no SimpleX CLI (HTTP status 404)", QUICK.max_backoff),
+        (503, "is no SimpleX CLI (HTTP status 503)", QUICK.max_backoff),
     ],
 )
-def test_a_server_that_lets_nobody_in_is_asked_again_later(
-    status: int, text: str, wait: float, cli: FakeSimplexCLI, bots: Callable[..., Bot]
+def test_refusing_server_is_retried_later(
+    status: int, text: str, wait: float, cli: FakeSimplexCLI, bots: Callable[..., ConnectedBot]
 ) -> None:
     cli.do("refuse", status=status)
     bot = bots(cli.url)
-    until(lambda: bot.connection.status.state == "waiting")
+    wait_until(lambda: bot.connection.status.state == "waiting")
     assert text in bot.connection.status.error
-    assert str(cli.wire.port) in bot.connection.status.error
+    assert str(cli.server.port) in bot.connection.status.error
     cli.do("refuse", status=0)
     assert bot.connection.wait_ready(LIMIT)
 
 
-def test_a_redirect_is_not_followed(bots: Callable[..., Bot]) -> None:
+def test_a_redirect_is_not_followed(bots: Callable[..., ConnectedBot]) -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with _answering(answer) as url:
         bot = bots(url)
-        until(lambda: "leads elsewhere" in bot.connection.status.error)
+        wait_until(lambda: "leads elsewhere" in bot.connection.status.error)
 
 
 @pytest.mark.parametrize(
@@ -707,35 +714,37 @@ def test_a_redirect_is_not_followed(bots: Callable[..., Bot]) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     ],
 )
-def test_what_is_no_websocket_server_is_named_so(answer: bytes, bots: Callable[..., Bot]) -> None:
+def test_what_is_no_websocket_server_is_named_so(answer: bytes, bots: Callable[..., ConnectedBot]) -> None:
     with _answering(answer) as url:
         bot = bots(url)
-        until(lambda: "no SimpleX CLI" in bot.connection.status.error)
+        wait_until(lambda: "no SimpleX CLI" in bot.connection.status.error)
 
 
-def test_a_server_that_says_nothing_is_not_waited_for_for_ever(bots: Callable[..., Bot]) -> None:
+def test_silent_server_times_out(bots: Callable[..., ConnectedBot]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        timing = Timing(connect=0.2, first_wait=0.02)
+        timing = Timing(connect=0.2, initial_backoff=0.02)
         bot = bots(f"ws://127.0.0.1:{server.getsockname()[1]}", timing=timing)
-        until(lambda: "did not answer in time" in bot.connection.status.error)
+        wait_until(lambda: "did not answer in time" in bot.connection.status.error)
 
 
 def test_a_host_that_does_not_exist_is_named() -> None:
-    bot = Bot("wss://bot:x@host.invalid/")
+    bot = ConnectedBot("wss://bot:x@host.invalid/")
     bot.connection.start()
-    until(lambda: bot.connection.status.error)
+    wait_until(lambda: bot.connection.status.error)
     bot.connection.close()
     errors = [status.error for status in bot.states if status.error]
     assert "host.invalid" in errors[0]
     assert "bot:" not in errors[0]
 
 
-def test_a_websocket_server_that_is_no_cli_fails_the_start_up(bots: Callable[..., Bot], cli: FakeSimplexCLI) -> None:
+def test_a_websocket_server_that_is_no_cli_fails_the_start_up(
+    bots: Callable[..., ConnectedBot], cli: FakeSimplexCLI
+) -> None:
     for _ in range(3):
         cli.misbehave("no_json", on="/user")
     timing = replace(QUICK, answer=0.3)
-    bot = bots(cli.url, timing=timing, startup=lambda ask: ask(USER))
-    until(lambda: any("did not answer /user" in status.error for status in bot.states))
+    bot = bots(cli.url, timing=timing, startup=lambda send_command: send_command(USER))
+    wait_until(lambda: any("did not answer /user" in status.error for status in bot.states))
     assert bot.connection.wait_ready(LIMIT)
 
 
@@ -759,19 +768,19 @@ def _answering(answer: bytes) -> Iterator[str]:
 # Secrets
 
 
-def test_credentials_are_sent_as_a_header_and_nothing_of_it_or_of_a_message_is_logged(
+def test_credentials_and_messages_are_not_logged(
     caplog: pytest.LogCaptureFixture, tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = tls
-    monkeypatch.setattr(Endpoint, "tls", lambda self: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(Endpoint, "make_ssl_context", lambda self: ssl.create_default_context(cafile=str(certificate)))
     with FakeSimplexCLI(credentials=("bot", "hush/hush")) as cli, _tls_before(cli, certificate, key) as port:
         caplog.set_level(logging.DEBUG)
-        bot = Bot(f"wss://bot:hush%2Fhush@localhost:{port}/")
+        bot = ConnectedBot(f"wss://bot:hush%2Fhush@localhost:{port}/")
         bot.connection.start()
         assert bot.connection.wait_ready(LIMIT)
         alice = cli.connect("alice")
         alice.say("my secret words")
-        until(lambda: bot.texts == ["my secret words"])
+        wait_until(lambda: bot.texts == ["my secret words"])
         bot.connection.command(send("your secret words", alice.chat))
         with pytest.raises(CommandRejected):
             bot.connection.command("/connect secret words")
@@ -782,33 +791,33 @@ def test_credentials_are_sent_as_a_header_and_nothing_of_it_or_of_a_message_is_l
 
 def test_wrong_credentials_are_refused_and_named(tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = tls
-    monkeypatch.setattr(Endpoint, "tls", lambda self: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(Endpoint, "make_ssl_context", lambda self: ssl.create_default_context(cafile=str(certificate)))
     with FakeSimplexCLI(credentials=("bot", "right")) as cli, _tls_before(cli, certificate, key) as port:
-        bot = Bot(f"wss://bot:wrong@localhost:{port}/")
+        bot = ConnectedBot(f"wss://bot:wrong@localhost:{port}/")
         bot.connection.start()
-        until(lambda: "refused the user name and password" in bot.connection.status.error)
+        wait_until(lambda: "refused the user name and password" in bot.connection.status.error)
         bot.connection.close()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tls: tuple[Path, Path]) -> None:
+def test_untrusted_certificate_is_refused(tls: tuple[Path, Path]) -> None:
     certificate, key = tls
     with FakeSimplexCLI() as cli, _tls_before(cli, certificate, key) as port:
-        bot = Bot(f"wss://bot:x@localhost:{port}/")
+        bot = ConnectedBot(f"wss://bot:x@localhost:{port}/")
         bot.connection.start()
-        until(lambda: "is not trusted: self-signed certificate" in bot.connection.status.error)
+        wait_until(lambda: "is not trusted: self-signed certificate" in bot.connection.status.error)
         bot.connection.close()
         assert cli.commands == []
 
 
 def test_a_server_without_tls_is_named(cli: FakeSimplexCLI) -> None:
-    bot = Bot(f"wss://localhost:{cli.wire.port}/")
+    bot = ConnectedBot(f"wss://localhost:{cli.server.port}/")
     bot.connection.start()
-    until(lambda: "does not speak TLS" in bot.connection.status.error)
+    wait_until(lambda: "does not speak TLS" in bot.connection.status.error)
     bot.connection.close()
 
 
 def test_weak_credentials_are_warned_of_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    bot = Bot("wss://bot:weak@host.invalid/")
+    bot = ConnectedBot("wss://bot:weak@host.invalid/")
     bot.connection.start()
     bot.connection.close()
     assert "the password in SIMPLEX_URL is weak" in caplog.text
@@ -841,7 +850,7 @@ def _tls_before(cli: FakeSimplexCLI, certificate: Path, key: Path) -> Iterator[i
                     return
                 with contextlib.suppress(OSError):
                     secure = sockets.enter_context(context.wrap_socket(near, server_side=True))
-                    far = sockets.enter_context(socket.create_connection(("127.0.0.1", cli.wire.port)))
+                    far = sockets.enter_context(socket.create_connection(("127.0.0.1", cli.server.port)))
                     for source, target in ((secure, far), (far, secure)):
                         threading.Thread(target=_relay, args=(source, target), daemon=True).start()
 

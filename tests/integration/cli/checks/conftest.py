@@ -14,7 +14,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from cometbot import Bot
-from cometbot.cli.checks import Examination, Result, store
+from cometbot.cli.checks import CheckResult, CheckSuite, database
 from cometbot.settings import Settings
 from cometbot.simulator import Simulator
 from cometbot.simulator.server import HOST, LoopbackServer
@@ -28,7 +28,7 @@ SHOP = (
 Application = Callable[..., Any]
 
 
-class Clinic:
+class DoctorSetup:
     """A folder with a bot, its settings, the service that runs it, and a simulated CometChat that calls it."""
 
     def __init__(self, folder: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ class Clinic:
         self._servers: list[LoopbackServer] = []
         self.url = ""
         (folder / f"{self.module}.py").write_text(SHOP)
-        self.set(
+        self.set_variables(
             COMETBOT_BOT=f"{self.module}:bot",
             COMETCHAT_APP_ID=simulator.app_id,
             COMETCHAT_API_URL=simulator.api_url,
@@ -53,15 +53,15 @@ class Clinic:
     def callback(self) -> str:
         return f"{self.url}/cometchat/helpdesk"
 
-    def set(self, **variables: str) -> None:
+    def set_variables(self, **variables: str) -> None:
         for name, text in variables.items():
             self._monkeypatch.setenv(name, text)
 
-    def unset(self, *names: str) -> None:
+    def unset_variables(self, *names: str) -> None:
         for name in names:
             self._monkeypatch.delenv(name)
 
-    def run(self, bot: str = "helpdesk") -> None:
+    def serve_bot(self, bot: str = "helpdesk") -> None:
         """Serve the bot with the settings as they are now, and handle messages."""
         app = create_app(Bot(bot), Settings.from_environment())
         app.extensions["cometbot"].start()
@@ -73,7 +73,7 @@ class Clinic:
         self._servers.append(LoopbackServer(app, 0))
         self.url = f"http://{HOST}:{self._servers[-1].port}"
 
-    def answer(self, status: str, body: str = "", *headers: tuple[str, str]) -> None:
+    def serve_response(self, status: str, body: str = "", *headers: tuple[str, str]) -> None:
         """Serve what answers everything like that."""
 
         def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -87,9 +87,9 @@ class Clinic:
         fields = {"username": "cc", "password": PASSWORD, **changes}
         self.simulator.add_bot("helpdesk", fields.pop("webhook_url", self.callback), **fields)
 
-    def examine(self, spec: str = "", url: str = "", **options: Any) -> dict[str, Result]:
+    def run_checks(self, spec: str = "", url: str = "", **options: Any) -> dict[str, CheckResult]:
         """The doctor's lines by their names."""
-        return {result.name: result for result in Examination(spec, url, **options).results()}
+        return {result.name: result for result in CheckSuite(spec, url, **options).run()}
 
     def close(self) -> None:
         for server in self._servers:
@@ -104,25 +104,27 @@ def local_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """A machine with one disk, wherever the tests themselves run: there it may be a container's layer."""
     table = tmp_path_factory.mktemp("proc") / "mountinfo"
     table.write_text("22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n")
-    monkeypatch.setattr(store, "MOUNTS", table)
+    monkeypatch.setattr(database, "MOUNTS", table)
 
 
 @pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cometchat_simulator: Simulator) -> Iterator[Clinic]:
+def bare_setup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cometchat_simulator: Simulator
+) -> Iterator[DoctorSetup]:
     """The folder and the settings alone: nothing is served or registered yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = Clinic(tmp_path, cometchat_simulator, monkeypatch)
+    made = DoctorSetup(tmp_path, cometchat_simulator, monkeypatch)
     yield made
     made.close()
 
 
 @pytest.fixture
-def clinic(bare: Clinic) -> Clinic:
+def doctor_setup(bare_setup: DoctorSetup) -> DoctorSetup:
     """A bot that is as well as can be."""
-    bare.run()
-    bare.register()
-    return bare
+    bare_setup.serve_bot()
+    bare_setup.register()
+    return bare_setup
 
 
 class Certificates:

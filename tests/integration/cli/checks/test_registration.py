@@ -10,41 +10,41 @@ SYNC = "cometbot bots sync"
 
 
 @pytest.fixture
-def served(bare: Any) -> Any:
+def served(bare_setup: Any) -> Any:
     """A bot that is served and not registered yet."""
-    bare.run()
-    return bare
+    bare_setup.serve_bot()
+    return bare_setup
 
 
 def test_a_bot_that_is_not_registered_is_told_with_its_command(served: Any) -> None:
-    results = served.examine(url=served.url)
+    results = served.run_checks(url=served.url)
     assert (results["user"].ok, results["bot"].ok, results["enabled"].ok) == (False, False, None)
     assert results["bot"].remedy == f"{SYNC} --url {served.url}"
     assert "cometbot users create helpdesk" in results["user"].remedy
-    assert served.examine()["bot"].remedy == f"{SYNC} --url https://…"
-    served.set(COMETBOT_PUBLIC_URL=served.url)
-    assert served.examine()["bot"].remedy == SYNC
+    assert served.run_checks()["bot"].remedy == f"{SYNC} --url https://…"
+    served.set_variables(COMETBOT_PUBLIC_URL=served.url)
+    assert served.run_checks()["bot"].remedy == SYNC
 
 
 def test_a_user_that_is_no_bot_is_told_apart(served: Any) -> None:
     served.simulator.add_user("helpdesk")
-    results = served.examine(url=served.url)
+    results = served.run_checks(url=served.url)
     assert (results["user"].ok, results["bot"].ok) == (True, False)
     assert "is no bot" in results["bot"].cause
 
 
-def test_the_callback_is_tried_although_the_bot_is_not_registered(served: Any) -> None:
-    assert served.examine(url=served.url)["credentials accepted"].ok
+def test_callback_is_checked_for_an_unregistered_bot(served: Any) -> None:
+    assert served.run_checks(url=served.url)["credentials accepted"].ok
 
 
 def test_the_command_names_the_bot_that_was_named(served: Any) -> None:
     spec = f"{served.module}:bot"
-    assert served.examine(spec, served.url)["bot"].remedy == f"{SYNC} {spec} --url {served.url}"
+    assert served.run_checks(spec, served.url)["bot"].remedy == f"{SYNC} {spec} --url {served.url}"
 
 
-def test_a_deactivated_user_is_told(clinic: Any) -> None:
-    clinic.simulator.world.directory.users["helpdesk"].deactivated_at = 1
-    results = clinic.examine()
+def test_a_deactivated_user_is_told(doctor_setup: Any) -> None:
+    doctor_setup.simulator.world.directory.users["helpdesk"].deactivated_at = 1
+    results = doctor_setup.run_checks()
     assert results["user"].ok is False
     assert "deactivated" in results["user"].cause
     assert results["bot"].ok
@@ -52,7 +52,7 @@ def test_a_deactivated_user_is_told(clinic: Any) -> None:
 
 def test_a_bot_that_is_disabled_is_told(served: Any) -> None:
     served.register(enabled=False)
-    result = served.examine()["enabled"]
+    result = served.run_checks()["enabled"]
     assert result.ok is False
     assert SYNC in result.remedy
 
@@ -60,15 +60,15 @@ def test_a_bot_that_is_disabled_is_told(served: Any) -> None:
 def test_a_full_app_without_the_bot_is_told(served: Any) -> None:
     for number in range(25):
         served.simulator.add_bot(f"other-{number}", "https://bots.example.com")
-    result = served.examine()["number of bots"]
+    result = served.run_checks()["number of bots"]
     assert result.ok is False
     assert "no room for helpdesk" in result.cause
 
 
-def test_a_full_app_with_the_bot_fails_nothing(clinic: Any) -> None:
+def test_a_full_app_with_the_bot_fails_nothing(doctor_setup: Any) -> None:
     for number in range(24):
-        clinic.simulator.add_bot(f"other-{number}", "https://bots.example.com")
-    result = clinic.examine()["number of bots"]
+        doctor_setup.simulator.add_bot(f"other-{number}", "https://bots.example.com")
+    result = doctor_setup.run_checks()["number of bots"]
     assert result.ok
     assert "25 of 25" in result.cause
 
@@ -103,7 +103,7 @@ def test_the_group_setting_is_held_against_the_handlers(served: Any, handler: st
     (served.folder / f"{module}.py").write_text(begin + GROUPS[handler])
     served.register()
     served.simulator.world.directory.bots["helpdesk"].group_chat_setting = setting
-    result = served.examine(f"{module}:bot")["group setting"]
+    result = served.run_checks(f"{module}:bot")["group setting"]
     assert result.ok is ok, result
     assert (SYNC in result.remedy) is not ok
 
@@ -111,21 +111,21 @@ def test_the_group_setting_is_held_against_the_handlers(served: Any, handler: st
 @pytest.mark.parametrize("end", ["/cometchat/helpdesk", "/cometchat", "/cometchat/helpdesk/"])
 def test_a_url_that_leads_to_the_bot_is_right(served: Any, end: str) -> None:
     served.register(webhook_url=f"{served.url}{end}")
-    assert served.examine()["callback URL"].ok
-    assert served.examine(url=served.url)["callback URL"].ok
+    assert served.run_checks()["callback URL"].ok
+    assert served.run_checks(url=served.url)["callback URL"].ok
 
 
 def test_a_url_of_something_else_is_told(served: Any) -> None:
     served.register(webhook_url=f"{served.url}/hook")
-    result = served.examine()["callback URL"]
+    result = served.run_checks()["callback URL"]
     assert result.ok is False
     assert "/hook" in result.cause
     assert result.remedy == f"{SYNC} --url https://…"
 
 
-def test_another_url_than_the_given_one_is_told_without_its_password(served: Any) -> None:
+def test_other_url_fails_without_its_password(served: Any) -> None:
     served.register(webhook_url="https://me:hidden@old.example.com/cometchat/helpdesk")
-    result = served.examine(url=served.url)["callback URL"]
+    result = served.run_checks(url=served.url)["callback URL"]
     assert result.ok is False
     assert "old.example.com" in result.cause
     assert "hidden" not in str(result)
@@ -133,20 +133,20 @@ def test_another_url_than_the_given_one_is_told_without_its_password(served: Any
 
 def test_a_cometchat_that_calls_without_credentials_is_told(served: Any) -> None:
     served.register(username="", password="")
-    assert "without any" in served.examine()["callback credentials"].cause
+    assert "without any" in served.run_checks()["callback credentials"].cause
 
 
 @pytest.mark.parametrize(("wrong", "word"), [({"username": "dd"}, "user name"), ({"password": "other"}, "password")])
 def test_other_credentials_than_those_of_the_settings_are_told(served: Any, wrong: dict[str, str], word: str) -> None:
     served.register(**wrong)
-    result = served.examine()["callback credentials"]
+    result = served.run_checks()["callback credentials"]
     assert result.ok is False
     assert word in result.cause
     assert "other" not in result.cause.replace("another", "")
 
 
-def test_a_registration_that_cannot_be_read_is_one_failure(clinic: Any) -> None:
-    clinic.simulator.misbehave.fail(500, routes=["GET /users/*"])
-    results = clinic.examine()
+def test_a_registration_that_cannot_be_read_is_one_failure(doctor_setup: Any) -> None:
+    doctor_setup.simulator.misbehave.fail(500, routes=["GET /users/*"])
+    results = doctor_setup.run_checks()
     assert results["bots on CometChat"].ok is False
     assert "enabled" not in results

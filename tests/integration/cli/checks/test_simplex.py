@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from cometbot.cli import main
-from cometbot.cli.checks.result import Result
-from cometbot.cli.checks.simplex import examine_simplex
+from cometbot.cli.checks.result import CheckResult
+from cometbot.cli.checks.simplex import check_simplex
 from cometbot.delivery import Delivery
 from cometbot.testing import FakeSimplexCLI
-from cometbot.testing.simplex.grammar import read_command
+from cometbot.testing.simplex.command_grammar import read_command
 from tests.ports import free_port
 
 BOT = """
@@ -47,12 +47,12 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSimplexCLI]:
         yield cli
 
 
-def examine() -> dict[str, Result]:
-    return {result.name: result for result in examine_simplex(patience=2.0)}
+def run_checks() -> dict[str, CheckResult]:
+    return {result.name: result for result in check_simplex(timeout=2.0)}
 
 
 def test_a_cli_without_an_address_is_fine_and_nothing_is_changed(cli: FakeSimplexCLI) -> None:
-    found = examine()
+    found = run_checks()
 
     assert [name for name, result in found.items() if result.ok is False] == ["worker"]
     assert found["worker"].remedy == "cometbot simplex"
@@ -63,8 +63,8 @@ def test_a_cli_without_an_address_is_fine_and_nothing_is_changed(cli: FakeSimple
 
 
 def test_a_cli_with_an_address_shows_it(cli: FakeSimplexCLI) -> None:
-    cli.answers.answer(read_command("/_address 1"))
-    found = examine()
+    cli.handlers.handle(read_command("/_address 1"))
+    found = run_checks()
 
     assert found["address"].ok is True
     assert found["address"].cause.startswith("https://")
@@ -73,33 +73,31 @@ def test_a_cli_with_an_address_shows_it(cli: FakeSimplexCLI) -> None:
 def test_a_fresh_cli_has_no_profile_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeSimplexCLI(display_name="") as cli:
         monkeypatch.setenv("SIMPLEX_URL", cli.url)
-        found = examine()
+        found = run_checks()
 
     assert found["profile"].ok is None
     assert "cometbot simplex makes it" in found["profile"].cause
 
 
-def test_a_named_profile_is_looked_for_by_its_name(cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_profile_is_found_by_name(cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_PROFILE", "Echo bot")
-    assert examine()["profile"].ok is True
+    assert run_checks()["profile"].ok is True
     monkeypatch.setenv("SIMPLEX_PROFILE", "Other")
-    assert examine()["profile"].ok is None
+    assert run_checks()["profile"].ok is None
 
 
-def test_without_an_address_that_is_to_be_made_nobody_finds_the_bot(
-    cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_address_that_is_not_created_fails(cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_ADDRESS", "0")
-    found = examine()["address"]
+    found = run_checks()["address"]
 
     assert (found.ok, found.remedy) == (False, "set SIMPLEX_ADDRESS=1")
 
 
-def test_where_nothing_listens_it_says_how_to_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_cli_explains_how_to_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeSimplexCLI() as cli:
         url = cli.url
     monkeypatch.setenv("SIMPLEX_URL", url)
-    found = examine()
+    found = run_checks()
 
     assert found["SimpleX CLI"].ok is False
     assert "nothing listens" in found["SimpleX CLI"].cause
@@ -107,18 +105,18 @@ def test_where_nothing_listens_it_says_how_to_start_it(monkeypatch: pytest.Monke
     assert found["profile"].ok is None
 
 
-def test_an_unsafe_url_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsafe_url_is_refused_before_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_URL", "ws://chat.example.com:5225")
-    found = examine()
+    found = run_checks()
 
     assert found["way to SimpleX"].ok is False
     assert "without encryption" in found["way to SimpleX"].cause
 
 
 @pytest.mark.parametrize("fault", ["no_resp", "no_json", "silent"])
-def test_what_answers_and_is_no_cli_is_told_from_one(cli: FakeSimplexCLI, fault: Any) -> None:
+def test_other_server_is_distinguished_from_cli(cli: FakeSimplexCLI, fault: Any) -> None:
     cli.misbehave(fault, on="/users")
-    found = examine()["SimpleX CLI"]
+    found = run_checks()["SimpleX CLI"]
 
     assert found.ok is False
     assert "is no SimpleX CLI" in found.cause
@@ -144,9 +142,9 @@ def plain_port() -> Iterator[int]:
     thread.join(10)
 
 
-def test_tls_that_fails_is_mended_at_the_proxy(monkeypatch: pytest.MonkeyPatch, plain_port: int) -> None:
+def test_tls_failure_points_at_the_proxy(monkeypatch: pytest.MonkeyPatch, plain_port: int) -> None:
     monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{'0123456789abcdef' * 4}@127.0.0.1:{plain_port}/")
-    found = examine()["SimpleX CLI"]
+    found = run_checks()["SimpleX CLI"]
 
     assert (found.ok, "does not speak TLS" in found.cause) == (False, True)
     assert found.remedy.startswith("see to the proxy before the CLI")
@@ -155,27 +153,25 @@ def test_tls_that_fails_is_mended_at_the_proxy(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_proxy_that_is_not_there_is_what_is_to_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{'0123456789abcdef' * 4}@127.0.0.1:{free_port()}/")
-    found = examine()["SimpleX CLI"]
+    found = run_checks()["SimpleX CLI"]
 
     assert (found.ok, "the proxy before the SimpleX CLI" in found.cause) == (False, True)
     assert "simplex-chat -p" not in found.cause + found.remedy
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:{port}", "wss://127.0.0.1:{port}/"])
-def test_what_the_lines_say_is_not_logged_as_well(
+def test_check_results_are_not_logged_twice(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
 ) -> None:
     monkeypatch.setenv("SIMPLEX_URL", url.format(port=free_port()))
-    assert examine()["SimpleX CLI"].ok is False
+    assert run_checks()["SimpleX CLI"].ok is False
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
 @pytest.mark.parametrize("password", ["sec/ret", "sec#ret", "sec?ret"])
-def test_a_password_that_is_not_escaped_is_told_how_to_be_written(
-    monkeypatch: pytest.MonkeyPatch, password: str
-) -> None:
+def test_unescaped_password_gets_a_hint(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
     monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{password}@chat.example.com/")
-    found = examine()["settings"]
+    found = run_checks()["settings"]
 
     assert found.ok is False
     assert "in a password / is written %2F, # %23, ? %3F and @ %40" in found.remedy
@@ -186,7 +182,7 @@ def test_a_password_that_is_not_escaped_is_told_how_to_be_written(
 def test_credentials_are_in_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "0123456789abcdef" * 4
     monkeypatch.setenv("SIMPLEX_URL", f"wss://bot:{secret}@127.0.0.1:9/")
-    found = examine()
+    found = run_checks()
 
     assert found["SimpleX CLI"].ok is False
     assert secret not in str(found)
@@ -195,22 +191,20 @@ def test_credentials_are_in_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_for_files_must_be_there(cli: FakeSimplexCLI, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_FILES", "/srv/cli")
     monkeypatch.setenv("SIMPLEX_FILES_HERE", str(folder / "files"))
-    assert examine()["files"].ok is False
+    assert run_checks()["files"].ok is False
     (folder / "files").mkdir()
-    assert examine()["files"].ok is True
+    assert run_checks()["files"].ok is True
 
 
-def test_wrong_settings_end_the_examination(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_settings_skip_the_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPLEX_URL", "nowhere")
-    found = examine()
+    found = run_checks()
 
     assert found["settings"].ok is False
     assert found["SimpleX CLI"].ok is None
 
 
-def test_the_command_prints_the_lines_and_its_exit_code_says_whether_all_is_well(
-    cli: FakeSimplexCLI, folder: Path
-) -> None:
+def test_command_prints_results_and_sets_exit_code(cli: FakeSimplexCLI, folder: Path) -> None:
     delivery = Delivery([], [], f"sqlite:///{folder}/bot.db")
     delivery.start()
     well = CliRunner().invoke(main, ["doctor", "--simplex"])

@@ -12,13 +12,13 @@ from cometbot.cli.dev import signals
 
 UNSEEN = """
 import signal, threading
-from cometbot.cli.dev.signals import interrupting
+from cometbot.cli.dev.signals import interrupt_on_signals
 
 def strike():
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     signal.raise_signal(signal.SIGTERM)
 
-with interrupting():
+with interrupt_on_signals():
     # The main thread's wait for a key is not broken off by a signal that another thread takes.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Timer(0.3, strike).start()
@@ -30,15 +30,15 @@ with interrupting():
 
 
 def test_signals_interrupt_and_earlier_handlers_come_back() -> None:
-    before = {number: signal.getsignal(number) for number in (*signals.ENDING, signal.SIGUSR1)}
-    for number in signals.ENDING:
-        with pytest.raises(KeyboardInterrupt), signals.interrupting():
+    before = {number: signal.getsignal(number) for number in (*signals.SHUTDOWN_SIGNALS, signal.SIGUSR1)}
+    for number in signals.SHUTDOWN_SIGNALS:
+        with pytest.raises(KeyboardInterrupt), signals.interrupt_on_signals():
             signal.raise_signal(number)
     assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_a_second_signal_does_not_disturb_the_end() -> None:
-    with signals.interrupting():
+    with signals.interrupt_on_signals():
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
@@ -46,7 +46,7 @@ def test_a_second_signal_does_not_disturb_the_end() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_signal_that_the_wait_for_a_key_does_not_notice_ends_it_all_the_same() -> None:
+def test_signal_before_the_wait_for_a_key_interrupts() -> None:
     process = subprocess.Popen([sys.executable, "-c", UNSEEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -58,9 +58,9 @@ def test_a_signal_that_the_wait_for_a_key_does_not_notice_ends_it_all_the_same()
 
 
 def test_an_end_that_takes_long_is_not_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with signals.interrupting():
+    with signals.interrupt_on_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-        signals.ignore()
-        monkeypatch.setattr(signals, "_LOST_AFTER", 0.0)
+        signals.ignore_signals()
+        monkeypatch.setattr(signals, "_REPEAT_INTERVAL", 0.0)
         signal.raise_signal(signal.SIGUSR1)

@@ -14,7 +14,7 @@ from pytest_httpserver import HTTPServer
 from cometbot.simulator import Simulator
 from cometbot.simulator.page.views import MAX_STREAMS
 
-LIMIT = 10.0
+WAIT_TIMEOUT = 10.0
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def simulator() -> Iterator[Simulator]:
 
 def follow(simulator: Simulator, after: int, **headers: str) -> requests.Response:
     url = f"{simulator.url}/simulator/events?after={after}"
-    return requests.get(url, headers=headers, stream=True, timeout=LIMIT)
+    return requests.get(url, headers=headers, stream=True, timeout=WAIT_TIMEOUT)
 
 
 def next_entry(lines: Iterator[str]) -> str:
@@ -37,13 +37,13 @@ def next_entry(lines: Iterator[str]) -> str:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + LIMIT
+    ends_at = time.monotonic() + WAIT_TIMEOUT
     while not condition():
         assert time.monotonic() < ends_at
         time.sleep(0.02)
 
 
-def test_what_happens_is_told_while_the_connection_stays_open(simulator: Simulator) -> None:
+def test_events_arrive_while_connection_stays_open(simulator: Simulator) -> None:
     with follow(simulator, simulator.world.journal.last_id) as response:
         lines = response.iter_lines(chunk_size=1, decode_unicode=True)
         assert response.headers["Content-Type"].startswith("text/event-stream")
@@ -66,7 +66,7 @@ def test_streams_are_limited_and_a_closed_one_makes_room(simulator: Simulator) -
     refused = follow(simulator, 0)
     assert refused.status_code == 503
     assert refused.headers["Retry-After"]
-    assert requests.get(f"{simulator.url}/simulator", timeout=LIMIT).status_code == 200
+    assert requests.get(f"{simulator.url}/simulator", timeout=WAIT_TIMEOUT).status_code == 200
     streams.pop().close()
 
     def is_let_in() -> bool:
@@ -84,7 +84,7 @@ def test_stopping_the_simulator_ends_the_streams(simulator: Simulator) -> None:
         simulator.stop()
         with suppress(requests.RequestException):  # it is cut off, which some would call an end
             list(response.iter_lines())  # and this would wait for ever on one that goes on
-        assert time.monotonic() - began < LIMIT / 2
+        assert time.monotonic() - began < WAIT_TIMEOUT / 2
 
 
 def test_pressing_a_button_calls_its_address_as_the_message_says(simulator: Simulator, httpserver: HTTPServer) -> None:
@@ -94,7 +94,9 @@ def test_pressing_a_button_calls_its_address_as_the_message_says(simulator: Simu
     body = {"receiver": "maria", "receiverType": "user", "category": "interactive", "type": "card"}
     sent = simulator.user("helpdesk").write({**body, "data": {"interactiveData": shown}})
     asked = {"message": sent.id, "element": "go"}
-    answer = requests.post(f"{simulator.url}/simulator/users/maria/press", json=asked, timeout=LIMIT).json()["data"]
+    answer = requests.post(f"{simulator.url}/simulator/users/maria/press", json=asked, timeout=WAIT_TIMEOUT).json()[
+        "data"
+    ]
     assert (answer["status"], answer["text"], answer["error"]) == (202, "thanks", "")
 
 
@@ -105,6 +107,8 @@ def test_pressing_a_button_whose_address_is_dead_says_why(simulator: Simulator) 
     body = {"receiver": "maria", "receiverType": "user", "category": "card", "type": "text"}
     sent = simulator.user("helpdesk").write({**body, "data": {"text": "x", "card": card}})
     asked = {"message": sent.id, "element": "go"}
-    answer = requests.post(f"{simulator.url}/simulator/users/maria/press", json=asked, timeout=LIMIT).json()["data"]
+    answer = requests.post(f"{simulator.url}/simulator/users/maria/press", json=asked, timeout=WAIT_TIMEOUT).json()[
+        "data"
+    ]
     assert answer["status"] == 0
     assert "refused" in answer["error"]

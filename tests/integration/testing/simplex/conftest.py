@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from cometbot.testing import FakeSimplexCLI
-from tests.simplex_reference import record_faults
+from tests.simplex_reference import find_record_errors
 
 UNLISTED = {
     "apiChat", "versionInfo", "agentSubs", "newMemberContact", "newMemberContactSentInv", "chats", "chatHelp",
@@ -44,7 +44,7 @@ class Client:
             answer: dict[str, Any] = frame["resp"]
             return answer
 
-    def refused(self, command: str) -> str:
+    def error_tag(self, command: str) -> str:
         """The innermost tag of the error that a command is answered with."""
         answer = self(command)
         assert answer["type"] == "chatCmdError", answer["type"]
@@ -68,13 +68,13 @@ def cli(tmp_path: Path) -> Iterator[FakeSimplexCLI]:
     (tmp_path / "files").mkdir()
     with FakeSimplexCLI(files_folder=tmp_path / "files") as made:
         yield made
-        for is_answer, record in made.wire.records:
+        for is_answer, record in made.server.records:
             if record["type"] not in UNLISTED:
-                assert record_faults(record, is_answer=is_answer) == []
+                assert find_record_errors(record, is_answer=is_answer) == []
 
 
 @pytest.fixture
-def dial(cli: FakeSimplexCLI) -> Iterator[Callable[[], Client]]:
+def connect_client(cli: FakeSimplexCLI) -> Iterator[Callable[[], Client]]:
     opened: list[Any] = []
 
     def make() -> Client:
@@ -88,8 +88,8 @@ def dial(cli: FakeSimplexCLI) -> Iterator[Callable[[], Client]]:
 
 
 @pytest.fixture
-def client(dial: Callable[[], Client]) -> Client:
-    return dial()
+def client(connect_client: Callable[[], Client]) -> Client:
+    return connect_client()
 
 
 def send(chat: str, *messages: Any, options: str = "") -> str:

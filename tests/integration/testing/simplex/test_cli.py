@@ -34,27 +34,27 @@ TEXT = {"type": "text", "text": "hi"}
         '{"corrId":"7","cmd":5}',
     ],
 )
-def test_what_is_no_request_is_answered_without_a_correlation_id(frame: str | bytes, client: Client) -> None:
+def test_invalid_request_has_no_correlation_id(frame: str | bytes, client: Client) -> None:
     client.socket.send(frame)
     answer = client.receive()
     assert "corrId" not in answer
     assert answer["resp"]["chatError"]["errorType"] == {"type": "commandError", "message": "invalid request"}
 
 
-def test_what_does_not_parse_is_answered_with_the_message_of_the_cli(client: Client) -> None:
+def test_unparsable_command_gets_the_clis_error(client: Client) -> None:
     answer = client("/nonsense")
     assert answer["chatError"]["errorType"] == {"type": "commandError", "message": "Failed reading: empty"}
 
 
-def test_an_event_goes_to_exactly_one_client(cli: FakeSimplexCLI, dial: Callable[[], Client]) -> None:
-    first, second = dial(), dial()
+def test_an_event_goes_to_exactly_one_client(cli: FakeSimplexCLI, connect_client: Callable[[], Client]) -> None:
+    first, second = connect_client(), connect_client()
     first("/user")
     second("/user")
     for _ in range(20):
         cli.emit({"type": "chatErrors", "chatErrors": []})
     first("/user")
     second("/user")
-    cli.wait_for(lambda: cli.wire.waiting_events == 0)
+    cli.wait_for(lambda: cli.server.waiting_events == 0)
     first("/user")
     second("/user")
     assert len(first.events) + len(second.events) == 20
@@ -71,19 +71,19 @@ def test_profiles_are_made_chosen_changed_and_deleted(client: Client) -> None:
     )
     assert made["user"]["userId"] == 2
     assert [info["user"]["activeUser"] for info in client("/users")["users"]] == [False, True]
-    assert client.refused("/_show_address 1") == "differentActiveUser"
-    assert client.refused('/_create user {"profile":{"displayName":"Two","fullName":""}}') == "userExists"
-    assert client.refused('/_create user {"profile":{"displayName":"#x","fullName":""}}') == "invalidDisplayName"
+    assert client.error_tag("/_show_address 1") == "differentActiveUser"
+    assert client.error_tag('/_create user {"profile":{"displayName":"Two","fullName":""}}') == "userExists"
+    assert client.error_tag('/_create user {"profile":{"displayName":"#x","fullName":""}}') == "invalidDisplayName"
     assert client("/_user 1")["user"]["userId"] == 1
-    assert client.refused("/_user 9") == "userNotFound"
-    assert client.refused("/_delete user 1 del_smp=on") == "cantDeleteActiveUser"
+    assert client.error_tag("/_user 9") == "userNotFound"
+    assert client.error_tag("/_delete user 1 del_smp=on") == "cantDeleteActiveUser"
     assert client("/_delete user 2 del_smp=on")["type"] == "cmdOk"
-    assert client.refused("/_delete user 1 del_smp=on") == "cantDeleteLastUser"
+    assert client.error_tag("/_delete user 1 del_smp=on") == "cantDeleteLastUser"
     assert (
         client('/_profile 1 {"displayName":"One","fullName":"","peerType":"bot"}')["toProfile"]["displayName"] == "One"
     )
     assert client('/_profile 1 {"displayName":"One","fullName":"","peerType":"bot"}')["type"] == "userProfileNoChange"
-    assert client.refused('/_profile 1 {"displayName":"One"}') == "commandError"
+    assert client.error_tag('/_profile 1 {"displayName":"One"}') == "commandError"
     assert client("/_set accept member contacts 1 on")["user_"]["autoAcceptMemberContacts"]
     assert [client("/_start")["type"], client("/_stop")["type"]] == ["chatRunning", "chatStopped"]
     assert client("/version")["type"] == "versionInfo"
@@ -91,22 +91,22 @@ def test_profiles_are_made_chosen_changed_and_deleted(client: Client) -> None:
 
 def test_a_cli_without_a_profile_says_so() -> None:
     with FakeSimplexCLI(display_name="") as cli, connect(cli.url, proxy=None) as socket:
-        assert Client(socket).refused("/user") == "noActiveUser"
+        assert Client(socket).error_tag("/user") == "noActiveUser"
 
 
 def test_an_address_is_made_shown_set_and_deleted(client: Client) -> None:
-    assert client.refused("/_show_address 1") == "userContactLinkNotFound"
-    assert client.refused('/_address_settings 1 {"businessAddress":false}') == "userContactLinkNotFound"
+    assert client.error_tag("/_show_address 1") == "userContactLinkNotFound"
+    assert client.error_tag('/_address_settings 1 {"businessAddress":false}') == "userContactLinkNotFound"
     link = client("/_address 1")["connLinkContact"]
-    assert client.refused("/_address 1") == "duplicateContactLink"
+    assert client.error_tag("/_address 1") == "duplicateContactLink"
     settings = {"businessAddress": False, "autoAccept": {"acceptIncognito": False}}
     changed = client(f"/_address_settings 1 {json.dumps(settings)}")["contactLink"]
     assert (changed["addressSettings"], changed["connLinkContact"]) == (settings, link)
-    assert client.refused("/_address_settings 1 {}") == "commandError"
+    assert client.error_tag("/_address_settings 1 {}") == "commandError"
     assert client("/_profile_address 1 on")["toProfile"]["contactLink"] == link["connShortLink"]
     assert "contactLink" not in client("/_profile_address 1 off")["toProfile"]
     assert client("/_delete_address 1")["type"] == "userContactLinkDeleted"
-    assert client.refused("/_delete_address 1") == "userContactLinkNotFound"
+    assert client.error_tag("/_delete_address 1") == "userContactLinkNotFound"
 
 
 # People
@@ -121,7 +121,7 @@ def test_people_who_follow_the_address_are_let_in_or_wait(client: Client, cli: F
     assert client.event("receivedContactRequest")["contactRequest"]["contactRequestId"] == waiting
     assert client(f"/_accept {waiting}")["contact"]["localDisplayName"] == "erin"
     assert client.event("contactSndReady")["contact"] == client.event("contactConnected")["contact"]
-    assert client.refused(f"/_accept {waiting}") == "contactRequestNotFound"
+    assert client.error_tag(f"/_accept {waiting}") == "contactRequestNotFound"
     second = cli.request("fred")
     assert client(f"/_reject {second}")["contactRequest"]["localDisplayName"] == "fred"
     welcome = {"businessAddress": False, "autoAccept": {"acceptIncognito": False}, "autoReply": TEXT}
@@ -160,21 +160,21 @@ def test_contacts_go_and_change_their_names(cli: FakeSimplexCLI, client: Client)
     assert changed["userPreferences"] == {"files": {"allow": "no"}}
     alice.leave()
     assert client.event("contactDeletedByContact")["contact"]["contactStatus"] == "deleted"
-    assert client.refused(send(alice.chat, TEXT)) == "contactNotReady"
+    assert client.error_tag(send(alice.chat, TEXT)) == "contactNotReady"
     assert client(f"/_delete {alice.chat} full notify=off")["type"] == "contactDeleted"
-    assert client.refused(send(alice.chat, TEXT)) == "contactNotFound"
+    assert client.error_tag(send(alice.chat, TEXT)) == "contactNotFound"
 
 
 def test_links_lead_to_connections(client: Client) -> None:
     invitation = client("/_connect 1")
     number = invitation["connection"]["pccConnId"]
     assert client(f"/_delete :{number} entity")["type"] == "contactConnectionDeleted"
-    assert client.refused(f"/_delete :{number} entity") == "pendingConnectionNotFound"
+    assert client.error_tag(f"/_delete :{number} entity") == "pendingConnectionNotFound"
     assert client("/_connect 1 https://smp9.example.org/a#Key")["type"] == "sentInvitation"
     assert client("/connect https://smp9.example.org/i#Key")["type"] == "sentConfirmation"
-    assert client.refused("/connect alice") == "invalidConnReq"
+    assert client.error_tag("/connect alice") == "invalidConnReq"
     assert client("/_connect plan 1 https://smp9.example.org/a#Key")["type"] == "connectionPlan"
-    assert client.refused("/_connect plan 1 alice") == "invalidConnReq"
+    assert client.error_tag("/_connect plan 1 alice") == "invalidConnReq"
 
 
 # Messages
@@ -194,13 +194,13 @@ def test_messages_are_sent_quoted_edited_and_deleted(cli: FakeSimplexCLI, client
     update = f"/_update item {alice.chat} {number} json {json.dumps(changed)}"
     assert client(update)["chatItem"]["chatItem"]["meta"]["itemEdited"]
     assert client(update)["type"] == "chatItemNotChanged"
-    assert client.refused(update.replace(f" {number} ", f" {asked} ")) == "invalidChatItemUpdate"
-    assert client.refused(update.replace(f" {number} ", " 999 ")) == "chatItemNotFound"
+    assert client.error_tag(update.replace(f" {number} ", f" {asked} ")) == "invalidChatItemUpdate"
+    assert client.error_tag(update.replace(f" {number} ", " 999 ")) == "chatItemNotFound"
     assert [(line.text, line.quote_id, line.is_edited) for line in alice.said()] == [
         ("better", asked, True),
         ("two", None, False),
     ]
-    assert client.refused(f"/_delete item {alice.chat} {asked} broadcast") == "invalidChatItemDelete"
+    assert client.error_tag(f"/_delete item {alice.chat} {asked} broadcast") == "invalidChatItemDelete"
     assert client(f"/_delete item {alice.chat} {number} broadcast")["byUser"]
     assert alice.texts() == ["two"]
     assert sent(client(f"/_send {alice.chat} text plain words")) > number
@@ -220,17 +220,17 @@ def test_live_and_timed_messages_are_marked(cli: FakeSimplexCLI, client: Client)
 def test_wrong_messages_are_refused_as_the_cli_refuses_them(cli: FakeSimplexCLI, client: Client) -> None:
     alice, team = cli.connect("alice"), cli.add_group("Team", ["bob"])
     quote = {"msgContent": TEXT, "quotedItemId": alice.say("x"), "mentions": {}}
-    assert client.refused(send("@999", TEXT)) == "contactNotFound"
-    assert client.refused(send("#999", TEXT)) == "groupNotFound"
-    assert client.refused(f"/_send {alice.chat} json {{}}") == "commandError"
-    assert client.refused(f"/_send {alice.chat} json []") == "commandError"
-    assert client.refused(send(alice.chat, {"type": "text"})) == "commandError"
-    assert client.refused(send(alice.chat, quote, quote)) == "commandError"
-    assert client.refused(send(alice.chat, TEXT, TEXT, options=" live=on")) == "commandError"
-    assert client.refused(send(alice.chat, {**quote, "quotedItemId": "x"})) == "commandError"
-    assert client.refused(send(team.chat, quote)) == "invalidQuote"
-    assert client.refused(send(team.chat, {"msgContent": TEXT, "mentions": {"bob": 999}})) == "invalidMention"
-    assert client.refused(send(alice.chat, {"type": "text", "text": "x" * 15_700})) == "largeMsg"
+    assert client.error_tag(send("@999", TEXT)) == "contactNotFound"
+    assert client.error_tag(send("#999", TEXT)) == "groupNotFound"
+    assert client.error_tag(f"/_send {alice.chat} json {{}}") == "commandError"
+    assert client.error_tag(f"/_send {alice.chat} json []") == "commandError"
+    assert client.error_tag(send(alice.chat, {"type": "text"})) == "commandError"
+    assert client.error_tag(send(alice.chat, quote, quote)) == "commandError"
+    assert client.error_tag(send(alice.chat, TEXT, TEXT, options=" live=on")) == "commandError"
+    assert client.error_tag(send(alice.chat, {**quote, "quotedItemId": "x"})) == "commandError"
+    assert client.error_tag(send(team.chat, quote)) == "invalidQuote"
+    assert client.error_tag(send(team.chat, {"msgContent": TEXT, "mentions": {"bob": 999}})) == "invalidMention"
+    assert client.error_tag(send(alice.chat, {"type": "text", "text": "x" * 15_700})) == "largeMsg"
     assert alice.texts() == []
 
 
@@ -240,16 +240,16 @@ def test_reactions_are_put_on_and_taken_off(cli: FakeSimplexCLI, client: Client)
     put = f'/_reaction {alice.chat} {number} on {{"type":"emoji","emoji":"👍"}}'
     assert client(put)["reaction"]["chatReaction"]["chatDir"] == {"type": "directSnd"}
     assert cli.lines(alice.chat)[0].reactions == ("👍",)
-    assert client.refused(put) == "commandError"
+    assert client.error_tag(put) == "commandError"
     assert not client(put.replace(" on ", " off "))["added"]
     assert cli.lines(alice.chat)[0].reactions == ()
-    assert client.refused(put.replace("👍", "🦊")) == "commandError"
-    assert client.refused(put.replace("👍", "❤\ufe0f")) == "commandError"
+    assert client.error_tag(put.replace("👍", "🦊")) == "commandError"
+    assert client.error_tag(put.replace("👍", "❤\ufe0f")) == "commandError"
     alice.react(number, "🦊")
     assert client.event("chatItemReaction")["reaction"]["chatReaction"]["reaction"]["emoji"] == "🦊"
 
 
-def test_what_people_do_with_their_messages_is_told(cli: FakeSimplexCLI, client: Client) -> None:
+def test_user_actions_on_messages_emit_events(cli: FakeSimplexCLI, client: Client) -> None:
     alice = cli.connect("alice")
     team: FakeGroup = cli.add_group("Team", [alice, "bob"])
     first = team.say(alice, "status?", mention=True)
@@ -287,13 +287,13 @@ def test_groups_are_led_by_the_bot(cli: FakeSimplexCLI, client: Client) -> None:
     invited = client(f"/_add {chat} {alice.contact_id} member")["member"]
     assert invited["memberStatus"] == "invited"
     assert client.event("joinedGroupMember")["member"]["localDisplayName"] == "alice"
-    assert client.refused(f"/_add {chat} {alice.contact_id} member") == "groupDuplicateMember"
+    assert client.error_tag(f"/_add {chat} {alice.contact_id} member") == "groupDuplicateMember"
     number = invited["groupMemberId"]
     assert client(f"/_members {chat}")["group"]["members"][0]["groupMemberId"] == number
     assert client(f"/_member role {chat} {number} moderator")["toRole"] == "moderator"
     assert client(f"/_block {chat} {number} blocked=on")["blocked"]
-    assert client.refused(f"/_accept member {chat} {number} member") == "groupMemberNotActive"
-    assert client.refused(f"/_remove {chat} 999") == "groupMemberNotFound"
+    assert client.error_tag(f"/_accept member {chat} {number} member") == "groupMemberNotActive"
+    assert client.error_tag(f"/_remove {chat} 999") == "groupMemberNotFound"
     said = FakeGroup(cli, chat).say("alice", "rude")
     assert client(f"/_delete member item {chat} {said}")["chatItemDeletions"]
     assert client(f"/_remove {chat} {number} messages=on")["withMessages"]
@@ -303,27 +303,27 @@ def test_groups_are_led_by_the_bot(cli: FakeSimplexCLI, client: Client) -> None:
     assert client("/_groups 1 tea")["groups"][0]["customData"] == {"a": 1}
     assert client("/_groups 1 nothing")["groups"] == []
     assert client(f"/_leave {chat}")["type"] == "leftMemberUser"
-    assert client.refused(send(chat, TEXT)) == "groupMemberNotActive"
+    assert client.error_tag(send(chat, TEXT)) == "groupMemberNotActive"
     assert client(f"/_delete {chat} full")["type"] == "groupDeletedUser"
 
 
 def test_group_links_are_made_changed_and_deleted(cli: FakeSimplexCLI, client: Client) -> None:
     chat = cli.add_group("Team", ["bob"]).chat
-    assert client.refused(f"/_get link {chat}") == "groupLinkNotFound"
+    assert client.error_tag(f"/_get link {chat}") == "groupLinkNotFound"
     assert client(f"/_create link {chat} member")["groupLink"]["acceptMemberRole"] == "member"
-    assert client.refused(f"/_create link {chat} member") == "duplicateGroupLink"
+    assert client.error_tag(f"/_create link {chat} member") == "duplicateGroupLink"
     assert client(f"/_set link role {chat} observer")["groupLink"]["acceptMemberRole"] == "observer"
     assert client(f"/_get link {chat}")["type"] == "groupLink"
     assert client(f"/_delete link {chat}")["type"] == "groupLinkDeleted"
-    assert client.refused(f"/_set link role {chat} observer") == "groupLinkNotFound"
+    assert client.error_tag(f"/_set link role {chat} observer") == "groupLinkNotFound"
 
 
 def test_a_bot_without_the_role_for_it_is_refused(cli: FakeSimplexCLI, client: Client) -> None:
     team = cli.add_group("Team", ["bob"], role="observer")
-    assert client.refused(send(team.chat, TEXT)) == "groupUserRole"
+    assert client.error_tag(send(team.chat, TEXT)) == "groupUserRole"
     said = team.say("bob", "hi")
-    assert client.refused(f"/_delete member item {team.chat} {said}") == "groupUserRole"
-    assert client.refused(f"/_create link {team.chat} member") == "groupUserRole"
+    assert client.error_tag(f"/_delete member item {team.chat} {said}") == "groupUserRole"
+    assert client.error_tag(f"/_create link {team.chat} member") == "groupUserRole"
     cli.do("set_role", chat=team.chat, name="", role="member", by="bob")
     assert client.event("memberRole")["toRole"] == "member"
     assert sent(client(send(team.chat, TEXT)))
@@ -333,9 +333,9 @@ def test_an_invited_bot_joins_once_and_members_come_and_go(cli: FakeSimplexCLI, 
     alice = cli.connect("alice")
     team = cli.add_group("Team", [alice], invited=True)
     assert client.event("receivedGroupInvitation")["contact"]["localDisplayName"] == "alice"
-    assert client.refused(send(team.chat, TEXT)) == "groupNotJoined"
+    assert client.error_tag(send(team.chat, TEXT)) == "groupNotJoined"
     assert client(f"/_join {team.chat}")["type"] == "userAcceptedGroupSent"
-    assert client.refused(f"/_join {team.chat}") == "groupAlreadyJoined"
+    assert client.error_tag(f"/_join {team.chat}") == "groupAlreadyJoined"
     member = team.join("bob")
     assert client.event("joinedGroupMember")["member"]["groupMemberId"] == member
     assert client(f"/_create member contact {team.chat} {member}")["type"] == "newMemberContact"
@@ -386,7 +386,7 @@ def test_chats_are_listed_newest_first_and_read_in_pages(cli: FakeSimplexCLI, cl
     assert page(f"before={numbers[3]} count=2") == numbers[1:3]
     assert page(f"around={numbers[2]} count=2") == numbers[1:4]
     assert page("count=9 search=3") == [numbers[3]]
-    assert client.refused(f"/_get chat {alice.chat} after={other} count=1") == "chatItemNotFound"
+    assert client.error_tag(f"/_get chat {alice.chat} after={other} count=1") == "chatItemNotFound"
     assert client(f"/_read chat {alice.chat}")["type"] == "cmdOk"
     assert client(f"/_delete {alice.chat} messages")["type"] == "contactDeleted"
     assert page("count=9") == []
@@ -413,17 +413,17 @@ def test_files_are_received_where_the_cli_would_put_them(cli: FakeSimplexCLI, cl
     assert client.event("rcvFileStart")
     assert done() == "photo.jpg"
     assert (tmp_path / "files" / "photo.jpg").read_bytes() == b"bytes"
-    assert client.refused(f"/freceive {first} approved_relays=on") == "fileAlreadyReceiving"
+    assert client.error_tag(f"/freceive {first} approved_relays=on") == "fileAlreadyReceiving"
     client(f"/freceive {offer()} approved_relays=on")
     assert done() == "photo_1.jpg"
     client(f"/freceive {offer()} approved_relays=on {tmp_path}")
     assert done() == str(tmp_path / "photo.jpg")
     client(f"/freceive {offer()} approved_relays=on {tmp_path}/my file.jpg")
     assert done() == str(tmp_path / "my file.jpg")
-    assert client.refused(f"/freceive {offer()} {tmp_path}/my file.jpg") == "fileAlreadyExists"
-    assert client.refused(f"/freceive {offer()} {tmp_path}/no/folder.jpg") == "fileWrite"
-    assert client.refused("/freceive 9999") == "rcvFileNotFound"
-    assert client.refused(f"/freceive {offer(foreign=True)}") == "fileNotApproved"
+    assert client.error_tag(f"/freceive {offer()} {tmp_path}/my file.jpg") == "fileAlreadyExists"
+    assert client.error_tag(f"/freceive {offer()} {tmp_path}/no/folder.jpg") == "fileWrite"
+    assert client.error_tag("/freceive 9999") == "rcvFileNotFound"
+    assert client.error_tag(f"/freceive {offer(foreign=True)}") == "fileNotApproved"
     client(f"/freceive {offer('../../etc/passwd')} approved_relays=on")
     assert done() == "passwd"
     client(f"/freceive {offer('locked.bin')} approved_relays=on encrypt=on")
@@ -432,7 +432,7 @@ def test_files_are_received_where_the_cli_would_put_them(cli: FakeSimplexCLI, cl
 
 
 def test_downloads_are_held_finished_failed_and_cancelled(cli: FakeSimplexCLI, client: Client, tmp_path: Path) -> None:
-    cli.answers.holds_files = True
+    cli.handlers.holds_files = True
     alice = cli.connect("alice")
     numbers = []
     for _ in range(4):
@@ -448,7 +448,7 @@ def test_downloads_are_held_finished_failed_and_cancelled(cli: FakeSimplexCLI, c
     assert "chatItem_" not in failure
     assert failure["rcvFileTransfer"]["fileId"] == numbers[1]
     assert client(f"/fcancel {numbers[2]}")["type"] == "rcvFileCancelled"
-    assert client.refused(f"/fcancel {numbers[2]}") == "fileCancel"
+    assert client.error_tag(f"/fcancel {numbers[2]}") == "fileCancel"
     assert not (tmp_path / f"{numbers[2]}.pdf").exists()
     cli.do("cancel_file", file_id=numbers[3])
     assert client.event("rcvFileSndCancelled")["rcvFileTransfer"]["cancelled"]
@@ -467,25 +467,25 @@ def test_files_are_sent_from_the_clis_machine(cli: FakeSimplexCLI, client: Clien
     assert client.event("sndFileCompleteXFTP")["fileTransferMeta"]["fileId"] == file["fileId"]
     assert client(send(alice.chat, message(str(tmp_path / "files" / "cat.jpg"))))["type"] == "newChatItems"
     assert [line.file_path for line in alice.said()] == ["cat.jpg", str(tmp_path / "files" / "cat.jpg")]
-    assert client.refused(send(alice.chat, message("dog.jpg"))) == "fileNotFound"
-    assert client.refused(send(alice.chat, message(""))) == "commandError"
-    cli.answers.file_limit = 2
-    assert client.refused(send(alice.chat, message("cat.jpg"))) == "fileSize"
-    assert client.refused(f"/fcancel {file['fileId']}") == "fileCancel"
+    assert client.error_tag(send(alice.chat, message("dog.jpg"))) == "fileNotFound"
+    assert client.error_tag(send(alice.chat, message(""))) == "commandError"
+    cli.handlers.file_limit = 2
+    assert client.error_tag(send(alice.chat, message("cat.jpg"))) == "fileSize"
+    assert client.error_tag(f"/fcancel {file['fileId']}") == "fileCancel"
 
 
 # Life
 
 
-def test_a_cli_that_begins_again_has_everything_but_the_events_that_nobody_read(tmp_path: Path) -> None:
+def test_restarted_cli_loses_only_unread_events(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     with FakeSimplexCLI(state=state) as cli:
         alice = cli.connect("alice")
         number = alice.say("remember")
-        port = cli.wire.port
+        port = cli.server.port
         cli.restart()
-        assert cli.wire.port == port
-        assert cli.wire.waiting_events == 0
+        assert cli.server.port == port
+        assert cli.server.waiting_events == 0
     with FakeSimplexCLI(state=state, display_name="other") as again, connect(again.url, proxy=None) as socket:
         client = Client(socket)
         assert client("/user")["user"]["localDisplayName"] == "Echo bot"

@@ -38,7 +38,7 @@ def test_people_do_and_see_the_same_from_afar(cli: FakeSimplexCLI, control: Fake
     control.misbehave("drop", "busy", on="/user")
     control.drop()
     assert cli.records[-1] == {"type": "x"}
-    assert list(cli.wire._faults) == [("drop", "/user"), ("busy", "/user")]
+    assert list(cli.server._faults) == [("drop", "/user"), ("busy", "/user")]
 
 
 def test_what_cannot_be_done_is_an_error_with_the_reason(control: FakeSimplexControl) -> None:
@@ -52,16 +52,16 @@ def test_what_cannot_be_done_is_an_error_with_the_reason(control: FakeSimplexCon
 
 
 @pytest.mark.parametrize("order", ["hello", "[]", "{}", '{"do": 5, "with": {}}'])
-def test_an_order_that_is_none_is_answered_with_an_error(order: str, cli: FakeSimplexCLI) -> None:
+def test_invalid_control_request_is_an_error(order: str, cli: FakeSimplexCLI) -> None:
     with connect(f"{cli.url}/control", proxy=None) as socket:
         socket.send(order)
         assert '"error"' in str(socket.recv(5))
 
 
-def test_the_stand_in_begins_again_when_it_is_told_to(cli: FakeSimplexCLI, control: FakeSimplexControl) -> None:
+def test_fake_cli_restarts_on_request(cli: FakeSimplexCLI, control: FakeSimplexControl) -> None:
     alice = control.connect("alice")
     control.emit({"type": "lost"})
     control.restart(pause=0.1)
-    cli.wait_for(lambda: cli.wire.waiting_events == 0)
+    cli.wait_for(lambda: cli.server.waiting_events == 0)
     assert alice.say("still here") > 0
     assert [line.text for line in control.lines()] == ["still here"]

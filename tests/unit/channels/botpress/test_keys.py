@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from cometbot.channels.botpress.keys import LEEWAY, UserKeys, check_secret, is_own_id, sign, user_of
+from cometbot.channels.botpress.keys import LEEWAY, UserKeys, check_secret, is_valid_id, read_user_id, sign
 from cometbot.errors import ConfigurationError
 from cometbot.http.errors import HttpError
 
@@ -26,7 +26,7 @@ def encoded(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def by_hand(claims: object, secret: str = SECRET, header: object = None) -> str:
+def make_jwt(claims: object, secret: str = SECRET, header: object = None) -> str:
     """A key made as the protocol says it, without a library."""
     signed = f"{encoded(header or {'alg': 'HS256'})}.{encoded(claims)}"
     digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
@@ -35,35 +35,35 @@ def by_hand(claims: object, secret: str = SECRET, header: object = None) -> str:
 
 @pytest.fixture
 def keys() -> UserKeys:
-    return UserKeys(lambda: SECRET, issues=False)
+    return UserKeys(lambda: SECRET, can_issue=False)
 
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_of_any_length_signs_as_the_protocol_says(secret: str) -> None:
     key = sign("ann-7", secret)
     header, claims, _ = key.split(".")
-    assert key == by_hand_of(header, claims, secret)
-    assert UserKeys(lambda: secret, issues=False).read(by_hand({"id": "ann-7"}, secret)).user == "ann-7"
-    assert UserKeys(lambda: secret, issues=False).read(key).user == "ann-7"
+    assert key == sign_jwt(header, claims, secret)
+    assert UserKeys(lambda: secret, can_issue=False).verify(make_jwt({"id": "ann-7"}, secret)).user_id == "ann-7"
+    assert UserKeys(lambda: secret, can_issue=False).verify(key).user_id == "ann-7"
 
 
-def by_hand_of(header: str, claims: str, secret: str) -> str:
+def sign_jwt(header: str, claims: str, secret: str) -> str:
     digest = hmac.new(secret.encode(), f"{header}.{claims}".encode(), hashlib.sha256).digest()
     return f"{header}.{claims}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
 @pytest.mark.parametrize("header", [{"alg": "HS256", "typ": "JWT"}, {"alg": "HS256"}])
 def test_the_keys_of_both_official_clients_are_taken(keys: UserKeys, header: object) -> None:
-    assert keys.read(by_hand({"id": "ann-7", "iat": 1772366400}, header=header)).user == "ann-7"
+    assert keys.verify(make_jwt({"id": "ann-7", "iat": 1772366400}, header=header)).user_id == "ann-7"
 
 
 def test_what_the_server_issues_it_takes_and_it_has_no_end(keys: UserKeys) -> None:
     key = keys.issue("ann", "account-1")
     claims = jwt.decode(key, options={"verify_signature": False})
-    assert keys.read(key).user == "ann"
+    assert keys.verify(key).user_id == "ann"
     assert set(claims) == {"id", "iat", "account"}
-    assert keys.read(key).account == "account-1"
-    assert keys.read(key).lifetime is None
+    assert keys.verify(key).account == "account-1"
+    assert keys.verify(key).lifetime is None
     assert abs(claims["iat"] - time.time()) < 5
 
 
@@ -77,8 +77,8 @@ def test_what_the_server_issues_it_takes_and_it_has_no_end(keys: UserKeys) -> No
         {"id": "ann", "aud": "somebody", "iss": 7, "sub": ["odd"], "jti": {}},
     ],
 )
-def test_what_is_of_no_concern_is_not_looked_at(keys: UserKeys, claims: dict[str, Any]) -> None:
-    assert keys.read(by_hand(claims)).user == "ann"
+def test_unknown_claims_are_ignored(keys: UserKeys, claims: dict[str, Any]) -> None:
+    assert keys.verify(make_jwt(claims)).user_id == "ann"
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_what_is_of_no_concern_is_not_looked_at(keys: UserKeys, claims: dict[str
     ],
 )
 def test_claims_that_name_nobody_now_are_refused(keys: UserKeys, claims: object) -> None:
-    refuse(keys, by_hand(claims))
+    refuse(keys, make_jwt(claims))
 
 
 def test_a_key_lasts_as_long_as_its_signer_said(keys: UserKeys) -> None:
-    assert keys.read(by_hand({"id": "ann"})).lifetime is None
-    left = keys.read(by_hand({"id": "ann", "exp": time.time() + 60})).lifetime
+    assert keys.verify(make_jwt({"id": "ann"})).lifetime is None
+    left = keys.verify(make_jwt({"id": "ann", "exp": time.time() + 60})).lifetime
     assert left is not None
     assert 50 < left - LEEWAY <= 60
 
@@ -115,9 +115,9 @@ def test_a_key_lasts_as_long_as_its_signer_said(keys: UserKeys) -> None:
 @pytest.mark.parametrize("claim", ["nbf", "exp"])
 def test_key_is_read_though_clocks_differ_by_seconds(keys: UserKeys, claim: str) -> None:
     skew = LEEWAY - 3
-    key = keys.read(by_hand({"id": "ann", claim: time.time() + (skew if claim == "nbf" else -skew)}))
+    key = keys.verify(make_jwt({"id": "ann", claim: time.time() + (skew if claim == "nbf" else -skew)}))
 
-    assert key.user == "ann"
+    assert key.user_id == "ann"
     assert key.lifetime is None or 0 < key.lifetime <= 3
 
 
@@ -131,13 +131,13 @@ def test_key_is_read_though_clocks_differ_by_seconds(keys: UserKeys, claim: str)
 )
 def test_refusal_of_a_signed_key_names_the_claim(keys: UserKeys, claims: dict[str, Any], cause: str) -> None:
     with pytest.raises(HttpError) as caught:
-        keys.read(by_hand(claims))
+        keys.verify(make_jwt(claims))
     assert caught.value.message == f"Invalid user key: {cause}"
 
 
 def test_refusal_of_a_foreign_key_names_no_claim(keys: UserKeys) -> None:
     with pytest.raises(HttpError) as caught:
-        keys.read(jwt.encode({"id": "ann", "exp": LONG_AGO}, b"x" * 64, algorithm="HS256"))
+        keys.verify(jwt.encode({"id": "ann", "exp": LONG_AGO}, b"x" * 64, algorithm="HS256"))
     assert caught.value.message == "Invalid user key"
 
 
@@ -146,12 +146,12 @@ def test_refusal_of_a_foreign_key_names_no_claim(keys: UserKeys) -> None:
     [(LONG_AGO, LONG_AGO), (1.5, 1.5), ("nonsense", None), (None, None), (float("nan"), None), ([1], None)],
 )
 def test_time_of_signing_is_read_where_it_is_a_number(keys: UserKeys, signed_at: object, read: float | None) -> None:
-    assert keys.read(by_hand({"id": "ann", "iat": signed_at})).signed_at == read
+    assert keys.verify(make_jwt({"id": "ann", "iat": signed_at})).issued_at == read
 
 
 def refuse(keys: UserKeys, key: str) -> None:
     with pytest.raises(HttpError) as caught:
-        keys.read(key)
+        keys.verify(key)
     assert (caught.value.status, caught.value.code) == (401, "Unauthorized")
     assert caught.value.message.startswith("Invalid user key")
     assert SECRET not in str(caught.value)
@@ -159,7 +159,7 @@ def refuse(keys: UserKeys, key: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "HS512", "RS256", "ES256", "", None, 7, ["HS256"]])
 def test_no_other_algorithm_is_taken(keys: UserKeys, algorithm: object) -> None:
-    refuse(keys, by_hand({"id": "ann"}, header={"alg": algorithm}))
+    refuse(keys, make_jwt({"id": "ann"}, header={"alg": algorithm}))
     refuse(keys, f"{encoded({'alg': algorithm})}.{encoded({'id': 'ann'})}.")
 
 
@@ -180,8 +180,8 @@ def test_a_damaged_foreign_or_changed_key_is_refused(keys: UserKeys) -> None:
 
 
 def test_a_header_that_asks_for_something_special_is_refused(keys: UserKeys) -> None:
-    refuse(keys, by_hand({"id": "ann"}, header={"alg": "HS256", "crit": ["unknown"], "unknown": 1}))
-    refuse(keys, by_hand({"id": "ann"}, header={"alg": "HS256", "kid": 7}))
+    refuse(keys, make_jwt({"id": "ann"}, header={"alg": "HS256", "crit": ["unknown"], "unknown": 1}))
+    refuse(keys, make_jwt({"id": "ann"}, header={"alg": "HS256", "kid": 7}))
 
 
 @pytest.mark.parametrize("secret", ["", "ssh-rsa AAAA"])
@@ -199,8 +199,8 @@ def test_the_secret_is_asked_for_once_and_shown_nowhere() -> None:
         asked.append(1)
         return SECRET
 
-    keys = UserKeys(secret, issues=True)
-    assert keys.read(keys.issue("ann", "account-1")).user == "ann"
+    keys = UserKeys(secret, can_issue=True)
+    assert keys.verify(keys.issue("ann", "account-1")).user_id == "ann"
     assert len(asked) == 1
     assert SECRET not in repr(keys)
 
@@ -221,9 +221,9 @@ def test_the_secret_is_asked_for_once_and_shown_nowhere() -> None:
     ],
 )
 def test_what_an_own_id_looks_like(text: str, is_one: bool) -> None:
-    assert is_own_id(text) is is_one
+    assert is_valid_id(text) is is_one
 
 
 def test_who_a_key_is_for_can_be_read_without_its_secret() -> None:
-    assert user_of(sign("ann", SECRET)) == "ann"
-    assert [user_of(key) for key in ("", "x", "a.b.c", by_hand([1]))] == [""] * 4
+    assert read_user_id(sign("ann", SECRET)) == "ann"
+    assert [read_user_id(key) for key in ("", "x", "a.b.c", make_jwt([1]))] == [""] * 4

@@ -5,16 +5,16 @@ from __future__ import annotations
 from cometbot.channels.botpress import openapi
 from cometbot.channels.botpress.routes import ROUTES
 
-DOCUMENT = openapi.document("https://host/botpress/helper")
+DOCUMENT = openapi.build_document("https://host/botpress/helper")
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
-def test_every_operation_is_described_with_what_it_takes_and_answers() -> None:
+def test_every_operation_has_request_and_response_schemas() -> None:
     for route in ROUTES:
         described = DOCUMENT["paths"][route.path][route.method.lower()]
         assert described["operationId"] == route.name
         assert ("requestBody" in described) is (route.body is not None)
-        assert ("security" in described) is route.has_key
+        assert ("security" in described) is route.requires_key
         assert {str(route.status), "400", "401", "413", "415", "429", "503"} <= set(described["responses"])
 
 
@@ -49,7 +49,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_the_description_is_made_once_and_not_changed_by_its_url() -> None:
-    other = openapi.document("https://other")
+    other = openapi.build_document("https://other")
     assert other["servers"] == [{"url": "https://other"}]
     assert other["paths"] == DOCUMENT["paths"]
     assert DOCUMENT["servers"] == [{"url": "https://host/botpress/helper"}]

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.botpress.parsing import parse
 from cometbot.errors import PayloadError
 from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
@@ -28,7 +28,7 @@ def message(payload: object) -> dict[str, Any]:
 
 
 def read(body: object, place: Conversation = HERE) -> Event:
-    return parse(Incoming(place, "message:msg_1", orjson.dumps(body), "ann"))
+    return parse(IncomingEvent(place, "message:msg_1", orjson.dumps(body), "ann"))
 
 
 def test_a_message_says_who_wrote_what_and_when() -> None:
@@ -91,7 +91,7 @@ def test_an_event_of_an_application_is_one_of_its_own_kind() -> None:
     assert (event.id, event.data, event.raw, event.sender.uid) == ("evt_1", {"clicked": "buy"}, stored, "ann")
 
 
-def test_a_deleted_message_is_told_with_what_it_said() -> None:
+def test_deleted_message_has_its_content() -> None:
     event = read({"deleted": message({"type": "text", "text": "hi"}), "user": USER})
     assert isinstance(event, DeleteEvent)
     assert event.message_id == "msg_1"

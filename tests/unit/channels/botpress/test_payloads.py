@@ -240,8 +240,8 @@ def test_a_bloc_of_something_odd_breaks_nothing(items: object) -> None:
 @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, {"a": float("inf")}])
 def test_what_is_no_json_is_no_message(value: object) -> None:
     with pytest.raises(MessageError, match="metadata must be JSON"):
-        payloads.to_plain(value, "metadata")
+        payloads.to_json_value(value, "metadata")
 
 
 def test_halves_of_characters_are_replaced_and_whole_ones_stay() -> None:
-    assert payloads.to_plain({"a": ["\ud83d", "😀", "x\udc00y"]}, "it") == {"a": ["\ufffd", "😀", "x\ufffdy"]}
+    assert payloads.to_json_value({"a": ["\ud83d", "😀", "x\udc00y"]}, "it") == {"a": ["\ufffd", "😀", "x\ufffdy"]}

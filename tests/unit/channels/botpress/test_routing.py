@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometbot.channels.botpress.routes import ROUTES
-from cometbot.channels.botpress.routing import find, raw_path
+from cometbot.channels.botpress.routing import match_route, raw_path
 from cometbot.http.errors import HttpError
 
 
@@ -13,7 +13,7 @@ def test_there_are_21_operations_and_each_is_found_at_its_path() -> None:
     assert len({route.name for route in ROUTES}) == 21
     for route in ROUTES:
         path = route.path.replace("{", "").replace("}", "")
-        assert find(path, route.method)[0] is route
+        assert match_route(path, route.method)[0] is route
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_there_are_21_operations_and_each_is_found_at_its_path() -> None:
     ],
 )
 def test_ids_are_decoded_after_the_path_was_taken_apart(path: str, ids: dict[str, str]) -> None:
-    assert find(path, "GET")[1] == ids
+    assert match_route(path, "GET")[1] == ids
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_ids_are_decoded_after_the_path_was_taken_apart(path: str, ids: dict[str
 )
 def test_what_there_is_not_is_a_404(method: str, path: str) -> None:
     with pytest.raises(HttpError) as caught:
-        find(path, method)
+        match_route(path, method)
     assert (caught.value.status, caught.value.code) == (404, "ResourceNotFound")
 
 
 def test_head_is_answered_where_get_is() -> None:
-    assert find("/users/me", "HEAD")[0].name == "getUser"
+    assert match_route("/users/me", "HEAD")[0].name == "getUser"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_head_is_answered_where_get_is() -> None:
         ({"RAW_URI": ""}, "/botpress/x", "", "/"),
     ],
 )
-def test_the_path_is_taken_as_it_was_sent_where_the_server_says_so(
+def test_raw_path_is_used_where_the_server_provides_it(
     environ: dict[str, str], mount: str, rest: str, path: str
 ) -> None:
     assert raw_path(environ, mount, rest) == path

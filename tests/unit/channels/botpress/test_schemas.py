@@ -17,16 +17,16 @@ CONVERSATION = {"id": "here", "updatedAt": "2026-03-01T12:00:00.000Z"}
     "text", ["2026-03-01T12:00:00.000Z", "2026-03-01T12:00:00+00:00", "2026-03-01T13:00:00.000+01:00"]
 )
 def test_a_date_is_read_with_its_zone(text: str) -> None:
-    assert schemas.ConversationShape().load({**CONVERSATION, "createdAt": text}).created_at == AT
+    assert schemas.ConversationSchema().load({**CONVERSATION, "createdAt": text}).created_at == AT
 
 
 @pytest.mark.parametrize("text", ["2026-03-01T12:00:00", "soon", "", 7, None, "Z", ["2026-03-01T12:00:00.000Z"]])
 def test_what_is_no_date_is_refused(text: object) -> None:
     with pytest.raises(PayloadError, match="createdAt"):
-        schemas.load(schemas.ConversationShape(), {**CONVERSATION, "createdAt": text})
+        schemas.load(schemas.ConversationSchema(), {**CONVERSATION, "createdAt": text})
 
 
-def test_faults_are_named_with_their_paths_and_at_most_five_in_the_text() -> None:
+def test_error_lists_at_most_five_field_errors() -> None:
     payload = {"type": "carousel", "items": [{"type": "card"} for _ in range(9)]}
     with pytest.raises(PayloadError) as caught:
         schemas.load(schemas.CreateMessageBody(), {"payload": payload})

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import jwt
 import pytest
 
-from cometbot.channels.botyard.cookies import Tokens
+from cometbot.channels.botyard.cookies import TokenSigner
 
 LONG = "a-secret-that-is-long-enough-for-hs256"
 
@@ -19,8 +19,8 @@ class Clock:
         return self.now
 
 
-def test_a_token_has_the_claims_of_the_protocol_and_is_signed_with_the_secret_itself() -> None:
-    cookie = Tokens(LONG, Clock()).make("01m7x", "user", 10080)
+def test_token_has_the_protocols_claims_and_signature() -> None:
+    cookie = TokenSigner(LONG, Clock()).create("01m7x", "user", 10080)
     claims = jwt.decode(cookie.value, LONG, algorithms=["HS256"], options={"verify_exp": False})
 
     assert claims == {"id": "01m7x", "nickname": "user", "exp": 1_795_225_502 + 604_800, "iat": 1_795_225_502}
@@ -32,25 +32,25 @@ def test_a_token_has_the_claims_of_the_protocol_and_is_signed_with_the_secret_it
 @pytest.mark.parametrize("secret", [LONG, "short"])
 def test_a_token_is_read_until_it_ends(secret: str) -> None:
     clock = Clock()
-    tokens = Tokens(secret, clock)
-    token = tokens.make("01m7x", "user", 1).value
+    tokens = TokenSigner(secret, clock)
+    token = tokens.create("01m7x", "user", 1).value
 
-    assert tokens.read(token) == "01m7x"
+    assert tokens.verify(token) == "01m7x"
     clock.now += 59
-    assert tokens.read(token) == "01m7x"
+    assert tokens.verify(token) == "01m7x"
     clock.now += 1
-    assert tokens.read(token) is None
+    assert tokens.verify(token) is None
 
 
-def test_secrets_open_only_their_own_tokens_and_an_empty_one_is_none() -> None:
-    token = Tokens("one").make("01m7x", "user", 1).value
+def test_secret_verifies_only_its_own_tokens() -> None:
+    token = TokenSigner("one").create("01m7x", "user", 1).value
 
-    assert Tokens("one").read(token) == "01m7x"
-    assert Tokens("two").read(token) is None
+    assert TokenSigner("one").verify(token) == "01m7x"
+    assert TokenSigner("two").verify(token) is None
     with pytest.raises(ValueError, match="empty secret"):
-        Tokens("")
+        TokenSigner("")
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\ud800", "é.é.é", "." * 1000])
 def test_what_is_no_token_is_nobodys(token: str) -> None:
-    assert Tokens("one").read(token) is None
+    assert TokenSigner("one").verify(token) is None

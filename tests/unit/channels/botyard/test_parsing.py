@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.botyard.parsing import parse
 from cometbot.channels.botyard.platform import conversation_of
 from cometbot.errors import PayloadError
@@ -20,17 +20,17 @@ HERE = conversation_of("helpdesk", "chat", "u1")
 FILE = {"id": "f1", "path": "static/images/f1.png", "name": "p.png", "size": 69, "mimeType": "image/png"}
 
 
-def stored(**changes: Any) -> Incoming:
+def stored(**changes: Any) -> IncomingEvent:
     message = {"id": "m1", "chatId": "chat", "senderId": "u1", "body": "hi", "timestamp": 1_795_225_563_088}
     body = {
         "message": message | changes.get("message", {}),
         "user": {"id": "u1", "nickname": "Maria"},
         "action": changes.get("action"),
     }
-    return Incoming(HERE, "message:m1", orjson.dumps(body), "u1")
+    return IncomingEvent(HERE, "message:m1", orjson.dumps(body), "u1")
 
 
-def test_a_message_comes_with_who_wrote_it_when_and_what_is_attached() -> None:
+def test_message_has_sender_time_and_attachments() -> None:
     event = parse(stored(message={"attachments": [FILE]}), "https://chat.example.com")
 
     assert isinstance(event, MessageEvent)
@@ -62,7 +62,7 @@ def test_the_first_attachment_says_what_kind_of_message_it_is(mime_type: str, ki
         ("static/files/f1", "noname", ""),
     ],
 )
-def test_an_attachment_has_the_extension_of_its_path_or_else_of_its_name(path: str, name: str, extension: str) -> None:
+def test_attachment_extension_is_of_its_path_else_its_name(path: str, name: str, extension: str) -> None:
     event = parse(stored(message={"attachments": [{**FILE, "path": path, "name": name}]}), "")
 
     assert isinstance(event, MessageEvent)
@@ -81,4 +81,4 @@ def test_a_press_is_an_action_about_the_message_that_offered_it() -> None:
 @given(st.binary(max_size=200))
 def test_any_other_body_is_refused_and_nothing_worse(body: bytes) -> None:
     with pytest.raises(PayloadError):
-        parse(Incoming(HERE, "message:m1", body, "u1"), "")
+        parse(IncomingEvent(HERE, "message:m1", body, "u1"), "")

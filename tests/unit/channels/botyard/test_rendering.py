@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometbot.channels.botyard.platform import conversation_of
-from cometbot.channels.botyard.rendering import TEXT_LIMIT, clean, own_file, render
+from cometbot.channels.botyard.rendering import TEXT_LIMIT, clean_text, platform_file_id, render
 from cometbot.messages import Card, Custom, Media, Operation, Text
 
 BASE = "https://chat.example.com"
@@ -16,7 +16,7 @@ FILE = "01m7yy2hc59czcnwcyps7tbqxp"
 
 
 def test_a_text_is_one_step_that_knows_what_it_answers() -> None:
-    [step] = render(Operation(conversation=HERE, message=Text("hi"), answers="m1", stream_id="s1"), BASE)
+    [step] = render(Operation(conversation=HERE, message=Text("hi"), reply_to="m1", stream_id="s1"), BASE)
 
     assert step == {
         "op": "send",
@@ -29,7 +29,7 @@ def test_a_text_is_one_step_that_knows_what_it_answers() -> None:
     }
 
 
-def test_a_long_text_is_several_steps_and_only_the_first_of_an_edit_edits() -> None:
+def test_long_text_is_split_and_only_the_first_part_edits() -> None:
     text = "word " * TEXT_LIMIT
     steps = render(Operation(conversation=HERE, kind="edit", message=Text(text), message_id="m1"), BASE)
 
@@ -65,7 +65,7 @@ def test_what_the_web_chat_has_no_view_for_is_text() -> None:
     ],
 )
 def test_only_a_url_of_the_platform_is_one_of_its_files(url: str, file: str) -> None:
-    assert own_file(url, BASE) == file
+    assert platform_file_id(url, BASE) == file
     [step] = render(Operation(conversation=HERE, message=Media(url, caption="Look")), BASE)
     assert step["files"] == ([file] if file else [])
     assert (step["body"] == "Look") == bool(file)
@@ -73,7 +73,7 @@ def test_only_a_url_of_the_platform_is_one_of_its_files(url: str, file: str) -> 
 
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_any_text_is_fit_for_json_and_databases(text: str) -> None:
-    cleaned = clean(text)
+    cleaned = clean_text(text)
 
     assert "\0" not in cleaned
     cleaned.encode()

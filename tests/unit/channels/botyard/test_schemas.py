@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from cometbot.channels.botyard import schemas
-from cometbot.channels.botyard.refusals import Refusal
+from cometbot.channels.botyard.errors import ApiError
 
 
-def test_names_match_in_any_case_null_is_absent_and_strangers_are_left_out() -> None:
+def test_field_names_match_in_any_case_and_unknown_are_dropped() -> None:
     given = {"CHATID": "c", "Body": None, "attachmentids": ["a", "b", "a"], "stranger": {}}
 
     assert schemas.load(schemas.MessageBody, given) == {
@@ -45,7 +45,7 @@ def test_nothing_at_all_is_a_body_without_fields() -> None:
     ],
 )
 def test_a_wrong_type_is_refused_by_name(schema: Any, given: Any, says: str) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         schemas.load(schema, given)
     assert caught.value.status == 400
     assert caught.value.message.startswith(says)

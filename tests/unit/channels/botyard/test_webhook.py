@@ -5,7 +5,7 @@ from __future__ import annotations
 from cometbot.channels.botyard.webhook import webhook_conversation
 
 
-def test_each_chat_has_a_conversation_of_its_own_and_each_bot_an_account() -> None:
+def test_webhook_conversation_per_chat_and_account_per_bot() -> None:
     first, second = webhook_conversation("bot1", "chat1"), webhook_conversation("bot1", "chat2")
     other = webhook_conversation("bot2", "chat3")
 

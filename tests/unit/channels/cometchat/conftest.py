@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cometbot.channels.cometchat import parsing, reports
+from cometbot.channels.cometchat import parsing, payloads
 from cometbot.events import Event
 from cometbot.models import Conversation
 
@@ -83,8 +83,8 @@ def parse_payload(payload: dict[str, Any], key: str = "some:key") -> Any:
     return event
 
 
-def describe_payload(payload: dict[str, Any]) -> reports.Happening | None:
-    return reports.describe(payload, orjson.dumps(payload))
+def read_notification_of(payload: dict[str, Any]) -> payloads.Notification | None:
+    return payloads.read_notification(payload, orjson.dumps(payload))
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def parse() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def describe() -> Callable[[dict[str, Any]], reports.Happening | None]:
-    return describe_payload
+def read_notification() -> Callable[[dict[str, Any]], payloads.Notification | None]:
+    return read_notification_of
 
 
 @pytest.fixture

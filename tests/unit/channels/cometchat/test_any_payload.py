@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
-from cometbot.models import Conversation, LaneKey
+from cometbot.models import Conversation, ConversationKey
 
 Make = Callable[..., dict[str, Any]]
 
@@ -44,28 +44,28 @@ JSON_VALUES = st.recursive(
 )
 
 
-class Stored:
+class RecordingIntake:
     """An intake that keeps the last thing and claims to know everything."""
 
     def __init__(self) -> None:
         self.bots = {"helpdesk-bot": Bot("helpdesk-bot")}
-        self.last: Incoming | None = None
+        self.last: IncomingEvent | None = None
 
-    def put(self, incoming: Incoming) -> bool:
+    def enqueue(self, incoming: IncomingEvent) -> bool:
         self.last = incoming
         return True
 
-    def knows(self, key: LaneKey) -> bool:
+    def has_conversation(self, key: ConversationKey) -> bool:
         return True
 
-    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+    def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
         return None
 
-    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+    def find_sent_conversation(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         return HERE
 
 
-INTAKE = Stored()
+INTAKE = RecordingIntake()
 CHANNEL = CometChatChannel(
     APP,
     CometChatClient("http://127.0.0.1:9/v3", "key"),
@@ -76,12 +76,12 @@ SITE = Flask("site")
 SITE.register_blueprint(CHANNEL.blueprint(INTAKE))
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all values inside of ``value``."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
         yield (*path, key)
-        yield from places(inner, (*path, key))
+        yield from paths_of(inner, (*path, key))
 
 
 def with_value(whole: Any, path: tuple[Any, ...], value: Any, *, removed: bool) -> Any:
@@ -96,7 +96,7 @@ def with_value(whole: Any, path: tuple[Any, ...], value: Any, *, removed: bool) 
     return changed
 
 
-def take(payload: Any, path: str) -> None:
+def post_and_parse(payload: Any, path: str) -> None:
     INTAKE.last = None
     response = SITE.test_client().post(path, data=orjson.dumps(payload), content_type="application/json")
     is_foreign = "webhook" not in path and payload.get("bot", "helpdesk-bot") != "helpdesk-bot"
@@ -138,11 +138,11 @@ def payloads(
 def test_any_change_of_a_payload_is_refused_or_stored_and_parsed(payloads: list[Any], data: st.DataObject) -> None:
     payload = data.draw(st.sampled_from(payloads))
     for _ in range(data.draw(st.integers(0, 2))):
-        path = data.draw(st.sampled_from(list(places(payload))))
+        path = data.draw(st.sampled_from(list(paths_of(payload))))
         payload = with_value(payload, path, data.draw(JSON_VALUES), removed=data.draw(st.booleans()))
         if "trigger" in payload and data.draw(st.booleans()):
             payload["trigger"] = data.draw(st.sampled_from(TRIGGERS))
-    take(
+    post_and_parse(
         payload,
         data.draw(st.sampled_from(["/cometchat/helpdesk-bot", "/cometchat", "/cometchat/helpdesk-bot/webhook"])),
     )

@@ -15,11 +15,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming
+from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.events import CallEvent, EditEvent, MessageEvent, ReactionEvent, UnknownEvent
-from cometbot.models import Conversation, LaneKey
+from cometbot.models import Conversation, ConversationKey
 from cometbot.web.application import Application
 
 Make = Callable[..., dict[str, Any]]
@@ -32,18 +32,18 @@ def basic(user: str, password: str) -> str:
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-class Memory:
+class InMemoryIntake:
     """An intake in memory."""
 
     def __init__(self, *bots: Bot) -> None:
         self.bots = {bot.name: bot for bot in bots}
-        self.stored: dict[tuple[str, str], Incoming] = {}
-        self.known: set[LaneKey] = set()
+        self.stored: dict[tuple[str, str], IncomingEvent] = {}
+        self.known: set[ConversationKey] = set()
         self.said: dict[str, Conversation] = {}
         self.received: dict[str, Conversation] = {}
         self.busy = False
 
-    def put(self, incoming: Incoming) -> bool:
+    def enqueue(self, incoming: IncomingEvent) -> bool:
         if self.busy:
             raise StoreBusy
         key = (incoming.conversation.bot, incoming.key)
@@ -51,13 +51,13 @@ class Memory:
         self.stored.setdefault(key, incoming)
         return is_new
 
-    def knows(self, key: LaneKey) -> bool:
+    def has_conversation(self, key: ConversationKey) -> bool:
         return key in self.known
 
-    def find_received(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
+    def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
         return self.received.get(key) if (channel, account, bot) == ("cometchat", APP, "helpdesk") else None
 
-    def find_sent(self, channel: str, account: str, platform_id: str) -> Conversation | None:
+    def find_sent_conversation(self, channel: str, account: str, platform_id: str) -> Conversation | None:
         return self.said.get(platform_id) if (channel, account) == ("cometchat", APP) else None
 
 
@@ -67,22 +67,22 @@ class Site:
     make_app: Callable[[], Flask]
 
     def __init__(self, *bots: Bot, **settings: Any) -> None:
-        self.intake = Memory(*bots)
+        self.delivery = InMemoryIntake(*bots)
         self.counted: list[tuple[str, str]] = []
         self.channel = CometChatChannel(
             APP,
             CometChatClient("http://127.0.0.1:9/v3", "key"),
-            bots=self.intake.bots,
+            bots=self.delivery.bots,
             callback=CallbackSettings(**settings),
             observe=lambda bot, outcome: self.counted.append((bot, outcome)),
         )
         app = Site.make_app()
-        app.register_blueprint(self.channel.blueprint(self.intake))
+        app.register_blueprint(self.channel.blueprint(self.delivery))
         self.client: FlaskClient = app.test_client()
 
     @property
-    def stored(self) -> list[Incoming]:
-        return list(self.intake.stored.values())
+    def stored(self) -> list[IncomingEvent]:
+        return list(self.delivery.stored.values())
 
     def post(self, payload: Any, path: str = "/cometchat/helpdesk", **options: Any) -> TestResponse:
         body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
@@ -102,9 +102,12 @@ class Site:
 
 
 @pytest.fixture(autouse=True, params=["in any Flask app", "past Flask"])
-def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def entry_point(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both roads to the views, which must not differ in what they answer."""
-    apps = {"in any Flask app": partial(Flask, "site"), "past Flask": partial(Application, "site", before_all=list)}
+    apps = {
+        "in any Flask app": partial(Flask, "site"),
+        "past Flask": partial(Application, "site", before_each_request=list),
+    }
     monkeypatch.setattr(Site, "make_app", staticmethod(apps[request.param]), raising=False)
 
 
@@ -119,7 +122,7 @@ def test_a_callback_is_stored_as_it_came_and_acknowledged(site: Site, callback_o
     response = site.post(body)
     assert (response.status_code, response.json) == (200, {"data": {"success": True}})
     assert site.stored == [
-        Incoming(
+        IncomingEvent(
             Conversation("cometchat", APP, "helpdesk", "helpdesk-bot_user_maria-k", "maria-k"),
             "message:90430",
             body,
@@ -132,7 +135,7 @@ def test_a_callback_is_stored_as_it_came_and_acknowledged(site: Site, callback_o
     assert event.text == "status of ticket 4711?"
 
 
-def test_the_sample_payload_is_taken_for_its_bot_and_answers_its_sender(sample: dict[str, Any]) -> None:
+def test_sample_payload_is_stored_for_its_bot(sample: dict[str, Any]) -> None:
     site = Site(Bot("demo_bot"), credentials={"demo_bot": ("cc", "s3cr3t")})
     assert site.post(sample | {"appId": APP}, "/cometchat/demo_bot").status_code == 200
     (incoming,) = site.stored
@@ -159,7 +162,7 @@ def test_the_shared_url_finds_the_bot_in_the_payload(site: Site, callback_of: Ma
     assert site.stored[0].conversation.bot == "helpdesk"
 
 
-def test_the_payload_may_name_the_bot_by_uid_in_any_case_or_by_name(site: Site, callback_of: Make) -> None:
+def test_payload_names_bot_by_uid_or_name(site: Site, callback_of: Make) -> None:
     for name in ("Helpdesk-Bot", "helpdesk"):
         assert site.post(callback_of(bot=name)).status_code == 200
 
@@ -177,9 +180,7 @@ def test_the_shared_url_wants_the_credentials_of_that_very_bot(site: Site, callb
 @pytest.mark.parametrize(
     "header", ["", "Basic", "Basic ???", "Bearer x", basic("cc", "wrong"), basic("", ""), "Basic \xff"]
 )
-def test_wrong_or_missing_credentials_are_asked_for_before_anything_else(
-    site: Site, callback_of: Make, path: str, header: str
-) -> None:
+def test_credentials_are_checked_first(site: Site, callback_of: Make, path: str, header: str) -> None:
     response = site.post(b"not even JSON", path, headers={"Authorization": header})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -224,7 +225,7 @@ def test_absent_credentials_are_no_warning(site: Site, callback_of: Make, caplog
 def test_wrong_webhook_credentials_name_their_setting(callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
     own = {"helpdesk": ("cc", "s3cr3t")}
     site = Site(Bot("helpdesk"), credentials=own, webhook_credentials=("hook", "pr1vate"))
-    assert site.refusal(callback_of(), HOOK)[0] == 401
+    assert site.refusal(callback_of(), WEBHOOK_URL)[0] == 401
     assert "COMETCHAT_WEBHOOK_PASSWORD" in caplog.text
 
 
@@ -235,7 +236,7 @@ def test_a_disapproved_message_is_ignored(site: Site, callback_of: Make) -> None
     sent = callback_of()
     sent["data"]["data"] |= DISAPPROVED
     wrapped = {"data": {"message": sent["data"]}, "trigger": "message_sent", "webhook": "w"}
-    for payload, path in ((sent, "/cometchat/helpdesk"), (sent, "/cometchat"), (sent | wrapped, HOOK)):
+    for payload, path in ((sent, "/cometchat/helpdesk"), (sent, "/cometchat"), (sent | wrapped, WEBHOOK_URL)):
         answer = site.post(payload, path)
         assert (answer.status_code, answer.json) == (200, {"data": {"success": True, "ignored": 1}})
     assert site.stored == []
@@ -265,13 +266,13 @@ def test_another_spelling_of_the_right_credentials_opens(site: Site, callback_of
     assert site.post(callback_of(), headers={"Authorization": header}).status_code == 200
 
 
-def test_an_unknown_bot_is_told_apart_only_for_those_who_log_in(site: Site, callback_of: Make) -> None:
+def test_unknown_bot_is_revealed_only_with_credentials(site: Site, callback_of: Make) -> None:
     status, error = site.refusal(callback_of(), "/cometchat/ghost")
     assert (status, error["code"]) == (404, "ERR_BOT_NOT_FOUND")
     assert site.counted == [("", "refused")]
 
 
-def test_another_bots_callback_is_refused_with_the_url_it_belongs_to(site: Site, callback_of: Make) -> None:
+def test_callback_of_other_bot_names_its_url(site: Site, callback_of: Make) -> None:
     status, error = site.refusal(callback_of(bot="shop"))
     assert (status, error["details"]) == (400, {"bot": ["Differs from the bot in the URL."]})
     assert "/cometchat/shop" in error["message"]
@@ -419,14 +420,14 @@ def test_json_that_a_strict_parser_refuses_is_read(
     assert orjson.loads(incoming.body) == event.raw
 
 
-def test_keys_that_only_look_doubled_are_taken(site: Site, callback_of: Make, message_of: Make) -> None:
+def test_keys_that_only_look_doubled_are_accepted(site: Site, callback_of: Make, message_of: Make) -> None:
     metadata = {"bot": "x", "id": 5, "sender": "y", "receiver": "z", "data": {"conversationId": "c"}, "n": "\u0041"}
     body = orjson.dumps(callback_of(message_of(data={"metadata": metadata}))).replace(b'"n":"A"', b'"n":"\\u0041"')
     assert site.post(body).status_code == 200
     assert site.channel.parse(site.stored[0]).metadata["n"] == "A"  # type: ignore[attr-defined]
 
 
-def test_odd_but_clear_spellings_are_taken(site: Site, callback_of: Make, message_of: Make) -> None:
+def test_unusual_spellings_are_accepted(site: Site, callback_of: Make, message_of: Make) -> None:
     message = message_of(id=90430, receiverType="USER", sentAt="1767225690", conversationId="Helpdesk-Bot_user_Maria-K")
     assert site.post(callback_of(message)).status_code == 200
     (incoming,) = site.stored
@@ -446,7 +447,7 @@ def test_an_unknown_category_is_stored_as_an_unknown_event(
     assert isinstance(site.channel.parse(site.stored[0]), UnknownEvent)
 
 
-def test_an_unknown_trigger_is_stored_where_it_has_a_message_and_else_ignored(site: Site, callback_of: Make) -> None:
+def test_unknown_trigger_is_stored_if_it_has_a_message(site: Site, callback_of: Make) -> None:
     assert site.post(callback_of(trigger="after_wave")).json == {"data": {"success": True}}
     assert site.post(callback_of({"wave": 1}, trigger="after_wave")).json == {"data": {"success": True, "ignored": 1}}
     (incoming,) = site.stored
@@ -464,7 +465,7 @@ def test_messages_of_the_bots_served_here_are_ignored(
 
 
 @pytest.mark.parametrize("sender", ["shop", "SHOP"])
-def test_a_bot_that_handles_bots_is_told_what_others_served_here_say(
+def test_handle_bots_receives_messages_of_other_bots(
     callback_of: Make, message_of: Make, group_message_of: Make, webhook_of: Make, action_of: Make, sender: str
 ) -> None:
     helpdesk, shop = Bot("helpdesk", cometchat_uid="helpdesk-bot", handle_bots=True), Bot("shop")
@@ -482,7 +483,7 @@ def test_a_bot_that_handles_bots_is_told_what_others_served_here_say(
 
 
 @pytest.mark.parametrize("sender", ["helpdesk-bot", "HELPDESK-BOT"])
-def test_a_bot_that_handles_bots_is_still_not_told_what_it_said_itself(
+def test_handle_bots_never_receives_own_messages(
     callback_of: Make, message_of: Make, group_message_of: Make, webhook_of: Make, action_of: Make, sender: str
 ) -> None:
     helpdesk = Bot("helpdesk", cometchat_uid="helpdesk-bot", handle_bots=True)
@@ -505,11 +506,11 @@ def test_an_edit_that_comes_by_callback_is_stored(
     assert site.stored[0].key == "edit:90430:5"
 
 
-def test_a_busy_store_asks_to_come_again(site: Site, callback_of: Make) -> None:
-    site.intake.busy = True
+def test_busy_store_returns_retry_after(site: Site, callback_of: Make) -> None:
+    site.delivery.busy = True
     response = site.post(callback_of())
     assert (response.status_code, response.headers["Retry-After"], response.content_type) == (503, "1", JSON)
-    site.intake.busy = False
+    site.delivery.busy = False
     assert site.post(callback_of()).status_code == 200
 
 
@@ -528,7 +529,7 @@ def test_a_bot_that_anybody_could_call_is_refused_at_start() -> None:
 
 
 @pytest.mark.parametrize("pair", [("", "pw"), ("cc", ""), ("c:c", "pw")])
-def test_credentials_that_could_never_be_sent_are_refused_at_start(pair: tuple[str, str]) -> None:
+def test_unusable_credentials_are_refused_at_start(pair: tuple[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="helpdesk"):
         Site(Bot("helpdesk"), credentials={"helpdesk": pair})
 
@@ -542,7 +543,7 @@ def test_an_open_bot_is_open_only_itself(callback_of: Make) -> None:
     assert site.post(callback_of(bot="shop"), "/cometchat", headers=anonymous).status_code == 403
 
 
-def test_an_unknown_bot_is_not_found_where_nothing_has_credentials(callback_of: Make) -> None:
+def test_unknown_bot_without_any_credentials_is_404(callback_of: Make) -> None:
     site = Site(Bot("helpdesk"), allow_anonymous=True)
     assert site.post(callback_of(), "/cometchat/ghost").status_code == 404
 
@@ -553,27 +554,27 @@ def test_settings_show_no_credentials() -> None:
     assert "pr1vate" not in shown
 
 
-HOOK = "/cometchat/helpdesk/webhook"
+WEBHOOK_URL = "/cometchat/helpdesk/webhook"
 OPS = Conversation("cometchat", APP, "helpdesk", "group_ops-room", "ops-room", is_group=True)
 
 
-def test_webhooks_have_credentials_of_their_own_where_they_are_set(webhook_of: Make, message_of: Make) -> None:
+def test_webhooks_use_their_own_credentials(webhook_of: Make, message_of: Make) -> None:
     site = Site(Bot("helpdesk"), credentials={"helpdesk": ("cc", "s3cr3t")}, webhook_credentials=("hook", "pr1vate"))
     payload = webhook_of("message_sent", message=message_of(receiver="helpdesk"))
-    assert site.post(payload, HOOK).status_code == 401
-    assert site.post(payload, HOOK, headers={"Authorization": basic("hook", "pr1vate")}).status_code == 200
+    assert site.post(payload, WEBHOOK_URL).status_code == 401
+    assert site.post(payload, WEBHOOK_URL, headers={"Authorization": basic("hook", "pr1vate")}).status_code == 200
     assert site.post(payload, headers={"Authorization": basic("hook", "pr1vate")}).status_code == 401
 
 
 @pytest.mark.parametrize("trigger", ["message_sent", "user_mentioned", "after_message"])
-def test_a_webhooks_message_to_the_bot_has_the_key_of_its_callback(
+def test_webhook_and_callback_share_the_message_key(
     site: Site, webhook_of: Make, callback_of: Make, message_of: Make, trigger: str
 ) -> None:
     legacy = callback_of() | {"webhook": "old"}
     del legacy["bot"]
     payload = legacy if trigger == "after_message" else webhook_of(trigger, message=message_of())
     site.post(callback_of())
-    assert site.post(payload, HOOK).status_code == 200
+    assert site.post(payload, WEBHOOK_URL).status_code == 200
     assert site.counted == [("helpdesk", "received"), ("helpdesk", "duplicate")]
 
 
@@ -586,25 +587,25 @@ def test_a_webhooks_message_between_others_is_ignored(
         group_message_of(data={"text": "<@uid:tom>"}),
         message_of(sender="shop"),
     ):
-        assert site.post(webhook_of("message_sent", message=message), HOOK).json == {
+        assert site.post(webhook_of("message_sent", message=message), WEBHOOK_URL).json == {
             "data": {"success": True, "ignored": 1}
         }
     assert site.stored == []
 
 
 def test_a_group_message_that_mentions_the_bot_is_stored(site: Site, webhook_of: Make, group_message_of: Make) -> None:
-    site.post(webhook_of("user_mentioned", message=group_message_of()), HOOK)
+    site.post(webhook_of("user_mentioned", message=group_message_of()), WEBHOOK_URL)
     assert site.stored[0].conversation == OPS
 
 
-def test_edits_and_deletions_are_stored_only_where_the_bot_takes_part(
+def test_edits_are_stored_only_for_conversations_of_the_bot(
     site: Site, webhook_of: Make, message_of: Make, group_message_of: Make
 ) -> None:
-    site.post(webhook_of("message_edited", message=message_of(editedAt=5)), HOOK)
-    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), HOOK)
+    site.post(webhook_of("message_edited", message=message_of(editedAt=5)), WEBHOOK_URL)
+    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), WEBHOOK_URL)
     assert [incoming.key for incoming in site.stored] == ["edit:90430:5"]
-    site.intake.known.add(OPS.key)
-    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), HOOK)
+    site.delivery.known.add(OPS.key)
+    site.post(webhook_of("message_deleted", message=group_message_of(deletedAt=5)), WEBHOOK_URL)
     assert [incoming.key for incoming in site.stored] == ["edit:90430:5", "delete:90502"]
 
 
@@ -612,21 +613,21 @@ def test_membership_is_stored_where_the_bot_is_known_or_meant(site: Site, webhoo
     group, by = {"guid": "ops-room"}, {"uid": "lead-1"}
     others = webhook_of("group_member_added", group=group, members={"tom": {"uid": "tom"}}, by=by)
     itself = webhook_of("group_member_added", group=group, members={"helpdesk-bot": {"uid": "helpdesk-bot"}}, by=by)
-    site.post(others, HOOK)
+    site.post(others, WEBHOOK_URL)
     assert site.stored == []
-    site.post(itself, HOOK)
+    site.post(itself, WEBHOOK_URL)
     assert site.stored[0].conversation == OPS
-    site.intake.known.add(OPS.key)
-    site.post(others, HOOK)
+    site.delivery.known.add(OPS.key)
+    site.post(others, WEBHOOK_URL)
     assert len(site.stored) == 2
 
 
-def test_reactions_are_stored_for_what_this_bot_said_itself(site: Site, webhook_of: Make) -> None:
+def test_reactions_are_stored_for_own_messages(site: Site, webhook_of: Make) -> None:
     def react(message_id: str, uid: str = "maria-k") -> None:
         reaction = {"messageId": message_id, "reaction": "👍", "uid": uid}
-        assert site.post(webhook_of("message_reaction_added", reaction=reaction), HOOK).status_code == 200
+        assert site.post(webhook_of("message_reaction_added", reaction=reaction), WEBHOOK_URL).status_code == 200
 
-    site.intake.said = {"5": OPS, "6": Conversation("cometchat", APP, "shop", "x", "y")}
+    site.delivery.said = {"5": OPS, "6": Conversation("cometchat", APP, "shop", "x", "y")}
     for message_id in ("5", "6", "7"):
         react(message_id)
     react("5", uid="helpdesk-bot")
@@ -638,7 +639,7 @@ def test_reactions_are_stored_for_what_this_bot_said_itself(site: Site, webhook_
     ["message_read_receipt", "user_connection_status_changed", "after_campaign_completed", "call_ended", "new_one"],
 )
 def test_webhooks_of_no_concern_are_acknowledged_and_ignored(site: Site, webhook_of: Make, trigger: str) -> None:
-    response = site.post(webhook_of(trigger, sessionId="s"), HOOK)
+    response = site.post(webhook_of(trigger, sessionId="s"), WEBHOOK_URL)
     assert (response.status_code, response.json) == (200, {"data": {"success": True, "ignored": 1}})
 
 
@@ -660,13 +661,13 @@ def test_a_webhook_that_cannot_be_routed_is_ignored(
     site: Site, payload: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="cometbot.channels.cometchat.callback")
-    response = site.post({**payload, "appId": APP, "webhook": "w1"}, HOOK)
+    response = site.post({**payload, "appId": APP, "webhook": "w1"}, WEBHOOK_URL)
     assert (response.status_code, response.json) == (200, {"data": {"success": True, "ignored": 1}})
     assert site.counted == [("helpdesk", "ignored")]
     assert "ignored a call for helpdesk: it does not concern the bot" in caplog.text
 
 
-def test_what_no_handler_takes_is_ignored(callback_of: Make, action_of: Make, message_of: Make) -> None:
+def test_event_without_handler_is_ignored(callback_of: Make, action_of: Make, message_of: Make) -> None:
     bot = Bot("helpdesk", cometchat_uid="helpdesk-bot")
     bot.event(ReactionEvent)(lambda ctx: None)
     site = Site(bot, credentials={"helpdesk": ("cc", "s3cr3t")})
@@ -681,17 +682,17 @@ def test_what_no_handler_takes_is_ignored(callback_of: Make, action_of: Make, me
 
 
 def test_a_deletion_by_ids_is_found_by_what_was_received(site: Site, webhook_of: Make) -> None:
-    site.intake.received["message:44"] = OPS
+    site.delivery.received["message:44"] = OPS
     for message_id in ("44", "45"):
         message = {"id": message_id, "deletedAt": 3, "deletedBy": "maria-k"}
-        assert site.post(webhook_of("message_deleted", message=message), HOOK).status_code == 200
+        assert site.post(webhook_of("message_deleted", message=message), WEBHOOK_URL).status_code == 200
     assert [(incoming.key, incoming.conversation) for incoming in site.stored] == [("delete:44", OPS)]
 
 
 def test_a_call_goes_on_where_it_was_begun(site: Site, webhook_of: Make) -> None:
-    site.intake.received["call:s-1:initiated"] = OPS
+    site.delivery.received["call:s-1:initiated"] = OPS
     for trigger, session in (("call_started", "s-1"), ("call_ended", "s-1"), ("call_ended", "s-2")):
-        assert site.post(webhook_of(trigger, sessionId=session), HOOK).status_code == 200
+        assert site.post(webhook_of(trigger, sessionId=session), WEBHOOK_URL).status_code == 200
     events = [site.channel.parse(incoming) for incoming in site.stored]
     assert [(event.key, event.conversation) for event in events] == [
         ("call:s-1:ongoing", OPS),
@@ -701,4 +702,4 @@ def test_a_call_goes_on_where_it_was_begun(site: Site, webhook_of: Make) -> None
 
 
 def test_a_webhook_of_a_foreign_app_is_refused(site: Site, webhook_of: Make, message_of: Make) -> None:
-    assert site.refusal(webhook_of("message_sent", message=message_of()) | {"appId": "other"}, HOOK)[0] == 403
+    assert site.refusal(webhook_of("message_sent", message=message_of()) | {"appId": "other"}, WEBHOOK_URL)[0] == 403

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from cometbot import Bot
-from cometbot.channels.base import Incoming, Sending
-from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, look_up
+from cometbot.channels.base import IncomingEvent, OutgoingRequest
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, sent_lookup
 from cometbot.channels.cometchat.operations import Params
 from cometbot.errors import BotError, ConfigurationError, NotFound, Rejected, Uncertain, Unreachable
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
@@ -61,11 +61,11 @@ def channel_of(script: Script, **options: Any) -> tuple[CometChatChannel, Script
     return CometChatChannel("app", client, bots=bots, **options), client
 
 
-def sending(conversation: Conversation = DIRECT, **operation: Any) -> Sending:
+def sending(conversation: Conversation = DIRECT, **operation: Any) -> OutgoingRequest:
     channel, _ = channel_of(lambda *_: SENT)
     options = {"message": Text("hi")} | operation
     payload = channel.render(Operation(conversation=conversation, **options))[0]
-    return Sending(conversation, "muid-1", payload, "5" if operation.get("target") is not None else None)
+    return OutgoingRequest(conversation, "muid-1", payload, "5" if operation.get("target") is not None else None)
 
 
 def messages(*ids: int, **changes: Any) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def messages(*ids: int, **changes: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_each_kind_of_sending_is_one_request_as_the_bot(
-    prepared: Sending, request_made: tuple[str, str, str], result: str
+    prepared: OutgoingRequest, request_made: tuple[str, str, str], result: str
 ) -> None:
     channel, client = channel_of(lambda *_: SENT)
     assert channel.send(prepared, timeout=3) == result
@@ -106,7 +106,7 @@ def test_deleting_what_is_gone_is_done() -> None:
 
 
 @pytest.mark.parametrize("is_gone", [True, False])
-def test_a_refused_deletion_is_done_only_where_the_message_is_gone(is_gone: bool) -> None:
+def test_refused_deletion_succeeds_if_message_is_gone(is_gone: bool) -> None:
     def script(method: str, path: str, params: Any) -> Answer:
         refused = Rejected("no", code="ERR_MESSAGE_ACTION_NOT_ALLOWED")
         return refused if method == "DELETE" else {"data": {"id": "5", **({"deletedAt": 7} if is_gone else {})}}
@@ -166,7 +166,7 @@ def test_other_rejections_and_one_to_one_ones_do_not_join() -> None:
     assert len(client.asked) == 1
 
 
-class Past:
+class History:
     """A conversation's history, and a thread's replies, by the protocol's cursors and pages."""
 
     def __init__(self, *ids: int, ours: int = 0, replies: Sequence[int] = ()) -> None:
@@ -188,75 +188,75 @@ class Past:
                          for record in messages(*ids)]}  # fmt: skip
 
 
-def looked(client: ScriptedClient) -> list[tuple[str, str]]:
+def queries_of(client: ScriptedClient) -> list[tuple[str, str]]:
     return [(str(query.get("affix", "page")), str(query.get("id", query.get("page", "")))) for query in client.queries]
 
 
 def test_a_sent_message_is_found_by_its_muid_among_the_newest() -> None:
-    channel, client = channel_of(Past(*range(700, 2000), ours=1950))
-    assert channel.find(sending(answers="712"), timeout=3) == "1950"
+    channel, client = channel_of(History(*range(700, 2000), ours=1950))
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) == "1950"
     assert client.asked == [("GET", "/users/maria/messages", "helpdesk-bot")]
     assert client.queries == [{"affix": "prepend", "limit": 100}]
 
 
-def test_a_sent_message_is_found_by_its_muid_from_the_answered_one_on() -> None:
-    channel, client = channel_of(Past(*range(700, 2000), ours=814))
-    assert channel.find(sending(answers="712"), timeout=3) == "814"
-    assert looked(client) == [("prepend", ""), ("append", "712"), ("append", "812")]
+def test_sent_message_is_found_after_the_answered_one() -> None:
+    channel, client = channel_of(History(*range(700, 2000), ours=814))
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) == "814"
+    assert queries_of(client) == [("prepend", ""), ("append", "712"), ("append", "812")]
 
 
-def test_a_sent_message_is_found_from_the_newest_backwards_where_very_much_was_written_since() -> None:
-    channel, client = channel_of(Past(*range(713, 5000), ours=4444))
-    assert channel.find(sending(answers="712"), timeout=3) == "4444"
-    assert looked(client)[-5:] == [("prepend", str(edge)) for edge in range(4900, 4400, -100)]
+def test_sent_message_is_found_backwards_in_long_history() -> None:
+    channel, client = channel_of(History(*range(713, 5000), ours=4444))
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) == "4444"
+    assert queries_of(client)[-5:] == [("prepend", str(edge)) for edge in range(4900, 4400, -100)]
 
 
-def test_what_answers_nothing_is_looked_for_among_the_newest() -> None:
-    channel, client = channel_of(Past(5, ours=5))
-    assert channel.find(sending(OPS), timeout=3) == "5"
+def test_message_without_answers_is_searched_among_newest() -> None:
+    channel, client = channel_of(History(5, ours=5))
+    assert channel.find_sent(sending(OPS), timeout=3) == "5"
     assert client.asked == [("GET", "/groups/ops/messages", "")]
-    channel, client = channel_of(Past(*range(1, 2000), ours=1750))
-    assert channel.find(sending(OPS), timeout=3) == "1750"
-    assert looked(client) == [("prepend", ""), ("prepend", "1900"), ("prepend", "1800")]
-    channel, client = channel_of(Past(*range(1, 2000)))
-    assert channel.find(sending(OPS), timeout=3) is None
+    channel, client = channel_of(History(*range(1, 2000), ours=1750))
+    assert channel.find_sent(sending(OPS), timeout=3) == "1750"
+    assert queries_of(client) == [("prepend", ""), ("prepend", "1900"), ("prepend", "1800")]
+    channel, client = channel_of(History(*range(1, 2000)))
+    assert channel.find_sent(sending(OPS), timeout=3) is None
     assert len(client.asked) == 3
 
 
 def test_what_is_nowhere_surely_did_not_arrive(caplog: pytest.LogCaptureFixture) -> None:
-    channel, client = channel_of(Past(713))
-    assert channel.find(sending(answers="712"), timeout=3) is None
-    assert looked(client) == [("prepend", ""), ("append", "712")]
+    channel, client = channel_of(History(713))
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) is None
+    assert queries_of(client) == [("prepend", ""), ("append", "712")]
     assert caplog.records == []
 
 
-def test_a_look_from_both_ends_that_meets_has_seen_everything(caplog: pytest.LogCaptureFixture) -> None:
-    channel, client = channel_of(Past(*range(713, 713 + 1450)))
-    assert channel.find(sending(answers="712"), timeout=3) is None
+def test_search_from_both_ends_is_complete(caplog: pytest.LogCaptureFixture) -> None:
+    channel, client = channel_of(History(*range(713, 713 + 1450)))
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) is None
     assert len(client.asked) == 15
     assert caplog.records == []
 
 
-def test_a_reply_in_a_thread_is_looked_for_in_the_thread_too() -> None:
-    channel, client = channel_of(Past(replies=range(1, 400), ours=333))
-    assert channel.find(sending(thread_id="7", answers="712"), timeout=3) == "333"
+def test_thread_reply_is_searched_in_thread() -> None:
+    channel, client = channel_of(History(replies=range(1, 400), ours=333))
+    assert channel.find_sent(sending(thread_id="7", reply_to="712"), timeout=3) == "333"
     assert client.asked[-1] == ("GET", "/messages/7/thread", "helpdesk-bot")
 
 
-def test_a_conversation_without_messages_holds_none_and_other_refusals_are_raised() -> None:
+def test_empty_conversation_finds_none_and_others_raise() -> None:
     channel, _ = channel_of(lambda *_: Rejected("no", code="ERR_CONVERSATION_NOT_ACCESSIBLE"))
-    assert channel.find(sending(answers="712"), timeout=3) is None
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) is None
     channel, _ = channel_of(lambda *_: Rejected("no", code="ERR_GUID_NOT_FOUND"))
     with pytest.raises(Rejected):
-        channel.find(sending(answers="712"), timeout=3)
+        channel.find_sent(sending(reply_to="712"), timeout=3)
 
 
-@pytest.mark.parametrize("past", [Past(*range(713, 9000)), Past(1, replies=range(1, 9000))], ids=["long", "thread"])
-def test_a_look_up_that_does_not_end_stops_and_has_the_reply_said_again(
-    caplog: pytest.LogCaptureFixture, past: Past
-) -> None:
-    channel, client = channel_of(past)
-    assert channel.find(sending(thread_id="7" if past.replies else "", answers="712"), timeout=3) is None
+@pytest.mark.parametrize(
+    "history", [History(*range(713, 9000)), History(1, replies=range(1, 9000))], ids=["long", "thread"]
+)
+def test_incomplete_search_resends_the_reply(caplog: pytest.LogCaptureFixture, history: History) -> None:
+    channel, client = channel_of(history)
+    assert channel.find_sent(sending(thread_id="7" if history.replies else "", reply_to="712"), timeout=3) is None
     assert len(client.asked) <= 20
     (record,) = caplog.records
     assert "cannot be told" in record.message
@@ -268,26 +268,26 @@ def test_a_look_up_that_does_not_end_stops_and_has_the_reply_said_again(
     [(1.5, ["prepend", "append", "append", "append"]), (2.5, ["prepend", "append"]), (5.0, ["prepend"])],
 )
 @pytest.mark.parametrize("thread_id", ["", "7"])
-def test_a_look_up_stops_in_time_where_pages_are_slow(
+def test_search_stops_before_its_timeout(
     monkeypatch: pytest.MonkeyPatch, seconds: float, pages: list[str], thread_id: str
 ) -> None:
     now = [100.0]
-    past = Past(*range(713, 9000))
+    history = History(*range(713, 9000))
 
     def slow(method: str, path: str, params: dict[str, Any]) -> Answer:
         now[0] += seconds
-        return past(method, path, params)
+        return history(method, path, params)
 
-    monkeypatch.setattr(look_up, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sent_lookup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     channel, client = channel_of(slow)
-    assert channel.find(sending(answers="712", thread_id=thread_id), timeout=8) is None
-    assert [affix for affix, _ in looked(client)] == pages
+    assert channel.find_sent(sending(reply_to="712", thread_id=thread_id), timeout=8) is None
+    assert [affix for affix, _ in queries_of(client)] == pages
     assert all(timeout is not None and timeout >= 2 * seconds for timeout in client.timeouts[1:])
 
 
-def test_a_platform_that_repeats_itself_does_not_hold_up_the_look() -> None:
+def test_repeated_pages_end_the_search() -> None:
     channel, client = channel_of(lambda *_: {"data": messages(*range(1, 101))})
-    assert channel.find(sending(answers="712"), timeout=3) is None
+    assert channel.find_sent(sending(reply_to="712"), timeout=3) is None
     assert len(client.asked) <= 20
 
 
@@ -298,9 +298,9 @@ def test_an_id_that_nothing_could_be_found_by_again_is_uncertain(named: Any) -> 
         channel.send(sending(), timeout=3)
 
 
-def test_what_can_be_repeated_without_harm_is_not_looked_for() -> None:
+def test_idempotent_operations_are_not_searched() -> None:
     channel, client = channel_of(lambda *_: SENT)
-    assert channel.find(sending(kind="edit", target=0), timeout=3) is None
+    assert channel.find_sent(sending(kind="edit", target=0), timeout=3) is None
     assert client.asked == []
 
 
@@ -324,24 +324,24 @@ def test_what_can_be_nobodys_id_names_no_conversation(name: str) -> None:
         assert len(str(caught.value)) < 200
 
 
-def test_a_sketch_edits_now_and_swallows_what_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:
+def test_preview_edits_and_ignores_errors(caplog: pytest.LogCaptureFixture) -> None:
     channel, client = channel_of(lambda *_: SENT)
-    channel.sketch(DIRECT, "5", "half a sen")
-    channel.sketch(DIRECT, "5", "  ")
+    channel.preview(DIRECT, "5", "half a sen")
+    channel.preview(DIRECT, "5", "  ")
     assert client.asked == [("PUT", "/messages/5", "helpdesk-bot")]
     channel, _ = channel_of(lambda *_: Unreachable())
     with caplog.at_level(logging.DEBUG):
-        channel.sketch(DIRECT, "5", "half a sen")
+        channel.preview(DIRECT, "5", "half a sen")
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
 
 
-def test_a_sketch_of_a_long_text_shows_its_beginning() -> None:
+def test_preview_of_long_text_shows_its_start() -> None:
     channel, client = channel_of(lambda *_: SENT)
-    channel.sketch(DIRECT, "5", "word " * 5000)
+    channel.preview(DIRECT, "5", "word " * 5000)
     assert len(client.asked) == 1
 
 
-def test_bots_are_listed_every_ten_minutes_and_served_ones_known_at_once() -> None:
+def test_bots_are_listed_every_ten_minutes() -> None:
     now = [0.0]
 
     def script(method: str, path: str, params: dict[str, Any]) -> Answer:
@@ -410,5 +410,5 @@ def test_the_client_is_the_platforms_own() -> None:
 
 def test_a_stored_callback_becomes_its_event(callback_of: Callable[..., dict[str, Any]]) -> None:
     channel, _ = channel_of(lambda *_: SENT)
-    event = channel.parse(Incoming(DIRECT, "message:90430", orjson.dumps(callback_of()), "maria-k"))
+    event = channel.parse(IncomingEvent(DIRECT, "message:90430", orjson.dumps(callback_of()), "maria-k"))
     assert (event.key, event.conversation) == ("message:90430", DIRECT)

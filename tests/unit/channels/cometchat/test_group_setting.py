@@ -9,7 +9,7 @@ import pytest
 
 from cometbot import ActionEvent, Bot, DeleteEvent, Event, MembershipEvent, MessageEvent, Router
 from cometbot.channels.cometchat.operations import GROUP_SETTINGS
-from cometbot.channels.cometchat.provision import find_group_need, group_setting_needed
+from cometbot.channels.cometchat.provision import find_required_group_setting, group_setting_needed
 from cometbot.matchers import (
     any_message,
     contains,
@@ -66,7 +66,7 @@ def test_setting_handlers_fit_no_message_of_groups_it_is_none(matcher: Any) -> N
         is_urgent,
     ],
 )
-def test_setting_handlers_can_be_reached_by_a_mention_it_is_mentioned_messages(matcher: Any) -> None:
+def test_handlers_reached_by_mention_need_mentioned_messages(matcher: Any) -> None:
     assert needed(matcher) == "mentionedMessages"
 
 
@@ -85,7 +85,7 @@ def test_setting_handlers_can_be_reached_by_a_mention_it_is_mentioned_messages(m
         in_group & is_urgent,
     ],
 )
-def test_setting_handlers_ask_for_messages_without_a_mention_it_is_all_messages(matcher: Any) -> None:
+def test_handlers_without_mention_need_all_messages(matcher: Any) -> None:
     assert needed(matcher) == "allMessages"
 
 
@@ -93,18 +93,18 @@ def test_setting_there_is_no_handler_it_is_none() -> None:
     assert group_setting_needed(Bot("shop", description="Sells shoes.")) == "none"
 
 
-def test_setting_groups_reach_only_commands_it_is_slashed_messages() -> None:
+def test_only_commands_need_slashed_messages() -> None:
     bot = Bot("shop")
     bot.command("track")(handler)
     bot.message(direct)(handler)
     assert group_setting_needed(bot) == "slashedMessages"
 
 
-def test_setting_commands_and_others_it_is_mentioned_messages_which_reach_both() -> None:
+def test_commands_and_others_need_mentioned_messages() -> None:
     bot = Bot("shop")
     bot.command("track")(handler)
     bot.fallback(handler)
-    need = find_group_need(bot)
+    need = find_required_group_setting(bot)
     assert (need.setting, need.commands) == ("mentionedMessages", ("track",))
     assert need.handler.endswith("handler")
 
@@ -123,7 +123,7 @@ def test_setting_events_that_are_messages_need_a_mention(kind: Any) -> None:
     assert group_setting_needed(bot) == "mentionedMessages"
 
 
-def test_setting_actions_are_answered_in_words_which_need_a_mention() -> None:
+def test_actions_need_mentioned_messages() -> None:
     bot = Bot("shop")
     bot.action("buy")(handler)
     assert group_setting_needed(bot) == "mentionedMessages"
@@ -140,12 +140,12 @@ def test_need_a_function_decides_it_is_named() -> None:
     bot = Bot("shop")
     bot.message(is_urgent)(handler)
     bot.message(direct & is_urgent)(handler)
-    assert [name.rpartition(".")[2] for name in find_group_need(bot).opaque] == ["handler"]
+    assert [name.rpartition(".")[2] for name in find_required_group_setting(bot).opaque] == ["handler"]
     bot.message(in_group)(handler)
-    assert find_group_need(bot).opaque == ()
+    assert find_required_group_setting(bot).opaque == ()
 
 
 def test_command_line_offers_the_settings_that_cometchat_has() -> None:
-    from cometbot.cli.sync import GROUP_SETTINGS as OFFERED
+    from cometbot.cli.bots_sync import GROUP_SETTINGS as OFFERED
 
     assert OFFERED == GROUP_SETTINGS

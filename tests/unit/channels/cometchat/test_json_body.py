@@ -74,7 +74,7 @@ def test_deep_strict_json_can_be_copied_and_written(depth: int, encoding: str) -
     assert json.loads(json.dumps(payload, indent=1)) == orjson.loads(orjson.dumps(payload)) == payload
 
 
-def test_many_brackets_that_are_not_deep_are_kept() -> None:
+def test_many_shallow_brackets_are_preserved() -> None:
     body = b'{"a":[' + b"[],{}," * MAX_DEPTH + b'1],"b":"' + b"[{" * MAX_DEPTH + b'"}'
     assert read_body(body) == (orjson.loads(body), body)
 

@@ -108,7 +108,7 @@ def test_messages_go_out_as_they_were_checked(api: Recorder) -> None:
     assert all(b'"text":"hi"' in body for _, _, body, _, _ in api.calls)
 
 
-def test_a_new_bot_is_enabled_and_has_its_credentials_switched_on(api: Recorder) -> None:
+def test_new_bot_is_enabled_with_basic_auth(api: Recorder) -> None:
     api.create_bot("helpdesk", "https://x/cometchat/helpdesk", username="cc", password="pw")
     api.create_bot("other", "https://x/cometchat/other", group_setting="allMessages", enabled=False)
     assert api.calls[0][2] == {
@@ -180,7 +180,7 @@ def test_each_listing_asks_for_its_pages(
     assert api.calls[0][:4] == ("GET", path, None, {"perPage": 100, "page": 1, **params})
 
 
-def test_history_is_asked_for_where_it_stands(api: Recorder) -> None:
+def test_history_request_path(api: Recorder) -> None:
     for _ in range(4):
         api.answers.append({"data": [{"id": "1"}, "no object"]})
     assert api.messages(user="m", on_behalf_of="b", query={"limit": 5}) == [{"id": "1"}]
@@ -221,7 +221,7 @@ def test_members_are_added_25_a_call_and_each_has_its_result(api: Recorder) -> N
     assert results["u26"] == {"success": True}
 
 
-def test_an_object_in_a_list_of_one_is_taken_as_the_object(api: Recorder) -> None:
+def test_list_of_one_is_unwrapped(api: Recorder) -> None:
     api.answers = [{"data": [{"conversationId": "c"}]}]
     assert api.conversation(on_behalf_of="b", user="m") == {"conversationId": "c"}
 

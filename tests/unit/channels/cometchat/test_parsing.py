@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.cometchat import reports
+from cometbot.channels.cometchat import payloads
 from cometbot.events import (
     CallEvent,
     DeleteEvent,
@@ -21,7 +21,7 @@ from cometbot.models import Attachment, Mention
 
 Make = Callable[..., dict[str, Any]]
 Parse = Callable[..., Any]
-Describe = Callable[[dict[str, Any]], reports.Happening | None]
+ReadNotification = Callable[[dict[str, Any]], payloads.Notification | None]
 
 
 def test_the_sample_payload_becomes_its_message(parse: Parse, sample: dict[str, Any]) -> None:
@@ -41,20 +41,16 @@ def test_the_sample_payload_becomes_its_message(parse: Parse, sample: dict[str, 
     assert event.raw is sample
 
 
-def test_the_sample_payload_is_described_by_its_sender_and_not_its_receiver(
-    describe: Describe, sample: dict[str, Any]
-) -> None:
-    happening = describe(sample)
-    assert happening is not None
-    assert happening.key == "message:712"
-    assert happening.conversation_id == "cometchat-uid-1_user_cometchat-uid-2"
-    assert happening.target("demo_bot") == "cometchat-uid-1"
-    assert happening.is_new_message
+def test_sample_payload_notification_has_sender(read_notification: ReadNotification, sample: dict[str, Any]) -> None:
+    notification = read_notification(sample)
+    assert notification is not None
+    assert notification.key == "message:712"
+    assert notification.conversation_id == "cometchat-uid-1_user_cometchat-uid-2"
+    assert notification.target("demo_bot") == "cometchat-uid-1"
+    assert notification.is_new_message
 
 
-def test_a_group_message_in_a_thread_keeps_group_thread_and_mentions(
-    parse: Parse, callback_of: Make, group_message_of: Make
-) -> None:
+def test_group_thread_message_has_all_fields(parse: Parse, callback_of: Make, group_message_of: Make) -> None:
     named = {"helpdesk-bot": {"uid": "helpdesk-bot", "name": "Helpdesk"}}
     event = parse(callback_of(group_message_of(parentId=90480, data={"mentions": named})))
     assert event.thread_id == "90480"
@@ -62,9 +58,7 @@ def test_a_group_message_in_a_thread_keeps_group_thread_and_mentions(
     assert event.mentions == (Mention("helpdesk-bot", "Helpdesk"),)
 
 
-def test_mentions_are_read_from_the_text_where_the_platform_resolved_none(
-    parse: Parse, callback_of: Make, group_message_of: Make
-) -> None:
+def test_unresolved_mentions_are_read_from_text(parse: Parse, callback_of: Make, group_message_of: Make) -> None:
     event = parse(callback_of(group_message_of(data={"text": "<@uid:Tom> and <@uid:helpdesk-bot> <@uid:tom>"})))
     assert event.mentions == (Mention("Tom"), Mention("helpdesk-bot"))
 
@@ -138,53 +132,59 @@ def test_a_group_message_without_a_snapshot_still_has_its_group(
 
 
 @pytest.mark.parametrize("trigger", ["message_sent", "user_mentioned", "after_message"])
-def test_webhooks_report_a_message_under_the_same_key_as_the_callback(
-    parse: Parse, describe: Describe, webhook_of: Make, group_message_of: Make, trigger: str
+def test_webhook_and_callback_messages_have_equal_keys(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, group_message_of: Make, trigger: str
 ) -> None:
     payload = webhook_of(trigger, message=group_message_of())
-    happening = describe(payload)
-    assert happening is not None
-    assert happening.key == "message:90502"
-    assert happening.mentioned == {"helpdesk-bot"}
+    notification = read_notification(payload)
+    assert notification is not None
+    assert notification.key == "message:90502"
+    assert notification.mentioned == {"helpdesk-bot"}
     assert parse(payload).text == "<@uid:helpdesk-bot> who is on call?"
 
 
 def test_an_edit_in_the_flat_shape_is_the_message_as_it_is_now(
-    parse: Parse, describe: Describe, webhook_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, message_of: Make
 ) -> None:
     message = message_of(editedAt=1767225800, editedBy="maria-k", data={"text": "corrected"})
     payload = webhook_of("message_edited", message=message)
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.key, happening.sender, happening.is_new_message) == ("edit:90430:1767225800", "maria-k", False)
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.key, notification.sender, notification.is_new_message) == (
+        "edit:90430:1767225800",
+        "maria-k",
+        False,
+    )
     assert isinstance(event, EditEvent)
     assert (event.message.id, event.message.text, event.sent_at) == ("90430", "corrected", 1767225800)
 
 
 def test_an_edit_in_the_action_shape_is_unwrapped(
-    parse: Parse, describe: Describe, webhook_of: Make, action_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, action_of: Make, message_of: Make
 ) -> None:
     edited = message_of(editedAt=1767225800, editedBy="lead-1", data={"text": "corrected"})
     payload = webhook_of("message_edited", message=action_of("message", "edited", on=edited, by={"uid": "lead-1"}))
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.key, happening.sender, happening.author) == ("edit:90430:1767225800", "lead-1", "maria-k")
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.key, notification.sender, notification.author) == (
+        "edit:90430:1767225800",
+        "lead-1",
+        "maria-k",
+    )
     assert (event.message.id, event.message.text, event.sender.uid) == ("90430", "corrected", "lead-1")
 
 
 def test_an_edit_comes_by_callback_too(
-    parse: Parse, describe: Describe, callback_of: Make, action_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, action_of: Make, message_of: Make
 ) -> None:
     payload = callback_of(action_of("message", "edited", on=message_of(editedAt=5)))
-    happening = describe(payload)
-    assert happening is not None
-    assert happening.key == "edit:90430:5"
+    notification = read_notification(payload)
+    assert notification is not None
+    assert notification.key == "edit:90430:5"
     assert isinstance(parse(payload), EditEvent)
 
 
-def test_an_edit_of_a_message_that_leaves_out_where_it_stands_takes_it_from_the_report(
-    parse: Parse, webhook_of: Make, action_of: Make
-) -> None:
+def test_edit_without_location_uses_outer_message(parse: Parse, webhook_of: Make, action_of: Make) -> None:
     edited = {"id": "7", "category": "message", "type": "text", "data": {"text": "corrected"}}
     event = parse(webhook_of("message_edited", message=action_of("message", "edited", on=edited)))
     assert (event.message.id, event.message.sender.uid) == ("7", "maria-k")
@@ -192,91 +192,99 @@ def test_an_edit_of_a_message_that_leaves_out_where_it_stands_takes_it_from_the_
 
 @pytest.mark.parametrize("shape", ["flat", "action"])
 def test_a_deletion_names_its_message(
-    parse: Parse, describe: Describe, webhook_of: Make, action_of: Make, message_of: Make, shape: str
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, action_of: Make, message_of: Make, shape: str
 ) -> None:
     deleted = message_of(deletedAt=1767225900, deletedBy="maria-k")
     message = deleted if shape == "flat" else action_of("message", "deleted", on=deleted)
     payload = webhook_of("message_deleted", message=message)
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert happening.key == "delete:90430"
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert notification.key == "delete:90430"
     assert isinstance(event, DeleteEvent)
     assert (event.message_id, event.sent_at, event.sender.uid) == ("90430", 1767225900, "maria-k")
 
 
 def test_a_deletion_as_documented_has_ids_alone(
-    parse: Parse, describe: Describe, webhook_of: Make, action_of: Make
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, action_of: Make
 ) -> None:
     deleted = {"id": "44", "conversationId": "group_ops-room", "deletedAt": 1767225900, "deletedBy": "lead-1"}
     payload = webhook_of("message_deleted", message=action_of("message", "deleted", on=deleted))
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.key, happening.sender, happening.event) == ("delete:44", "lead-1", DeleteEvent)
-    assert (happening.conversation_id, happening.target("helpdesk-bot")) == ("group_ops-room", "ops-room")
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.key, notification.sender, notification.event) == ("delete:44", "lead-1", DeleteEvent)
+    assert (notification.conversation_id, notification.target("helpdesk-bot")) == ("group_ops-room", "ops-room")
     assert isinstance(event, DeleteEvent)
     assert (event.message_id, event.message, event.sender.uid, event.sent_at) == ("44", None, "lead-1", 1767225900)
 
 
-def test_a_deletion_by_the_dashboard_is_of_its_one_to_one_conversation(
-    describe: Describe, callback_of: Make, action_of: Make
+def test_dashboard_deletion_has_one_to_one_conversation(
+    read_notification: ReadNotification, callback_of: Make, action_of: Make
 ) -> None:
     where = {"conversationId": "helpdesk-bot_user_maria-k", "receiverType": "user", "receiver": "helpdesk-bot"}
-    happening = describe(callback_of(action_of("message", "deleted", on={"id": "44"}, sender="app_system", **where)))
-    assert happening is not None
-    assert happening.target("helpdesk-bot") == "maria-k"
-    assert happening.is_direct_with("helpdesk-bot")
+    notification = read_notification(
+        callback_of(action_of("message", "deleted", on={"id": "44"}, sender="app_system", **where))
+    )
+    assert notification is not None
+    assert notification.target("helpdesk-bot") == "maria-k"
+    assert notification.is_direct_with("helpdesk-bot")
 
 
 @pytest.mark.parametrize("on", [{}, None, {"text": "new"}, {"id": "7", "category": "call", "type": "audio"}])
 def test_an_edit_of_what_nobody_wrote_is_an_unknown_event(
-    parse: Parse, describe: Describe, callback_of: Make, webhook_of: Make, action_of: Make, on: Any
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, webhook_of: Make, action_of: Make, on: Any
 ) -> None:
     report = action_of("message", "edited", on=on)
     for payload, kind in (
         (callback_of(report), "action/message"),
         (webhook_of("message_edited", message=report), "message_edited"),
     ):
-        happening, event = describe(payload), parse(payload)
-        assert happening is not None
-        assert happening.event is UnknownEvent
+        notification, event = read_notification(payload), parse(payload)
+        assert notification is not None
+        assert notification.event is UnknownEvent
         assert (type(event), event.kind) == (UnknownEvent, kind)
 
 
-def test_edits_without_a_time_are_told_apart_by_their_bodies(
-    describe: Describe, webhook_of: Make, message_of: Make
+def test_edits_without_time_have_distinct_keys(
+    read_notification: ReadNotification, webhook_of: Make, message_of: Make
 ) -> None:
     texts = ("one", "two", "two")
     said = [message_of(sentAt=None, updatedAt=None, data={"text": text}) for text in texts]
-    found = [describe(webhook_of("message_edited", message=message)) for message in said]
-    keys = [happening.key for happening in found if happening]
+    found = [read_notification(webhook_of("message_edited", message=message)) for message in said]
+    keys = [notification.key for notification in found if notification]
     assert keys[0] != keys[1] == keys[2]
 
 
 def test_a_message_deleted_before_it_came_is_a_deletion(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, message_of: Make
 ) -> None:
     payload = callback_of(message_of(data={"action": "deleted"}, deletedAt=169, deletedBy="maria-k"))
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.key, happening.event) == ("delete:90430", DeleteEvent)
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.key, notification.event) == ("delete:90430", DeleteEvent)
     assert isinstance(event, DeleteEvent)
 
 
 @pytest.mark.parametrize("name", ["sender", "receiver", "receiverType", "conversationId", "category", "type"])
 @pytest.mark.parametrize("value", [None, 1.5, [], ""])
 def test_what_a_message_says_twice_may_be_wrong_once(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make, group_message_of: Make, name: str, value: Any
+    parse: Parse,
+    read_notification: ReadNotification,
+    callback_of: Make,
+    message_of: Make,
+    group_message_of: Make,
+    name: str,
+    value: Any,
 ) -> None:
     for make in (message_of, group_message_of):
-        usual, payload = describe(callback_of(make())), callback_of(make(**{name: value}))
-        assert describe(payload) == usual
+        usual, payload = read_notification(callback_of(make())), callback_of(make(**{name: value}))
+        assert read_notification(payload) == usual
         assert parse(payload).text == make()["data"]["text"]
         del payload["data"][name]
-        assert describe(payload) == usual
+        assert read_notification(payload) == usual
 
 
 @pytest.mark.parametrize("name", ["sender", "receiver"])
-def test_a_side_is_read_from_the_conversation_where_nothing_else_says_it(
+def test_missing_user_is_read_from_conversation_id(
     parse: Parse, callback_of: Make, message_of: Make, name: str
 ) -> None:
     payload = callback_of(message_of(data={"entities": []}))
@@ -285,10 +293,10 @@ def test_a_side_is_read_from_the_conversation_where_nothing_else_says_it(
 
 
 def test_a_message_without_an_id_has_its_key_from_its_body(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, message_of: Make
 ) -> None:
     payloads = [callback_of(message_of(id=None, data={"text": text})) for text in ("a", "b", "b")]
-    keys = [happening.key for happening in map(describe, payloads) if happening]
+    keys = [notification.key for notification in map(read_notification, payloads) if notification]
     assert keys[0] != keys[1] == keys[2]
     assert (parse(payloads[0]).id, parse(payloads[0]).text) == ("", "a")
 
@@ -298,28 +306,28 @@ def test_a_text_of_another_type_is_empty(parse: Parse, callback_of: Make, messag
     assert parse(callback_of(message_of(data={"text": text}))).text == ""
 
 
-def test_a_fraction_of_a_second_is_kept(parse: Parse, callback_of: Make, message_of: Make) -> None:
+def test_fractional_seconds_are_preserved(parse: Parse, callback_of: Make, message_of: Make) -> None:
     assert parse(callback_of(message_of(sentAt=1696934912.5))).sent_at == 1696934912.5
 
 
 @pytest.mark.parametrize("category", ["message", "custom", "action"])
 def test_empty_data_of_php_is_read_as_empty(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make, category: str
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, message_of: Make, category: str
 ) -> None:
     payload = callback_of(message_of(category=category, type="x") | {"data": []})
-    assert describe(payload) is not None
+    assert read_notification(payload) is not None
     assert parse(payload).sender.uid == "maria-k"
 
 
-def test_an_unknown_receiver_type_is_told_by_the_conversation(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make
+def test_unknown_receiver_type_uses_conversation_id(
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, message_of: Make
 ) -> None:
     payload = callback_of(message_of(receiverType="assistant"))
     assert isinstance(parse(payload), MessageEvent)
     elsewhere = callback_of(message_of(receiverType="channel", conversationId="channel_1", data={"entities": {}}))
-    happening = describe(elsewhere)
-    assert happening is not None
-    assert happening.event is UnknownEvent
+    notification = read_notification(elsewhere)
+    assert notification is not None
+    assert notification.event is UnknownEvent
     assert isinstance(parse(elsewhere), UnknownEvent)
 
 
@@ -336,68 +344,68 @@ def test_a_message_that_holds_another_is_read_itself(parse: Parse, callback_of: 
 
 @pytest.mark.parametrize(("trigger", "added"), [("message_reaction_added", True), ("message_reaction_removed", False)])
 def test_a_reaction_names_message_emoji_and_user(
-    parse: Parse, describe: Describe, webhook_of: Make, trigger: str, added: bool
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, trigger: str, added: bool
 ) -> None:
     reaction = {
         "id": "311", "messageId": "90431", "reaction": "👍", "uid": "maria-k", "reactedAt": 1767226100,
         "reactedBy": {"uid": "maria-k", "name": "Maria K"},
     }  # fmt: skip
     payload = webhook_of(trigger, reaction=reaction)
-    happening, event = describe(payload), parse(payload)
+    notification, event = read_notification(payload), parse(payload)
     word = "added" if added else "removed"
     key = f"reaction:90431:maria-k:👍:{word}:1767226100"
-    assert happening == reports.Happening(key, "maria-k", ReactionEvent, message_id="90431")
+    assert notification == payloads.Notification(key, "maria-k", ReactionEvent, message_id="90431")
     assert isinstance(event, ReactionEvent)
     assert (event.message_id, event.reaction, event.added, event.sender.name) == ("90431", "👍", added, "Maria K")
     assert event.sent_at == 1767226100
 
 
-def test_a_reaction_without_a_time_or_user_snapshot_is_taken(
-    parse: Parse, describe: Describe, webhook_of: Make
+def test_reaction_without_time_or_user_is_accepted(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make
 ) -> None:
     payload = webhook_of("message_reaction_added", reaction={"messageId": 9, "reaction": "x", "uid": "Tom"})
-    happening = describe(payload)
-    assert happening is not None
-    assert happening.key == "reaction:9:tom:x:added"
+    notification = read_notification(payload)
+    assert notification is not None
+    assert notification.key == "reaction:9:tom:x:added"
     assert parse(payload).sender.uid == "Tom"
 
 
-def test_a_reaction_of_any_length_is_taken(parse: Parse, webhook_of: Make) -> None:
+def test_reaction_of_any_length_is_accepted(parse: Parse, webhook_of: Make) -> None:
     reaction = {"messageId": "5", "reaction": ":x" * 300, "uid": "maria-k"}
     assert parse(webhook_of("message_reaction_added", reaction=reaction)).reaction == ":x" * 300
 
 
 @pytest.mark.parametrize("name", ["reaction", "uid"])
 def test_a_reaction_that_lacks_something_is_an_unknown_event(
-    parse: Parse, describe: Describe, webhook_of: Make, name: str
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, name: str
 ) -> None:
     reaction = {"messageId": "5", "reaction": "x", "uid": "maria-k"} | {name: None}
     payload = webhook_of("message_reaction_added", reaction=reaction)
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.event, happening.message_id) == (UnknownEvent, "5")
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.event, notification.message_id) == (UnknownEvent, "5")
     assert (type(event), event.kind) == (UnknownEvent, "message_reaction_added")
 
 
-def test_a_reaction_in_another_shape_is_an_unknown_event_of_its_message(
-    parse: Parse, describe: Describe, webhook_of: Make, message_of: Make
+def test_unknown_reaction_shape_is_an_unknown_event(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, message_of: Make
 ) -> None:
     payload = webhook_of("message_reaction_added", message=message_of(category="action", type="message"))
-    happening = describe(payload)
-    assert happening is not None
-    assert happening.conversation_id == "helpdesk-bot_user_maria-k"
+    notification = read_notification(payload)
+    assert notification is not None
+    assert notification.conversation_id == "helpdesk-bot_user_maria-k"
     assert parse(payload).kind == "message_reaction_added"
 
 
 @pytest.mark.parametrize("trigger", ["group_created", "group_updated", "group_deleted"])
-def test_what_happens_to_a_group_is_an_unknown_event_of_the_group(
-    parse: Parse, describe: Describe, webhook_of: Make, trigger: str
+def test_group_change_is_an_unknown_event(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, trigger: str
 ) -> None:
     payload = webhook_of(trigger, group={"guid": "Ops", "updatedBy": "lead-1"}, members={"lead-1": {}, "tom": {}})
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.conversation_id, happening.sender) == ("group_ops", "lead-1")
-    assert happening.joined == ({"lead-1", "tom"} if trigger == "group_created" else set())
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.conversation_id, notification.sender) == ("group_ops", "lead-1")
+    assert notification.joined == ({"lead-1", "tom"} if trigger == "group_created" else set())
     assert (event.kind, event.group.guid, event.sender.uid) == (trigger, "Ops", "lead-1")
 
 
@@ -408,8 +416,10 @@ def test_a_membership_report_may_name_its_group_alone(parse: Parse, webhook_of: 
     assert (event.group.guid if event.group else "", event.action) == ("hiking", "left")
 
 
-def test_a_membership_report_without_a_group_concerns_nobody(describe: Describe, webhook_of: Make) -> None:
-    assert describe(webhook_of("group_member_left", members={"tom": {}})) is None
+def test_a_membership_report_without_a_group_concerns_nobody(
+    read_notification: ReadNotification, webhook_of: Make
+) -> None:
+    assert read_notification(webhook_of("group_member_left", members={"tom": {}})) is None
 
 
 def test_a_scope_change_stands_with_its_member(parse: Parse, webhook_of: Make) -> None:
@@ -418,17 +428,17 @@ def test_a_scope_change_stands_with_its_member(parse: Parse, webhook_of: Make) -
     assert (event.scope, event.old_scope) == ("admin", "participant")
 
 
-@pytest.mark.parametrize(("trigger", "action"), sorted(reports.MEMBERSHIP.items()))
+@pytest.mark.parametrize(("trigger", "action"), sorted(payloads.MEMBERSHIP_ACTIONS.items()))
 def test_each_membership_webhook_is_a_membership_event(
-    parse: Parse, describe: Describe, webhook_of: Make, trigger: str, action: str
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, trigger: str, action: str
 ) -> None:
     members = {"tom": {"uid": "tom", "name": "Tom"}, "ann": {"name": "Ann"}}
     by = {"uid": "lead-1", "name": "Lead"}
     payload = webhook_of(trigger, group={"guid": "Ops-Room", "name": "Ops"}, members=members, by=by)
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert happening.key.startswith(f"member:ops-room:{action}:ann,tom:")
-    assert (happening.conversation_id, happening.is_group, happening.members) == (
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert notification.key.startswith(f"member:ops-room:{action}:ann,tom:")
+    assert (notification.conversation_id, notification.is_group, notification.members) == (
         "group_ops-room",
         True,
         {"ann", "tom"},
@@ -439,12 +449,14 @@ def test_each_membership_webhook_is_a_membership_event(
     assert event.group.guid == "Ops-Room"
 
 
-def test_the_same_membership_report_has_the_same_key_and_another_body_another(
-    describe: Describe, webhook_of: Make
-) -> None:
+def test_membership_key_depends_on_body(read_notification: ReadNotification, webhook_of: Make) -> None:
     first = webhook_of("group_member_joined", group={"guid": "ops"}, members={"tom": {"joinedAt": 1}})
     again = webhook_of("group_member_joined", group={"guid": "ops"}, members={"tom": {"joinedAt": 2}})
-    keys = [happening.key for happening in (describe(first), describe(first), describe(again)) if happening]
+    keys = [
+        notification.key
+        for notification in (read_notification(first), read_notification(first), read_notification(again))
+        if notification
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -453,7 +465,7 @@ def test_who_joins_alone_is_the_sender(parse: Parse, webhook_of: Make) -> None:
     assert event.sender.uid == "tom"
 
 
-def test_a_scope_change_says_from_what_to_what(parse: Parse, webhook_of: Make) -> None:
+def test_scope_change_has_old_and_new_scope(parse: Parse, webhook_of: Make) -> None:
     data = {"group": {"guid": "ops"}, "members": {"tom": {}}, "scope": "admin", "oldScope": "participant"}
     event = parse(webhook_of("group_member_scope_changed", **data))
     assert (event.scope, event.old_scope) == ("admin", "participant")
@@ -468,13 +480,13 @@ def test_an_owner_hands_over_to_the_new_owner(parse: Parse, webhook_of: Make) ->
     ("spelled", "action"), [("joined", "joined"), ("added", "added"), ("scopeChanged", "scope_changed")]
 )
 def test_a_group_member_action_message_is_a_membership_event(
-    parse: Parse, describe: Describe, callback_of: Make, action_of: Make, spelled: str, action: str
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, action_of: Make, spelled: str, action: str
 ) -> None:
     extras = {"extras": {"scope": {"new": "admin", "old": "participant"}}}
     payload = callback_of(action_of("groupMember", spelled, on={"uid": "Tom"}, by={"uid": "lead-1"}, data=extras))
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.key, happening.sender) == (f"member:ops-room:{action}:tom:90600", "lead-1")
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.key, notification.sender) == (f"member:ops-room:{action}:tom:90600", "lead-1")
     assert isinstance(event, MembershipEvent)
     assert (event.action, event.members[0].uid, event.sender.uid) == (action, "Tom", "lead-1")
     assert (event.scope, event.old_scope) == ("admin", "participant")
@@ -485,24 +497,24 @@ def test_a_group_member_action_message_is_a_membership_event(
     [("initiated", "initiated"), ("canceled", "cancelled"), ("cancelled", "cancelled"), ("started", "ongoing")],
 )
 def test_a_call_message_is_a_call_event(
-    parse: Parse, describe: Describe, callback_of: Make, action_of: Make, spelled: str, action: str
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, action_of: Make, spelled: str, action: str
 ) -> None:
     message = action_of("call", spelled, on={"sessionid": "s-1"}) | {"category": "call", "type": "video"}
-    happening, event = describe(callback_of(message)), parse(callback_of(message))
-    assert happening is not None
-    assert happening.key == f"call:s-1:{action}"
+    notification, event = read_notification(callback_of(message)), parse(callback_of(message))
+    assert notification is not None
+    assert notification.key == f"call:s-1:{action}"
     assert isinstance(event, CallEvent)
     assert (event.id, event.action, event.type, event.session_id) == ("90600", action, "video", "s-1")
 
 
 def test_a_call_webhook_holds_its_message_in_call(
-    parse: Parse, describe: Describe, webhook_of: Make, action_of: Make
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, action_of: Make
 ) -> None:
     message = action_of("call", "initiated", on={}) | {"category": "call", "type": "audio"}
     payload = webhook_of("call_initiated", call=message)
-    happening = describe(payload)
-    assert happening is not None
-    assert (happening.conversation_id, happening.event) == ("group_ops-room", CallEvent)
+    notification = read_notification(payload)
+    assert notification is not None
+    assert (notification.conversation_id, notification.event) == ("group_ops-room", CallEvent)
     event = parse(payload)
     assert isinstance(event, CallEvent)
     assert (event.action, event.type) == ("initiated", "audio")
@@ -515,27 +527,31 @@ def test_a_call_webhook_holds_its_message_in_call(
         ("call_participant_joined", "participant_joined"), ("meeting_ended", "ended"),
     ],
 )  # fmt: skip
-def test_a_call_webhook_without_a_message_is_found_by_its_session(
-    parse: Parse, describe: Describe, webhook_of: Make, trigger: str, action: str
+def test_call_webhook_is_found_by_session(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make, trigger: str, action: str
 ) -> None:
     payload = webhook_of(trigger, sessionId="s-1", created_at=1696934572)
-    happening, event = describe(payload), parse(payload)
-    assert happening is not None
-    assert (happening.conversation_id, happening.call_key) == ("", "call:s-1:initiated")
+    notification, event = read_notification(payload), parse(payload)
+    assert notification is not None
+    assert (notification.conversation_id, notification.call_key) == ("", "call:s-1:initiated")
     assert isinstance(event, CallEvent)
     assert (event.action, event.session_id) == (action, "s-1")
 
 
-def test_each_participant_of_a_call_is_an_event_of_its_own(describe: Describe, webhook_of: Make) -> None:
+def test_each_participant_of_a_call_is_an_event_of_its_own(
+    read_notification: ReadNotification, webhook_of: Make
+) -> None:
     payloads = [webhook_of("call_participant_joined", sessionId="s", occupant={"name": name}) for name in ("a", "b")]
-    assert len({happening.key for happening in map(describe, payloads) if happening}) == 2
+    assert len({notification.key for notification in map(read_notification, payloads) if notification}) == 2
 
 
-def test_a_recording_is_an_unknown_event_of_its_call(parse: Parse, describe: Describe, webhook_of: Make) -> None:
+def test_a_recording_is_an_unknown_event_of_its_call(
+    parse: Parse, read_notification: ReadNotification, webhook_of: Make
+) -> None:
     payload = webhook_of("recording_generated", sessionId="s-1", recording_url="https://files.example.org/r")
-    happening = describe(payload)
-    assert happening is not None
-    assert happening.call_key == "call:s-1:initiated"
+    notification = read_notification(payload)
+    assert notification is not None
+    assert notification.call_key == "call:s-1:initiated"
     assert parse(payload).kind == "recording_generated"
 
 
@@ -543,50 +559,57 @@ def test_a_recording_is_an_unknown_event_of_its_call(parse: Parse, describe: Des
     ("changes", "kind"),
     [({"category": "agentic"}, "agentic"), ({"category": "action", "type": "poll"}, "action/poll")],
 )
-def test_an_unknown_category_is_an_unknown_event_with_everything_in_raw(
-    parse: Parse, describe: Describe, callback_of: Make, message_of: Make, changes: dict[str, Any], kind: str
+def test_unknown_category_is_an_unknown_event(
+    parse: Parse,
+    read_notification: ReadNotification,
+    callback_of: Make,
+    message_of: Make,
+    changes: dict[str, Any],
+    kind: str,
 ) -> None:
     payload = callback_of(message_of(**changes))
     event = parse(payload)
     assert isinstance(event, UnknownEvent)
     assert (event.kind, event.sender.uid, event.raw) == (kind, "maria-k", payload)
-    assert describe(payload) is not None
+    assert read_notification(payload) is not None
 
 
 def test_an_unknown_trigger_with_a_message_is_an_unknown_event(
-    parse: Parse, describe: Describe, callback_of: Make, webhook_of: Make, message_of: Make
+    parse: Parse, read_notification: ReadNotification, callback_of: Make, webhook_of: Make, message_of: Make
 ) -> None:
     for payload in (callback_of(trigger="after_wave"), webhook_of("after_wave", message=message_of())):
-        happening = describe(payload)
-        assert happening is not None
-        assert happening.key.startswith("after_wave:")
-        assert not happening.is_new_message
+        notification = read_notification(payload)
+        assert notification is not None
+        assert notification.key.startswith("after_wave:")
+        assert not notification.is_new_message
         assert parse(payload) == UnknownEvent(
             key="some:key", conversation=parse(payload).conversation, sender=parse(payload).sender,
             sent_at=1767225690, kind="after_wave",
         )  # fmt: skip
 
 
-def test_a_moderation_report_is_not_taken_for_its_message(
-    describe: Describe, webhook_of: Make, message_of: Make
+def test_moderation_webhook_is_not_its_message(
+    read_notification: ReadNotification, webhook_of: Make, message_of: Make
 ) -> None:
-    happening = describe(webhook_of("moderation_engine_approved", message=message_of(), moderation=[]))
-    assert happening is not None
-    assert happening.key == "moderation_engine_approved:90430"
+    notification = read_notification(webhook_of("moderation_engine_approved", message=message_of(), moderation=[]))
+    assert notification is not None
+    assert notification.key == "moderation_engine_approved:90430"
 
 
 @pytest.mark.parametrize(
     "data", [{}, {"message": "hi"}, {"sessionId": "s"}, {"body": {"action": "read", "messageId": "1"}}]
 )
-def test_what_concerns_no_conversation_is_described_as_nothing(describe: Describe, webhook_of: Make, data: Any) -> None:
-    assert describe(webhook_of("message_read_receipt", **data)) is None
+def test_what_concerns_no_conversation_is_described_as_nothing(
+    read_notification: ReadNotification, webhook_of: Make, data: Any
+) -> None:
+    assert read_notification(webhook_of("message_read_receipt", **data)) is None
 
 
 def test_the_other_side_is_found_from_either_sides_message(
-    message_of: Make, describe: Describe, callback_of: Make
+    message_of: Make, read_notification: ReadNotification, callback_of: Make
 ) -> None:
-    from_maria = describe(callback_of())
-    from_bot = describe(callback_of(message_of(sender="Helpdesk-Bot", receiver="Maria-K")))
+    from_maria = read_notification(callback_of())
+    from_bot = read_notification(callback_of(message_of(sender="Helpdesk-Bot", receiver="Maria-K")))
     assert from_maria is not None
     assert from_bot is not None
     assert from_maria.target("helpdesk-bot") == from_bot.target("helpdesk-bot") == "maria-k"

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.cometchat.answers import Record
 from cometbot.channels.cometchat.provision import (
     BotPlan,
     RegisteredBot,
     callback_url,
     check_credentials,
     check_url,
-    login_changes,
-    make_credentials,
+    generate_credentials,
+    make_basic_auth_changes,
     name_from_uid,
 )
+from cometbot.channels.cometchat.responses import Record
 from cometbot.channels.cometchat.sync import SyncPlan
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Credentials, Secret
@@ -47,10 +47,10 @@ def plan(**changes: Any) -> SyncPlan:
 
 def test_registered_bot_left_out_properties_are_empty_or_false() -> None:
     bot = RegisteredBot.from_record({"uid": "shop", "webhookURL": "https://x.example/", "createdAt": 1})
-    assert (bot.group_setting, bot.enabled, bot.uses_login, bool(bot.password)) == ("none", False, False, False)
+    assert (bot.group_setting, bot.enabled, bot.uses_basic_auth, bool(bot.password)) == ("none", False, False, False)
 
 
-def test_registered_bot_odd_types_are_taken_for_left_out() -> None:
+def test_registered_bot_ignores_wrong_types() -> None:
     bot = RegisteredBot.from_record({"uid": 5, "enabled": "yes", "createdAt": None, "password": ["x"]})
     assert bot == RegisteredBot(uid="")
 
@@ -108,7 +108,7 @@ def test_check_url_cometchat_could_call_it_it_stays(url: str, api_url: str) -> N
         ("https://bots.example.org/" + "x" * 255, "takes 255"),
     ],
 )
-def test_check_url_cometchat_could_not_call_it_it_says_what_to_give(url: str, said: str) -> None:
+def test_check_url_explains_unreachable_url(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         check_url(url, REAL)
 
@@ -120,7 +120,7 @@ def test_check_url_with_a_password_the_error_does_not_show_it() -> None:
 
 
 def test_credentials_made_are_random_and_fit() -> None:
-    first, second = make_credentials(), make_credentials("me")
+    first, second = generate_credentials(), generate_credentials("me")
     assert (first.username, second.username) == ("cometchat", "me")
     assert first.password != second.password
     assert 30 <= len(first.password.reveal()) <= 50
@@ -136,9 +136,9 @@ def test_credentials_that_cometchat_cannot_carry_are_refused(username: str, pass
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_login_changes_say_whether_and_how() -> None:
-    assert login_changes(None) == {"useBasicAuth": False}
-    assert login_changes(LOGIN) == {"useBasicAuth": True, "username": "cc", "password": "s3cr3t-value"}
+def test_basic_auth_changes() -> None:
+    assert make_basic_auth_changes(None) == {"useBasicAuth": False}
+    assert make_basic_auth_changes(LOGIN) == {"useBasicAuth": True, "username": "cc", "password": "s3cr3t-value"}
 
 
 @pytest.mark.parametrize(("uid", "name"), [("shop", "Shop"), ("help-desk_2", "Help desk 2"), ("--", "--")])
@@ -160,21 +160,19 @@ def test_differences_cometchat_agrees_there_are_none() -> None:
         ({"credentials": Credentials("cc", Secret("other"))}, "password", "***", "the one of the settings"),
     ],
 )
-def test_differences_one_thing_is_otherwise_it_alone_is_told(
-    changes: dict[str, Any], what: str, now: str, then: str
-) -> None:
-    assert [(item.what, item.now, item.then) for item in plan(**changes).differences] == [(what, now, then)]
+def test_differences_contain_only_what_differs(changes: dict[str, Any], what: str, now: str, then: str) -> None:
+    assert [(item.field, item.current, item.wanted) for item in plan(**changes).differences] == [(what, now, then)]
 
 
-def test_differences_without_credentials_of_ours_those_of_cometchat_stay() -> None:
+def test_differences_keep_foreign_credentials() -> None:
     assert plan(credentials=None).differences == ()
 
 
-def test_differences_bot_is_missing_all_is_told_and_no_secret() -> None:
+def test_differences_of_missing_bot_hide_secrets() -> None:
     wanted = BotPlan(uid="shop", url="https://h.example/", name="Shop", credentials=LOGIN)
-    found = SyncPlan(wanted=wanted, registered=None, is_user_missing=True, made=True).differences
-    assert [item.what for item in found] == [
+    found = SyncPlan(wanted=wanted, registered=None, is_user_missing=True, has_new_credentials=True).differences
+    assert [item.field for item in found] == [
         "user", "bot", "URL", "messages of groups", "enabled", "user name", "password",
     ]  # fmt: skip
     assert "s3cr3t" not in repr(found)
-    assert found[-1].then == "a new one"
+    assert found[-1].wanted == "a new one"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometbot.channels.cometchat import bodies
-from cometbot.channels.cometchat.rendering import Rich, capabilities, render, split
+from cometbot.channels.cometchat import request_bodies
+from cometbot.channels.cometchat.rendering import RichMode, capabilities, render, split_by_data_limit
 from cometbot.errors import MessageError
 from cometbot.messages import (
     Button,
@@ -38,8 +38,8 @@ CARD = Card(
 )
 
 
-def send(message: Message, rich: Rich = "text", **options: Any) -> list[dict[str, Any]]:
-    return render(Operation(**{"conversation": DIRECT, "message": message, "answers": "712"} | options), rich)
+def send(message: Message, rich: RichMode = "text", **options: Any) -> list[dict[str, Any]]:
+    return render(Operation(**{"conversation": DIRECT, "message": message, "reply_to": "712"} | options), rich)
 
 
 def test_a_text_goes_to_the_sender_one_to_one() -> None:
@@ -75,11 +75,11 @@ def test_a_quote_is_named_in_the_body() -> None:
 
 @pytest.mark.parametrize("text", ["word " * 5000, "ß" * 20_000, '"\n\x01' * 5000, "👍" * 6000, "x" * 10_000])
 @pytest.mark.parametrize("metadata", [{}, {"note": "y" * 3000}])
-def test_a_long_text_becomes_several_that_each_fit_and_lose_nothing(text: str, metadata: dict[str, str]) -> None:
+def test_long_text_is_split_without_loss(text: str, metadata: dict[str, str]) -> None:
     requests = send(Text(text, metadata=metadata))
     datas = [request["body"]["data"] for request in requests]
     assert len(datas) > 1
-    assert all(len(orjson.dumps(data)) <= bodies.DATA_LIMIT for data in datas)
+    assert all(len(orjson.dumps(data)) <= request_bodies.MAX_DATA_BYTES for data in datas)
     whole = "".join(data["text"] for data in datas)
     assert "".join(whole.split()) == "".join(text.split())
 
@@ -104,10 +104,12 @@ LONG = {
 @pytest.mark.parametrize("metadata", [{}, {"note": "y" * 3000}])
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_long_text_does_not_fall_into_crumbs(text: str, metadata: dict[str, str]) -> None:
-    parts = split(text, metadata)
+    parts = split_by_data_limit(text, metadata)
     sizes = [len(orjson.dumps({"text": part, **({"metadata": metadata} if metadata else {})})) for part in parts]
-    room = bodies.DATA_LIMIT - len(orjson.dumps({"text": "", **({"metadata": metadata} if metadata else {})}))
-    assert max(sizes) <= bodies.DATA_LIMIT
+    room = request_bodies.MAX_DATA_BYTES - len(
+        orjson.dumps({"text": "", **({"metadata": metadata} if metadata else {})})
+    )
+    assert max(sizes) <= request_bodies.MAX_DATA_BYTES
     assert all(len(orjson.dumps(part)) > room // 3 for part in parts[:-1])
     assert "".join("".join(parts).split()) == "".join(text.split())
     assert len(parts) <= 2 * len(orjson.dumps(text)) // room + 1
@@ -116,8 +118,8 @@ def test_a_long_text_does_not_fall_into_crumbs(text: str, metadata: dict[str, st
 @given(st.text(min_size=1, max_size=300).filter(str.strip))
 @settings(max_examples=50)
 def test_any_text_is_split_without_loss(text: str) -> None:
-    parts = split(text * 60, {})
-    assert all(len(orjson.dumps({"text": part})) <= bodies.DATA_LIMIT for part in parts)
+    parts = split_by_data_limit(text * 60, {})
+    assert all(len(orjson.dumps({"text": part})) <= request_bodies.MAX_DATA_BYTES for part in parts)
     assert "".join("".join(parts).split()) == "".join((text * 60).split())
 
 
@@ -185,7 +187,7 @@ def test_what_is_not_native_falls_back_to_its_text(message: Message) -> None:
     assert (body["category"], body["type"], body["data"]) == ("message", "text", {"text": message.to_text()})
 
 
-def test_an_interactive_card_links_by_button_and_asks_in_its_text() -> None:
+def test_interactive_card_has_link_buttons_and_numbered_text() -> None:
     body = send(CARD, "interactive")[0]["body"]
     shown = body["data"]["interactiveData"]
     assert (body["category"], body["type"]) == ("interactive", "card")
@@ -201,7 +203,7 @@ def test_interactive_choices_stand_numbered_in_the_card() -> None:
     assert shown == {"text": Choices("Colour?", ["red", "blue"]).to_text(), "cardActions": []}
 
 
-def test_a_cards_buttons_say_their_label_or_open_their_page() -> None:
+def test_card_buttons_send_label_or_open_url() -> None:
     body = send(CARD, "card")[0]["body"]
     card = body["data"]["card"]
     assert (body["category"], body["type"], body["data"]["text"]) == ("card", "text", CARD.to_text())
@@ -219,29 +221,29 @@ def test_the_ids_of_a_cards_elements_are_unique(message: Message) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_buttons_with_the_same_label_say_their_number() -> None:
+def test_buttons_with_same_label_send_their_number() -> None:
     elements = send(Carousel([CARD, CARD]), "card")[0]["body"]["data"]["card"]["body"]
     said = [element["action"]["text"] for element in elements if element.get("action", {}).get("type") == "sendMessage"]
     assert said == ["1", "2"]
 
 
 @pytest.mark.parametrize("rich", ["interactive", "card"])
-def test_a_card_that_is_too_large_falls_back_to_text(rich: Rich) -> None:
+def test_a_card_that_is_too_large_falls_back_to_text(rich: RichMode) -> None:
     requests = send(Card(text="word " * 2500), rich)
     assert {request["body"]["category"] for request in requests} == {"message"}
 
 
-def test_an_edit_names_the_message_and_what_it_says_now() -> None:
-    requests = send(Text("new", tags=("a",)), kind="edit", message_id="5", answers="")
+def test_edit_has_message_id_and_new_text() -> None:
+    requests = send(Text("new", tags=("a",)), kind="edit", message_id="5", reply_to="")
     assert requests == [{"op": "edit", "message": "5", "body": {"data": {"text": "new"}, "tags": ["a"]}}]
 
 
-def test_the_rest_of_a_text_that_outgrew_the_limit_follows_the_edit() -> None:
+def test_edit_over_the_limit_continues_in_new_messages() -> None:
     edit, *rest = send(Text("word " * 3000), kind="edit", target=0)
     assert (edit["op"], [request["op"] for request in rest]) == ("edit", ["send"])
 
 
-def test_an_edit_into_something_that_cannot_be_edited_shows_its_text() -> None:
+def test_edit_into_unsupported_kind_shows_text() -> None:
     (request,) = send(CARD, "card", kind="edit", target=0)
     assert request["body"]["data"] == {"text": CARD.to_text()}
 
@@ -260,7 +262,7 @@ def test_deletions_and_reactions_name_their_message() -> None:
     ]
 
 
-def test_a_reaction_over_its_limit_and_a_send_of_nothing_are_refused() -> None:
+def test_long_reaction_and_empty_send_are_refused() -> None:
     with pytest.raises(MessageError, match="reaction"):
         render(Operation(conversation=DIRECT, kind="react", message_id="5", reaction="x" * 46), "text")
     with pytest.raises(MessageError, match="needs a message"):
@@ -273,6 +275,6 @@ def test_too_many_tags_are_refused_before_anything_is_stored() -> None:
 
 
 @pytest.mark.parametrize("rich", ["text", "interactive", "card"])
-def test_every_request_is_json(rich: Rich) -> None:
+def test_every_request_is_json(rich: RichMode) -> None:
     for message in (Text("a"), CARD, Carousel([CARD]), Choices("?", ["a"]), Custom("x", {}), Media("https://x/a.png")):
         assert orjson.loads(orjson.dumps(send(message, rich))) == send(message, rich)

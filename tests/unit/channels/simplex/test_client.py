@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from cometbot.channels.simplex import client as simplex_client
-from cometbot.channels.simplex.client import MutedSimplexClient, SimplexClient
+from cometbot.channels.simplex.client import ReadOnlySimplexClient, SimplexClient
+from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
-from cometbot.channels.simplex.files import Folder
+from cometbot.channels.simplex.files import SharedFolder
 from cometbot.channels.simplex.protocol import Command, Record
-from cometbot.channels.simplex.transfers import Transfers
 from cometbot.errors import BotError, MessageError, Rejected, Uncertain
 from cometbot.models import Attachment
 
-from .test_transfers import complete, failed
+from .test_download_tracker import complete, failed
 
 URL = "simplex-file:5?size=4&name=a.txt"
 
 
-class Line:
+class FakeConnection:
     """Answers with what was prepared, or raises it; ``then`` happens after each answer."""
 
     def __init__(self, *answers: Record | Exception) -> None:
@@ -48,29 +48,29 @@ def rejected(tag: str) -> CommandRejected:
 
 
 @pytest.fixture
-def transfers() -> Transfers:
-    return Transfers()
+def downloads() -> DownloadTracker:
+    return DownloadTracker()
 
 
-def make(line: Line, transfers: Transfers, folder: Path, limit: int = 100) -> SimplexClient:
-    return SimplexClient(line, lambda: 1, transfers, Folder(PurePosixPath("/srv/cli"), folder), limit)
-
-
-@pytest.fixture
-def line() -> Line:
-    return Line()
+def make(fake_connection: FakeConnection, downloads: DownloadTracker, folder: Path, limit: int = 100) -> SimplexClient:
+    return SimplexClient(fake_connection, lambda: 1, downloads, SharedFolder(PurePosixPath("/srv/cli"), folder), limit)
 
 
 @pytest.fixture
-def client(line: Line, transfers: Transfers, tmp_path: Path) -> SimplexClient:
-    return make(line, transfers, tmp_path / "files")
+def fake_connection() -> FakeConnection:
+    return FakeConnection()
 
 
-def test_any_command_gives_the_raw_answer(client: SimplexClient, line: Line) -> None:
-    line.answers = [Record("agentSubs", {"type": "agentSubs", "activeSubs": {}})]
+@pytest.fixture
+def client(fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path) -> SimplexClient:
+    return make(fake_connection, downloads, tmp_path / "files")
+
+
+def test_command_returns_raw_answer(client: SimplexClient, fake_connection: FakeConnection) -> None:
+    fake_connection.answers = [Record("agentSubs", {"type": "agentSubs", "activeSubs": {}})]
 
     assert client.command("/get subs") == {"type": "agentSubs", "activeSubs": {}}
-    assert line.asked == ["/get subs"]
+    assert fake_connection.asked == ["/get subs"]
     with pytest.raises(MessageError, match="begins as in the CLI's console"):
         client.command("get subs")
 
@@ -91,11 +91,11 @@ def test_any_command_gives_the_raw_answer(client: SimplexClient, line: Line) -> 
     ],
 )
 def test_the_methods_are_commands(
-    client: SimplexClient, line: Line, call: Callable[[SimplexClient], Any], command: str
+    client: SimplexClient, fake_connection: FakeConnection, call: Callable[[SimplexClient], Any], command: str
 ) -> None:
     call(client)
 
-    assert line.asked == [command]
+    assert fake_connection.asked == [command]
 
 
 @pytest.mark.parametrize("value", ["team", "", "-3", "3 5", "٣"])
@@ -104,106 +104,114 @@ def test_what_is_no_number_is_refused(client: SimplexClient, value: str) -> None
         client.members(value)
 
 
-def arrive(folder: Path, transfers: Transfers, text: str = "tea!", path: str = "/srv/cli/5-a.txt") -> None:
+def complete_download(
+    folder: Path, downloads: DownloadTracker, text: str = "tea!", path: str = "/srv/cli/5-a.txt"
+) -> None:
     (folder / "files" / "5-a.txt").write_text(text)
-    transfers.hear(complete(5, path))
+    downloads.handle_event(complete(5, path))
 
 
 def test_a_file_is_fetched_and_its_place_is_given(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
-    line.then = lambda: arrive(tmp_path, transfers)
+    fake_connection.then = lambda: complete_download(tmp_path, downloads)
     path = client.receive(Attachment(URL, "a.txt"))
 
     assert (path, path.read_text()) == (tmp_path / "files" / "5-a.txt", "tea!")
-    assert line.asked == ["/freceive 5 approved_relays=on encrypt=off /srv/cli/5-a.txt"]
+    assert fake_connection.asked == ["/freceive 5 approved_relays=on encrypt=off /srv/cli/5-a.txt"]
 
 
-def test_a_file_that_is_there_already_is_not_asked_for_again(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+def test_existing_file_is_not_requested_again(
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
-    line.then = lambda: arrive(tmp_path, transfers)
+    fake_connection.then = lambda: complete_download(tmp_path, downloads)
     client.receive(URL)
-    line.asked.clear()
+    fake_connection.asked.clear()
 
     assert client.download(URL) == b"tea!"
     assert client.download(URL, tmp_path / "copy") == b""
     assert (tmp_path / "copy").read_bytes() == b"tea!"
-    assert line.asked == []
+    assert fake_connection.asked == []
 
 
 @pytest.mark.parametrize("tag", ["fileAlreadyReceiving", "fileAlreadyExists"])
 def test_a_file_that_is_on_its_way_is_waited_for(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path, tag: str
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path, tag: str
 ) -> None:
-    line.answers = [rejected(tag)]
-    timer = threading.Timer(0.05, arrive, [tmp_path, transfers])
+    fake_connection.answers = [rejected(tag)]
+    timer = threading.Timer(0.05, complete_download, [tmp_path, downloads])
     timer.start()
 
     assert client.receive(URL).read_text() == "tea!"
     timer.join()
 
 
-def test_a_file_whose_end_was_not_told_is_known_by_its_size(client: SimplexClient, line: Line, tmp_path: Path) -> None:
-    line.then = lambda: (tmp_path / "files" / "5-a.txt").write_text("tea!")
+def test_finished_file_is_detected_by_size(
+    client: SimplexClient, fake_connection: FakeConnection, tmp_path: Path
+) -> None:
+    fake_connection.then = lambda: (tmp_path / "files" / "5-a.txt").write_text("tea!")
 
     assert client.receive(URL).read_text() == "tea!"
 
 
 def test_a_broken_connection_is_waited_out(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
-    line.answers = [ConnectionLost("broke"), NotConnected("not yet"), rejected("fileAlreadyReceiving")]
-    timer = threading.Timer(0.6, arrive, [tmp_path, transfers])
+    fake_connection.answers = [ConnectionLost("broke"), NotConnected("not yet"), rejected("fileAlreadyReceiving")]
+    timer = threading.Timer(0.6, complete_download, [tmp_path, downloads])
     timer.start()
 
     assert client.receive(URL).read_text() == "tea!"
     timer.join()
-    assert len(line.asked) == 3
+    assert len(fake_connection.asked) == 3
 
 
-def test_a_file_that_came_by_itself_or_was_asked_for_by_its_number_is_there(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+def test_auto_received_file_is_found(
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
     (tmp_path / "files").mkdir()
-    arrive(tmp_path, transfers)
+    complete_download(tmp_path, downloads)
 
     assert client.receive(5).read_text() == "tea!"
     assert client.receive(5).read_text() == "tea!"
-    assert line.asked == []
+    assert fake_connection.asked == []
 
 
-def test_a_file_that_was_removed_is_asked_for_again(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+def test_removed_file_is_requested_again(
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
     (tmp_path / "files").mkdir()
-    arrive(tmp_path, transfers)
+    complete_download(tmp_path, downloads)
     (tmp_path / "files" / "5-a.txt").unlink()
-    line.then = lambda: arrive(tmp_path, transfers)
+    fake_connection.then = lambda: complete_download(tmp_path, downloads)
 
     assert client.receive(5).read_text() == "tea!"
-    assert len(line.asked) == 1
+    assert len(fake_connection.asked) == 1
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_loaded(client: SimplexClient, line: Line) -> None:
+def test_a_file_over_the_limit_is_refused_before_it_is_loaded(
+    client: SimplexClient, fake_connection: FakeConnection
+) -> None:
     with pytest.raises(Rejected, match="has 400 bytes, and the limit is 100"):
         client.receive("simplex-file:5?size=400")
     with pytest.raises(Rejected, match="the limit is 3"):
         client.receive(URL, limit=3)
-    assert line.asked == []
+    assert fake_connection.asked == []
 
 
 def test_a_file_that_lied_about_its_size_is_removed(
-    client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
-    line.then = lambda: arrive(tmp_path, transfers, "x" * 101)
+    fake_connection.then = lambda: complete_download(tmp_path, downloads, "x" * 101)
     with pytest.raises(Rejected, match="larger than it said"):
         client.receive(URL)
 
     assert not (tmp_path / "files" / "5-a.txt").exists()
 
 
-def test_failures_say_what_happened(client: SimplexClient, line: Line, transfers: Transfers, tmp_path: Path) -> None:
+def test_download_failures_have_reasons(
+    client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
+) -> None:
     encrypted = complete(5)
     encrypted.raw["chatItem"]["chatItem"]["file"]["fileSource"]["cryptoArgs"] = {"fileKey": "k", "fileNonce": "n"}
     events = [
@@ -214,12 +222,12 @@ def test_failures_say_what_happened(client: SimplexClient, line: Line, transfers
         (complete(5, "nowhere.txt"), "SIMPLEX_FILES_HERE"),
     ]
     for record, problem in events:
-        transfers.forget(5)
-        line.then = lambda record=record: transfers.hear(record)  # type: ignore[misc]
+        downloads.discard(5)
+        fake_connection.then = lambda record=record: downloads.handle_event(record)  # type: ignore[misc]
         with pytest.raises(Rejected, match=problem):
             client.receive(URL)
-    line.then = lambda: None
-    line.answers = [Record("rcvFileAcceptedSndCancelled", {}), rejected("fileNotApproved")]
+    fake_connection.then = lambda: None
+    fake_connection.answers = [Record("rcvFileAcceptedSndCancelled", {}), rejected("fileNotApproved")]
     for _ in range(2):
         with pytest.raises(Rejected):
             client.receive(URL)
@@ -254,21 +262,30 @@ def chat_with(*items: tuple[int, dict[str, Any] | None]) -> Record:
         ({"fileStatus": {"type": "rcvAborted"}}, "broken off"),
     ],
 )
-def test_how_a_file_ended_that_nobody_here_heard_of_is_asked(
-    client: SimplexClient, line: Line, tmp_path: Path, file: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+def test_unseen_download_result_is_fetched(
+    client: SimplexClient,
+    fake_connection: FakeConnection,
+    tmp_path: Path,
+    file: dict[str, Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(simplex_client, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(simplex_client, "_POLL_INTERVAL", 0.01)
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "b.txt").write_text("tea!")
     newer = [(number, None) for number in range(21, 71)]
-    line.answers = [rejected("fileAlreadyReceiving"), chat_with(*newer), chat_with((20, {"fileId": 5, **file}))]
+    fake_connection.answers = [
+        rejected("fileAlreadyReceiving"),
+        chat_with(*newer),
+        chat_with((20, {"fileId": 5, **file})),
+    ]
     try:
         found = client.receive(f"{URL}&chat=%404&item=20", timeout=20).read_text()
     except Rejected as error:
         found = str(error)
 
     assert said in found
-    assert line.asked[1:] == ["/_get chat @4 count=50", "/_get chat @4 before=21 count=50"]
+    assert fake_connection.asked[1:] == ["/_get chat @4 count=50", "/_get chat @4 before=21 count=50"]
 
 
 @pytest.mark.parametrize(
@@ -282,34 +299,36 @@ def test_how_a_file_ended_that_nobody_here_heard_of_is_asked(
     ],
 )
 def test_a_file_that_is_still_on_its_way_is_waited_for(
-    client: SimplexClient, line: Line, answer: Record | Exception, monkeypatch: pytest.MonkeyPatch
+    client: SimplexClient, fake_connection: FakeConnection, answer: Record | Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simplex_client, "_LOOK_EVERY", 0.01)
-    line.answers = [rejected("fileAlreadyReceiving"), answer]
+    monkeypatch.setattr(simplex_client, "_POLL_INTERVAL", 0.01)
+    fake_connection.answers = [rejected("fileAlreadyReceiving"), answer]
     with pytest.raises(Uncertain, match="may still come"):
         client.receive(f"{URL}&chat=%404&item=20", timeout=0.3)
 
-    assert len(line.asked) == 2
+    assert len(fake_connection.asked) == 2
 
 
-def test_without_a_connection_everything_says_where_it_is(transfers: Transfers, tmp_path: Path) -> None:
-    client = SimplexClient(None, lambda: 1, transfers, Folder(PurePosixPath("/srv/cli"), tmp_path), 100)
+def test_without_connection_methods_raise_bot_error(downloads: DownloadTracker, tmp_path: Path) -> None:
+    client = SimplexClient(None, lambda: 1, downloads, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100)
     for call in (client.contacts, lambda: client.command("/user"), lambda: client.receive(URL)):
         with pytest.raises(BotError, match="cometbot simplex"):
             call()
 
 
-def test_before_the_first_connection_nobody_knows_whose_contacts_they_are(
-    line: Line, transfers: Transfers, tmp_path: Path
+def test_before_first_connection_raises_not_connected(
+    fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
-    client = SimplexClient(line, lambda: 0, transfers, Folder(PurePosixPath("/srv/cli"), tmp_path), 100)
+    client = SimplexClient(
+        fake_connection, lambda: 0, downloads, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100
+    )
     with pytest.raises(NotConnected, match="when it is ready"):
         client.contacts()
 
 
-def test_a_rehearsal_reads_and_changes_nothing(client: SimplexClient, line: Line, tmp_path: Path) -> None:
+def test_readonly_client_only_reads(client: SimplexClient, fake_connection: FakeConnection, tmp_path: Path) -> None:
     withheld: list[str] = []
-    muted = MutedSimplexClient(client, withheld.append)
+    muted = ReadOnlySimplexClient(client, withheld.append)
     muted.contacts()
     muted.add_member(3, 4)
     muted.command("/_delete @4 full")
@@ -319,5 +338,5 @@ def test_a_rehearsal_reads_and_changes_nothing(client: SimplexClient, line: Line
     (tmp_path / "files" / "5-a.txt").write_text("tea!")
 
     assert muted.download(URL) == b"tea!"
-    assert line.asked == ["/_contacts 1"]
+    assert fake_connection.asked == ["/_contacts 1"]
     assert withheld == ["/_add", "/_delete", "/freceive"]

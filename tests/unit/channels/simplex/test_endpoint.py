@@ -26,7 +26,7 @@ STRONG = "0123456789abcdef" * 4
         (f"wss://bot:{STRONG}@chat.example.com:8443", "wss://chat.example.com:8443/"),
     ],
 )
-def test_a_safe_url_is_taken_without_a_warning(url: str, bare: str) -> None:
+def test_safe_url_has_no_warning(url: str, bare: str) -> None:
     endpoint = Endpoint.from_url(url)
     assert (endpoint.url, endpoint.warnings) == (bare, ())
 
@@ -42,7 +42,7 @@ def test_a_safe_url_is_taken_without_a_warning(url: str, bare: str) -> None:
         "ws://2130706433.example/",
     ],
 )
-def test_an_unencrypted_way_to_another_machine_is_refused_unless_it_is_allowed(url: str) -> None:
+def test_unencrypted_remote_url_needs_permission(url: str) -> None:
     with pytest.raises(ConfigurationError, match="SIMPLEX_ALLOW_UNENCRYPTED=1"):
         Endpoint.from_url(url)
     allowed = Endpoint.from_url(url, allow_unencrypted=True)
@@ -89,7 +89,7 @@ def test_credentials_become_a_header_decoded_and_show_nowhere() -> None:
     assert endpoint.url == "wss://chat.example.com/"
     assert base64.b64decode(endpoint.headers["Authorization"].removeprefix("Basic ")).decode() == "b@t:Secret/1é"
     assert "Secret" not in repr(endpoint)
-    assert Endpoint.from_url("ws://localhost:1/x?token=hush").place == "ws://localhost:1/x"
+    assert Endpoint.from_url("ws://localhost:1/x?token=hush").display_url == "ws://localhost:1/x"
     assert "hush" not in repr(Endpoint.from_url("ws://localhost:1/x?token=hush"))
     assert "Basic" not in repr(endpoint)
 
@@ -119,14 +119,14 @@ def test_a_remote_cli_without_credentials_is_warned_of() -> None:
 
 
 def test_certificates_and_host_names_are_always_verified() -> None:
-    context = Endpoint.from_url(f"wss://bot:{STRONG}@chat.example.com/").tls()
+    context = Endpoint.from_url(f"wss://bot:{STRONG}@chat.example.com/").make_ssl_context()
     assert context is not None
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
-    assert Endpoint.from_url("ws://localhost:5225").tls() is None
+    assert Endpoint.from_url("ws://localhost:5225").make_ssl_context() is None
 
 
-def test_the_settings_say_where_the_cli_is() -> None:
+def test_endpoint_from_settings() -> None:
     assert Endpoint.from_settings(Settings()).url == "ws://localhost:5225/"
     far = Settings(simplex_url="ws://10.0.0.1:5225")
     with pytest.raises(ConfigurationError):

@@ -16,7 +16,7 @@ from cometbot.channels.simplex.errors import (
     ConnectionLost,
     NotConnected,
     error_from,
-    error_tags,
+    get_error_tags,
 )
 from cometbot.channels.simplex.protocol import Command, Record
 from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
@@ -90,12 +90,12 @@ def test_a_network_that_fails_for_now_leaves_open_what_was_done(error: dict[str,
     ],
 )
 def test_an_unknown_error_is_a_refusal_with_what_tags_there_are(chat_error: Any, tags: tuple[str, ...]) -> None:
-    assert error_tags(chat_error) == tags
+    assert get_error_tags(chat_error) == tags
     assert made(chat_error).tags == tags
     assert isinstance(made(chat_error), CommandFailed)
 
 
-def test_an_error_says_what_was_refused_and_why_and_nothing_that_people_wrote() -> None:
+def test_error_text_has_cause_and_no_message_text() -> None:
     error = made({"type": "error", "errorType": {"type": "commandError", "message": "Failed reading: empty"}})
     assert str(error) == (
         "the SimpleX CLI refused /_send: error.commandError (it could not parse the command: Failed reading: empty)"

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from cometbot.channels.simplex.files import Folder, NoFolder, Wanted, safe_name
+from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder, make_safe_name
+from cometbot.channels.simplex.models import File
 from cometbot.channels.simplex.protocol import ChatRef
-from cometbot.channels.simplex.views import File
 from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.models import Attachment
 
@@ -39,12 +39,12 @@ from cometbot.models import Attachment
     ],
 )
 def test_a_senders_name_becomes_one_that_does_no_harm(name: str, expected: str) -> None:
-    assert safe_name(name) == expected
+    assert make_safe_name(name) == expected
 
 
 @pytest.mark.parametrize("name", ["ü" * 300 + ".jpg", "x" * 300, "." * 300, "👍" * 300 + ".png"])
-def test_a_long_name_is_cut_and_keeps_its_ending(name: str) -> None:
-    safe = safe_name(name)
+def test_long_name_is_cut_before_extension(name: str) -> None:
+    safe = make_safe_name(name)
 
     assert 0 < len(safe.encode()) <= 100
     assert Path(safe).suffix == (Path(name).suffix if name.strip(".") else "")
@@ -53,25 +53,25 @@ def test_a_long_name_is_cut_and_keeps_its_ending(name: str) -> None:
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        (5, Wanted(5)),
-        ("simplex-file:5", Wanted(5)),
-        ("simplex-file:5?size=9&name=a%20b.txt", Wanted(5, "a b.txt", 9)),
-        ("simplex-file:5?size=x", Wanted(5)),
+        (5, FileRef(5)),
+        ("simplex-file:5", FileRef(5)),
+        ("simplex-file:5?size=9&name=a%20b.txt", FileRef(5, "a b.txt", 9)),
+        ("simplex-file:5?size=x", FileRef(5)),
         (
             "simplex-file:5?chat=%2331%28_support%3A11%29&item=20",
-            Wanted(5, "", 0, ChatRef("group", 31, "support", 11), 20),
+            FileRef(5, "", 0, ChatRef("group", 31, "support", 11), 20),
         ),
-        ("simplex-file:5?chat=%2Fsql&item=-1", Wanted(5)),
-        (Attachment("simplex-file:5?size=9", "c.txt", size=7), Wanted(5, "c.txt", 7)),
-        (Attachment("simplex-file:5?size=9&name=d.txt"), Wanted(5, "d.txt", 9)),
-        (Attachment("simplex-file:5?chat=%404&item=7", "e.txt"), Wanted(5, "e.txt", 0, ChatRef("direct", 4), 7)),
-        (File(file_id=5, name="e.txt", size=3), Wanted(5, "e.txt", 3)),
+        ("simplex-file:5?chat=%2Fsql&item=-1", FileRef(5)),
+        (Attachment("simplex-file:5?size=9", "c.txt", size=7), FileRef(5, "c.txt", 7)),
+        (Attachment("simplex-file:5?size=9&name=d.txt"), FileRef(5, "d.txt", 9)),
+        (Attachment("simplex-file:5?chat=%404&item=7", "e.txt"), FileRef(5, "e.txt", 0, ChatRef("direct", 4), 7)),
+        (File(file_id=5, name="e.txt", size=3), FileRef(5, "e.txt", 3)),
     ],
 )
 def test_a_file_is_named_by_its_attachment_its_url_or_its_number(
-    file: Attachment | File | str | int, expected: Wanted
+    file: Attachment | File | str | int, expected: FileRef
 ) -> None:
-    assert Wanted.of(file) == expected
+    assert FileRef.from_value(file) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,38 +79,38 @@ def test_a_file_is_named_by_its_attachment_its_url_or_its_number(
 )
 def test_what_names_no_file_is_refused(file: object) -> None:
     with pytest.raises(MessageError, match="url of its attachment"):
-        Wanted.of(file)  # type: ignore[arg-type]
+        FileRef.from_value(file)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(PurePosixPath("/srv/cli"), tmp_path)
+def folder(tmp_path: Path) -> SharedFolder:
+    return SharedFolder(PurePosixPath("/srv/cli"), tmp_path)
 
 
-def test_the_same_file_gets_the_same_place_as_both_call_it(folder: Folder, tmp_path: Path) -> None:
-    assert folder.target(Wanted(5, "../a.txt")) == ("/srv/cli/5-a.txt", tmp_path / "5-a.txt")
+def test_the_same_file_gets_the_same_place_as_both_call_it(folder: SharedFolder, tmp_path: Path) -> None:
+    assert folder.get_download_paths(FileRef(5, "../a.txt")) == ("/srv/cli/5-a.txt", tmp_path / "5-a.txt")
 
 
 @pytest.mark.parametrize("path", ["a.txt", "/srv/cli/a.txt"])
-def test_what_the_cli_names_is_found_here(folder: Folder, tmp_path: Path, path: str) -> None:
-    assert folder.find_here(path) == tmp_path / "a.txt"
+def test_what_the_cli_names_is_found_here(folder: SharedFolder, tmp_path: Path, path: str) -> None:
+    assert folder.to_local_path(path) == tmp_path / "a.txt"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a.txt", "/srv/cli/../a.txt", "/srv/cli2/a.txt"])
-def test_a_place_outside_of_the_folder_is_refused(folder: Folder, path: str) -> None:
+def test_a_place_outside_of_the_folder_is_refused(folder: SharedFolder, path: str) -> None:
     with pytest.raises(Rejected, match="SIMPLEX_FILES"):
-        folder.find_here(path)
+        folder.to_local_path(path)
 
 
-def test_a_file_of_ours_is_named_as_the_cli_sees_it(folder: Folder, tmp_path: Path) -> None:
+def test_a_file_of_ours_is_named_as_the_cli_sees_it(folder: SharedFolder, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.txt").write_text("x")
 
-    assert folder.find_there(f"{tmp_path}/out/a.txt") == "/srv/cli/out/a.txt"
+    assert folder.to_cli_path(f"{tmp_path}/out/a.txt") == "/srv/cli/out/a.txt"
 
 
-def test_a_file_that_the_cli_cannot_see_or_that_is_none_is_refused(
-    folder: Folder, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+def test_file_outside_shared_folder_is_refused(
+    folder: SharedFolder, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "a.txt"
     elsewhere.write_text("x")
@@ -119,28 +119,28 @@ def test_a_file_that_the_cli_cannot_see_or_that_is_none_is_refused(
     for path, problem in ((elsewhere, "cannot see"), (tmp_path / "link", "cannot see"), (tmp_path, "no file"),
                           (tmp_path / "b", "no file")):  # fmt: skip
         with pytest.raises(Rejected, match=problem):
-            folder.find_there(str(path))
+            folder.to_cli_path(str(path))
 
 
 def test_on_one_machine_any_file_will_do(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "a.txt"
     elsewhere.write_text("x")
 
-    assert Folder(PurePosixPath(tmp_path), tmp_path).find_there(str(elsewhere)) == str(elsewhere)
+    assert SharedFolder(PurePosixPath(tmp_path), tmp_path).to_cli_path(str(elsewhere)) == str(elsewhere)
 
 
-def test_without_a_shared_folder_there_are_no_files_and_the_way_to_them_is_said() -> None:
+def test_without_shared_folder_error_names_settings() -> None:
     with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
-        NoFolder().target(Wanted(5))
+        NoSharedFolder().get_download_paths(FileRef(5))
     with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
-        NoFolder().find_here("a.txt")
+        NoSharedFolder().to_local_path("a.txt")
     with pytest.raises(Rejected, match="SIMPLEX_FILES_HERE"):
-        NoFolder().find_there("/a.txt")
+        NoSharedFolder().to_cli_path("/a.txt")
 
 
 @pytest.mark.parametrize("name", ["Voil\u00e0", "\u0420", "x" * 94 + "\u00e0" * 9])
 def test_a_name_ends_in_no_byte_that_the_cli_cuts(name: str) -> None:
-    made = safe_name(name)
+    made = make_safe_name(name)
     assert made.encode()[-1] != 0xA0
     assert len(made.encode()) <= 100
-    assert not safe_name(f"{name}.pdf").endswith("_.pdf")
+    assert not make_safe_name(f"{name}.pdf").endswith("_.pdf")

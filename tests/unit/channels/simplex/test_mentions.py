@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.channels.simplex.mentions import fill, find_in, has_mentions
+from cometbot.channels.simplex.mentions import has_mentions, make_member_finder, resolve_mentions
+from cometbot.channels.simplex.models import Member, Profile
 from cometbot.channels.simplex.protocol.contents import text_content
-from cometbot.channels.simplex.views import Member, Profile
 
 MEMBERS = [
     Member(group_member_id=11, member_id="Ym9i", profile=Profile(display_name="bob")),
@@ -17,7 +17,7 @@ MEMBERS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "told"),
+    ("text", "expected", "mentioned"),
     [
         ("<@uid:member-Ym9i> look", "@bob look", {"bob": 11}),
         ("<@uid:4>!", "@'Carol C'!", {"Carol C": 12}),
@@ -28,10 +28,10 @@ MEMBERS = [
         ("nobody", "nobody", {}),
     ],
 )
-def test_uids_become_names_and_the_members_that_they_mean(text: str, expected: str, told: dict[str, int]) -> None:
-    content, members = fill(text_content(text), find_in(MEMBERS))
+def test_uids_become_names_and_the_members_that_they_mean(text: str, expected: str, mentioned: dict[str, int]) -> None:
+    content, members = resolve_mentions(text_content(text), make_member_finder(MEMBERS))
 
-    assert (content["text"], members) == (expected, told)
+    assert (content["text"], members) == (expected, mentioned)
 
 
 @pytest.mark.parametrize(

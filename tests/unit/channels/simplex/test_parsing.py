@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.simplex.names import direct, group
-from cometbot.channels.simplex.parsing import Place, parse, read_record
+from cometbot.channels.simplex.ids import make_direct_conversation, make_group_conversation
+from cometbot.channels.simplex.parsing import EventContext, parse, read_record
 from cometbot.channels.simplex.protocol import Record
 from cometbot.errors import PayloadError
 from cometbot.events import (
@@ -23,23 +23,23 @@ from cometbot.events import (
 )
 from cometbot.models import Attachment, Mention
 
-from .telling import Teller
+from .event_factory import EventFactory
 
-ALONE = Place(direct("default", "shop", "4"), "message:1", "shop")
-TOGETHER = Place(group("default", "shop", "31"), "message:1", "shop")
+DIRECT_CONTEXT = EventContext(make_direct_conversation("default", "shop", "4"), "message:1", "shop")
+GROUP_CONTEXT = EventContext(make_group_conversation("default", "shop", "31"), "message:1", "shop")
 
 
 @pytest.fixture
-def teller() -> Teller:
-    teller = Teller()
-    teller.do("connect", name="alice")
-    teller.do("add_group", name="Team", members=["alice", "bob"])
-    return teller
+def event_factory() -> EventFactory:
+    event_factory = EventFactory()
+    event_factory.perform("connect", name="alice")
+    event_factory.perform("add_group", name="Team", members=["alice", "bob"])
+    return event_factory
 
 
-def message(teller: Teller, chat: str = "@4", **arguments: Any) -> MessageEvent:
-    teller.do("say", chat=chat, **arguments)
-    event = parse(teller.of("newChatItems"), ALONE if chat == "@4" else TOGETHER)
+def message(event_factory: EventFactory, chat: str = "@4", **arguments: Any) -> MessageEvent:
+    event_factory.perform("say", chat=chat, **arguments)
+    event = parse(event_factory.latest("newChatItems"), DIRECT_CONTEXT if chat == "@4" else GROUP_CONTEXT)
     assert isinstance(event, MessageEvent)
     return event
 
@@ -51,8 +51,8 @@ def with_item(record: Record, **changes: Any) -> Record:
     return Record(record.type, {**record.raw, "chatItems": [{**whole, "chatItem": item}]})
 
 
-def test_a_text_from_a_contact(teller: Teller) -> None:
-    event = message(teller, text="hello")
+def test_a_text_from_a_contact(event_factory: EventFactory) -> None:
+    event = message(event_factory, text="hello")
 
     assert (event.type, event.category, event.text, event.id) == ("text", "message", "hello", "2001")
     assert (event.sender.uid, event.sender.name, event.group) == ("4", "alice", None)
@@ -61,8 +61,11 @@ def test_a_text_from_a_contact(teller: Teller) -> None:
     assert event.raw["type"] == "newChatItems"
 
 
-def test_a_text_from_a_member_who_is_a_contact_and_from_one_who_is_none(teller: Teller) -> None:
-    alice, bob = message(teller, "#31", name="alice", text="hi"), message(teller, "#31", name="bob", text="hi")
+def test_text_from_member_with_and_without_contact(event_factory: EventFactory) -> None:
+    alice, bob = (
+        message(event_factory, "#31", name="alice", text="hi"),
+        message(event_factory, "#31", name="bob", text="hi"),
+    )
 
     assert alice.sender.uid == "4"
     assert bob.sender.uid == f"member-{bob.sender.metadata['member_id']}"
@@ -70,8 +73,8 @@ def test_a_text_from_a_member_who_is_a_contact_and_from_one_who_is_none(teller: 
     assert (alice.group.guid, alice.group.name, alice.sender.role) == ("31", "Team", "owner")
 
 
-def test_a_mention_of_the_bot_is_spelled_with_the_bots_name(teller: Teller) -> None:
-    event = message(teller, "#31", name="bob", text="status?", mention=True)
+def test_a_mention_of_the_bot_is_spelled_with_the_bots_name(event_factory: EventFactory) -> None:
+    event = message(event_factory, "#31", name="bob", text="status?", mention=True)
 
     assert event.text == "<@uid:shop> status?"
     assert event.mentions == (Mention("shop", "Echo bot"),)
@@ -93,21 +96,25 @@ def test_a_mention_of_the_bot_is_spelled_with_the_bots_name(teller: Teller) -> N
     ],
 )  # fmt: skip
 def test_mentions_of_others_are_spelled_with_their_uid(
-    teller: Teller, text: str, formatted: Any, expected: str
+    event_factory: EventFactory, text: str, formatted: Any, expected: str
 ) -> None:
-    record = teller.told("say", chat="#31", name="alice", text=text)
+    record = event_factory.emit("say", chat="#31", name="alice", text=text)
     mentions = {"bob": {"memberId": "Ym9i"}}
-    event = parse(with_item(record, mentions=mentions, **({"formattedText": formatted} if formatted else {})), TOGETHER)
+    event = parse(
+        with_item(record, mentions=mentions, **({"formattedText": formatted} if formatted else {})), GROUP_CONTEXT
+    )
 
     assert isinstance(event, MessageEvent)
     assert event.text == expected
     assert event.mentions == (Mention("member-Ym9i", "bob"),)
 
 
-def test_a_quote_names_what_is_answered_and_who_said_it(teller: Teller) -> None:
-    own = teller.state.add_item("@4", {"type": "directSnd"}, {"type": "text", "text": "All good"})["meta"]["itemId"]
-    event = message(teller, text="really?", quote_id=own)
-    theirs = message(teller, text="I mean this", quote_id=int(event.id))
+def test_quote_has_message_and_sender(event_factory: EventFactory) -> None:
+    own = event_factory.state.add_item("@4", {"type": "directSnd"}, {"type": "text", "text": "All good"})["meta"][
+        "itemId"
+    ]
+    event = message(event_factory, text="really?", quote_id=own)
+    theirs = message(event_factory, text="I mean this", quote_id=int(event.id))
 
     assert event.quote is not None
     assert (event.quote.id, event.quote.text, event.quote.sender) == (str(own), "All good", "shop")
@@ -120,8 +127,10 @@ def test_a_quote_names_what_is_answered_and_who_said_it(teller: Teller) -> None:
     [("cat.JPG", "image", "image/jpeg"), ("v.mp4", "video", "video/mp4"), ("a.pdf", "file", "application/pdf"),
      ("what", "file", "")],
 )  # fmt: skip
-def test_a_file_comes_with_all_that_is_needed_to_fetch_it(teller: Teller, name: str, kind: str, mime_type: str) -> None:
-    event = message(teller, text="look", file_name=name, file_content="AAAA")
+def test_a_file_comes_with_all_that_is_needed_to_fetch_it(
+    event_factory: EventFactory, name: str, kind: str, mime_type: str
+) -> None:
+    event = message(event_factory, text="look", file_name=name, file_content="AAAA")
     extension = name.rpartition(".")[2].lower() if "." in name else ""
 
     assert (event.type, event.text) == (kind, "look")
@@ -130,15 +139,15 @@ def test_a_file_comes_with_all_that_is_needed_to_fetch_it(teller: Teller, name: 
     )  # fmt: skip
 
 
-def test_a_voice_message_is_audio_and_says_how_long_it_is(teller: Teller) -> None:
-    event = message(teller, text="", file_name="v.mp3", file_content="AAAA")
+def test_voice_message_is_audio_with_duration(event_factory: EventFactory) -> None:
+    event = message(event_factory, text="", file_name="v.mp3", file_content="AAAA")
 
     assert (event.type, event.data["seconds"]) == ("audio", 5)
 
 
-def test_the_preview_of_a_link_goes_along(teller: Teller) -> None:
+def test_the_preview_of_a_link_goes_along(event_factory: EventFactory) -> None:
     preview = {"uri": "https://example.org", "title": "Example", "description": "", "image": ""}
-    event = message(teller, text="", content={"type": "link", "text": "https://example.org", "preview": preview})
+    event = message(event_factory, text="", content={"type": "link", "text": "https://example.org", "preview": preview})
 
     assert (event.type, event.data["preview"]) == ("text", preview)
 
@@ -152,12 +161,12 @@ def test_the_preview_of_a_link_goes_along(teller: Teller) -> None:
         ({"type": "report", "text": "ads", "reason": "spam"}, "report", "ads"),
     ],
 )
-def test_contents_that_we_have_no_word_for_keep_their_own(
-    teller: Teller, content: dict[str, Any], kind: str, text: str
+def test_unknown_content_types_are_passed_through(
+    event_factory: EventFactory, content: dict[str, Any], kind: str, text: str
 ) -> None:
-    record = teller.told("say", chat="@4", text="x")
+    record = event_factory.emit("say", chat="@4", text="x")
     whole = {"type": "rcvMsgContent", "msgContent": content}
-    event = parse(with_item(record, content=whole), ALONE)
+    event = parse(with_item(record, content=whole), DIRECT_CONTEXT)
 
     assert isinstance(event, MessageEvent)
     assert (event.type, event.category, event.text) == (kind, "custom", text)
@@ -165,14 +174,14 @@ def test_contents_that_we_have_no_word_for_keep_their_own(
 
 
 @pytest.mark.parametrize(("text", "expected"), [("/'role 2'", "/role 2"), (" /'help' ", "/help"), ("/'a' b", "/'a' b")])
-def test_a_quoted_command_is_read_as_the_apps_send_it(teller: Teller, text: str, expected: str) -> None:
-    assert message(teller, text=text).text == expected
+def test_a_quoted_command_is_read_as_the_apps_send_it(event_factory: EventFactory, text: str, expected: str) -> None:
+    assert message(event_factory, text=text).text == expected
 
 
-def test_what_disappears_was_edited_or_forwarded_says_so(teller: Teller) -> None:
-    record = teller.told("say", chat="@4", text="x", ttl=60)
+def test_ttl_edited_and_forwarded_are_in_metadata(event_factory: EventFactory) -> None:
+    record = event_factory.emit("say", chat="@4", text="x", ttl=60)
     meta = {**record.raw["chatItems"][0]["chatItem"]["meta"], "itemForwarded": {"type": "unknown"}, "itemEdited": True}
-    event = parse(with_item(record, meta=meta), ALONE)
+    event = parse(with_item(record, meta=meta), DIRECT_CONTEXT)
 
     assert isinstance(event, MessageEvent)
     assert {**event.metadata, "shared_id": ""} == {
@@ -180,21 +189,21 @@ def test_what_disappears_was_edited_or_forwarded_says_so(teller: Teller) -> None
     }  # fmt: skip
 
 
-def test_a_change_is_an_edit_or_the_message_itself_by_its_key(teller: Teller) -> None:
-    item = teller.do("say", chat="@4", text="helo")
-    record = teller.told("edit", chat="@4", item_id=item, text="hello")
-    edit = parse(record, Place(ALONE.conversation, "edit:1:x", "shop"))
+def test_a_change_is_an_edit_or_the_message_itself_by_its_key(event_factory: EventFactory) -> None:
+    item = event_factory.perform("say", chat="@4", text="helo")
+    record = event_factory.emit("edit", chat="@4", item_id=item, text="hello")
+    edit = parse(record, EventContext(DIRECT_CONTEXT.conversation, "edit:1:x", "shop"))
 
     assert isinstance(edit, EditEvent)
     assert (edit.message.id, edit.message.text, edit.sender.uid) == (str(item), "hello", "4")
-    assert isinstance(parse(record, ALONE), MessageEvent)
+    assert isinstance(parse(record, DIRECT_CONTEXT), MessageEvent)
 
 
-def test_deletions_say_what_is_gone_and_who_did_it(teller: Teller) -> None:
-    item = teller.do("say", chat="@4", text="oops")
-    deleted = parse(teller.told("delete", chat="@4", item_id=item), ALONE)
-    spam = teller.do("say", chat="#31", name="bob", text="spam")
-    moderated = parse(teller.told("moderate", chat="#31", item_id=spam, by="alice"), TOGETHER)
+def test_deletion_has_message_and_sender(event_factory: EventFactory) -> None:
+    item = event_factory.perform("say", chat="@4", text="oops")
+    deleted = parse(event_factory.emit("delete", chat="@4", item_id=item), DIRECT_CONTEXT)
+    spam = event_factory.perform("say", chat="#31", name="bob", text="spam")
+    moderated = parse(event_factory.emit("moderate", chat="#31", item_id=spam, by="alice"), GROUP_CONTEXT)
 
     assert isinstance(deleted, DeleteEvent)
     assert deleted.message is not None
@@ -204,22 +213,24 @@ def test_deletions_say_what_is_gone_and_who_did_it(teller: Teller) -> None:
 
 
 @pytest.mark.parametrize("added", [True, False])
-def test_reactions(teller: Teller, added: bool) -> None:
-    item = teller.do("say", chat="#31", name="bob", text="hi")
-    event = parse(teller.told("react", chat="#31", item_id=item, emoji="🦊", name="alice", added=added), TOGETHER)
+def test_reactions(event_factory: EventFactory, added: bool) -> None:
+    item = event_factory.perform("say", chat="#31", name="bob", text="hi")
+    event = parse(
+        event_factory.emit("react", chat="#31", item_id=item, emoji="🦊", name="alice", added=added), GROUP_CONTEXT
+    )
 
     assert isinstance(event, ReactionEvent)
     assert (event.message_id, event.reaction, event.added, event.sender.uid) == (str(item), "🦊", added, "4")
 
 
-def test_who_comes_goes_and_gets_another_role(teller: Teller) -> None:
+def test_who_comes_goes_and_gets_another_role(event_factory: EventFactory) -> None:
     chat = {"chat": "#31"}
-    teller.do("join", name="carol", **chat)
-    joined = parse(teller.of("joinedGroupMember"), TOGETHER)
-    role = parse(teller.told("set_role", name="carol", role="moderator", by="alice", **chat), TOGETHER)
-    left = parse(teller.told("leave", name="carol", **chat), TOGETHER)
-    kicked = parse(teller.told("remove", name="bob", by="alice", **chat), TOGETHER)
-    expelled = parse(teller.told("expel", by="alice", **chat), TOGETHER)
+    event_factory.perform("join", name="carol", **chat)
+    joined = parse(event_factory.latest("joinedGroupMember"), GROUP_CONTEXT)
+    role = parse(event_factory.emit("set_role", name="carol", role="moderator", by="alice", **chat), GROUP_CONTEXT)
+    left = parse(event_factory.emit("leave", name="carol", **chat), GROUP_CONTEXT)
+    kicked = parse(event_factory.emit("remove", name="bob", by="alice", **chat), GROUP_CONTEXT)
+    expelled = parse(event_factory.emit("expel", by="alice", **chat), GROUP_CONTEXT)
     events = [joined, role, left, kicked, expelled]
 
     assert all(isinstance(event, MembershipEvent) for event in events)
@@ -235,21 +246,21 @@ def test_who_comes_goes_and_gets_another_role(teller: Teller) -> None:
 
 
 @pytest.mark.parametrize(("blocked", "action"), [(True, "banned"), (False, "unbanned")])
-def test_who_is_blocked_for_all(teller: Teller, blocked: bool, action: str) -> None:
-    raw = teller.of("userJoinedGroup").raw
+def test_who_is_blocked_for_all(event_factory: EventFactory, blocked: bool, action: str) -> None:
+    raw = event_factory.latest("userJoinedGroup").raw
     record = {"groupInfo": raw["groupInfo"], "byMember": raw["hostMember"], "member": raw["hostMember"]}
-    event = parse(Record("memberBlockedForAll", {**record, "blocked": blocked}), TOGETHER)
+    event = parse(Record("memberBlockedForAll", {**record, "blocked": blocked}), GROUP_CONTEXT)
 
     assert isinstance(event, MembershipEvent)
     assert event.action == action
 
 
-def test_new_contacts_customers_and_requests(teller: Teller) -> None:
-    connected = parse(teller.of("contactConnected"), ALONE)
-    teller.do("business", name="dave")
-    customer = parse(teller.of("acceptingBusinessRequest"), TOGETHER)
+def test_new_contacts_customers_and_requests(event_factory: EventFactory) -> None:
+    connected = parse(event_factory.latest("contactConnected"), DIRECT_CONTEXT)
+    event_factory.perform("business", name="dave")
+    customer = parse(event_factory.latest("acceptingBusinessRequest"), GROUP_CONTEXT)
     raw = {"contactRequest": {"contactRequestId": 71, "profile": {"profileId": 1, "displayName": "erin"}}}
-    request = parse(Record("receivedContactRequest", raw), ALONE)
+    request = parse(Record("receivedContactRequest", raw), DIRECT_CONTEXT)
 
     assert isinstance(connected, ContactEvent)
     assert (connected.action, connected.sender.uid) == ("connected", "4")
@@ -261,11 +272,11 @@ def test_new_contacts_customers_and_requests(teller: Teller) -> None:
     assert request.sender.metadata["request_id"] == 71
 
 
-def test_anything_else_keeps_its_own_name_and_whom_it_is_about(teller: Teller) -> None:
-    gone = parse(teller.told("leave_contact", chat="@4"), ALONE)
-    teller.do("add_group", name="Other", members=["alice"], invited=True)
-    invited = parse(teller.of("receivedGroupInvitation"), ALONE)
-    strange = parse(Record("rcvFileComplete", {"type": "rcvFileComplete", "chatItem": 5}), ALONE)
+def test_other_events_are_unknown_events_with_sender(event_factory: EventFactory) -> None:
+    gone = parse(event_factory.emit("leave_contact", chat="@4"), DIRECT_CONTEXT)
+    event_factory.perform("add_group", name="Other", members=["alice"], invited=True)
+    invited = parse(event_factory.latest("receivedGroupInvitation"), DIRECT_CONTEXT)
+    strange = parse(Record("rcvFileComplete", {"type": "rcvFileComplete", "chatItem": 5}), DIRECT_CONTEXT)
     events: list[Event] = [gone, invited, strange]
 
     assert [event.kind for event in events if isinstance(event, UnknownEvent)] == [
@@ -285,10 +296,10 @@ def test_anything_else_keeps_its_own_name_and_whom_it_is_about(teller: Teller) -
 )  # fmt: skip
 def test_what_has_another_shape_does_not_parse(body: bytes) -> None:
     with pytest.raises(PayloadError):
-        parse(read_record(body), ALONE)
+        parse(read_record(body), DIRECT_CONTEXT)
 
 
-def test_what_is_read_again_from_its_stored_form_is_the_same(teller: Teller) -> None:
-    record = teller.told("say", chat="@4", text="hello")
+def test_what_is_read_again_from_its_stored_form_is_the_same(event_factory: EventFactory) -> None:
+    record = event_factory.emit("say", chat="@4", text="hello")
 
-    assert parse(read_record(json.dumps(record.raw).encode()), ALONE) == parse(record, ALONE)
+    assert parse(read_record(json.dumps(record.raw).encode()), DIRECT_CONTEXT) == parse(record, DIRECT_CONTEXT)

@@ -8,32 +8,32 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.simplex import schemas, views
+from cometbot.channels.simplex import models, schemas
 from cometbot.channels.simplex.protocol import ChatRef, Record
 from cometbot.errors import PayloadError
 from tests.simplex_reference import EVENTS, RESPONSES, example, expand
 
 _KINDS = {
-    "User": views.User,
-    "Contact": views.Contact,
-    "GroupInfo": views.GroupInfo,
-    "GroupMember": views.Member,
-    "AChatItem": views.Item,
-    "ACIReaction": views.Reaction,
-    "UserContactRequest": views.ContactRequest,
-    "UserContactLink": views.Address,
-    "GroupLink": views.Address,
-    "CreatedConnLink": views.Address,
-    "RcvFileTransfer": views.FileTransfer,
-    "FileTransferMeta": views.FileTransfer,
-    "ChatItemDeletion": views.Deletion,
-    "AChat": views.ChatSummary,
-    "Profile": views.Profile,
-    "UserInfo": views.User,
+    "User": models.User,
+    "Contact": models.Contact,
+    "GroupInfo": models.GroupInfo,
+    "GroupMember": models.Member,
+    "AChatItem": models.Item,
+    "ACIReaction": models.Reaction,
+    "UserContactRequest": models.ContactRequest,
+    "UserContactLink": models.Address,
+    "GroupLink": models.Address,
+    "CreatedConnLink": models.Address,
+    "RcvFileTransfer": models.FileTransfer,
+    "FileTransferMeta": models.FileTransfer,
+    "ChatItemDeletion": models.Deletion,
+    "AChat": models.ChatSummary,
+    "Profile": models.Profile,
+    "UserInfo": models.User,
 }
 
 
-def item(name: str, **changes: Any) -> views.Item:
+def item(name: str, **changes: Any) -> models.Item:
     raw = expand(f"‹{name}›")
     for path, value in changes.items():
         *places, last = path.split("__")
@@ -61,7 +61,7 @@ def documented() -> list[tuple[str, str, str, str]]:
 def test_every_documented_field_that_names_something_is_read(kind: str, tag: str, name: str, type_name: str) -> None:
     record = Record.from_object(example(tag, kind))
     assert record is not None
-    found = schemas.read(record, name)
+    found = schemas.read_field(record, name)
     raw = record.raw.get(name)
     if raw is None:
         assert found is None
@@ -80,8 +80,8 @@ def test_unknown_fields_nulls_and_odd_times_change_nothing(kind: str, tag: str) 
     for name, written in {**RESPONSES, **EVENTS}[tag]["fields"].items():
         if written.strip("[]?") not in _KINDS or name not in whole:
             continue
-        plain = schemas.read(Record(tag, whole), name)
-        strange = schemas.read(Record(tag, _strange(copy.deepcopy(whole))), name)
+        plain = schemas.read_field(Record(tag, whole), name)
+        strange = schemas.read_field(Record(tag, _strange(copy.deepcopy(whole))), name)
         assert strange == plain
 
 
@@ -115,7 +115,7 @@ def test_a_command_in_a_direct_chat_is_read() -> None:
     assert (found.item_id, found.direction, found.kind, found.is_received) == (20, "directRcv", "rcvMsgContent", True)
     assert (found.text, found.shared_id, found.status) == ("/order 42", "c2hhcmVkTXNnSWQ20=", "rcvNew")
     assert found.formatted[0]["format"]["commandStr"] == "order 42"
-    assert not found.addresses_bot
+    assert not found.mentions_or_quotes_bot
     assert found.sent_at == 1772359205.0
     assert found.stored_at == 1772359200.123456
 
@@ -131,13 +131,13 @@ def test_a_mention_and_a_quote_in_a_group_are_read() -> None:
     )
     assert found.mentions == {"Echo bot": "Ym90TWVtYmVySWQ="}
     assert found.mentions_bot
-    assert found.addresses_bot
+    assert found.mentions_or_quotes_bot
     assert found.quote is not None
     assert (found.quote.item_id, found.quote.is_own, found.quote.content.text) == (35, True, "All good yesterday")
     assert not item("GroupItem", chatItem__mentions={"carol": {"memberId": "x"}}).mentions_bot
 
 
-def test_an_own_message_is_told_from_what_others_wrote() -> None:
+def test_own_message_is_distinguished() -> None:
     found = item("SentItem")
     assert not found.is_received
     assert (found.kind, found.direction, found.status) == ("sndMsgContent", "directSnd", "sndNew")
@@ -164,8 +164,8 @@ def test_a_file_is_read_with_its_place_once_it_has_one() -> None:
     assert "x" not in repr(locked).replace("xftp", "").replace("XFTP", "")
 
 
-def test_a_business_chat_and_a_talk_with_the_moderators_are_known() -> None:
-    group = schemas.read(Record("x", {"groupInfo": expand("‹BusinessGroupInfo›")}), "groupInfo")
+def test_business_and_support_chats_are_read() -> None:
+    group = schemas.read_field(Record("x", {"groupInfo": expand("‹BusinessGroupInfo›")}), "groupInfo")
     assert group.business.customer_id == "ZGF2ZU1lbWJlcklk"
     assert group.membership.member_id == group.business.business_id
     info = {"type": "group", "groupInfo": expand("‹GroupInfo›")}
@@ -177,7 +177,7 @@ def test_a_business_chat_and_a_talk_with_the_moderators_are_known() -> None:
     assert item("GroupItem", chatInfo={**info, "groupChatScope": {"type": "reports"}}).chat.ref == ChatRef("group", 3)
 
 
-def test_notes_and_chats_that_nobody_knows_are_read_and_cannot_be_written_to() -> None:
+def test_note_and_unknown_chats_are_read_only() -> None:
     notes = {"type": "local", "noteFolder": {"noteFolderId": 1, "userId": 1}}
     assert item("DirectItem", chatInfo=notes).chat.ref == ChatRef("local", 1)
     assert item("DirectItem", chatInfo={"type": "feed", "x": 1}).chat.ref is None
@@ -195,13 +195,13 @@ def test_notes_and_chats_that_nobody_knows_are_read_and_cannot_be_written_to() -
         ({"type": "text", "text": 5}, "text", "text", ""),
     ],
 )
-def test_an_unknown_content_keeps_its_tag_and_its_text(content: dict[str, Any], kind: str, tag: str, text: str) -> None:
+def test_unknown_content_has_tag_and_text(content: dict[str, Any], kind: str, tag: str, text: str) -> None:
     found = item("DirectItem", chatItem__content__msgContent=content)
     assert found.content is not None
     assert (found.content.type, found.content.tag, found.text, found.content.raw) == (kind, tag, text, content)
 
 
-def test_what_happened_is_an_item_without_content_and_unknown_tags_are_kept() -> None:
+def test_chat_event_item_has_no_content() -> None:
     joined = item("GroupItem", chatItem__content={"type": "rcvGroupEvent", "rcvGroupEvent": {"type": "memberLeft"}})
     assert (joined.kind, joined.content, joined.text, joined.is_received) == ("rcvGroupEvent", None, "", False)
     strange = item(
@@ -218,7 +218,7 @@ def test_what_happened_is_an_item_without_content_and_unknown_tags_are_kept() ->
     )
 
 
-def test_live_edited_timed_and_deleted_are_seen() -> None:
+def test_live_edited_timed_and_deleted_flags() -> None:
     plain = item("DirectItem")
     assert (plain.is_live, plain.is_edited, plain.is_deleted, plain.ttl) == (False, False, False, None)
     changed = item(
@@ -244,7 +244,7 @@ def test_live_edited_timed_and_deleted_are_seen() -> None:
 def test_any_emoji_is_a_reaction(reaction: Any, emoji: str) -> None:
     raw = example("chatItemReaction")
     raw["reaction"]["chatReaction"]["reaction"] = reaction
-    found = schemas.read(Record("chatItemReaction", raw), "reaction")
+    found = schemas.read_field(Record("chatItemReaction", raw), "reaction")
     assert (found.emoji, found.item.item_id, found.direction) == (emoji, 21, "directRcv")
 
 
@@ -306,31 +306,31 @@ def test_a_list_of_chats_leaves_out_items_that_are_none() -> None:
 
 
 def test_an_address_is_read_with_what_happens_to_newcomers() -> None:
-    address = schemas.read(Record("x", example("userContactLink", "responses")), "contactLink")
+    address = schemas.read_field(Record("x", example("userContactLink", "responses")), "contactLink")
     assert address.link == address.short_link == "https://smp9.example.org/a#BotAddressKey"
     assert (address.auto_accept, address.is_business) == (True, False)
     assert address.welcome.text == "Hi! Send /help to begin."
     raw = {"connLinkContact": {"connFullLink": "simplex:/x"}, "addressSettings": {"businessAddress": True}}
-    old = schemas.read(Record("x", {"contactLink": raw}), "contactLink")
+    old = schemas.read_field(Record("x", {"contactLink": raw}), "contactLink")
     assert (old.link, old.auto_accept, old.is_business, old.welcome) == ("simplex:/x", False, True, None)
-    made = schemas.read(Record("x", example("userContactLinkCreated", "responses")), "connLinkContact")
+    made = schemas.read_field(Record("x", example("userContactLinkCreated", "responses")), "connLinkContact")
     assert made.link == "https://smp9.example.org/a#BotAddressKey"
 
 
 def test_members_of_a_group_are_read_out_of_the_answer() -> None:
-    members = schemas.read(Record("groupMembers", example("groupMembers", "responses")), "group")
+    members = schemas.read_field(Record("groupMembers", example("groupMembers", "responses")), "group")
     assert [member.name for member in members] == ["bob", "carol"]
 
 
 def test_bots_are_known_by_their_profile() -> None:
-    user = schemas.read(Record("x", {"user": expand("‹User›")}), "user")
+    user = schemas.read_field(Record("x", {"user": expand("‹User›")}), "user")
     assert user.profile.is_bot
     assert not item("DirectItem").chat.contact.profile.is_bot  # type: ignore[union-attr]
 
 
-def test_a_field_that_nothing_is_made_of_is_an_error_of_the_caller() -> None:
+def test_unknown_field_raises_key_error() -> None:
     with pytest.raises(KeyError):
-        schemas.read(Record("x", {"byUser": True}), "byUser")
+        schemas.read_field(Record("x", {"byUser": True}), "byUser")
 
 
 def test_what_was_read_can_be_stored_as_json_and_read_again() -> None:

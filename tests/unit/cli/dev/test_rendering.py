@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from cometbot.author_error import ErrorReport
 from cometbot.cli.dev.rendering import (
-    Place,
+    ActiveChat,
     render_callback,
     render_change,
     render_details,
@@ -19,10 +20,9 @@ from cometbot.cli.dev.rendering import (
     render_request,
 )
 from cometbot.cli.dev.reports import Logged
-from cometbot.faults import Fault
 from cometbot.simulator import CallbackEntry, RequestEntry
 
-PLACE = Place("maria", "shop")
+PLACE = ActiveChat("maria", "shop")
 
 
 def shown(thing: RenderableType | None, width: int = 100) -> str:
@@ -85,7 +85,7 @@ def test_a_message_shows_who_said_what_and_its_id() -> None:
 def test_a_message_elsewhere_says_where_it_is() -> None:
     group = message("Hi all", receiver="ops-room", receiverType="group")
     assert shown(render_message(group, PLACE)) == "shop #7        in ops-room\n               Hi all"
-    assert "in ops-room" not in shown(render_message(group, Place("maria", "ops-room", is_group=True)))
+    assert "in ops-room" not in shown(render_message(group, ActiveChat("maria", "ops-room", is_group=True)))
     assert "to tom" in shown(render_message(message("Hi Tom", receiver="tom"), PLACE))
 
 
@@ -177,7 +177,7 @@ def test_a_callback_is_a_line_with_its_outcome() -> None:
     assert line.split() == ["callback", "200", "12", "ms", "POST", "/cometchat/shop", "#3", '"hi"']
 
 
-def test_a_callback_that_failed_says_why_and_how_often_it_was_tried() -> None:
+def test_failed_callback_shows_cause_and_attempts() -> None:
     failed = callback(status=0, error="ConnectionError: refused", attempt=2, copy=1)
     line = shown(render_callback(failed), width=160)
     assert "---" in line
@@ -189,7 +189,7 @@ def test_a_request_is_a_line_with_its_outcome() -> None:
     assert line.split() == ["REST", "200", "4", "ms", "POST", "/v3/bots/shop/messages", '"Hello!"']
 
 
-def test_a_request_says_what_it_asked_for_and_what_was_done_on_purpose() -> None:
+def test_request_line_shows_query_and_misbehaviour() -> None:
     entry = request(method="GET", body=None, query={"limit": "5", "id": "3"}, status=429, misbehaviour=("rate_limit",))
     line = shown(render_request(entry))
     assert "/v3/bots/shop/messages?limit=5&id=3" in line
@@ -204,14 +204,14 @@ def test_details_show_headers_and_bodies_as_indented_json() -> None:
     assert "not JSON" in shown(render_details(callback(answer="not JSON")))
 
 
-def test_a_fault_is_its_place_text_and_code_or_the_whole_traceback() -> None:
-    fault = Fault("ValueError: no", "shop.py, line 3", "raise ValueError", "Traceback: all of it")
+def test_error_is_shown_short_or_with_traceback() -> None:
+    fault = ErrorReport("ValueError: no", "shop.py, line 3", "raise ValueError", "Traceback: all of it")
     assert shown(render_fault(fault)) == "  shop.py, line 3: ValueError: no\n    raise ValueError"
-    assert shown(render_fault(fault, whole=True)) == "  Traceback: all of it"
-    assert shown(render_fault(Fault("it broke"))) == "  it broke"
+    assert shown(render_fault(fault, full_traceback=True)) == "  Traceback: all of it"
+    assert shown(render_fault(ErrorReport("it broke"))) == "  it broke"
 
 
 def test_a_log_record_shows_its_weight_and_its_fault() -> None:
     assert shown(render_log(Logged(20, "shop", "counting"))) == "· counting"
-    text = shown(render_log(Logged(40, "shop", "failed", Fault("ValueError: no"))))
+    text = shown(render_log(Logged(40, "shop", "failed", ErrorReport("ValueError: no"))))
     assert text == "! failed\n  ValueError: no"

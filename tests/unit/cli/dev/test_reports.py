@@ -7,11 +7,12 @@ import os
 
 import pytest
 
+from cometbot.author_error import ErrorReport
 from cometbot.cli.dev.reports import (
     BotInfo,
-    Called,
     CommandInfo,
     Failed,
+    HttpCall,
     Logged,
     Printed,
     Ready,
@@ -19,7 +20,6 @@ from cometbot.cli.dev.reports import (
     Reporter,
     read_report,
 )
-from cometbot.faults import Fault
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ from cometbot.faults import Fault
             (BotInfo("shop", "shop-uid", (CommandInfo("/track", "/track NUMBER", "Where is it?"),)),),
             ("/home/me/shop.py",),
         ),
-        Failed(Fault("NameError: x", "shop.py, line 3", "x()", "Traceback …"), files=("/home/me/shop.py",)),
-        Failed(Fault("set COMETBOT_BOT"), is_setting=True),
+        Failed(ErrorReport("NameError: x", "shop.py, line 3", "x()", "Traceback …"), files=("/home/me/shop.py",)),
+        Failed(ErrorReport("set COMETBOT_BOT"), is_configuration_error=True),
         Logged(30, "shop", "low on shoes"),
-        Logged(40, "shop", "failed", Fault("ValueError: \ud800 ünd")),
+        Logged(40, "shop", "failed", ErrorReport("ValueError: \ud800 ünd")),
         Printed("hello"),
-        Called("callback", 200, 0.01, "POST /cometchat/shop", "maria: hi"),
+        HttpCall("callback", 200, 0.01, "POST /cometchat/shop", "maria: hi"),
     ],
 )
 def test_a_report_that_is_written_is_read_as_it_was(report: Report) -> None:
@@ -55,7 +55,7 @@ def test_a_report_to_a_parent_that_has_gone_is_dropped() -> None:
         reporter._file.close()
 
 
-def test_a_log_record_with_an_exception_names_the_line_that_raised(capfd: pytest.CaptureFixture[str]) -> None:
+def test_log_record_names_the_line_that_raised(capfd: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     reporter = Reporter(writing)
     logger = logging.Logger("shop")

@@ -36,7 +36,7 @@ def test_a_page_has_its_own_files_and_the_shared_ones(folder: Path) -> None:
     assert {"own.css", "dom.js", "transcript.js"} <= {path.name for path in files.paths()}
 
 
-def test_its_own_file_stands_before_a_shared_one_of_the_same_name(folder: Path) -> None:
+def test_own_file_overrides_shared_file(folder: Path) -> None:
     (folder / "dom.js").write_text("// own")
     assert PageFiles(folder).file("dom.js").get_data() == b"// own"
 
@@ -47,7 +47,7 @@ def test_nothing_else_is_a_file_of_the_page(folder: Path, name: str) -> None:
         PageFiles(folder).file(name)
 
 
-def test_the_index_names_its_files_by_version_and_brings_all_scripts_at_once(folder: Path) -> None:
+def test_index_names_versioned_files_and_preloads_scripts(folder: Path) -> None:
     files = PageFiles(folder)
     text = files.index().get_data(as_text=True)
     begin = f"/page/{files.version}"

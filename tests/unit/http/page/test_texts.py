@@ -9,7 +9,7 @@ import pytest
 import cometbot.http.page.files
 from cometbot.channels.botyard.page.views import FILES
 
-SHARED = cometbot.http.page.files.SHARED
+SHARED = cometbot.http.page.files.SHARED_FOLDER
 SOURCE = (SHARED / "texts.js").read_text()
 LINE = re.compile(r'^    "?([\w.]+)"?:\s+(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'),$', re.MULTILINE)
 SCRIPTS = "\n".join(path.read_text() for path in FILES.paths() if path.suffix == ".js" and path.name != "texts.js")
@@ -30,7 +30,7 @@ def test_the_tables_are_read_whole() -> None:
 
 
 @pytest.mark.parametrize("language", [name for name in TABLES if name != "en"])
-def test_every_language_says_what_english_says_with_the_same_words_to_fill_in(language: str) -> None:
+def test_every_language_has_all_texts_and_placeholders(language: str) -> None:
     def words(table: dict[str, str]) -> dict[str, set[str]]:
         return {name: set(re.findall(r"\{(\w+)\}", text)) for name, text in table.items() if not name.endswith(".one")}
 
@@ -39,7 +39,7 @@ def test_every_language_says_what_english_says_with_the_same_words_to_fill_in(la
     assert all(text.strip() for text in TABLES[language].values())
 
 
-def test_what_scripts_say_is_in_the_tables_and_nothing_in_them_is_left_over() -> None:
+def test_scripts_use_exactly_the_texts_in_the_tables() -> None:
     literal = set(re.findall(r'\bsay\(\s*"([\w.]+)"', SCRIPTS))
     known = {name.removesuffix(".one").removesuffix(".other") for name in TABLES["en"]}
     assert literal - known == set()

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 import cometbot.http.page
 import cometbot.simulator.page
 from cometbot.simulator import Simulator
-from cometbot.simulator.page import NoWorkbench, boards
+from cometbot.simulator.page import NullWorkbench, page_data
 
 FILES = [
     file
@@ -26,7 +26,7 @@ def client(simulator: Simulator) -> FlaskClient:
     return simulator.app.test_client()
 
 
-class Workbench(NoWorkbench):
+class Workbench(NullWorkbench):
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
@@ -39,7 +39,7 @@ class Workbench(NoWorkbench):
         return name == "m1"
 
 
-def test_the_page_may_run_only_its_own_files_and_none_of_them_inline(client: FlaskClient) -> None:
+def test_content_security_policy_forbids_inline_scripts(client: FlaskClient) -> None:
     response = client.get("/")
     policy = response.headers["Content-Security-Policy"]
     assert response.status_code == 200
@@ -86,9 +86,7 @@ def test_a_page_of_another_site_is_refused(client: FlaskClient, path: str, forei
     assert client.get(path, headers=foreign).status_code == 403
 
 
-def test_a_snapshot_holds_people_messages_and_calls_and_where_to_go_on(
-    client: FlaskClient, simulator: Simulator
-) -> None:
+def test_snapshot_holds_state_and_last_id(client: FlaskClient, simulator: Simulator) -> None:
     said = simulator.user("maria").say("Hello", to="helpdesk")
     simulator.user("helpdesk").react(said, "👍")
     data = client.get("/simulator/page").get_json()["data"]
@@ -105,10 +103,10 @@ def test_a_snapshot_holds_people_messages_and_calls_and_where_to_go_on(
 
 
 @pytest.fixture
-def talked(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+def simulator_with_messages(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
     """Two conversations, of which a page begins with the newest message, and gets three older ones at once."""
-    monkeypatch.setattr(boards, "MESSAGES_SHOWN", 1)
-    monkeypatch.setattr(boards, "MESSAGES_A_PAGE", 3)
+    monkeypatch.setattr(page_data, "MAX_FIRST_MESSAGES", 1)
+    monkeypatch.setattr(page_data, "MESSAGES_PER_PAGE", 3)
     for number in range(5):
         simulator.user("maria").say(f"one {number}", to="tom")
     simulator.user("maria").say("two", group="ops-room")
@@ -119,7 +117,7 @@ def texts(page: Any) -> list[str]:
     return [message["data"]["text"] for message in page["messages"]]
 
 
-@pytest.mark.usefixtures("talked")
+@pytest.mark.usefixtures("simulator_with_messages")
 def test_older_messages_of_a_conversation_come_page_by_page(client: FlaskClient) -> None:
     begun = client.get("/simulator/page").get_json()["data"]
     assert (texts(begun), begun["hasEarlier"]) == (["two"], True)
@@ -140,7 +138,7 @@ def test_a_page_that_begins_with_everything_says_so(client: FlaskClient, simulat
 @pytest.mark.parametrize(
     "query", ["", "user=tom", "before=3", "user=tom&group=ops-room&before=3", "user=tom&before=x", "user=tom&before=-1"]
 )
-def test_a_question_for_older_messages_that_names_none_is_refused(client: FlaskClient, query: str) -> None:
+def test_older_messages_need_a_user_or_group(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/simulator/users/maria/earlier?{query}")
     assert answer.status_code == 400
     assert answer.get_json()["error"]["code"] == "ERR_BAD_REQUEST"

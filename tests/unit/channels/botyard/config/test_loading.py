@@ -13,8 +13,8 @@ from cometbot.channels.botyard.config import (
     Service,
     Social,
     UserLimits,
+    config_variables,
     load_config,
-    variables,
 )
 from cometbot.errors import ConfigurationError
 
@@ -45,7 +45,7 @@ def test_without_a_file_everything_has_its_default() -> None:
     assert config.user == UserLimits(3, 32, 10080)
     assert config.message == MessageLimits(4096, 10)
     assert config.file == FileLimits(2097152, 5242880, 26214400, 10485760)
-    assert config.file.largest == 26214400
+    assert config.file.max_size == 26214400
 
 
 def test_every_field_of_the_protocol_can_be_set(file: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_limit_that_is_missing_or_0_has_its_default(file: Path, text: str) -> 
     assert load_config(file) == Config()
 
 
-def test_a_missing_limit_may_be_null_and_socials_too_and_the_file_may_begin_with_a_mark(file: Path) -> None:
+def test_null_limits_and_byte_order_mark_are_accepted(file: Path) -> None:
     file.write_text('\ufeff{"service": {"socials": null}, "limits": {"file": {"maxFileSize": null}}}')
 
     assert load_config(file) == Config()
@@ -120,19 +120,19 @@ def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
 
 
 def test_each_text_and_number_has_a_variable() -> None:
-    assert set(variables()) == {
-        "BOTYARD_SERVICE_NAME",
-        "BOTYARD_SERVICE_DESCRIPTION",
-        "BOTYARD_SERVICE_AVATAR",
-        "BOTYARD_LIMITS_USER_MIN_NICKNAME_LENGTH",
-        "BOTYARD_LIMITS_USER_MAX_NICKNAME_LENGTH",
-        "BOTYARD_LIMITS_USER_AUTH_TOKEN_LIFETIME",
-        "BOTYARD_LIMITS_MESSAGE_MAX_BODY_LENGTH",
-        "BOTYARD_LIMITS_MESSAGE_MAX_ATTACHED_FILES",
-        "BOTYARD_LIMITS_FILE_MAX_IMAGE_SIZE",
-        "BOTYARD_LIMITS_FILE_MAX_AUDIO_SIZE",
-        "BOTYARD_LIMITS_FILE_MAX_VIDEO_SIZE",
-        "BOTYARD_LIMITS_FILE_MAX_FILE_SIZE",
+    assert set(config_variables()) == {
+        "PLATFORM_SERVICE_NAME",
+        "PLATFORM_SERVICE_DESCRIPTION",
+        "PLATFORM_SERVICE_AVATAR",
+        "PLATFORM_LIMITS_USER_MIN_NICKNAME_LENGTH",
+        "PLATFORM_LIMITS_USER_MAX_NICKNAME_LENGTH",
+        "PLATFORM_LIMITS_USER_AUTH_TOKEN_LIFETIME",
+        "PLATFORM_LIMITS_MESSAGE_MAX_BODY_LENGTH",
+        "PLATFORM_LIMITS_MESSAGE_MAX_ATTACHED_FILES",
+        "PLATFORM_LIMITS_FILE_MAX_IMAGE_SIZE",
+        "PLATFORM_LIMITS_FILE_MAX_AUDIO_SIZE",
+        "PLATFORM_LIMITS_FILE_MAX_VIDEO_SIZE",
+        "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE",
     }
 
 
@@ -140,7 +140,7 @@ def test_a_variable_goes_before_the_file(file: Path) -> None:
     file.write_text(EVERYTHING)
     config = load_config(
         file,
-        {"BOTYARD_SERVICE_NAME": " Ours ", "BOTYARD_LIMITS_FILE_MAX_FILE_SIZE": "77", "BOTYARD_SERVICE_AVATAR": ""},
+        {"PLATFORM_SERVICE_NAME": " Ours ", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE": "77", "PLATFORM_SERVICE_AVATAR": ""},
     )
 
     assert (config.service.name, config.file.max_file_size, config.file.max_video_size) == ("Ours", 77, 8)
@@ -150,9 +150,9 @@ def test_a_variable_goes_before_the_file(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("BOTYARD_LIMITS_FILE_MAX_FILE_SIZE", "many", "BOTYARD_LIMITS_FILE_MAX_FILE_SIZE: .*must be a whole number"),
-        ("BOTYARD_LIMITS_FILE_MAX_FILE_SIZE", "-5", "BOTYARD_LIMITS_FILE_MAX_FILE_SIZE: .*or 0 for the default"),
-        ("BOTYARD_SERVICE_NAM", "x", "BOTYARD_SERVICE_NAM is no field.*did you mean BOTYARD_SERVICE_NAME"),
+        ("PLATFORM_LIMITS_FILE_MAX_FILE_SIZE", "many", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE: .*must be a whole number"),
+        ("PLATFORM_LIMITS_FILE_MAX_FILE_SIZE", "-5", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE: .*or 0 for the default"),
+        ("PLATFORM_SERVICE_NAM", "x", "PLATFORM_SERVICE_NAM is no field.*did you mean PLATFORM_SERVICE_NAME"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str, says: str) -> None:

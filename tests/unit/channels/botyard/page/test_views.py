@@ -21,7 +21,7 @@ def client() -> FlaskClient:
 
 
 @pytest.mark.parametrize("path", ["/", "/bot/01m7xweg9t4sk3k4vgj109s1q0", "/chat/01m7xweg9t4sk3k4vgjpqgqjzz"])
-def test_the_page_is_at_its_addresses_and_runs_only_its_own_files(client: FlaskClient, path: str) -> None:
+def test_page_is_served_and_runs_only_its_own_files(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     policy = response.headers["Content-Security-Policy"]
     assert (response.status_code, response.mimetype) == (200, "text/html")
@@ -34,7 +34,7 @@ def test_the_page_is_at_its_addresses_and_runs_only_its_own_files(client: FlaskC
     assert not re.search(r"<script(?![^>]*src=)|style=|\son\w+=", response.text)
 
 
-def test_everything_that_the_page_names_is_there_and_may_be_kept_for_ever(client: FlaskClient) -> None:
+def test_page_files_exist_and_are_cached_forever(client: FlaskClient) -> None:
     named = set(re.findall(r'(?:href|src)="(/page/[^"]+)"', client.get("/").text))
     assert {f"/page/{FILES.version}/{path.name}" for path in SCRIPTS} <= named
     for path in named:

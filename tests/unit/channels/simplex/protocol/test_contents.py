@@ -18,7 +18,7 @@ from cometbot.channels.simplex.protocol.contents import (
     image_content,
     json_size,
     link_content,
-    reaction,
+    make_reaction,
     report_content,
     split_message_text,
     text_content,
@@ -26,7 +26,7 @@ from cometbot.channels.simplex.protocol.contents import (
     voice_content,
 )
 from cometbot.errors import MessageError
-from tests.simplex_reference import UNIONS, faults
+from tests.simplex_reference import UNIONS, find_errors
 
 PICTURE = "data:image/jpg;base64,/9j/4AAQ"
 
@@ -53,7 +53,7 @@ PICTURE = "data:image/jpg;base64,/9j/4AAQ"
     ids=lambda content: content["type"],
 )
 def test_a_content_has_the_shape_of_the_reference(content: dict[str, object]) -> None:
-    assert faults(content, "MsgContent") == []
+    assert find_errors(content, "MsgContent") == []
 
 
 def test_there_is_a_builder_for_every_content_but_the_unknown() -> None:
@@ -62,8 +62,8 @@ def test_there_is_a_builder_for_every_content_but_the_unknown() -> None:
 
 def test_a_message_has_the_shape_of_the_reference() -> None:
     message = ComposedMessage(text_content("x"), quoted_item_id=20, file_path="a.jpg", mentions={"bob": 11})
-    assert faults(message.to_object(), "ComposedMessage") == []
-    assert faults(UpdatedMessage(text_content("x"), {"bob": 11}).to_object(), "UpdatedMessage") == []
+    assert find_errors(message.to_object(), "ComposedMessage") == []
+    assert find_errors(UpdatedMessage(text_content("x"), {"bob": 11}).to_object(), "UpdatedMessage") == []
 
 
 WRONG: list[Callable[[], object]] = [
@@ -93,12 +93,12 @@ def test_a_wrong_message_is_refused_with_a_sentence(build: Callable[[], object])
     assert len(str(error.value)) > 15
 
 
-def test_a_message_that_is_too_large_says_how_large_it_is_and_what_to_do() -> None:
+def test_oversized_message_names_size_and_fix() -> None:
     with pytest.raises(MessageError, match=r"15629 bytes.*split_message_text"):
         ComposedMessage(text_content("x" * 15_604))
 
 
-def test_a_message_as_large_as_it_may_be_is_taken() -> None:
+def test_message_at_the_limit_is_accepted() -> None:
     room = MESSAGE_LIMIT - len('{"type":"text","text":""}')
     assert ComposedMessage(text_content("x" * room))
     with pytest.raises(MessageError):
@@ -106,8 +106,8 @@ def test_a_message_as_large_as_it_may_be_is_taken() -> None:
 
 
 @pytest.mark.parametrize("emoji", REACTIONS)
-def test_the_eight_reactions_are_taken_with_and_without_a_variation_selector(emoji: str) -> None:
-    assert reaction(emoji) == reaction(f"{emoji}\ufe0f") == {"type": "emoji", "emoji": emoji}
+def test_supported_reactions_ignore_variation_selector(emoji: str) -> None:
+    assert make_reaction(emoji) == make_reaction(f"{emoji}\ufe0f") == {"type": "emoji", "emoji": emoji}
     assert len(REACTIONS) == 8
     assert all(len(item) == 1 for item in REACTIONS)
 
@@ -115,7 +115,7 @@ def test_the_eight_reactions_are_taken_with_and_without_a_variation_selector(emo
 @pytest.mark.parametrize("emoji", ["🦊", "", "👍👍", "👍🏽", None, 5])
 def test_any_other_reaction_is_refused_and_the_eight_are_named(emoji: object) -> None:
     with pytest.raises(MessageError, match="🚀"):
-        reaction(emoji)  # type: ignore[arg-type]
+        make_reaction(emoji)  # type: ignore[arg-type]
 
 
 # Cutting
@@ -126,18 +126,18 @@ def words(parts: list[str]) -> list[str]:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=400), st.integers(30, 120))
-def test_every_part_fits_and_nothing_that_is_seen_is_lost(text: str, limit: int) -> None:
+def test_parts_fit_and_lose_nothing_visible(text: str, limit: int) -> None:
     parts = split_message_text(text, limit)
     assert all(0 < json_size(part) <= limit for part in parts)
     assert "".join("".join(parts).split()) == "".join(text.split())
 
 
-def test_a_short_text_stays_as_it_is_and_a_blank_one_gives_nothing() -> None:
+def test_short_text_is_unchanged_and_blank_gives_none() -> None:
     assert split_message_text(" hello ") == [" hello "]
     assert split_message_text("") == split_message_text(" \n ") == []
 
 
-def test_a_text_is_cut_at_an_empty_line_before_a_line_end_before_a_sentence_before_a_space() -> None:
+def test_text_is_split_at_the_best_boundary() -> None:
     assert split_message_text("aaaa bbbb. cccc\ndddd\n\neeee ffff", 27) == ["aaaa bbbb. cccc\ndddd", "eeee ffff"]
     assert split_message_text("aaaa bbbb. cccc\ndddd eeee", 20) == ["aaaa bbbb. cccc", "dddd eeee"]
     assert split_message_text("aaaa bbbb. cccc dddd", 16) == ["aaaa bbbb.", "cccc dddd"]

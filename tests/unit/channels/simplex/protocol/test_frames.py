@@ -70,7 +70,7 @@ def test_a_frame_is_read_in_every_shape(frame: object, corr_id: str, record: dic
         ('{"resp":{"_owsf":true,"newChatItems":{}}}', "", "no record"),
     ],
 )
-def test_a_frame_that_cannot_be_read_says_why_and_never_raises(data: str | bytes, corr_id: str, problem: str) -> None:
+def test_unreadable_frame_has_a_problem(data: str | bytes, corr_id: str, problem: str) -> None:
     frame = decode_frame(data)
     assert frame.record is None
     assert frame.corr_id == corr_id
@@ -117,7 +117,7 @@ def test_every_documented_record_goes_through_unchanged(kind: str, tag: str, for
 
 
 @pytest.mark.parametrize("tag", UNDOCUMENTED_EVENTS)
-def test_events_that_the_reference_leaves_out_are_records_like_others(tag: str) -> None:
+def test_undocumented_events_are_records(tag: str) -> None:
     frame = decode_frame(json.dumps({"resp": {"type": tag, "user": {"userId": 1}}}))
     assert frame.record == Record(tag, {"type": tag, "user": {"userId": 1}})
     assert not frame.record.is_error
@@ -132,14 +132,14 @@ def test_a_record_names_its_profile() -> None:
     assert Record("x", {"user": 5}).user_id is None
 
 
-def test_a_command_is_written_as_one_json_object_and_quotes_are_escaped_twice() -> None:
+def test_command_is_encoded_as_one_json_object() -> None:
     text = encode_command("9", Command.raw('/_x json {"text":"say \\"hi\\"\\nnow"}'))
     assert text == '{"corrId":"9","cmd":"/_x json {\\"text\\":\\"say \\\\\\"hi\\\\\\"\\\\nnow\\"}"}'
     assert json.loads(json.loads(text)["cmd"].partition("json ")[2]) == {"text": 'say "hi"\nnow'}
 
 
 @pytest.mark.parametrize("depth", [300, 1000, 1100, 20_000])
-def test_what_somebody_nested_deep_leaves_the_rest_of_an_answer_readable(depth: int) -> None:
+def test_deeply_nested_value_becomes_null(depth: int) -> None:
     deep = "[" * depth + '"]\\"[{"' + "]" * depth
     record = '{"type":"apiChat","deep":{"it":' + deep + '},"after":{"text":"}]\\"["}}'
     frame = decode_frame(f'{{"corrId":"7","resp":{record}}}')
@@ -157,7 +157,7 @@ def test_what_is_deep_and_no_json_is_none() -> None:
 @pytest.mark.parametrize(
     "odd", ["1e400", "-1e400", "9" * 5000, '"\\ud800"', '"a\\udc00b"', '{"\\ud800": 1}', "[1e999, 5, 0.5]"]
 )
-def test_what_no_parser_takes_leaves_the_rest_of_an_answer_readable_and_storable(odd: str) -> None:
+def test_unparsable_value_does_not_lose_the_answer(odd: str) -> None:
     frame = decode_frame('{"corrId":"7","resp":{"type":"apiChat","odd":' + odd + ',"text":"\\ud83d\\ude00","n":-5}}')
 
     assert frame.record is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometbot.channels.simplex.protocol import ChatRef
-from cometbot.channels.simplex.protocol.refs import LARGEST_ID
+from cometbot.channels.simplex.protocol.refs import MAX_ID
 from cometbot.errors import MessageError
 
 
@@ -18,7 +18,7 @@ from cometbot.errors import MessageError
         (ChatRef("group", 3, "support", 11), "#3(_support:11)"),
         (ChatRef("local", 1), "*1"),
         (ChatRef("connection", 21), ":21"),
-        (ChatRef("direct", LARGEST_ID), f"@{LARGEST_ID}"),
+        (ChatRef("direct", MAX_ID), f"@{MAX_ID}"),
     ],
 )
 def test_a_chat_is_written_as_commands_name_it_and_read_back(ref: ChatRef, text: str) -> None:
@@ -34,7 +34,7 @@ def test_a_text_that_names_no_chat_is_refused(text: str) -> None:
         ChatRef.from_text(text)
 
 
-@pytest.mark.parametrize("number", [0, -1, True, "4", 4.0, None, LARGEST_ID + 1])
+@pytest.mark.parametrize("number", [0, -1, True, "4", 4.0, None, MAX_ID + 1])
 def test_an_id_is_a_whole_number_from_1_up(number: object) -> None:
     with pytest.raises(MessageError, match="whole number"):
         ChatRef("direct", number)  # type: ignore[arg-type]

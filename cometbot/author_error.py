@@ -1,0 +1,57 @@
+"""What an author's own code raised, in few words, with its place there."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE_FOLDER = Path(__file__).resolve().parent
+_LIBRARY_FOLDERS = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")})
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """An exception, in few words: what it says, where in the author's code it arose (``shop.py, line 12``), the line of
+    code there, and the whole traceback."""
+
+    text: str
+    place: str = ""
+    code: str = ""
+    trace: str = ""
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> ErrorReport:
+        """The fault behind ``error``, where the author's own code comes last in its traceback."""
+        trace = "".join(traceback.format_exception(error))
+        if isinstance(error, SyntaxError) and error.filename:
+            text = f"{type(error).__name__}: {error.msg}"
+            return cls(text, _format_location(error.filename, error.lineno), (error.text or "").strip(), trace)
+        text = "".join(traceback.format_exception_only(error)).strip()
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_author_file(frame.filename)]
+        if not frames:
+            return cls(text, trace=trace)
+        return cls(text, _format_location(frames[-1].filename, frames[-1].lineno), frames[-1].line or "", trace)
+
+
+def author_files() -> tuple[str, ...]:
+    """The files of all modules that belong to the author: neither cometbot's nor a library's."""
+    found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return tuple(sorted({file for file in found if file and is_author_file(file)}))
+
+
+def is_author_file(file: str) -> bool:
+    """Whether a file of Python code is the author's own."""
+    path = Path(file)
+    if file.startswith("<") or path.suffix != ".py":
+        return False
+    resolved = path.resolve()
+    return not any(resolved.is_relative_to(folder) for folder in (_PACKAGE_FOLDER, *_LIBRARY_FOLDERS))
+
+
+def _format_location(file: str, line: int | None) -> str:
+    path = Path(file)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}, line {line}" if line else str(shown)

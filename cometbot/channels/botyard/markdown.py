@@ -1,0 +1,181 @@
+"""Markdown as HTML that is safe to show: what bots and people write, for the web chat."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+MAX_MARKDOWN_LENGTH = 8 * 1024
+"""Characters of a text that are read as Markdown; the rest is shown as it stands."""
+
+MAX_BRACKETS = 200
+"""Where there are more, none opens a link: each one is looked for its end as far as the text goes."""
+
+MAX_TABLE_CELLS = 2000
+"""Where lines with so many columns could make more cells, nothing is a table: missing cells are filled up."""
+
+CACHE_SIZE = 512
+"""Texts whose HTML is kept in memory: about 40 MB where all are as long as they can be."""
+
+_TAGS = {
+    "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
+    "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
+_ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "p": {"role", "aria-level"}}
+_ALIGNMENTS = {"align": {"left", "center", "right"}}
+_SCHEMES = {"http", "https", "mailto", "tel"}
+_ABSOLUTE_URL = re.compile(r"(?:https?|mailto|tel):", re.IGNORECASE)
+_SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])https?\Z", re.IGNORECASE)
+_URL = re.compile(
+    r"https?://[^\s<>\u3000-\u3002\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]+", re.IGNORECASE
+)
+"""A bare URL with what may stand behind it; full-width punctuation is no part of one."""
+
+_BRACKETS = {"(": ")", "[": "]"}
+_PUNCTUATION = ".,;:!?'\"([\\"
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+
+
+def to_html(text: str) -> str:
+    """Return ``text`` as HTML, empty for a text without letters.
+
+    It holds only tags that give text a form, links to http, https, mailto and tel, and no attribute that could run,
+    load or style anything. HTML in ``text`` is shown as it was typed. A line end stays one; headings are paragraphs
+    with the role of one, and pictures the links to them, so that no text can make a reader's browser load something.
+
+    The Markdown of the last :data:`KEPT` texts is kept, so that a message is not rendered again at each look.
+    """
+    if not text.strip():
+        return ""
+    rest = text[MAX_MARKDOWN_LENGTH:]
+    return _render(text[:MAX_MARKDOWN_LENGTH]) + (_sanitize(f"<p>{nh3.clean_text(rest)}</p>") if rest else "")
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _render(text: str) -> str:
+    shown = text.replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
+    return _sanitize(_parser_for(shown).render(shown))
+
+
+def _sanitize(html: str) -> str:
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        tag_attribute_values={"td": _ALIGNMENTS, "th": _ALIGNMENTS},
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    ).strip()
+
+
+class _Renderer(RendererHTML):
+    def image(self, tokens: Any, idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        source = str(token.attrGet("src"))
+        label = nh3.clean_text(self.renderInlineAsText(token.children or [], options, env) or source)
+        return f'<a href="{nh3.clean_text(source)}">{label}</a>' if _ABSOLUTE_URL.match(source) else label
+
+
+def _headings_to_paragraphs(state: StateCore) -> None:
+    """A heading in a message must not stand in the outline of the page, beside those of the page itself."""
+    for token in state.tokens:
+        if token.type == "heading_open":
+            token.tag = "p"
+            token.attrs = {"role": "heading", "aria-level": "4"}
+        elif token.type == "heading_close":
+            token.tag = "p"
+
+
+def _drop_partial_links(state: StateCore) -> None:
+    """Remove links whose target is no whole address; their label stays."""
+    for block in state.tokens:
+        if block.type == "inline" and block.children:
+            block.children = _keep_absolute_links(block.children)
+
+
+def _keep_absolute_links(tokens: list[Token]) -> list[Token]:
+    kept: list[Token] = []
+    open_links: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            open_links.append(bool(_ABSOLUTE_URL.match(str(token.attrGet("href")))))
+            kept += [token] if open_links[-1] else []
+        elif token.type == "link_close":
+            kept += [token] if open_links.pop() else []
+        else:
+            kept.append(token)
+    return kept
+
+
+def _align_columns(state: StateCore) -> None:
+    """Replace the style of an aligned cell by an attribute, since styles do not pass the sanitiser."""
+    for token in state.tokens:
+        if token.type in ("th_open", "td_open") and token.attrs:
+            token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
+
+
+def _link_url(state: StateInline, silent: bool) -> bool:
+    """Make a link of a bare URL. It runs before emphasis, so that ``*`` and ``_`` in the URL stay part of it."""
+    scheme = _SCHEME.search(state.src, max(0, state.pos - 6), state.pos)
+    found = scheme and _URL.match(state.src, scheme.start())
+    if silent or state.linkLevel or not scheme or not found or not state.pending.endswith(scheme[0]):
+        return False
+    raw = _strip_punctuation(found[0], {chr(one.marker) for one in state.delimiters if one.open})
+    if len(raw) <= len(scheme[0]) + len("://"):
+        return False
+    url = _ESCAPED.sub(r"\1", raw)
+    state.pending = state.pending[: -len(scheme[0])]
+    state.push("link_open", "a", 1).attrs = {"href": url}
+    state.push("text", "", 0).content = url
+    state.push("link_close", "a", -1)
+    state.pos = scheme.start() + len(raw)
+    return True
+
+
+def _strip_punctuation(url: str, markers: set[str]) -> str:
+    """Return ``url`` up to its first unbalanced bracket, without punctuation and ``markers`` of emphasis at its end."""
+    opened: list[str] = []
+    for index, character in enumerate(url):
+        if character in _BRACKETS:
+            opened.append(_BRACKETS[character])
+        elif character in _BRACKETS.values() and (not opened or opened.pop() != character):
+            url = url[:index]
+            break
+    return url.rstrip(_PUNCTUATION + "".join(markers & set("*_~")))
+
+
+def _make_parser(*disabled: str) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 30}, renderer_cls=_Renderer)
+    parser.enable(["table", "strikethrough"])
+    parser.disable(disabled)
+    parser.inline.ruler.after("text", "link_url", _link_url)
+    parser.core.ruler.push("drop_partial_links", _drop_partial_links)
+    parser.core.ruler.push("align_columns", _align_columns)
+    parser.core.ruler.push("lower_headings", _headings_to_paragraphs)
+    return parser
+
+
+def _parser_for(text: str) -> MarkdownIt:
+    """A parser that does no more work for ``text`` than its length is worth."""
+    lines = text.split("\n")
+    has_labels = text.count("[") <= MAX_BRACKETS
+    has_tables = max(line.count("|") + 1 for line in lines) * len(lines) <= MAX_TABLE_CELLS
+    return _PARSERS[has_labels, has_tables]
+
+
+_PARSERS = {
+    (has_labels, has_tables): _make_parser(
+        *(() if has_labels else ("link", "image")), *(() if has_tables else ("table",))
+    )
+    for has_labels in (True, False)
+    for has_tables in (True, False)
+}

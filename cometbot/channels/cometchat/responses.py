@@ -1,0 +1,170 @@
+"""Reads CometChat's REST answers: envelopes, typed errors, rate headers. No I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cometbot.errors import (
+    AuthenticationFailed,
+    ChannelError,
+    NotFound,
+    RateLimited,
+    Rejected,
+    Uncertain,
+)
+from cometbot.http.retry_after import parse_retry_after
+from cometbot.text import replace_surrogates
+
+_MAX_ERROR_TEXT = 500
+_SERVER_ERROR_CODES = frozenset(
+    {"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"}
+)
+_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
+_SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret"})
+
+
+class Record(dict[str, Any]):
+    """An object of an answer. Its repr masks passwords and tokens, which CometChat returns in clear."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name.lower() in _SECRET_FIELDS else value for name, value in self.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitStatus:
+    """What the last answer said of the app's requests a minute, None where it did not; ``at`` is Unix time."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    measured_at: float = 0.0
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str], now: float) -> RateLimitStatus | None:
+        """The rate in an answer's headers in any of their spellings, None if they hold none."""
+        lowercased = {name.lower(): value for name, value in headers.items()}
+        limit = _first_number(lowercased, "x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
+        remaining = _first_number(lowercased, "x-rate-limit-remaining", "x-ratelimit-remaining")
+        if limit is None and remaining is None:
+            return None
+        return cls(limit, remaining, now)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """One HTTP answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was meant to have no body; one that was cut off in its headers has none either."""
+        lowercased = {name.lower(): value for name, value in self.headers.items()}
+        return self.status == 204 or lowercased.get("content-length") == "0"
+
+    def envelope(self) -> dict[str, Any]:
+        """Return the JSON object in the body, with U+FFFD for lone surrogates; empty if there is none."""
+        try:
+            payload = _parse_json(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return payload if isinstance(payload, dict) else {}
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:  # orjson refuses half an emoji, which one message in a long history may hold
+        return replace_surrogates(json.loads(body))
+
+
+def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
+    """The envelope (``data``, ``meta``) of an answer that says yes; others raise the :class:`ChannelError` that fits.
+
+    ``what`` names the request in the error's text; ``secrets`` are taken out of what CometChat says.
+    """
+    envelope = answer.envelope()
+    if 200 <= answer.status < 300:
+        if "data" not in envelope and not answer.is_empty:
+            raise Uncertain(
+                f"{what}: the answer {answer.status} is not CometChat's JSON; check COMETCHAT_API_URL",
+                status=answer.status,
+            )
+        return envelope
+    raise error_from_response(answer, what, secrets)
+
+
+def error_from_response(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
+    """The error in an answer: by CometChat's own code first, then by the HTTP status."""
+    error = answer.envelope().get("error")
+    error = error if isinstance(error, dict) else {}
+    code, message = _text(error.get("code")), _text(error.get("message"))
+    text = _redact(": ".join(part for part in (what, f"{answer.status} {code}".strip(), message) if part), secrets)
+    if answer.status == 429 or code == "ERR_TOO_MANY_REQUESTS":
+        return RateLimited(text, retry_after=parse_retry_after(answer.headers, time.time()))
+    if (
+        code in _SERVER_ERROR_CODES
+        or code.startswith("ERR_WS_")
+        or (not code and answer.status >= 500)
+        or answer.status == 408
+    ):
+        return Uncertain(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
+    kind = _error_class(code, answer.status)
+    if kind is None:
+        return Uncertain(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
+    return kind(text, code=code, status=answer.status, details=_details(error.get("details"), secrets))
+
+
+def _error_class(code: str, status: int) -> type[Rejected] | None:
+    if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")):
+        return AuthenticationFailed
+    if code.endswith("_NOT_FOUND"):
+        return NotFound
+    if status >= 500:
+        # A code that names the client's mistake is believed, whatever the status; others are the server's trouble.
+        is_clear = code.startswith(("ERR_BAD_REQUEST", "ERR_EMPTY_", "ERR_INVALID_"))
+        return Rejected if is_clear else None
+    if code:
+        return Rejected
+    if status in (401, 403):
+        return AuthenticationFailed
+    return NotFound if status in (404, 410) else Rejected
+
+
+def _details(details: object, secrets: Sequence[str]) -> dict[str, list[str]]:
+    if not isinstance(details, dict):
+        return {}
+    listed = {str(name): texts if isinstance(texts, list) else [texts] for name, texts in details.items()}
+    return {name: [_redact(str(text), secrets) for text in texts] for name, texts in listed.items()}
+
+
+def _redact(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text if len(text) <= _MAX_ERROR_TEXT else text[: _MAX_ERROR_TEXT - 1] + "…"
+
+
+def _first_number(lowercased: Mapping[str, str], *names: str) -> int | None:
+    numbers = (_parse_number(lowercased[name]) for name in names if name in lowercased)
+    return next((int(number) for number in numbers if number is not None), None)
+
+
+def _parse_number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,59 @@
+"""What to do about an error of CometChat's: one sentence for whoever set something up."""
+
+from __future__ import annotations
+
+from cometbot.errors import AuthenticationFailed, ChannelError, RateLimited, Rejected, Uncertain
+
+_API_KEY_HINT = (
+    "copy a REST API key (scope fullAccess) from CometChat's dashboard, API & Auth Keys, into COMETCHAT_API_KEY"
+)
+_APP_HINT = "check COMETCHAT_APP_ID and COMETCHAT_REGION against CometChat's dashboard"
+_PLAN_HINT = (
+    "the app's plan does not allow it, or its quota is reached (an app has at most 25 bots); see cometbot bots list, "
+    "or CometChat's dashboard"
+)
+
+_HINTS = {
+    "AUTH_ERR_NO_ACCESS": f"the API key lacks the right to do this; {_API_KEY_HINT}",
+    "AUTH_ERR_APIKEY_NOT_FOUND": f"CometChat does not know the API key; {_API_KEY_HINT}",
+    "AUTH_ERR_EMPTY_APIKEY": f"CometChat got no API key; {_API_KEY_HINT}",
+    "ERR_APIKEY_NOT_FOUND": f"CometChat does not know the API key; {_API_KEY_HINT}",
+    "AUTH_ERR_INVALID_APPID": f"CometChat does not know the app, or not in this region; {_APP_HINT}",
+    "AUTH_ERR_EMPTY_APPID": f"CometChat got no app id; {_APP_HINT}",
+    "ERR_BOT_ALREADY_EXISTS": "{name} is a bot already; cometbot bots update {name} changes it, cometbot bots sync "
+    "makes it agree with the code",
+    "ERR_BOT_NOT_FOUND": "{name} is no bot; cometbot bots list shows those that there are, cometbot bots create {name} "
+    "makes it one",
+    "ERR_UID_NOT_FOUND": "there is no user {name}, or it is deactivated; cometbot users create {name} makes one",
+    "ERR_UID_ALREADY_EXISTS": "there is a user {name} already; if it is deactivated, reactivate it in CometChat's "
+    "dashboard",
+    "ERR_GUID_NOT_FOUND": "there is no group {name}; CometChat's dashboard shows those that there are",
+    "ERR_PLAN_RESTRICTION": _PLAN_HINT,
+    "ERR_PLAN_QUOTA_RESTRICTION": _PLAN_HINT,
+    "ERR_SUBSCRIPTION_EXPIRED": "the app's subscription has ended; see CometChat's dashboard",
+    "ERR_API_NOT_FOUND": "this is not CometChat's API of version 3; check COMETCHAT_API_URL, which ends in /v3",
+    "ERR_INVALID_API_VERSION": "this is not CometChat's API of version 3; check COMETCHAT_API_URL, which ends in /v3",
+}
+
+
+def get_troubleshooting_hint(error: ChannelError, name: str = "", *, bot: str = "") -> str:
+    """One sentence: what is wrong, what to do, and in brackets what CometChat said.
+
+    ``name`` is the uid or guid that it was about, ``bot`` the bot's uid if that is another one.
+    """
+    if isinstance(error, RateLimited):
+        return f"CometChat wants fewer requests; try again in {error.retry_after:.0f} seconds ({error})"
+    if isinstance(error, Uncertain):
+        if str(error).startswith("GET "):
+            return f"CometChat gave no usable answer; try again in a moment ({error})"
+        return f"nobody knows whether it was done; look on CometChat before you try again ({error})"
+    if not isinstance(error, Rejected):
+        return str(error)
+    hint = _HINTS.get(error.code)
+    if hint is not None:
+        about = bot if bot and "_BOT_" in error.code else name
+        return f"{hint.format(name=about)} ({error})"
+    if isinstance(error, AuthenticationFailed):
+        return f"CometChat does not let this API key in; {_API_KEY_HINT} ({error})"
+    fields = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.details.items())
+    return f"CometChat refused it: {fields} ({error})" if fields else f"CometChat refused it ({error})"

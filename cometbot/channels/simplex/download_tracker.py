@@ -1,0 +1,84 @@
+"""Files on their way in: who waits for them, and how they ended."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from cometbot.channels.simplex.models import File, FileTransfer
+from cometbot.channels.simplex.protocol.frames import Record
+from cometbot.channels.simplex.schemas import read_field
+from cometbot.errors import PayloadError
+
+_MAX_RESULTS = 1000
+_FAILED_STATES = {
+    "rcvCancelled": "the transfer of the file was cancelled",
+    "rcvAborted": "the transfer of the file was broken off",
+    "rcvError": "the SimpleX CLI could not load the file",
+}
+_FAILURE_EVENTS = {
+    "rcvFileError": "the SimpleX CLI could not load the file",
+    "rcvFileSndCancelled": "the sender cancelled the file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadResult:
+    """How a transfer ended: with a ``file``, or for a ``reason``."""
+
+    file: File | None = None
+    reason: str = ""
+
+
+class DownloadTracker:
+    """What the CLI's events say of incoming files. The newest thousand ends are kept for who asks late."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._results: OrderedDict[int, DownloadResult] = OrderedDict()
+
+    def handle_event(self, record: Record) -> None:
+        """Take notice of an event, if it is about a file."""
+        try:
+            found = _read_completed(record) if record.type == "rcvFileComplete" else _read_failed(record)
+        except PayloadError:
+            return
+        if found is None:
+            return
+        file_id, result = found
+        with self._changed:
+            self._results[file_id] = result
+            while len(self._results) > _MAX_RESULTS:
+                self._results.popitem(last=False)
+            self._changed.notify_all()
+
+    def wait(self, file_id: int, timeout: float) -> DownloadResult | None:
+        """How the transfer ended; None if it has not within ``timeout`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: file_id in self._results, timeout)
+            return self._results.get(file_id)
+
+    def discard(self, file_id: int) -> None:
+        """Forget how an earlier transfer of a file ended, since it is asked for anew."""
+        with self._changed:
+            self._results.pop(file_id, None)
+
+
+def make_download_result(file: File) -> DownloadResult | None:
+    """How a transfer ended by what the CLI says of its file now; None if it has not."""
+    if file.status == "rcvComplete" and file.path:
+        return DownloadResult(file)
+    return DownloadResult(reason=_FAILED_STATES[file.status]) if file.status in _FAILED_STATES else None
+
+
+def _read_completed(record: Record) -> tuple[int, DownloadResult] | None:
+    item = read_field(record, "chatItem")
+    return (item.file.file_id, DownloadResult(item.file)) if item is not None and item.file is not None else None
+
+
+def _read_failed(record: Record) -> tuple[int, DownloadResult] | None:
+    if record.type not in _FAILURE_EVENTS:
+        return None
+    transfer: FileTransfer | None = read_field(record, "rcvFileTransfer")
+    return None if transfer is None else (transfer.file_id, DownloadResult(reason=_FAILURE_EVENTS[record.type]))

@@ -1,0 +1,143 @@
+"""How the channel names conversations, users and groups: by the CLI's numbers, never by names that people choose.
+
+A contact's uid is its number (``4``). A group member who is a contact as well has that uid; another one has
+``member-`` and the id that all members know it by. A group's guid is its number; the talk of one member with its
+moderators is ``3(_support:11)``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cometbot.channels.simplex.models import Chat, Contact, ContactRequest, GroupInfo, Member
+from cometbot.channels.simplex.protocol.refs import ChatRef
+from cometbot.errors import BotError, MessageError, Rejected
+from cometbot.models import Conversation, Group, User
+
+CHANNEL = "simplex"
+REQUEST_PREFIX = "request-"
+MEMBER_PREFIX = "member-"
+
+_NUMBER = re.compile(r"[1-9]\d{0,18}", re.ASCII)
+_GROUP = re.compile(r"[1-9]\d{0,18}(?:\(_support(?::[1-9]\d{0,18})?\))?", re.ASCII)
+
+
+def make_direct_conversation(account: str, bot: str, uid: str) -> Conversation:
+    """The conversation with a contact. Raises :class:`BotError` for a uid that is no contact's."""
+    if not _NUMBER.fullmatch(uid):
+        hint = (
+            "a group member can be written to alone only once it is a contact" if uid.startswith(MEMBER_PREFIX) else ""
+        )
+        raise BotError(
+            f"SimpleX knows contacts by number, as in ctx.sender.uid (for example '4'), not by {uid[:60]!r}"
+            + (f"; {hint}" if hint else "")
+        )
+    return Conversation(CHANNEL, account, bot, f"contact_{uid}", uid)
+
+
+def make_group_conversation(account: str, bot: str, guid: str) -> Conversation:
+    """The conversation of a group. Raises :class:`BotError` for what is no group's number."""
+    if not _GROUP.fullmatch(guid):
+        raise BotError(
+            f"SimpleX knows groups by number, as in ctx.event.group.guid (for example '3'), not {guid[:60]!r}"
+        )
+    return Conversation(CHANNEL, account, bot, f"group_{guid}", guid, is_group=True)
+
+
+def make_request_conversation(account: str, bot: str, contact_request: ContactRequest) -> Conversation:
+    """Where a contact request is handled: nothing can be said there before it is accepted."""
+    name = f"{REQUEST_PREFIX}{contact_request.request_id}"
+    return Conversation(CHANNEL, account, bot, name, name)
+
+
+def make_chat_conversation(account: str, bot: str, chat: Chat) -> Conversation | None:
+    """The conversation of a chat; None for one that nobody can write to."""
+    ref = chat.ref
+    if ref is None or ref.kind not in ("direct", "group"):
+        return None
+    target = str(ref)[1:]
+    return (
+        make_direct_conversation(account, bot, target)
+        if ref.kind == "direct"
+        else make_group_conversation(account, bot, target)
+    )
+
+
+def make_chat_ref(conversation: Conversation) -> ChatRef:
+    """How commands name a conversation. Raises :class:`Rejected` for one that nothing can be sent to."""
+    if conversation.target.startswith(REQUEST_PREFIX):
+        raise Rejected(
+            "nothing can be said to who is not connected yet; accept the request first", code="not_connected"
+        )
+    try:
+        return ChatRef.from_text(f"{'#' if conversation.is_group else '@'}{conversation.target}")
+    except MessageError as error:
+        raise Rejected(f"there is no such chat: {error}", code="no_chat") from error
+
+
+def make_contact_user(contact: Contact) -> User:
+    """Who writes in a direct chat."""
+    profile = contact.profile
+    return User(
+        uid=str(contact.contact_id),
+        name=profile.display_name or contact.name,
+        avatar=profile.image,
+        link=profile.link,
+        status=contact.status,
+        metadata={"contact_id": contact.contact_id, "is_bot": profile.is_bot},
+        raw=contact.raw,
+    )
+
+
+def get_member_uid(member: Member) -> str:
+    """The uid of a group member."""
+    return str(member.contact_id) if member.contact_id is not None else f"{MEMBER_PREFIX}{member.member_id}"
+
+
+def make_member_user(member: Member, group_info: GroupInfo | None) -> User:
+    """Who writes in a group. The role of who a business chat is for is ``customer``."""
+    business = group_info.business if group_info else None
+    is_customer = business is not None and bool(member.member_id) and member.member_id == business.customer_id
+    return User(
+        uid=get_member_uid(member),
+        name=member.profile.display_name or member.name,
+        avatar=member.profile.image,
+        link=member.profile.link,
+        role="customer" if is_customer else member.role,
+        status=member.status,
+        metadata={
+            "contact_id": member.contact_id,
+            "group_member_id": member.group_member_id,
+            "member_id": member.member_id,
+            "is_bot": member.profile.is_bot,
+        },
+        raw=member.raw,
+    )
+
+
+def make_request_user(contact_request: ContactRequest) -> User:
+    """Who asks to be connected; not a contact yet."""
+    return User(
+        uid=f"{REQUEST_PREFIX}{contact_request.request_id}",
+        name=contact_request.profile.display_name or contact_request.name,
+        avatar=contact_request.profile.image,
+        metadata={"request_id": contact_request.request_id, "is_bot": contact_request.profile.is_bot},
+        raw=contact_request.raw,
+    )
+
+
+def make_group(group_info: GroupInfo) -> Group:
+    """A group; its type is ``business`` or ``private``, its scope the bot's own role in it."""
+    business = group_info.business
+    known = {"customer_id": business.customer_id, "business_id": business.business_id} if business else {}
+    return Group(
+        guid=str(group_info.group_id),
+        name=group_info.profile.display_name or group_info.name,
+        type="business" if business else "private",
+        icon=group_info.profile.image,
+        description=group_info.profile.description,
+        scope=group_info.membership.role if group_info.membership else "",
+        members_count=group_info.members_count,
+        metadata=known,
+        raw=group_info.raw,
+    )

@@ -1,0 +1,288 @@
+"""The connection at work: what comes over it is stored, and what came while it was away is fetched."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cometbot.channels.base import IncomingEvent
+from cometbot.channels.simplex.channel import SimplexChannel
+from cometbot.channels.simplex.errors import get_error_tags
+from cometbot.channels.simplex.event_router import EventRouter, RoutedEvent
+from cometbot.channels.simplex.lost_events import LostEventDetector
+from cometbot.channels.simplex.models import Item
+from cometbot.channels.simplex.protocol import Record
+from cometbot.channels.simplex.recovery import GapRecovery
+from cometbot.channels.simplex.schemas import read_item
+from cometbot.channels.simplex.startup import (
+    AddressConfig,
+    BotProfile,
+    SendCommand,
+    Session,
+    fetch_missed_items,
+    get_newest_item_id,
+    prepare,
+)
+from cometbot.channels.simplex.watermark import Watermark
+from cometbot.errors import DeliveryError, PayloadError
+from cometbot.store.database import Database
+from cometbot.store.metadata import get_metadata, set_metadata
+
+_log = logging.getLogger(__name__)
+
+_SAVE_INTERVAL_ITEMS = 100
+_OVERLAP_ITEMS = 200
+_OVERLAP_PERIOD = 3600.0
+_MAX_KNOWN_KEYS = 20_000
+_POSTPONED_TIMEOUT = 24 * 3600.0
+"""Seconds for which a chat that cannot be fetched is asked for again: longer, and its messages, which come out of
+order, would be answers to nothing; and the mailbox does not remember for ever what it had before a restart."""
+
+
+class Ingester:
+    """Brings what the CLI tells to the mailbox, each happening once.
+
+    :meth:`begin` and :meth:`hear` are a connection's ``startup`` and ``on_event``; ``send_command`` sends commands from
+    the latter, for as long after the former as :class:`GapRecovery` takes. How far everything is stored is
+    noted in ``database``, now and then: what is fetched a second time is recognised by its key.
+    """
+
+    def __init__(
+        self,
+        channel: SimplexChannel,
+        router: EventRouter,
+        enqueue: Callable[[IncomingEvent], bool],
+        database: Database,
+        *,
+        profile: BotProfile,
+        address: AddressConfig,
+        send_command: SendCommand,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._channel = channel
+        self._router = router
+        self._enqueue = enqueue
+        self._database = database
+        self._profile = profile
+        self._address = address
+        self._clock = clock
+        self._metadata_key = f"simplex/{channel.account}/seen"
+        self._watermark: Watermark | None = None
+        self._saved_watermark = -1
+        self._first_item_id = 0
+        self._recovery = GapRecovery(send_command, self._store_before)
+        self._lost_events = LostEventDetector()
+        self._recheck_from = 0
+        self._postponed: dict[str, float] = {}
+        self._finished_live_items: set[int] = set()
+        self._known_keys: OrderedDict[str, None] = OrderedDict()
+        self._user_id = 0
+        self._save_lock, self._known_keys_lock, self._fetch_lock = threading.Lock(), threading.Lock(), threading.Lock()
+        channel.add_callbacks(on_refresh=self.save_watermark, on_close=self.save_watermark)
+
+    def run_startup(self, send_command: SendCommand) -> Session:
+        """Prepare the profile and the address, then store what came since the last time.
+
+        The very first time, that is nothing: what was written before there was a bot is not answered.
+        """
+        session = prepare(send_command, self._profile, self._address)
+        self._user_id = session.user.user_id
+        self._channel.set_user_id(self._user_id)
+        newest = get_newest_item_id(send_command, self._user_id)
+        self._channel.record_item_id(newest)
+        if self._watermark is None:
+            self._watermark = self._load_watermark(newest)
+        if newest < self._watermark.value:
+            # The newest were deleted, or this is another database of the CLI.
+            self._watermark, self._first_item_id = Watermark(newest), min(self._first_item_id, newest)
+        mark = self._watermark.value
+        self._recheck_from = max(mark - _OVERLAP_ITEMS, self._first_item_id)
+        self._catch_up(send_command, self._watermark)
+        self._watermark.clear_pending()
+        self._recovery.reset(mark)
+        self._lost_events.reset()
+        self.save_watermark()
+        return session
+
+    def _load_watermark(self, newest: int) -> Watermark:
+        """As far as was noted; all that there is, where nothing was."""
+        mark, _, first = get_metadata(self._database, self._metadata_key).partition(" ")
+        self._first_item_id = int(first) if first else newest
+        return Watermark(int(mark) if mark else newest)
+
+    def recover_missed(self, send_command: SendCommand) -> None:
+        """Store what the CLI has told nobody, or somebody else: an event goes to one of its clients only.
+
+        That may be a connection of ours which was just breaking. This goes back to where things stood at the last look.
+        """
+        if self._watermark is not None:
+            mark = self._watermark.value
+            self._catch_up(send_command, self._watermark, is_recheck=True)
+            self._lost_events.log_lost_events()
+            self._recheck_from = max(mark - _OVERLAP_ITEMS, self._first_item_id)
+
+    def handle_event(self, record: Record) -> None:
+        """Store what an event brings. Raises what the store raises; then it may be heard again."""
+        user = record.raw.get("user")
+        if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
+            return
+        _log_cli_errors(record)
+        self._channel.handle_event(record)
+        if not self._recovery.allows(record):
+            self._mark_items_pending(record)
+            return
+        for routed in self._router.route(record):
+            self._store(routed)
+        self._advance_watermark(record)
+
+    def save_watermark(self) -> None:
+        """Note how far everything is stored."""
+        with self._save_lock:
+            if self._watermark is None or self._watermark.value == self._saved_watermark:
+                return
+            mark = self._watermark.value
+            set_metadata(self._database, self._metadata_key, f"{mark} {self._first_item_id}", durable=False)
+            self._saved_watermark = mark
+
+    def _mark_items_pending(self, record: Record) -> None:
+        """The items of an event are for the next start-up to fetch."""
+        listed = record.raw.get("chatItems")
+        if self._watermark is None or not isinstance(listed, list):
+            return
+        for raw in listed:
+            item_id = _get_meta(raw).get("itemId")
+            if isinstance(item_id, int):
+                self._watermark.add_pending(item_id)
+
+    def _store_before(self, item: Item, raw: Mapping[str, Any]) -> None:
+        """Store an item that was fetched before its event came; one whose end is still to be told waits for that."""
+        assert self._watermark is not None
+        if not self._watermark.is_live(item.item_id):
+            self._store_item(item, raw)
+        self._channel.record_item_id(item.item_id)
+
+    def _store(self, routed: RoutedEvent) -> bool:
+        if self._enqueue_once(routed.incoming):
+            return True
+        return routed.fallback is not None and self._enqueue_once(routed.fallback)
+
+    def _store_item(self, item: Item, raw: Mapping[str, Any]) -> int:
+        """How many events an item that was fetched brought. One that cannot be stored must not end every start-up."""
+        try:
+            return sum(self._store(routed) for routed in self._router.route_item(raw))
+        except DeliveryError:
+            raise
+        except Exception:
+            _log.exception("left out the chat item %d, which cannot be stored", item.item_id)
+            return 0
+
+    def _enqueue_once(self, incoming: IncomingEvent) -> bool:
+        """Whether it is new; what this process stored lately need not be asked of the database."""
+        name = f"{incoming.conversation.id} {incoming.key}"
+        with self._known_keys_lock:
+            if name in self._known_keys:
+                return False
+        is_new = self._enqueue(incoming)
+        with self._known_keys_lock:
+            self._known_keys[name] = None
+            while len(self._known_keys) > _MAX_KNOWN_KEYS:
+                self._known_keys.popitem(last=False)
+        return is_new
+
+    def _advance_watermark(self, record: Record) -> None:
+        listed = record.raw.get("chatItems") if record.type == "newChatItems" else [record.raw.get("chatItem")]
+        if (
+            self._watermark is None
+            or record.type not in ("newChatItems", "chatItemUpdated")
+            or not isinstance(listed, list)
+        ):
+            return
+        for raw in listed:
+            meta = _get_meta(raw)
+            item_id = meta.get("itemId")
+            if isinstance(item_id, int):
+                is_new = record.type == "newChatItems"
+                if is_new:
+                    self._lost_events.add_delivered(item_id)
+                if is_new or meta.get("itemLive") is not True:
+                    self._watermark.advance(item_id, is_live=meta.get("itemLive") is True)
+                self._channel.record_item_id(item_id)
+        if self._watermark.value - self._saved_watermark >= _SAVE_INTERVAL_ITEMS:
+            self.save_watermark()
+
+    def _is_event_expected(self, item: Item, watermark: Watermark) -> bool:
+        """Whether the end of a message that was being written may be on its way to us: so it is at the first look."""
+        if not watermark.is_live(item.item_id) or item.is_live or item.item_id in self._finished_live_items:
+            self._finished_live_items.discard(item.item_id)
+            return False
+        self._finished_live_items.add(item.item_id)
+        return True
+
+    def _catch_up(self, send_command: SendCommand, watermark: Watermark, *, is_recheck: bool = False) -> None:
+        """Fetch and store what is newer than the mark, and look once more at what is a little older.
+
+        Events of different chats may have overtaken each other, so that one with a smaller number was still missing.
+        What was there before the bot first came stays out. A chat that the CLI cannot give now holds the mark, so that
+        the next look, or the next process, asks for it again.
+        """
+        with self._fetch_lock:
+            self._fetch_missed(send_command, watermark, is_recheck)
+
+    def _fetch_missed(self, send_command: SendCommand, watermark: Watermark, is_recheck: bool) -> None:
+        after, stored = watermark.value, 0
+        fetched_items: list[tuple[int, bool]] = []
+        postponed: list[str] = []
+        for raw in fetch_missed_items(send_command, self._user_id, min(self._recheck_from, after), postponed):
+            try:
+                item = read_item(raw)
+            except (PayloadError, RecursionError) as error:
+                _log.warning("left out a chat item that cannot be read: %s", error)
+                continue
+            if item.item_id <= after and item.stored_at < self._clock() - _OVERLAP_PERIOD:
+                continue
+            if is_recheck and self._is_event_expected(item, watermark):
+                continue
+            new = self._store_item(item, raw)
+            stored += new
+            if is_recheck and new and item.is_received:
+                self._lost_events.add_fetched(item.item_id)
+            fetched_items.append((item.item_id, item.is_live and item.is_received))
+        watermark.hold_at(after if self._has_pending_chats(postponed) else None)
+        # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.
+        for item_id, is_live in fetched_items:
+            watermark.advance(item_id, is_live=is_live)
+            self._channel.record_item_id(item_id)
+        if stored:
+            _log.info("stored what came while SimpleX was not connected: %d events", stored)
+
+    def _has_pending_chats(self, postponed: list[str]) -> bool:
+        """Whether one of them is still worth waiting for."""
+        now = self._clock()
+        self._postponed = {name: self._postponed.get(name, now) for name in postponed}
+        for name, since in self._postponed.items():
+            if now - since >= _POSTPONED_TIMEOUT:
+                _log.error("what was missed in the chat %s could not be fetched for a day and is left out", name)
+        return any(now - since < _POSTPONED_TIMEOUT for since in self._postponed.values())
+
+
+def _log_cli_errors(record: Record) -> None:
+    """Say what the CLI says of its own troubles, by its tags: they hold nothing that people wrote."""
+    if record.type == "messageError":
+        _log.info("the SimpleX CLI could not process a message (severity %.40s)", record.raw.get("severity"))
+    listed = {"chatError": [record.raw.get("chatError")], "chatErrors": record.raw.get("chatErrors")}.get(record.type)
+    for error in listed if isinstance(listed, list) else ():
+        tags = get_error_tags(error)
+        if "CRITICAL" in tags:
+            _log.error("the SimpleX CLI reports a critical error (%s): restart it, and look at its database", tags)
+        else:
+            _log.info("the SimpleX CLI reports an error: %s", ".".join(tags) or "without a name")
+
+
+def _get_meta(raw: object) -> Mapping[str, Any]:
+    chat_item = raw.get("chatItem") if isinstance(raw, Mapping) else None
+    meta = chat_item.get("meta") if isinstance(chat_item, Mapping) else None
+    return meta if isinstance(meta, Mapping) else {}

@@ -1,0 +1,321 @@
+"""Files from the web on their way out: loaded to where the CLI can read them, looked at, removed when uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import mimetypes
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cometbot import private_files
+from cometbot.channels.simplex.files import SharedFolder, make_safe_name
+from cometbot.channels.simplex.media_duration import get_duration_seconds
+from cometbot.channels.simplex.models import File, FileTransfer, Item
+from cometbot.channels.simplex.previews import make_preview, make_video_preview
+from cometbot.channels.simplex.protocol import Record
+from cometbot.channels.simplex.protocol.contents import (
+    PLACEHOLDER_IMAGE,
+    Content,
+    check_size,
+    file_content,
+    image_content,
+    video_content,
+    voice_content,
+)
+from cometbot.channels.simplex.schemas import read_field
+from cometbot.content_types import media_kind, sniff_file
+from cometbot.errors import MessageError, PayloadError, Rejected, Uncertain
+from cometbot.temporary_folders import TemporaryFolder
+
+_log = logging.getLogger(__name__)
+
+DOWNLOAD_TIMEOUT = 120.0
+"""How long one file may take to load; whoever waits for it asks again meanwhile."""
+
+MAX_ATTEMPTS = 4
+"""How often a file is asked for whose server fails in a way that may pass."""
+
+VOICE_TYPES = ("audio/mp4", "audio/aac", "audio/mpeg")
+VIDEO_TYPES = ("video/mp4", "video/quicktime")
+MAX_VOICE_SECONDS = 300
+"""Sounds in these types, up to this long, are voice messages; others would not play everywhere and are files."""
+
+_MAX_DOWNLOADS = 32
+_MAX_PREVIEW_SOURCE_BYTES = 20_000_000
+_PREVIEW_TIMEOUT = 4.0
+_MAX_ENTRIES = 1000
+_MAX_AGE = 24 * 3600.0
+
+
+class FileFetcher(Protocol):
+    """What loads files: a :class:`cometbot.http.file_fetcher.Fetcher`, or whatever stands for one."""
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        """What the file is called, once it is whole at ``to``."""
+        ...
+
+    def close(self) -> None:
+        """Load nothing more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """A file that can be sent: where it lies, and the content of the message without a caption."""
+
+    path: Path
+    content: Content
+
+
+class OutgoingFiles:
+    """Brings files into ``folder``, each under the key of the message that it is for, ``limit`` bytes at most.
+
+    A file is removed when the CLI says that it is uploaded, or could not be; what nobody speaks of any more, after a
+    day (:meth:`sweep`).
+    """
+
+    def __init__(self, fetcher: FileFetcher, folder: SharedFolder, limit: int) -> None:
+        self._fetcher, self._upload_folder, self._folder, self._limit = (
+            fetcher,
+            folder.local_path / "out",
+            folder,
+            limit,
+        )
+        self._lock = threading.Lock()
+        self._downloads: dict[str, _Download] = {}
+        self._failures: OrderedDict[str, int] = OrderedDict()
+        self._upload_folders: OrderedDict[int, Path] = OrderedDict()
+        self._finished_uploads: OrderedDict[int, None] = OrderedDict()
+
+    def prepare(self, key: str, media: Mapping[str, Any], timeout: float) -> PreparedFile:
+        """The file that ``media`` (a ``url``, and if known ``kind`` and ``name``) speaks of.
+
+        A file that takes longer than ``timeout`` goes on loading: ask again. Raises :class:`Uncertain` for that and
+        for what may pass, :class:`Rejected` for what is not to be had, also after :data:`MAX_ATTEMPTS`.
+        """
+        download = self._get_download(key, media)
+        download.join(max(timeout, 0.0))
+        if download.is_alive():
+            raise Uncertain("a file that is to be sent is still being loaded")
+        if download.prepared is not None and download.is_usable:
+            return download.prepared
+        with self._lock:
+            self._downloads.pop(key, None)
+        if isinstance(download.error, Uncertain) or download.prepared is not None:
+            self._count_failure(key, download.error)
+            raise download.error or Uncertain("a file that was to be sent is gone; it is loaded again")
+        self.discard(key)
+        raise download.error or Rejected("the file could not be loaded", code="file_failed")
+
+    def _get_download(self, key: str, media: Mapping[str, Any]) -> _Download:
+        with self._lock:
+            download = self._downloads.get(key)
+            if download is None:
+                if sum(each.is_alive() for each in self._downloads.values()) >= _MAX_DOWNLOADS:
+                    raise Uncertain("too many files are being loaded at once; this one has to wait")
+                download = self._downloads[key] = _Download(
+                    self._fetcher, media, self._make_folder_path(key), self._limit
+                )
+                download.start()
+            return download
+
+    def _count_failure(self, key: str, error: Exception | None) -> None:
+        with self._lock:
+            count = self._failures.pop(key, 0) + 1
+            if count < MAX_ATTEMPTS:
+                self._failures[key] = count
+            while len(self._failures) > _MAX_ENTRIES:
+                self._failures.popitem(last=False)
+        if count >= MAX_ATTEMPTS:
+            self.discard(key)
+            raise Rejected(f"the file could not be loaded, {MAX_ATTEMPTS} times: {error}", code="file_failed")
+
+    def make_link_preview(self, url: str, timeout: float) -> str:
+        """The picture at ``url`` as the small one of a link; empty if it is not to be had at once."""
+        try:
+            with TemporaryFolder("picture") as folder:
+                path = folder / "picture"
+                self._fetcher.fetch(url, path, limit=_MAX_PREVIEW_SOURCE_BYTES, timeout=min(timeout, _PREVIEW_TIMEOUT))
+                return make_preview(path)
+        except (Rejected, Uncertain, ValueError, OSError) as error:
+            _log.info("a link is shown without its picture: %s", error)
+            return ""
+
+    def add_preview(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+        """The content of a message with a file of this machine, with a real preview if its author gave none."""
+        if content.get("image") != PLACEHOLDER_IMAGE:
+            return content
+        try:
+            image = make_video_preview() if content["type"] == "video" else make_preview(Path(path).expanduser())
+            content_with_preview = {**content, "image": image}
+            check_size(content_with_preview, {})
+        except (ValueError, MessageError) as error:
+            _log.info("a picture is sent without a preview: %s", error)
+            return content
+        return content_with_preview
+
+    def to_cli_path(self, prepared: PreparedFile) -> str:
+        """What the CLI calls the file."""
+        return self._folder.to_cli_path(str(prepared.path))
+
+    def mark_sent(self, key: str, file_id: int | None) -> None:
+        """The message is with the CLI, which now uploads this file; without a number nobody will say when it has."""
+        with self._lock:
+            download = self._downloads.pop(key, None)
+            self._failures.pop(key, None)
+            if download is None or download.prepared is None or file_id is None:
+                return
+            is_upload_finished = file_id in self._finished_uploads
+            if not is_upload_finished:
+                self._upload_folders[file_id] = download.prepared.path.parent
+            while len(self._upload_folders) > _MAX_ENTRIES:
+                self._upload_folders.popitem(last=False)
+        if is_upload_finished:
+            _remove(download.prepared.path.parent)
+
+    def discard(self, key: str) -> None:
+        """The file is not needed."""
+        with self._lock:
+            self._downloads.pop(key, None)
+            self._failures.pop(key, None)
+        _remove(self._make_folder_path(key))
+
+    def handle_event(self, record: Record) -> None:
+        """Take notice of an event, if it ends an upload."""
+        if record.type not in ("sndFileCompleteXFTP", "sndFileError"):
+            return
+        try:
+            transfer: FileTransfer | None = read_field(record, "fileTransferMeta")
+            item: Item | None = read_field(record, "chatItem") or read_field(record, "chatItem_")
+        except PayloadError:
+            return
+        if transfer is None:
+            return
+        if record.type == "sndFileError":
+            _log.warning("the SimpleX CLI could not upload file %d", transfer.file_id)
+        with self._lock:
+            self._finished_uploads[transfer.file_id] = None
+            while len(self._finished_uploads) > _MAX_ENTRIES:
+                self._finished_uploads.popitem(last=False)
+            folder = self._upload_folders.pop(transfer.file_id, None)
+        _remove(folder or self._find_upload_folder(item.file if item else None))
+
+    def _find_upload_folder(self, file: File | None) -> Path | None:
+        """The folder of a file that an earlier process brought."""
+        if file is None or not file.path:
+            return None
+        try:
+            folder = self._folder.to_local_path(file.path).parent
+        except Rejected:
+            return None
+        return folder if folder.parent == self._upload_folder else None
+
+    def delete_expired(self) -> None:
+        """Remove what has lain there for a day."""
+        if not self._upload_folder.is_dir():
+            return
+        for folder in self._upload_folder.iterdir():
+            try:
+                if folder.is_dir() and folder.stat().st_mtime < time.time() - _MAX_AGE:
+                    _remove(folder)
+            except OSError:
+                continue
+        with self._lock:
+            self._downloads = {key: download for key, download in self._downloads.items() if download.is_usable}
+
+    def close(self) -> None:
+        """Load nothing more."""
+        self._fetcher.close()
+
+    def _make_folder_path(self, key: str) -> Path:
+        return self._upload_folder / hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+class _Download(threading.Thread):
+    """Loads one file and looks at it; a thread of its own, since that may take longer than one try to send."""
+
+    def __init__(self, fetcher: FileFetcher, media: Mapping[str, Any], folder: Path, limit: int) -> None:
+        super().__init__(name="cometbot-simplex-file", daemon=True)
+        self._fetcher, self._media, self._folder, self._limit = fetcher, media, folder, limit
+        self.prepared: PreparedFile | None = None
+        self.error: Rejected | Uncertain | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a file, or may be soon."""
+        return self.is_alive() or (self.prepared is not None and self.prepared.path.is_file())
+
+    def run(self) -> None:
+        """Load it."""
+        try:
+            self.prepared = self._download_and_prepare()
+        except (Rejected, Uncertain) as error:
+            self.error = error
+        except OSError as error:
+            self.error = Rejected(f"the file cannot be written into {self._folder.parent}: {error.strerror}")
+        except Exception as error:
+            _log.exception("a file could not be loaded for an unforeseen reason")
+            self.error = Rejected(f"the file could not be loaded ({type(error).__name__})")
+
+    def _download_and_prepare(self) -> PreparedFile:
+        self._make_folders()
+        raw = self._folder / "loading"
+        name = self._fetcher.fetch(self._media["url"], raw, limit=self._limit, timeout=DOWNLOAD_TIMEOUT)
+        name = str(self._media.get("name") or name)
+        with raw.open("rb") as file:
+            mime_type = sniff_file(file, name)
+        content = _make_content(raw, mime_type, str(self._media.get("kind") or ""))
+        path = self._folder / _add_extension(make_safe_name(name), mime_type)
+        raw.replace(path)
+        private_files.copy_access(path, self._folder)
+        return PreparedFile(path, content)
+
+    def _make_folders(self) -> None:
+        """Create the file's folder with the access of the folder that is shared with the CLI."""
+        shared = self._folder.parents[1]
+        private_files.make_folder(shared)
+        for folder in (self._folder.parent, self._folder):
+            if not folder.exists():
+                private_files.make_folder(folder)
+                private_files.copy_access(folder, shared)
+
+
+def _make_content(path: Path, mime_type: str, wanted: str) -> Content:
+    """What the file is sent as: as what its bytes are, unless it is wanted as a plain file."""
+    kind = "file" if wanted == "file" else media_kind(mime_type)
+    if kind == "image":
+        try:
+            return image_content("", make_preview(path))
+        except ValueError as error:
+            _log.info("a picture is sent as a file: %s", error)
+    if kind == "audio" and mime_type in VOICE_TYPES:
+        seconds = get_duration_seconds(path)
+        if 0 < seconds <= MAX_VOICE_SECONDS:
+            return voice_content(seconds)
+    if kind == "video" and mime_type in VIDEO_TYPES:
+        return video_content("", make_video_preview(), get_duration_seconds(path))
+    return file_content()
+
+
+def _add_extension(name: str, mime_type: str) -> str:
+    """``name`` with an ending by which other systems know what it is."""
+    if media_kind(mime_type) == "file" and "." in name:
+        return name
+    if mimetypes.guess_type(name, strict=False)[0] == mime_type:
+        return name
+    return name + _EXTENSIONS.get(mime_type, mimetypes.guess_extension(mime_type) or "")
+
+
+_EXTENSIONS = {"audio/mp4": ".m4a", "audio/mpeg": ".mp3", "video/quicktime": ".mov", "application/octet-stream": ""}
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

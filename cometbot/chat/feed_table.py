@@ -1,0 +1,243 @@
+"""What happened, conversation by conversation, in the order in which it happened: the truth that listeners follow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.chat import queries
+from cometbot.chat.models import (
+    EVENT_CREATED,
+    MESSAGE_CREATED,
+    MESSAGE_UPDATED,
+    ChatEvent,
+    ChatMessage,
+    Data,
+    Scope,
+    Signal,
+    Topic,
+)
+from cometbot.errors import Missing
+from cometbot.store.database import Database
+from cometbot.store.tables import chat_conversations, chat_events, chat_feed, chat_messages
+
+PURGE_BATCH_LIMIT = 500
+_IDS_PER_QUERY = 300
+
+_key = (
+    chat_conversations.c.channel == bound("ch"),
+    chat_conversations.c.id == bound("conv"),
+    chat_conversations.c.bot == bound("b"),
+)
+_advance = (
+    sa.update(chat_conversations)
+    .where(*_key)
+    .values(
+        last_at=sa.case(
+            (chat_conversations.c.last_at >= bound("now", type_=sa.BigInteger), chat_conversations.c.last_at + 1),
+            else_=bound("now", type_=sa.BigInteger),
+        ),
+        position=chat_conversations.c.position + 1,
+    )
+    .returning(chat_conversations.c.last_at, chat_conversations.c.position)
+)
+_in_conversation = (
+    chat_feed.c.channel == bound("ch"),
+    chat_feed.c.bot == bound("b"),
+    chat_feed.c.conversation == bound("conv"),
+)
+_read = (
+    sa.select(chat_feed.c.position, chat_feed.c.kind, chat_feed.c.subject, chat_feed.c.data, chat_feed.c.at)
+    .where(*_in_conversation, chat_feed.c.position > bound("after"))
+    .order_by(chat_feed.c.position)
+    .limit(bound("most"))
+)
+_MESSAGE_COLUMNS = (
+    chat_messages.c.channel,
+    chat_messages.c.bot,
+    chat_messages.c.id,
+    chat_messages.c.conversation,
+    chat_messages.c.sender,
+    chat_messages.c.is_bot,
+    chat_messages.c.payload,
+    chat_messages.c.metadata,
+    chat_messages.c.client_id,
+    chat_messages.c.at,
+    chat_messages.c.edited_at,
+)
+_EVENT_COLUMNS = (
+    chat_events.c.channel,
+    chat_events.c.bot,
+    chat_events.c.id,
+    chat_events.c.conversation,
+    chat_events.c.sender,
+    chat_events.c.payload,
+    chat_events.c.at,
+)
+_select_created_at = sa.select(chat_conversations.c.created_at).where(*_key)
+_message = sa.select(*_MESSAGE_COLUMNS).where(chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"))
+_message = _message.where(chat_messages.c.bot == bound("b"))
+_event = sa.select(*_EVENT_COLUMNS).where(chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"))
+_event = _event.where(chat_events.c.bot == bound("b"))
+
+
+class FeedPosition(NamedTuple):
+    """How far a conversation has come. ``born`` is when it was made: another one of the same id was made later."""
+
+    created_at: int
+    position: int
+
+
+class FeedTable:
+    """The table ``chat_feed``. All methods work inside the caller's transaction.
+
+    A row says what happened and to whom; of messages and events it has only the id, so that who listens late gets them
+    as they are now, and nothing of those that are gone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._advance = database.prepare(_advance)
+        names = ("channel", "bot", "conversation", "position", "kind", "subject", "data", "at")
+        self._insert = database.prepare(
+            database.insert(chat_feed).values({name: bound(name, type_=chat_feed.c[name].type) for name in names})
+        )
+        self._read = database.prepare(_read)
+        self._message = database.prepare(_message)
+        self._event = database.prepare(_event)
+        self._select_created_at = database.prepare(_select_created_at)
+
+    def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
+        """A time and a position in the conversation that nothing else there has, later than all before them.
+
+        The conversation is this transaction's until its end, so that positions are committed in their order. Raises
+        :class:`Missing` if there is no such conversation.
+        """
+        now = queries.now_ms(self._database)
+        values = {
+            "ch": queries.replace_unstorable(scope.channel),
+            "conv": queries.replace_unstorable(conversation),
+            "b": queries.replace_unstorable(scope.bot),
+            "now": now,
+        }
+        found = self._advance(connection, values).fetchall()
+        if not found:
+            raise Missing("there is no such conversation")
+        return found[0][0], found[0][1]
+
+    def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
+        """What was just told, kept for listeners of the conversation, with all its ``data``. Raises
+        :class:`Missing`."""
+        at, position = self.advance(connection, scope, conversation)
+        return self.save(connection, Signal(_topic(scope, conversation), kind, position, at, data=data))
+
+    def save(self, connection: Connection, signal: Signal) -> Signal:
+        """``signal``, kept; its time and position are those of an :meth:`advance`."""
+        about = signal.message or signal.event
+        values = {
+            "channel": signal.topic.channel,
+            "bot": signal.topic.bot,
+            "conversation": signal.topic.id,
+            "position": signal.position,
+            "kind": signal.kind,
+            "subject": about.id if about else "",
+            "data": queries.to_json(signal.data),
+            "at": signal.at,
+        }
+        self._insert(connection, values)
+        return signal
+
+    def read(self, connection: Connection, topic: Topic, after: int, limit: int) -> tuple[list[Signal], int]:
+        """What happened after a position, at most so much of it, and the position that this reaches.
+
+        What is told of a message that has gone since is left out; that it went is told later on.
+        """
+        values = {"ch": topic.channel, "b": topic.bot, "conv": topic.id, "after": after, "most": limit}
+        signals = []
+        for position, kind, subject, data, at in self._read(connection, values).fetchall():
+            after = position
+            signal = Signal(topic, kind, position, at, data=queries.from_json(data))
+            if subject:
+                completed = self._complete(connection, signal, subject)
+                signals += [completed] if completed else []
+            else:
+                signals.append(signal)
+        return signals, after
+
+    def _complete(self, connection: Connection, signal: Signal, subject: str) -> Signal | None:
+        values = {"ch": signal.topic.channel, "id": subject, "b": signal.topic.bot}
+        kind, at = signal.kind, signal.at
+        if kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
+            row = self._message(connection, values).fetchone()
+            return Signal(signal.topic, kind, signal.position, at, message=to_message(row)) if row else None
+        if kind == EVENT_CREATED:
+            row = self._event(connection, values).fetchone()
+            return Signal(signal.topic, kind, signal.position, at, event=to_event(row)) if row else None
+        return signal
+
+    def get_created_at(self, connection: Connection, topic: Topic) -> int:
+        """When the conversation was made that has this id now; 0 if there is none.
+
+        What was read before this, within a conversation that was made then, is of that one: none comes back.
+        """
+        found = self._select_created_at(connection, {"ch": topic.channel, "b": topic.bot, "conv": topic.id}).fetchall()
+        return int(found[0][0]) if found else 0
+
+    def get_positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, FeedPosition]:
+        """How far each conversation has come; one that does not exist is left out."""
+        columns, wanted, found = chat_conversations.c, set(topics), dict[Topic, FeedPosition]()
+        for channel in {topic.channel for topic in wanted}:
+            ids = sorted({topic.id for topic in wanted if topic.channel == channel})
+            for start in range(0, len(ids), _IDS_PER_QUERY):
+                query = sa.select(columns.channel, columns.bot, columns.id, columns.created_at, columns.position).where(
+                    columns.channel == channel, columns.id.in_(ids[start : start + _IDS_PER_QUERY])
+                )
+                found |= {Topic(*row[:3]): FeedPosition(*row[3:]) for row in connection.execute(query)}
+        return {topic: reached for topic, reached in found.items() if topic in wanted}
+
+    def purge(self, connection: Connection, before: int, limit: int = PURGE_BATCH_LIMIT) -> int:
+        """Delete at most ``limit`` rows from before a time; return their number."""
+        key = (chat_feed.c.channel, chat_feed.c.bot, chat_feed.c.conversation, chat_feed.c.position)
+        old = sa.select(*key).where(chat_feed.c.at < before).order_by(chat_feed.c.at).limit(limit)
+        return connection.execute(sa.delete(chat_feed).where(sa.tuple_(*key).in_(old))).rowcount
+
+
+def to_message(row: Sequence[Any]) -> ChatMessage:
+    """The message in the columns of :data:`_MESSAGE_COLUMNS`."""
+    channel, bot, id, conversation, sender, is_bot, payload, metadata, client_id, at, edited_at = row
+    return ChatMessage(
+        Scope(channel, bot),
+        id,
+        conversation,
+        sender,
+        bool(is_bot),
+        queries.from_json(payload),
+        None if metadata is None else queries.from_json(metadata),
+        client_id or "",
+        at,
+        edited_at,
+    )
+
+
+def to_event(row: Sequence[Any]) -> ChatEvent:
+    """The event in the columns of :data:`_EVENT_COLUMNS`."""
+    channel, bot, id, conversation, sender, payload, at = row
+    return ChatEvent(Scope(channel, bot), id, conversation, sender, queries.from_json(payload), at)
+
+
+def message_columns() -> Iterable[sa.ColumnElement[Any]]:
+    """What :func:`to_message` takes."""
+    return _MESSAGE_COLUMNS
+
+
+def event_columns() -> Iterable[sa.ColumnElement[Any]]:
+    """What :func:`to_event` takes."""
+    return _EVENT_COLUMNS
+
+
+def _topic(scope: Scope, conversation: str) -> Topic:
+    return Topic(scope.channel, scope.bot, conversation)

@@ -1,0 +1,62 @@
+"""Room for what users store: new users, conversations, messages and events."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from sqlalchemy.engine import Connection
+
+from cometbot.errors import StorageFull
+from cometbot.store.database import Database
+
+MAX_DATABASE_SIZE = 10 * 1024**3
+MIN_FREE_SPACE = 256 * 1024**2
+
+_MEASURE_INTERVAL = 1.0
+_LOG_INTERVAL = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class StorageQuota:
+    """Refuses what users would add to a database that has ``max_size`` bytes, or whose disk is nearly full.
+
+    Strangers can sign up, so limits for each user do not bound what all of them store. What bots say, deletions and
+    delivery are never refused here. The database is measured once a second in each process; 0 is no limit.
+    """
+
+    def __init__(
+        self, database: Database, *, max_size: int = MAX_DATABASE_SIZE, min_free: int = MIN_FREE_SPACE
+    ) -> None:
+        self._database = database
+        self._max_size = max_size
+        self._min_free = min_free
+        self._problem = ""
+        self._measured_at = self._logged_at = float("-inf")
+
+    def check(self, connection: Connection) -> None:
+        """Raise :class:`StorageFull` where users may add nothing; log an ERROR once a minute."""
+        now = time.monotonic()
+        if now - self._measured_at >= _MEASURE_INTERVAL:
+            self._measured_at, self._problem = now, self._measure(connection)
+        if not self._problem:
+            return
+        if now - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = now
+            _log.error("cannot store what users send: %s", self._problem)
+        raise StorageFull(self._problem)
+
+    def _measure(self, connection: Connection) -> str:
+        free = self._database.free_space()
+        if free is not None and free < self._min_free:
+            return (
+                f"the disk of the database has {free} bytes free, and {self._min_free} must stay free. "
+                "Free space on the disk, or lower COMETBOT_FREE_SPACE."
+            )
+        if self._max_size and (size := self._database.size(connection)) >= self._max_size:
+            return (
+                f"the database has {size} bytes, and the limit is {self._max_size}. "
+                "Delete users or chats, or raise COMETBOT_DATABASE_SIZE."
+            )
+        return ""

@@ -1,0 +1,93 @@
+"""The app on CometChat that the settings name, and the author's bots; what goes wrong with them is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from cometbot.cli import CommandError
+from cometbot.cli._sanitize import sanitize
+
+if TYPE_CHECKING:
+    from cometbot.bot import Bot
+    from cometbot.channels.cometchat import CometChatClient
+    from cometbot.settings import Settings
+
+
+@dataclass(frozen=True)
+class CometChatAccount:
+    """The settings, and a client of the app that they name."""
+
+    settings: Settings
+    client: CometChatClient
+
+
+@contextmanager
+def open_account() -> Iterator[CometChatAccount]:
+    """The app of the settings. Raises :class:`ConfigurationError` where they lack its URL or its key."""
+    from cometbot.channels.cometchat import CometChatClient
+    from cometbot.settings import Settings
+
+    settings = Settings.from_environment()
+    client = CometChatClient(
+        settings.cometchat_base_url, settings.cometchat_api_key.reveal(), app_id=settings.cometchat_app_id, pool_size=1
+    )
+    try:
+        yield CometChatAccount(settings, client)
+    finally:
+        client.close()
+
+
+@contextmanager
+def explain_errors(name: str = "", *, bot: str = "") -> Iterator[None]:
+    """Turns an error of CometChat's into a sentence that says what to do; not with ``--debug``.
+
+    ``name`` is the uid or guid that it is about, ``bot`` that of the bot if it is another one.
+    """
+    from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
+    from cometbot.errors import ChannelError
+
+    try:
+        yield
+    except ChannelError as error:
+        if _is_debugging():
+            raise
+        raise CommandError(sanitize(get_troubleshooting_hint(error, name, bot=bot))) from error
+
+
+def load_configured_bots(spec: str, settings: Settings) -> list[Bot]:
+    """Return the bots of ``spec``, else of ``COMETBOT_BOT``, else of ``bot.py``.
+
+    Raises :class:`ConfigurationError` where there is none, and for an error in the author's own code, with its place.
+    """
+    from cometbot.loading import choose_bot, load_bots_or_explain
+
+    return load_bots_or_explain(choose_bot(spec, settings))
+
+
+def print_credentials(username: str, password: str, *, suffix: str = "", err: bool = False) -> None:
+    """Print the two lines that belong into the file .env, and that they are shown this once; on stderr with ``err``."""
+    click.echo("CometChat shows these when it calls; put them into .env, they are not shown again:\n", err=err)
+    click.echo(f"COMETBOT_CALLBACK_USERNAME{suffix}={username}", err=err)
+    click.echo(f"COMETBOT_CALLBACK_PASSWORD{suffix}={password}", err=err)
+
+
+def confirm(question: str) -> None:
+    """Go on only if the answer is yes. No ends the command with the status 1; where nobody can answer, with 2."""
+    try:
+        is_confirmed = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise CommandError("nothing was changed, since nobody answered; --yes goes on without asking") from None
+    if not is_confirmed:
+        click.echo("Nothing was changed.", err=True)
+        raise SystemExit(1)
+
+
+def _is_debugging() -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.find_root().params.get("debug"))

@@ -1,0 +1,44 @@
+"""The database of the settings, opened by commands that look at what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cometbot.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cometbot.bot import Bot
+    from cometbot.channels.base import Channel
+    from cometbot.delivery import Delivery
+    from cometbot.settings import Settings
+    from cometbot.store.database import Database
+
+
+@contextmanager
+def open_delivery(
+    settings: Settings,
+    bots: Sequence[Bot] = (),
+    make_channels: Callable[[Database], Sequence[Channel]] | None = None,
+) -> Iterator[Delivery]:
+    """Delivery over the database of ``settings``, without anything that handles.
+
+    ``make_channels`` gets that database, which is not open yet: some channels keep their conversations in it. Raises
+    :class:`ConfigurationError` if there is no such database yet: whoever looks does not make one.
+    """
+    from cometbot.delivery import Delivery
+    from cometbot.store.database import check_persistent, database_from_url
+
+    check_persistent(settings.database_url)
+    store = database_from_url(settings.database_url)
+    path = str(getattr(store, "path", ""))
+    if path and not Path(path).is_file():
+        raise ConfigurationError(f"there is no database {path}; go to the bot's folder, or set COMETBOT_DATABASE_URL")
+    delivery = Delivery(bots, make_channels(store) if make_channels else (), store)
+    try:
+        store.open()
+        yield delivery
+    finally:
+        delivery.close()

@@ -1,0 +1,49 @@
+"""How commands print what they found: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cometbot.cli._sanitize import sanitize
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_WIDTH_WITHOUT_TERMINAL = 200
+
+
+def make_table(*titles: str, last_column: str) -> Table:
+    """An empty table; the column ``fold`` comes last and is as wide as there is room."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    table.add_column(last_column, overflow="fold", ratio=1)
+    return table
+
+
+def to_cell(text: str) -> Text:
+    """``text``, which others wrote, for a cell."""
+    from rich.text import Text
+
+    return Text(sanitize(text))
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal; where there is none nothing is cut off."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = console.width if console.is_terminal else _WIDTH_WITHOUT_TERMINAL
+    console.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` for a program."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,33 @@
+"""Whole numbers as options: one that is wrong ends the command with one sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from cometbot.cli import CommandError
+
+
+class IntegerParam(click.IntRange):
+    """A whole number from ``least`` to ``most`` (None: any); ``example`` is what a wrong one is answered with."""
+
+    def __init__(self, minimum: int = 1, maximum: int | None = None, *, example: int) -> None:
+        super().__init__(minimum, maximum)
+        self._range_text = f"from {minimum} {'up' if maximum is None else f'to {maximum}'}"
+        self._example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number. Raises :class:`CommandError` for what is none."""
+        text = str(value).strip()
+        try:
+            if not re.fullmatch(r"-?[0-9]{1,9}", text):
+                raise click.BadParameter(text)
+            return super().convert(int(text), param, ctx)
+        except click.BadParameter as error:
+            option = param.opts[0] if param else "the number"
+            raise CommandError(
+                f"{option} is wrong: {text!r} is no whole number {self._range_text}; "
+                f"give one, for example {option} {self._example}"
+            ) from error

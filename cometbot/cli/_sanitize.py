@@ -1,0 +1,14 @@
+"""Text that others wrote, made fit for a terminal."""
+
+from __future__ import annotations
+
+
+def sanitize(text: str) -> str:
+    """``text`` without what would move a terminal's cursor or colour it; line breaks stay."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else _REPLACEMENTS.get(char, "\N{REPLACEMENT CHARACTER}")
+        for char in text
+    )
+
+
+_REPLACEMENTS = {"\t": "    ", "\r": "", "\N{ZERO WIDTH JOINER}": "\N{ZERO WIDTH JOINER}", "\N{NO-BREAK SPACE}": " "}

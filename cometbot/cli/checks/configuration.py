@@ -1,0 +1,79 @@
+"""The settings, the bots that they name, and who may call those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cometbot.author_error import ErrorReport
+from cometbot.bot import Bot
+from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.errors import CometbotError, ConfigurationError
+from cometbot.loading import load_bots
+from cometbot.settings import Credentials, Settings
+
+
+def check_settings() -> tuple[Settings | None, CheckResult]:
+    """The settings of the environment and of ``.env``, None if they are wrong."""
+    try:
+        settings = Settings.from_environment()
+    except ConfigurationError as error:
+        return None, failed(
+            "settings", str(error), f"mend it in .env or in the environment{_escaping_hint(str(error))}"
+        )
+    notes = "".join(f"; {warning}" for warning in settings.warnings)
+    return settings, passed("settings", f"read from the environment and .env{notes}")
+
+
+def _escaping_hint(cause: str) -> str:
+    """What is mostly the matter with a URL whose password is not escaped."""
+    return "; in a password / is written %2F, # %23, ? %3F and @ %40" if cause.startswith("SIMPLEX_URL") else ""
+
+
+def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
+    """The bots that ``spec`` names, none if they cannot be loaded."""
+    try:
+        bots = load_bots(spec)
+        notes = "".join(f"; {warning}" for warning in settings.check_bots(bot.name for bot in bots))
+        handlers = sum(len(bot.handlers) for bot in bots)
+    except CometbotError as error:
+        return [], failed("bots", str(error), "cometbot doctor MODULE:BOT, or set COMETBOT_BOT")
+    except (Exception, SystemExit) as error:
+        fault = ErrorReport.from_exception(error)
+        return [], failed("bots", f"the bot's code cannot be imported: {fault.text}", f"mend {fault.place or spec}")
+    names = ", ".join(bot.name for bot in bots)
+    if not handlers:
+        return bots, failed("bots", f"{names}: there is no handler in it", "decorate a function with @bot.message()")
+    return bots, passed("bots", f"{names}: {handlers} handler{'s' * (handlers != 1)}{notes}")
+
+
+def check_callback_credentials(
+    settings: Settings, bots: Sequence[Bot]
+) -> tuple[Mapping[str, Credentials | None], list[CheckResult]]:
+    """What CometChat must say to call each bot (None: nothing); a bot whose credentials are wrong is not in it."""
+    found: dict[str, Credentials | None] = {}
+    results = []
+    for bot in bots:
+        try:
+            credentials = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
+        except ConfigurationError as error:
+            results.append(failed("callback settings", str(error), "mend it where the bot is made", bot=bot.name))
+            continue
+        if credentials is not None or settings.allow_anonymous_callbacks:
+            found[bot.name] = credentials
+        results.append(_describe_credentials(settings, bot, credentials))
+    return found, results
+
+
+def _describe_credentials(settings: Settings, bot: Bot, credentials: Credentials | None) -> CheckResult:
+    name = "callback settings"
+    if credentials is not None:
+        note = f"; {weak}" if (weak := settings.weak_password_warning(bot.name, bot.callback_password)) else ""
+        return passed(name, f"CometChat has to log in as {credentials.username}{note}", bot=bot.name)
+    if settings.allow_anonymous_callbacks:
+        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot.name)
+    return failed(
+        name,
+        "no credentials are set, and without them the bot is not served",
+        "set COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD",
+        bot=bot.name,
+    )

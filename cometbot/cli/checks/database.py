@@ -1,0 +1,265 @@
+"""The database: where it is, whether it keeps what it is given, and who works on what is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.delivery import Delivery
+from cometbot.delivery.replay import count_handling_processes
+from cometbot.errors import CometbotError, ConfigurationError
+from cometbot.settings import Settings
+from cometbot.store.database import Database
+from cometbot.store.migrate import HEAD
+from cometbot.store.probe import (
+    LOCK_TIMEOUT,
+    ConnectionCount,
+    DatabaseLocation,
+    ProbeResult,
+    locate_database,
+    probe_database,
+)
+
+MOUNTS = Path("/proc/self/mountinfo")
+MIN_FREE_BYTES = 200 * 1024 * 1024
+"""Bytes below which a disk counts as full: a day of a busy bot, and room for SQLite's own files."""
+
+_NETWORK_KINDS = "nfs nfs4 cifs smb3 smbfs ncpfs 9p afs ceph glusterfs lustre beegfs gpfs ocfs2 gfs2 davfs virtiofs"
+_NETWORK_FUSE = "sshfs glusterfs ceph s3fs rclone gcsfuse davfs2 blobfuse2"
+_NETWORK_FILE_SYSTEMS = frozenset([*_NETWORK_KINDS.split(), *(f"fuse.{kind}" for kind in _NETWORK_FUSE.split())])
+_CONTAINER_LAYERS = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs"})
+_MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs", "rootfs"})
+_CHECK_NAMES = (
+    "database",
+    "database is writable",
+    "database's place",
+    "free space",
+    "schema",
+    "worker",
+    "dead letters",
+)
+_SET_URL_REMEDY = "set COMETBOT_DATABASE_URL"
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """What is mounted where."""
+
+    point: str
+    kind: str
+
+
+def check_database(
+    settings: Settings, *, mounts: Path | None = None, min_free: int = MIN_FREE_BYTES
+) -> list[CheckResult]:
+    """The lines about the database that the settings name. Nothing is made, changed or upgraded."""
+    place = locate_database(settings.database_url)
+    if place.kind != "SQLite":
+        file_system_results = [
+            skipped(name, "the PostgreSQL server's business") for name in ("database's place", "free space")
+        ]
+        return _check_existing(settings, place, file_system_results)
+    if place.path is None:
+        cause = "it is in memory: all is lost when the process ends, and each process has its own"
+        return [failed("database", cause, f"{_SET_URL_REMEDY}=sqlite:///cometbot.db"), *_skip(1, "see above")]
+    return _check_file(settings, place, place.path, mounts or MOUNTS, min_free)
+
+
+def _check_file(
+    settings: Settings, place: DatabaseLocation, path: Path, mounts: Path, min_free: int
+) -> list[CheckResult]:
+    if not path.parent.is_dir():
+        return [
+            failed(
+                "database",
+                f"SQLite, {path}: the folder does not exist",
+                f"mkdir -p {path.parent}, or {_SET_URL_REMEDY}",
+            ),
+            *_skip(1, "there is no folder"),
+        ]
+    file_system_results = [_check_file_system(path, mounts), _check_space(settings, path.parent, min_free)]
+    if path.is_file():
+        return _check_existing(settings, place, file_system_results)
+    made = passed("database", f"SQLite, {path}: not there yet, the bot makes it when it starts")
+    return [
+        made,
+        _check_creatable(path),
+        *file_system_results,
+        *_skip(4, "there is no database yet", includes_worker=True),
+    ]
+
+
+def _check_existing(
+    settings: Settings, place: DatabaseLocation, file_system_results: list[CheckResult]
+) -> list[CheckResult]:
+    shown = f"{place.kind}, {place.name}"
+    try:
+        found = probe_database(settings.database_url)
+    except ConfigurationError as error:
+        remedy = (
+            f"restore or remove the file, or {_SET_URL_REMEDY}"
+            if place.path
+            else f"start the server, or {_SET_URL_REMEDY}"
+        )
+        return [failed("database", f"{shown}: {error}", remedy), *_skip(1, "it cannot be used")]
+    writable, schema = _check_writable(found, place), _check_schema(found)
+    return [passed("database", shown), writable, *file_system_results, schema, *_check_workers(settings, found)]
+
+
+def _check_writable(found: ProbeResult, place: DatabaseLocation) -> CheckResult:
+    name = "database is writable"
+    if place.path and not (os.access(place.path, os.W_OK) and os.access(place.path.parent, os.W_OK | os.X_OK)):
+        return _failed_unwritable(place.path)
+    if found.is_locked:
+        cause = f"another program has kept it locked for {LOCK_TIMEOUT:g} s, and messages are refused for as long"
+        return failed(name, cause, f"find the program with: fuser {place.name}")
+    if found.write_problem:
+        remedy = (
+            "let this user write to it"
+            if place.path
+            else f"{_SET_URL_REMEDY} to the primary server, with a user that may write"
+        )
+        return failed(name, f"it takes no writes: {found.write_problem}", remedy)
+    return passed(name, "it takes writes")
+
+
+def _check_creatable(path: Path) -> CheckResult:
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        return passed("database is writable", f"it can be made in {path.parent}")
+    return _failed_unwritable(path)
+
+
+def _failed_unwritable(path: Path) -> CheckResult:
+    cause = f"this user may not write to {path}, or to its folder, where SQLite puts files beside it"
+    return failed("database is writable", cause, f"chown -R {os.getuid()} {path.parent}")
+
+
+def _check_file_system(path: Path, mounts: Path) -> CheckResult:
+    name = "database's place"
+    try:
+        mount = _mount_of(path.parent, mounts.read_text())
+    except OSError:
+        return skipped(name, "this system does not say what is mounted where")
+    where = f"{mount.kind} at {mount.point}"
+    if mount.kind in _NETWORK_FILE_SYSTEMS:
+        cause = f"it is on a network file system ({where}), where SQLite can lose messages that were acknowledged"
+        return failed(name, cause, f"{_SET_URL_REMEDY} to a file on a local disk, or use postgresql://…")
+    if mount.kind in _CONTAINER_LAYERS:
+        cause = f"it is in the container's own layer ({where}), which is gone with the container"
+        return failed(name, cause, f"mount a volume (docker run -v cometbot:{path.parent}), or use postgresql://…")
+    if mount.kind in _MEMORY_FILE_SYSTEMS:
+        cause = f"it is in memory ({where}), which is gone when the machine restarts"
+        return failed(name, cause, f"{_SET_URL_REMEDY} to a file on a disk")
+    return passed(name, f"a local file system ({where})")
+
+
+def _mount_of(folder: Path, table: str) -> Mount:
+    """The mount that ``folder`` is on; ``table`` as in ``/proc/self/mountinfo``, where later ones hide earlier ones."""
+    real = folder.resolve()
+    best = Mount("/", "unknown")
+    for line in table.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, rest = left.split(), right.split()
+        if len(fields) < 5 or not rest:
+            continue
+        point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
+        if real.is_relative_to(point) and len(point) >= len(best.point):
+            best = Mount(point, rest[0])
+    return best
+
+
+def _check_space(settings: Settings, folder: Path, min_free: int) -> CheckResult:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GB are free at {folder}"
+    remedy = f"make room: du -xh {folder} | sort -h"
+    if free < min_free:
+        return failed("free space", f"only {text}: a full disk refuses messages", remedy)
+    if settings.has_chat_channel and free < settings.free_space:
+        cause = f"only {text}, so that users can store nothing"
+        return failed("free space", cause, f"{remedy}, or lower COMETBOT_FREE_SPACE={settings.free_space}")
+    return passed("free space", text)
+
+
+def _check_schema(found: ProbeResult) -> CheckResult:
+    if found.schema_problem:
+        cause, _, remedy = found.schema_problem.partition(": ")
+        return failed("schema", cause, remedy.removeprefix("run ") or "cometbot db upgrade")
+    return passed("schema", f"the one that this version needs ({HEAD})")
+
+
+def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
+    if found.is_locked:
+        return _skip(5, "the database is locked")
+    if found.schema_problem:
+        return _skip(5, "the schema is not the one that this version needs")
+    delivery = Delivery([], [], settings.database_url)
+    try:
+        alive, backlog = count_handling_processes(delivery.store), delivery.backlog()
+        sizes = [_check_size(settings, delivery.database)] if settings.has_chat_channel else []
+    except CometbotError as error:
+        return [
+            failed("worker", f"the database cannot be read: {error}", "try again in a moment"),
+            *_skip(6, "see above"),
+        ]
+    finally:
+        delivery.close()
+    waiting = sum(item.waiting for item in backlog.values())
+    oldest = max((item.oldest_seconds for item in backlog.values()), default=0.0)
+    dead = {bot: item.dead for bot, item in sorted(backlog.items()) if item.dead}
+    is_file = locate_database(settings.database_url).kind == "SQLite"
+    remedy = "cometbot serve" if is_file else "cometbot serve, or cometbot worker"
+    connections = [_check_connections(settings, found.connections)] if found.connections else []
+    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *sizes, *connections]
+
+
+def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str = "cometbot serve") -> CheckResult:
+    queue = f"{waiting} message{'s' * (waiting != 1)} wait{'s' * (waiting == 1)}"
+    queue += f", the oldest for {oldest:.0f} s" if waiting else ""
+    if not alive:
+        return failed("worker", f"no process handles messages; {queue}", remedy)
+    return passed("worker", f"{alive} process{'es' * (alive != 1)} at work; {queue}")
+
+
+def _describe_dead(dead: dict[str, int]) -> CheckResult:
+    if dead:
+        counts = ", ".join(f"{count} of {bot}" for bot, count in dead.items())
+        return failed("dead letters", f"some things failed for good: {counts}", "cometbot deadletters list")
+    return passed("dead letters", "none")
+
+
+def _check_size(settings: Settings, database: Database) -> CheckResult:
+    name, limit = "database size", settings.database_size
+    with database.read() as connection:
+        size = database.size(connection)
+    text = f"{size / 1024**3:.1f} GB"
+    if not limit:
+        return passed(name, f"{text}, without a limit for users")
+    text += f", and the limit for users is {limit / 1024**3:.1f} GB"
+    if size >= limit:
+        return failed(
+            name, f"{text}: users can store nothing", "delete users or chats, or raise COMETBOT_DATABASE_SIZE"
+        )
+    return passed(name, text)
+
+
+def _check_connections(settings: Settings, found: ConnectionCount) -> CheckResult:
+    from cometbot.delivery.procrastinate_engine import max_connections
+
+    name, needed = "connections", max_connections(settings.processes)
+    text = f"{found.total} of {found.limit} are in use, and one cometbot serve opens up to {needed}"
+    if found.limit - (found.total - found.own) < needed:
+        remedy = "raise max_connections of the server, or lower COMETBOT_PROCESSES; docs/scaling.md has the numbers"
+        return failed(name, text, remedy)
+    return passed(name, text)
+
+
+def _skip(start: int, why: str, *, includes_worker: bool = False) -> list[CheckResult]:
+    lines = [skipped(name, why) for name in _CHECK_NAMES[start:]]
+    if includes_worker:
+        lines = [_describe_workers(0, 0, 0.0) if line.name == "worker" else line for line in lines]
+    return lines

@@ -1,0 +1,68 @@
+"""The files with secrets and with what users sent: whether other users of the machine can open them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.settings import Settings
+from cometbot.store.probe import locate_database
+
+_NAME = "private files"
+_SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal", "-turns")
+_OTHERS_MASK = 0o007
+"""A group may have been given access on purpose."""
+
+_MAX_LISTED = 3
+_MAX_FILES_CHECKED = 10_000
+"""A folder may hold millions of uploads; the first ones tell how they were created."""
+
+
+def check_file_permissions(settings: Settings, *, dotenv: Path | None = None) -> CheckResult:
+    """Return the line about files that were created by older versions, or copied, and are open to others."""
+    files = [*_database_files(settings), dotenv or Path(".env").absolute()]
+    if not any(path.exists() for path in (*files, settings.data)):
+        return skipped(_NAME, "there are none yet")
+    open_files = [path for path in files if _is_accessible_to_others(path)]
+    is_data_open = _is_data_accessible_to_others(settings.data)
+    if not open_files and not is_data_open:
+        return passed(_NAME, "other users of this machine cannot open them")
+    found = [*open_files, *([settings.data] if is_data_open else [])]
+    commands = [f"chmod 600 {_quoted(open_files)}"] if open_files else []
+    commands += [f"chmod -R go= {_quoted([settings.data])}"] if is_data_open else []
+    cause = f"other users of this machine can open {', '.join(map(str, found[:_MAX_LISTED]))}"
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    return failed(_NAME, cause + more, " && ".join(commands))
+
+
+def _database_files(settings: Settings) -> list[Path]:
+    path = locate_database(settings.database_url).path
+    return [Path(f"{path}{end}") for end in _SQLITE_SUFFIXES] if path else []
+
+
+def _is_data_accessible_to_others(folder: Path) -> bool:
+    # Nobody gets past a closed folder, whatever is in it.
+    if not _is_accessible_to_others(folder):
+        return False
+    return any(_is_accessible_to_others(path) for path in islice(_walk(folder), _MAX_FILES_CHECKED))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    yield folder
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in (*folders, *files))
+
+
+def _is_accessible_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & _OTHERS_MASK)
+    except OSError:
+        return False
+
+
+def _quoted(paths: Iterable[Path]) -> str:
+    return " ".join(shlex.quote(str(path)) for path in paths)

@@ -1,0 +1,160 @@
+"""How the doctor asks: CometChat's API and the bot's own callback, as the world sees them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from cometbot.errors import Unreachable
+
+_MAX_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResponse:
+    """One HTTP answer. ``seconds`` are those from the request, connecting included, to the end of the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body; empty if there is none."""
+        try:
+            value = orjson.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def code(self) -> str:
+        """The error code in the envelope that CometChat and the callbacks share; empty if there is none."""
+        error = self.json().get("error")
+        return str(error.get("code") or "") if isinstance(error, dict) else ""
+
+
+class CheckClient:
+    """Asks once, waits ``timeout`` seconds, follows nothing, and takes no proxy from the environment.
+
+    ``ca_file`` holds the authorities that are believed, by default those that browsers believe.
+    """
+
+    def __init__(self, *, timeout: float = 10.0, ca_file: str = "") -> None:
+        self.timeout = timeout
+        self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
+
+    def connect(self, url: str) -> str:
+        """The address that the host of ``url`` was reached at. Raises :class:`Unreachable` with the reason."""
+        host, port = _host_and_port(url)
+        try:
+            with socket.create_connection((host, port), self.timeout) as connection:
+                return str(connection.getpeername()[0])
+        except OSError as error:
+            raise Unreachable(_describe_failure(error, host, port, self.timeout)) from error
+
+    def certificate_days(self, url: str) -> float:
+        """The days for which the host's certificate is still valid.
+
+        Raises :class:`Unreachable` with the reason if it is not, or not for this host.
+        """
+        host, port = _host_and_port(url)
+        context = ssl.create_default_context(cafile=self._ca_file)
+        try:
+            with (
+                socket.create_connection((host, port), self.timeout) as connection,
+                context.wrap_socket(connection, server_hostname=host) as wrapped,
+            ):
+                certificate = wrapped.getpeercert() or {}
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(error.verify_message) from error
+        except OSError as error:
+            raise Unreachable(_describe_failure(error, host, port, self.timeout)) from error
+        return (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
+
+    def get(self, url: str, headers: Mapping[str, str]) -> CheckResponse:
+        """The answer to a GET. Raises :class:`Unreachable` with the reason if there is none."""
+        return self._request("GET", url, headers, None, None)
+
+    def post(self, url: str, body: bytes, login: tuple[str, str] | None) -> CheckResponse:
+        """The answer to a POST of JSON, with Basic credentials if given. Raises :class:`Unreachable`."""
+        auth = tuple(part.encode() for part in login) if login else None
+        return self._request("POST", url, {"Content-Type": "application/json"}, body, auth)
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, auth: Any
+    ) -> CheckResponse:
+        host, port = _host_and_port(url)
+        began = time.monotonic()
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                session.verify = self._ca_file
+                with session.request(
+                    method,
+                    url,
+                    headers=dict(headers),
+                    data=body,
+                    auth=auth,
+                    timeout=self.timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    content = _read_body(response, began + self.timeout)
+        except (requests.RequestException, OSError) as error:
+            raise Unreachable(_describe_failure(error, host, port, self.timeout)) from error
+        return CheckResponse(response.status_code, dict(response.headers), content, time.monotonic() - began)
+
+
+def redact_url(url: str) -> str:
+    """``url`` for people's eyes: without credentials and query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _read_body(response: requests.Response, deadline: float) -> bytes:
+    content = b""
+    for piece in response.iter_content(16 * 1024):
+        content += piece
+        if len(content) > _MAX_BODY_BYTES:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return content
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _describe_failure(error: BaseException, host: str, port: int, timeout: float) -> str:
+    """Why there was no answer, in words; the exceptions of requests hide it in their causes."""
+    chain, cause = [], error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        inner = getattr(cause, "reason", None) or next((arg for arg in cause.args if _is_error(arg)), None)
+        cause = inner if _is_error(inner) else (cause.__cause__ or cause.__context__)  # type: ignore[assignment]
+    for item in chain:
+        if isinstance(item, socket.gaierror) or "NameResolution" in type(item).__name__:
+            return f"there is no host {host}"
+        if isinstance(item, ssl.SSLError):
+            return f"TLS with {host} fails: {getattr(item, 'verify_message', '') or item.reason}"
+        if isinstance(item, ConnectionRefusedError):
+            return f"nothing listens on {host}, port {port}"
+        if isinstance(item, TimeoutError | requests.Timeout):
+            return f"{host} did not answer within {timeout:g} s"
+    return f"the connection to {host}, port {port}, broke ({type(chain[-1]).__name__})"
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, BaseException)

@@ -1,0 +1,121 @@
+"""All checks, in the order of the chain that a message takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cometbot.bot import Bot
+from cometbot.channels.cometchat.channel import get_cometchat_uid
+from cometbot.channels.cometchat.provision import RegisteredBot
+from cometbot.cli.checks import callback, cometchat, registration
+from cometbot.cli.checks.callback import CallbackTarget, check_callbacks
+from cometbot.cli.checks.cometchat import check_cometchat
+from cometbot.cli.checks.configuration import check_bots, check_callback_credentials, check_settings
+from cometbot.cli.checks.database import check_database
+from cometbot.cli.checks.file_permissions import check_file_permissions
+from cometbot.cli.checks.http_client import CheckClient
+from cometbot.cli.checks.open_files import check_open_files
+from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
+from cometbot.cli.checks.result import CheckResult, skipped
+from cometbot.settings import Credentials, Settings
+from cometbot.store.probe import locate_database as locate_database
+
+CredentialsByBot = Mapping[str, Credentials | None]
+
+
+@dataclass(frozen=True)
+class CheckSuite:
+    """The whole chain, from the settings to the callback at its real URL.
+
+    ``spec`` names the bots (empty: as COMETBOT_BOT says); ``url`` is where CometChat reaches the service (empty: as
+    COMETBOT_PUBLIC_URL says, else as CometChat has it). Nothing is changed, stored or sent to anybody.
+    """
+
+    spec: str = ""
+    url: str = ""
+    client: CheckClient = field(default_factory=CheckClient)
+    now: Callable[[], float] = time.time
+
+    def run(self) -> list[CheckResult]:
+        """One line a check, none of them with a secret in it."""
+        settings, first = check_settings()
+        if settings is None:
+            names = ("bots", "database", *cometchat.CHECK_NAMES, *registration.CHECK_NAMES, *callback.CHECK_NAMES)
+            return [first, *_skip(names, "the settings are wrong")]
+        bots, second = check_bots(settings, self.spec or settings.default_bot_spec)
+        logins, callers = check_callback_credentials(settings, bots) if "cometchat" in settings.channels else ({}, [])
+        store = [*check_database(settings), check_file_permissions(settings), check_open_files(settings)]
+        lines = [first, second, *callers, *store, *self._check_cometchat(settings, bots, logins)]
+        hidden = list(_secret_values(settings, logins))
+        return [line.masked(hidden) for line in lines]
+
+    def _check_cometchat(self, settings: Settings, bots: Sequence[Bot], logins: CredentialsByBot) -> list[CheckResult]:
+        if "cometchat" not in settings.channels:
+            return [skipped("CometChat", "COMETBOT_CHANNELS does not name it")]
+        found = check_cometchat(settings, self.client, now=self.now)
+        lines = found.results
+        if not bots:
+            return [*lines, *_skip((*registration.CHECK_NAMES, *callback.CHECK_NAMES), "no bot can be loaded")]
+        registered: Mapping[str, RegisteredBot] = {}
+        if found.client is None:
+            lines += _skip(registration.CHECK_NAMES, "CometChat cannot be asked, see above")
+        else:
+            try:
+                registered, more = check_registration(found.client, list(self._expected_bots(settings, bots, logins)))
+            finally:
+                found.client.close()
+            lines += more
+        return [*lines, *self._check_callbacks(settings, bots, logins, registered)]
+
+    def _expected_bots(
+        self, settings: Settings, bots: Sequence[Bot], logins: CredentialsByBot
+    ) -> Iterator[ExpectedBot]:
+        base = self.url or settings.public_url
+        spec = f" {self.spec}" if self.spec else ""
+        for bot in bots:
+            yield ExpectedBot(
+                bot,
+                logins.get(bot.name),
+                is_served=bot.name in logins,
+                url=find_callback_url(bot, base, None),
+                sync_command=f"cometbot bots sync{spec}{f' --url {self.url}' if self.url else ''}",
+            )
+
+    def _check_callbacks(
+        self, settings: Settings, bots: Sequence[Bot], logins: CredentialsByBot, registered: Mapping[str, RegisteredBot]
+    ) -> list[CheckResult]:
+        lines: list[CheckResult] = []
+        targets: list[CallbackTarget] = []
+        for bot in bots:
+            url = find_callback_url(bot, self.url or settings.public_url, registered.get(bot.name))
+            if bot.name not in logins:
+                lines += _skip(callback.CHECK_NAMES, "the bot is not served, see its callback settings", bot.name)
+            elif not url:
+                lines += _skip(
+                    callback.CHECK_NAMES, "the URL is not known: add --url, or set COMETBOT_PUBLIC_URL", bot.name
+                )
+            else:
+                uid = get_cometchat_uid(bot).lower()
+                targets.append(CallbackTarget(bot.name, uid, settings.cometchat_app_id, url, logins[bot.name]))
+        return [*lines, *check_callbacks(targets, self.client, _api_url(settings))]
+
+
+def _api_url(settings: Settings) -> str:
+    """Where CometChat is, as far as that says who may be called; a real one where it is not known."""
+    return settings.cometchat_api_url or "https://api.cometchat.io/v3"
+
+
+def _secret_values(settings: Settings, logins: CredentialsByBot) -> Iterator[str]:
+    """What may be in no line: the key and the passwords, also that in the URL of the database."""
+    yield settings.cometchat_api_key.reveal()
+    yield locate_database(settings.database_url).password
+    yield settings.secret_key.reveal()
+    yield from (login.password.reveal() for login in logins.values() if login is not None)
+    yield from (login.password.reveal() for login in settings.bot_credentials.values())
+    yield settings.callback_password.reveal()
+
+
+def _skip(names: Sequence[str], why: str, bot: str = "") -> list[CheckResult]:
+    return [skipped(name, why, bot=bot) for name in names]

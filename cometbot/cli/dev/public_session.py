@@ -1,0 +1,334 @@
+"""One run of ``cometbot dev --public-url``: the bot on this machine, called by a real app on CometChat."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.provision import (
+    BotPlan,
+    RegisteredBot,
+    callback_url,
+    check_credentials,
+    check_url,
+    generate_credentials,
+    name_from_uid,
+)
+from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
+from cometbot.cli import CommandError
+from cometbot.cli._account import explain_errors
+from cometbot.cli._sanitize import sanitize
+from cometbot.cli.checks.callback import CallbackTarget, check_callback
+from cometbot.cli.checks.http_client import CheckClient
+from cometbot.cli.checks.registration import covers_need
+from cometbot.cli.dev import signals
+from cometbot.cli.dev.bot_process import STOP_TIMEOUT
+from cometbot.cli.dev.console import ConsoleLog, describe_start_failure
+from cometbot.cli.dev.registrations import RestoreResult, TemporaryRegistrations
+from cometbot.cli.dev.reports import BotInfo, Failed, Ready, Report
+from cometbot.cli.dev.runner import BotRunner
+from cometbot.cli.dev.screen import Screen
+from cometbot.cli.dev.session import temporary_folder
+from cometbot.cli.dev.undo_journal import UndoJournal, journal_path
+from cometbot.errors import ConfigurationError
+from cometbot.loading import choose_bot
+from cometbot.settings import Credentials, Settings
+
+_RETRY_INTERVAL = 1.0
+_REQUEST_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class PublicOptions:
+    """What the command line says. ``group_setting`` empty: as CometChat has it, for a new bot what its handlers need.
+
+    ``patience`` is for how many seconds the tunnel may take to lead here.
+    """
+
+    bot: str
+    url: str
+    port: int = 8000
+    shows_calls: bool = True
+    group_setting: str = ""
+    debug: bool = False
+    tunnel_timeout: float = 60.0
+
+
+def run(options: PublicOptions, screen: Screen | None = None) -> None:
+    """Run until a signal comes; whatever ends it, CometChat is as it was afterwards.
+
+    Raises :class:`ConfigurationError` for settings that are missing or wrong, and :class:`CommandError` where CometChat
+    does not do what it is asked for, or would not reach this machine.
+    """
+    settings = Settings.from_environment()
+    spec = choose_bot(options.bot, settings)
+    with (
+        contextlib.closing(make_client(settings)) as client,
+        contextlib.suppress(KeyboardInterrupt),
+        signals.interrupt_on_signals(),
+        screen or Screen() as shown,
+        temporary_folder() as folder,
+        UndoJournal(journal_path(settings.data, settings.cometchat_app_id)) as journal,
+    ):
+        check_url(options.url, client.api_url)
+        database = f"sqlite:///{folder / 'dev.db'}"
+        PublicSession(spec, options, settings, TemporaryRegistrations(client, journal), shown, database).run()
+
+
+def restore_pending(screen: Screen | None = None) -> None:
+    """Put back what earlier runs did not. Raises :class:`CommandError` where CometChat does not let that happen."""
+    settings = Settings.from_environment()
+    shown = screen or Screen()
+    with (
+        contextlib.closing(make_client(settings)) as client,
+        UndoJournal(journal_path(settings.data, settings.cometchat_app_id)) as journal,
+    ):
+        registrations = TemporaryRegistrations(client, journal)
+        if not registrations.uids:
+            shown.show(Text("There is nothing to put back."))
+        show_restored(registrations.restore_all(), shown)
+
+
+def make_client(settings: Settings) -> CometChatClient:
+    """The client of the settings' app. Raises :class:`ConfigurationError` that names all that they lack."""
+    needed = {"COMETCHAT_APP_ID": settings.cometchat_app_id, "COMETCHAT_API_KEY": settings.cometchat_api_key}
+    if not settings.cometchat_api_url:
+        needed["COMETCHAT_REGION"] = settings.cometchat_region
+    missing = sorted(name for name, value in needed.items() if not value)
+    if missing:
+        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        raise ConfigurationError(
+            f"--public-url works with a real app, and {listed} {'is' if len(missing) == 1 else 'are'} not set; copy "
+            f"{'it' if len(missing) == 1 else 'them'} from CometChat's dashboard into .env, or leave --public-url out "
+            "to try the bot without an account"
+        )
+    key = settings.cometchat_api_key.reveal()
+    return CometChatClient(
+        settings.cometchat_base_url, key, app_id=settings.cometchat_app_id, pool_size=1, timeout=_REQUEST_TIMEOUT
+    )
+
+
+def show_restored(results: Sequence[RestoreResult], screen: Screen) -> None:
+    """Show what was put back. Raises :class:`CommandError` if something was not."""
+    for item in results:
+        if item.error is None:
+            screen.show(Text(sanitize(f"{item.text}."), style="green"))
+    failed = [f"{item.text}: {get_troubleshooting_hint(item.error, item.uid)}" for item in results if item.error]
+    if failed:
+        raise CommandError(sanitize(f"{'; '.join(failed)}; cometbot dev --put-back in this folder tries it again"))
+
+
+class PublicSession:
+    """The parts of one run. Hears from the bot's processes what becomes of them."""
+
+    def __init__(
+        self,
+        spec: str,
+        options: PublicOptions,
+        settings: Settings,
+        registrations: TemporaryRegistrations,
+        screen: Screen,
+        database: str,
+    ) -> None:
+        self._spec = spec
+        self._options = options
+        self._settings = settings
+        self._registrations = registrations
+        self._screen = screen
+        self._console = ConsoleLog(screen, full_tracebacks=options.debug)
+        self._generated = generate_credentials()
+        self._ready = threading.Event()
+        self._registration_lock = threading.Lock()
+        self._is_registering = False
+        self._has_begun = False
+        try:
+            self._runner = BotRunner(spec, self._environ(database), self, port=options.port, is_real=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {options.port}, to which the tunnel leads, cannot be listened on ({error.strerror}); end what "
+                "is there, or let the tunnel lead to another one and name that with --port"
+            ) from error
+
+    def run(self) -> None:
+        """Start the bot, let CometChat call it, and put everything back when the run is interrupted or fails."""
+        try:
+            with self._console.capture_warnings(), ThreadPoolExecutor(1) as executor:
+                self._restore_leftovers()
+                self._start()
+                self._check_account()
+                self._wait_for_tunnel()
+                # In a thread: what CometChat is asked for must not be broken off by a signal, and done all the same.
+                executor.submit(self._start_registering).result()
+                self._console.shows_calls = self._options.shows_calls
+                self._show_welcome()
+                threading.Event().wait()
+        finally:
+            signals.ignore_signals()
+            self._end()
+
+    def _start(self) -> None:
+        """Return when the bot runs. Raises :class:`ConfigurationError` if it cannot, and nobody could mend it now."""
+        answer = self._runner.start()
+        if isinstance(answer, Failed) and (answer.is_configuration_error or not self._screen.is_interactive):
+            raise ConfigurationError(describe_start_failure(answer))
+        self._has_begun = True
+        self._runner.watch()
+        self._ready.wait()
+
+    def started(self, ready: Ready, files: list[Path]) -> None:
+        """Let CometChat call the bots that there are now."""
+        if files or self._has_begun:
+            self._console.started(files)
+        self._ready.set()
+        with self._registration_lock:
+            if not self._is_registering:
+                return
+            try:
+                self._register(ready.bots)
+            except (CommandError, ConfigurationError) as error:
+                self._screen.show(Text(f"✗ {sanitize(str(error))}", style="bold red"))
+
+    def failed(self, failed: Failed, files: list[Path]) -> None:
+        """Say why, unless it is said at the end of the run."""
+        if self._has_begun or (self._screen.is_interactive and not failed.is_configuration_error):
+            self._console.failed(failed, files, is_running=self._runner.is_running)
+
+    def exited(self, status: int) -> None:
+        """Say that the process is gone."""
+        self._console.exited(status)
+
+    def reported(self, report: Report) -> None:
+        """Show what the bot logged or printed, and each call."""
+        self._console.reported(report)
+
+    def _restore_leftovers(self) -> None:
+        """Put back what an earlier run has left."""
+        if self._registrations.uids:
+            self._screen.show(Text("An earlier run was killed before it could put CometChat back.", style="yellow"))
+            show_restored(self._registrations.restore_all(), self._screen)
+
+    def _check_account(self) -> None:
+        """Raise :class:`CommandError` if CometChat cannot be asked: that need not wait for the tunnel."""
+        with explain_errors():
+            self._registrations.check_access(bot.uid.lower() for bot in self._runner.bots)
+
+    def _wait_for_tunnel(self) -> None:
+        """Return when CometChat would reach the bot. Raises :class:`CommandError` if that takes too long."""
+        ends_at = time.monotonic() + self._options.tunnel_timeout
+        shown_cause = ""
+        while cause := self._find_tunnel_problem():
+            if time.monotonic() >= ends_at:
+                raise CommandError(
+                    sanitize(
+                        f"CometChat would not reach the bot, since at {self._options.url} {cause}; let your tunnel "
+                        f"lead to {self._runner.url} and start again; nothing was changed on CometChat"
+                    )
+                )
+            if cause != shown_cause:
+                shown_cause = cause
+                self._screen.show(*self._describe_tunnel_problem(cause))
+            time.sleep(min(_RETRY_INTERVAL, self._options.tunnel_timeout))
+
+    def _find_tunnel_problem(self) -> str:
+        """Why CometChat would not reach a bot, empty if it would; nothing is stored by what is asked."""
+        client = CheckClient(timeout=_REQUEST_TIMEOUT)
+        for bot in self._runner.bots:
+            url = callback_url(self._options.url, bot.name)
+            uid, app_id = bot.uid.lower(), self._settings.cometchat_app_id
+            target = CallbackTarget(bot.name, uid, app_id, url, self._credentials(bot.name))
+            for result in check_callback(target, client):
+                if result.ok is False:
+                    return result.cause
+        return ""
+
+    def _describe_tunnel_problem(self, cause: str) -> list[Text]:
+        port = self._runner.url.rpartition(":")[2]
+        return [
+            Text(sanitize(f"Waiting for the tunnel: at {self._options.url} {cause}."), style="yellow"),
+            Text(f"It must lead to {self._runner.url} and change nothing on the way, for example"),
+            Text(f"  cloudflared tunnel --url {self._runner.url}    or    ngrok http {port}", style="bold"),
+        ]
+
+    def _start_registering(self) -> None:
+        with self._registration_lock:
+            self._is_registering = True
+            self._register(self._runner.bots)
+
+    def _show_welcome(self) -> None:
+        them = "it" if len(self._runner.bots) == 1 else "them"
+        self._screen.show(
+            Text(f"Write to {them} in your app. What the bot stores is gone at the end."),
+            Text("Change the code and save it: the bot goes on with the new code. Ctrl-C ends it."),
+            Text(),
+        )
+
+    def _register(self, bots: Sequence[BotInfo]) -> None:
+        """Point CometChat's bots of this code here, and put back those that are not in it any more."""
+        plans = {(plan := self._plan(bot)).uid: (plan, bot) for bot in bots}
+        unchanged = {uid for uid, (plan, _) in plans.items() if self._registrations.is_registered(uid, plan.url)}
+        show_restored(
+            [self._registrations.restore(uid) for uid in sorted(self._registrations.uids - unchanged)], self._screen
+        )
+        for uid in sorted(plans.keys() - unchanged):
+            plan, bot = plans[uid]
+            with explain_errors(uid):
+                before = self._registrations.register(plan, keeps_group_setting=not self._options.group_setting)
+            self._show_registration(plan, bot, before)
+
+    def _show_registration(self, plan: BotPlan, bot: BotInfo, before: RegisteredBot | None) -> None:
+        if before is None:
+            then = "It is a new bot, and will be none again at the end"
+        else:
+            then = f"It will be {before.masked_url or 'without a URL'} again at the end"
+        url, uid = (plan.url, "bold underline"), (plan.uid, "bold")
+        self._screen.show(Text.assemble("CometChat calls ", url, " for ", uid, " now. ", sanitize(then), "."))
+        setting = before.group_setting if before and not self._options.group_setting else plan.group_setting
+        if not covers_need(setting, bot.group_setting):
+            remark = (
+                f"Of groups it gets {setting}, and its handlers need {bot.group_setting}; --group-setting chooses that."
+            )
+            self._screen.show(Text(remark, style="yellow"))
+
+    def _plan(self, bot: BotInfo) -> BotPlan:
+        return BotPlan(
+            uid=bot.uid.lower(),
+            url=check_url(callback_url(self._options.url, bot.name), self._settings.cometchat_base_url),
+            name=name_from_uid(bot.name),
+            group_setting=self._options.group_setting or bot.group_setting,
+            credentials=check_credentials(self._credentials(bot.name)),
+        )
+
+    def _credentials(self, name: str) -> Credentials:
+        """What CometChat must say to call a bot: as the settings say, else what was made for this run."""
+        return self._settings.callback_credentials(name) or self._generated
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be what has ended
+            if self._registrations.uids:
+                self._screen.show(Text("Putting CometChat back …", style="dim"))
+        with self._registration_lock:
+            self._is_registering = False
+            returns = self._registrations.restore_all()
+        self._runner.stop(STOP_TIMEOUT)
+        with contextlib.suppress(OSError):
+            show_restored(returns, self._screen)
+
+    def _environ(self, database: str) -> Mapping[str, str]:
+        shared = Credentials(self._settings.callback_username, self._settings.callback_password)
+        username, password = shared if all(shared) else self._generated
+        return {
+            "COMETBOT_BOT": self._spec,
+            "COMETBOT_CHANNELS": "cometchat",
+            "COMETBOT_DATABASE_URL": database,
+            "COMETBOT_CALLBACK_USERNAME": username,
+            "COMETBOT_CALLBACK_PASSWORD": password.reveal(),
+            "PYTHONUNBUFFERED": "1",
+        }

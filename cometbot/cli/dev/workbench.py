@@ -1,0 +1,127 @@
+"""What the simulator's page is told of the bot: its process, its output, and what became of its messages."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
+from cometbot.delivery import Delivery
+from cometbot.delivery.recent_events import list_recent_events
+from cometbot.errors import StoreBusy
+from cometbot.simulator.page import Workbench
+
+T = TypeVar("T")
+
+MAX_LINES = 300
+
+
+class DevWorkbench(Workbench):
+    """Hears what becomes of the bot's processes, in any thread, and tells it to any number of pages."""
+
+    def __init__(self, spec: str, delivery: Delivery) -> None:
+        self._spec = spec
+        self._delivery = delivery
+        self._lock = threading.Lock()
+        self._lines: deque[dict[str, Any]] = deque(maxlen=MAX_LINES)
+        self._numbers = itertools.count(1)
+        self._starts = 0
+        self._files: list[str] = []
+        self._failed: Failed | None = None
+        self._is_running = False
+        self._commands: dict[str, list[dict[str, str]]] = {}
+        self._uids: dict[str, str] = {}
+
+    def started(self, ready: Ready, files: Sequence[Path]) -> None:
+        """A new process serves these bots; with ``files`` because these were changed."""
+        with self._lock:
+            self._starts += 1
+            self._failed, self._is_running, self._files = None, True, _relative_names(files)
+            self._commands = {bot.uid.lower(): [asdict(command) for command in bot.commands] for bot in ready.bots}
+            self._uids = {bot.name: bot.uid.lower() for bot in ready.bots}
+
+    def failed(self, failed: Failed, files: Sequence[Path]) -> None:
+        """A new process could not begin; the old one, if there is one, goes on."""
+        with self._lock:
+            self._failed, self._files = failed, _relative_names(files)
+
+    def died(self) -> None:
+        """The process has gone by itself."""
+        with self._lock:
+            self._is_running = False
+
+    def heard(self, report: Report) -> None:
+        """The bot logged or printed something."""
+        if isinstance(report, Printed):
+            self._add_line("print", report.text)
+        elif isinstance(report, Logged):
+            fault = report.fault
+            text = f"{report.text}: {fault.text}" if fault else report.text
+            self._add_line(logging.getLevelName(report.level).lower(), text, fault.trace if fault else "")
+
+    def status(self) -> Mapping[str, Any]:
+        with self._lock:
+            return {
+                "state": "running" if self._is_running else "failed",
+                "bot": self._spec,
+                "starts": self._starts,
+                "files": self._files,
+                "fault": asdict(self._failed.fault) if self._failed else None,
+                "commands": self._commands,
+            }
+
+    def output(self) -> Sequence[Mapping[str, Any]]:
+        with self._lock:
+            return list(self._lines)
+
+    def handled(self) -> Mapping[str, Mapping[str, Any]]:
+        found = self._read(lambda: list_recent_events(self._delivery.database))
+        with self._lock:
+            uids = dict(self._uids)
+        return {
+            f"{uids.get(row.bot, row.bot.lower())}/{row.event.removeprefix('message:')}": {
+                "state": row.state,
+                "handler": row.handler,
+                "error": row.error,
+                "seconds": row.seconds,
+                "event": row.id,
+            }
+            for row in found
+            if row.event.startswith("message:")
+        }
+
+    def dead_letters(self) -> Sequence[Mapping[str, Any]]:
+        return [asdict(letter) for letter in self._read(lambda: self._delivery.dead_letters.list())]
+
+    def retry(self, name: str) -> bool:
+        return self._delivery.retry(name)
+
+    def discard(self, name: str) -> bool:
+        return self._delivery.dead_letters.discard(name)
+
+    def _read(self, query: Callable[[], list[T]]) -> list[T]:
+        """What ``look`` finds in the bot's database, which the bot makes, and which is gone at the end."""
+        if not self._starts:
+            return []
+        try:
+            return query()
+        except StoreBusy:
+            return []
+
+    def _add_line(self, level: str, text: str, trace: str = "") -> None:
+        with self._lock:
+            self._lines.append(
+                {"id": next(self._numbers), "at": time.time(), "level": level, "text": text, "trace": trace}
+            )
+
+
+def _relative_names(files: Sequence[Path]) -> list[str]:
+    here = Path.cwd()
+    return [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]

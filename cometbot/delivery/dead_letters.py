@@ -1,0 +1,124 @@
+"""What failed for good: listed, shown, tried again, given up. Nothing else removes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cometbot.delivery.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be handled (``m12``) or a reply that could not be sent (``r7``), with its cause.
+
+    ``body`` is the callback's body or the request's payload; ``at`` is when it came in or was made, ``ended_at``
+    when it failed (Unix seconds).
+    """
+
+    id: str
+    bot: str
+    channel: str
+    conversation: str
+    event: str
+    error: str
+    at: float
+    ended_at: float
+    attempts: int
+    handler: str
+    body: str
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it is a reply that could not be sent, and no message that could not be handled."""
+        return self.id.startswith("r")
+
+
+class DeadLetters:
+    """The dead letters of one database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(self, bot: str = "", limit: int = 100) -> list[DeadLetter]:
+        """The newest first, at most ``limit``; of one bot or of all."""
+        with self._store.database.read() as connection:
+            messages = [_from_mailbox_row(row) for row in self._store.mailbox.list_dead_letters(connection, bot, limit)]
+            replies = [_from_outbox_row(row) for row in self._store.outbox.list_dead_letters(connection, bot, limit)]
+        return sorted(messages + replies, key=lambda letter: letter.ended_at, reverse=True)[:limit]
+
+    def get(self, letter_id: str) -> DeadLetter | None:
+        """One dead letter by its id, None if there is none."""
+        kind, number = _parse_id(letter_id)
+        with self._store.database.read() as connection:
+            if kind == "m":
+                row = self._store.mailbox.get(connection, number)
+                return _from_mailbox_row(row) if row and row["state"] == "dead" else None
+            row = self._store.outbox.get_dead_letter(connection, number)
+            return _from_outbox_row(row) if row else None
+
+    def retry(self, letter_id: str) -> str | None:
+        """The lane that has to be woken because ``name`` is to be done again; None if it is no dead letter.
+
+        A message is handled again, and what it had said already is not said again; a reply is sent before anything
+        newer.
+        """
+        kind, number = _parse_id(letter_id)
+        table = self._store.mailbox if kind == "m" else self._store.outbox
+        with self._store.database.write() as connection:
+            conversation_key = table.requeue(connection, number)
+            if conversation_key is not None:
+                self._store.leases.mark_pending_by_key(connection, conversation_key)
+        return conversation_key
+
+    def discard(self, letter_id: str) -> bool:
+        """Whether ``name`` was a dead letter; it is none any more."""
+        kind, number = _parse_id(letter_id)
+        table = self._store.mailbox if kind == "m" else self._store.outbox
+        with self._store.database.write() as connection:
+            return table.discard(connection, number)
+
+
+def _parse_id(letter_id: str) -> tuple[str, int]:
+    kind, number = letter_id[:1].lower(), letter_id[1:]
+    if kind in ("m", "r") and number.isascii() and number.isdigit() and len(number) < 19:
+        return kind, int(number)
+    return "m", -1
+
+
+def _from_mailbox_row(row: sa.RowMapping) -> DeadLetter:
+    return DeadLetter(
+        id=f"m{row['seq']}",
+        bot=row["bot"],
+        channel=row["channel"],
+        conversation=row["lane"].split("/", 3)[3],
+        event=row["event_key"],
+        error=row["error"] or "",
+        at=row["received_at"],
+        ended_at=row["ended_at"] or 0.0,
+        attempts=row["attempts"],
+        handler=row["handler"] or "",
+        body=_decode_body(row["body"]),
+    )
+
+
+def _from_outbox_row(row: sa.RowMapping) -> DeadLetter:
+    return DeadLetter(
+        id=f"r{row['id']}",
+        bot=row["bot"],
+        channel=row["channel"],
+        conversation=row["conversation"],
+        event=row["event"],
+        error=row["error"] or "",
+        at=row["created_at"],
+        ended_at=row["ended_at"] or 0.0,
+        attempts=row["attempts"],
+        handler="",
+        body=row["payload"],
+    )
+
+
+def _decode_body(body: Any) -> str:
+    return bytes(body).decode("utf-8", "replace")

@@ -1,0 +1,161 @@
+"""The ordinary course of a message in one statement a commit, for databases that take several changes in one.
+
+Each is the short form of what a lane does in several statements otherwise, for when nothing speaks against it: no
+reply waits, no process died on the message, it is due. What a short form did not do, the long one does afterwards.
+
+A statement of PostgreSQL sees what was committed when it began, though it waits for a row that somebody changes just
+then and changes the newest form of that. So none of these takes down the flag of new mail and concludes from the same
+look that there is none; and each asks of the row that it changes once more what it was chosen for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cometbot.delivery.leases import Lease, to_conversation
+from cometbot.delivery.mailbox import MailboxMessage
+from cometbot.delivery.outbox import SENDING, Draft, Outbox, OutboxMessage, SendResult
+from cometbot.delivery.throttle import account_key
+from cometbot.errors import LeaseLost
+from cometbot.store.database import Database
+
+_MAILBOX_PENDING = "state IN ('waiting', 'running')"
+_OUTBOX_PENDING = "state IN ('ready', 'sending', 'held', 'unknown')"
+_HELD_LEASE = "SELECT FROM conversations WHERE lane = :key AND token = :held FOR UPDATE"
+_OTHER_MESSAGE = (
+    f"SELECT seq FROM mailbox WHERE lane = :key AND {_MAILBOX_PENDING} AND seq IS DISTINCT FROM CAST(:row AS bigint)"
+)
+_OTHER_REPLY = (
+    f"SELECT FROM outbox WHERE lane = :key AND {_OUTBOX_PENDING} AND id IS DISTINCT FROM CAST(:reply AS bigint)"
+)
+_FINISH_MESSAGE = """
+    UPDATE mailbox SET state = 'done', ended_at = CAST(:now AS float8), handler = CAST(:by AS text), error = NULL,
+        due_at = NULL
+    WHERE seq = CAST(:row AS bigint) AND state = 'running'
+"""
+_START_NEXT_MESSAGE = f"""
+    UPDATE mailbox SET state = 'running', attempts = attempts + 1, due_at = NULL
+    WHERE CAST(:begins AS boolean) AND EXISTS (SELECT FROM held) AND seq = ({_OTHER_MESSAGE} ORDER BY seq LIMIT 1)
+        AND {_MAILBOX_PENDING} AND attempts = failures AND (due_at IS NULL OR due_at <= CAST(:now AS float8))
+        AND NOT EXISTS ({_OTHER_REPLY})
+    RETURNING seq, event_key, sender, body, received_at, attempts - 1, failures, generation, due_at,
+        (SELECT coalesce(json_object_agg(name, value), '{{}}') FROM state WHERE scope = 'conversation' AND owner = :key)
+"""
+_claim = sa.text(f"""
+    WITH held AS (
+        UPDATE conversations SET token = :token, process = :process, mail = false, due_at = NULL
+        WHERE lane = :key AND token IS NULL
+        RETURNING channel, account, bot, conversation, target, is_group
+    ), begun AS ({_START_NEXT_MESSAGE})
+    SELECT held.*, begun.* FROM held LEFT JOIN begun ON true
+""")
+_advance = sa.text(f"""
+    WITH held AS ({_HELD_LEASE}), noted AS (
+        UPDATE outbox SET state = 'sent', due_at = NULL, ended_at = CAST(:now AS float8), error = NULL,
+            platform_id = coalesce(CAST(:named AS text), platform_id)
+        WHERE id = CAST(:reply AS bigint) AND EXISTS (SELECT FROM held)
+    ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM held)), begun AS ({_START_NEXT_MESSAGE}), released AS (
+        UPDATE conversations SET token = NULL, process = NULL, due_at = NULL
+        WHERE lane = :key AND token = :held AND NOT mail AND NOT EXISTS ({_OTHER_MESSAGE}) AND NOT EXISTS
+        ({_OTHER_REPLY}) RETURNING lane
+    )
+    SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM released), begun.*
+    FROM (SELECT) AS one LEFT JOIN begun ON true
+""")
+_finish_with_reply = sa.text(f"""
+    WITH held AS ({_HELD_LEASE}), said AS (
+        INSERT INTO outbox (
+            event, generation, ordinal, part, lane, payload, client_id, target, state, created_at, began_at
+        )
+        SELECT :event, CAST(:generation AS integer), CAST(:ordinal AS integer), CAST(:part AS integer), :key, :payload,
+            :client_id, CAST(:target AS integer), :state, CAST(:created_at AS float8), CAST(:began_at AS float8)
+        WHERE EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM outbox WHERE lane = :key AND {_OUTBOX_PENDING})
+            AND NOT EXISTS (SELECT FROM pauses WHERE account = :account)
+        ON CONFLICT DO NOTHING
+        RETURNING id, event, generation, ordinal, part, lane, payload, client_id, target, state, attempts, created_at,
+            began_at, due_at, platform_id
+    ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM said))
+    SELECT * FROM said
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceResult:
+    """What came of going on: the next message, begun; or the lease is given back, since nothing is left."""
+
+    message: MailboxMessage | None
+    is_released: bool
+
+
+class FastPath:
+    """Statements that make one commit each. All methods work on the connection of :meth:`Database.single`."""
+
+    def __init__(self, database: Database) -> None:
+        self._clock: Callable[[], float] = lambda: database.clock()
+        self._claim = database.prepare(_claim)
+        self._advance = database.prepare(_advance)
+        self._finish_with_reply = database.prepare(_finish_with_reply)
+
+    def claim(
+        self, connection: Connection, conversation_key: str, process: str, token: str
+    ) -> tuple[Lease, MailboxMessage | None] | None:
+        """The lease of ``lane``, where nobody has it, and the message that was begun in the same moment.
+
+        Without a message there may be one all the same, which came in while the lease was taken.
+        """
+        values = {"key": conversation_key, "token": token, "process": process, "now": self._clock(), "begins": True}
+        row = self._claim(connection, {**values, "row": None, "reply": None}).fetchone()
+        return None if row is None else (Lease(conversation_key, token, to_conversation(row[:6])), _to_message(row[6:]))
+
+    def advance(
+        self,
+        connection: Connection,
+        lease: Lease,
+        *,
+        message: MailboxMessage | None,
+        handler: str,
+        result: SendResult | None,
+        begin_next: bool,
+    ) -> AdvanceResult:
+        """End ``mail`` well, note that a reply was sent, and begin the next message (if ``begins``) or give the lease
+        back, if there is none. Raises :class:`LeaseLost`."""
+        values = {
+            "key": lease.conversation_key,
+            "held": lease.token,
+            "now": self._clock(),
+            "row": message.seq if message else None,
+            "by": handler,
+            "reply": result.reply.id if result else None,
+            "named": result.platform_id if result else None,
+            "begins": begin_next,
+        }
+        held, released, *started = self._advance(connection, values).fetchone()
+        if not held:
+            raise LeaseLost
+        return AdvanceResult(_to_message(started), bool(released))
+
+    def finish_with_reply(
+        self, connection: Connection, lease: Lease, message: MailboxMessage, handler: str, draft: Draft
+    ) -> OutboxMessage | None:
+        """The only part of ``draft``, stored as being sent in the commit that ends ``mail`` well; None if neither was
+        done, since something stands before it or the lease is lost."""
+        values = Outbox.make_row(draft, 0, draft.payloads[0], SENDING, self._clock())
+        lease_values = {
+            "key": lease.conversation_key,
+            "held": lease.token,
+            "now": values["created_at"],
+            "row": message.seq,
+            "by": handler,
+        }
+        account = account_key(lease.conversation.key)
+        row = self._finish_with_reply(connection, {**values, **lease_values, "account": account}).fetchone()
+        return OutboxMessage(*row) if row else None
+
+
+def _to_message(row: Sequence[Any]) -> MailboxMessage | None:
+    return None if row[0] is None else MailboxMessage(*row)

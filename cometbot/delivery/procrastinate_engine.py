@@ -1,0 +1,339 @@
+"""The engine for many machines: a wake is a Procrastinate job on PostgreSQL, run by whichever worker is free."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import procrastinate
+import psycopg
+from procrastinate import exceptions
+from procrastinate.jobs import Status
+
+from cometbot.delivery.engine import Check, Engine, SharedTasks
+from cometbot.delivery.roles import ProcessRoles, queue_for_conversation
+from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
+
+log = logging.getLogger(__name__)
+
+DEFAULT_QUEUE = "cometbot"
+"""The queue of what any worker may do; wakes have one for each channel (see ``roles.queue_name``)."""
+
+TASK_NAME = "cometbot.lane"
+HEARTBEAT_INTERVAL = 5.0
+STALLED_WORKER_TIMEOUT = 15.0
+"""Seconds without a sign of life after which a worker's jobs are finished for it."""
+
+_QUEUED_LOCKS = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
+_RESTART_INTERVAL = 2.0
+_POOL_OPTIONS: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0, "max_idle": 30.0, "kwargs": CONNECT_OPTIONS}
+"""Seconds after which a pool gives up, and begins anew with the next who asks: by itself it would try at growing
+intervals, and be the last to notice that the database is back. An idle connection is closed after ``max_idle``."""
+
+WORKER_POOL_SIZE = 3
+"""Connections of Procrastinate's own pool in a worker, which has one more to listen."""
+
+
+def max_connections(web_processes: int) -> int:
+    """Return how many connections one ``cometbot serve`` with its worker opens at most.
+
+    Each process has the pool, one connection that publishes jobs and one that listens for a chat channel. The worker
+    has Procrastinate's pool, and one more to listen.
+    """
+    return (web_processes + 1) * (POOL_SIZE + 2) + WORKER_POOL_SIZE + 1
+
+
+class JobPublisher:
+    """Defers a job for each conversation that is woken, from one thread in the background.
+
+    A conversation that waits for a worker already is not deferred again. What cannot be deferred is forgotten: the
+    sweep wakes it.
+    """
+
+    def __init__(self, url: str, owned: Collection[str] = ()) -> None:
+        self._url = url
+        self._owned = frozenset(owned)
+        self._pending: dict[tuple[str, str], None] = {}
+        self._cond = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._closed = False
+
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
+        """Have ``lane`` worked through soon, on any machine: by one that can send, if ``to_send``. Never blocks."""
+        if self._pid != os.getpid():
+            self._start_thread()
+        with self._cond:
+            self._pending[queue_for_conversation(conversation_key, self._owned, to_send=to_send), conversation_key] = (
+                None
+            )
+            self._cond.notify()
+
+    def _start_thread(self) -> None:
+        """Start the thread, in this process: one from before a fork is not here."""
+        self._pid = os.getpid()
+        self._cond = threading.Condition()
+        self._thread = threading.Thread(target=self._publish_forever, name="cometbot-wakes", daemon=True)
+        self._thread.start()
+
+    def _publish_forever(self) -> None:
+        while not self._closed:
+            connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=0, max_size=1, **_POOL_OPTIONS)
+            try:
+                with _make_app(connector).open() as app:
+                    self._publish_pending(app)
+            except (exceptions.ConnectorException, psycopg.Error) as error:
+                log.debug("cannot wake workers now, the sweep does it: %s", error)
+            except BaseException:
+                log.exception("waking workers failed in an unforeseen way and goes on")
+            time.sleep(0 if self._closed else 0.5)
+
+    def _publish_pending(self, app: procrastinate.App) -> None:
+        while True:
+            with self._cond:
+                while not self._pending and not self._closed:
+                    self._cond.wait()
+                if self._closed:
+                    return
+                pending, self._pending = self._pending, {}
+            jobs_by_lock = {
+                f"{queue} {conversation_key}": (queue, conversation_key) for queue, conversation_key in pending
+            }
+            if len(jobs_by_lock) > 1:
+                # A sweep names what waits for a worker already, too; each of those would be an error in the server.
+                for row in app.connector.get_sync_connector().execute_query_all(
+                    _QUEUED_LOCKS, locks=list(jobs_by_lock)
+                ):
+                    del jobs_by_lock[row["queueing_lock"]]
+            for lock, (queue, lane) in jobs_by_lock.items():
+                job = app.configure_task(TASK_NAME, queue=queue, queueing_lock=lock)
+                with suppress(exceptions.AlreadyEnqueued):
+                    job.defer(lane=lane)
+
+    def close(self) -> None:
+        """Stop deferring; what waits is found by the sweep."""
+        with self._cond:
+            self._closed = True
+            self._cond.notify()
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.join(5)
+
+
+class ProcrastinateEngine(Engine):
+    """``size`` lanes at a time in this worker; Procrastinate decides which worker gets which wake.
+
+    Neither its locks nor its retries are used: exclusion is the lease's business, and what has to be done later is due
+    in our own tables. Sweep, purge and the end of jobs of dead workers are its periodic tasks, each done by one worker.
+    """
+
+    runs_shared_tasks: ClassVar[bool] = True
+
+    def __init__(self, url: str, publisher: JobPublisher, size: int = 8) -> None:
+        self._url = url
+        self._publisher = publisher
+        self._size = size
+        self._process_conversation: Callable[[str], None] = lambda lane: None
+        self._tasks: SharedTasks = {}
+        self._queues = [DEFAULT_QUEUE]
+        self._runs: dict[int, ConversationJob] = {}
+        self._guard = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._is_connected = False
+        self._stuck_threads: set[threading.Thread] = set()
+
+    def schedule(self, tasks: SharedTasks, roles: ProcessRoles) -> None:
+        self._tasks = tasks
+        self._queues = [DEFAULT_QUEUE, *(queue for queue, _ in roles.queues())]
+
+    def start(self, process_conversation: Callable[[str], None]) -> None:
+        self._process_conversation = process_conversation
+        self._thread = threading.Thread(target=self._supervise_forever, name="cometbot-worker", daemon=True)
+        self._thread.start()
+
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
+        self._publisher.notify(conversation_key, to_send=to_send)
+
+    def _supervise_forever(self) -> None:
+        """Supervise until stopped, whatever ends the loop in between."""
+        while not self._is_stopping:
+            try:
+                asyncio.run(self._supervise())
+            except BaseException:
+                log.exception("the worker ended in an unforeseen way and begins anew")
+                self._is_connected = False
+                time.sleep(_RESTART_INTERVAL)
+
+    async def _supervise(self) -> None:
+        """Work until stopped; a database that goes away comes back."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(log_unhandled_error)
+        while not self._is_stopping:
+            self._worker = asyncio.create_task(self._run_worker())
+            try:
+                await self._worker
+            except asyncio.CancelledError:
+                self._is_connected = False
+                return
+            except Exception as error:
+                # Once for each time that it is away.
+                level = logging.WARNING if self._is_connected else logging.DEBUG
+                cause = str(error.__cause__ or error).strip()
+                log.log(level, "the worker lost its database and goes on when it is back: %s", cause)
+            self._is_connected = False
+            if not self._is_stopping:
+                await asyncio.sleep(_RESTART_INTERVAL)
+
+    async def _run_worker(self) -> None:
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self._url, min_size=1, max_size=WORKER_POOL_SIZE, **_POOL_OPTIONS
+        )
+        app = _make_app(connector)
+        app.task(name=TASK_NAME, queue=DEFAULT_QUEUE)(self._run_job)
+        for name, task in self._tasks.items():
+            self._add_periodic_task(app, name, task.interval, task.function, queue=task.queue or DEFAULT_QUEUE)
+        self._add_periodic_task(app, "stalled", STALLED_WORKER_TIMEOUT, lambda: None, stalled_jobs_app=app)
+        async with app.open_async():
+            self._is_connected = True
+            await app.run_worker_async(
+                queues=self._queues,
+                concurrency=self._size + 2,
+                install_signal_handlers=False,
+                delete_jobs="always",
+                update_heartbeat_interval=HEARTBEAT_INTERVAL,
+                stalled_worker_timeout=STALLED_WORKER_TIMEOUT,
+                fetch_job_polling_interval=2.0,
+            )
+
+    def _add_periodic_task(
+        self,
+        app: procrastinate.App,
+        name: str,
+        interval: float,
+        function: Callable[[], object],
+        stalled_jobs_app: procrastinate.App | None = None,
+        queue: str = DEFAULT_QUEUE,
+    ) -> None:
+        async def do(timestamp: int) -> None:
+            if stalled_jobs_app is not None:
+                await _finish_stalled(stalled_jobs_app)
+            await asyncio.to_thread(function)
+
+        task = app.task(name=f"cometbot.{name}", queue=queue, queueing_lock=f"cometbot.{name}", pass_context=False)(do)
+        app.periodic(cron=_cron_expression(interval))(task)
+
+    async def _run_job(self, lane: str) -> None:
+        """Work on one conversation in a thread of its own, which may be given up."""
+        if self._is_stopping:
+            return
+        run = ConversationJob()
+        thread = threading.Thread(target=self._process_in_thread, args=(run, lane), name="cometbot-lane", daemon=True)
+        thread.start()
+        await run.ended.wait()
+
+    def _process_in_thread(self, run: ConversationJob, conversation_key: str) -> None:
+        ident = threading.get_ident()
+        with self._guard:
+            self._runs[ident] = run
+        try:
+            self._process_conversation(conversation_key)
+        except BaseException:
+            log.exception(
+                "could not work on a conversation; the sweep wakes it again", extra={"conversation": conversation_key}
+            )
+        finally:
+            with self._guard:
+                self._runs.pop(ident, None)
+                self._stuck_threads.discard(threading.current_thread())
+            run.finish()
+
+    def replace_thread(self, thread_id: int) -> None:
+        with self._guard:
+            run = self._runs.pop(thread_id, None)
+            stuck = next((one for one in threading.enumerate() if one.ident == thread_id), None)
+            if stuck is not None:
+                self._stuck_threads.add(stuck)
+        if run is not None:
+            run.finish()
+
+    def stop(self, timeout: float) -> bool:
+        self._is_stopping = True
+        deadline = time.monotonic() + timeout
+        loop, worker = self._loop, self._worker
+        if loop is not None and worker is not None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(worker.cancel)
+        if self._thread is None:
+            return True
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._guard:
+            unfinished = list(self._runs.values())
+        for run in unfinished:
+            run.finish()
+        self._thread.join(2)
+        return not unfinished
+
+    def checks(self) -> list[Check]:
+        alive = self._thread is not None and self._thread.is_alive() and self._is_connected
+        stuck = sum(thread.is_alive() for thread in list(self._stuck_threads))
+        return [
+            Check(
+                "lanes",
+                alive,
+                f"{len(self._runs)} of {self._size} lanes at work" if alive else "the worker has no database now",
+            ),
+            Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
+        ]
+
+
+class ConversationJob:
+    """One lane at work in a thread, as its job sees it."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def finish(self) -> None:
+        """Let the job end. From any thread, as often as one likes."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.ended.set)
+
+
+def _is_not_connection_error(record: logging.LogRecord) -> bool:
+    """Return whether a record of Procrastinate's is no traceback of a lost database, which the engine reports."""
+    return not (record.exc_info and isinstance(record.exc_info[1], exceptions.ConnectorException))
+
+
+def log_unhandled_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that no task handled, unless it is a lost database, which the engine reports.
+
+    A job whose end Procrastinate cannot store ends with such an error, which nothing awaits when the worker stops.
+    """
+    if not isinstance(context.get("exception"), exceptions.ConnectorException):
+        loop.default_exception_handler(context)
+
+
+def _make_app(connector: Any) -> procrastinate.App:
+    for name in ("procrastinate.worker", "procrastinate.worker.worker", "procrastinate.utils"):
+        logging.getLogger(name).addFilter(_is_not_connection_error)
+    return procrastinate.App(connector=connector)
+
+
+async def _finish_stalled(app: procrastinate.App) -> None:
+    """End the jobs of workers that died: a newer wake, or the sweep, does their work."""
+    for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_WORKER_TIMEOUT):
+        await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+
+
+def _cron_expression(interval: float) -> str:
+    """A cron line with seconds, for every so many of them (a divisor of 60)."""
+    every = max(1, round(interval))
+    return f"* * * * * */{every}" if every < 60 else "* * * * *"

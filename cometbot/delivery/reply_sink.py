@@ -1,0 +1,223 @@
+"""Where a running handler's words go: into the outbox first, then to the platform."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
+
+from cometbot.context import ReplySink
+from cometbot.delivery.leases import Lease
+from cometbot.delivery.mailbox import MailboxMessage
+from cometbot.delivery.outbox import READY, SENDING, Draft, SendResult
+from cometbot.delivery.sending import SendAttempt
+from cometbot.errors import LeaseLost
+from cometbot.events import MessageEvent
+from cometbot.messages import Capabilities, Operation
+from cometbot.models import Conversation
+
+if TYPE_CHECKING:
+    from cometbot.bot import Bot
+    from cometbot.delivery.conversation_runner import Runtime
+
+log = logging.getLogger(__name__)
+
+FIRST_FAILURE_ORDINAL = 1_000_000
+"""The first ordinal of what is said because a handler failed."""
+
+
+class OutboxReplySink(ReplySink):
+    """What one event's handler says, does and remembers (see ``context.ReplySink``).
+
+    Ordinals are given in the order of the calls. An ordinal that an earlier run of the same event stored already
+    keeps what it has: the new words are dropped, so that two answers never mix.
+    """
+
+    def __init__(self, runtime: Runtime, lease: Lease, message: MailboxMessage) -> None:
+        self._runtime = runtime
+        self._store = runtime.store
+        self._lease = lease
+        self._message = message
+        self._channel = runtime.channels[lease.conversation.channel]
+        self._guard = threading.Lock()
+        self._next_ordinal = 0
+        self._pending_results: list[SendResult] = []
+        self._platform_ids: dict[int, str | None] = {}
+        self._stored_ordinals: set[int] = set()
+        self._is_blocked = False
+        self._is_closed = False
+        if message.is_rerun:
+            self._load_stored_replies()
+
+    def _load_stored_replies(self) -> None:
+        outbox, message = self._store.outbox, self._message
+        for reply in self._runtime.read(
+            lambda connection: outbox.list_for_event(connection, message.event_id, message.generation)
+        ):
+            self._stored_ordinals.add(reply.ordinal)
+            if reply.part == 0:
+                self._platform_ids[reply.ordinal] = reply.platform_id
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the channel can carry; without the process that sends there is nothing to show a growing text in."""
+        capabilities = self._channel.capabilities
+        return capabilities if self._channel.can_send else replace(capabilities, stream_interval=None)
+
+    @property
+    def client(self) -> Any:
+        return self._channel.client(self._lease.conversation.bot)
+
+    def start_handler(self, handler: str, timeout: float | None) -> None:
+        if self._is_closed:
+            raise LeaseLost
+        self._runtime.handlers.register(self._lease, self._message, self, handler, timeout)
+
+    def mark_failed(self) -> None:
+        with self._guard:
+            self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
+
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        return self._channel.conversation(bot, user=user, group=group)
+
+    def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        if self._message.conversation_state is not None and (scope, owner) == (
+            "conversation",
+            self._lease.conversation_key,
+        ):
+            return dict(self._message.conversation_state)
+        return self._runtime.read(lambda connection: self._store.state.load(connection, scope, owner))
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        return self._channel.history(conversation, limit)
+
+    def platform_id(self, ordinal: int) -> str | None:
+        return self._platform_ids.get(ordinal)
+
+    def preview(self, ordinal: int, text: str) -> None:
+        message_id = self._platform_ids.get(ordinal)
+        if message_id and not self._is_closed and self._runtime.process.lease_time_left() > 0:
+            with suppress(Exception):
+                self._channel.preview(self._lease.conversation, message_id, text)
+
+    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        if not self._is_closed and self._runtime.process.lease_time_left() > 0:
+            with suppress(Exception):
+                self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
+
+    def post(self, operation: Operation) -> int:
+        draft = self.draft(operation)
+        if draft is None:
+            return self._next_ordinal - 1
+        attempts = self.commit([draft], [operation])
+        if attempts:
+            self.add_results(self._runtime.sender.send_all(self._lease, attempts))
+        return draft.ordinal
+
+    def draft(self, operation: Operation) -> Draft | None:
+        """The operation under the next ordinal, rendered; None if that ordinal is stored already."""
+        with self._guard:
+            ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
+        if ordinal in self._stored_ordinals:
+            return None
+        payloads = self._channel.render(operation)
+        conversation_key = str(operation.conversation.key)
+        return Draft(
+            self._message.event_id, self._message.generation, ordinal, conversation_key, payloads, operation.target
+        )
+
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        operations: Iterable[Operation],
+        also: Callable[[Connection, bool], None] = lambda connection, sends: None,
+    ) -> list[SendAttempt]:
+        """One durable commit of drafts, of what is known by now, and of ``more``, which is told whether there is
+        something to be sent now; returns that, in order.
+
+        It is repeated while the database does not take it and the lease holds. Raises :class:`LeaseLost`.
+        """
+        other_conversations = {str(operation.conversation.key): operation.conversation for operation in operations}
+        other_conversations.pop(self._lease.conversation_key, None)
+
+        def work(connection: Connection) -> tuple[list[SendAttempt], int]:
+            saved_count = self._lock_and_save(connection, other_conversations)
+            attempts = self._add_drafts(connection, drafts)
+            also(connection, bool(attempts))
+            return attempts, saved_count
+
+        attempts, noted = self._runtime.persist(work)
+        with self._guard:
+            del self._pending_results[:noted]
+        for conversation_key in other_conversations:
+            self._runtime.notify(conversation_key, to_send=True)
+        return attempts
+
+    def _lock_and_save(self, connection: Connection, other_conversations: Mapping[str, Conversation]) -> int:
+        """How many notes of what became of replies are in the database now.
+
+        This conversation and those that get something are locked in the same order everywhere, so that no two lanes
+        wait for each other.
+        """
+        if self._is_closed:
+            raise LeaseLost
+        for conversation_key in sorted([self._lease.conversation_key, *other_conversations]):
+            if conversation_key == self._lease.conversation_key:
+                self._store.leases.check(connection, self._lease)
+            else:
+                self._store.leases.mark_pending(connection, other_conversations[conversation_key])
+        results = self.pending_results
+        self._store.save_results(connection, self._lease, results)
+        return len(results)
+
+    def _add_drafts(self, connection: Connection, drafts: Sequence[Draft]) -> list[SendAttempt]:
+        own_drafts = [draft for draft in drafts if draft.conversation_key == self._lease.conversation_key]
+        self._store.outbox.add(
+            connection, [draft for draft in drafts if draft.conversation_key != self._lease.conversation_key]
+        )
+        if not own_drafts:
+            return []
+        can_send, is_trial = self._check_can_send(connection)
+        stored = self._store.outbox.add(connection, own_drafts, SENDING if can_send else READY)
+        return [SendAttempt(reply, is_trial=is_trial) for reply in stored] if can_send else []
+
+    def _check_can_send(self, connection: Connection) -> tuple[bool, bool]:
+        """Whether nothing stands before this conversation's next reply, and whether that tries out an ended pause."""
+        if not self._channel.can_send or self._is_blocked:
+            return False, False
+        if self._store.outbox.get_next(connection, self._lease.conversation_key) is not None:
+            return False, False
+        throttle = self._store.throttles.acquire(
+            connection, self._lease.conversation.key, self._runtime.sender.policy.timeout
+        )
+        return throttle.seconds <= 0, throttle.is_trial
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is known that the next commit has to carry, or that stands against sending."""
+        with self._guard:
+            return self._channel.can_send and not (self._pending_results or self._is_blocked or self._is_closed)
+
+    def add_results(self, results: Iterable[SendResult]) -> None:
+        """Keep what became of replies until the next commit carries it."""
+        with self._guard:
+            for result in results:
+                self._pending_results.append(result)
+                self._is_blocked = self._is_blocked or not result.is_final
+                if result.reply.part == 0:
+                    self._platform_ids[result.reply.ordinal] = result.platform_id
+
+    @property
+    def pending_results(self) -> list[SendResult]:
+        """What became of replies and is not in the database yet."""
+        with self._guard:
+            return list(self._pending_results)
+
+    def close(self) -> None:
+        """Let nothing more be said: the conversation goes on without this handler."""
+        self._is_closed = True

@@ -1,0 +1,132 @@
+"""The engine for one machine: a pool of threads in every process that handles messages."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from cometbot.delivery.engine import Check, Engine
+
+log = logging.getLogger(__name__)
+
+
+class ThreadEngine(Engine):
+    """``size`` threads that take lanes from one queue. A lane that waits in the queue is not put there twice.
+
+    Nothing that work raises ends a thread. One that dies all the same (something was raised into it from outside, the
+    memory was full) is replaced at once, or with the next wake where no thread could be started.
+    """
+
+    def __init__(self, size: int = 8) -> None:
+        self._size = size
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._queued_keys: set[str] = set()
+        self._guard = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._stuck_threads: set[threading.Thread] = set()
+        self._is_started = False
+        self._is_stopping = False
+        self._process_conversation: Callable[[str], None] = lambda conversation_key: None
+
+    def start(self, process_conversation: Callable[[str], None]) -> None:
+        self._process_conversation = process_conversation
+        with self._guard:
+            self._is_started = True
+            self._start_threads()
+
+    def _start_threads(self) -> None:
+        """Start the threads that there have to be and are not. Raises what Python raises where it can start none."""
+        while self._is_started and not self._is_stopping and len(self._threads) < self._size:
+            thread = threading.Thread(target=self._run, name="cometbot-lane", daemon=True)
+            thread.start()
+            self._threads.add(thread)
+
+    def _try_start_threads(self) -> None:
+        try:
+            self._start_threads()
+        except (RuntimeError, MemoryError):
+            log.exception("could not start a thread; it is tried again with the next conversation")
+
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
+        with self._guard:
+            if len(self._threads) < self._size:
+                self._try_start_threads()
+            if conversation_key in self._queued_keys:
+                return
+            self._queued_keys.add(conversation_key)
+        self._queue.put(conversation_key)
+
+    @property
+    def queue_size(self) -> int:
+        """How many lanes wait for a thread."""
+        return self._queue.qsize()
+
+    def _run(self) -> None:
+        try:
+            self._process_queue()
+        except BaseException:
+            log.exception("a thread died; another one takes its place")
+        finally:
+            self._remove_thread(threading.current_thread())
+
+    def _process_queue(self) -> None:
+        while True:
+            conversation_key = self._queue.get()
+            if conversation_key is None:
+                return
+            with self._guard:
+                self._queued_keys.discard(conversation_key)
+            if self._is_stopping:
+                continue
+            try:
+                self._process_conversation(conversation_key)
+            except BaseException:
+                log.exception(
+                    "could not work on a conversation; the sweep wakes it again",
+                    extra={"conversation": conversation_key},
+                )
+            if self._is_replaced():
+                return
+
+    def _is_replaced(self) -> bool:
+        with self._guard:
+            return threading.current_thread() in self._stuck_threads
+
+    def _remove_thread(self, thread: threading.Thread) -> None:
+        with self._guard:
+            self._threads.discard(thread)
+            self._stuck_threads.discard(thread)
+            self._try_start_threads()
+
+    def replace_thread(self, thread_id: int) -> None:
+        with self._guard:
+            stuck = next((one for one in self._threads if one.ident == thread_id), None)
+            if stuck is None:
+                return
+            self._threads.remove(stuck)
+            self._stuck_threads.add(stuck)
+            self._try_start_threads()
+
+    def stop(self, timeout: float) -> bool:
+        with self._guard:
+            self._is_stopping = True
+            threads = list(self._threads)
+        for _ in threads:
+            self._queue.put(None)
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def checks(self) -> list[Check]:
+        with self._guard:
+            alive = sum(thread.is_alive() for thread in self._threads)
+            stuck = sum(thread.is_alive() for thread in self._stuck_threads)
+        detail = f"{alive} of {self._size} threads alive, {self.queue_size} conversations queued"
+        return [
+            Check("lanes", alive >= self._size, detail),
+            Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
+        ]

@@ -1,0 +1,155 @@
+"""When to try again, and when a whole account has to be left alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+from sqlalchemy.engine import Connection
+
+from cometbot.delivery.error_text import storable_text
+from cometbot.models import ConversationKey
+from cometbot.store.database import Database
+from cometbot.store.tables import conversations, pauses
+
+_TRIAL_REASON = "tried out by a send"
+
+# Locked, so that nobody goes to sleep because of a pause that ends at this moment: who ends it wakes the sleepers.
+_get = sa.select(pauses.c.until).where(pauses.c.account == bound("key")).with_for_update()
+_count_rate_limits = sa.select(pauses.c.failures).where(pauses.c.account == bound("key"))
+_start_trial = (
+    sa.update(pauses)
+    .where(pauses.c.account == bound("key"), pauses.c.until <= bound("now"))
+    .values(until=bound("then"), reason=_TRIAL_REASON)
+)
+# Not a pause that somebody else was told of in the meantime.
+_clear = sa.delete(pauses).where(pauses.c.account == bound("key"), pauses.c.reason == _TRIAL_REASON)
+
+_waiting_conversations = sa.select(conversations.c.lane).where(
+    conversations.c.channel == bound("ch"),
+    conversations.c.account == bound("acc"),
+    conversations.c.due_at.is_not(None),
+)
+# Whose row is locked is being worked on and looks for itself; to wait for it could mean to wait for each other.
+_resume_waiting = (
+    sa.update(conversations)
+    .where(conversations.c.lane.in_(_waiting_conversations.with_for_update(skip_locked=True)))
+    .values(due_at=bound("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the n-th repetition: doubling from ``first`` to ``most`` seconds, spread by
+    ``jitter``."""
+
+    initial: float = 0.5
+    maximum: float = 300.0
+    jitter: float = 0.25
+
+    def delay(self, failures: int) -> float:
+        """How long to wait after so many failures in a row."""
+        wait = min(self.maximum, self.initial * 2.0 ** min(failures, 30))
+        return wait * (1 + self.jitter * random.random())
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleState:
+    """``seconds`` until an account may be sent to. ``probing``: a pause ran out, and this is the send that tries it."""
+
+    seconds: float = 0.0
+    is_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendPolicy:
+    """How hard a reply is tried: ``timeout`` seconds a request, ``tries`` requests that may have failed for its own
+    fault, ``age`` seconds in all. ``throttle`` is the least wait after a refusal for too many requests, whatever the
+    platform says."""
+
+    timeout: float = 8.0
+    max_attempts: int = 12
+    max_age: float = 24 * 3600.0
+    retry_backoff: Backoff = Backoff()
+    outage_backoff: Backoff = Backoff(initial=0.5, maximum=30.0)
+    rate_limit_backoff: Backoff = Backoff(initial=1.0, maximum=60.0)
+
+
+class AccountThrottles:
+    """The table ``pauses``: accounts that no process may send to for a while. Methods work in the caller's
+    transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._clock: Callable[[], float] = lambda: database.clock()
+        self._get = database.prepare(_get)
+        row, columns = database.insert(pauses), pauses.c
+        # Requests that were under way when the pause began are refused too; they neither count nor shorten it.
+        is_active = sa.and_(columns.until > bound("now"), columns.reason != _TRIAL_REASON)
+        longest = sa.case(
+            (sa.and_(is_active, columns.until > row.excluded.until), columns.until), else_=row.excluded.until
+        )
+        refusals = sa.case((row.excluded.failures == 0, 0), (is_active, columns.failures), else_=columns.failures + 1)
+        self._set = row.on_conflict_do_update(
+            index_elements=["account"],
+            set_={"until": longest, "reason": row.excluded.reason, "failures": refusals},
+        )
+
+    def acquire(self, connection: Connection, key: ConversationKey, trial_timeout: float) -> ThrottleState:
+        """How long this account has to be left alone.
+
+        When a pause has run out, the first who asks is its probe; the others wait up to ``probe`` seconds more for
+        what becomes of it.
+        """
+        row = self._get(connection, {"key": account_key(key)}).fetchone()
+        if row is None:
+            return ThrottleState()
+        until, now = row[0], self._clock()
+        if until > now:
+            return ThrottleState(until - now)
+        values = {"key": account_key(key), "now": now, "then": now + trial_timeout}
+        return (
+            ThrottleState(is_trial=True)
+            if connection.execute(_start_trial, values).rowcount
+            else ThrottleState(trial_timeout)
+        )
+
+    def count_rate_limits(self, connection: Connection, key: ConversationKey) -> int:
+        """Return how many times in a row this account was refused for too many requests."""
+        return int(connection.execute(_count_rate_limits, {"key": account_key(key)}).scalar() or 0)
+
+    def set(
+        self,
+        connection: Connection,
+        key: ConversationKey,
+        seconds: float,
+        reason: str,
+        *,
+        is_rate_limited: bool = False,
+    ) -> None:
+        """Pause this account for ``seconds``; a pause that runs for longer stays as it is.
+
+        ``is_refusal``: the platform refused a request because there were too many; other reasons start the count of
+        refusals again.
+        """
+        now, stored_reason = self._clock(), storable_text(reason)
+        values = {
+            "account": account_key(key),
+            "until": now + seconds,
+            "reason": stored_reason,
+            "failures": int(is_rate_limited),
+        }
+        connection.execute(self._set.values(values), {"now": now})
+
+    def clear(self, connection: Connection, key: ConversationKey) -> None:
+        """End the pause that was tried out, and let the conversations that waited for it go on at once."""
+        if connection.execute(_clear, {"key": account_key(key)}).rowcount == 0:
+            return
+        connection.execute(_resume_waiting, {"ch": key.channel, "acc": key.account, "now": self._clock()})
+
+
+def account_key(key: ConversationKey) -> str:
+    """What the account of a conversation is called in the table."""
+    return f"{key.channel}/{key.account}"

@@ -1,0 +1,284 @@
+"""What works in a process that handles messages: the engine, and a thread that keeps time for everything else."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import sqlalchemy as sa
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel
+from cometbot.delivery.conversation_runner import Runtime, abandon_handler, process_conversation
+from cometbot.delivery.engine import Check, Engine, SharedTask
+from cometbot.delivery.handler_registry import HandlerRegistry
+from cometbot.delivery.leases import HEARTBEAT_INTERVAL, ProcessRegistration
+from cometbot.delivery.local_notifier import NotificationSocket
+from cometbot.delivery.observer import Observer
+from cometbot.delivery.roles import ProcessRoles
+from cometbot.delivery.sending import ReplySender
+from cometbot.delivery.store import Store
+from cometbot.delivery.throttle import SendPolicy
+from cometbot.errors import StoreBusy, StoreUnavailable
+from cometbot.store.tables import processes
+
+log = logging.getLogger(__name__)
+
+SWEEP_INTERVAL = 1.0
+"""Seconds between two looks for conversations that were forgotten."""
+
+CHANNEL_REFRESH_INTERVAL = 600.0
+PURGE_INTERVAL = 60.0
+STATISTICS_INTERVAL = 60.0
+
+
+class Worker:
+    """What works in a process that handles: the engine, and one thread that keeps time."""
+
+    def __init__(
+        self,
+        store: Store,
+        bots: Mapping[str, Bot],
+        channels: Mapping[str, Channel],
+        engine: Engine,
+        *,
+        policy: SendPolicy,
+        observer: Observer,
+        handler_timeout: float,
+        purge: Callable[[], object],
+        log_statistics: Callable[[], object],
+        notify_others: Callable[..., None],
+        handles: bool = True,
+    ) -> None:
+        self._database = store.database
+        self._store = store
+        self._engine = engine
+        self._process = ProcessRegistration(store.database, handles=handles)
+        self._roles = ProcessRoles.from_channels(bots, channels, handles=handles)
+        self._notify_others = notify_others
+        self._database_path = str(getattr(store.database, "path", ""))
+        self._socket = NotificationSocket(self._database_path, self._process.token)
+        self._shutdown = threading.Event()
+        self._cond = threading.Condition()
+        self._timers: list[tuple[float, str, bool]] = []
+        self._background: list[list[threading.Thread]] = []
+        sender = ReplySender(store, self._process, channels, policy, observer, engine.reraise)
+        registry = HandlerRegistry(handler_timeout)
+        self._runtime = Runtime(
+            store,
+            self._process,
+            bots,
+            channels,
+            sender,
+            registry,
+            observer,
+            self._roles,
+            self.notify,
+            self.is_stopping,
+            engine.reraise,
+        )
+        self._purge = purge
+        self._log_statistics = log_statistics
+        self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin: show a sign of life, start threads."""
+        if self._database_path:
+            self._socket.listen(self._engine.notify)
+        self._process.address = self._socket.address
+        self._process.heartbeat()
+        self._engine.schedule(self._shared_tasks(), self._roles)
+        self._engine.start(lambda lane: process_conversation(self._runtime, lane))
+        if self._engine.needs_maintenance_thread:
+            self._maintenance.start()
+
+    def is_stopping(self) -> bool:
+        """Whether lanes should give their conversations back."""
+        return self._shutdown.is_set()
+
+    def notify(self, conversation_key: str, due_at: float | None = None, *, to_send: bool = False) -> None:
+        """Have ``lane`` worked through now, or when the database's clock reaches ``at``; by others, if this process
+        cannot send (``to_send``) or handle what waits there."""
+        if not self._roles.can_process(conversation_key, to_send=to_send):
+            self._notify_others(conversation_key, to_send=to_send)
+        elif due_at is None:
+            self._engine.notify(conversation_key, to_send=to_send)
+        else:
+            with self._cond:
+                heapq.heappush(self._timers, (due_at, conversation_key, to_send))
+                self._cond.notify()
+
+    def _shared_tasks(self) -> dict[str, SharedTask]:
+        """A sweep for each queue of wakes, done by one of those who take from it; the purge, and the statistics."""
+        sweeps = {
+            f"sweep.{queue}": SharedTask(SWEEP_INTERVAL, partial(self._sweep, roles), queue)
+            for queue, roles in self._roles.queues()
+        }
+        others = {
+            "purge": SharedTask(PURGE_INTERVAL, self._purge),
+            "statistics": SharedTask(STATISTICS_INTERVAL, self._log_statistics),
+        }
+        return {**sweeps, **others}
+
+    def stop(self, timeout: float) -> None:
+        """End: nothing new begins, what runs gets ``timeout`` seconds, leases are given up."""
+        self._shutdown.set()
+        with self._cond:
+            self._cond.notify()
+        if not self._engine.stop(timeout):
+            log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
+        if self._maintenance.ident is not None:  # it never started where the database was away
+            self._maintenance.join(5)
+        for thread in (thread for threads in self._background for thread in threads):
+            thread.join(5)
+        self._socket.close()
+        try:
+            self._process.deregister()
+        except StoreBusy:
+            log.warning("could not give up leases; they run out by themselves")
+
+    def checks(self) -> list[Check]:
+        """Whether this process does its work."""
+        if not self._engine.needs_maintenance_thread:
+            return self._engine.checks()
+        maintenance = Check(
+            "keeper",
+            self._maintenance.is_alive(),
+            "the thread that renews leases" + ("" if self._maintenance.is_alive() else " has died; restart"),
+        )
+        return [*self._engine.checks(), maintenance]
+
+    def _run_maintenance(self) -> None:
+        tasks = [
+            PeriodicTask(HEARTBEAT_INTERVAL, self._process.heartbeat, due_at=time.monotonic() + HEARTBEAT_INTERVAL),
+            PeriodicTask(SWEEP_INTERVAL, self._abandon_overdue_handlers),
+            PeriodicTask(SWEEP_INTERVAL, self._release_lost_leases),
+            PeriodicTask(CHANNEL_REFRESH_INTERVAL, self._in_background(self._refresh_channels)),
+        ]
+        if not self._engine.runs_shared_tasks:
+            tasks.append(PeriodicTask(SWEEP_INTERVAL, partial(self._sweep, self._roles)))
+            tasks.append(PeriodicTask(PURGE_INTERVAL, self._in_background(self._purge)))
+            tasks.append(PeriodicTask(STATISTICS_INTERVAL, self._in_background(self._log_statistics)))
+        while not self._shutdown.is_set():
+            for task in tasks:
+                task.run_if_due()
+            self._fire_timers()
+            self._wait_until(min(duty.due_at for duty in tasks))
+
+    def _wait_until(self, deadline: float) -> None:
+        with self._cond:
+            if self._shutdown.is_set():
+                return
+            timeout = deadline - time.monotonic()
+            if self._timers:
+                timeout = min(timeout, self._timers[0][0] - self._database.clock())
+            if timeout > 0:
+                self._cond.wait(timeout)
+
+    def _fire_timers(self) -> None:
+        now = self._database.clock()
+        with self._cond:
+            while self._timers and self._timers[0][0] <= now:
+                _, conversation_key, to_send = heapq.heappop(self._timers)
+                self._engine.notify(conversation_key, to_send=to_send)
+
+    def _sweep(self, roles: ProcessRoles) -> None:
+        """Wake what was forgotten among that which ``roles`` are for."""
+        self._delete_dead_processes()
+        with self._database.read() as connection:
+            abandoned = self._store.leases.find_abandoned(
+                connection,
+                roles.bots,
+                roles.handled_and_sent,
+                only_handled=roles.only_handled,
+                only_sent=roles.only_sent,
+            )
+        for conversation_key in abandoned:
+            self._engine.notify(conversation_key, to_send=not roles.handled)
+
+    def _delete_dead_processes(self) -> None:
+        """End the leases of processes of this machine that nobody can be reached at: they need not run out."""
+        with self._database.read() as connection:
+            query = sa.select(processes.c.address).where(
+                processes.c.token != self._process.token, processes.c.address != ""
+            )
+            addresses = list(connection.execute(query).scalars())
+        dead = self._socket.send(addresses, "") if addresses else []
+        if dead:
+            log.warning("ended the leases of %d processes that have died", len(dead))
+            with self._database.write(durable=False) as connection:
+                connection.execute(sa.delete(processes).where(processes.c.address.in_(dead)))
+
+    def _in_background(self, function: Callable[[], object]) -> Callable[[], None]:
+        """``work`` in a thread of its own, unless it still runs from its last time."""
+        threads: list[threading.Thread] = []
+        self._background.append(threads)
+
+        def start() -> None:
+            if not threads or not threads[0].is_alive():
+                threads[:] = [threading.Thread(target=_log_exceptions(function), name="cometbot-house", daemon=True)]
+                threads[0].start()
+
+        return start
+
+    def _abandon_overdue_handlers(self) -> None:
+        overdue = self._runtime.handlers.pop_overdue()
+        while overdue:
+            try:
+                is_abandoned = abandon_handler(self._runtime, overdue[0])
+            except BaseException:  # such as a database that is away, for all of them
+                for run in overdue[1:] + overdue[:1]:
+                    self._runtime.handlers.restore(run)
+                raise
+            run = overdue.pop(0)
+            if is_abandoned:
+                self._engine.replace_thread(run.thread_id)
+
+    def _release_lost_leases(self) -> None:
+        for conversation_key in self._process.release_lost(self._store.leases):
+            self._engine.notify(conversation_key)
+
+    def _refresh_channels(self) -> None:
+        for channel in self._runtime.channels.values():
+            channel.refresh()
+
+
+class PeriodicTask:
+    """Something to be done every ``seconds`` or so, by ``clock``."""
+
+    def __init__(
+        self,
+        interval: float,
+        function: Callable[[], object],
+        due_at: float = 0.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interval = interval
+        self.due_at = due_at
+        self._function = function
+        self._clock = clock
+
+    def run_if_due(self) -> None:
+        """Do it if its time has come; a failure is logged, and its next time comes."""
+        if self._clock() < self.due_at:
+            return
+        self.due_at = self._clock() + self.interval * random.uniform(0.9, 1.1)
+        _log_exceptions(self._function)()
+
+
+def _log_exceptions(function: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            function()
+        except StoreUnavailable as error:
+            log.debug("skipped a periodic task: %s", error)  # the database has logged what to repair
+        except BaseException:  # of a thread of its own, where it would end that and nothing else
+            log.exception("a regular duty failed; it is done again at its next time")
+
+    return run

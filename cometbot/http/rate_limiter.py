@@ -1,0 +1,78 @@
+"""How often somebody may do something."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_SWEEP_THRESHOLD = 1024
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    updated_at: float
+
+
+class RateLimiter:
+    """So many times within so many seconds for each key, evenly filled up again; counted in this process alone.
+
+    Who has rested for ``seconds`` may do all ``limit`` at once. Keys that are full again are forgotten, and there are
+    never more than ``most``: where so many are at work at once, the one that was seen first begins anew. A limit of 0
+    lets everything pass.
+    """
+
+    def __init__(
+        self, limit: int, period: float, *, max_keys: int = 100_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._period = period
+        self._max_keys = max_keys
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: dict[str, _Bucket] = {}
+        self._swept_at = clock()
+
+    def acquire(self, key: str, count: int = 1) -> float:
+        """Seconds until ``key`` may do it ``times`` times; 0 if it may now, which is then counted."""
+        if self._limit <= 0:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            self._sweep(now)
+            bucket = self._buckets.pop(key, None) or _Bucket(self._limit, now)
+            self._buckets[key] = bucket
+            bucket.tokens = min(self._limit, bucket.tokens + (now - bucket.updated_at) * self._limit / self._period)
+            bucket.updated_at = now
+            missing = min(count, self._limit) - bucket.tokens
+            if missing > 1e-9:
+                return missing * self._period / self._limit
+            bucket.tokens -= count
+            return 0.0
+
+    def get_wait(self, key: str) -> float:
+        """As :meth:`wait` for once more, but nothing is counted."""
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None or self._limit <= 0:
+                return 0.0
+            left = bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period
+            return max(0.0, (1 - left) * self._period / self._limit)
+
+    def is_in_use(self, key: str) -> bool:
+        """Return whether ``key`` did anything that is not made up for yet."""
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None or self._limit <= 0:
+                return False
+            return bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period < self._limit
+
+    def _sweep(self, now: float) -> None:
+        """Forget who is full again, from time to time, and the first if there are too many."""
+        if len(self._buckets) > _SWEEP_THRESHOLD and now - self._swept_at > self._period:
+            self._swept_at = now
+            self._buckets = {key: item for key, item in self._buckets.items() if now - item.updated_at < self._period}
+        while len(self._buckets) >= self._max_keys:
+            del self._buckets[next(iter(self._buckets))]

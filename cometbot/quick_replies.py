@@ -1,0 +1,169 @@
+"""What the reader was offered, and which written texts take it: ``2``, ``Tea`` or ``Name: Maria`` become an action.
+
+Offers stand until the bot says something else in the conversation in answer to a later event. What is said for one
+event adds up: the labels and values of all its messages count, a number means the last message that offered something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cometbot.context import RESERVED_PREFIX
+from cometbot.events import ActionEvent, MessageEvent
+from cometbot.matchers import normalize_text
+from cometbot.messages import Choice, Choices, Form, Message
+
+QUICK_REPLIES_KEY = f"{RESERVED_PREFIX}offers"
+"""The state key under which a conversation's offers are kept, as made by :func:`serialize_quick_replies`."""
+
+_NUMBER_PATTERN = re.compile(r"([0-9]{1,3})[.)]?")
+
+
+def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """What ``messages`` offer, as JSON for a conversation's state; empty if nothing."""
+    stored: list[dict[str, Any]] = []
+    for message in messages:
+        if isinstance(message, Form):
+            stored.append({"action": message.action, "fields": [_serialize_field(item) for item in message.fields]})
+        elif offers := message.offers():
+            kind = "choices" if isinstance(message, Choices) else "buttons"
+            stored.append({"offers": [[item.label, item.name, item.value] for item in offers], "kind": kind})
+    return stored
+
+
+def resolve(event: MessageEvent, text: str, stored: Any) -> ActionEvent | None:
+    """The action that ``text`` takes among the ``stored`` offers, None if it takes none.
+
+    ``event`` is the message that ``text`` stands in, without a leading mention.
+    """
+    if not isinstance(stored, list) or event.type != "text":
+        return None
+    for offered in reversed(stored):
+        if "fields" in offered and (values := _parse_form(text, offered["fields"])) is not None:
+            return _make_action_event(event, offered["action"], values=values)
+    lists = [offered["offers"] for offered in reversed(stored) if "offers" in offered]
+    found = _find_by_text(normalize_text(text), lists) or _find_by_number(text.strip(), lists)
+    return _make_action_event(event, found[1], value=found[2]) if found else None
+
+
+def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[ActionEvent, str] | None:
+    """Return the action that a form among ``stored`` asks for and what to tell the user, None if nothing is wrong.
+
+    That is a text that fills in a form's lines and names an option that a field does not have.
+    """
+    if not isinstance(stored, list) or event.type != "text":
+        return None
+    form = next((item for item in reversed(stored) if "fields" in item), None)
+    if form is None:
+        return None
+    written = _parse_lines(text, form["fields"])
+    for field in form["fields"]:
+        value = written.get(field["name"], "").strip()
+        if value and (unknown := _unknown_options(value, field)):
+            quoted = " and ".join(f"“{word}”" for word in unknown)
+            labels = ", ".join(option[0] for option in field["options"])
+            label = field["label"] or field["name"]
+            few = "one" if field["kind"] == "select" else "any"
+            problem = f"{label}: {quoted} is not on offer. Choose {few} of: {labels}."
+            return _make_action_event(event, form["action"], values=written), problem
+    return None
+
+
+def _find_by_text(text: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
+    for column in (0, 2):
+        for offers in lists:
+            fitting = [offer for offer in offers if normalize_text(offer[column]) == text]
+            if fitting:
+                # The same label for different things is no answer to which of them is meant: only the number tells.
+                return fitting[0] if all(offer[1:] == fitting[0][1:] for offer in fitting) else None
+    return None
+
+
+def _find_by_number(text: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
+    found = _NUMBER_PATTERN.fullmatch(text)
+    if found is None or not lists or not 1 <= int(found[1]) <= len(lists[0]):
+        return None
+    return lists[0][int(found[1]) - 1]
+
+
+def _parse_form(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+    written = _parse_lines(text, fields)
+    values: dict[str, str] = {}
+    for field in fields:
+        value = written.get(field["name"], "").strip()
+        chosen = _parse_field_value(value, field) if value else field["default"]
+        if chosen is None or not (chosen or field["optional"]):
+            return None
+        values[field["name"]] = chosen
+    return values if written else None
+
+
+def _parse_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = {normalize_text(field[key]): field["name"] for key in ("name", "label") for field in fields if field[key]}
+    written: dict[str, str] = {}
+    current = ""
+    for line in text.splitlines():
+        label, colon, value = line.replace("\uff1a", ":", 1).partition(":")
+        name = names.get(normalize_text(label.strip(" \t*_>-"))) if colon else None
+        if name is not None:
+            current = name
+            written[current] = value.strip(" \t*_")
+        elif current and line.strip(" \t*_>") != Form.HINT:
+            written[current] += f"\n{line}"
+    return written
+
+
+def _parse_field_value(value: str, field: Mapping[str, Any]) -> str | None:
+    if field["kind"] == "text":
+        return value
+    if _unknown_options(value, field):
+        return None
+    options = _values_by_text(field)
+    return ", ".join(options[normalize_text(word)] for word in _split_options(value, field))
+
+
+def _unknown_options(value: str, field: Mapping[str, Any]) -> list[str]:
+    if field["kind"] == "text":
+        return []
+    options = _values_by_text(field)
+    return [word for word in _split_options(value, field) if normalize_text(word) not in options]
+
+
+def _split_options(value: str, field: Mapping[str, Any]) -> list[str]:
+    words = [value] if field["kind"] == "select" else re.split(r"[,;\n]", value)
+    return [word.strip() for word in words if word.strip()]
+
+
+def _values_by_text(field: Mapping[str, Any]) -> dict[str, str]:
+    return {normalize_text(word): option[1] for option in field["options"] for word in reversed(option)}
+
+
+def _serialize_field(item: Any) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "label": item.label,
+        "kind": item.kind,
+        "optional": item.optional,
+        "default": item.default,
+        "options": [[o.label, o.value or o.label] for o in item.options if isinstance(o, Choice)],
+    }
+
+
+def _make_action_event(
+    event: MessageEvent, name: str, *, value: str = "", values: Mapping[str, str] | None = None
+) -> ActionEvent:
+    return ActionEvent(
+        key=event.key,
+        conversation=event.conversation,
+        sender=event.sender,
+        group=event.group,
+        sent_at=event.sent_at,
+        raw=event.raw,
+        name=name,
+        value=value,
+        values=values or {},
+        message=event,
+        thread_id=event.thread_id,
+    )

@@ -1,0 +1,178 @@
+"""The queue of one bot or webhook: its callbacks, posted one after the other by a thread of its own."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import orjson
+
+from cometbot.simulator.client import CallbackClient, CallbackResponse, basic_auth
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One thing to tell one receiver. ``attempt`` counts from 1; ``copy`` is over 0 for a deliberate double."""
+
+    target: str
+    url: str
+    trigger: str
+    message_id: str
+    body: Mapping[str, Any] = field(repr=False)
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    attempt: int = 1
+    copy: int = 0
+
+    def headers(self) -> dict[str, str]:
+        """The HTTP headers that it is posted with."""
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "CometChat-simulator",
+        }
+        if self.credentials:
+            headers["Authorization"] = basic_auth(*self.credentials)
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """Callbacks out of order: ``window`` of them are held back, at most ``patience`` seconds, and posted shuffled."""
+
+    window: int
+    max_wait: float
+    random: random.Random
+
+
+@dataclass(slots=True)
+class QueueOptions:
+    """What a lane asks while it runs, so that changes count at once."""
+
+    timeout: Callable[[], float]
+    redeliver: Callable[[], tuple[float, ...]]
+    shuffle: Callable[[], Shuffle | None]
+    record: Callable[[Callback, CallbackResponse], None]
+
+
+class CallbackQueue:
+    """Callbacks in the order in which they were put, unless they are to be shuffled.
+
+    One that failed is posted again later, behind what came meanwhile, where the rules say so. ``stop`` keeps what is
+    queued for the next ``start``.
+    """
+
+    def __init__(self, name: str, options: QueueOptions) -> None:
+        self._name = name
+        self._options = options
+        self._pending: list[tuple[float, int, Callback]] = []
+        self._serial = count()
+        self._condition = threading.Condition()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._posting = 0
+
+    def enqueue(self, callback: Callback, *, delay: float = 0.0) -> None:
+        """Queue a callback, due in ``delay`` seconds."""
+        due = time.monotonic() + delay if delay else 0.0
+        with self._condition:
+            heapq.heappush(self._pending, (due, next(self._serial), callback))
+            self._condition.notify_all()
+
+    def start(self) -> None:
+        """Work through what is queued, and what is put later, in the background."""
+        with self._condition:
+            if self._thread is None and self._pending:
+                self._stop = threading.Event()
+                name = f"simulator-{self._name}"
+                self._thread = threading.Thread(target=self._run, args=(self._stop,), name=name, daemon=True)
+                self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Begin no further callback; waits up to ``timeout`` seconds for the one that is on its way."""
+        with self._condition:
+            thread, self._thread = self._thread, None
+            self._stop.set()
+            self._condition.notify_all()
+        if thread is not None:
+            thread.join(timeout)
+
+    def clear(self) -> None:
+        """Forget what is queued."""
+        with self._condition:
+            self._pending.clear()
+            self._condition.notify_all()
+
+    def pop_due(self) -> Callback | None:
+        """The next callback that is due, for a caller who posts it himself; None if there is none."""
+        with self._condition:
+            is_due = bool(self._pending) and self._pending[0][0] <= time.monotonic()
+            return heapq.heappop(self._pending)[2] if is_due else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued and nothing is being posted."""
+        with self._condition:
+            return not self._pending and not self._posting
+
+    def _run(self, stop: threading.Event) -> None:
+        client = CallbackClient()
+        try:
+            while batch := self._wait_for_batch(stop):
+                self._post_all(client, batch)
+        finally:
+            client.close()
+
+    def _post_all(self, client: CallbackClient, batch: list[Callback]) -> None:
+        try:
+            for callback in batch:
+                self._post(client, callback)
+        except Exception:
+            log.exception("lost callbacks of a lane", extra={"lane": self._name})
+        finally:
+            with self._condition:
+                self._posting -= 1
+
+    def _wait_for_batch(self, stop: threading.Event) -> list[Callback]:
+        """The next callbacks in the order to post them; empty when it is time to stop."""
+        with self._condition:
+            while not stop.is_set():
+                pause = self._pending[0][0] - time.monotonic() if self._pending else None
+                if pause is not None and pause <= 0 and (batch := self._pop_batch(stop)):
+                    self._posting += 1
+                    return batch
+                self._condition.wait(pause)
+            return []
+
+    def _pop_batch(self, stop: threading.Event) -> list[Callback]:
+        shuffle = self._options.shuffle()
+        if shuffle is None:
+            return [heapq.heappop(self._pending)[2]]
+        self._condition.wait_for(lambda: stop.is_set() or len(self._pending) >= shuffle.window, shuffle.max_wait)
+        batch: list[Callback] = []
+        while (
+            not stop.is_set()
+            and self._pending
+            and len(batch) < shuffle.window
+            and self._pending[0][0] <= time.monotonic()
+        ):
+            batch.append(heapq.heappop(self._pending)[2])
+        shuffled = shuffle.random.sample(batch, len(batch))
+        return shuffled if shuffled != batch else batch[::-1]
+
+    def _post(self, client: CallbackClient, callback: Callback) -> None:
+        answer = client.post(
+            callback.url, orjson.dumps(callback.body), callback.headers(), timeout=self._options.timeout()
+        )
+        delays = self._options.redeliver()
+        if not 200 <= answer.status < 300 and callback.attempt <= len(delays):
+            self.enqueue(replace(callback, attempt=callback.attempt + 1), delay=delays[callback.attempt - 1])
+        self._options.record(callback, answer)

@@ -1,0 +1,66 @@
+"""What the simulated CometChat says no with: its error codes, the HTTP status of each, and the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cometbot.errors import Rejected
+
+_STATUS_BY_CODE = {
+    "AUTH_ERR_NO_ACCESS": 403,
+    "ERR_TOO_MANY_REQUESTS": 429,
+    "ERR_INVALID_API_VERSION": 404,
+    "ERR_GROUP_NOT_JOINED": 404,
+    "ERR_NOT_A_MEMBER": 404,
+    "ERR_NOT_A_BANNED_USER": 404,
+    "ERR_BANNED_GROUPMEMBER": 403,
+    "ERR_GROUP_NO_CLEARANCE": 403,
+    "ERR_GROUP_NO_SCOPE_CLEARANCE": 403,
+    "ERR_GROUP_JOIN_NOT_ALLOWED": 403,
+    "ERR_MESSAGE_NOT_A_SENDER": 403,
+    "ERR_MESSAGE_NO_ACCESS": 403,
+    "ERR_BLOCKED_RECEIVER": 403,
+    "ERR_BLOCKED_SENDER": 403,
+    "ERR_PLAN_QUOTA_RESTRICTION": 403,
+    "ERR_CONVERSATION_NOT_ACCESSIBLE": 404,
+    "ERR_EXCEPTION": 500,
+    "ERR_MISSION_FAILED": 500,
+}
+
+
+def get_status(code: str) -> int:
+    """The HTTP status that goes with an error code.
+
+    Where CometChat documents none (most codes), the nearest documented class decides: 401 for a key, 404 for what is
+    not there, 403 for what is not allowed, 400 for the rest.
+    """
+    if code in _STATUS_BY_CODE:
+        return _STATUS_BY_CODE[code]
+    if code.startswith("AUTH_ERR_"):
+        return 401
+    return 404 if code.endswith("_NOT_FOUND") else 400
+
+
+class Refusal(Rejected):
+    """The simulated CometChat refused what was asked, as the real one would; nothing was changed."""
+
+    def __init__(self, code: str, message: str, *, details: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(message, code=code, status=get_status(code), details=details)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``error`` object of CometChat's error envelope."""
+        return error_json(self.code, str(self), self.details)
+
+
+def error_json(code: str, message: str, details: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """An ``error`` object with CometChat's keys; ``details`` only where there are some."""
+    error: dict[str, Any] = {"code": code, "source": "chat-api", "message": message, "devMessage": message}
+    if details:
+        error["details"] = {field: list(texts) for field, texts in details.items()}
+    return error
+
+
+def bad_request(field: str, text: str) -> Refusal:
+    """The refusal of one field of a body, a query or the headers."""
+    return Refusal("ERR_BAD_REQUEST", f"Validation failed: {field}: {text}", details={field: [text]})

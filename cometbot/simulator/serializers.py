@@ -1,0 +1,155 @@
+"""CometChat's JSON of users, groups, bots and messages: docs/protocols/cometchat.md, "Bot object", "Message object"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cometbot.simulator.directory import Directory
+from cometbot.simulator.message_store import MessageStore
+from cometbot.simulator.records import BotRecord, GroupRecord, Reaction, StoredMessage, UserRecord
+
+
+def user_json(user: UserRecord, *, with_tags: bool = False) -> dict[str, Any]:
+    """A user entity. What is empty is left out; the private part of the metadata is never shown."""
+    metadata = {key: value for key, value in user.metadata.items() if key != "@private"}
+    return {
+        "uid": user.uid,
+        "name": user.name,
+        **_without_empty(avatar=user.avatar, link=user.link, metadata=metadata, statusMessage=user.status_message),
+        "status": user.status,
+        "role": user.role,
+        **_without_empty(lastActiveAt=user.last_active_at, createdAt=user.created_at, updatedAt=user.updated_at),
+        **_without_empty(tags=list(user.tags) if with_tags else [], deactivatedAt=user.deactivated_at),
+    }
+
+
+def group_json(group: GroupRecord, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
+    """A group entity, with ``viewer``'s own place in it where they are a member. The password is never shown."""
+    member = group.members.get(viewer)
+    place = {"hasJoined": True, "scope": member.scope, "joinedAt": member.joined_at} if member else {}
+    return {
+        "guid": group.guid,
+        "name": group.name,
+        **_without_empty(description=group.description, icon=group.icon, metadata=group.metadata),
+        "type": group.type,
+        "membersCount": len(group.members),
+        "conversationId": f"group_{group.guid}",
+        **place,
+        **_without_empty(tags=list(group.tags) if with_tags else []),
+        "createdAt": group.created_at,
+        **_without_empty(owner=group.owner, updatedAt=group.updated_at),
+    }
+
+
+def bot_json(bot: BotRecord) -> dict[str, Any]:
+    """A bot object: empty and false properties are left out, and the password is there in clear, as on CometChat."""
+    return {
+        "uid": bot.uid,
+        "webhookURL": bot.webhook_url,
+        **_without_empty(groupChatSetting=bot.group_chat_setting, enabled=bot.enabled, useBasicAuth=bot.use_basic_auth),
+        **_without_empty(username=bot.username, password=bot.password, isAIBot=bot.is_ai_bot),
+        "createdAt": bot.created_at,
+        **_without_empty(updatedAt=bot.updated_at),
+    }
+
+
+class Serializer:
+    """Turns messages into JSON: looks up who is named in them, as they are now."""
+
+    def __init__(self, directory: Directory, message_store: MessageStore) -> None:
+        self._directory = directory
+        self._archive = message_store
+
+    def message(self, message: StoredMessage, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
+        """A message object. ``viewer`` is whose own reactions are marked; tags are shown where asked for."""
+        quoted = self._archive.find(message.quoted_message_id) if message.quoted_message_id else None
+        return {
+            "id": message.id,
+            **_without_empty(muid=message.muid, parentId=message.parent_id),
+            "conversationId": message.conversation_id,
+            "sender": message.sender,
+            "receiverType": message.receiver_type,
+            "receiver": message.receiver,
+            "category": message.category,
+            "type": message.type,
+            "data": message.data if message.is_action else self._data(message, viewer),
+            "sentAt": message.sent_at,
+            **_without_empty(
+                editedAt=message.edited_at,
+                editedBy=message.edited_by,
+                deletedAt=message.deleted_at,
+                deletedBy=message.deleted_by,
+                replyCount=message.reply_count,
+                tags=list(message.tags) if with_tags else [],
+                quotedMessageId=message.quoted_message_id,
+                quotedMessage=self.message(quoted) if quoted and not quoted.quoted_message_id else None,
+            ),
+            "updatedAt": message.updated_at,
+        }
+
+    def deletion(self, message: StoredMessage) -> dict[str, Any]:
+        """Return what the report of a deletion says of the message: ids and times alone, as CometChat documents it."""
+        return {
+            "id": message.id,
+            "conversationId": message.conversation_id,
+            "deletedAt": message.deleted_at,
+            "deletedBy": message.deleted_by,
+        }
+
+    def user(self, uid: str, *, conversation_id: str = "") -> dict[str, Any]:
+        """The entity of a user, who may be gone by now."""
+        user = self._directory.find_user(uid)
+        entity = user_json(user) if user else {"uid": uid, "name": uid}
+        return {**entity, "conversationId": conversation_id} if conversation_id else entity
+
+    def group(self, guid: str, *, viewer: str = "") -> dict[str, Any]:
+        """The entity of a group, which may be gone by now, as ``viewer`` sees it."""
+        group = self._directory.groups.get(guid)
+        return group_json(group, viewer=viewer) if group else {"guid": guid, "name": guid}
+
+    def entity(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """One entry of ``entities``."""
+        return {"entityType": kind, "entity": value}
+
+    def receiver(self, message: StoredMessage) -> dict[str, Any]:
+        """The entry for whom a message is addressed to."""
+        if message.receiver_type == "group":
+            return self.entity("group", self.group(message.receiver, viewer=message.sender))
+        return self.entity("user", self.user(message.receiver, conversation_id=message.conversation_id))
+
+    def reaction(self, message: StoredMessage, reaction: Reaction) -> dict[str, Any]:
+        """One reaction, as lists and webhooks show it."""
+        return {
+            "id": reaction.id,
+            "messageId": message.id,
+            "reaction": reaction.reaction,
+            "uid": reaction.uid,
+            "reactedAt": reaction.reacted_at,
+            "reactedBy": self.user(reaction.uid),
+        }
+
+    def _data(self, message: StoredMessage, viewer: str) -> dict[str, Any]:
+        mentions = {uid: self.user(uid) for uid in message.mentions}
+        return {
+            **message.data,
+            **_without_empty(mentions=mentions, reactions=_count_reactions(message.reactions, viewer)),
+            "entities": {
+                "sender": self.entity("user", self.user(message.sender)),
+                "receiver": self.receiver(message),
+            },
+        }
+
+
+def _count_reactions(reactions: Iterable[Reaction], viewer: str) -> list[dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = {}
+    for reaction in reactions:
+        entry = counts.setdefault(reaction.reaction, {"reaction": reaction.reaction, "count": 0})
+        entry["count"] += 1
+        if viewer and reaction.uid == viewer:
+            entry["reactedByMe"] = True
+    return list(counts.values())
+
+
+def _without_empty(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}

@@ -1,0 +1,124 @@
+"""Short texts between the processes of one machine: unix datagrams, sent and forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import gettempdir
+
+from cometbot.temporary_folders import SharedFolder
+
+log = logging.getLogger(__name__)
+
+MAX_DATAGRAM_SIZE = 64 * 1024
+"""Bytes that one datagram may have."""
+
+
+class DatagramSocket:
+    """One socket a process, in a folder that only this user may enter; there is a folder for each database.
+
+    Who uses it must do without: a system may have no such sockets, and a text is lost where its reader is too busy.
+    """
+
+    def __init__(self, database: str, name: str) -> None:
+        folder = hashlib.sha256(database.encode()).hexdigest()[:16]
+        uid = os.getuid() if hasattr(os, "getuid") else 0
+        self._folder = Path(gettempdir()) / f"cometbot-{uid}-{folder}"
+        self._path = self._folder / f"{name}.sock"
+        self._receiver: socket.socket | None = None
+        self._shared_folder: SharedFolder | None = None
+
+    @property
+    def address(self) -> str:
+        """Where others can reach this process; empty if they cannot."""
+        return str(self._path) if self._receiver else ""
+
+    def addresses(self, prefix: str) -> list[str]:
+        """The addresses of all processes with this database whose names begin with ``prefix``, dead ones included."""
+        return [str(path) for path in self._folder.glob(f"{prefix}*.sock")] if self._is_own_folder() else []
+
+    def folder_mtime(self) -> int:
+        """A number that is another one after processes have come or gone; 0 where nobody is."""
+        with suppress(OSError):
+            return self._folder.stat().st_mtime_ns
+        return 0
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(text)``, in a thread, for every text from now on."""
+        if not hasattr(socket, "AF_UNIX") or not self._make_folder():
+            return
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            receiver.bind(str(self._path))
+        except OSError as error:
+            receiver.close()
+            self._release_folder()
+            log.info("cannot listen to other processes (%s); what they do is found a little later", error)
+            return
+        self._receiver = receiver
+        threading.Thread(
+            target=self._receive_forever, args=(receiver, callback), name="cometbot-hints", daemon=True
+        ).start()
+
+    def _make_folder(self) -> bool:
+        with suppress(OSError):
+            # The lock in a folder of another user's must not be waited for.
+            if not self._folder.exists() or self._is_own_folder():
+                self._shared_folder = SharedFolder(self._folder)
+        return self._shared_folder is not None and self._is_own_folder()
+
+    def _is_own_folder(self) -> bool:
+        """Whether the folder is this user's alone: anybody may have made one of this name before."""
+        with suppress(OSError):
+            status = self._folder.lstat()
+            return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+        return False
+
+    def _receive_forever(self, receiver: socket.socket, callback: Callable[[str], None]) -> None:
+        while self._receiver is receiver:
+            try:
+                text = receiver.recv(MAX_DATAGRAM_SIZE).decode("utf-8", "replace")
+            except OSError:
+                return
+            if text:
+                callback(text)
+
+    def send(self, addresses: Iterable[str], text: str, *, patience: float = 0.0) -> list[str]:
+        """The addresses whose process has died; the others have the text, unless they were too busy to take it.
+
+        ``patience``: seconds that are spent at most on one that is busy.
+        """
+        dead = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(patience)
+            for address in addresses:
+                try:
+                    sender.sendto(text.encode(), address)
+                except ConnectionRefusedError:
+                    dead.append(address)
+                except OSError:
+                    continue
+        return dead
+
+    def close(self) -> None:
+        """Stop listening."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            with suppress(OSError):
+                receiver.shutdown(socket.SHUT_RDWR)
+            receiver.close()
+            with suppress(OSError):
+                self._path.unlink()
+            self._release_folder()
+
+    def _release_folder(self) -> None:
+        if self._shared_folder is not None:
+            self._shared_folder.close()
+            self._shared_folder = None

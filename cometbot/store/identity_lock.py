@@ -1,0 +1,102 @@
+"""Keeps the processes that share an SQLite database from opening different files under one name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from weakref import WeakSet
+
+FileIdentity = tuple[int, int]
+"""Device and inode of a file."""
+
+_RECORD = struct.Struct("=2Q")
+_LOCK = "hhqqi4x"
+_EXCLUSIVE = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_SHARED = struct.pack(_LOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+
+
+def file_identity(path: str) -> FileIdentity:
+    """Return the identity of the file at ``path``. Raises ``OSError``."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+class IdentityLock:
+    """The processes that have one database open.
+
+    Each holds a shared lock on the file ``path-turns``, in which the first one has written the identity of the
+    database. A process that starts after the database was replaced would otherwise open the new file with the log of
+    the old one, to which the others still write. A lock ends with its process, so a restore between two runs is free.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+        _instances.add(self)
+
+    def acquire(self, create: Callable[[], None]) -> str:
+        """Become a user; return why the database must not be opened, empty if it may be.
+
+        The first user calls ``create``, which makes the database where there is none. Where the system has no locks
+        of open files, every user does. Who got an answer that is not empty, or an error, is no user.
+        """
+        self.release()
+        try:
+            problem = self._acquire(create)
+        except BaseException:
+            self.release()
+            raise
+        if problem:
+            self.release()
+        return problem
+
+    def _acquire(self, create: Callable[[], None]) -> str:
+        with suppress(OSError):  # of a folder that cannot be written to: for SQLite to report
+            self._file = os.open(f"{self._path}-turns", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._file < 0 or not hasattr(fcntl, "F_OFD_SETLK"):
+            create()
+            return ""
+        if not self._try_lock_exclusively():
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLKW, _SHARED)
+            return self._find_identity_problem()
+        create()
+        os.pwrite(self._file, _RECORD.pack(*file_identity(self._path)), 0)
+        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _SHARED)
+        return ""
+
+    def _try_lock_exclusively(self) -> bool:
+        try:
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _EXCLUSIVE)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _find_identity_problem(self) -> str:
+        try:
+            found = _RECORD.pack(*file_identity(self._path))
+        except FileNotFoundError:
+            return f"{self._path} was removed or moved while other processes use it"
+        if found != os.pread(self._file, _RECORD.size, 0):
+            return f"{self._path} was replaced by another file while other processes use it"
+        return ""
+
+    def release(self) -> None:
+        """Be a user no longer."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
+
+_instances: WeakSet[IdentityLock] = WeakSet()
+
+
+def _release_all() -> None:
+    for lock in list(_instances):
+        lock.release()
+
+
+# A child shares the locks of its parent, and may outlive it.
+os.register_at_fork(after_in_child=_release_all)

@@ -1,0 +1,22 @@
+"""The web application around a channel's views, without the rest of cometbot's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import flask
+
+from cometbot.channels.base import Channel
+from cometbot.delivery import Delivery
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def make_channel_app(channel: Channel, delivery: Delivery) -> WSGIApplication:
+    """An application with the channel's views, which put what comes in into ``delivery``."""
+    app = flask.Flask("cometbot", static_folder=None)
+    blueprint = channel.blueprint(delivery)
+    if blueprint is not None:
+        app.register_blueprint(blueprint)
+    return app.wsgi_app

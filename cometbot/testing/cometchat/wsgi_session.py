@@ -1,0 +1,51 @@
+"""HTTP without sockets: a session of requests whose requests go straight to a WSGI application."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import BaseAdapter
+from urllib3.response import HTTPResponse
+from werkzeug.test import Client
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def make_wsgi_session(app: WSGIApplication) -> requests.Session:
+    """A session for which ``app`` is the whole internet."""
+    session = requests.Session()
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _WsgiAdapter(app))
+    return session
+
+
+class _WsgiAdapter(BaseAdapter):
+    def __init__(self, app: WSGIApplication) -> None:
+        super().__init__()
+        self._client = Client(app)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """The application's answer. Where it drops the connection, what requests raises for that."""
+        url = request.url or ""
+        headers, body = list(request.headers.items()), request.body or b""
+        try:
+            answer = self._client.open(
+                url, method=request.method, base_url=urljoin(url, "/"), headers=headers, data=body
+            )
+        except ConnectionResetError as error:
+            raise requests.ConnectionError(error, request=request) from error
+        response = requests.Response()
+        response.status_code = answer.status_code
+        response.headers = requests.structures.CaseInsensitiveDict(answer.headers.items())
+        response.raw = HTTPResponse(io.BytesIO(answer.data), status=answer.status_code, preload_content=False)
+        response.request, response.url = request, url
+        answer.close()
+        return response
+
+    def close(self) -> None:
+        """Nothing: no connection is open."""

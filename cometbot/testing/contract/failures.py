@@ -1,0 +1,203 @@
+"""That nothing is lost, doubled or mixed up when much is said, told twice, or refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from cometbot.bot import Bot
+from cometbot.channels.base import IncomingEvent
+from cometbot.context import Context
+from cometbot.delivery import Delivery
+from cometbot.errors import DeliveryError, PayloadError
+from cometbot.events import UnknownEvent
+from cometbot.messages import Capabilities
+from cometbot.models import User
+from cometbot.store.database import database_from_url
+from cometbot.testing.client import BotClient
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
+from cometbot.testing.double import Double, Seat, Unsupported
+
+TRANSIENT_FAULTS: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = (
+    "rate_limited",
+    "failed",
+    "unreachable",
+)
+INVALID_BODIES = (b"", b"\x00", b"\xff\xfe", b"null", b"[]", b"{}", b'{"data": 1}', b"[" * 5000, b'"text"')
+
+
+class FailureContract(ContractBase):
+    """The part of the contract about what goes wrong."""
+
+    def test_many_messages_at_once_are_answered_in_their_order(self, bot: Bot, client: BotClient) -> None:
+        add_echo_handler(bot)
+        seat = Seat(client.user)
+        for number in range(30):
+            client.double.say(seat, f"message {number}")
+
+        assert client.said().texts == [f"echo message {number}" for number in range(30)]
+
+    def test_redelivered_message_is_answered_once(self, bot: Bot, client: BotClient) -> None:
+        add_echo_handler(bot)
+        client.send("hello")
+        try:
+            client.double.repeat()
+        except Unsupported:
+            pytest.skip("this platform tells nothing twice")
+
+        assert client.said().texts == ["echo hello"]
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("fault", TRANSIENT_FAULTS)
+    def test_a_reply_that_fails_arrives_later_and_once(self, bot: Bot, client: BotClient, fault: Any) -> None:
+        add_echo_handler(bot)
+        _misbehave(client, fault)
+        client.send("hello")
+        client.advance(300)
+
+        assert client.said().texts == ["echo hello"]
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("fault", TRANSIENT_FAULTS)
+    def test_later_replies_wait_for_one_that_fails(self, bot: Bot, client: BotClient, fault: Any) -> None:
+        add_echo_handler(bot)
+        _misbehave(client, fault, fault)
+        for number in range(3):
+            client.double.say(Seat(client.user), f"message {number}")
+        client.advance(300)
+
+        assert client.said().texts == [f"echo message {number}" for number in range(3)]
+
+    def test_reply_with_lost_response_is_not_doubled(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        add_echo_handler(bot)
+        _misbehave(client, "failed_after_acting")
+        client.send("hello")
+        client.advance(300)
+
+        times = len(client.said())
+        assert set(client.said().texts) == {"echo hello"}
+        assert times == 1 if capabilities.look_up else times <= 2
+
+    def test_refused_reply_is_a_dead_letter(self, bot: Bot, client: BotClient) -> None:
+        add_echo_handler(bot)
+        _misbehave(client, "refused")
+        with pytest.raises(DeliveryError):
+            client.send("hello")
+
+        assert client.send("next").texts == ["echo next"]
+        assert [letter.is_reply for letter in client.dead_letters] == [True]
+
+    def test_a_text_over_the_limit_arrives_in_parts_and_whole(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        words = [f"wörd{number}👍" for number in range(capabilities.text_limit * 5 // 2 // 13)]
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return " ".join(words)
+
+        replies = client.send("tell me all")
+
+        assert " ".join(replies.texts).split() == words
+        assert len(replies) >= 2
+        assert max(len(text.encode()) for text in replies.texts) <= capabilities.text_limit
+
+    def test_a_text_without_spaces_over_the_limit_arrives_whole(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        text = "é" * capabilities.text_limit
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return text
+
+        assert "".join(client.send("tell me all").texts) == text
+
+    def test_a_nul_in_a_text_harms_nobody(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return f"a\0b {ctx.text}"
+
+        said = client.send("c").text
+
+        assert said.startswith("a")
+        assert said.endswith("b c")
+
+    def test_text_with_nul_does_not_block_the_next(self, bot: Bot, client: BotClient) -> None:
+        add_echo_handler(bot)
+        client.send("a\0b")
+
+        assert client.send("next").texts == ["echo next"]
+
+    @pytest.mark.parametrize("body", INVALID_BODIES, ids=range(len(INVALID_BODIES)))
+    def test_a_body_that_is_no_message_is_refused_or_unknown(self, client: BotClient, body: bytes) -> None:
+        try:
+            event = client.channel.parse(IncomingEvent(client.conversation, "message:odd", body, "maria"))
+        except PayloadError:
+            return
+        assert isinstance(event, UnknownEvent)
+
+    def test_threads_answer_many_conversations_each_in_its_order(self, bot: Bot, tmp_path: Path) -> None:
+        add_echo_handler(bot)
+        double = self.make_double(bot)
+        store = database_from_url(f"sqlite:///{tmp_path}/contract.db")
+        double.use(store)
+        delivery = Delivery([bot], [double.channel], store, threads=4)
+        try:
+            double.attach(delivery)
+            delivery.start()
+            seats = [Seat(User(f"user{number}", f"User {number}")) for number in range(5)]
+            for number in range(4):
+                for seat in seats:
+                    double.say(seat, f"message {number}")
+            double.settle()
+            _wait_until(lambda: len(double.said()) >= 20)
+            assert [_texts(double, seat) for seat in seats] == [[f"echo message {n}" for n in range(4)]] * 5
+        finally:
+            delivery.close()
+            double.close()
+
+    def test_a_channel_says_what_it_is(self, client: BotClient, capabilities: Capabilities) -> None:
+        channel, uid = client.channel, client.double.uid
+        maria = client.conversation
+
+        assert channel.name
+        assert channel.account
+        assert maria != client.as_user("tom").conversation
+        assert channel.conversation(client.bot, user=uid(client.user)) == maria
+        assert capabilities.text_limit >= 100
+        assert channel.is_bot(uid(client.user)) is False
+
+    def test_a_group_is_another_conversation_than_a_user_of_its_name(
+        self, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        require_groups(capabilities)
+        group = client.in_group("maria").conversation
+
+        assert group != client.conversation
+        assert client.channel.conversation(client.bot, group=client.double.guid("maria")) == group
+
+
+def _misbehave(client: BotClient, *faults: Any) -> None:
+    try:
+        client.double.misbehave(*faults)
+    except Unsupported:
+        pytest.skip("this double cannot misbehave like that")
+
+
+def _texts(double: Double, seat: Seat) -> list[str]:
+    here = double.conversation(seat).id
+    return [said.text for said in double.said() if said.conversation.id == here]
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.01)

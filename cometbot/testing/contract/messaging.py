@@ -1,0 +1,407 @@
+"""That words, cards, buttons and threads get through in both directions, or fall back to text."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from cometbot import streaming
+from cometbot.bot import Bot
+from cometbot.context import Context
+from cometbot.errors import BotError
+from cometbot.events import ActionEvent, DeleteEvent, EditEvent, Event, MembershipEvent, ReactionEvent
+from cometbot.messages import (
+    Button,
+    Capabilities,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    Custom,
+    Field,
+    Form,
+    Location,
+    Media,
+    Message,
+    Text,
+)
+from cometbot.models import User
+from cometbot.testing.client import BotClient
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
+from cometbot.testing.double import Unsupported
+from cometbot.testing.replies import Replies, Said
+
+TEXTS = (
+    "hello",
+    "two\nlines\n\nand a third",
+    "Grüße, 你好, שלום, مرحبا",
+    "👩🏽‍💻 family: 👨‍👩‍👧‍👦, flag: 🇪🇺, combining: e\u0301",
+    "**bold** _it_ `code` <b>&amp;</b> \\ \" ' {}",
+)
+"""What must arrive as it is, in both directions."""
+
+_TEA = Card("Tea", "Green", "https://example.com/tea.png", [Button("Buy tea", "buy", "tea")])
+_CAKE = Card("Cake", buttons=[Button("Buy cake", "buy", "cake"), Button("Recipe", url="https://example.com/cake")])
+_COLOURS = Choices("Which colour?", ["Red", "Blue"], "colour")
+_FORM = Form(
+    "Sign up", [Field("name", "Your name"), Field("size", "Size", "select", [Choice("Small", "S"), "L"])], "signed"
+)
+
+MESSAGES: tuple[tuple[Message, tuple[str, ...]], ...] = (
+    (Text("plain **bold**"), ("plain **bold**",)),
+    (Media("https://example.com/a/photo.jpg", caption="A photo"), ("https://example.com/a/photo.jpg", "A photo")),
+    (Media("https://example.com/song.mp3"), ("https://example.com/song.mp3",)),
+    (Media("https://example.com/film.mp4"), ("https://example.com/film.mp4",)),
+    (Media("https://example.com/paper.pdf", name="Paper.pdf"), ("https://example.com/paper.pdf", "Paper.pdf")),
+    (_TEA, ("Tea", "Green", "https://example.com/tea.png", "Buy tea")),
+    (Carousel([_TEA, _CAKE]), ("Tea", "Cake", "Buy tea", "Buy cake", "Recipe", "https://example.com/cake")),
+    (_COLOURS, ("Which colour?", "Red", "Blue")),
+    (Location(52.52, 13.405, "Berlin"), ("52.52", "13.405", "Berlin")),
+    (_FORM, ("Sign up", "Your name", "Size", "Small")),
+    (Custom("poll", {"question": "Tea?"}, "A poll: Tea?"), ("A poll: Tea?",)),
+)
+"""Each kind of message with what a reader must be able to see of it, whether it is shown as such or as text."""
+
+
+class MessagingContract(ContractBase):
+    """The part of the contract about what is said."""
+
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_a_text_is_answered_and_both_arrive_as_they_are(self, bot: Bot, client: BotClient, text: str) -> None:
+        heard: list[str] = []
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            heard.append(ctx.text)
+            return text
+
+        assert client.send(text).texts == [text]
+        assert heard == [text]
+
+    @pytest.mark.parametrize(
+        ("message", "parts"), MESSAGES, ids=[f"{type(message).__name__}-{n}" for n, (message, _) in enumerate(MESSAGES)]
+    )
+    def test_every_kind_of_message_is_shown_or_falls_back_to_text(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities, message: Message, parts: tuple[str, ...]
+    ) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> Message:
+            return message
+
+        replies = client.send("show me")
+
+        assert replies, "nothing arrived"
+        assert [part for part in parts if part not in _all_text(replies)] == []
+        if type(message) not in capabilities.native:
+            assert {type(said.message) for said in replies} == {Text}
+
+    @pytest.mark.parametrize("message", [_TEA, Carousel([_TEA, _CAKE]), _COLOURS, _FORM])
+    def test_fallback_text_is_readable_without_markdown(self, bot: Bot, client: BotClient, message: Message) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> Message:
+            return message
+
+        text = client.send("show me").text
+
+        assert not re.search(r"[*_]", text)
+        assert not re.search(r"[^\n]\n[^\n]", text), "a client may show a single line break as a space"
+
+    def test_several_replies_arrive_in_their_order(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> list[str]:
+            ctx.reply("one")
+            ctx.reply("two")
+            return ["three", "four"]
+
+        assert client.send("count").texts == ["one", "two", "three", "four"]
+
+    @pytest.mark.parametrize("answer", ["Dark blue", 2])
+    def test_an_offered_choice_is_taken_by_label_or_number(
+        self, bot: Bot, client: BotClient, answer: str | int
+    ) -> None:
+        _offer(bot)
+        client.send("ask")
+
+        assert client.choose(answer).texts == ["colour=navy"]
+
+    @pytest.mark.parametrize("text", ["Dark blue", "dark  BLUE", "navy", "2", "2."])
+    def test_an_offered_choice_is_taken_by_writing_it(self, bot: Bot, client: BotClient, text: str) -> None:
+        _offer(bot)
+        client.send("ask")
+
+        assert client.send(text).texts == ["colour=navy"]
+
+    def test_a_form_is_filled_in(self, bot: Bot, client: BotClient) -> None:
+        @bot.message("join")
+        def join(ctx: Context) -> Form:
+            return _FORM
+
+        @bot.action("signed")
+        def signed(ctx: Context) -> str:
+            return f"{ctx.values['name']} takes {ctx.values['size']}"
+
+        client.send("join")
+
+        assert client.fill(name="Maria Keller", size="Small").texts == ["Maria Keller takes S"]
+
+    def test_who_writes_is_known(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return f"{ctx.sender.uid} {ctx.sender.name} {ctx.conversation.is_direct}"
+
+        tom = User("tom", name="Tom Berger")
+
+        assert client.as_user(tom).send("hi").texts == [f"{client.double.uid(tom)} Tom Berger True"]
+
+    def test_one_to_one_nobody_else_reads_the_answer(self, bot: Bot, client: BotClient) -> None:
+        add_echo_handler(bot)
+        client.send("secret")
+
+        assert not client.said_elsewhere()
+        assert not client.as_user("tom").said()
+
+    def test_in_a_group_the_answer_goes_to_the_group(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        require_groups(capabilities)
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            assert ctx.event.group is not None
+            return f"{ctx.event.group.guid} {ctx.conversation.is_group}"
+
+        ops = client.in_group("ops-room")
+
+        assert ops.send("hi all").texts == [f"{client.double.guid('ops-room')} True"]
+        assert not client.said()
+        assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.double.guid('ops-room')} True"]
+
+    def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        require_groups(capabilities)
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            return f"{ctx.is_mentioned}: {ctx.text}"
+
+        ops = client.in_group("ops-room")
+
+        assert ops.send("what is up?", mention=True).texts == ["True: what is up?"]
+        assert ops.send("what is up?").texts == ["False: what is up?"]
+
+    def test_a_file_comes_with_its_kind_and_where_to_load_it(self, bot: Bot, client: BotClient) -> None:
+        @bot.message()
+        def answer(ctx: Context) -> str:
+            assert ctx.message is not None
+            file = ctx.attachments[0]
+            return f"{ctx.message.type} {file.name} {bool(urlsplit(file.url).scheme)} {ctx.text}"
+
+        picture = b"\x89PNG\r\n\x1a\n"
+        assert client.send_image(picture, name="photo.png", caption="look").texts == ["image photo.png True look"]
+        assert client.send_file(b"%PDF", name="paper.pdf").texts == ["file paper.pdf True "]
+
+    def test_message_in_a_thread_is_answered_in_it(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        add_echo_handler(bot)
+        client.send("root")
+        root = client.message_id
+        if not capabilities.threads:
+            assert client.send("after it")[0].thread_id == ""
+            return
+
+        assert client.send("in it", thread=root)[0].thread_id == root
+        assert client.send("outside")[0].thread_id == ""
+
+    def test_a_reply_may_quote_what_it_answers(self, bot: Bot, client: BotClient) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.reply("that", quote=True)
+
+        assert client.send("this").texts == ["that"]
+
+    def test_what_was_said_can_be_changed_or_is_said_anew(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.reply("working").edit("done")
+
+        assert client.send("go").texts == (["done"] if capabilities.edit else ["working", "done"])
+
+    def test_reply_can_be_deleted_or_the_bot_gets_an_error(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            sent = ctx.reply("oops")
+            ctx.reply("fine")
+            sent.delete()
+
+        if capabilities.delete:
+            assert client.send("go").texts == ["fine"]
+            return
+        with pytest.raises(BotError, match="cannot delete"):
+            client.send("go")
+
+    def test_reaction_is_added_or_the_bot_gets_an_error(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.react("👍")
+
+        if capabilities.react:
+            assert not client.send("nice")
+            assert client.double.reactions(client.message_id) == ["👍"]
+            return
+        with pytest.raises(BotError, match="react"):
+            client.send("nice")
+
+    def test_stream_ends_as_one_message_at_the_allowed_rate(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        words = [f"word{number} " for number in range(200)]
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.stream(words)
+
+        replies = client.send("tell me")
+
+        assert replies.text.strip() == "".join(words).strip()
+        assert len(replies) == 1
+        if capabilities.stream_interval:
+            assert len(replies[0].versions) <= 3, "200 words in no time: the first, the last, and one between at most"
+
+    def test_streamed_text_is_sent_at_most_twice(
+        self, bot: Bot, client: BotClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = [f"word{number} " for number in range(1500)]
+        minutes = itertools.count(0, 60)
+        monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: next(minutes)))
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.stream(words)
+
+        replies = client.send("tell me")
+
+        text = "".join(words)
+        sent = [version for reply in replies for version in (reply.versions or (reply.text,))]
+        assert sum(map(len, sent)) <= 2 * len(text)
+        assert "".join(replies.text.split()) == "".join(text.split())
+
+    def test_history_holds_both_sides_in_order(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        seen: list[str] = []
+
+        @bot.message("recall")
+        def recall(ctx: Context) -> None:
+            seen.extend(event.text for event in ctx.history(3))
+
+        add_echo_handler(bot)
+        client.send("hello")
+        client.send("recall")
+
+        assert seen == (["hello", "echo hello", "recall"] if capabilities.history else [])
+
+    def test_the_bot_writes_first(self, bot: Bot, client: BotClient) -> None:
+        client.send("I am here")
+        bot.send(user=client.double.uid(client.user), text="Your order is out.")
+
+        assert client.said().texts == ["Your order is out."]
+
+    def test_the_bot_writes_to_a_group_first(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        require_groups(capabilities)
+
+        client.in_group("ops-room").send("We are here")
+        bot.send(group=client.double.guid("ops-room"), text="Stock is low.")
+
+        assert client.said(group="ops-room").texts == ["Stock is low."]
+
+    def test_the_channel_names_a_conversation_as_its_events_do(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        clients = [client, *([client.in_group("ops-room")] if capabilities.groups else [])]
+        seen: list[object] = []
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            seen.append(ctx.conversation)
+
+        for each in clients:
+            each.send("hi")
+
+        assert seen == [each.conversation for each in clients]
+
+    @pytest.mark.parametrize("act", ["edit", "delete", "react", "join", "leave"])
+    def test_what_else_users_do_comes_as_the_right_event_if_they_can(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities, act: str
+    ) -> None:
+        heard: list[Any] = []
+        add_echo_handler(bot)
+
+        @bot.event(EditEvent, DeleteEvent, ReactionEvent, MembershipEvent)
+        def hear(ctx: Context) -> None:
+            heard.append(ctx.event)
+
+        client.send("hello")
+        if capabilities.groups:
+            client.as_user("tom", group="ops-room").send("hello")
+        acts: dict[str, tuple[Callable[[], Replies], type[Event]]] = {
+            "edit": (lambda: client.edit("goodbye"), EditEvent),
+            "delete": (client.delete, DeleteEvent),
+            "react": (lambda: client.react("🎉"), ReactionEvent),
+            "join": (lambda: client.join("ops-room"), MembershipEvent),
+            "leave": (lambda: client.as_user("tom").leave("ops-room"), MembershipEvent),
+        }
+        do, expected = acts[act]
+        heard.clear()
+        try:
+            do()
+        except Unsupported:
+            assert heard == []
+            return
+
+        assert [type(event) for event in heard] == [expected]
+        _check_event(heard[0], client)
+
+
+def _check_event(event: Any, client: BotClient) -> None:
+    if isinstance(event, EditEvent):
+        assert (event.message.id, event.message.text) == (client.message_id, "goodbye")
+    elif isinstance(event, DeleteEvent):
+        assert event.message_id == client.message_id
+    elif isinstance(event, ReactionEvent):
+        assert (event.message_id, event.reaction, event.added) == (client.said()[-1].id, "🎉", True)
+    else:
+        who = User({"joined": "maria", "added": "maria", "left": "tom"}[event.action])
+        assert [member.uid for member in event.members] == [client.double.uid(who, "ops-room")]
+        assert event.conversation == client.in_group("ops-room").conversation
+
+
+def _offer(bot: Bot) -> None:
+    @bot.message("ask")
+    def ask(ctx: Context) -> Choices:
+        return Choices("Which colour?", ["Red", Choice("Dark blue", "navy")], "colour")
+
+    @bot.action("colour")
+    def chosen(ctx: Context) -> str:
+        assert isinstance(ctx.event, ActionEvent)
+        return f"{ctx.event.name}={ctx.value}"
+
+
+def _all_text(replies: Replies) -> str:
+    return "\n".join(_text(said) for said in replies)
+
+
+def _text(said: Said) -> str:
+    """All that can be read in it, also where a platform puts it into fields of its own."""
+    data = str(said.message.data) if isinstance(said.message, Custom) else ""
+    links = " ".join(said.links.values())
+    return f"{said.text} {links} {data}"

@@ -1,0 +1,313 @@
+"""A channel without a platform: what is said stays in a list, and it can be told to misbehave."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import mimetypes
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Capabilities, Channel, IncomingEvent, OutgoingRequest, fall_back_to_text, split_text
+from cometbot.errors import NotFound, PayloadError, Rejected
+from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.messages import Card, Carousel, Choices, Custom, Form, Location, Media, Operation, Text
+from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.testing.message_json import decode, encode
+from cometbot.testing.replies import Said
+
+EVERYTHING = Capabilities(
+    native=frozenset({Text, Media, Card, Carousel, Choices, Location, Form, Custom}),
+    text_limit=4000,
+    edit=True,
+    delete=True,
+    react=True,
+    threads=True,
+    history=True,
+    look_up=True,
+    stream_interval=0.0,
+)
+
+TEXT_ONLY = Capabilities()
+
+ChannelFault = BaseException | Callable[[OutgoingRequest], None]
+
+
+class FakeChannel(Channel):
+    """The platform of tests, in memory.
+
+    ``said`` holds what arrived, in order. ``faults`` are taken one for each request: an exception is raised before
+    anything is done, a callable is called and may raise or wait; :meth:`lose_answer` makes one that acts first.
+    ``requests`` counts them all. ``reactions`` are the bot's, by message id; ``files`` holds the bytes behind URLs,
+    for ``ctx.client.download(url)``. ``clock`` gives the Unix seconds at which the bot's own messages were sent.
+    """
+
+    name = "fake"
+
+    def __init__(self, capabilities: Capabilities = EVERYTHING, account: str = "test") -> None:
+        self.capabilities = capabilities
+        self._account = account
+        self._ids = itertools.count(1)
+        self._changed = threading.Condition()
+        self._said: dict[str, Said] = {}
+        self._history: dict[str, MessageEvent] = {}
+        self._events: dict[str, Event] = {}
+        self.faults: list[ChannelFault | None] = []
+        self.requests: list[OutgoingRequest] = []
+        self.reactions: dict[str, list[str]] = {}
+        self.bot_uids: set[str] = set()
+        self.files: dict[str, bytes] = {}
+        self.clock: Callable[[], float] = time.time
+
+    @property
+    def account(self) -> str:
+        return self._account
+
+    @property
+    def said(self) -> list[Said]:
+        """What the bot said and did not take back, in order."""
+        with self._changed:
+            return [said for said in self._said.values() if not said.deleted]
+
+    def texts(self, conversation: str = "") -> list[str]:
+        """What was said, as texts, in all conversations or in one."""
+        return [said.text for said in self.said if conversation in ("", said.conversation.id)]
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
+        """Nothing, once ``condition`` holds; looked at whenever something changed.
+
+        Raises AssertionError after ``timeout`` seconds.
+        """
+        end = time.monotonic() + timeout
+        with self._changed:
+            while not condition():
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"did not come about within {timeout} s; said so far: {self.texts()}")
+                self._changed.wait(min(left, 0.05))
+
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        name = f"group_{group}" if group else f"{bot.name}_user_{user}"
+        return Conversation(self.name, self.account, bot.name, name, group or user, is_group=bool(group))
+
+    def incoming(self, bot: Bot, text: str = "", *, user: str = "maria", group: str = "", **more: Any) -> IncomingEvent:
+        """A message to ``bot`` as it would come in. ``more``: ``id``, ``attachments``, ``thread_id``, ``action`` …"""
+        body = {"id": str(more.pop("id", None) or self.new_id()), "user": user, "text": text, "group": group, **more}
+        kind = "action" if "action" in more else "message"
+        where = self.conversation(bot, user=user, group=group)
+        return IncomingEvent(where, f"{kind}:{body['id']}", json.dumps(body).encode(), user)
+
+    def incoming_event(self, event: Event) -> IncomingEvent:
+        """What comes in as exactly this ``event``."""
+        self._events[event.key] = event
+        return IncomingEvent(event.conversation, event.key, b'{"made": true}', event.sender.uid)
+
+    def new_id(self) -> str:
+        """An id that no message has."""
+        return str(next(self._ids))
+
+    def parse(self, incoming: IncomingEvent) -> Event:
+        if incoming.key in self._events:
+            return self._events[incoming.key]
+        try:
+            body = json.loads(incoming.body)
+            event = self._event(incoming, body)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise PayloadError(f"not a message of the fake channel: {error}") from error
+        if isinstance(event, MessageEvent):
+            self._history.setdefault(event.key, event)
+        return event
+
+    def _event(self, incoming: IncomingEvent, body: dict[str, Any]) -> Event:
+        common: dict[str, Any] = {
+            "key": incoming.key,
+            "conversation": incoming.conversation,
+            "sender": User(body["user"], body.get("name", body["user"].title())),
+            "group": Group(body["group"]) if body.get("group") else None,
+            "sent_at": body.get("sent_at", 0),
+            "raw": body,
+        }
+        thread_id, quote = body.get("thread_id", ""), body.get("quote", "")
+        if "action" in body:
+            return ActionEvent(
+                **common,
+                name=body["action"],
+                value=body.get("value", ""),
+                values=body.get("values", {}),
+                message_id=body.get("message_id", body["id"]),
+                thread_id=thread_id,
+            )
+        attachments = tuple(Attachment(**item) for item in body.get("attachments", ()))
+        mentions = tuple(Mention(uid) for uid in body.get("mentions", ()))
+        return MessageEvent(
+            **common,
+            id=body["id"],
+            type=body.get("type", "text"),
+            text=body["text"],
+            attachments=attachments,
+            mentions=mentions,
+            thread_id=thread_id,
+            quote=Quote(quote, said.text if (said := self._said.get(quote)) else "") if quote else None,
+        )
+
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        base = {
+            "op": operation.kind,
+            "thread_id": operation.thread_id if self.capabilities.threads else "",
+            "quote_id": operation.quote_id,
+            "message_id": operation.message_id,
+            "reaction": operation.reaction,
+        }
+        if operation.message is None:
+            return [base]
+        message = fall_back_to_text(operation.message, self.capabilities)
+        if not isinstance(message, Text):
+            return [{**base, "message": encode(message)}]
+        first, *rest = split_text(message.text, self.capabilities.text_limit)
+        parts = [{**base, "message": encode(replace(message, text=first))}]
+        return parts + [{**base, "op": "send", "message": encode(replace(message, text=text))} for text in rest]
+
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
+        with self._changed:
+            self.requests.append(sending)
+            fault = self.faults.pop(0) if self.faults else None
+            self._changed.notify_all()
+        if isinstance(fault, BaseException):
+            raise fault
+        if fault is not None:
+            fault(sending)
+        return self.perform(sending)
+
+    def lose_answer(self, error: BaseException) -> ChannelFault:
+        """A fault that does what is asked and then raises ``error``, as when the answer is lost on its way."""
+
+        def fault(sending: OutgoingRequest) -> None:
+            self.perform(sending)
+            raise error
+
+        return fault
+
+    def perform(self, sending: OutgoingRequest) -> str:
+        """Do what ``sending`` asks; returns the id of the message it is about."""
+        payload = sending.payload
+        with self._changed:
+            if payload["op"] == "send":
+                said = self._add(sending)
+            else:
+                said = self._change(payload, sending.target_id or payload["message_id"])
+            self._changed.notify_all()
+        return said.id
+
+    def _add(self, sending: OutgoingRequest) -> Said:
+        message = decode(sending.payload["message"])
+        said = Said(
+            f"p{next(self._ids)}",
+            sending.conversation,
+            message,
+            sending.payload["thread_id"],
+            sending.payload["quote_id"],
+            sending.client_id,
+            versions=(message.to_text(),),
+            at=time.monotonic(),
+        )
+        self._said[said.id] = said
+        self.add_to_history(_to_history_event(said, self.clock()))
+        return said
+
+    def _change(self, payload: Any, message_id: str) -> Said:
+        said = self._said.get(message_id)
+        if payload["op"] == "react":
+            self.reactions.setdefault(message_id, []).append(payload["reaction"])
+        if said is None and payload["op"] == "react":
+            return Said(message_id, Conversation("", "", "", "", ""), Text(payload["reaction"]))
+        if said is None:
+            raise NotFound(f"there is no message {message_id}", code="ERR_MESSAGE_ID_NOT_FOUND", status=404)
+        if payload["op"] == "edit":
+            message = decode(payload["message"])
+            said = replace(said, message=message, versions=(*said.versions, message.to_text()))
+            self.add_to_history(_to_history_event(said, self._history[f"message:{said.id}"].sent_at))
+        elif payload["op"] == "delete":
+            said = replace(said, deleted=True)
+            self.remove_from_history(said.id)
+        else:
+            said = replace(said, reactions=(*said.reactions, payload["reaction"]))
+        self._said[message_id] = said
+        return said
+
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
+        with self._changed:
+            return next((said.id for said in self._said.values() if said.client_id == sending.client_id), None)
+
+    def preview(self, conversation: Conversation, message_id: str, text: str) -> None:
+        with self._changed:
+            said = self._said[message_id]
+            self._said[message_id] = replace(said, versions=(*said.versions, text))
+            self._changed.notify_all()
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        if not self.capabilities.history:
+            return []
+        with self._changed:
+            here = [event for event in self._history.values() if event.conversation == conversation]
+        return here[-limit:] if limit > 0 else []
+
+    def add_to_history(self, message: MessageEvent) -> None:
+        """Show ``message`` in the history; one of the same key is replaced where it stands."""
+        with self._changed:
+            self._history[message.key] = message
+
+    def remove_from_history(self, message_id: str) -> None:
+        """Leave a deleted message out of the history."""
+        with self._changed:
+            self._history.pop(f"message:{message_id}", None)
+
+    def client(self, bot: str) -> FakeChannel:
+        return self
+
+    def download(self, url: str) -> bytes:
+        """The bytes of a file that a user sent. Raises :class:`Rejected` if there is none."""
+        if url not in self.files:
+            raise Rejected(f"there is no file at {url}", status=404)
+        return self.files[url]
+
+    def is_bot(self, uid: str) -> bool:
+        return uid in self.bot_uids
+
+
+def _media_kind(url: str) -> str:
+    family = (mimetypes.guess_type(urlsplit(url).path)[0] or "").partition("/")[0]
+    return family if family in ("image", "audio", "video") else "file"
+
+
+def _to_history_event(said: Said, sent_at: float) -> MessageEvent:
+    """Return what the bot said as the history shows it: a file as an attachment, any other kind with its fields."""
+    message = said.message
+    kind = type(message).__name__.lower()
+    shown: dict[str, Any] = {"type": kind, "text": message.to_text()}
+    if isinstance(message, Media):
+        file = Attachment(message.url, message.name, message.mime_type, Path(message.name).suffix[1:], message.size)
+        shown = {"type": message.kind or _media_kind(message.url), "text": message.caption, "attachments": (file,)}
+    elif isinstance(message, Custom):
+        shown = {"type": message.type, "category": "custom", "text": message.text, "data": dict(message.data)}
+    elif not isinstance(message, Text):
+        shown |= {
+            "category": "card" if isinstance(message, Card | Carousel) else "interactive",
+            "data": encode(message),
+        }
+    return MessageEvent(
+        key=f"message:{said.id}",
+        conversation=said.conversation,
+        sender=User(said.conversation.bot),
+        group=Group(said.conversation.target) if said.conversation.is_group else None,
+        sent_at=sent_at,
+        id=said.id,
+        thread_id=said.thread_id,
+        quote=Quote(said.quote_id, "") if said.quote_id else None,
+        **shown,
+    )

@@ -1,0 +1,157 @@
+"""The platform of tests, with its users."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Capabilities, IncomingEvent
+from cometbot.delivery import Delivery
+from cometbot.errors import RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
+from cometbot.messages import Form, QuickReply
+from cometbot.models import Attachment, Group
+from cometbot.testing.double import Double, Fault, Seat, already_member
+from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
+from cometbot.testing.fake_channel import ChannelFault as ChannelFault
+from cometbot.testing.replies import Said
+
+
+class FakeDouble(Double):
+    """A platform that shows everything, or as much as ``capabilities`` say; all of it in memory."""
+
+    def __init__(self, bot: Bot, capabilities: Capabilities = EVERYTHING) -> None:
+        super().__init__(bot)
+        self._channel = FakeChannel(capabilities)
+        self._delivery: Delivery | None = None
+        self._last: IncomingEvent | None = None
+        self._members: set[tuple[str, str]] = set()
+
+    @property
+    def channel(self) -> FakeChannel:
+        return self._channel
+
+    def attach(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._channel.clock = delivery.database.clock
+
+    def say(
+        self,
+        seat: Seat,
+        text: str,
+        *,
+        thread_id: str = "",
+        quote_id: str = "",
+        mention: bool = False,
+        attachments: Sequence[Attachment] = (),
+    ) -> str:
+        message_id = self._channel.new_id()
+        own = self.bot.ids[0]
+        self._deliver(
+            seat,
+            f"<@uid:{own}> {text}" if mention else text,
+            id=message_id,
+            type=_message_type(attachments),
+            thread_id=thread_id,
+            quote=quote_id,
+            mentions=[own] if mention else [],
+            attachments=[asdict(item) for item in attachments],
+        )
+        return message_id
+
+    def reactions(self, message_id: str) -> list[str]:
+        return list(self._channel.reactions.get(message_id, ()))
+
+    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
+        self._deliver(seat, action=offer.name, value=offer.value, message_id=said.id, thread_id=said.thread_id)
+
+    def submit(self, seat: Seat, said: Said, values: Mapping[str, str]) -> None:
+        assert isinstance(said.message, Form)
+        self._deliver(
+            seat, action=said.message.action, values=dict(values), message_id=said.id, thread_id=said.thread_id
+        )
+
+    def edit(self, seat: Seat, message_id: str, text: str) -> None:
+        message = self._event(MessageEvent, seat, key=f"message:{message_id}", id=message_id, text=text)
+        self._channel.add_to_history(message)
+        self.take(self._event(EditEvent, seat, message=message))
+
+    def delete(self, seat: Seat, message_id: str) -> None:
+        self._channel.remove_from_history(message_id)
+        self.take(self._event(DeleteEvent, seat, key=f"delete:{message_id}", message_id=message_id))
+
+    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
+        self.take(self._event(ReactionEvent, seat, message_id=message_id, reaction=reaction, added=added))
+
+    def join(self, seat: Seat) -> None:
+        member = (seat.group, seat.user.uid)
+        if member in self._members:
+            raise already_member(seat)
+        self.take(self._event(MembershipEvent, seat, action="joined", members=(seat.user,)))
+        self._members.add(member)
+
+    def leave(self, seat: Seat) -> None:
+        self.take(self._event(MembershipEvent, seat, action="left", members=(seat.user,)))
+        self._members.discard((seat.group, seat.user.uid))
+
+    def take(self, event: Event) -> None:
+        self._enqueue(self._channel.incoming_event(event))
+
+    def upload(self, name: str, content: bytes, mime_type: str) -> str:
+        url = super().upload(name, content, mime_type)
+        self._channel.files[url] = content
+        return url
+
+    def repeat(self) -> None:
+        if self._last is not None:
+            self._enqueue(self._last)
+
+    def misbehave(self, *faults: Fault) -> None:
+        made: dict[Fault, ChannelFault] = {
+            "rate_limited": RateLimited("slow down", retry_after=1.0),
+            "failed": Uncertain("500", status=500),
+            "failed_after_acting": self._channel.lose_answer(Uncertain("500", status=500)),
+            "unreachable": Unreachable("the connection was refused"),
+            "refused": Rejected("no", code="ERR_REFUSED", status=403),
+        }
+        self._channel.faults += [made[fault] for fault in faults]
+
+    def said(self) -> list[Said]:
+        return self._channel.said
+
+    def _deliver(self, seat: Seat, text: str = "", **more: Any) -> None:
+        self._members.add((seat.group, seat.user.uid))
+        name = {"name": seat.user.name} if seat.user.name else {}
+        uid, sent_at = seat.user.uid, self._now()
+        self._enqueue(
+            self._channel.incoming(self.bot, text, user=uid, group=seat.group, sent_at=sent_at, **name, **more)
+        )
+
+    def _enqueue(self, incoming: IncomingEvent) -> None:
+        self._last = incoming
+        if self._delivery is not None:
+            self._delivery.enqueue(incoming)
+
+    def _event(self, kind: type[Any], seat: Seat, *, key: str = "", **fields: Any) -> Any:
+        return kind(
+            key=key or f"{kind.__name__}:{self._channel.new_id()}",
+            conversation=self.conversation(seat),
+            sender=seat.user,
+            group=Group(seat.group) if seat.group else None,
+            sent_at=self._now(),
+            **fields,
+        )
+
+    def _now(self) -> float:
+        return self._delivery.database.clock() if self._delivery is not None else time.time()
+
+
+def _message_type(attachments: Sequence[Attachment]) -> str:
+    """What kind of message this is, by the first attachment."""
+    if not attachments:
+        return "text"
+    family = attachments[0].mime_type.partition("/")[0]
+    return family if family in ("image", "audio", "video") else "file"

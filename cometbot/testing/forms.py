@@ -1,0 +1,91 @@
+"""What a bot's messages ask of a user: which button is meant, and whether a form is filled in rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cometbot.errors import BotError
+from cometbot.messages import Choice, Field, Form, QuickReply
+from cometbot.testing.replies import Said
+
+Answer = str | Sequence[str]
+
+
+class OpenOffers:
+    """What can be pressed: in the messages ``said``, or as the bot itself ``noted`` where the platform shows text."""
+
+    def __init__(self, said: Sequence[Said], stored: Any) -> None:
+        self._offers: list[tuple[Said | None, Sequence[QuickReply]]] = [
+            (message, message.offers) for message in reversed(said) if message.offers
+        ]
+        self._offers += [(None, offers) for offers in _parse_offers(stored)]
+        self._links = {label: url for message in said for label, url in message.links.items()}
+
+    def find(self, wanted: str | int) -> tuple[Said | None, QuickReply]:
+        """The newest offer of that label or number with its message, None for one that is shown as text.
+
+        Raises :class:`BotError` if there is none; a number is one of the newest message that offers anything.
+        """
+        for said, offers in self._offers[:1] if isinstance(wanted, int) else self._offers:
+            for offer in offers:
+                if wanted in (offer.number, offer.label):
+                    return said, offer
+        if wanted in self._links:
+            raise BotError(f"the button {wanted!r} opens {self._links[str(wanted)]} and tells the bot nothing")
+        labels = [f"{offer.number} {offer.label!r}" for offer in self._offers[0][1]] if self._offers else []
+        raise BotError(f"nothing here is called {wanted!r}; on offer is: {', '.join(labels) or 'nothing'}")
+
+
+def fill_form(values: Mapping[str, Answer], said: Sequence[Said], stored: Any) -> tuple[Said | None, dict[str, str]]:
+    """The newest form's message (None for one that is shown as text) and its answers as the bot gets them."""
+    message = next((message for message in reversed(said) if isinstance(message.message, Form)), None)
+    if message is not None and isinstance(message.message, Form):
+        return message, _field_values(values, message.message.fields)
+    fields = next((item["fields"] for item in reversed(stored or ()) if "fields" in item), None)
+    if fields is None:
+        raise BotError("there is no form here to fill in")
+    return None, _field_values(values, [_parse_field(field) for field in fields])
+
+
+def _field_values(values: Mapping[str, Answer], fields: Iterable[Field]) -> dict[str, str]:
+    known = {field.name: field for field in fields}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise BotError(f"the form has no field {', '.join(unknown)}; it has: {', '.join(known)}")
+    answers = {name: _field_value(field, values.get(name, field.default)) for name, field in known.items()}
+    missing = [name for name, field in known.items() if not answers[name] and not field.optional]
+    if missing:
+        raise BotError(f"the form needs {', '.join(missing)} as well")
+    return answers
+
+
+def _field_value(field: Field, given: Answer) -> str:
+    if field.kind == "text" or given == field.default:
+        return str(given)
+    options = {
+        word: option.value or option.label for option in _choices(field) for word in (option.value, option.label)
+    }
+    chosen = [given] if isinstance(given, str) else list(given)
+    wrong = [word for word in chosen if word not in options]
+    if wrong:
+        labels = ", ".join(option.label for option in _choices(field))
+        raise BotError(f"{field.name} has no option {', '.join(wrong)}; it has: {labels}")
+    return ", ".join(options[word] for word in chosen)
+
+
+def _choices(field: Field) -> list[Choice]:
+    return [option for option in field.options if isinstance(option, Choice)]
+
+
+def _parse_offers(stored: Any) -> list[list[QuickReply]]:
+    lists = [item["offers"] for item in reversed(stored or ()) if "offers" in item]
+    return [
+        [QuickReply(label, name, value, number) for number, (label, name, value) in enumerate(offers, start=1)]
+        for offers in lists
+    ]
+
+
+def _parse_field(stored: Mapping[str, Any]) -> Field:
+    options = [Choice(label, value) for label, value in stored["options"]]
+    return Field(stored["name"], stored["label"], stored["kind"], options, stored["default"], stored["optional"])

@@ -1,0 +1,161 @@
+"""A bot at work in a test: its double, its delivery, and time, which passes only when it is told to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+from cometbot.bot import Bot
+from cometbot.context import RESERVED_PREFIX, StateChange, check_state_key, to_json
+from cometbot.delivery import Delivery, Observer
+from cometbot.errors import DeliveryError
+from cometbot.messages import Message
+from cometbot.models import Conversation
+from cometbot.store.tables import conversations
+from cometbot.testing.double import Double
+from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
+
+
+class BotHarness:
+    """Real delivery of one bot, without threads: everything happens in :meth:`settle` and :meth:`advance`.
+
+    Both raise what a handler raised, and :class:`DeliveryError` for a reply that was refused, if ``raise_errors``.
+    """
+
+    def __init__(
+        self, bot: Bot, make_double: Callable[[Bot], Double], *, now: float | None, raise_errors: bool
+    ) -> None:
+        self.bot = bot
+        self.double = make_double(bot)
+        self.database = MemoryDatabase(now)
+        self.double.use(self.database)
+        self.numbers = itertools.count(1)
+        self._engine = ImmediateEngine()
+        self._failures = _FailureRecorder()
+        self._raise_errors = raise_errors
+        self.delivery = Delivery(
+            [bot], [self.double.channel], self.database, engine=self._engine, observer=self._failures
+        )
+        self.double.attach(self.delivery)
+        self.delivery.start()
+        bot.connect(self)
+        self._finalizer = weakref.finalize(self, self.database.close)
+
+    def send(
+        self,
+        bot: Bot,
+        message: Message,
+        *,
+        user: str | None,
+        group: str | None,
+        conversation: Conversation | None,
+        channel: str | None,
+    ) -> str | None:
+        """What ``bot.send`` says, stored; it goes out with the next :meth:`settle`."""
+        return self.delivery.send(
+            bot, message, user=user or "", group=group or "", conversation=conversation, channel=channel or ""
+        )
+
+    def run_until_idle(self) -> None:
+        """Do everything that can be done now."""
+        self.double.settle()
+        self._engine.run_until_idle()
+        if self._raise_errors:
+            self._failures.raise_first(self.delivery)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, doing everything at its time: retries, and replies that wait."""
+        self.run_until_idle()
+        end = self.database.now + seconds
+        while (due := self._next_due_time()) is not None and due <= end:
+            self.database.now = max(due, self.database.now)
+            self._run_due()
+        self.database.now = end
+        self._run_due()
+
+    def _next_due_time(self) -> float | None:
+        column = conversations.c.due_at
+        query = conversations.select().where(column.is_not(None)).order_by(column).limit(1)
+        with self.database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return float(row.due_at) if row else None
+
+    def _run_due(self) -> None:
+        with self.database.read() as connection:
+            conversation_keys = self.delivery.store.leases.find_abandoned(
+                connection, self.delivery.active_bots, self.delivery.channels
+            )
+        for lane in conversation_keys:
+            self._engine.notify(lane)
+        self.run_until_idle()
+
+    def close(self) -> None:
+        """Give everything back; may be called twice."""
+        if self._finalizer.detach():
+            self.delivery.close()
+            self.double.close()
+
+
+class _FailureRecorder(Observer):
+    """What went wrong for good and was not raised yet."""
+
+    def __init__(self) -> None:
+        self._errors: list[BaseException] = []
+        self._refused = False
+
+    def failed(self, bot: str, event: str, error: BaseException) -> None:
+        self._errors.append(error)
+
+    def sent(self, bot: str, seconds: float, outcome: str) -> None:
+        self._refused = self._refused or outcome == "dead"
+
+    def raise_first(self, delivery: Delivery) -> None:
+        errors, self._errors = self._errors, []
+        refused, self._refused = self._refused, False
+        if errors:
+            raise errors[0]
+        if refused:
+            letter = next((letter for letter in delivery.dead_letters.list() if letter.is_reply), None)
+            raise DeliveryError(f"a reply could not be sent: {letter.error if letter else 'for a cause unknown'}")
+
+
+class StoredState(MutableMapping[str, Any]):
+    """What the bot remembers of one conversation or user: read at each look, written at each assignment."""
+
+    def __init__(self, harness: BotHarness, scope: str, owner: str) -> None:
+        self._harness = harness
+        self._scope = scope
+        self._owner = owner
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        check_state_key(name)
+        self._apply(StateChange(self._scope, self._owner, {name: to_json(name, value)}))
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self._load():
+            raise KeyError(name)
+        self._apply(StateChange(self._scope, self._owner, removed=frozenset({name})))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name in self._load() if not name.startswith(RESERVED_PREFIX))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f"<{self._scope} state {dict(self)}>"
+
+    def _load(self) -> dict[str, Any]:
+        with self._harness.database.read() as connection:
+            stored = self._harness.delivery.store.state.load(connection, self._scope, self._owner)
+        return {name: json.loads(text) for name, text in stored.items()}
+
+    def _apply(self, change: StateChange) -> None:
+        with self._harness.database.write() as connection:
+            self._harness.delivery.store.state.apply(connection, [change])

@@ -1,0 +1,105 @@
+"""Lanes worked through in the thread that asks for it, and a database in memory whose clock stands still."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from cometbot.delivery import Check, Engine
+from cometbot.dispatch import ErrorClasses
+from cometbot.store.database import Database, PreparedStatement, database_from_url
+
+_PREPARED_STATEMENTS: WeakKeyDictionary[Any, PreparedStatement] = WeakKeyDictionary()
+"""Statements that were compiled for one database in memory do for all: a test makes many."""
+
+
+class ImmediateEngine(Engine):
+    """An engine without threads: a wake only queues, :meth:`run_until_idle` does all the work in its caller's thread.
+
+    What a handler raises to end the test (``KeyboardInterrupt``, pytest's ``fail``, ``skip``, ``xfail`` and ``exit``)
+    comes out of it. Handler deadlines are not watched: an endless handler is endless here.
+    """
+
+    needs_maintenance_thread: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.reraise = (KeyboardInterrupt, *_pytest_outcomes())
+        self._pending: dict[str, None] = {}
+        self._process_conversation: Callable[[str], None] = lambda conversation_key: None
+
+    def start(self, process_conversation: Callable[[str], None]) -> None:
+        self._process_conversation = process_conversation
+
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
+        self._pending[conversation_key] = None
+
+    def run_until_idle(self) -> None:
+        """Work through the lanes that were woken, and those that they wake, in the order of the wakes."""
+        while self._pending:
+            conversation_key = next(iter(self._pending))
+            del self._pending[conversation_key]
+            self._process_conversation(conversation_key)
+
+    def replace_thread(self, thread_id: int) -> None:
+        """Nothing: there is no thread to replace."""
+
+    def stop(self, timeout: float) -> bool:
+        self._pending.clear()
+        return True
+
+    def checks(self) -> list[Check]:
+        return [Check("lanes", True, f"{len(self._pending)} conversations queued")]
+
+
+def _pytest_outcomes() -> ErrorClasses:
+    """What pytest ends a test with, where it is pytest that runs."""
+    pytest = sys.modules.get("pytest")
+    if pytest is None:
+        return ()
+    return tuple(verdict.Exception for verdict in (pytest.fail, pytest.skip, pytest.xfail, pytest.exit))
+
+
+class MemoryDatabase(Database):
+    """A database that is gone when it is closed. Its clock stands at ``now`` (Unix seconds) until that is set."""
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = time.time() if now is None else now
+        self._inner = database_from_url("sqlite://")
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return lambda: self.now
+
+    def write(self, *, durable: bool = True, timeout: float | None = None) -> AbstractContextManager[Any]:
+        return self._inner.write(durable=durable, timeout=timeout)
+
+    def read(self) -> AbstractContextManager[Any]:
+        return self._inner.read()
+
+    def snapshot(self) -> AbstractContextManager[Any]:
+        return self._inner.snapshot()
+
+    def size(self, connection: Any) -> int:
+        return self._inner.size(connection)
+
+    def insert(self, table: Any) -> Any:
+        return self._inner.insert(table)
+
+    def prepare(self, statement: Any) -> PreparedStatement:
+        prepared = _PREPARED_STATEMENTS.get(statement)
+        if prepared is None:
+            prepared = _PREPARED_STATEMENTS[statement] = self._inner.prepare(statement)
+        return prepared
+
+    def open(self) -> None:
+        self._inner.open()
+
+    def upgrade(self) -> None:
+        self._inner.upgrade()
+
+    def close(self) -> None:
+        self._inner.close()

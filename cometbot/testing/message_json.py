@@ -1,0 +1,45 @@
+"""Messages as JSON and back, so that a stored reply can be looked at as the message it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from cometbot import messages
+
+_CLASSES = {
+    kind.__name__: kind
+    for kind in (
+        messages.Text,
+        messages.Media,
+        messages.Card,
+        messages.Carousel,
+        messages.Choices,
+        messages.Location,
+        messages.Form,
+        messages.Custom,
+        messages.Button,
+        messages.Choice,
+        messages.Field,
+    )
+}
+
+
+def encode(value: Any) -> Any:
+    """``value`` as JSON; dataclasses become objects that name their class under ``@``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"@": type(value).__name__, **{item.name: encode(getattr(value, item.name)) for item in fields(value)}}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def decode(value: Any) -> Any:
+    """What :func:`encode` was given; lists come back as tuples."""
+    if isinstance(value, list):
+        return tuple(decode(item) for item in value)
+    if isinstance(value, dict) and value.get("@") in _CLASSES:
+        kind = _CLASSES[value["@"]]
+        return kind(**{name: decode(item) for name, item in value.items() if name != "@"})
+    return value

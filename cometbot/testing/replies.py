@@ -1,0 +1,120 @@
+"""What a bot has said, as its readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from cometbot.messages import Button, Card, Carousel, Choices, Form, Message, QuickReply
+from cometbot.models import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message as it stands on the platform. ``versions`` holds every text it has shown, sketches included.
+
+    ``message`` is what the platform was given: the :class:`Card` where it can show cards, its text where it cannot.
+    """
+
+    id: str
+    conversation: Conversation
+    message: Message
+    thread_id: str = ""
+    quote_id: str = ""
+    client_id: str = ""
+    reactions: tuple[str, ...] = ()
+    deleted: bool = False
+    versions: tuple[str, ...] = ()
+    at: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What a reader without cards and pictures would see."""
+        return self.message.to_text()
+
+    @property
+    def buttons(self) -> list[str]:
+        """The labels of a card's or carousel's buttons, in the order shown; links are among them."""
+        return [button.label for button in _buttons(self.message)]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The pages that buttons open, by label."""
+        return {button.label: button.url for button in _buttons(self.message) if button.url}
+
+    @property
+    def choices(self) -> list[str]:
+        """The labels to choose from."""
+        return [offer.label for offer in self.offers] if isinstance(self.message, Choices) else []
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of a form's fields."""
+        return [field.name for field in self.message.fields] if isinstance(self.message, Form) else []
+
+    @property
+    def offers(self) -> tuple[QuickReply, ...]:
+        """What a reader can press or choose."""
+        return self.message.offers()
+
+
+class Replies(Sequence[Said]):
+    """What the bot said, in order: as a sequence of :class:`Said`, or as text. True if it said anything."""
+
+    def __init__(self, said: Iterable[Said] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
+        # shown_as_text: the offers that the bot stored (offers.to_state); they name the labels where a platform has
+        # no buttons.
+        self._said = tuple(said)
+        self._shown_as_text = tuple(shown_as_text) if self._said else ()
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each."""
+        return [said.text for said in self._said]
+
+    @property
+    def text(self) -> str:
+        """All texts, one a line; empty if nothing was said."""
+        return "\n".join(self.texts)
+
+    @property
+    def buttons(self) -> list[str]:
+        """The labels of all buttons, whether the platform shows them as buttons or as text."""
+        return [label for said in self._said for label in said.buttons] or self._labels("buttons")
+
+    @property
+    def choices(self) -> list[str]:
+        """The labels of everything to choose from, whether the platform shows it as such or as text."""
+        return [label for said in self._said for label in said.choices] or self._labels("choices")
+
+    def _labels(self, kind: str) -> list[str]:
+        return [offer[0] for item in self._shown_as_text if item.get("kind") == kind for offer in item["offers"]]
+
+    @overload
+    def __getitem__(self, index: int) -> Said: ...
+    @overload
+    def __getitem__(self, index: slice) -> Replies: ...
+    def __getitem__(self, index: int | slice) -> Said | Replies:
+        if isinstance(index, slice):
+            return Replies(self._said[index], self._shown_as_text)
+        if not -len(self._said) <= index < len(self._said):
+            raise IndexError(f"there is no reply {index}; the bot said {self.texts or 'nothing'}")
+        return self._said[index]
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __eq__(self, other: object) -> bool:
+        return self._said == other._said if isinstance(other, Replies) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(said.id for said in self._said))
+
+    def __repr__(self) -> str:
+        return f"<Replies {self.texts}>"
+
+
+def _buttons(message: Message) -> list[Button]:
+    cards = message.cards if isinstance(message, Carousel) else [message] if isinstance(message, Card) else []
+    return [button for card in cards for button in card.buttons]

@@ -1,0 +1,318 @@
+"""The objects of SimpleX's API as release 7.0.2 describes them, made for the stand-in."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+JsonObject = dict[str, Any]
+
+_FEATURES = ("timedMessages", "fullDelete", "reactions", "voice", "files", "calls", "sessions")
+_GROUP_FEATURES = (
+    "timedMessages", "directMessages", "fullDelete", "reactions", "voice", "files", "simplexLinks", "reports",
+    "history", "support", "sessions", "comments", "signMessages",
+)  # fmt: skip
+_LINK = re.compile(
+    r"(?:https://[\w.-]+(?::\d+)?|simplex:)/(?:(?P<full>invitation|contact)/?#|(?P<short>[iagcr])(?:\?\S*)?#)\S+"
+)
+_DISABLED_FEATURES = ("timedMessages", "fullDelete", "sessions", "comments", "signMessages")
+
+
+def utc_time(seconds: float) -> str:
+    """A UTCTime with six digits of a second's fraction."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def copy(value: Any) -> Any:
+    """``value`` as JSON would carry it, shared with nobody."""
+    return orjson.loads(orjson.dumps(value))
+
+
+def encode_base64(text: str) -> str:
+    """A text as the base64 that shared ids are written in."""
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def local_profile(profile_id: int, profile: Mapping[str, Any]) -> JsonObject:
+    """A profile as this database keeps it."""
+    return {**profile, "profileId": profile_id, "localAlias": ""}
+
+
+def user(user_id: int, profile: Mapping[str, Any]) -> JsonObject:
+    """A profile of the CLI."""
+    name = profile["displayName"]
+    preferences = profile.get("preferences") or {}
+    allowed = {feature: {"allow": "no" if feature in _DISABLED_FEATURES else "yes"} for feature in _FEATURES}
+    full = {**allowed, "commands": [], **preferences}
+    return {
+        "userId": user_id,
+        "agentUserId": user_id,
+        "userContactId": user_id,
+        "localDisplayName": name,
+        "profile": local_profile(user_id, profile),
+        "fullPreferences": full,
+        "activeUser": True,
+        "activeOrder": user_id,
+        "showNtfs": True,
+        "sendRcptsContacts": True,
+        "sendRcptsSmallGroups": True,
+        "autoAcceptMemberContacts": False,
+        "userChatRelay": False,
+        "clientService": False,
+    }
+
+
+def connection(conn_id: int, entity_id: int, at: str) -> JsonObject:
+    """The connection with a contact."""
+    return {
+        "connId": conn_id,
+        "agentConnId": encode_base64(f"connection{conn_id}"),
+        "connChatVersion": 16,
+        "peerChatVRange": {"minVersion": 1, "maxVersion": 16},
+        "connLevel": 0,
+        "viaGroupLink": False,
+        "connType": "contact",
+        "connStatus": {"type": "ready"},
+        "contactConnInitiated": False,
+        "localAlias": "",
+        "entityId": entity_id,
+        "pqSupport": True,
+        "pqEncryption": True,
+        "authErrCounter": 0,
+        "quotaErrCounter": 0,
+        "createdAt": at,
+    }
+
+
+def contact(contact_id: int, name: str, profile_id: int, at: str, *, is_bot: bool = False) -> JsonObject:
+    """Somebody who is connected."""
+    profile: JsonObject = {"displayName": name, "fullName": ""}
+    if is_bot:
+        profile["peerType"] = "bot"
+    return {
+        "contactId": contact_id,
+        "localDisplayName": name,
+        "profile": local_profile(profile_id, profile),
+        "activeConn": connection(contact_id + 1000, contact_id, at),
+        "contactUsed": True,
+        "contactStatus": "active",
+        "chatSettings": {"enableNtfs": "all", "favorite": False},
+        "userPreferences": {},
+        "mergedPreferences": {feature: _merged(feature) for feature in _FEATURES},
+        "createdAt": at,
+        "updatedAt": at,
+        "chatTs": at,
+        "contactGrpInvSent": False,
+        "chatTags": [],
+        "chatDeleted": False,
+    }
+
+
+def _merged(feature: str) -> JsonObject:
+    is_on = feature not in _DISABLED_FEATURES
+    allow = {"allow": "yes" if is_on else "no"}
+    return {
+        "enabled": {"forUser": is_on, "forContact": is_on},
+        "userPreference": {"type": "user", "preference": allow},
+        "contactPreference": allow,
+    }
+
+
+def member(
+    member_id: int,
+    group_id: int,
+    name: str,
+    at: str,
+    *,
+    role: str = "member",
+    category: str = "invitee",
+    status: str = "connected",
+    profile: Mapping[str, Any] | None = None,
+) -> JsonObject:
+    """Somebody in a group."""
+    shown = profile or {"displayName": name, "fullName": ""}
+    return {
+        "groupMemberId": member_id,
+        "groupId": group_id,
+        "indexInGroup": member_id,
+        "memberId": encode_base64(f"member{member_id}"),
+        "memberRole": role,
+        "memberCategory": category,
+        "memberStatus": status,
+        "memberSettings": {"showMessages": True},
+        "blockedByAdmin": False,
+        "invitedBy": {"type": "unknown"},
+        "localDisplayName": name,
+        "memberProfile": local_profile(member_id, shown),
+        "memberContactProfileId": member_id,
+        "memberChatVRange": {"minVersion": 1, "maxVersion": 16},
+        "createdAt": at,
+        "updatedAt": at,
+    }
+
+
+def group_info(group_id: int, profile: Mapping[str, Any], membership: JsonObject, at: str) -> JsonObject:
+    """A group that the bot is in."""
+    features: JsonObject = {
+        feature: {"enable": "off" if feature in _DISABLED_FEATURES else "on"} for feature in _GROUP_FEATURES
+    }
+    return {
+        "groupId": group_id,
+        "useRelays": False,
+        "localDisplayName": profile["displayName"],
+        "groupProfile": dict(profile),
+        "localAlias": "",
+        "fullGroupPreferences": {**features, "commands": [], **(profile.get("groupPreferences") or {})},
+        "membership": membership,
+        "chatSettings": {"enableNtfs": "all", "favorite": False},
+        "createdAt": at,
+        "updatedAt": at,
+        "chatTs": at,
+        "chatTags": [],
+        "groupSummary": {"currentMembers": 1},
+        "membersRequireAttention": 0,
+    }
+
+
+def link(kind: str, number: int) -> JsonObject:
+    """A link that one can connect by."""
+    key = encode_base64(f"{kind}{number}").rstrip("=")
+    path = "invitation" if kind == "invitation" else "contact"
+    more = "&data=%7B%22type%22%3A%22group%22%7D" if kind == "group" else ""
+    return {
+        "connFullLink": f"simplex:/{path}#/?v=2-7&smp=smp%3A%2F%2FexampleKey%40smp9.example.org%2F{key}{more}",
+        "connShortLink": f"https://smp9.example.org/{kind[0]}#{key}",
+    }
+
+
+def link_kind(text: str) -> str:
+    """Return ``invitation``, ``address`` or ``group`` for a full or a short link, or an empty text for no link."""
+    match = _LINK.fullmatch(text)
+    if match is None:
+        return ""
+    if match["short"]:
+        return {"i": "invitation", "a": "address"}.get(match["short"], "group")
+    is_group = match["full"] == "contact" and "type%22%3A%22group" in text
+    return "group" if is_group else {"contact": "address"}.get(match["full"], match["full"])
+
+
+def user_contact_link(number: int, settings: Mapping[str, Any]) -> JsonObject:
+    """The address of a profile."""
+    return {
+        "userContactLinkId": number,
+        "connLinkContact": link("address", number),
+        "shortLinkDataSet": True,
+        "shortLinkLargeDataSet": False,
+        "addressSettings": dict(settings),
+    }
+
+
+def group_link(number: int, group_id: int, role: str) -> JsonObject:
+    """The link by which one joins a group."""
+    return {
+        "userContactLinkId": number,
+        "connLinkContact": link("group", number),
+        "shortLinkDataSet": True,
+        "shortLinkLargeDataSet": False,
+        "groupLinkId": encode_base64(f"link{group_id}"),
+        "acceptMemberRole": role,
+    }
+
+
+def contact_request(request_id: int, name: str, profile_id: int, at: str) -> JsonObject:
+    """Somebody who asks to be connected."""
+    return {
+        "contactRequestId": request_id,
+        "agentInvitationId": encode_base64(f"invitation{request_id}"),
+        "userContactLinkId_": 1,
+        "cReqChatVRange": {"minVersion": 1, "maxVersion": 16},
+        "localDisplayName": name,
+        "profileId": profile_id,
+        "profile": local_profile(profile_id, {"displayName": name, "fullName": ""}),
+        "createdAt": at,
+        "updatedAt": at,
+        "xContactId": encode_base64(f"request{request_id}"),
+        "pqSupport": True,
+    }
+
+
+def pending_connection(conn_id: int, at: str, *, via_contact_uri: bool) -> JsonObject:
+    """A connection that is not made yet."""
+    return {
+        "pccConnId": conn_id,
+        "pccAgentConnId": encode_base64(f"pending{conn_id}"),
+        "pccConnStatus": {"type": "new"},
+        "viaContactUri": via_contact_uri,
+        "localAlias": "",
+        "createdAt": at,
+        "updatedAt": at,
+    }
+
+
+def chat_item(item_id: int, direction: Mapping[str, Any], content: Mapping[str, Any], at: str) -> JsonObject:
+    """A line of a chat; ``content`` is a ``MsgContent``, sent or received as ``direction`` says."""
+    is_own = direction["type"].endswith("Snd")
+    return {
+        "chatDir": dict(direction),
+        "meta": {
+            "itemId": item_id,
+            "itemTs": at,
+            "itemText": str(content.get("text") or ""),
+            "itemStatus": {"type": "sndNew" if is_own else "rcvNew"},
+            "itemSharedMsgId": encode_base64(f"shared{item_id}"),
+            "itemEdited": False,
+            "userMention": False,
+            "hasLink": content.get("type") == "link",
+            "deletable": is_own,
+            "editable": is_own,
+            "showGroupAsSender": False,
+            "createdAt": at,
+            "updatedAt": at,
+        },
+        "content": {"type": "sndMsgContent" if is_own else "rcvMsgContent", "msgContent": dict(content)},
+        "mentions": {},
+        "reactions": [],
+    }
+
+
+def quote_of(item: Mapping[str, Any]) -> JsonObject:
+    """What an answer to ``item`` says of it."""
+    meta = item["meta"]
+    return {
+        "chatDir": item["chatDir"],
+        "itemId": meta["itemId"],
+        "sharedMsgId": meta["itemSharedMsgId"],
+        "sentAt": meta["itemTs"],
+        "content": item["content"]["msgContent"],
+    }
+
+
+def rcv_transfer(file: Mapping[str, Any], sender: str) -> JsonObject:
+    """The way of a file that comes in."""
+    return {
+        "fileId": file["fileId"],
+        "fileInvitation": {"fileName": file["fileName"], "fileSize": file["fileSize"]},
+        "fileStatus": {"type": "new"},
+        "fileType": "normal",
+        "senderDisplayName": sender,
+        "chunkSize": 65536,
+        "cancelled": False,
+    }
+
+
+def snd_transfer(file: Mapping[str, Any], *, is_cancelled: bool = False) -> JsonObject:
+    """The way of a file that goes out."""
+    return {
+        "fileId": file["fileId"],
+        "fileName": file["fileName"],
+        "filePath": file["fileSource"]["filePath"],
+        "fileSize": file["fileSize"],
+        "chunkSize": 65536,
+        "cancelled": is_cancelled,
+    }

@@ -1,0 +1,50 @@
+"""How the stand-in answers: a method a command, each with the state's lock held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.chats import ChatCommands
+from cometbot.testing.simplex.command_grammar import Request
+from cometbot.testing.simplex.console_commands import complete_request, help_section
+from cometbot.testing.simplex.files import FileCommands
+from cometbot.testing.simplex.messages import MessageCommands
+from cometbot.testing.simplex.profiles import ProfileCommands
+from cometbot.testing.simplex.state import CommandRefused
+
+
+class CommandHandlers(ProfileCommands, ChatCommands, MessageCommands, FileCommands):
+    """All commands that the stand-in carries out."""
+
+    def handle(self, request: Request) -> JsonObject:
+        """The record that answers ``request``: what was asked for, or a ``chatCmdError``."""
+        method: Callable[[Request], JsonObject] = getattr(self, f"do_{request.name}")
+        with self.state.lock:
+            try:
+                record = method(complete_request(self.state, request))
+            except CommandRefused as refused:
+                record = {"type": "chatCmdError", "chatError": refused.chat_error}
+            self.state.save()
+        return record
+
+    def do_start(self, request: Request) -> JsonObject:
+        """A CLI with a port has started by itself."""
+        return {"type": "chatRunning"}
+
+    def do_stop(self, request: Request) -> JsonObject:
+        """It goes on; nothing in a bot depends on it."""
+        return {"type": "chatStopped"}
+
+    def do_help(self, request: Request) -> JsonObject:
+        """The name of a part of the console's help."""
+        return {"type": "chatHelp", "helpSection": help_section(request.text("topic"))}
+
+    def do_version(self, request: Request) -> JsonObject:
+        """The release that it follows."""
+        info = {"version": "7.0.2", "simplexmqVersion": "7.0.2", "simplexmqCommit": ""}
+        return {"type": "versionInfo", "versionInfo": info, "chatMigrations": [], "agentMigrations": []}
+
+    def do_subscriptions(self, request: Request) -> JsonObject:
+        """One server, connected."""
+        return {"type": "agentSubs", "activeSubs": {"smp9.example.org": 1}, "pendingSubs": {}, "removedSubs": {}}

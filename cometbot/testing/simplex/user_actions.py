@@ -1,0 +1,425 @@
+"""What the people on the other side do: each method changes the stand-in's state and lets the bot know."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+from collections.abc import Mapping
+from typing import Any
+
+from cometbot.testing.simplex import api_objects
+from cometbot.testing.simplex.api_objects import JsonObject
+from cometbot.testing.simplex.command_handlers import CommandHandlers
+from cometbot.testing.simplex.files import complete_upload
+from cometbot.testing.simplex.messages import mention_of, reaction_of
+from cometbot.testing.simplex.state import FakeState
+
+_PIXEL = "data:image/jpg;base64,/9j/4AAQ"
+
+
+class UserActions:
+    """The doings of people, all with values that JSON can carry, so that they can be called from another process.
+
+    A chat is named as in commands: ``@4``, ``#31``, ``#31(_support:110)``; a person by the name they were made with.
+    """
+
+    def __init__(self, state: FakeState, handlers: CommandHandlers) -> None:
+        self.state, self._handlers = state, handlers
+
+    def do(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """The result of one of the methods below, with the state locked and saved."""
+        if name.startswith("_") or name in ("do", "state") or not hasattr(type(self), name):
+            raise ValueError(f"nobody can do {name!r}")
+        with self.state.lock:
+            result = getattr(self, name)(**arguments)
+            self.state.save()
+        return result
+
+    # People
+
+    def connect(self, name: str, *, is_bot: bool = False) -> str:
+        """Somebody connects by the ordinary address; the chat."""
+        contact = self._handlers.add_contact(name, is_bot=is_bot)
+        self.state.emit_event("acceptingContactRequest", contact=contact)
+        self.state.emit_event("contactSndReady", contact=contact)
+        self.state.emit_event("contactConnected", contact=contact)
+        return f"@{contact['contactId']}"
+
+    def request(self, name: str) -> str:
+        """Somebody follows the bot's address: a chat, or the number of a request where nobody is let in by itself."""
+        address = self.state.tree["addresses"].get(str(self.state.user["userId"]))
+        if address is None:
+            raise ValueError("the bot has no address that one could follow")
+        settings = address["addressSettings"]
+        if "autoAccept" not in settings:
+            number = self.state.next_number("request")
+            request = api_objects.contact_request(number, name, number + 700, self.state.now())
+            self.state.tree["requests"][str(number)] = request
+            self.state.emit_event("receivedContactRequest", contactRequest=request)
+            return str(number)
+        if settings["businessAddress"]:
+            return self.business(name)
+        ref = self.connect(name)
+        if settings.get("autoReply"):
+            self.state.add_item(ref, {"type": "directSnd"}, settings["autoReply"])
+        return ref
+
+    def publish(self, name: str, kind: str = "address") -> str:
+        """Return a link to somebody whom the bot may connect with: ``invitation``, ``address`` or ``group``."""
+        link: str = api_objects.link(kind, self.state.next_number("link"))["connShortLink"]
+        self.state.tree["links"][link] = {"name": name}
+        return link
+
+    def follow(self, link: str, name: str) -> str:
+        """Follow a link of the bot, as somebody new; return the chat, or the number of a request.
+
+        A one-time link ends by it.
+        """
+        for number, pending in list(self.state.tree["pending"].items()):
+            if link in pending.get("connLinkInv", {}).values():
+                del self.state.tree["pending"][number]
+                return self.connect(name)
+        if not self._handlers.is_own(link):
+            raise ValueError("this is no link of the bot")
+        for group in self.state.owned("groups", "group"):
+            if link in (group["link"] or {}).get("connLinkContact", {}).values():
+                chat = f"#{group['info']['groupId']}"
+                self.join(chat, name, role=group["link"]["acceptMemberRole"])
+                return chat
+        return self.request(name)
+
+    def business(self, name: str) -> str:
+        """A customer comes by a business address; the chat, which is a group."""
+        group = self._handlers.add_group({"displayName": name, "fullName": ""}, role="owner", status="creator")
+        info = group["info"]
+        customer = self._handlers.add_member(group, name)
+        info["businessChat"] = {
+            "chatType": "business",
+            "businessId": info["membership"]["memberId"],
+            "customerId": customer["memberId"],
+        }
+        self.state.emit_event("acceptingBusinessRequest", groupInfo=info)
+        self.state.emit_event("connectedToGroupMember", groupInfo=info, member=customer)
+        return f"#{info['groupId']}"
+
+    def leave_contact(self, chat: str) -> None:
+        """A contact removes the connection; the chat stays."""
+        contact = self.state.chat_info(chat)["contact"]
+        contact["contactStatus"] = "deleted"
+        contact.pop("activeConn", None)
+        self.state.emit_event("contactDeletedByContact", contact=contact)
+
+    def rename(self, chat: str, name: str) -> None:
+        """A contact calls itself something else."""
+        contact = self.state.chat_info(chat)["contact"]
+        before = api_objects.copy(contact)
+        contact["profile"]["displayName"] = contact["localDisplayName"] = name
+        self.state.emit_event("contactUpdated", fromContact=before, toContact=contact)
+
+    # Groups
+
+    def add_group(self, name: str, members: list[str], *, role: str = "admin", invited: bool = False) -> str:
+        """A group with the bot and others in it; the chat. ``invited`` means that the bot has to join first."""
+        status = "invited" if invited else "connected"
+        group = self._handlers.add_group({"displayName": name, "fullName": ""}, role=role, status=status)
+        contacts = {item["localDisplayName"]: item for item in self.state.owned("contacts", "contact")}
+        made = []
+        for other in members:
+            contact = contacts.get(other, {})
+            made.append(self._handlers.add_member(group, other, contact_id=contact.get("contactId")))
+        if made:
+            made[0].update(memberRole="owner", memberCategory="host")
+        if invited:
+            host = contacts.get(members[0]) if members else None
+            contact = host or self._handlers.add_contact(members[0] if members else "host")
+            self.state.emit_event(
+                "receivedGroupInvitation",
+                groupInfo=group["info"],
+                contact=contact,
+                fromMemberRole="owner",
+                memberRole=role,
+            )
+        elif made:
+            self.state.emit_event("userJoinedGroup", groupInfo=group["info"], hostMember=made[0])
+        return f"#{group['info']['groupId']}"
+
+    def join(self, chat: str, name: str, *, role: str = "member", silently: bool = False) -> int:
+        """Add a member to a group and return the number; without events if ``silently``."""
+        group = self._group(chat)
+        member = self._handlers.add_member(group, name, role=role)
+        if not silently:
+            self.state.emit_event("joinedGroupMember", groupInfo=group["info"], member=member)
+            self.state.emit_event("connectedToGroupMember", groupInfo=group["info"], member=member)
+        number: int = member["groupMemberId"]
+        return number
+
+    def leave(self, chat: str, name: str) -> None:
+        """A member leaves a group."""
+        group, member = self._group(chat), self._member(chat, name)
+        member["memberStatus"] = "left"
+        del group["members"][str(member["groupMemberId"])]
+        self.state.emit_event("leftMember", groupInfo=group["info"], member=member)
+
+    def remove(self, chat: str, name: str, by: str) -> None:
+        """A member removes another one."""
+        group, member = self._group(chat), self._member(chat, name)
+        member["memberStatus"] = "removed"
+        del group["members"][str(member["groupMemberId"])]
+        self.state.emit_event(
+            "deletedMember",
+            groupInfo=group["info"],
+            byMember=self._member(chat, by),
+            deletedMember=member,
+            withMessages=False,
+        )
+
+    def set_role(self, chat: str, name: str, role: str, by: str) -> None:
+        """A member has another role; an empty name means the bot."""
+        group = self._group(chat)
+        member = self._member(chat, name) if name else group["info"]["membership"]
+        before, member["memberRole"] = member["memberRole"], role
+        self.state.emit_event(
+            "memberRole",
+            groupInfo=group["info"],
+            byMember=self._member(chat, by),
+            member=member,
+            fromRole=before,
+            toRole=role,
+        )
+
+    def expel(self, chat: str, by: str) -> None:
+        """The bot is removed from a group."""
+        group = self._group(chat)
+        group["info"]["membership"]["memberStatus"] = "removed"
+        self.state.emit_event(
+            "deletedMemberUser", groupInfo=group["info"], member=self._member(chat, by), withMessages=False
+        )
+
+    def delete_group(self, chat: str, by: str) -> None:
+        """The owner deletes a group."""
+        group = self._group(chat)
+        group["info"]["membership"]["memberStatus"] = "deleted"
+        self.state.emit_event("groupDeleted", groupInfo=group["info"], member=self._member(chat, by))
+
+    # Messages
+
+    def say(
+        self,
+        chat: str,
+        text: str,
+        *,
+        name: str = "",
+        quote_id: int | None = None,
+        mention: bool = False,
+        content: JsonObject | None = None,
+        file_name: str = "",
+        file_content: str = "",
+        foreign: bool = False,
+        live: bool = False,
+        ttl: int | None = None,
+        silent: bool = False,
+    ) -> int:
+        """Somebody writes; the message's number.
+
+        ``mention`` puts a mention of the bot before the text. ``file_content`` is base64; ``foreign`` files lie on
+        servers that the CLI does not use. A ``silent`` message is stored and the bot is not told, as if that was lost.
+        """
+        bot = self._bot_name(chat)
+        whole_text = f"@{_quoted(bot)} {text}".rstrip() if mention else text
+        made = content or _content_for(file_name, whole_text)
+        item = self.state.add_item(chat, self._direction(chat, name), made)
+        item.update(self._item_details(chat, whole_text, quote_id, mention=mention))
+        item["meta"]["userMention"] = mention or item.get("quotedItem", {}).get("chatDir", {}).get("type") in (
+            "groupSnd",
+            "directSnd",
+        )
+        if live:
+            item["meta"]["itemLive"] = True
+        if ttl is not None:
+            item["meta"]["itemTimed"] = {"ttl": ttl}
+        if file_name:
+            item["file"] = self._add_file(file_name, file_content, name or self._contact_name(chat), foreign=foreign)
+        if not silent:
+            self._emit_item(chat, item)
+        number: int = item["meta"]["itemId"]
+        return number
+
+    def edit(self, chat: str, item_id: int, text: str, *, live: bool = False) -> None:
+        """Somebody changes what they wrote; of a live message the last change has no ``live``."""
+        item = self.state.item(chat, item_id)
+        item["content"]["msgContent"]["text"] = item["meta"]["itemText"] = text
+        was_live = item["meta"].pop("itemLive", False)
+        item["meta"].update(itemEdited=not was_live, updatedAt=self.state.now())
+        if live:
+            item["meta"]["itemLive"] = True
+        self.state.emit_event("chatItemUpdated", chatItem=self.state.full_item(chat, item))
+
+    def delete(self, chat: str, item_id: int) -> None:
+        """Somebody takes back what they wrote."""
+        item = self.state.item(chat, item_id)
+        before = self.state.full_item(chat, item)
+        item["meta"]["itemDeleted"] = {"type": "deleted", "chatType": "group" if chat[0] == "#" else "direct"}
+        after = self.state.full_item(chat, item)
+        self.state.emit_event(
+            "chatItemsDeleted",
+            chatItemDeletions=[{"deletedChatItem": before, "toChatItem": after}],
+            byUser=False,
+            timed=False,
+        )
+
+    def moderate(self, chat: str, item_id: int, by: str) -> None:
+        """A moderator takes something out of a group."""
+        self.state.item(chat, item_id)["meta"]["itemDeleted"] = {"type": "blockedByAdmin"}
+        self.state.emit_event(
+            "groupChatItemsDeleted",
+            groupInfo=self._group(chat)["info"],
+            chatItemIDs=[item_id],
+            byUser=False,
+            member_=self._member(chat, by),
+        )
+
+    def react(self, chat: str, item_id: int, emoji: str, *, name: str = "", added: bool = True) -> None:
+        """Somebody puts a reaction on a message, or takes it off."""
+        item = self.state.item(chat, item_id)
+        reaction = {"type": "emoji", "emoji": emoji}
+        kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or entry["userReacted"]]
+        item["reactions"] = kept + ([{"reaction": reaction, "userReacted": False, "totalReacted": 1}] if added else [])
+        change = reaction_of(self.state.full_item(chat, item), self._direction(chat, name), reaction, self.state.now())
+        self.state.emit_event("chatItemReaction", added=added, reaction=change)
+
+    def finish_file(self, file_id: int) -> None:
+        """Let a download that is held come to its end."""
+        self._handlers.finish_file(file_id)
+
+    def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
+        """Let a download that is held fail."""
+        self._handlers.fail_file(file_id, names_item=names_item)
+
+    def hold_uploads(self, held: bool = True) -> None:
+        """Let files that the bot sends wait for :meth:`finish_upload`."""
+        self._handlers.holds_uploads = held
+
+    def finish_upload(self, file_id: int) -> None:
+        """Let an upload that is held come to its end: only now the file is read."""
+        complete_upload(self.state, self._handlers.files_folder, *self.state.find_file_item(file_id))
+
+    def upload(self, file_id: int) -> str | None:
+        """What the bot uploaded, in base64; None if it did not, or not yet."""
+        found: str | None = self.state.tree.get("uploads", {}).get(str(file_id))
+        return found
+
+    def cancel_file(self, file_id: int) -> None:
+        """The sender takes a file back."""
+        chat, item = self.state.find_file_item(file_id)
+        item["file"]["fileStatus"] = {"type": "rcvCancelled"}
+        sender = self.state.tree["files"][str(file_id)]["sender"]
+        transfer = {**api_objects.rcv_transfer(item["file"], sender), "cancelled": True}
+        self.state.emit_event(
+            "rcvFileSndCancelled", chatItem=self.state.full_item(chat, item), rcvFileTransfer=transfer
+        )
+
+    def lines(self, chat: str = "") -> list[JsonObject]:
+        """All ``AChatItem`` of a chat, or of all chats, by their numbers."""
+        refs = [chat] if chat else list(self.state.tree["chats"])
+        found = [{**self.state.full_item(ref, item), "ref": ref} for ref in refs for item in self.state.items(ref)]
+        return sorted(found, key=lambda item: int(item["chatItem"]["meta"]["itemId"]))
+
+    def profile(self) -> JsonObject:
+        """The active profile."""
+        user: JsonObject = api_objects.copy(self.state.user)
+        return user
+
+    def address(self) -> JsonObject | None:
+        """The bot's address, None if it has none."""
+        found: JsonObject | None = api_objects.copy(self.state.tree["addresses"].get(str(self.state.user["userId"])))
+        return found
+
+    def group_profile(self, chat: str) -> JsonObject:
+        """The profile of a group."""
+        found: JsonObject = api_objects.copy(self._group(chat)["info"]["groupProfile"])
+        return found
+
+    # Within
+
+    def _emit_item(self, chat: str, item: JsonObject) -> None:
+        whole = self.state.full_item(chat, item)
+        self.state.emit_event("newChatItems", chatItems=[whole])
+        if "file" in item:
+            transfer = api_objects.rcv_transfer(item["file"], "")
+            part = {"fileDescrId": 1, "fileDescrText": "", "fileDescrPartNo": 1, "fileDescrComplete": True}
+            self.state.emit_event("rcvFileDescrReady", chatItem=whole, rcvFileTransfer=transfer, rcvFileDescr=part)
+
+    def _item_details(self, chat: str, text: str, quote_id: int | None, *, mention: bool) -> JsonObject:
+        details: JsonObject = {}
+        if quote_id is not None:
+            details["quotedItem"] = api_objects.quote_of(self.state.item(chat, quote_id))
+        if mention:
+            own = self._group(chat)["info"]["membership"]
+            name = own["memberProfile"]["displayName"]
+            details["mentions"] = {name: mention_of(own)}
+            word = f"@{_quoted(name)}"
+            details["formattedText"] = [
+                {"format": {"type": "mention", "memberName": name}, "text": word},
+                {"text": text[len(word) :]},
+            ]
+        elif text.startswith("/") and "\n" not in text and len(text) > 1:
+            details["formattedText"] = [{"format": {"type": "command", "commandStr": text[1:]}, "text": text}]
+        return details
+
+    def _add_file(self, name: str, content: str, sender: str, *, foreign: bool) -> JsonObject:
+        try:
+            size = len(base64.b64decode(content, validate=True))
+        except binascii.Error as error:
+            raise ValueError("the content of a file must be base64") from error
+        number = self.state.next_number("file")
+        self.state.tree["files"][str(number)] = {"content": content, "sender": sender, "foreign": foreign}
+        return {
+            "fileId": number,
+            "fileName": name,
+            "fileSize": size,
+            "fileStatus": {"type": "rcvInvitation"},
+            "fileProtocol": "XFTP",
+        }
+
+    def _direction(self, chat: str, name: str) -> JsonObject:
+        if chat.startswith("@"):
+            return {"type": "directRcv"}
+        return {"type": "groupRcv", "groupMember": self._member(chat, name)}
+
+    def _group(self, chat: str) -> JsonObject:
+        return self.state.group(int(chat[1:].partition("(")[0]))
+
+    def _member(self, chat: str, name: str) -> JsonObject:
+        for member in self._group(chat)["members"].values():
+            if member["localDisplayName"] == name:
+                found: JsonObject = member
+                return found
+        raise ValueError(f"{name!r} is no member of {chat}")
+
+    def _bot_name(self, chat: str) -> str:
+        in_group = chat.startswith("#")
+        profile = self._group(chat)["info"]["membership"]["memberProfile"] if in_group else self.state.user["profile"]
+        name: str = profile["displayName"]
+        return name
+
+    def _contact_name(self, chat: str) -> str:
+        name: str = self.state.chat_info(chat)["contact"]["localDisplayName"] if chat.startswith("@") else ""
+        return name
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if " " in name else name
+
+
+def _content_for(file_name: str, text: str) -> JsonObject:
+    if not file_name:
+        return {"type": "text", "text": text}
+    family = (mimetypes.guess_type(file_name)[0] or "").partition("/")[0]
+    if family == "image":
+        return {"type": "image", "text": text, "image": _PIXEL}
+    if family == "video":
+        return {"type": "video", "text": text, "image": _PIXEL, "duration": 12}
+    if family == "audio":
+        return {"type": "voice", "text": text, "duration": 5}
+    return {"type": "file", "text": text}

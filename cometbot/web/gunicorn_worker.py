@@ -1,0 +1,459 @@
+"""gunicorn's threaded worker, with limits to what clients can hold up before there is a request; errors are JSON."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import select
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from queue import SimpleQueue
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.http import errors
+from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
+from orjson import dumps
+
+from cometbot.http.limits import LINGERS_KEY, SlowClientGuard
+from cometbot.http.slow_clients import SlowClientLimit
+from cometbot.http.sse import RESERVED_THREADS, STREAMS
+from cometbot.http.watchdog import WATCHDOG, get_connection
+from cometbot.web.close_on_fork import close_in_children
+from cometbot.web.corkable_socket import CorkableSocket
+from cometbot.web.expect_continue import ExpectContinueInput
+from cometbot.web.lingering_close import LingeringCloser
+from cometbot.web.open_files import needed_files, raise_limit
+from cometbot.web.proxy_protocol import REFUSAL_MESSAGE, begins_proxy_protocol
+
+HEAD_TIMEOUT = 10.0
+"""Seconds from the moment that a thread takes a connection until the request's headers are whole."""
+
+FIRST_BYTE_TIMEOUT = 0.02
+"""Seconds that a thread waits for a new connection to say something; then the connection waits without a thread."""
+
+NEXT_REQUEST_TIMEOUT = 0.005
+"""Seconds that a thread waits for the next request on a busy connection."""
+
+NEXT_REQUEST_TIMEOUT_UNDER_LOAD = 0.001
+"""The same, where others wait for a thread already."""
+
+BUSY_INTERVAL = 0.05
+"""A connection is busy if its last two requests came within so many seconds, their waiting for a thread included."""
+
+MAX_CONSECUTIVE_REQUESTS = 16
+"""After so many requests on one connection its thread is for others."""
+
+MAX_CONSECUTIVE_REQUESTS_UNDER_LOAD = 8
+"""The same, where others wait for a thread already."""
+
+ACCEPT_DELAY_PER_CONNECTION = 0.00005
+"""Seconds, for each connection that a process has, that it leaves a new one to others."""
+
+ACCEPT_DELAY_CONNECTION_LIMIT = 10
+"""So many connections are many: with more, a process does not wait any longer."""
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one go on: a tenth of Python's own measure, since who comes
+from the disk with the answers of several callbacks in hand should not wait for one that has just come in."""
+
+ACCEPT_RETRY_INTERVAL = 0.5
+"""Seconds without new connections after one could not be accepted for lack of files or memory."""
+
+IDLE_CLOSE_LIMIT = 16
+"""Idle connections that are closed then, so that others find room."""
+
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings that connections cannot be accepted."""
+
+HANDSHAKE_TIMEOUT = 0.05
+"""Seconds that a worker which stops leaves to handshakes that have begun, before it closes the listener."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_CLIENT_GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
+"""Errors of a new connection, and not of the listener, that Linux passes through accept(2)."""
+
+RESPONSE_TIMEOUT = 20.0
+"""Seconds for which a client may take nothing of an answer."""
+
+_SHORT_RESPONSE_SIZE = 8 * 1024
+_EVENT_STREAM_TYPE = "text/event-stream"
+_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+_REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
+    errors.LimitRequestHeaders: (_TOO_LARGE, "there are too many headers, or one of them is too long"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "the only Expect that is understood is 100-continue"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.BAD_REQUEST, "the only Transfer-Encoding understood is chunked"),
+    errors.InvalidHeader: (HTTPStatus.BAD_REQUEST, "a header cannot be read"),
+    errors.InvalidHeaderName: (HTTPStatus.BAD_REQUEST, "a header has a name that cannot be read"),
+    errors.ObsoleteFolding: (HTTPStatus.BAD_REQUEST, "a header goes on in the next line"),
+}
+_NOT_HTTP = (HTTPStatus.BAD_REQUEST, "this cannot be read as an HTTP request")
+_NAME = re.compile(r"[A-Za-z0-9-]{1,40}")
+_log = logging.getLogger(__name__)
+
+
+class GunicornWorker(ThreadWorker):  # type: ignore[misc]
+    """A worker whose threads cannot be held by clients that begin a request and go on slowly, or not at all.
+
+    gunicorn waits five seconds in a thread for a new connection's first byte, reads headers from a blocking socket, and
+    its worker time-out does not see threads, so that as many such clients as there are threads would silence a bot for
+    good. What follows the headers has its own limits.
+    """
+
+    wsgi: Any
+    sockets: list[Any]
+    _lingering: LingeringCloser
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._thread_local = threading.local()
+        self._accept_resumes_at = 0.0
+        self._next_warning_at = 0.0
+        self._signals = _ChildSignals()
+        self.inherited_signals: SimpleQueue[int] = SimpleQueue()
+
+    def accept(self, listener: Any) -> None:
+        """Accept a new connection, unless a process that has fewer of them does so first.
+
+        All processes are notified of it at the same moment, and the quickest may get nearly all of a platform's
+        connections.
+        """
+        time.sleep(
+            min(self.nr_conns - len(self._lingering), ACCEPT_DELAY_CONNECTION_LIMIT) * ACCEPT_DELAY_PER_CONNECTION
+        )
+        self._accept(listener)
+
+    def _accept(self, listener: Any) -> None:
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause_accepting(error)
+            elif error.errno not in _CLIENT_GONE:
+                raise
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Register or unregister the listeners; none is registered during a pause.
+
+        A worker that stops closes them, after it has accepted all connections that are established.
+        """
+        if not self.alive:
+            super().set_accept_enabled(False)
+            self._close_listeners()
+        elif not enabled or time.monotonic() >= self._accept_resumes_at:
+            super().set_accept_enabled(enabled)
+
+    def _close_listeners(self) -> None:
+        """Accept what is in the backlog, whose clients count on an answer, and close the listeners at once.
+
+        Connections that have not said anything yet get as long as those that are kept alive.
+        """
+        listeners, self.sockets = self.sockets, []
+        for listener in listeners:
+            self._accept_backlog(listener)
+            listener.close()
+        deadline = time.monotonic() + STOP_KEEPALIVE_LINGER
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def _accept_backlog(self, listener: Any) -> None:
+        listener.setblocking(False)
+        deadline = time.monotonic() + HANDSHAKE_TIMEOUT
+        for _ in range(self.cfg.backlog):
+            if not _is_readable(listener, max(0.0, deadline - time.monotonic())):
+                break
+            self._accept(listener)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Leave new connections to the backlog for a moment: the listener stays readable, and the loop would spin."""
+        now = time.monotonic()
+        self._accept_resumes_at = now + ACCEPT_RETRY_INTERVAL
+        super().set_accept_enabled(False)
+        self._close_idle(IDLE_CLOSE_LIMIT)
+        if now >= self._next_warning_at:
+            self._next_warning_at = now + WARNING_INTERVAL
+            _log.warning("cannot accept connections: %s. Raise the limit of open files.", error.strerror)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Hand the connection to a thread; no child process inherits it."""
+        if not conn.initialized:
+            close_in_children(conn)
+        super().enqueue_req(conn)
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads for requests, which start when they are needed."""
+        return _ThreadPool(max_workers=self.cfg.threads)
+
+    def init_signals(self) -> None:
+        """Handle signals, and have children of this process neither handle them nor hold the listeners."""
+        super().init_signals()
+        for listener in self.sockets:
+            close_in_children(listener)
+        close_in_children(self._signals)
+        self._repeat_early_signals()
+
+    def _repeat_early_signals(self) -> None:
+        """Obey a shutdown signal that came between the fork and :meth:`init_signals`.
+
+        Until then the handler is that of gunicorn's first process, which puts the signal into a queue that nobody reads
+        here: the worker would go on until it is killed when ``graceful_timeout`` has run out.
+        """
+        while not self.inherited_signals.empty():
+            number = self.inherited_signals.get_nowait()
+            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                signal.raise_signal(number)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Go on with a connection that a thread has given back: wait for its next request, or close it."""
+        is_done = not fs.cancelled() and fs.exception() is None
+        if is_done and fs.result() is _DEFER and not self.alive:
+            self._wait_for_request(conn)
+        elif not is_done or fs.result():
+            super().finish_request(conn, fs)
+        else:
+            close_in_children(conn.sock)
+            self._lingering.add(conn.sock)
+
+    def _wait_for_request(self, conn: Any) -> None:
+        """Keep a connection on which nothing was said yet for a moment more, which gunicorn does not while it stops."""
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def murder_pending(self) -> None:
+        """Close the connections that have had their time; where there are too many, also who has been idle longest,
+        and those first that never said anything."""
+        super().murder_pending()
+        self._lingering.close_expired()
+        self._close_idle(self.nr_conns - self.worker_connections + 1)
+
+    def _close_idle(self, count: int) -> None:
+        for idle in (self.pending_conns, self.keepalived_conns):
+            while idle and count > 0:
+                conn = idle.popleft()
+                with suppress(OSError, KeyError, ValueError):
+                    self.poller.unregister(conn.sock)
+                self.nr_conns -= 1
+                count -= 1
+                conn.close()
+
+    def handle(self, conn: Any) -> Any:
+        """Whether the connection stays open, after the requests that came on it without a pause."""
+        if not conn.initialized:
+            conn.sock = CorkableSocket.wrap(conn.sock)
+            # Not gunicorn's wait_for_data(), which opens a file for each new connection.
+            if not conn.data_ready and not _is_readable(conn.sock, FIRST_BYTE_TIMEOUT):
+                return _DEFER
+            conn.data_ready = True
+            if self.cfg.proxy_protocol == "off" and begins_proxy_protocol(conn.sock):
+                _refuse(conn.sock, HTTPStatus.BAD_REQUEST, REFUSAL_MESSAGE)
+                return False
+        is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < BUSY_INTERVAL
+        is_kept_alive = self._handle_one(conn)
+        request_count = 1
+        while is_kept_alive is True and is_busy and self._has_next_request(conn, request_count):
+            is_kept_alive = self._handle_one(conn)
+            request_count += 1
+        conn.answered_at = time.monotonic()
+        return is_kept_alive
+
+    def _has_next_request(self, conn: Any, request_count: int) -> bool:
+        """Whether the next request on a busy connection is here already, or comes in a moment.
+
+        A platform under load sends callback after callback on each of its connections. To give one back to gunicorn's
+        loop, and to get it again from there, costs as much as a small request.
+        """
+        limit, timeout = MAX_CONSECUTIVE_REQUESTS, NEXT_REQUEST_TIMEOUT
+        if self.tpool._work_queue.qsize():
+            limit, timeout = MAX_CONSECUTIVE_REQUESTS_UNDER_LOAD, NEXT_REQUEST_TIMEOUT_UNDER_LOAD
+        if request_count >= limit or not self.alive or conn.is_http2:
+            return False
+        return _is_readable(conn.sock, timeout) and self.alive
+
+    def _handle_one(self, conn: Any) -> Any:
+        with WATCHDOG.start_deadline(HEAD_TIMEOUT) as head:
+            WATCHDOG.add_socket(head, conn.sock)
+            self._thread_local.head = head
+            return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """The answer to a request whose headers are here."""
+        self._thread_local.head.cancel()
+        self._thread_local.request = req
+        # gunicorn would send "100 Continue" before the application has seen the request.
+        self._thread_local.awaits_continue = req._expected_100_continue
+        req._expected_100_continue = False
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            if isinstance(conn.sock, CorkableSocket):
+                conn.sock.uncork()
+
+    def init_process(self) -> None:
+        """Begin, with as many streams as there are threads to spare, and files enough for all connections."""
+        raise_limit(needed_files(self.cfg.worker_connections))
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        freeze_config(self.cfg)
+        super().init_process()
+
+    def run(self) -> None:
+        """Take connections and requests until it is time to stop, and then for as long as those need that are here."""
+        self._lingering = LingeringCloser(self.poller, self._on_connection_closed, limit=self.worker_connections // 2)
+        super().run()
+
+    def _on_connection_closed(self) -> None:
+        self.nr_conns -= 1
+
+    def load_wsgi(self) -> None:
+        """The application: an answer's ``Connection: close`` is obeyed, which gunicorn drops; streams are capped;
+        and a long answer is cut off where nobody takes it."""
+        super().load_wsgi()
+        application = self.wsgi
+        STREAMS.set_limit(min(STREAMS.limit, max(self.cfg.threads - RESERVED_THREADS, 0)))
+
+        def wrapped_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            response_headers: dict[str, str] = {}
+            environ[LINGERS_KEY] = True
+            expect_continue = self._wrap_expect_continue(environ)
+
+            def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+                response_headers.update([(name.lower(), text) for name, text in headers])
+                if response_headers.get("connection", "").lower() == "close" or (
+                    expect_continue and not expect_continue.is_continue_sent
+                ):
+                    self._thread_local.request.force_close()
+                return start_response(status, headers, *error)
+
+            body = application(environ, start)
+            connection = get_connection(environ)
+            if isinstance(connection, CorkableSocket) and isinstance(body, list) and _is_short(response_headers):
+                connection.cork()
+            if (
+                connection is None
+                or _is_short(response_headers)
+                or response_headers.get("content-type", "").startswith(_EVENT_STREAM_TYPE)
+            ):
+                return body
+            return SlowClientGuard(body, connection, SlowClientLimit.from_environ(environ, RESPONSE_TIMEOUT))
+
+        self.wsgi = wrapped_app
+
+    def _wrap_expect_continue(self, environ: dict[str, Any]) -> ExpectContinueInput | None:
+        """Replace the body of a request whose client sends it after "100 Continue" only."""
+        if not self._thread_local.awaits_continue:
+            return None
+        environ["wsgi.input"] = body = ExpectContinueInput(environ["wsgi.input"], environ["gunicorn.socket"])
+        return body
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop: requests are finished, streams, which would go on for ever, are ended."""
+        if self.alive:
+            self.method_queue.defer(STREAMS.stop)
+        super().handle_exit(sig, frame)
+
+    def is_parent_alive(self) -> bool:
+        """Whether gunicorn's first process is there; without it this one stops, as on a signal."""
+        if super().is_parent_alive():
+            return True
+        STREAMS.stop()
+        self.alive = False
+        return False
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what is no request with the error that all other refusals have.
+
+        Neither the answer nor the log repeats what was sent: a broken head may hold credentials in any place.
+        """
+        of_application = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+        if not isinstance(exc, errors.ParseException) or isinstance(exc, of_application):
+            super().handle_error(req, client, addr, exc)
+            return
+        status, message = next((said for kind, said in _REFUSALS.items() if isinstance(exc, kind)), _NOT_HTTP)
+        name = str(getattr(exc, "hdr", ""))
+        if isinstance(exc, errors.InvalidHeader) and _NAME.fullmatch(name):
+            message = f"the header {name} cannot be read"
+        _refuse(client, status, message)
+
+
+class _ThreadPool(ThreadPoolExecutor):
+    """Threads that go on with the work where the system allows no more of them."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+class _ChildSignals:
+    """The default signal handlers for a child of a worker, which has no loop that could end it."""
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in GunicornWorker.SIGNALS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def freeze_config(config: Config) -> None:
+    """Make what ``config`` says now plain attributes, in a process in which nobody sets anything any more.
+
+    gunicorn finds each setting by its name, in Python, some forty times a request: an eighth of what a callback costs.
+    """
+    vars(config).update({name: setting.get() for name, setting in config.settings.items()})
+
+
+def _is_short(headers: Mapping[str, str]) -> bool:
+    """Whether an answer fits into the system's buffers, so that nobody can hold up who writes it."""
+    length = headers.get("content-length", "")
+    return length.isdigit() and int(length) <= _SHORT_RESPONSE_SIZE
+
+
+def _is_readable(connection: socket.socket, timeout: float) -> bool:
+    """Return whether something can be read from ``connection`` within ``timeout`` seconds."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _refuse(client: socket.socket, status: HTTPStatus, message: str) -> None:
+    _log.info("refused a request that cannot be read: %s", message)
+    with suppress(OSError):
+        client.sendall(_to_http(status, message))
+
+
+def _to_http(status: HTTPStatus, message: str) -> bytes:
+    code = f"ERR_{status.name}"
+    body = dumps({"error": {"code": code, "message": message}})
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,13 @@
+"""The platform keeps the contract of channels: with a message a reply, and with replies joined for apps that poll."""
+
+from __future__ import annotations
+
+from cometbot.bot import Bot
+from cometbot.testing import Double
+from cometbot.testing.botyard import BotyardDouble
+from cometbot.testing.contract import ChannelContract
+
+
+class TestPlatform(ChannelContract):
+    def make_double(self, bot: Bot) -> Double:
+        return BotyardDouble(bot)

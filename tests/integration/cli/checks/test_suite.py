@@ -1,0 +1,184 @@
+"""The whole chain: a line for everything, well and broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cometbot.cli import main
+from cometbot.cli.checks import CheckSuite
+
+CALLBACK = ("credentials refused", "credentials accepted", "answer time")
+
+
+def failures(results: dict[str, Any]) -> list[str]:
+    return [name for name, result in results.items() if result.ok is False]
+
+
+def test_a_bot_that_is_well_fails_nothing(doctor_setup: Any) -> None:
+    results = doctor_setup.run_checks()
+    assert failures(results) == []
+    assert [name for name, result in results.items() if result.ok is None] == ["certificate"]
+
+
+def test_nothing_is_stored_sent_or_changed(doctor_setup: Any) -> None:
+    doctor_setup.run_checks()
+    assert [entry.method for entry in doctor_setup.simulator.requests if entry.method != "GET"] == []
+    delivery = doctor_setup._running[0].delivery
+    assert delivery.is_idle
+    with delivery.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM mailbox").scalar() == 0
+
+
+def test_every_failure_has_a_cause_and_a_remedy(bare_setup: Any) -> None:
+    bare_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD")
+    results = bare_setup.run_checks(url="http://127.0.0.1:9")
+    assert failures(results)
+    assert all(result.cause and result.remedy for result in results.values() if result.ok is False)
+
+
+def test_wrong_settings_are_the_one_failure(bare_setup: Any) -> None:
+    bare_setup.set_variables(COMETBOT_THREADS="many")
+    results = bare_setup.run_checks()
+    assert failures(results) == ["settings"]
+    assert "COMETBOT_THREADS" in results["settings"].cause
+    assert {result.ok for name, result in results.items() if name != "settings"} == {None}
+
+
+@pytest.mark.parametrize("channel", ["botpress", "botyard", "simplex"])
+def test_without_the_cometchat_channel_no_credentials_are_needed(doctor_setup: Any, channel: str) -> None:
+    doctor_setup.set_variables(COMETBOT_CHANNELS=channel)
+    doctor_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD", "COMETCHAT_API_KEY")
+    results = doctor_setup.run_checks()
+    assert failures(results) == []
+    assert results["CometChat"].cause == "COMETBOT_CHANNELS does not name it"
+
+
+def test_a_variable_without_meaning_is_named(doctor_setup: Any) -> None:
+    doctor_setup.set_variables(COMETBOT_TREADS="8")
+    assert "did you mean COMETBOT_THREADS?" in doctor_setup.run_checks()["settings"].cause
+
+
+def test_a_module_that_is_not_there_leaves_the_other_checks(doctor_setup: Any) -> None:
+    results = doctor_setup.run_checks("nowhere:bot")
+    assert failures(results) == ["bots"]
+    assert "nowhere" in results["bots"].cause
+    assert results["API key"].ok
+    assert results["enabled"].cause == "no bot can be loaded"
+
+
+def test_code_that_cannot_be_imported_is_shown_with_its_place(doctor_setup: Any) -> None:
+    (doctor_setup.folder / "broken_shop.py").write_text('from cometbot import Bot\n\nbot = Bot("helpdesk")\n1 / 0\n')
+    result = doctor_setup.run_checks("broken_shop:bot")["bots"]
+    assert "ZeroDivisionError" in result.cause
+    assert result.remedy.endswith("broken_shop.py, line 4")
+
+
+def test_code_that_is_no_python_is_shown_with_its_place(doctor_setup: Any) -> None:
+    (doctor_setup.folder / "misspelt_shop.py").write_text("from cometbot import Bot\n\nbot = Bot(\n")
+    result = doctor_setup.run_checks("misspelt_shop:bot")["bots"]
+    assert "SyntaxError" in result.cause
+    assert result.remedy.endswith("misspelt_shop.py, line 3")
+
+
+def test_a_bot_without_handlers_fails(doctor_setup: Any) -> None:
+    (doctor_setup.folder / "mute_shop.py").write_text('from cometbot import Bot\n\nbot = Bot("helpdesk")\n')
+    assert "no handler" in doctor_setup.run_checks("mute_shop:bot")["bots"].cause
+
+
+def test_a_bot_without_credentials_is_not_served(bare_setup: Any) -> None:
+    bare_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD")
+    results = bare_setup.run_checks()
+    assert results["callback settings"].ok is False
+    assert "COMETBOT_CALLBACK_USERNAME" in results["callback settings"].remedy
+    assert {results[name].ok for name in CALLBACK} == {None}
+
+
+def test_half_credentials_in_code_are_told(bare_setup: Any) -> None:
+    code = 'from cometbot import Bot\n\nbot = Bot("helpdesk", callback_username="cc")\nbot.fallback(lambda ctx: "Hi")\n'
+    (bare_setup.folder / "half_shop.py").write_text(code)
+    assert "only one of" in bare_setup.run_checks("half_shop:bot")["callback settings"].cause
+
+
+def test_callbacks_that_are_open_on_purpose_fail_nothing(bare_setup: Any) -> None:
+    bare_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD")
+    bare_setup.set_variables(COMETBOT_ALLOW_ANONYMOUS_CALLBACKS="1")
+    bare_setup.serve_bot()
+    bare_setup.register(username="", password="")
+    results = bare_setup.run_checks()
+    assert failures(results) == []
+    assert results["credentials refused"].ok is None
+    assert results["credentials accepted"].ok
+
+
+def test_cometchat_is_skipped_when_not_a_channel(doctor_setup: Any) -> None:
+    doctor_setup.set_variables(COMETBOT_CHANNELS="other")
+    results = doctor_setup.run_checks()
+    assert results["CometChat"].ok is None
+    assert "API key" not in results
+
+
+def test_unknown_url_skips_the_callback_checks(bare_setup: Any) -> None:
+    bare_setup.serve_bot()
+    assert "--url" in bare_setup.run_checks()["credentials accepted"].cause
+
+
+def test_the_public_url_of_the_settings_counts(doctor_setup: Any) -> None:
+    doctor_setup.set_variables(COMETBOT_PUBLIC_URL="http://127.0.0.1:9")
+    results = doctor_setup.run_checks()
+    assert results["reachable"].ok is False
+    assert results["callback URL"].ok is False
+
+
+def test_two_bots_have_their_own_lines(doctor_setup: Any) -> None:
+    (doctor_setup.folder / f"more_{doctor_setup.module}.py").write_text(
+        'from cometbot import Bot\n\nbot = Bot("sales")\nbot.message("hi")(lambda ctx: "Hi")\n'
+    )
+    both = f"{doctor_setup.module}:bot,more_{doctor_setup.module}:bot"
+    enabled = [(line.bot, line.ok) for line in CheckSuite(both).run() if line.name == "enabled"]
+    assert enabled == [("helpdesk", True), ("sales", None)]
+
+
+def test_no_secret_is_in_any_line(doctor_setup: Any) -> None:
+    key, password = doctor_setup.simulator.api_key, "s3cret-word"
+    doctor_setup.simulator.misbehave.fail(400, code=f"KEY_{key}_{password}", routes=["GET /bots"])
+    output = json.dumps([str(result) for result in doctor_setup.run_checks().values()])
+    assert "KEY_***_***" in output
+    assert key not in output
+    assert password not in output
+
+
+def test_the_command_prints_a_line_a_check_and_exits_with_0(doctor_setup: Any) -> None:
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "✓ helpdesk: credentials accepted" in result.output
+    assert "– certificate" in result.output
+    assert result.output.endswith("Nothing is wrong.\n")
+
+
+def test_the_command_prints_cause_and_remedy_and_exits_with_1(doctor_setup: Any) -> None:
+    doctor_setup.simulator.world.directory.bots["helpdesk"].enabled = False
+    result = CliRunner().invoke(main, ["doctor", "--url", doctor_setup.url])
+    assert result.exit_code == 1
+    [line] = [line for line in result.output.splitlines() if line.startswith("✗")]
+    assert "relays nothing" in line
+    assert f"→ cometbot bots sync --url {doctor_setup.url}" in line
+    assert "1 of " in result.output
+
+
+def test_the_command_as_json_has_the_same_lines(doctor_setup: Any) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    told = json.loads(result.output)
+    assert told["ok"] is True
+    assert {"name", "ok", "cause", "remedy", "bot"} == set(told["checks"][0])
+    assert [line["name"] for line in told["checks"]] == list(doctor_setup.run_checks())
+
+
+@pytest.mark.parametrize("url", ["bots.example.com", "ftp://host", "https://", "https://host:port"])
+def test_a_url_that_is_none_is_refused(doctor_setup: Any, url: str) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--url", url])
+    assert result.exit_code == 2
+    assert "https://bots.example.com" in result.output

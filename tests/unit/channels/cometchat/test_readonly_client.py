@@ -1,0 +1,81 @@
+"""CometChat for rehearsals."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.readonly_client import ReadOnlyClient
+
+
+class RecordingClient:
+    """A client that notes what it is asked, and answers all of it."""
+
+    api_url = "https://host/v3"
+    app_id = "app"
+    timeout = 10.0
+    rate = None
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str]] = []
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        self.requests.append((method, path))
+        return {"data": {"uid": "maria"}}
+
+    def download(self, url: str, to: Any = None, **options: Any) -> bytes:
+        return url.encode()
+
+
+@pytest.fixture
+def recording_client() -> RecordingClient:
+    return RecordingClient()
+
+
+@pytest.fixture
+def skipped() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def readonly_client(recording_client: RecordingClient, skipped: list[str]) -> ReadOnlyClient:
+    return ReadOnlyClient(cast(CometChatClient, recording_client), skipped.append)
+
+
+def test_read_requests_are_sent(
+    readonly_client: ReadOnlyClient, recording_client: RecordingClient, skipped: list[str]
+) -> None:
+    assert readonly_client.get_user("maria")["uid"] == "maria"
+    assert recording_client.requests == [("GET", "/users/maria")]
+    assert skipped == []
+
+
+def test_write_requests_are_skipped_and_reported(
+    readonly_client: ReadOnlyClient, recording_client: RecordingClient, skipped: list[str]
+) -> None:
+    made = readonly_client.create_user("tom", "Tom")
+    readonly_client.delete_user("maria")
+    assert recording_client.requests == []
+    assert skipped == ["POST /users", "DELETE /users/maria"]
+    assert made["uid"] == "tom"
+    assert made["id"] == "withheld"
+
+
+def test_add_members_is_skipped(readonly_client: ReadOnlyClient, recording_client: RecordingClient) -> None:
+    assert readonly_client.add_members("ops", ["maria"]) == {}
+    assert recording_client.requests == []
+
+
+def test_files_are_downloaded(readonly_client: ReadOnlyClient) -> None:
+    assert readonly_client.download("https://files/1") == b"https://files/1"
+
+
+def test_closing_leaves_the_real_client_open(
+    readonly_client: ReadOnlyClient, recording_client: RecordingClient
+) -> None:
+    readonly_client.close()
+    assert readonly_client.get_user("maria")
+    assert repr(readonly_client) == "ReadOnlyClient('https://host/v3')"
+    assert readonly_client.rate is None

@@ -1,0 +1,139 @@
+"""Threads that work through lanes: as many as there have to be, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cometbot.delivery.engine import Check
+from cometbot.delivery.thread_engine import ThreadEngine
+
+
+class Panic(BaseException):
+    pass
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.002)
+
+
+def get_thread_check(engine: ThreadEngine) -> Check:
+    return next(check for check in engine.checks() if check.name == "lanes")
+
+
+@pytest.fixture
+def engine() -> Iterator[ThreadEngine]:
+    made = ThreadEngine(2)
+    yield made
+    assert made.stop(60)
+
+
+@pytest.mark.parametrize("error", [ValueError, Panic, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_work_that_raises_anything_ends_no_thread(engine: ThreadEngine, error: type[BaseException]) -> None:
+    worked: list[str] = []
+
+    def work(conversation_key: str) -> None:
+        worked.append(conversation_key)
+        if conversation_key != "good":
+            raise error
+
+    engine.start(work)
+    before = set(threading.enumerate())
+    for number in range(5):
+        engine.notify(f"bad {number}")
+    wait_until(lambda: len(worked) == 5)
+    engine.notify("good")
+
+    wait_until(lambda: "good" in worked)
+    assert get_thread_check(engine) == Check("lanes", True, "2 of 2 threads alive, 0 conversations queued")
+    assert set(threading.enumerate()) == before
+
+
+def kill_threads(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch, count: int) -> list[threading.Thread]:
+    """Has that many threads die, each after a lane; returns who did."""
+    dead: list[threading.Thread] = []
+    is_written_off = engine._is_replaced
+
+    def die() -> bool:
+        if len(dead) < count:
+            dead.append(threading.current_thread())
+            raise Panic("raised into the thread by somebody else")
+        return is_written_off()
+
+    monkeypatch.setattr(engine, "_is_replaced", die)
+    return dead
+
+
+def test_a_thread_that_dies_is_replaced(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[str] = []
+    engine.start(worked.append)
+    dead = kill_threads(engine, monkeypatch, 3)
+    for number in range(3):
+        engine.notify(f"last of {number}")
+    wait_until(lambda: len(dead) == 3 and not any(thread.is_alive() for thread in dead))
+    engine.notify("next")
+
+    wait_until(lambda: "next" in worked)
+    assert get_thread_check(engine) == Check("lanes", True, "2 of 2 threads alive, 0 conversations queued")
+
+
+def test_check_fails_while_a_thread_cannot_be_replaced(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[str] = []
+    engine.start(worked.append)
+    dead = kill_threads(engine, monkeypatch, 1)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        engine.notify("last")
+        wait_until(lambda: dead and not dead[0].is_alive())
+        engine.notify("next")
+        wait_until(lambda: "next" in worked)
+        wait_until(lambda: not get_thread_check(engine).ok)
+        assert get_thread_check(engine).detail.startswith("1 of 2 threads alive")
+    engine.notify("one more")
+
+    wait_until(lambda: "one more" in worked)
+    assert get_thread_check(engine).ok
+
+
+def test_stuck_thread_is_replaced_once(engine: ThreadEngine) -> None:
+    release, begun = threading.Event(), list[int]()
+
+    def work(conversation_key: str) -> None:
+        if conversation_key == "hang":
+            begun.append(threading.get_ident())
+            release.wait(60)
+            raise Panic
+
+    engine.start(work)
+    engine.notify("hang")
+    wait_until(lambda: begun)
+    engine.replace_thread(begun[0])
+    engine.replace_thread(begun[0])
+    assert [check.detail for check in engine.checks()] == [
+        "2 of 2 threads alive, 0 conversations queued",
+        "1 handlers ran past their deadline and still run",
+    ]
+    release.set()
+
+    wait_until(lambda: begun[0] not in [thread.ident for thread in threading.enumerate()])
+    assert get_thread_check(engine).detail.startswith("2 of 2 threads alive")
+    assert engine.checks()[1].detail.startswith("0 handlers")
+
+
+def test_notify_before_start_only_queues(engine: ThreadEngine) -> None:
+    engine.notify("early")
+    assert get_thread_check(engine) == Check("lanes", False, "0 of 2 threads alive, 1 conversations queued")
+    worked: list[str] = []
+    engine.start(worked.append)
+    wait_until(lambda: worked == ["early"])
