@@ -27,7 +27,7 @@ RATE = 100
 
 _SETTINGS = {
     "COMETBOT_BOT": "benchmarks.bots:silent",
-    "COMETBOT_CHANNELS": "cometchat,botpress",
+    "COMETBOT_CHANNELS": "cometchat,chat_api",
     "COMETBOT_PROCESSES": "1",
     "CHAT_API_REQUESTS": "0",
     "CHAT_API_SIGNUPS": "0",
@@ -59,7 +59,7 @@ class Caller:
 
     def __init__(self, server: Server) -> None:
         self.port = server.port
-        self._api = f"{server.url}/botpress/{BOT}"
+        self._api = f"{server.url}/chat/{BOT}"
         answer = requests.post(f"{self._api}/users", json={}, timeout=30)
         self.key = {"x-user-key": answer.json()["key"]}
 
@@ -72,13 +72,13 @@ class Caller:
 
     def request(self, path: str) -> bytes:
         """A GET, as it goes over the wire."""
-        return f"GET /botpress/{BOT}{path} HTTP/1.1\r\nHost: x\r\nx-user-key: {self.key['x-user-key']}\r\n\r\n".encode()
+        return f"GET /chat/{BOT}{path} HTTP/1.1\r\nHost: x\r\nx-user-key: {self.key['x-user-key']}\r\n\r\n".encode()
 
     def message(self, conversation: str, text: str) -> bytes:
         """The POST of a message, as it goes over the wire."""
         body = json.dumps({"conversationId": conversation, "payload": {"type": "text", "text": text}}).encode()
         head = (
-            f"POST /botpress/{BOT}/messages HTTP/1.1\r\nHost: x\r\nx-user-key: {self.key['x-user-key']}\r\n"
+            f"POST /chat/{BOT}/messages HTTP/1.1\r\nHost: x\r\nx-user-key: {self.key['x-user-key']}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body

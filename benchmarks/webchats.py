@@ -25,7 +25,7 @@ RATE = 50
 
 _SETTINGS = {
     "COMETBOT_BOT": "benchmarks.bots:echo",
-    "COMETBOT_CHANNELS": "botyard",
+    "COMETBOT_CHANNELS": "platform",
     "PLATFORM_MESSAGES": "0",
     "PLATFORM_REQUESTS": "0",
     "PLATFORM_SIGNUPS": "0",

@@ -36,7 +36,7 @@ _KNOWN_REGIONS = ("us", "eu", "in")
 DEFAULT_BOT_FILE = "bot.py"
 """The file whose only bot is served where none is named."""
 _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
-_CHAT_CHANNELS = frozenset({"botpress", "botyard"})
+_CHAT_CHANNELS = frozenset({"chat_api", "platform"})
 """Channels that store users and their chats here, and whose clients hold connections open to hear what happens."""
 
 
@@ -264,7 +264,7 @@ def _display_name(text: str) -> str:
 class Settings:
     """Everything that is set from outside; the attribute ``threads`` is the variable ``COMETBOT_THREADS``.
 
-    Attributes that begin with another product's name (``cometchat_…``, ``simplex_…``, ``botpress_…``, ``botyard_…``)
+    Attributes that begin with another product's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``)
     are variables without ``COMETBOT_`` in front. Times are in seconds.
     """
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from cometbot import Bot, ChannelError, ConfigurationError, Context, Media, Message, Text, direct
-from cometbot.channels.botpress.client import ChatClient
-from cometbot.channels.botpress.payloads import to_messages, to_payloads
+from cometbot.channels.chat_api.client import ChatClient
+from cometbot.channels.chat_api.payloads import to_messages, to_payloads
 
 bot = Bot("agent", description="Answers what the agent answers.", handler_timeout=120)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cometbot import Bot, Card, Choices, ConfigurationError, Context
-from cometbot.channels.botpress import listener
+from cometbot.channels.chat_api import listener
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing import BotClient
@@ -35,13 +35,13 @@ def make_agent() -> Bot:
 @pytest.fixture(params=["", "a-key"], ids=["automatic", "manual"])
 def client(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BotClient]:
     settings = Settings(
-        channels=("botpress",),
+        channels=("chat_api",),
         database_url=f"sqlite:///{tmp_path}/agent.db",
         chat_api_encryption_key=Secret(request.param),
     )
     app = create_app(make_agent(), settings)
     server = LoopbackServer(app, 0)
-    monkeypatch.setenv("AGENT_URL", f"http://{HOST}:{server.port}/botpress/brain")
+    monkeypatch.setenv("AGENT_URL", f"http://{HOST}:{server.port}/chat/brain")
     monkeypatch.setenv("AGENT_ENCRYPTION_KEY", request.param)
     soon = listener.Listener.answers
     monkeypatch.setattr(listener.Listener, "answers", lambda self, timeout, quiet: soon(self, timeout, 0.3))

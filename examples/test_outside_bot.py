@@ -27,7 +27,7 @@ ADMIN = {"Authorization": "the-admin-s-key"}
 def platform(tmp_path: Path) -> Iterator[str]:
     """The URL of a platform that lets webhooks go to this machine."""
     settings = Settings(
-        channels=("botyard",),
+        channels=("platform",),
         database_url=f"sqlite:///{tmp_path}/platform.db",
         data=tmp_path / "data",
         platform_admin_secret_key=Secret(ADMIN["Authorization"]),

@@ -49,7 +49,7 @@ def users() -> None:
 @_list_options
 def list_users(as_json: bool, limit: int) -> None:
     """Show users, the oldest first."""
-    from cometbot.channels.botyard.display_names import display_name
+    from cometbot.channels.platform.display_names import display_name
 
     def row(chat: Chat, place: ConnectionAndScope, user: ChatUser) -> Row:
         return {
@@ -68,7 +68,7 @@ def list_users(as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_user(id: str) -> None:
     """Remove a user with all chats, messages and files; the cookie opens nothing any more."""
-    from cometbot.channels.botyard.removal import delete_user_data
+    from cometbot.channels.platform.removal import delete_user_data
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
@@ -110,8 +110,8 @@ def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_chat(id: str) -> None:
     """Remove a chat with all its messages."""
-    from cometbot.channels.botyard.platform import ALL_BOTS
-    from cometbot.channels.botyard.removal import delete_chat
+    from cometbot.channels.platform.platform import ALL_BOTS
+    from cometbot.channels.platform.removal import delete_chat
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
@@ -147,7 +147,7 @@ def list_files(user: str, as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_file(id: str) -> None:
     """Remove a file; messages that it was attached to still name it."""
-    from cometbot.channels.botyard.platform import ALL_BOTS
+    from cometbot.channels.platform.platform import ALL_BOTS
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
@@ -190,7 +190,7 @@ def _print_items(
     bot: str = "",
 ) -> None:
     """Print up to ``limit`` items of the pages that ``load_page(chat, source, cursor=…, limit=…)`` returns."""
-    from cometbot.channels.botyard.platform import bot_scope
+    from cometbot.channels.platform.platform import bot_scope
 
     rows: list[Row] = []
     with _open_chat() as chat, chat.database.read() as connection:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cometbot.settings import Settings
     from cometbot.store.database import Database
 
-CHANNELS = ("cometchat", "botpress", "botyard", "simplex")
+CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
 """What ``COMETBOT_CHANNELS`` can name."""
 
 _SEND_TIMEOUT = 10.0

@@ -27,9 +27,9 @@ def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
     for bot in bots or ["<bot>"]:
         if "cometchat" in settings.channels:
             yield f"CometChat callback of {bot}: {base}/cometchat/{bot}"
-        if "botpress" in settings.channels:
-            yield f"Chat API of {bot}: {base}/botpress/{bot}, its reference: {base}/botpress/{bot}/redoc"
-    if "botyard" in settings.channels:
+        if "chat_api" in settings.channels:
+            yield f"Chat API of {bot}: {base}/chat/{bot}, its reference: {base}/chat/{bot}/redoc"
+    if "platform" in settings.channels:
         yield f"web chat: {base}/"
     if "simplex" in settings.channels:
         yield "SimpleX: run cometbot simplex beside it, which holds the connection"

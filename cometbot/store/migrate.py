@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.store import tables
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

@@ -27,8 +27,8 @@ ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
 
 _DOUBLE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.cometchat", "CometChatDouble", ""),
-    "chat_api": ("cometbot.testing.botpress", "BotpressDouble", "chat"),
-    "platform": ("cometbot.testing.botyard", "BotyardDouble", "chat"),
+    "chat_api": ("cometbot.testing.chat_api", "ChatApiDouble", "chat"),
+    "platform": ("cometbot.testing.platform", "PlatformDouble", "chat"),
     "simplex": ("cometbot.testing.simplex.double", "SimplexDouble", "simplex"),
 }
 """Module, class and extra of each channel's double, imported when a test asks for it."""

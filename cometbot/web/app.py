@@ -203,8 +203,8 @@ def channels_from_settings(
     chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
     makers: dict[str, Callable[[], Sequence[Channel]]] = {
         "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
-        "botpress": lambda: _make_chat_api(settings, bots, observer, chat()),
-        "botyard": lambda: _make_platform(settings, bots, observer, chat()),
+        "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
+        "platform": lambda: _make_platform(settings, bots, observer, chat()),
         "simplex": lambda: [_make_simplex(settings, bots)],
     }
     unknown = [name for name in settings.channels if name not in makers]
@@ -332,7 +332,7 @@ def _make_chat(settings: Settings, db: Database) -> Chat:
 
 def _make_chat_api(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
     try:
-        from cometbot.channels.botpress.setup import make_channels
+        from cometbot.channels.chat_api.setup import make_channels
     except ImportError as error:
         raise _missing_chat_dependency(error) from error
     return make_channels(settings, bots, observer, chat)
@@ -347,7 +347,7 @@ def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
 
 def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
     try:
-        from cometbot.channels.botyard.setup import make_channels
+        from cometbot.channels.platform.setup import make_channels
     except ImportError as error:
         raise _missing_chat_dependency(error) from error
     return make_channels(settings, bots, observer, chat)

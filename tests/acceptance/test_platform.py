@@ -90,7 +90,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "botyard.config.json").write_text('{"service": {"name": "My bots", "description": "Ours"}}')
     environ = {
         "COMETBOT_BOT": f"{BOTS}/desk.py:bot",
-        "COMETBOT_CHANNELS": "botyard",
+        "COMETBOT_CHANNELS": "platform",
         "COMETBOT_DATA": str(tmp_path / "data"),
         "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
         "COMETBOT_BODY_TIMEOUT": "2",

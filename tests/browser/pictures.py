@@ -99,7 +99,7 @@ def take_web_chat(page: Page, folder: Path) -> None:
     """Chat with the bot in the platform's web chat."""
     port = free_port()
     settings = {
-        "COMETBOT_CHANNELS": "botyard",
+        "COMETBOT_CHANNELS": "platform",
         "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
         "COMETBOT_DATA": f"{folder}/data",
         "PLATFORM_SERVICE_NAME": "Tea & Orders",

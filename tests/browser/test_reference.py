@@ -12,16 +12,16 @@ from cometbot.settings import Settings
 from cometbot.web.app import create_app
 from tests.browser.engine import Need, expect, needs, report_csp_violations
 
-URL = "http://chat.example/botpress/shop/redoc"
+URL = "http://chat.example/chat/shop/redoc"
 
 
 @pytest.fixture
 def answer(tmp_path: Path) -> tuple[str, dict[str, str]]:
     """The page as it is served, with its headers."""
-    settings = Settings(channels=("botpress",), database_url=f"sqlite:///{tmp_path}/chat.db", data=tmp_path)
+    settings = Settings(channels=("chat_api",), database_url=f"sqlite:///{tmp_path}/chat.db", data=tmp_path)
     app = create_app([Bot("shop")], settings, handles=False)
     try:
-        page = app.test_client().get("/botpress/shop/redoc")
+        page = app.test_client().get("/chat/shop/redoc")
         return page.text, dict(page.headers)
     finally:
         app.extensions["cometbot"].stop()

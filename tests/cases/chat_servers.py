@@ -17,7 +17,7 @@ import requests
 from tests.cases.case import Case, Finding, check
 from tests.cases.server import ROOT, TIMEOUT, Server
 
-PLATFORM, CHAT_API = "botyard", "botpress"
+PLATFORM, CHAT_API = "platform", "chat_api"
 
 
 class PlatformUser(requests.Session):
@@ -65,7 +65,7 @@ def redos_upload(case: Case) -> Finding:
 
 @check("chat/06-links-in-text")
 def links(case: Case) -> Finding:
-    from cometbot.channels.botyard.markdown import to_html
+    from cometbot.channels.platform.markdown import to_html
 
     wrong = []
     for url in case.read("urls.txt").decode().split():
@@ -131,10 +131,10 @@ def leeway(case: Case) -> Finding:
     statuses = {}
     for claim, shift in (("nbf", 3), ("nbf", 0), ("exp", -3)):
         key = jwt.encode({"id": "maria", claim: int(time.time()) + shift}, secret, algorithm="HS256")
-        answer = requests.get(f"{server.url}/botpress/demo_bot/conversations", headers={"x-user-key": key}, timeout=60)
+        answer = requests.get(f"{server.url}/chat/demo_bot/conversations", headers={"x-user-key": key}, timeout=60)
         statuses[f"{claim} {shift:+d} s"] = answer.status_code
     stale = jwt.encode({"id": "maria", "exp": int(time.time()) - 600}, secret, algorithm="HS256")
-    old = requests.get(f"{server.url}/botpress/demo_bot/conversations", headers={"x-user-key": stale}, timeout=60)
+    old = requests.get(f"{server.url}/chat/demo_bot/conversations", headers={"x-user-key": stale}, timeout=60)
     is_well = all(status == 200 for status in statuses.values())
     names_claim = old.status_code in (401, 403) and "exp" in old.text.lower()
     seen = f"{statuses}; ended 10 minutes ago: {old.status_code} {old.text[:90]}"
@@ -146,7 +146,7 @@ def byte_order_mark(case: Case) -> Finding:
     server = Server(case, COMETBOT_CHANNELS=f"{PLATFORM},{CHAT_API}").start()
     headers, seen = {"Content-Type": "application/json"}, {}
     body = case.read("body.json")
-    seen["Chat API"] = requests.post(f"{server.url}/botpress/demo_bot/users", data=body, headers=headers, timeout=60)
+    seen["Chat API"] = requests.post(f"{server.url}/chat/demo_bot/users", data=body, headers=headers, timeout=60)
     body = body.replace(b'"name"', b'"nickname"')
     seen["platform"] = requests.post(f"{server.url}/v1/client-api/user", data=body, headers=headers, timeout=60)
     statuses = {name: f"{answer.status_code} {answer.text[:80]}" for name, answer in seen.items()}

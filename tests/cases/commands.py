@@ -54,7 +54,7 @@ def doctor(case: Case) -> Finding:
     (case.work / "bot.py").write_text(BOT)
     cli = case.stack.enter_context(FakeSimplexCLI())
     seen = {}
-    for channel in ("botyard", "botpress", "simplex"):
+    for channel in ("platform", "chat_api", "simplex"):
         place = f"sqlite:///{case.work}/{channel}.db"
         variables = {"COMETBOT_CHANNELS": channel, "COMETBOT_DATABASE_URL": place, "SIMPLEX_URL": cli.url}
         serve(case, "simplex" if channel == "simplex" else "serve", variables)
@@ -84,7 +84,7 @@ def serve(case: Case, command: str, variables: Mapping[str, str]) -> None:
 def without_extra(case: Case) -> Finding:
     (case.work / "bot.py").write_text(BOT)
     (case.work / "sitecustomize.py").write_text(WITHOUT_EXTRA)
-    variables = {"COMETBOT_CHANNELS": "botyard", "COMETBOT_BOT": "bot.py:bot"}
+    variables = {"COMETBOT_CHANNELS": "platform", "COMETBOT_BOT": "bot.py:bot"}
     status, text = run(case, ["platform", "files", "list"], **variables)
     is_well = status == 2 and "pip install 'cometbot[chat]'" in text and "Traceback" not in text
     lines = text.strip().splitlines()

@@ -42,7 +42,7 @@ def open_browser(case: Case, **options: object) -> BrowserContext:
 
 def serve_page(case: Case, name: str = "server", **variables: str) -> Server:
     limits = {"PLATFORM_MESSAGES": "0", "PLATFORM_REQUESTS": "0", "PLATFORM_SIGNUPS": "0"}
-    return Server(case, name=name, COMETBOT_CHANNELS="botyard", **limits, **variables).start()
+    return Server(case, name=name, COMETBOT_CHANNELS="platform", **limits, **variables).start()
 
 
 def open_chat(page: Page, url: str, name: str = "Maria") -> Page:

@@ -123,7 +123,7 @@ def use_simplex_page(bot: Bot) -> None:
 
 
 OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
-    "docs/botpress.md": use_chat_api_page,
+    "docs/chat-api.md": use_chat_api_page,
     "docs/groups.md": use_groups_page,
     "docs/handlers.md": use_handlers_page,
     "docs/simplex.md": use_simplex_page,

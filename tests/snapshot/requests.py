@@ -86,13 +86,13 @@ def _callbacks() -> Iterator[Request]:
 
 
 def _chat_api() -> Iterator[Request]:
-    root = "/botpress/helpdesk"
+    root = "/chat/helpdesk"
     made = {"maria_key": "key", "maria": "user.id"}
     text = {"type": "text", "text": "hello"}
     yield ask(f"GET {root}/hello")
     yield ask(f"GET {root}")
     yield ask(f"GET {root}/redoc")
-    yield ask("GET /botpress/nobody/hello")
+    yield ask("GET /chat/nobody/hello")
     yield ask(f"POST {root}/users", {"name": "Maria", "pictureUrl": "https://e.example/m.png"}, keep=made)
     yield ask(f"POST {root}/users", {"name": "Tom"}, keep={"tom_key": "key", "tom": "user.id"})
     yield ask(f"POST {root}/users", {"name": 5})
@@ -171,11 +171,11 @@ def _chat_api() -> Iterator[Request]:
     for origin in ("https://app.example.com", "https://other.example.com"):
         yield ask(f"OPTIONS {root}/users/me", headers={"Origin": origin}, note=origin)
         yield ask(f"GET {root}/users/me maria", headers={"Origin": origin}, note=origin)
-    yield ask("POST /botpress/signed/users", {"name": "Maria"})
-    yield ask("GET /botpress/signed/users/me signed")
-    yield ask("POST /botpress/signed/users/get-or-create signed", {"name": "Maria"})
-    yield ask("GET /botpress/signed/users/me signed")
-    yield ask("GET /botpress/signed/users/me maria", note="a key of another bot")
+    yield ask("POST /chat/signed/users", {"name": "Maria"})
+    yield ask("GET /chat/signed/users/me signed")
+    yield ask("POST /chat/signed/users/get-or-create signed", {"name": "Maria"})
+    yield ask("GET /chat/signed/users/me signed")
+    yield ask("GET /chat/signed/users/me maria", note="a key of another bot")
 
 
 def _platform() -> Iterator[Request]:

@@ -48,7 +48,7 @@ def _rules(name: str, app: Flask) -> list[str]:
 def openapi() -> str:
     """Return the OpenAPI document of a bot."""
     with make_site() as (app, _):
-        document = app.test_client().get("/botpress/helpdesk/openapi.json").json
+        document = app.test_client().get("/chat/helpdesk/openapi.json").json
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

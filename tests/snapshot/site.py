@@ -19,7 +19,7 @@ from cometbot.web.app import create_app
 ADMIN = "the-admins-secret-key"
 SIGNING_KEY = "the-key-that-signs-user-keys-of-one-bot"
 ENVIRONMENT = {
-    "COMETBOT_CHANNELS": "cometchat,botpress,botyard,simplex",
+    "COMETBOT_CHANNELS": "cometchat,chat_api,platform,simplex",
     "COMETBOT_CALLBACK_USERNAME": "cc",
     "COMETBOT_CALLBACK_PASSWORD": "the-callback-password",
     "COMETCHAT_WEBHOOK_USERNAME": "hook",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "cometbot").rglob("*.py"))
 
 ALLOWED_FILES = {
-    "flask": ["web/", "http/", "callback.py", "views.py", "wsgi_app.py", "channels/botyard/views/", "simulator/"],
+    "flask": ["web/", "http/", "callback.py", "views.py", "wsgi_app.py", "channels/platform/views/", "simulator/"],
     "gunicorn": ["web/"],
     "marshmallow": ["schemas.py"],
     "requests": ["client.py", "http_client.py", "wsgi_session.py"],

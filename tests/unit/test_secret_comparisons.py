@@ -30,9 +30,9 @@ READS = {"reveal", "encode", "decode", "strip", "lower", "get", "hexdigest", "di
 """Methods whose result is as secret as what they are called on."""
 
 ALLOWED = {
-    ("channels/botyard/config/json_lines.py", "token == '{'"): "a piece of JSON",
-    ("channels/botyard/config/json_lines.py", "token == '['"): "a piece of JSON",
-    ("channels/botyard/validators.py", "secret == secret.strip()"): "the form of one's own new secret",
+    ("channels/platform/config/json_lines.py", "token == '{'"): "a piece of JSON",
+    ("channels/platform/config/json_lines.py", "token == '['"): "a piece of JSON",
+    ("channels/platform/validators.py", "secret == secret.strip()"): "the form of one's own new secret",
     ("channels/cometchat/client.py", "' ' in api_key"): "the form of one's own key",
     ("channels/cometchat/callback.py", "found.name in self._credentials"): "names of bots",
     ("channels/cometchat/callback.py", "name in credentials"): "names of bots",
@@ -47,7 +47,7 @@ ALLOWED = {
     ("delivery/handler_registry.py", "lease.token in self._abandoned"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == lease.token"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == run.lease.token"): "names a lease; opens nothing",
-    ("channels/botyard/views/routing.py", "name != cookies.TOKEN_COOKIE"): "the name of a cookie",
+    ("channels/platform/views/routing.py", "name != cookies.TOKEN_COOKIE"): "the name of a cookie",
     ("channels/simplex/channel.py", "_hash_content(item.content.type, item.content.text) == said"): "a text's hash",
     ("store/postgresql_pubsub.py", "token != self._token"): "names a connection; opens nothing",
     ("simulator/membership.py", "password != group.password"): "the simulator protects nothing",
@@ -152,6 +152,6 @@ def test_comparison_of_something_else_is_not_found(source: str) -> None:
     assert list(compared(source)) == []
 
 
-@pytest.mark.parametrize(("file", "count"), [("http/auth.py", 2), ("channels/botyard/keys.py", 4), ("settings.py", 1)])
+@pytest.mark.parametrize(("file", "count"), [("http/auth.py", 2), ("channels/platform/keys.py", 4), ("settings.py", 1)])
 def test_given_secrets_are_compared_in_constant_time(file: str, count: int) -> None:
     assert (PACKAGE / file).read_text().count("hmac.compare_digest(") == count

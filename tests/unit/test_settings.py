@@ -33,7 +33,7 @@ def test_settings_of_an_empty_environment_are_the_defaults() -> None:
 def test_variables_of_every_kind_become_typed_values() -> None:
     settings = read(
         COMETBOT_BOT="shop:bot",
-        COMETBOT_CHANNELS=" CometChat, botpress ,",
+        COMETBOT_CHANNELS=" CometChat, chat_api ,",
         COMETBOT_THREADS="16",
         COMETBOT_HANDLER_TIMEOUT="0.5",
         COMETBOT_ALLOW_ANONYMOUS_CALLBACKS="Yes",
@@ -44,7 +44,7 @@ def test_variables_of_every_kind_become_typed_values() -> None:
         SIMPLEX_URL="wss://u:p@chat.example.com/",
     )
     assert settings.bot == "shop:bot"
-    assert settings.channels == ("cometchat", "botpress")
+    assert settings.channels == ("cometchat", "chat_api")
     assert (settings.threads, settings.handler_timeout) == (16, 0.5)
     assert settings.allow_anonymous_callbacks
     assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"), "unix")

@@ -109,21 +109,21 @@ def test_register(reader: Reader, cometchat: Simulator) -> None:
     assert [bot["uid"] for bot in listed["data"]] == ["helpdesk"]
 
 
-def test_botpress(reader: Reader, cometchat: Simulator) -> None:
+def test_chat_api(reader: Reader, cometchat: Simulator) -> None:
     reader.begin_project()
     reader.write_settings(**LOGIN)
-    follow(reader, ROOT / "docs/botpress.md")
-    assert requests.post(f"{reader.url}/botpress/shop/users", json={}, timeout=30).status_code in (200, 201)
-    [client] = [block.text for block in blocks_of(ROOT / "docs/botpress.md") if block.text.startswith("import ")]
+    follow(reader, ROOT / "docs/chat-api.md")
+    assert requests.post(f"{reader.url}/chat/shop/users", json={}, timeout=30).status_code in (200, 201)
+    [client] = [block.text for block in blocks_of(ROOT / "docs/chat-api.md") if block.text.startswith("import ")]
     folder = reader.terminal.folder
     (folder / "node_modules").symlink_to(install_package("@botpress/chat", "latest") / "node_modules")
     (folder / "client.mjs").write_text(client.replace("https://host", reader.url))
     reader.terminal.run(f"{find_node()} client.mjs")
 
 
-def test_botyard(reader: Reader) -> None:
+def test_platform(reader: Reader) -> None:
     reader.begin_project()
-    *_, made = follow(reader, ROOT / "docs/botyard.md", {"https://chat.example.com": reader.url})
+    *_, made = follow(reader, ROOT / "docs/platform.md", {"https://chat.example.com": reader.url})
     assert '"name":"Weather"' in made.replace(" ", "")
 
 

@@ -17,7 +17,7 @@ from tests.file_modes import get_mode
 from tests.ports import HOST, free_port
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
-PLATFORM = {"COMETBOT_CHANNELS": "botyard"}
+PLATFORM = {"COMETBOT_CHANNELS": "platform"}
 
 
 def test_the_package_is_the_wheels_own(installation: Installation, project: Path) -> None:

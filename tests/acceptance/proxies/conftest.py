@@ -258,7 +258,7 @@ def site(request: pytest.FixtureRequest, start_server: StartServer, start_proxy:
     with TemporaryFolder("test") as data:
         server = start_server(
             kind=kind,
-            COMETBOT_CHANNELS="cometchat,botpress,botyard",
+            COMETBOT_CHANNELS="cometchat,chat_api,platform",
             COMETBOT_TRUSTED_PROXIES=HOST,
             COMETBOT_DATA=str(data),
             CHAT_API_ORIGINS="*",

@@ -14,7 +14,7 @@ from .conftest import HOST, NAMES, InnerProxy, Proxy, StartProxy
 pytestmark = pytest.mark.process
 
 BOTS = NAMES[0]
-USERS = "/botpress/trial/users"
+USERS = "/chat/trial/users"
 _numbers = itertools.count(1)
 
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 def server(start_server: StartServer) -> Server:
     """A server that lets each address create one user."""
     return start_server(
-        COMETBOT_CHANNELS="botpress",
+        COMETBOT_CHANNELS="chat_api",
         COMETBOT_PROCESSES="1",
         COMETBOT_TRUSTED_PROXIES=HOST,
         CHAT_API_SIGNUPS="1",
@@ -69,8 +69,8 @@ def test_the_clients_address_counts_behind_two_proxies(outer: Proxy) -> None:
 
 
 def test_scheme_and_host_arrive_through_two_proxies(outer: Proxy) -> None:
-    found, body = status(outer.connect(BOTS, source=new_client()), "GET", "/botpress/trial/openapi.json")
-    assert (found, f'"https://{BOTS}/botpress/'.encode() in body) == (200, True), body
+    found, body = status(outer.connect(BOTS, source=new_client()), "GET", "/chat/trial/openapi.json")
+    assert (found, f'"https://{BOTS}/chat/'.encode() in body) == (200, True), body
 
 
 def test_a_client_at_the_inner_proxy_cannot_claim_an_address(inner: Proxy) -> None:

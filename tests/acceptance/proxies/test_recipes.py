@@ -111,16 +111,16 @@ def test_the_refusal_of_a_long_body_is_the_servers_own(proxy: Proxy) -> None:
     body = b" " * (1024 * 1024 + 1000)
     status, _, text = ask(proxy, BOTS, "POST", "/cometchat/trial", body, **GOOD)
     assert (status, b"ERR_BODY_TOO_LARGE" in text) == (413, True)
-    status, headers, text = ask(proxy, BOTS, "POST", "/botpress/trial/users", body, Origin="https://shop.example")
+    status, headers, text = ask(proxy, BOTS, "POST", "/chat/trial/users", body, Origin="https://shop.example")
     assert (status, headers.get("access-control-allow-origin")) == (413, "https://shop.example"), text
 
 
 def test_an_encoded_slash_arrives_unchanged(proxy: Proxy) -> None:
-    key = json.loads(ask(proxy, BOTS, "POST", "/botpress/trial/users", {})[2])["key"]
+    key = json.loads(ask(proxy, BOTS, "POST", "/chat/trial/users", {})[2])["key"]
     body = {"id": "orders/7"}
-    status, _, text = ask(proxy, BOTS, "POST", "/botpress/trial/conversations", body, x_user_key=key)
+    status, _, text = ask(proxy, BOTS, "POST", "/chat/trial/conversations", body, x_user_key=key)
     assert status in (200, 201), text
-    status, _, text = ask(proxy, BOTS, "GET", "/botpress/trial/conversations/orders%2F7", x_user_key=key)
+    status, _, text = ask(proxy, BOTS, "GET", "/chat/trial/conversations/orders%2F7", x_user_key=key)
     assert (status, json.loads(text)["conversation"]["id"]) == (200, "orders/7")
 
 
@@ -136,11 +136,11 @@ def test_20_mb_go_up_and_down(proxy: Proxy) -> None:
 
 def test_streams_outlive_a_minute_of_silence(proxy: Proxy) -> None:
     person = Person(proxy)
-    user = json.loads(ask(proxy, BOTS, "POST", "/botpress/trial/users", {})[2])
+    user = json.loads(ask(proxy, BOTS, "POST", "/chat/trial/users", {})[2])
     key = {"x-user-key": user["key"]}
-    made = ask(proxy, BOTS, "POST", "/botpress/trial/conversations", {}, x_user_key=user["key"])[2]
+    made = ask(proxy, BOTS, "POST", "/chat/trial/conversations", {}, x_user_key=user["key"])[2]
     conversation = json.loads(made)["conversation"]["id"]
-    path = f"/botpress/trial/conversations/{conversation}"
+    path = f"/chat/trial/conversations/{conversation}"
     streams = [
         Stream(proxy.connect(CHAT), "/v1/page-api/events", {"Cookie": person.cookie}),
         Stream(proxy.connect(BOTS), f"{path}/listen", key),
@@ -150,7 +150,7 @@ def test_streams_outlive_a_minute_of_silence(proxy: Proxy) -> None:
     assert [stream.is_over for stream in streams] == [False, False]
     person("POST", "/v1/client-api/chat/message", {"chatId": person.chat, "body": "after the silence"})
     message = {"conversationId": conversation, "payload": {"type": "text", "text": "after the silence"}}
-    assert ask(proxy, BOTS, "POST", "/botpress/trial/messages", message, x_user_key=user["key"])[0] in (200, 201)
+    assert ask(proxy, BOTS, "POST", "/chat/trial/messages", message, x_user_key=user["key"])[0] in (200, 201)
     for stream in streams:
         stream.wait_for(b"re: after the silence")
         stream.close()

@@ -44,7 +44,7 @@ INNER_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/admin-api/bot/trial/key")
 def server(start_server: StartServer) -> Server:
     return start_server(
         COMETBOT_TRUSTED_PROXIES="127.0.0.1",
-        COMETBOT_CHANNELS="cometchat,botyard,botpress",
+        COMETBOT_CHANNELS="cometchat,platform,chat_api",
         COMETBOT_PROCESSES="1",
         PLATFORM_ADMIN_SECRET_KEY="an-admin-secret-of-32-characters",
     )
@@ -87,9 +87,9 @@ def test_no_header_replaces_the_credentials(server: Server, name: str) -> None:
 
 
 def test_only_one_header_gives_the_scheme(server: Server) -> None:
-    path = f"/botpress/{server.bot}/openapi.json"
-    assert b'"https://bots.example.com/botpress' in get(server, path, "X-Forwarded-Proto: https")[1]
+    path = f"/chat/{server.bot}/openapi.json"
+    assert b'"https://bots.example.com/chat' in get(server, path, "X-Forwarded-Proto: https")[1]
     for header in SCHEME_HEADERS:
         status, response = get(server, path, header, "X-Forwarded-Proto: http")
-        assert (status, b'"http://bots.example.com/botpress' in response) == (200, True), header
-        assert b'"http://bots.example.com/botpress' in get(server, path, header)[1], header
+        assert (status, b'"http://bots.example.com/chat' in response) == (200, True), header
+        assert b'"http://bots.example.com/chat' in get(server, path, header)[1], header

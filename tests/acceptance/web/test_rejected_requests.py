@@ -24,7 +24,7 @@ PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7, 192, 
 VALID_AUTHORIZATION = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 PATHS = {
     "callback": "/cometchat/trial",
-    "chat_api": "/botpress/trial/users",
+    "chat_api": "/chat/trial/users",
     "platform": "/v1/client-api/user",
 }
 
@@ -33,7 +33,7 @@ PATHS = {
 def server(start_server: StartServer) -> Server:
     return start_server(
         COMETBOT_BODY_TIMEOUT=str(BODY_TIMEOUT),
-        COMETBOT_CHANNELS="cometchat,botpress,botyard",
+        COMETBOT_CHANNELS="cometchat,chat_api,platform",
         COMETBOT_PROCESSES="1",
         COMETBOT_THREADS="1",
         PLATFORM_ADMIN_SECRET_KEY="an-admin-secret-of-32-characters",

@@ -187,7 +187,7 @@ def test_sigterm_right_after_the_fork_is_obeyed(tmp_path: Path) -> None:
     database = tmp_path / "bot.db"
     variables = {
         "COMETBOT_BOT": f"{BOTS}/trial.py:bot",
-        "COMETBOT_CHANNELS": "botyard",
+        "COMETBOT_CHANNELS": "platform",
         "COMETBOT_BIND": f"{HOST}:{free_port()}",
         "COMETBOT_DATABASE_URL": f"sqlite:///{database}",
         "COMETBOT_PROCESSES": "1",

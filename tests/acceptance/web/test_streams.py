@@ -94,7 +94,7 @@ def serve() -> Iterator[Serve]:
     with TemporaryFolder("test") as folder:
 
         def start(**variables: str) -> StreamServer:
-            environ = {"COMETBOT_CHANNELS": "botpress", **variables}
+            environ = {"COMETBOT_CHANNELS": "chat_api", **variables}
             started.append(StreamServer(folder, environ))
             started[-1].start()
             return started[-1]

@@ -44,7 +44,7 @@ class Platform:
         """Begin, and wait until it answers."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "BOTYARD", "PROM"))}
         environ = kept | {
-            "COMETBOT_CHANNELS": "botyard",
+            "COMETBOT_CHANNELS": "platform",
             "COMETBOT_BIND": f"127.0.0.1:{self.port}",
             "COMETBOT_DATABASE_URL": f"sqlite:///{self.folder}/bot.db",
             "COMETBOT_DATA": str(self.folder / "data"),

@@ -18,7 +18,7 @@ def test_a_chat_is_there_from_its_first_message_on(guest: Guest) -> None:
     expect(guest.chats).to_have_count(0)
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
-    expect(guest.page).to_have_url(re.compile("/chat/"))
+    expect(guest.page).to_have_url(re.compile("/conversation/"))
     expect(guest.chats).to_have_count(1)
     expect(guest.chats).to_contain_text("Order 1 is on its way.")
 
@@ -89,7 +89,7 @@ def test_a_chat_is_renamed_in_every_tab(guest: Guest, visit: Visit) -> None:
 def test_chat_deletion_is_confirmed_and_reaches_all_tabs(guest: Guest, visit: Visit) -> None:
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
-    other = visit(f"/chat/{guest.chat_id}", beside=guest)
+    other = visit(f"/conversation/{guest.chat_id}", beside=guest)
     other.expect_text("Order 1 is on its way")
     guest.page.get_by_role("button", name="Delete").click()
     guest.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
@@ -106,7 +106,7 @@ def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: V
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
     stranger = visit().sign_up()
-    stranger.goto(f"/chat/{guest.chat_id}")
+    stranger.goto(f"/conversation/{guest.chat_id}")
     stranger.expect_notice("This chat is not there any more.")
     expect(stranger.page.locator(".message")).to_have_count(0)
 
@@ -120,7 +120,7 @@ def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> N
     guest.wait_until(lambda: guest.call_api("GET", messages_of)["total"] == 180)
     held: list[Route] = []
     guest.page.route("**/messages?*before=*", lambda route: held.append(route))
-    guest.goto(f"/chat/{chat}")
+    guest.goto(f"/conversation/{chat}")
     messages, shown = guest.page.locator(".messages"), guest.page.locator(".message")
     expect(guest.own_messages.filter(has_text=re.compile("nothing 89$"))).to_be_visible()
     count = shown.count()

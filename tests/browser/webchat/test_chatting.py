@@ -215,7 +215,7 @@ def test_a_streamed_answer_grows_and_stays_one_message(guest: Guest, platform: P
 def test_another_tab_shows_the_same_at_once(guest: Guest, visit: Visit) -> None:
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
-    other = visit(f"/chat/{guest.chat_id}", beside=guest)
+    other = visit(f"/conversation/{guest.chat_id}", beside=guest)
     other.expect_text("Order 1 is on its way")
     guest.send_text("/track 2")
     other.expect_text("Order 2 is on its way")

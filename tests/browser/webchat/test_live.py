@@ -71,7 +71,7 @@ def test_eight_tabs_share_one_stream(guest: Guest, visit: Visit) -> None:
     streams = streams_of(guest)
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
-    tabs = [visit(f"/chat/{guest.chat_id}", beside=guest) for _ in range(7)]
+    tabs = [visit(f"/conversation/{guest.chat_id}", beside=guest) for _ in range(7)]
     guest.send_text("/track 2")
     for tab in tabs:
         tab.expect_text("Order 2 is on its way")
@@ -83,7 +83,7 @@ def test_another_tab_takes_the_stream_over(guest: Guest, visit: Visit) -> None:
     streams = streams_of(guest)
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
-    tabs = [visit(f"/chat/{guest.chat_id}", beside=guest) for _ in range(2)]
+    tabs = [visit(f"/conversation/{guest.chat_id}", beside=guest) for _ in range(2)]
     guest.page.close()
     tabs[0].wait_until(lambda: len(streams) == 1)
     tabs[0].send_text("/track 2")
@@ -98,7 +98,7 @@ def test_a_tab_that_passes_nothing_on_loses_the_stream(guest: Guest, visit: Visi
     guest.expect_text("Order 1 is on its way")
     other = visit(beside=guest)
     other.page.clock.install()
-    other.goto(f"/chat/{guest.chat_id}")
+    other.goto(f"/conversation/{guest.chat_id}")
     guest.page.evaluate("BroadcastChannel.prototype.postMessage = () => {}")
     streams = streams_of(guest)
     other.page.clock.fast_forward(41_000)
@@ -124,7 +124,7 @@ def test_without_locks_each_tab_has_its_own_stream(guest: Guest, visit: Visit, s
     guest.reload()
     guest.send_text("/track 1")
     guest.expect_text(re.compile("Order 1 is on its way"))
-    other = visit(f"/chat/{guest.chat_id}", beside=guest)
+    other = visit(f"/conversation/{guest.chat_id}", beside=guest)
     guest.send_text("/track 2")
     other.expect_text("Order 2 is on its way")
     expect(other.page.locator(".notice")).to_be_hidden()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cometbot.bot import Bot
 from cometbot.testing import Double
-from cometbot.testing.botpress import BotpressDouble
+from cometbot.testing.chat_api import ChatApiDouble
 from cometbot.testing.contract import ChannelContract
 
 
 class TestChatApi(ChannelContract):
     def make_double(self, bot: Bot) -> Double:
-        return BotpressDouble(bot)
+        return ChatApiDouble(bot)

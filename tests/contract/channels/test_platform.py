@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cometbot.bot import Bot
 from cometbot.testing import Double
-from cometbot.testing.botyard import BotyardDouble
 from cometbot.testing.contract import ChannelContract
+from cometbot.testing.platform import PlatformDouble
 
 
 class TestPlatform(ChannelContract):
     def make_double(self, bot: Bot) -> Double:
-        return BotyardDouble(bot)
+        return PlatformDouble(bot)

@@ -47,7 +47,7 @@ class ServedBot:
             return f"echo {ctx.text}"
 
         settings = Settings(
-            channels=("botyard", "botpress"),
+            channels=("platform", "chat_api"),
             database_url=url,
             data=folder,
             platform_admin_secret_key=Secret(ADMIN_KEY),
@@ -85,12 +85,12 @@ def write_on_the_platform(client: FlaskClient) -> None:
 
 
 def write_over_the_chat_api(client: FlaskClient) -> None:
-    made = client.post("/botpress/helper/users", json={"name": "Maria"}).get_json()
+    made = client.post("/chat/helper/users", json={"name": "Maria"}).get_json()
     headers = {"x-user-key": made["key"]}
-    place = client.post("/botpress/helper/conversations", json={}, headers=headers).get_json()["conversation"]["id"]
+    place = client.post("/chat/helper/conversations", json={}, headers=headers).get_json()["conversation"]["id"]
     for text in ("one", "two"):
         body = {"conversationId": place, "payload": {"type": "text", "text": text}}
-        assert client.post("/botpress/helper/messages", json=body, headers=headers).status_code == 201
+        assert client.post("/chat/helper/messages", json=body, headers=headers).status_code == 201
 
 
 CHANNELS = [write_on_the_platform, write_over_the_chat_api]

@@ -19,9 +19,9 @@ from cometbot.channels.base import IncomingEvent
 from cometbot.models import Conversation
 from cometbot.store.tables import conversations, mailbox
 from cometbot.web.app import Runtime
-from tests.integration.channels.botpress.conftest import Site as ChatApiSite
-from tests.integration.channels.botyard.conftest import PNG
-from tests.integration.channels.botyard.conftest import Site as PlatformSite
+from tests.integration.channels.chat_api.conftest import Site as ChatApiSite
+from tests.integration.channels.platform.conftest import PNG
+from tests.integration.channels.platform.conftest import Site as PlatformSite
 
 VALUES = [
     b"null", b"true", b"0", b"-1", b"1.5", b"9007199254740993", b"18446744073709551616", b"-1e300", b"1e999",
@@ -166,10 +166,10 @@ def test_chat_api_never_answers_5xx_to_a_body(tmp_path: Path, database: str, eve
         headers = {"x-user-key": ann.key, "content-type": "application/json"}
 
         def send(method: str, path: str, body: bytes) -> TestResponse:
-            return site.client.open(f"/botpress/helper{path}", method=method, data=body, headers=headers)
+            return site.client.open(f"/chat/helper{path}", method=method, data=body, headers=headers)
 
         assert check(send, chat_api_requests(here), every) == []
-        assert parse_stored(site.running, "botpress") > 50
+        assert parse_stored(site.running, "chat_api") > 50
     finally:
         site.close()
 
@@ -188,6 +188,6 @@ def test_platform_never_answers_5xx_to_a_body(tmp_path: Path, database: str, eve
             return asker.call_api(method, path, data=body, content_type="application/json")
 
         assert check(send, platform_requests(chat, maria.create_chat(outside_id), file), every) == []
-        assert parse_stored(site.running, "botyard") > 5
+        assert parse_stored(site.running, "platform") > 5
     finally:
         site.running.stop()

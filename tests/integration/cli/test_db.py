@@ -40,6 +40,20 @@ def test_upgrade_of_newer_database_exits_with_2(file: Path) -> None:
     assert "newer than this version knows" in result.stderr
 
 
+def test_upgrade_of_a_development_database_is_refused(file: Path) -> None:
+    CliRunner().invoke(main, ["db", "upgrade"])
+    connection = sqlite3.connect(file)
+    connection.execute("INSERT INTO chat_users VALUES ('botyard', 'u', 'helpdesk', '{}', 1, 1, 1)")
+    connection.execute("UPDATE alembic_version SET version_num = '0005'")
+    connection.commit()
+    result = CliRunner().invoke(main, ["db", "upgrade"])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "development version" in result.stderr
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0005",)]
+    connection.close()
+
+
 def test_upgrade_without_folder_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMETBOT_DATABASE_URL", "sqlite:////nowhere/bot.db")
     result = CliRunner().invoke(main, ["db", "upgrade"])

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from cometbot import Context
 from cometbot.cli import main
 from cometbot.store.database import database_from_url
-from tests.integration.channels.botyard.conftest import PNG, Person, Site, wait_until
+from tests.integration.channels.platform.conftest import PNG, Person, Site, wait_until
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_bots_remember_goes_with_its_user_and_its_chat(site: Site, maria: P
         person.send_message(where, "remember")
         person.wait_message(where, "noted")
     maria.call_api("DELETE", f"client-api/chat/{chat}")
-    lane = "botyard/platform/helpdesk"
+    lane = "platform/platform/helpdesk"
     assert remembered(site) == sorted([f"{lane}/{item}" for item in (maria.id, tom.id, other, toms)])
 
     call("users", "remove", maria.id)
@@ -113,7 +113,7 @@ def test_state_of_a_removed_user_is_dropped(site: Site, maria: Person, what: str
     call(what, "remove", maria.id if what == "users" else chat)
     may_end.set()
     wait_until(lambda: site.running.delivery.is_idle)
-    assert remembered(site) == {"users": [], "chats": [f"botyard/platform/helpdesk/{maria.id}"]}[what]
+    assert remembered(site) == {"users": [], "chats": [f"platform/platform/helpdesk/{maria.id}"]}[what]
 
 
 def remembered(site: Site) -> list[str]:

@@ -84,7 +84,7 @@ def test_send_now_needs_no_database_and_no_code(cometbot: Call, simulator: Simul
 def test_send_now_picks_cometchat_among_channels(
     cometbot: Call, simulator: Simulator, environ: pytest.MonkeyPatch
 ) -> None:
-    environ.setenv("COMETBOT_CHANNELS", "botyard,cometchat")
+    environ.setenv("COMETBOT_CHANNELS", "platform,cometchat")
     assert cometbot("send", "--bot", "shop", "--user", "tom", "Hello", "--now").exit_code == 0
     assert texts(simulator) == [("shop", "Hello")]
 
@@ -169,7 +169,7 @@ def test_send_on_simplex_is_stored(
 def test_send_on_the_platform_reaches_a_users_chat(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch
 ) -> None:
-    without_cometchat.setenv("COMETBOT_CHANNELS", "botyard")
+    without_cometchat.setenv("COMETBOT_CHANNELS", "platform")
     spec = write_bot()
     app = create_app(Bot("shop"), Settings.from_environment())
     running = app.extensions["cometbot"]
@@ -188,7 +188,7 @@ def test_send_on_the_platform_reaches_a_users_chat(
         running.stop()
 
 
-@pytest.mark.parametrize("channel", ["simplex", "botyard", "botpress"])
+@pytest.mark.parametrize("channel", ["simplex", "platform", "chat_api"])
 def test_send_now_on_another_channel_is_refused(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, channel: str
 ) -> None:
@@ -206,8 +206,8 @@ def test_send_to_whom_the_channel_does_not_know_says_so(
     delivery.close()
     for words, said in (
         (("simplex", "--user", "maria"), "SimpleX knows contacts by number"),
-        (("botyard", "--group", "4"), "the platform has no groups"),
-        (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'botpress', 'botyard', 'simplex'"),
+        (("platform", "--group", "4"), "the platform has no groups"),
+        (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'chat_api', 'platform', 'simplex'"),
     ):
         result = cometbot("send", "Hello", "--bot", write_bot(), "--channel", *words)
         assert result.exit_code == 2

@@ -84,7 +84,7 @@ def make_site(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Make
     def make(folder: Path, **options: Any) -> Site:
         folder.mkdir(exist_ok=True)
         settings = Settings(
-            channels=("cometchat", "botpress", "botyard"),
+            channels=("cometchat", "chat_api", "platform"),
             database_url=f"sqlite:///{folder}/bot.db",
             data=tmp_path / "data",
             cometchat_app_id="app1",
@@ -198,7 +198,7 @@ def test_refused_writes_have_the_shape_of_each_channel(site: Site, damage: Calla
     text = f"The database cannot store anything until it is repaired ({kind}). Send the request again later."
 
     called = until_refused(lambda: stranger.post("/cometchat/shop", json=callback("x" * 4000)))
-    chat = until_refused(lambda: stranger.post("/botpress/shop/users", json={"name": "x" * 400}))
+    chat = until_refused(lambda: stranger.post("/chat/shop/users", json={"name": "x" * 400}))
     signed = until_refused(lambda: stranger.post("/v1/client-api/user", json={"nickname": "Tom"}))
     sent = until_refused(lambda: person.post("/v1/client-api/files", data={"file": (io.BytesIO(PNG), "p.png")}))
     answers = (called, chat, signed, sent)

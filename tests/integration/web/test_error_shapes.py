@@ -11,7 +11,7 @@ from cometbot.bot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
 
-CHANNELS = ("cometchat", "botpress", "botyard", "simplex")
+CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
 SECRET = "the cause of the failure"
 
 
@@ -40,7 +40,7 @@ def fail(*_: object, **__: object) -> NoReturn:
 
 def shape_of(path: str) -> set[str]:
     """Return the names in the body of an error at `path`."""
-    if path.startswith("/botpress"):
+    if path.startswith("/chat"):
         return {"id", "code", "type", "message"}
     if path.startswith(("/cometchat", "/healthz", "/readyz", "/metrics")):
         return {"error"}
@@ -50,7 +50,7 @@ def shape_of(path: str) -> set[str]:
 def test_an_unexpected_error_has_the_shape_of_its_channel(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint in app.view_functions]
-    assert {rule.rule.split("/")[1] for rule in rules} >= {"cometchat", "botpress", "static", "v1", "page", "healthz"}
+    assert {rule.rule.split("/")[1] for rule in rules} >= {"cometchat", "chat_api", "static", "v1", "page", "healthz"}
     for rule in rules:
         monkeypatch.setitem(app.view_functions, rule.endpoint, fail)
         path = app.url_map.bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, "helpdesk"))
@@ -68,7 +68,7 @@ def test_a_refusal_of_flask_has_the_shape_of_its_channel(app: Any, monkeypatch: 
 
         raise RequestedRangeNotSatisfiable(length=5)
 
-    monkeypatch.setitem(app.view_functions, "botyard.static_file", refuse)
+    monkeypatch.setitem(app.view_functions, "platform.static_file", refuse)
     answer = app.test_client().get("/static/images/abc.png")
     assert (answer.status_code, set(answer.json)) == (416, {"message"})
     assert answer.headers["Content-Range"] == "bytes */5"

@@ -12,16 +12,16 @@ from cometbot.settings import Settings
 
 def test_bots_channels_addresses_and_database_are_named() -> None:
     settings = Settings(
-        channels=("cometchat", "botpress", "botyard", "simplex"),
+        channels=("cometchat", "chat_api", "platform", "simplex"),
         bind="127.0.0.1:8001",
         database_url="postgresql://bot:hidden@db.example.com/bots",
     )
     assert list(summary_lines(settings, ["shop", "help"])) == [
-        "serving shop, help on cometchat, botpress, botyard, simplex",
+        "serving shop, help on cometchat, chat_api, platform, simplex",
         "CometChat callback of shop: http://127.0.0.1:8001/cometchat/shop",
-        "Chat API of shop: http://127.0.0.1:8001/botpress/shop, its reference: http://127.0.0.1:8001/botpress/shop/redoc",
+        "Chat API of shop: http://127.0.0.1:8001/chat/shop, its reference: http://127.0.0.1:8001/chat/shop/redoc",
         "CometChat callback of help: http://127.0.0.1:8001/cometchat/help",
-        "Chat API of help: http://127.0.0.1:8001/botpress/help, its reference: http://127.0.0.1:8001/botpress/help/redoc",
+        "Chat API of help: http://127.0.0.1:8001/chat/help, its reference: http://127.0.0.1:8001/chat/help/redoc",
         "web chat: http://127.0.0.1:8001/",
         "SimpleX: run cometbot simplex beside it, which holds the connection",
         "database: PostgreSQL, db.example.com/bots",

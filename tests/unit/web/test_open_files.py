@@ -8,7 +8,7 @@ from cometbot.settings import Settings
 from cometbot.web import open_files
 from cometbot.web.open_files import connection_limit, describe_shortage
 
-STREAMING = Settings(channels=("cometchat", "botpress"))
+STREAMING = Settings(channels=("cometchat", "chat_api"))
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_connections_leave_files_for_the_rest(files: int, connections: int) -> N
 
 
 def test_more_threads_get_more_files() -> None:
-    busy = Settings(channels=("cometchat", "botpress"), threads=58, handler_threads=58)
+    busy = Settings(channels=("cometchat", "chat_api"), threads=58, handler_threads=58)
     assert connection_limit(busy, 2000) == 2000 - 256 - 4 * 116
 
 

@@ -165,7 +165,7 @@ def test_a_full_disk_is_told(settings: Settings) -> None:
     assert "make room" in line.remedy
 
 
-@pytest.mark.parametrize(("channel", "ok"), [("botpress", False), ("botyard", False), ("cometchat", True)])
+@pytest.mark.parametrize(("channel", "ok"), [("chat_api", False), ("platform", False), ("cometchat", True)])
 def test_free_space_that_uploads_need_fails(settings: Settings, channel: str, ok: bool) -> None:
     settings = replace(settings, channels=(channel,), free_space=10**18)
     line = check(settings, min_free=1)["free space"]
@@ -179,7 +179,7 @@ def test_database_size_at_its_limit_fails(settings: Settings, request: pytest.Fi
         settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
     else:
         request.getfixturevalue("delivery")
-    settings = replace(settings, channels=("cometchat", "botyard"))
+    settings = replace(settings, channels=("cometchat", "platform"))
     line = check(settings)["database size"]
     assert (line.ok, line.cause) == (True, "0.0 GB, and the limit for users is 10.0 GB")
     line = check(replace(settings, database_size=1))["database size"]

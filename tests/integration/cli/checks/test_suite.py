@@ -48,7 +48,7 @@ def test_wrong_settings_are_the_one_failure(bare_setup: Any) -> None:
     assert {result.ok for name, result in results.items() if name != "settings"} == {None}
 
 
-@pytest.mark.parametrize("channel", ["botpress", "botyard", "simplex"])
+@pytest.mark.parametrize("channel", ["chat_api", "platform", "simplex"])
 def test_without_the_cometchat_channel_no_credentials_are_needed(doctor_setup: Any, channel: str) -> None:
     doctor_setup.set_variables(COMETBOT_CHANNELS=channel)
     doctor_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD", "COMETCHAT_API_KEY")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import cometbot.http.page.files
-from cometbot.channels.botyard.page.views import FILES
+from cometbot.channels.platform.page.views import FILES
 
 SHARED = cometbot.http.page.files.SHARED_FOLDER
 SOURCE = (SHARED / "texts.js").read_text()

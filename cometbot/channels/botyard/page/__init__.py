@@ -1,5 +1,0 @@
-"""The web chat: the page on which people talk to the platform's bots."""
-
-from cometbot.channels.botyard.page.views import page_blueprint
-
-__all__ = ["page_blueprint"]

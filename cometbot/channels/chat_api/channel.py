@@ -1,0 +1,343 @@
+"""The Chat API's channel: an author's backend and apps talk to the bot through HTTP, events and a webhook of ours."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
+from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
+from cometbot.channels.chat_api.keys import UserKeys, check_secret, is_valid_id
+from cometbot.channels.chat_api.operations import Effects, Operations
+from cometbot.channels.chat_api.parsing import stable_user_id
+from cometbot.channels.chat_api.removal import erase_deleted, finish_removal
+from cometbot.channels.chat_api.settings import ChatApiSettings
+from cometbot.channels.chat_api.webhook_queue import WebhookQueue
+from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
+from cometbot.context import StateChange
+from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
+from cometbot.events import Event, MessageEvent
+from cometbot.messages import Custom, Operation
+from cometbot.models import Conversation, User
+from cometbot.store.database import Transaction
+from cometbot.store.metadata import get_or_create_metadata
+
+_MAX_HISTORY = 1000
+_PAGE_SIZE = 100
+_REMOVAL_TIMEOUT = 60.0
+_MESSAGE, _USER = schemas.MessageSchema(), schemas.UserSchema()
+
+
+class ChatApiChannel(Channel):
+    """The Chat API of all bots that are served here, each under a URL of its own, over one chat server.
+
+    What a bot says is stored there, told to streams in all processes and to the webhook. ``bot.send(user=…)`` goes to
+    the newest conversation that the user owns, else to a new one; ``group=…`` is the id of a conversation.
+    ``observe`` is told of messages, events and refused requests the bot's name (empty where none was found) and
+    ``received`` or ``refused``. ``on_full`` is called for each request that is refused because the database has no
+    room.
+    """
+
+    name = CHANNEL
+    has_stored_conversations = True
+    capabilities = payloads.CAPABILITIES
+
+    def __init__(
+        self,
+        chat: Chat,
+        settings: ChatApiSettings | None = None,
+        *,
+        observe: Callable[[str, str], None] | None = None,
+        on_database_full: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.chat = chat
+        self.observe = observe or _ignore_outcome
+        self.on_database_full = on_database_full
+        self.settings = settings or ChatApiSettings()
+        self._webhook_queue = WebhookQueue() if self.settings.webhook_url else None
+        self._delivery: DeliveryService | None = None
+        for secret in (self.settings.encryption_key, *self.settings.encryption_keys.values()):
+            if secret:
+                check_secret(secret.reveal(), "CHAT_API_ENCRYPTION_KEY")
+
+    @property
+    def account(self) -> str:
+        return ACCOUNT
+
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        if bool(user) == bool(group):
+            raise BotError("a conversation is with either a user or a group: give one of them")
+        wanted = Conversation(
+            self.name, self.account, bot.name, group or f"{TO_USER_PREFIX}{user}", group or user, is_group=bool(group)
+        )
+        with self.chat.database.read() as connection:
+            found = self._find_conversation(connection, wanted)
+        return replace(wanted, id=conversation_of(bot.name, found, is_group=bool(group)).id) if found else wanted
+
+    def parse(self, incoming: IncomingEvent) -> Event:
+        return parsing.parse(incoming)
+
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        """What :meth:`send` carries out: ``say`` a payload, ``tell`` an event, or ``delete`` a message."""
+        if operation.kind == "delete":
+            return [{"op": "delete", "message": operation.message_id}]
+        if operation.kind != "send" or operation.message is None:
+            raise MessageError(f"the Chat API has nothing for an operation of kind {operation.kind}")
+        message = operation.message
+        if isinstance(message, Custom) and message.type == payloads.EVENT_TYPE:
+            return [{"op": "tell", "payload": payloads.to_json_value(dict(message.data), "the event")}]
+        metadata = payloads.to_json_value(dict(message.metadata), "metadata")
+        parts = payloads.to_json_value(payloads.to_payloads(message), "the message")
+        requests = [{"op": "say", "payload": payload, "metadata": metadata} for payload in parts]
+        if operation.stream_id and requests:
+            requests[0]["metadata"] = {**metadata, serializers.STREAM_ID_KEY: operation.stream_id}
+        return requests
+
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
+        """As promised by :class:`Channel`. Nothing leaves the database, so that the answer is never unknown."""
+        actions: Mapping[str, Callable[[Transaction, OutgoingRequest, Effects], str]] = {
+            "say": self._send_message,
+            "tell": self._send_event,
+            "delete": self._delete_message,
+        }
+
+        def work(connection: Transaction) -> tuple[str, Effects]:
+            effects = Effects()
+            action = actions[sending.payload["op"]] if sending.payload else self._skip_removed
+            message_id = action(connection, sending, effects)
+            self._enqueue_webhook(connection, sending.conversation.bot, effects)
+            return message_id, effects
+
+        try:
+            # The outbox remembers the reply until it is known to be sent: it may be on the disk with the next commit.
+            message_id, effects = self.chat.database.group_commit(work, durable=False, timeout=timeout)
+        except StoreBusy as error:
+            raise Unreachable(f"the database is busy: {error}") from None
+        except Missing as error:
+            raise NotFound(f"nobody can be written to: {error}") from None
+        self._publish(effects)
+        return message_id
+
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
+        if sending.payload.get("op") != "say":
+            return None
+        where, scope, messages = sending.conversation, _scope(sending.conversation), self.chat.messages
+        with self.chat.database.read() as connection:
+            if where.id.startswith(TO_USER_PREFIX):  # the newest conversation may be another one by now
+                found = messages.find_by_owner(connection, scope, where.target, sending.client_id)
+            elif (place := self._find_conversation(connection, where)) is not None:
+                found = messages.find_by_client_id(connection, scope, place.id, sending.client_id)
+            else:
+                return None
+        return found.id if found else None
+
+    def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
+        with self.chat.database.read() as connection:
+            place = self._find_conversation(connection, conversation)
+        if place is None:
+            return
+        data: dict[str, Any] = {"streamId": stream_id, "conversationId": place.id}
+        if text is not None:
+            now = serializers.format_timestamp(int(self.chat.database.clock() * 1000))
+            data |= {
+                "userId": conversation.bot,
+                "createdAt": now,
+                "sequence": sequence,
+                "delta": payloads.clean_text(text),
+            }
+        topic = Topic(self.name, conversation.bot, place.id)
+        kind = serializers.STREAM_ABORT if text is None else serializers.STREAM_DELTA
+        self.chat.feed.publish_ephemeral(topic, kind, data)
+        if self._webhook_queue is not None:
+            self._enqueue_transient_signal(Signal(topic, kind, data=data))
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        found: list[ChatMessage] = []
+        cursor, wanted = "", min(max(limit, 1), _MAX_HISTORY)
+        scope = _scope(conversation)
+        with self.chat.database.read() as connection:
+            chat_conversation = self._find_conversation(connection, conversation)
+            while chat_conversation and len(found) < wanted:
+                size = min(wanted - len(found), _PAGE_SIZE)
+                page = self.chat.messages.list_newest(
+                    connection, scope, chat_conversation.id, cursor=cursor, limit=size
+                )
+                found += page.items
+                cursor = page.next
+                if not cursor:
+                    break
+            users_by_id = {
+                user: self._load_user(connection, scope, user) for user in {message.sender for message in found}
+            }
+        return [
+            parsing.to_message_event(
+                schemas.load(_MESSAGE, shape), conversation, users_by_id[message.sender], cast(Mapping[str, Any], shape)
+            )
+            for message in reversed(found)
+            if (shape := serializers.to_message(message))
+        ]
+
+    def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        return [change for change in changes if self._still_exists(transaction, change)]
+
+    def refresh(self) -> None:
+        """Remove what nobody needs any more, and what is left of deleted users."""
+        self.chat.clean_up()
+        with self.chat.database.read() as connection:
+            pending_removals = self.chat.users.find_unfinished_removals(connection, self.name)
+        for removal in pending_removals:
+            finish_removal(self.chat, removal, self._webhook_queue, self._delivery, _REMOVAL_TIMEOUT)
+
+    def attach(self, delivery: DeliveryService) -> None:
+        self._delivery = delivery
+
+    def blueprint(self, delivery: DeliveryService) -> Any:
+        from cometbot.channels.chat_api.views import make_blueprint  # Flask is needed only where there are views
+
+        return make_blueprint(self, delivery)
+
+    def close(self) -> None:
+        self.chat.close()
+
+    def operations(self, bot: Bot, delivery: DeliveryService) -> Operations:
+        """What the operations on the users and conversations of ``bot`` do."""
+        return Operations(bot, self.chat, delivery, self.user_keys(bot.name), self.settings, self._webhook_queue)
+
+    def user_keys(self, bot: str) -> UserKeys:
+        """The keys of the users of ``bot``. The server's own secret is another one for each bot, and kept."""
+        given = self.settings.encryption_keys.get(bot) or self.settings.encryption_key
+        if given:
+            return UserKeys(given.reveal, can_issue=False)
+        name = f"chat_api/{bot}/secret"
+        return UserKeys(
+            lambda: get_or_create_metadata(self.chat.database, name, lambda: secrets.token_urlsafe(48)), can_issue=True
+        )
+
+    def _skip_removed(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+        """Say nothing: the conversation is gone, or was when this was to be said. It has an id, by which the bot may go
+        on to delete what it believes to have said."""
+        conversation = sending.conversation
+        if _has_existed(conversation) and self._find_conversation(connection, conversation) is None:
+            erase_deleted(connection, self.chat, conversation)
+        return sending.client_id
+
+    def _send_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+        scope, payload = _scope(sending.conversation), sending.payload
+        chat_conversation = self._find_conversation(connection, sending.conversation)
+        if chat_conversation is None and _has_existed(sending.conversation):
+            return self._skip_removed(connection, sending, effects)
+        if chat_conversation is None:
+            chat_conversation = self._create_conversation(connection, scope, sending.conversation)
+        draft = Draft(
+            sending.conversation.bot,
+            payload["payload"],
+            payload["metadata"] or None,
+            is_bot=True,
+            client_id=sending.client_id,
+            id=f"msg_{new_id()}",
+        )
+        posted = self.chat.messages.post(connection, scope, chat_conversation.id, draft)
+        effects.signals += posted.signals
+        return posted.message.id
+
+    def _send_event(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+        """Tell an event. It is not kept, so it has no id."""
+        chat_conversation = self._find_conversation(connection, sending.conversation)
+        if chat_conversation is None and _has_existed(sending.conversation):
+            return self._skip_removed(connection, sending, effects)
+        if chat_conversation is None:
+            raise Missing(f"{sending.conversation.target} has no conversation")
+        event_data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
+        signal = self.chat.feed.add(
+            connection, _scope(sending.conversation), chat_conversation.id, EVENT_CREATED, event_data
+        )
+        effects.signals.append(signal)
+        return ""
+
+    def _delete_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+        """Take a message back; one that is gone already is what was asked for."""
+        message_id = sending.target_id or str(sending.payload["message"])
+        effects.signals += self.chat.messages.delete(connection, _scope(sending.conversation), message_id) or ()
+        return message_id
+
+    def _find_conversation(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:
+        """The conversation that a lane is, as long as it is that one and no later one of the same id.
+
+        A user's is the newest that the user owns; a group may be named by its id alone.
+        """
+        scope = _scope(conversation)
+        if conversation.id.startswith(TO_USER_PREFIX):
+            if not is_valid_id(conversation.target):
+                return None
+            page = self.chat.conversations.list_owned(connection, scope, conversation.target, limit=1)
+            return page.items[0] if page.items else None
+        conversation_id, has_suffix, _ = conversation.id.partition(":")
+        found = (
+            self.chat.conversations.get(connection, scope, conversation_id) if is_valid_id(conversation_id) else None
+        )
+        if found is None or (
+            has_suffix and conversation_of(conversation.bot, found, is_group=False).id != conversation.id
+        ):
+            return None
+        return found
+
+    def _still_exists(self, connection: Transaction, change: StateChange) -> bool:
+        """Whether the user or the conversation that is to be remembered has not been removed."""
+        channel, account, bot, named = change.owner.split("/", 3)
+        if change.scope == "user":
+            uid = named.partition(":")[0]
+            user = self.chat.users.get_for_update(connection, Scope(channel, bot), uid)
+            return user is not None and stable_user_id(user.id, user.created_at) == named
+        conversation = Conversation(channel, account, bot, named, "")
+        return not _has_existed(conversation) or self._find_conversation(connection, conversation) is not None
+
+    def _create_conversation(self, connection: Transaction, scope: Scope, wanted: Conversation) -> ChatConversation:
+        """A new conversation of a user to whom the bot writes first."""
+        user = wanted.target
+        if wanted.is_group:
+            raise Missing(f"there is no conversation {user}")
+        if not is_valid_id(user) or self.chat.users.get_for_update(connection, scope, user) is None:
+            raise Missing(f"there is no user {user}")
+        return insert_conversation(connection, self.chat, scope, user, f"conv_{new_id()}")
+
+    def _load_user(self, connection: Transaction, scope: Scope, user: str) -> User:
+        found = self.chat.users.get(connection, scope, user)
+        return parsing.to_user(schemas.load(_USER, serializers.to_user(found))) if found else User(user)
+
+    def _enqueue_transient_signal(self, signal: Signal) -> None:
+        """Bring something that is not kept to the webhook, which gets everything."""
+
+        def work(connection: Transaction) -> Effects:
+            effects = Effects([signal])
+            self._enqueue_webhook(connection, signal.topic.bot, effects)
+            return Effects(conversation_keys=effects.conversation_keys)
+
+        self._publish(self.chat.database.group_commit(work, durable=False))
+
+    def _enqueue_webhook(self, connection: Transaction, bot: str, effects: Effects) -> None:
+        if self._webhook_queue is not None and self._delivery is not None:
+            effects.conversation_keys += self._webhook_queue.enqueue(connection, self._delivery, bot, effects.signals)
+
+    def _publish(self, effects: Effects) -> None:
+        if effects.signals:
+            self.chat.feed.publish(effects.signals)
+        if self._delivery is not None:
+            for conversation_key in effects.conversation_keys:
+                self._delivery.notify(conversation_key)
+
+
+def _ignore_outcome(bot: str, outcome: str) -> None:
+    """Where nobody counts."""
+
+
+def _has_existed(conversation: Conversation) -> bool:
+    """Whether a conversation that is not there any more was there once: whoever deleted it wants to hear no answer."""
+    return ":" in conversation.id
+
+
+def _scope(conversation: Conversation) -> Scope:
+    return Scope(CHANNEL, conversation.bot)

@@ -1,0 +1,339 @@
+"""A client for the Chat API, ours or Botpress's own: typed results, typed errors, and streams that come back."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import orjson
+import requests
+
+from cometbot.channels.chat_api import responses, schemas
+from cometbot.channels.chat_api.keys import read_user_id, sign
+from cometbot.channels.chat_api.listener import Listener, OpenStream
+from cometbot.channels.chat_api.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
+from cometbot.channels.chat_api.responses import ApiResponse
+from cometbot.channels.chat_api.routes import ROUTES
+from cometbot.errors import ConfigurationError, MessageError, Uncertain
+from cometbot.http.client import make_session, time_limited_exchange
+from cometbot.http.watchdog import Deadline
+
+T = TypeVar("T")
+
+_MAX_RESPONSE_SIZE = 16 * 1024 * 1024
+_CHUNK_SIZE = 64 * 1024
+_STREAM_READ_TIMEOUT = 75.0
+"""Seconds without a ping after which a stream is given up: the server sends one every 30 s."""
+_ROUTES_BY_NAME = {route.name: (route.method, route.path, route.response) for route in ROUTES}
+
+
+class ChatClient:
+    """One user's way to a bot behind a Chat API.
+
+    ``api_url`` is the bot's URL: ``https://host/chat/<bot>``, or ``https://chat.botpress.cloud/<webhook id>``.
+    :meth:`connect` is the usual way to make one. Every call ends within ``timeout`` seconds; nothing is retried. One
+    client may be used by many threads. The key shows in no repr, log or error.
+
+    Errors, whose ``code`` is the server's ``type``: :class:`AuthenticationFailed` (401, 403), :class:`NotFound`,
+    :class:`Rejected`, :class:`RateLimited`; :class:`Unreachable` if nothing was sent; :class:`Uncertain` if it was and
+    no usable answer came.
+
+    ::
+
+        client = ChatClient.connect("https://host/chat/helpdesk", user_id="maria", encryption_key=KEY)
+        conversation = client.get_or_create_conversation("order-42")
+        with client.listen_conversation(conversation.id) as signals:
+            client.create_message(conversation.id, {"type": "text", "text": "hi"})
+            for message in signals.answers():
+                print(message.payload)
+    """
+
+    def __init__(
+        self, api_url: str, user_key: str = "", *, session: requests.Session | None = None, timeout: float = 10.0
+    ) -> None:
+        parts = urlsplit(api_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ConfigurationError("api_url must be the bot's whole URL, such as https://host/chat/helpdesk")
+        self.api_url = api_url.rstrip("/")
+        self.timeout = timeout
+        self._key = user_key
+        self._session = session or make_session(32)
+
+    @classmethod
+    def connect(
+        cls,
+        api_url: str,
+        *,
+        user_id: str = "",
+        user_key: str = "",
+        encryption_key: str = "",
+        session: requests.Session | None = None,
+        timeout: float = 10.0,
+    ) -> ChatClient:
+        """A client that speaks as a user who exists now.
+
+        With ``encryption_key`` the key of ``user_id`` is signed here (manual mode); with ``user_key`` that one is used;
+        else the server makes a new user, called ``user_id`` if that is given, and its key (automatic mode).
+        """
+        if encryption_key and not user_id:
+            raise ConfigurationError("with an encryption_key give the user_id that its key is to be signed for")
+        client = cls(api_url, user_key, session=session, timeout=timeout)
+        if encryption_key:
+            client._key = sign(user_id, encryption_key)
+        if client._key:
+            client.get_or_create_user()
+        else:
+            client.create_user(user_id)
+        return client
+
+    @property
+    def user_key(self) -> str:
+        """The key, to be kept for the next :meth:`connect`."""
+        return self._key
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.api_url!r})"
+
+    def close(self) -> None:
+        """Give the pooled connections back."""
+        self._session.close()
+
+    def create_user(
+        self,
+        user_id: str = "",
+        *,
+        name: str | None = None,
+        picture_url: str | None = None,
+        profile: str | None = None,
+    ) -> ApiUser:
+        """A new user, who this client speaks as from now on (automatic mode only)."""
+        body = {**_user_fields(name, picture_url, profile), **({"id": user_id} if user_id else {})}
+        answer = self._call("createUser", body=body)
+        self._key = str(answer["key"])
+        user: ApiUser = answer["user"]
+        return user
+
+    def get_or_create_user(
+        self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
+    ) -> ApiUser:
+        """The user of the key, made if there is none; what is given is stored."""
+        body = _user_fields(name, picture_url, profile)
+        return self._get_object(ApiUser, "user", "getOrCreateUser", body=body)
+
+    def get_user(self) -> ApiUser:
+        """The user of the key."""
+        return self._get_object(ApiUser, "user", "getUser")
+
+    def update_user(
+        self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
+    ) -> ApiUser:
+        """The user of the key, changed."""
+        return self._get_object(ApiUser, "user", "updateUser", body=_user_fields(name, picture_url, profile))
+
+    def delete_user(self) -> None:
+        """Delete the user of the key, for good."""
+        self._call("deleteUser", body={})
+
+    def create_conversation(self, conversation_id: str = "") -> ApiConversation:
+        """A new conversation, owned by this user; raises :class:`Rejected` (``AlreadyExists``) if the id is taken."""
+        body = {"id": conversation_id} if conversation_id else {}
+        return self._get_object(ApiConversation, "conversation", "createConversation", body=body)
+
+    def get_or_create_conversation(self, conversation_id: str) -> ApiConversation:
+        """This user's own conversation of this id, made if there is none."""
+        body = {"id": conversation_id}
+        return self._get_object(ApiConversation, "conversation", "getOrCreateConversation", body=body)
+
+    def get_conversation(self, conversation_id: str) -> ApiConversation:
+        """A conversation that this user takes part in."""
+        return self._get_object(ApiConversation, "conversation", "getConversation", {"id": conversation_id})
+
+    def delete_conversation(self, conversation_id: str) -> None:
+        """Delete a conversation of this user and its messages, for good."""
+        self._call("deleteConversation", {"id": conversation_id}, body={})
+
+    def list_conversations(self, next_token: str = "") -> Page[ApiConversation]:
+        """A page of the conversations that this user owns."""
+        return self._get_page("listConversations", "conversations", {}, next_token)
+
+    def list_messages(self, conversation_id: str, next_token: str = "") -> Page[ApiMessage]:
+        """A page of a conversation's messages, the newest first."""
+        return self._get_page("listMessages", "messages", {"conversationId": conversation_id}, next_token)
+
+    def add_participant(self, conversation_id: str, user_id: str) -> ApiUser:
+        """The user who takes part from now on in a conversation of this user."""
+        ids = {"conversationId": conversation_id}
+        return self._get_object(ApiUser, "participant", "addParticipant", ids, body={"userId": user_id})
+
+    def get_participant(self, conversation_id: str, user_id: str) -> ApiUser:
+        """A user who takes part in a conversation of this user."""
+        ids = {"conversationId": conversation_id, "userId": user_id}
+        return self._get_object(ApiUser, "participant", "getParticipant", ids)
+
+    def remove_participant(self, conversation_id: str, user_id: str) -> None:
+        """Let a user take part no more in a conversation of this user."""
+        self._call("removeParticipant", {"conversationId": conversation_id, "userId": user_id}, body={})
+
+    def list_participants(self, conversation_id: str, next_token: str = "") -> Page[ApiUser]:
+        """A page of the users who take part in a conversation."""
+        return self._get_page("listParticipants", "participants", {"conversationId": conversation_id}, next_token)
+
+    def create_message(
+        self, conversation_id: str, payload: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+    ) -> ApiMessage:
+        """What was said just now. ``payload`` is one of the API's: ``{"type": "text", "text": "hi"}``."""
+        body: dict[str, Any] = {"conversationId": conversation_id, "payload": dict(payload)}
+        if metadata is not None:
+            body["metadata"] = dict(metadata)
+        return self._get_object(ApiMessage, "message", "createMessage", body=body)
+
+    def get_message(self, message_id: str) -> ApiMessage:
+        """A message."""
+        return self._get_object(ApiMessage, "message", "getMessage", {"id": message_id})
+
+    def delete_message(self, message_id: str) -> None:
+        """Take back what this user said."""
+        self._call("deleteMessage", {"id": message_id}, body={})
+
+    def create_event(self, conversation_id: str, payload: Mapping[str, Any]) -> ApiEvent:
+        """Something that the bot was told just now, and that is no message."""
+        body = {"conversationId": conversation_id, "payload": dict(payload)}
+        return self._get_object(ApiEvent, "event", "createEvent", body=body)
+
+    def get_event(self, event_id: str) -> ApiEvent:
+        """An event."""
+        return self._get_object(ApiEvent, "event", "getEvent", {"id": event_id})
+
+    def every(self, page: Callable[[str], Page[T]]) -> Iterator[T]:
+        """All items of a list, page by page: ``client.every(client.list_conversations)``."""
+        token, is_first = "", True
+        while token or is_first:
+            found, is_first = page(token), False
+            yield from found
+            token = found.next_token
+
+    def listen_conversation(self, conversation_id: str, *, reconnects: bool = True) -> Listener:
+        """What happens in a conversation from now on. It is connected on return; close it, or use it with ``with``.
+
+        A broken connection is made anew, and what was said in between is read from the list of messages; without
+        ``reconnects`` it ends there.
+        """
+
+        def list_newest(token: str) -> Page[ApiMessage]:
+            return self.list_messages(conversation_id, token)
+
+        user = read_user_id(self._key)
+        return Listener(lambda: self._open_stream(conversation_id), list_newest, user=user, reconnects=reconnects)
+
+    def _open_stream(self, conversation_id: str) -> OpenStream:
+        """A stream whose headers are here. Raises as any call."""
+        request_name = "GET /conversations/…/listen"
+        url = f"{self.api_url}/conversations/{quote(conversation_id, safe='')}/listen"
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
+        headers["x-user-key"] = self._key
+        with self._with_deadline(request_name) as deadline:
+            timeout = max(deadline.remaining, 0.001), _STREAM_READ_TIMEOUT
+            response = self._session.get(url, headers=headers, timeout=timeout, allow_redirects=False, stream=True)
+            sockets: list[socket.socket] = list(deadline.sockets)
+            if response.status_code != 200:
+                with response:
+                    answer = ApiResponse(
+                        response.status_code, dict(response.headers), _read_body(response, request_name)
+                    )
+                raise responses.to_error(answer, request_name, self._key)
+        return OpenStream(response.raw, sockets)
+
+    def _with_deadline(self, request_name: str) -> AbstractContextManager[Deadline]:
+        remedy = "check api_url and the network"
+        return time_limited_exchange(
+            self._session, self.api_url, request_name, self.timeout, peer="the Chat API", remedy=remedy
+        )
+
+    def _get_page(self, name: str, items: str, ids: Mapping[str, str], token: str) -> Page[Any]:
+        found = self._call(name, ids, query={"nextToken": token} if token else {})
+        return Page(found[items], found["meta"].get("nextToken", ""))
+
+    def _get_object(
+        self,
+        kind: type[T],
+        member: str,
+        name: str,
+        ids: Mapping[str, str] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+    ) -> T:
+        """The object that an answer holds."""
+        found = self._call(name, ids, body=body)[member]
+        assert isinstance(found, kind), "the schema makes nothing else of it"
+        return found
+
+    def _call(
+        self,
+        name: str,
+        ids: Mapping[str, str] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        method, path, schema = _ROUTES_BY_NAME[name]
+        for part, value in (ids or {}).items():
+            path = path.replace(f"{{{part}}}", quote(value, safe=""))
+        return responses.parse_response(
+            self._request(method, path, schema, body, query), schema, f"{method} {path}", self._key
+        )
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        schema: schemas.BaseSchema,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None,
+    ) -> ApiResponse:
+        request_name = f"{method} {path}"
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["x-user-key"] = self._key
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if body is None else _encode_json(body)
+        with self._with_deadline(request_name) as deadline:
+            timeout = max(deadline.remaining, 0.001)
+            response = self._session.request(
+                method,
+                self.api_url + path,
+                headers=headers,
+                data=data,
+                params=dict(query or {}) or None,
+                timeout=(timeout, timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                return ApiResponse(response.status_code, dict(response.headers), _read_body(response, request_name))
+
+
+def _read_body(response: requests.Response, request_name: str) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK_SIZE):
+        body += chunk
+        if len(body) > _MAX_RESPONSE_SIZE:
+            raise Uncertain(
+                f"{request_name}: the answer has more than {_MAX_RESPONSE_SIZE} bytes", status=response.status_code
+            )
+    return bytes(body)
+
+
+def _encode_json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(dict(body))
+    except (TypeError, ValueError) as error:
+        raise MessageError(f"what is sent must be JSON: {error}") from None
+
+
+def _user_fields(name: str | None, picture_url: str | None, profile: str | None) -> dict[str, str]:
+    given = {"name": name, "pictureUrl": picture_url, "profile": profile}
+    return {field: value for field, value in given.items() if value is not None}

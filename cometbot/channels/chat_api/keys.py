@@ -1,0 +1,167 @@
+"""User keys: JSON Web Tokens that say which user a request comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from cometbot.channels.chat_api.schemas import ID_PATTERN
+from cometbot.errors import ConfigurationError
+from cometbot.http.errors import HttpError
+
+_ALGORITHM = "HS256"
+# A key names a user and may end; whatever else its signer put into it is his business. A clock that is ahead of ours
+# must not lock a user out, so a time of signing in the future is accepted.
+_DECODE_OPTIONS: Any = {
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+LEEWAY = 10.0
+"""Seconds by which the signer's clock may differ from ours where ``nbf`` and ``exp`` are compared (RFC 7519, 4.1.5)."""
+
+_ACCOUNT_CLAIM = "account"
+_BLOCK_SIZE = 64
+_ID_REGEX = re.compile(ID_PATTERN)
+
+
+def is_valid_id(text: str) -> bool:
+    """Whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
+    return bool(_ID_REGEX.fullmatch(text))
+
+
+@dataclass(frozen=True, slots=True)
+class UserKey:
+    """The claims of a valid key.
+
+    ``account`` is the account that it was issued for, empty in keys that a backend signed; ``signed_at`` and
+    ``ends_at`` are Unix times, None where the key has no usable one.
+    """
+
+    user_id: str
+    account: str = ""
+    issued_at: float | None = None
+    expires_at: float | None = None
+
+    @property
+    def lifetime(self) -> float | None:
+        """The seconds until the key is refused, None if it has no end."""
+        return None if self.expires_at is None else max(self.expires_at + LEEWAY - time.time(), 0.0)
+
+
+NO_KEY = UserKey("")
+"""The key of a request that needs none."""
+
+
+class UserKeys:
+    """The keys of one bot's users, signed with HS256.
+
+    In automatic mode the server makes them (``issues``) with a secret of its own; in manual mode the author's backend
+    does, with the encryption key. The secret is never empty, and shows in no repr.
+    """
+
+    def __init__(self, secret: Callable[[], str], *, can_issue: bool) -> None:
+        self.can_issue = can_issue
+        self._get_secret = secret
+        self._secret = b""
+
+    def issue(self, user_id: str, account: str) -> str:
+        """Return a key without an end for the account ``account`` of the user ``user_id``."""
+        return _sign(user_id, self._hmac_key(), {_ACCOUNT_CLAIM: account})
+
+    def verify(self, key: str) -> UserKey:
+        """Return what ``key`` says.
+
+        Raises :class:`HttpError` with 401 for a key that is damaged, foreign, ended or not valid yet. The message names
+        the claim that is at fault if the signature is right.
+        """
+        claims = self._claims(key)
+        account = claims.get(_ACCOUNT_CLAIM)
+        return UserKey(
+            str(claims["id"]),
+            account if isinstance(account, str) else "",
+            _to_timestamp(claims.get("iat")),
+            _to_timestamp(claims.get("exp")),
+        )
+
+    def _claims(self, key: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                key, self._hmac_key(), algorithms=[_ALGORITHM], options=_DECODE_OPTIONS, leeway=LEEWAY
+            )
+        except jwt.ExpiredSignatureError:
+            raise _invalid_key("the claim exp is in the past") from None
+        except jwt.ImmatureSignatureError:
+            raise _invalid_key("the claim nbf is in the future") from None
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+            raise _invalid_key() from None
+        if not isinstance(claims.get("id"), str) or not claims["id"]:
+            raise _invalid_key("the claim id is not a text")
+        return claims
+
+    def _hmac_key(self) -> bytes:
+        if not self._secret:
+            self._secret = _to_hmac_key(self._get_secret())
+        return self._secret
+
+
+def sign(user_id: str, secret: str) -> str:
+    """A key of ``user_id`` signed now with ``secret``, as the official client signs it.
+
+    Raises :class:`ConfigurationError` for a secret that cannot sign.
+    """
+    check_secret(secret, "the encryption key")
+    return _sign(user_id, _to_hmac_key(secret))
+
+
+def read_user_id(key: str) -> str:
+    """The user id that a key names, whoever signed it; empty if it is none. For who holds the key, not who is asked."""
+    try:
+        return str(jwt.decode(key, options={"verify_signature": False}).get("id", ""))
+    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+        return ""
+
+
+def check_secret(secret: str, setting: str) -> None:
+    """Raise :class:`ConfigurationError`, naming the setting ``name``, for a secret that cannot sign."""
+    try:
+        _sign("", _to_hmac_key(secret))
+    except jwt.PyJWTError as error:
+        raise ConfigurationError(f"{setting} cannot sign keys ({error}); set a long random text") from None
+
+
+def _sign(user_id: str, key: bytes, extra_claims: Mapping[str, str] | None = None) -> str:
+    return jwt.encode({"id": user_id, "iat": int(time.time()), **(extra_claims or {})}, key, algorithm=_ALGORITHM)
+
+
+def _invalid_key(cause: str = "") -> HttpError:
+    return HttpError(401, "Unauthorized", f"Invalid user key: {cause}" if cause else "Invalid user key")
+
+
+def _to_timestamp(value: object) -> float | None:
+    """Return a numeric date of a claim; PyJWT takes one that is a text of digits, too."""
+    try:
+        timestamp = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return timestamp if math.isfinite(timestamp) else None
+
+
+def _to_hmac_key(secret: str) -> bytes:
+    """The key block that HMAC itself makes of a secret (RFC 2104: hashed if it is too long, then filled with zeros).
+
+    In this form PyJWT takes a secret of any length, and signs with it just the same.
+    """
+    key = secret.encode("utf-8", "surrogateescape")
+    if len(key) > _BLOCK_SIZE:
+        key = hashlib.sha256(key).digest()
+    return key.ljust(_BLOCK_SIZE, b"\0") if key else b""

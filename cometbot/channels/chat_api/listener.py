@@ -1,0 +1,234 @@
+"""A stream of signals that is made anew when it breaks, without losing messages."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import urllib3
+
+from cometbot.channels.chat_api.models import ApiMessage, MessageCreated, Page, Signal
+from cometbot.channels.chat_api.responses import PING_DATA, SseParser, parse_signal
+from cometbot.errors import ChannelError, Rejected, Uncertain
+
+_log = logging.getLogger(__name__)
+
+_CHUNK_SIZE = 64 * 1024
+_QUEUE_SIZE = 1000
+_MAX_SEEN_IDS = 1000
+_FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream whose headers have come: its body, and the sockets by which it can be cut."""
+
+    body: Any
+    sockets: Sequence[socket.socket]
+
+    def abort(self) -> None:
+        """End the stream, also for a thread that waits for its next bytes."""
+        for connection in self.sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back; only by the thread that reads."""
+        with contextlib.suppress(Exception):
+            self.body.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _EndOfStream:
+    """The end of a stream, and why."""
+
+    error: Exception | None = None
+
+
+class Listener:
+    """What happens in a conversation, as an iterator of signals. The server's pings are left out.
+
+    A thread reads the stream. When it breaks, it is made anew after a pause that grows, and messages that were said in
+    between come as :class:`MessageCreated`, those of others with ``is_bot`` None; other signals of that time are lost,
+    since no server keeps them. The iterator ends when the listener is closed, and raises what the server says where it
+    lets this user listen no more. Who reads too slowly lets the server wait, which may close the stream; nothing is
+    lost by that.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], OpenStream],
+        list_newest: Callable[[str], Page[ApiMessage]],
+        *,
+        user: str = "",
+        reconnects: bool = True,
+    ) -> None:
+        self._user = user
+        self._connect = connect
+        self._list_newest = list_newest
+        self._reconnects = reconnects
+        self._signals: queue.Queue[Signal | _EndOfStream] = queue.Queue(_QUEUE_SIZE)
+        self._closed = threading.Event()
+        self._seen_ids: deque[str] = deque(maxlen=_MAX_SEEN_IDS)
+        self._delivered_ids: deque[str] = deque(maxlen=_MAX_SEEN_IDS)
+        self._latest_seen_at: datetime | None = None
+        self._end: _EndOfStream | None = None
+        self._stream = connect()
+        try:
+            if reconnects:
+                for message in list_newest(""):
+                    self._mark_seen(message)
+        except BaseException:
+            self._stream.abort()
+            self._stream.close()
+            raise
+        self._thread = threading.Thread(target=self._run, name="cometbot-chat-listener", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Signal]:
+        return self
+
+    def __next__(self) -> Signal:
+        found = self.get(None)
+        if found is None:
+            raise StopIteration
+        return found
+
+    def get(self, timeout: float | None) -> Signal | None:
+        """The next signal; None if there is none within ``timeout`` seconds, or the stream has ended.
+
+        Raises what the server said where it lets this user listen no more.
+        """
+        if self._end is None:
+            try:
+                found = self._signals.get(timeout=0 if self._closed.is_set() else timeout)
+            except queue.Empty:
+                return None
+            if not isinstance(found, _EndOfStream):
+                return found
+            self._end = found
+        if self._end.error is not None:
+            raise self._end.error
+        return None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._end is not None or self._closed.is_set()
+
+    def answers(self, timeout: float = 30.0, quiet: float = 3.0) -> Iterator[ApiMessage]:
+        """The bot's messages: the first within ``timeout`` seconds, and those that follow within ``quiet`` seconds of
+        each other."""
+        ends_at = time.monotonic() + timeout
+        while (remaining := ends_at - time.monotonic()) > 0 and not self.is_closed:
+            signal = self.get(remaining)
+            if isinstance(signal, MessageCreated) and signal.is_bot is not False:
+                ends_at = time.monotonic() + quiet
+                yield signal.message
+
+    def close(self) -> None:
+        """End the stream, and whoever waits for its next signal."""
+        self._closed.set()
+        self._stream.abort()
+        self._enqueue(_EndOfStream())
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            while not self._closed.is_set():
+                self._read(self._stream)
+                if self._closed.is_set() or not self._reconnects:
+                    break
+                self._reconnect()
+        except Exception as failure:
+            error = failure
+        self._stream.abort()
+        self._stream.close()
+        self._enqueue(_EndOfStream(error))
+
+    def _read(self, stream: OpenStream) -> None:
+        """Pass signals on until the stream ends, for whatever reason."""
+        reader = SseParser()
+        try:
+            while chunk := stream.body.read1(_CHUNK_SIZE):
+                for data in [data for data in reader.feed(chunk) if data != PING_DATA]:
+                    self._handle(parse_signal(data))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, Uncertain) as error:
+            if not self._closed.is_set():
+                _log.info("lost a stream: %s", type(error).__name__)
+        finally:
+            stream.abort()
+            stream.close()
+
+    def _handle(self, signal: Signal) -> None:
+        if isinstance(signal, MessageCreated):
+            if signal.message.id in self._delivered_ids:
+                return
+            self._mark_seen(signal.message)
+            self._delivered_ids.append(signal.message.id)
+        self._enqueue(signal)
+
+    def _reconnect(self) -> None:
+        """Connect again, as often as it takes. Raises what the server says if it will not have it."""
+        backoff = _FIRST_BACKOFF
+        while not self._closed.wait(backoff):
+            try:
+                self._stream = self._connect()
+                for message in self._fetch_missed():
+                    self._handle(MessageCreated(message, False if message.user_id == self._user else None))
+                return
+            except Rejected:
+                raise
+            except ChannelError as error:
+                _log.info("could not listen again yet: %s", error)
+                backoff = min(backoff * 2, _MAX_BACKOFF)
+
+    def _fetch_missed(self) -> list[ApiMessage]:
+        """What was said since the last known message, the oldest first; at most a thousand messages."""
+        missed: list[ApiMessage] = []
+        token, is_complete = "", False
+        while not is_complete and len(missed) < _MAX_SEEN_IDS:
+            page = self._list_newest(token)
+            new = [message for message in page if self._is_new(message)]
+            missed += new
+            token, is_complete = page.next_token, len(new) < len(page) or not page.next_token
+        return missed[::-1]
+
+    def _is_new(self, message: ApiMessage) -> bool:
+        if self._latest_seen_at is None or message.created_at > self._latest_seen_at:
+            return True
+        return message.created_at == self._latest_seen_at and message.id not in self._seen_ids
+
+    def _mark_seen(self, message: ApiMessage) -> None:
+        self._seen_ids.append(message.id)
+        if self._latest_seen_at is None or message.created_at > self._latest_seen_at:
+            self._latest_seen_at = message.created_at
+
+    def _enqueue(self, item: Signal | _EndOfStream) -> None:
+        """Hand something to who iterates, waiting for room as long as there is anybody to wait for."""
+        while True:
+            with contextlib.suppress(queue.Full):
+                self._signals.put(item, timeout=0 if self._closed.is_set() else 1)
+                return
+            if self._closed.is_set():
+                return

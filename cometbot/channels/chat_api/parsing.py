@@ -1,0 +1,125 @@
+"""Stored messages and events of users, as cometbot's events. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from cometbot.channels.base import IncomingEvent
+from cometbot.channels.chat_api import payloads, schemas
+from cometbot.channels.chat_api.models import ApiMessage, ApiUser
+from cometbot.errors import PayloadError
+from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
+from cometbot.models import Conversation, Group, User
+
+_USER, _MESSAGE, _EVENT = schemas.UserSchema(), schemas.MessageSchema(), schemas.EventSchema()
+_PLAIN_TYPES = frozenset({"text", "markdown", "image", "audio", "video", "file"})
+_PAYLOAD_SCHEMA = schemas.CreateMessageBody(only=["payload"])
+
+
+def parse(incoming: IncomingEvent) -> Event:
+    """The event in a stored body: a ``user`` and a ``message``, a ``deleted`` one or an ``event``.
+
+    Raises :class:`PayloadError`.
+    """
+    try:
+        body = orjson.loads(incoming.body)
+    except ValueError as error:
+        raise PayloadError(f"the stored body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise PayloadError("the stored body is JSON, but no object")
+    sender = to_user(schemas.load(_USER, body.get("user"), "the user"))
+    if "event" in body:
+        event = schemas.load(_EVENT, body["event"], "the event")
+        return CustomEvent(
+            key=incoming.key,
+            conversation=incoming.conversation,
+            sender=sender,
+            group=group_of(incoming.conversation),
+            sent_at=event.created_at.timestamp(),
+            raw=body["event"],
+            id=event.id,
+            data=event.payload,
+        )
+    raw_message: Any = body.get("deleted" if "deleted" in body else "message")
+    message = schemas.load(_MESSAGE, raw_message, "the message")
+    schemas.load(_PAYLOAD_SCHEMA, {"payload": message.payload}, "the message")
+    event = to_message_event(message, incoming.conversation, sender, raw_message)
+    if "deleted" not in body:
+        return event
+    return DeleteEvent(
+        key=incoming.key,
+        conversation=incoming.conversation,
+        sender=sender,
+        group=group_of(incoming.conversation),
+        raw=raw_message,
+        message_id=message.id,
+        message=event,
+    )
+
+
+def to_message_event(
+    message: ApiMessage, conversation: Conversation, sender: User, raw: Mapping[str, Any] | None = None
+) -> MessageEvent:
+    """The event that ``message`` is.
+
+    What a card, choice or place holds stands in its ``data``; where a place is part of a bloc, the whole bloc.
+    """
+    payload = message.payload
+    kind = payloads.kind_of(payload)
+    attachments = payloads.attachments_of(payload)
+    is_text_or_media = kind == "text" or bool(attachments)
+    return MessageEvent(
+        key=f"message:{message.id}",
+        conversation=conversation,
+        sender=sender,
+        group=group_of(conversation),
+        sent_at=message.created_at.timestamp(),
+        raw=raw or {},
+        id=message.id,
+        type=kind,
+        category="message" if is_text_or_media else "custom" if kind == "location" else "interactive",
+        text=payloads.text_of(payload),
+        attachments=attachments,
+        metadata=message.metadata,
+        data={} if _is_plain(payload) else payload,
+    )
+
+
+def _is_plain(payload: Mapping[str, Any]) -> bool:
+    """Whether text and attachments say all of it."""
+    items = payload["items"] if payload["type"] == "bloc" else [payload]
+    return all(item["type"] in _PLAIN_TYPES for item in items)
+
+
+def to_user(user: ApiUser) -> User:
+    """The sender. A profile that is a JSON object is the metadata; any other text stands there as ``profile``."""
+    return User(
+        user.id,
+        name=user.name,
+        avatar=user.picture_url,
+        metadata=_profile_metadata(user.profile),
+        lasting_id=stable_user_id(user.id, round(user.created_at.timestamp() * 1000)),
+    )
+
+
+def stable_user_id(uid: str, created_at: int) -> str:
+    """What names a user and nobody who takes the uid after that one was removed; ``created_at`` is in milliseconds."""
+    return f"{uid}:{created_at}"
+
+
+def group_of(conversation: Conversation) -> Group | None:
+    """The group that a conversation of several people is."""
+    return Group(conversation.target) if conversation.is_group else None
+
+
+def _profile_metadata(text: str) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"profile": text}

@@ -1,0 +1,274 @@
+"""Payloads of the Chat API as our messages, and our messages as payloads. No I/O."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cometbot.channels.base import fall_back_to_text, split_text
+from cometbot.channels.chat_api import schemas
+from cometbot.errors import MessageError, PayloadError
+from cometbot.messages import (
+    Button,
+    Capabilities,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    Custom,
+    Location,
+    Media,
+    Message,
+    Text,
+)
+from cometbot.models import Attachment
+from cometbot.text import clean_file_name, replace_surrogates
+
+TEXT_LIMIT = 16_000
+"""UTF-8 bytes of one text. The Chat API names no limit; this is what fits on a screen, and in any database."""
+
+EVENT_TYPE = "event"
+"""The ``type`` of a :class:`Custom` whose data goes out as an event and not as a message."""
+
+Payload = dict[str, Any]
+
+_URL_FIELDS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
+_MAX_CHOICE_OPTIONS = 10
+
+CAPABILITIES = Capabilities(
+    native=frozenset({Text, Media, Card, Carousel, Choices, Location, Custom}),
+    text_limit=TEXT_LIMIT,
+    delete=True,
+    history=True,
+    look_up=True,
+    stream_interval=0.05,
+    deltas=True,
+)
+"""What the Chat API carries."""
+
+
+def to_payloads(message: Message) -> list[Payload]:
+    """The payloads that say ``message``, in order; several only where it is a long text.
+
+    A :class:`Custom` of a payload's type (``markdown``, ``dropdown``, ``bloc`` …) is that payload; of any other type it
+    is its text. Raises :class:`MessageError` for one that lacks what its type must have.
+    """
+    if isinstance(message, Custom):
+        return [_custom_payload(message)] if message.type in schemas.PAYLOADS else _text_payloads(message.to_text())
+    shown = fall_back_to_text(message, CAPABILITIES)
+    if isinstance(shown, Text):
+        return _text_payloads(shown.text)
+    make: Mapping[type[Message], Callable[[Any], Payload]] = {
+        Media: _media_payload,
+        Card: _card_payload,
+        Carousel: lambda carousel: {"type": "carousel", "items": [_card_payload(card) for card in carousel.cards]},
+        Choices: _choices_payload,
+        Location: _location_payload,
+    }
+    return [make[type(shown)](shown)]
+
+
+def to_json_value(value: Any, what: str) -> Any:
+    """``value`` as JSON that every reader can read: halves of characters, as cut streams have them, are replaced.
+
+    Raises :class:`MessageError`, naming ``what``, for what is no JSON.
+    """
+    try:
+        return replace_surrogates(json.loads(json.dumps(value, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"{what} must be JSON: {error}") from None
+
+
+def clean_text(text: str) -> str:
+    """Return ``text`` with U+FFFD for halves of characters."""
+    return replace_surrogates(text)
+
+
+def to_messages(payload: Mapping[str, Any]) -> list[Message]:
+    """What a payload says, in our messages: one, several for a bloc, none for what shows nothing.
+
+    This is how the words of a bot behind the Chat API are said on another platform. What no message of ours can be
+    made of comes as a :class:`Custom` of its type.
+    """
+    items = payload.get("items")
+    if payload.get("type") != "bloc" or not isinstance(items, list):
+        return _parse_payload(payload)
+    return [message for item in items if isinstance(item, Mapping) for message in _parse_payload(item)]
+
+
+def text_of(payload: Mapping[str, Any]) -> str:
+    """What was written in a payload of a user: its text, else what it is called; a bloc's texts line by line."""
+    if payload.get("type") == "bloc":
+        items = payload.get("items") or ()
+        return "\n".join(text for item in items if item.get("type") in ("text", "markdown") and (text := text_of(item)))
+    for name in ("text", "markdown", "title", "address"):
+        if isinstance(payload.get(name), str) and payload[name] and (name != "title" or payload["type"] != "file"):
+            return str(payload[name])
+    return ""
+
+
+def attachments_of(payload: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    """The files in a payload."""
+    if payload.get("type") == "bloc":
+        return tuple(found for item in payload.get("items") or () for found in attachments_of(item))
+    name = _URL_FIELDS.get(str(payload.get("type")))
+    if name is None:
+        return ()
+    url = str(payload[name])
+    file_name = clean_file_name(str(payload.get("title") or "") or _file_name(url))
+    mime_type = mimetypes.guess_type(_path(url))[0] or ""
+    extension = file_name.rpartition(".")[2] if "." in file_name else ""
+    return (Attachment(url, file_name, mime_type, extension),)
+
+
+def kind_of(payload: Mapping[str, Any]) -> str:
+    """What kind of message a payload is: ``text`` also for markdown; for a bloc what its first file is."""
+    kind = str(payload["type"])
+    if kind == "bloc":
+        kinds = [kind_of(item) for item in payload["items"]]
+        return next((found for found in kinds if found != "text"), "text")
+    return "text" if kind == "markdown" else kind
+
+
+def _text_payloads(text: str) -> list[Payload]:
+    return [{"type": "text", "text": part} for part in split_text(text, TEXT_LIMIT)]
+
+
+def _custom_payload(message: Custom) -> Payload:
+    payload = {**message.data, "type": message.type}
+    try:
+        schemas.load(schemas.PAYLOADS[message.type], payload, f"a Custom of the type {message.type}")
+    except PayloadError as error:
+        raise MessageError(str(error)) from None
+    return payload
+
+
+def _media_payload(message: Media) -> Payload:
+    """The file; with a caption a bloc of both."""
+    kind = message.kind or _media_kind(message)
+    payload: Payload = {"type": kind, _URL_FIELDS[kind]: message.url}
+    if kind == "file" and message.name:
+        payload["title"] = message.name
+    if not message.caption:
+        return payload
+    return {"type": "bloc", "items": [payload, *_text_payloads(message.caption)]}
+
+
+def _media_kind(message: Media) -> str:
+    mime_type = message.mime_type or mimetypes.guess_type(_path(message.url))[0] or ""
+    family = mime_type.partition("/")[0]
+    return family if family in ("image", "audio", "video") else "file"
+
+
+def _card_payload(card: Card) -> Payload:
+    """The card. It must have a title: where it has none, its text is that, else its first button's label."""
+    offers = iter(card.offers())
+    actions = [
+        {"action": "url", "label": button.label, "value": button.url}
+        if button.url
+        else {"action": "postback", "label": button.label, "value": next(offers).value}
+        for button in card.buttons
+    ]
+    first = actions[0]["label"] if actions else _file_name(card.image) or card.image
+    payload: Payload = {"type": "card", "title": card.title or card.text or first, "actions": actions}
+    if card.title and card.text:
+        payload["subtitle"] = card.text
+    if card.image:
+        payload["imageUrl"] = card.image
+    return payload
+
+
+def _choices_payload(message: Choices) -> Payload:
+    """A choice; a long one is shown as a list that opens."""
+    options = [{"label": offer.label, "value": offer.value} for offer in message.offers()]
+    kind = "choice" if len(options) <= _MAX_CHOICE_OPTIONS else "dropdown"
+    return {"type": kind, "text": message.text, "options": options}
+
+
+def _location_payload(message: Location) -> Payload:
+    payload: Payload = {"type": "location", "latitude": message.latitude, "longitude": message.longitude}
+    if message.label:
+        payload["title"] = message.label
+    if message.address:
+        payload["address"] = message.address
+    return payload
+
+
+def _parse_payload(payload: Mapping[str, Any]) -> list[Message]:
+    kind = str(payload.get("type") or "unknown")
+    make = _PARSERS.get(kind)
+    try:
+        found = make(payload) if make else Custom(kind, payload)
+    except (MessageError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        found = Custom(kind, payload)
+    return [] if found is None else [found]
+
+
+def _parse_text(payload: Mapping[str, Any]) -> Text | None:
+    text = payload["text"] if payload["type"] == "text" else payload["markdown"]
+    return Text(text) if text.strip() else None
+
+
+def _parse_media(payload: Mapping[str, Any]) -> Media:
+    kind: Any = payload["type"]
+    return Media(payload[_URL_FIELDS[kind]], kind, name=str(payload.get("title") or ""))
+
+
+def _parse_location(payload: Mapping[str, Any]) -> Location:
+    coordinates = float(payload["latitude"]), float(payload["longitude"])
+    return Location(*coordinates, label=payload.get("title") or "", address=payload.get("address") or "")
+
+
+def _parse_card(payload: Mapping[str, Any]) -> Card:
+    image, text = payload.get("imageUrl") or "", payload.get("subtitle") or ""
+    return Card(payload["title"], text, image, list(_parse_buttons(payload["actions"])))
+
+
+def _parse_buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
+    """The buttons of a card. An answer to one that is to be said or sent back is its value."""
+    for action in actions:
+        label, value = action["label"], action["value"]
+        if action["action"] == "url":
+            yield Button(label, url=value)
+        else:
+            yield Button(label, value=value)
+
+
+def _parse_carousel(payload: Mapping[str, Any]) -> Carousel | None:
+    cards = [_parse_card(item) for item in payload["items"]]
+    return Carousel(cards) if cards else None
+
+
+def _parse_choices(payload: Mapping[str, Any]) -> Message:
+    options = [Choice(option["label"], option["value"]) for option in payload["options"]]
+    return Choices(payload["text"], options) if options else Text(payload["text"])
+
+
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Message | None]] = {
+    "text": _parse_text,
+    "markdown": _parse_text,
+    "image": _parse_media,
+    "audio": _parse_media,
+    "video": _parse_media,
+    "file": _parse_media,
+    "location": _parse_location,
+    "card": _parse_card,
+    "carousel": _parse_carousel,
+    "choice": _parse_choices,
+    "dropdown": _parse_choices,
+}
+
+
+def _file_name(url: str) -> str:
+    return unquote(_path(url).rpartition("/")[2])
+
+
+def _path(url: str) -> str:
+    """The path in a URL, of which nobody has checked that it is one."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""

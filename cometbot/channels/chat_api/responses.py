@@ -1,0 +1,186 @@
+"""Reads what a Chat API answers and tells: typed results, signals and errors. No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from cometbot.channels.chat_api import models, schemas
+from cometbot.channels.chat_api.models import Signal
+from cometbot.errors import (
+    AuthenticationFailed,
+    ChannelError,
+    NotFound,
+    PayloadError,
+    RateLimited,
+    Rejected,
+    Uncertain,
+)
+from cometbot.http.retry_after import parse_retry_after
+
+PING_DATA = "ping"
+
+T = TypeVar("T")
+
+_MAX_ERROR_TEXT_LENGTH = 500
+_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
+
+_MESSAGE, _EVENT, _ORIGIN = schemas.MessageSchema(), schemas.EventSchema(), schemas.IsBotSchema()
+_DELETED, _PARTICIPANT = schemas.MessageDeletedSchema(), schemas.ParticipantSchema()
+_DELTA, _COMPLETE, _ABORT = schemas.StreamDeltaSchema(), schemas.StreamCompleteSchema(), schemas.StreamAbortSchema()
+_SIGNAL = schemas.SignalSchema()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """One HTTP answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body; empty if there is none."""
+        try:
+            value = orjson.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def parse_response(
+    response: ApiResponse, schema: schemas.BaseSchema, request_name: str, secret: str = ""
+) -> dict[str, Any]:
+    """What is in an answer that says yes; others raise the :class:`ChannelError` that fits.
+
+    ``what`` names the request in the error's text; ``secret`` is taken out of what the server says.
+    """
+    value = response.json()
+    code = value.get("code")
+    is_error = isinstance(code, int) and 400 <= code <= 599
+    if not 200 <= response.status < 300 or is_error:
+        raise to_error(response, request_name, secret)
+    try:
+        found: dict[str, Any] = schemas.load(schema, value, "the answer")
+    except PayloadError as error:
+        raise Uncertain(f"{request_name}: {error}; is it the URL of a Chat API?", status=response.status) from None
+    return found
+
+
+def to_error(response: ApiResponse, request_name: str, secret: str = "") -> ChannelError:
+    """The error in an answer; its ``code`` is the ``type`` that the server gives it."""
+    value = response.json()
+    error_type, error_message = _string_or_empty(value.get("type")), _string_or_empty(value.get("message"))
+    text = ": ".join(part for part in (request_name, f"{response.status} {error_type}".strip(), error_message) if part)
+    text = _truncate(text.replace(secret, "***") if secret else text)
+    status = response.status if response.status >= 300 else int(value.get("code") or response.status)
+    if status == 429:
+        return RateLimited(text, retry_after=parse_retry_after(response.headers, time.time()))
+    if status >= 500 or status == 408:
+        return Uncertain(text, down=status in _UNAVAILABLE_STATUSES, status=status)
+    classes: Mapping[int, type[Rejected]] = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound}
+    return classes.get(status, Rejected)(text, code=error_type, status=status)
+
+
+def parse_signal(text: str) -> Signal:
+    """The signal in the data of a server-sent event; what is none, or not known, is an :class:`UnknownSignal`."""
+    try:
+        envelope = schemas.load(_SIGNAL, orjson.loads(text), "the signal")
+        parser = _SIGNAL_PARSERS.get(envelope["type"])
+        return parser(envelope["data"], text) if parser else models.UnknownSignal(raw=text)
+    except (ValueError, PayloadError):
+        return models.UnknownSignal(raw=text)
+
+
+def _parse_message_created(data: Mapping[str, Any], raw: str) -> Signal:
+    is_bot = schemas.load(_ORIGIN, data)["isBot"]
+    return models.MessageCreated(schemas.load(_MESSAGE, data), is_bot, raw=raw)
+
+
+def _parse_event_created(data: Mapping[str, Any], raw: str) -> Signal:
+    is_bot = schemas.load(_ORIGIN, data)["isBot"]
+    return models.EventCreated(schemas.load(_EVENT, data), is_bot, raw=raw)
+
+
+def _parse_message_deleted(data: Mapping[str, Any], raw: str) -> Signal:
+    found = schemas.load(_DELETED, data)
+    return models.MessageDeleted(found["id"], found["conversationId"], found["userId"], raw=raw)
+
+
+def _participant_parser(kind: Callable[..., Signal]) -> Callable[[Mapping[str, Any], str], Signal]:
+    def make(data: Mapping[str, Any], raw: str) -> Signal:
+        found = schemas.load(_PARTICIPANT, data)
+        return kind(found["conversationId"], found["participantId"], raw=raw)
+
+    return make
+
+
+def _parse_stream_delta(data: Mapping[str, Any], raw: str) -> Signal:
+    found = schemas.load(_DELTA, data)
+    names = ("streamId", "conversationId", "userId", "sequence", "delta", "createdAt")
+    return models.StreamDelta(*(found[name] for name in names), raw=raw)
+
+
+def _parse_stream_complete(data: Mapping[str, Any], raw: str) -> Signal:
+    found = schemas.load(_COMPLETE, data)
+    return models.StreamComplete(found["streamId"], found["message"], raw=raw)
+
+
+def _parse_stream_abort(data: Mapping[str, Any], raw: str) -> Signal:
+    found = schemas.load(_ABORT, data)
+    return models.StreamAbort(found["streamId"], found["conversationId"], raw=raw)
+
+
+_SIGNAL_PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Signal]] = {
+    "message_created": _parse_message_created,
+    "message_deleted": _parse_message_deleted,
+    "event_created": _parse_event_created,
+    "participant_added": _participant_parser(models.ParticipantAdded),
+    "participant_removed": _participant_parser(models.ParticipantRemoved),
+    "message_stream_delta": _parse_stream_delta,
+    "message_stream_complete": _parse_stream_complete,
+    "message_stream_abort": _parse_stream_abort,
+}
+
+
+class SseParser:
+    """Server-sent events out of the bytes of a stream, however they are cut. Only events called ``message`` count."""
+
+    def __init__(self, limit: int = 4 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._buffer = b""
+        self._name = ""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The data of the events that are whole now. Raises :class:`Uncertain` for an event without an end."""
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        found = [data for line in lines if (data := self._handle_line(line.removesuffix(b"\r"))) is not None]
+        if len(self._buffer) + sum(map(len, self._data)) > self._limit:
+            raise Uncertain(f"the stream holds an event of more than {self._limit} bytes")
+        return found
+
+    def _handle_line(self, line: bytes) -> str | None:
+        if not line:
+            data, name = "\n".join(self._data), self._name
+            self._data, self._name = [], ""
+            return data if data and name in ("", "message") else None
+        field, _, value = line.partition(b":")
+        text = value.removeprefix(b" ").decode("utf-8", "replace")
+        if field == b"data":
+            self._data.append(text)
+        elif field == b"event":
+            self._name = text
+        return None
+
+
+def _string_or_empty(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_ERROR_TEXT_LENGTH else text[: _MAX_ERROR_TEXT_LENGTH - 1] + "…"

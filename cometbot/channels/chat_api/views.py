@@ -1,0 +1,326 @@
+"""The routes of the Chat API: each request is read, checked in the documented order, carried out and answered."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import math
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import flask
+import orjson
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+
+from cometbot.channels.base import DeliveryService
+from cometbot.channels.chat_api import openapi, routing, schemas, serializers
+from cometbot.channels.chat_api.keys import NO_KEY
+from cometbot.channels.chat_api.operations import ApiRequest, Operations
+from cometbot.channels.chat_api.routes import ERROR_TYPES, Route
+from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
+from cometbot.errors import Missing, PayloadError, StorageFull, StoreBusy, StoreUnavailable
+from cometbot.http import sse
+from cometbot.http.addresses import rate_limit_address
+from cometbot.http.errors import HttpError, quote_value, store_unavailable_error
+from cometbot.http.limits import read_body
+from cometbot.http.rate_limiter import RateLimiter
+
+if TYPE_CHECKING:
+    from cometbot.channels.chat_api.channel import ChatApiChannel
+
+_log = logging.getLogger(__name__)
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_INCOMING_ROUTES = frozenset({"createMessage", "createEvent"})
+_MAX_DEPTH = 100
+_PING_INTERVAL = 30.0
+_SSE_EVENT = "message"
+_MINUTE = 60.0
+_HOUR = 3600.0
+_HELLO = "Hello from cometbot: this is a Chat API.\n"
+_CLOSED_DIRECTIVES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.Blueprint:
+    """The routes ``/chat/<bot>`` and all below it."""
+    views = ChatApiViews(channel, delivery)
+    blueprint = flask.Blueprint("chat_api", __name__, template_folder="templates")
+    options: dict[str, Any] = {
+        "methods": _METHODS,
+        "provide_automatic_options": False,
+        "strict_slashes": False,
+        "merge_slashes": False,
+    }
+    # Before the rules, which are made when the blueprint is registered.
+    blueprint.record(lambda state: state.app.url_map.converters.update(chat_api_rest=routing.RestConverter))
+    blueprint.add_url_rule("/chat/<bot>", "root", views.handle_request, **options)
+    blueprint.add_url_rule("/chat/<bot>/<chat_api_rest:rest>", "operation", views.handle_request, **options)
+    blueprint.record(_route_all_methods)
+    blueprint.register_error_handler(HttpError, views.error_response)
+    blueprint.register_error_handler(PayloadError, views.payload_error_response)
+    blueprint.register_error_handler(StoreBusy, views.busy_response)
+    blueprint.register_error_handler(StorageFull, views.storage_full_response)
+    blueprint.register_error_handler(Missing, views.missing_response)
+    blueprint.register_error_handler(HTTPException, views.http_error_response)
+    blueprint.after_request(views.finish_response)
+    return blueprint
+
+
+class ChatApiViews:
+    """What happens to one request: operation, body, shape, key, rate, rights. Refusals have the Chat API's own body."""
+
+    def __init__(self, channel: ChatApiChannel, delivery: DeliveryService) -> None:
+        self._chat = channel.chat
+        self._settings = channel.settings
+        self._observe = channel.observe
+        self._on_database_full = channel.on_database_full
+        self._operations = {name: channel.operations(bot, delivery) for name, bot in delivery.bots.items()}
+        self._request_rates = RateLimiter(channel.settings.request_rate, _MINUTE)
+        self._signup_rates = RateLimiter(channel.settings.signup_rate, _HOUR)
+
+    def handle_request(self, bot: str, rest: str = "") -> flask.Response:
+        """The answer to any request below a bot's URL."""
+        request = flask.request
+        operations = self._operations.get(bot)
+        if operations is None:
+            raise HttpError(404, "ResourceNotFound", f"No bot {quote_value(bot)} is served here")
+        if request.method == "OPTIONS":
+            return self._cors_preflight_response()
+        if keyless_response := self._keyless_response(bot, rest):
+            return keyless_response
+        path = routing.raw_path(request.environ, f"{request.script_root}/chat/{bot}", rest)
+        route, ids = routing.match_route(path, request.method)
+        body = self._read_body(route)
+        key = operations.keys.verify(self._read_user_key()) if route.requires_key else NO_KEY
+        self._check_rate(
+            f"{bot}/{key.user_id}" if route.requires_key else f"address/{rate_limit_address(request.remote_addr)}"
+        )
+        if not route.requires_key:
+            self._check_signups(operations)
+        api_request = ApiRequest(key, ids, body, request.args.get("nextToken", "") if route.is_paged else "")
+        if route.is_stream:
+            return self._stream_response(bot, operations, api_request)
+        response = _operation_method(operations, route)(api_request)
+        if route.name in _INCOMING_ROUTES:
+            self._observe(bot, "received")
+        return _json_response(response, route.status)
+
+    def error_response(self, error: HttpError) -> flask.Response:
+        """The answer to a request that is not carried out."""
+        status = 400 if error.status in (408, 411) else error.status
+        kind = error.code if error.code and not error.code.startswith("ERR_") else ERROR_TYPES.get(status, "Unknown")
+        bot = str((flask.request.view_args or {}).get("bot", ""))
+        self._observe(bot if bot in self._operations else "", "refused")
+        _log.info("refused a request with %s %s", status, kind)
+        body = serializers.to_error_body(status, kind, error.message, datetime.now(timezone.utc))
+        response = _json_response(body, status)
+        response.headers.extend(error.headers)
+        if status == 429 and "Retry-After" in error.headers:
+            response.headers["RateLimit-Limit"] = str(self._settings.request_rate)
+            response.headers["RateLimit-Remaining"] = "0"
+            response.headers["RateLimit-Reset"] = error.headers["Retry-After"]
+        return response
+
+    def payload_error_response(self, error: PayloadError) -> flask.Response:
+        """The answer to a body that has not the shape that it must have."""
+        return self.error_response(HttpError(400, "InvalidPayload", str(error)))
+
+    def missing_response(self, error: Missing) -> flask.Response:
+        """The answer where something was removed while it was asked for."""
+        return self.error_response(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
+
+    def http_error_response(self, error: HTTPException) -> flask.Response:
+        """The answer to what Flask refuses, and to what failed here in an unforeseen way and is in the log."""
+        status = error.code or 500
+        text = "Something went wrong here; the log says what" if status >= 500 else str(error.description)
+        return self.error_response(HttpError(status, "Internal" if status >= 500 else "", text))
+
+    def busy_response(self, error: StoreBusy) -> flask.Response:
+        """Return the answer where the database did not store it; a client that asks again loses nothing."""
+        if isinstance(error, StoreUnavailable):
+            http_error = store_unavailable_error(error)
+            return self.error_response(
+                HttpError(http_error.status, "Internal", http_error.message, headers=http_error.headers)
+            )
+        text = "The database is busy. Send the request again."
+        return self.error_response(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
+
+    def storage_full_response(self, error: StorageFull) -> flask.Response:
+        """Return the answer where users may store nothing more, and count it."""
+        self._on_database_full()
+        return self.error_response(HttpError(507, "Internal", "There is no room to store this; delete something first"))
+
+    def finish_response(self, response: flask.Response) -> flask.Response:
+        """``response`` as browsers and Node need it.
+
+        Node's client would open a stream on a connection that an ordinary call used before, and that its own pool then
+        cuts after some seconds of silence; so ordinary answers end their connection.
+        """
+        if response.mimetype != "text/event-stream":
+            response.headers["Connection"] = "close"
+            response.headers["Cache-Control"] = "no-store"
+        origin = flask.request.headers.get("Origin", "")
+        if self._settings.origins:
+            response.vary.add("Origin")
+        if origin and (origin in self._settings.origins or "*" in self._settings.origins):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+        return response
+
+    def _cors_preflight_response(self) -> flask.Response:
+        response = flask.Response("", 200)
+        if self._settings.origins:
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE, OPTIONS"
+            response.headers["Access-Control-Allow-Headers"] = "content-type, x-user-key, cache-control, accept"
+            response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+    def _keyless_response(self, bot: str, rest: str) -> flask.Response | None:
+        """The answer where no key is needed, and where the paths are not those of operations."""
+        name = rest.strip("/")
+        if flask.request.method not in ("GET", "HEAD") or name not in ("hello", "openapi.json", "redoc"):
+            return None
+        if name == "hello":
+            return flask.Response(_HELLO, content_type="text/plain; charset=utf-8")
+        base = self._settings.public_url or flask.request.root_url
+        url = f"{base.rstrip('/')}/chat/{bot}"
+        document = openapi.build_document(url)
+        if name == "openapi.json":
+            return _json_response(document, 200)
+        page = flask.render_template("chat_api/reference.html", document=document, bot=bot)
+        return flask.Response(page, content_type="text/html; charset=utf-8", headers=_page_headers(page))
+
+    def _read_body(self, route: Route) -> dict[str, Any]:
+        """The body as the operation takes it; what stands in the body of one that takes none is thrown away."""
+        environ = flask.request.environ
+        length = environ.get("CONTENT_LENGTH") or ""
+        if route.body is None and not environ.get("HTTP_TRANSFER_ENCODING") and length in ("", "0"):
+            return {}
+        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
+            raise HttpError(415, "UnsupportedMediaType", "Send the body without a Content-Encoding")
+        if route.body is not None and flask.request.mimetype not in ("", "application/json"):
+            raise HttpError(415, "UnsupportedMediaType", "Send the body as application/json in UTF-8")
+        try:
+            body = read_body(environ, limit=self._settings.max_body_size, timeout=self._settings.body_timeout)
+        except HttpError as error:
+            if error.code == "ERR_EMPTY_BODY" and route.body is None:
+                return {}
+            raise
+        value = _read_json(body)
+        return {} if route.body is None else dict(schemas.load(route.body, value))
+
+    def _read_user_key(self) -> str:
+        key = flask.request.headers.get("x-user-key", "")
+        if not key:
+            raise HttpError(400, "InvalidPayload", "The header x-user-key is missing: send the user's key in it")
+        return key
+
+    def _check_rate(self, rate_key: str) -> None:
+        if retry_after := self._request_rates.acquire(rate_key):
+            raise _too_many_requests(f"More than {self._settings.request_rate} requests in a minute", retry_after)
+
+    def _check_signups(self, operations: Operations) -> None:
+        """Raise :class:`HttpError` with 429 where one address creates more users than it may.
+
+        All bots of the server count together: a new user costs the same with each.
+        """
+        if not operations.keys.can_issue:
+            return
+        if retry_after := self._signup_rates.acquire(rate_limit_address(flask.request.remote_addr)):
+            raise _too_many_requests(
+                f"More than {self._settings.signup_rate} new users of this address in an hour", retry_after
+            )
+
+    def _stream_response(self, bot: str, operations: Operations, api_request: ApiRequest) -> flask.Response:
+        """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
+        conversation_id = api_request.ids["id"]
+        operations.check_can_listen(api_request)
+
+        def listen() -> Listener:
+            """The ear is open before the right is checked, so that who is removed at that moment hears nothing more."""
+            listener = self._chat.feed.listen(Topic(operations.scope.channel, operations.scope.bot, conversation_id))
+            try:
+                operations.check_can_listen(api_request)
+            except BaseException:
+                listener.close()
+                raise
+            return listener
+
+        return sse.stream(
+            listen,
+            lambda signal: _to_frames(signal, api_request.user_id),
+            limits={f"chat_api/{bot}/{api_request.user_id}": self._settings.max_streams},
+            ping=sse.frame(b"ping", event=_SSE_EVENT),
+            interval=_PING_INTERVAL,
+            lifetime=api_request.key.lifetime,
+        )
+
+
+def _route_all_methods(state: Any) -> None:
+    """Let methods that nobody has listed be refused in the API's words too."""
+    for path, name in (("/chat/<bot>", "root"), ("/chat/<bot>/<chat_api_rest:rest>", "operation")):
+        rule = Rule(path, endpoint=f"chat_api.{name}", strict_slashes=False, merge_slashes=False)
+        state.app.url_map.add(rule)
+
+
+def _to_frames(signal: Signal, user: str) -> Iterator[Any]:
+    """What a listener reads of ``signal``; the end where the conversation is gone, or ``user`` takes part no more."""
+    for payload in serializers.to_signal_payloads(signal):
+        yield sse.frame(orjson.dumps(payload), event=_SSE_EVENT)
+    is_removed = signal.kind == PARTICIPANT_REMOVED and signal.data["user"] == user
+    if is_removed or signal.kind == CONVERSATION_DELETED:
+        yield sse.END_OF_STREAM
+
+
+def _operation_method(operations: Operations, route: Route) -> Callable[[ApiRequest], Mapping[str, Any]]:
+    """What carries out the operation: ``getUser`` is ``get_user``."""
+    found: Callable[[ApiRequest], Mapping[str, Any]] = getattr(operations, _WORD_BOUNDARY.sub("_", route.name).lower())
+    return found
+
+
+def _too_many_requests(what: str, retry_after: float) -> HttpError:
+    seconds = str(math.ceil(retry_after))
+    return HttpError(429, "RateLimited", f"{what}; wait {seconds} seconds", headers={"Retry-After": seconds})
+
+
+def _json_response(value: Any, status: int) -> flask.Response:
+    return flask.Response(orjson.dumps(value), status, content_type="application/json")
+
+
+def _read_json(body: bytes) -> Any:
+    """Return the JSON in ``body``, which may begin with a byte order mark.
+
+    Raises :class:`HttpError` for a body that is not JSON or is nested too deeply.
+    """
+    try:
+        value = orjson.loads(body.removeprefix(BOM_UTF8))
+    except ValueError as error:
+        raise HttpError(400, "InvalidPayload", f"Invalid JSON body: {error}") from None
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [item for container in level if isinstance(container, list | dict) for item in _children(container)]
+        if not level:
+            return value
+    raise HttpError(400, "InvalidPayload", f"The body is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _children(container: list[Any] | dict[str, Any]) -> Any:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _page_headers(page: str) -> dict[str, str]:
+    """Headers that let nothing but the style in ``page`` have an effect."""
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    digest = hashlib.sha256(style.encode()).digest()
+    policy = f"default-src 'none'; style-src 'sha256-{base64.b64encode(digest).decode()}'; {_CLOSED_DIRECTIVES}"
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }

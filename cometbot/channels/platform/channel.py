@@ -1,0 +1,306 @@
+"""The platform as a channel: bots of this server talk to people who open its page or use its API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Capabilities, Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.platform import parsing, rendering, serializers
+from cometbot.channels.platform.client import PlatformClient
+from cometbot.channels.platform.display_names import display_name
+from cometbot.channels.platform.platform import (
+    ACCOUNT,
+    ALL_BOTS,
+    CHANNEL,
+    NEW_CHAT_PREFIX,
+    STREAM_DELTA,
+    Platform,
+    bot_scope,
+    conversation_of,
+    new_chat_id,
+)
+from cometbot.channels.platform.removal import erase_deleted_chat
+from cometbot.channels.platform.reply_merging import MergedReply
+from cometbot.channels.platform.typing_indicator import TypingIndicator
+from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
+from cometbot.context import StateChange
+from cometbot.errors import BotError, ChatError, NotFound, StoreBusy, Unreachable
+from cometbot.events import Event, MessageEvent
+from cometbot.messages import Operation
+from cometbot.models import Conversation, User
+from cometbot.store.database import Transaction
+
+_DELTA_PART_SIZE = 400
+"""Characters of a stream that are told at once: as many as surely fit into what is told without being kept."""
+
+
+class PlatformChannel(Channel):
+    """The door to the platform, which is in our own database: what is sent is stored, and told to who listens.
+
+    ``join_replies`` of the settings makes one message of several replies to one message, for apps that ask for the
+    newest reply alone.
+    """
+
+    name = CHANNEL
+    has_stored_conversations = True
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self._chat = platform.chat
+        self._merges_replies = platform.settings.merge_replies
+        self.capabilities = Capabilities(
+            native=rendering.NATIVE_TYPES,
+            text_limit=rendering.TEXT_LIMIT,
+            edit=True,
+            delete=True,
+            history=True,
+            look_up=True,
+            stream_interval=0.1,
+            deltas=not self._merges_replies,
+            groups=False,
+        )
+        self._typing_indicator = TypingIndicator(self._chat.feed)
+
+    @property
+    def account(self) -> str:
+        return ACCOUNT
+
+    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
+        """The newest chat of ``user`` with ``bot``; one is made by what is said there where there is none yet."""
+        if group or not user:
+            raise BotError("the platform has no groups: a conversation is with a user")
+        with self.platform.database.read() as connection:
+            chat = self._find_newest_chat(connection, bot.name, user)
+        return conversation_of(bot.name, chat.id if chat else new_chat_id(user), user)
+
+    def parse(self, incoming: IncomingEvent) -> Event:
+        return parsing.parse(incoming, self.platform.settings.base_url)
+
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        return rendering.render(operation, self.platform.settings.base_url)
+
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
+        """As promised by :class:`Channel`. What is sent twice is stored once.
+
+        What is said to a chat that was removed is done when nothing of it is left: nobody wants to hear it. Raises
+        :class:`NotFound` where the message is gone, or a user without a chat.
+        """
+        actions = {"send": self._send_message, "edit": self._edit_message, "delete": self._delete_message}
+        action = actions[sending.payload["op"]] if sending.payload else self._skip_deleted
+        try:
+            # Relaxed: the reply is in the outbox, on the disk. Should a power cut take what is stored here, it takes
+            # the note that this was sent as well, and the reply is looked for and sent again.
+            message_id, signals = self.platform.database.group_commit(
+                lambda connection: action(connection, sending), durable=False
+            )
+        except StoreBusy as error:
+            raise Unreachable(f"the chat's database did not take it: {error}") from error
+        except ChatError as error:
+            raise NotFound(f"the chat is gone: {error}") from error
+        self._chat.feed.publish(signals)
+        return message_id
+
+    def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
+        if sending.payload.get("op") != "send":
+            return None
+        try:
+            with self.platform.database.read() as connection:
+                return self._find_sent(connection, sending)
+        except StoreBusy as error:
+            raise Unreachable(f"the chat's database did not answer: {error}") from error
+
+    def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
+        topic, delta_data = chat_topic(conversation), {"stream": stream_id, "sequence": sequence}
+        if text is None:
+            self._chat.feed.publish_ephemeral(
+                topic, STREAM_DELTA, {**delta_data, "part": 0, "last": True, "text": None}
+            )
+            return
+        cleaned = rendering.clean_text(text)
+        parts = [cleaned[start : start + _DELTA_PART_SIZE] for start in range(0, len(cleaned), _DELTA_PART_SIZE)]
+        for number, part in enumerate(parts, 1):
+            part_data = {"part": number - 1, "last": number == len(parts), "text": part}
+            self._chat.feed.publish_ephemeral(topic, STREAM_DELTA, {**delta_data, **part_data})
+
+    def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
+        self._typing_indicator.update(chat_topic(conversation), is_typing)
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        with self.platform.database.read() as connection:
+            user = self._chat.users.get(connection, ALL_BOTS, conversation.target)
+            found = self._chat.messages.list_newest(
+                connection, bot_scope(conversation.bot), conversation.id, limit=max(limit, 1)
+            )
+        sender = User(conversation.target, display_name(user) if user else "")
+        base = self.platform.settings.base_url
+        return [parsing.to_message_event(message, conversation, sender, base) for message in reversed(found.items)]
+
+    def client(self, bot: str) -> PlatformClient:
+        return PlatformClient(self.platform, bot)
+
+    def is_bot(self, uid: str) -> bool:
+        return self.platform.directory.is_local(uid)
+
+    def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
+        return [change for change in changes if self._still_exists(transaction, change)]
+
+    def refresh(self) -> None:
+        """Remove files that nobody uses, and what nobody catches up with any more."""
+        self._chat.clean_up()
+
+    def blueprint(self, delivery: DeliveryService) -> Any:
+        """The routes of the three APIs, the web chat and files."""
+        from cometbot.channels.platform.views.blueprint import (
+            make_blueprint,
+        )  # Flask is needed only where there are views
+
+        return make_blueprint(self.platform, delivery)
+
+    def close(self) -> None:
+        self._typing_indicator.close()
+        self._chat.close()
+
+    def _skip_deleted(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+        """Say nothing: the chat is gone, or was when this was to be said. It has an id, by which the bot may go on to
+        change what it believes to have said."""
+        if self._is_deleted(connection, sending.conversation):
+            erase_deleted_chat(connection, self._chat, sending.conversation)
+        return sending.client_id, []
+
+    def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+        if self._is_deleted(connection, sending.conversation):
+            return self._skip_deleted(connection, sending)
+        chat = self._load_chat(connection, sending.conversation)
+        payload = sending.payload
+        if self._merges_replies and (known := self._find_sent(connection, sending)) is not None:
+            return known, []
+        if self._merges_replies and (merged := self._merge(connection, chat, sending)) is not None:
+            return merged
+        files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
+        draft = Draft(
+            sending.conversation.bot,
+            serializers.message_payload(payload["body"], files, payload["content"], payload["stream"]),
+            MergedReply.single(payload["answers"], sending.client_id, payload["body"]).to_metadata(),
+            is_bot=True,
+            client_id=sending.client_id,
+            files=[file.id for file in files],
+        )
+        posted = self._chat.messages.post(connection, chat.scope, chat.id, draft)
+        return posted.message.id, list(posted.signals)
+
+    def _merge(
+        self, connection: Transaction, chat: ChatConversation, sending: OutgoingRequest
+    ) -> tuple[str, list[Signal]] | None:
+        """What became of a text that goes into the chat's last message; None where it does not belong there."""
+        last = next(iter(self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=1).items), None)
+        payload = sending.payload
+        if last is None or not last.is_bot or payload["content"] or payload["files"] or last.payload.get("content"):
+            return None
+        merged = MergedReply.from_message(last).with_part(payload["answers"], sending.client_id, payload["body"])
+        if merged is None or len(merged.body.encode()) > rendering.TEXT_LIMIT:
+            return None
+        signals = self._update_body(connection, last, merged)
+        return merged.part_id(last.id, len(merged.parts) - 1), signals
+
+    def _update_body(self, connection: Transaction, message: ChatMessage, merged: MergedReply) -> list[Signal]:
+        payload = {**message.payload, "body": merged.body}
+        changed = self._chat.messages.update(connection, message.scope, message.id, payload, merged.to_metadata())
+        if changed is None:
+            raise NotFound("the message is gone", code="message_not_found", status=404)
+        return changed[1]
+
+    def _find_sent(self, connection: Transaction, sending: OutgoingRequest) -> str | None:
+        conversation = sending.conversation
+        if conversation.id.startswith(NEW_CHAT_PREFIX):  # the newest chat may be another one by now
+            said = self._chat.messages.find_by_owner(
+                connection, bot_scope(conversation.bot), conversation.target, sending.client_id
+            )
+            return said.id if said else None
+        if self._is_deleted(connection, conversation):
+            return None
+        chat = self._load_chat(connection, conversation)
+        known = self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, sending.client_id)
+        if known is not None:
+            return known.id
+        if not self._merges_replies:
+            return None
+        newest = self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=20).items
+        places = (
+            (message, MergedReply.from_message(message).part_index(sending.client_id))
+            for message in newest
+            if message.is_bot
+        )
+        return next((MergedReply.part_id(message.id, place) for message, place in places if place is not None), None)
+
+    def _edit_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+        if self._is_deleted(connection, sending.conversation):
+            return self._skip_deleted(connection, sending)
+        message_id, message, merged, part = self._load_target(connection, sending)
+        payload = sending.payload
+        if part or len(merged.parts) > 1:
+            return message_id, self._update_body(connection, message, merged.with_body(part, payload["body"]))
+        files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
+        stored = serializers.message_payload(payload["body"], files, payload["content"])
+        metadata = merged.with_body(0, payload["body"]).to_metadata()
+        changed = self._chat.messages.update(connection, message.scope, message.id, stored, metadata)
+        return message_id, changed[1] if changed else []
+
+    def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+        """Take a message back; one that is gone already is what was asked for."""
+        try:
+            message_id, message, merged, part = self._load_target(connection, sending)
+        except NotFound:
+            return sending.target_id or str(sending.payload["message"]), []
+        remaining = merged.without(part)
+        if remaining.body:
+            return message_id, self._update_body(connection, message, remaining)
+        return message_id, self._chat.messages.delete(connection, message.scope, message.id) or []
+
+    def _load_target(
+        self, connection: Transaction, sending: OutgoingRequest
+    ) -> tuple[str, ChatMessage, MergedReply, int]:
+        message_id = sending.target_id or str(sending.payload["message"])
+        name, part = MergedReply.split_part_id(message_id)
+        message = self._chat.messages.get(connection, bot_scope(sending.conversation.bot), name)
+        if message is None or message.conversation != self._load_chat(connection, sending.conversation).id:
+            raise NotFound(f"there is no message {message_id} in this chat", code="message_not_found", status=404)
+        return message_id, message, MergedReply.from_message(message), part
+
+    def _load_chat(self, connection: Transaction, conversation: Conversation) -> ChatConversation:
+        scope = bot_scope(conversation.bot)
+        if conversation.id.startswith(NEW_CHAT_PREFIX):
+            found = self._find_newest_chat(connection, conversation.bot, conversation.target)
+            if found is None and self._chat.users.get(connection, ALL_BOTS, conversation.target):
+                found = self._chat.conversations.create(connection, scope, conversation.target)
+        else:
+            found = self._chat.conversations.get(connection, scope, conversation.id)
+        if found is None:
+            raise NotFound("there is no such chat or user any more", code="chat_not_found", status=404)
+        return found
+
+    def _is_deleted(self, connection: Transaction, conversation: Conversation) -> bool:
+        """Whether this is a chat that was there once."""
+        if conversation.id.startswith(NEW_CHAT_PREFIX):
+            return False
+        return self._chat.conversations.get(connection, bot_scope(conversation.bot), conversation.id) is None
+
+    def _still_exists(self, connection: Transaction, change: StateChange) -> bool:
+        """Whether the user or the chat that is to be remembered has not been removed."""
+        bot, named = change.owner.split("/", 3)[2:]
+        if change.scope == "user":
+            return self._chat.users.get_for_update(connection, ALL_BOTS, named) is not None
+        return (
+            named.startswith(NEW_CHAT_PREFIX)
+            or self._chat.conversations.get(connection, bot_scope(bot), named) is not None
+        )
+
+    def _find_newest_chat(self, connection: Transaction, bot: str, user: str) -> ChatConversation | None:
+        owned = self._chat.conversations.list_owned(connection, bot_scope(bot), user, limit=1)
+        return next(iter(owned.items), None)
+
+
+def chat_topic(conversation: Conversation) -> Topic:
+    """Where those who look at a chat listen."""
+    return Topic(CHANNEL, conversation.bot, conversation.id)

@@ -1,0 +1,255 @@
+"""What people and bots do in chats: each as one transaction, told to listeners after it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cometbot.channels.base import DeliveryService, IncomingEvent
+from cometbot.channels.platform import actions, serializers, validators
+from cometbot.channels.platform.directory import ListedBot
+from cometbot.channels.platform.errors import ApiError
+from cometbot.channels.platform.platform import ALL_BOTS, CHAT_CREATED, Platform, bot_scope, conversation_of
+from cometbot.channels.platform.removal import delete_chat
+from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
+from cometbot.channels.platform.webhook import webhook_conversation
+from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser, Draft, PostResult, Signal, Topic
+from cometbot.store.database import ACK_TIMEOUT, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """What somebody says. ``action`` is what was pressed: name, value, values, message_id."""
+
+    body: str
+    attachment_ids: Sequence[str] = ()
+    client_id: str = ""
+    action: Mapping[str, Any] | None = None
+
+
+@dataclass
+class _StoredMessage:
+    """What has to be made known once the transaction has ended."""
+
+    posted: PostResult
+    is_local_bot: bool = False
+    conversation_keys: list[str] = field(default_factory=list)
+
+
+class ChatService:
+    """Makes and removes chats, and stores messages together with what has to be done about them.
+
+    Every method raises :class:`Refusal` for what may not be, and :class:`StoreBusy`. What users add raises
+    :class:`StorageFull` where there is no room.
+    """
+
+    def __init__(self, platform: Platform, delivery: DeliveryService) -> None:
+        self._platform = platform
+        self._observe = platform.observe
+        self._chat = platform.chat
+        self._delivery = delivery
+
+    def create_chat(self, user: ChatUser, bot_id: str, client_id: str = "") -> ChatConversation:
+        """A new chat of ``user`` with a bot; under a ``client_id`` that was used before it is the one made then."""
+        validators.check_client_id(client_id)
+        chat_id = _derive_chat_id(user.id, bot_id, client_id)
+        if not bot_id:
+            raise ApiError(400, "bot id must not be empty")
+        scope = bot_scope(bot_id)
+
+        def work(connection: Transaction) -> ChatConversation:
+            # The row of the user is this transaction's from here on, so that nobody makes two chats where one is left.
+            if self._chat.users.update(connection, ALL_BOTS, user.id, {}) is None:
+                raise ApiError(401, "User is unauthorized.")
+            if self._platform.directory.find(connection, bot_id) is None:
+                raise ApiError(404, "Bot not found.")
+            known = self._chat.conversations.get(connection, scope, chat_id) if chat_id else None
+            if known is not None:
+                return known
+            self._chat.quota.check(connection)
+            if self._chat.conversations.count_owned(connection, scope, user.id) >= MAX_CHATS_PER_BOT:
+                raise ApiError(400, f"Cannot create more than {MAX_CHATS_PER_BOT} chat rooms with the same bot.")
+            return self._chat.conversations.create(connection, scope, user.id, id=chat_id)
+
+        created = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self._chat.feed.publish_ephemeral(Topic.of_user(ALL_BOTS, user.id), CHAT_CREATED, {"id": created.id})
+        return created
+
+    def rename_chat(self, user: ChatUser, chat_id: str, title: str) -> ChatConversation:
+        """The chat under another title; an empty one takes it back."""
+        validators.check_title(title)
+
+        def work(connection: Transaction) -> tuple[ChatConversation, list[Signal]]:
+            chat = self.get_user_chat(connection, user, chat_id)
+            changed = self._chat.conversations.update(connection, chat.scope, chat.id, {"title": title or None})
+            if changed is None:
+                raise ApiError(404, "Chat not found.")
+            return changed
+
+        changed, signals = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self._chat.feed.publish(signals)
+        return changed
+
+    def delete_chat(self, user: ChatUser, chat_id: str) -> None:
+        """Remove a chat with all its messages."""
+
+        def work(connection: Transaction) -> list[Signal]:
+            chat = self.get_user_chat(connection, user, chat_id)
+            return delete_chat(connection, self._chat, chat.scope, chat.id) or []
+
+        self._chat.feed.publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
+
+    def get_user_chat(self, connection: Transaction, user: ChatUser, chat_id: str) -> ChatConversation:
+        """The chat, which is this user's."""
+        chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
+        if chat is None:
+            raise ApiError(404, "Chat not found.")
+        if chat.owner != user.id:
+            raise ApiError(403, "Chat is not related to current user.")
+        return chat
+
+    def get_bot_chat(self, connection: Transaction, bot: ListedBot, chat_id: str) -> ChatConversation:
+        """The chat, which is with this bot."""
+        chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
+        if chat is None:
+            raise ApiError(404, "Chat not found.")
+        if chat.scope.bot != bot.id:
+            raise ApiError(403, "Chat is not related to current bot.")
+        return chat
+
+    def send_as_user(self, user: ChatUser, chat_id: str, new_message: NewMessage) -> PostResult:
+        """The stored message of a user. With it is stored what its bot has to be told: nothing is between the two."""
+
+        def work(connection: Transaction) -> _StoredMessage:
+            chat = self.get_user_chat(connection, user, chat_id)
+            bot = self._platform.directory.find(connection, chat.scope.bot)
+            if (known := self._find_duplicate(connection, chat, user.id, new_message)) is not None:
+                return _StoredMessage(PostResult(known, is_new=False), bot is not None and bot.local_bot is not None)
+            self._chat.quota.check(connection)
+            validators.check_body(new_message.body, new_message.attachment_ids, self._platform.config.current.message)
+            if bot is None:
+                raise ApiError(404, "Bot not found.")
+            action = (
+                self._validate_action(connection, chat, new_message.action) if new_message.action is not None else None
+            )
+            files = self._find_user_files(connection, user.id, new_message.attachment_ids)
+            stored = _StoredMessage(
+                self._post(connection, chat, new_message, files, user.id), bot.local_bot is not None
+            )
+            if stored.posted.is_new:
+                stored.conversation_keys = self._enqueue_for_bot(
+                    connection, bot, chat, user, stored.posted.message, action
+                )
+            return stored
+
+        stored = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
+        if stored.is_local_bot:
+            outcome = "received" if stored.posted.is_new else "duplicate"
+            self._observe(stored.posted.message.scope.bot, outcome)
+        return self._publish(stored)
+
+    def send_as_bot(self, bot: ListedBot, chat_id: str, new_message: NewMessage) -> PostResult:
+        """The stored message of a bot that runs elsewhere."""
+
+        def work(connection: Transaction) -> _StoredMessage:
+            chat = self.get_bot_chat(connection, bot, chat_id)
+            if (known := self._find_duplicate(connection, chat, bot.id, new_message)) is not None:
+                return _StoredMessage(PostResult(known, is_new=False))
+            validators.check_body(new_message.body, new_message.attachment_ids, self._platform.config.current.message)
+            files = self._find_chat_files(connection, chat, bot.id, new_message.attachment_ids)
+            return _StoredMessage(self._post(connection, chat, new_message, files, bot.id, is_bot=True))
+
+        return self._publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
+
+    def _find_duplicate(
+        self, connection: Transaction, chat: ChatConversation, sender: str, new_message: NewMessage
+    ) -> ChatMessage | None:
+        """What was sent under the same client id before: it was taken then, whatever would be said of it now."""
+        validators.check_client_id(new_message.client_id)
+        name = _scoped_client_id(sender, new_message.client_id)
+        return self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, name)
+
+    def _publish(self, stored: _StoredMessage) -> PostResult:
+        self._chat.feed.publish(list(stored.posted.signals))
+        for conversation_key in stored.conversation_keys:
+            self._delivery.notify(conversation_key)
+        return stored.posted
+
+    def _find_user_files(self, connection: Transaction, owner: str, ids: Sequence[str]) -> list[ChatFile]:
+        """The files with these ids, as far as they are this owner's: others are as good as unknown."""
+        found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
+        return [file for file in found if file.owner == owner]
+
+    def _find_chat_files(
+        self, connection: Transaction, chat: ChatConversation, bot_id: str, ids: Sequence[str]
+    ) -> list[ChatFile]:
+        """The files that a bot may send in a chat: its own, and those of the user whom it talks to."""
+        found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
+        return [file for file in found if file.owner in (bot_id, chat.owner)]
+
+    def _post(
+        self,
+        connection: Transaction,
+        chat: ChatConversation,
+        new_message: NewMessage,
+        files: Sequence[ChatFile],
+        sender: str,
+        *,
+        is_bot: bool = False,
+    ) -> PostResult:
+        draft = Draft(
+            sender,
+            serializers.message_payload(new_message.body, files),
+            is_bot=is_bot,
+            client_id=_scoped_client_id(sender, new_message.client_id),
+            files=[file.id for file in files],
+        )
+        return self._chat.messages.post(connection, chat.scope, chat.id, draft)
+
+    def _validate_action(
+        self, connection: Transaction, chat: ChatConversation, action: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        shown = self._chat.messages.get(connection, chat.scope, action["message_id"])
+        is_here = shown is not None and shown.conversation == chat.id and shown.is_bot
+        content = shown.payload.get("content") if shown is not None and is_here else None
+        checked = actions.validate_action(content, action["name"], action["value"], action["values"])
+        return {**checked, "messageId": action["message_id"]}
+
+    def _enqueue_for_bot(
+        self,
+        connection: Transaction,
+        bot: ListedBot,
+        chat: ChatConversation,
+        user: ChatUser,
+        message: ChatMessage,
+        action: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """Store what the bot has to be told; returns the lanes that have to be woken."""
+        stored = serializers.message_json(message, with_ids=True)
+        if bot.local_bot is not None:
+            body = {"message": stored, "user": serializers.page_user_json(user), "action": action}
+            conversation = conversation_of(bot.id, chat.id, user.id)
+            needs_notify = self._delivery.enqueue_in(
+                connection, IncomingEvent(conversation, f"message:{message.id}", orjson.dumps(body), user.id)
+            )
+        elif bot.webhook is not None:
+            conversation = webhook_conversation(bot.id, chat.id)
+            needs_notify = self._delivery.enqueue_outgoing_in(connection, conversation, [{"message": stored}])
+        else:
+            return []
+        return [str(conversation.key)] if needs_notify else []
+
+
+def _scoped_client_id(sender: str, given: str) -> str:
+    """What a client calls its message, so that it never meets what others, or delivery, call theirs."""
+    return f"{sender}:{given}" if given else ""
+
+
+def _derive_chat_id(user_id: str, bot_id: str, client_id: str) -> str:
+    """The id of the chat with a bot that a user's client calls like that; empty where it calls it nothing."""
+    named = orjson.dumps([user_id, bot_id, client_id])
+    return hashlib.sha256(named).hexdigest()[:26] if client_id else ""

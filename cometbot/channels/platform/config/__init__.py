@@ -1,0 +1,24 @@
+"""The platform's config file: its fields and their defaults, what is wrong with one, and reading it again."""
+
+from cometbot.channels.platform.config.fields import (
+    Config,
+    FileLimits,
+    MessageLimits,
+    Service,
+    Social,
+    UserLimits,
+)
+from cometbot.channels.platform.config.loading import config_variables, load_config
+from cometbot.channels.platform.config.reloadable import ReloadableConfig
+
+__all__ = [
+    "Config",
+    "FileLimits",
+    "MessageLimits",
+    "ReloadableConfig",
+    "Service",
+    "Social",
+    "UserLimits",
+    "config_variables",
+    "load_config",
+]

@@ -1,0 +1,5 @@
+"""The web chat: the page on which people talk to the platform's bots."""
+
+from cometbot.channels.platform.page.views import page_blueprint
+
+__all__ = ["page_blueprint"]

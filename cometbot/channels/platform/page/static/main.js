@@ -1,0 +1,254 @@
+// Puts the page together: who one is, the address that names where one is, and what can be done there.
+
+import { h, fill } from "./dom.js";
+import * as api from "./api.js";
+import { Chat } from "./chat.js";
+import { keepsCookies } from "./cookies.js";
+import { ask, confirm } from "./dialog.js";
+import { Feed } from "./feed.js";
+import { Outbox } from "./outbox.js";
+import { Sidebar } from "./sidebar.js";
+import { forget, keep, names, Store } from "./store.js";
+import { say, speak } from "./texts.js";
+import { home, welcome } from "./welcome.js";
+
+const TOAST = 6000;
+const AGAIN = 3000;
+const LONGEST_TITLE = 64;
+const LEAVING = "webchat.leaving";
+const LEAVING_AT_MOST = 25_000;
+const byId = (id) => document.getElementById(id);
+
+let isMade = false;
+
+speak(navigator.languages ?? [navigator.language]);
+
+const store = new Store();
+const feed = new Feed(store, { signedOut: () => signedOut(), caughtUp: () => outbox.flush() });
+const outbox = new Outbox(store, { arrived, opened, signedOut: () => signedOut() });
+const sidebar = new Sidebar(store, { go, leave });
+const chat = new Chat(store, {
+  go,
+  tell,
+  rename,
+  remove,
+  home: () => home(store, go),
+  send: (message) => outbox.add(message),
+  press: (message, body, action) => outbox.add({ body, action: { ...action, messageId: message.storedAs } }),
+  again: (id) => outbox.again(id),
+  discard: (id) => outbox.discard(id),
+  earlier: (id) => attempt(() => feed.loadEarlier(id), { isPatient: true }),
+});
+const skip = h("a.skip", { href: "#composer-text" }, say("skip"));
+
+store.on("place chats", showTitle);
+window.addEventListener("popstate", () => store.user && settle());
+document.addEventListener("visibilitychange", () => !document.hidden && store.chat && store.markSeen(store.chat.id));
+window.addEventListener("storage", otherTabLeaves);
+begin();
+
+async function begin() {
+  let now;
+  try {
+    now = await api.start();
+  } catch (error) {
+    fill(byId("app"), h("main.welcome", {}, h("div.sheet", {}, h("p", { role: "status" }, error.message))));
+    setTimeout(begin, AGAIN);
+    return;
+  }
+  store.restore(now);
+  if (store.user) enter();
+  else showWelcome();
+  document.documentElement.dataset.ready = "true";
+}
+
+function showWelcome(note = "") {
+  document.title = store.service.name;
+  delete document.body.dataset.pane;
+  fill(byId("app"), welcome(store, join, note));
+  byId("nickname").focus();
+}
+
+/** A user is made once, however often one clicks before the page knows them. */
+async function join(name) {
+  if (!keepsCookies()) throw new Error(say("noCookies"));
+  if (!isMade) await api.enter(name);
+  isMade = true;
+  const now = await api.start();
+  if (!now.user) throw new Error(say("noCookies"));
+  isMade = false;
+  store.restore(now);
+  if (location.pathname === "/" && store.bots.size === 1) {
+    history.replaceState(null, "", `/bot/${[...store.bots.keys()][0]}`);
+  }
+  enter();
+}
+
+function enter() {
+  fill(byId("app"), h("div.webchat", {}, skip, sidebar.element, chat.element));
+  settle();
+  outbox.restore();
+  feed.connect();
+}
+
+function signedOut() {
+  feed.stop();
+  forgetVisitor();
+  store.clear();
+  showWelcome(say("signedOut"));
+}
+
+/** Be where the address says. */
+function settle() {
+  const [, page, id = ""] = location.pathname.split("/").map(decoded);
+  const kind = page === "conversation" ? "chat" : page;
+  const isKnown = { bot: store.bots, chat: store.chats }[kind]?.has(id);
+  if (kind && !isKnown) {
+    tell(say(kind === "bot" ? "noSuchBot" : "noSuchChat"), "bad");
+    history.replaceState(null, "", "/");
+  }
+  const before = store.place;
+  store.place = isKnown ? { kind, id } : { kind: "home", id: "" };
+  document.body.dataset.pane = isKnown ? "chat" : "people";
+  if (before.kind !== store.place.kind || before.id !== store.place.id) store.changed("place");
+  if (kind === "chat" && isKnown) openChat(id);
+  if (store.bot) showCommands(store.bot.id);
+  if (isKnown) chat.focus();
+  else sidebar.focus();
+}
+
+async function openChat(id) {
+  store.markSeen(id);
+  const fault = await attempt(() => feed.load(id), { isPatient: true });
+  if (store.place.id !== id) return;
+  if (!fault) store.markSeen(id);
+  else if (fault.isPassing) {
+    setTimeout(() => store.place.id === id && !store.known.get(id)?.isBegun && openChat(id), AGAIN);
+  }
+}
+
+async function showCommands(bot) {
+  try {
+    store.commands.set(bot, await api.commandsOf(bot));
+    store.changed("bots");
+    if (store.bot?.id === bot) chat.composer.completion.refresh();
+  } catch (error) {
+    if (error.status === undefined) throw error; // without the menu one can still write
+  }
+}
+
+function go(path) {
+  if (path !== location.pathname) history.pushState(null, "", path);
+  settle();
+}
+
+function arrived(item, message) {
+  store.put(message);
+  if (store.chat?.id === message.chatId) store.markSeen(message.chatId);
+}
+
+/** The chat that was begun by writing to a bot: it is the same place, with an address now. */
+function opened(bot, made) {
+  store.putChat({ title: "", createdAt: Date.now(), last: null, ...made });
+  store.putPage(made.id, [], { hasEarlier: false });
+  if (store.place.kind !== "bot" || store.place.id !== bot) return;
+  history.replaceState(null, "", `/conversation/${made.id}`);
+  store.place = { kind: "chat", id: made.id };
+  chat.moved(`bot/${bot}`, `chat/${made.id}`);
+  store.changed("chats");
+  store.changed("messages");
+  openChat(made.id); // another tab may have begun it, and have been answered there
+}
+
+async function rename(shown) {
+  const field = { name: "title", label: say("rename.label"), value: shown.title, hint: say("rename.hint") };
+  const fields = [{ ...field, isOptional: true, longest: LONGEST_TITLE }];
+  const changed = await ask(say("rename.title"), fields, say("save"), ({ title }) => api.renameChat(shown.id, title));
+  if (changed) store.putChat(changed);
+}
+
+async function remove(shown) {
+  const name = store.titleOf(shown, (number) => `${store.bot?.name ?? ""} · ${say("chatNumber", { number })}`);
+  if (!(await confirm(say("delete.title"), say("delete.text", { name }), say("delete")))) return;
+  await attempt(async () => {
+    await api.deleteChat(shown.id);
+    if (store.place.id === shown.id) go("/");
+    store.dropChat(shown.id);
+  });
+}
+
+async function leave() {
+  const { name } = store.user;
+  if (!(await confirm(say("leave.title", { name }), say("leave.text"), say("leave")))) return;
+  keep(LEAVING, String(Date.now()));
+  beStill();
+  const fault = await attempt(api.leave);
+  if (!fault) forgetVisitor();
+  forget(LEAVING);
+  if (!fault) return location.assign("/");
+  api.beQuiet(false);
+  if (!store.user) return;
+  outbox.restore();
+  feed.connect();
+}
+
+/** Ask for nothing, and keep nothing, while somebody leaves. */
+function beStill() {
+  feed.pause();
+  outbox.close();
+  api.beQuiet(true);
+}
+
+/** Another tab asks to leave, and notes that; when it is through with it, this one looks who one is now. */
+function otherTabLeaves({ key, newValue }) {
+  if (key !== LEAVING || !store.user) return;
+  if (newValue === null) return location.reload();
+  beStill();
+  setTimeout(() => location.reload(), LEAVING_AT_MOST);
+}
+
+/** What was written here is nobody else's business: who comes next at this browser is somebody else. */
+function forgetVisitor() {
+  outbox.close();
+  for (const prefix of ["webchat.unsent.", "webchat.seen."]) names(prefix).forEach(forget);
+}
+
+store.on("chats", (detail) => {
+  if (detail?.removed && store.place.id === detail.removed) {
+    tell(say("noSuchChat"));
+    go("/");
+  }
+});
+
+/** Do it, say what was wrong, and return that; with patience, nothing is said of what may go better next time. */
+async function attempt(work, { isPatient = false } = {}) {
+  try {
+    await work();
+    return null;
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    if (error.status === 401) signedOut();
+    else if (!isPatient || !error.isPassing) tell(error.message, "bad");
+    return error;
+  }
+}
+
+function showTitle() {
+  const unread = [...store.unread.values()].reduce((sum, count) => sum + count, 0);
+  const where = store.bot ? `${store.bot.name} – ${store.service.name}` : store.service.name;
+  document.title = unread ? `(${unread}) ${where}` : where;
+}
+
+function tell(text, kind = "") {
+  const toast = h("div.toast", { class: kind }, text);
+  byId("toasts").append(toast);
+  setTimeout(() => toast.remove(), TOAST);
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

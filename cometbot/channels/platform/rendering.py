@@ -1,0 +1,68 @@
+"""What bots say, as it is stored: a text for every app, and beside it what the web chat shows as more than text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cometbot.channels.base import split_text
+from cometbot.channels.platform.rich_content import to_content
+from cometbot.errors import MessageError
+from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Message, Operation, Text
+from cometbot.text import replace_surrogates
+
+TEXT_LIMIT = 16_000
+"""The longest text of one message in bytes."""
+
+NATIVE_TYPES: frozenset[type[Message]] = frozenset({Text, Media, Card, Carousel, Choices, Form, Location})
+"""What the web chat shows as such; all other apps show its text."""
+
+_MAX_CONTENT_SIZE = 256 * 1024
+_FILE_PATH = re.compile(r"/static/[a-z]+/([0-9a-z]{26})(\.[a-z0-9]+)?")
+
+
+def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
+    """The steps that carry out ``operation``. Files of this platform, below ``base_url``, are attached as such.
+
+    Raises :class:`MessageError` for a message that is too large.
+    """
+    if operation.kind == "delete":
+        return [{"op": "delete", "message": operation.message_id}]
+    if operation.message is None or operation.kind == "react":
+        raise MessageError("the platform cannot put reactions on messages")
+    first, *rest = _render_parts(operation.message, base_url)
+    begin = {"op": operation.kind, "message": operation.message_id, "stream": operation.stream_id}
+    common: dict[str, Any] = {"content": None, "files": [], "answers": operation.reply_to}
+    sent = {"op": "send", "message": "", "stream": ""}
+    return [{**common, **begin, **first}, *({**common, **sent, **part} for part in rest)]
+
+
+def clean_text(text: str) -> str:
+    """``text`` without what neither JSON nor a database carries: each such character becomes U+FFFD."""
+    return replace_surrogates(text.replace("\0", "\ufffd"))
+
+
+def _render_parts(message: Message, base_url: str) -> list[dict[str, Any]]:
+    if isinstance(message, Media) and (file := platform_file_id(message.url, base_url)):
+        return [{"body": clean_text(message.caption), "files": [file]}]
+    content = _clean_json(to_content(message)) if type(message) in NATIVE_TYPES else None
+    text = clean_text(message.to_text())
+    if content is None:
+        return [{"body": part} for part in split_text(text, TEXT_LIMIT) or [text]]
+    if len(text.encode()) > _MAX_CONTENT_SIZE:
+        raise MessageError(f"a {type(message).__name__} is at most {_MAX_CONTENT_SIZE} bytes long on the platform")
+    return [{"body": text, "content": content}]
+
+
+def platform_file_id(url: str, base_url: str) -> str:
+    """The id of the platform's file that ``url`` leads to; empty for any other URL."""
+    found = _FILE_PATH.fullmatch(url.removeprefix(base_url)) if url.startswith(f"{base_url}/") else None
+    return found[1] if found else ""
+
+
+def _clean_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(str(name)): _clean_json(item) for name, item in value.items()}
+    return [_clean_json(item) for item in value] if isinstance(value, list | tuple) else value

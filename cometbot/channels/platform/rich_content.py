@@ -1,0 +1,112 @@
+"""What the web chat shows as more than text: cards, choices, forms, media and places, as JSON."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cometbot.channels.platform.markdown import to_html
+from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Location, Media, Message
+
+Content = dict[str, Any]
+
+
+def to_content(message: Message) -> Content | None:
+    """``message`` as it is kept beside its text, None for what is nothing but text.
+
+    ``kind`` says which it is: ``card``, ``carousel``, ``choices``, ``form``, ``media`` or ``location``; the rest has
+    the names of the message's own fields. A button that is pressed, an option that is chosen and a form that is sent
+    come back with the ``action`` and ``value`` that stand here.
+    """
+    for kind, make in _CONVERTERS.items():
+        if isinstance(message, kind):
+            return make(message)
+    return None
+
+
+def with_html(content: Mapping[str, Any]) -> Content:
+    """``content`` with its texts as safe HTML beside them, each under ``html``."""
+    if content.get("kind") == "carousel":
+        return {**content, "cards": [with_html(card) for card in content["cards"]]}
+    name = _TEXT_FIELDS.get(str(content.get("kind")))
+    return {**content, "html": to_html(str(content.get(name) or ""))} if name else dict(content)
+
+
+_TEXT_FIELDS = {"card": "text", "choices": "text", "media": "caption"}
+
+
+def _card(card: Card) -> Content:
+    buttons = [_button(button) for button in card.buttons]
+    return {"kind": "card", "title": card.title, "text": card.text, "image": card.image, "buttons": buttons}
+
+
+def _button(button: Button) -> Content:
+    if button.url:
+        return {"label": button.label, "url": button.url}
+    value = button.value or button.label
+    return {"label": button.label, "action": button.action or value, "value": value}
+
+
+def _carousel(carousel: Carousel) -> Content:
+    return {"kind": "carousel", "cards": [_card(card) for card in carousel.cards]}
+
+
+def _choices(choices: Choices) -> Content:
+    options = [{"label": one.label, "action": one.name, "value": one.value} for one in choices.offers()]
+    return {"kind": "choices", "text": choices.text, "options": options}
+
+
+def _form(form: Form) -> Content:
+    fields = [_field(field) for field in form.fields]
+    return {"kind": "form", "title": form.title, "fields": fields, "action": form.action, "submit": form.submit}
+
+
+def _field(field: Field) -> Content:
+    options = [
+        {"label": one.label, "value": one.value or one.label} for one in field.options if isinstance(one, Choice)
+    ]
+    return {
+        "name": field.name,
+        "label": field.label or field.name,
+        "kind": field.kind,
+        "options": options,
+        "default": field.default,
+        "optional": field.optional,
+    }
+
+
+def _media(media: Media) -> Content:
+    path = urlsplit(media.url).path
+    mime_type = media.mime_type or mimetypes.guess_type(path)[0] or ""
+    family = mime_type.partition("/")[0]
+    return {
+        "kind": "media",
+        "media": media.kind or (family if family in ("image", "audio", "video") else "file"),
+        "url": media.url,
+        "name": media.name or unquote(path.rpartition("/")[2]),
+        "mimeType": mime_type,
+        "size": media.size,
+        "caption": media.caption,
+    }
+
+
+def _location(location: Location) -> Content:
+    return {
+        "kind": "location",
+        "latitude": location.latitude,
+        "longitude": location.longitude,
+        "label": location.label,
+        "address": location.address,
+    }
+
+
+_CONVERTERS: dict[type[Message], Callable[[Any], Content]] = {
+    Card: _card,
+    Carousel: _carousel,
+    Choices: _choices,
+    Form: _form,
+    Media: _media,
+    Location: _location,
+}

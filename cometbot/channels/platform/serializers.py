@@ -1,0 +1,248 @@
+"""How the platform's things look as JSON: section 2 of the protocol. What is empty is left out where it says so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cometbot.channels.platform import rich_content
+from cometbot.channels.platform.config import Config, Service
+from cometbot.channels.platform.directory import ListedBot, ListedCommand, Webhook
+from cometbot.channels.platform.display_names import display_name
+from cometbot.channels.platform.markdown import to_html
+from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser
+
+JsonObject = dict[str, Any]
+
+_MAX_NAMED_BOTS = 3
+
+KIND_FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file": "files"}
+"""The folder in a file's path, by its kind."""
+
+_EXTENSIONS = {
+    "application/gzip": (".gz", ".tgz"),
+    "application/pdf": (".pdf",),
+    "application/x-7z-compressed": (".7z",),
+    "application/zip": (".zip",),
+    "audio/3gpp": (".3ga", ".3gp", ".3gpp"),
+    "audio/3gpp2": (".3g2",),
+    "audio/aac": (".aac",),
+    "audio/aiff": (".aiff", ".aif", ".aifc"),
+    "audio/amr": (".amr",),
+    "audio/amr-wb": (".awb", ".amr"),
+    "audio/flac": (".flac",),
+    "audio/midi": (".mid", ".midi", ".kar", ".rmi"),
+    "audio/mp4": (".m4a", ".m4b", ".m4r", ".mp4"),
+    "audio/mpeg": (".mp3", ".mp2"),
+    "audio/ogg": (".ogg", ".oga", ".opus"),
+    "audio/wav": (".wav",),
+    "audio/webm": (".weba", ".webm"),
+    "audio/x-caf": (".caf",),
+    "audio/x-matroska": (".mka", ".mkv"),
+    "audio/x-ms-wma": (".wma", ".asf"),
+    "audio/x-wavpack": (".wv",),
+    "image/avif": (".avif", ".avifs"),
+    "image/bmp": (".bmp", ".dib"),
+    "image/gif": (".gif",),
+    "image/heic": (".heic", ".heif", ".hif"),
+    "image/heic-sequence": (".heics", ".heic", ".heifs"),
+    "image/heif": (".heif", ".heic", ".hif"),
+    "image/heif-sequence": (".heifs", ".heif"),
+    "image/jp2": (".jp2",),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/jxl": (".jxl",),
+    "image/png": (".png",),
+    "image/svg+xml": (".svg",),
+    "image/tiff": (".tif", ".tiff"),
+    "image/vnd.adobe.photoshop": (".psd",),
+    "image/vnd.microsoft.icon": (".ico",),
+    "image/webp": (".webp",),
+    "image/x-adobe-dng": (".dng",),
+    "image/x-canon-cr2": (".cr2",),
+    "image/x-canon-cr3": (".cr3",),
+    "image/x-canon-crw": (".crw",),
+    "image/x-epson-erf": (".erf",),
+    "image/x-fuji-raf": (".raf",),
+    "image/x-hasselblad-3fr": (".3fr",),
+    "image/x-kodak-dcr": (".dcr",),
+    "image/x-kodak-kdc": (".kdc",),
+    "image/x-mamiya-mef": (".mef",),
+    "image/x-minolta-mrw": (".mrw",),
+    "image/x-nikon-nef": (".nef",),
+    "image/x-nikon-nrw": (".nrw",),
+    "image/x-olympus-orf": (".orf",),
+    "image/x-panasonic-rw2": (".rw2", ".rwl", ".raw"),
+    "image/x-pentax-pef": (".pef",),
+    "image/x-phaseone-iiq": (".iiq",),
+    "image/x-samsung-srw": (".srw",),
+    "image/x-sigma-x3f": (".x3f",),
+    "image/x-sony-arw": (".arw",),
+    "image/x-sony-sr2": (".sr2",),
+    "image/x-sony-srf": (".srf",),
+    "text/html": (".html", ".htm", ".shtml", ".xhtml"),
+    "video/3gpp": (".3gp", ".3gpp"),
+    "video/3gpp2": (".3g2",),
+    "video/mp2t": (".m2ts", ".mts", ".ts"),
+    "video/mp4": (".mp4", ".m4v"),
+    "video/mpeg": (".mpg", ".mpeg", ".vob"),
+    "video/ogg": (".ogv", ".ogg"),
+    "video/quicktime": (".mov", ".qt"),
+    "video/webm": (".webm",),
+    "video/x-flv": (".flv",),
+    "video/x-matroska": (".mkv",),
+    "video/x-ms-wmv": (".wmv", ".asf"),
+    "video/x-msvideo": (".avi",),
+}
+"""The types that a file's bytes tell, with the endings that fit them, the usual one first.
+
+All machines must make the same path of a file, so that no table of the machine's is asked.
+"""
+
+_SNIFFED_EXTENSIONS = frozenset(ending for endings in _EXTENSIONS.values() for ending in endings) - {".ts", ".raw"}
+"""Endings that promise certain bytes. The two that are left out also stand for TypeScript and for any raw bytes."""
+_EXTENSION_REGEX = re.compile(r"\.[a-z0-9_-]{1,16}")
+
+
+def service_json(config: Config) -> JsonObject:
+    """ServiceInfo."""
+    service = config.service
+    socials = [{"title": social.title, "url": social.url} for social in service.socials]
+    found = {"name": service.name, "description": service.description, "avatar": service.avatar, "socials": socials}
+    return _drop_empty(found, "avatar")
+
+
+def page_service_json(config: Config, bots: Sequence[ListedBot]) -> JsonObject:
+    """Return the service as the web chat shows it: its bots stand for what the operator has not set."""
+    default, given = Service(), config.service
+    only = bots[0] if len(bots) == 1 else None
+    found = service_json(config)
+    if given.name in ("", default.name):
+        names = ", ".join(bot.name for bot in bots[:_MAX_NAMED_BOTS])
+        found["name"] = names + ("…" if len(bots) > _MAX_NAMED_BOTS else "") or "Chat"
+    if given.description in ("", default.description):
+        found["description"] = only.description if only else ""
+    return found if given.avatar or only is None or not only.avatar else {**found, "avatar": only.avatar}
+
+
+def bot_json(bot: ListedBot) -> JsonObject:
+    """Bot."""
+    found = {"id": bot.id, "name": bot.name, "description": bot.description, "avatar": bot.avatar}
+    return _drop_empty(found, "description", "avatar")
+
+
+def user_json(user: ChatUser) -> JsonObject:
+    """User."""
+    return {"id": user.id, "nickname": user.data.get("nickname", "")}
+
+
+def page_user_json(user: ChatUser) -> JsonObject:
+    """Return the user with the name that the web chat shows and bots get."""
+    return {**user_json(user), "name": display_name(user)}
+
+
+def chat_json(chat: ChatConversation) -> JsonObject:
+    """Chat."""
+    return {"id": chat.id, "userId": chat.owner, "botId": chat.scope.bot}
+
+
+def command_json(command: ListedCommand) -> JsonObject:
+    """Command; ``usage`` is ours, and left out where the bot has not said it."""
+    found = {"id": command.id, "alias": command.alias, "description": command.description, "usage": command.usage}
+    return _drop_empty(found, "description", "usage")
+
+
+def webhook_json(bot_id: str, webhook: Webhook) -> JsonObject:
+    """Webhook."""
+    return _drop_empty({"botId": bot_id, "url": webhook.url, "secret": webhook.secret}, "secret")
+
+
+def file_json(file: ChatFile) -> JsonObject:
+    """File. Its path is made of its id, its type and its name's ending."""
+    path = f"static/{KIND_FOLDERS[file.kind]}/{file.id}{_extension(file)}"
+    return {"id": file.id, "path": path, "name": file.name, "size": file.size, "mimeType": file.mime_type}
+
+
+def message_json(message: ChatMessage, *, with_ids: bool = False) -> JsonObject:
+    """Message in forms A and B: with its chat, and with whole files. ``with_ids`` adds ``attachmentIds``."""
+    attachments = list(message.payload.get("attachments", ()))
+    found: JsonObject = {
+        "id": message.id,
+        "chatId": message.conversation,
+        "senderId": message.sender,
+        "body": message.payload.get("body", ""),
+        "attachments": attachments,
+        "timestamp": message.at,
+    }
+    if with_ids and attachments:
+        found["attachmentIds"] = [item["id"] for item in attachments]
+    return _drop_empty(found, "attachments")
+
+
+def page_message_json(message: ChatMessage) -> JsonObject:
+    """A message as the web chat shows it: with its text as safe HTML, and with what it shows beside text."""
+    found = {"attachments": [], **message_json(message)}
+    content = message.payload.get("content")
+    found["html"] = to_html(found["body"]) if found["body"] else ""
+    found["content"] = None if content is None else rich_content.with_html(content)
+    found["clientId"] = "" if message.is_bot else message.client_id.removeprefix(f"{message.sender}:")
+    if stream := message.payload.get("streamId"):
+        found["streamId"] = stream
+    return found
+
+
+def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JsonObject:
+    """A chat as the web chat lists it."""
+    return {
+        **chat_json(chat),
+        "title": chat.data.get("title", ""),
+        "createdAt": chat.created_at,
+        "last": None if last is None else page_message_json(last),
+    }
+
+
+def page_bot_json(bot: ListedBot) -> JsonObject:
+    """A bot as the web chat lists it; ``external`` marks one that runs elsewhere."""
+    return bot_json(bot) if bot.local_bot is not None else {**bot_json(bot), "external": True}
+
+
+def limits_json(config: Config, max_chats: int) -> dict[str, int]:
+    """What the web chat checks before it asks."""
+    return {
+        "maxBodyLength": config.message.max_body_length,
+        "maxAttachedFiles": config.message.max_attached_files,
+        "minNicknameLength": config.user.min_nickname_length,
+        "maxNicknameLength": config.user.max_nickname_length,
+        "maxImageSize": config.file.max_image_size,
+        "maxAudioSize": config.file.max_audio_size,
+        "maxVideoSize": config.file.max_video_size,
+        "maxFileSize": config.file.max_file_size,
+        "maxChats": max_chats,
+    }
+
+
+def message_payload(
+    body: str, files: Sequence[ChatFile] = (), content: Mapping[str, Any] | None = None, stream: str = ""
+) -> JsonObject:
+    """What is kept of a message. Files never change, so that it holds them as they are shown."""
+    attachments = sorted((file_json(file) for file in files), key=lambda item: str(item["id"]))
+    found = {"body": body, "attachments": attachments, "content": content, "streamId": stream}
+    return {name: value for name, value in found.items() if value or name == "body"}
+
+
+def _extension(file: ChatFile) -> str:
+    """That of the uploaded name if it fits the type, else the usual one of the type.
+
+    Where the bytes told nothing, the type is that of the name, and every ending fits but one that promises such bytes.
+    """
+    given = os.path.splitext(file.name)[1].lower()
+    if fitting := _EXTENSIONS.get(file.mime_type):
+        return given if given in fitting else fitting[0]
+    if given not in _SNIFFED_EXTENSIONS and _EXTENSION_REGEX.fullmatch(given):
+        return given
+    return ".txt" if file.mime_type == "text/plain" else ""
+
+
+def _drop_empty(found: JsonObject, *names: str) -> JsonObject:
+    return {name: value for name, value in found.items() if value or name not in names}

@@ -1,0 +1,62 @@
+"""The platform's channels, as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel
+from cometbot.channels.platform.channel import PlatformChannel
+from cometbot.channels.platform.platform import Platform
+from cometbot.channels.platform.settings import PlatformSettings
+from cometbot.channels.platform.webhook import PlatformWebhookChannel
+from cometbot.chat import Chat
+from cometbot.delivery import Observer
+from cometbot.settings import Settings
+
+_ANY_ADDRESS = ("0.0.0.0", "[::]", "::", "")
+
+
+def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
+    """The platform itself, and what tells bots that run elsewhere.
+
+    Raises :class:`ConfigurationError` for a config file that is wrong.
+    """
+    platform = make_platform(settings, bots, chat, observer)
+    return [PlatformChannel(platform), PlatformWebhookChannel(platform)]
+
+
+def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer: Observer | None = None) -> Platform:
+    """The platform that ``settings`` describe."""
+    platform_settings = PlatformSettings(
+        admin_secret=settings.platform_admin_secret_key.reveal(),
+        jwt_secret=settings.platform_jwt_secret_key.reveal(),
+        config_path=Path(settings.platform_config) if settings.platform_config else None,
+        base_url=settings.public_url or _local_url(settings.bind),
+        merge_replies=settings.platform_join_replies,
+        message_rate=settings.platform_messages,
+        request_rate=settings.platform_requests,
+        signup_rate=settings.platform_signups,
+        max_user_storage=settings.platform_storage,
+        body_timeout=settings.body_timeout,
+        allow_private_webhooks=settings.allow_private_webhooks,
+    )
+    observer = observer or Observer()
+    return Platform(
+        platform_settings,
+        bots,
+        chat,
+        config_fields=settings.platform_fields,
+        observe=observer.received,
+        on_storage_full=observer.storage_full,
+        on_database_full=observer.database_full,
+    )
+
+
+def _local_url(bind: str) -> str:
+    """Where this machine reaches the server that listens at ``bind``."""
+    if bind.startswith("unix:"):
+        return "http://localhost"
+    host, _, port = bind.rpartition(":")
+    return f"http://{'127.0.0.1' if host in _ANY_ADDRESS else host}:{port}"

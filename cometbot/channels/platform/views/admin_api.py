@@ -1,0 +1,97 @@
+"""The Admin API: bots that run elsewhere, their keys, and the config. Section 1.4 of the protocol."""
+
+from __future__ import annotations
+
+from cometbot.channels.platform import schemas, serializers, validators
+from cometbot.channels.platform.directory import ListedBot
+from cometbot.channels.platform.errors import ApiError, name_already_exists
+from cometbot.channels.platform.platform import ALL_BOTS, Platform
+from cometbot.channels.platform.removal import delete_bot_chats
+from cometbot.channels.platform.serializers import JsonObject
+from cometbot.channels.platform.views.client_api import max_body_size
+from cometbot.channels.platform.views.request_body import read_fields
+from cometbot.channels.platform.views.routing import Route
+from cometbot.chat import new_id
+from cometbot.errors import ConfigurationError
+from cometbot.store.database import ACK_TIMEOUT, Transaction
+
+_LOCAL_BOT_ERROR = "This bot runs inside the server: change it in its code."
+
+
+class AdminApi:
+    """Operations A1 to A5."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._directory = platform.directory
+
+    def routes(self) -> list[Route]:
+        """Every operation with its path."""
+        return [
+            Route("POST", "admin-api/bot", self.create_bot, "admin"),
+            Route("DELETE", "admin-api/bot/<bot_id>", self.delete_bot, "admin"),
+            Route("GET", "admin-api/bot/<bot_id>/key", self.get_key, "admin"),
+            Route("PUT", "admin-api/bot/<bot_id>/key", self.replace_key, "admin"),
+            Route("PUT", "admin-api/config", self.reload_config, "admin"),
+        ]
+
+    def create_bot(self) -> tuple[JsonObject, int]:
+        """A1."""
+        body = read_fields(max_body_size(self._platform), self._platform.settings.body_timeout)
+        fields = schemas.load(schemas.BotBody, body)
+        validators.check_bot_name(fields["name"])
+        validators.check_bot_description(fields["description"])
+        validators.check_avatar(fields["avatar"])
+        bot = ListedBot(new_id().lower(), **fields)
+        key, key_hash = self._platform.keys.create(bot.id)
+
+        def work(connection: Transaction) -> None:
+            if self._directory.has_name(connection, bot.name):
+                raise name_already_exists()
+            self._directory.add_bot(connection, bot, key_hash)
+
+        self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
+        return {"bot": serializers.bot_json(bot), "key": key}, 201
+
+    def delete_bot(self, bot_id: str) -> JsonObject:
+        """A2: the bot, its key, webhook, commands and files at once; then its chats."""
+        bot = self._find_external_bot(bot_id)
+        with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
+            self._directory.delete_bot(connection, bot.id)
+            self._platform.chat.files.delete_by_owner(connection, ALL_BOTS, bot.id)
+        delete_bot_chats(self._platform.chat, bot.id)
+        return {"message": "Bot deleted."}
+
+    def get_key(self, bot_id: str) -> JsonObject:
+        """A3: the key, made again from the admin's secret; a key from the time of another secret is not known."""
+        with self._platform.database.read() as connection:
+            bot = self._directory.find(connection, bot_id)
+        key = self._platform.keys.recover(bot.id, bot.key) if bot is not None and bot.key is not None else None
+        if key is None:
+            raise ApiError(404, "Key not found.")
+        return {"key": key}
+
+    def replace_key(self, bot_id: str) -> JsonObject:
+        """A4: the old key opens nothing any more."""
+        bot = self._find_external_bot(bot_id)
+        key, key_hash = self._platform.keys.create(bot.id)
+        with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
+            self._directory.set_key(connection, bot.id, key_hash)
+        return {"key": key}
+
+    def reload_config(self) -> JsonObject:
+        """A5: in every process, within a second."""
+        try:
+            self._platform.config.reload()
+        except ConfigurationError as error:
+            raise ApiError(409, str(error)) from error
+        return {"message": "Config reloaded."}
+
+    def _find_external_bot(self, bot_id: str) -> ListedBot:
+        with self._platform.database.read() as connection:
+            bot = self._directory.find(connection, bot_id)
+        if bot is None:
+            raise ApiError(404, "Bot not found.")
+        if bot.local_bot is not None:
+            raise ApiError(409, _LOCAL_BOT_ERROR)
+        return bot

@@ -1,0 +1,69 @@
+"""The routes of the platform: three APIs, the web chat, and files."""
+
+from __future__ import annotations
+
+import flask
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from cometbot.channels.base import DeliveryService
+from cometbot.channels.platform.chat_service import ChatService
+from cometbot.channels.platform.errors import ApiError
+from cometbot.channels.platform.page.views import page_blueprint
+from cometbot.channels.platform.platform import CHANNEL, Platform
+from cometbot.channels.platform.views.admin_api import AdminApi
+from cometbot.channels.platform.views.bot_api import BotApi
+from cometbot.channels.platform.views.client_api import ClientApi
+from cometbot.channels.platform.views.files import FileViews
+from cometbot.channels.platform.views.page_api import PageApi
+from cometbot.channels.platform.views.routing import METHODS, Router, to_error_response, to_response
+from cometbot.errors import StoreBusy
+from cometbot.http.errors import HttpError, quote_value
+
+
+def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
+    """``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
+    chat_service, files = ChatService(platform, delivery), FileViews(platform)
+    routes = [
+        *ClientApi(platform, chat_service, files).routes(),
+        *BotApi(platform, chat_service, files).routes(),
+        *AdminApi(platform).routes(),
+        *PageApi(platform, chat_service).routes(),
+    ]
+    router = Router(platform, routes)
+    blueprint = flask.Blueprint(CHANNEL, __name__)
+    for prefix in ("v1", "V1"):
+        blueprint.add_url_rule(
+            f"/{prefix}/<path:rest>", prefix, router.dispatch, methods=METHODS, provide_automatic_options=False
+        )
+    blueprint.add_url_rule("/static/<folder>/<name>", "static_file", files.download)
+    for kind in (ApiError, HttpError, StoreBusy):
+        blueprint.register_error_handler(kind, to_error_response)
+    blueprint.register_error_handler(HTTPException, _http_error_response)
+    blueprint.app_errorhandler(404)(_not_found_response)
+    blueprint.app_errorhandler(405)(_not_found_response)
+    blueprint.register_blueprint(page_blueprint())
+    return blueprint
+
+
+def _http_error_response(error: HTTPException) -> flask.Response:
+    """Return Flask's own refusal, and any unexpected error, in the shape of this protocol."""
+    status = error.code or 500
+    text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
+    response = to_error_response(ApiError(status, text))
+    response.headers.extend((name, value) for name, value in error.get_headers() if name.lower() != "content-type")
+    return response
+
+
+def _not_found_response(error: HTTPException) -> flask.Response:
+    """The answer for a path or a method that no view has, in the shape of this protocol and of CometChat's."""
+    request = flask.request
+    not_found = ApiError(404, f"Cannot {quote_value(request.method)[1:-1]} {quote_value(request.path)[1:-1]}")
+    error_body = not_found if error.code == 404 else ApiError(405, "Method Not Allowed")
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        error_body.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    code = f"ERR_{error.name.upper().replace(' ', '_')}"
+    body = {"message": error_body.message, "error": {"code": code, "message": error_body.message}}
+    is_platform_path = request.path.lower().startswith(("/v1/", "/static/"))
+    response = to_response({"message": error_body.message} if is_platform_path else body, error_body.status)
+    response.headers.update(error_body.headers)
+    return response

@@ -1,0 +1,5 @@
+"""The Chat API in tests: the real one, with users who send its requests."""
+
+from cometbot.testing.chat_api.double import ChatApiDouble
+
+__all__ = ["ChatApiDouble"]

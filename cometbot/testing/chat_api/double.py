@@ -1,0 +1,186 @@
+"""The Chat API with its users: the real one, over the database that delivery works in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from werkzeug.test import Client
+
+from cometbot.bot import Bot
+from cometbot.channels.chat_api import payloads
+from cometbot.channels.chat_api.channel import ChatApiChannel
+from cometbot.channels.chat_api.ids import conversation_of
+from cometbot.channels.chat_api.parsing import stable_user_id
+from cometbot.channels.chat_api.settings import ChatApiSettings
+from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
+from cometbot.delivery import Delivery
+from cometbot.errors import BotError
+from cometbot.messages import Media, Message, QuickReply, Text
+from cometbot.models import Attachment, Conversation, User
+from cometbot.store.database import Database
+from cometbot.testing.cometchat.wsgi_app import make_channel_app
+from cometbot.testing.double import Double, Seat
+from cometbot.testing.replies import Said
+
+_GROUP_OWNER = "host-of-groups"
+_PAGE = 100
+
+
+class ChatApiDouble(Double):
+    """A Chat API in this process, whose users send its requests without sockets.
+
+    Each user has one conversation with the bot, ``chat-`` and the user's id; a group is a conversation of its name with
+    an owner who says nothing.
+    """
+
+    def __init__(self, bot: Bot) -> None:
+        super().__init__(bot)
+        self._channel: ChatApiChannel | None = None
+        self._client: Client | None = None
+        self._keys: dict[str, str] = {}
+        self._scope = Scope("chat_api", bot.name)
+
+    def use(self, database: Database) -> None:
+        chat = Chat(database, Path("cometbot-data"))
+        self._channel = ChatApiChannel(chat, ChatApiSettings(request_rate=0, signup_rate=0))
+
+    @property
+    def channel(self) -> ChatApiChannel:
+        if self._channel is None:
+            raise BotError("use() says in which database this platform lives; call it first")
+        return self._channel
+
+    def attach(self, delivery: Delivery) -> None:
+        self._client = Client(make_channel_app(self.channel, delivery))
+
+    def lasting_id(self, user: User, group: str = "") -> str:
+        self._join_conversation(Seat(user, group))
+        with self.channel.chat.database.read() as connection:
+            found = self.channel.chat.users.get(connection, self._scope, user.uid)
+        assert found is not None, "who enters is a user"
+        return stable_user_id(found.id, found.created_at)
+
+    def conversation(self, seat: Seat) -> Conversation:
+        """Where the words of this seat are said: it is there from the moment that somebody asks."""
+        self._join_conversation(seat)
+        return super().conversation(seat)
+
+    def say(
+        self,
+        seat: Seat,
+        text: str,
+        *,
+        thread_id: str = "",
+        quote_id: str = "",
+        mention: bool = False,
+        attachments: Sequence[Attachment] = (),
+    ) -> str:
+        written = f"<@uid:{self.bot.ids[0]}> {text}" if mention else text
+        parts = [_to_payload(item) for item in attachments]
+        if written or not parts:
+            parts.append({"type": "text", "text": written})
+        payload = parts[0] if len(parts) == 1 else {"type": "bloc", "items": parts}
+        key = self._join_conversation(seat)
+        body = {"conversationId": _conversation_id(seat), "payload": payload}
+        return str(self._post("/messages", body, key)["message"]["id"])
+
+    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
+        """Send the value of a button or choice, as applications of the Chat API do."""
+        self.say(seat, offer.value)
+
+    def delete(self, seat: Seat, message_id: str) -> None:
+        self._request("DELETE", f"/messages/{message_id}", {}, self._join_conversation(seat))
+
+    def said(self) -> list[Said]:
+        found = []
+        with self.channel.chat.database.read() as connection:
+            for place in self._conversations(connection):
+                here = conversation_of(self.bot.name, place, is_group=place.owner == _GROUP_OWNER)
+                found += [self._to_said(message, here) for message in self._messages(connection, place)]
+        return sorted(found, key=lambda said: said.at)
+
+    def _conversations(self, connection: Any) -> list[ChatConversation]:
+        """All there are, in the order in which they were made."""
+        found: list[ChatConversation] = []
+        token, is_last_page = "", False
+        while not is_last_page:
+            page = self.channel.chat.conversations.list(connection, self._scope, cursor=token, limit=_PAGE)
+            found += page.items
+            token, is_last_page = page.next, not page.next
+        return found[::-1]
+
+    def _messages(self, connection: Any, place: ChatConversation) -> list[ChatMessage]:
+        found: list[ChatMessage] = []
+        token, is_last_page = "", False
+        while not is_last_page:
+            page = self.channel.chat.messages.list_newest(connection, self._scope, place.id, cursor=token, limit=_PAGE)
+            found += page.items
+            token, is_last_page = page.next, not page.next
+        return [message for message in reversed(found) if message.is_bot]
+
+    def _to_said(self, message: ChatMessage, here: Conversation) -> Said:
+        shown = _to_message(message.payload)
+        return Said(
+            message.id,
+            here,
+            shown,
+            client_id=message.client_id,
+            versions=(shown.to_text(),),
+            at=message.at / 1000,
+        )
+
+    def _join_conversation(self, seat: Seat) -> str:
+        """The key of a user, who is in the seat's conversation."""
+        uid = seat.user.uid
+        place = _conversation_id(seat)
+        if not seat.group:
+            key = self._key(uid, seat.user.name)
+            self._post("/conversations/get-or-create", {"id": place}, key)
+            return key
+        host, key = self._key(_GROUP_OWNER, ""), self._key(uid, seat.user.name)
+        self._post("/conversations/get-or-create", {"id": place}, host)
+        self._post(f"/conversations/{place}/participants", {"userId": uid}, host)
+        return key
+
+    def _key(self, uid: str, name: str) -> str:
+        if uid not in self._keys:
+            body = {"id": uid, **({"name": name} if name else {})}
+            self._keys[uid] = str(self._post("/users", body, "")["key"])
+        return self._keys[uid]
+
+    def _post(self, path: str, body: dict[str, Any], key: str) -> Any:
+        return self._request("POST", path, body, key)
+
+    def _request(self, method: str, path: str, body: dict[str, Any], key: str) -> Any:
+        assert self._client is not None, "attach() comes before anything that users do"
+        headers = {"x-user-key": key} if key else {}
+        url = f"/chat/{self.bot.name}{path}"
+        answer = self._client.open(url, method=method, json=body, headers=headers)
+        assert answer.status_code < 300, f"{method} {path} was refused with {answer.status}: {answer.text}"
+        return answer.json
+
+
+def _conversation_id(seat: Seat) -> str:
+    """The own id of a seat's conversation."""
+    return seat.group or f"chat-{seat.user.uid}"
+
+
+def _to_payload(attachment: Attachment) -> dict[str, Any]:
+    family = attachment.mime_type.partition("/")[0]
+    if family in ("image", "audio", "video"):
+        return {"type": family, f"{family}Url": attachment.url}
+    return {"type": "file", "fileUrl": attachment.url, **({"title": attachment.name} if attachment.name else {})}
+
+
+def _to_message(payload: Any) -> Message:
+    """What the bot's payload shows; a file with a text beside it is a file with a caption."""
+    found = payloads.to_messages(payload)
+    if len(found) == 1:
+        return found[0]
+    files = [message for message in found if isinstance(message, Media)]
+    texts = "\n".join(message.to_text() for message in found if not isinstance(message, Media))
+    if len(files) == 1:
+        return Media(files[0].url, files[0].kind, files[0].name, caption=texts)
+    return Text("\n".join(message.to_text() for message in found))
