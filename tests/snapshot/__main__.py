@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Callable[[]
     parser.add_argument("--check", action="store_true", help="write nothing, print what differs")
     parser.add_argument("--only", default="", help="only parts whose names hold this text")
     given = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
     status = 0
     given.folder.mkdir(parents=True, exist_ok=True)
     for name, make in parts.items():
@@ -59,4 +58,5 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Callable[[]
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     sys.exit(main())
