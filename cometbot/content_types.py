@@ -140,8 +140,8 @@ _MEDIA_FAMILIES = ("image", "audio", "video")
 def sniff(head: bytes, name: str = "") -> str:
     """Return the media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
 
-    Only the first :data:`HEAD` bytes are read, so the time is the same for any file. :func:`sniff_file` finds more:
-    containers may describe their tracks at their end.
+    Only the first :data:`SNIFFED_BYTES` bytes are read, so the time is the same for any file. :func:`sniff_file` finds
+    more: containers may describe their tracks at their end.
 
     A picture, sound or video is only what has the bytes of one. The end of ``name`` decides among what a browser does
     not show anyway: a text, a document, an archive, a camera's format. It also decides between sound and video where a

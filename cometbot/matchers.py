@@ -50,9 +50,9 @@ ALL_PLACES = frozenset((DIRECT, MENTIONING, UNMENTIONED))
 class MatcherScope:
     """Where the messages stand that a matcher fits, as far as can be told without any.
 
-    ``may`` are the places where it fits some, ``sure`` those where it fits all. ``names_groups``: messages of groups
-    are asked for in so many words, whether they name the bot or not. ``is_opaque``: a function decides, which cannot
-    be looked into.
+    ``possible`` are the places where it fits some, ``certain`` those where it fits all. ``refers_to_groups``: messages
+    of groups are asked for in so many words, whether they name the bot or not. ``is_opaque``: a function decides, which
+    cannot be looked into.
     """
 
     possible: frozenset[str] = ALL_PLACES
@@ -85,7 +85,7 @@ _GROUP_SCOPE = MatcherScope(frozenset((MENTIONING, UNMENTIONED)), refers_to_grou
 class Matcher:
     """A question to a :class:`~cometbot.Context`, with a name for messages about it.
 
-    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry. ``reach`` says where the
+    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry. ``scope`` says where the
     messages stand that it fits.
     """
 

@@ -319,7 +319,7 @@ class Operation:
     ``target`` is the ordinal of the event's own earlier operation that an edit, delete or reaction is about;
     ``message_id`` the platform's id of any other message. ``answers`` is the id of the message that this is a reply to,
     empty where nobody wrote one. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
-    ``grows``: edits that carry on what it says will follow soon.
+    ``is_growing``: edits that carry on what it says will follow soon.
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.

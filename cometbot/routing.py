@@ -20,8 +20,8 @@ class HandlerMatch:
     """The handler that an event is for.
 
     ``line`` is what a command's arguments are read from, ``arguments`` what is read already. ``error`` is what its
-    matcher raised: then nobody knows whether it wants the event. ``refusal`` is the answer to a user whose words the
-    handler cannot take; it is given in the handler's place.
+    matcher raised: then nobody knows whether it wants the event. ``rejection_text`` is the answer to a user whose words
+    the handler cannot take; it is given in the handler's place.
     """
 
     handler: Handler

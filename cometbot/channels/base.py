@@ -107,7 +107,7 @@ class DeliveryService(Protocol):
         ...
 
     def has_conversation(self, key: ConversationKey) -> bool:
-        """Return whether this bot got or said something here, or is known to take part (:meth:`remember`)."""
+        """Return whether this bot got or said something here, or is known to take part (:meth:`add_conversations`)."""
         ...
 
     def add_conversations(self, conversations: Iterable[Conversation]) -> None:
@@ -126,8 +126,8 @@ class DeliveryService(Protocol):
 class Channel(ABC):
     """One door.
 
-    ``parse`` and ``render`` are pure. ``send`` and ``find`` talk to the platform and raise the :class:`ChannelError`
-    that fits; delivery decides what follows. A channel is used by many threads at once.
+    ``parse`` and ``render`` are pure. ``send`` and ``find_sent`` talk to the platform and raise the
+    :class:`ChannelError` that fits; delivery decides what follows. A channel is used by many threads at once.
     """
 
     name: ClassVar[str]
@@ -214,7 +214,7 @@ class Channel(ABC):
         return None
 
     def readonly_client(self, bot: str, on_write: Callable[[str], None]) -> Any:
-        """As :meth:`client`, but it only reads, and tells ``note`` what else it was asked for; for rehearsals."""
+        """As :meth:`client`, but it only reads, and tells ``on_write`` what else it was asked for; for rehearsals."""
         return None
 
     def is_bot(self, uid: str) -> bool:

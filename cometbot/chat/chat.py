@@ -24,7 +24,7 @@ class Chat:
     What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
     in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
     to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``,
-    at most ``max_total_size`` and only while ``min_free`` bytes of its disk are free. :attr:`room` holds users to
+    at most ``max_total_size`` and only while ``min_free`` bytes of its disk are free. :attr:`quota` holds users to
     ``max_size`` bytes of the whole database.
     """
 

@@ -86,7 +86,8 @@ _event = _event.where(chat_events.c.bot == bound("b"))
 
 
 class FeedPosition(NamedTuple):
-    """How far a conversation has come. ``born`` is when it was made: another one of the same id was made later."""
+    """How far a conversation has come. ``created_at`` is when it was made: another one of the same id was made
+    later."""
 
     created_at: int
     position: int

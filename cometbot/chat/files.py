@@ -49,7 +49,8 @@ class Readable(Protocol):
 class Upload:
     """A file that has come in whole and belongs to nobody yet: :meth:`Files.keep` it, or :meth:`discard` it.
 
-    Its bytes lie at ``path``; after the transaction that keeps it, :meth:`settle` brings them to their ``place``.
+    Its bytes lie at ``path``; after the transaction that keeps it, :meth:`finalize` brings them to their
+    ``final_path``.
     """
 
     id: str

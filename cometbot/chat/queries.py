@@ -97,7 +97,7 @@ def encode_cursor(*position: int | str) -> str:
 
 
 def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
-    """The position in ``cursor``. Raises :class:`BadCursor` for one that holds no values of ``kinds``."""
+    """The position in ``cursor``. Raises :class:`BadCursor` for one that holds no values of ``types``."""
     try:
         position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):

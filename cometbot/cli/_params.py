@@ -11,7 +11,7 @@ from cometbot.cli import CommandError
 
 
 class IntegerParam(click.IntRange):
-    """A whole number from ``least`` to ``most`` (None: any); ``example`` is what a wrong one is answered with."""
+    """A whole number from ``minimum`` to ``maximum`` (None: any); ``example`` is what a wrong one is answered with."""
 
     def __init__(self, minimum: int = 1, maximum: int | None = None, *, example: int) -> None:
         super().__init__(minimum, maximum)

@@ -208,7 +208,8 @@ def _resolve_credentials(
     new_password: bool = False,
     current_username: str = "",
 ) -> tuple[Credentials | None, bool]:
-    """What CometChat is to show when it calls, and whether it was made here; ``usual`` is its user name so far."""
+    """What CometChat is to show when it calls, and whether it was made here; ``current_username`` is its user name so
+    far."""
     from cometbot.channels.cometchat.provision import check_credentials, generate_credentials
     from cometbot.settings import Credentials, Secret
 

@@ -102,7 +102,7 @@ def _open_delivery() -> AbstractContextManager[Delivery]:
 
 
 def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:
-    """How many letters ``act`` was done to: the named one, or all."""
+    """How many letters ``action`` was done to: the named one, or all."""
     if everything == (id is not None):
         raise click.UsageError("Name one dead letter, or say --all.")
     if id is not None:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class SharedCall(Generic[T]):
     """Asks from a thread of its own, one question at a time: who asks meanwhile gets the same answer.
 
-    ``question`` raises what it likes, and whoever asked gets that.
+    ``function`` raises what it likes, and whoever asked gets that.
     """
 
     def __init__(self, function: Callable[[], T], timeout: float) -> None:
@@ -30,7 +30,7 @@ class SharedCall(Generic[T]):
         self._pending: Future[T] = Future()
 
     def result(self) -> T:
-        """The answer. Raises :class:`StoreBusy` ``patience`` seconds after the question was asked."""
+        """The answer. Raises :class:`StoreBusy` ``timeout`` seconds after the question was asked."""
         with self._guard:
             # A thread from before a fork is not here.
             if self._pid != os.getpid() or self._pending.done():

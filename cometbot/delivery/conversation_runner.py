@@ -206,7 +206,7 @@ class ConversationRunner:
         self._done_count, self._started_at = 0, time.monotonic()
 
     def run(self, message: MailboxMessage | None) -> None:
-        """Work until nothing is left to be done now, or it is another conversation's turn; on ``mail`` first, which
+        """Work until nothing is left to be done now, or it is another conversation's turn; on ``message`` first, which
         has begun."""
         step = self._save_and_continue([]) if message is None else self._handle_step(message)
         while step is not None:
@@ -229,7 +229,7 @@ class ConversationRunner:
     def _advance(
         self, fast_path: FastPath, result: SendResult | None, message: MailboxMessage | None = None, handler: str = ""
     ) -> Continuation | None:
-        """The next thing to do, with ``mail`` ended well or ``note`` taken, in one statement."""
+        """The next thing to do, with ``message`` ended well or ``result`` taken, in one statement."""
         begin_next = not self._should_yield() and self._can_process(to_send=False)
         advanced = self._runtime.persist_single(
             lambda connection: fast_path.advance(
@@ -252,8 +252,8 @@ class ConversationRunner:
         return self._runtime.roles.can_process(self._lease.conversation_key, to_send=to_send)
 
     def _save_and_choose(self, connection: Connection, results: list[SendResult]) -> Continuation | None:
-        """The next thing to do, with ``notes`` taken. The check locks the conversation's row: what was announced in it
-        is seen afterwards, what is not yet waits until this transaction has ended."""
+        """The next thing to do, with ``results`` taken. The check locks the conversation's row: what was announced in
+        it is seen afterwards, what is not yet waits until this transaction has ended."""
         self._store.leases.check(connection, self._lease)
         self._store.save_results(connection, self._lease, results)
         return self._choose_next(connection)

@@ -60,7 +60,7 @@ class DeadLetters:
             return _from_outbox_row(row) if row else None
 
     def retry(self, letter_id: str) -> str | None:
-        """The lane that has to be woken because ``name`` is to be done again; None if it is no dead letter.
+        """The lane that has to be woken because ``letter_id`` is to be done again; None if it is no dead letter.
 
         A message is handled again, and what it had said already is not said again; a reply is sent before anything
         newer.
@@ -74,7 +74,7 @@ class DeadLetters:
         return conversation_key
 
     def discard(self, letter_id: str) -> bool:
-        """Whether ``name`` was a dead letter; it is none any more."""
+        """Whether ``letter_id`` was a dead letter; it is none any more."""
         kind, number = _parse_id(letter_id)
         table = self._store.mailbox if kind == "m" else self._store.outbox
         with self._store.database.write() as connection:

@@ -68,7 +68,7 @@ class Backlog:
 class Delivery:
     """The road from a channel to a handler and back.
 
-    ``put`` and ``send`` work in any process, also one that handles nothing. ``start`` begins handling in this
+    ``enqueue`` and ``send`` work in any process, also one that handles nothing. ``start`` begins handling in this
     process: call it after a fork. ``stop`` ends it: what runs gets its time, what waits stays stored for whoever
     starts next. Without ``handles`` this process only sends, to the channels whose connection it holds.
     """
@@ -235,7 +235,8 @@ class Delivery:
         return self.channels[name]
 
     def has_conversation(self, key: ConversationKey) -> bool:
-        """Return whether the bot got or said something in this conversation, or takes part in it (:meth:`remember`)."""
+        """Return whether the bot got or said something in this conversation, or takes part in it
+        (:meth:`add_conversations`)."""
         with self.database.read() as connection:
             return self.store.leases.find(connection, str(key)) is not None
 

@@ -54,8 +54,8 @@ class DryRun:
 
     ``handler`` and ``stopped_by`` are those of :class:`cometbot.dispatch.Outcome`, ``error`` is what was raised, also
     by the body's parser or by an answer that its channel would never take. With ``retry_in`` the handler asks to be
-    tried again after so many seconds. ``withheld`` names what ``ctx.client`` was asked to change. ``event`` is None
-    for a body that does not parse.
+    tried again after so many seconds. ``blocked_calls`` names what ``ctx.client`` was asked to change. ``event`` is
+    None for a body that does not parse.
     """
 
     message: StoredMessage

@@ -25,7 +25,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SharedTask:
-    """Something that one process has to do for all of them, every ``seconds`` or so.
+    """Something that one process has to do for all of them, every ``interval`` or so.
 
     With a ``queue`` it is for one of the processes that take wakes from that queue.
     """
@@ -55,7 +55,7 @@ class Engine(ABC):
     """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
 
     def schedule(self, tasks: SharedTasks, roles: ProcessRoles) -> None:
-        """Do ``duties`` from :meth:`start` on, each in one process at a time, and take wakes that fit ``roles``."""
+        """Do ``tasks`` from :meth:`start` on, each in one process at a time, and take wakes that fit ``roles``."""
 
     @abstractmethod
     def start(self, process_conversation: Callable[[str], None]) -> None:
@@ -63,7 +63,7 @@ class Engine(ABC):
 
     @abstractmethod
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Ask for ``lane`` to be worked through soon. Never blocks, never raises.
+        """Ask for ``conversation_key`` to be worked through soon. Never blocks, never raises.
 
         ``to_send``: by a process that can send to its channel, since replies wait there.
         """

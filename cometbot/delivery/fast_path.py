@@ -122,8 +122,8 @@ class FastPath:
         result: SendResult | None,
         begin_next: bool,
     ) -> AdvanceResult:
-        """End ``mail`` well, note that a reply was sent, and begin the next message (if ``begins``) or give the lease
-        back, if there is none. Raises :class:`LeaseLost`."""
+        """End ``message`` well, note that a reply was sent, and begin the next message (if ``begins``) or give the
+        lease back, if there is none. Raises :class:`LeaseLost`."""
         values = {
             "key": lease.conversation_key,
             "held": lease.token,
@@ -142,8 +142,8 @@ class FastPath:
     def finish_with_reply(
         self, connection: Connection, lease: Lease, message: MailboxMessage, handler: str, draft: Draft
     ) -> OutboxMessage | None:
-        """The only part of ``draft``, stored as being sent in the commit that ends ``mail`` well; None if neither was
-        done, since something stands before it or the lease is lost."""
+        """The only part of ``draft``, stored as being sent in the commit that ends ``message`` well; None if neither
+        was done, since something stands before it or the lease is lost."""
         values = Outbox.make_row(draft, 0, draft.payloads[0], SENDING, self._clock())
         lease_values = {
             "key": lease.conversation_key,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class HandlerRun:
     """One handler at work, or without a name the search for one. ``deadline`` is in ``time.monotonic()`` seconds,
-    ``thread`` the one that it runs in."""
+    ``thread_id`` the one that it runs in."""
 
     lease: Lease
     message: MailboxMessage

@@ -134,7 +134,7 @@ _by_target = sa.select(*_columns[1:]).where(
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on one conversation; ``token`` is different each time. ``recovered``: its holder before had
+    """The right to work on one conversation; ``token`` is different each time. ``is_recovered``: its holder before had
     died."""
 
     conversation_key: str

@@ -109,9 +109,9 @@ _get = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 
 @dataclass(frozen=True, slots=True)
 class MailboxMessage:
-    """One row of a mailbox, as its lane sees it. ``crashes`` counts the starts that ended neither well nor badly.
+    """One row of a mailbox, as its lane sees it. ``crash_count`` counts the starts that ended neither well nor badly.
 
-    ``remembered``: the state of its conversation, where that was read with it.
+    ``conversation_state``: the state of its conversation, where that was read with it.
     """
 
     seq: int

@@ -143,7 +143,7 @@ class OutboxMessage:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A reply that is not stored yet: ``parts`` are the rendered requests of one operation."""
+    """A reply that is not stored yet: ``payloads`` are the rendered requests of one operation."""
 
     event: str
     generation: int
@@ -157,9 +157,9 @@ class Draft:
 class SendResult:
     """What became of a reply.
 
-    ``tried`` is 1 where the attempt counts against its tries. ``pause`` are the seconds for which the whole account
-    has to be left alone after it; ``ends_pause``: it shows that the account can be sent to again; ``is_refusal``: the
-    platform refused it for too many requests.
+    ``tried`` is 1 where the attempt counts against its tries. ``throttle_seconds`` are the seconds for which the whole
+    account has to be left alone after it; ``ends_throttle``: it shows that the account can be sent to again;
+    ``is_rate_limited``: the platform refused it for too many requests.
     """
 
     reply: OutboxMessage

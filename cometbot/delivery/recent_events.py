@@ -14,7 +14,7 @@ from cometbot.store.tables import mailbox
 class RecentEvent:
     """An event: its state in the mailbox, and which handler took it.
 
-    ``name`` is what the outbox knows it by, as in the client ids of what was said for it (``m12``).
+    ``id`` is what the outbox knows it by, as in the client ids of what was said for it (``m12``).
     ``seconds`` is the time from its arrival to its end, 0 while it has not ended.
     """
 

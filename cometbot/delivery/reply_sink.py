@@ -137,7 +137,7 @@ class OutboxReplySink(ReplySink):
         operations: Iterable[Operation],
         also: Callable[[Connection, bool], None] = lambda connection, sends: None,
     ) -> list[SendAttempt]:
-        """One durable commit of drafts, of what is known by now, and of ``more``, which is told whether there is
+        """One durable commit of drafts, of what is known by now, and of ``also``, which is told whether there is
         something to be sent now; returns that, in order.
 
         It is repeated while the database does not take it and the lease holds. Raises :class:`LeaseLost`.

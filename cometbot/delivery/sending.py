@@ -25,7 +25,7 @@ _LEASE_MARGIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SendAttempt:
-    """A stored reply whose turn has come. ``look``: it may have arrived already; ``probing``: it tries out an ended
+    """A stored reply whose turn has come. ``look``: it may have arrived already; ``is_trial``: it tries out an ended
     pause."""
 
     reply: OutboxMessage

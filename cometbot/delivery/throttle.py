@@ -43,7 +43,7 @@ _resume_waiting = (
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before the n-th repetition: doubling from ``first`` to ``most`` seconds, spread by
+    """How long to wait before the n-th repetition: doubling from ``initial`` to ``maximum`` seconds, spread by
     ``jitter``."""
 
     initial: float = 0.5
@@ -58,7 +58,8 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleState:
-    """``seconds`` until an account may be sent to. ``probing``: a pause ran out, and this is the send that tries it."""
+    """``seconds`` until an account may be sent to. ``is_trial``: a pause ran out, and this is the send that tries
+    it."""
 
     seconds: float = 0.0
     is_trial: bool = False
@@ -66,9 +67,9 @@ class ThrottleState:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How hard a reply is tried: ``timeout`` seconds a request, ``tries`` requests that may have failed for its own
-    fault, ``age`` seconds in all. ``throttle`` is the least wait after a refusal for too many requests, whatever the
-    platform says."""
+    """How hard a reply is tried: ``timeout`` seconds a request, ``max_attempts`` requests that may have failed for its
+    own fault, ``max_age`` seconds in all. ``rate_limit_backoff`` is the least wait after a refusal for too many
+    requests, whatever the platform says."""
 
     timeout: float = 8.0
     max_attempts: int = 12
@@ -100,8 +101,8 @@ class AccountThrottles:
     def acquire(self, connection: Connection, key: ConversationKey, trial_timeout: float) -> ThrottleState:
         """How long this account has to be left alone.
 
-        When a pause has run out, the first who asks is its probe; the others wait up to ``probe`` seconds more for
-        what becomes of it.
+        When a pause has run out, the first who asks is its probe; the others wait up to ``trial_timeout`` seconds more
+        for what becomes of it.
         """
         row = self._get(connection, {"key": account_key(key)}).fetchone()
         if row is None:
@@ -131,8 +132,8 @@ class AccountThrottles:
     ) -> None:
         """Pause this account for ``seconds``; a pause that runs for longer stays as it is.
 
-        ``is_refusal``: the platform refused a request because there were too many; other reasons start the count of
-        refusals again.
+        ``is_rate_limited``: the platform refused a request because there were too many; other reasons start the count
+        of refusals again.
         """
         now, stored_reason = self._clock(), storable_text(reason)
         values = {

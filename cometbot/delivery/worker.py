@@ -215,7 +215,7 @@ class Worker:
                 connection.execute(sa.delete(processes).where(processes.c.address.in_(dead)))
 
     def _in_background(self, function: Callable[[], object]) -> Callable[[], None]:
-        """``work`` in a thread of its own, unless it still runs from its last time."""
+        """``function`` in a thread of its own, unless it still runs from its last time."""
         threads: list[threading.Thread] = []
         self._background.append(threads)
 
@@ -249,7 +249,7 @@ class Worker:
 
 
 class PeriodicTask:
-    """Something to be done every ``seconds`` or so, by ``clock``."""
+    """Something to be done every ``interval`` or so, by ``clock``."""
 
     def __init__(
         self,

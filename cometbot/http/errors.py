@@ -12,8 +12,8 @@ MAX_ECHO_LENGTH = 80
 class HttpError(Exception):
     """A request is answered with ``status`` and an error that says what is wrong.
 
-    ``code`` is for machines, the text for people, ``details`` maps paths of the body to what is wrong there. ``closes``
-    is true where the rest of the connection cannot be trusted.
+    ``code`` is for machines, the text for people, ``details`` maps paths of the body to what is wrong there.
+    ``close_connection`` is true where the rest of the connection cannot be trusted.
     """
 
     def __init__(

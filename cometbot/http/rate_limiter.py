@@ -19,8 +19,8 @@ class _Bucket:
 class RateLimiter:
     """So many times within so many seconds for each key, evenly filled up again; counted in this process alone.
 
-    Who has rested for ``seconds`` may do all ``limit`` at once. Keys that are full again are forgotten, and there are
-    never more than ``most``: where so many are at work at once, the one that was seen first begins anew. A limit of 0
+    Who has rested for ``period`` may do all ``limit`` at once. Keys that are full again are forgotten, and there are
+    never more than ``limit``: where so many are at work at once, the one that was seen first begins anew. A limit of 0
     lets everything pass.
     """
 
@@ -36,7 +36,7 @@ class RateLimiter:
         self._swept_at = clock()
 
     def acquire(self, key: str, count: int = 1) -> float:
-        """Seconds until ``key`` may do it ``times`` times; 0 if it may now, which is then counted."""
+        """Seconds until ``key`` may do it ``count`` times; 0 if it may now, which is then counted."""
         if self._limit <= 0:
             return 0.0
         with self._lock:
@@ -53,7 +53,7 @@ class RateLimiter:
             return 0.0
 
     def get_wait(self, key: str) -> float:
-        """As :meth:`wait` for once more, but nothing is counted."""
+        """As :meth:`get_wait` for once more, but nothing is counted."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None or self._limit <= 0:

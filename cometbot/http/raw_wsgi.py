@@ -34,7 +34,7 @@ class RawWSGIBlueprint(flask.Blueprint):
     """A blueprint some of whose paths can be answered without Flask.
 
     Flask makes a context, a request and a response for every call, which costs more than all that a short view does.
-    ``direct`` are the views by path; an application that knows nothing of them serves the routes as any other.
+    ``raw_views`` are the views by path; an application that knows nothing of them serves the routes as any other.
     """
 
     def __init__(self, name: str, import_name: str) -> None:

@@ -99,7 +99,7 @@ class StreamSlot:
 class Streams:
     """The open streams of this process.
 
-    Every one holds a thread, so that there may be at most ``most``, and requests find the others free. Who goes away
+    Every one holds a thread, so that there may be at most ``limit``, and requests find the others free. Who goes away
     without a word is noticed by one thread that watches all connections.
     """
 
@@ -119,7 +119,7 @@ class Streams:
         return len(self._slots)
 
     def set_limit(self, limit: int) -> None:
-        """Take up to ``most`` streams from now on; also after :meth:`stop`."""
+        """Take up to ``limit`` streams from now on; also after :meth:`stop`."""
         self.limit, self._is_stopping = limit, False
 
     def acquire(self, limits: Mapping[str, int], connection: socket.socket | None, address: str = "") -> StreamSlot:

@@ -63,7 +63,8 @@ class SocketWatchdog:
         self._pid = 0
 
     def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
-        """Return a :class:`Deadline`; sockets of :meth:`guard` are shut in ``direction`` if its block lasts longer."""
+        """Return a :class:`Deadline`; sockets of :meth:`add_socket` are shut in ``direction`` if its block lasts
+        longer."""
         return Deadline(self, time.monotonic() + seconds, direction)
 
     def add_socket(self, deadline: Deadline, connection: socket.socket) -> None:

@@ -46,7 +46,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Shuffle:
-    """Callbacks out of order: ``window`` of them are held back, at most ``patience`` seconds, and posted shuffled."""
+    """Callbacks out of order: ``window`` of them are held back, at most ``timeout`` seconds, and posted shuffled."""
 
     window: int
     max_wait: float

@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 class World:
     """What the views, the actors and the relay share.
 
-    ``changed`` is the one lock of the simulator, held for each whole act, and notified at each change. Whoever holds
+    ``condition`` is the one lock of the simulator, held for each whole act, and notified at each change. Whoever holds
     it may take a lane's lock, never the other way round.
     """
 
@@ -69,7 +69,7 @@ class World:
         action: StoredMessage | None = None,
         origin: Mapping[str, str] | None = None,
     ) -> None:
-        """Log a change and tell whoever must be told. Called with ``changed`` held, so that all see one order."""
+        """Log a change and tell whoever must be told. Called with ``condition`` held, so that all see one order."""
         self.journal.add_change(self.clock(), trigger, data)
         self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
 

@@ -91,7 +91,7 @@ def _classify_postgresql_error(error: BaseException) -> str:
 class Failures:
     """The failures of one database in this process.
 
-    ``observe`` is called with the kind of each failure. ``problem`` is empty while nothing is wrong.
+    ``on_failure`` is called with the kind of each failure. ``problem`` is empty while nothing is wrong.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

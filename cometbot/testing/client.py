@@ -95,7 +95,7 @@ class BotClient:
 
     @property
     def channel(self) -> Channel:
-        """The bot's channel; on the fake platform a :class:`FakeChannel`, with its ``requests`` and ``faults``."""
+        """The bot's channel; on the fake platform a :class:`FakeChannel`, with its ``requests`` and ``errors``."""
         return self._harness.double.channel
 
     @property

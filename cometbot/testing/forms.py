@@ -13,7 +13,7 @@ Answer = str | Sequence[str]
 
 
 class OpenOffers:
-    """What can be pressed: in the messages ``said``, or as the bot itself ``noted`` where the platform shows text."""
+    """What can be pressed: in the messages ``said``, or as the bot itself ``stored`` where the platform shows text."""
 
     def __init__(self, said: Sequence[Said], stored: Any) -> None:
         self._offers: list[tuple[Said | None, Sequence[QuickReply]]] = [

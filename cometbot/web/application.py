@@ -16,7 +16,7 @@ _SIGNALS = (flask.request_started, flask.request_finished, flask.request_tearing
 class Application(flask.Flask):
     """A Flask application that answers what comes in thousands without Flask's own work for a request.
 
-    These are POSTs to the ``direct`` paths of its blueprints. Where somebody has registered what Flask does around a
+    These are POSTs to the ``raw_views`` paths of its blueprints. Where somebody has registered what Flask does around a
     request (``before_request``, ``after_request``, signals and the like), they go through Flask as all others do.
     ``before_each_request`` is called first in any case.
     """

@@ -32,7 +32,7 @@ class CorkableSocket(socket.socket):
         return wrapped
 
     def cork(self) -> None:
-        """Keep what :meth:`sendall` is given next until it is given more, or until :meth:`flush`."""
+        """Keep what :meth:`sendall` is given next until it is given more, or until :meth:`uncork`."""
         self._is_corked = True
 
     def sendall(self, data: Any, flags: int = 0) -> None:

@@ -28,7 +28,7 @@ class LingeringCloser:
     connections: each client that does not close, or is just far away, holds up all others. Here the poller waits. What
     the client still sends is discarded.
 
-    ``gone()`` is called for each that is closed at last. More than ``most`` do not wait: the oldest makes room.
+    ``gone()`` is called for each that is closed at last. More than ``limit`` do not wait: the oldest makes room.
     Everything happens in the poller's thread.
     """
 

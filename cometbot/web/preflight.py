@@ -44,7 +44,7 @@ def check_reload(load: Callable[[], object], timeout: float) -> None:
     """Raise :class:`ConfigurationError` with the cause if ``load`` fails in a throw-away process.
 
     Unlike at a start, where the server itself reports what else goes wrong, any error counts, and so does a process
-    that ends by itself or needs longer than ``seconds``: the workers that would be replaced still work.
+    that ends by itself or needs longer than ``timeout``: the workers that would be replaced still work.
     """
     result = _run_in_child(functools.partial(_load_application, load), timeout)
     if not result:

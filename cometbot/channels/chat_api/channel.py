@@ -38,8 +38,8 @@ class ChatApiChannel(Channel):
     What a bot says is stored there, told to streams in all processes and to the webhook. ``bot.send(user=…)`` goes to
     the newest conversation that the user owns, else to a new one; ``group=…`` is the id of a conversation.
     ``observe`` is told of messages, events and refused requests the bot's name (empty where none was found) and
-    ``received`` or ``refused``. ``on_full`` is called for each request that is refused because the database has no
-    room.
+    ``received`` or ``refused``. ``on_database_full`` is called for each request that is refused because the database
+    has no room.
     """
 
     name = CHANNEL

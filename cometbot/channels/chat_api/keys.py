@@ -43,8 +43,8 @@ def is_valid_id(text: str) -> bool:
 class UserKey:
     """The claims of a valid key.
 
-    ``account`` is the account that it was issued for, empty in keys that a backend signed; ``signed_at`` and
-    ``ends_at`` are Unix times, None where the key has no usable one.
+    ``account`` is the account that it was issued for, empty in keys that a backend signed; ``issued_at`` and
+    ``expires_at`` are Unix times, None where the key has no usable one.
     """
 
     user_id: str
@@ -65,8 +65,8 @@ NO_KEY = UserKey("")
 class UserKeys:
     """The keys of one bot's users, signed with HS256.
 
-    In automatic mode the server makes them (``issues``) with a secret of its own; in manual mode the author's backend
-    does, with the encryption key. The secret is never empty, and shows in no repr.
+    In automatic mode the server makes them (``can_issue``) with a secret of its own; in manual mode the author's
+    backend does, with the encryption key. The secret is never empty, and shows in no repr.
     """
 
     def __init__(self, secret: Callable[[], str], *, can_issue: bool) -> None:
@@ -132,7 +132,7 @@ def read_user_id(key: str) -> str:
 
 
 def check_secret(secret: str, setting: str) -> None:
-    """Raise :class:`ConfigurationError`, naming the setting ``name``, for a secret that cannot sign."""
+    """Raise :class:`ConfigurationError`, naming the setting ``setting``, for a secret that cannot sign."""
     try:
         _sign("", _to_hmac_key(secret))
     except jwt.PyJWTError as error:

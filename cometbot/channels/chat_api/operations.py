@@ -59,9 +59,9 @@ class Effects:
 class Operations:
     """The operations on one bot's users and conversations.
 
-    Each takes a :class:`Call` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What changes
-    something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction that
-    stores it. Each transaction verifies the key of its call, so that a user who is deleted and recreated during a
+    Each takes a :class:`ApiRequest` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What
+    changes something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction
+    that stores it. Each transaction verifies the key of its call, so that a user who is deleted and recreated during a
     request is not opened by the old key. Raises :class:`StoreBusy` where the database did not take it in time, and
     :class:`StorageFull` where there is no room for it.
     """

@@ -57,7 +57,7 @@ def parse_response(
 ) -> dict[str, Any]:
     """What is in an answer that says yes; others raise the :class:`ChannelError` that fits.
 
-    ``what`` names the request in the error's text; ``secret`` is taken out of what the server says.
+    ``request_name`` names the request in the error's text; ``secret`` is taken out of what the server says.
     """
     value = response.json()
     code = value.get("code")

@@ -10,8 +10,8 @@ from cometbot.channels.chat_api import schemas
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. ``path`` has ids in braces; ``refusals`` are the statuses that it answers besides those that all
-    operations may. A ``paged`` one takes a ``nextToken``."""
+    """One operation. ``path`` has ids in braces; ``error_statuses`` are the statuses that it answers besides those that
+    all operations may. A ``is_paged`` one takes a ``nextToken``."""
 
     name: str
     method: str

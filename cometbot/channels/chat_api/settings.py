@@ -17,11 +17,11 @@ class ChatApiSettings:
     With ``encryption_key`` the author's backend signs the keys of users, without it the server makes them;
     ``encryption_keys`` are those of single bots, by name, and go before it.
     ``webhook_url`` is told of everything, with ``webhook_secret`` in the header ``x-secret-key``. ``origins`` are those
-    whose pages may call; none by default, ``*`` for all. ``requests`` is how many one user (or, where nobody has a key
-    yet, one address) may make in a minute, ``streams`` how many each may hold open, both counted in each process;
-    ``conversations`` is how many a user may own, ``signups`` how many users one address may create in an hour with
-    ``createUser``, counted in each process; 0 is no limit. ``body_timeout`` is in seconds. ``public_url`` is what the
-    world reaches the server at, empty where requests say so themselves.
+    whose pages may call; none by default, ``*`` for all. ``request_rate`` is how many one user (or, where nobody has a
+    key yet, one address) may make in a minute, ``max_streams`` how many each may hold open, both counted in each
+    process; ``max_conversations`` is how many a user may own, ``signup_rate`` how many users one address may create in
+    an hour with ``createUser``, counted in each process; 0 is no limit. ``body_timeout`` is in seconds. ``public_url``
+    is what the world reaches the server at, empty where requests say so themselves.
     """
 
     encryption_key: Secret = _NO_SECRET

@@ -107,7 +107,7 @@ class CometChatChannel(Channel):
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """As promised by :class:`Channel`. A bot that is no member of its group yet is made one, once.
 
-        Edits, deletions and reactions may be repeated without harm and need no :meth:`find`.
+        Edits, deletions and reactions may be repeated without harm and need no :meth:`find_sent`.
         """
         ends_at = time.monotonic() + timeout
         try:

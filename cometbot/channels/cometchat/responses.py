@@ -39,7 +39,7 @@ class Record(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """What the last answer said of the app's requests a minute, None where it did not; ``at`` is Unix time."""
+    """What the last answer said of the app's requests a minute, None where it did not; ``measured_at`` is Unix time."""
 
     limit: int | None = None
     remaining: int | None = None

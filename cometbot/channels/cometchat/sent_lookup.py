@@ -24,7 +24,7 @@ Query = Mapping[str, str]
 class SentMessageSearch:
     """One search for the message with the ``muid`` that its send carried, within ``timeout`` seconds in all.
 
-    At most ten pages of a hundred messages are read from each end of the history, and of a thread. ``is_whole`` says
+    At most ten pages of a hundred messages are read from each end of the history, and of a thread. ``is_complete`` says
     whether that was all that was written since the answered message, and the whole thread.
     """
 

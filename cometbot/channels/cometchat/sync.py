@@ -51,7 +51,7 @@ class SyncPlan:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """What :meth:`carry_out` would change; empty where CometChat agrees with the code."""
+        """What :meth:`apply` would change; empty where CometChat agrees with the code."""
         wanted, now = self.wanted, self.registered or RegisteredBot(uid="")
         found = []
         if self.is_user_missing:

@@ -15,7 +15,7 @@ _OPTION_SEPARATOR = ", "
 def validate_action(content: Content | None, name: str, value: str, values: Mapping[str, str]) -> dict[str, Any]:
     """The action as the bot gets it: ``name``, ``value``, and a form's ``values`` by the names of its fields.
 
-    Raises :class:`Refusal` where the message with this ``content`` offers no such thing, so that nobody sends a bot
+    Raises :class:`ApiError` where the message with this ``content`` offers no such thing, so that nobody sends a bot
     what it never asked for.
     """
     shown = content or {}

@@ -39,7 +39,7 @@ _DELTA_PART_SIZE = 400
 class PlatformChannel(Channel):
     """The door to the platform, which is in our own database: what is sent is stored, and told to who listens.
 
-    ``join_replies`` of the settings makes one message of several replies to one message, for apps that ask for the
+    ``merge_replies`` of the settings makes one message of several replies to one message, for apps that ask for the
     newest reply alone.
     """
 

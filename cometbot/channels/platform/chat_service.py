@@ -43,7 +43,7 @@ class _StoredMessage:
 class ChatService:
     """Makes and removes chats, and stores messages together with what has to be done about them.
 
-    Every method raises :class:`Refusal` for what may not be, and :class:`StoreBusy`. What users add raises
+    Every method raises :class:`ApiError` for what may not be, and :class:`StoreBusy`. What users add raises
     :class:`StorageFull` where there is no room.
     """
 

@@ -22,7 +22,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class ListedBot:
-    """A bot as people see it. ``key`` and ``webhook`` are those of a bot that runs elsewhere; ``served`` is one that
+    """A bot as people see it. ``key`` and ``webhook`` are those of a bot that runs elsewhere; ``local_bot`` is one that
     runs here."""
 
     id: str

@@ -21,7 +21,7 @@ _NOT_IN_NICKNAMES = re.compile(r"[^A-Za-z0-9 -]")
 
 
 def normalize_name(text: str, limits: UserLimits) -> str:
-    """Return ``text`` with single spaces and composed letters. Raises :class:`Refusal` for what is no name.
+    """Return ``text`` with single spaces and composed letters. Raises :class:`ApiError` for what is no name.
 
     A name has letters or digits of any script, and at most ``max_nickname_length`` characters. Characters that are
     not seen, or change the direction of the text around them, are refused.

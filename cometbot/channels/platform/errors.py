@@ -34,7 +34,7 @@ def name_already_exists() -> ApiError:
 
 
 def too_many_requests(what: str, retry_after: float) -> ApiError:
-    """More than the limits allow; ``seconds`` from now it may be done again."""
+    """More than the limits allow; ``retry_after`` from now it may be done again."""
     wait = max(1, -int(-retry_after // 1))
     return ApiError(429, f"Too many {what}. Try again in {wait} s.", {"Retry-After": str(wait)})
 

@@ -51,7 +51,7 @@ def to_html(text: str) -> str:
     load or style anything. HTML in ``text`` is shown as it was typed. A line end stays one; headings are paragraphs
     with the role of one, and pictures the links to them, so that no text can make a reader's browser load something.
 
-    The Markdown of the last :data:`KEPT` texts is kept, so that a message is not rendered again at each look.
+    The Markdown of the last :data:`CACHE_SIZE` texts is kept, so that a message is not rendered again at each look.
     """
     if not text.strip():
         return ""

@@ -28,7 +28,7 @@ class PartReader:
         self._is_complete = False
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, empty at the end. Raises :class:`Refusal` and :class:`HttpError`."""
+        """At most ``size`` bytes, empty at the end. Raises :class:`ApiError` and :class:`HttpError`."""
         while not self._buffer and not self._is_complete:
             self._buffer, self._is_complete = self._parts.next_data()
         chunk, self._buffer = self._buffer[:size], self._buffer[size:]
@@ -44,7 +44,7 @@ class PartReader:
 class FileParts:
     """The parts called ``file`` of a multipart body that hold a file; others are skipped.
 
-    Each has to be read, or is skipped, before the next is asked for. Raises :class:`Refusal` for what is no multipart
+    Each has to be read, or is skipped, before the next is asked for. Raises :class:`ApiError` for what is no multipart
     body, ends in the middle, or has too many parts.
     """
 

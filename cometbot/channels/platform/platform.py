@@ -46,8 +46,9 @@ _log = logging.getLogger(__name__)
 class Platform:
     """The chat server, the bots, the config, and the secrets.
 
-    ``fields`` are fields of the config that are set as variables. ``observe`` is told of each message to a bot that
-    runs here its name, and ``received`` or ``duplicate``. Raises :class:`ConfigurationError` where the config is wrong.
+    ``config_fields`` are fields of the config that are set as variables. ``observe`` is told of each message to a bot
+    that runs here its name, and ``received`` or ``duplicate``. Raises :class:`ConfigurationError` where the config is
+    wrong.
     """
 
     def __init__(

@@ -120,7 +120,7 @@ class WebhookBody(_Body):
 
 
 def load(schema: type[Schema], value: Any, *, many: bool = False) -> Any:
-    """What ``value`` holds, as the schema ``kind`` has it. Raises :class:`Refusal` with the first wrong field."""
+    """What ``value`` holds, as the schema ``kind`` has it. Raises :class:`ApiError` with the first wrong field."""
     given = [] if many and value is None else {} if value is None else value
     if many and not isinstance(given, list):
         raise ApiError(400, "the body must be a JSON array")

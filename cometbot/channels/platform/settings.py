@@ -15,8 +15,8 @@ class PlatformSettings:
 
     ``admin_secret`` opens the Admin API, which is closed without one. ``jwt_secret`` signs cookies; without one it is
     made, and kept in the database. ``base_url`` is where bots find files. Rates count in each process: messages a user
-    and minute, requests an address and minute, new users an address and hour. ``storage`` is the bytes of files that
-    one user may have. ``join_replies`` lets several replies to one message become one.
+    and minute, requests an address and minute, new users an address and hour. ``max_user_storage`` is the bytes of
+    files that one user may have. ``merge_replies`` lets several replies to one message become one.
     """
 
     admin_secret: str = field(default="", repr=False)

@@ -27,7 +27,7 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 def check_nickname(text: str, limits: UserLimits) -> None:
-    """Raise :class:`Refusal` for a nickname that is too short, too long, or has other letters than it may."""
+    """Raise :class:`ApiError` for a nickname that is too short, too long, or has other letters than it may."""
     min_length, max_length = limits.min_nickname_length, limits.max_nickname_length
     _require(_byte_length(text) >= min_length, f"Nickname must be at least {min_length} characters long.")
     _require(_byte_length(text) <= max_length, f"Nickname should not be longer than {max_length} characters.")
@@ -47,14 +47,14 @@ def is_nickname(text: str, limits: UserLimits) -> bool:
 
 
 def check_body(text: str, attachment_ids: Sequence[str], limits: MessageLimits) -> None:
-    """Raise :class:`Refusal` for a message that is too long or has too many files."""
+    """Raise :class:`ApiError` for a message that is too long or has too many files."""
     max_length, files = limits.max_body_length, limits.max_attached_files
     _require(_byte_length(text) <= max_length, f"maximum allowed body length is {max_length} characters")
     _require(len(attachment_ids) <= files, f"maximum number of files allowed is {files}")
 
 
 def check_bot_name(text: str) -> None:
-    """Raise :class:`Refusal` for what cannot be a bot's name."""
+    """Raise :class:`ApiError` for what cannot be a bot's name."""
     _require(bool(text), "bot name must not be empty")
     _require(_byte_length(text) <= MAX_NAME_LENGTH, f"bot name should not be longer than {MAX_NAME_LENGTH} characters")
     _require(
@@ -64,13 +64,13 @@ def check_bot_name(text: str) -> None:
 
 
 def check_bot_description(text: str) -> None:
-    """Raise :class:`Refusal` for a description that is too long."""
+    """Raise :class:`ApiError` for a description that is too long."""
     max_length = MAX_DESCRIPTION_LENGTH
     _require(_byte_length(text) <= max_length, f"bot description should not be longer than {max_length} characters")
 
 
 def check_avatar(text: str) -> None:
-    """Raise :class:`Refusal` for an avatar that is no http or https URL; none at all is one."""
+    """Raise :class:`ApiError` for an avatar that is no http or https URL; none at all is one."""
     _require(
         _byte_length(text) <= MAX_AVATAR_LENGTH, f"bot avatar should not be longer than {MAX_AVATAR_LENGTH} characters"
     )
@@ -78,7 +78,7 @@ def check_avatar(text: str) -> None:
 
 
 def check_command(alias: str, description: str) -> None:
-    """Raise :class:`Refusal` for a command that cannot be one."""
+    """Raise :class:`ApiError` for a command that cannot be one."""
     _require(bool(alias), "command alias must not be empty")
     _require(
         _byte_length(alias) <= MAX_ALIAS_LENGTH,
@@ -96,7 +96,7 @@ def check_command(alias: str, description: str) -> None:
 
 
 def check_webhook(url: str, secret: str) -> None:
-    """Raise :class:`Refusal` for a webhook that cannot be called."""
+    """Raise :class:`ApiError` for a webhook that cannot be called."""
     _require(bool(url), "webhook url must not be empty")
     _require(
         _byte_length(url) <= MAX_WEBHOOK_LENGTH,
@@ -114,13 +114,13 @@ def check_webhook(url: str, secret: str) -> None:
 
 
 def check_title(text: str) -> None:
-    """Raise :class:`Refusal` for what cannot be a chat's title."""
+    """Raise :class:`ApiError` for what cannot be a chat's title."""
     _require(len(text) <= MAX_TITLE_LENGTH, f"title should not be longer than {MAX_TITLE_LENGTH} characters")
     _require(_CONTROL_CHARACTERS.search(text) is None, "title should not contain control characters")
 
 
 def check_client_id(text: str) -> None:
-    """Raise :class:`Refusal` for what cannot tell one message from another."""
+    """Raise :class:`ApiError` for what cannot tell one message from another."""
     _require(
         len(text) <= MAX_CLIENT_ID_LENGTH and re.fullmatch(r"[A-Za-z0-9_.:-]*", text) is not None,
         f"clientId should be at most {MAX_CLIENT_ID_LENGTH} letters, digits, dots, colons, dashes and underscores",

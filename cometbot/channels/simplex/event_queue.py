@@ -83,7 +83,7 @@ class EventQueue:
         return not self._events or (len(self._events) < room.events and self._size + size <= room.size)
 
     def dequeue(self) -> Record | None:
-        """The next event, which is the reader's until it calls :meth:`done`; None once closed and empty."""
+        """The next event, which is the reader's until it calls :meth:`task_done`; None once closed and empty."""
         with self._changed:
             while not self._events or self._is_paused:
                 if self._is_closed and not self._events:

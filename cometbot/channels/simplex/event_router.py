@@ -74,7 +74,7 @@ _MAX_LIVE_AGE = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """Something to be stored. ``otherwise`` is what it is instead if ``incoming`` is stored already."""
+    """Something to be stored. ``fallback`` is what it is instead if ``incoming`` is stored already."""
 
     incoming: IncomingEvent
     fallback: IncomingEvent | None = None

@@ -46,9 +46,9 @@ order, would be answers to nothing; and the mailbox does not remember for ever w
 class Ingester:
     """Brings what the CLI tells to the mailbox, each happening once.
 
-    :meth:`begin` and :meth:`hear` are a connection's ``startup`` and ``on_event``; ``send_command`` sends commands from
-    the latter, for as long after the former as :class:`GapRecovery` takes. How far everything is stored is
-    noted in ``database``, now and then: what is fetched a second time is recognised by its key.
+    :meth:`run_startup` and :meth:`handle_event` are a connection's ``startup`` and ``on_event``; ``send_command`` sends
+    commands from the latter, for as long after the former as :class:`GapRecovery` takes. How far everything is stored
+    is noted in ``database``, now and then: what is fetched a second time is recognised by its key.
     """
 
     def __init__(

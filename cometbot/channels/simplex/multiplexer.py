@@ -45,9 +45,9 @@ class _Pending:
 class CommandMultiplexer:
     """The talk on one socket, from its opening to its end.
 
-    :meth:`send_command` may be called by many threads. One thread runs :meth:`write`, another one hands what it reads
-    to
-    :meth:`resolve`. After :meth:`end` whoever waits has an error, and nothing more is sent: a command that was sent
+    :meth:`send_command` may be called by many threads. One thread runs :meth:`run_writer`, another one hands what it
+    reads to
+    :meth:`resolve`. After :meth:`close` whoever waits has an error, and nothing more is sent: a command that was sent
     fails with :class:`ConnectionLost`, one that was not with :class:`NotConnected`.
     """
 

@@ -78,7 +78,7 @@ class OutgoingFiles:
     """Brings files into ``folder``, each under the key of the message that it is for, ``limit`` bytes at most.
 
     A file is removed when the CLI says that it is uploaded, or could not be; what nobody speaks of any more, after a
-    day (:meth:`sweep`).
+    day (:meth:`delete_expired`).
     """
 
     def __init__(self, fetcher: FileFetcher, folder: SharedFolder, limit: int) -> None:

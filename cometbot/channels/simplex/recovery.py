@@ -44,7 +44,7 @@ class GapRecovery:
         self._recovered_up_to: dict[ChatRef, int] = {}
 
     def reset(self, stored_up_to: int) -> None:
-        """Begin anew on a new connection; up to the number ``base`` everything is stored."""
+        """Begin anew on a new connection; up to the number ``stored_up_to`` everything is stored."""
         self._stored_up_to, self._ends_at = stored_up_to, time.monotonic() + RECOVERY_PERIOD
         self._recovered_up_to.clear()
 

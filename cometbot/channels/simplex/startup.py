@@ -72,7 +72,7 @@ class BotProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressConfig:
-    """What address the bot is to have. Without ``make`` the one that is there is used as it is, if there is one.
+    """What address the bot is to have. Without ``create`` the one that is there is used as it is, if there is one.
 
     ``welcome`` is what newcomers are told first (empty: leave what is set).
     """

@@ -12,7 +12,7 @@ class Watermark:
 
     Numbers grow over all chats of a CLI. A message that is still being written holds the mark before itself, since it
     is stored when it ends; of very many such, the oldest are taken for abandoned. So does one that was told of and is
-    only fetched later (:meth:`add_pending`). :meth:`hold` holds it as well.
+    only fetched later (:meth:`add_pending`). :meth:`hold_at` holds it as well.
     """
 
     def __init__(self, mark: int = 0) -> None:

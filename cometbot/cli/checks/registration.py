@@ -32,7 +32,8 @@ _COVERED_NEEDS = {
 
 @dataclass(frozen=True, slots=True)
 class ExpectedBot:
-    """How a bot shall be registered. ``sync`` is the command that makes it so; ``credentials`` None: it calls without.
+    """How a bot shall be registered. ``sync_command`` is the command that makes it so; ``credentials`` None: it calls
+    without.
 
     ``url`` is where CometChat shall call, empty where only CometChat knows that.
     """
@@ -57,7 +58,7 @@ class ExpectedBot:
 def check_registration(
     client: CometChatClient, expected: Sequence[ExpectedBot]
 ) -> tuple[Mapping[str, RegisteredBot], list[CheckResult]]:
-    """The bots of ``wanted`` that CometChat has, by name, and the lines about them and about their number."""
+    """The bots of ``expected`` that CometChat has, by name, and the lines about them and about their number."""
     try:
         listed = {found.uid.lower(): found for found in list_bots(client)}
         results = [_check_number(len(listed), [item.uid for item in expected if item.uid not in listed])]
@@ -127,7 +128,7 @@ def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckRe
 
 
 def covers_need(setting: str, need: str) -> bool:
-    """Whether a bot with the group setting ``has`` gets what handlers with the need ``needed`` are for."""
+    """Whether a bot with the group setting ``has`` gets what handlers with the need ``need`` are for."""
     return need in _COVERED_NEEDS.get(setting, frozenset())
 
 

@@ -37,7 +37,7 @@ _LIBRARY_LEVEL = logging.WARNING
 def main(spec: str, listen_fd: int, report_fd: int, *, is_real: bool = False) -> None:
     """Serve the bots that ``spec`` names on a listening socket, until SIGTERM or the end of standard input.
 
-    Reports go to the file descriptor ``reporting``: at the beginning :class:`Ready` or :class:`Failed`. With
+    Reports go to the file descriptor ``report_fd``: at the beginning :class:`Ready` or :class:`Failed`. With
     ``is_real`` it is the real CometChat that calls: single bots keep the credentials of the settings, and each call
     over HTTP is reported, for want of a simulator that could show it.
     """
@@ -94,7 +94,7 @@ class _SharedSocketServer(ThreadedWSGIServer):
         return connection, address
 
     def serve_until(self, shutdown_event: ShutdownEvent) -> None:
-        """Answer requests until ``stopping`` is told, and those to the end that have begun."""
+        """Answer requests until ``shutdown`` is told, and those to the end that have begun."""
         serving = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="cometbot-server")
         serving.start()
         shutdown_event.wait()

@@ -71,7 +71,7 @@ class BotProcess:
         )
 
     def stop(self, timeout: float) -> None:
-        """Have it finish what it has in hand, and end; within ``patience`` seconds, or it is killed."""
+        """Have it finish what it has in hand, and end; within ``timeout`` seconds, or it is killed."""
         self._is_stopping = True
         process = self._popen()
         process.terminate()

@@ -16,7 +16,7 @@ from cometbot.cli.dev.screen import Screen
 
 
 class ConsoleLog:
-    """What a run says of the bot. ``whole``: exceptions with their tracebacks.
+    """What a run says of the bot. ``full_traceback``: exceptions with their tracebacks.
 
     ``shows_calls`` says whether calls that the bot's process reports are shown; those by which it keeps itself up to
     date are not.

@@ -50,7 +50,7 @@ _REQUEST_TIMEOUT = 5.0
 class PublicOptions:
     """What the command line says. ``group_setting`` empty: as CometChat has it, for a new bot what its handlers need.
 
-    ``patience`` is for how many seconds the tunnel may take to lead here.
+    ``timeout`` is for how many seconds the tunnel may take to lead here.
     """
 
     bot: str

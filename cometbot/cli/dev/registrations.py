@@ -37,7 +37,7 @@ class RestoreResult:
 
 
 class TemporaryRegistrations:
-    """The bots that one run has changed. What is to be put back is in the ``ledger`` before anything is changed."""
+    """The bots that one run has changed. What is to be put back is in the ``journal`` before anything is changed."""
 
     def __init__(self, client: CometChatClient, journal: UndoJournal) -> None:
         self._client = client

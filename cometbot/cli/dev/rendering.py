@@ -116,7 +116,8 @@ def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
 
 
 def render_log(logged: Logged, *, full_traceback: bool = False) -> RenderableType:
-    """A log record: its text, and for an exception where in the author's code it arose; ``whole``: its traceback."""
+    """A log record: its text, and for an exception where in the author's code it arose; ``full_traceback``: its
+    traceback."""
     style = "bold red" if logged.level >= _ERROR else "yellow" if logged.level >= _WARNING else "dim"
     line = Text("! " if logged.level >= _WARNING else "· ", style=style)
     line.append(sanitize(logged.text))
@@ -126,7 +127,7 @@ def render_log(logged: Logged, *, full_traceback: bool = False) -> RenderableTyp
 
 
 def render_fault(fault: ErrorReport, *, full_traceback: bool = False) -> RenderableType:
-    """What was raised and where, or the ``whole`` traceback."""
+    """What was raised and where, or the ``full_traceback`` traceback."""
     if full_traceback:
         return Padding(Text(sanitize(fault.trace.rstrip())), (0, 0, 0, 2))
     lines = Text()

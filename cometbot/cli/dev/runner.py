@@ -99,7 +99,7 @@ class BotRunner:
         threading.Thread(target=self._watch, name="cometbot-dev-watch", daemon=True).start()
 
     def stop(self, timeout: float = _FINAL_STOP_TIMEOUT) -> None:
-        """End everything; what is in hand gets ``patience`` seconds."""
+        """End everything; what is in hand gets ``timeout`` seconds."""
         self._stop.set()
         with self._start_lock:
             process, self._process = self._process, None

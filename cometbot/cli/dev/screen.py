@@ -21,7 +21,7 @@ class Screen:
     """Shows things and reads lines, from a terminal or a pipe.
 
     What is shown while a line is being typed appears above it. Everything may be called from any thread but
-    :meth:`ask`, which belongs to one. Used as a context manager it keeps what is typed between two questions from
+    :meth:`read_line`, which belongs to one. Used as a context manager it keeps what is typed between two questions from
     appearing in the middle of what is shown; it appears with the next question.
     """
 

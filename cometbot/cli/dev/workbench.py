@@ -107,7 +107,7 @@ class DevWorkbench(Workbench):
         return self._delivery.dead_letters.discard(name)
 
     def _read(self, query: Callable[[], list[T]]) -> list[T]:
-        """What ``look`` finds in the bot's database, which the bot makes, and which is gone at the end."""
+        """What ``query`` finds in the bot's database, which the bot makes, and which is gone at the end."""
         if not self._starts:
             return []
         try:

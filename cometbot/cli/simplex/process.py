@@ -72,7 +72,7 @@ class SimplexChannels:
 
 
 def run(settings: Settings, spec: str, shutdown: ShutdownEvent, *, handles: bool = True, bind: str = "") -> None:
-    """Hold the connection, store, handle and send, until ``ended`` is told."""
+    """Hold the connection, store, handle and send, until ``shutdown`` is told."""
     configure_logging(settings.log_format, settings.log_level)
     channels = SimplexChannels(settings)
     delivery, metrics = worker_from_settings(settings, spec, make_channels=channels.make_channels, handles=handles)

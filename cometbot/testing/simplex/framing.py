@@ -22,7 +22,8 @@ def encode_frame(
 ) -> str:
     """The frame that carries a record: an answer if there is a ``corr_id``, else an event.
 
-    A ``noisy`` frame has fields that nobody knows everywhere, and times with up to twelve digits of a fraction.
+    A ``has_unknown_fields`` frame has fields that nobody knows everywhere, and times with up to twelve digits of a
+    fraction.
     """
     content: Any = _add_unknown_fields(record) if has_unknown_fields else record
     if form == "either":

@@ -20,7 +20,7 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
-    """What the file at ``path`` says (None: nothing), and the variables of :func:`variables` over it.
+    """What the file at ``path`` says (None: nothing), and the variables of :func:`config_variables` over it.
 
     A limit that is missing, null or 0 has its default. Raises :class:`ConfigurationError` with one sentence: the file
     and the line, or the variable; what is wrong there; and what to set.

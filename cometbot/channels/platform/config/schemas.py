@@ -30,7 +30,7 @@ class InvalidField(Exception):
 
 
 def parse_config(values: dict[str, Any]) -> Config:
-    """The config that ``given`` says. Raises :class:`Fault` for the first thing that is wrong with it."""
+    """The config that ``values`` says. Raises :class:`InvalidField` for the first thing that is wrong with it."""
     try:
         config: Config = _ConfigSchema().load(values)
     except ValidationError as error:

@@ -134,7 +134,7 @@ class ClientApi:
 def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
     """Store a new user.
 
-    Raises :class:`Refusal` if the request's address has made too many, :class:`StorageFull` if there is no room.
+    Raises :class:`ApiError` if the request's address has made too many, :class:`StorageFull` if there is no room.
     """
     retry_after = platform.signup_rates.acquire(client_address())
     if retry_after > 0:
@@ -145,7 +145,7 @@ def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
 
 
 def login_response(platform: Platform, user: ChatUser, body: JsonObject) -> flask.Response:
-    """Return ``shown`` as the response to a sign-up, with the user's cookie."""
+    """Return ``body`` as the response to a sign-up, with the user's cookie."""
     response = to_response(body, 201)
     set_cookies(platform, response, user)
     return response
@@ -157,7 +157,7 @@ def max_body_size(platform: Platform) -> int:
 
 
 def check_message_rate(platform: Platform, user: ChatUser) -> None:
-    """Raise :class:`Refusal` for a user who sends more than may be."""
+    """Raise :class:`ApiError` for a user who sends more than may be."""
     retry_after = platform.message_rates.acquire(user.id)
     if retry_after > 0:
         raise too_many_requests("messages", retry_after)

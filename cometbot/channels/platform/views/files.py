@@ -51,7 +51,7 @@ class FileViews:
     def upload(self, owner: str, *, is_bot: bool = False) -> list[JsonObject]:
         """The files in the request's body as File objects, in the order of the parts. All are kept, or none.
 
-        Raises :class:`Refusal` and :class:`HttpError`.
+        Raises :class:`ApiError` and :class:`HttpError`.
         """
         config = self._platform.config.current
         limit = config.file.max_size + _MULTIPART_OVERHEAD

@@ -26,7 +26,7 @@ _CONTENT_TYPES = ("application/json", _FORM, _MULTIPART)
 def read_fields(limit: int, timeout: float) -> Any:
     """The JSON value in the request's body, or an object with the fields of its form.
 
-    Raises :class:`Refusal` for a body that cannot be read, is longer than ``limit`` bytes, or takes longer than
+    Raises :class:`ApiError` for a body that cannot be read, is longer than ``limit`` bytes, or takes longer than
     ``timeout`` seconds.
     """
     environ = flask.request.environ

@@ -103,7 +103,7 @@ class Router:
         return route, dict(values)
 
     def _check_origin(self, path: str) -> None:
-        """Raise :class:`Refusal` where another site's page makes a browser do something with its user's cookie.
+        """Raise :class:`ApiError` where another site's page makes a browser do something with its user's cookie.
 
         Browsers say what asks; those that are old, or came without HTTPS, at least from which site.
         """
@@ -128,14 +128,14 @@ class _RequestContext:
         self._user: ChatUser | None = None
 
     def check_rate(self, path: str) -> None:
-        """Raise :class:`Refusal` where more is asked from one address than may be."""
+        """Raise :class:`ApiError` where more is asked from one address than may be."""
         if path.startswith(_USER_API_PATHS):
             retry_after = self._platform.request_rates.acquire(client_address())
             if retry_after > 0:
                 raise too_many_requests("requests", retry_after)
 
     def authenticate(self, access: Access) -> tuple[Any, ...]:
-        """What the view gets before what the path names. Raises :class:`Refusal` for who may not come in."""
+        """What the view gets before what the path names. Raises :class:`ApiError` for who may not come in."""
         if access == "nobody":
             return ()
         if access == "admin":
