@@ -20,7 +20,7 @@ def client() -> FlaskClient:
     return app.test_client()
 
 
-@pytest.mark.parametrize("path", ["/", "/bot/01m7xweg9t4sk3k4vgj109s1q0", "/chat/01m7xweg9t4sk3k4vgjpqgqjzz"])
+@pytest.mark.parametrize("path", ["/", "/bot/01m7xweg9t4sk3k4vgj109s1q0", "/conversation/01m7xweg9t4sk3k4vgjpqgqjzz"])
 def test_page_is_served_and_runs_only_its_own_files(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     policy = response.headers["Content-Security-Policy"]
