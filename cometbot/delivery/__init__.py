@@ -1,4 +1,4 @@
-"""From "stored" to "answered": mailbox, lanes, outbox, and who works on what."""
+"""From the stored event to the sent reply: mailbox, conversation runners, outbox and leases."""
 
 from cometbot.delivery.dead_letters import DeadLetter, DeadLetters
 from cometbot.delivery.delivery import Backlog, Delivery

@@ -1,4 +1,4 @@
-"""A question to something that may never answer, put so that nobody waits for long."""
+"""Call a function that may never return, with a timeout and one call at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
-    """Asks from a thread of its own, one question at a time: who asks meanwhile gets the same answer.
+    """A function that runs in its own thread, one call at a time, with a result shared by concurrent callers.
 
-    ``function`` raises what it likes, and whoever asked gets that.
+    An exception that ``function`` raises is raised to every caller of :meth:`result`.
     """
 
     def __init__(self, function: Callable[[], T], timeout: float) -> None:
@@ -30,9 +30,9 @@ class SharedCall(Generic[T]):
         self._pending: Future[T] = Future()
 
     def result(self) -> T:
-        """The answer. Raises :class:`StoreBusy` ``timeout`` seconds after the question was asked."""
+        """Return the result. Raises :class:`StoreBusy` ``timeout`` seconds after the call was started."""
         with self._guard:
-            # A thread from before a fork is not here.
+            # A thread that was started before a fork does not exist in the child.
             if self._pid != os.getpid() or self._pending.done():
                 self._start()
             pending, ends_at = self._pending, self._deadline

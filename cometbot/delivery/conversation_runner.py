@@ -1,4 +1,4 @@
-"""One conversation being worked through: its outbox first, then its mailbox, message by message."""
+"""Process one conversation under its lease: its outbox first, then its mailbox, message by message."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGES_PER_RUN = 20
 RUN_TIME_LIMIT = 2.0
-"""After so many messages, or so long, a lane gives way to others."""
+"""The number of messages, and the seconds, after which a runner yields to other conversations."""
 
 Continuation: TypeAlias = "Callable[[], Continuation | None]"
-"""What a lane does between two commits, and the second of these; returns what comes next, None once the lease is
-released."""
+"""The work of a runner between two commits, and the second of these commits.
+
+It returns the next step, or None once the lease is released.
+"""
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ _MAX_FETCH_ATTEMPTS = 12
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
-    """When a conversation is gone on with (0: at the tail of the queue), and whether with a reply or a message."""
+    """The time at which a conversation continues (0: at the tail of the queue), and if it continues with a reply."""
 
     due_at: float
     to_send: bool
@@ -58,8 +60,10 @@ class NextRun:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What all lanes of a process work with. ``notify(conversation_key, due_at, to_send=…)``: see
-    ``worker.Worker.notify``; ``reraise``: see ``engine.Engine``."""
+    """The dependencies of all conversation runners of a process.
+
+    ``notify(conversation_key, due_at, to_send=…)``: see ``worker.Worker.notify``; ``reraise``: see ``engine.Engine``.
+    """
 
     store: Store
     process: ProcessRegistration
@@ -74,20 +78,20 @@ class Runtime:
     reraise: ErrorClasses = ()
 
     def persist(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """What ``work`` returns, done in one transaction.
+        """Run ``work`` in one transaction and return its result.
 
-        Where the database does not take it, it is done again until it does: a handler that has run must not run again
-        because the database was away. ``work`` must bear being repeated, and checks that the lease is still held. Only
-        a process that stops waits no longer than its leases hold.
+        While the database does not accept the transaction, it is retried: a handler that has run must not run again
+        because the database was unavailable. ``work`` must be idempotent, and must check that the lease is still held.
+        A process that is stopping retries only as long as its leases hold; then :class:`StoreBusy` is raised.
         """
         return self._retry_while_busy(lambda: self.store.database.group_commit(work, durable=durable))
 
     def persist_single(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """As :meth:`persist`, for work that is one statement."""
+        """Like :meth:`persist`, for work that is one statement."""
         return self._retry_while_busy(lambda: self.store.database.autocommit(work, durable=durable))
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` finds in the database, which is waited for as by :meth:`persist`."""
+        """Run ``work`` on a read connection and return its result; retry like :meth:`persist`."""
 
         def run() -> T:
             with self.store.database.read() as connection:
@@ -106,11 +110,11 @@ class Runtime:
 
 
 def process_conversation(runtime: Runtime, conversation_key: str) -> None:
-    """Work on one conversation until nothing is due in it, it is somebody else's, or it is others' turn.
+    """Process one conversation until nothing is due, another process holds it, or other conversations get their turn.
 
-    A conversation of a bot or channel that is not served here is left alone, and so is one where others have to go on:
-    those who send, or those who handle. What goes wrong unforeseen is logged, and the conversation goes on a little
-    later; only what ``runtime.reraise`` names is raised.
+    A conversation of a bot or channel that this process does not serve is left alone. So is one whose next step, a send
+    or a handler, belongs to another process. An unexpected error is logged, and the conversation continues a little
+    later; only the exceptions in ``runtime.reraise`` are raised.
     """
     if not runtime.roles.involves(conversation_key):
         return
@@ -149,8 +153,10 @@ def _process_with_token(runtime: Runtime, conversation_key: str, token: str) -> 
 
 
 def _claim(runtime: Runtime, conversation_key: str, token: str) -> tuple[Lease, MailboxMessage | None] | None:
-    """The lease, if there is something that this process can do: it sends here, or nothing waits to be sent; and the
-    first message, if that could be begun at once."""
+    """Claim the lease, if this process can do the next step: it sends here, or no reply waits to be sent.
+
+    The message is the first one, if it could be started in the same transaction.
+    """
     roles, store, process = runtime.roles, runtime.store, runtime.process
     can_do_everything = roles.can_process(conversation_key, to_send=True) and roles.can_process(
         conversation_key, to_send=False
@@ -158,7 +164,7 @@ def _claim(runtime: Runtime, conversation_key: str, token: str) -> tuple[Lease, 
     fast_path = store.fast_path
     if fast_path is not None and can_do_everything:
         claimed = store.database.autocommit(
-            # The wait for a connection may have lasted until the process stops.
+            # The process may have begun to stop while this thread waited for a connection.
             lambda c: None if runtime.is_stopping() else fast_path.claim(c, conversation_key, process.token, token),
             durable=False,
         )
@@ -192,8 +198,10 @@ def _release_with_delay(runtime: Runtime, lease: Lease) -> None:
 
 
 class ConversationRunner:
-    """The work under one lease. Every commit checks that the lease still holds; no transaction is open while author
-    code or HTTP runs."""
+    """The work under one lease.
+
+    Every commit checks that the lease still holds. No transaction is open while author code or HTTP runs.
+    """
 
     def __init__(self, runtime: Runtime, lease: Lease) -> None:
         self._runtime = runtime
@@ -206,8 +214,10 @@ class ConversationRunner:
         self._done_count, self._started_at = 0, time.monotonic()
 
     def run(self, message: MailboxMessage | None) -> None:
-        """Work until nothing is left to be done now, or it is another conversation's turn; on ``message`` first, which
-        has begun."""
+        """Work until nothing is due now or other conversations get their turn.
+
+        ``message``, which is already started, is handled first.
+        """
         step = self._save_and_continue([]) if message is None else self._handle_step(message)
         while step is not None:
             step = step()
@@ -217,7 +227,7 @@ class ConversationRunner:
         return is_over_limit or self._runtime.is_stopping()
 
     def _save_and_continue(self, results: list[SendResult]) -> Continuation | None:
-        """The next thing to do, with what came before noted."""
+        """Save ``results`` and return the next step."""
         self._runtime.handlers.release_isolation(self._lease)
         fast_path = self._store.fast_path
         if fast_path is not None and [result.is_plain_success for result in results] == [True]:
@@ -229,7 +239,7 @@ class ConversationRunner:
     def _advance(
         self, fast_path: FastPath, result: SendResult | None, message: MailboxMessage | None = None, handler: str = ""
     ) -> Continuation | None:
-        """The next thing to do, with ``message`` ended well or ``result`` taken, in one statement."""
+        """Mark ``message`` as done or save ``result`` in one statement, and return the next step."""
         begin_next = not self._should_yield() and self._can_process(to_send=False)
         advanced = self._runtime.persist_single(
             lambda connection: fast_path.advance(
@@ -242,7 +252,7 @@ class ConversationRunner:
         return None if advanced.is_released else self._save_and_continue([])
 
     def _notify_and_continue(self, step: Continuation | None) -> Continuation | None:
-        """``step``, with the conversation woken that was given back in the same commit."""
+        """Return ``step``, after notifying the conversation if the last commit released it for a later run."""
         next_run, self._next_run = self._next_run, None
         if next_run is not None and not (self._runtime.is_stopping() and self._can_process(to_send=next_run.to_send)):
             self._runtime.notify(self._lease.conversation_key, due_at=next_run.due_at or None, to_send=next_run.to_send)
@@ -252,14 +262,17 @@ class ConversationRunner:
         return self._runtime.roles.can_process(self._lease.conversation_key, to_send=to_send)
 
     def _save_and_choose(self, connection: Connection, results: list[SendResult]) -> Continuation | None:
-        """The next thing to do, with ``results`` taken. The check locks the conversation's row: what was announced in
-        it is seen afterwards, what is not yet waits until this transaction has ended."""
+        """Save ``results`` and return the next step.
+
+        The lease check locks the conversation's row: work marked before it is visible afterwards, and later work waits
+        until this transaction has ended.
+        """
         self._store.leases.check(connection, self._lease)
         self._store.save_results(connection, self._lease, results)
         return self._choose_next(connection)
 
     def _choose_next(self, connection: Connection) -> Continuation | None:
-        """The next thing to do, under a lease that was checked in the same transaction."""
+        """Return the next step, under a lease that was checked in the same transaction."""
         should_yield = self._should_yield()
         if not should_yield and self._can_process(to_send=False):
             started = self._store.mailbox.start_oldest(connection, self._lease.conversation_key)
@@ -277,9 +290,9 @@ class ConversationRunner:
     def _release(
         self, connection: Connection, due_at: float | None = None, *, to_send: bool = False
     ) -> Continuation | None:
-        """Give the conversation back: for good, to be gone on with at ``due_at``, or at the tail of the queue (0).
+        """Release the conversation: for good, until ``due_at``, or to the tail of the queue (0).
 
-        ``to_send``: a reply is what it goes on with, a message otherwise.
+        With ``to_send`` it continues with a reply, otherwise with a message.
         """
         self._store.leases.release(connection, self._lease, due_at=due_at or None, has_more=due_at == 0.0)
         self._next_run = None if due_at is None else NextRun(due_at, to_send)
@@ -333,7 +346,7 @@ class ConversationRunner:
         started_at = time.monotonic()
         incoming = IncomingEvent(self._conversation, message.key, message.body, message.sender, message.received_at)
         sink = OutboxReplySink(self._runtime, self._lease, message)
-        if not message.body:  # Erased since its last run: its conversation is gone.
+        if not message.body:  # erased since its last run: the conversation no longer exists
             return self._finish(message, sink, Outcome(), started_at)
         try:
             event = self._channel.parse(incoming)
@@ -383,8 +396,10 @@ class ConversationRunner:
     def _finish(
         self, message: MailboxMessage, sink: OutboxReplySink, outcome: Outcome, started_at: float
     ) -> Continuation | None:
-        """One durable commit: the answers, the changed state, and the end of the message. Then the answers are sent;
-        where there are none, the next thing to do was chosen in that commit."""
+        """Store the replies, the changed state and the end of the message in one durable commit.
+
+        Then the replies are sent. Without replies, the same commit has already chosen the next step.
+        """
         drafts, operations, outcome = self._render_replies(sink, outcome)
         result = "done" if outcome.handler else "stopped" if outcome.stopped_by else "unhandled"
         if outcome.error is not None:
@@ -435,7 +450,7 @@ class ConversationRunner:
             next_steps.clear()
             if self._end_message(connection, message, outcome, error_text):
                 self._store.state.apply(connection, self._filter_state_changes(connection, outcome.changes))
-            # A message that killed a process is over before the next such one may run.
+            # A message that killed a process must have ended before the next such one may run.
             if not sends and not message.crash_count:
                 next_steps.append(self._choose_next(connection))
 
@@ -448,7 +463,7 @@ class ConversationRunner:
         return self._channel.filter_state_changes(connection, changes) if changes else ()
 
     def _render_replies(self, sink: OutboxReplySink, outcome: Outcome) -> tuple[list[Draft], list[Operation], Outcome]:
-        """The answers, rendered. One that its platform would never take makes the message fail instead."""
+        """Return the rendered replies. A reply that its platform would never accept makes the message fail instead."""
         operations = list(outcome.operations)
         try:
             drafts = [draft for operation in operations if (draft := sink.draft(operation)) is not None]
@@ -464,7 +479,7 @@ class ConversationRunner:
         return drafts, operations, failed
 
     def _end_message(self, connection: Connection, message: MailboxMessage, outcome: Outcome, error_text: str) -> bool:
-        """Whether the message ended now; False if it had, in a commit whose success was not known."""
+        """Return True if the message ended now, False if an earlier commit of unknown outcome had ended it."""
         mailbox = self._store.mailbox
         if outcome.error is None:
             return mailbox.mark_done(connection, message, outcome.handler or outcome.stopped_by)
@@ -474,7 +489,10 @@ class ConversationRunner:
         return mailbox.postpone(connection, message, outcome.handler, error_text, due_at)
 
     def _retry_fetch(self, message: MailboxMessage, error: Exception) -> Continuation | None:
-        """The event could not be completed from its platform: later, or never."""
+        """Postpone a message whose event could not be fetched from its platform.
+
+        After the last attempt it becomes a dead letter.
+        """
         error_text = describe_error(error)
 
         def end(connection: Connection) -> None:
@@ -493,8 +511,10 @@ class ConversationRunner:
 
 
 def abandon_handler(runtime: Runtime, run: HandlerRun) -> bool:
-    """Whether a handler past its deadline was given up: its message is a dead letter, its user told, the
-    conversation free."""
+    """Give up a handler past its deadline, and return True if that succeeded.
+
+    Its message is then a dead letter, the bot's error text is stored as a reply, and the conversation is released.
+    """
     store, lease = runtime.store, run.lease
     runtime.handlers.mark_abandoned(lease)
     run.sink.close()
@@ -504,7 +524,7 @@ def abandon_handler(runtime: Runtime, run: HandlerRun) -> bool:
         with store.database.write() as connection:
             store.leases.check(connection, lease)
             if not store.mailbox.mark_dead(connection, run.message, run.handler, run.timeout_text):
-                # It ended after all, just now, and its lane goes on.
+                # The handler has just ended after all, and its runner continues.
                 return False
             store.save_results(connection, lease, run.sink.pending_results)
             store.outbox.add(connection, drafts)
@@ -522,7 +542,7 @@ def abandon_handler(runtime: Runtime, run: HandlerRun) -> bool:
 
 
 def _render_error_reply(runtime: Runtime, lease: Lease, sink: OutboxReplySink) -> tuple[list[Draft], list[Operation]]:
-    """The bot's error text, rendered; nothing where it has none, and where its channel cannot say even that."""
+    """Return the bot's error text, rendered; nothing if it has none or its channel cannot render it."""
     text = runtime.bots[lease.conversation.bot].error_text
     if not text:
         return [], []

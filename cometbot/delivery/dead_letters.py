@@ -1,4 +1,4 @@
-"""What failed for good: listed, shown, tried again, given up. Nothing else removes it."""
+"""Dead letters: list, show, retry and discard what failed for good. Nothing else removes them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cometbot.delivery.store import Store
 class DeadLetter:
     """A message that could not be handled (``m12``) or a reply that could not be sent (``r7``), with its cause.
 
-    ``body`` is the callback's body or the request's payload; ``at`` is when it came in or was made, ``ended_at``
-    when it failed (Unix seconds).
+    ``body`` is the callback's body or the request's payload. ``at`` is the time when it was received or created,
+    ``ended_at`` when it failed (Unix seconds).
     """
 
     id: str
@@ -32,7 +32,7 @@ class DeadLetter:
 
     @property
     def is_reply(self) -> bool:
-        """Whether it is a reply that could not be sent, and no message that could not be handled."""
+        """True for a reply that could not be sent, False for a message that could not be handled."""
         return self.id.startswith("r")
 
 
@@ -43,14 +43,14 @@ class DeadLetters:
         self._store = store
 
     def list(self, bot: str = "", limit: int = 100) -> list[DeadLetter]:
-        """The newest first, at most ``limit``; of one bot or of all."""
+        """Return at most ``limit`` dead letters of one bot or of all, the newest first."""
         with self._store.database.read() as connection:
             messages = [_from_mailbox_row(row) for row in self._store.mailbox.list_dead_letters(connection, bot, limit)]
             replies = [_from_outbox_row(row) for row in self._store.outbox.list_dead_letters(connection, bot, limit)]
         return sorted(messages + replies, key=lambda letter: letter.ended_at, reverse=True)[:limit]
 
     def get(self, letter_id: str) -> DeadLetter | None:
-        """One dead letter by its id, None if there is none."""
+        """Return the dead letter with this id, or None."""
         kind, number = _parse_id(letter_id)
         with self._store.database.read() as connection:
             if kind == "m":
@@ -60,10 +60,10 @@ class DeadLetters:
             return _from_outbox_row(row) if row else None
 
     def retry(self, letter_id: str) -> str | None:
-        """The lane that has to be woken because ``letter_id`` is to be done again; None if it is no dead letter.
+        """Queue ``letter_id`` again and return the key of the conversation to notify, or None if it is no dead letter.
 
-        A message is handled again, and what it had said already is not said again; a reply is sent before anything
-        newer.
+        A message is handled again, but its replies that are already stored are not sent again. A reply is sent before
+        anything newer.
         """
         kind, number = _parse_id(letter_id)
         table = self._store.mailbox if kind == "m" else self._store.outbox
@@ -74,7 +74,7 @@ class DeadLetters:
         return conversation_key
 
     def discard(self, letter_id: str) -> bool:
-        """Whether ``letter_id`` was a dead letter; it is none any more."""
+        """Discard ``letter_id``, and return True if it was a dead letter."""
         kind, number = _parse_id(letter_id)
         table = self._store.mailbox if kind == "m" else self._store.outbox
         with self._store.database.write() as connection:

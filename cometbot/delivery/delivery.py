@@ -1,4 +1,4 @@
-"""The whole of delivery in one process: takes in, works through, sends out, keeps house."""
+"""Delivery in one process: receive, handle, send and maintain."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
 
 
 STUCK_TIMEOUT = 60.0
-"""Seconds after which a conversation that has something to do and nobody on it is worth an alarm."""
+"""Seconds after which a conversation with pending work and no worker counts as stuck."""
 
 DATABASE_CHECK_TIMEOUT = 5.0
-"""Seconds that a look at the database may take before it counts as away."""
+"""Seconds after which a check of the database counts as failed."""
 
 DEAD_PROCESS_RETENTION = 3600.0
-"""Seconds after its last sign of life for which a process that died is remembered."""
+"""Seconds after its last heartbeat for which a dead process stays registered."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How far one bot is behind: messages that wait, the age of the oldest in seconds, and its dead letters.
+    """The backlog of one bot: its waiting messages, the age of the oldest in seconds, and its dead letters.
 
-    ``stuck`` are conversations that have had something to do for a minute without anybody at work on it.
+    ``stuck`` counts the conversations that have had pending work for a minute without a worker.
     """
 
     waiting: int
@@ -66,11 +66,12 @@ class Backlog:
 
 
 class Delivery:
-    """The road from a channel to a handler and back.
+    """The path from a channel to a handler and back.
 
-    ``enqueue`` and ``send`` work in any process, also one that handles nothing. ``start`` begins handling in this
-    process: call it after a fork. ``stop`` ends it: what runs gets its time, what waits stays stored for whoever
-    starts next. Without ``handles`` this process only sends, to the channels whose connection it holds.
+    ``enqueue`` and ``send`` work in any process, also in one that handles nothing. ``start`` begins handling in this
+    process; call it after a fork. ``stop`` ends it: running handlers get their time to finish, and waiting messages
+    stay stored for the next process that starts. With ``handles=False`` this process only sends, to the channels whose
+    connection it owns.
     """
 
     def __init__(
@@ -113,18 +114,20 @@ class Delivery:
 
     @property
     def active_bots(self) -> Mapping[str, Bot]:
-        """The bots in whose conversations something is done here: those that are served, and the channels' own."""
+        """The bots whose conversations this process works on: the configured bots and the channels' internal ones."""
         own = {bot.name: bot for channel in self.channels.values() for bot in channel.internal_bots()}
         return {**own, **self.bots}
 
     @property
     def is_running(self) -> bool:
-        """Whether this process handles messages."""
+        """True if this process handles messages."""
         return self._worker is not None and self._pid == os.getpid()
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
-        """Whether the event is new; on return it is on the disk. Raises :class:`StoreBusy` after a second of
-        waiting."""
+        """Store the event durably, and return True if it is new.
+
+        Raises :class:`StoreBusy` after a second of waiting.
+        """
 
         is_new = needs_notify = False
 
@@ -134,17 +137,17 @@ class Delivery:
                 is_new = True
                 needs_notify = not self.store.leases.mark_pending(connection, incoming.conversation)
 
-        # A second attempt that finds the event stored finds what the first one committed without an answer.
+        # A retry that finds the event stored finds what the unconfirmed first attempt committed.
         self.database.group_commit(insert, timeout=ACK_TIMEOUT, is_idempotent=True)
         if needs_notify:
             self.notify(str(incoming.conversation.key))
         return is_new
 
     def enqueue_in(self, transaction: Transaction, incoming: IncomingEvent) -> bool:
-        """Store the event in a transaction of the caller's; whether to :meth:`notify` its conversation after the
-        commit.
+        """Store the event in the caller's transaction.
 
-        False for one that is known already, and where somebody is at work on the conversation.
+        Return True if the caller must :meth:`notify` the conversation after the commit. False means that the event is
+        already known, or that a live process works on the conversation.
         """
         is_new = self.store.mailbox.add(transaction, incoming)
         return is_new and not self.store.leases.mark_pending(transaction, incoming.conversation)
@@ -156,11 +159,10 @@ class Delivery:
         payloads: Sequence[Mapping[str, Any]],
         event: str = "",
     ) -> bool:
-        """Store requests to a platform in a transaction of the caller's; whether to :meth:`notify` the conversation
-        after the commit.
+        """Store requests to a platform in the caller's transaction.
 
-        Nothing is stored again under an ``event`` that was stored before. Raises :class:`BotError` for a channel that
-        is not here.
+        Return True if the caller must :meth:`notify` the conversation after the commit. Nothing is stored again under
+        an ``event`` that was stored before. Raises :class:`BotError` if the channel is not configured here.
         """
         self._get_channel(conversation.channel)
         draft = Draft(f"w{event}" if event else f"s{secrets.token_hex(8)}", 0, 0, str(conversation.key), payloads)
@@ -168,9 +170,9 @@ class Delivery:
         return bool(self.store.outbox.add(transaction, [draft])) and not is_leased
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Let somebody know that a conversation has something undone: this process, or another one of this machine.
+        """Notify a worker that a conversation has pending work: this process, or another one of this machine.
 
-        ``to_send``: replies, which in some channels one process alone can send.
+        With ``to_send`` the work is replies, which only one process can send in some channels.
         """
         worker = self._worker
         if worker is not None and self._pid == os.getpid():
@@ -193,10 +195,10 @@ class Delivery:
         conversation: Conversation | None = None,
         channel: str | None = None,
     ) -> str:
-        """The id under which the message is stored; it is sent after what this conversation has to say already.
+        """Store a message to be sent after the conversation's earlier replies, and return its id.
 
-        Raises :class:`MessageError` for a message that the platform would never take, :class:`BotError` for an
-        unknown channel.
+        Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel is
+        unknown.
         """
         target_channel = self._get_channel(conversation.channel if conversation else channel or "")
         target = conversation or self._find_conversation(
@@ -221,7 +223,7 @@ class Delivery:
         return event
 
     def _find_conversation(self, channel: Channel, wanted: Conversation) -> Conversation:
-        """The conversation as its platform named it when something came from it, else as it is named by rule."""
+        """Return the conversation under the name its platform has used for it, else under the name derived by rule."""
         if channel.has_stored_conversations:
             return wanted
         with self.database.read() as connection:
@@ -235,19 +237,21 @@ class Delivery:
         return self.channels[name]
 
     def has_conversation(self, key: ConversationKey) -> bool:
-        """Return whether the bot got or said something in this conversation, or takes part in it
-        (:meth:`add_conversations`)."""
+        """Return True if the bot received or sent something in this conversation, or was added to it.
+
+        See :meth:`add_conversations`.
+        """
         with self.database.read() as connection:
             return self.store.leases.find(connection, str(key)) is not None
 
     def add_conversations(self, conversations: Iterable[Conversation]) -> None:
-        """Store that the bot takes part in these conversations, in which nothing was said or heard yet."""
+        """Store that the bot takes part in these conversations, in which no message was exchanged yet."""
         with self.database.write(durable=False) as connection:
             for conversation in conversations:
                 self.store.leases.add(connection, conversation)
 
     def find_sent_conversation(self, channel: str, account: str, platform_id: str) -> Conversation | None:
-        """Where our own message with this id was said, None if it is not known."""
+        """Return the conversation in which this bot message was sent, or None if the id is unknown."""
         with self.database.read() as connection:
             row = self.store.outbox.find_sent(connection, channel, account, platform_id)
         if row is None:
@@ -256,20 +260,20 @@ class Delivery:
         return to_conversation([row[name] for name in names])
 
     def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
-        """Return the conversation of an event that was stored under ``key``, None if it is not known (any more)."""
+        """Return the conversation of the event that is stored under ``key``, or None if it is not known (any more)."""
         with self.database.read() as connection:
             row = self.store.mailbox.find_conversation(connection, channel, account, bot, to_storable_key(key))
         return to_conversation(row) if row is not None else None
 
     def retry(self, letter_id: str) -> bool:
-        """Whether ``name`` was a dead letter, which is being done again now."""
+        """Retry the dead letter ``letter_id`` now, and return True if there was such a dead letter."""
         conversation_key = self.dead_letters.retry(letter_id)
         if conversation_key is not None:
             self.notify(conversation_key)
         return conversation_key is not None
 
     def start(self) -> None:
-        """Begin handling in this process, if it does not yet."""
+        """Begin handling in this process; do nothing if it already does."""
         with self._start_lock:
             if self.is_running:
                 return
@@ -279,7 +283,7 @@ class Delivery:
             self._worker.start()
 
     def _make_notifier(self) -> JobPublisher | LocalNotifier:
-        """How the processes that handle hear of what this one stored."""
+        """Return the notifier with which this process reports stored work to the processes that handle it."""
         if not self.database.server_url:
             return LocalNotifier(self.database)
         from cometbot.delivery.procrastinate_engine import JobPublisher
@@ -309,14 +313,14 @@ class Delivery:
         )
 
     def stop(self, timeout: float | None = None) -> None:
-        """End handling in this process: nothing new begins, and what runs gets ``timeout`` seconds."""
+        """End handling in this process: start no new work, and give running handlers ``timeout`` seconds."""
         with self._start_lock:
             worker, self._worker = self._worker, None
             if worker is not None and self._pid == os.getpid():
                 worker.stop(self._stop_timeout if timeout is None else timeout)
 
     def close(self) -> None:
-        """Stop, and give back connections."""
+        """Stop, and close the channels and the connections."""
         self.stop()
         for channel in self.channels.values():
             channel.close()
@@ -324,7 +328,7 @@ class Delivery:
         self.database.close()
 
     def checks(self) -> list[Check]:
-        """What has to be right for bots to answer, each with its state. A database that is away is given 5 seconds."""
+        """Return what bots need in order to answer, each with its state. The database gets 5 seconds to respond."""
         try:
             problem, alive_workers = self._database_check.result()
         except (sa.exc.DatabaseError, StoreBusy, ConfigurationError, OSError) as error:
@@ -342,8 +346,8 @@ class Delivery:
         ]
 
     def _check_database(self) -> tuple[str, int | None]:
-        """What the database says: what is wrong with its schema, and how many workers are alive where that counts."""
-        self.database.problem()  # raises where the files are gone, and records a full disk
+        """Return the problem of the schema ("" for none) and, where it matters, the number of live workers."""
+        self.database.problem()  # raises if the files are gone, and records a full disk
         problem = self.database.schema_problem()
         if problem or self.is_running or not self.database.server_url:
             return problem, None
@@ -351,7 +355,7 @@ class Delivery:
             return "", self.store.leases.count_alive(connection)
 
     def _engine_checks(self, alive_workers: int | None) -> list[Check]:
-        """Whether there is somebody to work; ``alive`` workers, None where that could not be asked."""
+        """Return the checks of the worker processes; ``alive_workers`` is None if their number is unknown."""
         if self._worker is not None and self._pid == os.getpid():
             return self._worker.checks()
         if not self.database.server_url:
@@ -365,7 +369,7 @@ class Delivery:
         return [Check("workers", alive_workers > 0, detail)]
 
     def backlog(self) -> dict[str, Backlog]:
-        """For each bot: how far it is behind."""
+        """Return the backlog of each bot."""
         with self.database.read() as connection:
             waiting = self.store.mailbox.count_waiting(connection)
             dead_messages = self.store.mailbox.count_dead_letters(connection)
@@ -379,7 +383,7 @@ class Delivery:
         }
 
     def log_backlog(self) -> None:
-        """Tell the log what is behind: a line for each bot with conversations that nobody works on, or late mail."""
+        """Log a warning for each bot that has stuck conversations or a message that waits longer than a minute."""
         for bot, backlog in sorted(self.backlog().items()):
             if backlog.stuck or backlog.oldest_seconds > STUCK_TIMEOUT:
                 extra = {"bot": bot, "waiting": backlog.waiting, "oldest_seconds": round(backlog.oldest_seconds)}
@@ -389,12 +393,15 @@ class Delivery:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no conversation has anything to be handled or sent, now or later, in any process."""
+        """True if no conversation has anything to handle or send, now or later, in any process."""
         with self.database.read() as connection:
             return self.store.leases.is_idle(connection)
 
     def purge(self) -> int:
-        """Delete what ended longer ago than it is kept; return the number of rows, 0 where another process is at it."""
+        """Delete the rows that ended before the retention period began.
+
+        Return the number of deleted rows, or 0 if another process is purging.
+        """
         before = self.database.clock() - self._retention
         removed = self._purge.run(
             partial(_purge_mailbox, self.store.mailbox, before), OldReplyPurge(before).delete_batch

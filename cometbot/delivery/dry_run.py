@@ -1,4 +1,4 @@
-"""A stored message rehearsed: what today's code would say and store, without saying or storing it."""
+"""Dry run of a stored message: what today's code would send and store, without sending or storing it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from cometbot.models import Conversation
 
 @dataclass(frozen=True, slots=True)
 class PlannedOperation:
-    """Something that would be said or done; ``requests`` are what its channel would send for it, in order."""
+    """An operation that would be carried out, and the requests that its channel would send for it, in order."""
 
     operation: Operation
     requests: tuple[Mapping[str, Any], ...]
 
     @property
     def text(self) -> str:
-        """What people would see of it."""
+        """The text that users would see."""
         operation = self.operation
         if operation.kind == "react":
             return operation.reaction
@@ -39,7 +39,7 @@ class PlannedOperation:
 
 @dataclass(frozen=True, slots=True)
 class StateKeyChange:
-    """One key of a state. ``before`` and ``after`` are JSON texts, None where there is no such key."""
+    """A change of one key of a state. ``before`` and ``after`` are JSON texts, None if the key does not exist."""
 
     scope: str
     owner: str
@@ -50,12 +50,12 @@ class StateKeyChange:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What today's code makes of a stored message.
+    """The result of running today's code on a stored message.
 
-    ``handler`` and ``stopped_by`` are those of :class:`cometbot.dispatch.Outcome`, ``error`` is what was raised, also
-    by the body's parser or by an answer that its channel would never take. With ``retry_in`` the handler asks to be
-    tried again after so many seconds. ``blocked_calls`` names what ``ctx.client`` was asked to change. ``event`` is
-    None for a body that does not parse.
+    ``handler`` and ``stopped_by`` are those of :class:`cometbot.dispatch.Outcome`. ``error`` is the exception that was
+    raised, also by the body's parser or by rendering a reply that the channel would never accept. ``retry_in`` is set
+    if the handler asks for a retry after that many seconds. ``blocked_calls`` names the changes that were requested of
+    ``ctx.client``. ``event`` is None for a body that does not parse.
     """
 
     message: StoredMessage
@@ -70,12 +70,12 @@ class DryRun:
 
 
 def dry_run(delivery: Delivery, message_id: str) -> DryRun:
-    """What the bots of ``delivery`` make of the message with the id ``name``, as of now and for the first time.
+    """Run the handlers of ``delivery`` on the message ``message_id``, as if it were new, without storing or sending.
 
-    Nothing of it is stored or sent: replies, ``bot.send()`` of all bots and state end here, and ``ctx.client`` only
-    reads. State and history are today's, not those of the day when the message came. What else a handler does (its
-    own database, its own requests) does happen. No deadline is watched. Raises :class:`DeliveryError` for an id that
-    is none, :class:`BotError` for a message of a bot or channel that delivery does not have.
+    Replies, ``bot.send()`` of all bots and state changes are only recorded, and ``ctx.client`` only reads. State and
+    history are today's, not those of the day when the message arrived. Other effects of a handler (its own database,
+    its own requests) do happen. No deadline is enforced. Raises :class:`DeliveryError` if the id is invalid or unknown,
+    :class:`BotError` if delivery does not have the message's bot or channel.
     """
     message = find_message(delivery.store, message_id)
     bot, channel = _get_bot(delivery, message), _get_channel(delivery, message)
@@ -107,8 +107,7 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
 
 
 class DryRunSink(ReplySink):
-    """What a rehearsed handler says and what its bots send, caught before it goes anywhere (see
-    ``context.ReplySink``)."""
+    """Records what a dry-run handler replies and what its bots send (see ``context.ReplySink``)."""
 
     def __init__(self, delivery: Delivery, channel: Channel, bot: Bot) -> None:
         self.planned: list[PlannedOperation] = []
@@ -132,7 +131,7 @@ class DryRunSink(ReplySink):
         self.handler = handler
 
     def mark_failed(self) -> None:
-        """Nothing: a rehearsal stores no ordinals."""
+        """Do nothing: a dry run stores no ordinals."""
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         with self._store.database.read() as connection:
@@ -148,13 +147,13 @@ class DryRunSink(ReplySink):
         return None
 
     def preview(self, ordinal: int, text: str) -> None:
-        """Nothing: only the whole text counts."""
+        """Do nothing: only the whole text counts."""
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        """Nothing, as with :meth:`preview`."""
+        """Do nothing, like :meth:`preview`."""
 
     def plan(self, operation: Operation, channel: Channel | None = None) -> PlannedOperation:
-        """``operation`` with the requests that would carry it out. Raises what its channel raises where none would."""
+        """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""
         return PlannedOperation(operation, tuple((channel or self._channel).render(operation)))
 
     def post(self, operation: Operation) -> int:
@@ -173,7 +172,7 @@ class DryRunSink(ReplySink):
         conversation: Conversation | None = None,
         channel: str | None = None,
     ) -> str | None:
-        """Catch what ``bot.send()`` says; there is no id."""
+        """Record a message of ``bot.send()``; there is no id."""
         channels = self._delivery.channels
         name = conversation.channel if conversation else channel or next(iter(channels))
         if name not in channels:
@@ -185,7 +184,7 @@ class DryRunSink(ReplySink):
         return None
 
     def key_changes(self, outcome: Outcome) -> Iterator[StateKeyChange]:
-        """What would be written, key by key; cometbot's own notes left out."""
+        """Yield each key that would be written, without cometbot's own reserved keys."""
         for change in outcome.changes:
             stored = self.load_state(change.scope, change.owner)
             for name, after in _written_values(change, stored):
@@ -194,7 +193,7 @@ class DryRunSink(ReplySink):
 
 
 def _plan_replies(sink: DryRunSink, outcome: Outcome, bot: Bot, event: Event) -> Outcome:
-    """The outcome, with its answers said; one that its platform would never take makes the message fail instead."""
+    """Record the outcome's replies. One that its platform would never accept makes the message fail instead."""
     try:
         planned = [sink.plan(operation) for operation in outcome.operations]
     except KeyboardInterrupt:
@@ -219,7 +218,7 @@ def _written_values(change: StateChange, stored: Mapping[str, str]) -> Iterator[
 
 @contextmanager
 def _capture_sends(delivery: Delivery, sink: DryRunSink) -> Iterator[None]:
-    """While it lasts, what any bot of ``delivery`` sends of its own accord ends in ``sink``."""
+    """Record in ``sink`` what any bot of ``delivery`` sends with ``bot.send()`` until the block ends."""
     for bot in delivery.bots.values():
         bot.connect(sink)
     try:

@@ -1,4 +1,4 @@
-"""Who gets to know that a conversation has mail, and on what threads it is worked through."""
+"""The interface of an engine: it receives notifications of pending work and runs conversations in threads."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cometbot.dispatch import ErrorClasses
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be right for bots to answer. ``detail`` says what is, and what to do if it is not.
+    """One requirement for bots to answer.
 
-    ``ok`` is None where it could not be found out.
+    ``detail`` describes its state, and what to do if it fails. ``ok`` is None if the state is unknown.
     """
 
     name: str
@@ -25,9 +25,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SharedTask:
-    """Something that one process has to do for all of them, every ``interval`` or so.
+    """A task that one process does for all of them, about every ``interval`` seconds.
 
-    With a ``queue`` it is for one of the processes that take wakes from that queue.
+    With a ``queue``, it runs in one of the processes that receive jobs from that queue.
     """
 
     interval: float
@@ -39,43 +39,51 @@ SharedTasks = Mapping[str, SharedTask]
 
 
 class Engine(ABC):
-    """Wakes lanes and runs them.
+    """Receives notifications and runs the conversations they name.
 
-    A wake is only a hint: it may be lost, doubled or late, and nothing breaks, because a lane reads its conversation
-    until it is empty and a sweep wakes what was forgotten. Exclusion is the lease's business, not the engine's.
-    ``needs_maintenance_thread`` is false for an engine whose owner sweeps and keeps time himself; then no thread does
-    it.
+    A notification is only a hint: it may be lost, doubled or late. Nothing breaks then, because a runner reads its
+    conversation until it is empty, and a sweep notifies again for abandoned work. Mutual exclusion is the task of the
+    lease, not of the engine. ``needs_maintenance_thread`` is False for an engine whose owner runs the sweep and the
+    timers; then no thread is started for them.
     """
 
     needs_maintenance_thread: ClassVar[bool] = True
     reraise: ErrorClasses = ()
-    """What a handler may raise to end whoever runs it, instead of failing its message: nothing in threads of our own,
-    which no signal interrupts."""
+    """Exceptions with which a handler ends the thread that runs it, instead of failing its message.
+
+    Empty for threads that cometbot starts itself, because no signal interrupts those.
+    """
     runs_shared_tasks: ClassVar[bool] = False
-    """Whether :meth:`schedule` sees to the duties that are shared; if not, every process does them."""
+    """True if :meth:`schedule` runs the shared tasks; otherwise every process runs them."""
 
     def schedule(self, tasks: SharedTasks, roles: ProcessRoles) -> None:
-        """Do ``tasks`` from :meth:`start` on, each in one process at a time, and take wakes that fit ``roles``."""
+        """Run ``tasks`` from :meth:`start` on, each in one process at a time.
+
+        Receive only notifications that fit ``roles``.
+        """
 
     @abstractmethod
     def start(self, process_conversation: Callable[[str], None]) -> None:
-        """Begin to call ``work(lane)`` for lanes that are woken. Threads begin here, hence after a fork."""
+        """Begin to call ``process_conversation(conversation_key)`` for notified conversations.
+
+        The threads are started here, hence after a fork.
+        """
 
     @abstractmethod
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Ask for ``conversation_key`` to be worked through soon. Never blocks, never raises.
+        """Request that ``conversation_key`` is processed soon. Never blocks, never raises.
 
-        ``to_send``: by a process that can send to its channel, since replies wait there.
+        With ``to_send``, a process is needed that can send to its channel, because replies wait there.
         """
 
     @abstractmethod
     def replace_thread(self, thread_id: int) -> None:
-        """Do without a thread whose handler does not end, and put another in its place."""
+        """Stop using a thread whose handler does not end, and start another in its place."""
 
     @abstractmethod
     def stop(self, timeout: float) -> bool:
-        """Begin nothing new, and wait up to ``timeout`` seconds for what runs; whether all of it ended."""
+        """Start nothing new, wait up to ``timeout`` seconds for running work, and return True if all of it ended."""
 
     @abstractmethod
     def checks(self) -> list[Check]:
-        """Whether lanes can be worked through."""
+        """Return the checks of whether conversations can be processed."""

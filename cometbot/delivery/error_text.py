@@ -1,16 +1,18 @@
-"""Why something failed, in words that can be kept, whoever chose them."""
+"""Texts of errors that can be stored, whatever code raised them."""
 
 from __future__ import annotations
 
 MAX_TEXT_LENGTH = 4000
-"""Characters of a cause that are kept."""
+"""Characters of an error text that are stored."""
 
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
 def storable_text(text: str) -> str:
-    """``text`` as every database takes it: the first :data:`MAX_TEXT_LENGTH` characters, without NUL and halves of
-    characters."""
+    """Return ``text`` in a form that every database accepts.
+
+    The result has the first :data:`MAX_TEXT_LENGTH` characters, with NUL and lone surrogates replaced.
+    """
     truncated = (
         text
         if len(text) <= MAX_TEXT_LENGTH
@@ -24,9 +26,9 @@ def storable_text(text: str) -> str:
 
 
 def describe_error(error: BaseException, name: str = "") -> str:
-    """What was raised, as it is told and kept: ``name`` (the class, if empty) and the error's own text, storable."""
+    """Return the error as it is logged and stored: ``name`` (by default its class) and its own text, storable."""
     try:
         error_text = str(error)
-    except BaseException:  # its author's code, which may fail like any other
+    except BaseException:  # str(error) is the author's code, which may fail too
         error_text = "(its text cannot be read)"
     return storable_text(f"{name or type(error).__name__}: {error_text}")

@@ -1,11 +1,12 @@
-"""The ordinary course of a message in one statement a commit, for databases that take several changes in one.
+"""The common course of a message in one statement per commit, for databases with writable CTEs.
 
-Each is the short form of what a lane does in several statements otherwise, for when nothing speaks against it: no
-reply waits, no process died on the message, it is due. What a short form did not do, the long one does afterwards.
+Each statement is the short form of several statements of a conversation runner. It applies only in the simple case: no
+reply waits, no process died on the message, and the message is due. The long form then does what a short form left.
 
-A statement of PostgreSQL sees what was committed when it began, though it waits for a row that somebody changes just
-then and changes the newest form of that. So none of these takes down the flag of new mail and concludes from the same
-look that there is none; and each asks of the row that it changes once more what it was chosen for.
+A statement of PostgreSQL sees what was committed when it began. If it waits for a row that another transaction is
+changing, it changes the newest version of that row. Therefore no statement clears the mail flag and concludes from the
+same snapshot that there is no mail; and each statement checks again, on the row that it changes, the condition for
+which it chose that row.
 """
 
 from __future__ import annotations
@@ -86,14 +87,14 @@ _finish_with_reply = sa.text(f"""
 
 @dataclass(frozen=True, slots=True)
 class AdvanceResult:
-    """What came of going on: the next message, begun; or the lease is given back, since nothing is left."""
+    """The result of :meth:`FastPath.advance`: the next message, started; or the released lease, if nothing is left."""
 
     message: MailboxMessage | None
     is_released: bool
 
 
 class FastPath:
-    """Statements that make one commit each. All methods work on the connection of :meth:`Database.single`."""
+    """Statements that are one commit each. All methods work on the connection of :meth:`Database.autocommit`."""
 
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
@@ -104,9 +105,9 @@ class FastPath:
     def claim(
         self, connection: Connection, conversation_key: str, process: str, token: str
     ) -> tuple[Lease, MailboxMessage | None] | None:
-        """The lease of ``lane``, where nobody has it, and the message that was begun in the same moment.
+        """Claim a lease that nobody holds, and start the oldest message in the same statement.
 
-        Without a message there may be one all the same, which came in while the lease was taken.
+        If the message is None, one may still have arrived while the lease was claimed.
         """
         values = {"key": conversation_key, "token": token, "process": process, "now": self._clock(), "begins": True}
         row = self._claim(connection, {**values, "row": None, "reply": None}).fetchone()
@@ -122,8 +123,11 @@ class FastPath:
         result: SendResult | None,
         begin_next: bool,
     ) -> AdvanceResult:
-        """End ``message`` well, note that a reply was sent, and begin the next message (if ``begins``) or give the
-        lease back, if there is none. Raises :class:`LeaseLost`."""
+        """Mark ``message`` as done, save that a reply was sent, and start the next message or release the lease.
+
+        The next message is started only with ``begin_next``; the lease is released only if nothing is left to do.
+        Raises :class:`LeaseLost`.
+        """
         values = {
             "key": lease.conversation_key,
             "held": lease.token,
@@ -142,8 +146,10 @@ class FastPath:
     def finish_with_reply(
         self, connection: Connection, lease: Lease, message: MailboxMessage, handler: str, draft: Draft
     ) -> OutboxMessage | None:
-        """The only part of ``draft``, stored as being sent in the commit that ends ``message`` well; None if neither
-        was done, since something stands before it or the lease is lost."""
+        """Store the only part of ``draft`` as being sent, and mark ``message`` as done, in one commit.
+
+        Return None, with neither done, if another reply or a throttle precedes it or the lease is lost.
+        """
         values = Outbox.make_row(draft, 0, draft.payloads[0], SENDING, self._clock())
         lease_values = {
             "key": lease.conversation_key,

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandlerRun:
-    """One handler at work, or without a name the search for one. ``deadline`` is in ``time.monotonic()`` seconds,
-    ``thread_id`` the one that it runs in."""
+    """A running handler, or without a name the search for one.
+
+    ``deadline`` is in ``time.monotonic()`` seconds. ``thread_id`` is the thread that the handler runs in.
+    """
 
     lease: Lease
     message: MailboxMessage
@@ -29,13 +31,13 @@ class HandlerRun:
 
     @property
     def timeout_text(self) -> str:
-        """What there is to say once the deadline has passed."""
+        """The error text for a deadline that has passed."""
         subject = f"the handler {self.handler}" if self.handler else "a matcher or middleware"
         return f"{subject} did not end within {self.timeout:g} s"
 
 
 class HandlerRegistry:
-    """Who is at work, by the token of the lease."""
+    """The running handlers, by the token of their lease."""
 
     def __init__(self, default_timeout: float) -> None:
         self._default_timeout = default_timeout
@@ -45,10 +47,10 @@ class HandlerRegistry:
         self._abandoned: set[str] = set()
 
     def isolate(self, lease: Lease) -> bool:
-        """Whether a message that was being handled when a process died may be handled under this lease now.
+        """Return True if a message that was running when a process died may be handled under this lease now.
 
-        Of these one at a time runs in a process: the one that kills it is then beside none of the others again, and
-        those are not given up for its sake. It is over with :meth:`release_isolation`.
+        Such messages are retried one at a time in each process, so that only the one that causes the crash is counted.
+        The isolation ends with :meth:`release_isolation`.
         """
         with self._guard:
             if self._isolated not in ("", lease.token):
@@ -57,7 +59,7 @@ class HandlerRegistry:
             return True
 
     def release_isolation(self, lease: Lease) -> None:
-        """Let the next suspect run, if it is this lease's message that ran."""
+        """End the isolation, if this lease holds it, so that the next isolated message may run."""
         with self._guard:
             self._abandoned.discard(lease.token)
             if self._isolated == lease.token:
@@ -66,19 +68,19 @@ class HandlerRegistry:
     def register(
         self, lease: Lease, message: MailboxMessage, sink: OutboxReplySink, handler: str, timeout: float | None
     ) -> None:
-        """Note that a handler begins, or the search for one; None as ``timeout`` means the default."""
+        """Register a handler that begins, or the search for one; None as ``timeout`` means the default."""
         seconds = self._default_timeout if timeout is None else timeout
         run = HandlerRun(lease, message, sink, handler, seconds, time.monotonic() + seconds)
         with self._guard:
             self._runs[lease.token] = run
 
     def unregister(self, lease: Lease) -> None:
-        """Note that no handler runs under this lease any more."""
+        """Remove the handler that ran under this lease."""
         with self._guard:
             self._runs.pop(lease.token, None)
 
     def pop_overdue(self) -> list[HandlerRun]:
-        """The handlers whose deadline has passed; they are forgotten here."""
+        """Return the handlers whose deadline has passed, and remove them."""
         now = time.monotonic()
         with self._guard:
             overdue = [run for run in self._runs.values() if run.deadline <= now]
@@ -89,17 +91,17 @@ class HandlerRegistry:
             return overdue
 
     def mark_abandoned(self, lease: Lease) -> None:
-        """Note that the message under this lease is given up while its handler still runs."""
+        """Record that the message under this lease is given up while its handler still runs."""
         with self._guard:
             self._abandoned.add(lease.token)
 
     def is_abandoned(self, lease: Lease) -> bool:
-        """Return whether the message under this lease was given up while its handler ran."""
+        """Return True if the message under this lease was given up while its handler ran."""
         with self._guard:
             return lease.token in self._abandoned
 
     def restore(self, run: HandlerRun) -> None:
-        """Note that an overdue handler could not be given up yet."""
+        """Register an overdue handler again that could not be given up yet."""
         with self._guard:
             self._runs.setdefault(run.lease.token, run)
 

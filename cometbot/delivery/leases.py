@@ -1,5 +1,4 @@
-"""Who works on which conversation: at most one lane, in one process, for as long as that process shows that it
-lives."""
+"""Leases on conversations: at most one runner, in one process, for as long as that process sends heartbeats."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from cometbot.store.database import Database
 from cometbot.store.tables import conversations, mailbox, outbox, processes
 
 HEARTBEAT_INTERVAL = 5.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 
 _holder_is_alive = sa.exists().where(
     processes.c.token == conversations.c.process, processes.c.lease_until > bound("now")
@@ -29,7 +28,7 @@ _holder_is_alive = sa.exists().where(
 _is_free = sa.or_(conversations.c.token.is_(None), sa.not_(_holder_is_alive))
 _is_held = (conversations.c.lane == bound("key"), conversations.c.token == bound("held"))
 
-# Word for word the condition of the index "conversations_undone", or SQLite does not use it.
+# Literally the condition of the index "conversations_undone", or SQLite does not use it.
 _has_pending_work = sa.text(
     "(conversations.mail OR conversations.token IS NOT NULL OR conversations.due_at IS NOT NULL)"
 )
@@ -58,7 +57,7 @@ _claim_free = (
 _find_dead_holder = sa.select(conversations.c.token).where(
     conversations.c.lane == bound("key"), conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
 )
-# By its token: a statement that waits for the row would apply `_alive`, as it was before, to a newer holder.
+# By its token: a statement that waits for the row would apply the old result of `_holder_is_alive` to a newer holder.
 _claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*_columns[1:])
 _clear_mail = sa.update(conversations).where(*_is_held).values(mail=False)
 _check = sa.select(conversations.c.lane).where(*_is_held).with_for_update()
@@ -87,7 +86,8 @@ _abandoned = (
         _has_pending_work,
         sa.or_(conversations.c.due_at.is_(None), conversations.c.due_at <= bound("now")),
         _is_free,
-        # Not the bare column: with that, the index by bot and target would be read, and so all its conversations.
+        # Not the bare column: with that, the index by bot and target would be used, which reads all conversations of
+        # the bots.
         conversations.c.bot.concat("").in_(bound("bots", expanding=True)),
     )
     .order_by(conversations.c.due_at)
@@ -134,8 +134,10 @@ _by_target = sa.select(*_columns[1:]).where(
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on one conversation; ``token`` is different each time. ``is_recovered``: its holder before had
-    died."""
+    """The right to work on one conversation.
+
+    ``token`` differs each time. ``is_recovered`` is True if the previous holder had died.
+    """
 
     conversation_key: str
     token: str
@@ -144,10 +146,11 @@ class Lease:
 
 
 class ProcessRegistration:
-    """This process's sign of life in the database, which renews all its leases in one write.
+    """This process's row in the table ``processes``; its heartbeat renews all leases of the process in one write.
 
-    It knows which of its leases a lane works under. Where the database did not say what became of a write, it may hold
-    others, which this process would renew for ever though nobody works there: those are in doubt.
+    The registration knows which leases a runner works under. If the outcome of a write is unknown, the database may
+    hold further leases of this process, which the heartbeat would renew for ever although no runner works under them.
+    Then the leases are uncertain.
     """
 
     def __init__(self, database: Database, *, handles: bool = True) -> None:
@@ -167,18 +170,21 @@ class ProcessRegistration:
         )
 
     def heartbeat(self) -> None:
-        """Show that this process lives. Raises :class:`StoreBusy` when the database does not take it."""
+        """Renew the leases of this process. Raises :class:`StoreBusy` if the database does not accept the write."""
         with self._heartbeat_lock:
             started_at = seconds_since_boot()
             with self._database.write(durable=False) as connection:
                 connection.execute(self._upsert, {"until": self._database.clock() + LEASE_TTL, "where": self.address})
             self._last_heartbeat = started_at
-        # A server that crashed may have forgotten a release that it had confirmed, without anybody's noticing.
+        # A server that crashed may have lost a release that it had confirmed, unnoticed by this process.
         self.mark_uncertain()
 
     @contextmanager
     def lease_token(self) -> Iterator[str]:
-        """The token for a lease that is worked under until the block ends. A block that fails leaves doubt."""
+        """Yield the token for a lease that is in use until the block ends.
+
+        A block that fails makes the leases uncertain.
+        """
         token = secrets.token_hex(8)
         self._active_tokens.add(token)
         try:
@@ -190,11 +196,14 @@ class ProcessRegistration:
             self._active_tokens.discard(token)
 
     def mark_uncertain(self) -> None:
-        """Note that the database may hold a lease of this process under which nobody works."""
+        """Record that the database may hold a lease of this process under which no runner works."""
         self._uncertain.set()
 
     def release_lost(self, leases: Leases) -> list[str]:
-        """The lanes whose leases nobody works under, given back; looks only where there is doubt."""
+        """Release the leases that no runner works under, and return their conversation keys.
+
+        Reads the database only if :meth:`mark_uncertain` was called since the last successful run.
+        """
         if not self._uncertain.is_set():
             return []
         self._uncertain.clear()
@@ -211,11 +220,11 @@ class ProcessRegistration:
             raise
 
     def lease_time_left(self) -> float:
-        """Seconds for which this process's leases surely still hold."""
+        """Return the seconds for which this process's leases are certain to hold."""
         return self._last_heartbeat + LEASE_TTL - seconds_since_boot()
 
     def deregister(self) -> None:
-        """Give up every lease at once; others need not wait for them to run out."""
+        """Give up every lease at once, so that other processes need not wait for their expiry."""
         with self._heartbeat_lock, self._database.write(durable=False) as connection:
             connection.execute(sa.delete(processes).where(processes.c.token == self.token))
             self._last_heartbeat = float("-inf")
@@ -229,7 +238,7 @@ class Leases:
         names = ("lane", "channel", "account", "bot", "conversation", "target", "is_group")
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
-        # Where it is known already, the row is locked (on PostgreSQL) and not written again.
+        # If the conversation is known and marked, its row is locked (on PostgreSQL) and not written again.
         mark_pending = insert.on_conflict_do_update(
             index_elements=["lane"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
         ).returning(conversations.c.process)
@@ -246,8 +255,7 @@ class Leases:
         self._release = database.prepare(_release)
 
     def mark_pending(self, connection: Connection, conversation: Conversation) -> bool:
-        """Note that something is undone in ``conversation``; returns whether somebody with a live lease will see to
-        it."""
+        """Mark that ``conversation`` has pending work, and return True if a process with a live lease will do it."""
         values = _row_values(conversation)
         row = self._upsert_pending(connection, values).fetchone() or self._holder(connection, values).fetchone()
         process = row[0]
@@ -256,11 +264,11 @@ class Leases:
         return self._find_alive_process(connection, {"who": process, "now": self._clock()}).fetchone() is not None
 
     def add(self, connection: Connection, conversation: Conversation) -> None:
-        """Store that there is this conversation, where it is not known yet; nothing is to be done in it."""
+        """Store the conversation, without pending work, if it is not known yet."""
         self._insert(connection, _row_values(conversation))
 
     def claim(self, connection: Connection, conversation_key: str, process: str, token: str = "") -> Lease | None:
-        """The lease of ``lane`` with its mail flag cleared, None if another live process has it."""
+        """Lease the conversation and clear its mail flag. Return None if another live process holds it."""
         token = token or secrets.token_hex(8)
         values = {"key": conversation_key, "new_token": token, "new_process": process}
         row = self._claim_free(connection, values).fetchone()
@@ -270,22 +278,28 @@ class Leases:
         if dead_holder is not None:
             row = self._claim_dead(connection, {**values, "held": dead_holder[0]}).fetchone()
             return Lease(conversation_key, token, to_conversation(row), is_recovered=True) if row else None
-        # The holder may have released it since the first statement.
+        # The holder may have released the conversation since the first statement.
         row = self._claim_free(connection, values).fetchone()
         return Lease(conversation_key, token, to_conversation(row)) if row else None
 
     def clear_mail(self, connection: Connection, lease: Lease) -> None:
-        """Take the flag down before looking for what it announced. Raises :class:`LeaseLost`."""
+        """Clear the mail flag before the mailbox is read, so that no notification is lost.
+
+        Raises :class:`LeaseLost`.
+        """
         if self._clear_mail(connection, {"key": lease.conversation_key, "held": lease.token}).rowcount == 0:
             raise LeaseLost
 
     def check(self, connection: Connection, lease: Lease) -> None:
-        """Nothing, if the lease still holds; it then holds until the transaction ends. Raises :class:`LeaseLost`."""
+        """Lock the lease, so that it holds until the transaction ends.
+
+        Raises :class:`LeaseLost` if it no longer holds.
+        """
         if self._check(connection, {"key": lease.conversation_key, "held": lease.token}).fetchone() is None:
             raise LeaseLost
 
     def holds(self, connection: Connection, lease: Lease) -> bool:
-        """Whether the lease holds at this moment."""
+        """Return True if the lease holds at this moment."""
         return (
             connection.execute(_select_held, {"key": lease.conversation_key, "held": lease.token}).first() is not None
         )
@@ -293,22 +307,28 @@ class Leases:
     def release(
         self, connection: Connection, lease: Lease, *, due_at: float | None = None, has_more: bool = False
     ) -> None:
-        """Give the conversation back, to be gone on with at ``due_at``, or at once where there is ``more``."""
+        """Release the lease. Work continues at ``due_at``, or at once with ``has_more``.
+
+        Raises :class:`LeaseLost`.
+        """
         values = {"key": lease.conversation_key, "held": lease.token, "due": due_at, "more": has_more}
         if self._release(connection, values).rowcount == 0:
             raise LeaseLost
 
     def list_held_by(self, connection: Connection, process: str) -> list[tuple[str, str]]:
-        """Lane and token of every lease of a process."""
+        """Return the conversation key and token of every lease of a process."""
         return [(conversation_key, token) for conversation_key, token in connection.execute(_held_by, {"who": process})]
 
     def release_token(self, connection: Connection, conversation_key: str, token: str) -> bool:
-        """Whether the lease with this token was there; the conversation is to be gone on with at once."""
+        """Release the lease with this token, and return True if there was such a lease.
+
+        The conversation is marked as pending, so that work continues at once.
+        """
         values = {"key": conversation_key, "held": token, "due": None, "more": True}
         return bool(self._release(connection, values).rowcount > 0)
 
     def mark_pending_by_key(self, connection: Connection, conversation_key: str) -> None:
-        """Note that something is undone in a conversation that is known already."""
+        """Mark that a known conversation has pending work."""
         connection.execute(_set_mail, {"key": conversation_key})
 
     def find_abandoned(
@@ -321,10 +341,10 @@ class Leases:
         only_handled: Collection[str] = (),
         only_sent: Collection[str] = (),
     ) -> list[str]:
-        """Lanes with something to do now and nobody alive on them.
+        """Return the keys of conversations that have something to do now and no live holder.
 
-        In the channels ``only_handled`` that is a message without a reply that waits before it, in those ``only_sent``
-        a reply.
+        In the channels ``only_handled`` these are conversations without a waiting reply, in those ``only_sent``
+        conversations with one.
         """
         values: dict[str, Any] = {"now": self._clock(), "bots": list(bots), "channels": list(channels), "most": limit}
         if not only_handled and not only_sent:
@@ -333,33 +353,34 @@ class Leases:
         return list(connection.execute(_abandoned_by_role, values).scalars())
 
     def count_alive(self, connection: Connection) -> int:
-        """How many processes handle messages now, as far as they have shown it."""
+        """Return the number of live processes that handle messages."""
         alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._clock())
         return connection.execute(alive.select_from(processes)).scalar_one()
 
     def count_stuck(self, connection: Connection, seconds: float, limit: int = 1000) -> dict[str, int]:
-        """For each bot: how many conversations have had something to do for longer than ``seconds`` and nobody on it.
+        """Return the number of stuck conversations of each bot.
 
-        Counted up to ``most`` in all.
+        A conversation is stuck if it has had pending work for longer than ``seconds`` without a live holder. At most
+        ``limit`` conversations are counted in all.
         """
         values = {"now": self._clock(), "before": self._clock() - seconds, "most": limit}
         return dict(connection.execute(_count_stuck, values).all())
 
     def delete_expired(self, connection: Connection, before: float) -> int:
-        """How many processes were forgotten that have shown no sign of life since ``before``."""
+        """Delete the processes whose lease ended before ``before``, and return their number."""
         return connection.execute(_delete_expired, {"before": before}).rowcount
 
     def is_idle(self, connection: Connection) -> bool:
-        """Whether no conversation has anything undone, now or later."""
+        """Return True if no conversation has pending work, now or later."""
         return connection.execute(_any_pending).first() is None
 
     def find(self, connection: Connection, conversation_key: str) -> Conversation | None:
-        """The conversation behind a lane's name."""
+        """Return the conversation with this key, or None if it is unknown."""
         row = connection.execute(_conversation, {"key": conversation_key}).one_or_none()
         return to_conversation(row) if row else None
 
     def find_target(self, connection: Connection, wanted: Conversation) -> Conversation:
-        """The known conversation of ``wanted``'s bot with the same target, else ``wanted`` itself."""
+        """Return the known conversation of ``wanted``'s bot with the same target, else ``wanted`` itself."""
         values = {"b": wanted.bot, "t": wanted.target, "ch": wanted.channel, "a": wanted.account, "g": wanted.is_group}
         row = connection.execute(_by_target, values).first()
         return to_conversation(row) if row else wanted
@@ -371,6 +392,6 @@ def _row_values(conversation: Conversation) -> dict[str, Any]:
 
 
 def to_conversation(row: Sequence[Any]) -> Conversation:
-    """The conversation in the columns channel, account, bot, conversation, target, is_group."""
+    """Return the conversation from the columns channel, account, bot, conversation, target, is_group."""
     channel, account, bot, name, target, is_group = row
     return Conversation(channel, account, bot, name, target, bool(is_group))

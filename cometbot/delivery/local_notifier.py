@@ -1,4 +1,4 @@
-"""Telling the other processes of this machine that a conversation has mail: unix datagrams, sent and forgotten."""
+"""Notify the other processes of this machine of pending work, by unix datagrams without acknowledgement."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cometbot.store.datagram_socket import DatagramSocket
 from cometbot.store.tables import processes
 
 _CACHE_TIMEOUT, _EMPTY_CACHE_TIMEOUT = 1.0, 0.05
-"""Seconds after which it is asked anew who listens, and whether anybody does."""
+"""Seconds for which the list of listening processes is cached: if a process handles messages, and if none does."""
 
 _listeners = sa.select(processes.c.handles, processes.c.address).where(processes.c.address != "")
 
 
 class NotificationSocket(DatagramSocket):
-    """Datagrams that name conversations. Where they do not arrive, the sweep finds the mail a second later."""
+    """Datagrams that name conversations. If one is lost, the sweep finds the pending work a second later."""
 
 
 class LocalNotifier:
-    """The processes of this machine that handle messages, to be told of mail."""
+    """Notifies the processes of this machine that handle messages."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -33,7 +33,7 @@ class LocalNotifier:
         self._loaded_at = float("-inf")
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Hint one of those that handle, which one does not matter; or all, where one of them alone can send."""
+        """Notify any one process that handles messages; or all listening processes, if only one of them can send."""
         if time.monotonic() - self._loaded_at > (_CACHE_TIMEOUT if self._handler_addresses else _EMPTY_CACHE_TIMEOUT):
             self._loaded_at = time.monotonic()
             with self._database.read() as connection:
@@ -46,4 +46,4 @@ class LocalNotifier:
             self._socket.send([random.choice(self._handler_addresses)], conversation_key)
 
     def close(self) -> None:
-        """Nothing: a hint keeps nothing open."""
+        """Do nothing: the notifier holds no open resources."""

@@ -1,4 +1,4 @@
-"""What came in and is not purged yet: stored once an event, in the order of arrival."""
+"""Received events that are not purged yet, each stored once, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cometbot.store.database import Database
 from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, conversations, mailbox, outbox
 
 MAX_CRASH_COUNT = 5
-"""So many times a message may end its process before it is a dead letter."""
+"""The number of times that a message may crash its process before it becomes a dead letter."""
 
 PURGE_BATCH = 500
 
@@ -109,9 +109,9 @@ _get = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 
 @dataclass(frozen=True, slots=True)
 class MailboxMessage:
-    """One row of a mailbox, as its lane sees it. ``crash_count`` counts the starts that ended neither well nor badly.
+    """One row of the mailbox, as a conversation runner sees it.
 
-    ``conversation_state``: the state of its conversation, where that was read with it.
+    ``conversation_state`` is the state of its conversation, if that was read in the same statement.
     """
 
     seq: int
@@ -127,17 +127,17 @@ class MailboxMessage:
 
     @property
     def event_id(self) -> str:
-        """What the outbox knows this row by."""
+        """The id of this row in the outbox."""
         return f"m{self.seq}"
 
     @property
     def crash_count(self) -> int:
-        """How often its process ended while it was handled."""
+        """The number of times that its process died while it was handled."""
         return self.attempts - self.failures
 
     @property
     def is_rerun(self) -> bool:
-        """Whether a handler may have seen it before."""
+        """True if a handler may have run for this message before."""
         return self.attempts > 0 or self.generation > 0
 
 
@@ -159,12 +159,12 @@ class Mailbox:
     def find_conversation(
         self, connection: Connection, channel: str, account: str, bot: str, key: str
     ) -> Sequence[Any] | None:
-        """Return the conversation of the event with this key, None if it was never stored or is purged."""
+        """Return the conversation of the event with this key, or None if it was never stored or is purged."""
         values = {"channel": channel, "account": account, "bot": bot, "key": key}
         return connection.execute(_find_conversation, values).one_or_none()
 
     def add(self, connection: Connection, incoming: IncomingEvent) -> bool:
-        """Whether the event is new and now stored; False for one that is known already."""
+        """Store the event, and return True if it is new."""
         key = incoming.conversation.key
         values = {
             "channel": key.channel,
@@ -179,32 +179,35 @@ class Mailbox:
         return bool(self._insert(connection, values).rowcount > 0)
 
     def get_oldest(self, connection: Connection, conversation_key: str) -> MailboxMessage | None:
-        """The oldest undone event of a conversation, due or not."""
+        """Return the oldest pending event of a conversation, due or not."""
         row = self._get_oldest(connection, {"key": conversation_key}).fetchone()
         return MailboxMessage(*row) if row else None
 
     def start_oldest(self, connection: Connection, conversation_key: str) -> MailboxMessage | None:
-        """The oldest undone event of a conversation, begun: if it is due, no process died on it, and no reply stands
-        before it. None does not mean that there is none."""
+        """Start and return the oldest pending event of a conversation, if it is in the simple case.
+
+        The event must be due, no process may have died on it, and no reply may wait before it. None does not mean that
+        the conversation has no pending event.
+        """
         row = self._start_oldest(connection, {"key": conversation_key, "now": self._clock()}).fetchone()
         return MailboxMessage(*row) if row else None
 
     def mark_running(self, connection: Connection, message: MailboxMessage) -> None:
-        """Note, before it happens, that a handler is about to run."""
+        """Record, before it happens, that a handler is about to run."""
         self._start(connection, {"row": message.seq})
 
     def mark_done(self, connection: Connection, message: MailboxMessage, handler: str) -> bool:
-        """Whether the running message is done now; False if it had ended already."""
+        """Mark the running message as done. Return False if it had ended already."""
         return self._end(connection, message, DONE, handler, None)
 
     def mark_dead(self, connection: Connection, message: MailboxMessage, handler: str, error: str) -> bool:
-        """Whether the running message is a dead letter now, with its cause; False if it had ended already."""
+        """Make the running message a dead letter with its cause. Return False if it had ended already."""
         return self._end(connection, message, DEAD, handler, error)
 
     def postpone(
         self, connection: Connection, message: MailboxMessage, handler: str, error: str, due_at: float
     ) -> bool:
-        """Whether the running message will run again at ``due_at``; False if it had ended already."""
+        """Schedule the running message to run again at ``due_at``. Return False if it had ended already."""
         values = {"row": message.seq, "due": due_at, "by": handler, "why": storable_text(error)}
         return connection.execute(_postpone, values).rowcount > 0
 
@@ -216,22 +219,25 @@ class Mailbox:
         return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
-        """The whole row, None if there is none."""
+        """Return the whole row, or None."""
         return connection.execute(_get, {"row": seq}).mappings().one_or_none()
 
     def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
-        """The newest dead letters."""
+        """Return the newest dead letters."""
         query = sa.select(mailbox).where(sa.text("state = 'dead'")).order_by(mailbox.c.seq.desc()).limit(limit)
         return list(connection.execute(query.where(mailbox.c.bot == bot) if bot else query).mappings())
 
     def requeue(self, connection: Connection, seq: int) -> str | None:
-        """Make a dead letter wait again, with what was said for it kept; returns its lane, None if it is none."""
+        """Make a dead letter wait again, and return its conversation key, or None if it is no dead letter.
+
+        Its stored replies are kept.
+        """
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
         fresh = change.values(state=WAITING, attempts=0, failures=0, due_at=None, ended_at=None)
         return connection.execute(fresh.returning(mailbox.c.lane)).scalar()
 
     def discard(self, connection: Connection, seq: int) -> bool:
-        """Whether a dead letter was given up."""
+        """Discard a dead letter. Return False if it is none."""
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
         return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
 
@@ -239,12 +245,12 @@ class Mailbox:
         """Delete at most ``limit`` rows that ended before ``before``; return their number."""
         ended = sa.text("state IN ('done', 'discarded')")
         old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).order_by(mailbox.c.ended_at)
-        # In two statements: in one, PostgreSQL would rather read the whole table.
+        # Two statements: for a single one, PostgreSQL would choose to read the whole table.
         rows = list(connection.execute(old.limit(limit)).scalars())
         return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(rows))).rowcount if rows else 0
 
     def count_waiting(self, connection: Connection) -> dict[str, tuple[int, float]]:
-        """For each bot: how many events wait, and for how many seconds the oldest has."""
+        """Return for each bot the number of waiting events, and the seconds for which the oldest has waited."""
         query = (
             sa.select(mailbox.c.bot, sa.func.count(), sa.func.min(mailbox.c.received_at))
             .where(sa.text("state IN ('waiting', 'running')"))
@@ -254,6 +260,6 @@ class Mailbox:
         return {bot: (count, max(0.0, now - oldest)) for bot, count, oldest in connection.execute(query)}
 
     def count_dead_letters(self, connection: Connection) -> dict[str, int]:
-        """How many dead letters each bot has."""
+        """Return the number of dead letters of each bot."""
         query = sa.select(mailbox.c.bot, sa.func.count()).where(sa.text("state = 'dead'")).group_by(mailbox.c.bot)
         return dict(connection.execute(query).all())

@@ -1,4 +1,4 @@
-"""What goes out: stored before it is sent, keyed so that the same reply is never stored twice."""
+"""Outgoing requests: stored before they are sent, under a key that prevents storing the same reply twice."""
 
 from __future__ import annotations
 
@@ -155,11 +155,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a reply.
+    """The result of sending a reply.
 
-    ``tried`` is 1 where the attempt counts against its tries. ``throttle_seconds`` are the seconds for which the whole
-    account has to be left alone after it; ``ends_throttle``: it shows that the account can be sent to again;
-    ``is_rate_limited``: the platform refused it for too many requests.
+    ``counted_attempts`` is 1 if the attempt counts towards the reply's limit of attempts. ``throttle_seconds`` are the
+    seconds for which nothing may be sent to the account afterwards. ``ends_throttle`` is True if the result shows that
+    the account can be sent to again. ``is_rate_limited`` is True if the platform refused the request for too many
+    requests.
     """
 
     reply: OutboxMessage
@@ -174,14 +175,14 @@ class SendResult:
 
     @property
     def is_plain_success(self) -> bool:
-        """Whether it says no more than that the reply was sent."""
+        """True if the result contains nothing except that the reply was sent."""
         return self.state == SENT and not (
             self.counted_attempts or self.throttle_seconds or self.ends_throttle or self.error
         )
 
     @property
     def is_final(self) -> bool:
-        """Whether the conversation may go on after it."""
+        """True if the conversation may continue with its next reply."""
         return self.state in (SENT, DEAD)
 
 
@@ -202,8 +203,10 @@ class Outbox:
         self._save_result = database.prepare(_save_result)
 
     def add(self, connection: Connection, drafts: Iterable[Draft], state: str = READY) -> list[OutboxMessage]:
-        """The stored rows of ``drafts``, in order; of those that were stored already, nothing is changed or
-        returned."""
+        """Store ``drafts`` and return the new rows, in order.
+
+        A reply that is stored already is neither changed nor returned.
+        """
         now = self._clock()
         stored = []
         for draft in drafts:
@@ -216,7 +219,7 @@ class Outbox:
 
     @staticmethod
     def make_row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:
-        """What is stored of one part of ``draft``, with a client id of its own."""
+        """Return the row of one part of ``draft``, with a new client id."""
         return {
             "event": draft.event,
             "generation": draft.generation,
@@ -232,21 +235,21 @@ class Outbox:
         }
 
     def get_next(self, connection: Connection, conversation_key: str) -> OutboxMessage | None:
-        """The oldest reply that is neither sent nor given up, due or not."""
+        """Return the oldest reply that is neither sent nor given up, due or not."""
         row = self._get_next(connection, {"key": conversation_key}).fetchone()
         return OutboxMessage(*row) if row else None
 
     def list_for_event(self, connection: Connection, event: str, generation: int) -> list[OutboxMessage]:
-        """What was stored for an event already."""
+        """Return the replies that are stored for an event."""
         rows = connection.execute(_list_for_event, {"ev": event, "gen": generation})
         return [OutboxMessage(*tuple(row)) for row in rows]
 
     def mark_sending(self, connection: Connection, reply: OutboxMessage) -> None:
-        """Note, before it happens, that a reply is about to be sent."""
+        """Record, before it happens, that a reply is about to be sent."""
         self._mark_sending(connection, {"row": reply.id, "now": self._clock()})
 
     def save_results(self, connection: Connection, results: Iterable[SendResult]) -> None:
-        """Note what became of replies."""
+        """Save the results of sends."""
         now = self._clock()
         for result in results:
             values = {
@@ -261,12 +264,15 @@ class Outbox:
             self._save_result(connection, values)
 
     def get_target_id(self, connection: Connection, reply: OutboxMessage) -> str | None:
-        """The platform's id of the message that an edit, delete or reaction is about; None if that was never sent."""
+        """Return the platform's id of the message that an edit, delete or reaction is about.
+
+        Return None if that message was never sent.
+        """
         values = {"ev": reply.event, "gen": reply.generation, "nth": reply.target}
         return connection.execute(_get_target_id, values).scalar()
 
     def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
-        """The conversation that a message of ours was sent to."""
+        """Return the conversation to which the bot message with this id was sent, or None if the id is unknown."""
         for conversation_key in list(connection.execute(_conversation_keys_of_sent, {"named": platform_id}).scalars()):
             values = {"key": conversation_key, "ch": channel, "acc": account}
             row = connection.execute(_conversation_of_sent, values).mappings().first()
@@ -275,46 +281,48 @@ class Outbox:
         return None
 
     def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
-        """The newest replies that were given up, with the conversation they were for."""
+        """Return the newest dead replies, with their conversations."""
         query = _dead.order_by(outbox.c.id.desc()).limit(limit)
         return list(connection.execute(query.where(conversations.c.bot == bot) if bot else query).mappings())
 
     def get_dead_letter(self, connection: Connection, row: int) -> sa.RowMapping | None:
-        """One reply that was given up, None if there is no such."""
+        """Return the dead reply with this row id, or None."""
         return connection.execute(_dead.where(outbox.c.id == row)).mappings().one_or_none()
 
     def count_dead_letters(self, connection: Connection) -> dict[str, int]:
-        """How many replies of each bot were given up."""
+        """Return the number of dead replies of each bot."""
         counts: Counter[str] = Counter()
         for conversation_key, count in connection.execute(_count_dead):
             counts[conversation_key.split("/", 3)[2]] += count
         return dict(counts)
 
     def requeue(self, connection: Connection, row: int) -> str | None:
-        """Let a dead reply be sent, unless a look shows that it had arrived; returns its lane, None if it is not
-        dead."""
+        """Queue a dead reply to be verified and, if it had not arrived, sent again.
+
+        Return its conversation key, or None if it is not dead.
+        """
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         now = self._clock()
         fresh = change.values(state=UNKNOWN, attempts=0, due_at=None, ended_at=None, created_at=now)
         return connection.execute(fresh.returning(outbox.c.lane)).scalar()
 
     def discard(self, connection: Connection, row: int) -> bool:
-        """Whether a dead reply was given up for good."""
+        """Discard a dead reply for good. Return False if it is none."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
         """Delete at most ``limit`` rows that ended before ``before``; return their number.
 
-        What was sent for an event that can be retried stays, so that a retry does not send it again.
+        Replies to an event that can be retried are kept, so that a retry does not send them again.
         """
         return OldReplyPurge(before).delete_batch(connection, limit)
 
 
 class OldReplyPurge:
-    """The replies that ended before ``before``, deleted in batches of one run of a purge.
+    """Deletes the replies that ended before ``before``, in the batches of one purge run.
 
-    A batch begins where the last one ended, so that the replies of dead letters, which stay, are read once in a run.
+    Each batch begins where the last one ended. So a run reads the replies of dead letters, which are kept, only once.
     """
 
     def __init__(self, before: float) -> None:
@@ -331,7 +339,7 @@ class OldReplyPurge:
             sa.or_(ended_at > self._ended_at, id > self._id),
             _is_event_over,
         )
-        # In two statements: in one, PostgreSQL would rather read the whole table.
+        # Two statements: for a single one, PostgreSQL would choose to read the whole table.
         found = connection.execute(query.order_by(ended_at, id).limit(limit)).all()
         if not found:
             return 0

@@ -1,4 +1,4 @@
-"""The engine for many machines: a wake is a Procrastinate job on PostgreSQL, run by whichever worker is free."""
+"""The engine for many machines: a notification is a Procrastinate job on PostgreSQL, run by any free worker."""
 
 from __future__ import annotations
 
@@ -23,25 +23,29 @@ from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 log = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = "cometbot"
-"""The queue of what any worker may do; wakes have one for each channel (see ``roles.queue_name``)."""
+"""The queue of tasks that any worker may run; notifications have one queue for each channel (``roles.queue_name``)."""
 
 TASK_NAME = "cometbot.lane"
 HEARTBEAT_INTERVAL = 5.0
 STALLED_WORKER_TIMEOUT = 15.0
-"""Seconds without a sign of life after which a worker's jobs are finished for it."""
+"""Seconds without a heartbeat after which the jobs of a worker are finished on its behalf."""
 
 _QUEUED_LOCKS = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
 _RESTART_INTERVAL = 2.0
 _POOL_OPTIONS: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0, "max_idle": 30.0, "kwargs": CONNECT_OPTIONS}
-"""Seconds after which a pool gives up, and begins anew with the next who asks: by itself it would try at growing
-intervals, and be the last to notice that the database is back. An idle connection is closed after ``max_idle``."""
+"""Options of Procrastinate's connection pools, with times in seconds.
+
+A pool gives up reconnecting after ``reconnect_timeout``, and the next caller starts it anew: by itself it would retry
+at growing intervals, and notice late that the database is available again. An idle connection is closed after
+``max_idle``.
+"""
 
 WORKER_POOL_SIZE = 3
 """Connections of Procrastinate's own pool in a worker, which has one more to listen."""
 
 
 def max_connections(web_processes: int) -> int:
-    """Return how many connections one ``cometbot serve`` with its worker opens at most.
+    """Return the maximum number of connections that one ``cometbot serve`` with its worker opens.
 
     Each process has the pool, one connection that publishes jobs and one that listens for a chat channel. The worker
     has Procrastinate's pool, and one more to listen.
@@ -50,10 +54,10 @@ def max_connections(web_processes: int) -> int:
 
 
 class JobPublisher:
-    """Defers a job for each conversation that is woken, from one thread in the background.
+    """Defers a job for each conversation that is notified, from one background thread.
 
-    A conversation that waits for a worker already is not deferred again. What cannot be deferred is forgotten: the
-    sweep wakes it.
+    A conversation whose job is queued already is not deferred again. A job that cannot be deferred is dropped; the
+    sweep finds its conversation.
     """
 
     def __init__(self, url: str, owned: Collection[str] = ()) -> None:
@@ -66,7 +70,10 @@ class JobPublisher:
         self._closed = False
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Have ``lane`` worked through soon, on any machine: by one that can send, if ``to_send``. Never blocks."""
+        """Request that ``conversation_key`` is processed soon, on any machine.
+
+        With ``to_send``, a process that can send does it. Never blocks.
+        """
         if self._pid != os.getpid():
             self._start_thread()
         with self._cond:
@@ -76,7 +83,7 @@ class JobPublisher:
             self._cond.notify()
 
     def _start_thread(self) -> None:
-        """Start the thread, in this process: one from before a fork is not here."""
+        """Start the thread in this process: a thread that was started before a fork does not exist in the child."""
         self._pid = os.getpid()
         self._cond = threading.Condition()
         self._thread = threading.Thread(target=self._publish_forever, name="cometbot-wakes", daemon=True)
@@ -106,7 +113,8 @@ class JobPublisher:
                 f"{queue} {conversation_key}": (queue, conversation_key) for queue, conversation_key in pending
             }
             if len(jobs_by_lock) > 1:
-                # A sweep names what waits for a worker already, too; each of those would be an error in the server.
+                # A sweep also names conversations whose job is queued already; each of those would log an error in the
+                # server.
                 for row in app.connector.get_sync_connector().execute_query_all(
                     _QUEUED_LOCKS, locks=list(jobs_by_lock)
                 ):
@@ -117,7 +125,7 @@ class JobPublisher:
                     job.defer(lane=lane)
 
     def close(self) -> None:
-        """Stop deferring; what waits is found by the sweep."""
+        """Stop deferring; the sweep finds what is still pending."""
         with self._cond:
             self._closed = True
             self._cond.notify()
@@ -126,10 +134,11 @@ class JobPublisher:
 
 
 class ProcrastinateEngine(Engine):
-    """``size`` lanes at a time in this worker; Procrastinate decides which worker gets which wake.
+    """Processes up to ``size`` conversations at a time in this worker; Procrastinate assigns the jobs to workers.
 
-    Neither its locks nor its retries are used: exclusion is the lease's business, and what has to be done later is due
-    in our own tables. Sweep, purge and the end of jobs of dead workers are its periodic tasks, each done by one worker.
+    Procrastinate's locks and retries are not used: leases provide mutual exclusion, and the due time of later work is
+    in cometbot's own tables. The sweep, the purge and the end of jobs of dead workers are periodic tasks, each run by
+    one worker.
     """
 
     runs_shared_tasks: ClassVar[bool] = True
@@ -163,7 +172,7 @@ class ProcrastinateEngine(Engine):
         self._publisher.notify(conversation_key, to_send=to_send)
 
     def _supervise_forever(self) -> None:
-        """Supervise until stopped, whatever ends the loop in between."""
+        """Supervise until stopped, and restart after an unexpected error."""
         while not self._is_stopping:
             try:
                 asyncio.run(self._supervise())
@@ -173,7 +182,7 @@ class ProcrastinateEngine(Engine):
                 time.sleep(_RESTART_INTERVAL)
 
     async def _supervise(self) -> None:
-        """Work until stopped; a database that goes away comes back."""
+        """Run the worker until stopped, and restart it after the database was unavailable."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(log_unhandled_error)
         while not self._is_stopping:
@@ -184,7 +193,7 @@ class ProcrastinateEngine(Engine):
                 self._is_connected = False
                 return
             except Exception as error:
-                # Once for each time that it is away.
+                # Warn once for each outage.
                 level = logging.WARNING if self._is_connected else logging.DEBUG
                 cause = str(error.__cause__ or error).strip()
                 log.log(level, "the worker lost its database and goes on when it is back: %s", cause)
@@ -231,7 +240,7 @@ class ProcrastinateEngine(Engine):
         app.periodic(cron=_cron_expression(interval))(task)
 
     async def _run_job(self, lane: str) -> None:
-        """Work on one conversation in a thread of its own, which may be given up."""
+        """Process one conversation in its own thread, so that the job can end without it."""
         if self._is_stopping:
             return
         run = ConversationJob()
@@ -295,27 +304,27 @@ class ProcrastinateEngine(Engine):
 
 
 class ConversationJob:
-    """One lane at work in a thread, as its job sees it."""
+    """One conversation that is processed in a thread, as its job sees it."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def finish(self) -> None:
-        """Let the job end. From any thread, as often as one likes."""
+        """End the job. May be called from any thread, any number of times."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.ended.set)
 
 
 def _is_not_connection_error(record: logging.LogRecord) -> bool:
-    """Return whether a record of Procrastinate's is no traceback of a lost database, which the engine reports."""
+    """Return False for a traceback of a lost database connection, which the engine itself reports."""
     return not (record.exc_info and isinstance(record.exc_info[1], exceptions.ConnectorException))
 
 
 def log_unhandled_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error that no task handled, unless it is a lost database, which the engine reports.
+    """Log an error that no task handled, unless it is a lost database connection, which the engine reports.
 
-    A job whose end Procrastinate cannot store ends with such an error, which nothing awaits when the worker stops.
+    Such an error is raised if Procrastinate cannot store the end of a job; nothing awaits it when the worker stops.
     """
     if not isinstance(context.get("exception"), exceptions.ConnectorException):
         loop.default_exception_handler(context)
@@ -328,12 +337,12 @@ def _make_app(connector: Any) -> procrastinate.App:
 
 
 async def _finish_stalled(app: procrastinate.App) -> None:
-    """End the jobs of workers that died: a newer wake, or the sweep, does their work."""
+    """Finish the jobs of workers that died; a newer job or the sweep does their work."""
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_WORKER_TIMEOUT):
         await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 
 
 def _cron_expression(interval: float) -> str:
-    """A cron line with seconds, for every so many of them (a divisor of 60)."""
+    """Return a cron expression with seconds for an interval of ``interval`` seconds (a divisor of 60)."""
     every = max(1, round(interval))
     return f"* * * * * */{every}" if every < 60 else "* * * * *"

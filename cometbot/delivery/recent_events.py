@@ -1,4 +1,4 @@
-"""What became of the newest events, for whoever watches; reads only."""
+"""The newest events and their results, for the monitoring page; reads only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cometbot.store.tables import mailbox
 
 @dataclass(frozen=True, slots=True)
 class RecentEvent:
-    """An event: its state in the mailbox, and which handler took it.
+    """An event: its state in the mailbox, and the handler that processed it.
 
-    ``id`` is what the outbox knows it by, as in the client ids of what was said for it (``m12``).
-    ``seconds`` is the time from its arrival to its end, 0 while it has not ended.
+    ``id`` is the event's id in the outbox, which is part of the client ids of its replies (``m12``). ``seconds`` is the
+    time from its arrival to its end, 0 while it has not ended.
     """
 
     bot: str
@@ -42,7 +42,7 @@ _columns = (
 
 
 def list_recent_events(database: Database, limit: int = 200) -> list[RecentEvent]:
-    """The newest events of all bots, at most ``limit``, the newest first."""
+    """Return the newest events of all bots, at most ``limit``, the newest first."""
     query = sa.select(*_columns).order_by(mailbox.c.seq.desc()).limit(limit)
     with database.read() as connection:
         rows = connection.execute(query).all()

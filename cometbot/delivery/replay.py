@@ -1,4 +1,4 @@
-"""Stored messages, found by their ids and handled anew."""
+"""Find stored messages by their ids, and handle them again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FINAL_STATES = (DONE, DEAD, DISCARDED)
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A row of a mailbox. ``state``, ``handler`` and ``error`` say what became of it so far; times are Unix seconds."""
+    """A row of the mailbox, with its state, handler and error so far; times are Unix seconds."""
 
     id: str
     conversation: Conversation
@@ -35,8 +35,10 @@ class StoredMessage:
 
 
 def find_message(store: Store, message_id: str) -> StoredMessage:
-    """The message with the id ``name`` (``m12``). Raises :class:`DeliveryError` if it is none, or is not kept any
-    more."""
+    """Return the message with the id ``message_id`` (``m12``).
+
+    Raises :class:`DeliveryError` if the id is invalid, or if the message is no longer kept.
+    """
     match = _MESSAGE_ID.fullmatch(message_id)
     if match is None:
         raise DeliveryError(_describe_invalid_id(message_id))
@@ -56,10 +58,10 @@ def find_message(store: Store, message_id: str) -> StoredMessage:
 
 
 def replay(delivery: Delivery, message_id: str) -> StoredMessage:
-    """The message with the id ``name``, which waits to be handled anew when this returns.
+    """Queue the message with the id ``message_id`` to be handled again, and return it.
 
-    It is a new generation: all that handlers say is said again. It comes before what its conversation got later and is
-    still waiting. Raises :class:`DeliveryError` for an id that is none, and for a message that is not done yet.
+    It gets a new generation, so all replies are sent again. It precedes the later messages of its conversation that
+    still wait. Raises :class:`DeliveryError` if the id is invalid, or if the message is not done yet.
     """
     message = find_message(delivery.store, message_id)
     change = (
@@ -88,7 +90,7 @@ def replay(delivery: Delivery, message_id: str) -> StoredMessage:
 
 
 def count_handling_processes(store: Store) -> int:
-    """How many processes handle messages at this moment, on all machines that share the database."""
+    """Return the number of live processes that handle messages, on all machines that share the database."""
     now = store.database.clock()
     query = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > now)
     with store.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Where a running handler's words go: into the outbox first, then to the platform."""
+"""The reply sink of a running handler: it stores operations in the outbox, then sends them to the platform."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_FAILURE_ORDINAL = 1_000_000
-"""The first ordinal of what is said because a handler failed."""
+"""The first ordinal of replies that are sent because a handler failed."""
 
 
 class OutboxReplySink(ReplySink):
-    """What one event's handler says, does and remembers (see ``context.ReplySink``).
+    """Stores what the handler of one event replies and does (see ``context.ReplySink``).
 
-    Ordinals are given in the order of the calls. An ordinal that an earlier run of the same event stored already
-    keeps what it has: the new words are dropped, so that two answers never mix.
+    Ordinals are assigned in the order of the calls. If an earlier run of the same event stored a reply under an
+    ordinal, that reply is kept and the new one dropped, so that the replies of two runs never mix.
     """
 
     def __init__(self, runtime: Runtime, lease: Lease, message: MailboxMessage) -> None:
@@ -65,7 +65,7 @@ class OutboxReplySink(ReplySink):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the channel can carry; without the process that sends there is nothing to show a growing text in."""
+        """The capabilities of the channel, without streaming if another process sends for it."""
         capabilities = self._channel.capabilities
         return capabilities if self._channel.can_send else replace(capabilities, stream_interval=None)
 
@@ -120,7 +120,7 @@ class OutboxReplySink(ReplySink):
         return draft.ordinal
 
     def draft(self, operation: Operation) -> Draft | None:
-        """The operation under the next ordinal, rendered; None if that ordinal is stored already."""
+        """Return the rendered operation under the next ordinal, or None if that ordinal is stored already."""
         with self._guard:
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals:
@@ -137,10 +137,10 @@ class OutboxReplySink(ReplySink):
         operations: Iterable[Operation],
         also: Callable[[Connection, bool], None] = lambda connection, sends: None,
     ) -> list[SendAttempt]:
-        """One durable commit of drafts, of what is known by now, and of ``also``, which is told whether there is
-        something to be sent now; returns that, in order.
+        """Store drafts, pending results and the writes of ``also`` in one durable commit.
 
-        It is repeated while the database does not take it and the lease holds. Raises :class:`LeaseLost`.
+        ``also`` receives True if something is to be sent now. Return the replies to send now, in order. The commit is
+        retried while the database does not accept it and the lease holds. Raises :class:`LeaseLost`.
         """
         other_conversations = {str(operation.conversation.key): operation.conversation for operation in operations}
         other_conversations.pop(self._lease.conversation_key, None)
@@ -159,10 +159,10 @@ class OutboxReplySink(ReplySink):
         return attempts
 
     def _lock_and_save(self, connection: Connection, other_conversations: Mapping[str, Conversation]) -> int:
-        """How many notes of what became of replies are in the database now.
+        """Save the pending results, and return their number.
 
-        This conversation and those that get something are locked in the same order everywhere, so that no two lanes
-        wait for each other.
+        The rows of this conversation and of those that receive something are locked in the same order everywhere, so
+        that no two runners deadlock.
         """
         if self._is_closed:
             raise LeaseLost
@@ -187,7 +187,7 @@ class OutboxReplySink(ReplySink):
         return [SendAttempt(reply, is_trial=is_trial) for reply in stored] if can_send else []
 
     def _check_can_send(self, connection: Connection) -> tuple[bool, bool]:
-        """Whether nothing stands before this conversation's next reply, and whether that tries out an ended pause."""
+        """Return True if nothing precedes this conversation's next reply, and True if that reply is a trial request."""
         if not self._channel.can_send or self._is_blocked:
             return False, False
         if self._store.outbox.get_next(connection, self._lease.conversation_key) is not None:
@@ -199,12 +199,12 @@ class OutboxReplySink(ReplySink):
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing is known that the next commit has to carry, or that stands against sending."""
+        """True if the next commit has no pending results to save, and nothing prevents sending."""
         with self._guard:
             return self._channel.can_send and not (self._pending_results or self._is_blocked or self._is_closed)
 
     def add_results(self, results: Iterable[SendResult]) -> None:
-        """Keep what became of replies until the next commit carries it."""
+        """Hold the results of sends until the next commit saves them."""
         with self._guard:
             for result in results:
                 self._pending_results.append(result)
@@ -214,10 +214,10 @@ class OutboxReplySink(ReplySink):
 
     @property
     def pending_results(self) -> list[SendResult]:
-        """What became of replies and is not in the database yet."""
+        """The results of sends that are not in the database yet."""
         with self._guard:
             return list(self._pending_results)
 
     def close(self) -> None:
-        """Let nothing more be said: the conversation goes on without this handler."""
+        """Refuse further operations: the conversation continues without this handler."""
         self._is_closed = True

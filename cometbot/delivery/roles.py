@@ -1,7 +1,8 @@
-"""What one process does: whose messages it handles, and which channels it sends to.
+"""The roles of a process: the bots and channels whose messages it handles, and the channels it sends to.
 
-Most channels are sent to by whichever process handles. One that holds a connection (``Channel.has_single_sender``) is
-sent to by the process that has it alone; the others handle its messages and only write the outbox.
+For most channels, the process that handles a message also sends the replies. A channel that holds a connection
+(``Channel.has_single_sender``) is sent to only by the process that owns the connection; other processes handle its
+messages and only write the outbox.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ _QUEUE_PREFIX = "cometbot"
 
 @dataclass(frozen=True, slots=True)
 class ProcessRoles:
-    """``handled`` and ``sent`` are names of channels; ``owned`` those of them that one process alone sends to."""
+    """The roles of one process.
+
+    ``handled`` and ``sent`` are names of channels; ``owned`` are the channels that only one process sends to.
+    """
 
     bots: frozenset[str]
     handled: frozenset[str]
@@ -27,38 +31,41 @@ class ProcessRoles:
     def from_channels(
         cls, bots: Iterable[str], channels: Mapping[str, Channel], *, handles: bool = True
     ) -> ProcessRoles:
-        """The roles of a process with ``channels``. One that does not handle only sends, to what it owns."""
+        """Return the roles of a process with ``channels``.
+
+        With ``handles=False`` it only sends, to the channels that it owns.
+        """
         owned = owned_channels(channels)
         sent = {name for name, channel in channels.items() if channel.can_send and (handles or name in owned)}
         return cls(frozenset(bots), frozenset(channels if handles else ()), frozenset(sent), owned)
 
     @property
     def handled_and_sent(self) -> frozenset[str]:
-        """The channels whose conversations this process works through from end to end."""
+        """The channels for which this process both handles messages and sends replies."""
         return self.handled & self.sent
 
     @property
     def only_handled(self) -> frozenset[str]:
-        """The channels whose replies others send."""
+        """The channels whose replies are sent by another process."""
         return self.handled - self.sent
 
     @property
     def only_sent(self) -> frozenset[str]:
-        """The channels whose messages others handle."""
+        """The channels whose messages are handled by other processes."""
         return self.sent - self.handled
 
     def involves(self, conversation_key: str) -> bool:
-        """Whether this process has anything to do with a conversation."""
+        """Return True if this process handles or sends anything in the conversation."""
         channel, bot = _parse_key(conversation_key)
         return bot in self.bots and (channel in self.handled or channel in self.sent)
 
     def can_process(self, conversation_key: str, *, to_send: bool) -> bool:
-        """Whether it can do what there is to be done in a conversation now: to send replies, or to handle messages."""
+        """Return True if this process can send the conversation's replies (``to_send``) or handle its messages."""
         channel, bot = _parse_key(conversation_key)
         return bot in self.bots and channel in (self.sent if to_send else self.handled)
 
     def queues(self) -> Iterator[tuple[str, ProcessRoles]]:
-        """The queues of wakes that this process takes from, each with the part of these roles that it is for."""
+        """Yield the queues from which this process receives jobs, each with the part of these roles that it serves."""
         for channel in sorted(self.handled):
             channel_set = frozenset((channel,))
             both = channel_set if channel not in self.owned else frozenset[str]()
@@ -71,22 +78,22 @@ class ProcessRoles:
 
 
 def owned_channels(channels: Mapping[str, Channel]) -> frozenset[str]:
-    """The names of the channels that one process alone sends to."""
+    """Return the names of the channels that only one process sends to."""
     return frozenset(name for name, channel in channels.items() if channel.has_single_sender)
 
 
 def queue_name(channel: str, *, to_send: bool = False) -> str:
-    """The queue for wakes of a channel's conversations: to handle messages, or ``to_send`` where that is another's."""
+    """Return the queue of a channel's conversations, with ``to_send`` the queue for the one process that sends."""
     return f"{_QUEUE_PREFIX}.{channel}.send" if to_send else f"{_QUEUE_PREFIX}.{channel}"
 
 
 def queue_for_conversation(conversation_key: str, owned: Collection[str], *, to_send: bool) -> str:
-    """The queue for a wake of ``conversation_key``."""
+    """Return the queue for a job of ``conversation_key``."""
     channel = conversation_key.partition("/")[0]
     return queue_name(channel, to_send=to_send and channel in owned)
 
 
 def _parse_key(conversation_key: str) -> tuple[str, str]:
-    """The channel and the bot in a lane's name."""
+    """Return the channel and the bot of a conversation key."""
     channel, _, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
     return channel, bot

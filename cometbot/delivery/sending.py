@@ -1,4 +1,4 @@
-"""One request to a platform, and what its end means."""
+"""Send stored replies to a platform, and classify the results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _LEASE_MARGIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SendAttempt:
-    """A stored reply whose turn has come. ``look``: it may have arrived already; ``is_trial``: it tries out an ended
-    pause."""
+    """A stored reply that is to be sent now.
+
+    ``verify_first``: it may have arrived already. ``is_trial``: it is the trial request after a throttle.
+    """
 
     reply: OutboxMessage
     verify_first: bool = False
@@ -34,8 +36,7 @@ class SendAttempt:
 
 
 class ReplySender:
-    """Carries stored replies to their platforms, for as long as the lease holds; what becomes of them it only
-    reports."""
+    """Sends stored replies to their platforms while the lease holds, and returns the results."""
 
     def __init__(
         self,
@@ -54,10 +55,10 @@ class ReplySender:
         self._observer = observer
 
     def send_all(self, lease: Lease, attempts: list[SendAttempt]) -> list[SendResult]:
-        """What became of each, in order, as far as it is not noted in the database yet.
+        """Send the replies one after the other, and return the results that are not saved yet, in order.
 
-        They go out one after the other, each noted before the next. The first that is neither sent nor dead stops
-        the rest, which are ready again.
+        Each result is saved before the next reply is sent. The first reply that is neither sent nor dead stops the
+        rest, which become ready again. Raises :class:`LeaseLost`.
         """
         for index, attempt in enumerate(attempts):
             result = self.send(lease, attempt)
@@ -72,11 +73,15 @@ class ReplySender:
         return []
 
     def send(self, lease: Lease, attempt: SendAttempt) -> SendResult:
-        """What became of one reply. Raises :class:`LeaseLost`, before anything is sent, if this is not ours to send."""
+        """Send one reply and return the result.
+
+        Raises :class:`LeaseLost`, before anything is sent, if another process holds the lease.
+        """
         began = time.monotonic()
         result = self._attempt(lease, attempt)
         if attempt.is_trial and result.throttle_seconds <= 0:
-            # It may have failed, but not for the account's sake: nobody needs to wait on for what becomes of it.
+            # A trial that failed for another reason shows that the account works: other replies need not wait for its
+            # result.
             result = replace(result, ends_throttle=True)
         self._observer.sent(lease.conversation.bot, time.monotonic() - began, result.state)
         self._log_result(result, has_waited=attempt.reply.state in (HELD, UNKNOWN))
@@ -137,7 +142,10 @@ class ReplySender:
             return self._store.outbox.get_target_id(connection, reply)
 
     def _time_left(self, lease: Lease) -> float:
-        """Seconds that a request may take now: it must surely end before the lease does."""
+        """Return the seconds that a request may take now, so that it ends before the lease does.
+
+        Raises :class:`LeaseLost`.
+        """
         if self._process.lease_time_left() < self.policy.timeout + _LEASE_MARGIN:
             self._process.heartbeat()
             with self._store.database.read() as connection:
@@ -178,7 +186,7 @@ class ReplySender:
             return 0
 
     def _make_uncertain(self, reply: OutboxMessage, error: BaseException, text: str) -> SendResult:
-        # A channel that keeps its messages in our own database has a platform that is down when that is away.
+        # A channel that stores its messages in cometbot's database has an outage whenever the database has one.
         is_down = isinstance(error, StoreBusy) or (isinstance(error, Uncertain) and error.down)
         if reply.attempts + 1 >= self.policy.max_attempts and not is_down:
             return SendResult(reply, DEAD, error=f"{text}; tried {reply.attempts + 1} times", counted_attempts=1)

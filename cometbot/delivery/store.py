@@ -1,4 +1,4 @@
-"""The tables of delivery, over one database."""
+"""The tables of delivery in one database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cometbot.store.state import StateTable
 
 
 class Store:
-    """One object for each table, all over the same database; they work inside transactions of :attr:`database`."""
+    """One object for each table of the same database; they work inside transactions of :attr:`database`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -28,7 +28,7 @@ class Store:
         self.fast_path = FastPath(database) if database.supports_writable_ctes else None
 
     def save_results(self, connection: Connection, lease: Lease, results: Iterable[SendResult]) -> None:
-        """Note what became of replies, and what that says of their account."""
+        """Save the results of sends, and set or clear the throttle of their account accordingly."""
         saved = list(results)
         self.outbox.save_results(connection, saved)
         for result in saved:

@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class ThreadEngine(Engine):
-    """``size`` threads that take lanes from one queue. A lane that waits in the queue is not put there twice.
+    """``size`` threads that process conversations from one queue, in which each conversation is queued once at most.
 
-    Nothing that work raises ends a thread. One that dies all the same (something was raised into it from outside, the
-    memory was full) is replaced at once, or with the next wake where no thread could be started.
+    No exception of a runner ends a thread. A thread that dies nevertheless (an exception was raised into it from
+    outside, or the memory was full) is replaced at once, or with the next notification if no thread could be started.
     """
 
     def __init__(self, size: int = 8) -> None:
@@ -38,7 +38,7 @@ class ThreadEngine(Engine):
             self._start_threads()
 
     def _start_threads(self) -> None:
-        """Start the threads that there have to be and are not. Raises what Python raises where it can start none."""
+        """Start the missing threads. Raises Python's own exception if no thread can be started."""
         while self._is_started and not self._is_stopping and len(self._threads) < self._size:
             thread = threading.Thread(target=self._run, name="cometbot-lane", daemon=True)
             thread.start()
@@ -61,7 +61,7 @@ class ThreadEngine(Engine):
 
     @property
     def queue_size(self) -> int:
-        """How many lanes wait for a thread."""
+        """The number of conversations that wait for a thread."""
         return self._queue.qsize()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""When to try again, and when a whole account has to be left alone."""
+"""Retry intervals of replies, and throttles of whole accounts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cometbot.store.tables import conversations, pauses
 
 _TRIAL_REASON = "tried out by a send"
 
-# Locked, so that nobody goes to sleep because of a pause that ends at this moment: who ends it wakes the sleepers.
+# Locked, so that no conversation waits for a throttle that ends at this moment: ending it resumes the waiting ones.
 _get = sa.select(pauses.c.until).where(pauses.c.account == bound("key")).with_for_update()
 _count_rate_limits = sa.select(pauses.c.failures).where(pauses.c.account == bound("key"))
 _start_trial = (
@@ -25,7 +25,7 @@ _start_trial = (
     .where(pauses.c.account == bound("key"), pauses.c.until <= bound("now"))
     .values(until=bound("then"), reason=_TRIAL_REASON)
 )
-# Not a pause that somebody else was told of in the meantime.
+# Only the throttle that was tried, not one that another process set in the meantime.
 _clear = sa.delete(pauses).where(pauses.c.account == bound("key"), pauses.c.reason == _TRIAL_REASON)
 
 _waiting_conversations = sa.select(conversations.c.lane).where(
@@ -33,7 +33,7 @@ _waiting_conversations = sa.select(conversations.c.lane).where(
     conversations.c.account == bound("acc"),
     conversations.c.due_at.is_not(None),
 )
-# Whose row is locked is being worked on and looks for itself; to wait for it could mean to wait for each other.
+# A locked row belongs to a runner, which checks the throttle itself; waiting for the lock could cause a deadlock.
 _resume_waiting = (
     sa.update(conversations)
     .where(conversations.c.lane.in_(_waiting_conversations.with_for_update(skip_locked=True)))
@@ -43,23 +43,27 @@ _resume_waiting = (
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before the n-th repetition: doubling from ``initial`` to ``maximum`` seconds, spread by
-    ``jitter``."""
+    """The wait before the n-th retry.
+
+    It doubles from ``initial`` to ``maximum`` seconds; up to the fraction ``jitter`` of it is added at random.
+    """
 
     initial: float = 0.5
     maximum: float = 300.0
     jitter: float = 0.25
 
     def delay(self, failures: int) -> float:
-        """How long to wait after so many failures in a row."""
+        """Return the seconds to wait after this number of failures in a row."""
         wait = min(self.maximum, self.initial * 2.0 ** min(failures, 30))
         return wait * (1 + self.jitter * random.random())
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottleState:
-    """``seconds`` until an account may be sent to. ``is_trial``: a pause ran out, and this is the send that tries
-    it."""
+    """The throttle of an account: the ``seconds`` until it may be sent to.
+
+    ``is_trial`` is True if a throttle has expired and this send is the trial request.
+    """
 
     seconds: float = 0.0
     is_trial: bool = False
@@ -67,9 +71,12 @@ class ThrottleState:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How hard a reply is tried: ``timeout`` seconds a request, ``max_attempts`` requests that may have failed for its
-    own fault, ``max_age`` seconds in all. ``rate_limit_backoff`` is the least wait after a refusal for too many
-    requests, whatever the platform says."""
+    """The limits for sending a reply.
+
+    ``timeout`` is in seconds for each request. ``max_attempts`` counts the requests that may have failed because of the
+    reply itself. ``max_age`` is in seconds for the whole time. ``rate_limit_backoff`` gives the minimum wait after a
+    refusal for too many requests, whatever the platform requests.
+    """
 
     timeout: float = 8.0
     max_attempts: int = 12
@@ -80,14 +87,16 @@ class SendPolicy:
 
 
 class AccountThrottles:
-    """The table ``pauses``: accounts that no process may send to for a while. Methods work in the caller's
-    transaction."""
+    """The table ``pauses``: accounts that no process may send to for a while.
+
+    All methods work inside the caller's transaction.
+    """
 
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
         self._get = database.prepare(_get)
         row, columns = database.insert(pauses), pauses.c
-        # Requests that were under way when the pause began are refused too; they neither count nor shorten it.
+        # Requests in flight when the throttle began are refused too; they neither count as refusals nor shorten it.
         is_active = sa.and_(columns.until > bound("now"), columns.reason != _TRIAL_REASON)
         longest = sa.case(
             (sa.and_(is_active, columns.until > row.excluded.until), columns.until), else_=row.excluded.until
@@ -99,10 +108,10 @@ class AccountThrottles:
         )
 
     def acquire(self, connection: Connection, key: ConversationKey, trial_timeout: float) -> ThrottleState:
-        """How long this account has to be left alone.
+        """Return the throttle of this account.
 
-        When a pause has run out, the first who asks is its probe; the others wait up to ``trial_timeout`` seconds more
-        for what becomes of it.
+        When a throttle has expired, the first caller sends the trial request. The others wait up to ``trial_timeout``
+        seconds more for its result.
         """
         row = self._get(connection, {"key": account_key(key)}).fetchone()
         if row is None:
@@ -118,7 +127,7 @@ class AccountThrottles:
         )
 
     def count_rate_limits(self, connection: Connection, key: ConversationKey) -> int:
-        """Return how many times in a row this account was refused for too many requests."""
+        """Return the number of times in a row that this account was refused for too many requests."""
         return int(connection.execute(_count_rate_limits, {"key": account_key(key)}).scalar() or 0)
 
     def set(
@@ -130,10 +139,10 @@ class AccountThrottles:
         *,
         is_rate_limited: bool = False,
     ) -> None:
-        """Pause this account for ``seconds``; a pause that runs for longer stays as it is.
+        """Throttle this account for ``seconds``; a throttle that lasts longer is kept.
 
-        ``is_rate_limited``: the platform refused a request because there were too many; other reasons start the count
-        of refusals again.
+        ``is_rate_limited``: the platform refused a request because there were too many. Any other reason resets the
+        count of refusals.
         """
         now, stored_reason = self._clock(), storable_text(reason)
         values = {
@@ -145,12 +154,12 @@ class AccountThrottles:
         connection.execute(self._set.values(values), {"now": now})
 
     def clear(self, connection: Connection, key: ConversationKey) -> None:
-        """End the pause that was tried out, and let the conversations that waited for it go on at once."""
+        """End the throttle that was tried, and resume the conversations that wait for it at once."""
         if connection.execute(_clear, {"key": account_key(key)}).rowcount == 0:
             return
         connection.execute(_resume_waiting, {"ch": key.channel, "acc": key.account, "now": self._clock()})
 
 
 def account_key(key: ConversationKey) -> str:
-    """What the account of a conversation is called in the table."""
+    """Return the key of the conversation's account in the table."""
     return f"{key.channel}/{key.account}"

@@ -1,4 +1,4 @@
-"""What works in a process that handles messages: the engine, and a thread that keeps time for everything else."""
+"""The worker of a process: the engine, and a maintenance thread for periodic tasks and timers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cometbot.store.tables import processes
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 1.0
-"""Seconds between two looks for conversations that were forgotten."""
+"""Seconds between two searches for abandoned conversations."""
 
 CHANNEL_REFRESH_INTERVAL = 600.0
 PURGE_INTERVAL = 60.0
@@ -38,7 +38,7 @@ STATISTICS_INTERVAL = 60.0
 
 
 class Worker:
-    """What works in a process that handles: the engine, and one thread that keeps time."""
+    """Runs the engine and the maintenance thread of a process."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Worker:
         self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin: show a sign of life, start threads."""
+        """Register this process and start its threads."""
         if self._database_path:
             self._socket.listen(self._engine.notify)
         self._process.address = self._socket.address
@@ -98,12 +98,14 @@ class Worker:
             self._maintenance.start()
 
     def is_stopping(self) -> bool:
-        """Whether lanes should give their conversations back."""
+        """Return True if runners should release their conversations."""
         return self._shutdown.is_set()
 
     def notify(self, conversation_key: str, due_at: float | None = None, *, to_send: bool = False) -> None:
-        """Have ``lane`` worked through now, or when the database's clock reaches ``at``; by others, if this process
-        cannot send (``to_send``) or handle what waits there."""
+        """Request that ``conversation_key`` is processed now, or when the database's clock reaches ``due_at``.
+
+        Other processes are notified if this one cannot send (``to_send``) or handle what waits there.
+        """
         if not self._roles.can_process(conversation_key, to_send=to_send):
             self._notify_others(conversation_key, to_send=to_send)
         elif due_at is None:
@@ -114,7 +116,10 @@ class Worker:
                 self._cond.notify()
 
     def _shared_tasks(self) -> dict[str, SharedTask]:
-        """A sweep for each queue of wakes, done by one of those who take from it; the purge, and the statistics."""
+        """Return the shared tasks: the purge, the statistics, and a sweep for each job queue.
+
+        A sweep runs in one of the processes that receive jobs from its queue.
+        """
         sweeps = {
             f"sweep.{queue}": SharedTask(SWEEP_INTERVAL, partial(self._sweep, roles), queue)
             for queue, roles in self._roles.queues()
@@ -126,13 +131,13 @@ class Worker:
         return {**sweeps, **others}
 
     def stop(self, timeout: float) -> None:
-        """End: nothing new begins, what runs gets ``timeout`` seconds, leases are given up."""
+        """Stop: start nothing new, give running handlers ``timeout`` seconds, and give up the leases."""
         self._shutdown.set()
         with self._cond:
             self._cond.notify()
         if not self._engine.stop(timeout):
             log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
-        if self._maintenance.ident is not None:  # it never started where the database was away
+        if self._maintenance.ident is not None:  # it was never started if the database was unavailable
             self._maintenance.join(5)
         for thread in (thread for threads in self._background for thread in threads):
             thread.join(5)
@@ -143,7 +148,7 @@ class Worker:
             log.warning("could not give up leases; they run out by themselves")
 
     def checks(self) -> list[Check]:
-        """Whether this process does its work."""
+        """Return the checks of the engine and the maintenance thread."""
         if not self._engine.needs_maintenance_thread:
             return self._engine.checks()
         maintenance = Check(
@@ -188,7 +193,7 @@ class Worker:
                 self._engine.notify(conversation_key, to_send=to_send)
 
     def _sweep(self, roles: ProcessRoles) -> None:
-        """Wake what was forgotten among that which ``roles`` are for."""
+        """Notify the engine of abandoned conversations that ``roles`` cover."""
         self._delete_dead_processes()
         with self._database.read() as connection:
             abandoned = self._store.leases.find_abandoned(
@@ -202,7 +207,7 @@ class Worker:
             self._engine.notify(conversation_key, to_send=not roles.handled)
 
     def _delete_dead_processes(self) -> None:
-        """End the leases of processes of this machine that nobody can be reached at: they need not run out."""
+        """Delete the processes of this machine whose socket cannot be reached, so that their leases end at once."""
         with self._database.read() as connection:
             query = sa.select(processes.c.address).where(
                 processes.c.token != self._process.token, processes.c.address != ""
@@ -215,7 +220,7 @@ class Worker:
                 connection.execute(sa.delete(processes).where(processes.c.address.in_(dead)))
 
     def _in_background(self, function: Callable[[], object]) -> Callable[[], None]:
-        """``function`` in a thread of its own, unless it still runs from its last time."""
+        """Return a function that runs ``function`` in its own thread, unless the last run has not ended."""
         threads: list[threading.Thread] = []
         self._background.append(threads)
 
@@ -231,7 +236,7 @@ class Worker:
         while overdue:
             try:
                 is_abandoned = abandon_handler(self._runtime, overdue[0])
-            except BaseException:  # such as a database that is away, for all of them
+            except BaseException:  # such as an unavailable database, which fails for all of them
                 for run in overdue[1:] + overdue[:1]:
                     self._runtime.handlers.restore(run)
                 raise
@@ -249,7 +254,7 @@ class Worker:
 
 
 class PeriodicTask:
-    """Something to be done every ``interval`` or so, by ``clock``."""
+    """A function that is run about every ``interval`` seconds of ``clock``."""
 
     def __init__(
         self,
@@ -265,7 +270,7 @@ class PeriodicTask:
         self._clock = clock
 
     def run_if_due(self) -> None:
-        """Do it if its time has come; a failure is logged, and its next time comes."""
+        """Run the function if it is due. An exception is logged, and the task is scheduled again."""
         if self._clock() < self.due_at:
             return
         self.due_at = self._clock() + self.interval * random.uniform(0.9, 1.1)
@@ -278,7 +283,7 @@ def _log_exceptions(function: Callable[[], object]) -> Callable[[], None]:
             function()
         except StoreUnavailable as error:
             log.debug("skipped a periodic task: %s", error)  # the database has logged what to repair
-        except BaseException:  # of a thread of its own, where it would end that and nothing else
+        except BaseException:  # in a thread of its own it would end only that thread, unlogged
             log.exception("a regular duty failed; it is done again at its next time")
 
     return run
