@@ -1,4 +1,4 @@
-"""The newest events and their results, for the monitoring page; reads only."""
+"""The newest events and their results, for display; reads only."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def _log_exceptions(function: Callable[[], object]) -> Callable[[], None]:
             function()
         except StoreUnavailable as error:
             log.debug("skipped a periodic task: %s", error)  # the database has logged what to repair
-        except BaseException:  # in a thread of its own it would end only that thread, unlogged
+        except BaseException:  # such as SystemExit, which would end this thread only
             log.exception("a regular duty failed; it is done again at its next time")
 
     return run

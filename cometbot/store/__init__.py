@@ -1,1 +1,1 @@
-"""The database: its tables, its clock, and how one reads and writes it."""
+"""The database: its tables, its clock, and the means to read and write it."""

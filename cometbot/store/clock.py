@@ -1,9 +1,9 @@
-"""A clock that does not jump, and that all processes of one machine read alike.
+"""A clock that does not jump, and that reads the same in all processes of one machine.
 
-Leases and due times are compared across processes and across restarts, so neither the wall clock (set back by an
-hour, and a lease
-lasts an hour longer) nor a process's own monotonic clock (starts anywhere) will do. This one runs with the machine's
-boot clock and is set to the wall clock once a boot; what it was set by is kept in the database.
+Leases and due times are compared across processes and across restarts. The wall clock does not suit: if it is set back
+by an hour, a lease lasts an hour longer. A process's own monotonic clock does not suit either, because it may start at
+any value. This clock runs with the machine's boot clock and is set to the wall clock once per boot; the offset is
+stored in the database.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 LEASE_TTL = 15.0
-"""Seconds that a process's leases last from its last sign of life."""
+"""Seconds that a process's leases last after its last heartbeat."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from any other; empty where the system does not say."""
+    """Return the id of this boot of the machine, or "" if the system does not provide one."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -26,14 +26,14 @@ def boot_id() -> str:
 
 
 def seconds_since_boot() -> float:
-    """Seconds since the machine started, sleep included; never set back."""
+    """Return the seconds since the machine started, sleep included; never set back."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()  # pragma: no cover - not on Linux
 
 
 class Clock:
-    """Unix seconds that go on evenly: ``seconds_since_boot()`` plus an offset that is the same for a whole boot."""
+    """Unix seconds without jumps: ``seconds_since_boot()`` plus an offset that is the same for a whole boot."""
 
     def __init__(self, offset: float | None = None) -> None:
         self.offset = time.time() - seconds_since_boot() if offset is None else offset
@@ -45,13 +45,13 @@ class Clock:
 class ServerClock:
     """This machine's boot clock, set by the clock of a server that many machines share, and never set back.
 
-    A server whose clock is set back by an hour would have the leases of the dead last for that hour, and replies wait
-    for it: from then on this clock is ahead of the server's by what that lost, until the server has it again. One
-    that is set forward takes everybody along.
+    If the server's clock is set back by an hour, leases of dead processes would last for that hour, and replies would
+    wait for it. Therefore this clock then stays ahead of the server's by the lost time, until the server's clock is set
+    forward again. If the server's clock is set forward, this clock follows.
     """
 
     JUMP_THRESHOLD = 1.0
-    """Seconds by which two readings may differ before the server's clock must have been set."""
+    """Difference of two readings, in seconds, from which the server's clock must have been set."""
 
     def __init__(self) -> None:
         self._clock = Clock()
@@ -62,7 +62,10 @@ class ServerClock:
         return self._clock()
 
     def synchronize(self, server: float, least: float) -> None:
-        """Go on from what the server's clock showed just now; ``least``: so far others have seen the time come."""
+        """Set this clock by ``server``, the server's current time.
+
+        ``least`` is the latest time that other processes have reached; the clock is set to at least that.
+        """
         local_time = self._clock()
         if self._is_synchronized and abs(server + self._correction - local_time) > self.JUMP_THRESHOLD:
             self._correction = max(0.0, local_time - server)

@@ -1,4 +1,4 @@
-"""A bounded pool of database connections, with places kept free for acknowledgements."""
+"""A bounded pool of database connections, with slots reserved for acknowledgements."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cometbot.errors import StoreBusy
 C = TypeVar("C")
 
 IDLE_TIMEOUT = 30.0
-"""Seconds after which a connection that nobody used is closed."""
+"""Seconds after which an idle connection is closed."""
 
 
 class ConnectionPool(Generic[C]):
     """At most ``size`` connections, each used by one thread at a time.
 
-    Urgent work may use all of them and goes first. Other work uses at most ``size - reserved``. The connection used
-    last is used first, and one that was idle for ``idle_timeout`` seconds is closed. ``is_alive`` gets a connection
-    and the seconds it was idle; where one has broken, all idle ones are replaced.
+    Urgent work may use all of them and has precedence. Other work uses at most ``size - reserved``. The most recently
+    used connection is used first, and one that was idle for ``idle_timeout`` seconds is closed. ``is_alive`` receives a
+    connection and the seconds it was idle; if one has broken, all idle ones are closed.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class ConnectionPool(Generic[C]):
     def acquire(
         self, *, is_urgent: bool = False, timeout: float, is_preferred: Callable[[C], bool] = lambda connection: True
     ) -> C:
-        """Return a connection, one that ``is_preferred`` where there is a choice.
+        """Return a connection, preferably one for which ``is_preferred`` is true.
 
-        Raises :class:`StoreBusy` after ``timeout`` seconds, and what ``connect`` raises.
+        Raises :class:`StoreBusy` after ``timeout`` seconds, and any exception of ``connect``.
         """
         idle = self._acquire_slot(is_urgent, timeout, is_preferred)
         try:
@@ -71,7 +71,7 @@ class ConnectionPool(Generic[C]):
     def _acquire_slot(
         self, is_urgent: bool, timeout: float, is_preferred: Callable[[C], bool]
     ) -> tuple[C, float] | None:
-        """Return an idle connection, or None where a new one may be opened; its place is taken."""
+        """Reserve a slot and return an idle connection, or None if a new one may be opened."""
         with self._cond:
             self._urgent_waiter_count += is_urgent
             try:
@@ -91,7 +91,7 @@ class ConnectionPool(Generic[C]):
         return is_allowed and (bool(self._idle) or self._open_count < self._size)
 
     def _pop_idle(self, is_preferred: Callable[[C], bool]) -> tuple[C, float] | None:
-        """Return the newest idle connection that suits; any other one only where no more may be opened."""
+        """Return the newest preferred idle connection; another one only if no more may be opened."""
         for index in reversed(range(len(self._idle))):
             if is_preferred(self._idle[index][0]):
                 return self._idle.pop(index)
@@ -101,7 +101,7 @@ class ConnectionPool(Generic[C]):
         return None
 
     def release(self, connection: C, *, is_urgent: bool = False, is_usable: bool = True) -> None:
-        """Give back what :meth:`acquire` returned. One that is not usable is closed."""
+        """Return to the pool what :meth:`acquire` returned. A connection that is not usable is closed."""
         with self._cond:
             is_reusable = is_usable and not self._is_closed
             if is_reusable:
@@ -120,7 +120,7 @@ class ConnectionPool(Generic[C]):
             self._cond.notify_all()
 
     def close_idle(self, min_idle: float = 0.0) -> None:
-        """Close the connections that have been idle for so many seconds."""
+        """Close the connections that have been idle for ``min_idle`` seconds."""
         with self._cond:
             cutoff = self._clock() - min_idle
             expired = [connection for connection, since in self._idle if since <= cutoff]
@@ -131,7 +131,7 @@ class ConnectionPool(Generic[C]):
             self._close(connection)
 
     def _schedule_idle_close(self) -> None:
-        """Have idle connections closed later, also in a process that has nothing more to do."""
+        """Schedule the closing of idle connections, also in a process that has nothing more to do."""
         if self._timer is None:
             self._timer = threading.Timer(self._idle_timeout, self._close_timed_out)
             self._timer.name, self._timer.daemon = "cometbot-connections", True

@@ -1,4 +1,4 @@
-"""One database for everything, and the two ways to write to it: durable and relaxed."""
+"""The interface of the database, and the two kinds of write: durable and relaxed."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from cometbot.store.failures import Failures
 T = TypeVar("T")
 
 Transaction: TypeAlias = Connection
-"""What :meth:`Database.write` gives and what takes part in it is handed: to be passed on, not to be looked into."""
+"""The result of :meth:`Database.write`, for functions that take part in it; an opaque value for their callers."""
 
 _NO_VALUES: Mapping[str, Any] = {}
 
 ACK_TIMEOUT = 1.0
-"""Seconds that a request waits for the database before it answers 503."""
+"""Seconds that a request waits for the database before it is answered with 503."""
 
 WRITE_TIMEOUT = 30.0
-"""Seconds that everything else waits."""
+"""Seconds that all other work waits."""
 
 
 class PreparedStatement:
-    """A statement, compiled once for a database: several times cheaper to run than SQLAlchemy's own execute.
+    """A statement that is compiled once for a database; several times cheaper to run than SQLAlchemy's own execute.
 
-    Calling it returns the driver's cursor, so values come and go as the driver has them (a Boolean of SQLite is 0 or
-    1).
+    A call returns the driver's cursor, so values have the driver's types (a Boolean of SQLite is 0 or 1).
     """
 
     __slots__ = ("_constants", "_names", "_sql")
@@ -54,38 +53,41 @@ class PreparedStatement:
 
 
 class Database(ABC):
-    """Where everything is kept.
+    """Base class of the databases that store everything.
 
-    A durable write is on the disk when its block ends; a relaxed one survives the end of the process and is on the
-    disk with the next durable one. Both are whole or not at all.
+    A durable write is on disk when its block ends. A relaxed write survives the end of the process, and is on disk with
+    the next durable one. Both are atomic.
     """
 
     supports_writable_ctes: ClassVar[bool] = False
-    """Whether one statement may hold several that write, one using what another returned."""
+    """True if one statement may contain several that write, where one uses what another returned."""
 
     is_persistent: bool = True
-    """Whether what is in it outlives the process."""
+    """True if the stored data outlives the process."""
 
     @cached_property
     def failures(self) -> Failures:
-        """The failures of this process that do not pass by themselves."""
+        """The failures of this process that need a repair."""
         return Failures()
 
     def problem(self) -> str:
-        """Return why nothing can be stored now; empty if nothing is known to be wrong.
+        """Return the reason why nothing can be stored now, or "" if none is known.
 
-        Raises :class:`StoreUnavailable` where it cannot be read either.
+        Raises :class:`StoreUnavailable` if the database cannot be read either.
         """
         return self.failures.problem
 
     @property
     def server_url(self) -> str:
-        """How processes on any machine connect to it, password included; empty if those of other machines cannot."""
+        """The URL for processes on any machine, password included; "" if other machines cannot connect."""
         return ""
 
     @abstractmethod
     def write(self, *, durable: bool = True, timeout: float | None = None) -> AbstractContextManager[Connection]:
-        """A transaction that may write. Raises :class:`StoreBusy` if it could not begin within ``timeout`` seconds."""
+        """Begin a transaction that may write.
+
+        Raises :class:`StoreBusy` if it could not begin within ``timeout`` seconds.
+        """
 
     def group_commit(
         self,
@@ -95,18 +97,18 @@ class Database(ABC):
         timeout: float | None = None,
         is_idempotent: bool = False,
     ) -> T:
-        """What ``work`` returns, done in a transaction that may be shared with what other threads write just then.
+        """Run ``work`` in a transaction and return its result.
 
-        Cheaper than :meth:`write` where threads would wait for each other. ``work`` must bear to be called again after
-        a roll-back, and its failure undoes nothing but itself. Work that ``is_idempotent`` is also done again where
-        the connection broke during the commit, so that nobody knows whether it was done. Raises what it raises, and
-        :class:`StoreBusy`.
+        The transaction may be shared with concurrent writes of other threads. This is cheaper than :meth:`write` when
+        threads would wait for each other. ``work`` may be called again after a rollback, so it must be repeatable; its
+        failure rolls back only itself. With ``is_idempotent``, it is also retried if the connection broke during the
+        commit, so that the outcome is unknown. Raises any exception of ``work``, and :class:`StoreBusy`.
         """
         with self.write(durable=durable, timeout=timeout) as connection:
             return work(connection)
 
     def autocommit(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """What ``work`` returns, which runs one statement: that is a transaction by itself.
+        """Run ``work``, which executes one statement, as a transaction of its own, and return its result.
 
         Raises :class:`StoreBusy`.
         """
@@ -114,7 +116,7 @@ class Database(ABC):
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
-        """A connection to read with, at what is committed now."""
+        """Return a connection for reading what is committed now."""
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a connection whose statements all read the same state, for the length of a ``with`` block."""
@@ -131,55 +133,55 @@ class Database(ABC):
 
     @abstractmethod
     def size(self, connection: Connection) -> int:
-        """Return the bytes of the whole database, without the room that deleted rows have left in SQLite's file."""
+        """Return the size of the database in bytes, without the space that deleted rows have left in SQLite's file."""
 
     def free_space(self) -> int | None:
-        """Return the free bytes of the disk that the database grows on, None if it is not a disk of this machine."""
+        """Return the free bytes of the disk that holds the database, or None if it is not on this machine."""
         return None
 
     @abstractmethod
     def insert(self, table: sa.Table) -> Any:
-        """The dialect's INSERT, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+        """Return the dialect's INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
 
     @abstractmethod
     def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
-        """``statement``, compiled for this database once and for all."""
+        """Compile ``statement`` once for this database."""
 
     @property
     @abstractmethod
     def clock(self) -> Callable[[], float]:
-        """Unix seconds that do not jump, the same for all who share the database."""
+        """A clock in Unix seconds that does not jump, the same for all processes that share the database."""
 
     @abstractmethod
     def open(self) -> None:
-        """Make it ready for use: connect, and bring the schema up to date where that is done by itself."""
+        """Connect, and upgrade the schema if that happens automatically for this kind of database."""
 
     @abstractmethod
     def upgrade(self) -> None:
-        """Bring the schema up to date."""
+        """Upgrade the schema."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back connections, for good: whoever still writes gets :class:`StoreBusy`."""
+        """Close the connections for good: later writes raise :class:`StoreBusy`."""
 
     def shrink_wal(self) -> None:
         """Shorten SQLite's log if it has grown beyond its limit and no reader needs it."""
 
     def schema_problem(self) -> str:
-        """What is wrong with the schema, in one sentence; empty if nothing is."""
+        """Return the problem of the schema in one sentence, or ""."""
         with self.read() as connection:
             return migrate.problem(connection)
 
 
 def database_from_url(url: str) -> Database:
-    """The database that ``url`` names (``sqlite:///cometbot.db``). Nothing is opened yet.
+    """Return the database for ``url`` (``sqlite:///cometbot.db``), without opening it.
 
-    Raises :class:`ConfigurationError` for a URL that is none, of an unknown kind, or has options that do not exist.
+    Raises :class:`ConfigurationError` if the URL is invalid, of an unknown kind, or has unknown options.
     """
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        # Their errors quote the URL, password included.
+        # SQLAlchemy's errors quote the URL, password included.
         raise ConfigurationError(
             "COMETBOT_DATABASE_URL is not a database URL; set it to something like sqlite:///cometbot.db or "
             "postgresql://user:password@host:5432/name"
@@ -201,9 +203,9 @@ def database_from_url(url: str) -> Database:
 
 
 def check_persistent(url: str) -> None:
-    """Nothing, if what is stored in the database of ``url`` outlives the process that stores it.
+    """Check that the data in the database of ``url`` outlives the process that stores it.
 
-    Raises :class:`ConfigurationError` for one in memory, and as :func:`database` does.
+    Raises :class:`ConfigurationError` if the database is in memory, and like :func:`database_from_url`.
     """
     if not database_from_url(url).is_persistent:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Short texts between the processes of one machine: unix datagrams, sent and forgotten."""
+"""Short texts between the processes of one machine: unix datagrams without acknowledgement."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cometbot.temporary_folders import SharedFolder
 log = logging.getLogger(__name__)
 
 MAX_DATAGRAM_SIZE = 64 * 1024
-"""Bytes that one datagram may have."""
+"""Maximum size of a datagram in bytes."""
 
 
 class DatagramSocket:
-    """One socket a process, in a folder that only this user may enter; there is a folder for each database.
+    """One socket per process, in a folder that only this user may enter; each database has its own folder.
 
-    Who uses it must do without: a system may have no such sockets, and a text is lost where its reader is too busy.
+    Delivery is not guaranteed: a system may have no such sockets, and a text is lost if its receiver is too busy.
     """
 
     def __init__(self, database: str, name: str) -> None:
@@ -37,21 +37,24 @@ class DatagramSocket:
 
     @property
     def address(self) -> str:
-        """Where others can reach this process; empty if they cannot."""
+        """The address of this process for other processes, or "" if they cannot reach it."""
         return str(self._path) if self._receiver else ""
 
     def addresses(self, prefix: str) -> list[str]:
-        """The addresses of all processes with this database whose names begin with ``prefix``, dead ones included."""
+        """Return the addresses of this database's processes whose names begin with ``prefix``.
+
+        Dead processes are included.
+        """
         return [str(path) for path in self._folder.glob(f"{prefix}*.sock")] if self._is_own_folder() else []
 
     def folder_mtime(self) -> int:
-        """A number that is another one after processes have come or gone; 0 where nobody is."""
+        """Return a number that changes when processes start or end; 0 if there are none."""
         with suppress(OSError):
             return self._folder.stat().st_mtime_ns
         return 0
 
     def listen(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback(text)``, in a thread, for every text from now on."""
+        """Start a thread that calls ``callback(text)`` for every text received from now on."""
         if not hasattr(socket, "AF_UNIX") or not self._make_folder():
             return
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -69,13 +72,16 @@ class DatagramSocket:
 
     def _make_folder(self) -> bool:
         with suppress(OSError):
-            # The lock in a folder of another user's must not be waited for.
+            # Do not wait for the lock in a folder that another user owns.
             if not self._folder.exists() or self._is_own_folder():
                 self._shared_folder = SharedFolder(self._folder)
         return self._shared_folder is not None and self._is_own_folder()
 
     def _is_own_folder(self) -> bool:
-        """Whether the folder is this user's alone: anybody may have made one of this name before."""
+        """Return True if the folder belongs to this user alone.
+
+        Another user may have created a folder of this name before.
+        """
         with suppress(OSError):
             status = self._folder.lstat()
             return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
@@ -91,9 +97,10 @@ class DatagramSocket:
                 callback(text)
 
     def send(self, addresses: Iterable[str], text: str, *, patience: float = 0.0) -> list[str]:
-        """The addresses whose process has died; the others have the text, unless they were too busy to take it.
+        """Send ``text``, and return the addresses whose process has died.
 
-        ``patience``: seconds that are spent at most on one that is busy.
+        The other processes have received the text, unless they were too busy. ``patience`` is the maximum number of
+        seconds to wait for a busy one.
         """
         dead = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -1,4 +1,4 @@
-"""Erasing what delivery keeps of a conversation that was removed: what came in, what was said, whom with."""
+"""Erase what delivery stores of a removed conversation: its messages, its replies and its target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Body = Mapping[str, Any]
 
 _EMPTY = "{}"
 
-# Word for word the conditions of the indexes by lane, or SQLite does not use them.
+# Literally the conditions of the indexes by lane, or SQLite does not use them.
 _unfinished_messages = sa.text("state IN ('waiting', 'running')")
 _finished_messages = sa.text("state IN ('done', 'discarded', 'dead')")
 _unfinished_replies = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
@@ -24,7 +24,7 @@ _finished_replies = sa.text("state IN ('sent', 'discarded', 'dead')")
 
 
 def _discarded_values(table: sa.Table, of: str) -> dict[str, Any]:
-    """The columns of a row that ends by being erased, where its state is ``of``; others keep theirs."""
+    """Return the columns that discard an erased row if its state is ``of``; other rows keep theirs."""
     has_state = table.c.state == of
     return {
         "state": sa.case((has_state, DISCARDED), else_=table.c.state),
@@ -107,23 +107,23 @@ _select_keys_by_target = sa.select(conversations.c.lane).where(
 
 
 class Erasure:
-    """What is kept of conversations in ``mailbox``, ``outbox`` and ``conversations``, taken out of them.
+    """Erases conversations from the tables ``mailbox``, ``outbox`` and ``conversations``.
 
-    Rows stay for as long as others of their kind, without what they held: an event that comes again is known, and no
-    reply is stored twice. All methods work inside the caller's transaction. To be called when the conversation itself
-    has been removed in it, so that nothing more comes in.
+    The rows are kept as long as others of their kind, without their content: so a redelivered event is recognised, and
+    no reply is stored twice. All methods work inside the caller's transaction. Call them after the conversation itself
+    was removed in that transaction, so that nothing more is received.
     """
 
     def __init__(self, database: Database) -> None:
         self._clock: Callable[[], float] = lambda: database.clock()
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
-        """Empty what came in and what was said in ``lanes``, and forget whom with.
+        """Clear the messages, the replies and the target of these conversations.
 
-        What waits is given up, and so are dead letters. A handler that runs ends as it would have, and so does a
-        request that is on its way; what is said there later is for the channel to refuse.
+        Waiting messages and replies and dead letters are discarded. A running handler and a request in flight end as
+        usual; the channel must refuse what is sent there later.
         """
-        # In one order for all: who works on several conversations takes them in this order, too.
+        # In one order everywhere: runners lock several conversations in this order, too.
         for conversation_key in sorted(set(conversation_keys)):
             values = {"key": conversation_key, "now": self._clock()}
             was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
@@ -131,13 +131,12 @@ class Erasure:
             transaction.execute(_clear_unfinished_messages, values)
             transaction.execute(_clear_finished_messages, values)
             self._clear_replies(transaction, conversation_key, lambda body: True)
-            if was_idle:  # and nobody will: what was begun there and left ends now
+            if was_idle:  # no runner will continue it, so discard what was started and abandoned
                 transaction.execute(_discard_unfinished_messages, values)
                 transaction.execute(_discard_unfinished_replies, values)
 
     def erase_and_delete(self, transaction: Transaction, lanes: Iterable[str]) -> None:
-        """As :meth:`erase`, for ``lanes`` that are named after whom they are with: of what was said there, no row stays
-        either."""
+        """Like :meth:`erase`, and also delete the rows of all replies, for conversations whose keys name their user."""
         named = sorted(set(lanes))
         self.erase(transaction, named)
         for lane in named:
@@ -147,25 +146,28 @@ class Erasure:
     def clear_replies(
         self, transaction: Transaction, conversation_key: str, is_content: Callable[[Body], bool] = lambda body: True
     ) -> None:
-        """Empty the requests of ``lane`` that were sent; of those that wait and of dead letters, give up the ones of
-        which ``is_content`` is true. The others still go out."""
+        """Clear the requests of a conversation that were sent.
+
+        Waiting requests and dead letters for which ``is_content`` is true are discarded. The other waiting requests are
+        still sent.
+        """
         transaction.execute(_lock_conversation, {"key": conversation_key})
         self._clear_replies(transaction, conversation_key, is_content)
 
     def clear_sent_replies(self, transaction: Transaction, conversation_key: str) -> None:
-        """Empty what was sent in ``lane``, and nothing else of it."""
+        """Clear only the requests of a conversation that were sent."""
         transaction.execute(_clear_sent_replies, {"key": conversation_key})
 
     def clear_messages(
         self, transaction: Transaction, channel: str, account: str, bot: str, keys: Iterable[str]
     ) -> None:
-        """Empty single messages in a bot's mailbox, by their event keys; one that waits is given up."""
+        """Clear single messages of a bot's mailbox, by their event keys; a message that waits is discarded."""
         values = {"ch": channel, "acc": account, "of": bot, "now": self._clock()}
         for key in keys:
             transaction.execute(_clear_message, {**values, "named": key})
 
     def find_conversation_keys(self, transaction: Transaction, channel: str, account: str, target: str) -> list[str]:
-        """The lanes of all bots with somebody."""
+        """Return the keys of all bots' conversations with ``target``."""
         found_keys: list[str] = []
         bot = transaction.execute(_select_next_bot, {"last": ""}).scalar()
         while bot is not None:

@@ -1,4 +1,4 @@
-"""Failures of a database that do not pass by themselves: their kind, their log line, and how long they count."""
+"""Failures of a database that need a repair: their kind, their log line, and how long they count."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ _BY_CONNECTION_TEXT = {
     "no more connections allowed": TOO_MANY_CONNECTIONS,
     "read-only": STANDBY,
 }
-"""Words of PostgreSQL and PgBouncer for a connection that they refuse; such an error has no SQLSTATE."""
+"""Error texts of PostgreSQL and PgBouncer for a refused connection; such an error has no SQLSTATE."""
 
 _log = logging.getLogger(__name__)
 
 
 def classify_error(error: BaseException) -> str:
-    """Return the kind of a driver's or the system's error; empty for one that passes by itself."""
+    """Return the kind of an error of a driver or the system, or "" for one that needs no repair."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
         if code is not None:
@@ -83,7 +83,7 @@ def classify_error(error: BaseException) -> str:
 def _classify_postgresql_error(error: BaseException) -> str:
     state = getattr(error, "sqlstate", "")
     if state is None:
-        # Of the connection itself: it was refused, or broke.
+        # An error of the connection itself: it was refused, or it broke.
         return next((kind for text, kind in _BY_CONNECTION_TEXT.items() if text in str(error)), UNREACHABLE)
     return UNREACHABLE if state.startswith("08") else _BY_SQLSTATE.get(state, "")
 
@@ -91,7 +91,7 @@ def _classify_postgresql_error(error: BaseException) -> str:
 class Failures:
     """The failures of one database in this process.
 
-    ``on_failure`` is called with the kind of each failure. ``problem`` is empty while nothing is wrong.
+    ``on_failure`` is called with the kind of each failure. ``problem`` is empty while there is none.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,17 +105,17 @@ class Failures:
 
     @property
     def problem(self) -> str:
-        """Return the failure of the last seconds; empty if there was none."""
+        """The failure of the last :data:`FAILURE_TTL` seconds, or ""."""
         return self._problem if self._clock() < self._expires_at else ""
 
     def clear(self, *kinds: str) -> None:
-        """Forget the last failure if it is of one of these kinds: it was seen to be over."""
+        """Clear the last failure if it is of one of these kinds, because it was seen to be over."""
         with self._lock:
             if self._kind in kinds:
                 self._expires_at = 0.0
 
     def to_exception(self, cause: BaseException, action: str) -> StoreBusy:
-        """Return what to raise for ``cause``; one that does not pass by itself is recorded.
+        """Return the exception to raise for ``cause``; a failure that needs a repair is recorded.
 
         ``action`` completes "the database could not …".
         """
@@ -126,7 +126,7 @@ class Failures:
         return self.record(kind, f"cannot {action} in the database: {text}")
 
     def record(self, kind: str, problem: str) -> StoreUnavailable:
-        """Count and log a failure; return it as an error to be raised."""
+        """Record and log a failure; return it as an exception to raise."""
         now = self._clock()
         with self._lock:
             self._problem, self._kind, self._expires_at = problem, kind, now + FAILURE_TTL

@@ -18,10 +18,10 @@ _SHM_HEADER_SIZE = 136
 class FileGuard:
     """The identity of ``path``, ``path-wal`` and ``path-shm``, as they were when the database was opened.
 
-    ``configured_path`` is the path from the settings, which may hold symbolic links; ``path`` is where they led.
-    SQLite keeps the files open, so it writes on into a file that nobody finds any more. Only a checkpoint changes the
-    database file itself, and it changes the counters of the file ``-shm`` as well: a file that changes while they stay
-    the same was overwritten by something else. The layout of ``-shm`` is section 2 of sqlite.org/walformat.html.
+    ``configured_path`` is the path from the settings, which may contain symbolic links; ``path`` is their target.
+    SQLite keeps the files open, so it continues to write to a file that has lost its name. Only a checkpoint changes
+    the database file itself, and it changes the counters of the file ``-shm`` as well: a file that changes while they
+    stay the same was overwritten by another program. The layout of ``-shm`` is section 2 of sqlite.org/walformat.html.
 
     Call :meth:`close` when the connections of this database are closed.
     """
@@ -35,7 +35,10 @@ class FileGuard:
         self._problem = ""
 
     def problem(self) -> str:
-        """Return what happened to the files; empty if nothing did. What was found once stays."""
+        """Return what happened to the files, or "" if nothing did.
+
+        A problem that was found once is returned ever after.
+        """
         if not self._problem:
             self._problem = self._check_names() or self._check_content()
         return self._problem
@@ -47,7 +50,7 @@ class FileGuard:
                     return f"{name} was replaced by another file while it was in use"
             except (FileNotFoundError, NotADirectoryError):
                 return f"{name} was removed or moved while it was in use"
-            except OSError:  # a file system that does not answer now: for the write itself to report
+            except OSError:  # the file system does not respond now: the write itself reports that
                 return ""
         return ""
 
@@ -69,7 +72,7 @@ class FileGuard:
         return _modification(self._path), counters
 
     def _read_counters(self) -> bytes:
-        """The salts of the log, the number of frames that were copied, and the number that were to be copied."""
+        """Return the salts of the log, the number of frames that were copied, and the number that were to be copied."""
         header = os.pread(self._shm, _SHM_HEADER_SIZE, 0).ljust(_SHM_HEADER_SIZE, b"\0")
         parts = ((_SALTS_OFFSET, _SALTS_SIZE), (_BACKFILL_OFFSET, 4), (_ATTEMPTED_OFFSET, 4))
         return b"".join(header[at : at + length] for at, length in parts)
@@ -82,11 +85,11 @@ class FileGuard:
 
 
 class _Descriptors:
-    """The descriptors of ``-shm`` files in this process, at most one for a file.
+    """The descriptors of ``-shm`` files in this process, at most one per file.
 
-    POSIX gives up all locks of a process on a file when the process closes any descriptor of it, and SQLite holds its
-    locks on ``-shm`` through a descriptor of its own. A descriptor is therefore closed only when no guard uses it and
-    the file has no name any more: SQLite removes ``-shm`` when the last connection of all processes is closed.
+    POSIX releases all locks of a process on a file when the process closes any descriptor of it, and SQLite holds its
+    locks on ``-shm`` through a descriptor of its own. Therefore a descriptor is closed only when no guard uses it and
+    the file has lost its name: SQLite removes ``-shm`` when the last connection of all processes is closed.
     """
 
     def __init__(self) -> None:
@@ -95,7 +98,7 @@ class _Descriptors:
         self._use_counts: Counter[int] = Counter()
 
     def acquire(self, name: str) -> int:
-        """Return the descriptor of the file ``name``; it is opened if it is not open yet."""
+        """Return the descriptor of the file ``name``; open the file if necessary."""
         with self._lock:
             file = self._files.get(file_identity(name))
             if file is None:
@@ -106,7 +109,7 @@ class _Descriptors:
             return file
 
     def release(self, file: int) -> None:
-        """End one use of a descriptor, and close those that nothing can need."""
+        """End one use of a descriptor, and close the descriptors that are no longer needed."""
         with self._lock:
             self._use_counts[file] -= 1
             for found, descriptor in list(self._files.items()):
@@ -115,7 +118,7 @@ class _Descriptors:
                     os.close(descriptor)
 
     def reset_after_fork(self) -> None:
-        """Make the lock usable, which another thread of the parent may have held. The descriptors stay in use."""
+        """Replace the lock, which another thread of the parent may have held. The descriptors stay in use."""
         self._lock = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""One commit for what several threads write at the same moment."""
+"""One commit for the concurrent writes of several threads."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from cometbot.errors import StoreBusy
 T = TypeVar("T")
 
 Begin = Callable[[float], AbstractContextManager[Connection]]
-"""Opens a transaction, or raises :class:`StoreBusy` when ``time.monotonic()`` reaches a moment."""
+"""Opens a transaction, or raises :class:`StoreBusy` when ``time.monotonic()`` reaches the given deadline."""
 
 Sync = Callable[[], None]
-"""Brings to the disk what is committed by now."""
+"""Syncs to disk what is committed by now."""
 
 
 MAX_COMMIT_DELAY = 0.001
-"""Seconds at most that a durable transaction is put off until as many have come as shared the last one."""
+"""Maximum seconds that a durable transaction waits for as many threads as shared the last one."""
 
 
 class _QueuedWrite:
-    """What one thread wants done, and what came of it.
+    """The work of one thread, and its result.
 
-    ``wakeup`` is released (and ``is_woken``) when it ``is_done``, or, with ``is_leader``, to be done by that thread,
-    with what waits. A thread that finds it done lets ``successor`` go on, and one that ``is_cancelled`` waits no
-    longer.
+    ``wakeup`` is released, and ``is_woken`` set, when the work ``is_done``; or, with ``is_leader``, when this thread
+    must run all pending work. A thread whose work is done wakes its ``successor``. A thread that ``is_cancelled`` no
+    longer waits.
     """
 
     __slots__ = (
@@ -56,17 +56,17 @@ class _QueuedWrite:
 
 
 class GroupCommit:
-    """Transactions of a process that would wait for each other, done as one.
+    """Runs the concurrent writes of a process in one transaction.
 
-    The first thread that comes opens a transaction, and does in it all that has come in until it is open. Who comes
-    while that goes on, and while what is durable goes to the disk, waits for the next transaction, which one of them
-    leads. Nothing is handed to another thread unless it would have to wait anyway, so that a single writer is as fast
-    as without.
+    The first thread to arrive opens a transaction, and runs in it all work that is pending once the transaction is
+    open. Work that arrives during the transaction or its sync waits for the next one, which one of the waiting threads
+    leads. Work is run by another thread only if its own thread would have to wait anyway, so a single writer is as fast
+    as without group commit.
 
-    What is durable waits a moment for company, if the last transaction had any: threads that were served together come
-    back together, and the first of them would else go to the disk alone while the others wait for it. Those who are
-    served wake one after the other, each by the one before: woken all at once they would do nothing but wait for each
-    other, as there is one interpreter.
+    A durable transaction waits for further work for up to :data:`MAX_COMMIT_DELAY`, if several threads shared the last
+    transaction. These threads become ready for their next write at about the same time; without the wait, the first of
+    them would sync alone while the others wait. Finished threads are woken one after the other, each by the previous
+    one, because all at once they would contend for the interpreter lock.
     """
 
     def __init__(self, begin: Begin, sync: Sync) -> None:
@@ -81,9 +81,10 @@ class GroupCommit:
         self._batch_complete.acquire()
 
     def run(self, work: Callable[[Connection], T], *, durable: bool, deadline: float) -> T:
-        """What ``work`` returns, committed. It may be called twice, where what the first call did was rolled back.
+        """Run ``work`` in a transaction, commit, and return its result.
 
-        Raises what it raises, and :class:`StoreBusy` if the database does not take it or its turn has not come when
+        ``work`` may be called twice, if the first call was rolled back. Raises any exception of ``work``, and
+        :class:`StoreBusy` if the database does not accept the write, or if its turn has not come when
         ``time.monotonic()`` reaches ``deadline``.
         """
         queued = _QueuedWrite(work, durable, deadline)
@@ -104,8 +105,10 @@ class GroupCommit:
         return cast(T, queued.result)
 
     def _wait(self, queued: _QueuedWrite) -> None:
-        """Return when the turn has come, or the work is done. What is on its way when this gives up may be stored in
-        spite of that."""
+        """Wait until the thread must lead or its work is done.
+
+        Raises :class:`StoreBusy` at the deadline. Work that runs at that moment may be stored nevertheless.
+        """
         try:
             is_woken = queued.wakeup.acquire(timeout=max(queued.deadline - time.monotonic(), 0.0))
         except BaseException:
@@ -116,7 +119,7 @@ class GroupCommit:
             raise StoreBusy("the database is busy writing for others; try again in a moment")
 
     def _cancel(self, queued: _QueuedWrite) -> bool:
-        """Whether its turn has not come by now, and will not."""
+        """Stop waiting, and return True unless the thread has been woken already."""
         with self._lock:
             queued.is_cancelled = not queued.is_woken
             if queued.is_cancelled and queued in self._pending:
@@ -124,7 +127,7 @@ class GroupCommit:
             return queued.is_cancelled
 
     def _hand_on_after_interrupt(self, queued: _QueuedWrite) -> None:
-        """Let others go on in the place of a thread that was interrupted when its turn came."""
+        """Wake the next thread on behalf of one that was interrupted when its turn came."""
         if queued.is_leader:
             self._claim_one(queued)
             self._elect_leader()
@@ -132,7 +135,7 @@ class GroupCommit:
             self._wake_next(queued.successor)
 
     def _wake_next(self, work: _QueuedWrite | None) -> None:
-        """Let ``work`` go on, or who follows it, if it does not wait any longer."""
+        """Wake the thread of ``work``, or its first successor that still waits."""
         if work is None:
             return
         with self._lock:
@@ -160,7 +163,7 @@ class GroupCommit:
                 self._elect_leader()
 
     def _wait_for_batch(self) -> None:
-        """Wait for as many as came together the last time."""
+        """Wait until as many threads are pending as shared the last transaction, or the delay is over."""
         with self._lock:
             self._is_gathering = must_wait = len(self._pending) < self._last_batch_size
         if not must_wait:
@@ -171,11 +174,11 @@ class GroupCommit:
         finally:
             with self._lock:
                 if not self._is_gathering and not is_woken:
-                    self._batch_complete.acquire(blocking=False)  # the last one came just now
+                    self._batch_complete.acquire(blocking=False)  # the last expected thread arrived after the timeout
                 self._is_gathering = False
 
     def _claim_batch(self) -> list[_QueuedWrite]:
-        """What shares the transaction that was just opened."""
+        """Return all pending work, which shares the transaction that was just opened."""
         with self._lock:
             batch, self._pending = self._pending, []
             self._last_batch_size = len(batch)
@@ -187,14 +190,17 @@ class GroupCommit:
             return [queued]
 
     def _fail(self, batch: list[_QueuedWrite], error: BaseException) -> None:
-        """Nothing of ``batch`` is stored. If that is the fault of one of them, the others are done without it."""
+        """Set ``error`` for ``batch``, of which nothing is stored.
+
+        If one of several may have caused the error, each is run again in a transaction of its own.
+        """
         can_retry_alone = len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, StoreBusy)
         for work in batch:
             work.error = error
             if can_retry_alone:
                 self._run_alone(work)
             elif isinstance(error, StoreBusy):
-                work.error = copy(error)  # an exception is raised in one thread only
+                work.error = copy(error)  # the same exception must not be raised in several threads
 
     def _run_alone(self, work: _QueuedWrite) -> None:
         try:
@@ -205,7 +211,7 @@ class GroupCommit:
             work.error = error
 
     def _elect_leader(self) -> None:
-        """Let the first who waits lead."""
+        """Wake the first waiting thread as the leader."""
         with self._lock:
             successor = self._pending[0] if self._pending else None
             self._has_leader = successor is not None
@@ -214,7 +220,7 @@ class GroupCommit:
                 successor.wakeup.release()
 
     def _finish(self, batch: list[_QueuedWrite], queued: _QueuedWrite) -> None:
-        """Let those go on who were served: who wants it durable when it is on the disk, the others at once."""
+        """Wake the threads of ``batch``: of durable work after the sync, of other work at once."""
         stored = [work for work in batch if work.durable and work.error is None]
         self._wake([work for work in batch if work is not queued and work not in stored])
         try:
@@ -229,7 +235,7 @@ class GroupCommit:
             self._wake([work for work in stored if work is not queued])
 
     def _wake(self, finished: Sequence[_QueuedWrite]) -> None:
-        """Let all go on, each by the one before, and the first one by this thread."""
+        """Mark the work as done and wake its threads: the first one here, each other one by the previous one."""
         for work in finished:
             work.is_done = True
         for work, successor in pairwise(finished):

@@ -1,4 +1,4 @@
-"""Keeps the processes that share an SQLite database from opening different files under one name."""
+"""Prevents processes that share an SQLite database from opening different files under one name."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def file_identity(path: str) -> FileIdentity:
 
 
 class IdentityLock:
-    """The processes that have one database open.
+    """A shared lock held by each process that has one database open.
 
-    Each holds a shared lock on the file ``path-turns``, in which the first one has written the identity of the
-    database. A process that starts after the database was replaced would otherwise open the new file with the log of
-    the old one, to which the others still write. A lock ends with its process, so a restore between two runs is free.
+    The lock is on the file ``path-turns``, to which the first process has written the identity of the database. Without
+    it, a process that starts after the database was replaced would open the new file with the log of the old one, to
+    which the other processes still write. A lock ends with its process, so a database may be restored while no process
+    runs.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,10 +39,10 @@ class IdentityLock:
         _instances.add(self)
 
     def acquire(self, create: Callable[[], None]) -> str:
-        """Become a user; return why the database must not be opened, empty if it may be.
+        """Acquire the lock; return the reason why the database must not be opened, or "" if it may be.
 
-        The first user calls ``create``, which makes the database where there is none. Where the system has no locks
-        of open files, every user does. Who got an answer that is not empty, or an error, is no user.
+        The first process calls ``create``, which creates the database if there is none. If the system has no locks of
+        open files, every process calls it. After an error or a non-empty result, the lock is not held.
         """
         self.release()
         try:
@@ -54,7 +55,7 @@ class IdentityLock:
         return problem
 
     def _acquire(self, create: Callable[[], None]) -> str:
-        with suppress(OSError):  # of a folder that cannot be written to: for SQLite to report
+        with suppress(OSError):  # a folder that is not writable: SQLite reports that
             self._file = os.open(f"{self._path}-turns", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if self._file < 0 or not hasattr(fcntl, "F_OFD_SETLK"):
             create()
@@ -84,7 +85,7 @@ class IdentityLock:
         return ""
 
     def release(self) -> None:
-        """Be a user no longer."""
+        """Release the lock."""
         if self._file >= 0:
             os.close(self._file)
         self._file = -1

@@ -1,4 +1,4 @@
-"""Checks whether an idle connection to PostgreSQL is usable, without a round trip where possible."""
+"""Checks if an idle connection to PostgreSQL is usable, without a round trip where possible."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
 MAX_IDLE_WITHOUT_PING = 2.0
-"""Seconds of idleness after which the server is asked; before that, only what it has sent is looked at."""
+"""Seconds of idleness from which the server is pinged; before that, only received data is checked."""
 
 PING_TIMEOUT = 0.3
-"""Seconds within which a server must answer that is asked."""
+"""Seconds within which a pinged server must respond."""
 
 
 def is_usable(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether a connection is open and in no transaction."""
+    """Return True if a connection is open and in no transaction."""
     return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def is_alive(connection: psycopg.Connection[Any], idle: float) -> bool:
-    """Return whether a connection that was idle for so many seconds can be used.
+    """Return True if a connection that was idle for ``idle`` seconds can be used.
 
-    A server that ends a connection says so, or closes the socket: either makes the socket readable. A firewall that
-    forgets a connection sends nothing, so after some seconds the server is asked with an empty query.
+    A server that ends a connection sends a message or closes the socket: either makes the socket readable. A firewall
+    that drops a connection sends nothing, so after some seconds the server is pinged with an empty query.
     """
     if not is_usable(connection) or _is_readable(connection, 0.0):
         return False

@@ -1,4 +1,4 @@
-"""Single values that are made once and then kept, the same for all processes and machines of a database."""
+"""Single stored values, the same for all processes and machines of a database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cometbot.store.tables import facts
 
 
 def get_or_create_metadata(database: Database, name: str, make: Callable[[], str]) -> str:
-    """The value kept under ``name``; what ``make`` returns if there is none yet. Who comes first decides for all."""
+    """Return the value of ``name``; if there is none yet, store and return what ``make`` returns.
+
+    If several processes create the value at once, all of them return the one that was stored first.
+    """
     query = sa.select(facts.c.value).where(facts.c.name == name)
     with database.read() as connection:
         found = connection.execute(query).scalar()
@@ -24,13 +27,13 @@ def get_or_create_metadata(database: Database, name: str, make: Callable[[], str
 
 
 def get_metadata(database: Database, name: str) -> str:
-    """The value noted under ``name`` last; empty if there is none."""
+    """Return the value of ``name``, or "" if there is none."""
     with database.read() as connection:
         return str(connection.execute(sa.select(facts.c.value).where(facts.c.name == name)).scalar() or "")
 
 
 def set_metadata(database: Database, name: str, value: str, *, durable: bool = True) -> None:
-    """Keep ``value`` under ``name``, in place of what was there."""
+    """Store ``value`` under ``name``, in place of any previous value."""
     insert = database.insert(facts).values(name=name, value=value)
     with database.write(durable=durable) as connection:
         connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

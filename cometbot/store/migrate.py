@@ -1,4 +1,4 @@
-"""Bringing a database to the schema that this version of the code knows."""
+"""Upgrade a database to the schema of this version of the code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from sqlalchemy.engine import Connection
 from cometbot.store import tables
 
 HEAD = "0006"
-"""The newest revision in ``migrations/versions``; a test compares."""
+"""The newest revision in ``migrations/versions``; a test compares the two."""
 
 
 def revision(connection: Connection) -> str | None:
-    """The revision that the database is at, None for an empty database."""
+    """Return the revision of the database, or None for an empty database."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def problem(connection: Connection) -> str:
-    """Why this database cannot be used with this version of the code, and what to do; empty if it can."""
+    """Return why this version cannot use the database, and what to do; "" if it can."""
     current = revision(connection)
     if current == HEAD:
         return ""
@@ -29,8 +29,10 @@ def problem(connection: Connection) -> str:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the database of ``connection`` to :data:`HEAD`, within its transaction. Raises ConfigurationError if it
-    is newer."""
+    """Upgrade the database of ``connection`` to :data:`HEAD`, within its transaction.
+
+    Raises ConfigurationError if the database is newer.
+    """
     from cometbot.errors import ConfigurationError
 
     current = revision(connection)

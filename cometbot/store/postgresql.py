@@ -29,10 +29,10 @@ from cometbot.store.liveness import is_alive, is_usable
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 POOL_SIZE = 10
-"""Connections that a process opens at most, not counting those that listen or belong to Procrastinate."""
+"""Maximum connections of a process, without those that listen or belong to Procrastinate."""
 
 RESERVED_CONNECTIONS = 3
-"""Of those, how many only acknowledgements use."""
+"""The number of these connections that are reserved for acknowledgements."""
 
 CONNECT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
@@ -42,7 +42,7 @@ CONNECT_OPTIONS: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "fallback_application_name": "cometbot",
 }
-"""Options of a connection, where the URL does not say otherwise: a server that vanished is noticed after seconds."""
+"""Options of a connection, unless the URL sets them: a server that vanished is noticed after seconds."""
 
 _CLOCK_SYNC_INTERVAL = 5.0
 _UPGRADE_LOCK = 4_711_815
@@ -55,16 +55,16 @@ _SELECT_PRIVILEGES = sa.text(
 )
 _TRANSIENT_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 _PERMANENT_ERROR = psycopg.errors.ProgramLimitExceeded
-"""Of those, what will be refused again: a row that no index takes."""
+"""The one of these errors that would be raised again: a row that no index accepts."""
 
 
 class PostgreSQL(Database):
     """A database behind a ``postgresql://`` URL.
 
-    One bounded pool for each process. What a request waits for gives up after a second and has places of its own in
-    the pool. What need not be on the disk at once is committed without waiting for it: a setting of the session, so
-    that only a connection that changes its use costs a statement. What only reads needs no transaction. The clock is
-    the server's, as this machine's boot clock follows it (:class:`ServerClock`).
+    Each process has one bounded pool. Writes that a request waits for give up after a second and have reserved slots in
+    the pool. Relaxed writes are committed without waiting for the disk. That is a setting of the session, so it costs a
+    statement only when a connection changes its kind of write. Reads need no transaction. The clock is this machine's
+    boot clock, set by the server's (:class:`ServerClock`).
     """
 
     supports_writable_ctes: ClassVar[bool] = True
@@ -102,10 +102,12 @@ class PostgreSQL(Database):
         return self._clock
 
     def _sync_clock(self) -> None:
-        """Set our clock by the server's, and by the signs of life that others have left; where neither can be asked
-        now, ours goes on as it is."""
+        """Set the clock by the server's, and by the heartbeats of other processes.
+
+        If the server cannot be reached now, the clock continues as it is.
+        """
         self._clock_synced_at = seconds_since_boot()
-        # Whoever asks for the time may hold a connection already, so this one waits for no other.
+        # The caller may hold a connection already, so this must not wait for another one.
         with suppress(StoreBusy), self._translate_errors(), self._checkout(is_urgent=True, timeout=0.0) as connection:
             with self._transaction(connection, ACK_TIMEOUT):
                 server, last_lease_until = connection.execute(_SELECT_TIMES).one()
@@ -118,7 +120,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _begin_with_retry(self, durable: bool, timeout: float | None) -> Iterator[Connection]:
-        """A connection in a transaction. One that cannot begin a transaction is replaced once."""
+        """Yield a connection in a transaction. A connection that cannot begin a transaction is replaced once."""
         with ExitStack() as stack:
             try:
                 with ExitStack() as attempt:
@@ -184,9 +186,9 @@ class PostgreSQL(Database):
     def _checkout(
         self, *, is_urgent: bool = False, timeout: float | None = None, durable: bool | None = None
     ) -> Iterator[Connection]:
-        """A connection of the pool, whose commits wait for the disk if ``durable`` (None: where that does not matter).
+        """Yield a connection of the pool whose commits wait for the disk if ``durable`` (None: either will do).
 
-        One that broke is not used again, and neither are the idle ones, which probably broke with it.
+        After a connection broke, neither it nor the idle ones, which probably broke with it, are used again.
         """
         pool = self._ensure_open()
         connection = pool.acquire(
@@ -209,10 +211,10 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _transaction(self, connection: Connection, timeout: float | None) -> Iterator[None]:
-        """A transaction, each of whose statements ends after ``timeout`` seconds."""
+        """Open a transaction in which each statement is limited to ``timeout`` seconds."""
         limit = "" if timeout is None else f"; SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}"
         with connection.begin():
-            # Not the driver's own way to begin: that one would do so before single statements, too.
+            # Not the driver's own begin, which would open a transaction for single statements, too.
             _driver_connection(connection).execute(f"BEGIN{limit}".encode(), prepare=False)
             yield
 
@@ -235,7 +237,7 @@ class PostgreSQL(Database):
         self._sync_clock()
 
     def _find_privilege_problem(self) -> str:
-        """Why this user cannot work with the tables, and what to do; empty if it can."""
+        """Return why this user cannot work with the tables, and what to do; "" if it can."""
         with self.read() as connection:
             user, *allowed = connection.execute(_SELECT_PRIVILEGES).one()
         if all(allowed):
@@ -254,7 +256,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _raise_configuration_errors(self, verb: str) -> Iterator[None]:
-        """Turns what the database refuses into one sentence with the remedy."""
+        """Raise errors of the database as :class:`ConfigurationError`, in one sentence with the remedy."""
         try:
             yield
         except (StoreBusy, sa.exc.DBAPIError) as error:
@@ -274,14 +276,14 @@ class PostgreSQL(Database):
         return self.failures.problem
 
     def _ensure_open(self) -> ConnectionPool[Connection]:
-        """Return this process's pool; connections from before a fork stay the other process's."""
+        """Return this process's pool; after a fork, connections of the parent are left to it."""
         if self._pool is not None and self._pid == os.getpid():
             return self._pool
         with self._open_lock:
             if self._is_closed:
                 raise StoreBusy("the database is closed")
             if self._pool is None or self._pid != os.getpid():
-                # Kept, since a connection that is collected as garbage is closed.
+                # Kept, because garbage collection would close the parent's connections.
                 self._inherited_pools.append(self._pool)
                 self._pool, self._pid = self._make_pool(), os.getpid()
             return self._pool
@@ -293,7 +295,7 @@ class PostgreSQL(Database):
             connect_args={
                 **CONNECT_OPTIONS,
                 **{name: str(value) for name, value in self._url.query.items() if name in CONNECT_OPTIONS},
-                # What is read, or is one statement, needs no transaction around it: two round trips less.
+                # Reads and single statements need no transaction around them: that saves two round trips.
                 "autocommit": True,
             },
         )
@@ -314,7 +316,7 @@ class PostgreSQL(Database):
 
 
 class _CommitProgress:
-    """The progress of a transaction: whether its commit may have been received."""
+    """The progress of a transaction: ``is_committing`` is True if the server may have received its commit."""
 
     is_committing = False
 
@@ -334,7 +336,7 @@ def _set_durable(connection: Connection, durable: bool) -> None:
 
 
 def _reset(connection: Connection) -> bool:
-    """Return whether a connection can be used again; what it had begun is rolled back."""
+    """Roll back an open transaction, and return True if the connection can be used again."""
     try:
         connection.rollback()
         return not connection.invalidated and is_usable(_driver_connection(connection))
@@ -353,13 +355,16 @@ def _driver_error(error: BaseException) -> BaseException | None:
 
 
 def _needs_new_connection(error: BaseException) -> bool:
-    """Return whether what failed may succeed on a new connection: this one broke, or its server takes no writes."""
+    """Return True if a retry on a new connection may succeed: this one broke, or its server accepts no writes."""
     cause = _driver_error(error)
     return isinstance(cause, _TRANSIENT_ERRORS) and classify_error(cause) in (UNREACHABLE, STANDBY)
 
 
 def _find_option_problem(url: URL) -> str:
-    """What is wrong with the options of ``url``, as the driver says it without connecting; empty if nothing is."""
+    """Return the problem of the options of ``url``, or "".
+
+    The text is the driver's, which reports it without connecting.
+    """
     try:
         _, options = _DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
     except sa.exc.ArgumentError:
@@ -369,12 +374,12 @@ def _find_option_problem(url: URL) -> str:
     ):
         return f"{name} is no whole number"
     hosts = max(str(options.get(name, "")).count(",") for name in ("host", "hostaddr")) + 1
-    # Where nobody listens: it says of options that they are wrong before it looks for somebody.
+    # A host where nothing listens: libpq reports invalid options before it connects.
     unreachable_options = {**options, "host": ",".join([_UNUSED_SOCKET_FOLDER] * hosts), "hostaddr": None}
     try:
         info = psycopg.conninfo.make_conninfo(**unreachable_options)
     except psycopg.ProgrammingError as error:
-        # Without its name where that may be the rest of a password with an & in it.
+        # The option's name is left out if it may be the rest of a password that contains an &.
         return "an option is not known" if "password" in url.query else _first_line(error)
     probe = psycopg.pq.PGconn.connect_start(info.encode())
     try:
@@ -385,6 +390,8 @@ def _find_option_problem(url: URL) -> str:
 
 
 def _first_line(error: BaseException | None) -> str:
-    """What went wrong, without the connection's parameters; libpq tells no password, but a line each for every
-    address."""
+    """Return the first line of the error, without the connection's parameters.
+
+    libpq's texts contain no password, but one line for every address.
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Short texts between the processes of any number of machines: PostgreSQL's ``LISTEN`` and ``NOTIFY``."""
+"""Publish and subscribe between processes on any number of machines, by PostgreSQL's ``LISTEN`` and ``NOTIFY``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _STOP = ""
 
 
 class PostgreSQLPubSub(PubSub):
-    """One connection to listen on, outside of the pools, and one thread that tells, so that no request waits for it.
+    """Listens on its own connection outside of the pools, and publishes in its own thread, so that no request waits.
 
-    Behind pgbouncer the connection must be a session's own: transaction pooling forgets who listens.
+    Behind pgbouncer the connection must use session pooling: transaction pooling loses the ``LISTEN``.
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -86,13 +86,13 @@ class PostgreSQLPubSub(PubSub):
     def _listen_until_disconnected(self, callback: Callable[[str], None]) -> None:
         with psycopg.connect(self._database.server_url, autocommit=True, **CONNECT_OPTIONS) as connection:
             connection.execute(f"LISTEN {self._channel}")
-            callback("")  # what was told before is missed
+            callback("")  # texts published before this point are missed
             while not self._closed.is_set():
                 for notice in connection.notifies(timeout=_POLL_INTERVAL):
                     self._dispatch(notice.payload, callback)
 
     def _dispatch(self, payload: str, callback: Callable[[str], None]) -> None:
-        """Let the text be heard, unless it was told in this process."""
+        """Call ``callback`` with the text, unless this process published it."""
         token, _, text = payload.partition(":")
         if token != self._token:
             callback(text)

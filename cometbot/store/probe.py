@@ -1,4 +1,4 @@
-"""A look at a database that makes nothing, upgrades nothing and changes nothing."""
+"""Read-only checks of a database, which create, upgrade and change nothing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cometbot.store import migrate
 from cometbot.store.database import database_from_url
 
 LOCK_TIMEOUT = 2.0
-"""Seconds that a look waits for whoever writes."""
+"""Seconds that a check waits for another process's write."""
 
 
-# Of other users' connections a user without special rights sees the database and the application's name only.
+# For other users' connections, an ordinary user sees only the database and the application's name.
 _COUNT_CONNECTIONS = sa.text("""
     SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
             - coalesce(current_setting('reserved_connections', true), '0')::integer,
@@ -33,9 +33,10 @@ _COUNT_CONNECTIONS = sa.text("""
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLocation:
-    """Where a database is. ``path`` is the file of an SQLite database, None for one in memory or on a server.
+    """The location of a database.
 
-    ``name`` is fit to be shown; ``password`` is what must not be.
+    ``path`` is the file of an SQLite database, None for one in memory or on a server. ``name`` may be displayed;
+    ``password`` must not be.
     """
 
     kind: str
@@ -46,7 +47,7 @@ class DatabaseLocation:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCount:
-    """The connections that a PostgreSQL server takes from ordinary users, and has now: ours, and all."""
+    """The number of connections of a PostgreSQL server: the limit for ordinary users, those of cometbot, and all."""
 
     limit: int
     own: int
@@ -55,9 +56,9 @@ class ConnectionCount:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The problems of a database, as texts that are empty where nothing is wrong.
+    """The problems of a database, as texts that are empty if there is none.
 
-    ``is_locked`` says that another process has been writing for long. ``connections`` is None for a file.
+    ``is_locked`` is True if another process has been writing for long. ``connections`` is None for a file.
     """
 
     schema_problem: str = ""
@@ -67,7 +68,7 @@ class ProbeResult:
 
 
 def locate_database(url: str) -> DatabaseLocation:
-    """Where the database of ``url`` is."""
+    """Return the location of the database of ``url``."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database in (None, "", ":memory:"):
@@ -80,7 +81,7 @@ def locate_database(url: str) -> DatabaseLocation:
 
 
 def probe_database(url: str) -> ProbeResult:
-    """What is wrong with the database of ``url``, which must be there.
+    """Return the problems of the database of ``url``, which must exist.
 
     Raises :class:`ConfigurationError` with the reason if it cannot be used at all.
     """
@@ -107,7 +108,7 @@ def _probe_file(path: Path) -> ProbeResult:
 @contextmanager
 def _connect(path: Path) -> Iterator[Connection]:
     def connect() -> sqlite3.Connection:
-        # mode=rw: as it is, and never made.
+        # mode=rw: opened as it is, never created.
         return sqlite3.connect(
             f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, timeout=LOCK_TIMEOUT, isolation_level=None
         )

@@ -1,4 +1,4 @@
-"""Short texts to all processes that share a database: quick, and not to be relied on. The truth is in the tables."""
+"""Publish short texts to all processes that share a database: fast, but unreliable. The tables are authoritative."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from cometbot.store.database import Database
 from cometbot.store.datagram_socket import DatagramSocket
 
 MAX_TEXT_SIZE = 7000
-"""Bytes of UTF-8 that a text may have: PostgreSQL's notices carry no more than 8,000 bytes in all."""
+"""Maximum bytes of UTF-8 of a text: a notification of PostgreSQL has at most 8,000 bytes in all."""
 
 _ADDRESS_REFRESH_INTERVAL = 1.0
 _SEND_TIMEOUT = 0.02
 
 
 class PubSub(ABC):
-    """Tells all processes but this one. To be made anew after a fork.
+    """Publishes to all processes but this one. Create a new one after a fork.
 
-    Nothing is kept for who does not listen, and a text may be lost; an empty text means that some may have been.
+    Texts are not stored for processes that do not listen, and a text may be lost. An empty text means that some texts
+    may have been lost.
     """
 
     @abstractmethod
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback(text)``, in a thread, for what other processes tell from now on."""
+        """Start a thread that calls ``callback(text)`` for texts that other processes publish from now on."""
 
     @abstractmethod
     def publish(self, text: str) -> None:
-        """Tell the others. Never waits long, never raises."""
+        """Publish ``text`` to the other processes. Never waits long, never raises."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop listening, and telling."""
+        """Stop listening and publishing."""
 
 
 class NullPubSub(PubSub):
     """For a database that no other process can share."""
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Nothing: there is nobody to listen to."""
+        """Do nothing: no other process publishes."""
 
     def publish(self, text: str) -> None:
-        """Nothing: there is nobody to tell."""
+        """Do nothing: no other process listens."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class LocalPubSub(PubSub):
-    """The processes of one machine, by unix datagrams."""
+    """Publishes to the processes of one machine, by unix datagrams."""
 
     def __init__(self, path: str, name: str) -> None:
         self._prefix = f"{name}-"
@@ -72,7 +73,10 @@ class LocalPubSub(PubSub):
                     Path(address).unlink()
 
     def _other_addresses(self) -> list[str]:
-        """Who listens, looked up when the folder has changed, and each second: its time may be too coarse to tell."""
+        """Return the listening addresses, read anew when the folder has changed and every second.
+
+        The folder's modification time alone may be too coarse.
+        """
         mtime, now = self._socket.folder_mtime(), time.monotonic()
         if mtime != self._folder_mtime or now - self._refreshed_at > _ADDRESS_REFRESH_INTERVAL:
             self._addresses = self._socket.addresses(self._prefix)
@@ -84,7 +88,7 @@ class LocalPubSub(PubSub):
 
 
 def create_pubsub(database: Database, name: str) -> PubSub:
-    """The way to the other processes that share ``database`` and listen under the same ``name``."""
+    """Return the means to reach the processes that share ``database`` and listen under the same ``name``."""
     if database.server_url:
         from cometbot.store.postgresql_pubsub import PostgreSQLPubSub
 

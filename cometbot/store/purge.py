@@ -15,23 +15,23 @@ from cometbot.store.database import Database
 from cometbot.store.tables import facts
 
 LEASE_TTL = 60.0
-"""Seconds after which another process purges in the place of one that has died."""
+"""Seconds after which another process purges instead of one that has died."""
 
 MIN_BATCH_ROWS, MAX_BATCH_ROWS = 10, 500
 TARGET_BATCH_SECONDS = 0.01
 """Seconds that a batch should take on SQLite: callbacks wait for the write lock meanwhile."""
 
 PAUSE_FACTOR = 3.0
-"""Pause after a batch, as a multiple of the time that it took; on PostgreSQL, where nobody waits, once that time."""
+"""Pause after a batch, as a multiple of its duration. On PostgreSQL, where no writer waits, the multiple is 1."""
 
 DeleteBatch = Callable[[Connection, int], int]
-"""Deletes at most so many rows in a transaction; returns their number."""
+"""Deletes at most the given number of rows in a transaction; returns their number."""
 
 
 class Purge:
     """Deletes rows in batches, unless another process does.
 
-    The name of the purge and its owner stand in the table ``facts``; each batch renews the lease.
+    The name of the purge and its owner are stored in the table ``facts``; each batch renews the lease.
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -42,7 +42,7 @@ class Purge:
         self._blocks_writers = not database.server_url
 
     def run(self, *deletions: DeleteBatch) -> int:
-        """Delete all that is old; return the number of rows, 0 where another thread or process is at it."""
+        """Delete all old rows; return their number, or 0 if another thread or process is purging."""
         if not self._run_lock.acquire(blocking=False):
             return 0
         try:
@@ -78,10 +78,10 @@ class Purge:
 
     @property
     def _owner(self) -> str:
-        return f"{self._token}-{os.getpid()}"  # this object may have been made before a fork
+        return f"{self._token}-{os.getpid()}"  # this object may have been created before a fork
 
     def _acquire(self, connection: Connection) -> bool:
-        """Acquire or renew the lease; return False while another process has it."""
+        """Acquire or renew the lease; return False while another process holds it."""
         insert = self._database.insert(facts).values(name=self._name, value="")
         connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
         own_row = facts.c.name == self._name
@@ -100,6 +100,6 @@ class Purge:
 
 
 def next_batch_limit(limit: int, seconds: float) -> int:
-    """Return how many rows the next batch may have, after one of ``limit`` rows that took ``seconds``."""
+    """Return the limit of rows for the next batch, after one of ``limit`` rows that took ``seconds``."""
     fitting = int(limit * TARGET_BATCH_SECONDS / max(seconds, 1e-6))
     return max(MIN_BATCH_ROWS, min(MAX_BATCH_ROWS, 2 * limit, fitting))

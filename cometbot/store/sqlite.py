@@ -32,15 +32,19 @@ from cometbot.store.write_lock import WriteLock, sleep_randomly
 
 _DIALECT = sqlite.dialect()
 _PAGE_SIZE = 1024
-"""A callback changes half a dozen pages, which go to the disk whole: a quarter of SQLite's own measure, a third of the
-bytes."""
+"""Bytes of a page, a quarter of SQLite's default.
+
+A callback changes half a dozen pages, which are written to disk whole; this writes a third of the bytes.
+"""
 
 _CHECKPOINT_PAGES = 32_000
-"""32 MiB of log before it is copied into the database, while which nobody writes. Of a page that was changed many times
-only the last form is copied, so that the longer the log, the less there is to copy."""
+"""Pages of the log (32 MiB) after which it is copied into the database, while no process can write.
+
+Of a page that was changed many times only the last version is copied, so a longer log leaves less to copy.
+"""
 
 _WAL_SIZE_LIMIT = 64 * 1024 * 1024
-"""Bytes to which the log is cut when it begins anew: a reader that stayed open may have let it grow far beyond."""
+"""Bytes to which the log is truncated when it is reset: a long-running reader may have let it grow far beyond."""
 
 _CONNECT_OPTIONS: dict[str, Any] = {
     "timeout": WRITE_TIMEOUT,
@@ -56,12 +60,12 @@ T = TypeVar("T")
 
 
 class SQLite(Database):
-    """A file of SQLite in WAL mode (or memory, for tests), shared by the processes of one machine.
+    """An SQLite file in WAL mode (or memory, for tests), shared by the processes of one machine.
 
-    One connection writes: SQLite's own waiting lets a process starve while another one's threads take turns, so a lock
-    of the process stands before it, and who holds that waits for its turn among the processes. A commit leaves the
-    write in the system's memory; what is durable is brought to the disk after that, when others can write already. In
-    memory there is a single connection for everything.
+    One connection writes. With SQLite's own waiting, a process could starve while another one's threads take turns.
+    Therefore a thread first acquires a lock of its process, then the write lock between processes. A commit leaves the
+    write in the system's page cache; a durable write is synced after that, when other threads can already write. In
+    memory a single connection serves everything.
     """
 
     def __init__(self, url: URL) -> None:
@@ -124,7 +128,7 @@ class SQLite(Database):
 
     @contextmanager
     def _write_transaction(self, deadline: float) -> Iterator[Connection]:
-        """A transaction of this process, when the others have had theirs."""
+        """Open a write transaction, in turn with the other processes."""
         assert self._writer is not None
         self._write_lock.acquire(deadline)
         try:
@@ -142,13 +146,16 @@ class SQLite(Database):
         self._check_files()
 
     def _to_error(self, cause: BaseException, action: str) -> StoreBusy:
-        """Return what to raise for ``cause``. A file that is gone is the cause of any other error, such as of I/O."""
+        """Return the exception to raise for ``cause``.
+
+        A removed or replaced file is the cause of any other error, such as one of I/O.
+        """
         if self._file_guard is not None and (problem := self._file_guard.problem()):
             return self.failures.record(FILE_MISSING, problem)
         return self.failures.to_exception(cause, action)
 
     def _check_files(self) -> None:
-        """Raise :class:`StoreUnavailable` if what is written here would be found by nobody."""
+        """Raise :class:`StoreUnavailable` if a write would go to a file that was removed or replaced."""
         if self._file_guard is not None and (problem := self._file_guard.problem()):
             raise self.failures.record(FILE_MISSING, problem)
 
@@ -175,7 +182,7 @@ class SQLite(Database):
             yield connection
 
     def snapshot(self) -> AbstractContextManager[Connection]:
-        # The only connection of a database in memory may be in a transaction; nobody else writes meanwhile.
+        # The only connection of a database in memory may be in a transaction; no other connection writes meanwhile.
         return super().snapshot() if self.path else self.read()
 
     def size(self, connection: Connection) -> int:
@@ -190,7 +197,7 @@ class SQLite(Database):
 
     @contextmanager
     def _translate_errors(self, action: str) -> Iterator[None]:
-        """Raise failures that need a repair as :class:`StoreUnavailable`, and others as they are."""
+        """Raise failures that need a repair as :class:`StoreUnavailable`, and others unchanged."""
         try:
             yield
         except sa.exc.DatabaseError as error:
@@ -234,7 +241,7 @@ class SQLite(Database):
         self._pid = os.getpid()
 
     def _discard_parent_connections(self) -> None:
-        """After a fork: the parent's connections must be neither used nor closed here."""
+        """Discard the parent's connections after a fork; they must be neither used nor closed here."""
         if self._pid:
             self._lock = threading.Lock()
             self._group_commit = GroupCommit(self._write, self._sync)
@@ -255,7 +262,7 @@ class SQLite(Database):
             raise self.failures.record(FILE_MISSING, problem)
 
     def _create_file(self) -> None:
-        """Create the database with mode 0600, which SQLite gives to the files beside it too."""
+        """Create the database with mode 0600, which SQLite also gives to the files beside it."""
         try:
             private_files.create_file(self.path)
         except OSError as error:
@@ -266,7 +273,7 @@ class SQLite(Database):
     def _connect(self) -> sqlite3.Connection:
         connection = self._open_file() if self.path else sqlite3.connect(":memory:", **_CONNECT_OPTIONS)
         if self.path:
-            connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file; others keep theirs
+            connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # applies to a new file only
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
@@ -274,7 +281,7 @@ class SQLite(Database):
     def _open_file(self) -> sqlite3.Connection:
         """Open the file that the guard knows: it may have been removed or replaced since the last check."""
         try:
-            # mode=rw: it is never created here.
+            # mode=rw: the file is never created here.
             connection: sqlite3.Connection = sqlite3.connect(
                 f"file:{quote(os.fsencode(self.path))}?mode=rw", uri=True, **_CONNECT_OPTIONS
             )
@@ -308,13 +315,13 @@ class SQLite(Database):
         self._ensure_open()
         if not self.path or os.stat(f"{self.path}-wal").st_size <= _WAL_SIZE_LIMIT:
             return
-        with self.read() as connection:  # writers go on while most of it is copied
+        with self.read() as connection:  # other processes can write while most of it is copied
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         with self._lock, self._translate_errors("shorten the log"):
             self._write_lock.acquire(_deadline(None))
             try:
                 if self._writer is not None:
-                    self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing while somebody reads
+                    self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing during a read
             finally:
                 self._write_lock.release()
 
@@ -347,9 +354,9 @@ def _deadline(timeout: float | None) -> float:
 def _transaction(
     connection: Connection, deadline: float, write_lock: WriteLock, to_error: Callable[[BaseException, str], StoreBusy]
 ) -> Iterator[Connection]:
-    """Begin a transaction that may write. Raises what ``to_error`` returns for what cannot be done now.
+    """Begin a transaction that may write, waiting for other processes until ``time.monotonic()`` is ``deadline``.
 
-    It waits for other processes until ``time.monotonic()`` reaches ``deadline``.
+    Failures of the database are raised as the exception that ``to_error`` returns.
     """
     driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
     try:
@@ -358,7 +365,7 @@ def _transaction(
         driver.execute("COMMIT")
     except BaseException as error:
         if driver.in_transaction:
-            with suppress(sqlite3.Error):  # a disk that fails may refuse this too; the first error is the cause
+            with suppress(sqlite3.Error):  # a failing disk may refuse this too; the first error is the cause
                 driver.execute("ROLLBACK")
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and classify_error(cause)):
@@ -367,10 +374,10 @@ def _transaction(
 
 
 def _begin(driver: sqlite3.Connection, deadline: float, write_lock: WriteLock) -> None:
-    """Take the write lock of the file; who has the turn finds it free, unless a stranger has the file open.
+    """Acquire SQLite's lock on the file.
 
-    SQLite itself would wait with naps that grow to 100 ms, and one of two busy processes would get a fifth of the
-    turns.
+    The holder of ``write_lock`` finds it free, unless another program has the file open. SQLite itself would retry with
+    sleeps that grow to 100 ms, and one of two busy processes would get a fifth of the turns.
     """
     while True:
         try:
@@ -386,7 +393,10 @@ def _begin(driver: sqlite3.Connection, deadline: float, write_lock: WriteLock) -
 
 
 def _shared_clock(connection: Connection) -> Clock:
-    """The clock that every process of this boot uses; at a new boot it is set again, and no old lease counts."""
+    """Return the clock of this boot, which all processes share.
+
+    After a reboot the clock is set again, and all old leases end.
+    """
     current_boot = boot_id() or "none"
     stored = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
     if stored.get("boot") == current_boot and "clock" in stored and boot_id():
@@ -407,7 +417,7 @@ def _shared_clock(connection: Connection) -> Clock:
 
 
 class _WallClock(Clock):
-    """Where the system has no boot id: the wall clock, which may jump."""
+    """The wall clock, which may jump; used if the system has no boot id."""
 
     def __call__(self) -> float:
         return time.time()

@@ -1,4 +1,4 @@
-"""What bots remember: one row a key, values as JSON texts."""
+"""The stored state of bots: one row per key, values as JSON texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _delete_owner = sa.delete(state).where(state.c.scope == bound("s"), state.c.owne
 
 
 class StateTable:
-    """The table ``state``."""
+    """The table ``state``. All methods work inside the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
         self._load = database.prepare(_load)
@@ -33,11 +33,11 @@ class StateTable:
         self._insert_missing = insert.on_conflict_do_nothing(index_elements=["scope", "owner", "name"])
 
     def load(self, connection: Connection, scope: str, owner: str) -> dict[str, str]:
-        """All keys of one owner with their JSON texts."""
+        """Return all keys of one owner with their JSON texts."""
         return dict(self._load(connection, {"scope": scope, "owner": owner}).fetchall())
 
     def apply(self, connection: Connection, changes: Iterable[StateChange]) -> None:
-        """Write what changed and nothing else; increments are added to what is stored at this moment."""
+        """Write only what changed; increments are added to the value that is stored at this moment."""
         for change in changes:
             owner = {"s": change.scope, "o": change.owner}
             rows = [{**owner, "n": name, "v": value} for name, value in sorted(change.values.items())]
@@ -51,16 +51,16 @@ class StateTable:
                 connection.execute(_delete_key, [{**owner, "n": name} for name in change.removed])
 
     def delete(self, connection: Connection, scope: str, owner: str) -> None:
-        """Remove all that is remembered of one owner."""
+        """Delete the state of one owner."""
         connection.execute(_delete_owner, {"s": scope, "o": owner})
 
     def delete_matching(self, connection: Connection, scope: str, prefix: str, suffix: str) -> None:
-        """Remove all that is remembered of the owners whose names begin and end so."""
+        """Delete the state of all owners whose names begin with ``prefix`` and end with ``suffix``."""
         named = state.c.owner.startswith(prefix, autoescape=True), state.c.owner.endswith(suffix, autoescape=True)
         connection.execute(sa.delete(state).where(state.c.scope == scope, *named))
 
     def _sum(self, connection: Connection, key: dict[str, str], increment: int | float) -> str:
-        # A row that is not there cannot be locked, so that two could begin to count at the same time.
+        # A missing row cannot be locked, so two transactions could start counting at the same time.
         connection.execute(self._insert_missing, {**key, "v": "0"})
         value = json.loads(connection.execute(_read, key).scalar_one())
         return json.dumps((value if isinstance(value, int | float) else 0) + increment)

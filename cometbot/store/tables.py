@@ -1,4 +1,4 @@
-"""The tables. What each state means and who may change it stands in ``docs/architecture.md``; migrations make them."""
+"""The tables; the migrations create them. ``docs/architecture.md`` explains each state and its transitions."""
 
 from __future__ import annotations
 

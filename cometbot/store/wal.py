@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log, brought to the disk by us and not by SQLite."""
+"""SQLite's write-ahead log, synced by cometbot and not by SQLite."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _fdatasync = getattr(os, "fdatasync", os.fsync)
 
 
 class WriteAheadLog:
-    """The file ``…-wal`` beside an open database, into which every commit of every process goes.
+    """The file ``…-wal`` beside an open database, to which every process writes its commits.
 
-    With ``synchronous=FULL`` SQLite syncs it inside of the commit, while the write lock is held and nobody else can
-    write. With ``NORMAL`` it does so only before it copies the log into the database. So a commit is on the disk when
+    With ``synchronous=FULL`` SQLite syncs the file inside the commit, while the write lock is held and no other process
+    can write. With ``NORMAL`` it does so only before it copies the log into the database. So a commit is on disk once
     the file has been synced after it.
     """
 
@@ -21,13 +21,13 @@ class WriteAheadLog:
         self._lock = threading.Lock()
 
     def sync(self) -> None:
-        """Return when all that this thread has committed is on the disk. Raises ``OSError`` where it cannot be."""
+        """Sync the file, so that all commits of this thread are on disk. Raises ``OSError`` on failure."""
         with self._lock:
             if self._file >= 0:
                 _fdatasync(self._file)
 
     def close(self) -> None:
-        """Give back the file."""
+        """Close the file."""
         with self._lock:
             if self._file >= 0:
                 os.close(self._file)

@@ -1,4 +1,4 @@
-"""Whose turn it is to write, among the processes that share an SQLite file."""
+"""The lock that orders the writes of the processes that share an SQLite file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ except ImportError:  # pragma: no cover - not on a system with flock
     fcntl = None  # type: ignore[assignment]
 
 ACQUIRE_TIMEOUT = 0.05
-"""Seconds that somebody waits for a turn, or to be let alone: a process that stands still would keep it for ever."""
+"""Maximum seconds to wait for the lock: a process that stands still would hold it for ever."""
 
 MAX_SLEEP = 0.0001
 
 
 class WriteLock:
-    """A lock on a file beside the database, which orders those who ask for it; what keeps the file whole is SQLite's.
+    """An advisory lock on a file beside the database, for fairness only; SQLite's own lock protects the data.
 
-    SQLite's own lock is not to be had for as long as a transaction takes, and who waits for it sleeps up to 100 ms; of
-    two busy processes one gets a fifth of the turns. This one is asked for again in short naps of random length. It
-    is an order and no more: who does not get it in time goes on without, and a process that dies gives it up by that.
+    SQLite's lock is held for as long as a transaction lasts, and a process that waits for it sleeps up to 100 ms; of
+    two busy processes, one gets a fifth of the turns. This lock is retried after short sleeps of random length. A
+    process that does not acquire it in time writes without it. The lock of a process that dies is released.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,7 +34,10 @@ class WriteLock:
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self, deadline: float) -> bool:
-        """Whether it is ours now; waits for it until ``time.monotonic()`` reaches ``deadline``, and never for long."""
+        """Acquire the lock, and return True if it is held.
+
+        Waits until ``time.monotonic()`` reaches ``deadline``, at most :data:`ACQUIRE_TIMEOUT`.
+        """
         deadline = min(deadline, time.monotonic() + ACQUIRE_TIMEOUT)
         while not self._try_acquire():
             if time.monotonic() >= deadline:
@@ -52,18 +55,18 @@ class WriteLock:
         return True
 
     def release(self) -> None:
-        """Let others have it. Nothing, if it is not ours."""
+        """Release the lock; do nothing if it is not held."""
         if self.is_held and self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self.is_held = False
 
     def close(self) -> None:
-        """Give back the file."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 def sleep_randomly() -> None:
-    """Sleep for a moment whose length nobody else has."""
+    """Sleep for a short random time, so that waiting processes do not retry in step."""
     time.sleep(random.uniform(0.0, MAX_SLEEP))
