@@ -1,1 +1,1 @@
-"""The Chat API: an HTTP API to chat with a bot, compatible with Botpress's, and a client for both."""
+"""An HTTP API to chat with a bot, compatible with Botpress's Chat API, and a client for both."""

@@ -1,8 +1,8 @@
-"""Keeps the key of a deleted user from opening the account of the next user with the same id.
+"""Reject the key of a deleted user after another user has got the same id.
 
-In automatic mode each account has a random name, which stands in its user's row and in the key that was issued for it.
-In manual mode the backend decides who has an id, so the time of a deletion is kept, and keys that were signed before it
-are refused. Of the id only a hash is kept.
+In automatic mode each account has a random name, which is stored with its user and is part of the key that was issued
+for it. In manual mode the backend decides who has an id. The time of a deletion is stored, and keys that were signed
+before it are refused. Of the id itself only a hash is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cometbot.store.database import Transaction
 from cometbot.store.state import StateTable
 
 ACCOUNT_FIELD = "account"
-"""The field of a user's data that holds the account's name, and is never shown."""
+"""The field of a user's data that holds the account's name. It appears in no response."""
 
 _DELETED_USER = "deleted user"
 _VALID_FROM = "at"
@@ -38,9 +38,9 @@ class Accounts:
         self._state = StateTable(chat.database)
 
     def check_key(self, connection: Transaction, key: UserKey) -> None:
-        """Raise :class:`HttpError` with 401 for a key that is older than the user who has its id now.
+        """Raise :class:`HttpError` with 401 for a key that is older than the current user with its id.
 
-        While the id is free the key opens nothing, and operations answer that the user does not exist.
+        If there is no such user, the check passes, and operations answer that the user does not exist.
         """
         user = self._chat.users.get(connection, self._scope, key.user_id)
         if self._issues_keys:
@@ -51,15 +51,15 @@ class Accounts:
     def get_or_create_user(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
         """Return the user of ``key``, created or updated.
 
-        Raises as :meth:`check`, :class:`Missing` where another request created the user at the same moment, and
-        :class:`StorageFull` where there is no room for what it stores.
+        Raises like :meth:`check_key`, :class:`Missing` if another request created the user at the same moment, and
+        :class:`StorageFull` if there is no room for the user's data.
         """
         users = self._chat.users
         existing = users.get(connection, self._scope, key.user_id)
         if self._issues_keys:
             self._check_account(existing, key)
         else:
-            # Whoever recreated the user with an old key would share it with the next owner of the id.
+            # An old key must not recreate the user: the next owner of the id would share the account with its holder.
             self._check_time(connection, key)
         if self._issues_keys and existing is None:
             data = {**data, ACCOUNT_FIELD: key.account}
@@ -71,10 +71,10 @@ class Accounts:
         return user
 
     def invalidate_keys(self, connection: Transaction, key: UserKey) -> None:
-        """Invalidate the keys that were signed until now. To be called where the user is deleted."""
+        """Invalidate the keys that were signed until now. Call this when the user is deleted."""
         if self._issues_keys:
             return
-        # Times of signing are whole seconds, so a key of this second may be older than the deletion.
+        # ``iat`` is in whole seconds, so a key signed in this second may be older than the deletion.
         deleted_at = max(time.time(), key.issued_at or 0.0, self._valid_from(connection, key.user_id) - 1)
         value = json.dumps(math.floor(deleted_at) + 1)
         self._state.apply(

@@ -1,4 +1,4 @@
-"""The Chat API's channel: an author's backend and apps talk to the bot through HTTP, events and a webhook of ours."""
+"""The Chat API channel: backends and apps chat with a bot over HTTP, an event stream and an outgoing webhook."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ _MESSAGE, _USER = schemas.MessageSchema(), schemas.UserSchema()
 
 
 class ChatApiChannel(Channel):
-    """The Chat API of all bots that are served here, each under a URL of its own, over one chat server.
+    """The Chat API of all bots of this server, each under its own URL.
 
-    What a bot says is stored there, told to streams in all processes and to the webhook. ``bot.send(user=…)`` goes to
-    the newest conversation that the user owns, else to a new one; ``group=…`` is the id of a conversation.
-    ``observe`` is told of messages, events and refused requests the bot's name (empty where none was found) and
-    ``received`` or ``refused``. ``on_database_full`` is called for each request that is refused because the database
-    has no room.
+    Users, conversations and messages are stored in ``chat``. What a bot sends is stored there and published to the
+    streams of all processes and to the webhook. ``bot.send(user=…)`` goes to the newest conversation that the user
+    owns, or to a new one; ``group=…`` is the id of a conversation.
+
+    ``observe`` is called for each message, event and refused request with the bot's name (empty if no bot was found)
+    and ``received`` or ``refused``. ``on_database_full`` is called for each request that is refused because the
+    database has no room.
     """
 
     name = CHANNEL
@@ -82,7 +84,11 @@ class ChatApiChannel(Channel):
         return parsing.parse(incoming)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
-        """What :meth:`send` carries out: ``say`` a payload, ``tell`` an event, or ``delete`` a message."""
+        """Return the steps that :meth:`send` carries out.
+
+        ``op`` is ``say`` for a message's payload, ``tell`` for an event, or ``delete`` for a message. Raises
+        :class:`MessageError` for an operation that the Chat API does not have, and for data that is not JSON.
+        """
         if operation.kind == "delete":
             return [{"op": "delete", "message": operation.message_id}]
         if operation.kind != "send" or operation.message is None:
@@ -98,7 +104,11 @@ class ChatApiChannel(Channel):
         return requests
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. Nothing leaves the database, so that the answer is never unknown."""
+        """Carry out a request like :meth:`Channel.send`.
+
+        Everything happens in the database, so the outcome is never unknown. Raises :class:`Unreachable` if the database
+        is busy, and :class:`NotFound` if the recipient does not exist.
+        """
         actions: Mapping[str, Callable[[Transaction, OutgoingRequest, Effects], str]] = {
             "say": self._send_message,
             "tell": self._send_event,
@@ -113,7 +123,7 @@ class ChatApiChannel(Channel):
             return message_id, effects
 
         try:
-            # The outbox remembers the reply until it is known to be sent: it may be on the disk with the next commit.
+            # No fsync: the outbox still holds the reply. If a power cut undoes this commit, the reply is sent again.
             message_id, effects = self.chat.database.group_commit(work, durable=False, timeout=timeout)
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
@@ -127,7 +137,7 @@ class ChatApiChannel(Channel):
             return None
         where, scope, messages = sending.conversation, _scope(sending.conversation), self.chat.messages
         with self.chat.database.read() as connection:
-            if where.id.startswith(TO_USER_PREFIX):  # the newest conversation may be another one by now
+            if where.id.startswith(TO_USER_PREFIX):  # a newer conversation may exist by now
                 found = messages.find_by_owner(connection, scope, where.target, sending.client_id)
             elif (place := self._find_conversation(connection, where)) is not None:
                 found = messages.find_by_client_id(connection, scope, place.id, sending.client_id)
@@ -185,7 +195,7 @@ class ChatApiChannel(Channel):
         return [change for change in changes if self._still_exists(transaction, change)]
 
     def refresh(self) -> None:
-        """Remove what nobody needs any more, and what is left of deleted users."""
+        """Delete expired data, and continue unfinished deletions of users."""
         self.chat.clean_up()
         with self.chat.database.read() as connection:
             pending_removals = self.chat.users.find_unfinished_removals(connection, self.name)
@@ -196,7 +206,7 @@ class ChatApiChannel(Channel):
         self._delivery = delivery
 
     def blueprint(self, delivery: DeliveryService) -> Any:
-        from cometbot.channels.chat_api.views import make_blueprint  # Flask is needed only where there are views
+        from cometbot.channels.chat_api.views import make_blueprint  # only views need Flask
 
         return make_blueprint(self, delivery)
 
@@ -204,11 +214,14 @@ class ChatApiChannel(Channel):
         self.chat.close()
 
     def operations(self, bot: Bot, delivery: DeliveryService) -> Operations:
-        """What the operations on the users and conversations of ``bot`` do."""
+        """Return the operations on the users and conversations of ``bot``."""
         return Operations(bot, self.chat, delivery, self.user_keys(bot.name), self.settings, self._webhook_queue)
 
     def user_keys(self, bot: str) -> UserKeys:
-        """The keys of the users of ``bot``. The server's own secret is another one for each bot, and kept."""
+        """Return the keys of the users of ``bot``.
+
+        Without an encryption key in the settings, the server signs keys with a stored random secret of this bot.
+        """
         given = self.settings.encryption_keys.get(bot) or self.settings.encryption_key
         if given:
             return UserKeys(given.reveal, can_issue=False)
@@ -218,8 +231,10 @@ class ChatApiChannel(Channel):
         )
 
     def _skip_removed(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
-        """Say nothing: the conversation is gone, or was when this was to be said. It has an id, by which the bot may go
-        on to delete what it believes to have said."""
+        """Send nothing, because the conversation was deleted before or after the request was stored.
+
+        Return an id nevertheless: the bot may use it to delete the message later.
+        """
         conversation = sending.conversation
         if _has_existed(conversation) and self._find_conversation(connection, conversation) is None:
             erase_deleted(connection, self.chat, conversation)
@@ -245,7 +260,7 @@ class ChatApiChannel(Channel):
         return posted.message.id
 
     def _send_event(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
-        """Tell an event. It is not kept, so it has no id."""
+        """Publish an event of the bot. It is not stored, so the returned id is empty."""
         chat_conversation = self._find_conversation(connection, sending.conversation)
         if chat_conversation is None and _has_existed(sending.conversation):
             return self._skip_removed(connection, sending, effects)
@@ -259,15 +274,16 @@ class ChatApiChannel(Channel):
         return ""
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
-        """Take a message back; one that is gone already is what was asked for."""
+        """Delete a message. A message that no longer exists counts as deleted."""
         message_id = sending.target_id or str(sending.payload["message"])
         effects.signals += self.chat.messages.delete(connection, _scope(sending.conversation), message_id) or ()
         return message_id
 
     def _find_conversation(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:
-        """The conversation that a lane is, as long as it is that one and no later one of the same id.
+        """Return the stored conversation, or None if it was deleted, even if its id is in use again.
 
-        A user's is the newest that the user owns; a group may be named by its id alone.
+        An id with the prefix ``@`` stands for the newest conversation that the user owns. A group may be given by its
+        id alone.
         """
         scope = _scope(conversation)
         if conversation.id.startswith(TO_USER_PREFIX):
@@ -286,7 +302,7 @@ class ChatApiChannel(Channel):
         return found
 
     def _still_exists(self, connection: Transaction, change: StateChange) -> bool:
-        """Whether the user or the conversation that is to be remembered has not been removed."""
+        """Return whether the user or conversation that owns the changed state still exists."""
         channel, account, bot, named = change.owner.split("/", 3)
         if change.scope == "user":
             uid = named.partition(":")[0]
@@ -296,7 +312,7 @@ class ChatApiChannel(Channel):
         return not _has_existed(conversation) or self._find_conversation(connection, conversation) is not None
 
     def _create_conversation(self, connection: Transaction, scope: Scope, wanted: Conversation) -> ChatConversation:
-        """A new conversation of a user to whom the bot writes first."""
+        """Create the conversation for a bot's first message to a user."""
         user = wanted.target
         if wanted.is_group:
             raise Missing(f"there is no conversation {user}")
@@ -309,7 +325,7 @@ class ChatApiChannel(Channel):
         return parsing.to_user(schemas.load(_USER, serializers.to_user(found))) if found else User(user)
 
     def _enqueue_transient_signal(self, signal: Signal) -> None:
-        """Bring something that is not kept to the webhook, which gets everything."""
+        """Enqueue a signal that is not stored for the webhook, which receives every signal."""
 
         def work(connection: Transaction) -> Effects:
             effects = Effects([signal])
@@ -331,11 +347,11 @@ class ChatApiChannel(Channel):
 
 
 def _ignore_outcome(bot: str, outcome: str) -> None:
-    """Where nobody counts."""
+    """Do nothing: the default for ``observe``."""
 
 
 def _has_existed(conversation: Conversation) -> bool:
-    """Whether a conversation that is not there any more was there once: whoever deleted it wants to hear no answer."""
+    """Return whether the id names a conversation that was stored once, rather than one that is still to be created."""
     return ":" in conversation.id
 
 

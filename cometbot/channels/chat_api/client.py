@@ -1,4 +1,4 @@
-"""A client for the Chat API, ours or Botpress's own: typed results, typed errors, and streams that come back."""
+"""A client for cometbot's and Botpress's Chat API: typed results, typed errors, and streams that reconnect."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ T = TypeVar("T")
 _MAX_RESPONSE_SIZE = 16 * 1024 * 1024
 _CHUNK_SIZE = 64 * 1024
 _STREAM_READ_TIMEOUT = 75.0
-"""Seconds without a ping after which a stream is given up: the server sends one every 30 s."""
+"""Seconds without data after which a stream counts as broken: the server sends a ping every 30 s."""
 _ROUTES_BY_NAME = {route.name: (route.method, route.path, route.response) for route in ROUTES}
 
 
 class ChatClient:
-    """One user's way to a bot behind a Chat API.
+    """A client of a bot's Chat API that acts as one user.
 
-    ``api_url`` is the bot's URL: ``https://host/chat/<bot>``, or ``https://chat.botpress.cloud/<webhook id>``.
-    :meth:`connect` is the usual way to make one. Every call ends within ``timeout`` seconds; nothing is retried. One
-    client may be used by many threads. The key shows in no repr, log or error.
+    ``api_url`` is the bot's URL: ``https://host/chat/<bot>``, or ``https://chat.botpress.cloud/<webhook id>``. Create a
+    client with :meth:`connect`. Every call ends within ``timeout`` seconds; nothing is retried. A client may be shared
+    between threads. The user key appears in no repr, log or error.
 
-    Errors, whose ``code`` is the server's ``type``: :class:`AuthenticationFailed` (401, 403), :class:`NotFound`,
-    :class:`Rejected`, :class:`RateLimited`; :class:`Unreachable` if nothing was sent; :class:`Uncertain` if it was and
-    no usable answer came.
+    Errors, whose ``code`` is the ``type`` in the server's response: :class:`AuthenticationFailed` (401, 403),
+    :class:`NotFound`, :class:`Rejected`, :class:`RateLimited`. :class:`Unreachable` if nothing was sent;
+    :class:`Uncertain` if the request was sent and no usable response arrived.
 
     ::
 
@@ -73,10 +73,11 @@ class ChatClient:
         session: requests.Session | None = None,
         timeout: float = 10.0,
     ) -> ChatClient:
-        """A client that speaks as a user who exists now.
+        """Return a client that acts as a user who exists on the server.
 
-        With ``encryption_key`` the key of ``user_id`` is signed here (manual mode); with ``user_key`` that one is used;
-        else the server makes a new user, called ``user_id`` if that is given, and its key (automatic mode).
+        With ``encryption_key``, the client signs the key of ``user_id`` itself (manual mode). With ``user_key``, it
+        uses that key. Otherwise the server creates a user and its key (automatic mode); ``user_id``, if given, is the
+        user's id.
         """
         if encryption_key and not user_id:
             raise ConfigurationError("with an encryption_key give the user_id that its key is to be signed for")
@@ -91,14 +92,14 @@ class ChatClient:
 
     @property
     def user_key(self) -> str:
-        """The key, to be kept for the next :meth:`connect`."""
+        """The user's key. Store it to :meth:`connect` as the same user again."""
         return self._key
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.api_url!r})"
 
     def close(self) -> None:
-        """Give the pooled connections back."""
+        """Close the pooled connections."""
         self._session.close()
 
     def create_user(
@@ -109,7 +110,7 @@ class ChatClient:
         picture_url: str | None = None,
         profile: str | None = None,
     ) -> ApiUser:
-        """A new user, who this client speaks as from now on (automatic mode only)."""
+        """Create a user; from then on, this client acts as that user (automatic mode only)."""
         body = {**_user_fields(name, picture_url, profile), **({"id": user_id} if user_id else {})}
         answer = self._call("createUser", body=body)
         self._key = str(answer["key"])
@@ -119,96 +120,99 @@ class ChatClient:
     def get_or_create_user(
         self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
     ) -> ApiUser:
-        """The user of the key, made if there is none; what is given is stored."""
+        """Return the user of the key, created if necessary and updated with the given fields."""
         body = _user_fields(name, picture_url, profile)
         return self._get_object(ApiUser, "user", "getOrCreateUser", body=body)
 
     def get_user(self) -> ApiUser:
-        """The user of the key."""
+        """Return the user of the key."""
         return self._get_object(ApiUser, "user", "getUser")
 
     def update_user(
         self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
     ) -> ApiUser:
-        """The user of the key, changed."""
+        """Update the given fields of the user of the key, and return the user."""
         return self._get_object(ApiUser, "user", "updateUser", body=_user_fields(name, picture_url, profile))
 
     def delete_user(self) -> None:
-        """Delete the user of the key, for good."""
+        """Delete the user of the key permanently."""
         self._call("deleteUser", body={})
 
     def create_conversation(self, conversation_id: str = "") -> ApiConversation:
-        """A new conversation, owned by this user; raises :class:`Rejected` (``AlreadyExists``) if the id is taken."""
+        """Create a conversation that this user owns.
+
+        Raises :class:`Rejected` with the code ``AlreadyExists`` if the id is taken.
+        """
         body = {"id": conversation_id} if conversation_id else {}
         return self._get_object(ApiConversation, "conversation", "createConversation", body=body)
 
     def get_or_create_conversation(self, conversation_id: str) -> ApiConversation:
-        """This user's own conversation of this id, made if there is none."""
+        """Return this user's own conversation with this id, created if necessary."""
         body = {"id": conversation_id}
         return self._get_object(ApiConversation, "conversation", "getOrCreateConversation", body=body)
 
     def get_conversation(self, conversation_id: str) -> ApiConversation:
-        """A conversation that this user takes part in."""
+        """Return a conversation in which this user participates."""
         return self._get_object(ApiConversation, "conversation", "getConversation", {"id": conversation_id})
 
     def delete_conversation(self, conversation_id: str) -> None:
-        """Delete a conversation of this user and its messages, for good."""
+        """Delete a conversation of this user and its messages permanently."""
         self._call("deleteConversation", {"id": conversation_id}, body={})
 
     def list_conversations(self, next_token: str = "") -> Page[ApiConversation]:
-        """A page of the conversations that this user owns."""
+        """Return a page of the conversations that this user owns."""
         return self._get_page("listConversations", "conversations", {}, next_token)
 
     def list_messages(self, conversation_id: str, next_token: str = "") -> Page[ApiMessage]:
-        """A page of a conversation's messages, the newest first."""
+        """Return a page of a conversation's messages, newest first."""
         return self._get_page("listMessages", "messages", {"conversationId": conversation_id}, next_token)
 
     def add_participant(self, conversation_id: str, user_id: str) -> ApiUser:
-        """The user who takes part from now on in a conversation of this user."""
+        """Add a user to a conversation that this user owns, and return the added user."""
         ids = {"conversationId": conversation_id}
         return self._get_object(ApiUser, "participant", "addParticipant", ids, body={"userId": user_id})
 
     def get_participant(self, conversation_id: str, user_id: str) -> ApiUser:
-        """A user who takes part in a conversation of this user."""
+        """Return a participant of a conversation that this user owns."""
         ids = {"conversationId": conversation_id, "userId": user_id}
         return self._get_object(ApiUser, "participant", "getParticipant", ids)
 
     def remove_participant(self, conversation_id: str, user_id: str) -> None:
-        """Let a user take part no more in a conversation of this user."""
+        """Remove a user from a conversation that this user owns."""
         self._call("removeParticipant", {"conversationId": conversation_id, "userId": user_id}, body={})
 
     def list_participants(self, conversation_id: str, next_token: str = "") -> Page[ApiUser]:
-        """A page of the users who take part in a conversation."""
+        """Return a page of a conversation's participants."""
         return self._get_page("listParticipants", "participants", {"conversationId": conversation_id}, next_token)
 
     def create_message(
         self, conversation_id: str, payload: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
     ) -> ApiMessage:
-        """What was said just now. ``payload`` is one of the API's: ``{"type": "text", "text": "hi"}``."""
+        """Send a message. ``payload`` is one of the API's, for example ``{"type": "text", "text": "hi"}``."""
         body: dict[str, Any] = {"conversationId": conversation_id, "payload": dict(payload)}
         if metadata is not None:
             body["metadata"] = dict(metadata)
         return self._get_object(ApiMessage, "message", "createMessage", body=body)
 
     def get_message(self, message_id: str) -> ApiMessage:
-        """A message."""
+        """Return a message by its id."""
         return self._get_object(ApiMessage, "message", "getMessage", {"id": message_id})
 
     def delete_message(self, message_id: str) -> None:
-        """Take back what this user said."""
+        """Delete a message that this user sent."""
         self._call("deleteMessage", {"id": message_id}, body={})
 
     def create_event(self, conversation_id: str, payload: Mapping[str, Any]) -> ApiEvent:
-        """Something that the bot was told just now, and that is no message."""
+        """Send an event, which the bot receives as a custom event and not as a message."""
         body = {"conversationId": conversation_id, "payload": dict(payload)}
         return self._get_object(ApiEvent, "event", "createEvent", body=body)
 
     def get_event(self, event_id: str) -> ApiEvent:
-        """An event."""
+        """Return an event by its id."""
         return self._get_object(ApiEvent, "event", "getEvent", {"id": event_id})
 
     def every(self, page: Callable[[str], Page[T]]) -> Iterator[T]:
-        """All items of a list, page by page: ``client.every(client.list_conversations)``."""
+        """Yield all items of a list, page by page: ``client.every(client.list_conversations)``."""
         token, is_first = "", True
         while token or is_first:
             found, is_first = page(token), False
@@ -216,10 +220,11 @@ class ChatClient:
             token = found.next_token
 
     def listen_conversation(self, conversation_id: str, *, reconnects: bool = True) -> Listener:
-        """What happens in a conversation from now on. It is connected on return; close it, or use it with ``with``.
+        """Return a listener for everything that happens in a conversation from now on.
 
-        A broken connection is made anew, and what was said in between is read from the list of messages; without
-        ``reconnects`` it ends there.
+        The stream is connected when this method returns. Close the listener, or use it in a ``with`` statement. When
+        the connection breaks, the listener reconnects and reads missed messages from the list of messages; without
+        ``reconnects`` it ends.
         """
 
         def list_newest(token: str) -> Page[ApiMessage]:
@@ -229,7 +234,7 @@ class ChatClient:
         return Listener(lambda: self._open_stream(conversation_id), list_newest, user=user, reconnects=reconnects)
 
     def _open_stream(self, conversation_id: str) -> OpenStream:
-        """A stream whose headers are here. Raises as any call."""
+        """Open a stream and return it once its headers have arrived. Raises like any call."""
         request_name = "GET /conversations/…/listen"
         url = f"{self.api_url}/conversations/{quote(conversation_id, safe='')}/listen"
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
@@ -265,7 +270,6 @@ class ChatClient:
         *,
         body: Mapping[str, Any] | None = None,
     ) -> T:
-        """The object that an answer holds."""
         found = self._call(name, ids, body=body)[member]
         assert isinstance(found, kind), "the schema makes nothing else of it"
         return found

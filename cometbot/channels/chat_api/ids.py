@@ -1,4 +1,4 @@
-"""Conversations of the Chat API as bots and delivery know them."""
+"""Ids that map the Chat API's conversations to the conversations of bots and delivery."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from cometbot.store.database import Transaction
 
 CHANNEL = "chat_api"
 ACCOUNT = "local"
-"""The account of all lanes: there is one Chat API here, ours."""
+"""The account of all conversations: a server has one Chat API."""
 
 TO_USER_PREFIX = "@"
-"""How the conversation with a user who has none with the bot yet begins its name. No id of a conversation has an @, so
-that nobody can make one that is taken for somebody else's."""
+"""The prefix of the id of a conversation with a user who has none with the bot yet.
+
+Ids of stored conversations cannot contain an ``@``, so no user can create a conversation with such an id.
+"""
 
 _INCARNATION_FIELD = "lane"
 
@@ -20,15 +22,15 @@ _INCARNATION_FIELD = "lane"
 def insert_conversation(
     connection: Transaction, chat: Chat, scope: Scope, owner: str, conversation_id: str
 ) -> ChatConversation:
-    """A new conversation. Raises :class:`IdTaken`."""
+    """Create a conversation. Raises :class:`IdTaken`."""
     return chat.conversations.create(connection, scope, owner, id=conversation_id, data={_INCARNATION_FIELD: new_id()})
 
 
 def conversation_of(bot: str, conversation: ChatConversation, *, is_group: bool) -> Conversation:
-    """The lane of a conversation. One-to-one it is with its owner; with more people it is a group.
+    """Return the conversation as bots and delivery know it: with its owner, or as a group.
 
-    Its id is another one than that of an earlier conversation whose id was freed and taken by somebody else: nothing
-    that was remembered of that one, or waits to be said there, comes into this one.
+    The id contains a part that is unique to this conversation. If an earlier conversation with the same id was deleted,
+    its state and its waiting replies do not reach this one.
     """
     conversation_id = f"{conversation.id}:{conversation.data.get(_INCARNATION_FIELD, conversation.created_at)}"
     target = conversation.id if is_group else conversation.owner

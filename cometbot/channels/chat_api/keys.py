@@ -1,4 +1,4 @@
-"""User keys: JSON Web Tokens that say which user a request comes from."""
+"""User keys: JSON Web Tokens that identify the user of a request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cometbot.errors import ConfigurationError
 from cometbot.http.errors import HttpError
 
 _ALGORITHM = "HS256"
-# A key names a user and may end; whatever else its signer put into it is his business. A clock that is ahead of ours
-# must not lock a user out, so a time of signing in the future is accepted.
+# Only ``id``, ``nbf`` and ``exp`` matter; a signer may add any other claim. A signer whose clock is ahead must not lock
+# a user out, so an ``iat`` in the future is accepted.
 _DECODE_OPTIONS: Any = {
     "verify_iat": False,
     "verify_aud": False,
@@ -27,7 +27,7 @@ _DECODE_OPTIONS: Any = {
     "verify_jti": False,
 }
 LEEWAY = 10.0
-"""Seconds by which the signer's clock may differ from ours where ``nbf`` and ``exp`` are compared (RFC 7519, 4.1.5)."""
+"""Seconds by which the signer's clock may differ from this server's for ``nbf`` and ``exp`` (RFC 7519, 4.1.5)."""
 
 _ACCOUNT_CLAIM = "account"
 _BLOCK_SIZE = 64
@@ -35,7 +35,7 @@ _ID_REGEX = re.compile(ID_PATTERN)
 
 
 def is_valid_id(text: str) -> bool:
-    """Whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
+    """Return whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
     return bool(_ID_REGEX.fullmatch(text))
 
 
@@ -43,8 +43,8 @@ def is_valid_id(text: str) -> bool:
 class UserKey:
     """The claims of a valid key.
 
-    ``account`` is the account that it was issued for, empty in keys that a backend signed; ``issued_at`` and
-    ``expires_at`` are Unix times, None where the key has no usable one.
+    ``account`` is the account that the key was issued for; it is empty in keys that a backend signed. ``issued_at`` and
+    ``expires_at`` are Unix times, None if the key has no usable one.
     """
 
     user_id: str
@@ -54,19 +54,19 @@ class UserKey:
 
     @property
     def lifetime(self) -> float | None:
-        """The seconds until the key is refused, None if it has no end."""
+        """The seconds until the key is refused, or None if it does not expire."""
         return None if self.expires_at is None else max(self.expires_at + LEEWAY - time.time(), 0.0)
 
 
 NO_KEY = UserKey("")
-"""The key of a request that needs none."""
+"""The key of a request that requires none."""
 
 
 class UserKeys:
     """The keys of one bot's users, signed with HS256.
 
-    In automatic mode the server makes them (``can_issue``) with a secret of its own; in manual mode the author's
-    backend does, with the encryption key. The secret is never empty, and shows in no repr.
+    In automatic mode (``can_issue``) the server issues keys, signed with its own secret. In manual mode the author's
+    backend signs them with the encryption key. The secret is never empty, and appears in no repr.
     """
 
     def __init__(self, secret: Callable[[], str], *, can_issue: bool) -> None:
@@ -75,14 +75,14 @@ class UserKeys:
         self._secret = b""
 
     def issue(self, user_id: str, account: str) -> str:
-        """Return a key without an end for the account ``account`` of the user ``user_id``."""
+        """Return a key without an expiry for the account ``account`` of the user ``user_id``."""
         return _sign(user_id, self._hmac_key(), {_ACCOUNT_CLAIM: account})
 
     def verify(self, key: str) -> UserKey:
-        """Return what ``key`` says.
+        """Return the claims of ``key``.
 
-        Raises :class:`HttpError` with 401 for a key that is damaged, foreign, ended or not valid yet. The message names
-        the claim that is at fault if the signature is right.
+        Raises :class:`HttpError` with 401 for a key that is damaged, foreign, expired or not valid yet. If the
+        signature is right, the message names the claim at fault.
         """
         claims = self._claims(key)
         account = claims.get(_ACCOUNT_CLAIM)
@@ -115,7 +115,7 @@ class UserKeys:
 
 
 def sign(user_id: str, secret: str) -> str:
-    """A key of ``user_id`` signed now with ``secret``, as the official client signs it.
+    """Return a key of ``user_id`` signed now with ``secret``, in the same way as the official client.
 
     Raises :class:`ConfigurationError` for a secret that cannot sign.
     """
@@ -124,7 +124,10 @@ def sign(user_id: str, secret: str) -> str:
 
 
 def read_user_id(key: str) -> str:
-    """The user id that a key names, whoever signed it; empty if it is none. For who holds the key, not who is asked."""
+    """Return the user id in a key without verifying its signature; empty for an invalid key.
+
+    For clients, which hold the key. A server must call :meth:`UserKeys.verify`.
+    """
     try:
         return str(jwt.decode(key, options={"verify_signature": False}).get("id", ""))
     except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
@@ -148,7 +151,7 @@ def _invalid_key(cause: str = "") -> HttpError:
 
 
 def _to_timestamp(value: object) -> float | None:
-    """Return a numeric date of a claim; PyJWT takes one that is a text of digits, too."""
+    """Return the numeric date of a claim, or None. PyJWT also accepts a string of digits."""
     try:
         timestamp = float(value) if isinstance(value, int | float | str) else math.nan
     except (ValueError, OverflowError):
@@ -157,9 +160,9 @@ def _to_timestamp(value: object) -> float | None:
 
 
 def _to_hmac_key(secret: str) -> bytes:
-    """The key block that HMAC itself makes of a secret (RFC 2104: hashed if it is too long, then filled with zeros).
+    """Return the key block that HMAC derives from a secret (RFC 2104: hashed if too long, then padded with zeros).
 
-    In this form PyJWT takes a secret of any length, and signs with it just the same.
+    PyJWT accepts a secret of any length in this form, and the signatures are the same.
     """
     key = secret.encode("utf-8", "surrogateescape")
     if len(key) > _BLOCK_SIZE:

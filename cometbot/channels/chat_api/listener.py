@@ -1,4 +1,4 @@
-"""A stream of signals that is made anew when it breaks, without losing messages."""
+"""A stream of signals that reconnects when it breaks, without losing messages."""
 
 from __future__ import annotations
 
@@ -31,38 +31,39 @@ _FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 30.0
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """A stream whose headers have come: its body, and the sockets by which it can be cut."""
+    """A stream whose headers have arrived: its body, and the sockets that abort it."""
 
     body: Any
     sockets: Sequence[socket.socket]
 
     def abort(self) -> None:
-        """End the stream, also for a thread that waits for its next bytes."""
+        """End the stream, even while another thread waits for its next bytes."""
         for connection in self.sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the connection back; only by the thread that reads."""
+        """Release the connection. Only the reading thread may call this."""
         with contextlib.suppress(Exception):
             self.body.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _EndOfStream:
-    """The end of a stream, and why."""
+    """The end of a stream, and its cause."""
 
     error: Exception | None = None
 
 
 class Listener:
-    """What happens in a conversation, as an iterator of signals. The server's pings are left out.
+    """An iterator over the signals of a conversation, without the server's pings.
 
-    A thread reads the stream. When it breaks, it is made anew after a pause that grows, and messages that were said in
-    between come as :class:`MessageCreated`, those of others with ``is_bot`` None; other signals of that time are lost,
-    since no server keeps them. The iterator ends when the listener is closed, and raises what the server says where it
-    lets this user listen no more. Who reads too slowly lets the server wait, which may close the stream; nothing is
-    lost by that.
+    A thread reads the stream. When the stream breaks, the thread reconnects with a growing backoff. Messages that were
+    sent in between arrive as :class:`MessageCreated`, those of other users and the bot with ``is_bot`` None. Other
+    signals of that time are lost, since no server stores them.
+
+    The iterator ends when the listener is closed. It raises the server's error if this user may no longer listen. A
+    slow reader makes the server wait, which may close the stream; no message is lost by that.
     """
 
     def __init__(
@@ -113,9 +114,9 @@ class Listener:
         return found
 
     def get(self, timeout: float | None) -> Signal | None:
-        """The next signal; None if there is none within ``timeout`` seconds, or the stream has ended.
+        """Return the next signal, or None after ``timeout`` seconds without one or at the end of the stream.
 
-        Raises what the server said where it lets this user listen no more.
+        Raises the server's error if this user may no longer listen.
         """
         if self._end is None:
             try:
@@ -131,12 +132,14 @@ class Listener:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more will come."""
+        """True if no more signals will arrive."""
         return self._end is not None or self._closed.is_set()
 
     def answers(self, timeout: float = 30.0, quiet: float = 3.0) -> Iterator[ApiMessage]:
-        """The bot's messages: the first within ``timeout`` seconds, and those that follow within ``quiet`` seconds of
-        each other."""
+        """Yield the bot's messages.
+
+        The first must arrive within ``timeout`` seconds, each further one within ``quiet`` seconds of the one before.
+        """
         ends_at = time.monotonic() + timeout
         while (remaining := ends_at - time.monotonic()) > 0 and not self.is_closed:
             signal = self.get(remaining)
@@ -145,7 +148,7 @@ class Listener:
                 yield signal.message
 
     def close(self) -> None:
-        """End the stream, and whoever waits for its next signal."""
+        """End the stream, and wake a thread that waits for its next signal."""
         self._closed.set()
         self._stream.abort()
         self._enqueue(_EndOfStream())
@@ -167,7 +170,7 @@ class Listener:
         self._enqueue(_EndOfStream(error))
 
     def _read(self, stream: OpenStream) -> None:
-        """Pass signals on until the stream ends, for whatever reason."""
+        """Pass signals on until the stream ends or breaks."""
         reader = SseParser()
         try:
             while chunk := stream.body.read1(_CHUNK_SIZE):
@@ -189,7 +192,7 @@ class Listener:
         self._enqueue(signal)
 
     def _reconnect(self) -> None:
-        """Connect again, as often as it takes. Raises what the server says if it will not have it."""
+        """Retry until connected or closed. Raises :class:`Rejected` if the server refuses this user."""
         backoff = _FIRST_BACKOFF
         while not self._closed.wait(backoff):
             try:
@@ -204,7 +207,7 @@ class Listener:
                 backoff = min(backoff * 2, _MAX_BACKOFF)
 
     def _fetch_missed(self) -> list[ApiMessage]:
-        """What was said since the last known message, the oldest first; at most a thousand messages."""
+        """Return the messages since the last known one, oldest first; about a thousand at most."""
         missed: list[ApiMessage] = []
         token, is_complete = "", False
         while not is_complete and len(missed) < _MAX_SEEN_IDS:
@@ -225,7 +228,7 @@ class Listener:
             self._latest_seen_at = message.created_at
 
     def _enqueue(self, item: Signal | _EndOfStream) -> None:
-        """Hand something to who iterates, waiting for room as long as there is anybody to wait for."""
+        """Queue an item for the iterator. Wait for room until the listener is closed."""
         while True:
             with contextlib.suppress(queue.Full):
                 self._signals.put(item, timeout=0 if self._closed.is_set() else 1)

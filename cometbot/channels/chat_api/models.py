@@ -1,4 +1,4 @@
-"""What the Chat API speaks of, as values: users, conversations, messages, events, and the signals of a stream."""
+"""Data models of the Chat API's client: users, conversations, messages, events, and the signals of a stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ApiUser:
-    """Somebody who chats. ``profile`` is free text, often JSON; what was not given is empty."""
+    """A user. ``profile`` is free text, often JSON. Fields that were not given are empty."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class ApiConversation:
 
 @dataclass(frozen=True, slots=True)
 class ApiMessage:
-    """A message. ``payload`` holds its ``type`` and what belongs to that; ``metadata`` is what programs say beside."""
+    """A message. ``payload`` holds its ``type`` and that type's fields; ``metadata`` holds data for programs."""
 
     id: str
     conversation_id: str
@@ -45,8 +45,10 @@ class ApiMessage:
 
 @dataclass(frozen=True, slots=True)
 class ApiEvent:
-    """Something that an application told the bot or the bot an application. The bot's own have no ``id``: they are not
-    kept."""
+    """An event from an application to the bot, or from the bot.
+
+    The bot's events are not stored, so their ``id`` is empty.
+    """
 
     id: str
     conversation_id: str
@@ -57,7 +59,7 @@ class ApiEvent:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of a list, and the token that asks for what follows; empty on the last page."""
+    """A page of a list. ``next_token`` requests the next page, and is empty on the last one."""
 
     items: Sequence[T]
     next_token: str = ""
@@ -71,15 +73,18 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something that happened in a conversation; ``raw`` is what was received."""
+    """Something that happened in a conversation. ``raw`` is the text that was received."""
 
     raw: str = field(repr=False, compare=False, kw_only=True, default="")
 
 
 @dataclass(frozen=True, slots=True)
 class MessageCreated(Signal):
-    """Somebody wrote. ``is_bot`` is None for somebody else's message that was missed and read from the list later,
-    which does not say."""
+    """A message was sent.
+
+    ``is_bot`` is None for another sender's message that was missed and read from the list of messages, which does not
+    contain this information.
+    """
 
     message: ApiMessage
     is_bot: bool | None
@@ -87,7 +92,7 @@ class MessageCreated(Signal):
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted(Signal):
-    """A message was taken back by the user who had written it."""
+    """A message was deleted by the user who had sent it."""
 
     id: str
     conversation_id: str
@@ -96,7 +101,7 @@ class MessageDeleted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class EventCreated(Signal):
-    """An event came, from an application or from the bot."""
+    """An event was sent by an application or by the bot."""
 
     event: ApiEvent
     is_bot: bool
@@ -104,7 +109,7 @@ class EventCreated(Signal):
 
 @dataclass(frozen=True, slots=True)
 class ParticipantAdded(Signal):
-    """Somebody takes part from now on."""
+    """A user was added to the conversation."""
 
     conversation_id: str
     participant_id: str
@@ -112,7 +117,7 @@ class ParticipantAdded(Signal):
 
 @dataclass(frozen=True, slots=True)
 class ParticipantRemoved(Signal):
-    """Somebody takes part no more."""
+    """A user was removed from the conversation."""
 
     conversation_id: str
     participant_id: str
@@ -120,7 +125,7 @@ class ParticipantRemoved(Signal):
 
 @dataclass(frozen=True, slots=True)
 class StreamDelta(Signal):
-    """A piece of a message that the bot is still writing; pieces are numbered from 0 and put together in order."""
+    """A part of a message that the bot is still writing. Parts are numbered from 0 and joined in order."""
 
     stream_id: str
     conversation_id: str
@@ -132,7 +137,7 @@ class StreamDelta(Signal):
 
 @dataclass(frozen=True, slots=True)
 class StreamComplete(Signal):
-    """The message that a stream has become; its :class:`MessageCreated` follows."""
+    """A stream has ended with this message. Its :class:`MessageCreated` follows."""
 
     stream_id: str
     message: ApiMessage
@@ -140,7 +145,7 @@ class StreamComplete(Signal):
 
 @dataclass(frozen=True, slots=True)
 class StreamAbort(Signal):
-    """A stream that becomes no message."""
+    """A stream has ended without a message."""
 
     stream_id: str
     conversation_id: str
@@ -148,4 +153,4 @@ class StreamAbort(Signal):
 
 @dataclass(frozen=True, slots=True)
 class UnknownSignal(Signal):
-    """Anything else, the server's ``ping`` included; see ``raw``."""
+    """Any other signal, including the server's ``ping``; see ``raw``."""

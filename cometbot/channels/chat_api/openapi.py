@@ -1,4 +1,4 @@
-"""The OpenAPI description of the Chat API, made from its routes and schemas."""
+"""The OpenAPI document of the Chat API, generated from its routes and schemas."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ JsonObject = dict[str, Any]
 
 
 def build_document(url: str) -> JsonObject:
-    """The description of the Chat API that is served at ``url``."""
+    """Return the OpenAPI document of the Chat API at ``url``."""
     return {**_build_document(), "servers": [{"url": url}]}
 
 
@@ -57,13 +57,13 @@ def _build_document() -> JsonObject:
 
 
 def _schema_name(schema: Any) -> str:
-    """How a schema is called in the description: ``TextPayload``, ``User``."""
+    """Return the name of a schema in the document, such as ``TextPayload`` or ``User``."""
     cls = schema if isinstance(schema, type) else type(schema)
     return re.sub(r"Schema$", "", str(cls.__name__))
 
 
 def _add_payloads(spec: APISpec) -> None:
-    """Each kind of payload with its ``type``, and what a message and a bloc may hold."""
+    """Add a schema for each type of payload, and the unions that a message and a bloc may hold."""
     for schema in schemas.PAYLOADS.values():
         spec.components.schema(_schema_name(schema), schema=schema)
     spec.components.schema("Payload", _one_of(schemas.PAYLOADS))
@@ -79,7 +79,7 @@ def _one_of(kinds: Mapping[str, Any]) -> JsonObject:
 
 
 def _describe_field(converter: Any, field: Any, **kwargs: Any) -> JsonObject:
-    """The types of the fields that are ours."""
+    """Return the JSON schema of a custom field class."""
     if isinstance(field, schemas.PayloadField):
         if field.kinds is schemas.PAYLOADS:
             return {"$ref": "#/components/schemas/Payload"}

@@ -1,4 +1,4 @@
-"""What the operations of the Chat API do: rights, then the change and what follows from it in one transaction."""
+"""The operations of the Chat API: check the user's rights, then make the change and its effects in one transaction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request that has its shape: the key of who asks, the ids in its path, and its body."""
+    """A validated request: the caller's key, the ids in the path, and the body."""
 
     key: UserKey = NO_KEY
     ids: Mapping[str, str] = field(default_factory=dict)
@@ -44,13 +44,13 @@ class ApiRequest:
 
     @property
     def user_id(self) -> str:
-        """The id of who asks, empty for an operation that takes no key."""
+        """The caller's user id; empty for an operation that requires no key."""
         return self.key.user_id
 
 
 @dataclass(slots=True)
 class Effects:
-    """What a transaction leaves to be done once it is committed: whom to tell, whom to wake."""
+    """Work to be done after a transaction is committed: signals to publish, and conversations to notify."""
 
     signals: list[Signal] = field(default_factory=list)
     conversation_keys: list[str] = field(default_factory=list)
@@ -59,11 +59,15 @@ class Effects:
 class Operations:
     """The operations on one bot's users and conversations.
 
-    Each takes a :class:`ApiRequest` and returns the answer's JSON; a refusal is raised as :class:`HttpError`. What
-    changes something tells streams and webhook of it, and brings messages and events to the bot, all in the transaction
-    that stores it. Each transaction verifies the key of its call, so that a user who is deleted and recreated during a
-    request is not opened by the old key. Raises :class:`StoreBusy` where the database did not take it in time, and
-    :class:`StorageFull` where there is no room for it.
+    Each operation receives an :class:`ApiRequest` and returns the JSON of the response. It raises :class:`HttpError` to
+    refuse the request.
+
+    A change, its entries in the webhook queue, and its messages and events to the bot are stored in one transaction.
+    The streams are notified after the commit. Each transaction verifies the caller's key, so an old key gives no access
+    to a user who is deleted and recreated during a request.
+
+    Raises :class:`StoreBusy` if the database did not store the change in time, and :class:`StorageFull` if it has no
+    room.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Operations:
         self._accounts = Accounts(chat, self.scope, issues_keys=keys.can_issue)
 
     def create_user(self, api_request: ApiRequest) -> JsonObject:
-        """A new user and its key; in automatic mode only."""
+        """Create a user and return it with its key; in automatic mode only."""
         if not self.keys.can_issue:
             raise HttpError(401, "Unauthorized", "Keys are signed by you here: call getOrCreateUser with one")
         requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
@@ -109,7 +113,7 @@ class Operations:
         return self._chat.users.create(connection, self.scope, data, id=user_id)
 
     def get_or_create_user(self, api_request: ApiRequest) -> JsonObject:
-        """The user of the key, made or changed."""
+        """Return the user of the key, created or updated."""
         self._check_id(api_request.user_id)
         if api_request.user_id.lower() in self._reserved_ids:
             raise _already_exists(api_request.user_id)
@@ -123,7 +127,7 @@ class Operations:
         return {"user": serializers.to_user(user)}
 
     def get_user(self, api_request: ApiRequest) -> JsonObject:
-        """The user of the key."""
+        """Return the user of the key."""
         return {
             "user": serializers.to_user(
                 _require(self._find_user(api_request, api_request.user_id), "user", api_request.user_id)
@@ -131,7 +135,7 @@ class Operations:
         }
 
     def update_user(self, api_request: ApiRequest) -> JsonObject:
-        """The user of the key, changed."""
+        """Update the user of the key and return it."""
         self.get_user(api_request)
         data = _user_data(api_request.body)
 
@@ -143,24 +147,24 @@ class Operations:
         return {"user": serializers.to_user(_require(user, "user", api_request.user_id))}
 
     def delete_user(self, api_request: ApiRequest) -> JsonObject:
-        """Nothing; the user of the key is gone, with all that belongs to it.
+        """Delete the user of the key with all its data.
 
-        What was said in the conversations of others goes bit by bit, so that no other request waits for it; what takes
-        longer than a request may is finished by :meth:`ChatApiChannel.refresh`.
+        The user's messages in other users' conversations are deleted in small batches, so other requests do not wait
+        for it. If that takes longer than a request may, :meth:`ChatApiChannel.refresh` finishes it.
         """
         self.get_user(api_request)
 
         def work(connection: Transaction, effects: Effects) -> Removal | None:
-            # The conversations before the user: in this order those take the rows who store what is said.
+            # Conversations before the user: posting a message locks the rows in this order.
             effects.signals += delete_owned_conversations(connection, self._chat, self.scope, api_request.user_id)
-            # Held before anything of the user is: a handler that stores what it remembers has done so, or finds nobody.
+            # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
             user = self._chat.users.get_for_update(connection, self.scope, api_request.user_id)
             if user is None:
                 return None
-            self._accounts.check_key(connection, api_request.key)  # now: at the end of the transaction the user is gone
+            self._accounts.check_key(connection, api_request.key)  # not in _write: the user is gone by then
             effects.signals += delete_owned_conversations(
                 connection, self._chat, self.scope, api_request.user_id
-            )  # made meanwhile
+            )  # created before the lock
             stable_id = stable_user_id(user.id, user.created_at)
             self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
             started = self._chat.users.start_delete(connection, self.scope, api_request.user_id)
@@ -178,7 +182,7 @@ class Operations:
         return {}
 
     def create_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """A new conversation of the caller."""
+        """Create a conversation that the caller owns."""
         requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
         try:
             return self._create_conversation(api_request, requested_id or f"conv_{new_id()}")
@@ -186,7 +190,7 @@ class Operations:
             raise _already_exists(requested_id) from None
 
     def get_or_create_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """The caller's conversation of this id, made if there is none."""
+        """Return the caller's conversation with this id, created if necessary."""
         conversation_id = str(api_request.body["id"])
         found = self._find_conversation(api_request, conversation_id)
         if found is None:
@@ -198,7 +202,7 @@ class Operations:
         return {"conversation": serializers.to_conversation(self._require_owner(api_request, found, conversation_id))}
 
     def get_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """A conversation that the caller takes part in."""
+        """Return a conversation in which the caller participates."""
         conversation = _require(
             self._find_conversation(api_request, api_request.ids["id"]), "conversation", api_request.ids["id"]
         )
@@ -206,7 +210,7 @@ class Operations:
         return {"conversation": serializers.to_conversation(conversation)}
 
     def delete_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """Nothing; the conversation is gone, with all that was said in it."""
+        """Delete a conversation of the caller with all its messages."""
         conversation = self._require_owner(
             api_request, self._find_conversation(api_request, api_request.ids["id"]), api_request.ids["id"]
         )
@@ -221,7 +225,7 @@ class Operations:
         return {}
 
     def list_conversations(self, api_request: ApiRequest) -> JsonObject:
-        """A page of the conversations that the caller owns."""
+        """Return a page of the conversations that the caller owns."""
         page = self._query_page(
             api_request.key,
             lambda c: self._chat.conversations.list_owned(
@@ -231,7 +235,7 @@ class Operations:
         return _to_page("conversations", [serializers.to_conversation(item) for item in page.items], page.next)
 
     def list_messages(self, api_request: ApiRequest) -> JsonObject:
-        """A page of what was said, the newest first."""
+        """Return a page of a conversation's messages, newest first."""
         conversation_id = api_request.ids["conversationId"]
         self._check_participant(api_request, conversation_id)
         page = self._query_page(
@@ -243,7 +247,7 @@ class Operations:
         return _to_page("messages", [serializers.to_message(item) for item in page.items], page.next)
 
     def add_participant(self, api_request: ApiRequest) -> JsonObject:
-        """The user who takes part from now on."""
+        """Add a user to a conversation of the caller, and return the added user."""
         conversation = self._load_owned_conversation(api_request)
         user_id = str(api_request.body["userId"])
         _require(self._find_user(api_request, user_id), "user", user_id)
@@ -258,7 +262,7 @@ class Operations:
         return {"participant": serializers.to_user(self._write(api_request.key, work))}
 
     def get_participant(self, api_request: ApiRequest) -> JsonObject:
-        """A user who takes part."""
+        """Return a participant of a conversation of the caller."""
         return {
             "participant": serializers.to_user(
                 self._load_participant(
@@ -268,7 +272,7 @@ class Operations:
         }
 
     def remove_participant(self, api_request: ApiRequest) -> JsonObject:
-        """Nothing; the user takes part no more."""
+        """Remove a user other than the owner from a conversation of the caller."""
         conversation = self._load_owned_conversation(api_request)
         if api_request.ids["userId"] == conversation.owner:
             raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
@@ -284,7 +288,7 @@ class Operations:
         return {}
 
     def list_participants(self, api_request: ApiRequest) -> JsonObject:
-        """A page of those who take part."""
+        """Return a page of a conversation's participants."""
         conversation_id = api_request.ids["conversationId"]
         self._check_participant(api_request, conversation_id)
         page = self._query_page(
@@ -296,7 +300,7 @@ class Operations:
         return _to_page("participants", [serializers.to_user(item) for item in page.items], page.next)
 
     def create_message(self, api_request: ApiRequest) -> JsonObject:
-        """A message, stored, told, and brought to the bot, which answers afterwards."""
+        """Store a message, publish it, and enqueue it for the bot, which replies later."""
         conversation_id = str(api_request.body["conversationId"])
         self._check_participant(api_request, conversation_id)
         payload, metadata = api_request.body["payload"], api_request.body.get("metadata")
@@ -304,7 +308,7 @@ class Operations:
         def work(connection: Transaction, effects: Effects) -> JsonObject:
             self._chat.quota.check(connection)
             draft = Draft(api_request.user_id, payload, metadata, id=f"msg_{new_id()}")
-            # First, since it locks the conversation: then the sender is not removed before the commit.
+            # Post first: it locks the conversation, so the sender cannot be removed from it before the commit.
             posted = self._chat.messages.post(connection, self.scope, conversation_id, draft)
             sender, conversation = self._load_sender(connection, conversation_id, api_request.user_id)
             message = serializers.to_message(posted.message)
@@ -317,7 +321,7 @@ class Operations:
         return {"message": self._write_in_conversation(api_request.key, work)}
 
     def get_message(self, api_request: ApiRequest) -> JsonObject:
-        """A message."""
+        """Return a message of a conversation in which the caller participates."""
         message_id = api_request.ids["id"]
         found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
         message = _require(found, "message", message_id)
@@ -325,7 +329,7 @@ class Operations:
         return {"message": serializers.to_message(message)}
 
     def delete_message(self, api_request: ApiRequest) -> JsonObject:
-        """Nothing; the message is taken back, and the bot told so."""
+        """Delete a message of the caller, and enqueue its deletion for the bot."""
         message_id = api_request.ids["id"]
         found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
         message = _require(found, "message", message_id)
@@ -347,7 +351,7 @@ class Operations:
         return {}
 
     def create_event(self, api_request: ApiRequest) -> JsonObject:
-        """An event, stored, told, and brought to the bot."""
+        """Store an event, publish it, and enqueue it for the bot."""
         conversation_id = str(api_request.body["conversationId"])
         self._check_participant(api_request, conversation_id)
 
@@ -366,7 +370,7 @@ class Operations:
         return {"event": self._write_in_conversation(api_request.key, work)}
 
     def get_event(self, api_request: ApiRequest) -> JsonObject:
-        """An event."""
+        """Return an event of a conversation in which the caller participates."""
         event_id = api_request.ids["id"]
         found = self._query(api_request.key, lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
         event = _require(found, "event", event_id)
@@ -374,7 +378,7 @@ class Operations:
         return {"event": serializers.to_event(event)}
 
     def check_can_listen(self, api_request: ApiRequest) -> None:
-        """Raise the refusal for a user who may not listen."""
+        """Raise :class:`HttpError` with 403 for a user who does not participate in the conversation."""
         self._check_participant(api_request, api_request.ids["id"])
 
     def _create_conversation(self, api_request: ApiRequest, conversation_id: str) -> JsonObject:
@@ -384,7 +388,7 @@ class Operations:
 
         def work(connection: Transaction, effects: Effects) -> ChatConversation:
             self._chat.quota.check(connection)
-            # Whose row is held makes one conversation after the other, so that the count is right.
+            # Lock the owner's row, so that two requests cannot both pass the limit.
             _require(self._chat.users.get_for_update(connection, self.scope, owner), "user", owner)
             if self._chat.conversations.count_owned(connection, self.scope, owner) >= limit:
                 raise HttpError(403, "QuotaExceeded", f"A user may own {limit} conversations here; delete one first")
@@ -431,7 +435,7 @@ class Operations:
             raise _not_participant()
 
     def _load_sender(self, connection: Transaction, conversation_id: str, user: str) -> tuple[ChatUser, Conversation]:
-        """Who writes, and the lane that this goes to. Raises the refusal if one takes part no more."""
+        """Return the sender and the conversation. Raises :class:`HttpError` if the user no longer participates."""
         sender = self._chat.conversations.get_participant(connection, self.scope, conversation_id, user)
         conversation = self._chat.conversations.get(connection, self.scope, conversation_id)
         if sender is None or conversation is None:
@@ -448,7 +452,7 @@ class Operations:
         body: JsonObject,
         effects: Effects,
     ) -> None:
-        """Put what somebody wrote into the bot's mailbox."""
+        """Store a user's message or event in the bot's inbox."""
         stored = orjson.dumps({**body, "user": serializers.to_user(sender)})
         if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
             effects.conversation_keys.append(str(conversation.key))
@@ -461,7 +465,7 @@ class Operations:
             )
 
     def _query(self, key: UserKey, query: Callable[[Transaction], T], *ids: str) -> T | None:
-        """Return what ``query`` finds; None without a query where one of ``ids`` cannot exist."""
+        """Return the result of ``query``, or None, without a query, if one of ``ids`` is not a valid id."""
         if not all(map(is_valid_id, ids)):
             return None
         with self._chat.database.snapshot() as connection:
@@ -477,14 +481,14 @@ class Operations:
             raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
 
     def _write_in_conversation(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
-        """Write as :meth:`_write`, in a conversation, which may be removed at this moment."""
+        """Write like :meth:`_write`. Raises :class:`HttpError` if the conversation is deleted at the same moment."""
         try:
             return self._write(key, work)
         except Missing:
             raise _not_participant() from None
 
     def _write(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
-        """Return what ``work`` returns, done in one transaction; then notify listeners, webhook and bot.
+        """Return the result of ``work``, run in one transaction; then notify streams, webhook and bot.
 
         The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
         the user cannot be deleted before the commit. The check itself locks nothing, so no two requests can deadlock.

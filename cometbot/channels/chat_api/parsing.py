@@ -1,4 +1,4 @@
-"""Stored messages and events of users, as cometbot's events. No I/O."""
+"""Convert stored messages and events of users to cometbot's events. No I/O."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PAYLOAD_SCHEMA = schemas.CreateMessageBody(only=["payload"])
 
 
 def parse(incoming: IncomingEvent) -> Event:
-    """The event in a stored body: a ``user`` and a ``message``, a ``deleted`` one or an ``event``.
+    """Return the event in a stored body: a ``user``, and a ``message``, a ``deleted`` message or an ``event``.
 
-    Raises :class:`PayloadError`.
+    Raises :class:`PayloadError` for any other body.
     """
     try:
         body = orjson.loads(incoming.body)
@@ -63,9 +63,9 @@ def parse(incoming: IncomingEvent) -> Event:
 def to_message_event(
     message: ApiMessage, conversation: Conversation, sender: User, raw: Mapping[str, Any] | None = None
 ) -> MessageEvent:
-    """The event that ``message`` is.
+    """Return the event for ``message``.
 
-    What a card, choice or place holds stands in its ``data``; where a place is part of a bloc, the whole bloc.
+    The payload of a card, choice or location is in ``data``. If a bloc contains a location, ``data`` is the whole bloc.
     """
     payload = message.payload
     kind = payloads.kind_of(payload)
@@ -89,13 +89,13 @@ def to_message_event(
 
 
 def _is_plain(payload: Mapping[str, Any]) -> bool:
-    """Whether text and attachments say all of it."""
+    """Return whether the event's text and attachments contain the whole payload."""
     items = payload["items"] if payload["type"] == "bloc" else [payload]
     return all(item["type"] in _PLAIN_TYPES for item in items)
 
 
 def to_user(user: ApiUser) -> User:
-    """The sender. A profile that is a JSON object is the metadata; any other text stands there as ``profile``."""
+    """Return the sender. A profile that is a JSON object becomes the metadata; other text is its member ``profile``."""
     return User(
         user.id,
         name=user.name,
@@ -106,12 +106,12 @@ def to_user(user: ApiUser) -> User:
 
 
 def stable_user_id(uid: str, created_at: int) -> str:
-    """What names a user and nobody who takes the uid after that one was removed; ``created_at`` is in milliseconds."""
+    """Return an id that a later user with the same ``uid`` does not share. ``created_at`` is in milliseconds."""
     return f"{uid}:{created_at}"
 
 
 def group_of(conversation: Conversation) -> Group | None:
-    """The group that a conversation of several people is."""
+    """Return the group of a conversation, or None for a one-to-one conversation."""
     return Group(conversation.target) if conversation.is_group else None
 
 

@@ -1,4 +1,4 @@
-"""Payloads of the Chat API as our messages, and our messages as payloads. No I/O."""
+"""Convert payloads of the Chat API to cometbot's messages, and back. No I/O."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from cometbot.models import Attachment
 from cometbot.text import clean_file_name, replace_surrogates
 
 TEXT_LIMIT = 16_000
-"""UTF-8 bytes of one text. The Chat API names no limit; this is what fits on a screen, and in any database."""
+"""UTF-8 bytes of one text. The Chat API has no limit; this one fits on a screen and in any database."""
 
 EVENT_TYPE = "event"
-"""The ``type`` of a :class:`Custom` whose data goes out as an event and not as a message."""
+"""The ``type`` of a :class:`Custom` that is sent as an event and not as a message."""
 
 Payload = dict[str, Any]
 
@@ -47,14 +47,14 @@ CAPABILITIES = Capabilities(
     stream_interval=0.05,
     deltas=True,
 )
-"""What the Chat API carries."""
+"""The capabilities of the Chat API."""
 
 
 def to_payloads(message: Message) -> list[Payload]:
-    """The payloads that say ``message``, in order; several only where it is a long text.
+    """Return the payloads of ``message``, in order; more than one only for a long text.
 
-    A :class:`Custom` of a payload's type (``markdown``, ``dropdown``, ``bloc`` …) is that payload; of any other type it
-    is its text. Raises :class:`MessageError` for one that lacks what its type must have.
+    A :class:`Custom` with the type of a payload (``markdown``, ``dropdown``, ``bloc`` …) becomes that payload; any
+    other type becomes its text. Raises :class:`MessageError` if a required field of the type is missing.
     """
     if isinstance(message, Custom):
         return [_custom_payload(message)] if message.type in schemas.PAYLOADS else _text_payloads(message.to_text())
@@ -72,9 +72,9 @@ def to_payloads(message: Message) -> list[Payload]:
 
 
 def to_json_value(value: Any, what: str) -> Any:
-    """``value`` as JSON that every reader can read: halves of characters, as cut streams have them, are replaced.
+    """Return ``value`` as JSON that every reader accepts: unpaired surrogates, which cut streams produce, are replaced.
 
-    Raises :class:`MessageError`, naming ``what``, for what is no JSON.
+    Raises :class:`MessageError`, naming ``what``, for a value that is not JSON.
     """
     try:
         return replace_surrogates(json.loads(json.dumps(value, allow_nan=False)))
@@ -83,15 +83,15 @@ def to_json_value(value: Any, what: str) -> Any:
 
 
 def clean_text(text: str) -> str:
-    """Return ``text`` with U+FFFD for halves of characters."""
+    """Return ``text`` with U+FFFD for unpaired surrogates."""
     return replace_surrogates(text)
 
 
 def to_messages(payload: Mapping[str, Any]) -> list[Message]:
-    """What a payload says, in our messages: one, several for a bloc, none for what shows nothing.
+    """Return the messages for a payload: one, several for a bloc, none for an empty payload.
 
-    This is how the words of a bot behind the Chat API are said on another platform. What no message of ours can be
-    made of comes as a :class:`Custom` of its type.
+    Use this to send the messages of a bot behind the Chat API on another platform. A payload that has no equivalent
+    becomes a :class:`Custom` of its type.
     """
     items = payload.get("items")
     if payload.get("type") != "bloc" or not isinstance(items, list):
@@ -100,7 +100,7 @@ def to_messages(payload: Mapping[str, Any]) -> list[Message]:
 
 
 def text_of(payload: Mapping[str, Any]) -> str:
-    """What was written in a payload of a user: its text, else what it is called; a bloc's texts line by line."""
+    """Return the text of a user's payload, else its title or address; for a bloc its texts, one on each line."""
     if payload.get("type") == "bloc":
         items = payload.get("items") or ()
         return "\n".join(text for item in items if item.get("type") in ("text", "markdown") and (text := text_of(item)))
@@ -111,7 +111,7 @@ def text_of(payload: Mapping[str, Any]) -> str:
 
 
 def attachments_of(payload: Mapping[str, Any]) -> tuple[Attachment, ...]:
-    """The files in a payload."""
+    """Return the files in a payload."""
     if payload.get("type") == "bloc":
         return tuple(found for item in payload.get("items") or () for found in attachments_of(item))
     name = _URL_FIELDS.get(str(payload.get("type")))
@@ -125,7 +125,10 @@ def attachments_of(payload: Mapping[str, Any]) -> tuple[Attachment, ...]:
 
 
 def kind_of(payload: Mapping[str, Any]) -> str:
-    """What kind of message a payload is: ``text`` also for markdown; for a bloc what its first file is."""
+    """Return the message type of a payload.
+
+    It is ``text`` also for markdown. A bloc has the type of its first item that is not text, else ``text``.
+    """
     kind = str(payload["type"])
     if kind == "bloc":
         kinds = [kind_of(item) for item in payload["items"]]
@@ -147,7 +150,7 @@ def _custom_payload(message: Custom) -> Payload:
 
 
 def _media_payload(message: Media) -> Payload:
-    """The file; with a caption a bloc of both."""
+    """Return the payload of a file; with a caption, a bloc of both."""
     kind = message.kind or _media_kind(message)
     payload: Payload = {"type": kind, _URL_FIELDS[kind]: message.url}
     if kind == "file" and message.name:
@@ -164,7 +167,10 @@ def _media_kind(message: Media) -> str:
 
 
 def _card_payload(card: Card) -> Payload:
-    """The card. It must have a title: where it has none, its text is that, else its first button's label."""
+    """Return the payload of a card.
+
+    A title is required. A card without one gets its text, else the label of its first button, else the image's name.
+    """
     offers = iter(card.offers())
     actions = [
         {"action": "url", "label": button.label, "value": button.url}
@@ -182,7 +188,7 @@ def _card_payload(card: Card) -> Payload:
 
 
 def _choices_payload(message: Choices) -> Payload:
-    """A choice; a long one is shown as a list that opens."""
+    """Return a ``choice``, or a ``dropdown`` if there are many options."""
     options = [{"label": offer.label, "value": offer.value} for offer in message.offers()]
     kind = "choice" if len(options) <= _MAX_CHOICE_OPTIONS else "dropdown"
     return {"type": kind, "text": message.text, "options": options}
@@ -228,7 +234,7 @@ def _parse_card(payload: Mapping[str, Any]) -> Card:
 
 
 def _parse_buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
-    """The buttons of a card. An answer to one that is to be said or sent back is its value."""
+    """Yield the buttons of a card. A ``say`` or ``postback`` action becomes a button with its value."""
     for action in actions:
         label, value = action["label"], action["value"]
         if action["action"] == "url":
@@ -267,7 +273,7 @@ def _file_name(url: str) -> str:
 
 
 def _path(url: str) -> str:
-    """The path in a URL, of which nobody has checked that it is one."""
+    """Return the path of a URL, or an empty string for an invalid URL."""
     try:
         return urlsplit(url).path
     except ValueError:

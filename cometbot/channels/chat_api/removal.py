@@ -1,5 +1,7 @@
-"""Removing conversations, and all that a user has said, with what bots remember and delivery keeps of it; what is much,
-a little at a time, so that nobody waits for it."""
+"""Delete conversations and users, with the bots' state and delivery's records of them.
+
+Large deletions run in small batches, so that other transactions do not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,10 @@ _CONTENT_FREE_KINDS = frozenset({MESSAGE_DELETED, PARTICIPANT_ADDED, PARTICIPANT
 def delete_conversations(
     connection: Transaction, chat: Chat, chat_conversations: Sequence[ChatConversation]
 ) -> list[Signal]:
-    """What happened by removing conversations with all that is kept of them.
+    """Delete conversations with all stored data, and return the signals of the deletion.
 
-    Their rows come first: nobody says anything there from then on, and what was said before is seen. What the webhook
-    has still to be told of people and of messages that were taken back, it is told.
+    The rows of the conversations are deleted first: this locks out new messages, and earlier ones are found. Waiting
+    webhook signals about participants and deleted messages are kept.
     """
     signals: list[Signal] = []
     deleted: list[ChatConversation] = []
@@ -54,14 +56,17 @@ def delete_conversations(
     erasure.erase(connection, [str(conversation.key) for conversation in conversations])
     for item, conversation in zip(deleted, conversations, strict=True):
         state.delete(connection, "conversation", str(conversation.key))
-        for name in (item.id, f"{TO_USER_PREFIX}{item.owner}"):  # said before its own name was known
+        for name in (item.id, f"{TO_USER_PREFIX}{item.owner}"):  # sent before the id was known
             erasure.clear_sent_replies(connection, _conversation_key(item.scope.bot, name))
         erasure.clear_replies(connection, str(webhook_conversation(item.scope.bot, item.id).key), _is_content)
     return signals
 
 
 def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope, user: str) -> list[Signal]:
-    """What happened by removing the conversations that a user made, and what waits to be said to the user elsewhere."""
+    """Delete the conversations that a user owns, and replies that wait for the user elsewhere.
+
+    Return the signals of the deletion.
+    """
     signals: list[Signal] = []
     while found := chat.conversations.list_owned(connection, scope, user, limit=_BATCH_SIZE).items:
         signals += delete_conversations(connection, chat, found)
@@ -70,7 +75,7 @@ def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope
 
 
 def erase_deleted(connection: Transaction, chat: Chat, conversation: Conversation) -> None:
-    """Take out what was said to a conversation that is gone, and what is remembered of it."""
+    """Erase the replies to a deleted conversation, and its state."""
     Erasure(chat.database).erase(connection, [str(conversation.key)])
     StateTable(chat.database).delete(connection, "conversation", str(conversation.key))
 
@@ -78,8 +83,11 @@ def erase_deleted(connection: Transaction, chat: Chat, conversation: Conversatio
 def finish_removal(
     chat: Chat, removal: Removal, webhook_queue: WebhookQueue | None, delivery: DeliveryService | None, timeout: float
 ) -> bool:
-    """Whether nothing is left of ``removal``, after at most so many seconds. Streams and webhook are told of each
-    message that goes. What is left, also by a busy database, waits for the next one who asks."""
+    """Delete the remaining messages of a deleted user; return whether all are deleted after ``timeout`` seconds.
+
+    A signal of each deleted message goes to the streams and the webhook. If the time is up or the database is busy, the
+    next call continues.
+    """
 
     def run_batch(connection: Transaction) -> tuple[list[Signal], list[str], bool]:
         signals, is_complete = chat.users.continue_delete(connection, removal)
@@ -106,7 +114,7 @@ def finish_removal(
 
 
 def _erase_messages(connection: Transaction, chat: Chat, bot: str, signals: Sequence[Signal]) -> None:
-    """Take out the messages that ``signals`` tell the removal of, in conversations that stay."""
+    """Erase the messages whose deletion ``signals`` report, in conversations that are kept."""
     erasure, ids = Erasure(chat.database), {signal.data["id"] for signal in signals}
     erasure.clear_messages(connection, CHANNEL, ACCOUNT, bot, sorted(f"message:{id}" for id in ids))
     for conversation in sorted({signal.topic.id for signal in signals}):
@@ -116,7 +124,7 @@ def _erase_messages(connection: Transaction, chat: Chat, bot: str, signals: Sequ
 
 
 def _message_id_in(signal: Mapping[str, Any]) -> Any:
-    """The id of the message that a signal holds, None if it holds none."""
+    """Return the id of the message in a signal, or None if it contains none."""
     return signal["data"]["id"] if signal.get("type") == MESSAGE_CREATED else None
 
 
@@ -125,5 +133,5 @@ def _conversation_key(bot: str, name: str) -> str:
 
 
 def _is_content(signal: Mapping[str, Any]) -> bool:
-    """Whether a signal that the webhook is to be told says what somebody said."""
+    """Return whether a waiting webhook signal contains something that a user or the bot wrote."""
     return signal.get("type") not in _CONTENT_FREE_KINDS

@@ -1,4 +1,4 @@
-"""Reads what a Chat API answers and tells: typed results, signals and errors. No I/O."""
+"""Parse responses and stream data of a Chat API: typed results, signals and errors. No I/O."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _SIGNAL = schemas.SignalSchema()
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One HTTP answer, read whole."""
+    """An HTTP response with its whole body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The JSON object in the body; empty if there is none."""
+        """Return the JSON object in the body, or an empty one if it holds none."""
         try:
             value = orjson.loads(self.body)
         except ValueError:
@@ -55,9 +55,9 @@ class ApiResponse:
 def parse_response(
     response: ApiResponse, schema: schemas.BaseSchema, request_name: str, secret: str = ""
 ) -> dict[str, Any]:
-    """What is in an answer that says yes; others raise the :class:`ChannelError` that fits.
+    """Return the content of a successful response; raise the matching :class:`ChannelError` for any other.
 
-    ``request_name`` names the request in the error's text; ``secret`` is taken out of what the server says.
+    ``request_name`` names the request in the error's text. ``secret`` is removed from the server's text.
     """
     value = response.json()
     code = value.get("code")
@@ -72,7 +72,7 @@ def parse_response(
 
 
 def to_error(response: ApiResponse, request_name: str, secret: str = "") -> ChannelError:
-    """The error in an answer; its ``code`` is the ``type`` that the server gives it."""
+    """Return the error in a response; its ``code`` is the server's ``type``."""
     value = response.json()
     error_type, error_message = _string_or_empty(value.get("type")), _string_or_empty(value.get("message"))
     text = ": ".join(part for part in (request_name, f"{response.status} {error_type}".strip(), error_message) if part)
@@ -87,7 +87,7 @@ def to_error(response: ApiResponse, request_name: str, secret: str = "") -> Chan
 
 
 def parse_signal(text: str) -> Signal:
-    """The signal in the data of a server-sent event; what is none, or not known, is an :class:`UnknownSignal`."""
+    """Return the signal in the data of a server-sent event; :class:`UnknownSignal` if it is invalid or not known."""
     try:
         envelope = schemas.load(_SIGNAL, orjson.loads(text), "the signal")
         parser = _SIGNAL_PARSERS.get(envelope["type"])
@@ -148,7 +148,10 @@ _SIGNAL_PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Signal]] = {
 
 
 class SseParser:
-    """Server-sent events out of the bytes of a stream, however they are cut. Only events called ``message`` count."""
+    """Split the bytes of a stream, in chunks of any size, into server-sent events.
+
+    Only events named ``message`` are returned.
+    """
 
     def __init__(self, limit: int = 4 * 1024 * 1024) -> None:
         self._limit = limit
@@ -157,7 +160,10 @@ class SseParser:
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that are whole now. Raises :class:`Uncertain` for an event without an end."""
+        """Return the data of the events that ``chunk`` completes.
+
+        Raises :class:`Uncertain` for an event that is longer than the limit.
+        """
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         found = [data for line in lines if (data := self._handle_line(line.removesuffix(b"\r"))) is not None]
         if len(self._buffer) + sum(map(len, self._data)) > self._limit:

@@ -1,4 +1,4 @@
-"""The 21 operations of the Chat API: where each is, what it takes, and what it answers."""
+"""The 21 operations of the Chat API: their paths, request bodies and responses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from cometbot.channels.chat_api import schemas
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. ``path`` has ids in braces; ``error_statuses`` are the statuses that it answers besides those that
-    all operations may. A ``is_paged`` one takes a ``nextToken``."""
+    """An operation of the Chat API.
+
+    ``path`` contains ids in braces. ``error_statuses`` are the operation's own error statuses, besides those that all
+    operations have. An operation with ``is_paged`` has a ``nextToken`` parameter.
+    """
 
     name: str
     method: str
@@ -26,7 +29,7 @@ class Route:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer goes on for as long as somebody listens."""
+        """True if the response is a stream of events."""
         return self.name == "listenConversation"
 
 
@@ -181,7 +184,7 @@ ROUTES = (
     ),
     Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, error_statuses=(403, 404)),
 )
-"""All operations, in the order in which they are shown."""
+"""All operations, in the order of the documentation."""
 
 ERROR_TYPES: Mapping[int, str] = {
     400: "InvalidPayload",
@@ -195,7 +198,7 @@ ERROR_TYPES: Mapping[int, str] = {
     503: "Internal",
     507: "Internal",
 }
-"""How a refusal of each status is called, unless it has a name of its own; clients make their classes by it."""
+"""The default ``type`` of an error by its status. Clients choose their error classes by it."""
 
 COMMON_ERROR_STATUSES = (400, 401, 413, 415, 429, 503)
-"""What every operation may answer."""
+"""The error statuses of every operation."""

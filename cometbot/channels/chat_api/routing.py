@@ -1,4 +1,4 @@
-"""Finds the operation of a request: by the path as it was sent, in which an id may hold an encoded slash."""
+"""Find the operation of a request by its raw path, in which an id may contain an encoded slash."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _ROUTES = {route.name: route for route in ROUTES}
 
 
 class _IdConverter(BaseConverter):
-    """One part of the path, still encoded."""
+    """A path segment, still encoded."""
 
     def to_python(self, value: str) -> str:
         return unquote(value)
 
 
 class _LongIdConverter(PathConverter):
-    """Several parts of the path: the official client does not encode the id in the path that it listens at."""
+    """Several path segments: the official client does not encode the id in the path of a stream."""
 
     def to_python(self, value: str) -> str:
         return unquote(value)
 
 
 class RestConverter(BaseConverter):
-    """All that is left of a path, whatever it holds: even line ends, and slashes in front."""
+    """The rest of a path, whatever it contains, even line ends and leading slashes."""
 
     regex = r"(?s:.*)"
     part_isolating = False
@@ -46,13 +46,14 @@ _OPERATION_MAP = _make_map(
     *(Rule(re.sub(r"{(\w+)}", r"<id:\1>", route.path), endpoint=route.name, methods=[route.method]) for route in ROUTES)
 )
 _LISTEN_MAP = _make_map(Rule("/conversations/<long:id>/listen", endpoint="listenConversation", methods=["GET"]))
-"""Looked at last: there may be a participant whose id is ``listen``."""
+"""Matched last: a participant's id may be ``listen``."""
 
 
 def raw_path(environ: Mapping[str, Any], mount: str, rest: str) -> str:
-    """The part of the path behind ``mount`` as it was sent, without empty parts; ``rest`` is the same, decoded.
+    """Return the part of the path after ``mount`` as it was sent, without empty segments.
 
-    Servers that do not hand over what was sent (RAW_URI) leave encoded slashes in ids undistinguishable from others.
+    ``rest`` is the same part, decoded. If the server does not pass on the raw path (RAW_URI), encoded slashes in ids
+    cannot be told from other slashes.
     """
     raw_uri = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
     path = raw_uri.partition("?")[0] if raw_uri.startswith("/") else urlsplit(raw_uri).path
@@ -68,7 +69,7 @@ def _decode_parts(parts: list[str]) -> list[str]:
 
 
 def match_route(path: str, method: str) -> tuple[Route, dict[str, str]]:
-    """The operation at a path that is still encoded, and the ids in it. Raises :class:`HttpError` with 404."""
+    """Return the operation at a path that is still encoded, and the ids in it. Raises :class:`HttpError` with 404."""
     lookup_method = "GET" if method == "HEAD" else method
     try:
         is_long_path = path.endswith("/listen") and not _OPERATION_MAP.test(path, lookup_method)

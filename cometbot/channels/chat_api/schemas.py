@@ -1,6 +1,6 @@
-"""The shapes of the Chat API, as marshmallow schemas: what comes in, what goes out, and what a signal holds.
+"""Marshmallow schemas of the Chat API's requests, responses and signals.
 
-Spelled as on the wire. Unknown members of a body are left out of what is loaded; those of a message's payload stay.
+Field names are those of the protocol. Unknown members of a body are dropped; those of a message's payload are kept.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from cometbot.channels.chat_api import models
 from cometbot.errors import PayloadError
 
 ID_PATTERN = r"^[a-zA-Z0-9_\-\\/]{1,70}$"
-"""What the id of a user or conversation looks like."""
+"""The form of the id of a user or conversation."""
 
 MAX_PROFILE_LENGTH = 1000
-"""Characters of a user's profile."""
+"""The largest number of characters of a user's profile."""
 
 _NOT_EMPTY = validate.Length(min=1)
 
 
 class BaseSchema(Schema):
-    """An object whose unknown members are left out."""
+    """An object whose unknown members are dropped."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class StrictNumber(fields.Field[float]):
-    """A JSON number; a text with digits in it is none, nor is a truth value."""
+    """A JSON number. Strings of digits and booleans are invalid."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -51,11 +51,11 @@ class StrictBoolean(fields.Field[bool]):
 
 
 class AwareDateTime(fields.Field[datetime]):
-    """A time in ISO 8601 with its zone, which every date of the API has."""
+    """An ISO 8601 time with a time zone, which every date of the API has."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         try:
-            # Python reads the Z itself from 3.11 on.
+            # ``fromisoformat`` accepts Z since Python 3.11.
             found = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value))
         except (TypeError, ValueError):
             raise ValidationError("Not a valid datetime.") from None
@@ -65,7 +65,7 @@ class AwareDateTime(fields.Field[datetime]):
 
 
 class PayloadField(fields.Field[dict[str, Any]]):
-    """A payload of one of ``kinds`` (schemas by their ``type``), which comes back as it was given."""
+    """A payload of one of ``kinds`` (schemas by their ``type``). It is validated and returned unchanged."""
 
     def __init__(self, kinds: Mapping[str, Schema], **options: Any) -> None:
         super().__init__(**options)
@@ -162,7 +162,7 @@ class ChoicePayload(BaseSchema):
 
 
 class DropdownPayload(ChoicePayload):
-    """As a choice, shown as a list that opens."""
+    """A choice that is shown as a dropdown list."""
 
     type = _type_field("dropdown")
 
@@ -196,7 +196,7 @@ PAYLOADS: dict[str, Schema] = {
 
 
 class UserFields(BaseSchema):
-    """What a user may say about itself."""
+    """The fields of a user that the user may set."""
 
     name = fields.String()
     pictureUrl = fields.String()
@@ -234,7 +234,7 @@ class CreateEventBody(BaseSchema):
 
 
 class NoBody(BaseSchema):
-    """Nothing is read of it."""
+    """A body that is ignored."""
 
 
 class UserSchema(BaseSchema):
@@ -302,7 +302,7 @@ class EventSchema(BaseSchema):
 
 
 class ErrorSchema(BaseSchema):
-    """What every refusal says."""
+    """The body of every error response."""
 
     id = fields.String(required=True)
     code = fields.Integer(required=True, strict=True)
@@ -397,7 +397,10 @@ class IsBotSchema(BaseSchema):
 
 
 def load(schema: Schema, value: Any, what: str = "the body") -> Any:
-    """``value`` as ``schema`` reads it. Raises :class:`PayloadError`, which names each fault with its path."""
+    """Return ``value`` loaded with ``schema``.
+
+    Raises :class:`PayloadError`, which names each invalid field by its path.
+    """
     try:
         return schema.load(value)
     except ValidationError as error:

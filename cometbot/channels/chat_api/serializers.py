@@ -1,4 +1,4 @@
-"""What the chat server keeps, as the Chat API says it: objects and signals, as JSON values."""
+"""Serialize stored objects and signals to the Chat API's JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cometbot.chat import (
 )
 
 STREAM_ID_KEY = "streamId"
-"""The key of a message's metadata that names the stream whose pieces it is made of."""
+"""The key of a message's metadata that holds the id of the stream that became the message."""
 
 STREAM_DELTA, STREAM_COMPLETE, STREAM_ABORT = "message_stream_delta", "message_stream_complete", "message_stream_abort"
 
@@ -30,20 +30,20 @@ JsonObject = dict[str, Any]
 
 
 def format_timestamp(milliseconds: int) -> str:
-    """A time in ISO 8601, to the millisecond; the client takes no other zone than ``Z``."""
+    """Return a time in ISO 8601, to the millisecond. The official client accepts only the time zone ``Z``."""
     at = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 def to_user(user: ChatUser) -> JsonObject:
-    """A user, who may be a participant."""
+    """Return the JSON of a user, who may be a participant."""
     dates = {"createdAt": format_timestamp(user.created_at), "updatedAt": format_timestamp(user.updated_at)}
     shown = {name: value for name, value in user.data.items() if name != ACCOUNT_FIELD}
     return {"id": user.id, **shown, **dates}
 
 
 def to_conversation(conversation: ChatConversation) -> JsonObject:
-    """A conversation."""
+    """Return the JSON of a conversation."""
     dates = {
         "createdAt": format_timestamp(conversation.created_at),
         "updatedAt": format_timestamp(conversation.updated_at),
@@ -52,7 +52,7 @@ def to_conversation(conversation: ChatConversation) -> JsonObject:
 
 
 def to_message(message: ChatMessage) -> JsonObject:
-    """A message, whose metadata stands beside its payload and never in it."""
+    """Return the JSON of a message. Its metadata is beside the payload and never in it."""
     body: JsonObject = {
         "id": message.id,
         "createdAt": format_timestamp(message.at),
@@ -64,7 +64,7 @@ def to_message(message: ChatMessage) -> JsonObject:
 
 
 def to_event(event: ChatEvent) -> JsonObject:
-    """An event of a user."""
+    """Return the JSON of a user's event."""
     return {
         "id": event.id,
         "createdAt": format_timestamp(event.at),
@@ -75,7 +75,7 @@ def to_event(event: ChatEvent) -> JsonObject:
 
 
 def to_signal_payloads(signal: Signal) -> Sequence[JsonObject]:
-    """What the Chat API tells of ``signal``, in order; nothing for what it has no word for."""
+    """Return the Chat API's signals for ``signal``, in order; none if the Chat API has no such signal."""
     data = signal.data
     if signal.kind == MESSAGE_CREATED and signal.message is not None:
         return _message_created(signal.message)
@@ -92,7 +92,7 @@ def to_signal_payloads(signal: Signal) -> Sequence[JsonObject]:
 
 
 def _bot_event(signal: Signal) -> JsonObject:
-    """An event of the bot, which is told and not kept: it has no id."""
+    """Return the JSON of a bot's event, which is not stored and has no id."""
     body = {"id": None, "createdAt": format_timestamp(signal.at), "conversationId": signal.topic.id}
     return {**body, "userId": signal.data["sender"], "payload": signal.data["payload"]}
 
@@ -107,6 +107,9 @@ def _message_created(message: ChatMessage) -> list[JsonObject]:
 
 
 def to_error_body(status: int, kind: str, text: str, now: datetime) -> JsonObject:
-    """The body of a refusal. The official client makes an error of its own class only of one with all of these."""
+    """Return the body of an error response.
+
+    The official client needs all of these fields to create an error of its own class.
+    """
     error_id = f"err_{now:%Y%m%d%H%M%S}x{secrets.token_hex(4).upper()}"
     return {"id": error_id, "code": status, "type": kind, "message": text}

@@ -1,4 +1,4 @@
-"""What can be set of the Chat API."""
+"""Settings of the Chat API."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ _NO_SECRET = Secret()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatApiSettings:
-    """How the Chat API of all bots behaves.
+    """The settings of the Chat API for all bots.
 
-    With ``encryption_key`` the author's backend signs the keys of users, without it the server makes them;
-    ``encryption_keys`` are those of single bots, by name, and go before it.
-    ``webhook_url`` is told of everything, with ``webhook_secret`` in the header ``x-secret-key``. ``origins`` are those
-    whose pages may call; none by default, ``*`` for all. ``request_rate`` is how many one user (or, where nobody has a
-    key yet, one address) may make in a minute, ``max_streams`` how many each may hold open, both counted in each
-    process; ``max_conversations`` is how many a user may own, ``signup_rate`` how many users one address may create in
-    an hour with ``createUser``, counted in each process; 0 is no limit. ``body_timeout`` is in seconds. ``public_url``
-    is what the world reaches the server at, empty where requests say so themselves.
+    With ``encryption_key``, the author's backend signs the users' keys; without it, the server issues them.
+    ``encryption_keys`` are those of single bots, by name, and take precedence. ``webhook_url`` receives every signal,
+    with ``webhook_secret`` in the header ``x-secret-key``.
+
+    ``origins`` are the origins whose pages may call the API (CORS): none by default, ``*`` for all.
+
+    ``request_rate`` limits the requests a minute of one user, or of one address for requests without a key;
+    ``signup_rate`` the users that one address may create in an hour with ``createUser``; ``max_streams`` the open
+    streams of one user. Each process counts these three for itself, and 0 means no limit. ``max_conversations`` limits
+    the conversations that a user may own.
+
+    ``body_timeout`` is in seconds. ``public_url`` is the public URL of the server; if it is empty, the URL of the
+    request is used.
     """
 
     encryption_key: Secret = _NO_SECRET

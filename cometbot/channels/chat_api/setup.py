@@ -1,4 +1,4 @@
-"""Makes the Chat API's channels from the settings."""
+"""Create the Chat API's channels from the settings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cometbot.settings import Secret, Settings, variable_suffix
 
 
 def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
-    """The Chat API, and the way to the webhook where one is set.
+    """Return the Chat API channel, and the webhook channel if a webhook is set.
 
-    Raises :class:`ConfigurationError` for a key that cannot sign, and for a webhook that must not be called.
+    Raises :class:`ConfigurationError` for a key that cannot sign, and for a webhook URL that is not allowed.
     """
     channels: list[Channel] = [
         ChatApiChannel(
@@ -55,6 +55,6 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
 
 
 def _encryption_keys(settings: Settings, bots: Sequence[Bot]) -> dict[str, Secret]:
-    """The encryption keys of single bots, by their names."""
+    """Return the encryption keys of single bots, by the bots' names."""
     keys_by_suffix = settings.chat_api_encryption_keys
     return {bot.name: keys_by_suffix[suffix] for bot in bots if (suffix := variable_suffix(bot.name)) in keys_by_suffix}

@@ -1,4 +1,4 @@
-"""The routes of the Chat API: each request is read, checked in the documented order, carried out and answered."""
+"""Routes of the Chat API: parse a request, check it in the documented order, run the operation, and respond."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.Blueprint:
-    """The routes ``/chat/<bot>`` and all below it."""
+    """Return the blueprint for ``/chat/<bot>`` and all paths below it."""
     views = ChatApiViews(channel, delivery)
     blueprint = flask.Blueprint("chat_api", __name__, template_folder="templates")
     options: dict[str, Any] = {
@@ -57,7 +57,7 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
         "strict_slashes": False,
         "merge_slashes": False,
     }
-    # Before the rules, which are made when the blueprint is registered.
+    # Record the converter before the rules that use it.
     blueprint.record(lambda state: state.app.url_map.converters.update(chat_api_rest=routing.RestConverter))
     blueprint.add_url_rule("/chat/<bot>", "root", views.handle_request, **options)
     blueprint.add_url_rule("/chat/<bot>/<chat_api_rest:rest>", "operation", views.handle_request, **options)
@@ -73,7 +73,10 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
 
 
 class ChatApiViews:
-    """What happens to one request: operation, body, shape, key, rate, rights. Refusals have the Chat API's own body."""
+    """The handling of one request: operation, body, schema, key, rate, rights.
+
+    Error responses have the Chat API's own body.
+    """
 
     def __init__(self, channel: ChatApiChannel, delivery: DeliveryService) -> None:
         self._chat = channel.chat
@@ -85,7 +88,7 @@ class ChatApiViews:
         self._signup_rates = RateLimiter(channel.settings.signup_rate, _HOUR)
 
     def handle_request(self, bot: str, rest: str = "") -> flask.Response:
-        """The answer to any request below a bot's URL."""
+        """Return the response to any request below a bot's URL."""
         request = flask.request
         operations = self._operations.get(bot)
         if operations is None:
@@ -112,7 +115,7 @@ class ChatApiViews:
         return _json_response(response, route.status)
 
     def error_response(self, error: HttpError) -> flask.Response:
-        """The answer to a request that is not carried out."""
+        """Return the response to a request that is refused."""
         status = 400 if error.status in (408, 411) else error.status
         kind = error.code if error.code and not error.code.startswith("ERR_") else ERROR_TYPES.get(status, "Unknown")
         bot = str((flask.request.view_args or {}).get("bot", ""))
@@ -128,21 +131,21 @@ class ChatApiViews:
         return response
 
     def payload_error_response(self, error: PayloadError) -> flask.Response:
-        """The answer to a body that has not the shape that it must have."""
+        """Return the response to a body that is invalid."""
         return self.error_response(HttpError(400, "InvalidPayload", str(error)))
 
     def missing_response(self, error: Missing) -> flask.Response:
-        """The answer where something was removed while it was asked for."""
+        """Return the response to a request whose object was deleted at the same moment."""
         return self.error_response(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
 
     def http_error_response(self, error: HTTPException) -> flask.Response:
-        """The answer to what Flask refuses, and to what failed here in an unforeseen way and is in the log."""
+        """Return the response to an error that Flask raised, or to an unexpected exception, which is in the log."""
         status = error.code or 500
         text = "Something went wrong here; the log says what" if status >= 500 else str(error.description)
         return self.error_response(HttpError(status, "Internal" if status >= 500 else "", text))
 
     def busy_response(self, error: StoreBusy) -> flask.Response:
-        """Return the answer where the database did not store it; a client that asks again loses nothing."""
+        """Return the response when the database did not store the request; a client that retries loses nothing."""
         if isinstance(error, StoreUnavailable):
             http_error = store_unavailable_error(error)
             return self.error_response(
@@ -152,15 +155,15 @@ class ChatApiViews:
         return self.error_response(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
 
     def storage_full_response(self, error: StorageFull) -> flask.Response:
-        """Return the answer where users may store nothing more, and count it."""
+        """Return the response when there is no room for users' data, and count it."""
         self._on_database_full()
         return self.error_response(HttpError(507, "Internal", "There is no room to store this; delete something first"))
 
     def finish_response(self, response: flask.Response) -> flask.Response:
-        """``response`` as browsers and Node need it.
+        """Return ``response`` with the headers that browsers and Node need.
 
-        Node's client would open a stream on a connection that an ordinary call used before, and that its own pool then
-        cuts after some seconds of silence; so ordinary answers end their connection.
+        Node's client would open a stream on a connection that an ordinary call used before, and its own pool closes
+        that connection after some idle seconds. So ordinary responses close their connection.
         """
         if response.mimetype != "text/event-stream":
             response.headers["Connection"] = "close"
@@ -182,7 +185,7 @@ class ChatApiViews:
         return response
 
     def _keyless_response(self, bot: str, rest: str) -> flask.Response | None:
-        """The answer where no key is needed, and where the paths are not those of operations."""
+        """Return the response for the paths that are not operations and require no key; None for other requests."""
         name = rest.strip("/")
         if flask.request.method not in ("GET", "HEAD") or name not in ("hello", "openapi.json", "redoc"):
             return None
@@ -197,7 +200,7 @@ class ChatApiViews:
         return flask.Response(page, content_type="text/html; charset=utf-8", headers=_page_headers(page))
 
     def _read_body(self, route: Route) -> dict[str, Any]:
-        """The body as the operation takes it; what stands in the body of one that takes none is thrown away."""
+        """Return the body as the operation expects it; a body of an operation without one is discarded."""
         environ = flask.request.environ
         length = environ.get("CONTENT_LENGTH") or ""
         if route.body is None and not environ.get("HTTP_TRANSFER_ENCODING") and length in ("", "0"):
@@ -226,9 +229,9 @@ class ChatApiViews:
             raise _too_many_requests(f"More than {self._settings.request_rate} requests in a minute", retry_after)
 
     def _check_signups(self, operations: Operations) -> None:
-        """Raise :class:`HttpError` with 429 where one address creates more users than it may.
+        """Raise :class:`HttpError` with 429 if one address creates more users than it may.
 
-        All bots of the server count together: a new user costs the same with each.
+        All bots of the server share the limit, since a new user costs the same with each.
         """
         if not operations.keys.can_issue:
             return
@@ -238,12 +241,12 @@ class ChatApiViews:
             )
 
     def _stream_response(self, bot: str, operations: Operations, api_request: ApiRequest) -> flask.Response:
-        """A stream of what happens in a conversation, for one who takes part in it, for as long as the key opens."""
+        """Return a stream of a conversation's signals for a participant; it ends when the key expires."""
         conversation_id = api_request.ids["id"]
         operations.check_can_listen(api_request)
 
         def listen() -> Listener:
-            """The ear is open before the right is checked, so that who is removed at that moment hears nothing more."""
+            """Listen, then check the right again: a user who is removed at this moment must receive nothing more."""
             listener = self._chat.feed.listen(Topic(operations.scope.channel, operations.scope.bot, conversation_id))
             try:
                 operations.check_can_listen(api_request)
@@ -263,14 +266,14 @@ class ChatApiViews:
 
 
 def _route_all_methods(state: Any) -> None:
-    """Let methods that nobody has listed be refused in the API's words too."""
+    """Add rules without a method, so that unknown methods also get an error in the API's format."""
     for path, name in (("/chat/<bot>", "root"), ("/chat/<bot>/<chat_api_rest:rest>", "operation")):
         rule = Rule(path, endpoint=f"chat_api.{name}", strict_slashes=False, merge_slashes=False)
         state.app.url_map.add(rule)
 
 
 def _to_frames(signal: Signal, user: str) -> Iterator[Any]:
-    """What a listener reads of ``signal``; the end where the conversation is gone, or ``user`` takes part no more."""
+    """Yield the frames of ``signal``; end the stream if the conversation is deleted or ``user`` is removed from it."""
     for payload in serializers.to_signal_payloads(signal):
         yield sse.frame(orjson.dumps(payload), event=_SSE_EVENT)
     is_removed = signal.kind == PARTICIPANT_REMOVED and signal.data["user"] == user
@@ -279,7 +282,7 @@ def _to_frames(signal: Signal, user: str) -> Iterator[Any]:
 
 
 def _operation_method(operations: Operations, route: Route) -> Callable[[ApiRequest], Mapping[str, Any]]:
-    """What carries out the operation: ``getUser`` is ``get_user``."""
+    """Return the method for an operation: ``getUser`` is ``get_user``."""
     found: Callable[[ApiRequest], Mapping[str, Any]] = getattr(operations, _WORD_BOUNDARY.sub("_", route.name).lower())
     return found
 
@@ -315,7 +318,7 @@ def _children(container: list[Any] | dict[str, Any]) -> Any:
 
 
 def _page_headers(page: str) -> dict[str, str]:
-    """Headers that let nothing but the style in ``page`` have an effect."""
+    """Return headers that allow only the style in ``page`` to take effect."""
     style = page.partition("<style>")[2].partition("</style>")[0]
     digest = hashlib.sha256(style.encode()).digest()
     policy = f"default-src 'none'; style-src 'sha256-{base64.b64encode(digest).decode()}'; {_CLOSED_DIRECTIVES}"

@@ -1,4 +1,4 @@
-"""The webhook: an author's backend is told of everything that happens, in order, conversation by conversation."""
+"""Post every signal to the author's backend, in order within each conversation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cometbot.settings import Secret
 
 
 class ChatApiWebhookChannel(WebhookChannel):
-    """The way to the backend at ``url``, which each signal is posted to, as the stream says it.
+    """Post each signal to the backend at ``url``, in the same form as on the stream.
 
-    A conversation's signals go out in their order, and are tried again as delivery tries any reply again; a backend
-    that is down is paused by itself, and no reply in a chat waits for it.
+    A conversation's signals are sent in order, and are retried like any reply. A backend that is down pauses only its
+    own account, and delays no reply in a chat.
     """
 
     name: ClassVar[str] = WEBHOOK_CHANNEL
@@ -27,7 +27,7 @@ class ChatApiWebhookChannel(WebhookChannel):
         self._secret = secret
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        if not sending.payload:  # what was to be told was erased while it waited
+        if not sending.payload:  # the signal was erased while it waited
             return ""
         headers = {"x-secret-key": self._secret.reveal()} if self._secret else {}
         self.webhooks.post(self._url, orjson.dumps(dict(sending.payload)), headers, timeout)

@@ -1,4 +1,4 @@
-"""What the webhook is to be told, stored in the transaction in which it happens."""
+"""Store signals for the webhook in the transaction that causes them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cometbot.models import Conversation
 from cometbot.store.database import Transaction
 
 WEBHOOK_CHANNEL = "chat_api_webhook"
-"""The channel that carries out what is stored here."""
+"""The channel that sends what is stored here."""
 
 WEBHOOK_ACCOUNT = "backend"
-"""Whoever is told, wherever that is: a conversation stays one lane, and in its order, when the backend moves."""
+"""The account of every webhook conversation. It stays the same when the URL changes, so the order is kept."""
 
 
 class WebhookQueue:
-    """The pen that writes to the outbox what the backend is to be told."""
+    """Enqueue signals for the backend in the outbox."""
 
     def enqueue(
         self, connection: Transaction, delivery: DeliveryService, bot: str, signals: Sequence[Signal]
     ) -> list[str]:
-        """The lanes that have something to send now and must be woken after the commit."""
+        """Enqueue ``signals``; return the keys of the conversations to be notified after the commit."""
         conversation_keys = []
         for signal in signals:
             payloads = serializers.to_signal_payloads(signal)
@@ -34,5 +34,5 @@ class WebhookQueue:
 
 
 def webhook_conversation(bot: str, conversation_id: str) -> Conversation:
-    """Where the signals of one conversation go out, one after the other."""
+    """Return the outgoing conversation that keeps one conversation's signals in order."""
     return Conversation(WEBHOOK_CHANNEL, WEBHOOK_ACCOUNT, bot, conversation_id, conversation_id)
