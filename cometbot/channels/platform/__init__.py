@@ -1,1 +1,1 @@
-"""The self-hosted platform, with Botyard's Client, Bot and Admin API, and its web chat."""
+"""The self-hosted platform: a web chat, and APIs that are compatible with Botyard's Client, Bot and Admin API."""

@@ -1,4 +1,4 @@
-"""A pressed button, a chosen option, a sent form: checked against the message that it stands in."""
+"""Validate a button, option or form against the message that contains it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OPTION_SEPARATOR = ", "
 
 
 def validate_action(content: Content | None, name: str, value: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The action as the bot gets it: ``name``, ``value``, and a form's ``values`` by the names of its fields.
+    """Return the action as the bot receives it: ``name``, ``value``, and a form's ``values`` by field name.
 
-    Raises :class:`ApiError` where the message with this ``content`` offers no such thing, so that nobody sends a bot
-    what it never asked for.
+    Raises :class:`ApiError` if the message with this ``content`` does not offer the action, so a bot receives only
+    actions that it has offered.
     """
     shown = content or {}
     if shown.get("kind") == "form" and shown.get("action") == name:
@@ -35,7 +35,10 @@ def _available_actions(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _validate_field(field: Mapping[str, Any], submitted: str | None) -> str:
-    """The value of a field; its default only where nothing was said of it, since a reader may take that away."""
+    """Return the value of a field.
+
+    The default applies only if the field was not submitted, since a user may clear it.
+    """
     value = str(field["default"]) if submitted is None else submitted.strip()
     label = field["label"]
     if not value and not field["optional"]:
@@ -48,7 +51,10 @@ def _validate_field(field: Mapping[str, Any], submitted: str | None) -> str:
 
 
 def _is_option_list(value: str, allowed: Sequence[str]) -> bool:
-    """Whether ``value`` is some of ``allowed`` with a comma and a space between them; they may hold such themselves."""
+    """Return whether ``value`` consists of options in ``allowed``, separated by ``", "``.
+
+    The options themselves may contain the separator.
+    """
     begins, seen = [0], {0}
     while begins:
         begin = begins.pop()

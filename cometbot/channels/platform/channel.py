@@ -1,4 +1,4 @@
-"""The platform as a channel: bots of this server talk to people who open its page or use its API."""
+"""The platform channel: bots chat with users of this server's web chat and Client API."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from cometbot.models import Conversation, User
 from cometbot.store.database import Transaction
 
 _DELTA_PART_SIZE = 400
-"""Characters of a stream that are told at once: as many as surely fit into what is told without being kept."""
+"""Characters of a stream delta that are published at once, small enough for an ephemeral signal."""
 
 
 class PlatformChannel(Channel):
-    """The door to the platform, which is in our own database: what is sent is stored, and told to who listens.
+    """The channel of the platform, which is part of this server: a message is sent by storing and publishing it.
 
-    ``merge_replies`` of the settings makes one message of several replies to one message, for apps that ask for the
-    newest reply alone.
+    With ``merge_replies`` in the settings, several replies to one message become one message, for apps that request
+    only the newest reply.
     """
 
     name = CHANNEL
@@ -68,7 +68,10 @@ class PlatformChannel(Channel):
         return ACCOUNT
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        """The newest chat of ``user`` with ``bot``; one is made by what is said there where there is none yet."""
+        """Return the newest chat of ``user`` with ``bot``; if there is none, the first message creates one.
+
+        Raises :class:`BotError` for a group, or without a user.
+        """
         if group or not user:
             raise BotError("the platform has no groups: a conversation is with a user")
         with self.platform.database.read() as connection:
@@ -82,16 +85,16 @@ class PlatformChannel(Channel):
         return rendering.render(operation, self.platform.settings.base_url)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. What is sent twice is stored once.
+        """Carry out a request like :meth:`Channel.send`. A request that is sent twice is stored once.
 
-        What is said to a chat that was removed is done when nothing of it is left: nobody wants to hear it. Raises
-        :class:`NotFound` where the message is gone, or a user without a chat.
+        A request for a deleted chat succeeds without an effect, and its remains are erased. Raises :class:`NotFound` if
+        the message or the user does not exist, and :class:`Unreachable` if the database is busy.
         """
         actions = {"send": self._send_message, "edit": self._edit_message, "delete": self._delete_message}
         action = actions[sending.payload["op"]] if sending.payload else self._skip_deleted
         try:
-            # Relaxed: the reply is in the outbox, on the disk. Should a power cut take what is stored here, it takes
-            # the note that this was sent as well, and the reply is looked for and sent again.
+            # No fsync: the outbox still holds the reply. If a power cut undoes this commit, it also undoes the later
+            # one that marks the reply as sent, so the reply is verified and sent again.
             message_id, signals = self.platform.database.group_commit(
                 lambda connection: action(connection, sending), durable=False
             )
@@ -147,14 +150,14 @@ class PlatformChannel(Channel):
         return [change for change in changes if self._still_exists(transaction, change)]
 
     def refresh(self) -> None:
-        """Remove files that nobody uses, and what nobody catches up with any more."""
+        """Delete unused files and expired entries of the feed."""
         self._chat.clean_up()
 
     def blueprint(self, delivery: DeliveryService) -> Any:
-        """The routes of the three APIs, the web chat and files."""
+        """Return the routes of the three APIs, the web chat and files."""
         from cometbot.channels.platform.views.blueprint import (
             make_blueprint,
-        )  # Flask is needed only where there are views
+        )  # only views need Flask
 
         return make_blueprint(self.platform, delivery)
 
@@ -163,8 +166,10 @@ class PlatformChannel(Channel):
         self._chat.close()
 
     def _skip_deleted(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        """Say nothing: the chat is gone, or was when this was to be said. It has an id, by which the bot may go on to
-        change what it believes to have said."""
+        """Send nothing, because the chat was deleted before or after the request was stored.
+
+        Return an id nevertheless: the bot may use it to edit or delete the message later.
+        """
         if self._is_deleted(connection, sending.conversation):
             erase_deleted_chat(connection, self._chat, sending.conversation)
         return sending.client_id, []
@@ -193,7 +198,7 @@ class PlatformChannel(Channel):
     def _merge(
         self, connection: Transaction, chat: ChatConversation, sending: OutgoingRequest
     ) -> tuple[str, list[Signal]] | None:
-        """What became of a text that goes into the chat's last message; None where it does not belong there."""
+        """Append a text to the chat's last message; return None if it cannot be merged with it."""
         last = next(iter(self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=1).items), None)
         payload = sending.payload
         if last is None or not last.is_bot or payload["content"] or payload["files"] or last.payload.get("content"):
@@ -213,7 +218,7 @@ class PlatformChannel(Channel):
 
     def _find_sent(self, connection: Transaction, sending: OutgoingRequest) -> str | None:
         conversation = sending.conversation
-        if conversation.id.startswith(NEW_CHAT_PREFIX):  # the newest chat may be another one by now
+        if conversation.id.startswith(NEW_CHAT_PREFIX):  # a newer chat may exist by now
             said = self._chat.messages.find_by_owner(
                 connection, bot_scope(conversation.bot), conversation.target, sending.client_id
             )
@@ -248,7 +253,7 @@ class PlatformChannel(Channel):
         return message_id, changed[1] if changed else []
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        """Take a message back; one that is gone already is what was asked for."""
+        """Delete a message. A message that no longer exists counts as deleted."""
         try:
             message_id, message, merged, part = self._load_target(connection, sending)
         except NotFound:
@@ -281,13 +286,13 @@ class PlatformChannel(Channel):
         return found
 
     def _is_deleted(self, connection: Transaction, conversation: Conversation) -> bool:
-        """Whether this is a chat that was there once."""
+        """Return whether the chat was stored once and does not exist any more."""
         if conversation.id.startswith(NEW_CHAT_PREFIX):
             return False
         return self._chat.conversations.get(connection, bot_scope(conversation.bot), conversation.id) is None
 
     def _still_exists(self, connection: Transaction, change: StateChange) -> bool:
-        """Whether the user or the chat that is to be remembered has not been removed."""
+        """Return whether the user or chat that owns the changed state still exists."""
         bot, named = change.owner.split("/", 3)[2:]
         if change.scope == "user":
             return self._chat.users.get_for_update(connection, ALL_BOTS, named) is not None
@@ -302,5 +307,5 @@ class PlatformChannel(Channel):
 
 
 def chat_topic(conversation: Conversation) -> Topic:
-    """Where those who look at a chat listen."""
+    """Return the topic of a chat's signals."""
     return Topic(CHANNEL, conversation.bot, conversation.id)

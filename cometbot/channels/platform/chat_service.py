@@ -1,4 +1,4 @@
-"""What people and bots do in chats: each as one transaction, told to listeners after it."""
+"""Operations of users and bots on chats. Each is one transaction; listeners are notified after the commit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cometbot.store.database import ACK_TIMEOUT, Transaction
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """What somebody says. ``action`` is what was pressed: name, value, values, message_id."""
+    """A message to be sent. ``action`` is the used button, option or form: name, value, values, message_id."""
 
     body: str
     attachment_ids: Sequence[str] = ()
@@ -33,7 +33,7 @@ class NewMessage:
 
 @dataclass
 class _StoredMessage:
-    """What has to be made known once the transaction has ended."""
+    """A stored message, and the conversations to be notified after the commit."""
 
     posted: PostResult
     is_local_bot: bool = False
@@ -41,10 +41,10 @@ class _StoredMessage:
 
 
 class ChatService:
-    """Makes and removes chats, and stores messages together with what has to be done about them.
+    """Create and delete chats, and store messages together with their deliveries to bots.
 
-    Every method raises :class:`ApiError` for what may not be, and :class:`StoreBusy`. What users add raises
-    :class:`StorageFull` where there is no room.
+    Every method raises :class:`ApiError` for a request that is not allowed, and :class:`StoreBusy`. Methods that store
+    users' data raise :class:`StorageFull` if there is no room.
     """
 
     def __init__(self, platform: Platform, delivery: DeliveryService) -> None:
@@ -54,7 +54,10 @@ class ChatService:
         self._delivery = delivery
 
     def create_chat(self, user: ChatUser, bot_id: str, client_id: str = "") -> ChatConversation:
-        """A new chat of ``user`` with a bot; under a ``client_id`` that was used before it is the one made then."""
+        """Create a chat of ``user`` with a bot.
+
+        If the user has already created a chat with this ``client_id``, return that chat.
+        """
         validators.check_client_id(client_id)
         chat_id = _derive_chat_id(user.id, bot_id, client_id)
         if not bot_id:
@@ -62,7 +65,7 @@ class ChatService:
         scope = bot_scope(bot_id)
 
         def work(connection: Transaction) -> ChatConversation:
-            # The row of the user is this transaction's from here on, so that nobody makes two chats where one is left.
+            # This locks the user's row, so that two requests cannot both pass the limit.
             if self._chat.users.update(connection, ALL_BOTS, user.id, {}) is None:
                 raise ApiError(401, "User is unauthorized.")
             if self._platform.directory.find(connection, bot_id) is None:
@@ -80,7 +83,7 @@ class ChatService:
         return created
 
     def rename_chat(self, user: ChatUser, chat_id: str, title: str) -> ChatConversation:
-        """The chat under another title; an empty one takes it back."""
+        """Set the title of a chat and return the chat. An empty title removes it."""
         validators.check_title(title)
 
         def work(connection: Transaction) -> tuple[ChatConversation, list[Signal]]:
@@ -95,7 +98,7 @@ class ChatService:
         return changed
 
     def delete_chat(self, user: ChatUser, chat_id: str) -> None:
-        """Remove a chat with all its messages."""
+        """Delete a chat with all its messages."""
 
         def work(connection: Transaction) -> list[Signal]:
             chat = self.get_user_chat(connection, user, chat_id)
@@ -104,7 +107,7 @@ class ChatService:
         self._chat.feed.publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
 
     def get_user_chat(self, connection: Transaction, user: ChatUser, chat_id: str) -> ChatConversation:
-        """The chat, which is this user's."""
+        """Return the chat with this id. Raises :class:`ApiError` if it is not a chat of this user."""
         chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
         if chat is None:
             raise ApiError(404, "Chat not found.")
@@ -113,7 +116,7 @@ class ChatService:
         return chat
 
     def get_bot_chat(self, connection: Transaction, bot: ListedBot, chat_id: str) -> ChatConversation:
-        """The chat, which is with this bot."""
+        """Return the chat with this id. Raises :class:`ApiError` if it is not a chat with this bot."""
         chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
         if chat is None:
             raise ApiError(404, "Chat not found.")
@@ -122,7 +125,7 @@ class ChatService:
         return chat
 
     def send_as_user(self, user: ChatUser, chat_id: str, new_message: NewMessage) -> PostResult:
-        """The stored message of a user. With it is stored what its bot has to be told: nothing is between the two."""
+        """Store a user's message together with its delivery to the bot, in one transaction, and return it."""
 
         def work(connection: Transaction) -> _StoredMessage:
             chat = self.get_user_chat(connection, user, chat_id)
@@ -153,7 +156,7 @@ class ChatService:
         return self._publish(stored)
 
     def send_as_bot(self, bot: ListedBot, chat_id: str, new_message: NewMessage) -> PostResult:
-        """The stored message of a bot that runs elsewhere."""
+        """Store a message of an external bot and return it."""
 
         def work(connection: Transaction) -> _StoredMessage:
             chat = self.get_bot_chat(connection, bot, chat_id)
@@ -168,7 +171,7 @@ class ChatService:
     def _find_duplicate(
         self, connection: Transaction, chat: ChatConversation, sender: str, new_message: NewMessage
     ) -> ChatMessage | None:
-        """What was sent under the same client id before: it was taken then, whatever would be said of it now."""
+        """Return the message that was sent with the same client id, even if it would be invalid now."""
         validators.check_client_id(new_message.client_id)
         name = _scoped_client_id(sender, new_message.client_id)
         return self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, name)
@@ -180,14 +183,14 @@ class ChatService:
         return stored.posted
 
     def _find_user_files(self, connection: Transaction, owner: str, ids: Sequence[str]) -> list[ChatFile]:
-        """The files with these ids, as far as they are this owner's: others are as good as unknown."""
+        """Return the files with these ids that belong to ``owner``. Other files count as unknown."""
         found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
         return [file for file in found if file.owner == owner]
 
     def _find_chat_files(
         self, connection: Transaction, chat: ChatConversation, bot_id: str, ids: Sequence[str]
     ) -> list[ChatFile]:
-        """The files that a bot may send in a chat: its own, and those of the user whom it talks to."""
+        """Return the files that a bot may send in a chat: its own, and those of the chat's user."""
         found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
         return [file for file in found if file.owner in (bot_id, chat.owner)]
 
@@ -228,7 +231,7 @@ class ChatService:
         message: ChatMessage,
         action: Mapping[str, Any] | None,
     ) -> list[str]:
-        """Store what the bot has to be told; returns the lanes that have to be woken."""
+        """Store a message for its bot; return the keys of the conversations to be notified."""
         stored = serializers.message_json(message, with_ids=True)
         if bot.local_bot is not None:
             body = {"message": stored, "user": serializers.page_user_json(user), "action": action}
@@ -245,11 +248,11 @@ class ChatService:
 
 
 def _scoped_client_id(sender: str, given: str) -> str:
-    """What a client calls its message, so that it never meets what others, or delivery, call theirs."""
+    """Return a client's id for its message, made distinct from the ids of other senders and of delivery."""
     return f"{sender}:{given}" if given else ""
 
 
 def _derive_chat_id(user_id: str, bot_id: str, client_id: str) -> str:
-    """The id of the chat with a bot that a user's client calls like that; empty where it calls it nothing."""
+    """Return the chat id that belongs to a client id of a user and a bot; empty without a client id."""
     named = orjson.dumps([user_id, bot_id, client_id])
     return hashlib.sha256(named).hexdigest()[:26] if client_id else ""

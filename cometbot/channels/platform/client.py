@@ -1,4 +1,4 @@
-"""What a bot's code may do with the platform beyond talking: ``ctx.client``."""
+"""The platform's ``ctx.client``: operations of a bot other than sending messages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cometbot.models import Attachment
 
 
 class PlatformClient:
-    """The platform's files, for the bot called ``bot``."""
+    """Access to the platform's files for the bot called ``bot``."""
 
     def __init__(self, platform: Platform, bot: str) -> None:
         self._platform = platform
         self._bot = bot
 
     def download(self, file: Attachment | str) -> bytes:
-        """The bytes of a file that somebody attached, or of the one at a URL of the platform.
+        """Return the bytes of an attached file, or of the file at a URL of the platform.
 
-        Raises :class:`BotError` for a file that is not there any more, or never was one of the platform's.
+        Raises :class:`BotError` if the platform has no such file.
         """
         url = file if isinstance(file, str) else file.url
         found = None
@@ -34,9 +34,9 @@ class PlatformClient:
         return path.read_bytes()
 
     def upload(self, name: str, content: bytes) -> str:
-        """The URL of a file made of ``content``, for a :class:`Media`; removed after a day if it is never sent.
+        """Store ``content`` as a file and return its URL, for a :class:`Media`. An unsent file is deleted after a day.
 
-        Raises :class:`BotError` for one that is larger than its kind may be, or that there is no room for.
+        Raises :class:`BotError` for a file that is larger than its kind may be, or if there is no room for it.
         """
         sizes = self._platform.config.current.file
         limits = {

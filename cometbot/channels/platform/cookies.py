@@ -1,6 +1,6 @@
-"""The cookies that identify a user: ``token``, which the protocol names, and one that only this server reads.
+"""The cookies that identify a user: the protocol's ``token``, and one that only this server reads.
 
-Browsers send a cookie to every port of a host name. The second server at ``localhost`` replaces the ``token`` of the
+Browsers send a cookie to every port of a host name. A second server at ``localhost`` replaces the ``token`` of the
 first, so a browser also gets the same JWT under a name that no other server uses.
 """
 
@@ -22,7 +22,7 @@ _MIN_SECRET_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie to be set: its value, and when it ends."""
+    """A cookie to be set: its value and its expiry. ``max_age`` is in seconds."""
 
     value: str = field(repr=False)
     expires: datetime
@@ -30,9 +30,9 @@ class Cookie:
 
 
 class TokenSigner:
-    """Signs and reads tokens with HS256. ``secret`` must not be empty; one under 32 bytes is hashed to that length.
+    """Sign and verify tokens with HS256. The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
 
-    The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
+    ``secret`` must not be empty; one under 32 bytes is hashed to that length.
     """
 
     def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
@@ -43,7 +43,7 @@ class TokenSigner:
         self._clock = clock
 
     def create(self, user_id: str, nickname: str, minutes: int) -> Cookie:
-        """A cookie that lasts for ``minutes`` from now."""
+        """Return a cookie that is valid for ``minutes`` from now."""
         now = int(self._clock())
         expires_at = now + minutes * 60
         claims = {"id": user_id, "nickname": nickname, "exp": expires_at, "iat": now}
@@ -53,13 +53,13 @@ class TokenSigner:
     def server_cookie_name(self, port: int | None) -> str:
         """Return the name of the cookie that only the server with this secret reads at this port.
 
-        The port parts servers that share a secret.
+        The port separates servers that share a secret.
         """
         digest = hmac.new(self._key, f"cookie of port {port or ''}".encode(), hashlib.sha256)
         return f"{TOKEN_COOKIE}_{digest.hexdigest()[:12]}"
 
     def verify(self, token: str) -> str | None:
-        """The user's id in a token that was signed here and has not run out; None for any other."""
+        """Return the user's id in a token that was signed here and has not expired; None for any other."""
         options: Any = {"require": ["exp", "id"], "verify_iat": False, "verify_exp": False}
         try:
             claims = jwt.decode(token, self._key, algorithms=["HS256"], options=options)

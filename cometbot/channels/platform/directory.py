@@ -1,4 +1,4 @@
-"""The bots that people can choose: those that run in this server, and those that the admin has added."""
+"""The bots that users can choose: those of this server, and external ones that the admin has added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cometbot.store.database import Database, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where a bot is told of messages; the secret, if any, is sent along."""
+    """The URL that receives a bot's messages, and the secret, if any, that is sent along."""
 
     url: str
     secret: str = field(default="", repr=False)
@@ -22,8 +22,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class ListedBot:
-    """A bot as people see it. ``key`` and ``webhook`` are those of a bot that runs elsewhere; ``local_bot`` is one that
-    runs here."""
+    """A bot as users see it.
+
+    ``key`` and ``webhook`` belong to an external bot. ``local_bot`` is the bot of this server, else None.
+    """
 
     id: str
     name: str
@@ -36,7 +38,7 @@ class ListedBot:
 
 @dataclass(frozen=True, slots=True)
 class ListedCommand:
-    """A command of a bot, without its slash. ``usage`` says how it is written, where that is known."""
+    """A command of a bot, without its slash. ``usage`` is its syntax, if known."""
 
     id: str
     bot: str
@@ -46,9 +48,10 @@ class ListedCommand:
 
 
 class BotDirectory:
-    """All bots of the platform. A bot that runs here has its name as its id, and cannot be changed from outside.
+    """All bots of the platform.
 
-    Methods that take a connection work inside the caller's transaction.
+    The id of a bot of this server is its name, and it cannot be changed by the APIs. Methods that receive a connection
+    work inside the caller's transaction.
     """
 
     def __init__(self, local_bots: Iterable[Bot], database: Database) -> None:
@@ -56,77 +59,77 @@ class BotDirectory:
         self._external_bots = ExternalBots(database)
 
     def is_local(self, bot_id: str) -> bool:
-        """Whether this is a bot that runs here."""
+        """Return whether this is a bot of this server."""
         return bot_id in self._local_bots
 
     def find(self, connection: Transaction, bot_id: str) -> ListedBot | None:
-        """The bot with this id."""
+        """Return the bot with this id, or None."""
         if bot_id in self._local_bots:
             return _from_local(self._local_bots[bot_id])
         found = self._external_bots.find(connection, bot_id)
         return _from_external(found) if found else None
 
     def list_bots(self, connection: Transaction) -> list[ListedBot]:
-        """All bots: those of this server, then the others from the oldest on."""
+        """Return all bots: those of this server, then the external ones, oldest first."""
         external = self._external_bots.list_bots(connection)
         return [*(_from_local(bot) for bot in self._local_bots.values()), *(_from_external(bot) for bot in external)]
 
     def has_name(self, connection: Transaction, name: str) -> bool:
-        """Whether a bot is called like that; a bot of this server also where case or spaces differ."""
+        """Return whether a bot has this name. Names of this server's bots match regardless of case and extra spaces."""
         return self.is_local_name(name) or self._external_bots.has_name(connection, name)
 
     def is_local_name(self, name: str) -> bool:
-        """Whether people would take ``name`` for that of a bot that runs here."""
+        """Return whether users would confuse ``name`` with that of a bot of this server."""
         return _normalized_name(name) in map(_normalized_name, self._local_bots)
 
     def add_bot(self, connection: Transaction, bot: ListedBot, key: KeyHash) -> None:
-        """Store a bot that runs elsewhere."""
+        """Store an external bot."""
         self._external_bots.create(
             connection, ExternalBot(bot.id, bot.name, bot.description, bot.avatar, key.salt, key.hashed)
         )
 
     def update_bot(self, connection: Transaction, bot_id: str, values: Mapping[str, str]) -> None:
-        """Give name, description or avatar of a bot that runs elsewhere another value."""
+        """Update the name, description or avatar of an external bot."""
         self._external_bots.update(connection, bot_id, values)
 
     def set_key(self, connection: Transaction, bot_id: str, key: KeyHash) -> None:
-        """Let only this key open the bot from now on."""
+        """Replace the key of an external bot; the old one becomes invalid."""
         self._external_bots.update(connection, bot_id, {"key_salt": key.salt, "key_hash": key.hashed})
 
     def set_webhook(self, connection: Transaction, bot_id: str, webhook: Webhook | None) -> None:
-        """Tell the bot of messages at ``webhook`` from now on, or nowhere."""
+        """Replace the webhook of an external bot; None removes it."""
         new_webhook = webhook or Webhook("")
         self._external_bots.update(
             connection, bot_id, {"webhook_url": new_webhook.url, "webhook_secret": new_webhook.secret}
         )
 
     def delete_bot(self, connection: Transaction, bot_id: str) -> bool:
-        """Whether there was such a bot; it is gone now, with its key, webhook and commands."""
+        """Delete an external bot with its key, webhook and commands; return False if there is none."""
         return self._external_bots.delete(connection, bot_id)
 
     def list_commands(self, connection: Transaction, bot: ListedBot) -> list[ListedCommand]:
-        """The bot's commands, in the order in which they were made."""
+        """Return the bot's commands, in the order in which they were created."""
         if bot.local_bot is not None:
             return [_from_local_command(bot.local_bot, command) for command in bot.local_bot.commands]
         return [_from_external_command(command) for command in self._external_bots.list_commands(connection, bot.id)]
 
     def add_commands(self, connection: Transaction, commands: Sequence[ListedCommand]) -> None:
-        """Store commands; one whose alias its bot has already gets the new description."""
+        """Store commands. A command whose alias the bot already has gets the new description."""
         stored = [ExternalCommand(one.id, one.bot, one.alias, one.description) for one in commands]
         self._external_bots.save_commands(connection, stored)
 
     def find_command(self, connection: Transaction, command_id: str) -> ListedCommand | None:
-        """The command with this id, of whichever bot that runs elsewhere."""
+        """Return the command with this id of any external bot, or None."""
         found = self._external_bots.find_command(connection, command_id)
         return _from_external_command(found) if found else None
 
     def delete_command(self, connection: Transaction, command_id: str) -> None:
-        """Let the command be gone."""
+        """Delete a command."""
         self._external_bots.delete_command(connection, command_id)
 
 
 def _normalized_name(name: str) -> str:
-    """What people who glance at a list tell names apart by."""
+    """Return the form in which two names that look alike are equal."""
     return " ".join(name.split()).casefold()
 
 

@@ -1,4 +1,4 @@
-"""Names that people choose in the web chat, and the nicknames that Botyard's clients get for them."""
+"""Display names of the web chat's users, and the nicknames that Botyard's clients receive for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cometbot.chat import ChatUser
 
 _SPACES = re.compile(" +")
 _JOINERS = "\u200c\u200d"
-"""Persian and the scripts of India join or part letters by these."""
+"""Zero-width joiners, which Persian and the scripts of India need between letters."""
 
 _ALLOWED_MARKS = "'\u2019.\u00b7\u30fb,&_-" + _JOINERS
 _NOT_IN_NICKNAMES = re.compile(r"[^A-Za-z0-9 -]")
 
 
 def normalize_name(text: str, limits: UserLimits) -> str:
-    """Return ``text`` with single spaces and composed letters. Raises :class:`ApiError` for what is no name.
+    """Return ``text`` with single spaces and composed letters. Raises :class:`ApiError` if it is not a valid name.
 
-    A name has letters or digits of any script, and at most ``max_nickname_length`` characters. Characters that are
-    not seen, or change the direction of the text around them, are refused.
+    A name contains letters or digits of any script, and at most ``max_nickname_length`` characters. Characters that are
+    invisible, or change the direction of the text around them, are refused.
     """
     name = _SPACES.sub(" ", unicodedata.normalize("NFC", "".join(map(_normalize_space, text)))).strip(" ")
     if len(name) > limits.max_nickname_length:
@@ -35,7 +35,7 @@ def normalize_name(text: str, limits: UserLimits) -> str:
 
 
 def to_nickname(name: str, limits: UserLimits) -> str:
-    """Return ``name`` in the letters that Botyard's protocol allows, or a numbered guest where too few remain."""
+    """Return ``name`` in the letters that Botyard's protocol allows, or a numbered guest if too few remain."""
     decomposed = unicodedata.normalize("NFKD", name)
     nickname = _NOT_IN_NICKNAMES.sub(
         "", "".join(character for character in decomposed if not unicodedata.combining(character))
@@ -52,7 +52,7 @@ def display_name(user: ChatUser) -> str:
 
 
 def to_user_data(name: str, limits: UserLimits) -> dict[str, Any]:
-    """Return what is stored of a user with this name."""
+    """Return the stored data of a user with this name."""
     return {"nickname": to_nickname(name, limits), "name": name}
 
 

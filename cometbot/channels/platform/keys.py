@@ -1,4 +1,4 @@
-"""Access keys of bots and of the admin: made, kept as hashes, compared in constant time."""
+"""Keys of bots and of the admin: created, stored as hashes, compared in constant time."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _MAX_HEADER_LENGTH = 512
 
 @dataclass(frozen=True, slots=True)
 class KeyHash:
-    """What is kept of a key: enough to recognise it, and with the admin's secret to say it again."""
+    """The stored part of a key: enough to verify it, and to recover it with the admin's secret."""
 
     salt: str
     hashed: str = field(repr=False)
 
 
 class BotKeys:
-    """Makes and checks keys such as ``01m7xweg9t4sk3k4vgj6reg2f8:6TPg8pZbM2BjCwLBeYcltn7fAx``.
+    """Create and recover keys such as ``01m7xweg9t4sk3k4vgj6reg2f8:6TPg8pZbM2BjCwLBeYcltn7fAx``.
 
-    The random half comes of the admin's secret and of a salt, so that who has the secret can read the key again,
-    while the database alone holds nothing that opens anything.
+    The second half is derived from the admin's secret and a random salt. With the secret a key can be recovered; the
+    database alone contains nothing that gives access.
     """
 
     def __init__(self, admin_secret: str) -> None:
         self._secret = admin_secret
 
     def create(self, bot_id: str) -> tuple[str, KeyHash]:
-        """A new key, and what is to be stored of it."""
+        """Return a new key, and its hash to be stored."""
         salt = secrets.token_hex(16)
         token = self._token(bot_id, salt)
         return f"{bot_id}:{token}", KeyHash(salt, _hash(salt, token))
 
     def recover(self, bot_id: str, stored: KeyHash) -> str | None:
-        """The key again; None if it was made under another admin's secret."""
+        """Return the key of a stored hash, or None if the key was created with another admin's secret."""
         token = self._token(bot_id, stored.salt)
         return f"{bot_id}:{token}" if hmac.compare_digest(_hash(stored.salt, token), stored.hashed) else None
 
@@ -53,7 +53,7 @@ _DUMMY_KEY = KeyHash("0" * 32, "0" * 64)
 
 
 def split_key(header: str) -> tuple[str, str] | None:
-    """The bot's id and the token in an ``Authorization`` header; None for what is no key."""
+    """Return the bot's id and the token in an ``Authorization`` header, or None if it holds no key."""
     if len(header) > _MAX_HEADER_LENGTH or ":" not in header:
         return None
     bot_id, token = header.split(":")[:2]
@@ -61,16 +61,16 @@ def split_key(header: str) -> tuple[str, str] | None:
 
 
 def is_valid_token(token: str, stored: KeyHash | None) -> bool:
-    """Whether ``token`` is the one that was stored; takes as long where nothing is."""
+    """Return whether ``token`` matches the stored hash. It runs equally long if nothing is stored."""
     expected = stored or _DUMMY_KEY
     is_same = hmac.compare_digest(_hash(expected.salt, token), expected.hashed)
     return is_same and stored is not None
 
 
 def is_admin_secret(header: str, secret: str) -> bool:
-    """Whether ``header`` is the admin's secret; never where that is empty."""
+    """Return whether ``header`` is the admin's secret; always False if that is empty."""
     given = header.encode("utf-8", "surrogateescape")
-    # WSGI hands headers over as Latin-1, whatever was sent.
+    # WSGI decodes headers as Latin-1, whatever their encoding.
     raw = header.encode("latin-1", "replace")
     wanted = secret.encode("utf-8", "surrogateescape")
     matches = [hmac.compare_digest(given, wanted), hmac.compare_digest(raw, wanted)]
@@ -83,6 +83,6 @@ def _hash(salt: str, token: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _stretch(secret: str) -> bytes:
-    """The secret, made expensive to guess from what the database holds."""
+    """Derive a key from the secret that is expensive to guess from the database."""
     key = secret.encode("utf-8", "surrogateescape")
     return hashlib.scrypt(key, salt=_SCRYPT_SALT, n=2**14, r=8, p=1, maxmem=64 * 1024 * 1024)

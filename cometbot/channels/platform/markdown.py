@@ -1,4 +1,4 @@
-"""Markdown as HTML that is safe to show: what bots and people write, for the web chat."""
+"""Render the Markdown of bots and users as safe HTML for the web chat."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 MAX_MARKDOWN_LENGTH = 8 * 1024
-"""Characters of a text that are read as Markdown; the rest is shown as it stands."""
+"""Characters of a text that are parsed as Markdown. The rest is shown as plain text."""
 
 MAX_BRACKETS = 200
-"""Where there are more, none opens a link: each one is looked for its end as far as the text goes."""
+"""The number of ``[`` up to which links are parsed: the parser searches the rest of the text for the end of each."""
 
 MAX_TABLE_CELLS = 2000
-"""Where lines with so many columns could make more cells, nothing is a table: missing cells are filled up."""
+"""The number of possible cells up to which tables are parsed: the parser adds the missing cells of each row."""
 
 CACHE_SIZE = 512
-"""Texts whose HTML is kept in memory: about 40 MB where all are as long as they can be."""
+"""The number of texts whose HTML is cached: about 40 MB if all have the maximum length."""
 
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
@@ -37,7 +37,7 @@ _SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])https?\Z", re.IGNORECASE)
 _URL = re.compile(
     r"https?://[^\s<>\u3000-\u3002\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]+", re.IGNORECASE
 )
-"""A bare URL with what may stand behind it; full-width punctuation is no part of one."""
+"""A bare URL and the characters that may follow it. Full-width punctuation is not part of a URL."""
 
 _BRACKETS = {"(": ")", "[": "]"}
 _PUNCTUATION = ".,;:!?'\"([\\"
@@ -45,13 +45,13 @@ _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def to_html(text: str) -> str:
-    """Return ``text`` as HTML, empty for a text without letters.
+    """Return ``text`` as HTML; empty for a blank text.
 
-    It holds only tags that give text a form, links to http, https, mailto and tel, and no attribute that could run,
-    load or style anything. HTML in ``text`` is shown as it was typed. A line end stays one; headings are paragraphs
-    with the role of one, and pictures the links to them, so that no text can make a reader's browser load something.
+    The HTML contains only formatting tags, links to http, https, mailto and tel, and no attribute that could run, load
+    or style anything. HTML in ``text`` is shown as it was typed. Line breaks are kept. Headings become paragraphs with
+    the role ``heading``. Images become links, so that no text can make a reader's browser load something.
 
-    The Markdown of the last :data:`CACHE_SIZE` texts is kept, so that a message is not rendered again at each look.
+    The HTML of the last :data:`CACHE_SIZE` texts is cached, so that a message is not rendered at each request.
     """
     if not text.strip():
         return ""
@@ -86,7 +86,7 @@ class _Renderer(RendererHTML):
 
 
 def _headings_to_paragraphs(state: StateCore) -> None:
-    """A heading in a message must not stand in the outline of the page, beside those of the page itself."""
+    """Replace headings by paragraphs, since a message must not add to the outline of the page."""
     for token in state.tokens:
         if token.type == "heading_open":
             token.tag = "p"
@@ -96,7 +96,7 @@ def _headings_to_paragraphs(state: StateCore) -> None:
 
 
 def _drop_partial_links(state: StateCore) -> None:
-    """Remove links whose target is no whole address; their label stays."""
+    """Remove links whose target is not an absolute URL; their label stays."""
     for block in state.tokens:
         if block.type == "inline" and block.children:
             block.children = _keep_absolute_links(block.children)
@@ -117,14 +117,14 @@ def _keep_absolute_links(tokens: list[Token]) -> list[Token]:
 
 
 def _align_columns(state: StateCore) -> None:
-    """Replace the style of an aligned cell by an attribute, since styles do not pass the sanitiser."""
+    """Replace the style of an aligned cell by an attribute, since the sanitizer removes styles."""
     for token in state.tokens:
         if token.type in ("th_open", "td_open") and token.attrs:
             token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
 
 
 def _link_url(state: StateInline, silent: bool) -> bool:
-    """Make a link of a bare URL. It runs before emphasis, so that ``*`` and ``_`` in the URL stay part of it."""
+    """Link a bare URL. This rule runs before emphasis, so that ``*`` and ``_`` in the URL stay part of it."""
     scheme = _SCHEME.search(state.src, max(0, state.pos - 6), state.pos)
     found = scheme and _URL.match(state.src, scheme.start())
     if silent or state.linkLevel or not scheme or not found or not state.pending.endswith(scheme[0]):
@@ -165,7 +165,7 @@ def _make_parser(*disabled: str) -> MarkdownIt:
 
 
 def _parser_for(text: str) -> MarkdownIt:
-    """A parser that does no more work for ``text`` than its length is worth."""
+    """Return a parser without the rules whose work for ``text`` would be out of proportion to its length."""
     lines = text.split("\n")
     has_labels = text.count("[") <= MAX_BRACKETS
     has_tables = max(line.count("|") + 1 for line in lines) * len(lines) <= MAX_TABLE_CELLS

@@ -1,4 +1,4 @@
-"""The files in a multipart body, one after the other, none of them in memory."""
+"""Stream the files in a multipart body, one after the other, without holding them in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE_FIELD = "file"
 
 
 class PartReader:
-    """The content of one file part. ``size`` counts what was read of it."""
+    """The content of a file part. ``size`` counts the bytes read so far."""
 
     def __init__(self, name: str, parts: FileParts) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class PartReader:
         self._is_complete = False
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, empty at the end. Raises :class:`ApiError` and :class:`HttpError`."""
+        """Return at most ``size`` bytes, none at the end. Raises :class:`ApiError` and :class:`HttpError`."""
         while not self._buffer and not self._is_complete:
             self._buffer, self._is_complete = self._parts.next_data()
         chunk, self._buffer = self._buffer[:size], self._buffer[size:]
@@ -36,16 +36,16 @@ class PartReader:
         return chunk
 
     def drain(self) -> None:
-        """Read on to the end, to learn the size."""
+        """Read to the end, so that ``size`` is the size of the file."""
         while self.read(_CHUNK_SIZE):
             pass
 
 
 class FileParts:
-    """The parts called ``file`` of a multipart body that hold a file; others are skipped.
+    """The file parts named ``file`` of a multipart body. Other parts are skipped.
 
-    Each has to be read, or is skipped, before the next is asked for. Raises :class:`ApiError` for what is no multipart
-    body, ends in the middle, or has too many parts.
+    Each part must be read before the next one is requested; the rest of it is skipped. Raises :class:`ApiError` for a
+    body that is not multipart, is incomplete, or has too many parts.
     """
 
     def __init__(self, stream: LimitedReader, content_type: str) -> None:
@@ -68,7 +68,7 @@ class FileParts:
                 self._skip()
 
     def next_data(self) -> tuple[bytes, bool]:
-        """The next piece of the part that is being read, and whether it is the last."""
+        """Return the next chunk of the current part, and whether it is the last one."""
         event = self._next_event()
         if not isinstance(event, Data):
             raise _malformed_form()

@@ -1,4 +1,4 @@
-"""What people do on the platform, as events."""
+"""Convert stored messages and actions of users to cometbot's events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cometbot.models import Attachment, Conversation, User
 
 
 def parse(incoming: IncomingEvent, base_url: str) -> Event:
-    """The event in a stored body. Raises :class:`PayloadError` for a body that is none."""
+    """Return the event in a stored body. Raises :class:`PayloadError` for an invalid body."""
     try:
         body = orjson.loads(incoming.body)
         message, user, action = body["message"], body["user"], body["action"]
@@ -29,7 +29,7 @@ def parse(incoming: IncomingEvent, base_url: str) -> Event:
 
 
 def to_message_event(message: ChatMessage, conversation: Conversation, user: User, base_url: str) -> MessageEvent:
-    """A stored message as it once came in; what bots said is theirs."""
+    """Return the event for a stored message. The sender of a bot's message is the bot, else ``user``."""
     payload = message.payload
     raw_message = {
         "id": message.id,
@@ -73,7 +73,10 @@ def _to_action_event(event: MessageEvent, action: Mapping[str, Any]) -> ActionEv
 
 
 def _to_attachment(item: Mapping[str, Any], base_url: str) -> Attachment:
-    """The file. The extension of its path fits its type; where the path has none, it is the name's."""
+    """Return the attachment for a file.
+
+    Its extension is that of the path, which fits the file's type; if the path has none, that of the name.
+    """
     path, name = item["path"], item["name"]
     extension = os.path.splitext(path)[1] or os.path.splitext(name)[1].lower()
     return Attachment(f"{base_url}/{path}", name, item["mimeType"], extension[1:], item["size"])

@@ -1,4 +1,4 @@
-"""What the views and the channels of the platform work with."""
+"""The objects that the platform's views and channels share."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from cometbot.store.metadata import get_or_create_metadata
 CHANNEL = "platform"
 ACCOUNT = "platform"
 ALL_BOTS = Scope(CHANNEL)
-"""All bots of the platform: here are its users and files, and here chats are looked for."""
+"""The scope of all bots. The platform's users and files belong to it, and a chat can be found by its id in it."""
 
 NEW_CHAT_PREFIX = "with:"
-"""How the conversation with a user who has no chat with the bot yet begins its name."""
+"""The prefix of the id of a conversation with a user who has no chat with the bot yet."""
 
 CHAT_CREATED = "chat_made"
-"""Told to a user's pages: a chat was made in one of them, ``{"id"}``."""
+"""A signal to all of a user's pages: the user created a chat. Its data is ``{"id"}``."""
 
 TYPING = "typing"
-"""Told in a chat: its bot is at work, or no longer: ``{"on"}``."""
+"""A signal in a chat: the bot is working, or has stopped. Its data is ``{"on"}``."""
 
 STREAM_DELTA = "piece"
-"""Told in a chat: a part of a piece of a message that is being written, ``{"stream", "sequence", "part", "last",
-"text"}``; text null gives it up."""
+"""A signal in a chat: a part of a delta of a message that the bot is still writing.
+
+Its data is ``{"stream", "sequence", "part", "last", "text"}``. A ``text`` of null aborts the stream.
+"""
 
 JWT_SECRET_NAME = "platform.jwt_secret"
 
@@ -46,9 +48,12 @@ _log = logging.getLogger(__name__)
 class Platform:
     """The chat server, the bots, the config, and the secrets.
 
-    ``config_fields`` are fields of the config that are set as variables. ``observe`` is told of each message to a bot
-    that runs here its name, and ``received`` or ``duplicate``. Raises :class:`ConfigurationError` where the config is
-    wrong.
+    ``config_fields`` are values of config fields that environment variables set. ``observe`` is called for each message
+    to a bot of this server with the bot's name, and ``received`` or ``duplicate``. ``on_storage_full`` is called for
+    each file that is refused because there is no room; ``on_database_full`` for each request that is refused because
+    the database has no room.
+
+    Raises :class:`ConfigurationError` if the config is invalid.
     """
 
     def __init__(
@@ -81,19 +86,19 @@ class Platform:
         self._token_signer: TokenSigner | None = None
 
     def report_storage_full(self, error: Exception) -> None:
-        """Count a file that there is no room for, and log it once a minute."""
+        """Count a file that was refused because there is no room, and log it at most once a minute."""
         if self._on_storage_full is not None:
             self._on_storage_full()
         if self._warning_rates.acquire("full") == 0:
             _log.error("refused a file: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or make room.", error)
 
     def report_file_error(self, error: OSError) -> None:
-        """Log a file that could not be written, once a minute."""
+        """Log a file that could not be written, at most once a minute."""
         if self._warning_rates.acquire("failed") == 0:
             _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
 
     def report_wrong_admin_key(self, address: str) -> None:
-        """Count a wrong admin key, and log it once a minute."""
+        """Count a wrong admin key, and log it at most once a minute."""
         self.admin_key_guesses.count_failure(address)
         if self._warning_rates.acquire("admin key") == 0:
             _log.warning(
@@ -103,7 +108,10 @@ class Platform:
 
     @property
     def token_signer(self) -> TokenSigner:
-        """What signs and reads cookies. The secret that nobody has set is made once, by whoever needs it first."""
+        """The signer of cookies.
+
+        If the settings hold no secret, the first access creates one and stores it in the database.
+        """
         if self._token_signer is None:
             secret = self.settings.jwt_secret or get_or_create_metadata(
                 self.database, JWT_SECRET_NAME, lambda: secrets.token_hex(32)
@@ -113,19 +121,19 @@ class Platform:
 
 
 def _ignore_outcome(bot: str, outcome: str) -> None:
-    """Where nobody counts."""
+    """Do nothing: the default for ``observe``."""
 
 
 def bot_scope(bot_id: str) -> Scope:
-    """Where the chats of one bot are."""
+    """Return the scope of one bot's chats."""
     return Scope(CHANNEL, bot_id)
 
 
 def new_chat_id(user_id: str) -> str:
-    """What the conversation with a user is called until there is a chat."""
+    """Return the id of the conversation with a user who has no chat yet."""
     return f"{NEW_CHAT_PREFIX}{user_id}"
 
 
 def conversation_of(bot_id: str, chat_id: str, user_id: str) -> Conversation:
-    """A chat as bots and delivery know it."""
+    """Return a chat as bots and delivery know it."""
     return Conversation(CHANNEL, ACCOUNT, bot_id, chat_id, user_id)

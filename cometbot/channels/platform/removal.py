@@ -1,5 +1,7 @@
-"""Removing chats and users with all that bots remember and delivery keeps of them; what is much, a little at a time, so
-that nobody waits for it."""
+"""Delete chats and users, with the bots' state and delivery's records of them.
+
+Large deletions run in small batches, so that other transactions do not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,21 @@ _BATCH_SIZE = 20
 
 
 def delete_chat(connection: Transaction, chat: Chat, scope: Scope, id: str) -> list[Signal] | None:
-    """What happened by removing a chat with all that was in it; None if there is none."""
+    """Delete a chat with its content, and return the signals of the deletion; None if there is no such chat."""
     found = chat.conversations.get(connection, scope, id)
     return (_delete_chats(connection, chat, [found]) or None) if found is not None else None
 
 
 def delete_user_data(connection: Transaction, chat: Chat, id: str) -> list[Signal] | None:
-    """What happened by removing a user with all chats and files; None if there is none."""
-    # The chats before the user: in this order those take the rows who store what is said, and what is remembered.
+    """Delete a user with all chats and files, and return the signals of the deletion; None if there is no such user."""
+    # Chats before the user: storing messages and state locks the rows in this order.
     signals = _delete_owned_chats(connection, chat, id)
     erasure = Erasure(chat.database)
     erasure.erase_and_delete(connection, erasure.find_conversation_keys(connection, CHANNEL, ACCOUNT, id))
-    # Held before anything of the user is: a handler that stores what it remembers has done so, or finds nobody.
+    # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
     if chat.users.get_for_update(connection, ALL_BOTS, id) is None:
         return None
-    signals += _delete_owned_chats(connection, chat, id)  # what was made meanwhile; from here on nothing is
+    signals += _delete_owned_chats(connection, chat, id)  # created before the lock
     state = StateTable(chat.database)
     for scope, named in (("user", id), ("conversation", new_chat_id(id))):
         state.delete_matching(connection, scope, f"{CHANNEL}/{ACCOUNT}/", f"/{named}")
@@ -39,7 +41,7 @@ def delete_user_data(connection: Transaction, chat: Chat, id: str) -> list[Signa
 
 
 def delete_bot_chats(chat: Chat, bot_id: str) -> int:
-    """How many chats of a bot are gone now, with all that was in them."""
+    """Delete all chats of a bot with their content, and return their number."""
     scope, deleted = bot_scope(bot_id), 0
     while True:
         with chat.database.write() as connection:
@@ -52,7 +54,7 @@ def delete_bot_chats(chat: Chat, bot_id: str) -> int:
 
 
 def erase_deleted_chat(connection: Transaction, chat: Chat, conversation: Conversation) -> None:
-    """Take out what was said to a chat that is gone, and what is remembered of it."""
+    """Erase the replies to a deleted chat, and its state."""
     Erasure(chat.database).erase(connection, [str(conversation.key)])
     StateTable(chat.database).delete(connection, "conversation", str(conversation.key))
 
@@ -65,9 +67,9 @@ def _delete_owned_chats(connection: Transaction, chat: Chat, user: str) -> list[
 
 
 def _delete_chats(connection: Transaction, chat: Chat, chats: Sequence[ChatConversation]) -> list[Signal]:
-    """What happened by removing chats with all that is kept of them.
+    """Delete chats with all stored data, and return the signals of the deletion.
 
-    The rows of the chats come first: nobody says anything there from then on, and what was said before is seen.
+    The rows of the chats are deleted first: this locks out new messages, and earlier ones are found.
     """
     signals: list[Signal] = []
     conversations: list[Conversation] = []
@@ -80,7 +82,7 @@ def _delete_chats(connection: Transaction, chat: Chat, chats: Sequence[ChatConve
     erasure.erase(connection, [str(conversation.key) for conversation in conversations])
     for conversation in conversations:
         state.delete(connection, "conversation", str(conversation.key))
-        # What was said before there was a chat stands under another name, what a webhook was told under a third.
+        # Replies that were sent before the chat existed, and webhooks, have conversation keys of their own.
         earlier = conversation_of(conversation.bot, new_chat_id(conversation.target), conversation.target)
         erasure.clear_sent_replies(connection, str(earlier.key))
         erasure.clear_replies(connection, str(webhook_conversation(conversation.bot, conversation.id).key))

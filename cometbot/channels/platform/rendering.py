@@ -1,4 +1,4 @@
-"""What bots say, as it is stored: a text for every app, and beside it what the web chat shows as more than text."""
+"""Render bots' messages for storage: a text for every app, and the rich content that the web chat shows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Me
 from cometbot.text import replace_surrogates
 
 TEXT_LIMIT = 16_000
-"""The longest text of one message in bytes."""
+"""The longest text of one message, in UTF-8 bytes."""
 
 NATIVE_TYPES: frozenset[type[Message]] = frozenset({Text, Media, Card, Carousel, Choices, Form, Location})
-"""What the web chat shows as such; all other apps show its text."""
+"""The message types that the web chat shows natively. All other apps show a message's text."""
 
 _MAX_CONTENT_SIZE = 256 * 1024
 _FILE_PATH = re.compile(r"/static/[a-z]+/([0-9a-z]{26})(\.[a-z0-9]+)?")
 
 
 def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
-    """The steps that carry out ``operation``. Files of this platform, below ``base_url``, are attached as such.
+    """Return the steps that carry out ``operation``.
 
-    Raises :class:`MessageError` for a message that is too large.
+    A file of this platform, below ``base_url``, becomes an attachment. Raises :class:`MessageError` for a message that
+    is too large, and for a reaction.
     """
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
@@ -38,7 +39,7 @@ def render(operation: Operation, base_url: str) -> list[dict[str, Any]]:
 
 
 def clean_text(text: str) -> str:
-    """``text`` without what neither JSON nor a database carries: each such character becomes U+FFFD."""
+    """Return ``text`` with U+FFFD for each character that JSON or a database cannot hold."""
     return replace_surrogates(text.replace("\0", "\ufffd"))
 
 
@@ -55,7 +56,7 @@ def _render_parts(message: Message, base_url: str) -> list[dict[str, Any]]:
 
 
 def platform_file_id(url: str, base_url: str) -> str:
-    """The id of the platform's file that ``url`` leads to; empty for any other URL."""
+    """Return the id of the platform's file at ``url``; empty for any other URL."""
     found = _FILE_PATH.fullmatch(url.removeprefix(base_url)) if url.startswith(f"{base_url}/") else None
     return found[1] if found else ""
 

@@ -1,4 +1,4 @@
-"""What the web chat shows as more than text: cards, choices, forms, media and places, as JSON."""
+"""Convert messages to the web chat's rich content: cards, choices, forms, media and locations, as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Content = dict[str, Any]
 
 
 def to_content(message: Message) -> Content | None:
-    """``message`` as it is kept beside its text, None for what is nothing but text.
+    """Return the rich content of ``message``, or None if it is only text.
 
-    ``kind`` says which it is: ``card``, ``carousel``, ``choices``, ``form``, ``media`` or ``location``; the rest has
-    the names of the message's own fields. A button that is pressed, an option that is chosen and a form that is sent
-    come back with the ``action`` and ``value`` that stand here.
+    ``kind`` is ``card``, ``carousel``, ``choices``, ``form``, ``media`` or ``location``; the other members are named
+    like the message's own fields. When a user presses a button, chooses an option or submits a form, the web chat sends
+    its ``action`` and ``value`` back.
     """
     for kind, make in _CONVERTERS.items():
         if isinstance(message, kind):
@@ -27,7 +27,7 @@ def to_content(message: Message) -> Content | None:
 
 
 def with_html(content: Mapping[str, Any]) -> Content:
-    """``content`` with its texts as safe HTML beside them, each under ``html``."""
+    """Return ``content`` with its texts also as safe HTML, under ``html``."""
     if content.get("kind") == "carousel":
         return {**content, "cards": [with_html(card) for card in content["cards"]]}
     name = _TEXT_FIELDS.get(str(content.get("kind")))

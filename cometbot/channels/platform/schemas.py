@@ -1,6 +1,6 @@
-"""The bodies of requests: which fields there are, and of what type. What they may say is in :mod:`rules`.
+"""Schemas of request bodies: the fields and their types. :mod:`validators` checks their values.
 
-Field names match in any case, unknown ones are left out, and null is as good as absent.
+Field names match regardless of case, unknown fields are ignored, and null counts as absent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAX_VALUES = 100
 
 
 class _Text(fields.String):
-    """A text; empty where it is absent. A NUL, which no database keeps, is shown as the sign for what cannot be."""
+    """A text; empty if absent. NUL, which no database stores, becomes U+FFFD."""
 
     def __init__(self, key: str) -> None:
         messages: dict[str, Any] = {"invalid": "must be a text"}
@@ -28,7 +28,7 @@ class _Text(fields.String):
 
 
 class _Ids(fields.Field[list[str]]):
-    """A list of ids, each once; in a form also one text with commas."""
+    """A list of unique ids; also one text with commas, as forms have it."""
 
     def __init__(self, key: str) -> None:
         super().__init__(data_key=key, load_default=list)
@@ -41,7 +41,7 @@ class _Ids(fields.Field[list[str]]):
 
 
 class _Values(fields.Field[dict[str, str]]):
-    """What was filled into a form: a text a field."""
+    """The values of a submitted form: a text for each field."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> dict[str, str]:
         is_plain = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
@@ -120,7 +120,7 @@ class WebhookBody(_Body):
 
 
 def load(schema: type[Schema], value: Any, *, many: bool = False) -> Any:
-    """What ``value`` holds, as the schema ``kind`` has it. Raises :class:`ApiError` with the first wrong field."""
+    """Return ``value`` loaded with ``schema``. Raises :class:`ApiError` for the first invalid field."""
     given = [] if many and value is None else {} if value is None else value
     if many and not isinstance(given, list):
         raise ApiError(400, "the body must be a JSON array")

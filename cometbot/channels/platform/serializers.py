@@ -1,4 +1,7 @@
-"""How the platform's things look as JSON: section 2 of the protocol. What is empty is left out where it says so."""
+"""Serialize the platform's objects to JSON, as section 2 of the protocol defines.
+
+The protocol names the fields that are left out if they are empty.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ JsonObject = dict[str, Any]
 _MAX_NAMED_BOTS = 3
 
 KIND_FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file": "files"}
-"""The folder in a file's path, by its kind."""
+"""The folder in a file's path, by the file's kind."""
 
 _EXTENSIONS = {
     "application/gzip": (".gz", ".tgz"),
@@ -95,18 +98,18 @@ _EXTENSIONS = {
     "video/x-ms-wmv": (".wmv", ".asf"),
     "video/x-msvideo": (".avi",),
 }
-"""The types that a file's bytes tell, with the endings that fit them, the usual one first.
+"""The MIME types that are detected from a file's bytes, with the extensions that fit them, the usual one first.
 
-All machines must make the same path of a file, so that no table of the machine's is asked.
+All machines must derive the same path for a file, so the machine's own MIME table is not used.
 """
 
 _SNIFFED_EXTENSIONS = frozenset(ending for endings in _EXTENSIONS.values() for ending in endings) - {".ts", ".raw"}
-"""Endings that promise certain bytes. The two that are left out also stand for TypeScript and for any raw bytes."""
+"""Extensions that promise certain bytes. The two exceptions also stand for TypeScript and for any raw data."""
 _EXTENSION_REGEX = re.compile(r"\.[a-z0-9_-]{1,16}")
 
 
 def service_json(config: Config) -> JsonObject:
-    """ServiceInfo."""
+    """Return a ServiceInfo."""
     service = config.service
     socials = [{"title": social.title, "url": social.url} for social in service.socials]
     found = {"name": service.name, "description": service.description, "avatar": service.avatar, "socials": socials}
@@ -114,7 +117,7 @@ def service_json(config: Config) -> JsonObject:
 
 
 def page_service_json(config: Config, bots: Sequence[ListedBot]) -> JsonObject:
-    """Return the service as the web chat shows it: its bots stand for what the operator has not set."""
+    """Return the service as the web chat shows it. Where the operator has set no value, the bots' values are used."""
     default, given = Service(), config.service
     only = bots[0] if len(bots) == 1 else None
     found = service_json(config)
@@ -127,45 +130,45 @@ def page_service_json(config: Config, bots: Sequence[ListedBot]) -> JsonObject:
 
 
 def bot_json(bot: ListedBot) -> JsonObject:
-    """Bot."""
+    """Return a Bot."""
     found = {"id": bot.id, "name": bot.name, "description": bot.description, "avatar": bot.avatar}
     return _drop_empty(found, "description", "avatar")
 
 
 def user_json(user: ChatUser) -> JsonObject:
-    """User."""
+    """Return a User."""
     return {"id": user.id, "nickname": user.data.get("nickname", "")}
 
 
 def page_user_json(user: ChatUser) -> JsonObject:
-    """Return the user with the name that the web chat shows and bots get."""
+    """Return a User with the name that the web chat shows and bots receive."""
     return {**user_json(user), "name": display_name(user)}
 
 
 def chat_json(chat: ChatConversation) -> JsonObject:
-    """Chat."""
+    """Return a Chat."""
     return {"id": chat.id, "userId": chat.owner, "botId": chat.scope.bot}
 
 
 def command_json(command: ListedCommand) -> JsonObject:
-    """Command; ``usage`` is ours, and left out where the bot has not said it."""
+    """Return a Command. ``usage`` is cometbot's addition, and left out if the bot does not declare it."""
     found = {"id": command.id, "alias": command.alias, "description": command.description, "usage": command.usage}
     return _drop_empty(found, "description", "usage")
 
 
 def webhook_json(bot_id: str, webhook: Webhook) -> JsonObject:
-    """Webhook."""
+    """Return a Webhook."""
     return _drop_empty({"botId": bot_id, "url": webhook.url, "secret": webhook.secret}, "secret")
 
 
 def file_json(file: ChatFile) -> JsonObject:
-    """File. Its path is made of its id, its type and its name's ending."""
+    """Return a File. Its path consists of its kind, its id, and the extension of its name or type."""
     path = f"static/{KIND_FOLDERS[file.kind]}/{file.id}{_extension(file)}"
     return {"id": file.id, "path": path, "name": file.name, "size": file.size, "mimeType": file.mime_type}
 
 
 def message_json(message: ChatMessage, *, with_ids: bool = False) -> JsonObject:
-    """Message in forms A and B: with its chat, and with whole files. ``with_ids`` adds ``attachmentIds``."""
+    """Return a Message in form A or B: with its chat id and whole files. ``with_ids`` adds ``attachmentIds``."""
     attachments = list(message.payload.get("attachments", ()))
     found: JsonObject = {
         "id": message.id,
@@ -181,7 +184,7 @@ def message_json(message: ChatMessage, *, with_ids: bool = False) -> JsonObject:
 
 
 def page_message_json(message: ChatMessage) -> JsonObject:
-    """A message as the web chat shows it: with its text as safe HTML, and with what it shows beside text."""
+    """Return a message as the web chat shows it: with its text as safe HTML, and its rich content."""
     found = {"attachments": [], **message_json(message)}
     content = message.payload.get("content")
     found["html"] = to_html(found["body"]) if found["body"] else ""
@@ -193,7 +196,7 @@ def page_message_json(message: ChatMessage) -> JsonObject:
 
 
 def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JsonObject:
-    """A chat as the web chat lists it."""
+    """Return a chat as the web chat lists it."""
     return {
         **chat_json(chat),
         "title": chat.data.get("title", ""),
@@ -203,12 +206,12 @@ def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JsonObje
 
 
 def page_bot_json(bot: ListedBot) -> JsonObject:
-    """A bot as the web chat lists it; ``external`` marks one that runs elsewhere."""
+    """Return a bot as the web chat lists it. ``external`` marks an external bot."""
     return bot_json(bot) if bot.local_bot is not None else {**bot_json(bot), "external": True}
 
 
 def limits_json(config: Config, max_chats: int) -> dict[str, int]:
-    """What the web chat checks before it asks."""
+    """Return the limits that the web chat checks before it sends a request."""
     return {
         "maxBodyLength": config.message.max_body_length,
         "maxAttachedFiles": config.message.max_attached_files,
@@ -225,16 +228,17 @@ def limits_json(config: Config, max_chats: int) -> dict[str, int]:
 def message_payload(
     body: str, files: Sequence[ChatFile] = (), content: Mapping[str, Any] | None = None, stream: str = ""
 ) -> JsonObject:
-    """What is kept of a message. Files never change, so that it holds them as they are shown."""
+    """Return the stored payload of a message. It contains the files' JSON, since files never change."""
     attachments = sorted((file_json(file) for file in files), key=lambda item: str(item["id"]))
     found = {"body": body, "attachments": attachments, "content": content, "streamId": stream}
     return {name: value for name, value in found.items() if value or name == "body"}
 
 
 def _extension(file: ChatFile) -> str:
-    """That of the uploaded name if it fits the type, else the usual one of the type.
+    """Return the extension of the uploaded name if it fits the type, else the usual one of the type.
 
-    Where the bytes told nothing, the type is that of the name, and every ending fits but one that promises such bytes.
+    If the type was not detected from the bytes, it comes from the name. Then every extension fits, except those that
+    promise certain bytes.
     """
     given = os.path.splitext(file.name)[1].lower()
     if fitting := _EXTENSIONS.get(file.mime_type):

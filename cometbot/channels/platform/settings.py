@@ -1,4 +1,4 @@
-"""What the platform is told at its start."""
+"""Settings of the platform."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_CHATS_PER_BOT = 10
-"""Chats that a user may have with one bot."""
+"""The number of chats that a user may have with one bot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSettings:
-    """Secrets, limits, and ways.
+    """The secrets, limits and paths of the platform.
 
-    ``admin_secret`` opens the Admin API, which is closed without one. ``jwt_secret`` signs cookies; without one it is
-    made, and kept in the database. ``base_url`` is where bots find files. Rates count in each process: messages a user
-    and minute, requests an address and minute, new users an address and hour. ``max_user_storage`` is the bytes of
-    files that one user may have. ``merge_replies`` lets several replies to one message become one.
+    ``admin_secret`` is the key of the Admin API, which is closed without one. ``jwt_secret`` signs cookies; if it is
+    empty, the server creates one and stores it in the database. ``base_url`` is the base of the file URLs that bots
+    receive.
+
+    Each process counts the rates for itself: ``message_rate`` messages of a user a minute, ``request_rate`` requests
+    from an address a minute, ``signup_rate`` new users from an address an hour. ``max_user_storage`` is the number of
+    bytes that the files of one user may have. With ``merge_replies``, several replies to one message become one.
+    ``body_timeout`` is in seconds.
     """
 
     admin_secret: str = field(default="", repr=False)
@@ -33,5 +37,5 @@ class PlatformSettings:
 
     @property
     def is_secure(self) -> bool:
-        """Whether people reach the platform over HTTPS, whatever a request looks like from here."""
+        """True if users reach the platform over HTTPS, even if a proxy forwards plain HTTP."""
         return self.base_url.startswith("https://")

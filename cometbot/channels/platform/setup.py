@@ -1,4 +1,4 @@
-"""The platform's channels, as the settings say."""
+"""Create the platform's channels from the settings."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ANY_ADDRESS = ("0.0.0.0", "[::]", "::", "")
 
 
 def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> list[Channel]:
-    """The platform itself, and what tells bots that run elsewhere.
+    """Return the platform channel, and the channel that posts to external bots.
 
-    Raises :class:`ConfigurationError` for a config file that is wrong.
+    Raises :class:`ConfigurationError` if the config file is invalid.
     """
     platform = make_platform(settings, bots, chat, observer)
     return [PlatformChannel(platform), PlatformWebhookChannel(platform)]
 
 
 def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer: Observer | None = None) -> Platform:
-    """The platform that ``settings`` describe."""
+    """Return the platform that ``settings`` describe."""
     platform_settings = PlatformSettings(
         admin_secret=settings.platform_admin_secret_key.reveal(),
         jwt_secret=settings.platform_jwt_secret_key.reveal(),
@@ -55,7 +55,7 @@ def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer:
 
 
 def _local_url(bind: str) -> str:
-    """Where this machine reaches the server that listens at ``bind``."""
+    """Return the URL at which this machine reaches a server that listens at ``bind``."""
     if bind.startswith("unix:"):
         return "http://localhost"
     host, _, port = bind.rpartition(":")

@@ -1,4 +1,4 @@
-"""Shows that a bot is at work, for as long as it is."""
+"""Show that a bot is working on a reply."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cometbot.channels.platform.platform import TYPING
 from cometbot.chat import Feed, Topic
 
 REPEAT_INTERVAL = 8.0
-"""Seconds after which it is said again; pages stop believing it after 15."""
+"""Seconds after which the signal is repeated; pages hide the indicator 15 s after the last one."""
 
 
 class TypingIndicator:
-    """Tells listeners when work on a chat begins and ends, and says it again while it lasts.
+    """Publish a signal when work on a chat begins and ends, and repeat it during the work.
 
-    One thread a process does the latter; it starts with the first work, and anew after a fork.
+    One thread per process repeats the signals. It starts with the first work, and again after a fork.
     """
 
     def __init__(self, feed: Feed, interval: float = REPEAT_INTERVAL) -> None:
@@ -28,7 +28,7 @@ class TypingIndicator:
         self._pid = 0
 
     def update(self, topic: Topic, is_typing: bool) -> None:
-        """Note that work on ``topic`` has begun or ended; works may overlap."""
+        """Record that work on ``topic`` has begun or ended. Several may overlap."""
         with self._lock:
             if self._pid != os.getpid():
                 self._start()
@@ -40,7 +40,7 @@ class TypingIndicator:
             self._feed.publish_ephemeral(topic, TYPING, {"on": is_typing})
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Stop repeating signals."""
         self._closing.set()
 
     def _start(self) -> None:

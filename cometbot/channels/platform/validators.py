@@ -1,4 +1,4 @@
-"""What names, texts and addresses may be, in the words that refuse them. Lengths are counted in UTF-8 bytes."""
+"""Validate names, texts and URLs, with the protocol's error messages. Lengths are in UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 def check_nickname(text: str, limits: UserLimits) -> None:
-    """Raise :class:`ApiError` for a nickname that is too short, too long, or has other letters than it may."""
+    """Raise :class:`ApiError` for a nickname that is too short, too long, or contains forbidden characters."""
     min_length, max_length = limits.min_nickname_length, limits.max_nickname_length
     _require(_byte_length(text) >= min_length, f"Nickname must be at least {min_length} characters long.")
     _require(_byte_length(text) <= max_length, f"Nickname should not be longer than {max_length} characters.")
@@ -54,7 +54,7 @@ def check_body(text: str, attachment_ids: Sequence[str], limits: MessageLimits) 
 
 
 def check_bot_name(text: str) -> None:
-    """Raise :class:`ApiError` for what cannot be a bot's name."""
+    """Raise :class:`ApiError` for an invalid name of a bot."""
     _require(bool(text), "bot name must not be empty")
     _require(_byte_length(text) <= MAX_NAME_LENGTH, f"bot name should not be longer than {MAX_NAME_LENGTH} characters")
     _require(
@@ -70,7 +70,7 @@ def check_bot_description(text: str) -> None:
 
 
 def check_avatar(text: str) -> None:
-    """Raise :class:`ApiError` for an avatar that is no http or https URL; none at all is one."""
+    """Raise :class:`ApiError` for an avatar that is not an http or https URL. An empty one is valid."""
     _require(
         _byte_length(text) <= MAX_AVATAR_LENGTH, f"bot avatar should not be longer than {MAX_AVATAR_LENGTH} characters"
     )
@@ -78,7 +78,7 @@ def check_avatar(text: str) -> None:
 
 
 def check_command(alias: str, description: str) -> None:
-    """Raise :class:`ApiError` for a command that cannot be one."""
+    """Raise :class:`ApiError` for an invalid alias or description of a command."""
     _require(bool(alias), "command alias must not be empty")
     _require(
         _byte_length(alias) <= MAX_ALIAS_LENGTH,
@@ -96,7 +96,7 @@ def check_command(alias: str, description: str) -> None:
 
 
 def check_webhook(url: str, secret: str) -> None:
-    """Raise :class:`ApiError` for a webhook that cannot be called."""
+    """Raise :class:`ApiError` for an invalid URL or secret of a webhook."""
     _require(bool(url), "webhook url must not be empty")
     _require(
         _byte_length(url) <= MAX_WEBHOOK_LENGTH,
@@ -114,13 +114,13 @@ def check_webhook(url: str, secret: str) -> None:
 
 
 def check_title(text: str) -> None:
-    """Raise :class:`ApiError` for what cannot be a chat's title."""
+    """Raise :class:`ApiError` for an invalid title of a chat."""
     _require(len(text) <= MAX_TITLE_LENGTH, f"title should not be longer than {MAX_TITLE_LENGTH} characters")
     _require(_CONTROL_CHARACTERS.search(text) is None, "title should not contain control characters")
 
 
 def check_client_id(text: str) -> None:
-    """Raise :class:`ApiError` for what cannot tell one message from another."""
+    """Raise :class:`ApiError` for an invalid client id of a message or chat."""
     _require(
         len(text) <= MAX_CLIENT_ID_LENGTH and re.fullmatch(r"[A-Za-z0-9_.:-]*", text) is not None,
         f"clientId should be at most {MAX_CLIENT_ID_LENGTH} letters, digits, dots, colons, dashes and underscores",

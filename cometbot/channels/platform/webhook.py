@@ -1,4 +1,4 @@
-"""Webhooks: how bots that run elsewhere hear of messages; through the outbox, in the order of each chat."""
+"""Webhooks that deliver users' messages to external bots, through the outbox and in the order of each chat."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cometbot.models import Conversation
 
 WEBHOOK_CHANNEL = "platform_webhook"
 WEBHOOK_TIMEOUT = 6.0
-"""Seconds that a bot has to take a message."""
+"""Seconds that a bot has to respond to a message."""
 
 _SENDER_BOT = Bot("platform-webhooks")
 
 
 class PlatformWebhookChannel(WebhookChannel):
-    """Posts messages of people to bots that run elsewhere.
+    """Post users' messages to external bots.
 
-    Where to, and with which secret, is looked up when a message goes out, so that no secret waits in the outbox and a
-    bot that has moved gets what waited. What a bot answers with 2xx it has taken; the rest is tried again, or given up,
-    as all that delivery sends.
+    The webhook's URL and secret are read when a message is sent. So the outbox contains no secret, and waiting messages
+    go to the bot's current URL. A 2xx response means that the bot has accepted the message; any other outcome is
+    retried or becomes a dead letter, like any request of delivery.
     """
 
     name = WEBHOOK_CHANNEL
@@ -38,8 +38,10 @@ class PlatformWebhookChannel(WebhookChannel):
         return (_SENDER_BOT,)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. For a bot that has no webhook any more nothing is done, nor with a message
-        that was erased while it waited."""
+        """Post a message like :meth:`Channel.send`.
+
+        Nothing is sent if the bot has no webhook any more, or if the message was erased while it waited.
+        """
         if not sending.payload:
             return ""
         try:
@@ -56,6 +58,8 @@ class PlatformWebhookChannel(WebhookChannel):
 
 
 def webhook_conversation(bot_id: str, chat_id: str) -> Conversation:
-    """Where the webhooks of one chat go out, one after the other, also while its bot moves; a bot that is down holds up
-    its own alone."""
+    """Return the outgoing conversation that keeps the webhooks of one chat in order, even if the bot's URL changes.
+
+    Its account is the bot, so a bot that is down delays only its own webhooks.
+    """
     return Conversation(WEBHOOK_CHANNEL, bot_id, _SENDER_BOT.name, f"{bot_id}.{chat_id}", bot_id)

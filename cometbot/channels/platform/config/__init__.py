@@ -1,4 +1,4 @@
-"""The platform's config file: its fields and their defaults, what is wrong with one, and reading it again."""
+"""The platform's config file: its fields and defaults, validation, and reloading."""
 
 from cometbot.channels.platform.config.fields import (
     Config,

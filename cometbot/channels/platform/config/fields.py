@@ -1,4 +1,4 @@
-"""What the platform's config file can say: how the service is called, and how much it takes."""
+"""The fields of the platform's config file: the presentation of the service, and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Social:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How the service presents itself."""
+    """The name, description, avatar and links of the service."""
 
     name: str = "Service name"
     description: str = "Some info about your service."
@@ -25,7 +25,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """Lengths in bytes, the life of a cookie in minutes."""
+    """Lengths of nicknames in bytes, and the lifetime of a cookie in minutes."""
 
     min_nickname_length: int = 3
     max_nickname_length: int = 32
@@ -34,7 +34,7 @@ class UserLimits:
 
 @dataclass(frozen=True, slots=True)
 class MessageLimits:
-    """The longest text in bytes, and how many files a message or an upload may have."""
+    """The longest text in bytes, and the number of files that a message or an upload may have."""
 
     max_body_length: int = 4096
     max_attached_files: int = 10
@@ -51,13 +51,13 @@ class FileLimits:
 
     @property
     def max_size(self) -> int:
-        """The bytes of the largest file that may be at all."""
+        """The largest of the four limits, in bytes."""
         return max(self.max_image_size, self.max_audio_size, self.max_video_size, self.max_file_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that the config file says."""
+    """The content of the config file."""
 
     service: Service = field(default_factory=Service)
     user: UserLimits = field(default_factory=UserLimits)

@@ -1,4 +1,4 @@
-"""Where each value of a JSON text stands, so that an error can name its line."""
+"""Find the line of each value in a JSON text, so that an error can name it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 def find_lines(text: str) -> Mapping[JsonPath, int]:
-    """The line, counted from 1, on which each value of a valid JSON ``text`` begins, by its path.
+    """Return the line, counted from 1, of each value in a valid JSON ``text``, by the value's path.
 
-    A member of an object counts from its name. A name that occurs twice has the line of the last.
+    The line of an object's member is that of its name. For a duplicate name, the last one counts.
     """
     return _LineFinder(text).read()
 

@@ -1,4 +1,4 @@
-"""The config file and the variables that stand for its fields, read and checked."""
+"""Load and validate the config file and the environment variables that override its fields."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
-    """What the file at ``path`` says (None: nothing), and the variables of :func:`config_variables` over it.
+    """Return the config in the file at ``path`` (None: no file).
 
-    A limit that is missing, null or 0 has its default. Raises :class:`ConfigurationError` with one sentence: the file
-    and the line, or the variable; what is wrong there; and what to set.
+    The variables of :func:`config_variables` override its fields. A limit that is missing, null or 0 has its default.
+
+    Raises :class:`ConfigurationError` with one sentence: the file and line, or the variable; the problem; and the
+    remedy.
     """
     values, text = ({}, "") if path is None else _read_file(path)
     set_variables = {name: value for name, value in (overrides or {}).items() if value.strip()}
@@ -41,7 +43,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
 
 
 def config_variables() -> dict[str, tuple[str, ...]]:
-    """The environment variable of each field that is a text or a number, with the field's path in the file."""
+    """Return the environment variable of each text and number in the config, with the field's path in the file."""
     return {_variable_name(path): path for path in field_paths()}
 
 

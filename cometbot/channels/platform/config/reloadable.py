@@ -1,4 +1,4 @@
-"""The config in force, in every process, also after it was read again in one of them."""
+"""The current config in every process, after any of them has reloaded it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cometbot.store.metadata import get_metadata, set_metadata
 
 VERSION_NAME = "platform.config"
 CHECK_INTERVAL = 1.0
-"""Seconds after which a process looks whether another one has read the file again."""
+"""Seconds after which a process checks whether another one has reloaded the file."""
 
 _log = logging.getLogger(__name__)
 
 
 class ReloadableConfig:
-    """What the config file says. It is read when this is made, and again by :meth:`reload` in any process.
+    """The content of the config file, loaded on creation and by :meth:`reload` in any process.
 
-    Raises :class:`ConfigurationError` where the file is wrong when this is made.
+    The constructor raises :class:`ConfigurationError` if the file is invalid.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ReloadableConfig:
 
     @property
     def current(self) -> Config:
-        """The config in force. A file that has become wrong since leaves it as it was."""
+        """The current config. If the file became invalid after it was loaded, the old config stays in force."""
         if self._clock() - self._checked_at > CHECK_INTERVAL and self._lock.acquire(blocking=False):
             try:
                 self._check_version()
@@ -56,9 +56,9 @@ class ReloadableConfig:
         return self._config
 
     def reload(self) -> Config:
-        """The config after reading the file again; all processes have it a second later.
+        """Load the file again and return the config; all other processes have it a second later.
 
-        Raises :class:`ConfigurationError` where the file is wrong; then the old config stays in force.
+        Raises :class:`ConfigurationError` if the file is invalid. Then the old config stays in force.
         """
         with self._lock:
             config = load_config(self._path, self._overrides)

@@ -1,4 +1,4 @@
-"""The config file's shape: every field with its default, and what it may be."""
+"""Schemas of the config file: every field with its default and its validation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNKNOWN = "Unknown field."
 
 
 class InvalidField(Exception):
-    """One thing that is wrong with the config: the text says what, ``path`` where."""
+    """An invalid value in the config. The text names the problem, and ``path`` the field."""
 
     def __init__(self, path: tuple[Any, ...], text: str) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class InvalidField(Exception):
 
 
 def parse_config(values: dict[str, Any]) -> Config:
-    """The config that ``values`` says. Raises :class:`InvalidField` for the first thing that is wrong with it."""
+    """Return the config for ``values``. Raises :class:`InvalidField` for the first invalid value."""
     try:
         config: Config = _ConfigSchema().load(values)
     except ValidationError as error:
@@ -39,7 +39,7 @@ def parse_config(values: dict[str, Any]) -> Config:
 
 
 def field_paths() -> list[tuple[str, ...]]:
-    """Where each text and each number of the config stands."""
+    """Return the path of each text and number in the config."""
     return _field_paths(_ConfigSchema())
 
 
@@ -81,7 +81,7 @@ class _SectionSchema(Schema):
 
 
 class _LimitField(fields.Integer):
-    """A whole number above 0; null and 0 stand for the default, as where nothing is said."""
+    """A whole number above 0. Null and 0 stand for the default, like a missing value."""
 
     def __init__(self, key: str, default: int) -> None:
         check = validate.Range(

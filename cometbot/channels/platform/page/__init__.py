@@ -1,4 +1,4 @@
-"""The web chat: the page on which people talk to the platform's bots."""
+"""The web chat: the page on which people chat with the platform's bots."""
 
 from cometbot.channels.platform.page.views import page_blueprint
 

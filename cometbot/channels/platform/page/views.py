@@ -1,4 +1,4 @@
-"""The routes of the web chat's files; what it asks for and sends are the platform's own routes."""
+"""Routes of the web chat's files. The page itself calls the platform's other routes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flask import Blueprint, Response
 from cometbot.http.page import PageFiles
 
 FILES = PageFiles(Path(__file__).parent / "static")
-"""The page, with the scripts and styles that it shares with the simulator's."""
+"""The page, and the scripts and styles that it shares with the simulator's page."""
 
 
 def page_blueprint() -> Blueprint:
-    """The page at ``/``, ``/bot/<id>`` and ``/conversation/<id>``, and its files under ``/page``.
+    """Return the blueprint of the web chat.
 
-    Which bot and which chat is meant the page finds out itself. The files are named by their version, so that
-    a browser keeps them until they change.
+    The page is at ``/``, ``/bot/<id>`` and ``/conversation/<id>``, its files are under ``/page``. The page's script
+    reads the bot or chat from the URL. File URLs contain a version, so that browsers cache the files until they change.
     """
     blueprint = Blueprint("webchat", __name__)
     blueprint.add_url_rule("/", "index", _index)

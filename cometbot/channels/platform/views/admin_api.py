@@ -1,4 +1,4 @@
-"""The Admin API: bots that run elsewhere, their keys, and the config. Section 1.4 of the protocol."""
+"""The Admin API: external bots, their keys, and the config. Section 1.4 of the protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AdminApi:
         self._directory = platform.directory
 
     def routes(self) -> list[Route]:
-        """Every operation with its path."""
+        """Return the routes of all operations."""
         return [
             Route("POST", "admin-api/bot", self.create_bot, "admin"),
             Route("DELETE", "admin-api/bot/<bot_id>", self.delete_bot, "admin"),
@@ -36,7 +36,7 @@ class AdminApi:
         ]
 
     def create_bot(self) -> tuple[JsonObject, int]:
-        """A1."""
+        """Create an external bot and return it with its key (A1)."""
         body = read_fields(max_body_size(self._platform), self._platform.settings.body_timeout)
         fields = schemas.load(schemas.BotBody, body)
         validators.check_bot_name(fields["name"])
@@ -54,7 +54,7 @@ class AdminApi:
         return {"bot": serializers.bot_json(bot), "key": key}, 201
 
     def delete_bot(self, bot_id: str) -> JsonObject:
-        """A2: the bot, its key, webhook, commands and files at once; then its chats."""
+        """Delete a bot (A2): first the bot, its key, webhook, commands and files, then its chats."""
         bot = self._find_external_bot(bot_id)
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
             self._directory.delete_bot(connection, bot.id)
@@ -63,7 +63,10 @@ class AdminApi:
         return {"message": "Bot deleted."}
 
     def get_key(self, bot_id: str) -> JsonObject:
-        """A3: the key, made again from the admin's secret; a key from the time of another secret is not known."""
+        """Return a bot's key, recovered with the admin's secret (A3).
+
+        A key that was created with another secret gives a 404.
+        """
         with self._platform.database.read() as connection:
             bot = self._directory.find(connection, bot_id)
         key = self._platform.keys.recover(bot.id, bot.key) if bot is not None and bot.key is not None else None
@@ -72,7 +75,7 @@ class AdminApi:
         return {"key": key}
 
     def replace_key(self, bot_id: str) -> JsonObject:
-        """A4: the old key opens nothing any more."""
+        """Replace a bot's key (A4). The old key becomes invalid."""
         bot = self._find_external_bot(bot_id)
         key, key_hash = self._platform.keys.create(bot.id)
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
@@ -80,7 +83,7 @@ class AdminApi:
         return {"key": key}
 
     def reload_config(self) -> JsonObject:
-        """A5: in every process, within a second."""
+        """Reload the config in every process, within a second (A5)."""
         try:
             self._platform.config.reload()
         except ConfigurationError as error:

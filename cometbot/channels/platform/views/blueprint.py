@@ -1,4 +1,4 @@
-"""The routes of the platform: three APIs, the web chat, and files."""
+"""The blueprint of the platform: three APIs, the web chat, and files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.http.errors import HttpError, quote_value
 
 
 def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
-    """``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
+    """Return ``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
     chat_service, files = ChatService(platform, delivery), FileViews(platform)
     routes = [
         *ClientApi(platform, chat_service, files).routes(),
@@ -46,7 +46,7 @@ def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Bluep
 
 
 def _http_error_response(error: HTTPException) -> flask.Response:
-    """Return Flask's own refusal, and any unexpected error, in the shape of this protocol."""
+    """Return the response to an error of Flask, or to an unexpected exception, in the shape of this protocol."""
     status = error.code or 500
     text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
     response = to_error_response(ApiError(status, text))
@@ -55,7 +55,7 @@ def _http_error_response(error: HTTPException) -> flask.Response:
 
 
 def _not_found_response(error: HTTPException) -> flask.Response:
-    """The answer for a path or a method that no view has, in the shape of this protocol and of CometChat's."""
+    """Return the response for an unknown path or method, in the shape of this protocol and of CometChat's."""
     request = flask.request
     not_found = ApiError(404, f"Cannot {quote_value(request.method)[1:-1]} {quote_value(request.path)[1:-1]}")
     error_body = not_found if error.code == 404 else ApiError(405, "Method Not Allowed")

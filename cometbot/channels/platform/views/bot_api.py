@@ -1,4 +1,4 @@
-"""The Bot API: what bots that run elsewhere ask for. Section 1.3 of the protocol."""
+"""The Bot API, for external bots. Section 1.3 of the protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.store.database import ACK_TIMEOUT, Transaction
 
 
 class BotApi:
-    """Operations B1 to B13. The bot is always the one whose key was given."""
+    """Operations B1 to B13. They act on the bot whose key the request contains."""
 
     def __init__(self, platform: Platform, chat_service: ChatService, files: FileViews) -> None:
         self._platform = platform
@@ -31,7 +31,7 @@ class BotApi:
         self._files = files
 
     def routes(self) -> list[Route]:
-        """Every operation with its path."""
+        """Return the routes of all operations."""
         return [
             Route("GET", "bot-api/bot", serializers.bot_json, "bot"),
             Route("PUT", "bot-api/bot", self.update_bot, "bot"),
@@ -49,7 +49,10 @@ class BotApi:
         ]
 
     def update_bot(self, bot: ListedBot) -> JsonObject:
-        """B2: what is empty stays as it is. A name like that of a bot of this server is not taken, only kept."""
+        """Update the fields of the bot that are not empty (B2).
+
+        A new name that users would confuse with that of a bot of this server is refused.
+        """
         fields = schemas.load(schemas.BotBody, self._read_body())
         given = {name: value for name, value in fields.items() if value}
         if "name" in given:
@@ -69,12 +72,15 @@ class BotApi:
         return serializers.bot_json(changed)
 
     def list_commands(self, bot: ListedBot) -> list[JsonObject]:
-        """B3."""
+        """List the bot's commands (B3)."""
         with self._platform.database.read() as connection:
             return [serializers.command_json(one) for one in self._directory.list_commands(connection, bot)]
 
     def add_commands(self, bot: ListedBot) -> tuple[JsonObject, int]:
-        """B4: all of them, or none where one is faulty; the last of several with the same alias counts."""
+        """Store commands (B4): all of them, or none if one is invalid.
+
+        Of several commands with the same alias, the last one counts.
+        """
         found = schemas.load(schemas.CommandBody, self._read_body(), many=True)
         for fields in found:
             validators.check_command(fields["alias"], fields["description"])
@@ -93,7 +99,7 @@ class BotApi:
         return {"message": "Commands added."}, 201
 
     def delete_command(self, bot: ListedBot, command_id: str) -> JsonObject:
-        """B5."""
+        """Delete a command (B5)."""
 
         def work(connection: Transaction) -> None:
             command = self._directory.find_command(connection, command_id)
@@ -107,13 +113,13 @@ class BotApi:
         return {"message": "Command removed."}
 
     def get_webhook(self, bot: ListedBot) -> JsonObject:
-        """B6."""
+        """Return the bot's webhook (B6)."""
         if bot.webhook is None:
             raise ApiError(404, "Webhook not found.")
         return serializers.webhook_json(bot.id, bot.webhook)
 
     def set_webhook(self, bot: ListedBot) -> JsonObject:
-        """B7: in place of an earlier one, its secret included."""
+        """Replace the bot's webhook, including its secret (B7)."""
         fields = schemas.load(schemas.WebhookBody, self._read_body())
         validators.check_webhook(fields["url"], fields["secret"])
         if problem := self._platform.webhooks.check_url(fields["url"]):
@@ -124,7 +130,7 @@ class BotApi:
         return serializers.webhook_json(bot.id, webhook)
 
     def delete_webhook(self, bot: ListedBot) -> JsonObject:
-        """B8."""
+        """Delete the bot's webhook (B8)."""
         if bot.webhook is None:
             raise ApiError(404, "Webhook not found.")
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
@@ -132,7 +138,7 @@ class BotApi:
         return {"message": "Webhook deleted."}
 
     def list_chats(self, bot: ListedBot) -> list[JsonObject]:
-        """B9."""
+        """List the bot's chats with a user, oldest first (B9)."""
         user_id = query_text("user_id")
         if not user_id:
             raise ApiError(400, "User ID is required.")
@@ -143,20 +149,20 @@ class BotApi:
         return [serializers.chat_json(chat) for chat in owned.items]
 
     def send_message(self, bot: ListedBot) -> tuple[JsonObject, int]:
-        """B10."""
+        """Send a message (B10)."""
         fields = schemas.load(schemas.MessageBody, self._read_body())
         new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"])
         posted = self._chat_service.send_as_bot(bot, fields["chat_id"], new_message)
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, bot: ListedBot, chat_id: str) -> JsonObject:
-        """B11."""
+        """Return a page of a chat's messages (B11)."""
         with self._platform.database.read() as connection:
             chat = self._chat_service.get_bot_chat(connection, bot, chat_id)
         return messages_page(self._platform, chat)
 
     def get_message(self, bot: ListedBot, message_id: str) -> JsonObject:
-        """B12: with the ids of its files, and with the files."""
+        """Return a message with its files and their ids (B12)."""
         with self._platform.database.read() as connection:
             message = self._chat.messages.get(connection, ALL_BOTS, message_id)
             if message is None:
@@ -165,7 +171,7 @@ class BotApi:
         return serializers.message_json(message, with_ids=True)
 
     def upload(self, bot: ListedBot) -> list[JsonObject]:
-        """B13."""
+        """Upload files (B13)."""
         return self._files.upload(bot.id, is_bot=True)
 
     def _read_body(self) -> Any:

@@ -1,4 +1,4 @@
-"""The Client API: what apps of people ask for. Section 1.2 of the protocol."""
+"""The Client API, for the apps of users. Section 1.2 of the protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClientApi:
         self._files = files
 
     def routes(self) -> list[Route]:
-        """Every operation with its path."""
+        """Return the routes of all operations."""
         return [
             Route("GET", "client-api/service-info", self.get_service_info),
             Route("GET", "client-api/bots", self.list_bots),
@@ -47,16 +47,16 @@ class ClientApi:
         ]
 
     def get_service_info(self) -> JsonObject:
-        """C1."""
+        """Return the service's info (C1)."""
         return serializers.service_json(self._platform.config.current)
 
     def list_bots(self) -> list[JsonObject]:
-        """C2."""
+        """List the bots (C2)."""
         with self._platform.database.read() as connection:
             return [serializers.bot_json(bot) for bot in self._platform.directory.list_bots(connection)]
 
     def get_bot(self, bot_id: str) -> JsonObject:
-        """C3."""
+        """Return a bot (C3)."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
         if bot is None:
@@ -64,18 +64,18 @@ class ClientApi:
         return serializers.bot_json(bot)
 
     def create_user(self) -> flask.Response:
-        """C4: a new user, who is logged in by the answer."""
+        """Create a user, who is logged in by the response (C4)."""
         fields = schemas.load(schemas.UserBody, self._read_body())
         validators.check_nickname(fields["nickname"], self._platform.config.current.user)
         user = sign_up(self._platform, {"nickname": fields["nickname"]})
         return login_response(self._platform, user, serializers.user_json(user))
 
     def get_user(self, user: ChatUser) -> JsonObject:
-        """C5."""
+        """Return the logged-in user (C5)."""
         return serializers.user_json(user)
 
     def list_commands(self, user: ChatUser, bot_id: str) -> list[JsonObject]:
-        """C6."""
+        """List a bot's commands (C6)."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
             if bot is None:
@@ -83,12 +83,12 @@ class ClientApi:
             return [serializers.command_json(one) for one in self._platform.directory.list_commands(connection, bot)]
 
     def create_chat(self, user: ChatUser) -> tuple[JsonObject, int]:
-        """C7."""
+        """Create a chat with a bot (C7)."""
         fields = schemas.load(schemas.ChatBody, self._read_body())
         return serializers.chat_json(self._chat_service.create_chat(user, fields["bot_id"], fields["client_id"])), 201
 
     def list_chats(self, user: ChatUser) -> list[JsonObject]:
-        """C8."""
+        """List the user's chats with a bot, oldest first (C8)."""
         bot_id = query_text("bot_id")
         if not bot_id:
             raise ApiError(400, "Bot ID is required.")
@@ -101,12 +101,12 @@ class ClientApi:
         return [serializers.chat_json(chat) for chat in owned.items]
 
     def delete_chat(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """C9."""
+        """Delete a chat (C9)."""
         self._chat_service.delete_chat(user, chat_id)
         return {"message": "Chat deleted."}
 
     def send_message(self, user: ChatUser) -> tuple[JsonObject, int]:
-        """C10."""
+        """Send a message (C10)."""
         fields = schemas.load(schemas.MessageBody, self._read_body())
         check_message_rate(self._platform, user)
         new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"])
@@ -114,16 +114,15 @@ class ClientApi:
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """C11."""
+        """Return a page of a chat's messages (C11)."""
         return messages_page(self._platform, self._get_user_chat(user, chat_id))
 
     def upload(self, user: ChatUser) -> list[JsonObject]:
-        """C12."""
+        """Upload files (C12)."""
         check_message_rate(self._platform, user)
         return self._files.upload(user.id)
 
     def _read_body(self) -> Any:
-        """The request's body."""
         return read_fields(max_body_size(self._platform), self._platform.settings.body_timeout)
 
     def _get_user_chat(self, user: ChatUser, chat_id: str) -> ChatConversation:
@@ -134,7 +133,7 @@ class ClientApi:
 def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
     """Store a new user.
 
-    Raises :class:`ApiError` if the request's address has made too many, :class:`StorageFull` if there is no room.
+    Raises :class:`ApiError` if the request's address has created too many, :class:`StorageFull` if there is no room.
     """
     retry_after = platform.signup_rates.acquire(client_address())
     if retry_after > 0:
@@ -152,12 +151,15 @@ def login_response(platform: Platform, user: ChatUser, body: JsonObject) -> flas
 
 
 def max_body_size(platform: Platform) -> int:
-    """The longest body of a request that is no upload: the longest text with every letter escaped, and some more."""
+    """Return the largest body of a request other than an upload, in bytes.
+
+    It has room for the longest text with every character escaped, and for the other fields.
+    """
     return 6 * platform.config.current.message.max_body_length + 64 * 1024
 
 
 def check_message_rate(platform: Platform, user: ChatUser) -> None:
-    """Raise :class:`ApiError` for a user who sends more than may be."""
+    """Raise :class:`ApiError` for a user who sends more messages than allowed."""
     retry_after = platform.message_rates.acquire(user.id)
     if retry_after > 0:
         raise too_many_requests("messages", retry_after)

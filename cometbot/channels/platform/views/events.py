@@ -1,4 +1,4 @@
-"""What happens in a user's chats, told to the web chat the moment it happens."""
+"""The web chat's event stream: the signals of a user's chats, as they happen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cometbot.chat import (
 from cometbot.http.sse import frame, stream
 
 MAX_STREAMS_PER_USER = 12
-"""Pages that one user may have open, in a process."""
+"""The number of open pages of one user, in each process."""
 
 _MAX_CHATS = 500
 _MAX_OPEN_MESSAGES = 32
@@ -33,7 +33,7 @@ _MAX_BACKLOG = 50
 
 
 def event_stream(platform: Platform, user: ChatUser) -> flask.Response:
-    """Return an endless response with what happens in the chats of ``user`` from now on."""
+    """Return an endless response with the events in the chats of ``user`` from now on."""
     frames = _EventStream(platform, user)
     return stream(
         frames.listen, frames.render, limits={f"platform:{user.id}": MAX_STREAMS_PER_USER}, first=frame(b"{}", "hello")
@@ -42,7 +42,10 @@ def event_stream(platform: Platform, user: ChatUser) -> flask.Response:
 
 @dataclass
 class _PartialMessage:
-    """A message that is being written: the parts of its current piece, and the piece and part that are due."""
+    """A message that the bot is still writing.
+
+    ``text`` holds the parts of the current delta. ``expected_position`` is the delta and part that must come next.
+    """
 
     text: str = ""
     expected_position: tuple[int, int] = (0, 0)
@@ -50,12 +53,12 @@ class _PartialMessage:
 
 @dataclass
 class _DeltaAssembler:
-    """The messages that are being written."""
+    """Join the parts of deltas, by stream."""
 
     streams: dict[str, _PartialMessage] = field(default_factory=dict)
 
     def add(self, data: Any) -> str | None:
-        """Return the piece of ``data`` once it is whole; None until then, and if an earlier piece is missing."""
+        """Return a delta once all its parts have arrived; None before, and if an earlier delta is missing."""
         name, position = data["stream"], (data["sequence"], data["part"])
         found = self.streams.get(name)
         if found is None and position == (0, 0):
@@ -74,7 +77,7 @@ class _DeltaAssembler:
 
 
 class _EventStream:
-    """Turns what the feed tells into the frames of one page's stream."""
+    """Convert signals of the feed to the frames of one page's stream."""
 
     def __init__(self, platform: Platform, user: ChatUser) -> None:
         self._platform = platform
@@ -83,7 +86,7 @@ class _EventStream:
         self._listener: Listener | None = None
 
     def listen(self) -> Listener:
-        """What hears all that happens in the user's chats."""
+        """Return a listener for the signals of all chats of the user."""
         chat_server = self._platform.chat
         listener = self._listener = chat_server.feed.listen(Topic.of_user(ALL_BOTS, self._user.id))
         try:
@@ -97,7 +100,7 @@ class _EventStream:
         return listener
 
     def render(self, signal: Signal) -> Iterator[bytes]:
-        """The frames that say ``signal``."""
+        """Yield the frames of ``signal``."""
         if signal.message is not None and signal.kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
             yield _frame("message", serializers.page_message_json(signal.message))
         elif signal.kind == MESSAGE_DELETED:
@@ -125,7 +128,7 @@ class _EventStream:
             yield _frame("delta", {**delta_data, "sequence": signal.data["sequence"], "text": text})
 
     def _chat_frames(self, chat_id: str, *, is_new: bool = False) -> Iterator[bytes]:
-        """The chat as it is now; of a new one also what was said before anybody listened there."""
+        """Yield the chat as it is now; for a new chat also the messages from before the listener followed it."""
         chat_server = self._platform.chat
         with self._platform.database.read() as connection:
             chat = chat_server.conversations.get(connection, ALL_BOTS, chat_id)

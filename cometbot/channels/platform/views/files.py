@@ -1,4 +1,4 @@
-"""Uploads and downloads: streamed, typed by their content, shown with headers that let nothing run."""
+"""Uploads and downloads: streamed, typed by their content, and served with headers that prevent scripts."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ _POLICIES = {
     "video": _MEDIA_POLICY,
     "file": "sandbox; default-src 'none'",
 }
-"""What a file that is opened by itself may do: be seen, or heard. A sandbox runs no script.
+"""The Content-Security-Policy of a file that is opened by itself. A sandbox runs no script.
 
-Browsers make a page around a picture and style it inline; around sound and video they make one that loads them again,
-which needs the origin.
+Browsers create a page around an image, with inline styles. Around audio and video they create a page that loads the
+file again, which needs the origin.
 """
 
 _DOWNLOAD_TYPE = "application/octet-stream"
-"""What is not shown: as a script or a style a page could use it, whatever it is to be saved as."""
+"""The type of files that are downloaded and not shown, so that no page can load them as a script or style."""
 
 _CACHE_CONTROL = "private, max-age=86400"
 
 
 class FileViews:
-    """What the routes for files do."""
+    """The views for files."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._files = platform.chat.files
 
     def upload(self, owner: str, *, is_bot: bool = False) -> list[JsonObject]:
-        """The files in the request's body as File objects, in the order of the parts. All are kept, or none.
+        """Store the files in the request's body, and return them as File objects in the order of the parts.
 
-        Raises :class:`ApiError` and :class:`HttpError`.
+        All files are stored, or none. Raises :class:`ApiError` and :class:`HttpError`.
         """
         config = self._platform.config.current
         limit = config.file.max_size + _MULTIPART_OVERHEAD
@@ -115,7 +115,7 @@ class FileViews:
             return stored_files
 
     def download(self, folder: str, name: str) -> flask.Response:
-        """The file behind ``static/<folder>/<name>``; its id, which nobody guesses, is what opens it."""
+        """Return the file at ``static/<folder>/<name>``. The id in the name cannot be guessed, and gives access."""
         retry_after = self._platform.request_rates.acquire(client_address())
         if retry_after > 0:
             raise too_many_requests("requests", retry_after)

@@ -1,4 +1,4 @@
-"""What the web chat asks for beside the Client API; of our own making, and only for it."""
+"""The web chat's own API, beside the Client API. It is not part of the protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PageApi:
         self._chat_service = chat_service
 
     def routes(self) -> list[Route]:
-        """Every operation with its path."""
+        """Return the routes of all operations."""
         return [
             Route("GET", "page-api/start", self.get_initial_state, "guest"),
             Route("POST", "page-api/user", self.create_user),
@@ -44,7 +44,7 @@ class PageApi:
         ]
 
     def get_initial_state(self, user: ChatUser | None) -> JsonObject:
-        """All that the page begins with."""
+        """Return the data that the page loads first: service, bots, user, chats and limits."""
         config = self._platform.config.current
         with self._platform.database.read() as connection:
             bots = self._platform.directory.list_bots(connection)
@@ -63,13 +63,13 @@ class PageApi:
         }
 
     def create_user(self) -> flask.Response:
-        """Sign up with a name of any language; Botyard's clients see a nickname that is made of it."""
+        """Create a user with a name in any language; Botyard's clients see a nickname that is derived from it."""
         fields, limits = schemas.load(schemas.NameBody, self._read_body()), self._platform.config.current.user
         user = sign_up(self._platform, to_user_data(normalize_name(fields["name"], limits), limits))
         return login_response(self._platform, user, serializers.page_user_json(user))
 
     def rename_chat(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """Another title for a chat."""
+        """Set the title of a chat."""
         fields = schemas.load(schemas.TitleBody, self._read_body())
         chat = self._chat_service.rename_chat(user, chat_id, fields["title"].strip())
         with self._platform.database.read() as connection:
@@ -77,7 +77,7 @@ class PageApi:
         return serializers.page_chat_json(chat, last.get(chat.id))
 
     def list_messages(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """Messages from before a time, or from after one; the newest without either."""
+        """Return messages before a time, or after one; without either, the newest."""
         limit = min(max(query_number("limit", 40), 1), _MAX_MESSAGES)
         before, after = query_number("before", 0), query_number("after", -1)
         messages = self._chat.messages
@@ -91,7 +91,10 @@ class PageApi:
         return {"messages": message_bodies, "more": bool(found.next)}
 
     def send_message(self, user: ChatUser, chat_id: str) -> tuple[JsonObject, int]:
-        """Send a message, or press what stands in one; what was sent under the same ``clientId`` is not sent again."""
+        """Send a message, or an action in one.
+
+        A message with the same ``clientId`` as an earlier one is not sent again.
+        """
         fields = schemas.load(schemas.PageMessageBody, self._read_body())
         check_message_rate(self._platform, user)
         new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"], fields["action"])
@@ -99,11 +102,11 @@ class PageApi:
         return serializers.page_message_json(posted.message), 201 if posted.is_new else 200
 
     def stream_events(self, user: ChatUser) -> flask.Response:
-        """What happens in all chats of the user, as it happens."""
+        """Return the event stream of all chats of the user."""
         return event_stream(self._platform, user)
 
     def log_out(self) -> flask.Response:
-        """Forget in this browser who one is."""
+        """Delete the user's cookies in this browser."""
         response = to_response({"message": "Logged out."})
         delete_cookies(self._platform, response)
         return response

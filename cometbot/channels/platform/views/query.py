@@ -1,4 +1,4 @@
-"""What views read: messages by page, and numbers in a query that may be anything."""
+"""Parse query parameters, and list messages by page."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from cometbot.channels.platform.serializers import JsonObject, message_json
 from cometbot.chat import ChatConversation
 
 MAX_PAGE_SIZE = 1000
-"""Messages on one page, whatever is asked for."""
+"""The largest number of messages on a page."""
 
 _MAX_NUMBER = 2**53
 
 
 def query_text(name: str) -> str:
-    """A text in the query, empty where it is absent."""
+    """Return a text in the query; empty if it is absent."""
     return flask.request.args.get(name, "").replace("\0", "\ufffd")
 
 
 def query_number(name: str, default: int) -> int:
-    """A whole number in the query; what is none, or has more than 18 digits, is as good as absent."""
+    """Return a whole number in the query; ``default`` if it is absent, invalid, or has more than 18 digits."""
     text = flask.request.args.get(name, "")
     number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII) else default
     return max(-_MAX_NUMBER, min(number, _MAX_NUMBER))
 
 
 def messages_page(platform: Platform, chat: ChatConversation) -> JsonObject:
-    """MessagesPage as ``page``, ``limit``, ``sender_id`` and ``since`` ask for it.
+    """Return the MessagesPage for the parameters ``page``, ``limit``, ``sender_id`` and ``since``.
 
-    ``limit`` is what was used: at most :data:`MAX_PAGE_SIZE`, which a negative one asks for as well.
+    ``limit`` in the result is the limit that was used: at most :data:`MAX_PAGE_SIZE`, which a negative one also
+    selects.
     """
     page, requested_limit = query_number("page", 1), query_number("limit", 20)
     limit = requested_limit if 0 <= requested_limit <= MAX_PAGE_SIZE else MAX_PAGE_SIZE

@@ -1,4 +1,4 @@
-"""A request's body, as the fields that it holds: JSON or a form, whichever the client sends."""
+"""Read the fields in a request's body: JSON or a form."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CONTENT_TYPES = ("application/json", _FORM, _MULTIPART)
 
 
 def read_fields(limit: int, timeout: float) -> Any:
-    """The JSON value in the request's body, or an object with the fields of its form.
+    """Return the JSON value in the request's body, or an object with the fields of its form.
 
-    Raises :class:`ApiError` for a body that cannot be read, is longer than ``limit`` bytes, or takes longer than
-    ``timeout`` seconds.
+    Raises :class:`ApiError` for a body that is invalid, longer than ``limit`` bytes, or not complete after ``timeout``
+    seconds.
     """
     environ = flask.request.environ
     kind, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
@@ -70,7 +70,7 @@ def _read_multipart(body: bytes, options: dict[str, str]) -> dict[str, Any]:
 
 
 def _group_fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """The fields by name; one that occurs several times is a list."""
+    """Return the fields by name. A field that occurs several times is a list."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:

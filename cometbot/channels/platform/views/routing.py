@@ -1,4 +1,4 @@
-"""From a request to the view that answers it: paths, credentials, limits, and the shape of refusals."""
+"""Route requests to views: paths, credentials, rate limits, and the shape of errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ from cometbot.http.origins import is_same_origin
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 Access = Literal["nobody", "guest", "user", "account", "bot", "admin"]
-"""Whom a view is for: anybody; anybody, as a user if one is logged in; a user; a user who is told of being removed; a
-bot by its key; the admin."""
+"""The caller that a view requires.
+
+``nobody``: anyone. ``guest``: anyone; the view receives the user if one is logged in. ``user``: a user. ``account``: a
+user; a deleted one gets a 404. ``bot``: a bot, by its key. ``admin``: the admin.
+"""
 
 View = Callable[..., Any]
 
@@ -41,7 +44,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. Its view gets the user or bot that it needs, if any, and then what the path names."""
+    """An operation of the platform.
+
+    Its view receives the user or bot that ``access`` requires, if any, and then the values in the path.
+    """
 
     method: str
     path: str
@@ -50,9 +56,9 @@ class Route:
 
 
 class Router:
-    """Answers everything below ``/v1``; paths match in any case, with or without a slash at the end.
+    """Handle all paths below ``/v1``. They match regardless of case, with or without a trailing slash.
 
-    The answer of a view is a JSON value, that and a status, or a response of Flask's.
+    A view returns a JSON value, a JSON value and a status, or a Flask response.
     """
 
     def __init__(self, platform: Platform, routes: Iterable[Route]) -> None:
@@ -64,7 +70,7 @@ class Router:
         )
 
     def dispatch(self, rest: str) -> flask.Response:
-        """The answer to the request for ``/v1/`` and ``rest``."""
+        """Return the response to the request for ``/v1/`` and ``rest``."""
         path = rest.lower().removesuffix("/")
         is_preflight = flask.request.method == "OPTIONS"
         response = flask.Response(status=204) if is_preflight else self._dispatch(path)
@@ -103,9 +109,9 @@ class Router:
         return route, dict(values)
 
     def _check_origin(self, path: str) -> None:
-        """Raise :class:`ApiError` where another site's page makes a browser do something with its user's cookie.
+        """Raise :class:`ApiError` if another site's page makes a browser change something with its user's cookie.
 
-        Browsers say what asks; those that are old, or came without HTTPS, at least from which site.
+        Browsers send ``Sec-Fetch-Site``. Old ones, and those without HTTPS, at least send ``Origin``.
         """
         request = flask.request
         if request.method in _SAFE_METHODS or not path.startswith(_USER_API_PATHS):
@@ -121,21 +127,21 @@ class Router:
 
 
 class _RequestContext:
-    """One request: who asks, and the cookie that they get with the answer."""
+    """The caller of one request, and the cookie that the response renews."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._user: ChatUser | None = None
 
     def check_rate(self, path: str) -> None:
-        """Raise :class:`ApiError` where more is asked from one address than may be."""
+        """Raise :class:`ApiError` if an address sends more requests than it may."""
         if path.startswith(_USER_API_PATHS):
             retry_after = self._platform.request_rates.acquire(client_address())
             if retry_after > 0:
                 raise too_many_requests("requests", retry_after)
 
     def authenticate(self, access: Access) -> tuple[Any, ...]:
-        """What the view gets before what the path names. Raises :class:`ApiError` for who may not come in."""
+        """Return the arguments that precede the path's values. Raises :class:`ApiError` for a caller without access."""
         if access == "nobody":
             return ()
         if access == "admin":
@@ -150,14 +156,14 @@ class _RequestContext:
         return (user,)
 
     def renew_cookie(self, response: flask.Response) -> None:
-        """Give who is logged in a cookie for a whole lifetime more."""
+        """Renew the cookie of a logged-in user for a whole lifetime."""
         if self._user is not None and "Set-Cookie" not in response.headers:
             set_cookies(self._platform, response, self._user)
 
     def _find_user(self, *, reports_deleted: bool) -> ChatUser | None:
-        """Return the user of the first cookie that names one.
+        """Return the user of the first cookie that identifies one.
 
-        For the page its own cookie comes first, for clients the one of the protocol.
+        For requests of the web chat this server's own cookie comes first, for other clients the protocol's.
         """
         names = _cookie_names(self._platform)
         is_page = flask.request.path.lower().startswith("/v1/page-api")
@@ -195,7 +201,7 @@ class _RequestContext:
             raise ApiError(403, "Access denied.")
 
     def _wrong_key_error(self, message: str) -> ApiError:
-        """Return the refusal of a wrong key of a bot; after many from one address, with when to try again.
+        """Return the error for a bot's wrong key. After many from one address, it has a Retry-After header.
 
         These keys are long and random, so each is compared: a wrong one locks out no bot behind the same address.
         """
@@ -204,7 +210,7 @@ class _RequestContext:
 
 
 def to_response(value: Any, status: int = 200) -> flask.Response:
-    """A view's answer as a response."""
+    """Return a view's result as a response."""
     if isinstance(value, flask.Response):
         return value
     if isinstance(value, tuple):
@@ -217,7 +223,7 @@ def to_response(value: Any, status: int = 200) -> flask.Response:
 
 
 def to_error_response(error: ApiError | HttpError | StorageFull | StoreBusy) -> flask.Response:
-    """The answer to a request that is not done."""
+    """Return the response to a request that is refused."""
     if isinstance(error, HttpError):
         error = ApiError.from_http_error(error)
     elif isinstance(error, StorageFull):
@@ -230,7 +236,7 @@ def to_error_response(error: ApiError | HttpError | StorageFull | StoreBusy) -> 
 
 
 def set_cookies(platform: Platform, response: flask.Response, user: ChatUser) -> None:
-    """Let who gets ``response`` be ``user`` from now on."""
+    """Log the browser that receives ``response`` in as ``user``."""
     minutes = platform.config.current.user.auth_token_lifetime
     cookie = platform.token_signer.create(user.id, str(user.data.get("nickname", "")), minutes)
     for name in _cookie_names(platform):
@@ -238,14 +244,14 @@ def set_cookies(platform: Platform, response: flask.Response, user: ChatUser) ->
 
 
 def delete_cookies(platform: Platform, response: flask.Response) -> None:
-    """Log the browser that gets ``response`` out of this server; a ``token`` of another server stays."""
+    """Log the browser that receives ``response`` out of this server; a ``token`` of another server stays."""
     for name in _cookie_names(platform):
         if name != cookies.TOKEN_COOKIE or _read_cookie(platform, name):
             response.delete_cookie(name, **_cookie_attributes(platform))
 
 
 def _cookie_names(platform: Platform) -> list[str]:
-    """Return the protocol's name, and the one that only this server reads."""
+    """Return the protocol's cookie name, and the one that only this server reads."""
     try:
         port = urlsplit(f"//{flask.request.host}").port
     except ValueError:
@@ -264,12 +270,12 @@ def _cookie_attributes(platform: Platform) -> dict[str, Any]:
 
 
 def client_address() -> str:
-    """Return the address of the caller, as limits count it."""
+    """Return the address of the caller, in the form that rate limits count."""
     return rate_limit_address(flask.request.remote_addr)
 
 
 def _add_cors_headers(response: flask.Response) -> None:
-    """Which other sites' pages may read the answer: as the protocol has it, without credentials."""
+    """Allow the origins in the protocol to read the response, without credentials."""
     response.vary.add("Origin")
     origin = flask.request.headers.get("Origin", "")
     if origin not in _CORS_ORIGINS:
