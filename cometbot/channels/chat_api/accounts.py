@@ -1,4 +1,4 @@
-"""Reject the key of a deleted user after another user has got the same id.
+"""Rejects the key of a deleted user after another user has got the same id.
 
 In automatic mode each account has a random name, which is stored with its user and is part of the key that was issued
 for it. In manual mode the backend decides who has an id. The time of a deletion is stored, and keys that were signed

@@ -1,4 +1,4 @@
-"""The operations of the Chat API: check the user's rights, then make the change and its effects in one transaction."""
+"""The operations of the Chat API: they check the rights, then store a change and its effects in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert stored messages and events of users to cometbot's events. No I/O."""
+"""Converts stored messages and events of users to cometbot's events. No I/O."""
 
 from __future__ import annotations
 

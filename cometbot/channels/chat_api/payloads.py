@@ -1,4 +1,4 @@
-"""Convert payloads of the Chat API to cometbot's messages, and back. No I/O."""
+"""Converts payloads of the Chat API to cometbot's messages, and back. No I/O."""
 
 from __future__ import annotations
 

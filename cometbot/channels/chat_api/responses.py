@@ -1,4 +1,4 @@
-"""Parse responses and stream data of a Chat API: typed results, signals and errors. No I/O."""
+"""Parses responses and stream data of a Chat API: typed results, signals and errors. No I/O."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ _SIGNAL_PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Signal]] = {
 
 
 class SseParser:
-    """Split the bytes of a stream, in chunks of any size, into server-sent events.
+    """Splits the bytes of a stream, in chunks of any size, into server-sent events.
 
     Only events named ``message`` are returned.
     """

@@ -1,4 +1,4 @@
-"""Find the operation of a request by its raw path, in which an id may contain an encoded slash."""
+"""Finds the operation of a request by its raw path, in which an id may contain an encoded slash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serialize stored objects and signals to the Chat API's JSON."""
+"""Serializes stored objects and signals to the Chat API's JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create the Chat API's channels from the settings."""
+"""Creates the Chat API's channels from the settings."""
 
 from __future__ import annotations
 

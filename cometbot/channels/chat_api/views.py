@@ -1,4 +1,4 @@
-"""Routes of the Chat API: parse a request, check it in the documented order, run the operation, and respond."""
+"""The views of the Chat API, which parse a request, check it in the documented order, run it and respond."""
 
 from __future__ import annotations
 

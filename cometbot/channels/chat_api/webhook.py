@@ -1,4 +1,4 @@
-"""Post every signal to the author's backend, in order within each conversation."""
+"""Posts every signal to the author's backend, in order within each conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cometbot.settings import Secret
 
 
 class ChatApiWebhookChannel(WebhookChannel):
-    """Post each signal to the backend at ``url``, in the same form as on the stream.
+    """Posts each signal to the backend at ``url``, in the same form as on the stream.
 
     A conversation's signals are sent in order, and are retried like any reply. A backend that is down pauses only its
     own account, and delays no reply in a chat.

@@ -1,4 +1,4 @@
-"""Store signals for the webhook in the transaction that causes them."""
+"""Stores signals for the webhook in the transaction that causes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEBHOOK_ACCOUNT = "backend"
 
 
 class WebhookQueue:
-    """Enqueue signals for the backend in the outbox."""
+    """Enqueues signals for the backend in the outbox."""
 
     def enqueue(
         self, connection: Transaction, delivery: DeliveryService, bot: str, signals: Sequence[Signal]

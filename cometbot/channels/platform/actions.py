@@ -1,4 +1,4 @@
-"""Validate a button, option or form against the message that contains it."""
+"""Validates a button, option or form against the message that contains it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class _StoredMessage:
 
 
 class ChatService:
-    """Create and delete chats, and store messages together with their deliveries to bots.
+    """Creates and deletes chats, and stores messages together with their deliveries to bots.
 
     Every method raises :class:`ApiError` for a request that is not allowed, and :class:`StoreBusy`. Methods that store
     users' data raise :class:`StorageFull` if there is no room.

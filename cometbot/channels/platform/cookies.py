@@ -30,7 +30,7 @@ class Cookie:
 
 
 class TokenSigner:
-    """Sign and verify tokens with HS256. The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
+    """Signs and verifies tokens with HS256. The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
 
     ``secret`` must not be empty; one under 32 bytes is hashed to that length.
     """

@@ -24,7 +24,7 @@ class KeyHash:
 
 
 class BotKeys:
-    """Create and recover keys such as ``01m7xweg9t4sk3k4vgj6reg2f8:6TPg8pZbM2BjCwLBeYcltn7fAx``.
+    """Creates and recovers keys such as ``01m7xweg9t4sk3k4vgj6reg2f8:6TPg8pZbM2BjCwLBeYcltn7fAx``.
 
     The second half is derived from the admin's secret and a random salt. With the secret a key can be recovered; the
     database alone contains nothing that gives access.

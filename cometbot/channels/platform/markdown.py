@@ -1,4 +1,4 @@
-"""Render the Markdown of bots and users as safe HTML for the web chat."""
+"""Renders the Markdown of bots and users as safe HTML for the web chat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stream the files in a multipart body, one after the other, without holding them in memory."""
+"""Streams the files in a multipart body, one after the other, without holding them in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert stored messages and actions of users to cometbot's events."""
+"""Converts stored messages and actions of users to cometbot's events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delete chats and users, with the bots' state and delivery's records of them.
+"""Deletes chats and users, with the bots' state and delivery's records of them.
 
 Large deletions run in small batches, so that other transactions do not wait for them.
 """

@@ -1,4 +1,4 @@
-"""Render bots' messages for storage: a text for every app, and the rich content that the web chat shows."""
+"""Renders bots' messages for storage: a text for every app, and the rich content that the web chat shows."""
 
 from __future__ import annotations
 

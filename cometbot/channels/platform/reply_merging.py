@@ -1,4 +1,4 @@
-"""Merge several replies to one message into one message, for apps that show only the newest reply."""
+"""Merges several replies to one message into one message, for apps that show only the newest reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert messages to the web chat's rich content: cards, choices, forms, media and locations, as JSON."""
+"""Converts messages to the web chat's rich content: cards, choices, forms, media and locations, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serialize the platform's objects to JSON, as section 2 of the protocol defines.
+"""Serializes the platform's objects to JSON, as section 2 of the protocol defines.
 
 The protocol names the fields that are left out if they are empty.
 """

@@ -1,4 +1,4 @@
-"""Create the platform's channels from the settings."""
+"""Creates the platform's channels from the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show that a bot is working on a reply."""
+"""Shows that a bot is working on a reply."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPEAT_INTERVAL = 8.0
 
 
 class TypingIndicator:
-    """Publish a signal when work on a chat begins and ends, and repeat it during the work.
+    """Publishes a signal when work on a chat begins and ends, and repeats it during the work.
 
     One thread per process repeats the signals. It starts with the first work, and again after a fork.
     """

@@ -1,4 +1,4 @@
-"""Validate names, texts and URLs, with the protocol's error messages. Lengths are in UTF-8 bytes."""
+"""Validates names, texts and URLs, with the protocol's error messages. Lengths are in UTF-8 bytes."""
 
 from __future__ import annotations
 

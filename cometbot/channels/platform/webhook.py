@@ -21,7 +21,7 @@ _SENDER_BOT = Bot("platform-webhooks")
 
 
 class PlatformWebhookChannel(WebhookChannel):
-    """Post users' messages to external bots.
+    """Posts users' messages to external bots.
 
     The webhook's URL and secret are read when a message is sent. So the outbox contains no secret, and waiting messages
     go to the bot's current URL. A 2xx response means that the bot has accepted the message; any other outcome is

@@ -1,4 +1,4 @@
-"""Find the line of each value in a JSON text, so that an error can name it."""
+"""Finds the line of each value in a JSON text, so that an error can name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load and validate the config file and the environment variables that override its fields."""
+"""Loads and validates the config file and the environment variables that override its fields."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class _PartialMessage:
 
 @dataclass
 class _DeltaAssembler:
-    """Join the parts of deltas, by stream."""
+    """Joins the parts of deltas, by stream."""
 
     streams: dict[str, _PartialMessage] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class _DeltaAssembler:
 
 
 class _EventStream:
-    """Convert signals of the feed to the frames of one page's stream."""
+    """Converts signals of the feed to the frames of one page's stream."""
 
     def __init__(self, platform: Platform, user: ChatUser) -> None:
         self._platform = platform

@@ -1,4 +1,4 @@
-"""Parse query parameters, and list messages by page."""
+"""Parses query parameters, and lists messages by page."""
 
 from __future__ import annotations
 

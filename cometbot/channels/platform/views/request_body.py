@@ -1,4 +1,4 @@
-"""Read the fields in a request's body: JSON or a form."""
+"""Reads the fields in a request's body: JSON or a form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Route requests to views: paths, credentials, rate limits, and the shape of errors."""
+"""Routes requests to views: paths, credentials, rate limits, and the shape of errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Route:
 
 
 class Router:
-    """Handle all paths below ``/v1``. They match regardless of case, with or without a trailing slash.
+    """Handles all paths below ``/v1``. They match regardless of case, with or without a trailing slash.
 
     A view returns a JSON value, a JSON value and a status, or a Flask response.
     """
