@@ -1,4 +1,4 @@
-"""Chat bots in plain Python functions, for CometChat and every other door that cometbot has a channel for."""
+"""Chat bots as plain Python functions, for CometChat and the other channels of cometbot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an author's own code raised, in few words, with its place there."""
+"""Short reports of errors in the bot author's own code, with their location there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ _LIBRARY_FOLDERS = tuple({Path(sysconfig.get_path(name)).resolve() for name in (
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """An exception, in few words: what it says, where in the author's code it arose (``shop.py, line 12``), the line of
-    code there, and the whole traceback."""
+    """A short report of an exception.
+
+    ``text`` is its message, ``place`` its location in the author's code (``shop.py, line 12``), ``code`` the line of
+    code there, and ``trace`` the whole traceback.
+    """
 
     text: str
     place: str = ""
@@ -24,7 +27,7 @@ class ErrorReport:
 
     @classmethod
     def from_exception(cls, error: BaseException) -> ErrorReport:
-        """The fault behind ``error``, where the author's own code comes last in its traceback."""
+        """Return the report of ``error``, located at the last frame of its traceback in the author's own code."""
         trace = "".join(traceback.format_exception(error))
         if isinstance(error, SyntaxError) and error.filename:
             text = f"{type(error).__name__}: {error.msg}"
@@ -37,13 +40,13 @@ class ErrorReport:
 
 
 def author_files() -> tuple[str, ...]:
-    """The files of all modules that belong to the author: neither cometbot's nor a library's."""
+    """Return the files of all loaded modules that belong to neither cometbot nor a library."""
     found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return tuple(sorted({file for file in found if file and is_author_file(file)}))
 
 
 def is_author_file(file: str) -> bool:
-    """Whether a file of Python code is the author's own."""
+    """Return True if a file of Python code is the author's own."""
     path = Path(file)
     if file.startswith("<") or path.suffix != ".py":
         return False

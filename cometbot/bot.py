@@ -1,4 +1,4 @@
-"""A bot and the handlers that make it up: :class:`Bot` is what runs, :class:`Router` a part of one."""
+"""Bots and their handlers: :class:`Bot` is a whole bot, :class:`Router` a part of one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CONNECT_FUNCTION = "cometbot.web.app:connect_from_settings"
 
 
 class Sender(Protocol):
-    """What carries :meth:`Bot.send`: the running app connects one."""
+    """The backend of :meth:`Bot.send`, which the running app connects."""
 
     def send(
         self,
@@ -53,12 +53,15 @@ class Sender(Protocol):
         conversation: Conversation | None,
         channel: str | None,
     ) -> str | None:
-        """The stored message's id, None where there is none. The message is durable on return."""
+        """Store ``message`` for sending and return its id, or None if there is none.
+
+        The message is durable on return.
+        """
         ...
 
 
 class HandlerGroup:
-    """The decorators, and what was registered with them in its order."""
+    """The registration decorators, and the handlers registered with them, in order of registration."""
 
     def __init__(self) -> None:
         self._handlers: list[Handler] = []
@@ -71,9 +74,9 @@ class HandlerGroup:
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
-        """The handlers in the order of their registration, those of included routers at the place of their ``include``.
+        """The handlers in order of registration. Those of a router stand at the position of its ``include``.
 
-        Raises :class:`RegistrationError` for a ``@bot.message`` that was left without its parentheses.
+        Raises :class:`RegistrationError` if ``@bot.message`` was used without parentheses.
         """
         for name in self._unapplied.values():
             raise RegistrationError(
@@ -84,12 +87,12 @@ class HandlerGroup:
 
     @property
     def error_handlers(self) -> tuple[ErrorHandler, ...]:
-        """The error handlers of this group itself, in the order of their registration."""
+        """The error handlers of this group, in order of registration, without those of included routers."""
         return tuple(self._error_handlers)
 
     @property
     def middlewares(self) -> tuple[Middleware, ...]:
-        """The middleware of this group itself, outermost first."""
+        """The middleware of this group, outermost first, without that of included routers."""
         return tuple(self._middleware)
 
     @overload
@@ -119,18 +122,20 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
     ) -> Any:
-        """Register a handler for ``/name``, its parameters filled from the words behind it by their annotations.
+        """Register a handler for the command ``/name``.
 
         ::
 
             @bot.command("remind", description="Reminds you.")
             def remind(ctx, minutes: int, *, what: str = "stretch"): ...
 
-        The name is the function's and the description the first line of its docstring where they are not given. The
-        name is written with its slash, or after a mention of the bot, or plain with ``slash_optional`` (the bot's own
-        where None); case does not matter. What does not convert, is missing or too much is answered with the usage.
-        ``hidden`` commands are not in ``/help``. A handler that raises is tried ``retries`` times more; it may take
-        ``timeout`` seconds (None: the bot's).
+        The words behind the name fill the handler's parameters and are converted by their annotations. If they are
+        missing, too many or do not convert, the user gets the usage instead.
+
+        ``name`` defaults to the name of the function, ``description`` to the first line of its docstring. Users write
+        the name with its slash, or behind a mention of the bot, or plainly if ``slash_optional`` is true (None: the
+        bot's setting). Case does not matter. ``/help`` leaves out ``hidden`` commands. A handler that raises is called
+        again, at most ``retries`` times. It may take ``timeout`` seconds (None: the bot's ``handler_timeout``).
         """
 
         def register(function: F) -> F:
@@ -145,11 +150,12 @@ class HandlerGroup:
         return register(name) if _is_function(name) else _require_type(name, str, "command", register)
 
     def message(self, *matchers: MatcherLike, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]:
-        """Register a handler for messages that one of ``matchers`` fits; for any message if there are none.
+        """Register a handler for messages that match one of ``matchers``, or for any message without matchers.
 
-        A str is the whole text (case and spaces aside), a ``re.Pattern`` is searched for, and its named groups fill the
-        parameters of the same names; a group that does not convert to its parameter's annotation does not match.
-        Everything else: :mod:`cometbot.matchers`, or a function of the context.
+        A str matches the whole text; case and the number of spaces do not matter. A ``re.Pattern`` is searched for in
+        the text. Its named groups fill the parameters of the same names; if a group does not convert to its parameter's
+        annotation, the message does not match. For other matchers see :mod:`cometbot.matchers`, or pass a function of
+        the context.
         """
         matcher = any_of(matchers)
         token = object()
@@ -170,11 +176,12 @@ class HandlerGroup:
     def action(self, *names: ActionName, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
 
     def action(self, *names: Any, retries: int = 0, timeout: float | None = None) -> Any:
-        """Register a handler for buttons, choices and forms of these names (or patterns for whole names); any without.
+        """Register a handler for buttons, choices and forms with one of these names, or with any name.
 
-        The value fills the parameters like a command's words, a single one as a whole; keyword-only ones are filled
-        from a form's fields by name, and all of them from the named groups of a pattern. A value that does not fit is
-        an error of the bot and raised: the bot made the button.
+        A pattern must match the whole name. The action's value fills the parameters like the words of a command; a
+        single parameter receives the whole value. A form's fields fill keyword-only parameters by name, and a pattern's
+        named groups fill any parameter by name. A value that does not fit raises an error, because the bot itself made
+        the button.
         """
 
         def register(function: F) -> F:
@@ -195,10 +202,10 @@ class HandlerGroup:
     def event(self, function: F, /) -> F: ...
 
     def event(self, *classes: Any, retries: int = 0, timeout: float | None = None) -> Any:
-        """Register a handler for events of these classes and their subclasses; for all without.
+        """Register a handler for events of these classes and their subclasses, or for all events.
 
-        Messages and pressed buttons come here when no action, command or message handler wants them, before the
-        fallback.
+        Messages and actions arrive here only if no action, command or message handler matches. Event handlers come
+        before the fallback.
         """
 
         def register(function: F) -> F:
@@ -221,7 +228,7 @@ class HandlerGroup:
     def fallback(self, *, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
 
     def fallback(self, *function: Any, retries: int = 0, timeout: float | None = None) -> Any:
-        """Register the handler for messages and actions that nobody else wants. A bot has one."""
+        """Register the handler for messages and actions that no other handler matches. A bot has one."""
 
         def register(function: F) -> F:
             self._register(function, "fallback", any_message, retries, timeout)
@@ -236,10 +243,11 @@ class HandlerGroup:
     def error(self, function: F, /) -> F: ...
 
     def error(self, *classes: Any) -> Any:
-        """Register what is called as ``(ctx, error)`` when a handler raised one of ``classes``; any error without.
+        """Register an error handler, called as ``(ctx, error)`` for errors of ``classes``, or for any error.
 
-        What it returns is said to the user in place of the bot's ``error_text``. A router's own come before the bot's;
-        among them the nearest class wins, then the first registered.
+        Its return value replaces the bot's ``error_text`` as the reply. A router's error handlers come before the
+        bot's. Among them, the one for the nearest class is called, and the first registered if several are equally
+        near.
         """
 
         def register(function: F) -> F:
@@ -261,11 +269,11 @@ class HandlerGroup:
     def middleware(self) -> Callable[[F], F]: ...
 
     def middleware(self, *function: Any) -> Any:
-        """Register what is called as ``(ctx, call_next)`` around handlers; the first registered is the outermost.
+        """Register middleware, called as ``(ctx, call_next)`` around handlers. The first registered is the outermost.
 
-        ``call_next()`` returns what the inner returned. Returning something else replaces the reply, returning None
-        leaves it; not calling ``call_next`` stops the event. Async middleware awaits ``call_next()``. A bot's surrounds
-        everything that it handles, a router's the router's own handlers.
+        ``call_next()`` returns what the inner function returned; async middleware awaits it. A return value other than
+        None replaces the reply, None leaves it. If the middleware does not call ``call_next``, the handler does not
+        run. A bot's middleware surrounds everything that the bot handles, a router's only the router's own handlers.
         """
 
         def register(function: F) -> F:
@@ -275,11 +283,11 @@ class HandlerGroup:
         return register(*function) if function else register
 
     def include(self, router: Router, prefix: str = "") -> None:
-        """Take in all that ``router`` has, at this place; ``prefix`` goes before its command and action names.
+        """Add all handlers of ``router`` at this position, with ``prefix`` before its command and action names.
 
-        Its middleware and error handlers stay with its own handlers. After that nothing more can be registered on the
-        router. Raises :class:`RegistrationError` for a router that is part of this already, and for names that are
-        taken.
+        The router's middleware and error handlers apply to its own handlers only. Nothing more can be registered on the
+        router afterwards. Raises :class:`RegistrationError` if the router is already included or a name is already in
+        use.
         """
         self._check_open()
         if not isinstance(router, Router):
@@ -351,7 +359,7 @@ class HandlerGroup:
         self._version += 1
 
     def _check_open(self) -> None:
-        """Raise if nothing more can be registered here."""
+        """Raise :class:`RegistrationError` if nothing more can be registered here."""
 
     def _with_included(self) -> Iterator[HandlerGroup]:
         yield self
@@ -360,7 +368,7 @@ class HandlerGroup:
 
 
 class Router(HandlerGroup):
-    """A part of a bot: decorate handlers with it in a module of their own, then ``bot.include(router)``."""
+    """A part of a bot: decorate handlers with it in a module of their own, then call ``bot.include(router)``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -372,17 +380,17 @@ class Router(HandlerGroup):
 
 
 class Bot(HandlerGroup):
-    """A bot: its name, its handlers, and what holds for all of them.
+    """A bot: its name, its handlers and their common options.
 
     ::
 
         bot = Bot("helpdesk", description="Answers questions about orders.")
 
-    ``name`` is part of its callback's path and, unless ``cometchat_uid`` says otherwise, its CometChat UID.
-    ``avatar`` is the URL of its picture, for platforms that cometbot tells of it.
-    ``error_text`` is said when a handler raised and no error handler replied (None: nothing is). ``handle_bots`` lets
-    it answer other bots, up to ten in a row. ``handler_timeout`` is the seconds that a handler may take if it does not
-    say itself.
+    ``name`` is part of the path of the callback URL. It is also the bot's CometChat UID unless ``cometchat_uid`` is
+    set. ``avatar`` is the URL of the bot's picture, for the platforms on which cometbot sets it. ``error_text`` is the
+    reply if a handler raised and no error handler replied (None: no reply). With ``handle_bots``, the bot also handles
+    messages of other bots, up to ten in a row. ``handler_timeout`` is the time limit in seconds of handlers without a
+    ``timeout`` of their own.
     """
 
     def __init__(
@@ -420,7 +428,7 @@ class Bot(HandlerGroup):
         self.handle_bots = handle_bots
         self.handler_timeout = handler_timeout
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
-        """The names that it is mentioned by; what they send is its own."""
+        """The ids that mention the bot. It does not handle messages that one of them sent."""
         self._sender: Sender | None = None
         self._routes: tuple[int, HandlerTable] | None = None
 
@@ -429,7 +437,7 @@ class Bot(HandlerGroup):
 
     @property
     def routes(self) -> HandlerTable:
-        """The handlers ready for look-up, with a ``/help`` if there is none; the same until something is registered."""
+        """The handlers ready for lookup, with a default ``/help``. It is rebuilt only after a registration."""
         version = self._version
         if self._routes is None or self._routes[0] != version:
             handlers = self.handlers
@@ -440,25 +448,25 @@ class Bot(HandlerGroup):
         return self._routes[1]
 
     def takes(self, event: type[Event]) -> bool:
-        """Return whether something here could handle an event of this class.
+        """Return True if the bot may handle an event of this class.
 
-        Middleware surrounds whatever comes. Of a bot without any handler nothing can be said: it takes all.
+        True for every class if the bot has middleware, which surrounds all events, or has no handlers yet.
         """
         return not self._handlers or bool(self._middleware) or self.routes.can_handle(event)
 
     @property
     def commands(self) -> list[Command]:
-        """The commands that are not hidden, described for menus, in the order of their registration."""
+        """The commands that are not hidden, for menus, in order of registration."""
         found = [handler.command for handler in self.handlers if handler.command is not None]
         return [command for command in found if not command.hidden]
 
     def help(self, name: str = "") -> str:
-        """What ``/help`` says; about one command if ``name`` is one."""
+        """Return the text of ``/help``, only about the command ``name`` if there is one of that name."""
         wanted = [command for command in self.commands if name.removeprefix("/").casefold() in command.names]
         return help_text("" if wanted else self.description, wanted or self.commands)
 
     def connect(self, sender: Sender) -> None:
-        """Let ``sender`` carry what :meth:`send` says from now on. Apps call this when they start."""
+        """Set the backend of :meth:`send`. Apps call this when they start."""
         self._sender = sender
 
     def send(
@@ -471,16 +479,16 @@ class Bot(HandlerGroup):
         message: Message | None = None,
         channel: str | None = None,
     ) -> str | None:
-        """The stored message's id, None where there is none: says something of the bot's own accord, from anywhere.
+        """Send a message that answers no event, from any process. Return its id, or None if there is none.
 
         ::
 
             bot.send(user="maria", text="Your order is out.")
 
-        Exactly one of ``user`` (a uid), ``group`` (a guid) and ``conversation``, and one of ``text`` and ``message``.
-        The message is stored on return, and sent in its conversation's order. ``channel`` is needed where the bot is on
-        several. In a process without a running app one is connected from the settings. Raises :class:`BotError` for any
-        other combination.
+        Pass exactly one of ``user`` (a uid), ``group`` (a guid) and ``conversation``, and exactly one of ``text`` and
+        ``message``. The message is stored on return, and is sent in the order of its conversation. ``channel`` is
+        required if the bot is on several channels. In a process without a running app, the first call connects one from
+        the settings. Raises :class:`BotError` for any other combination of arguments.
         """
         if sum(item is not None and item != "" for item in (user, group, conversation)) != 1:
             raise BotError("send() takes exactly one of user=, group= and conversation=")
@@ -519,7 +527,7 @@ def _is_function(item: object) -> bool:
 
 
 def _is_undecorated_call(items: tuple[Any, ...]) -> bool:
-    """Whether a decorator was used without parentheses."""
+    """Return True if a decorator was used without parentheses."""
     return len(items) == 1 and _is_function(items[0])
 
 

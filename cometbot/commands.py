@@ -1,7 +1,7 @@
-"""How written words become the typed arguments of a handler, and what to tell a user whose words do not fit.
+"""Convert the words of a command to the typed arguments of its handler, or explain to the user why they do not fit.
 
-``def remind(ctx, minutes: int, *, what: str = "stretch")`` takes ``10 call mother``: words for the positional
-parameters, the rest of the line for the keyword-only one. Words in double quotes count as one.
+``def remind(ctx, minutes: int, *, what: str = "stretch")`` accepts ``10 call mother``: words fill the positional
+parameters, the rest of the line fills the keyword-only one. Words in double quotes count as one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cometbot.events import ActionEvent
 
 Converter = Callable[[str], Any]
 Arguments = tuple[list[Any], dict[str, Any]]
-"""Positional and keyword arguments, the context not included."""
+"""Positional and keyword arguments, without the context."""
 
 _NO_DEFAULT: Any = inspect.Parameter.empty
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
@@ -34,15 +34,15 @@ _MAX_QUOTED_LENGTH = 40
 
 
 class UsageError(BotError):
-    """A user's words do not fit a command; the text says how, and how the command is used, and is meant for that user.
+    """The user's words do not fit the command. The text says why, and how the command is used.
 
-    The user gets this text unless the bot has a handler for exactly this class: ``@bot.error(UsageError)``.
+    The user receives this text unless the bot has a handler for exactly this class: ``@bot.error(UsageError)``.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a handler. ``expects`` says in words what can be converted, empty where anything can."""
+    """One parameter of a handler. ``expects`` describes the accepted words, empty if any word is accepted."""
 
     name: str
     kind: Literal["word", "words", "rest"]
@@ -53,18 +53,18 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
-        """Whether a call without it is answered with the usage."""
+        """True if a call without it is answered with the usage."""
         return self.default is _NO_DEFAULT and self.kind != "words"
 
     @property
     def label(self) -> str:
-        """How users read it: ``order-number``, ``[what …]``, ``red|green``."""
+        """The parameter as shown to users: ``order-number``, ``[what …]``, ``red|green``."""
         name = "|".join(self.options) or self.name.replace("_", "-")
         many = name if self.kind == "word" else f"{name} …"
         return many if self.is_required else f"[{many}]"
 
     def converted(self, word: str) -> Any:
-        """``word`` as the handler wants it. Raises :class:`ValueError` with a sentence for the user."""
+        """Return ``word`` converted for the handler. Raises :class:`ValueError` with a sentence for the user."""
         try:
             return self.convert(word)
         except (ValueError, InvalidOperation, OverflowError):
@@ -74,7 +74,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A handler's parameters behind the context: ``words`` in their order, then ``many`` more, ``named`` by keyword."""
+    """A handler's parameters behind the context.
+
+    ``positional`` are filled with one word each, ``variadic`` with the words behind them, ``keyword_only`` by name or
+    with the rest of the line.
+    """
 
     positional: tuple[Parameter, ...] = ()
     variadic: Parameter | None = None
@@ -82,11 +86,13 @@ class Signature:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All that a user may give, in order; the rest of the line comes last."""
+        """All parameters in the order in which a user fills them. The rest of the line comes last."""
         return (*self.positional, *((self.variadic,) if self.variadic else ()), *self.keyword_only)
 
     def parse(self, line: str) -> Arguments:
-        """The arguments in ``line``. Raises :class:`ValueError` with a sentence for the user if they do not fit."""
+        """Return the arguments in ``line``. Raises :class:`ValueError` with a sentence for the user if they do not
+        fit.
+        """
         if not self.positional and not self.variadic and not self.keyword_only and not line:
             return [], {}
         values, rest = self._parse_positional(line)
@@ -100,9 +106,10 @@ class Signature:
         return values, {}
 
     def bind(self, values: Mapping[str, str | None]) -> Arguments:
-        """The arguments by name; who is not in ``values`` or has None there gets the default, None without one.
+        """Return the arguments from ``values`` by name.
 
-        Raises :class:`ValueError` for a value that does not convert.
+        A parameter without a value, or with None, gets its default, or None if it has no default. Raises
+        :class:`ValueError` for a value that does not convert.
         """
         by_name = {item.name: self._convert_one(item, values) for item in (*self.positional, *self.keyword_only)}
         return [by_name[item.name] for item in self.positional], {
@@ -110,11 +117,11 @@ class Signature:
         }
 
     def parse_action(self, event: ActionEvent, groups: Mapping[str, str | None], name: str) -> Arguments:
-        """The arguments in an action: by name from ``groups`` and a form's fields, the others from the action's value.
+        """Return the arguments in an action.
 
-        A single parameter takes the whole value. Raises :class:`UsageError` for a form field that does not convert,
-        because its reader filled it in, and :class:`BotError` for a value that does not fit: the bot itself gave it to
-        the button.
+        ``groups`` and a form's fields fill parameters by name, the action's value fills the others. A single parameter
+        receives the whole value. Raises :class:`UsageError` for a form field that does not convert, because the user
+        filled it in. Raises :class:`BotError` for a value that does not fit, because the bot itself made the button.
         """
         given = {**event.values, **groups}
         try:
@@ -142,7 +149,7 @@ class Signature:
         return [*filled, *rest], named
 
     def usage(self, name: str) -> str:
-        """How users write it: ``/remind minutes [what …]``."""
+        """Return the usage as shown to users: ``/remind minutes [what …]``."""
         return " ".join([f"/{name}", *(item.label for item in self.parameters)])
 
     def _parse_value(self, value: str) -> Arguments:
@@ -179,7 +186,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a command is called and does, for menus and help. ``usage`` is how users write it."""
+    """The names and description of a command, for menus and help. ``usage`` is shown to users."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -191,11 +198,11 @@ class Command:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its name and its other names."""
+        """The name and the aliases."""
         return (self.name, *self.aliases)
 
     def read(self, signature: Signature, line: str) -> Arguments:
-        """The arguments in ``line``. Raises :class:`UsageError` if they do not fit."""
+        """Return the arguments in ``line``. Raises :class:`UsageError` if they do not fit."""
         try:
             return signature.parse(line)
         except ValueError as error:
@@ -204,7 +211,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandCall:
-    """A text read as a command: ``line`` is what stands behind the name, ``has_slash`` whether it began with one."""
+    """A text parsed as a command.
+
+    ``line`` is the text behind the name. ``has_slash`` is true if the text began with a slash.
+    """
 
     name: str
     line: str
@@ -212,31 +222,34 @@ class CommandCall:
 
 
 def parse_call(text: str) -> CommandCall | None:
-    """``text`` as a command, its name case-folded; None if there is no name."""
+    """Parse ``text`` as a command with a case-folded name, or return None if it has no name."""
     found = _CALL_PATTERN.match(text)
     return CommandCall(found[2].casefold(), found[3].strip(), bool(found[1])) if found else None
 
 
 def split_words(line: str) -> list[str]:
-    """The words of ``line``; words in double quotes (straight or curly) are one, an open quote is a mere character."""
+    """Return the words of ``line``.
+
+    Words in double quotes (straight or curly) count as one. An unclosed quote is an ordinary character.
+    """
     return [_unquote(found) for found in _WORD_PATTERN.finditer(line)]
 
 
 def normalize_command_name(name: str) -> str:
-    """``name`` case-folded. Raises :class:`RegistrationError` if nobody could write it as a command."""
+    """Return ``name`` case-folded. Raises :class:`RegistrationError` if a user could not write it as a command."""
     if not isinstance(name, str) or not name or name.startswith("/") or name.split() != [name]:
         raise RegistrationError(f'a command\'s name is one word without its slash, such as "track", not {name!r}')
     return name.casefold()
 
 
 def help_text(description: str, commands: typing.Iterable[Command]) -> str:
-    """What ``/help`` says: the bot's description, and a line for each command that is not hidden."""
+    """Return the text of ``/help``: the bot's description, and a line for each of ``commands``."""
     lines = [f"{item.usage}: {item.description}" if item.description else item.usage for item in commands]
     return "\n\n".join(part for part in (description.strip(), "\n".join(lines)) if part)
 
 
 def inspect_signature(function: Callable[..., Any], name: str) -> Signature:
-    """The signature of the handler ``function`` behind its context.
+    """Return the signature of the handler ``function`` without its context.
 
     Raises :class:`RegistrationError` if there is no context, an annotation cannot be resolved or converted, or there is
     a ``**parameter``, which nothing could fill.
@@ -329,7 +342,7 @@ class _Conversion:
 
 
 def _get_conversion(annotation: Any) -> _Conversion:
-    """How text becomes ``annotation``. Raises :class:`TypeError` if it cannot."""
+    """Return the conversion from text to ``annotation``. Raises :class:`TypeError` if there is none."""
     if get_origin(annotation) is Annotated:
         return _get_conversion(get_args(annotation)[0])
     if annotation in (Any, object, str):
@@ -374,7 +387,7 @@ def _try_each(converters: list[Converter]) -> Converter:
 
 def _to_float(word: str) -> float:
     value = float(word)
-    if value - value != 0:  # NaN and the infinities are no numbers to a user
+    if value - value != 0:  # NaN and the infinities are not numbers to a user
         raise ValueError(word)
     return value
 

@@ -1,4 +1,4 @@
-"""What a file is, by what is in it: a name, or what its sender says of it, may lie."""
+"""Detect the type of a file by its content. Its name and the sender's type may be wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from cometbot import media_tracks
 
 SNIFFED_BYTES = 4096
-"""Bytes from the beginning of a file that :func:`sniff` reads."""
+"""The bytes at the beginning of a file that :func:`sniff` reads."""
 
 _FALLBACK = "application/octet-stream"
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -59,7 +59,7 @@ _CHUNKED_SIGNATURES = {
     b"FORMAIFF": "audio/aiff",
     b"FORMAIFC": "audio/aiff",
 }
-"""Types by the first four bytes and the four at 8: in between is a length."""
+"""Types by the first four bytes and the four at offset 8. The four in between are a length."""
 
 _TYPES_BY_BRAND = {
     b"avif": "image/avif",
@@ -79,10 +79,10 @@ _TYPES_BY_BRAND = {
     b"F4A ": "audio/mp4",
     b"F4B ": "audio/mp4",
 }
-"""Types by the first brand of an ISO container. Those of sound may hold pictures, of chapters, as a video track."""
+"""Types by the first brand of an ISO container. Audio types may have chapter pictures as a video track."""
 
 _GENERAL_BRANDS = (b"mif1", b"msf1")
-"""Brands of a picture whose other brands say how it is compressed."""
+"""Brands of an image whose other brands define its compression."""
 
 _RAW_TYPES_BY_EXTENSION = {
     ".3fr": "image/x-hasselblad-3fr",
@@ -100,7 +100,7 @@ _RAW_TYPES_BY_EXTENSION = {
     ".srf": "image/x-sony-srf",
     ".srw": "image/x-samsung-srw",
 }
-"""Camera formats that begin like any TIFF, by the ending of the name."""
+"""Camera formats that begin like any TIFF, by file extension."""
 
 _BROWSER_IMAGE_TYPES = frozenset(
     f"image/{name}"
@@ -109,7 +109,7 @@ _BROWSER_IMAGE_TYPES = frozenset(
         *("vnd.microsoft.icon", "webp"),
     )
 )
-"""Pictures that some browser shows. The page of the platform has the same list, in content.js."""
+"""Images that at least one browser shows. ``content.js`` of the platform's page has the same list."""
 
 _AUDIO_EXTENSIONS = frozenset(
     {".3ga", ".aac", ".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"}
@@ -126,11 +126,11 @@ _DOCUMENT_TYPES_BY_EXTENSION = {
     ".pptx": f"{_OPENXML_PREFIX}.presentationml.presentation",
     ".xlsx": f"{_OPENXML_PREFIX}.spreadsheetml.sheet",
 }
-"""What Python's own table lacks, and a small container has no other."""
+"""Types missing from Python's own table, which is the only one in a small container image."""
 
 _ROOT_ELEMENT_PATTERN = re.compile(rb"<(!doctype\s+)?(svg|html|head|body|script)\b", re.IGNORECASE)
 _PROLOG = ((b"<?", b">"), (b"<!--", b"-->"))
-"""Markup that may precede the root of a document, by its beginning and its end."""
+"""Markup that may precede the root of a document: pairs of its beginning and its end."""
 _ASF_SIGNATURE = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BITMAP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -138,22 +138,22 @@ _MEDIA_FAMILIES = ("image", "audio", "video")
 
 
 def sniff(head: bytes, name: str = "") -> str:
-    """Return the media type of a file that begins with ``head``; ``application/octet-stream`` where nothing tells.
+    """Return the media type of a file that begins with ``head``, by default ``application/octet-stream``.
 
-    Only the first :data:`SNIFFED_BYTES` bytes are read, so the time is the same for any file. :func:`sniff_file` finds
-    more: containers may describe their tracks at their end.
+    Only the first :data:`SNIFFED_BYTES` bytes are read, so the time is the same for any file. :func:`sniff_file`
+    detects more, because containers may describe their tracks at their end.
 
-    A picture, sound or video is only what has the bytes of one. The end of ``name`` decides among what a browser does
-    not show anyway: a text, a document, an archive, a camera's format. It also decides between sound and video where a
-    container does not show its tracks.
+    A file counts as image, audio or video only by its bytes. The extension of ``name`` decides among types that a
+    browser does not show anyway: texts, documents, archives, camera formats. It also decides between audio and video if
+    a container does not describe its tracks.
     """
     return sniff_file(io.BytesIO(head[:SNIFFED_BYTES]), name)
 
 
 def sniff_file(file: BinaryIO, name: str = "") -> str:
-    """Return the media type of a whole file, as :func:`sniff` does. ``file`` can be read and sought.
+    """Return the media type of a whole file, like :func:`sniff`. ``file`` must be readable and seekable.
 
-    The number of bytes that are read is bounded whatever the file holds.
+    The number of bytes read is bounded whatever the file contains.
     """
     file.seek(0)
     head = file.read(SNIFFED_BYTES)
@@ -172,9 +172,10 @@ def sniff_file(file: BinaryIO, name: str = "") -> str:
 
 
 def media_kind(mime_type: str) -> str:
-    """Return ``image``, ``audio`` or ``video`` for what a browser can show without harm, else ``file``.
+    """Return ``image``, ``audio`` or ``video`` for a type that a browser can safely show, else ``file``.
 
-    An SVG is a document that may hold scripts, and so a file. So is what no browser shows: a TIFF, a camera's format.
+    An SVG is a document that may contain scripts, so it is a ``file``. So are images that no browser shows, such as
+    TIFF and camera formats.
     """
     family = mime_type.partition("/")[0]
     if family == "image" and mime_type not in _BROWSER_IMAGE_TYPES:
@@ -194,7 +195,7 @@ def _by_signature(head: bytes, file: BinaryIO) -> str:
 
 
 def _by_id3_tag(head: bytes, file: BinaryIO) -> str:
-    """Return the type of the sound behind an ID3 tag, whose length has seven bits in each byte."""
+    """Return the type of the audio behind an ID3 tag, whose length has seven bits in each byte."""
     length = 0
     for byte in head[6:10]:
         length = length << 7 | byte & 0x7F
@@ -204,7 +205,7 @@ def _by_id3_tag(head: bytes, file: BinaryIO) -> str:
 
 
 def _by_weak_signature(head: bytes) -> str:
-    """Return the type of a file whose first bytes are too few to be certain; others must have plausible values."""
+    """Return the type of a file whose signature is too short to be certain, so that other bytes are checked as well."""
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and head[14:18] in _BITMAP_HEADERS:
         return "image/bmp"
     if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < 256 and head[9:10] == b"\0":
@@ -216,9 +217,9 @@ def _by_weak_signature(head: bytes) -> str:
 
 
 def _by_mpeg_frame(head: bytes) -> str:
-    """MPEG audio and ADTS begin with eleven set bits; what follows them must make sense too.
+    """Return the type of MPEG audio or ADTS: eleven set bits, followed by a valid header.
 
-    Layer I is left out: nobody has such files, and a text in UTF-16 may begin like one.
+    Layer I is ignored: such files do not occur in practice, and a text in UTF-16 may begin like one.
     """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0 or head[1] & 0x18 == 0x08:
         return ""
@@ -232,7 +233,7 @@ def _by_mpeg_frame(head: bytes) -> str:
 def _by_container(head: bytes, file: BinaryIO, name: str) -> str:
     if head[4:8] == b"ftyp":
         return _by_brand(head, file, name)
-    if head[4:8] in (b"moov", b"mdat", b"wide") and head[0] < 9:  # a text has no such byte
+    if head[4:8] in (b"moov", b"mdat", b"wide") and head[0] < 9:  # a text does not contain such a byte
         return _audio_or_video(media_tracks.mp4_tracks(file), name, "audio/mp4", "video/quicktime")
     if head.startswith(b"OggS"):
         found = media_tracks.ogg_tracks(file) or {"video" if _extension(name) == ".ogv" else "audio"}
@@ -246,7 +247,7 @@ def _by_container(head: bytes, file: BinaryIO, name: str) -> str:
 
 
 def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
-    """Return the type of an ISO container: by its brand, or else by its tracks."""
+    """Return the type of an ISO container, by its brand or else by its tracks."""
     brand, end = head[8:12], int.from_bytes(head[:4], "big")
     if brand in _GENERAL_BRANDS:
         others = (head[at : at + 4] for at in range(16, min(end, len(head)), 4))
@@ -255,7 +256,7 @@ def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
         return found
     sound, video = "audio/mp4", "video/mp4"
     if brand == b"qt  ":
-        video = "video/quicktime"  # its sound alone has no type, and players read it as MP4
+        video = "video/quicktime"  # audio alone has no type of its own, and players read it as MP4
     elif brand.startswith(b"3g"):
         form = "3gpp2" if brand.startswith(b"3g2") else "3gpp"
         sound, video = f"audio/{form}", f"video/{form}"
@@ -263,7 +264,7 @@ def _by_brand(head: bytes, file: BinaryIO, name: str) -> str:
 
 
 def _audio_or_video(tracks: Collection[str], name: str, sound: str, video: str) -> str:
-    """Return ``video`` or ``sound`` for a container with such tracks, or what its name says where none are found."""
+    """Return ``video`` or ``sound`` by the tracks of a container, or by its name if no tracks are found."""
     if "video" in tracks:
         return video
     return sound if "audio" in tracks or _extension(name) in _AUDIO_EXTENSIONS else video
@@ -277,7 +278,7 @@ def _by_markup(head: bytes) -> str:
 
 
 def _end_of_prolog(head: bytes) -> int:
-    """Return where the root of a document would begin: behind spaces, declarations and comments."""
+    """Return the position at which the root of a document would begin, behind spaces, declarations and comments."""
     start = len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0
     while True:
         while head[start : start + 1].isspace():

@@ -1,4 +1,4 @@
-"""What a handler gets: the event, and everything that it may do about it."""
+"""The context of a handler: its event, and the ways to reply to it."""
 
 from __future__ import annotations
 
@@ -23,38 +23,40 @@ if TYPE_CHECKING:
 _LogAdapter = logging.LoggerAdapter
 
 RESERVED_PREFIX = "cometbot:"
-"""What the state keys begin with that are not the bot author's."""
+"""The prefix of the state keys that cometbot reserves for itself."""
 
 MAX_STATE_KEY_BYTES = 500
-"""Bytes of UTF-8 that a state key may have: indexes do not take endless ones."""
+"""The UTF-8 bytes that a state key may have at most: databases limit the size of an index entry."""
 
 
 class ReplySink(Protocol):
-    """Where a context's words go. Delivery implements it over the outbox; tests may fake it.
+    """The backend of a context. Delivery implements it on top of the outbox; tests may replace it with a fake.
 
-    ``post`` stores an operation under the event's next ordinal (first write wins: an ordinal that is stored already
-    keeps what it has), carries it out if its turn has come, and returns the ordinal. It raises ``LeaseLost`` once the
-    conversation is somebody else's. ``preview`` shows an unfinished text in an already sent message, as well as it can
-    be done now; nothing of it is stored or repeated. ``piece`` does the same with what a message that is not said yet
-    has grown by, and with None gives that message up.
+    ``post`` stores an operation under the event's next ordinal, carries it out if its turn has come, and returns the
+    ordinal. The first write wins: an ordinal that is already stored keeps its operation. It raises ``LeaseLost`` if
+    another worker holds the conversation now.
+
+    ``preview`` shows an unfinished text in a message that was sent, if that is possible at the moment. ``stream_delta``
+    does the same with the next piece of a message that is not sent yet, and abandons that message if the piece is None.
+    Neither is stored or repeated.
     """
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the channel can carry."""
+        """The capabilities of the channel."""
         ...
 
     @property
     def client(self) -> Any:
-        """The platform's own client."""
+        """The platform's API client."""
         ...
 
     def post(self, operation: Operation) -> int:
-        """Store an operation and carry it out in its turn; its ordinal."""
+        """Store an operation, carry it out in its turn, and return its ordinal."""
         ...
 
     def platform_id(self, ordinal: int) -> str | None:
-        """The platform's id of what was posted under this ordinal, None while it waits."""
+        """Return the platform's id of the message posted under this ordinal, or None while it waits."""
         ...
 
     def preview(self, ordinal: int, text: str) -> None:
@@ -62,36 +64,39 @@ class ReplySink(Protocol):
         ...
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        """Show what a message that is not said yet has grown by; None gives it up."""
+        """Show the next piece of a message that is not sent yet. None abandons the message."""
         ...
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """What was written last in a conversation, oldest first."""
+        """Return the newest messages of a conversation, oldest first."""
         ...
 
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        """The conversation of ``bot`` with a user, or that of a group; one of both is empty."""
+        """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty."""
         ...
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
-        """What is remembered: JSON texts by name."""
+        """Return the stored state of an owner: JSON texts by key."""
         ...
 
     def start_handler(self, handler: str, timeout: float | None) -> None:
-        """A handler of this name begins; ``timeout`` is its own limit in seconds, None the usual one.
+        """Record that a handler of this name begins. ``timeout`` is its limit in seconds (None: the default).
 
-        Without a name, the search for a handler begins, or the middleware around none.
+        An empty name means that the search for a handler begins, or the middleware around no handler.
         """
         ...
 
     def mark_failed(self) -> None:
-        """The handler has raised; what is posted from now on gets ordinals of its own."""
+        """Record that the handler raised. Operations posted from now on have a separate range of ordinals."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What changed of one owner's state; values are JSON texts, ``increments`` are added to what is stored."""
+    """The changes to one owner's state.
+
+    ``values`` are JSON texts by key. ``increments`` are added to the stored numbers.
+    """
 
     scope: str
     owner: str
@@ -104,9 +109,9 @@ class StateChange:
 
 
 def to_json(name: str, value: Any) -> str:
-    """Return ``value`` as it is stored under ``name``, with U+FFFD for lone surrogates.
+    """Return ``value`` as JSON, as it is stored under ``name``. U+FFFD replaces lone surrogates.
 
-    Raises :class:`BotError` if it is not JSON.
+    Raises :class:`BotError` if it cannot be expressed in JSON.
     """
     try:
         return json.dumps(replace_surrogates(value), separators=(",", ":"), sort_keys=True, allow_nan=False)
@@ -115,7 +120,7 @@ def to_json(name: str, value: Any) -> str:
 
 
 def check_state_key(name: str) -> None:
-    """Raise :class:`BotError` for what cannot be a state key in every database."""
+    """Raise :class:`BotError` if ``name`` cannot be a state key in every database."""
     if not isinstance(name, str):
         raise BotError(f"a state key is a str, not {type(name).__name__}")
     try:
@@ -132,12 +137,13 @@ def check_state_key(name: str) -> None:
 
 
 class State(MutableMapping[str, Any]):
-    """What a bot remembers, key by key, as JSON values; read when first touched, stored with the event's answer.
+    """The state of a conversation or user: JSON values by key.
 
-    Changed values are noticed however they were changed (``ctx.state["cart"].append("tea")`` is enough); only changed
-    keys are written, and the last writer wins between conversations. A handler that raises changes nothing. A key has
-    at most :data:`MAX_STATE_KEY_BYTES` bytes and no NUL: :class:`BotError` at the assignment. Keys that begin with
-    ``cometbot:`` are cometbot's own; they are not counted or listed.
+    It is loaded on first access and stored together with the result of the event. Changes inside a value are detected,
+    too (``ctx.state["cart"].append("tea")`` is enough). Only changed keys are written; between conversations the last
+    writer wins. If the handler raises, its changes are discarded. A key has at most :data:`MAX_STATE_KEY_BYTES` bytes
+    and no NUL; assigning to another key raises :class:`BotError`. Keys that begin with ``cometbot:`` are reserved for
+    cometbot; they are neither counted nor listed.
     """
 
     def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
@@ -149,7 +155,10 @@ class State(MutableMapping[str, Any]):
         self._increments: dict[str, int | float] = {}
 
     def increment(self, name: str, by: int | float = 1) -> int | float:
-        """The new value of the counter ``name``, as far as is known here; the addition itself is atomic."""
+        """Add ``by`` to the counter ``name`` and return its new value, as far as this process knows it.
+
+        The addition in the database is atomic. Raises :class:`BotError` if the value is no number.
+        """
         check_state_key(name)
         values = self._load_values()
         value = values.get(name, 0)
@@ -161,7 +170,7 @@ class State(MutableMapping[str, Any]):
         return value + by
 
     def changes(self) -> StateChange:
-        """What has to be written. Raises :class:`BotError` for a value that is not JSON, naming its key."""
+        """Return the changes to be written. Raises :class:`BotError` with the key of a value that is not JSON."""
         if self._stored is None:
             return StateChange(self._scope, self._owner)
         written = {
@@ -173,7 +182,7 @@ class State(MutableMapping[str, Any]):
         return StateChange(self._scope, self._owner, written, removed, dict(self._increments))
 
     def discard_changes(self) -> None:
-        """Forget what was not stored yet."""
+        """Discard the changes that are not stored yet."""
         self._stored = None
         self._values = {}
         self._increments = {}
@@ -209,7 +218,7 @@ class State(MutableMapping[str, Any]):
 
 
 class Sent:
-    """A message that a handler said. It may still be waiting to be sent; then ``id`` is None."""
+    """A message that a handler sent. ``id`` is None while it waits in the outbox."""
 
     def __init__(self, sink: ReplySink, ordinal: int, operation: Operation, operations: list[Operation]) -> None:
         self._sink = sink
@@ -219,24 +228,24 @@ class Sent:
 
     @property
     def id(self) -> str | None:
-        """The platform's id of the message, None while it waits to be sent."""
+        """The platform's id of the message, or None while it waits to be sent."""
         return self._sink.platform_id(self._ordinal)
 
     def edit(self, message: Message | str) -> None:
-        """Make the message say something else. On platforms that cannot edit, it is said as a new message."""
+        """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
         changed = Text(message) if isinstance(message, str) else message
         operation = self._follow_up("edit" if self._sink.capabilities.edit else "send", changed)
         self._sink.post(operation)
         self._operations.append(operation)
 
     def delete(self) -> None:
-        """Take the message back. Raises :class:`BotError` on platforms that cannot."""
+        """Delete the message. Raises :class:`BotError` on a platform that cannot."""
         if not self._sink.capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
         self._sink.post(self._follow_up("delete"))
 
     def preview(self, text: str) -> None:
-        """Show an unfinished text in this message now; nothing of it is stored."""
+        """Show an unfinished text in this message now. The text is not stored."""
         self._sink.preview(self._ordinal, text)
 
     def _follow_up(self, kind: Any, message: Message | None = None) -> Operation:
@@ -252,9 +261,9 @@ class Sent:
 
 
 class Context:
-    """One event on its way through middleware and a handler.
+    """The context of one event, passed to middleware and as first argument to the handler.
 
-    Everything a handler does goes through here. Handlers are called with a context as their first argument.
+    A handler does everything through it: it reads the event, replies and changes state.
     """
 
     def __init__(self, bot: Bot, event: Event, sink: ReplySink) -> None:
@@ -266,20 +275,20 @@ class Context:
             {"event": event.key, "conversation": str(event.conversation.key)},
         )
         self.said: list[Operation] = []
-        """What was said so far for this event, in order; what the handler returns is not in it yet."""
+        """The operations posted so far for this event, in order, without those that the handler returns."""
         self._sink = sink
         self._bot_ids = bot.ids
         key = event.conversation.key
         owner = str(key)
         self.state = State("conversation", owner, sink.load_state)
-        """What this bot remembers about this conversation."""
+        """This bot's state of this conversation."""
         person = event.sender.lasting_id or event.sender.uid
         self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", sink.load_state)
-        """What this bot remembers about the sender, in all conversations."""
+        """This bot's state of the sender, across all conversations."""
 
     @cached_property
     def text(self) -> str:
-        """What was written, without a leading mention of this bot; empty where nothing was."""
+        """The text of the message without a leading mention of this bot, or empty if there is none."""
         message = self.message
         if message is None:
             return ""
@@ -292,34 +301,34 @@ class Context:
 
     @property
     def begins_with_mention(self) -> bool:
-        """Whether the text speaks to this bot: it begins with a mention of it."""
+        """True if the text begins with a mention of this bot."""
         return self.message is not None and len(self.text) < len(self.message.text.strip())
 
     @property
     def message(self) -> MessageEvent | None:
-        """The message that the event is, or was written in; None for events that are no message."""
+        """The message that the event is or was written in, or None for other events."""
         if isinstance(self.event, MessageEvent):
             return self.event
         return self.event.message if isinstance(self.event, ActionEvent) else None
 
     @property
     def sender(self) -> User:
-        """Who wrote, pressed, or did what the event tells of."""
+        """The user who caused the event."""
         return self.event.sender
 
     @property
     def conversation(self) -> Conversation:
-        """Where it happened."""
+        """The conversation of the event."""
         return self.event.conversation
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        """The files that came with the message; none for other events."""
+        """The files of the message; empty for other events."""
         return self.message.attachments if self.message else ()
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
-        """Who is mentioned in the message; nobody for other events."""
+        """The users mentioned in the message; empty for other events."""
         return self.message.mentions if self.message else ()
 
     @property
@@ -329,17 +338,17 @@ class Context:
 
     @property
     def values(self) -> dict[str, str]:
-        """A form's answers by field name; empty for other events."""
+        """The values of a form by field name; empty for other events."""
         return dict(self.event.values) if isinstance(self.event, ActionEvent) else {}
 
     @property
     def thread_id(self) -> str:
-        """The id of the message that this thread hangs on; empty outside threads."""
+        """The id of the thread's first message; empty outside threads."""
         return str(getattr(self.event, "thread_id", ""))
 
     @property
     def is_mentioned(self) -> bool:
-        """Whether the text names this bot."""
+        """True if the message mentions this bot anywhere."""
         if self.message is None:
             return False
         named = {mention.uid.lower() for mention in self.message.mentions}
@@ -348,40 +357,40 @@ class Context:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the platform that the event came from can carry."""
+        """The capabilities of the event's channel."""
         return self._sink.capabilities
 
     @property
     def client(self) -> Any:
-        """The platform's own client, for what cometbot has no word for."""
+        """The platform's API client, for requests that cometbot does not cover."""
         return self._sink.client
 
     def reply(self, message: Message | str, *, quote: bool = False) -> Sent:
-        """What was said: to the sender one-to-one, to the group in a group, into the thread where the event was in one.
+        """Reply in the event's conversation, and in its thread if it has one. Return the sent message.
 
-        It is stored before it is sent, and never said twice for one event. Several replies arrive in the order they
-        were made. ``quote`` refers to the message that is answered, where the platform can. Raises
-        :class:`MessageError` for a message that no platform would take.
+        The reply is stored before it is sent. A handler that runs again for the same event does not send it twice.
+        Several replies arrive in the order of the calls. With ``quote``, it quotes the event's message if the platform
+        can. Raises :class:`MessageError` for a message that no platform accepts.
         """
         return self.send(message, to=self.conversation, quote_id=self._message_id if quote else "")
 
     def send(self, message: Message | str, *, to: Conversation, quote_id: str = "") -> Sent:
-        """What was said to ``to``, which may be another conversation of the same bot."""
+        """Send a message to the conversation ``to``, which may be another one of the same bot."""
         messages = to_messages(message)
         if len(messages) != 1:
             raise BotError("reply() and send() take one message, and a text must not be empty")
         return self._post(self.operation(messages[0], to=to, quote_id=quote_id))
 
     def conversation_with(self, *, user: str = "", group: str = "") -> Conversation:
-        """Another conversation of this bot on the same platform: with one user (a uid), or a group's (a guid).
+        """Return another conversation of this bot on the same channel: with a user (a uid) or of a group (a guid).
 
         ::
 
             ctx.send("Somebody asks for help.", to=ctx.conversation_with(group="team"))
 
-        What is sent there is stored under the event like a reply: a handler that runs again does not say it again.
-        Raises :class:`BotError` unless one of ``user`` and ``group`` is given, and where the platform has no such
-        conversation.
+        Messages sent there are stored under the event like replies, so a handler that runs again does not send them
+        twice. Raises :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if the platform has
+        no such conversation.
         """
         if bool(user) == bool(group):
             raise BotError("a conversation is with either a user or a group: give conversation_with() one of them")
@@ -393,7 +402,7 @@ class Context:
         return sent
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
-        """The operation that says ``message`` in answer to this event."""
+        """Return the operation that sends ``message`` in reply to this event."""
         here = to is None or to == self.conversation
         return Operation(
             conversation=to or self.conversation,
@@ -404,7 +413,7 @@ class Context:
         )
 
     def react(self, reaction: str) -> None:
-        """Put a reaction (an emoji) on the message that is answered. Raises :class:`BotError` where that cannot be."""
+        """Add a reaction (an emoji) to the event's message. Raises :class:`BotError` where that is not possible."""
         if not self.capabilities.react or not self._message_id:
             raise BotError(
                 "there is no message here that this platform could react to; ask ctx.capabilities.react first"
@@ -414,11 +423,11 @@ class Context:
         )
 
     def stream(self, parts: Iterable[str]) -> Sent | None:
-        """Send the message that ``parts`` make, which may come slowly. Return it, or None if all parts are blank.
+        """Send the message made of ``parts``, which may arrive slowly. Return it, or None if all parts are blank.
 
-        On platforms that can edit or show pieces, the message appears with the first words and grows at the pace the
-        platform allows, in updates that become larger with the text. On the others it is sent once, when it is whole.
-        Only the whole text is promised to arrive. The updates have at most as many bytes as the text. Raises
+        On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
+        platform's pace, in updates that become larger with the text. On other platforms it is sent once it is complete.
+        Only the complete text is guaranteed to arrive. The updates have at most as many bytes as the text. Raises
         :class:`MessageError` as soon as there are more characters than one message may have
         (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
@@ -445,7 +454,7 @@ class Context:
         return sent
 
     def _stream_by_deltas(self, parts: Iterable[str], interval: float) -> Sent | None:
-        # The same name in every run of the handler, so that a reader knows a stream again that was begun before.
+        # The id is the same in every run of the handler, so that clients recognise a stream that an earlier run began.
         stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
         text, sequence, pieces = "", 0, DeltaBuffer(interval)
         try:
@@ -462,16 +471,16 @@ class Context:
         return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
 
     def _send_deltas(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
-        """Show ``pieces``, the first as number ``sequence``. Return the number of the next one."""
+        """Send ``pieces``, the first one as number ``sequence``. Return the number of the next one."""
         for piece in pieces:
             self._sink.stream_delta(stream_id, sequence, piece)
             sequence += 1
         return sequence
 
     def history(self, limit: int = 20) -> list[MessageEvent]:
-        """Return the newest ``limit`` messages of this conversation, the oldest first, the event's own included.
+        """Return the newest ``limit`` messages of this conversation, oldest first, including the event's own.
 
-        The bot's own messages come without the line that tells users how to answer an offer.
+        The line that explains how to answer quick replies is removed from the bot's own messages.
         """
         own = {uid.lower() for uid in self._bot_ids}
         return [
@@ -480,11 +489,11 @@ class Context:
         ]
 
     def begin(self, handler: str, timeout: float | None) -> None:
-        """Note which handler has the event now (empty while it is searched), and how many seconds that may take."""
+        """Record that ``handler`` has the event now, and its limit in seconds. The name is empty during the search."""
         self._sink.start_handler(handler, timeout)
 
     def fail(self) -> None:
-        """Note that what is said from now on is said because the handler raised."""
+        """Record that the handler raised, so that what follows is the reply to its failure."""
         self._sink.mark_failed()
 
     @property
@@ -494,7 +503,7 @@ class Context:
 
 
 def _rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
-    """Yield ``parts`` with U+FFFD for lone surrogates; a character that is cut between two parts comes whole.
+    """Yield ``parts`` with U+FFFD for lone surrogates. A character cut between two parts is yielded whole.
 
     Raises :class:`MessageError` once they have too many characters together.
     """

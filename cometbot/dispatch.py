@@ -1,4 +1,7 @@
-"""An event's way to its handler and back: through middleware, with what came of it. No I/O but through the outlet."""
+"""Dispatch an event: find its handler, run it inside its middleware, and collect the result.
+
+Only the reply sink does I/O.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ from cometbot.routing import HandlerMatch
 logger = logging.getLogger(__name__)
 
 CoroutineRunner = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine to its end and returns what it returns; ``asyncio.run`` is one."""
+"""A function that runs a coroutine to its end and returns its result, such as ``asyncio.run``."""
 
 ErrorClasses = tuple[type[BaseException], ...]
-"""Classes of errors that come out of whoever works on a message, where all others are the failure of that message."""
+"""Classes of errors that dispatch raises again. Any other error counts as a failure of the message."""
 
 MAX_CONSECUTIVE_BOT_EVENTS = 10
-"""So many events of bots are handled in a conversation before a human has to write something."""
+"""The events of bots handled in a conversation before a human must write again."""
 
 _BOT_COUNT_KEY = f"{RESERVED_PREFIX}bots"
 _WRITTEN_EVENTS = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
@@ -38,14 +41,14 @@ _MAX_BACKOFF = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an event.
+    """The result of an event.
 
-    ``handler`` is the name of the handler that had it, empty where none did. ``stopped_by`` is the
-    middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (another bot's, for a bot that
-    does not handle those) or ``brake`` (too many of them in a row).
-    ``operations`` are the returned replies, in order, to be stored together with ``changes``; what ``ctx.reply()`` said
-    went to the outlet before. ``error`` is what was raised in the end. With ``retry_in`` (seconds) the event is to be
-    dispatched again, with one failure more.
+    ``handler`` is the name of the handler that the event was passed to, empty if there was none. ``stopped_by`` is the
+    middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (the message of another bot, for
+    a bot that does not handle those) or ``brake`` (too many of them in a row). ``operations`` are the returned replies,
+    in order, to be stored together with ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the
+    error that was raised in the end. If ``retry_in`` (seconds) is set, the event must be dispatched again after that
+    time, with one failure more.
     """
 
     handler: str = ""
@@ -66,21 +69,21 @@ def dispatch(
     sender_is_bot: bool = False,
     reraise: ErrorClasses = (KeyboardInterrupt,),
 ) -> Outcome:
-    """What came of ``event``, after its handler has run.
+    """Pass ``event`` to its handler and return the outcome.
 
-    ``failures`` is how often its handler raised before; ``run`` runs the coroutines of async handlers. What handlers,
-    matchers and middleware raise is in the outcome, whatever its class (``sys.exit()`` must not end a worker, nor the
-    panic of a library in another language); ``LeaseLost`` and what ``reraise`` names are raised, and so is what the
-    outlet raises before the search for a handler begins. Python raises ``KeyboardInterrupt`` for a signal in the main
-    thread alone: who dispatches elsewhere need not let it out.
+    ``failures`` is how often its handler raised before. ``run`` runs the coroutines of async handlers. Whatever
+    handlers, matchers and middleware raise is in the outcome, of any class: neither ``sys.exit()`` nor the panic of a
+    library in another language may end a worker. Exceptions are ``LeaseLost``, the classes in ``reraise``, and what the
+    sink raises before the search for a handler begins. Python raises ``KeyboardInterrupt`` for a signal only in the
+    main thread, so callers in other threads need not reraise it.
 
-    That search has the bot's ``handler_timeout``; what is left to do, middleware included, the handler's own from then
-    on.
+    The search for a handler has the bot's ``handler_timeout``. From then on, the handler's own timeout applies to the
+    rest, middleware included.
 
-    Who gets the event: actions, commands, messages, ``@bot.event``, the fallback; within a kind the first registered
-    that fits. A text that takes an offer is an action if an action handler wants it, else the message that it is. A
-    form that is filled in with an option it does not have is answered in the action handler's place, as a
-    :class:`UsageError`, and stays open.
+    The order of the search is actions, commands, messages, ``@bot.event``, the fallback; within a kind, the first
+    registered handler that matches. A text that selects a quick reply is an action if an action handler matches it,
+    otherwise a message. If a form is filled in with an option that it does not have, the user receives a
+    :class:`UsageError` instead of the action handler being called, and the form stays open.
     """
     if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
         return Outcome(stopped_by="own")
@@ -88,12 +91,15 @@ def dispatch(
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait before a handler that raised ``failures`` times before is tried again: 1, 2, 4 … up to 300."""
+    """Return the seconds before the next try of a handler that raised ``failures`` times before.
+
+    They are 1, 2, 4 … up to 300.
+    """
     return min(2.0 ** min(failures, 30), _MAX_BACKOFF)
 
 
 class _Dispatch:
-    """One event being dispatched."""
+    """One run of :func:`dispatch`."""
 
     def __init__(
         self, bot: Bot, event: Event, sink: ReplySink, run: CoroutineRunner, sender_is_bot: bool, reraise: ErrorClasses
@@ -156,7 +162,7 @@ class _Dispatch:
         return routes.find_handler(ctx)
 
     def _find_rejected_form(self, offers: Any) -> HandlerMatch | None:
-        """Return the handler of a form that is filled in with an option it does not have, with what to tell."""
+        """Return the handler of a form filled in with an unknown option, together with the text for the user."""
         ctx, event = self._ctx, self._event
         problem = find_invalid_option(event, ctx.text, offers) if isinstance(event, MessageEvent) else None
         if problem is None:
@@ -170,7 +176,7 @@ class _Dispatch:
         return (*self._bot.middlewares, *(found.handler.middleware if found else ()))
 
     def _call_handler(self, found: HandlerMatch | None) -> Any:
-        """What the handler returns, a coroutine if it is async."""
+        """Return the handler's result, a coroutine if it is async."""
         if found is None:
             return None
         if found.error is not None:
@@ -222,7 +228,7 @@ class _Dispatch:
         return Outcome(name, operations=operations, changes=self._collect_changes(operations), error=error)
 
     def _call_error_handler(self, found: HandlerMatch | None, error: BaseException) -> Any:
-        """What the nearest error handler returns, None if there is none."""
+        """Return the result of the nearest error handler, or None if there is none."""
         for scope in (*(found.handler.error_handlers if found else ()), self._bot.error_handlers):
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
@@ -235,7 +241,7 @@ class _Dispatch:
         return [item for scope in scopes for item in scope]
 
     def _default_error_reply(self) -> tuple[Operation, ...]:
-        """The bot's error text, to whoever wrote something; nobody waits for an answer to a reaction."""
+        """Return the bot's error text for messages and actions. Users expect no reply to other events."""
         if isinstance(self._event, MessageEvent | ActionEvent):
             return self._to_operations(self._bot.error_text)
         return ()
@@ -245,7 +251,9 @@ class _Dispatch:
         self._ctx.user_state.discard_changes()
 
     def _collect_changes(self, operations: tuple[Operation, ...]) -> tuple[StateChange, ...]:
-        """What is to be stored of both states, with cometbot's own notes. Raises :class:`BotError` if it is no JSON."""
+        """Return the changes of both states, with cometbot's own. Raises :class:`BotError` for values that are not
+        JSON.
+        """
         state = self._ctx.state
         if self._sender_is_bot:
             state[_BOT_COUNT_KEY] = self._bot_count
@@ -255,7 +263,9 @@ class _Dispatch:
         return tuple(change for change in (state.changes(), self._ctx.user_state.changes(), *elsewhere) if change)
 
     def _store_offers(self, operations: tuple[Operation, ...]) -> list[StateChange]:
-        """Note what was offered: here in the state, elsewhere in the changes that are returned."""
+        """Store the quick replies for this conversation in its state, and return the changes for other
+        conversations.
+        """
         said: dict[str, list[Message]] = {}
         for operation in (*self._ctx.said, *operations):
             if operation.message is not None:
@@ -273,7 +283,7 @@ class _Dispatch:
 
 
 class _MiddlewareChain:
-    """A handler inside its middleware, plain and async functions mixed."""
+    """A handler inside its middleware. Plain and async functions may be mixed."""
 
     def __init__(
         self, ctx: Context, middleware: tuple[Middleware, ...], handler: Callable[[], Any], run: CoroutineRunner
@@ -286,11 +296,11 @@ class _MiddlewareChain:
         self._is_running = False
 
     def call(self) -> Any:
-        """What the outermost middleware makes of what the handler returns."""
+        """Return the result of the outermost middleware."""
         return self._await_if_coroutine(self._call_from(0))
 
     def _call_from(self, index: int) -> Any:
-        """The answer from the middleware at ``index`` inwards, or a coroutine of it."""
+        """Return the result from the middleware at ``index`` inwards, or a coroutine of it."""
         if index == len(self._middleware):
             return self._handler()
         middleware = self._middleware[index]
@@ -352,7 +362,7 @@ class _MiddlewareChain:
 
 
 def _chain_errors(second: BaseException, first: BaseException) -> BaseException:
-    """``second``, with ``first`` among the errors in whose handling it was raised."""
+    """Return ``second`` with ``first`` at the end of its chain of contexts."""
     last = second
     while last is not first and last.__context__ is not None:
         last = last.__context__

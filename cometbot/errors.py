@@ -1,30 +1,30 @@
-"""Every error that cometbot raises, one class a situation.
+"""All errors that cometbot raises.
 
 ::
 
     CometbotError
-    ├── ConfigurationError      fix your settings: the text says which and how
-    ├── BotError                the bot's code used cometbot wrongly
-    │   ├── RegistrationError       a decorator was given something that cannot work
-    │   └── MessageError            a message that no platform would take
-    ├── ChannelError            the platform, or the way to it
-    │   ├── Rejected                it said no, and will say no again
+    ├── ConfigurationError      a setting is missing or wrong: the text says which, and what to set
+    ├── BotError                the bot's code uses cometbot wrongly
+    │   ├── RegistrationError       a handler cannot be registered
+    │   └── MessageError            no platform accepts the message
+    ├── ChannelError            the platform, or the connection to it, failed
+    │   ├── Rejected                the platform refused the request for good
     │   │   ├── AuthenticationFailed    the key is wrong or lacks a right
-    │   │   └── NotFound                user, group or message does not exist
-    │   ├── RateLimited             it said "later": nothing was done
-    │   ├── Unreachable             nothing reached it: nothing was done
-    │   └── Uncertain               it was asked and nobody knows whether it acted
-    ├── PayloadError            what came in does not have the shape it must have
-    ├── ChatError               the chat server was asked for something that cannot be
-    │   ├── IdTaken                 somebody has this id already
-    │   ├── Missing                 what it was to be added to does not exist
-    │   ├── BadCursor               the position in a list was not made by this list
-    │   ├── TooLarge                a file is longer than its kind may be
-    │   └── StorageFull             there is no room for more files
-    └── DeliveryError           the road between a channel and a handler
-        ├── StoreBusy               the database did not take the write in time
-        │   └── StoreUnavailable        it cannot store anything: disk full, file gone, …
-        └── LeaseLost               another worker has this conversation now
+    │   │   └── NotFound                the user, group, bot or message does not exist
+    │   ├── RateLimited             too many requests: nothing was done
+    │   ├── Unreachable             the platform could not be reached: nothing was done
+    │   └── Uncertain               the request was sent and its outcome is unknown
+    ├── PayloadError            an incoming payload does not have the expected shape
+    ├── ChatError               the chat server cannot carry out an operation
+    │   ├── IdTaken                 the id is already in use
+    │   ├── Missing                 the conversation or user does not exist
+    │   ├── BadCursor               the cursor is not one of this list
+    │   ├── TooLarge                a file is larger than its kind may be
+    │   └── StorageFull             there is no space for more files or messages
+    └── DeliveryError           delivery between a channel and a handler failed
+        ├── StoreBusy               the database did not confirm the write in time
+        │   └── StoreUnavailable        the database cannot be written: disk full, file missing, …
+        └── LeaseLost               another worker holds the conversation now
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from collections.abc import Mapping, Sequence
 
 
 class CometbotError(Exception):
-    """Anything that cometbot raises on purpose. Its text is the first line of its docstring unless it has one."""
+    """The base class of all errors of cometbot.
+
+    Without a ``message``, its text is the first line of the docstring of its class.
+    """
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().partition("\n")[0])
@@ -44,26 +47,26 @@ class ConfigurationError(CometbotError):
 
 
 class BotError(CometbotError):
-    """The bot's own code asked for something that cannot be done."""
+    """The bot's code uses cometbot wrongly."""
 
 
 class RegistrationError(BotError):
-    """A handler cannot be registered as it stands."""
+    """The handler cannot be registered."""
 
 
 class MessageError(BotError):
-    """A message that no platform would take."""
+    """No platform accepts this message."""
 
 
 class ChannelError(CometbotError):
-    """The platform, or the way to it, failed."""
+    """The platform, or the connection to it, failed."""
 
 
 class Rejected(ChannelError):
     """The platform refused the request for good; sending it again unchanged will fail again.
 
-    ``code`` is the platform's own error code, ``status`` its HTTP status (0 where there is none), ``details`` what it
-    said of single fields.
+    ``code`` is the platform's own error code. ``status`` is its HTTP status (0 if there is none). ``details`` are its
+    messages about single fields.
     """
 
     def __init__(
@@ -80,11 +83,11 @@ class AuthenticationFailed(Rejected):
 
 
 class NotFound(Rejected):
-    """The platform does not know the user, group, bot or message that was named."""
+    """The user, group, bot or message does not exist on the platform."""
 
 
 class RateLimited(ChannelError):
-    """The platform wants fewer requests; nothing was done. ``retry_after`` is in seconds."""
+    """The platform refused the request because of its rate limit; nothing was done. ``retry_after`` is in seconds."""
 
     def __init__(self, message: str = "", *, retry_after: float) -> None:
         super().__init__(message)
@@ -92,13 +95,13 @@ class RateLimited(ChannelError):
 
 
 class Unreachable(ChannelError):
-    """The platform could not be reached; the request was surely not carried out."""
+    """The platform could not be reached; the request was not carried out."""
 
 
 class Uncertain(ChannelError):
-    """The request went out and no usable answer came back (time-out, broken connection, 5xx): it may have acted.
+    """The request was sent and its outcome is unknown: timeout, broken connection or status 5xx.
 
-    ``down`` is true where the answer (or its absence) speaks of the whole platform and not of this one request.
+    ``down`` is true if the failure concerns the whole platform and not only this request.
     """
 
     def __init__(self, message: str = "", *, down: bool = False, status: int = 0) -> None:
@@ -108,7 +111,7 @@ class Uncertain(ChannelError):
 
 
 class PayloadError(CometbotError):
-    """What came in does not have the shape that it must have. ``details`` maps a field's path to its faults."""
+    """The payload does not have the expected shape. ``details`` maps a field's path to its errors."""
 
     def __init__(self, message: str = "", *, details: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(message)
@@ -116,23 +119,26 @@ class PayloadError(CometbotError):
 
 
 class ChatError(CometbotError):
-    """The chat server was asked for something that cannot be."""
+    """The chat server cannot carry out this operation."""
 
 
 class IdTaken(ChatError):
-    """Somebody has this id already."""
+    """The id is already in use."""
 
 
 class Missing(ChatError):
-    """What it was to be added to does not exist."""
+    """The conversation or user does not exist."""
 
 
 class BadCursor(ChatError):
-    """The position in a list was not made by this list; begin without one."""
+    """The cursor does not belong to this list; start again without a cursor."""
 
 
 class TooLarge(ChatError):
-    """A file is longer than files of its kind may be. ``limit`` is in bytes, 0 for a kind that is not taken at all."""
+    """The file is larger than files of its kind may be.
+
+    ``limit`` is in bytes, 0 for a kind that is not accepted at all.
+    """
 
     def __init__(self, message: str = "", *, kind: str = "", limit: int = 0) -> None:
         super().__init__(message)
@@ -141,19 +147,19 @@ class TooLarge(ChatError):
 
 
 class StorageFull(ChatError):
-    """All files together, or the free space of their disk, have reached their limit."""
+    """The files or the database have reached their size limit, or too little of the disk is free."""
 
 
 class DeliveryError(CometbotError):
-    """The road between a channel and a handler failed."""
+    """Delivery between a channel and a handler failed."""
 
 
 class StoreBusy(DeliveryError):
-    """The database did not confirm the write in time. It may be stored all the same, if its commit had begun."""
+    """The database did not confirm the write in time. It may still be stored if its commit had begun."""
 
 
 class StoreUnavailable(StoreBusy):
-    """The database cannot be used until somebody repairs something.
+    """The database cannot be used until somebody repairs it.
 
     ``kind`` is a kind of :mod:`cometbot.store.failures`, such as ``full`` or ``missing``.
     """
@@ -164,4 +170,4 @@ class StoreUnavailable(StoreBusy):
 
 
 class LeaseLost(DeliveryError):
-    """Another worker has this conversation now; nothing more may be said or stored here."""
+    """Another worker holds this conversation now; nothing more may be sent or stored here."""

@@ -1,4 +1,4 @@
-"""What comes in. Every channel turns its platform's payloads into these classes and no others."""
+"""Incoming events. Every channel converts its platform's payloads to these classes and to no others."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cometbot.models import Attachment, Conversation, Group, Mention, Quote, Use
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What all events have.
+    """The base class of all events.
 
-    ``key`` is what makes two reports of one happening the same (``message:712``); ``sent_at`` is in Unix seconds, 0
-    where the platform did not say; ``raw`` is the platform's payload, whole and unchanged.
+    ``key`` identifies the event: two reports of one event have the same key (``message:712``). ``sent_at`` is in Unix
+    seconds, 0 if the platform does not report it. ``raw`` is the platform's payload, complete and unchanged.
     """
 
     key: str
@@ -27,13 +27,13 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageEvent(Event):
-    """Somebody wrote something.
+    """A message was sent.
 
-    ``type`` is ``text``, ``image``, ``file``, ``audio``, ``video``, or what the platform calls it (``location``,
-    ``form`` …); ``category`` is ``message``, ``custom``, ``interactive`` or ``card``. ``text`` is as written, mentions
-    in it spelled ``<@uid:UID>``. ``thread_id`` is the id of the message that the thread hangs on, empty outside
-    threads. ``data`` is what a custom, interactive or card message carries. ``moderation`` is ``pending``,
-    ``approved``, ``disapproved`` … or empty.
+    ``type`` is ``text``, ``image``, ``file``, ``audio``, ``video``, or the platform's own type (``location``, ``form``
+    …). ``category`` is ``message``, ``custom``, ``interactive`` or ``card``. ``text`` is as written, with mentions
+    spelled ``<@uid:UID>``. ``thread_id`` is the id of the thread's first message, empty outside threads. ``data`` is
+    the content of a custom, interactive or card message. ``moderation`` is ``pending``, ``approved``, ``disapproved`` …
+    or empty.
     """
 
     id: str
@@ -53,10 +53,10 @@ class MessageEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionEvent(Event):
-    """Somebody pressed a button, took an offered choice (also by writing its text or number) or sent a form.
+    """A button was pressed, a choice was selected or a form was sent. Users can also do so by a text or number.
 
-    ``name`` is the action of the button, choices or form; ``value`` what was chosen; ``values`` a form's fields by
-    name. ``message`` is the text message that it was written in, None for a real press.
+    ``name`` is the action of the button, choices or form. ``value`` is the selected value. ``values`` are a form's
+    values by field name. ``message`` is the text message that the action was written in, or None for a real press.
     """
 
     name: str
@@ -69,10 +69,10 @@ class ActionEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipEvent(Event):
-    """Who belongs to a group has changed.
+    """The members of a group changed.
 
     ``action`` is ``added``, ``joined``, ``left``, ``kicked``, ``banned``, ``unbanned``, ``scope_changed`` or
-    ``owner_transferred``; ``members`` are those it happened to; ``sender`` is who did it.
+    ``owner_transferred``. ``members`` are the users it concerns; ``sender`` is the user who did it.
     """
 
     action: str
@@ -83,21 +83,21 @@ class MembershipEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ContactEvent(Event):
-    """Somebody became a contact or asked to: ``action`` is ``request`` or ``connected``."""
+    """A user became a contact or asked to become one. ``action`` is ``request`` or ``connected``."""
 
     action: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditEvent(Event):
-    """A message was changed; ``message`` is what it says now."""
+    """A message was edited. ``message`` has its new content."""
 
     message: MessageEvent
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteEvent(Event):
-    """A message was taken back."""
+    """A message was deleted."""
 
     message_id: str
     message: MessageEvent | None = None
@@ -105,7 +105,7 @@ class DeleteEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReactionEvent(Event):
-    """Somebody put a reaction on a message, or took it away."""
+    """A reaction was added to a message or removed from it."""
 
     message_id: str
     reaction: str
@@ -117,8 +117,8 @@ class CallEvent(Event):
     """An audio or video call changed its state.
 
     ``action`` is ``initiated``, ``ongoing``, ``cancelled``, ``rejected``, ``unanswered``, ``busy`` or ``ended``, or
-    what else the platform reports of a call (``participant_joined``). ``type`` is ``audio`` or ``video``. ``id`` and
-    ``type`` are empty where the platform names the session alone.
+    another report of the platform about a call (``participant_joined``). ``type`` is ``audio`` or ``video``. ``id`` and
+    ``type`` are empty if the platform reports only the session.
     """
 
     id: str
@@ -129,9 +129,9 @@ class CallEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CustomEvent(Event):
-    """The sender's application told the bot something that is no message: a click, a page that was opened.
+    """The sender's application reported something other than a message, such as a click or an opened page.
 
-    ``data`` is what it said, an object of its own making; ``id`` is the platform's.
+    ``data`` is an object defined by the application. ``id`` is the platform's.
     """
 
     id: str
@@ -140,6 +140,6 @@ class CustomEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
-    """Something well-formed that cometbot has no class for; ``kind`` is the platform's word for it."""
+    """A well-formed event that cometbot has no class for. ``kind`` is the platform's name for it."""
 
     kind: str

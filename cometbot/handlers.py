@@ -1,4 +1,4 @@
-"""What is registered: handlers, middleware and error handlers, checked at once, so that a mistake shows early."""
+"""Handlers, middleware and error handlers, validated at registration so that mistakes show early."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Middleware:
 
     @classmethod
     def from_function(cls, function: Function) -> Middleware:
-        """The middleware of a function. Raises :class:`RegistrationError` for one that cannot be called as such."""
+        """Return the middleware for a function. Raises :class:`RegistrationError` if its signature does not fit."""
         name = function_name(function)
         check_function(function, name, 2, "def timed(ctx, call_next)")
         return cls(function, name, is_coroutine_function(function))
@@ -47,24 +47,24 @@ class ErrorHandler:
 
     @classmethod
     def from_function(cls, function: Function, classes: tuple[type[BaseException], ...]) -> ErrorHandler:
-        """The handler of a function. Raises :class:`RegistrationError` for one that cannot be called as such."""
+        """Return the error handler for a function. Raises :class:`RegistrationError` if its signature does not fit."""
         name = function_name(function)
         check_function(function, name, 2, "def explain(ctx, error)")
         return cls(function, name, classes)
 
     def distance(self, error: BaseException) -> int | None:
-        """How far the nearest of its classes is from the error's own; None if it does not take this error."""
+        """Return how far the nearest of its classes is from the error's class, or None if none is a base of it."""
         ancestors = type(error).__mro__
         return min((ancestors.index(item) for item in self.classes if item in ancestors), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A function and what it is for.
+    """A registered function and the events that it handles.
 
-    ``signature`` holds its parameters behind the context. ``classes`` are those of the events that an event handler
-    takes. ``middleware`` (outermost first) and ``error_handlers`` (one
-    tuple a router, innermost first) are those of the routers that it came through, the bot's own not included.
+    ``signature`` holds the parameters behind the context. ``classes`` are the event classes of an event handler.
+    ``middleware`` (outermost first) and ``error_handlers`` (one tuple for each router, innermost first) come from the
+    routers that the handler was included through; the bot's own are not among them.
     """
 
     function: Function
@@ -88,7 +88,7 @@ class Handler:
 
     @property
     def reserved(self) -> tuple[str, ...]:
-        """What no other handler of its kind may be called: its command names, or its actions that are no patterns."""
+        """The names that no other handler of this kind may have: command names, or action names without patterns."""
         if self.command is not None:
             return self.command.names
         return tuple(self.prefix + item for item in self.actions if isinstance(item, str))
@@ -96,7 +96,7 @@ class Handler:
     def included(
         self, prefix: str, middleware: tuple[Middleware, ...], error_handlers: tuple[ErrorHandler, ...]
     ) -> Handler:
-        """This handler as part of the group that its router was included in."""
+        """Return this handler as part of the group that includes its router."""
         return replace(
             self,
             command=self.command and with_usage(self.command, self.signature, prefix),
@@ -108,7 +108,7 @@ class Handler:
 
 
 def with_usage(command: Command, signature: Signature, prefix: str = "") -> Command:
-    """``command`` with ``prefix`` in front of its names, and the usage that goes with them."""
+    """Return ``command`` with ``prefix`` before its names, and with the matching usage."""
     prefix = prefix.casefold()
     name = prefix + command.name
     aliases = tuple(prefix + alias for alias in command.aliases)
@@ -116,7 +116,7 @@ def with_usage(command: Command, signature: Signature, prefix: str = "") -> Comm
 
 
 def action_matcher(names: tuple[ActionName, ...], prefix: str = "") -> Matcher:
-    """A matcher for actions whose whole name behind ``prefix`` is one of ``names``, or any if there are none."""
+    """Return a matcher for actions whose whole name behind ``prefix`` is one of ``names``, or any name."""
     plain = frozenset(item for item in names if isinstance(item, str))
     patterns = [item for item in names if not isinstance(item, str)]
 
@@ -134,7 +134,7 @@ def action_matcher(names: tuple[ActionName, ...], prefix: str = "") -> Matcher:
 
 
 def event_matcher(classes: tuple[type[Event], ...]) -> Matcher:
-    """A matcher for events of these classes and their subclasses; for any event if there are none."""
+    """Return a matcher for events of these classes and their subclasses, or for any event."""
     wanted = classes or (Event,)
     name = ", ".join(item.__name__ for item in wanted)
     message_classes = (MessageEvent, ActionEvent)
@@ -144,19 +144,19 @@ def event_matcher(classes: tuple[type[Event], ...]) -> Matcher:
 
 
 def function_name(function: Any) -> str:
-    """``module.qualname``, as handlers are called in logs and dead letters."""
+    """Return ``module.qualname``, the name of a handler in logs and dead letters."""
     plain = getattr(function, "func", function)
     name = getattr(plain, "__qualname__", type(plain).__qualname__)
     return f"{getattr(plain, '__module__', '') or type(plain).__module__}.{name}"
 
 
 def is_coroutine_function(function: Function) -> bool:
-    """Whether calling it gives something to await."""
+    """Return True if calling ``function`` returns a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def check_function(function: Any, name: str, count: int, example: str) -> None:
-    """Raise :class:`RegistrationError` unless ``function`` takes ``count`` arguments and is no generator."""
+    """Raise :class:`RegistrationError` unless ``function`` can be a handler and accepts ``count`` arguments."""
     check_callable(function, name)
     try:
         inspect.signature(function).bind(*[None] * count)
@@ -167,7 +167,7 @@ def check_function(function: Any, name: str, count: int, example: str) -> None:
 
 
 def check_callable(function: Any, name: str) -> None:
-    """Raise :class:`RegistrationError` for what is no function or cannot be a handler."""
+    """Raise :class:`RegistrationError` if ``function`` is a class, not callable, or a generator function."""
     if isinstance(function, type):
         raise RegistrationError(f"{name} is a class; decorate a function: def handler(ctx)")
     if not callable(function):
@@ -180,7 +180,7 @@ def check_callable(function: Any, name: str) -> None:
 
 
 def check_options(name: str, retries: Any, timeout: Any) -> None:
-    """Raise :class:`RegistrationError` for retries or a time-out that make no sense."""
+    """Raise :class:`RegistrationError` if ``retries`` or ``timeout`` is out of range."""
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise RegistrationError(f"retries of {name} is how often to try again, 0 or more, not {retries!r}")
     if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0):
@@ -188,7 +188,10 @@ def check_options(name: str, retries: Any, timeout: Any) -> None:
 
 
 def check_signature(function: Function, name: str, kind: HandlerKind, matcher: Matcher) -> Signature:
-    """The signature of a handler of this kind. Raises :class:`RegistrationError` if something in it is never filled."""
+    """Return the signature of a handler of this kind.
+
+    Raises :class:`RegistrationError` if a parameter can never be filled.
+    """
     signature = inspect_signature(function, name)
     if kind == "command" and len(signature.keyword_only) > 1:
         raise RegistrationError(

@@ -1,11 +1,14 @@
-"""Limits how deep foreign JSON is nested: most of what handles it later recurses."""
+"""Limit the nesting depth of JSON from outside, because most code that handles it later is recursive."""
 
 from __future__ import annotations
 
 import re
 
 MAX_DEPTH = 200
-"""Levels that are kept. `orjson` reads 1,024, but it writes 254, and `json` and `copy` fail on fewer than it reads."""
+"""The levels that are kept.
+
+``orjson`` reads 1,024 levels but writes only 254, and ``json`` and ``copy`` fail on fewer than it reads.
+"""
 
 _STRUCTURE_PATTERN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 

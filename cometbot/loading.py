@@ -1,4 +1,4 @@
-"""Bots by name: ``shop:bot`` is the attribute ``bot`` of the module ``shop``."""
+"""Load bots by name: ``shop:bot`` is the attribute ``bot`` of the module ``shop``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _HINT = "set COMETBOT_BOT to module:attribute, for example shop:bot for the Bot 
 
 
 def choose_bot(given: str, settings: Settings) -> str:
-    """Return ``given``, else the bot that ``settings`` name. Raises :class:`ConfigurationError` if there is none."""
+    """Return ``given``, or else the bot named by ``settings``. Raises :class:`ConfigurationError` if there is none."""
     if spec := given or settings.default_bot_spec:
         return spec
     raise ConfigurationError(f"no bot is named and there is no {DEFAULT_BOT_FILE} here in {Path.cwd()}; {_HINT}")
 
 
 def check_files(spec: str) -> None:
-    """Raise :class:`ConfigurationError` if a file that ``spec`` names does not exist; nothing is imported."""
+    """Raise :class:`ConfigurationError` if a file in ``spec`` does not exist. Nothing is imported."""
     for name in spec.split(","):
         module = name.strip().partition(":")[0]
         if module.endswith(".py"):
@@ -36,12 +36,12 @@ def check_files(spec: str) -> None:
 
 
 def load_bots(spec: str) -> list[Bot]:
-    """Return the bots that ``spec`` names, in its order, each once.
+    """Return the bots in ``spec``, in its order, each once.
 
-    ``shop:bot`` and ``bots/shop.py:bot`` name one, ``shop`` and ``bots/shop.py`` the only one of a module; several are
-    separated by commas. Modules are looked for in the current folder too, a file in its own. Raises
-    :class:`ConfigurationError` with what there is instead; what an author's module itself raises while it is imported
-    comes through unchanged.
+    ``shop:bot`` and ``bots/shop.py:bot`` name one bot, ``shop`` and ``bots/shop.py`` the only bot of a module. Commas
+    separate several. Modules are also searched for in the current folder, and a file's module in the file's own folder.
+    Raises :class:`ConfigurationError` with the bots that exist instead. Errors that an author's module raises during
+    its import are not caught.
     """
     names = [name for part in spec.split(",") if (name := part.strip())]
     if not names:
@@ -55,7 +55,10 @@ def load_bots(spec: str) -> list[Bot]:
 
 
 def load_bots_or_explain(spec: str) -> list[Bot]:
-    """As :func:`load_bots`; what an author's module raises is a :class:`ConfigurationError` too, with its place."""
+    """Like :meth:`load_bots`, but convert errors of an author's module to :class:`ConfigurationError`.
+
+    Their text has the location in the author's code.
+    """
     try:
         return load_bots(spec)
     except ConfigurationError:
@@ -104,7 +107,7 @@ def _import_module(place: str) -> ModuleType:
 
 
 def _module_name_of(file: Path) -> str:
-    """The dotted name of a file's module, importable on return."""
+    """Return the dotted name of a file's module, and make it importable."""
     _check_file(file)
     folder, parts = file.resolve().parent, [file.stem]
     while (folder / "__init__.py").is_file():
@@ -120,7 +123,7 @@ def _check_file(file: Path) -> None:
 
 
 def _describe_folder() -> str:
-    """The current folder, and the bots that its files seem to have."""
+    """Return the current folder and the bots that its files seem to define."""
     here = Path.cwd()
     found = [
         f"{file.name}:{name}"

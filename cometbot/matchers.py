@@ -1,4 +1,4 @@
-"""Which messages a handler wants. Matchers are values: combine them with ``&``, ``|`` and ``~``.
+"""Matchers, which select the messages of a handler. Combine them with ``&``, ``|`` and ``~``.
 
 ::
 
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """That a matcher fits. ``groups`` are those of all its regular expressions, ``regex`` is the first one's match."""
+    """The result of a matcher that matches.
+
+    ``groups`` are the named groups of all its regular expressions. ``regex`` is the match of the first of them.
+    """
 
     groups: Mapping[str, str | None] = field(default_factory=dict)
     regex: re.Match[str] | None = None
 
     def merged(self, other: Match) -> Match:
-        """Both in one; ``other`` wins where both filled the same group."""
+        """Return both matches as one. ``other`` wins if both filled the same group."""
         if other.regex is None:
             return self
         if self.regex is None:
@@ -38,21 +41,21 @@ class Match:
 
 
 MATCHED = Match()
-"""The match of everything that is no regular expression."""
+"""The match of every matcher that has no regular expression."""
 
 DIRECT, MENTIONING, UNMENTIONED = "direct", "naming", "other"
-"""Where a message stands: one-to-one, in a group and naming the bot, in a group without that."""
+"""The places of a message: one-to-one, in a group with a mention of the bot, in a group without one."""
 
 ALL_PLACES = frozenset((DIRECT, MENTIONING, UNMENTIONED))
 
 
 @dataclass(frozen=True, slots=True)
 class MatcherScope:
-    """Where the messages stand that a matcher fits, as far as can be told without any.
+    """The places of the messages that a matcher can match, as far as they are known in advance.
 
-    ``possible`` are the places where it fits some, ``certain`` those where it fits all. ``refers_to_groups``: messages
-    of groups are asked for in so many words, whether they name the bot or not. ``is_opaque``: a function decides, which
-    cannot be looked into.
+    ``possible`` are the places where it matches some messages, ``certain`` those where it matches all. With
+    ``refers_to_groups``, the matcher explicitly selects messages of groups, whether or not they mention the bot. With
+    ``is_opaque``, a function decides, which cannot be analysed.
     """
 
     possible: frozenset[str] = ALL_PLACES
@@ -75,18 +78,18 @@ class MatcherScope:
 
 
 ANY_SCOPE = MatcherScope()
-"""The reach of a matcher that does not ask where a message stands."""
+"""The scope of a matcher that does not depend on the place of a message."""
 NO_SCOPE = MatcherScope(frozenset())
-"""The reach of a matcher that fits no message at all."""
+"""The scope of a matcher that matches no message."""
 _GROUP_SCOPE = MatcherScope(frozenset((MENTIONING, UNMENTIONED)), refers_to_groups=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Matcher:
-    """A question to a :class:`~cometbot.Context`, with a name for messages about it.
+    """A predicate on a :class:`~cometbot.Context`, with a name for error messages.
 
-    ``groups`` are the names that a match surely carries, ``possible`` those that it may carry. ``scope`` says where the
-    messages stand that it fits.
+    ``groups`` are the names that every match has, ``possible`` those that a match may have. ``scope`` describes the
+    places of the messages that it can match.
     """
 
     name: str
@@ -96,7 +99,7 @@ class Matcher:
     scope: MatcherScope = field(default=ANY_SCOPE, repr=False)
 
     def matches(self, ctx: Context) -> Match | None:
-        """The match, None if the event is not wanted."""
+        """Return the match, or None if the event does not match."""
         return self.find(ctx)
 
     def __and__(self, other: MatcherLike) -> Matcher:
@@ -120,7 +123,7 @@ class Matcher:
 
 
 class GroupMatcher(Matcher):
-    """Messages in a group; called with guids, in one of these."""
+    """A matcher for messages in any group. Called with guids, it returns a matcher for these groups."""
 
     def __call__(self, *guids: str) -> Matcher:
         if any(hasattr(guid, "conversation") for guid in guids):
@@ -137,17 +140,17 @@ class GroupMatcher(Matcher):
 
 
 MatcherLike: TypeAlias = "Matcher | str | re.Pattern[str] | Callable[[Context], object]"
-"""What ``@bot.message`` takes: a matcher, the whole text, a regular expression, or a function of the context."""
+"""An argument of ``@bot.message``: a matcher, the whole text, a regular expression, or a function of the context."""
 
 
 def text(*texts: str) -> Matcher:
-    """The whole text is one of ``texts``; case and spaces do not matter."""
+    """Match messages whose whole text is one of ``texts``. Case and the number of spaces do not matter."""
     wanted = frozenset(normalize_text(item) for item in _require_texts("text", texts))
     return _matcher_from_test(f"text({_format_values(texts)})", lambda ctx: normalize_text(ctx.text) in wanted)
 
 
 def contains(*texts: str) -> Matcher:
-    """One of ``texts`` stands somewhere in the text; case and the number of spaces do not matter."""
+    """Match messages that contain one of ``texts``. Case and the number of spaces do not matter."""
     wanted = [normalize_text(item) for item in _require_texts("contains", texts)]
 
     def test(ctx: Context) -> bool:
@@ -158,9 +161,9 @@ def contains(*texts: str) -> Matcher:
 
 
 def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
-    """The regular expression is found somewhere in the text (``search``).
+    """Match messages in whose text the regular expression is found anywhere (``search``).
 
-    ``ctx.match`` is its match, and its named groups fill the handler's parameters of the same names.
+    ``ctx.match`` is its match. Its named groups fill the handler's parameters of the same names.
     """
     regex = _compile(expression, flags)
     names = frozenset(regex.groupindex)
@@ -174,7 +177,7 @@ def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
 
 
 def of_type(*types: str) -> Matcher:
-    """The message's type is one of these: ``text``, ``image``, ``video``, ``audio``, ``file`` …"""
+    """Match messages of one of these types: ``text``, ``image``, ``video``, ``audio``, ``file`` …"""
     wanted = frozenset(_require_texts("of_type", types))
     return _matcher_from_test(
         f"of_type({_format_values(types)})", lambda ctx: ctx.message is not None and ctx.message.type in wanted
@@ -182,13 +185,13 @@ def of_type(*types: str) -> Matcher:
 
 
 def sent_by(*uids: str) -> Matcher:
-    """The sender is one of these users."""
+    """Match messages of one of these users."""
     wanted = frozenset(_require_texts("sent_by", uids))
     return _matcher_from_test(f"sent_by({_format_values(uids)})", lambda ctx: ctx.sender.uid in wanted)
 
 
 def tagged(*tags: str) -> Matcher:
-    """The message carries one of these tags."""
+    """Match messages that have one of these tags."""
     wanted = frozenset(_require_texts("tagged", tags))
     return _matcher_from_test(
         f"tagged({_format_values(tags)})",
@@ -197,7 +200,7 @@ def tagged(*tags: str) -> Matcher:
 
 
 def to_matcher(wanted: MatcherLike) -> Matcher:
-    """The matcher that ``wanted`` stands for: a str is the whole text, a pattern is searched for, a function is asked.
+    """Convert ``wanted`` to a matcher: a str matches the whole text, a pattern is searched for, a function is called.
 
     Raises :class:`RegistrationError` for anything else.
     """
@@ -216,7 +219,7 @@ def to_matcher(wanted: MatcherLike) -> Matcher:
 
 
 def any_of(wanted: tuple[MatcherLike, ...]) -> Matcher:
-    """A matcher for whatever one of ``wanted`` fits; for any message if there is none."""
+    """Return a matcher for messages that match one of ``wanted``, or for any message if there are none."""
     if not wanted:
         return any_message
     if all(isinstance(item, str) for item in wanted):
@@ -228,7 +231,7 @@ def any_of(wanted: tuple[MatcherLike, ...]) -> Matcher:
 
 
 def normalize_text(value: str) -> str:
-    """``said`` as it is compared: case folded, and all white space made single spaces."""
+    """Return ``value`` for comparison: case-folded, with single spaces for all white space."""
     return " ".join(value.casefold().split())
 
 
@@ -294,26 +297,26 @@ def _format_values(values: tuple[object, ...]) -> str:
 
 
 any_message = _matcher_from_test("any_message", lambda ctx: True, MatcherScope(certain=ALL_PLACES))
-"""Every message."""
+"""Match every message."""
 direct = _matcher_from_test(
     "direct",
     lambda ctx: not ctx.conversation.is_group,
     MatcherScope(possible=frozenset((DIRECT,)), certain=frozenset((DIRECT,))),
 )
-"""One-to-one messages."""
+"""Match one-to-one messages."""
 in_group = GroupMatcher(
     "in_group",
     lambda ctx: MATCHED if ctx.conversation.is_group else None,
     scope=MatcherScope(_GROUP_SCOPE.possible, _GROUP_SCOPE.possible, refers_to_groups=True),
 )
-"""Messages in a group: ``in_group`` in any, ``in_group("ops-room")`` in that one."""
+"""Match messages in any group, or with ``in_group("ops-room")`` in that one."""
 mentioned = _matcher_from_test(
     "mentioned",
     lambda ctx: ctx.is_mentioned,
     MatcherScope(possible=frozenset((DIRECT, MENTIONING)), certain=frozenset((MENTIONING,))),
 )
-"""Messages that name this bot."""
+"""Match messages that mention this bot."""
 in_thread = _matcher_from_test("in_thread", lambda ctx: ctx.thread_id)
-"""Messages in a thread."""
+"""Match messages in a thread."""
 has_attachment = _matcher_from_test("has_attachment", lambda ctx: ctx.attachments)
-"""Messages with a file."""
+"""Match messages with a file."""

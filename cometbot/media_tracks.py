@@ -1,7 +1,7 @@
-"""Which kinds of tracks a file of sound or video holds.
+"""Detect the kinds of tracks in an audio or video file.
 
-The containers MP4, Matroska, Ogg and ASF hold sound alone as often as video, and their first bytes do not say which.
-Libraries that recognise types by first bytes (filetype, puremagic, libmagic) call such a file video.
+The containers MP4, Matroska, Ogg and ASF often hold audio alone, and their first bytes do not show that. Libraries that
+detect types by the first bytes (filetype, puremagic, libmagic) report such a file as video.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 AUDIO, VIDEO = "audio", "video"
 MAX_READS = 256
-"""Pieces that are read of one file, each of at most :data:`STREAM_DELTA` bytes, however long and odd the file is."""
+"""The pieces read of one file at most, each of up to :data:`READ_SIZE` bytes, however long or odd the file is."""
 
 READ_SIZE = 512
 _UNBOUNDED = 2**63
@@ -45,15 +45,14 @@ _ASF_TYPES = {
 
 
 class BoundedReader:
-    """Reads some pieces of a file, wherever they are, and no more than :data:`MAX_READS` of them."""
+    """Read pieces of a file at any position, at most :data:`MAX_READS` of them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._reads_left = MAX_READS
 
     def read_at(self, position: int) -> bytes:
-        """Return up to :data:`STREAM_DELTA` bytes from ``position``; none behind the end, or once too many were
-        read."""
+        """Return up to :data:`READ_SIZE` bytes from ``position``; none behind the end or after too many reads."""
         if self._reads_left == 0 or position >= _UNBOUNDED:
             return b""
         self._reads_left -= 1
@@ -62,7 +61,7 @@ class BoundedReader:
 
 
 def mp4_tracks(file: BinaryIO) -> set[str]:
-    """Return the kinds of tracks in an MP4, 3GP or QuickTime file, wherever in the file they are described."""
+    """Return the kinds of tracks in an MP4, 3GP or QuickTime file, wherever the file describes them."""
     return {
         _MP4_HANDLERS[found] for found in _mp4_handlers(BoundedReader(file), 0, _UNBOUNDED) if found in _MP4_HANDLERS
     }
@@ -87,7 +86,7 @@ def _mp4_handlers(pieces: BoundedReader, start: int, end: int) -> Iterator[bytes
 def matroska_tracks(file: BinaryIO) -> set[str]:
     """Return the kinds of tracks in a Matroska or WebM file.
 
-    Where its elements have wrong lengths, the codecs that are named in its first bytes decide.
+    If its elements have wrong lengths, the codec names in its first bytes decide.
     """
     return set(_matroska_track_kinds(BoundedReader(file), 0, _UNBOUNDED)) or {
         _MATROSKA_CODECS[found] for found in _CODEC_NAME.findall(BoundedReader(file).read_at(0))
@@ -113,19 +112,19 @@ def _matroska_track_kinds(pieces: BoundedReader, start: int, end: int) -> Iterat
 
 
 def _matroska_track_kind(id: bytes, content: bytes) -> str:
-    """Return the kind of track that an element of a track names, or nothing."""
+    """Return the kind of track that an element of a track describes, or an empty str."""
     if id == _TRACK_TYPE:
         return _MATROSKA_TYPES.get(content.lstrip(b"\0"), "")
     return _MATROSKA_CODECS.get(content[:2], "") if id == _CODEC_ID else ""
 
 
 def _vint_length(piece: bytes, at: int) -> int:
-    """Return how many bytes the number of variable length has that begins at ``at``; 0 for none."""
+    """Return the length in bytes of the variable-length integer at ``at``, 0 if there is none."""
     return 9 - piece[at].bit_length() if at < len(piece) and piece[at] else 0
 
 
 def ogg_tracks(file: BinaryIO) -> set[str]:
-    """Return the kinds of tracks in an Ogg file: each begins with a page of its own before any other page."""
+    """Return the kinds of tracks in an Ogg file. Each track begins with a page of its own before all other pages."""
     pieces, start, found = BoundedReader(file), 0, set()
     while (piece := pieces.read_at(start)).startswith(b"OggS") and piece[5:6] and piece[5] & 2 and len(piece) > 27:
         body = 27 + piece[26]

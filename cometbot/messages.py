@@ -1,4 +1,4 @@
-"""What goes out. A message is a value; how it looks is the channel's business, and each has a text to fall back to."""
+"""Outgoing messages. A message is a value; the channel renders it, or sends its text form instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cometbot.models import Conversation
 from cometbot.text import iter_texts, replace_surrogates
 
 MAX_MESSAGE_LENGTH = 1_000_000
-"""Characters that all texts of one message have together at most, metadata and data included."""
+"""The characters that all texts of one message have together at most, metadata and data included."""
 
 MediaKind = Literal["image", "audio", "video", "file"]
 
@@ -21,7 +21,7 @@ _ANSWER_HINT_END = "”, or write it out."
 
 @dataclass(frozen=True, slots=True)
 class QuickReply:
-    """Something that the reader may answer: ``label`` is what is shown, ``name`` and ``value`` what comes back."""
+    """An answer that a message offers: ``label`` is shown, ``name`` and ``value`` are returned."""
 
     label: str
     name: str
@@ -31,7 +31,10 @@ class QuickReply:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What all messages have: ``metadata`` (JSON for clients, not shown) and ``tags``, where platforms carry them."""
+    """The base class of all messages.
+
+    ``metadata`` (JSON for clients, not shown) and ``tags`` are sent where the platform supports them.
+    """
 
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -39,19 +42,19 @@ class Message:
     def to_text(self) -> str:
         """Return this message as text, for platforms that cannot show it.
 
-        Choices are numbered as in :meth:`offers`. The text is readable as it stands: it has no Markdown of its own,
-        and its parts are paragraphs, since some clients show a single line break as a space.
+        Choices are numbered as in :meth:`offers`. The text is readable without rendering: it contains no Markdown of
+        its own, and its parts are paragraphs, because some clients show a single line break as a space.
         """
         raise NotImplementedError  # pragma: no cover - every message class has its own
 
     def offers(self) -> tuple[QuickReply, ...]:
-        """What the reader may answer with, numbered from 1 in the order shown."""
+        """Return the quick replies of this message, numbered from 1 in the order shown."""
         return ()
 
 
 @dataclass(frozen=True)
 class Text(Message):
-    """Text, as Markdown where the platform renders it."""
+    """A text, rendered as Markdown where the platform supports it."""
 
     text: str
 
@@ -64,9 +67,9 @@ class Text(Message):
 
 @dataclass(frozen=True)
 class Media(Message):
-    """A picture, sound, video or file at a URL that the reader's app can load. ``size`` is in bytes.
+    """A picture, sound, video or file at a URL that the reader's app can load.
 
-    ``kind``, ``name`` and ``mime_type`` are guessed from the URL where they are not given.
+    ``size`` is in bytes. ``kind``, ``name`` and ``mime_type`` are guessed from the URL if they are not given.
     """
 
     url: str
@@ -93,7 +96,10 @@ class Media(Message):
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button: ``action`` names the handler (default: the label), ``value`` goes along; or ``url`` opens a page."""
+    """A button: ``action`` names the handler (default: ``value``, else the label); or ``url`` opens a page.
+
+    ``value`` is passed to the handler (default: the label).
+    """
 
     label: str
     action: str = ""
@@ -108,7 +114,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Card(Message):
-    """A title, a text, a picture, and buttons."""
+    """A card with a title, a text, a picture and buttons."""
 
     title: str = ""
     text: str = ""
@@ -137,7 +143,7 @@ class Card(Message):
 
 @dataclass(frozen=True)
 class Carousel(Message):
-    """Several cards side by side; their buttons are numbered through."""
+    """Several cards side by side. Their buttons are numbered consecutively."""
 
     cards: Sequence[Card]
 
@@ -159,7 +165,7 @@ class Carousel(Message):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several answers; ``value`` is what the handler gets, the label where not given."""
+    """One answer of a :class:`Choices`. ``value`` is passed to the handler (default: the label)."""
 
     label: str
     value: str = ""
@@ -173,7 +179,7 @@ class Choice:
 class Choices(Message):
     """A question with answers to choose from, each a text or a :class:`Choice`.
 
-    ``action`` names the handler (``@bot.action("colour")``); without it each choice's own value does.
+    ``action`` names the handler (``@bot.action("colour")``). Without it, each choice's own value names its handler.
     """
 
     text: str
@@ -200,7 +206,7 @@ class Choices(Message):
 
 @dataclass(frozen=True)
 class Location(Message):
-    """A place: degrees north and east."""
+    """A place, in degrees north and east."""
 
     latitude: float
     longitude: float
@@ -243,7 +249,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Form(Message):
-    """Questions to fill in; ``@bot.action(form.action)`` gets the answers. As text: a line ``Name: Maria`` a field."""
+    """A form to fill in, handled by ``@bot.action(form.action)``.
+
+    As text, each field is a line such as ``Name: Maria``.
+    """
 
     title: str
     fields: Sequence[Field]
@@ -273,7 +282,10 @@ class Form(Message):
 
 @dataclass(frozen=True)
 class Custom(Message):
-    """The platform's own kind of message: ``type`` and ``data`` go through unchanged; ``text`` is what others show."""
+    """A message of the platform's own format: ``type`` and ``data`` are passed on unchanged.
+
+    ``text`` is shown on other platforms.
+    """
 
     type: str
     data: Mapping[str, Any]
@@ -290,13 +302,13 @@ class Custom(Message):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a channel can carry; the rest falls back to text.
+    """The capabilities of a channel. Messages beyond them are sent as text.
 
-    ``native`` are the message classes that it shows as such; ``text_limit`` is the longest text in UTF-8 bytes;
-    ``stream_interval`` the seconds between two edits of a streamed message (None: streams become one message);
-    ``deltas`` whether a stream is shown piece by piece before there is a message, at that interval;
-    ``look_up`` whether it can tell afterwards if a message arrived; ``groups`` whether several users can talk in one
-    conversation.
+    ``native`` are the message classes that the channel renders natively. ``text_limit`` is the longest text in UTF-8
+    bytes. ``stream_interval`` is the seconds between two edits of a streamed message (None: a stream is sent as one
+    message). With ``deltas``, the channel shows a stream piece by piece before the message exists, at that interval.
+    With ``look_up``, it can find out afterwards if a message arrived. With ``groups``, a conversation can have several
+    users.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -314,12 +326,12 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """One thing to be done on a platform for a bot: send, edit or delete a message, or put a reaction on one.
+    """One operation of a bot on a platform: send, edit or delete a message, or react to one.
 
-    ``target`` is the ordinal of the event's own earlier operation that an edit, delete or reaction is about;
-    ``message_id`` the platform's id of any other message. ``answers`` is the id of the message that this is a reply to,
-    empty where nobody wrote one. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
-    ``is_growing``: edits that carry on what it says will follow soon.
+    ``target`` is the ordinal of the event's own earlier operation that an edit, a deletion or a reaction refers to.
+    ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
+    answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
+    ``is_growing`` announces that edits which continue the text follow soon.
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.
@@ -346,7 +358,7 @@ class Operation:
 
 
 def check_length(length: int) -> None:
-    """Raise :class:`MessageError` for a message that has too many characters."""
+    """Raise :class:`MessageError` if a message has too many characters."""
     _require(
         length <= MAX_MESSAGE_LENGTH,
         f"a message has at most {MAX_MESSAGE_LENGTH} characters, this one has {length}; send it as a file, or in parts",
@@ -354,9 +366,9 @@ def check_length(length: int) -> None:
 
 
 def to_messages(answer: object) -> list[Message]:
-    """The messages in what a handler returned: nothing, a str, a message, or a list or tuple of these.
+    """Return the messages in a handler's return value: None, a str, a message, or a list or tuple of these.
 
-    Raises :class:`MessageError` for anything else, naming its type.
+    Raises :class:`MessageError` with the type of anything else.
     """
     if answer is None:
         return []
@@ -377,7 +389,7 @@ def _require(condition: bool, text: str) -> None:
 
 
 def _require_texts(message: object, *names: str) -> None:
-    """Let these attributes be texts: None counts as empty, anything else that is no text is refused."""
+    """Check that these attributes are texts. None becomes an empty text; other types are refused."""
     for name in names:
         given = getattr(message, name)
         if given is None:
@@ -388,7 +400,7 @@ def _require_texts(message: object, *names: str) -> None:
 
 
 def _require_sequence(message: object, name: str, wanted: type) -> None:
-    """Let this attribute be a tuple of ``wanted``; of texts, which are its label, where that is all it needs."""
+    """Convert this attribute to a tuple of ``wanted``. A str in a list of choices becomes a :class:`Choice`."""
     given = getattr(message, name)
     what = f"a {type(message).__name__}'s {name} are a list of {wanted.__name__}"
     _require(
@@ -411,7 +423,7 @@ def _number_offers(offers: Iterator[QuickReply] | Sequence[QuickReply]) -> tuple
 
 
 def remove_answer_hint(text: str) -> str:
-    """Return ``text`` without the last line that :meth:`Message.to_text` adds to say how to answer."""
+    """Return ``text`` without the last line of :meth:`Message.to_text` that explains how to answer."""
     body, _, last = text.rstrip().rpartition("\n")
     line = last.strip("_* ")
     is_hint = line == Form.HINT or (line.startswith("Answer ") and line.endswith(_ANSWER_HINT_END))

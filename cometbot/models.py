@@ -1,4 +1,4 @@
-"""The nouns that events and messages speak of: users, groups, conversations, attachments. Values, without behaviour."""
+"""The values that events and messages refer to: users, groups, conversations and attachments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cometbot.text import clean_file_name
 
 
 class ConversationKey(NamedTuple):
-    """Names one conversation among all channels, accounts and bots: the unit of order."""
+    """The key of a conversation, unique among all channels, accounts and bots. It is the unit of order."""
 
     channel: str
     account: str
@@ -24,9 +24,9 @@ class ConversationKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who takes part in conversations. Everything but ``uid`` may be empty: platforms send snapshots.
+    """A user, as the platform described them with the event. Everything but ``uid`` may be empty.
 
-    ``lasting_id`` is set where a platform gives the uid of a removed user to somebody else: no other user ever has it.
+    ``lasting_id`` is set where a platform may reassign the uid of a removed user. It never belongs to another user.
     """
 
     uid: str
@@ -46,7 +46,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of users, named by its ``guid``. ``type`` is ``public``, ``password`` or ``private``."""
+    """A group of users, identified by its ``guid``. ``type`` is ``public``, ``password`` or ``private``."""
 
     guid: str
     name: str = ""
@@ -66,10 +66,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Where something was said, or is to be said.
+    """A one-to-one chat or a group.
 
-    ``id`` is the channel's own name for it; ``target`` is whom one writes to so that it arrives there: the uid of the
-    other side one-to-one, the guid in a group.
+    ``id`` is the channel's own id of it. ``target`` is the recipient to send to: the other user's uid one-to-one, the
+    guid in a group.
     """
 
     channel: str
@@ -81,21 +81,21 @@ class Conversation:
 
     @property
     def key(self) -> ConversationKey:
-        """What names its lane."""
+        """The key of this conversation among all channels, accounts and bots."""
         return ConversationKey(self.channel, self.account, self.bot, self.id)
 
     @property
     def is_direct(self) -> bool:
-        """Whether it is one-to-one."""
+        """True if this is a one-to-one conversation."""
         return not self.is_group
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with a message. ``size`` is in bytes, None where the platform did not say.
+    """A file of a message. ``size`` is in bytes, None if the platform does not report it.
 
-    ``name`` is what the sender called it, without folders, control characters and direction overrides, on every
-    channel; the name as it came is in the event's ``raw``.
+    ``name`` is the sender's name for it, without folders, control characters and direction overrides, on every channel.
+    The original name is in the event's ``raw``.
     """
 
     url: str
@@ -111,7 +111,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A user who is named in a text."""
+    """A user who is mentioned in a text."""
 
     uid: str
     name: str = ""
@@ -119,7 +119,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The earlier message that a message answers to."""
+    """The earlier message that a message quotes."""
 
     id: str
     text: str = ""

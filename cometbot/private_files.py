@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may open, whatever the umask is."""
+"""Create files and folders that only their owner can open, whatever the umask is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER_MODE = 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Create the folder, and those above it that do not exist, with mode 0700. One that exists stays as it is."""
+    """Create the folder and its missing parents with mode 0700. An existing one is not changed."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         # Another process may create the same folder at this moment.
@@ -21,19 +21,19 @@ def make_folder(path: Path) -> None:
 
 
 def open_file(path: str | os.PathLike[str], mode: str) -> BinaryIO:
-    """Open a file of bytes as `open` does; one that it creates has mode 0600. One that exists keeps its mode."""
+    """Open a binary file like ``open``. A new file has mode 0600; an existing one keeps its mode."""
     return cast(BinaryIO, open(path, mode, opener=_open))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as `Path.write_bytes` does; a new one has mode 0600."""
+    """Write a file like ``Path.write_bytes``. A new file has mode 0600."""
     with open_file(path, "wb") as file:
         file.write(content)
 
 
 def create_file(path: str) -> None:
-    """Create an empty file with mode 0600. Do nothing where the path exists."""
-    # A link that leads nowhere would make the caller create its target.
+    """Create an empty file with mode 0600. Do nothing if the path exists."""
+    # A caller that opens a dangling link creates the link's target.
     target = os.path.realpath(path)
     try:
         os.close(_open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL))
@@ -42,7 +42,7 @@ def create_file(path: str) -> None:
 
 
 def copy_access(path: Path, folder: Path) -> None:
-    """Give a file or folder the access that `folder` has: another program reads it there."""
+    """Give a file or folder the access mode of ``folder``, so that another program can read it there."""
     mode = folder.stat().st_mode
     path.chmod(mode & 0o777 if path.is_dir() else mode & 0o666)
 

@@ -1,7 +1,8 @@
-"""What the reader was offered, and which written texts take it: ``2``, ``Tea`` or ``Name: Maria`` become an action.
+"""Convert a text that selects a quick reply, such as ``2``, ``Tea`` or ``Name: Maria``, to an action.
 
-Offers stand until the bot says something else in the conversation in answer to a later event. What is said for one
-event adds up: the labels and values of all its messages count, a number means the last message that offered something.
+The quick replies of a conversation are valid until the bot sends something else there in reply to a later event. Those
+of all messages for one event are valid together: labels and values of all messages count, a number refers to the last
+message that has quick replies.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from cometbot.matchers import normalize_text
 from cometbot.messages import Choice, Choices, Form, Message
 
 QUICK_REPLIES_KEY = f"{RESERVED_PREFIX}offers"
-"""The state key under which a conversation's offers are kept, as made by :func:`serialize_quick_replies`."""
+"""The state key of a conversation's quick replies, in the form of :func:`serialize_quick_replies`."""
 
 _NUMBER_PATTERN = re.compile(r"([0-9]{1,3})[.)]?")
 
 
 def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """What ``messages`` offer, as JSON for a conversation's state; empty if nothing."""
+    """Return the quick replies of ``messages`` as JSON for a conversation's state; empty if there are none."""
     stored: list[dict[str, Any]] = []
     for message in messages:
         if isinstance(message, Form):
@@ -34,9 +35,9 @@ def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]
 
 
 def resolve(event: MessageEvent, text: str, stored: Any) -> ActionEvent | None:
-    """The action that ``text`` takes among the ``stored`` offers, None if it takes none.
+    """Return the action that ``text`` selects among the ``stored`` quick replies, or None.
 
-    ``event`` is the message that ``text`` stands in, without a leading mention.
+    ``event`` is the message that ``text`` comes from. ``text`` has no leading mention.
     """
     if not isinstance(stored, list) or event.type != "text":
         return None
@@ -49,9 +50,9 @@ def resolve(event: MessageEvent, text: str, stored: Any) -> ActionEvent | None:
 
 
 def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[ActionEvent, str] | None:
-    """Return the action that a form among ``stored`` asks for and what to tell the user, None if nothing is wrong.
+    """Return the action of the ``stored`` form and an error text for the user, or None if nothing is wrong.
 
-    That is a text that fills in a form's lines and names an option that a field does not have.
+    An error is a text that fills in lines of the form and names an option that a field does not have.
     """
     if not isinstance(stored, list) or event.type != "text":
         return None
@@ -76,7 +77,7 @@ def _find_by_text(text: str, lists: Sequence[Sequence[list[str]]]) -> list[str] 
         for offers in lists:
             fitting = [offer for offer in offers if normalize_text(offer[column]) == text]
             if fitting:
-                # The same label for different things is no answer to which of them is meant: only the number tells.
+                # A label that several quick replies share is ambiguous. Only the number selects one of them.
                 return fitting[0] if all(offer[1:] == fitting[0][1:] for offer in fitting) else None
     return None
 

@@ -1,4 +1,4 @@
-"""Which handler an event is for: a bot's handlers by kind, in order."""
+"""Find the handler for an event among the handlers of a bot."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandlerMatch:
-    """The handler that an event is for.
+    """The handler for an event.
 
-    ``line`` is what a command's arguments are read from, ``arguments`` what is read already. ``error`` is what its
-    matcher raised: then nobody knows whether it wants the event. ``rejection_text`` is the answer to a user whose words
-    the handler cannot take; it is given in the handler's place.
+    ``line`` holds a command's arguments. ``arguments`` are arguments that are already parsed. ``error`` is the error
+    that its matcher raised, so that it is unknown whether it matches. ``rejection_text`` is the reply to a user whose
+    input the handler cannot accept; it is sent instead of calling the handler.
     """
 
     handler: Handler
@@ -33,7 +33,7 @@ class HandlerMatch:
 
 
 class HandlerTable:
-    """A bot's handlers, ready for look-up. Immutable; a bot makes a new one when something is registered."""
+    """The handlers of a bot, ready for lookup. It is immutable; a bot builds a new one after a registration."""
 
     def __init__(self, handlers: Iterable[Handler], *, slash_optional: bool = False) -> None:
         by_kind: dict[HandlerKind, list[Handler]] = {
@@ -57,7 +57,7 @@ class HandlerTable:
         self._handled_classes: dict[type[Event], bool] = {}
 
     def can_handle(self, event: type[Event]) -> bool:
-        """Return whether some handler could take an event of this class."""
+        """Return True if a handler could match an event of this class."""
         if event not in self._handled_classes:
             is_written = issubclass(event, (MessageEvent, ActionEvent)) and self._has_message_handlers
             self._handled_classes[event] = is_written or any(
@@ -66,7 +66,7 @@ class HandlerTable:
         return self._handled_classes[event]
 
     def find_handler(self, ctx: Context) -> HandlerMatch | None:
-        """Who gets the context's event, None if nobody wants it."""
+        """Return the handler for the context's event, or None."""
         if isinstance(ctx.event, MessageEvent):
             wanted = self._find_command(ctx) or _find_first(self._messages, ctx)
             return wanted or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
@@ -75,7 +75,7 @@ class HandlerTable:
         return _find_first(self._events, ctx)
 
     def find_action_handler(self, ctx: Context) -> HandlerMatch | None:
-        """The action handler that wants the context's event, None if none does."""
+        """Return the action handler for the context's event, or None."""
         return _find_first(self._actions, ctx)
 
     def _find_command(self, ctx: Context) -> HandlerMatch | None:
@@ -93,7 +93,7 @@ def _find_first(handlers: tuple[Handler, ...], ctx: Context) -> HandlerMatch | N
     for handler in handlers:
         try:
             match = handler.matcher.find(ctx)
-        except BaseException as error:  # dispatch decides what becomes of it
+        except BaseException as error:  # dispatch handles it
             return HandlerMatch(handler, error=error)
         if match is None:
             continue
@@ -101,7 +101,7 @@ def _find_first(handlers: tuple[Handler, ...], ctx: Context) -> HandlerMatch | N
             return HandlerMatch(handler, match)
         try:
             return HandlerMatch(handler, match, arguments=handler.signature.bind(match.groups))
-        except ValueError:  # what was found is not what the handler's annotations want: as if it were not found
+        except ValueError:  # groups that do not convert count as no match
             continue
         except BaseException as error:
             return HandlerMatch(handler, match, error=error)

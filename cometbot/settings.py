@@ -1,4 +1,4 @@
-"""Settings: what the environment and a ``.env`` file say, read once, checked, with the fix in every error."""
+"""The settings, read from the environment and a ``.env`` file. Every error says what to set instead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cometbot.errors import ConfigurationError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TrustedProxy = Network | Literal["unix"]
-"""The peers that are proxies: addresses, or a unix socket."""
+"""A peer that is a proxy: a network, or any peer on a unix socket."""
 
 _PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "CHAT_API_", "PLATFORM_")
 _CHECKED_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
@@ -31,17 +31,17 @@ _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
 _DEFAULT_DATA_FOLDER = Path("cometbot-data")
 _KNOWN_REGIONS = ("us", "eu", "in")
-"""The regions that CometChat documents; there may be others."""
+"""The regions that CometChat documents. There may be others."""
 
 DEFAULT_BOT_FILE = "bot.py"
-"""The file whose only bot is served where none is named."""
+"""The file whose only bot is used if no bot is named."""
 _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
 _CHAT_CHANNELS = frozenset({"chat_api", "platform"})
-"""Channels that store users and their chats here, and whose clients hold connections open to hear what happens."""
+"""Channels that store users and chats in the database, and whose clients keep event streams open."""
 
 
 class Secret:
-    """A text that shows itself to nobody who does not ask with :meth:`reveal`: ``str`` and ``repr`` say ``***``."""
+    """A text that ``str`` and ``repr`` show as ``***``. Only :meth:`reveal` returns it."""
 
     __slots__ = ("_text",)
 
@@ -49,7 +49,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -64,7 +64,7 @@ class Secret:
         return hash(self._text)
 
     def _to_bytes(self) -> bytes:
-        # The environment may hold bytes that are no UTF-8; Python hands them over as surrogates.
+        # Python decodes bytes in the environment that are not valid UTF-8 to surrogates.
         return self._text.encode("utf-8", "surrogateescape")
 
     def __repr__(self) -> str:
@@ -76,7 +76,7 @@ class Secret:
 _NO_SECRET = Secret()
 
 MIN_SECRET_LENGTH = 16
-"""Characters of the shortest secret that nobody is expected to guess."""
+"""The characters of the shortest secret that does not count as weak."""
 
 
 WEAK_SECRET_TEXT = f"has fewer than {MIN_SECRET_LENGTH} characters and can be guessed; set a longer random one"
@@ -88,19 +88,22 @@ def is_weak(password: str | Secret) -> bool:
 
 
 class Credentials(NamedTuple):
-    """What a caller must say to be let in."""
+    """The username and password that a caller must send."""
 
     username: str
     password: Secret
 
 
 def variable_suffix(bot_name: str) -> str:
-    """How a bot is named at the end of a variable: ``help-desk`` is ``HELP_DESK``."""
+    """Return a bot's name as the suffix of a variable: ``help-desk`` becomes ``HELP_DESK``."""
     return re.sub(r"[^A-Z0-9]", "_", bot_name.upper())
 
 
 def variable_name(setting: str) -> str:
-    """The environment variable of a setting: ``threads`` is ``COMETBOT_THREADS``, ``simplex_url`` ``SIMPLEX_URL``."""
+    """Return the environment variable of a setting.
+
+    ``threads`` is ``COMETBOT_THREADS``, ``simplex_url`` is ``SIMPLEX_URL``.
+    """
     name = setting.upper()
     return name if name.startswith(_PREFIXES) else f"COMETBOT_{name}"
 
@@ -177,7 +180,7 @@ def _origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
             raise ValueError(f"{origin!r} is no origin; set ones such as https://app.example.com, or * for all")
-    # Browsers leave a default port out of the header that these are compared with.
+    # Browsers omit the default port in the Origin header, which these are compared with.
     shown = (one.removesuffix(":443" if one.startswith("https:") else ":80") for one in origins)
     return tuple(dict.fromkeys(shown))
 
@@ -201,10 +204,10 @@ def _database_url(text: str) -> str:
 
 
 def check_server_url(url: str) -> None:
-    """Nothing, if it is certain what in the URL of a database server is its password.
+    """Check that the password in the URL of a database server is unambiguous.
 
-    Else the rest of a password would be taken for the host or the database, and stand in every error. Raises
-    :class:`ValueError` with a sentence that shows nothing of the URL.
+    Otherwise a part of the password would be parsed as host or database, and would be shown in errors. Raises
+    :class:`ValueError` with a text that contains no part of the URL.
     """
     rest = url.partition("://")[2]
     user = rest.partition("@")[0] if "@" in rest else ""
@@ -262,10 +265,10 @@ def _display_name(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that is set from outside; the attribute ``threads`` is the variable ``COMETBOT_THREADS``.
+    """All settings. The attribute ``threads`` is the variable ``COMETBOT_THREADS``.
 
-    Attributes that begin with another product's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``)
-    are variables without ``COMETBOT_`` in front. Times are in seconds.
+    Attributes that begin with a channel's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``) are
+    variables without the prefix ``COMETBOT_``. Times are in seconds.
     """
 
     bot: Annotated[str, str] = ""
@@ -343,16 +346,16 @@ class Settings:
     platform_signups: Annotated[int, _integer(0)] = 60
     platform_storage: Annotated[int, _integer()] = 268_435_456
     platform_fields: Mapping[str, str] = field(default_factory=dict)
-    """Fields of the platform's config file that are set as variables, by the names of these."""
+    """Fields of the platform's config file that are set as variables, by the name of the variable."""
 
     chat_api_encryption_keys: Mapping[str, Secret] = field(default_factory=dict)
-    """Encryption keys of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
+    """Encryption keys of single bots, by the suffix of the variable: ``{"HELPDESK": …}``."""
 
     bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
-    """Credentials of single bots, by the end of their variables: ``{"HELPDESK": …}``."""
+    """Credentials of single bots, by the suffix of the variable: ``{"HELPDESK": …}``."""
 
     warnings: tuple[str, ...] = ()
-    """Sentences about unknown settings, weak passwords, an untrusted socket and an unknown region."""
+    """Warnings about unknown settings, weak passwords, an untrusted socket and an unknown region."""
 
     def __post_init__(self) -> None:
         """Make every path absolute: a bot's code may change the working directory later."""
@@ -363,7 +366,7 @@ class Settings:
             "platform_config": absolute_path(self.platform_config),
             "simplex_files_here": absolute_path(self.simplex_files_here),
         }
-        # Without a second name, the CLI and this process name the folder alike.
+        # Without simplex_files_here, the SimpleX CLI and this process use the same path for the folder.
         if not self.simplex_files_here:
             absolute["simplex_files"] = absolute_path(self.simplex_files)
         for name, value in absolute.items():
@@ -373,10 +376,10 @@ class Settings:
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, dotenv: str | os.PathLike[str] | None = ".env"
     ) -> Settings:
-        """The settings of ``environ`` (None: the process's own), and of the file ``dotenv`` for what it does not name.
+        """Read the settings from ``environ`` (None: the process's own). The file ``dotenv`` supplies missing ones.
 
-        A file that does not exist, and a variable that is empty, count as not set. Raises :class:`ConfigurationError`
-        with one sentence: which variable, what is wrong with it, what to set.
+        A file that does not exist and an empty variable count as not set. Raises :class:`ConfigurationError` with one
+        sentence: the variable, what is wrong with it, and what to set.
         """
         merged = {**_load_dotenv(dotenv), **(os.environ if environ is None else environ)}
         given = {name: text for name, text in merged.items() if text.strip() and name.startswith(_PREFIXES)}
@@ -403,16 +406,16 @@ class Settings:
 
     @property
     def default_bot_spec(self) -> str:
-        """The bot that is served: ``bot``, or without it the only one of ``bot.py`` in the current folder."""
+        """The bot to serve: ``bot``, or if that is not set, ``bot.py`` in the current folder, if it exists."""
         return self.bot or (DEFAULT_BOT_FILE if Path(DEFAULT_BOT_FILE).is_file() else "")
 
     def callback_credentials(
         self, bot_name: str, username_in_code: str = "", password_in_code: str | Secret = ""
     ) -> Credentials | None:
-        """What CometChat must say to call ``bot_name``; None where nothing is set.
+        """Return the credentials that CometChat must send to call ``bot_name``, or None if none are set.
 
-        The bot's own variables go before what its code says, and that before the variables for all bots. Raises
-        :class:`ConfigurationError` where the code has one half only.
+        The bot's own variables take precedence over those in its code, and these over the variables for all bots.
+        Raises :class:`ConfigurationError` if the code sets only one of username and password.
         """
         if own := self.bot_credentials.get(variable_suffix(bot_name)):
             return own
@@ -439,7 +442,7 @@ class Settings:
         )
 
     def check_bots(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Sentences about credentials that belong to none of the bots ``names``.
+        """Return warnings about credentials that belong to none of the bots ``names``.
 
         Raises :class:`ConfigurationError` for two bots whose variables would have the same name.
         """
@@ -459,17 +462,17 @@ class Settings:
 
     @property
     def max_open_streams(self) -> int:
-        """How many event streams a process may hold open: none where no channel has any."""
+        """The event streams that a process may keep open; 0 if no channel has any."""
         return self.streams if self.has_chat_channel else 0
 
     @property
     def has_chat_channel(self) -> bool:
-        """Return True if a channel stores users and their chats in the database, as the platform does."""
+        """True if a channel stores users and their chats in the database, as the platform does."""
         return not _CHAT_CHANNELS.isdisjoint(self.channels)
 
     @property
     def cometchat_base_url(self) -> str:
-        """The REST API's base URL with its version. Raises :class:`ConfigurationError` if nothing says what it is."""
+        """The REST API's base URL with its version. Raises :class:`ConfigurationError` if it is not configured."""
         if self.cometchat_api_url:
             return self.cometchat_api_url
         if not self.cometchat_app_id or not self.cometchat_region:

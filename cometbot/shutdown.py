@@ -1,4 +1,4 @@
-"""How a process without gunicorn hears that it should end."""
+"""The shutdown event of a process without gunicorn."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 POLL_INTERVAL = 0.05
-"""Seconds within which somebody who waits sees that the end was told."""
+"""The seconds within which :meth:`ShutdownEvent.wait` notices that the event is set."""
 
 
 class ShutdownEvent:
-    """Whether this process was told to end. Nothing here takes a lock, so that a signal may come at any moment."""
+    """An event that is set when this process must shut down. It uses no locks, so a signal handler can set it."""
 
     def __init__(self) -> None:
         self._is_set = False
 
     def set(self) -> None:
-        """This is the end. From any thread, and from a handler of a signal."""
+        """Request the shutdown. This may be called from any thread and from a signal handler."""
         self._is_set = True
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether the end was told; returns when it is, or after so many seconds.
+        """Wait until the event is set or ``timeout`` seconds have passed. Return True if it is set.
 
-        It looks again and again: a Python handler runs in the main thread only, so one for a signal that came just
-        before that thread began to sleep, or that the kernel gave to another one, runs when the sleep is over.
+        It polls, because Python runs signal handlers only in the main thread. If the signal came just before that
+        thread began to sleep, or the kernel gave it to another thread, the handler runs only after the sleep.
         """
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         while not self._is_set and (remaining := deadline - time.monotonic()) > 0:
@@ -35,12 +35,15 @@ class ShutdownEvent:
 
 
 _restorers: list[Callable[[], None]] = []
-"""What a forked child does first: it has its signals as they were."""
+"""Functions that a forked child calls first to restore its signal handlers."""
 
 
 @contextmanager
 def shutdown_on_signals(*signals: signal.Signals) -> Iterator[ShutdownEvent]:
-    """Tells the end when one of these signals comes (SIGTERM and SIGINT, if none is given). For the main thread."""
+    """Yield an event that these signals set (default: SIGTERM and SIGINT), and restore their handlers at the end.
+
+    Call it in the main thread.
+    """
     event = ShutdownEvent()
     previous = {
         number: signal.signal(number, lambda number, frame: event.set())

@@ -1,4 +1,4 @@
-"""Long texts in parts: cut between grapheme clusters, with code fences closed and opened again."""
+"""Split long texts between grapheme clusters. Code fences are closed and opened again at a split."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ Size = Callable[[str], int]
 
 
 def utf8_size(text: str) -> int:
-    """Return the bytes of ``text`` in UTF-8."""
+    """Return the size of ``text`` in UTF-8 bytes."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def split_text(text: str, limit: int, size: Size = utf8_size) -> list[str]:
-    """Return ``text`` in parts of at most ``limit``, cut at the best place there is in the last half of each part.
+    """Split ``text`` into parts of at most ``limit``, each at the best place within the last half of the part.
 
-    Best is an empty line, then a line end, then a sentence's end, then a space. A part ends within what readers see as
-    one character (a grapheme cluster) only where that alone is larger than the limit. Where a part ends in a code
-    block, its fence is closed, and opened again in the next part. ``size`` is the size of a text, which is one or more
-    a character and adds up; without it, UTF-8 bytes. A blank text has no part. The time grows linearly with ``text``.
+    The best place is an empty line, then a line end, then a sentence's end, then a space. A part ends within a grapheme
+    cluster, which readers see as one character, only if the cluster alone exceeds the limit. If a part ends in a code
+    block, its fence is closed, and opened again in the next part. ``size`` returns the size of a text; it must be at
+    least one for each character, and additive (default: UTF-8 bytes). A blank text has no parts. The time is linear in
+    the length of ``text``.
     """
     return _Splitter(text, limit, size).split()
 
 
 def max_prefix_length(text: str, limit: int, size: Size) -> int:
-    """Return how many characters ``text`` may begin with and be no larger than ``limit``."""
+    """Return the length of the longest prefix of ``text`` whose size is at most ``limit``."""
     fits, above = 0, min(len(text), limit) + 1
     while above - fits > 1:
         middle = (fits + above) // 2
@@ -46,7 +47,7 @@ def max_prefix_length(text: str, limit: int, size: Size) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """An open code block: the line that opens it again, the mark that closes it, and where its first line was."""
+    """An open code block: the line that opens it, the mark that closes it, and the position of its first line."""
 
     opening: str
     mark: str
@@ -85,7 +86,7 @@ class _Splitter:
         return len(self._text) - self._start <= room and self._size(self._text[self._start :]) <= room
 
     def _next_part(self) -> str:
-        """Return the next part, and set where the one after it begins, and in which code block."""
+        """Return the next part. Set the start and the code block of the one after it."""
         opening, start = self._opening_line(), self._start
         end, fence = self._find_end()
         part = opening + self._text[start:end]
@@ -100,7 +101,7 @@ class _Splitter:
         return f"{part.removesuffix(chr(10))}\n{fence.mark}"
 
     def _find_end(self) -> tuple[int, _Fence | None]:
-        """Return where the part ends, and the code block that is open there, for whose closing there is room."""
+        """Return the end of the part and the code block that is open there. The part has room to close it."""
         reserved = 0
         while True:
             end = self._find_best_end(self._available_size() - reserved)
@@ -109,7 +110,7 @@ class _Splitter:
             if needed <= reserved:
                 break
             reserved = needed
-        if fence and fence.start > self._start and fence.end + 1 >= end:  # nothing of the block but its first line
+        if fence and fence.start > self._start and fence.end + 1 >= end:  # the part has only the block's first line
             return fence.start, None
         return end, fence
 
@@ -123,7 +124,7 @@ class _Splitter:
         return fence
 
     def _open_fence(self, found: re.Match[str]) -> _Fence | None:
-        """The code block that a line opens; None where its mark takes too much of the limit to be repeated."""
+        """Return the code block that a line opens, or None if its mark is too long to be repeated within the limit."""
         if found[2][0] == "`" and "`" in found[3]:
             return None
         for opening in (found[0].rstrip(), found[1] + found[2]):
@@ -145,7 +146,7 @@ class _Splitter:
         return max(ends, default=longest)
 
     def _cluster_ends(self, longest: int) -> range | set[int]:
-        """Yield the ends of clusters, up to ``longest``; an end depends on the character behind it as well."""
+        """Return the ends of clusters, up to ``longest``. An end also depends on the character behind it."""
         window = self._text[self._start : longest + 1]
         if window.isascii() and "\r" not in window:
             return range(self._start + 1, longest + 1)
@@ -154,10 +155,10 @@ class _Splitter:
         }
 
     def _skip_blanks(self, place: int) -> int:
-        """The place of the next line or word with a text; the blanks before a line's text stay."""
+        """Return the position of the next line or word with text. Indentation of a line is kept."""
         text, first = self._text, place
         while place < len(text) and text[place].isspace():
             place += 1
         if place > first and place < len(text) and len(_CLUSTER_PATTERN.findall(text, place - 1, place + 1)) == 1:
-            place -= 1  # a mark on a space
+            place -= 1  # a combining mark on a space
         return text.rfind("\n", first, place) + 1 or place

@@ -1,4 +1,4 @@
-"""When to show a streamed text while it grows, so that updates cost no more than the text itself."""
+"""Decide when to show a growing streamed text, so that updates cost no more than the text itself."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import time
 from cometbot.splitting import split_text, utf8_size
 
 MAX_DELTA_LENGTH = 400
-"""Characters of the longest piece."""
+"""The characters of the longest delta."""
 
 _GROWTH_FACTOR = 2
 _MIN_DELTA_DIVISOR = 3
 
 
 class PreviewThrottle:
-    """Decides which texts a message shows while it is streamed on a platform that edits messages.
+    """Decides which previews of a streamed message are shown on a platform that edits messages.
 
-    Each edit sends the message again, so each text is about twice as long as the one before. All of them together
-    have at most as many bytes as the text has so far; with the whole text at the end, the stream sends at most twice
-    the text. The text is therefore shown without its newest part until it is whole.
+    Each edit sends the message again, so each text is about twice as long as the one before. All previews together have
+    at most as many bytes as the text so far. With the whole text at the end, the stream sends at most twice the text.
+    Until the text is complete, its newest part is therefore not shown.
     """
 
     def __init__(self, interval: float) -> None:
@@ -30,9 +30,9 @@ class PreviewThrottle:
         self._sent_bytes = 0
 
     def next_text(self, text: str) -> str:
-        """Return the beginning of ``text`` that is to be shown now, empty if nothing is.
+        """Return the beginning of ``text`` to show now, or an empty str.
 
-        ``text`` is the one of the call before and what came since.
+        ``text`` is the text of the previous call with the new parts appended.
         """
         now = time.monotonic()
         if now < self._due_at:
@@ -51,9 +51,9 @@ class PreviewThrottle:
 
 
 class DeltaBuffer:
-    """Divides a streamed text into pieces for a platform that shows a text piece by piece.
+    """Divides a streamed text into deltas for a platform that shows a text piece by piece.
 
-    Each piece has a frame of its own around it, so pieces become longer with the text, up to :data:`STREAM_DELTA`.
+    Each delta costs a frame of its own, so deltas become longer with the text, up to :data:`MAX_DELTA_LENGTH`.
     """
 
     def __init__(self, interval: float) -> None:
@@ -63,7 +63,7 @@ class DeltaBuffer:
         self._buffer = ""
 
     def add(self, part: str) -> list[str]:
-        """Return the pieces that are to be shown now that ``part`` has come."""
+        """Add ``part`` and return the deltas to show now."""
         self._buffer += part
         is_blank = not self._flushed_length and not self._buffer.strip()
         if (
@@ -79,7 +79,7 @@ class DeltaBuffer:
         return self.flush()
 
     def flush(self) -> list[str]:
-        """Return the pieces of what has not been shown yet."""
+        """Return the deltas of the text that was not shown yet."""
         text, self._buffer = self._buffer, ""
         self._flushed_length += len(text)
         return [text[start : start + MAX_DELTA_LENGTH] for start in range(0, len(text), MAX_DELTA_LENGTH)]

@@ -1,4 +1,4 @@
-"""Folders in the system's temporary folder: removed when their owner ends, or else by the next process that starts."""
+"""Folders in the system's temporary folder. If their owner is killed, the next process that starts removes them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ except ImportError:  # pragma: no cover - not on a system with flock
     fcntl = None  # type: ignore[assignment]
 
 LOCK_FILE = ".owner"
-"""The file in each folder whose lock its owners hold. A folder without it is never removed."""
+"""The file in each folder that its owners lock. A folder without it is never removed."""
 
 _MAX_ATTEMPTS = 20
 
 
 class SharedFolder:
-    """A folder that several processes use: created by the first, removed by the last."""
+    """A folder used by several processes. The first creates it, the last removes it."""
 
     def __init__(self, path: Path) -> None:
         remove_abandoned()
@@ -42,7 +42,7 @@ class SharedFolder:
 
 
 class TemporaryFolder:
-    """A new folder of this process, removed with :meth:`close` or at the end of the process.
+    """A new folder of this process, removed by :meth:`close` or at the end of the process.
 
     A forked child does not remove it. Its name begins with ``cometbot-`` and the purpose.
     """
@@ -61,13 +61,13 @@ class TemporaryFolder:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder and its content."""
         self._close()
 
 
 @functools.cache
 def remove_abandoned() -> None:
-    """Remove this user's folders whose owners were killed; once in a process."""
+    """Remove this user's folders whose owners were killed. Only the first call in a process does so."""
     for path in Path(tempfile.gettempdir()).glob(f"cometbot-*/{LOCK_FILE}"):
         with suppress(OSError):
             found = path.parent.lstat()
@@ -81,7 +81,7 @@ def _make_folder(path: Path) -> Path:
 
 
 def _create_locked(create: Callable[[], Path]) -> tuple[Path, int]:
-    """Return a folder and the descriptor that holds it; another process may remove a new one before it is held."""
+    """Return a folder and the descriptor of its lock. Retry if another process removes it before it is locked."""
     for _ in range(_MAX_ATTEMPTS):
         path = create()
         with suppress(FileNotFoundError):

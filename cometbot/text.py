@@ -1,4 +1,4 @@
-"""Text that every channel, database and file system takes: no half characters, and file names without folders."""
+"""Make text storable and sendable everywhere: no lone surrogates, and file names without folders."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MAX_FILE_NAME_LENGTH = 255
-"""Characters of a file name: no file system takes more."""
+"""The characters of a file name: no file system accepts more."""
 
 _MAX_EXTENSION_LENGTH = 16
 _UNPRINTABLE_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Control characters, line and paragraph ends, and what overrides the direction of the text around it."""
+"""Control characters, line and paragraph separators, and direction overrides."""
 
 
 _fields_by_class: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
 def replace_surrogates(value: T) -> T:
-    """Return ``value`` with U+FFFD for each lone surrogate in its texts; two that make a character become it.
+    """Return ``value`` with U+FFFD for each lone surrogate in its texts. A surrogate pair becomes its character.
 
-    Texts in lists, tuples, mappings and dataclasses are replaced as well. What holds none is returned as it is.
+    Texts in lists, tuples, mappings and dataclasses are replaced as well. A value without surrogates is returned
+    itself.
     """
     if isinstance(value, str) and value.isascii():
         return value
@@ -32,7 +33,7 @@ def replace_surrogates(value: T) -> T:
 
 
 def iter_texts(value: object) -> Iterator[str]:
-    """Yield every text in ``value``: itself, or those in lists, tuples, mappings and dataclasses, names included."""
+    """Yield every text in ``value``: itself, or those in lists, tuples, mappings and dataclasses, including keys."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
@@ -44,10 +45,10 @@ def iter_texts(value: object) -> Iterator[str]:
 
 
 def clean_file_name(name: str) -> str:
-    """Return the last part of a path that somebody sent, as it may be shown; empty for an empty name.
+    """Return the last part of a path from outside in a form that is safe to show; empty for an empty name.
 
-    Folders, control characters, line ends and direction overrides go; anything else that people write in names stays.
-    A name that is too long keeps its extension. ``file`` stands for a name of which nothing is left.
+    Folders, control characters, line separators and direction overrides are removed; other characters are kept. A name
+    that is too long keeps its extension. If nothing is left, the name is ``file``.
     """
     if not name:
         return ""
@@ -77,7 +78,7 @@ def _children(item: object) -> list[Any]:
 
 
 def _init_fields(item: object) -> tuple[str, ...]:
-    """Return the fields that an instance of a dataclass is made with; nothing for other objects."""
+    """Return the names of the fields of a dataclass's constructor; empty for other objects."""
     kind = type(item)
     if kind not in _fields_by_class:
         found = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()

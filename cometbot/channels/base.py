@@ -1,4 +1,4 @@
-"""What a channel is: the code for one door, behind one interface that delivery drives."""
+"""The interface of a channel, the adapter to a platform, and of the delivery that it works with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MAX_KEY_BYTES = 1500
-"""Bytes of an event's key: no index takes an entry of any length."""
+"""The bytes that an event's key may have: databases limit the size of an index entry."""
 
 _UNSTORABLE_PATTERN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _KEY_KIND_PATTERN = re.compile("[!-~]{1,40}")
@@ -37,10 +37,10 @@ _KEY_KIND_PATTERN = re.compile("[!-~]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class IncomingEvent:
-    """Something that came in, as it is stored: where it belongs, what makes it unique, and its body unparsed.
+    """An incoming event as it is stored: its conversation, its unique key, and its unparsed body.
 
-    ``sender`` is the uid of who caused it. ``received_at`` is set by the store. A ``key`` that no index would take, for
-    its length or for what control characters it holds, has a hash in the place of all that follows its kind.
+    ``sender`` is the uid of the user who caused it. ``received_at`` is set by the store. If a ``key`` is too long for
+    an index or contains control characters, a hash replaces everything behind its kind.
     """
 
     conversation: Conversation
@@ -55,10 +55,10 @@ class IncomingEvent:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """One stored request to a platform. ``payload`` is what the channel rendered, ``client_id`` what finds it again
-    there.
+    """One stored request to a platform.
 
-    ``target_id`` is the platform's id of the bot's own earlier message that this one is about.
+    ``payload`` is the result of the channel's ``render``. ``client_id`` is the id under which the platform can find it
+    again. ``target_id`` is the platform's id of the bot's own earlier message that this one refers to.
     """
 
     conversation: Conversation
@@ -68,7 +68,7 @@ class OutgoingRequest:
 
 
 class DeliveryService(Protocol):
-    """What a channel's views may ask of delivery."""
+    """The part of delivery that a channel's views may use."""
 
     @property
     def bots(self) -> Mapping[str, Bot]:
@@ -76,14 +76,16 @@ class DeliveryService(Protocol):
         ...
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
-        """Whether it is new; durable on return. Raises ``StoreBusy`` if the database did not take it in time."""
+        """Store an event durably. Return True if it is new.
+
+        Raises ``StoreBusy`` if the database did not confirm the write in time.
+        """
         ...
 
     def enqueue_in(self, transaction: Transaction, incoming: IncomingEvent) -> bool:
-        """Store the event in a transaction of the caller's; whether to :meth:`notify` its conversation after the
-        commit.
+        """Store an event in the caller's transaction. Return True if the caller must :meth:`notify` after the commit.
 
-        False for one that is known already, and where somebody is at work on the conversation.
+        False if the event is already known, or if a worker is processing the conversation.
         """
         ...
 
@@ -94,156 +96,165 @@ class DeliveryService(Protocol):
         payloads: Sequence[Mapping[str, Any]],
         event: str = "",
     ) -> bool:
-        """Store requests to a platform in a transaction of the caller's, as the channel's ``render`` would have made
-        them; whether to :meth:`notify` the conversation after the commit.
+        """Store requests to a platform in the caller's transaction, in the form that the channel's ``render`` returns.
 
-        Nothing is stored again under an ``event`` that was stored before. Raises :class:`BotError` for a channel that
-        is not here.
+        Return True if the caller must :meth:`notify` the conversation after the commit. Nothing is stored again under
+        an ``event`` that was stored before. Raises :class:`BotError` if the channel is not configured here.
         """
         ...
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Let somebody know that ``str(conversation.key)`` has something undone; ``to_send``: replies only."""
+        """Notify a worker that ``str(conversation.key)`` has pending work; with ``to_send``, only replies."""
         ...
 
     def has_conversation(self, key: ConversationKey) -> bool:
-        """Return whether this bot got or said something here, or is known to take part (:meth:`add_conversations`)."""
+        """Return True if this bot received or sent something here, or was added with :meth:`add_conversations`."""
         ...
 
     def add_conversations(self, conversations: Iterable[Conversation]) -> None:
-        """Store that the bot takes part in these conversations, in which nothing was said or heard yet."""
+        """Store that the bot takes part in these conversations, which have no messages yet."""
         ...
 
     def find_sent_conversation(self, channel: str, account: str, platform_id: str) -> Conversation | None:
-        """Where the bot's own message with this id was said, None if it is not known."""
+        """Return the conversation in which the bot's own message with this id was sent, or None if it is not known."""
         ...
 
     def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
-        """Return the conversation of an event that was stored under ``key``, None if it is not known (any more)."""
+        """Return the conversation of the event stored under ``key``, or None if it is not known or no longer stored."""
         ...
 
 
 class Channel(ABC):
-    """One door.
+    """The base class of all channels. A channel is the adapter to one platform.
 
-    ``parse`` and ``render`` are pure. ``send`` and ``find_sent`` talk to the platform and raise the
-    :class:`ChannelError` that fits; delivery decides what follows. A channel is used by many threads at once.
+    ``parse`` and ``render`` are pure. ``send`` and ``find_sent`` call the platform and raise the :class:`ChannelError`
+    that fits; delivery decides what follows. Many threads use a channel at once.
     """
 
     name: ClassVar[str]
     has_single_sender: ClassVar[bool] = False
-    """Whether one process alone can send, because it holds the connection to the platform."""
+    """True if only one process can send, because it holds the connection to the platform."""
     has_stored_conversations: ClassVar[bool] = False
-    """Whether :meth:`conversation` returns one that is there, so that what came from there before need not be asked."""
+    """True if :meth:`conversation` looks up the stored conversation; otherwise delivery does so."""
     capabilities: Capabilities
 
     @property
     def can_send(self) -> bool:
-        """Whether this process can send; the same for as long as it lives. What is said where it cannot is stored, and
-        sent by the process that can."""
+        """True if this process can send. The value is constant while the process runs.
+
+        If it is False, replies are stored, and the process that can send them does so.
+        """
         return True
 
     def internal_bots(self) -> Sequence[Bot]:
-        """Bots in whose conversations this channel has something to send, beside those that are served: they handle
-        nothing."""
+        """Return bots that are not served and handle nothing, but in whose conversations this channel sends."""
         return ()
 
     @property
     @abstractmethod
     def account(self) -> str:
-        """To whom message ids belong on this platform: the app id, the profile."""
+        """The owner of the message ids on this platform, such as the app id or the profile."""
 
     @abstractmethod
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        """The conversation of ``bot`` with one user, or of one group."""
+        """Return the conversation of ``bot`` with one user, or of one group."""
 
     @abstractmethod
     def parse(self, incoming: IncomingEvent) -> Event:
-        """The event in a stored body. Raises :class:`PayloadError` if it has not the shape that it must have."""
+        """Return the event in a stored body. Raises :class:`PayloadError` if the body does not have the right shape."""
 
     @abstractmethod
     def render(self, operation: Operation) -> list[dict[str, Any]]:
-        """The requests that carry out ``operation``, in order, as JSON values that :meth:`send` takes.
+        """Return the requests that carry out ``operation``, in order, as JSON values that :meth:`send` accepts.
 
-        A long text becomes several. What the platform cannot show falls back to text (see :func:`fall_back_to_text`).
-        Raises
-        :class:`MessageError` for what goes over a limit of the platform and cannot be split, naming the limit.
+        A long text is split into several. A message that the platform cannot show is sent as text (see
+        :func:`fall_back_to_text`). Raises :class:`MessageError` with the limit if a message exceeds a limit of the
+        platform and cannot be split.
         """
 
     @abstractmethod
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """The platform's id for what was just carried out (empty if it gives none), within ``timeout`` seconds in
-        all."""
+        """Carry out a request within ``timeout`` seconds in all. Return the platform's id for it, or an empty str."""
 
     def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
-        """The platform's id of an earlier :meth:`send` whose answer is unknown; None if it did not arrive, or if nobody
-        can tell: it is sent again. Raises a :class:`ChannelError` if it cannot be looked for now, but later.
+        """Return the platform's id of an earlier :meth:`send` whose outcome is unknown, or None if it did not arrive.
 
-        Asked only where ``capabilities.look_up`` is true.
+        None also if the platform cannot tell; delivery then sends it again. Raises a :class:`ChannelError` if the
+        search is not possible now and should be repeated later. Called only if ``capabilities.look_up`` is true.
         """
         return None
 
     def cooldown(self) -> float:
-        """Seconds for which the platform wants no more requests, as far as its last answer said; 0 for none."""
+        """Return for how many seconds the platform accepts no requests, according to its last response; 0 for none."""
         return 0.0
 
     def preview(self, conversation: Conversation, message_id: str, text: str) -> None:
-        """Show an unfinished text in a message, if that can be done now. Asked only where ``stream_interval`` is
-        set."""
+        """Show an unfinished text in a message, if that is possible now.
+
+        Called only if ``capabilities.stream_interval`` is set.
+        """
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
-        """Show the next piece of a message that is still being written, if that can be done now; None gives it up.
+        """Show the next piece of a message that is not sent yet, if that is possible now. None abandons the message.
 
-        Asked only where ``capabilities.deltas`` is true. Pieces are numbered from 0; nothing of them is stored.
+        Called only if ``capabilities.deltas`` is true. Pieces are numbered from 0. They are not stored.
         """
 
     def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
-        """Show that a handler has begun or ended its work on a message here, if that can be done now."""
+        """Show that a handler began or ended its work on a message here, if that is possible now."""
 
     def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
-        """Those of ``changes`` that are to be remembered: not of a user or conversation that has been removed since the
-        handler began. Called in the transaction that stores them."""
+        """Return the ``changes`` to store, without those of users or conversations removed since the handler began.
+
+        Called in the transaction that stores them.
+        """
         return changes
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """The newest messages of a conversation, oldest first; empty where the platform keeps none."""
+        """Return the newest messages of a conversation, oldest first; empty if the platform has no history."""
         return []
 
     def client(self, bot: str) -> Any:
-        """The platform's own client for ``bot``."""
+        """Return the platform's API client for ``bot``, or None if there is none."""
         return None
 
     def readonly_client(self, bot: str, on_write: Callable[[str], None]) -> Any:
-        """As :meth:`client`, but it only reads, and tells ``on_write`` what else it was asked for; for rehearsals."""
+        """Return a client like :meth:`client` that only reads, for a dry run.
+
+        It passes a description of each other call to ``on_write`` and does not carry it out.
+        """
         return None
 
     def is_bot(self, uid: str) -> bool:
-        """Whether the platform lists this user as a bot, as far as it is known without asking now."""
+        """Return True if the platform lists this user as a bot, as far as that is known without a request."""
         return False
 
     def refresh(self) -> None:
-        """Bring up to date what is kept of the platform; called every few minutes, in the background."""
+        """Update the data cached from the platform. Called every few minutes, in the background."""
 
     def attach(self, delivery: DeliveryService) -> None:
-        """Remember the delivery that this channel belongs to. Called once, before anything else."""
+        """Store a reference to the delivery of this channel. Called once, before any other method."""
 
     def blueprint(self, delivery: DeliveryService) -> Any:
-        """The Flask blueprint with this channel's routes, None if it has none."""
+        """Return the Flask blueprint with this channel's routes, or None if it has none."""
         return None
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
 
 
 def fall_back_to_text(message: Message, capabilities: Capabilities) -> Message:
-    """``message`` as it is where the channel shows its kind, else as text."""
+    """Return ``message`` itself if the channel renders its class, otherwise its text form."""
     if type(message) in capabilities.native:
         return message
     return Text(message.to_text(), metadata=message.metadata, tags=message.tags)
 
 
 def to_storable_key(key: str) -> str:
-    """Return ``key`` as an index takes it: with a hash in place of what is too long or holds control characters."""
+    """Return ``key`` in a form that fits into an index.
+
+    A hash replaces all but the kind if the key is too long or contains control characters.
+    """
     return key if _is_storable(key) else _hash_key(key)
 
 

@@ -100,7 +100,7 @@ class Conversations:
         if found is None:
             return None
         signal = self._feed.add(connection, found.scope, found.id, CONVERSATION_UPDATED, {})
-        # Read again: since the line above it is this transaction's alone.
+        # Read the row again: only since the line above does this transaction hold its lock.
         row = connection.execute(sa.select(chat_conversations).where(*_by_id(found.scope, id))).mappings().one()
         values = {"data": queries.to_json(queries.merge(queries.from_json(row["data"]), data)), "updated_at": signal.at}
         connection.execute(sa.update(chat_conversations).where(*_by_id(found.scope, id)).values(values))
