@@ -34,7 +34,7 @@ _MAX_QUOTED_LENGTH = 40
 
 
 class UsageError(BotError):
-    """The user's words do not fit the command. The text says why, and how the command is used.
+    """The user's words do not fit the command. The text explains why, and how the command is used.
 
     The user receives this text unless the bot has a handler for exactly this class: ``@bot.error(UsageError)``.
     """
@@ -90,8 +90,9 @@ class Signature:
         return (*self.positional, *((self.variadic,) if self.variadic else ()), *self.keyword_only)
 
     def parse(self, line: str) -> Arguments:
-        """Return the arguments in ``line``. Raises :class:`ValueError` with a sentence for the user if they do not
-        fit.
+        """Return the arguments in ``line``.
+
+        Raises :class:`ValueError` with a sentence for the user if they do not fit.
         """
         if not self.positional and not self.variadic and not self.keyword_only and not line:
             return [], {}

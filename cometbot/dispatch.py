@@ -251,8 +251,9 @@ class _Dispatch:
         self._ctx.user_state.discard_changes()
 
     def _collect_changes(self, operations: tuple[Operation, ...]) -> tuple[StateChange, ...]:
-        """Return the changes of both states, with cometbot's own. Raises :class:`BotError` for values that are not
-        JSON.
+        """Return the changes of both states, with cometbot's own.
+
+        Raises :class:`BotError` for a value that is not JSON.
         """
         state = self._ctx.state
         if self._sender_is_bot:
@@ -263,9 +264,7 @@ class _Dispatch:
         return tuple(change for change in (state.changes(), self._ctx.user_state.changes(), *elsewhere) if change)
 
     def _store_offers(self, operations: tuple[Operation, ...]) -> list[StateChange]:
-        """Store the quick replies for this conversation in its state, and return the changes for other
-        conversations.
-        """
+        """Store the quick replies for this conversation in its state. Return the changes for other ones."""
         said: dict[str, list[Message]] = {}
         for operation in (*self._ctx.said, *operations):
             if operation.message is not None:

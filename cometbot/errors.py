@@ -87,7 +87,10 @@ class NotFound(Rejected):
 
 
 class RateLimited(ChannelError):
-    """The platform refused the request because of its rate limit; nothing was done. ``retry_after`` is in seconds."""
+    """The platform refused the request because of its rate limit; nothing was done.
+
+    ``retry_after`` is in seconds.
+    """
 
     def __init__(self, message: str = "", *, retry_after: float) -> None:
         super().__init__(message)
@@ -111,7 +114,10 @@ class Uncertain(ChannelError):
 
 
 class PayloadError(CometbotError):
-    """The payload does not have the expected shape. ``details`` maps a field's path to its errors."""
+    """The payload does not have the expected shape.
+
+    ``details`` maps a field's path to its errors.
+    """
 
     def __init__(self, message: str = "", *, details: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(message)
@@ -159,7 +165,7 @@ class StoreBusy(DeliveryError):
 
 
 class StoreUnavailable(StoreBusy):
-    """The database cannot be used until somebody repairs it.
+    """The database cannot be used until it is repaired.
 
     ``kind`` is a kind of :mod:`cometbot.store.failures`, such as ``full`` or ``missing``.
     """

@@ -1,4 +1,4 @@
-"""The settings, read from the environment and a ``.env`` file. Every error says what to set instead."""
+"""The settings, read from the environment and a ``.env`` file. Every error explains what to set instead."""
 
 from __future__ import annotations
 
@@ -204,10 +204,10 @@ def _database_url(text: str) -> str:
 
 
 def check_server_url(url: str) -> None:
-    """Check that the password in the URL of a database server is unambiguous.
+    """Raise :class:`ValueError` if the password in the URL of a database server is ambiguous.
 
-    Otherwise a part of the password would be parsed as host or database, and would be shown in errors. Raises
-    :class:`ValueError` with a text that contains no part of the URL.
+    Otherwise a part of the password would be parsed as host or database, and would be shown in errors. The text of the
+    error contains no part of the URL.
     """
     rest = url.partition("://")[2]
     user = rest.partition("@")[0] if "@" in rest else ""

@@ -1,4 +1,4 @@
-"""A chat server without a door: what the Chat API and the platform share, and neither knows of the other."""
+"""The chat server that the channels ``chat_api`` and ``platform`` share. It depends on neither of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat server as a whole: what the channels with their own conversations build on."""
+"""The entry point of the chat server, for channels that store their own conversations."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from cometbot.store.database import Database
 from cometbot.store.purge import Purge
 
 FEED_RETENTION = 86_400.0
-"""Seconds for which a listener that was away can catch up."""
+"""The seconds for which a listener that was disconnected can catch up."""
 
 
 class Chat:
-    """Users, conversations, messages, events and files over ``database``, and the feed of what happens to them.
+    """Users, conversations, messages, events and files in ``database``, and the feed of their changes.
 
-    What reads and what writes takes the caller's connection, so that a view can store a message and hand it to delivery
-    in one transaction. What was written comes back as signals, for :meth:`Feed.publish` after the commit. Rows belong
-    to a :class:`Scope`; nothing reaches out of it. One for each process is enough; the bytes of files go to ``folder``,
-    at most ``max_total_size`` and only while ``min_free`` bytes of its disk are free. :attr:`quota` holds users to
-    ``max_size`` bytes of the whole database.
+    Methods that read or write take the caller's connection, so that a view can store a message and enqueue it for
+    delivery in one transaction. Writes return signals, which the caller passes to :meth:`Feed.publish` after the
+    commit. Rows belong to a :class:`Scope`; no operation reaches beyond it. One instance for each process is enough.
+
+    The content of files is stored in ``folder``: at most ``max_total_size`` bytes, and only while ``min_free`` bytes of
+    its disk are free. :attr:`quota` limits what users store to ``max_size`` bytes of the whole database.
     """
 
     def __init__(
@@ -56,5 +57,5 @@ class Chat:
         self.files.clean_up()
 
     def close(self) -> None:
-        """End all listeners, and what listens for them. The database stays open."""
+        """End all listeners and their threads. The database stays open."""
         self.feed.close()

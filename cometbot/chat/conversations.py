@@ -1,4 +1,4 @@
-"""The conversations of the chat server, and who takes part in them."""
+"""The conversations of the chat server and their participants."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from cometbot.store.tables import chat_conversations, chat_participants, chat_us
 
 
 class Conversations:
-    """The tables ``chat_conversations`` and ``chat_participants``. All methods work inside the caller's transaction.
+    """The tables ``chat_conversations`` and ``chat_participants``. All methods run in the caller's transaction.
 
-    Who made a conversation owns it and takes part in it. Signals are to be published after the commit.
+    The user who creates a conversation is its owner and a participant. The caller publishes the returned signals after
+    the commit.
     """
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
@@ -40,7 +41,7 @@ class Conversations:
     def create(
         self, connection: Connection, scope: Scope, owner: str, *, id: str = "", data: Data | None = None
     ) -> ChatConversation:
-        """A new conversation. Raises :class:`IdTaken` if there is one with this ``id``."""
+        """Create a conversation. Raises :class:`IdTaken` if there is one with this ``id``."""
         created, is_new = self._insert(connection, scope, owner, id, data or {})
         if not is_new:
             raise IdTaken
@@ -49,7 +50,10 @@ class Conversations:
     def get_or_create(
         self, connection: Connection, scope: Scope, owner: str, id: str, data: Data | None = None
     ) -> tuple[ChatConversation, bool]:
-        """The conversation with this ``id``, whoever owns it, and whether it is new: then ``owner`` does."""
+        """Return the conversation with this ``id`` and whether it is new. ``owner`` owns only a new one.
+
+        Raises :class:`Missing` if it is removed at the same time.
+        """
         return self._insert(connection, scope, owner, id, data or {})
 
     def _insert(
@@ -88,14 +92,17 @@ class Conversations:
         connection.execute(self._database.insert(chat_participants).values(values).on_conflict_do_nothing())
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatConversation | None:
-        """The conversation with this id, None if there is none."""
+        """Return the conversation with this id, or None."""
         row = connection.execute(sa.select(chat_conversations).where(*_by_id(scope, id))).mappings().first()
         return to_conversation(row) if row else None
 
     def update(
         self, connection: Connection, scope: Scope, id: str, data: Data
     ) -> tuple[ChatConversation, list[Signal]] | None:
-        """The conversation with ``data`` over its own (a value None takes its key away); None if there is none."""
+        """Merge ``data`` into the data of a conversation. Return it with the signals, or None if there is none.
+
+        A value None removes its key.
+        """
         found = self.get(connection, scope, id)
         if found is None:
             return None
@@ -107,9 +114,9 @@ class Conversations:
         return to_conversation({**row, **values}), [signal]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """What happened by removing the conversation with all that is in it; None if there is none.
+        """Delete the conversation with its content, and return the signals; None if there is none.
 
-        The owner's files that were attached there are removed a day later, unless another message has them too.
+        The owner's files attached there are removed a day later, unless another message uses them, too.
         """
         if not id:
             return None
@@ -126,8 +133,7 @@ class Conversations:
         limit: int = 20,
         oldest_first: bool = False,
     ) -> Page[ChatConversation]:
-        """The conversations that ``owner`` made, the newest first unless told otherwise. Raises
-        :class:`BadCursor`."""
+        """List the conversations that ``owner`` created, newest first by default. Raises :class:`BadCursor`."""
         query = sa.select(chat_conversations).where(
             *queries.in_scope(chat_conversations, scope),
             chat_conversations.c.owner == queries.replace_unstorable(owner),
@@ -135,7 +141,7 @@ class Conversations:
         return _page(connection, query, cursor, limit, oldest_first=oldest_first)
 
     def count_owned(self, connection: Connection, scope: Scope, owner: str) -> int:
-        """How many conversations ``owner`` made."""
+        """Return the number of conversations that ``owner`` created."""
         own = (
             *queries.in_scope(chat_conversations, scope),
             chat_conversations.c.owner == queries.replace_unstorable(owner),
@@ -143,12 +149,12 @@ class Conversations:
         return connection.execute(sa.select(sa.func.count()).select_from(chat_conversations).where(*own)).scalar_one()
 
     def has_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> bool:
-        """Whether ``user`` takes part; nobody does in a conversation that does not exist."""
+        """Return True if ``user`` is a participant of an existing conversation."""
         query = sa.select(chat_participants.c.joined_at).where(*_by_participant(scope, conversation, user))
         return connection.execute(query).first() is not None
 
     def get_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> ChatUser | None:
-        """The user ``user``, None if one does not take part."""
+        """Return the user ``user``, or None if that user is not a participant."""
         query = _select_participants().where(*_by_participant(scope, conversation, user))
         row = connection.execute(query).mappings().first()
         return to_user(row) if row else None
@@ -156,7 +162,7 @@ class Conversations:
     def list_participants(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatUser]:
-        """Who takes part, in the order in which they came. Raises :class:`BadCursor`."""
+        """List the participants in the order in which they joined. Raises :class:`BadCursor`."""
         limit = queries.clamp_limit(limit)
         query = _select_participants().where(*queries.in_conversation(chat_participants, scope, conversation))
         if cursor:
@@ -170,14 +176,16 @@ class Conversations:
         return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(joined[user.id], user.id))
 
     def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
-        """What happened by letting ``user`` take part, which is told also of one who did before. Raises
-        :class:`Missing`."""
+        """Add ``user`` as a participant and return the signals, also if the user is one already.
+
+        Raises :class:`Missing` if there is no such conversation.
+        """
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_ADDED, {"user": user})
         self._insert_participant(connection, scope, conversation, user, signal.at)
         return [signal]
 
     def remove_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
-        """What happened by letting ``user`` take part no longer; nothing if one did not."""
+        """Remove ``user`` from the participants and return the signals; none if the user is no participant."""
         if not self.has_participant(connection, scope, conversation, user):
             return []
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_REMOVED, {"user": user})
@@ -187,13 +195,13 @@ class Conversations:
     def list(
         self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatConversation]:
-        """All conversations, oldest first. Raises :class:`BadCursor`."""
+        """List all conversations, oldest first. Raises :class:`BadCursor`."""
         query = sa.select(chat_conversations).where(*queries.in_scope(chat_conversations, scope))
         return _page(connection, query, cursor, limit, oldest_first=True)
 
 
 def to_conversation(row: Any) -> ChatConversation:
-    """The conversation in a row of the table."""
+    """Return the conversation in a row of the table."""
     return ChatConversation(
         Scope(row["channel"], row["bot"]),
         row["id"],

@@ -1,4 +1,4 @@
-"""Bots that run elsewhere and talk by HTTP: what they are called, what opens them, where they hear of messages."""
+"""External bots, which run elsewhere and use HTTP: their names, keys, webhooks and commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from cometbot.store.tables import platform_bots, platform_commands
 
 @dataclass(frozen=True, slots=True)
 class ExternalBot:
-    """A bot that runs elsewhere. Of its key there is a hash alone; without a webhook the URL is empty."""
+    """A bot that runs elsewhere.
+
+    Only a hash of its key is stored. ``webhook_url`` is empty if it has no webhook.
+    """
 
     id: str
     name: str
@@ -30,7 +33,7 @@ class ExternalBot:
 
 @dataclass(frozen=True, slots=True)
 class ExternalCommand:
-    """A command that such a bot has named, without its slash."""
+    """A command that an external bot registered. ``alias`` has no slash."""
 
     id: str
     bot: str
@@ -39,22 +42,22 @@ class ExternalCommand:
 
 
 class ExternalBots:
-    """The tables ``platform_bots`` and ``platform_commands``. All methods work inside the caller's transaction."""
+    """The tables ``platform_bots`` and ``platform_commands``. All methods run in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, connection: Connection, id: str) -> ExternalBot | None:
-        """The bot with this id, None if there is none."""
+        """Return the bot with this id, or None."""
         row = connection.execute(_bots().where(platform_bots.c.id == queries.replace_unstorable(id))).one_or_none()
         return ExternalBot(*row) if row else None
 
     def list_bots(self, connection: Connection) -> list[ExternalBot]:
-        """All bots, oldest first."""
+        """Return all bots, oldest first."""
         return [ExternalBot(*row) for row in connection.execute(_bots().order_by(platform_bots.c.seq))]
 
     def has_name(self, connection: Connection, name: str) -> bool:
-        """Whether a bot is called like that."""
+        """Return True if a bot has this name."""
         query = sa.select(platform_bots.c.id).where(platform_bots.c.name == queries.replace_unstorable(name)).limit(1)
         return connection.execute(query).first() is not None
 
@@ -65,14 +68,14 @@ class ExternalBots:
         connection.execute(sa.insert(platform_bots).values(**values, created_at=now))
 
     def update(self, connection: Connection, id: str, values: Mapping[str, str]) -> None:
-        """Give some fields of a bot, by their names, other values."""
+        """Set fields of a bot, by name."""
         if values:
             connection.execute(
                 sa.update(platform_bots).where(platform_bots.c.id == queries.replace_unstorable(id)).values(values)
             )
 
     def delete(self, connection: Connection, id: str) -> bool:
-        """Whether there was such a bot; it is gone now, with its key, webhook and commands."""
+        """Delete a bot with its key, webhook and commands. Return False if there is none."""
         connection.execute(
             sa.delete(platform_commands).where(platform_commands.c.bot == queries.replace_unstorable(id))
         )
@@ -80,7 +83,7 @@ class ExternalBots:
         return connection.execute(deletion).rowcount > 0
 
     def list_commands(self, connection: Connection, bot: str) -> list[ExternalCommand]:
-        """The commands of a bot, in the order in which they were named first."""
+        """Return the commands of a bot, in the order in which they were first registered."""
         query = (
             _commands()
             .where(platform_commands.c.bot == queries.replace_unstorable(bot))
@@ -89,7 +92,7 @@ class ExternalBots:
         return [ExternalCommand(*row) for row in connection.execute(query)]
 
     def save_commands(self, connection: Connection, commands: Sequence[ExternalCommand]) -> None:
-        """Store commands; one whose alias its bot has already gets the new description and keeps its id."""
+        """Store commands. If the bot already has the alias, its command gets the new description and keeps its id."""
         insert = self._database.insert(platform_commands)
         replaced = {"description": insert.excluded.description}
         change = insert.on_conflict_do_update(index_elements=["bot", "alias"], set_=replaced)
@@ -98,14 +101,14 @@ class ExternalBots:
             connection.execute(change, values)
 
     def find_command(self, connection: Connection, id: str) -> ExternalCommand | None:
-        """The command with this id, of whichever bot."""
+        """Return the command with this id, of any bot, or None."""
         row = connection.execute(
             _commands().where(platform_commands.c.id == queries.replace_unstorable(id))
         ).one_or_none()
         return ExternalCommand(*row) if row else None
 
     def delete_command(self, connection: Connection, id: str) -> None:
-        """Let a command be gone."""
+        """Delete a command."""
         connection.execute(sa.delete(platform_commands).where(platform_commands.c.id == queries.replace_unstorable(id)))
 
 

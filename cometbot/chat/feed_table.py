@@ -1,4 +1,4 @@
-"""What happened, conversation by conversation, in the order in which it happened: the truth that listeners follow."""
+"""The changes of each conversation in order, stored as the source of truth for listeners."""
 
 from __future__ import annotations
 
@@ -86,18 +86,20 @@ _event = _event.where(chat_events.c.bot == bound("b"))
 
 
 class FeedPosition(NamedTuple):
-    """How far a conversation has come. ``created_at`` is when it was made: another one of the same id was made
-    later."""
+    """The current position of a conversation.
+
+    ``created_at`` distinguishes it from a later conversation with the same id.
+    """
 
     created_at: int
     position: int
 
 
 class FeedTable:
-    """The table ``chat_feed``. All methods work inside the caller's transaction.
+    """The table ``chat_feed``. All methods run in the caller's transaction.
 
-    A row says what happened and to whom; of messages and events it has only the id, so that who listens late gets them
-    as they are now, and nothing of those that are gone.
+    A row describes one change. Of messages and events it has only the id, so that a late listener receives them in
+    their current form, and receives nothing of deleted ones.
     """
 
     def __init__(self, database: Database) -> None:
@@ -113,10 +115,10 @@ class FeedTable:
         self._select_created_at = database.prepare(_select_created_at)
 
     def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
-        """A time and a position in the conversation that nothing else there has, later than all before them.
+        """Return a new time and position in the conversation, later than and different from all before.
 
-        The conversation is this transaction's until its end, so that positions are committed in their order. Raises
-        :class:`Missing` if there is no such conversation.
+        The row of the conversation is locked until the end of the transaction, so that positions are committed in
+        order. Raises :class:`Missing` if there is no such conversation.
         """
         now = queries.now_ms(self._database)
         values = {
@@ -131,13 +133,15 @@ class FeedTable:
         return found[0][0], found[0][1]
 
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
-        """What was just told, kept for listeners of the conversation, with all its ``data``. Raises
-        :class:`Missing`."""
+        """Store a signal with all its ``data`` in the feed of the conversation.
+
+        Raises :class:`Missing` if there is no such conversation.
+        """
         at, position = self.advance(connection, scope, conversation)
         return self.save(connection, Signal(_topic(scope, conversation), kind, position, at, data=data))
 
     def save(self, connection: Connection, signal: Signal) -> Signal:
-        """``signal``, kept; its time and position are those of an :meth:`advance`."""
+        """Store ``signal``, whose time and position come from :meth:`advance`, and return it."""
         about = signal.message or signal.event
         values = {
             "channel": signal.topic.channel,
@@ -153,9 +157,9 @@ class FeedTable:
         return signal
 
     def read(self, connection: Connection, topic: Topic, after: int, limit: int) -> tuple[list[Signal], int]:
-        """What happened after a position, at most so much of it, and the position that this reaches.
+        """Return at most ``limit`` signals after a position, and the position that they reach.
 
-        What is told of a message that has gone since is left out; that it went is told later on.
+        Signals about a message that was deleted since are left out; a later signal reports its deletion.
         """
         values = {"ch": topic.channel, "b": topic.bot, "conv": topic.id, "after": after, "most": limit}
         signals = []
@@ -181,15 +185,16 @@ class FeedTable:
         return signal
 
     def get_created_at(self, connection: Connection, topic: Topic) -> int:
-        """When the conversation was made that has this id now; 0 if there is none.
+        """Return the creation time of the conversation that has this id now; 0 if there is none.
 
-        What was read before this, within a conversation that was made then, is of that one: none comes back.
+        A deleted conversation never comes back. If this returns the time of a known conversation, everything read
+        before this call belongs to that one.
         """
         found = self._select_created_at(connection, {"ch": topic.channel, "b": topic.bot, "conv": topic.id}).fetchall()
         return int(found[0][0]) if found else 0
 
     def get_positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, FeedPosition]:
-        """How far each conversation has come; one that does not exist is left out."""
+        """Return the current position of each conversation that exists."""
         columns, wanted, found = chat_conversations.c, set(topics), dict[Topic, FeedPosition]()
         for channel in {topic.channel for topic in wanted}:
             ids = sorted({topic.id for topic in wanted if topic.channel == channel})
@@ -201,14 +206,14 @@ class FeedTable:
         return {topic: reached for topic, reached in found.items() if topic in wanted}
 
     def purge(self, connection: Connection, before: int, limit: int = PURGE_BATCH_LIMIT) -> int:
-        """Delete at most ``limit`` rows from before a time; return their number."""
+        """Delete at most ``limit`` rows that are older than ``before``. Return their number."""
         key = (chat_feed.c.channel, chat_feed.c.bot, chat_feed.c.conversation, chat_feed.c.position)
         old = sa.select(*key).where(chat_feed.c.at < before).order_by(chat_feed.c.at).limit(limit)
         return connection.execute(sa.delete(chat_feed).where(sa.tuple_(*key).in_(old))).rowcount
 
 
 def to_message(row: Sequence[Any]) -> ChatMessage:
-    """The message in the columns of :data:`_MESSAGE_COLUMNS`."""
+    """Return the message in the columns of :func:`message_columns`."""
     channel, bot, id, conversation, sender, is_bot, payload, metadata, client_id, at, edited_at = row
     return ChatMessage(
         Scope(channel, bot),
@@ -225,18 +230,18 @@ def to_message(row: Sequence[Any]) -> ChatMessage:
 
 
 def to_event(row: Sequence[Any]) -> ChatEvent:
-    """The event in the columns of :data:`_EVENT_COLUMNS`."""
+    """Return the event in the columns of :func:`event_columns`."""
     channel, bot, id, conversation, sender, payload, at = row
     return ChatEvent(Scope(channel, bot), id, conversation, sender, queries.from_json(payload), at)
 
 
 def message_columns() -> Iterable[sa.ColumnElement[Any]]:
-    """What :func:`to_message` takes."""
+    """Return the columns that :func:`to_message` expects."""
     return _MESSAGE_COLUMNS
 
 
 def event_columns() -> Iterable[sa.ColumnElement[Any]]:
-    """What :func:`to_event` takes."""
+    """Return the columns that :func:`to_event` expects."""
     return _EVENT_COLUMNS
 
 

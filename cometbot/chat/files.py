@@ -1,4 +1,4 @@
-"""Files that users and bots upload: bytes in a folder, what they are in the database."""
+"""Files uploaded by users and bots. Their content is in a folder, their metadata in the database."""
 
 from __future__ import annotations
 
@@ -28,29 +28,28 @@ from cometbot.text import clean_file_name
 MAX_TOTAL_SIZE = 10 * 1024**3
 MIN_FREE_SPACE = 256 * 1024**2
 UNUSED_FILE_TTL = 86_400
-"""Seconds after which a file that no message uses is removed."""
+"""The seconds after which a file that no message uses is removed."""
 
 _CHUNK_SIZE = 64 * 1024
 _select_total_size = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
 _CLEAN_UP_BATCH_LIMIT = 200
 _CONTAINER_KINDS = ("audio", "video")
-"""Kinds that are told apart by the tracks of a container, which it may describe at its end."""
+"""Kinds that differ only in the tracks of a container, which it may describe at its end."""
 
 
 class Readable(Protocol):
-    """Where bytes come from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, empty at the end."""
+        """Return at most ``size`` bytes; empty at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that has come in whole and belongs to nobody yet: :meth:`Files.keep` it, or :meth:`discard` it.
+    """A completely received file without an owner. Either :meth:`Files.save` or :meth:`discard` it.
 
-    Its bytes lie at ``path``; after the transaction that keeps it, :meth:`finalize` brings them to their
-    ``final_path``.
+    Its content is at ``path``. After the transaction that saves it, :meth:`finalize` moves it to its ``final_path``.
     """
 
     id: str
@@ -62,25 +61,27 @@ class Upload:
     kind: str
 
     def finalize(self) -> None:
-        """Bring the bytes of a kept file to their place. Where that fails, or a crash comes before, they are found all
-        the same, and :meth:`Files.clean_up` does it later."""
+        """Move the content of a saved file to its final path.
+
+        If that fails or the process crashes before, the file can still be read, and :meth:`Files.clean_up` moves it
+        later.
+        """
         with suppress(OSError):
             _move(self.path, self.final_path)
 
     def discard(self) -> None:
-        """Remove the bytes, also after a transaction that was to keep them has failed."""
+        """Remove the content, also after a transaction that was to save it failed."""
         self.path.unlink(missing_ok=True)
         self.final_path.unlink(missing_ok=True)
 
 
 class Files:
-    """The table ``chat_files``, and a folder. What takes a connection works inside the caller's transaction.
+    """The table ``chat_files`` and a folder. Methods with a connection run in the caller's transaction.
 
-    A file's path is made from an id that is made here, and of nothing that anybody sent. Several machines need a folder
-    that they share.
+    The path of a file is made from an id generated here, never from input. Several machines need a shared folder.
 
-    All files of the database together have at most ``max_total_size`` bytes, give or take those of uploads that come in
-    at the same moment, and leave ``min_free`` bytes of the disk free.
+    All files of the database together have at most ``max_total_size`` bytes, apart from uploads at the same moment, and
+    leave ``min_free`` bytes of the disk free.
     """
 
     def __init__(
@@ -98,11 +99,11 @@ class Files:
         self._uploads = self._folder / "coming"
 
     def receive(self, stream: Readable, *, name: str = "", limits: Mapping[str, int]) -> Upload:
-        """What ``stream`` holds, on the disk. ``limits`` are the bytes that each kind of file may have.
+        """Store the content of ``stream`` on disk. ``limits`` are the bytes that each kind of file may have.
 
-        Type and kind come from the content; whether a container holds video or sound alone is decided when the file is
-        whole. Raises :class:`TooLarge` as soon as there is more than its kind may have, :class:`StorageFull` where
-        there is no room, and what the stream raises; then nothing stays.
+        Type and kind are detected from the content. Whether a container is video or audio is decided when the file is
+        complete. Raises :class:`TooLarge` as soon as the content exceeds the limit of its kind, :class:`StorageFull` if
+        there is no space, and the errors of the stream. No content is left behind then.
         """
         private_files.make_folder(self._uploads)
         id = queries.new_id().lower()
@@ -126,20 +127,22 @@ class Files:
         return Upload(id, path, self._path_of(id), clean_file_name(name), size, mime_type, kind)
 
     def _check_free(self) -> None:
-        """Raise :class:`StorageFull` where less of the disk is free than must stay so."""
+        """Raise :class:`StorageFull` if less than ``min_free`` bytes of the disk are free."""
         if (free := shutil.disk_usage(self._uploads).free) < self._min_free:
             raise StorageFull(f"the disk of the files has {free} bytes free, and {self._min_free} must stay free")
 
     def _check_total(self, size: int) -> None:
-        """Raise :class:`StorageFull` where ``size`` more bytes are too many, whichever process stored the others."""
+        """Raise :class:`StorageFull` if ``size`` more bytes exceed the total, counting the files of all processes."""
         with self._database.read() as connection:
             total = connection.execute(_select_total_size).scalar_one()
         if total + size > self._max_total_size:
             raise StorageFull(f"all files together have {total} bytes, and the limit is {self._max_total_size}")
 
     def save(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
-        """The file that ``upload`` is once the transaction has ended: then :meth:`Upload.settle` it. If that fails,
-        :meth:`Upload.discard` it."""
+        """Save ``upload`` and return its file.
+
+        Call :meth:`Upload.finalize` after the commit, or :meth:`Upload.discard` if the transaction fails.
+        """
         values: dict[str, Any] = {
             "channel": queries.replace_unstorable(scope.channel),
             "bot": queries.replace_unstorable(scope.bot),
@@ -156,11 +159,11 @@ class Files:
         return to_file(values)
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatFile | None:
-        """The file with this id, None if there is none."""
+        """Return the file with this id, or None."""
         return next(iter(self.find(connection, scope, [id])), None)
 
     def find(self, connection: Connection, scope: Scope, ids: Collection[str]) -> list[ChatFile]:
-        """The files with these ids, in the order of the ids; those that do not exist are left out."""
+        """Return the files with these ids, in the order of the ids, without those that do not exist."""
         wanted = list(dict.fromkeys(queries.replace_unstorable(id) for id in ids))
         query = sa.select(chat_files).where(
             *queries.in_scope(chat_files, scope), chat_files.c.id.in_(wanted), sa.not_(chat_files.c.removed)
@@ -169,12 +172,12 @@ class Files:
         return [found[id] for id in wanted if id in found]
 
     def path(self, file: ChatFile) -> Path:
-        """Where the bytes are."""
+        """Return the path of the content."""
         final_path, upload_path = self._path_of(file.id), self._uploads / file.id
         return upload_path if not final_path.exists() and upload_path.exists() else final_path
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
-        """Whether there was such a file. Nobody finds it from now on; :meth:`clean_up` removes the bytes."""
+        """Delete a file and return False if there is none. :meth:`clean_up` removes its content."""
         named = (
             *queries.in_scope(chat_files, scope),
             chat_files.c.id == queries.replace_unstorable(id),
@@ -183,15 +186,15 @@ class Files:
         return connection.execute(sa.update(chat_files).where(*named).values(removed=True)).rowcount > 0
 
     def delete_by_owner(self, connection: Connection, scope: Scope, owner: str) -> None:
-        """Let nobody find the files of one owner from now on; :meth:`clean_up` removes the bytes."""
+        """Delete the files of one owner. :meth:`clean_up` removes their content."""
         own = (*queries.in_scope(chat_files, scope), chat_files.c.owner == queries.replace_unstorable(owner))
         connection.execute(sa.update(chat_files).where(*own).values(removed=True))
 
     def clean_up(self) -> int:
-        """How many files are gone now: deleted ones, those that nobody used for a day, uploads that broke off.
+        """Remove deleted files, files unused for a day and aborted uploads. Return their number.
 
-        A file is used as long as its id stands in the payload of a message. First the bytes go and then the row, so
-        that a crash leaves nothing that nobody knows of.
+        A file is in use as long as its id occurs in the payload of a message. The content is removed before the row, so
+        that a crash leaves no content without a row.
         """
         gone, found = 0, _CLEAN_UP_BATCH_LIMIT
         while found == _CLEAN_UP_BATCH_LIMIT:
@@ -200,7 +203,7 @@ class Files:
         return gone + self._clean_up_uploads()
 
     def _clean_up_batch(self) -> tuple[int, int]:
-        """How many files were looked at, and how many are gone."""
+        """Return how many files were checked, and how many were removed."""
         removed_count = 0
         with self._database.read() as connection:
             found = self.find_removable(connection)
@@ -218,7 +221,7 @@ class Files:
         return sum(map(len, found.values())), removed_count
 
     def find_removable(self, connection: Connection) -> dict[str, list[str]]:
-        """Some files that are deleted or forgotten: their ids, by channel."""
+        """Return the ids of some deleted or unused files, by channel."""
         cutoff = queries.now_ms(self._database) - UNUSED_FILE_TTL * 1000
         columns = chat_files.c
         unused = sa.and_(columns.used_at.is_(None), columns.created_at < cutoff)
@@ -231,7 +234,7 @@ class Files:
         return found
 
     def find_used(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
-        """Those of ``ids`` that stand in a message of a conversation of the file's owner."""
+        """Return those of ``ids`` that occur in a message in a conversation of the file's owner."""
         files, messages, places = chat_files.c, chat_messages.c, chat_conversations.c
         said = sa.and_(
             messages.channel == places.channel, messages.bot == places.bot, messages.conversation == places.id
@@ -248,13 +251,16 @@ class Files:
             connection.execute(used.values(used_at=queries.now_ms(self._database)))
 
     def mark_removed(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
-        """Those of ``ids`` that nobody finds from now on: a message may have begun to use one of them just now."""
+        """Mark unused ones of ``ids`` as removed, and return those that are marked.
+
+        A message may have begun to use one of them since they were found.
+        """
         named, columns = _by_ids(channel, ids), chat_files.c
         connection.execute(sa.update(chat_files).where(*named, columns.used_at.is_(None)).values(removed=True))
         return connection.execute(sa.select(columns.id).where(*named, columns.removed)).scalars().all()
 
     def _clean_up_uploads(self) -> int:
-        """How many uploads were removed of which no commit tells; one that a crash kept from its place goes there."""
+        """Remove old uploads without a row, and return their number. Those with a row are moved to their final path."""
         removed_count, cutoff = 0, time.time() - UNUSED_FILE_TTL
         for path in self._uploads.glob("*"):
             with suppress(FileNotFoundError):
@@ -279,7 +285,7 @@ class Files:
     def list(
         self, connection: Connection, scope: Scope, *, owner: str = "", cursor: str = "", limit: int = 20
     ) -> Page[ChatFile]:
-        """The files, of one owner if one is given, oldest first. Raises :class:`BadCursor`."""
+        """List the files, of one owner if it is given, oldest first. Raises :class:`BadCursor`."""
         limit, columns = queries.clamp_limit(limit), chat_files.c
         query = sa.select(chat_files).where(*queries.in_scope(chat_files, scope), sa.not_(columns.removed))
         if owner:
@@ -294,7 +300,7 @@ class Files:
         )
 
     def get_total_size(self, connection: Connection, scope: Scope, owner: str) -> int:
-        """The bytes of all files of one owner together."""
+        """Return the total bytes of one owner's files."""
         columns = chat_files.c
         own = (
             *queries.in_scope(chat_files, scope),
@@ -306,7 +312,7 @@ class Files:
 
 
 def to_file(row: Any) -> ChatFile:
-    """The file in a row of the table."""
+    """Return the file in a row of the table."""
     return ChatFile(
         Scope(row["channel"], row["bot"]),
         row["id"],
@@ -337,7 +343,7 @@ def _read_head(stream: Readable) -> bytes:
 
 
 def _make_size_check(kind: str, limits: Mapping[str, int]) -> Callable[[int], None]:
-    """Return the check of the size while a file comes in. Sound may still be found to be video, or the reverse."""
+    """Return the size check during an upload. Audio may still turn out to be video, and the reverse."""
     possible_kinds = _CONTAINER_KINDS if kind in _CONTAINER_KINDS else (kind,)
     kind_with_largest_limit = max(possible_kinds, key=lambda each: limits.get(each, 0))
 
@@ -356,7 +362,7 @@ def _check_size(size: int, kind: str, limit: int) -> None:
 def _copy(
     stream: Readable, head: bytes, file: BinaryIO, check_size: Callable[[int], None], check_free: Callable[[], None]
 ) -> int:
-    """The number of bytes that were written."""
+    """Copy the stream to the file and return the number of bytes."""
     size, chunk = 0, head
     while chunk:
         check_free()

@@ -1,4 +1,4 @@
-"""Who listens to which conversation, in this process, and how what happened anywhere reaches them."""
+"""The listeners of this process, and the thread that delivers the changes of all processes to them."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from cometbot.store.pubsub import PubSub, create_pubsub
 log = logging.getLogger(__name__)
 
 MAX_EPHEMERAL_SIZE = 6000
-"""Bytes of JSON that may be told without being kept."""
+"""The bytes of JSON that the data of an ephemeral signal may have."""
 
 QUEUE_LIMIT = 256
-"""Signals that wait for one listener; the others wait in the database."""
+"""The signals that wait for one listener in memory. The others wait in the database."""
 
 POLL_INTERVAL = 2.0
-"""Seconds between two looks into the database for what nobody told of."""
+"""The seconds between two polls of the database for changes whose notification was lost."""
 
 FULL_TIMEOUT = 30.0
-"""Seconds for which a listener may be full."""
+"""The seconds for which the queue of a listener may be full before the listener is closed."""
 
 _BATCH_LIMIT = 100
 _PUBSUB_CHANNEL = "feed"
 
 
 class Listener:
-    """What happens in some conversations from now on: each signal once, in order.
+    """A subscription to some conversations. It receives each signal once, in order.
 
-    Not more than :data:`QUEUE_LIMIT` signals wait here. Who takes none for half a minute while they do is ended. One
-    thread takes them; any may :meth:`close`. Once a conversation is deleted, all that is heard of it is that: a new one
-    of the same id has to be followed anew.
+    At most :data:`QUEUE_LIMIT` signals wait here. If the queue stays full for :data:`FULL_TIMEOUT` seconds, the
+    listener is closed. Only one thread may call :meth:`get`; any may call :meth:`close`. The deletion of a conversation
+    is the last signal of it: a new one with the same id must be followed again.
     """
 
     __slots__ = ("_feed", "_is_closed", "_overflowed", "_signals", "created_at", "full_since", "positions")
@@ -60,16 +60,16 @@ class Listener:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing will come any more; what had come before was taken."""
+        """True if no more signals will come and all earlier ones were received."""
         return self._is_closed
 
     @property
     def has_capacity(self) -> bool:
-        """Whether one more signal may wait."""
+        """True if the queue has room for another signal."""
         return self._signals.qsize() < QUEUE_LIMIT
 
     def get(self, timeout: float) -> Signal | None:
-        """The next signal; None if there is none within ``timeout`` seconds, or at the end."""
+        """Return the next signal, or None after ``timeout`` seconds or at the end."""
         if self._is_closed:
             return None
         try:
@@ -84,15 +84,15 @@ class Listener:
         return signal
 
     def follow(self, topic: Topic) -> None:
-        """Hear what happens there as well, from now on."""
+        """Subscribe to another topic from now on."""
         self._feed.add_listener(self, topic)
 
     def unfollow(self, topic: Topic) -> None:
-        """Hear no more of it."""
+        """Unsubscribe from a topic."""
         self._feed.remove_listener(self, topic)
 
     def enqueue(self, signals: Iterable[Signal], topic: Topic, reached: int) -> None:
-        """Let what is new among ``signals`` wait, as far as there is room. Called by the feed's one thread only."""
+        """Queue the new ones among ``signals``, as far as there is room. Only the feed's thread may call this."""
         for signal in signals:
             if signal.position <= self.positions.get(topic, reached):
                 continue
@@ -105,16 +105,19 @@ class Listener:
             self.positions[topic] = max(reached, self.positions[topic])
 
     def enqueue_ephemeral(self, signal: Signal) -> None:
-        """Let a signal wait that is not kept, or drop it if there is no room. The last of a conversation has room."""
+        """Queue an ephemeral signal, or drop it if there is no room.
+
+        The deletion of a conversation is always queued.
+        """
         if self.has_capacity or signal.kind == CONVERSATION_DELETED:
             self._signals.put(signal)
 
     def finish(self) -> None:
-        """Let the listener come to its end after what waits already."""
+        """End the listener after the signals that already wait."""
         self._signals.put(None)
 
     def close(self) -> None:
-        """Listen no more. As often as one likes."""
+        """Unsubscribe from everything. It may be called several times."""
         self._feed.detach(self)
         self.finish()
 
@@ -126,11 +129,11 @@ class Listener:
 
 
 class Feed:
-    """Brings what happens in any process to the listeners of this one.
+    """Delivers the signals of all processes to the listeners of this one.
 
-    The truth is the table: processes only tell each other that there is something new in a conversation, and one thread
-    reads it there and hands it on. What got lost on the way is found a few seconds later. What is not kept travels
-    whole, and may be lost. Threads begin with the first listener, anew after a fork.
+    The table is the source of truth: processes only notify each other that a conversation has something new, and one
+    thread reads the table and passes it on. A poll finds what a lost notification missed a few seconds later. Ephemeral
+    signals are sent whole, and may be lost. The threads start with the first listener, and again after a fork.
     """
 
     def __init__(self, database: Database, feed_table: FeedTable) -> None:
@@ -142,7 +145,7 @@ class Feed:
         self._pid = 0
 
     def _reset(self) -> None:
-        """As it is in a process in which nobody listens yet."""
+        """Initialize the state of a process without listeners."""
         self._lock = threading.Lock()
         self._listeners: dict[Topic, set[Listener]] = {}
         self._all_listeners: set[Listener] = set()
@@ -151,19 +154,21 @@ class Feed:
         self._pubsub: PubSub | None = None
 
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
-        """What was just told, kept in the feed and nowhere else; to be published after the commit. Raises
-        :class:`Missing`."""
+        """Store a signal only in the feed; the caller publishes it after the commit.
+
+        Raises :class:`Missing` if there is no such conversation.
+        """
         return self._feed_table.add(connection, scope, conversation, kind, data)
 
     def publish(self, signals: Iterable[Signal]) -> None:
-        """Let listeners everywhere know of what was committed. Never waits long, never raises."""
+        """Notify the listeners of all processes of committed signals. It never waits long and never raises."""
         for signal in signals:
             self._distribute_signal(Signal(signal.topic, signal.kind, signal.position))
 
     def publish_ephemeral(self, topic: Topic, kind: str, data: Data) -> None:
-        """Let listeners everywhere hear something that is not kept; who is away does not hear it.
+        """Send a signal that is not stored to the listeners of all processes that are connected now.
 
-        Raises ValueError for more than :data:`MAX_EPHEMERAL_SIZE` bytes: split it.
+        Raises :class:`ValueError` for more than :data:`MAX_EPHEMERAL_SIZE` bytes: split the data.
         """
         if len(json.dumps(data)) > MAX_EPHEMERAL_SIZE:
             raise ValueError(f"what is not kept may have {MAX_EPHEMERAL_SIZE} bytes as JSON; tell it in parts")
@@ -176,10 +181,10 @@ class Feed:
         pubsub.publish(_serialize(signal))
 
     def listen(self, *topics: Topic, after: int | None = None) -> Listener:
-        """A listener to ``topics``: from now on, or in conversations from the position ``after`` on.
+        """Return a listener to ``topics``, from now on or, in conversations, from the position ``after``.
 
-        Not to be called within a transaction, since it asks the database itself. Raises :class:`StoreBusy` if the
-        database cannot be asked where conversations are now.
+        Do not call it within a transaction, because it reads the database itself. Raises :class:`StoreBusy` if the
+        positions of conversations cannot be read.
         """
         self._ensure_pubsub()
         listener = Listener(self)
@@ -190,7 +195,7 @@ class Feed:
         return listener
 
     def add_listener(self, listener: Listener, topic: Topic, after: int | None = None) -> None:
-        """Let ``listener`` hear what happens in ``topic``."""
+        """Subscribe ``listener`` to ``topic``, from now on or from the position ``after``."""
         pubsub = self._ensure_pubsub()
         self._ensure_thread(pubsub)
         created_at, position = self._current_position(topic)
@@ -210,7 +215,7 @@ class Feed:
             return self._feed_table.get_positions(connection, [topic]).get(topic, FeedPosition(0, 0))
 
     def remove_listener(self, listener: Listener, topic: Topic) -> None:
-        """Let ``listener`` hear no more of ``topic``."""
+        """Unsubscribe ``listener`` from ``topic``."""
         with self._lock:
             listener.positions.pop(topic, None)
             listener.created_at.pop(topic, None)
@@ -220,25 +225,25 @@ class Feed:
                 self._listeners.pop(topic, None)
 
     def detach(self, listener: Listener) -> None:
-        """Let ``listener`` hear nothing more."""
+        """Unsubscribe ``listener`` from all topics."""
         for topic in list(listener.positions):
             self.remove_listener(listener, topic)
         with self._lock:
             self._all_listeners.discard(listener)
 
     def request_check(self, topics: Iterable[Topic]) -> None:
-        """Look into the database for what is new in conversations."""
+        """Request a check of the database for new signals in conversations."""
         for topic in topics:
             if topic.is_conversation:
                 self._pending.put(Signal(topic, "", position=_UNKNOWN_POSITION))
 
     @property
     def count(self) -> int:
-        """How many listeners there are in this process."""
+        """The number of listeners in this process."""
         return len(self._all_listeners)
 
     def close(self) -> None:
-        """End all listeners and all threads, for good."""
+        """End all listeners and threads for good."""
         with self._lock:
             self._is_closed = True
             listeners = list(self._all_listeners)
@@ -254,7 +259,7 @@ class Feed:
             self._pubsub.close()
 
     def _ensure_pubsub(self) -> PubSub:
-        """The way to the other processes, made in this one."""
+        """Return the connection to the other processes, created by this process."""
         if self._pid != os.getpid() or self._pubsub is None:
             with self._start_lock:
                 if self._pid != os.getpid():
@@ -274,7 +279,7 @@ class Feed:
                 pubsub.subscribe(self._on_message)
 
     def _on_message(self, text: str) -> None:
-        """Take in what another process told; nothing means that something may be missing."""
+        """Handle a notification from another process. An empty one means that some may be lost."""
         if not text:
             self.request_check(list(self._listeners))
             return
@@ -301,7 +306,7 @@ class Feed:
             return list(self._listeners.get(topic, ()))
 
     def _try_deliver(self, signal: Signal) -> None:
-        """As :meth:`_deliver`, whatever happens: this thread serves all listeners of the process."""
+        """Like :meth:`_deliver`, but log all errors: this thread serves all listeners of the process."""
         try:
             self._deliver(signal)
         except (StoreBusy, sa.exc.DatabaseError, OSError) as error:
@@ -324,8 +329,11 @@ class Feed:
                 listener.enqueue_ephemeral(signal)
 
     def _remove_stale(self, listeners: list[Listener], topic: Topic, created_at: int) -> list[Listener]:
-        """Those of ``here`` who listen to the conversation that was made at ``born``; the others hear that theirs is
-        gone. Who came after ``born`` was read must not be among ``here``."""
+        """Return those of ``listeners`` that follow the conversation created at ``created_at``.
+
+        The others receive the deletion of theirs and are unsubscribed. ``listeners`` must not contain any that
+        subscribed after ``created_at`` was read.
+        """
         remaining = []
         for listener in listeners:
             followed_created_at = listener.created_at.get(topic)
@@ -337,7 +345,7 @@ class Feed:
         return remaining
 
     def _deliver_stored(self, topic: Topic) -> None:
-        """Hand on all that is in the table and was not handed on yet, to those who have room for it."""
+        """Deliver all stored signals that were not delivered yet to the listeners with room for them."""
         while ready := [listener for listener in self._listeners_of(topic) if listener.has_capacity]:
             start = min(listener.positions.get(topic, _UNKNOWN_POSITION) for listener in ready)
             with self._database.read() as connection:
@@ -349,7 +357,7 @@ class Feed:
                 return
 
     def _poll(self) -> None:
-        """Look for what nobody told of, and for listeners that do not listen."""
+        """Check for signals whose notification was lost, and close slow listeners."""
         with self._lock:
             listeners_by_topic = {
                 topic: list(members) for topic, members in self._listeners.items() if topic.is_conversation
@@ -384,13 +392,13 @@ _UNKNOWN_POSITION = 2**62
 
 
 def _serialize(signal: Signal) -> str:
-    """A hint for other processes: all of what is not kept, and only the place of what is."""
+    """Return a notification for other processes: an ephemeral signal whole, only the position of a stored one."""
     parts = [*signal.topic, signal.position, signal.kind, {} if signal.position else signal.data]
     return json.dumps(parts, separators=(",", ":"))
 
 
 def _parse(text: str) -> Signal | None:
-    """The hint in a text, None if it is none: another version may tell otherwise."""
+    """Parse a notification, or return None if it is invalid: another version may send another format."""
     with suppress(ValueError, TypeError):
         channel, bot, id, position, kind, data = json.loads(text)
         return Signal(Topic(channel, bot, id), kind, int(position), data=data)

@@ -1,4 +1,4 @@
-"""The messages and events of the chat server, in the order of their times."""
+"""The messages and events of the chat server, ordered by time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_events, chat_files, chat_messages
 
 UNCHANGED: Final[Data] = {}
-"""For :meth:`Messages.update`: the metadata stay as they are."""
+"""The value of ``metadata`` with which :meth:`Messages.update` keeps the metadata."""
 
 _STORED_COLUMNS = ("channel", "bot", "conversation", "at", "id", "sender", "is_bot", "payload", "metadata", "client_id")
 _select_by_client_id = sa.select(*message_columns()).where(
@@ -45,10 +45,10 @@ _select_by_client_id = sa.select(*message_columns()).where(
 
 
 class Messages:
-    """The table ``chat_messages``. All methods work inside the caller's transaction.
+    """The table ``chat_messages``. All methods run in the caller's transaction.
 
-    A message's time is later than that of everything before it in its conversation, so that the time alone is its
-    place in the list. Signals are to be published after the commit.
+    The time of a message is later than that of everything before it in its conversation, so it alone is its position in
+    lists. The caller publishes the returned signals after the commit.
     """
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
@@ -59,9 +59,9 @@ class Messages:
         self._select_by_client_id = database.prepare(_select_by_client_id)
 
     def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> PostResult:
-        """The message that ``draft`` became, or had become before under its ``client_id``.
+        """Store ``draft`` as a message, or return the message already posted under its ``client_id``.
 
-        Raises :class:`Missing` if there is no such conversation, :class:`IdTaken` for an id that another message has.
+        Raises :class:`Missing` if there is no such conversation, and :class:`IdTaken` if another message has the id.
         """
         client_id = queries.validate_id(draft.client_id)
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
@@ -92,7 +92,7 @@ class Messages:
     def _get_concurrently_posted(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str
     ) -> PostResult:
-        """What another process posted under the same ``client_id`` while this one waited for the conversation."""
+        """Return the message that another process posted under ``client_id`` while this one waited for the lock."""
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
         if existing is None:
             raise IdTaken
@@ -101,7 +101,7 @@ class Messages:
     def find_by_client_id(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str
     ) -> ChatMessage | None:
-        """The message that was posted under ``client_id``, None if there is none."""
+        """Return the message posted under ``client_id``, or None."""
         if not client_id:
             return None
         values = {
@@ -114,7 +114,7 @@ class Messages:
         return to_message(found[0]) if found else None
 
     def find_by_owner(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
-        """The message that was posted under ``client_id`` in whichever conversation of ``owner``."""
+        """Return the message posted under ``client_id`` in any conversation of ``owner``, or None."""
         messages, conversations = chat_messages.c, chat_conversations.c
         same_conversation = sa.and_(
             messages.channel == conversations.channel,
@@ -130,7 +130,7 @@ class Messages:
 
     @staticmethod
     def _mark_files_used(connection: Connection, scope: Scope, files: Collection[str], at: int) -> None:
-        """Note that files are used: those of the bot, and those of the channel that belong to no bot."""
+        """Mark files as used: those of the bot, and those of the channel that belong to no bot."""
         columns = chat_files.c
         own = columns.bot.in_([queries.replace_unstorable(scope.bot), ""])
         named = columns.id.in_([queries.replace_unstorable(id) for id in files])
@@ -138,14 +138,17 @@ class Messages:
         connection.execute(used.where(columns.used_at.is_(None)).values(used_at=at))
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatMessage | None:
-        """The message with this id, None if there is none."""
+        """Return the message with this id, or None."""
         row = connection.execute(_select_messages().where(*_by_id(chat_messages, scope, id))).first()
         return to_message(row) if row else None
 
     def update(
         self, connection: Connection, scope: Scope, id: str, payload: Data, metadata: Data | None = UNCHANGED
     ) -> tuple[ChatMessage, list[Signal]] | None:
-        """The message with another payload, and metadata unless they are kept; None if there is none."""
+        """Set the payload of a message, and its metadata unless :data:`UNCHANGED`.
+
+        Return the message with the signals, or None if there is none.
+        """
         found = self.get(connection, scope, id)
         if found is None:
             return None
@@ -162,7 +165,7 @@ class Messages:
         return message, [self._feed.save(connection, Signal(topic, MESSAGE_UPDATED, position, at, message=message))]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """What happened by removing the message; None if there is none."""
+        """Delete the message and return the signals; None if there is none."""
         found = self.get(connection, scope, id)
         if found is None:
             return None
@@ -174,8 +177,10 @@ class Messages:
     def list_newest(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatMessage]:
-        """The messages, newest first; what comes in meanwhile moves none of them to another page. Raises
-        :class:`BadCursor`."""
+        """List the messages, newest first. New messages do not move others to another page.
+
+        Raises :class:`BadCursor`.
+        """
         limit = queries.clamp_limit(limit)
         query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation))
         if cursor:
@@ -186,7 +191,7 @@ class Messages:
     def list_before(
         self, connection: Connection, scope: Scope, conversation: str, at: int | None = None, limit: int = 20
     ) -> Page[ChatMessage]:
-        """The newest messages (of before a time), oldest first; ``next`` is empty where nothing is older."""
+        """List the newest messages before a time, oldest first. ``next`` is empty if there are no older ones."""
         cursor = "" if at is None else queries.encode_cursor(min(at, _MAX_TIME))
         found = self.list_newest(connection, scope, conversation, cursor=cursor, limit=limit)
         return Page(list(reversed(found.items)), found.next)
@@ -194,7 +199,7 @@ class Messages:
     def list_after(
         self, connection: Connection, scope: Scope, conversation: str, at: int, limit: int = 20
     ) -> Page[ChatMessage]:
-        """The oldest messages of after a time, oldest first; ``next`` is empty where nothing is newer."""
+        """List the oldest messages after a time, oldest first. ``next`` is empty if there are no newer ones."""
         limit = queries.clamp_limit(limit)
         later = chat_messages.c.at > min(at, _MAX_TIME)
         query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation), later)
@@ -212,9 +217,10 @@ class Messages:
         sender: str = "",
         since: int = 0,
     ) -> NumberedPage[ChatMessage]:
-        """Page ``page`` counted from the newest message, oldest first inside; a page below 1 is the first.
+        """Return page ``page``, counted from the newest message, oldest first within it.
 
-        ``sender`` and ``since`` (later than that time) leave out others; ``total`` counts what is not left out.
+        A page below 1 is the first. Only messages of ``sender`` and later than ``since`` are listed, if these are
+        given. ``total`` counts only these.
         """
         limit = queries.clamp_limit(limit)
         matching = queries.in_conversation(chat_messages, scope, conversation)
@@ -230,7 +236,7 @@ class Messages:
         return NumberedPage([to_message(row) for row in reversed(connection.execute(query).all())], total)
 
     def get_newest(self, connection: Connection, conversations: Iterable[ChatConversation]) -> dict[str, ChatMessage]:
-        """The newest message of each conversation that has one, by the conversation's id."""
+        """Return the newest message of each conversation that has one, by the conversation's id."""
         newest: dict[str, ChatMessage] = {}
         for conversation in conversations:
             for message in self.list_newest(connection, conversation.scope, conversation.id, limit=1).items:
@@ -239,7 +245,7 @@ class Messages:
 
 
 class Events:
-    """The table ``chat_events``. All methods work inside the caller's transaction."""
+    """The table ``chat_events``. All methods run in the caller's transaction."""
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
@@ -248,7 +254,10 @@ class Events:
     def create(
         self, connection: Connection, scope: Scope, conversation: str, sender: str, payload: Data, *, id: str = ""
     ) -> tuple[ChatEvent, list[Signal]]:
-        """A new event. Raises :class:`Missing` if there is no such conversation, :class:`IdTaken`."""
+        """Create an event and return it with the signals.
+
+        Raises :class:`Missing` if there is no such conversation, and :class:`IdTaken` if another event has the id.
+        """
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
             "channel": queries.replace_unstorable(scope.channel),
@@ -267,7 +276,7 @@ class Events:
         return event, [self._feed.save(connection, Signal(topic, EVENT_CREATED, position, at, event=event))]
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatEvent | None:
-        """The event with this id, None if there is none."""
+        """Return the event with this id, or None."""
         query = sa.select(*event_columns()).where(*_by_id(chat_events, scope, id))
         row = connection.execute(query).first()
         return to_event(row) if row else None

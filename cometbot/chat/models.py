@@ -1,4 +1,4 @@
-"""What the chat server keeps and tells: users, conversations, messages, events, files, signals. Values.
+"""The values of the chat server: users, conversations, messages, events, files and signals.
 
 All times are whole milliseconds since 1970 UTC.
 """
@@ -21,15 +21,15 @@ CONVERSATION_UPDATED = "conversation_updated"
 CONVERSATION_DELETED = "conversation_deleted"
 
 Data = Mapping[str, Any]
-"""JSON that belongs to a protocol: the chat server keeps it and gives it back, and looks into none of it."""
+"""JSON defined by a protocol. The chat server stores and returns it without reading it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows are meant: those of one bot behind one channel. No operation reaches beyond its scope.
+    """The owner of rows: one bot behind one channel. No operation reaches beyond its scope.
 
-    Without a bot it is the whole channel: what is made in it belongs to no bot (the users and files of a platform), and
-    what is looked for in it may belong to any of the channel's bots.
+    Without a bot, it is the whole channel. Rows created in it belong to no bot (the users and files of a platform);
+    lookups in it find rows of all bots of the channel.
     """
 
     channel: str
@@ -37,7 +37,7 @@ class Scope:
 
 
 class Topic(NamedTuple):
-    """What one can listen to: a conversation, or what concerns one user."""
+    """A topic to subscribe to: a conversation, or what concerns one user."""
 
     channel: str
     bot: str
@@ -45,18 +45,18 @@ class Topic(NamedTuple):
 
     @classmethod
     def of_user(cls, scope: Scope, user: str) -> Topic:
-        """What concerns one user and is in none of the conversations: only what is told there is heard there."""
+        """Return the topic of what concerns one user outside conversations. Only signals sent to it arrive there."""
         return cls(scope.channel, scope.bot, f"@{user}")
 
     @property
     def is_conversation(self) -> bool:
-        """Whether the database can say what a listener missed."""
+        """True if this is a conversation, so that the database has the signals that a listener missed."""
         return not self.id.startswith("@")
 
 
 @dataclass(frozen=True, slots=True)
 class ChatUser:
-    """Somebody who talks. ``data`` is what the protocol says of a user; ``seen_at`` when one was last here."""
+    """A user. ``data`` is defined by the protocol. ``seen_at`` is when the user was last present."""
 
     scope: Scope
     id: str
@@ -68,10 +68,10 @@ class ChatUser:
 
 @dataclass(frozen=True, slots=True)
 class ChatConversation:
-    """A conversation, with the user who made it.
+    """A conversation with its owner.
 
-    ``position`` counts what happened in it. ``last_at`` is the time of the latest of it: strictly increasing, whichever
-    process of whichever machine does something.
+    ``position`` counts the changes in it. ``last_at`` is the time of the latest one; it strictly increases over all
+    processes and machines.
     """
 
     scope: Scope
@@ -85,7 +85,7 @@ class ChatConversation:
 
     @property
     def topic(self) -> Topic:
-        """What happens here, for listeners."""
+        """The topic of this conversation."""
         return Topic(self.scope.channel, self.scope.bot, self.id)
 
 
@@ -93,9 +93,8 @@ class ChatConversation:
 class Draft:
     """A message that is not stored yet.
 
-    ``client_id`` is unique within its conversation: what is posted under it a second time is not stored again.
-    ``files`` are ids of files that the message uses, so that they are not taken for forgotten ones. ``id`` is made
-    where it is empty.
+    ``client_id`` is unique within its conversation: a second draft with the same one is not stored. ``files`` are the
+    ids of the files that the message uses, so that they do not count as unused. An empty ``id`` is generated.
     """
 
     sender: str
@@ -109,7 +108,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """A message. ``at`` is its time, which no other message or event of the conversation has."""
+    """A message. No other message or event of the conversation has the same time ``at``."""
 
     scope: Scope
     id: str
@@ -125,7 +124,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class ChatEvent:
-    """Something that happened in an application and is no message."""
+    """An event in an application that is no message."""
 
     scope: Scope
     id: str
@@ -137,8 +136,11 @@ class ChatEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChatFile:
-    """A file that was uploaded. ``kind`` is ``image``, ``audio``, ``video`` or ``file``; type and kind come from its
-    content. ``used_at`` is None until a message uses it."""
+    """An uploaded file.
+
+    ``kind`` is ``image``, ``audio``, ``video`` or ``file``. Type and kind are detected from the content. ``used_at`` is
+    None until a message uses it.
+    """
 
     scope: Scope
     id: str
@@ -153,11 +155,11 @@ class ChatFile:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something that happened, as listeners hear it.
+    """A change, as listeners receive it.
 
-    ``position`` is its place in the conversation; 0 for what is not kept (somebody types, a piece of a stream, a
-    conversation that is gone). ``message`` and ``event`` are set where the signal is about one, ``data`` says the rest:
-    ``{"id", "sender"}`` of a deleted message, ``{"user"}`` of a participant.
+    ``position`` is its position in the conversation, or 0 if it is ephemeral (typing, a stream delta, a deleted
+    conversation). ``message`` or ``event`` is set if the signal is about one. ``data`` has the rest: ``{"id",
+    "sender"}`` of a deleted message, ``{"user"}`` of a participant.
     """
 
     topic: Topic
@@ -171,7 +173,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list. ``next`` asks for the part after it, and is empty at the end."""
+    """A part of a list. ``next`` is the cursor of the next part, empty at the end."""
 
     items: Sequence[T]
     next: str = ""
@@ -179,7 +181,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class NumberedPage(Generic[T]):
-    """A part of a list by its number. ``total`` counts all that match."""
+    """A part of a list by number. ``total`` counts all matching items."""
 
     items: Sequence[T]
     total: int
@@ -187,8 +189,11 @@ class NumberedPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What became of a draft. ``is_new`` is false where its ``client_id`` was stored already: ``message`` is that one,
-    and nobody is told."""
+    """The result of posting a draft.
+
+    If its ``client_id`` was already stored, ``is_new`` is false, ``message`` is the stored one, and there are no
+    signals.
+    """
 
     message: ChatMessage
     is_new: bool

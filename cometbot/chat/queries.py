@@ -1,4 +1,4 @@
-"""What all tables of the chat server share: scopes as conditions, JSON in columns, ids, times, positions in lists."""
+"""Helpers for all tables of the chat server: scope conditions, JSON columns, ids, times and cursors."""
 
 from __future__ import annotations
 
@@ -19,37 +19,40 @@ from cometbot.text import replace_surrogates
 T = TypeVar("T")
 
 MAX_ID_LENGTH = 500
-"""Characters that an id may have: indexes do not take endless ones."""
+"""The characters that an id may have: databases limit the size of an index entry."""
 
 MAX_PAGE_SIZE = 1000
-"""Rows that one page may have."""
+"""The rows that one page may have."""
 
 
 def new_id() -> str:
-    """An id that nothing else has: a ULID, which sorts by the time of its making."""
+    """Return a unique id: a ULID, which sorts by its creation time."""
     return str(ULID())
 
 
 def replace_unstorable(text: str) -> str:
-    """``text`` as every database takes it: NUL and lone surrogates, which no id has, become U+FFFD."""
+    """Return ``text`` in a form that every database stores.
+
+    NUL and lone surrogates, which no id contains, become U+FFFD.
+    """
     return replace_surrogates(text.replace("\0", "\ufffd"))
 
 
 def validate_id(text: str) -> str:
-    """``text`` as an id that is about to be stored. Raises :class:`ChatError` for one that is too long."""
+    """Return ``text`` as an id to be stored. Raises :class:`ChatError` if it is too long."""
     if len(text) > MAX_ID_LENGTH:
         raise ChatError(f"an id has at most {MAX_ID_LENGTH} characters, this one has {len(text)}")
     return replace_unstorable(text)
 
 
 def in_scope(table: sa.Table, scope: Scope) -> list[sa.ColumnElement[bool]]:
-    """The condition that a row belongs to ``scope``, or to any bot of a channel's scope."""
+    """Return the condition that a row belongs to ``scope``. The scope of a channel covers all its bots."""
     of_channel = table.c.channel == replace_unstorable(scope.channel)
     return [of_channel, table.c.bot == replace_unstorable(scope.bot)] if scope.bot else [of_channel]
 
 
 def in_conversation(table: sa.Table, scope: Scope, conversation: str) -> list[sa.ColumnElement[bool]]:
-    """The condition that a row belongs to this conversation of this bot."""
+    """Return the condition that a row belongs to this conversation of this bot."""
     return [
         table.c.channel == replace_unstorable(scope.channel),
         table.c.bot == replace_unstorable(scope.bot),
@@ -58,9 +61,9 @@ def in_conversation(table: sa.Table, scope: Scope, conversation: str) -> list[sa
 
 
 def to_json(value: Data) -> str:
-    """``value`` for a column, in ASCII. Raises :class:`ChatError` for what is no JSON, or nested too deeply.
+    """Return ``value`` as ASCII JSON for a column. Lone surrogates, which UTF-8 cannot encode, are replaced.
 
-    Halves of characters, which no UTF-8 could carry to a reader, are replaced.
+    Raises :class:`ChatError` for a value that is not JSON or is nested too deeply.
     """
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
@@ -72,32 +75,32 @@ def to_json(value: Data) -> str:
 
 
 def from_json(text: str) -> Any:
-    """What :func:`to_json` made a text of."""
+    """Parse the result of :func:`to_json`."""
     return json.loads(text)
 
 
 def merge(old: Data, new: Data) -> dict[str, Any]:
-    """``old`` with ``new`` over it; a value None takes its key away."""
+    """Return ``old`` updated with ``new``. A value None removes its key."""
     return {name: value for name, value in {**old, **new}.items() if value is not None}
 
 
 def now_ms(database: Database) -> int:
-    """The database's time now."""
+    """Return the database's current time in milliseconds."""
     return int(database.clock() * 1000)
 
 
 def clamp_limit(limit: int) -> int:
-    """How many rows a page has, where ``limit`` was asked for."""
+    """Return the number of rows of a page for a requested ``limit``."""
     return min(max(limit, 0), MAX_PAGE_SIZE)
 
 
 def encode_cursor(*position: int | str) -> str:
-    """A position in a list, for the next page: opaque, and fit for a URL."""
+    """Return a position in a list as an opaque, URL-safe cursor for the next page."""
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
-    """The position in ``cursor``. Raises :class:`BadCursor` for one that holds no values of ``types``."""
+    """Return the position in ``cursor``. Raises :class:`BadCursor` if it does not hold values of ``types``."""
     try:
         position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
@@ -110,6 +113,6 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
 
 
 def make_page(rows: list[Any], limit: int, to_item: Callable[[Any], T], cursor_of: Callable[[T], str]) -> Page[T]:
-    """A page of at most ``limit`` items; ``rows`` has one more than it where the list goes on."""
+    """Return a page of at most ``limit`` items. ``rows`` has one row more if the list continues."""
     items = [to_item(row) for row in rows[:limit]]
     return Page(items, cursor_of(items[-1]) if len(rows) > limit and items else "")

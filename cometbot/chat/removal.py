@@ -1,4 +1,4 @@
-"""Taking away what belongs to a conversation or to a user, so that nothing of it stays."""
+"""Remove everything that belongs to a conversation or to a user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cometbot.store.tables import (
 )
 
 BATCH_LIMIT = 100
-"""Messages that one step of a removal takes away."""
+"""The messages that one step of a removal deletes."""
 
 _NAME_PREFIX = "chat-removal:"
 _FILE_ID = re.compile(r"[0-9a-z]{26}")
@@ -43,7 +43,7 @@ _CONVERSATION_TABLES = (chat_messages, chat_events, chat_participants, chat_feed
 
 
 def remove_conversations(connection: Connection, scope: Scope, *, id: str = "", owner: str = "") -> list[Signal]:
-    """What happened by removing one conversation, or all that a user made, with everything that is in them."""
+    """Delete one conversation, or all that a user owns, with all their content. Return the signals."""
     columns = chat_conversations.c
     which = columns.id == queries.replace_unstorable(id) if id else columns.owner == queries.replace_unstorable(owner)
     deletion = sa.delete(chat_conversations).where(*queries.in_scope(chat_conversations, scope), which)
@@ -55,7 +55,7 @@ def remove_conversations(connection: Connection, scope: Scope, *, id: str = "", 
 
 
 def mark_files_unused(connection: Connection, database: Database, scope: Scope, id: str) -> None:
-    """Let the files that were attached in a conversation count as not used from now on. Before it is removed."""
+    """Mark the files attached in a conversation as unused. Call it before the conversation is removed."""
     for channel, bot, owner in connection.execute(_owner_of(scope, id)).all():
         columns = chat_files.c
         files = (columns.channel == channel, columns.owner == owner, columns.used_at.is_not(None))
@@ -78,8 +78,10 @@ def _owner_of(scope: Scope, id: str) -> sa.Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A user's messages that still have to go: those until the time ``before``, so that whoever takes the freed id
-    meanwhile keeps what is one's own. It is written down until it is over, under ``name``."""
+    """The unfinished removal of a user's messages, stored under ``name`` until it is finished.
+
+    It covers messages until the time ``before``, so that a new user with the same id keeps their own.
+    """
 
     name: str
     scope: Scope
@@ -88,7 +90,7 @@ class Removal:
 
 
 def start_removal(connection: Connection, database: Database, scope: Scope, user: str) -> Removal:
-    """The removal of all that the user has said in the conversations of others, written down and not begun."""
+    """Store the removal of all messages of a user in the conversations of others, without beginning it."""
     latest_query = sa.select(sa.func.max(chat_messages.c.at)).where(
         *queries.in_scope(chat_messages, scope),
         chat_messages.c.sender == queries.replace_unstorable(user),
@@ -102,7 +104,7 @@ def start_removal(connection: Connection, database: Database, scope: Scope, user
 
 
 def continue_removal(connection: Connection, feed: FeedTable, removal: Removal) -> tuple[list[Signal], bool]:
-    """What happened by removing some more messages, and whether that were the last."""
+    """Delete some more messages. Return the signals, and True if none are left."""
     written = sa.select(facts.c.name).where(facts.c.name == removal.name)
     if connection.execute(written.with_for_update()).first() is None:
         return [], True
@@ -116,7 +118,7 @@ def continue_removal(connection: Connection, feed: FeedTable, removal: Removal) 
 
 
 def find_unfinished(connection: Connection, channel: str) -> list[Removal]:
-    """The removals of a channel that are not over, the oldest first."""
+    """Return the unfinished removals of a channel, oldest first."""
     query = sa.select(facts.c.name, facts.c.value).where(facts.c.name.startswith(_NAME_PREFIX)).order_by(facts.c.name)
     found = [(name, json.loads(value)) for name, value in connection.execute(query)]
     return [
@@ -127,7 +129,7 @@ def find_unfinished(connection: Connection, channel: str) -> list[Removal]:
 
 
 def remove_user_data(connection: Connection, feed: FeedTable, scope: Scope, user: str) -> list[Signal]:
-    """What happened by removing a user's events and places in the conversations of others, and the files."""
+    """Delete a user's events, files and participations in the conversations of others. Return the signals."""
     memberships = [tuple(row) for row in connection.execute(_memberships_of(scope, user))]
     signals = _remove_with_signals(connection, feed, PARTICIPANT_REMOVED, memberships, chat_participants)
     own = (*queries.in_scope(chat_events, scope), chat_events.c.sender == queries.replace_unstorable(user))
@@ -157,10 +159,10 @@ def _memberships_of(scope: Scope, user: str) -> sa.Select[Any]:
 def _remove_with_signals(
     connection: Connection, feed: FeedTable, kind: str, found: list[tuple[Any, ...]], table: sa.Table
 ) -> list[Signal]:
-    """What was told by removing the rows ``found``, which say of each its conversation, its id and a user.
+    """Delete the rows ``found``, each given by its conversation, its id and a user. Return the signals.
 
-    A conversation is taken before its rows are, and one after the other in one order for all: whoever changes the same
-    things waits, and nobody waits for somebody who waits.
+    Conversations are locked before their rows, and all callers lock them in the same order, so that there are no
+    deadlocks.
     """
     signals = []
     name = table.c.id if kind == MESSAGE_DELETED else table.c.user_id

@@ -1,4 +1,4 @@
-"""Room for what users store: new users, conversations, messages and events."""
+"""The storage quota for what users create: users, conversations, messages and events."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class StorageQuota:
-    """Refuses what users would add to a database that has ``max_size`` bytes, or whose disk is nearly full.
+    """Refuses writes of users once the database has ``max_size`` bytes, or its disk is nearly full.
 
-    Strangers can sign up, so limits for each user do not bound what all of them store. What bots say, deletions and
-    delivery are never refused here. The database is measured once a second in each process; 0 is no limit.
+    Strangers can sign up, so limits for each user do not bound the total. Messages of bots, deletions and delivery are
+    never refused here. Each process measures the database once a second. A ``max_size`` of 0 is no limit.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class StorageQuota:
         self._measured_at = self._logged_at = float("-inf")
 
     def check(self, connection: Connection) -> None:
-        """Raise :class:`StorageFull` where users may add nothing; log an ERROR once a minute."""
+        """Raise :class:`StorageFull` if users may store nothing more, and log an ERROR once a minute."""
         now = time.monotonic()
         if now - self._measured_at >= _MEASURE_INTERVAL:
             self._measured_at, self._problem = now, self._measure(connection)

@@ -24,21 +24,24 @@ from cometbot.store.tables import chat_users
 
 
 class Users:
-    """The table ``chat_users``. All methods work inside the caller's transaction."""
+    """The table ``chat_users``. All methods run in the caller's transaction."""
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
         self._database = database
         self._feed = feed
 
     def create(self, connection: Connection, scope: Scope, data: Data, *, id: str = "") -> ChatUser:
-        """A new user. Raises :class:`IdTaken` if there is one with this ``id``."""
+        """Create a user. Raises :class:`IdTaken` if there is one with this ``id``."""
         user, is_new = self._insert(connection, scope, id, data)
         if not is_new:
             raise IdTaken
         return user
 
     def get_or_create(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
-        """The user with this ``id``, and whether it is new; one that is there gets ``data`` over its own."""
+        """Return the user with this ``id`` and whether it is new. ``data`` is merged into that of an existing one.
+
+        Raises :class:`Missing` if the user is removed at the same time.
+        """
         user, is_new = self._insert(connection, scope, id, data)
         if is_new or not data:
             return user, is_new
@@ -63,17 +66,20 @@ class Users:
         return found, is_new
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
-        """The user with this id, None if there is none."""
+        """Return the user with this id, or None."""
         row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id))).mappings().first()
         return to_user(row) if row else None
 
     def get_for_update(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
-        """As :meth:`get`, and nobody can remove the user before this transaction ends."""
+        """Like :meth:`get`, but lock the row, so that the user is not removed before the transaction ends."""
         row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()).mappings().first()
         return to_user(row) if row else None
 
     def update(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatUser | None:
-        """The user with ``data`` over its own (a value None takes its key away); None if there is none."""
+        """Merge ``data`` into the user's data and return the user, or None if there is none.
+
+        A value None removes its key.
+        """
         query = sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()
         row = connection.execute(query).mappings().first()
         if row is None:
@@ -84,15 +90,15 @@ class Users:
         return to_user({**row, **values})
 
     def update_seen_at(self, connection: Connection, scope: Scope, id: str) -> None:
-        """Note that the user is here now."""
+        """Record that the user is present now."""
         now = queries.now_ms(self._database)
         connection.execute(sa.update(chat_users).where(*_by_id(scope, id)).values(seen_at=now))
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """What happened by removing the user with all that is one's own; None if there is none.
+        """Delete the user with everything that belongs to them. Return the signals; None if there is no such user.
 
-        That is: the conversations that the user made, with what everybody said there; messages, events and places in
-        those of others; files.
+        This covers the conversations that the user owns, with everybody's messages there; messages, events and
+        participations in those of others; and files.
         """
         started = self.start_delete(connection, scope, id)
         if started is None:
@@ -105,8 +111,10 @@ class Users:
         return signals
 
     def start_delete(self, connection: Connection, scope: Scope, id: str) -> tuple[Removal, list[Signal]] | None:
-        """As :meth:`delete`, but for messages in the conversations of others, which may be many: the removal that is
-        to be gone on with, and what happened. Nobody is the user any more, and the id is free."""
+        """Like :meth:`delete`, but leave the messages in the conversations of others, which may be many.
+
+        Return the removal to continue and the signals. The user no longer exists then, and the id is free.
+        """
         if connection.execute(sa.delete(chat_users).where(*_by_id(scope, id))).rowcount == 0:
             return None
         signals = remove_conversations(connection, scope, owner=id)
@@ -114,16 +122,18 @@ class Users:
         return start_removal(connection, self._database, scope, id), signals
 
     def continue_delete(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
-        """What happened by removing some more of what :meth:`start_delete` left, and whether nothing is left. To be
-        called in one short transaction after the other until then."""
+        """Delete some more of what :meth:`start_delete` left. Return the signals, and True if nothing is left.
+
+        Call it in one short transaction after the other until then.
+        """
         return continue_removal(connection, self._feed, removal)
 
     def find_unfinished_removals(self, connection: Connection, channel: str) -> list[Removal]:
-        """What :meth:`start_delete` left and nobody has finished, of all bots of a channel."""
+        """Return the removals that :meth:`start_delete` began and that are not finished, of all bots of a channel."""
         return find_unfinished(connection, channel)
 
     def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatUser]:
-        """The users, oldest first. Raises :class:`BadCursor`."""
+        """List the users, oldest first. Raises :class:`BadCursor`."""
         limit = queries.clamp_limit(limit)
         sort_key = sa.tuple_(chat_users.c.created_at, chat_users.c.id)
         query = sa.select(chat_users).where(*queries.in_scope(chat_users, scope))
@@ -134,13 +144,13 @@ class Users:
         return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(user.created_at, user.id))
 
     def count(self, connection: Connection, scope: Scope) -> int:
-        """How many users there are."""
+        """Return the number of users."""
         query = sa.select(sa.func.count()).select_from(chat_users).where(*queries.in_scope(chat_users, scope))
         return connection.execute(query).scalar_one()
 
 
 def to_user(row: Any) -> ChatUser:
-    """The user in a row of the table."""
+    """Return the user in a row of the table."""
     scope = Scope(row["channel"], row["bot"])
     data = queries.from_json(row["data"])
     return ChatUser(scope, row["id"], data, row["created_at"], row["updated_at"], row["seen_at"])
