@@ -71,19 +71,20 @@ def dispatch(
 ) -> Outcome:
     """Pass ``event`` to its handler and return the outcome.
 
-    ``failures`` is how often its handler raised before. ``run`` runs the coroutines of async handlers. Whatever
-    handlers, matchers and middleware raise is in the outcome, of any class: neither ``sys.exit()`` nor the panic of a
-    library in another language may end a worker. Exceptions are ``LeaseLost``, the classes in ``reraise``, and what the
-    sink raises before the search for a handler begins. Python raises ``KeyboardInterrupt`` for a signal only in the
-    main thread, so callers in other threads need not reraise it.
+    ``failures`` is how often its handler raised before. ``run`` runs the coroutines of async handlers.
+
+    An error that a handler, matcher or middleware raises is in the outcome, whatever its class: neither ``sys.exit()``
+    nor the panic of a library in another language may end a worker. Raised again are only ``LeaseLost``, the classes in
+    ``reraise``, and what the sink raises before the search for a handler begins. Python raises ``KeyboardInterrupt``
+    for a signal only in the main thread, so callers in other threads need not reraise it.
 
     The search for a handler has the bot's ``handler_timeout``. From then on, the handler's own timeout applies to the
     rest, middleware included.
 
     The order of the search is actions, commands, messages, ``@bot.event``, the fallback; within a kind, the first
     registered handler that matches. A text that selects a quick reply is an action if an action handler matches it,
-    otherwise a message. If a form is filled in with an option that it does not have, the user receives a
-    :class:`UsageError` instead of the action handler being called, and the form stays open.
+    otherwise a message. If a form is filled in with an option that it does not have, a :class:`UsageError` is raised
+    instead of calling the action handler, and the form stays open.
     """
     if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
         return Outcome(stopped_by="own")
