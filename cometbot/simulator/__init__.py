@@ -1,4 +1,4 @@
-"""A CometChat on your own machine: its REST API, its callbacks and its users, without an account."""
+"""A simulator of CometChat that needs no account: its REST API, its callbacks and its users, on your own machine."""
 
 from cometbot.simulator.actor import Actor
 from cometbot.simulator.behaviour import Behaviour

@@ -1,4 +1,4 @@
-"""A user at the keyboard: writes, edits, deletes, reacts, joins and leaves, as somebody does in a chat app."""
+"""A simulated user who writes, edits, deletes, reacts, joins and leaves, as a person does in a chat app."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ORIGIN = {"platform": "web", "language": "reactjs", "resource": "chat-widget"}
 
 
 class Actor:
-    """One user of the app, who may also be a bot's user: whatever is done here is done by them.
+    """A user of the simulated app, or the user of a bot. Every method acts on that user's behalf.
 
-    Everything raises :class:`cometbot.simulator.Refusal` where CometChat would refuse it.
+    Every method raises :class:`cometbot.simulator.Refusal` if CometChat would refuse the operation.
     """
 
     def __init__(self, world: World, uid: str) -> None:
@@ -44,11 +44,11 @@ class Actor:
         tags: Sequence[str] = (),
         muid: str = "",
     ) -> StoredMessage:
-        """The message as stored, on its way to the bots.
+        """Send a message and return it as stored. Its callbacks are queued for the bots.
 
-        It goes ``to`` a user or to a ``group``, or into the thread of ``parent``, which says where that is.
-        ``attachments`` are URLs or attachment objects, with ``text`` as their caption; ``custom`` makes it a custom
-        message of ``type``. Write ``<@uid:UID>`` to mention somebody.
+        The message goes ``to`` a user, to a ``group``, or into the thread of ``parent``, which implies the
+        conversation. ``attachments`` are URLs or attachment objects, with ``text`` as their caption. ``custom`` makes
+        it a custom message of ``type``. Write ``<@uid:UID>`` to mention a user.
         """
         data: dict[str, Any] = {"text": text} if text or not (attachments or custom) else {}
         if metadata is not None:
@@ -67,7 +67,9 @@ class Actor:
         return self.write({**self._receiver(to, group, parent), **body}, parent=parent)
 
     def write(self, body: Mapping[str, Any], *, parent: StoredMessage | str = "") -> StoredMessage:
-        """The message that this user's app sends with the body of ``POST /messages``; for every kind there is."""
+        """Send a message of any kind with the body of ``POST /messages``, as this user's app would, and return it as
+        stored.
+        """
         with self._world.condition:
             mark = UUID(self._world.token(32))
             resource = f"WEB-4_1_10-{mark}-{int(self._world.clock() * 1000)}"
@@ -78,33 +80,33 @@ class Actor:
             )
 
     def edit(self, message: StoredMessage | str, text: str, **data: Any) -> StoredMessage:
-        """The message as it is now, with another text; ``data`` changes other keys of it."""
+        """Replace the text of a message and return the edited message. ``data`` changes other keys of its data."""
         with self._world.condition:
             messaging.edit(self._world, self.uid, _id(message), {"data": {"text": text, **data}})
             return self._world.message_store.get(_id(message))
 
     def delete(self, message: StoredMessage | str) -> StoredMessage:
-        """The action message that records that the message was taken back."""
+        """Delete a message and return the action message that records the deletion."""
         with self._world.condition:
             return messaging.delete(self._world, self.uid, _id(message))
 
     def react(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
-        """The message with this user's reaction on it."""
+        """Add this user's reaction to a message and return the message."""
         with self._world.condition:
             return messaging.react(self._world, self.uid, _id(message), reaction)
 
     def unreact(self, message: StoredMessage | str, reaction: str) -> StoredMessage:
-        """The message without this user's reaction."""
+        """Remove this user's reaction from a message and return the message."""
         with self._world.condition:
             return messaging.unreact(self._world, self.uid, _id(message), reaction)
 
     def join(self, group: str, *, password: str = "") -> StoredMessage:
-        """The action message that records that this user came into a group."""
+        """Join a group and return the action message that records it."""
         with self._world.condition:
             return membership.join(self._world, self.uid, self._world.directory.group(group), password)
 
     def leave(self, group: str) -> StoredMessage:
-        """The action message that records that this user left a group."""
+        """Leave a group and return the action message that records it."""
         with self._world.condition:
             return membership.leave(self._world, self.uid, self._world.directory.group(group))
 
@@ -122,7 +124,7 @@ class Actor:
 
 
 def attachment_json(item: str | Mapping[str, Any]) -> dict[str, Any]:
-    """An attachment object; of a URL the name, extension and MIME type are guessed."""
+    """Return an attachment object. For a URL, the name, the extension and the MIME type are derived from the URL."""
     if not isinstance(item, str):
         return dict(item)
     name = unquote(urlsplit(item).path.rpartition("/")[2]) or "file"

@@ -1,4 +1,4 @@
-"""The simulator's Flask application: keys, limits, misbehaviour and the log around the REST views."""
+"""The simulator's Flask application: the REST views with API keys, rate limits, misbehaviour and the request log."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups)(/[^/]+)?(/auth_tokens)?
 
 @dataclass(slots=True)
 class RestCall:
-    """One REST call on its way: what the log will say of it."""
+    """The state of one REST call in progress, as it will be logged."""
 
     at: float
     started: float
@@ -70,13 +70,14 @@ class RestApi:
         self.stopping = threading.Event()
 
     def is_full_key(self, key: str) -> bool:
-        """Whether this API key may do everything."""
+        """Return True if this API key has full access."""
         return self._keys.get(key) == FULL_ACCESS
 
     def register(self, app: Flask) -> None:
-        """Give ``app`` the routes, and the checks and the log around them.
+        """Register the routes on ``app``, with the checks and the log around them.
 
-        One URL rule a path, whatever its methods: making rules is most of what starting a simulator costs.
+        Each path gets a single URL rule for all its methods, because creating rules dominates the start-up time of a
+        simulator.
         """
         for route in _ROUTES:
             self._routes.setdefault(f"{PREFIX}{route.rule}", {})[route.method] = route
@@ -138,7 +139,7 @@ class RestApi:
         return None
 
     def _drop_connection(self, exchange: RestCall) -> ConnectionResetError:
-        """What the server takes as the wish to hang up; the call is in the log without a status."""
+        """Log the call without a status and return the exception that makes the server close the connection."""
         if exchange.body is None:
             exchange.body = request.get_json(silent=True)
         exchange.answer = None
@@ -146,7 +147,7 @@ class RestApi:
         return ConnectionResetError("the simulator closed the connection, as it was told to")
 
     def _get_acting_uid(self, route: Route) -> str:
-        """The uid that the request acts for. Called with the world's lock held."""
+        """Return the uid that the request acts for. Must be called with the world's lock held."""
         named = request.headers.get("onBehalfOf", "")
         if route.acting == "must" and not named:
             raise bad_request("onBehalfOf", "The onBehalfOf header is required.")
@@ -185,7 +186,7 @@ class RestApi:
 
 
 def create_app(api: RestApi) -> Flask:
-    """The application with the REST API; other routes are added by their owners."""
+    """Return the application with the REST API. Other parts register their own routes on it."""
     app = Flask(__name__, static_folder=None)
     app.json = _JSONProvider(app)
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -199,7 +200,7 @@ def create_app(api: RestApi) -> Flask:
 
 
 def _with_legacy_prefix(wsgi_app: WSGIApplication) -> WSGIApplication:
-    """``wsgi_app``, which also answers under ``/v3.0``, as older samples write it."""
+    """Wrap ``wsgi_app`` so that it also answers under ``/v3.0``, the prefix in older samples."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -253,10 +254,10 @@ def _json_response(answer: Mapping[str, Any], status: int = 200) -> Response:
 
 
 class _JSONProvider(DefaultJSONProvider):
-    """Makes ``request.get_json`` read what the API reads."""
+    """Makes ``request.get_json`` parse JSON with the same parser as the API."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """Return the JSON in ``s``. Raises ValueError for what is none, or nested too deeply."""
+        """Parse the JSON in ``s``. Raises ValueError if it is invalid or nested too deeply."""
         return _read_json(s.encode() if isinstance(s, str) else s)
 
 

@@ -1,4 +1,4 @@
-"""How the simulated CometChat behaves where the real one is not documented, and how fast it may be used."""
+"""Settings for behaviour that CometChat does not document, and for its rate limits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 class Behaviour:
     """One answer to each question that CometChat's documentation leaves open, and its published rate limits.
 
-    ``core_limit`` and ``standard_limit`` are requests a minute. ``redeliver`` are the seconds after which a callback
-    that was not answered with a 2xx is posted again, one entry an attempt. With ``callback_threads`` over 1 the
-    callbacks of one bot run side by side, those of one conversation still in order. ``repeated_muid`` says what
-    becomes of a message whose sender has used its ``muid`` before: ``accept`` stores it as another message, ``same``
-    answers with the first. ``parent_id_in_body`` makes ``parentId`` in the body of a plain send open a thread.
-    ``media_access`` is how files are protected: ``presigned`` URLs, or ``token`` (a plain GET is refused).
+    ``core_limit`` and ``standard_limit`` are in requests per minute. ``redeliver`` holds the delays in seconds, one per
+    attempt, after which a callback that got no 2xx is posted again. With ``callback_threads`` over 1, the callbacks of
+    one bot are posted in parallel; those of one conversation stay in order. ``repeated_muid`` decides what happens to a
+    message whose sender has used its ``muid`` before: ``accept`` stores it as another message, ``same`` returns the
+    first. With ``parent_id_in_body``, ``parentId`` in the body of a plain send opens a thread. ``media_access`` is how
+    files are protected: ``presigned`` URLs, or ``token`` (a plain GET is refused).
     """
 
     core_limit: int = 10_000

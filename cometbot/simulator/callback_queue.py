@@ -1,4 +1,4 @@
-"""The queue of one bot or webhook: its callbacks, posted one after the other by a thread of its own."""
+"""A queue of callbacks for one bot or webhook, posted one after the other by the queue's own thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One thing to tell one receiver. ``attempt`` counts from 1; ``copy`` is over 0 for a deliberate double."""
+    """One callback to one receiver. ``attempt`` counts from 1; ``copy`` is over 0 for a deliberate duplicate."""
 
     target: str
     url: str
@@ -33,7 +33,7 @@ class Callback:
     copy: int = 0
 
     def headers(self) -> dict[str, str]:
-        """The HTTP headers that it is posted with."""
+        """Return the HTTP headers that the callback is posted with."""
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -46,7 +46,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Shuffle:
-    """Callbacks out of order: ``window`` of them are held back, at most ``timeout`` seconds, and posted shuffled."""
+    """How callbacks are reordered: up to ``window`` are held back, at most ``max_wait`` seconds, and shuffled."""
 
     window: int
     max_wait: float
@@ -55,7 +55,7 @@ class Shuffle:
 
 @dataclass(slots=True)
 class QueueOptions:
-    """What a lane asks while it runs, so that changes count at once."""
+    """Functions that a queue calls on every use, so that a changed setting takes effect at once."""
 
     timeout: Callable[[], float]
     redeliver: Callable[[], tuple[float, ...]]
@@ -64,10 +64,10 @@ class QueueOptions:
 
 
 class CallbackQueue:
-    """Callbacks in the order in which they were put, unless they are to be shuffled.
+    """A queue of callbacks that are posted in the order in which they were added, unless they are shuffled.
 
-    One that failed is posted again later, behind what came meanwhile, where the rules say so. ``stop`` keeps what is
-    queued for the next ``start``.
+    A callback that failed is posted again later, after the callbacks that were added meanwhile, if ``redeliver`` says
+    so. ``stop`` keeps the queued callbacks for the next ``start``.
     """
 
     def __init__(self, name: str, options: QueueOptions) -> None:
@@ -81,14 +81,14 @@ class CallbackQueue:
         self._posting = 0
 
     def enqueue(self, callback: Callback, *, delay: float = 0.0) -> None:
-        """Queue a callback, due in ``delay`` seconds."""
+        """Add a callback, due in ``delay`` seconds."""
         due = time.monotonic() + delay if delay else 0.0
         with self._condition:
             heapq.heappush(self._pending, (due, next(self._serial), callback))
             self._condition.notify_all()
 
     def start(self) -> None:
-        """Work through what is queued, and what is put later, in the background."""
+        """Start to post the callbacks in a background thread. Does nothing if the queue is empty or runs already."""
         with self._condition:
             if self._thread is None and self._pending:
                 self._stop = threading.Event()
@@ -97,7 +97,7 @@ class CallbackQueue:
                 self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Begin no further callback; waits up to ``timeout`` seconds for the one that is on its way."""
+        """Stop before the next callback. Waits up to ``timeout`` seconds for the one that is being posted."""
         with self._condition:
             thread, self._thread = self._thread, None
             self._stop.set()
@@ -106,20 +106,20 @@ class CallbackQueue:
             thread.join(timeout)
 
     def clear(self) -> None:
-        """Forget what is queued."""
+        """Discard all queued callbacks."""
         with self._condition:
             self._pending.clear()
             self._condition.notify_all()
 
     def pop_due(self) -> Callback | None:
-        """The next callback that is due, for a caller who posts it himself; None if there is none."""
+        """Remove and return the next callback that is due, or None. For callers that post callbacks themselves."""
         with self._condition:
             is_due = bool(self._pending) and self._pending[0][0] <= time.monotonic()
             return heapq.heappop(self._pending)[2] if is_due else None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is queued and nothing is being posted."""
+        """True if nothing is queued and nothing is being posted."""
         with self._condition:
             return not self._pending and not self._posting
 
@@ -142,7 +142,7 @@ class CallbackQueue:
                 self._posting -= 1
 
     def _wait_for_batch(self, stop: threading.Event) -> list[Callback]:
-        """The next callbacks in the order to post them; empty when it is time to stop."""
+        """Wait for the next callbacks and return them in the order to post them. Return an empty list on stop."""
         with self._condition:
             while not stop.is_set():
                 pause = self._pending[0][0] - time.monotonic() if self._pending else None

@@ -1,4 +1,4 @@
-"""Posts callbacks, as CometChat does: JSON with Basic Auth, one attempt, whatever comes back."""
+"""An HTTP client that posts callbacks like CometChat: JSON with Basic Auth, one attempt, no redirects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUTTON_TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class CallbackResponse:
-    """What came back: ``status`` 0 and ``error`` where nothing did."""
+    """The response to a callback. Without a response, ``status`` is 0 and ``error`` holds the cause."""
 
     status: int
     text: str = ""
@@ -25,7 +25,7 @@ class CallbackResponse:
 
 
 class CallbackClient:
-    """One connection pool for the callbacks of one lane. Proxies of the environment are not used."""
+    """A connection pool for the callbacks of one queue. Ignores the proxy settings of the environment."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
@@ -33,9 +33,10 @@ class CallbackClient:
         self._session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=4))
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> CallbackResponse:
-        """The answer of one POST; never raises for what the receiver does.
+        """Send one POST and return the response. Never raises because of what the receiver does.
 
-        ``timeout`` is for the connection, for each read, and for the body in all. At most 64 KiB of the body are read.
+        ``timeout`` applies to the connection, to each read, and to the body as a whole. At most 64 KiB of the body are
+        read.
         """
         started = time.monotonic()
         try:
@@ -49,12 +50,15 @@ class CallbackClient:
             return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._session.close()
 
 
 def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> CallbackResponse:
-    """What came back from the address behind a button of a card or a form; never raises for what is there."""
+    """Send the request of a button of a card or a form and return the response.
+
+    Never raises because of what the receiver does.
+    """
     started = time.monotonic()
     sent = {"Content-Type": "application/json", "User-Agent": "CometChat-simulator", **headers}
     with requests.Session() as session:
@@ -71,7 +75,7 @@ def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes 
 
 
 def basic_auth(username: str, password: str) -> str:
-    """The Authorization header for these credentials, in UTF-8."""
+    """Return the ``Authorization`` header for these credentials, in UTF-8."""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 

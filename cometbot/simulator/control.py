@@ -1,4 +1,4 @@
-"""The control API under ``/simulator``: drives and watches a simulator that runs in another process."""
+"""The control API under ``/simulator``, with which another process drives and observes the simulator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def control_blueprint(simulator: Simulator) -> Blueprint:
-    """The routes that give other processes, and a page, what the Python interface gives."""
+    """Return the blueprint that offers the Python interface to other processes and to the page."""
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
     control = _ControlViews(simulator)
     blueprint.before_request(check_caller)
@@ -56,7 +56,7 @@ class _ControlViews:
         self._world = simulator.world
 
     def routes(self) -> dict[str, dict[str, View]]:
-        """The views by path and method."""
+        """Return the views by path and method."""
         return {
             "": {"GET": self.about},
             "/users": {"POST": self.add_user},
@@ -77,7 +77,7 @@ class _ControlViews:
         }
 
     def about(self) -> Response:
-        """What there is: names, counts, the behaviour. No keys."""
+        """Return the names of users, groups, bots and webhooks, the counts and the behaviour, but no keys."""
         with self._world.condition:
             directory = self._world.directory
             return data_response(
@@ -96,38 +96,38 @@ class _ControlViews:
             )
 
     def add_user(self) -> Response:
-        """The uid of a new user."""
+        """Create a user and return its uid."""
         return data_response({"uid": self._simulator.add_user(**load_body(NewUserSchema())).uid})
 
     def add_group(self) -> Response:
-        """The guid of a new group."""
+        """Create a group and return its guid."""
         body = load_body(NewGroupSchema())
         self._simulator.add_group(**body)
         return data_response({"guid": body["guid"].lower()})
 
     def add_bot(self) -> Response:
-        """The uid of a new bot."""
+        """Create a bot and return its uid."""
         return data_response({"uid": self._simulator.add_bot(**load_body(NewBotSchema())).uid})
 
     def add_webhook(self) -> Response:
-        """The id of a new app webhook."""
+        """Create an app webhook and return its id."""
         return data_response({"id": self._simulator.add_webhook(**load_body(NewWebhookSchema()))})
 
     def add_file(self, name: str) -> Response:
-        """The URL of a new file: the request body."""
+        """Store the request body as a file and return its URL."""
         mime_type = (request.content_type or "").partition(";")[0]
         return data_response({"url": self._simulator.add_file(name, request.get_data(), mime_type)})
 
     def say(self, uid: str) -> Response:
-        """The message that the user wrote."""
+        """Send a message as the user and return it."""
         return self._shown(self._simulator.user(uid).say(**load_body(SaySchema())).id)
 
     def write(self, uid: str) -> Response:
-        """The message that the user sent with this body of ``POST /messages``."""
+        """Send a message as the user, with this body of ``POST /messages``, and return it."""
         return self._shown(self._simulator.user(uid).write(_read_json_object()).id)
 
     def act(self, uid: str) -> Response:
-        """The message that the act changed or made."""
+        """Perform another action as the user and return the message that it changed or created."""
         body = load_body(ActSchema())
         actor, message = self._simulator.user(uid), body["message"]
         acts: dict[str, Callable[[], Any]] = {
@@ -141,7 +141,7 @@ class _ControlViews:
         return self._shown(acts[body["act"]]().id)
 
     def messages(self) -> Response:
-        """The messages of a conversation, of two users, or all."""
+        """Return the messages of a conversation, between two users, or all."""
         query = load(MessagesQuery(), request.args.to_dict())
         first, _, second = query["between"].partition(",")
         with self._world.condition:
@@ -151,25 +151,25 @@ class _ControlViews:
             return data_response([self._world.serializer.message(message, with_tags=True) for message in found])
 
     def requests(self) -> Response:
-        """The REST calls after an id."""
+        """Return the REST calls after an id."""
         return self._follow(self._simulator.requests)
 
     def callbacks(self) -> Response:
-        """The callbacks after an id."""
+        """Return the callbacks after an id."""
         return self._follow(self._simulator.callbacks)
 
     def log(self) -> Response:
-        """The entries of every kind after an id, in order."""
+        """Return the entries of every kind after an id, in order."""
         query = self._wait()
         entries = self._world.journal.since(query["after"], query["limit"])
         return data_response([entry.to_json() for entry in entries])
 
     def misbehaviour(self) -> Response:
-        """The rules in force, with their counts."""
+        """Return the active rules with their counts."""
         return data_response([effect.to_json() for effect in self._simulator.misbehave.active_rules])
 
     def misbehave(self) -> Response:
-        """The rules in force, these ones added: one, or several as ``rules``."""
+        """Add one rule, or several as ``rules``, and return all active rules."""
         body = _read_json_object()
         rules = body["rules"] if isinstance(body.get("rules"), list) else [body]
         checked = [load(RuleSchema(), rule) for rule in rules]
@@ -178,18 +178,18 @@ class _ControlViews:
         return self.misbehaviour()
 
     def behave(self) -> Response:
-        """The rules that are left: without a ``kind`` in the query none, with one those of other kinds."""
+        """Remove all rules, or those of the query's ``kind``, and return the remaining ones."""
         self._simulator.misbehave.clear(request.args.get("kind", ""))
         return self.misbehaviour()
 
     def configure(self) -> Response:
-        """The behaviour as changed."""
+        """Change the behaviour and return it."""
         changes = load_body(BehaviourSchema())
         self._simulator.configure(**{name: _freeze(value) for name, value in changes.items()})
         return data_response(asdict(self._world.behaviour))
 
     def reset(self) -> Response:
-        """Everything forgotten."""
+        """Delete everything, as :meth:`Simulator.reset` does."""
         self._simulator.reset()
         return data_response({"success": True})
 
@@ -222,7 +222,7 @@ def _by_method(views: dict[str, View]) -> View:
 
 
 def check_caller() -> None:
-    """Refuse who is not on this machine, and pages of other sites that a browser on this machine shows."""
+    """Refuse requests from other machines, and from pages of other sites in a browser on this machine."""
     host = urlsplit(f"//{request.host}").hostname
     origin = request.headers.get("Origin")
     is_foreign = origin is not None and not is_same_origin(origin, request.host)
@@ -238,12 +238,12 @@ def _read_json_object() -> dict[str, Any]:
 
 
 def load_body(schema: InputSchema) -> dict[str, Any]:
-    """What ``schema`` makes of the request's body. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
+    """Validate the request's body with ``schema``. Raises ``ERR_BAD_REQUEST`` with a text for each invalid field."""
     return load(schema, _read_json_object())
 
 
 def data_response(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
-    """``data`` in CometChat's envelope."""
+    """Return ``data`` in CometChat's envelope."""
     envelope = {"data": data, "meta": meta} if meta else {"data": data}
     return Response(orjson.dumps(envelope, default=_to_json_value), content_type="application/json")
 

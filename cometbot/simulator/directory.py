@@ -1,4 +1,4 @@
-"""The users, groups and bots of the simulated app, and the rules about who may be what."""
+"""The users, groups and bots of the simulated app, with the rules for their ids and fields."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ _BOT_FIELDS = {
 
 
 class Directory:
-    """Who there is. Bodies come checked by the schemas. Not locked: the world's lock is held around each use."""
+    """The users, groups and bots. The schemas have validated the bodies.
+
+    Not thread-safe: callers must hold the world's lock.
+    """
 
     def __init__(self) -> None:
         self.users: dict[str, UserRecord] = {}
@@ -52,33 +55,33 @@ class Directory:
         self.system = UserRecord(APP_SYSTEM, "System", created_at=0)
 
     def user(self, uid: str) -> UserRecord:
-        """The active user with this uid, in any case. Raises ``ERR_UID_NOT_FOUND``."""
+        """Return the active user with this uid, ignoring case. Raises ``ERR_UID_NOT_FOUND`` if there is none."""
         user = self.find_user(uid)
         if user is None or not user.is_active:
             raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
         return user
 
     def find_user(self, uid: str) -> UserRecord | None:
-        """The user with this uid, deactivated ones and the service account included."""
+        """Return the user with this uid, or None. Includes deactivated users and the service account."""
         uid = uid.lower()
         return self.system if uid == APP_SYSTEM else self.users.get(uid)
 
     def group(self, guid: str) -> GroupRecord:
-        """The group with this guid, in any case. Raises ``ERR_GUID_NOT_FOUND``."""
+        """Return the group with this guid, ignoring case. Raises ``ERR_GUID_NOT_FOUND`` if there is none."""
         try:
             return self.groups[guid.lower()]
         except KeyError:
             raise Refusal("ERR_GUID_NOT_FOUND", f"The group with GUID {guid.lower()} does not exist.") from None
 
     def bot(self, uid: str) -> BotRecord:
-        """The bot with this uid, in any case. Raises ``ERR_BOT_NOT_FOUND``."""
+        """Return the bot with this uid, ignoring case. Raises ``ERR_BOT_NOT_FOUND`` if there is none."""
         try:
             return self.bots[uid.lower()]
         except KeyError:
             raise Refusal("ERR_BOT_NOT_FOUND", f"The bot with UID {uid.lower()} does not exist.") from None
 
     def create_user(self, body: Mapping[str, Any], now: int) -> UserRecord:
-        """A new user. Raises ``ERR_UID_ALREADY_EXISTS`` or ``ERR_INVALID_UID``."""
+        """Create a user. Raises ``ERR_UID_ALREADY_EXISTS`` or ``ERR_INVALID_UID``."""
         uid = _validate_id(body["uid"], "uid", "ERR_INVALID_UID")
         if uid in self.users or uid == APP_SYSTEM:
             raise Refusal("ERR_UID_ALREADY_EXISTS", f"A user with UID {uid} already exists.")
@@ -88,7 +91,7 @@ class Directory:
         return user
 
     def update_user(self, uid: str, body: Mapping[str, Any], now: int) -> UserRecord:
-        """The user with what ``body`` names changed, and what its ``unset`` lists emptied."""
+        """Update the fields that ``body`` names, clear those that its ``unset`` lists, and return the user."""
         user = self.user(uid)
         _assign(user, body, _USER_FIELDS)
         _unset(user, body.get("unset", ()))
@@ -96,7 +99,10 @@ class Directory:
         return user
 
     def delete_user(self, uid: str, *, permanent: bool, now: int) -> UserRecord:
-        """The user, gone or only deactivated. A user who is gone is no bot and in no group any more."""
+        """Delete a user if ``permanent``, else deactivate them, and return the user.
+
+        A deleted user is no longer a bot and is removed from all groups.
+        """
         user = self.find_user(uid)
         if user is None or user is self.system:
             raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
@@ -109,7 +115,10 @@ class Directory:
         return user
 
     def activate(self, uids: Iterable[str], *, now: int, active: bool) -> list[str]:
-        """The uids that were (de)activated, as asked. An unknown one raises ``ERR_UID_NOT_FOUND`` before any is."""
+        """Activate or deactivate users and return their uids.
+
+        Raises ``ERR_UID_NOT_FOUND`` for an unknown uid before any user is changed.
+        """
         users = []
         for uid in uids:
             user = self.users.get(uid.lower())
@@ -121,7 +130,7 @@ class Directory:
         return [user.uid for user in users]
 
     def create_group(self, body: Mapping[str, Any], now: int) -> GroupRecord:
-        """A new group without members. A guid that is taken is refused with status 400, as CometChat does."""
+        """Create a group without members. Refuses a guid that exists with status 400, like CometChat."""
         guid = _validate_id(body["guid"], "guid", "ERR_BAD_REQUEST")
         if guid in self.groups:
             raise Refusal("ERR_GUID_ALREADY_EXISTS", f"A group with GUID {guid} already exists.")
@@ -133,7 +142,7 @@ class Directory:
         return group
 
     def update_group(self, guid: str, body: Mapping[str, Any], now: int) -> GroupRecord:
-        """The group with what ``body`` names changed, and what its ``unset`` lists emptied."""
+        """Update the fields that ``body`` names, clear those that its ``unset`` lists, and return the group."""
         group = self.group(guid)
         if body.get("type") == "password" and not (body.get("password") or group.password):
             raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
@@ -143,7 +152,7 @@ class Directory:
         return group
 
     def create_bot(self, body: Mapping[str, Any], now: int) -> BotRecord:
-        """An existing user made a bot. Credentials are kept only with ``useBasicAuth``, as on CometChat."""
+        """Make an existing user a bot. Credentials are stored only with ``useBasicAuth``, as on CometChat."""
         uid = self.user(body["uid"]).uid
         if len(uid) > 50:
             raise bad_request("uid", "The uid may not be greater than 50 characters.")
@@ -159,14 +168,16 @@ class Directory:
         return bot
 
     def update_bot(self, uid: str, body: Mapping[str, Any], now: int) -> BotRecord:
-        """The bot with what ``body`` names changed; credentials are stored as sent whatever ``useBasicAuth`` says."""
+        """Update the fields that ``body`` names and return the bot. Credentials are stored regardless of
+        ``useBasicAuth``.
+        """
         bot = self.bot(uid)
         _assign(bot, body, _BOT_FIELDS)
         bot.updated_at = now
         return bot
 
     def delete_bot(self, uid: str) -> BotRecord:
-        """The bot that is none any more; its user and messages stay."""
+        """Remove the bot and return it. Its user and messages stay."""
         return self.bots.pop(self.bot(uid).uid)
 
 

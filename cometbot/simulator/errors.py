@@ -1,4 +1,4 @@
-"""What the simulated CometChat says no with: its error codes, the HTTP status of each, and the envelope."""
+"""CometChat's error codes, the HTTP status of each, and the error envelope."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _STATUS_BY_CODE = {
 
 
 def get_status(code: str) -> int:
-    """The HTTP status that goes with an error code.
+    """Return the HTTP status that goes with an error code.
 
-    Where CometChat documents none (most codes), the nearest documented class decides: 401 for a key, 404 for what is
-    not there, 403 for what is not allowed, 400 for the rest.
+    CometChat documents no status for most codes. For these, the nearest documented class decides: 401 for a key, 404
+    for something that does not exist, 403 for something that is not allowed, 400 for the rest.
     """
     if code in _STATUS_BY_CODE:
         return _STATUS_BY_CODE[code]
@@ -43,18 +43,18 @@ def get_status(code: str) -> int:
 
 
 class Refusal(Rejected):
-    """The simulated CometChat refused what was asked, as the real one would; nothing was changed."""
+    """The simulated CometChat refused the request, as the real one would. Nothing was changed."""
 
     def __init__(self, code: str, message: str, *, details: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(message, code=code, status=get_status(code), details=details)
 
     def to_json(self) -> dict[str, Any]:
-        """The ``error`` object of CometChat's error envelope."""
+        """Return the ``error`` object of CometChat's error envelope."""
         return error_json(self.code, str(self), self.details)
 
 
 def error_json(code: str, message: str, details: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """An ``error`` object with CometChat's keys; ``details`` only where there are some."""
+    """Return an ``error`` object with CometChat's keys. ``details`` is left out if it is empty."""
     error: dict[str, Any] = {"code": code, "source": "chat-api", "message": message, "devMessage": message}
     if details:
         error["details"] = {field: list(texts) for field, texts in details.items()}
@@ -62,5 +62,5 @@ def error_json(code: str, message: str, details: Mapping[str, Sequence[str]] | N
 
 
 def bad_request(field: str, text: str) -> Refusal:
-    """The refusal of one field of a body, a query or the headers."""
+    """Return the refusal of one field of a body, a query or the headers."""
     return Refusal("ERR_BAD_REQUEST", f"Validation failed: {field}: {text}", details={field: [text]})

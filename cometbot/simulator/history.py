@@ -21,14 +21,14 @@ Predicate = Callable[[StoredMessage], bool]
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """One page, oldest message first. ``affix`` says in which direction the next one lies."""
+    """One page, oldest message first. ``affix`` gives the direction of the next page."""
 
     messages: Sequence[StoredMessage]
     affix: str
     limit: int
 
     def meta(self) -> dict[str, Any]:
-        """The ``meta`` of the answer: no ``next`` where this was the last page."""
+        """Return the ``meta`` of the response. It has no ``next`` if this was the last page."""
         meta: dict[str, Any] = {"current": {"limit": self.limit, "count": len(self.messages)}}
         if len(self.messages) == self.limit:
             edge = self.messages[-1 if self.affix == "append" else 0]
@@ -39,10 +39,10 @@ class HistoryPage:
 def select_page(
     world: World, numbers: Sequence[int], query: Mapping[str, Any], *, viewer: str, involving: str = APP_SYSTEM
 ) -> HistoryPage:
-    """The page of ``numbers`` (ascending ids) that ``query`` asks for.
+    """Return the page of ``numbers`` (ascending ids) that ``query`` selects.
 
-    ``append`` gives what comes next after the cursor, ``prepend`` what comes last before it, ``prepend`` without a
-    cursor the newest. ``involving`` leaves out conversations that this user has no part in.
+    ``append`` selects the messages right after the cursor and ``prepend`` those right before it. ``prepend`` without a
+    cursor selects the newest. ``involving`` excludes conversations in which this user does not take part.
     """
     tests = list(_predicates(world, query, viewer))
     if involving != APP_SYSTEM:
@@ -56,7 +56,7 @@ def select_page(
 
 
 def _ids_from_cursor(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Iterable[int]:
-    """The ids from the cursor on, nearest first."""
+    """Return the ids on the query's side of the cursor, nearest first."""
     forward = query["affix"] == "append"
     bisect = bisect_right if forward else bisect_left
     edge = 0 if forward else len(numbers)

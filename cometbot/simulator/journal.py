@@ -1,4 +1,4 @@
-"""The ordered log of all that happened in the simulator: requests, callbacks and changes, with one row of ids."""
+"""The ordered log of the simulator: requests, callbacks and changes, numbered in one sequence."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _SECRET_KEYS = frozenset({"password", "authToken", "apiKey"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What all log entries have: ``id`` grows by one from entry to entry over all kinds, ``at`` is in Unix seconds."""
+    """Base of all log entries. ``id`` increases by one per entry, over all kinds. ``at`` is in Unix seconds."""
 
     id: int
     at: float
 
     def to_json(self) -> dict[str, Any]:
-        """This entry as JSON values; ``kind`` is ``request``, ``callback`` or ``change``."""
+        """Return this entry as JSON values. ``kind`` is ``request``, ``callback`` or ``change``."""
         return {"kind": type(self).__name__.removesuffix("Entry").lower(), **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestEntry(Entry):
-    """One REST call. Header names are in lower case, secrets in headers and bodies are ``***``.
+    """One REST call. Header names are in lower case; secrets in headers and bodies are ``***``.
 
-    ``status`` is 0 where the connection was closed without an answer; ``misbehaviour`` names the rules that took part.
+    ``status`` is 0 if the connection was closed without a response. ``misbehaviour`` names the rules that applied.
     """
 
     method: str
@@ -46,10 +46,10 @@ class RequestEntry(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackEntry(Entry):
-    """One attempt to tell a bot or a webhook something. Header names are in lower case, secrets are ``***``.
+    """One attempt to deliver a callback to a bot or a webhook. Header names are in lower case; secrets are ``***``.
 
-    ``target`` is the bot's uid or the webhook's id; ``attempt`` counts from 1; ``copy`` is over 0 for what was
-    doubled on purpose; ``status`` is 0 and ``error`` says why where there was no answer.
+    ``target`` is the bot's uid or the webhook's id. ``attempt`` counts from 1. ``copy`` is over 0 for a deliberate
+    duplicate. Without a response, ``status`` is 0 and ``error`` holds the cause.
     """
 
     target: str
@@ -67,13 +67,13 @@ class CallbackEntry(Entry):
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver took it."""
+        """True if the receiver accepted the callback (2xx)."""
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeEntry(Entry):
-    """Something changed in the app: ``trigger`` is the name of the app webhook for it, ``data`` what that carries."""
+    """A change in the app. ``trigger`` is the name of the app webhook for it, ``data`` the payload of that webhook."""
 
     trigger: str
     data: Mapping[str, Any]
@@ -83,7 +83,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class Log(Sequence[E], Generic[E]):
-    """The newest entries of one kind, oldest first; ``dropped`` counts those that made room."""
+    """The newest entries of one kind, oldest first. ``dropped`` counts the older entries that were evicted."""
 
     def __init__(self, size: int, lock: threading.Condition) -> None:
         self._entries: deque[E] = deque(maxlen=size)
@@ -91,13 +91,13 @@ class Log(Sequence[E], Generic[E]):
         self.dropped = 0
 
     def append(self, entry: E) -> None:
-        """Keep an entry; the oldest goes if there are too many."""
+        """Append an entry and evict the oldest if the log is full."""
         with self._lock:
             self.dropped += len(self._entries) == self._entries.maxlen
             self._entries.append(entry)
 
     def since(self, entry_id: int) -> list[E]:
-        """The entries with a greater id, oldest first."""
+        """Return the entries with a greater id, oldest first."""
         newer: list[E] = []
         with self._lock:
             for entry in reversed(self._entries):
@@ -107,7 +107,7 @@ class Log(Sequence[E], Generic[E]):
         return newer[::-1]
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Remove all entries and reset ``dropped``."""
         with self._lock:
             self._entries.clear()
             self.dropped = 0
@@ -129,7 +129,7 @@ class Log(Sequence[E], Generic[E]):
 
 
 class Journal:
-    """The three logs and the row of ids that orders their entries among each other."""
+    """The three logs, whose entries share one sequence of ids."""
 
     def __init__(self, size: int, changed: threading.Condition) -> None:
         self._condition = changed
@@ -144,28 +144,28 @@ class Journal:
         return self._last_id
 
     def add_request(self, at: float, **values: Any) -> RequestEntry:
-        """The entry that was made of a finished REST call; whoever waits for a change is woken."""
+        """Log a finished REST call, notify all waiters and return the entry."""
         with self._condition:
             entry = RequestEntry(id=self._next_id(), at=at, **values)
             self.requests.append(entry)
             return entry
 
     def add_callback(self, at: float, **values: Any) -> CallbackEntry:
-        """The entry that was made of a finished callback; whoever waits for a change is woken."""
+        """Log a finished callback, notify all waiters and return the entry."""
         with self._condition:
             entry = CallbackEntry(id=self._next_id(), at=at, **values)
             self.callbacks.append(entry)
             return entry
 
     def add_change(self, at: float, trigger: str, data: Mapping[str, Any]) -> ChangeEntry:
-        """The entry that was made of a change in the app; whoever waits for a change is woken."""
+        """Log a change in the app, notify all waiters and return the entry."""
         with self._condition:
             entry = ChangeEntry(id=self._next_id(), at=at, trigger=trigger, data=data)
             self.changes.append(entry)
             return entry
 
     def since(self, entry_id: int, limit: int = 1000) -> list[Entry]:
-        """At most ``limit`` entries of all kinds that came after the one with this id, oldest first."""
+        """Return at most ``limit`` entries of all kinds with a greater id, oldest first."""
         with self._condition:
             logs: list[list[Any]] = [
                 self.requests.since(entry_id),
@@ -176,7 +176,7 @@ class Journal:
         return [entry for entry, _ in zip(merged, range(limit), strict=False)]
 
     def clear(self) -> None:
-        """Forget all entries; ids go on from where they were, so that a follower sees nothing twice."""
+        """Remove all entries. Ids continue to increase, so that a follower receives nothing twice."""
         with self._condition:
             for log in (self.requests, self.callbacks, self.changes):
                 log.clear()
@@ -189,12 +189,12 @@ class Journal:
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """``headers`` with names in lower case and secret values as ``***``."""
+    """Return ``headers`` with names in lower case and secret values replaced by ``***``."""
     return {name.lower(): MASK if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
 
 
 def mask_secrets(value: Any) -> Any:
-    """A JSON value with every password, key and token in it, at any depth, as ``***``."""
+    """Return a JSON value with every password, key and token, at any depth, replaced by ``***``."""
     if isinstance(value, Mapping):
         return {key: MASK if key in _SECRET_KEYS and item else mask_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -21,7 +21,7 @@ KEY_PAIR = "SIMULATOR"
 
 
 class MediaServer:
-    """The app's files. ``base_url`` gives the server's address, ``is_key`` whether an API key is good."""
+    """The app's files. ``base_url`` returns the server's address, ``is_key`` checks an API key."""
 
     def __init__(self, world: World, base_url: Callable[[], str], is_key: Callable[[str], bool]) -> None:
         self._world = world
@@ -30,7 +30,7 @@ class MediaServer:
         self._secret = world.token(32).encode()
 
     def add(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
-        """A URL that loads ``content``: pre-signed for ``expires_in`` seconds, or one that needs a token."""
+        """Store a file and return its URL: pre-signed for ``expires_in`` seconds, or one that requires a token."""
         with self._world.condition:
             kind = mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
             file = FileRecord(self._world.token(), name, kind, content)
@@ -42,7 +42,7 @@ class MediaServer:
         return f"{self._make_url('media', file)}?Expires={expires}&Signature={signature}&Key-Pair-Id={KEY_PAIR}"
 
     def blueprint(self) -> Blueprint:
-        """The routes that serve the files."""
+        """Return the routes that serve the files."""
         blueprint = Blueprint("media", __name__)
         blueprint.add_url_rule("/media/<app_id>/<file_id>/<name>", view_func=self._serve_presigned)
         blueprint.add_url_rule("/files/<app_id>/<file_id>/<name>", view_func=self._serve_with_token)

@@ -1,4 +1,4 @@
-"""Who joins, leaves, is added to, thrown out of and banned from groups, with the rules about who may."""
+"""Joining, leaving, adding to, kicking and banning from groups, with the permission rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _SCOPE_BY_LIST = {"admins": "admin", "moderators": "moderator", "participants": 
 
 
 def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
-    """A new group with its members; ``by`` owns it unless the body names an owner or ``by`` is the service account."""
+    """Create a group with its members. ``by`` becomes the owner unless the body names one or ``by`` is the service
+    account.
+    """
     owner = body.get("owner") or ("" if by == APP_SYSTEM else by)
     if owner:
         owner = world.directory.user(owner).uid
@@ -30,9 +32,10 @@ def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
 def add_members(
     world: World, by: str, group: GroupRecord, body: Mapping[str, Any]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """What became of each user of each list: ``{"participants": {uid: {"success": True, "data": …}}}``.
+    """Add the users of each list and return the result for each: ``{"participants": {uid: {"success": True, "data":
+    …}}}``.
 
-    A user in several lists gets the highest scope. At most 25 users a call.
+    A user in several lists gets the highest scope. At most 25 users per call.
     """
     named = [uid for uids in body.values() for uid in uids]
     if len(named) > MAX_MEMBERS_PER_CALL:
@@ -51,13 +54,13 @@ def add_members(
 
 
 def add(world: World, by: str, group: GroupRecord, uid: str, scope: str = "participant") -> StoredMessage:
-    """The action message of a new member. Raises ``ERR_ALREADY_JOINED`` or ``ERR_BANNED_GROUPMEMBER``."""
+    """Add a member and return the action message. Raises ``ERR_ALREADY_JOINED`` or ``ERR_BANNED_GROUPMEMBER``."""
     uid = _add_member(world, group, uid, scope)
     return _record_action(world, "added", group, uid, by)
 
 
 def join(world: World, uid: str, group: GroupRecord, password: str = "") -> StoredMessage:
-    """The action message of a user who came in: by themselves, and with the password where there is one."""
+    """Add a user who joins on their own, with the password if the group has one, and return the action message."""
     if group.type == "private":
         raise Refusal("ERR_GROUP_JOIN_NOT_ALLOWED", f"The group {group.guid} is private: a member must add the user.")
     if group.type == "password" and password != group.password:
@@ -67,7 +70,7 @@ def join(world: World, uid: str, group: GroupRecord, password: str = "") -> Stor
 
 
 def leave(world: World, uid: str, group: GroupRecord) -> StoredMessage:
-    """The action message of a user who went."""
+    """Remove a user who leaves on their own and return the action message."""
     _check_member(group, uid)
     if group.owner == uid:
         raise Refusal("ERR_GROUP_NO_CLEARANCE", "The owner of a group cannot leave it.")
@@ -76,7 +79,7 @@ def leave(world: World, uid: str, group: GroupRecord) -> StoredMessage:
 
 
 def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
-    """The action message of a member who was thrown out and may come back."""
+    """Remove a member, who may join again, and return the action message."""
     uid = uid.lower()
     _check_clearance(group, by)
     _check_member(group, uid)
@@ -85,7 +88,7 @@ def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
 
 
 def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
-    """The action message of a user who was thrown out, or kept out, for good."""
+    """Ban a user from the group, removing them if they are a member, and return the action message."""
     uid = world.directory.user(uid).uid
     _check_clearance(group, by)
     if uid in group.banned:
@@ -96,7 +99,7 @@ def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
 
 
 def unban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
-    """The action message of a user who may come back."""
+    """Lift a user's ban and return the action message."""
     uid = uid.lower()
     _check_clearance(group, by)
     if uid not in group.banned:
@@ -106,7 +109,7 @@ def unban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
 
 
 def change_scope(world: World, by: str, group: GroupRecord, uid: str, scope: str) -> Member:
-    """The member with their new scope. Raises ``ERR_SAME_SCOPE`` where it is none."""
+    """Change a member's scope and return the member. Raises ``ERR_SAME_SCOPE`` if the scope is unchanged."""
     uid = uid.lower()
     _check_clearance(group, by, needed=("admin",))
     _check_member(group, uid)

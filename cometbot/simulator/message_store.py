@@ -1,4 +1,4 @@
-"""The messages of the simulated app, found by id, conversation, thread or muid without reading them all."""
+"""The messages of the simulated app, indexed by id, conversation, thread and muid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cometbot.simulator.records import StoredMessage
 
 
 class MessageStore:
-    """Every message, in the order of their ids. Not locked: the world's lock is held around each use."""
+    """All messages, in the order of their ids. Not thread-safe: callers must hold the world's lock."""
 
     def __init__(self) -> None:
         self._messages: dict[int, StoredMessage] = {}
@@ -30,12 +30,14 @@ class MessageStore:
         return self._messages[number]
 
     def next_id(self) -> str:
-        """An id greater than all before."""
+        """Return an id greater than all before."""
         self._last_id += 1
         return str(self._last_id)
 
     def add(self, message: StoredMessage) -> StoredMessage:
-        """The message as stored: its ``sent_at`` is never before that of an earlier one, even if the clock jumps."""
+        """Store a message and return it. Its ``sent_at`` never precedes that of an earlier one, even if the clock
+        jumps.
+        """
         self._last_sent_at = max(self._last_sent_at, message.sent_at)
         if message.sent_at < self._last_sent_at:
             message = replace(message, sent_at=self._last_sent_at, updated_at=self._last_sent_at)
@@ -50,12 +52,12 @@ class MessageStore:
         return message
 
     def update(self, message: StoredMessage) -> StoredMessage:
-        """``message`` in the place of the one with its id."""
+        """Replace the message that has the same id and return ``message``."""
         self._messages[message.number] = message
         return message
 
     def remove(self, message: StoredMessage) -> None:
-        """Forget a message for good."""
+        """Remove a message permanently."""
         number = message.number
         del self._messages[number]
         lists = [self._all_ids, self._conversations[message.conversation_id]]
@@ -67,23 +69,26 @@ class MessageStore:
             del self._muids[(message.sender, message.muid)]
 
     def get(self, message_id: str) -> StoredMessage:
-        """The message with this id. Raises ``ERR_MESSAGE_ID_NOT_FOUND``."""
+        """Return the message with this id. Raises ``ERR_MESSAGE_ID_NOT_FOUND`` if there is none."""
         message = self.find(message_id)
         if message is None:
             raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"The message with id {message_id} does not exist.")
         return message
 
     def find(self, message_id: str) -> StoredMessage | None:
-        """The message with this id, None if there is none."""
+        """Return the message with this id, or None."""
         is_number = message_id.isascii() and message_id.isdigit() and len(message_id) < 20
         return self._messages.get(int(message_id)) if is_number else None
 
     def find_by_muid(self, sender: str, muid: str) -> StoredMessage | None:
-        """The first message that ``sender`` sent with this muid."""
+        """Return the first message that ``sender`` sent with this muid, or None."""
         return self._messages.get(self._muids.get((sender, muid), 0))
 
     def numbers(self, conversation_id: str = "", parent_id: str = "") -> Sequence[int]:
-        """The ids of one thread, one conversation or everything, ascending. Not a copy: do not keep it."""
+        """Return the ids of one thread, one conversation or all messages, ascending.
+
+        The result is not a copy: it changes when messages are added or removed.
+        """
         if parent_id:
             return self._threads.get(parent_id, ())
         if conversation_id:
@@ -91,11 +96,11 @@ class MessageStore:
         return self._all_ids
 
     def messages(self, conversation_id: str = "", *, after: int = 0) -> Iterator[StoredMessage]:
-        """The messages of one conversation, or all, with a greater number than ``after``, oldest first."""
+        """Return the messages of one conversation, or all, with a greater number than ``after``, oldest first."""
         numbers = self.numbers(conversation_id)
         places = range(bisect_right(numbers, after), len(numbers))
         return (self._messages[numbers[place]] for place in places)
 
     def conversation_ids(self) -> list[str]:
-        """Every conversation in which something was said."""
+        """Return the ids of all conversations that have messages."""
         return [conversation for conversation, numbers in self._conversations.items() if numbers]

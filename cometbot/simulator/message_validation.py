@@ -1,4 +1,4 @@
-"""What a message that is sent must look like: docs/protocols/cometchat.md, "Sending a bot message"."""
+"""Validation of a message to be sent: docs/protocols/cometchat.md, "Sending a bot message"."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ERROR_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class MessageDraft:
-    """A message that may be sent, before it has an id and a sender."""
+    """A valid message that has no id and no sender yet."""
 
     receiver: str
     receiver_type: str
@@ -50,7 +50,7 @@ class MessageDraft:
 
 
 def parse_draft(body: Mapping[str, Any], *, categories: Sequence[str]) -> MessageDraft:
-    """The message that a request's body describes. Raises the :class:`Refusal` of its first fault."""
+    """Parse and validate the message in a request's body. Raises :class:`Refusal` for the first error."""
     _check_envelope(body)
     if body["category"] not in categories:
         raise Refusal("ERR_INVALID_MESSAGE_CATEGORY", f"The category {body['category']} is not allowed here.")
@@ -73,7 +73,7 @@ def parse_draft(body: Mapping[str, Any], *, categories: Sequence[str]) -> Messag
 
 
 def check_content(category: str, type_: str, data: Mapping[str, Any]) -> None:
-    """Raise the :class:`Refusal` that CometChat has for this ``data`` of a message of this category and type."""
+    """Raise :class:`Refusal`, as CometChat would, if ``data`` is invalid for a message of this category and type."""
     if not isinstance(data.get("metadata", {}), Mapping):
         raise Refusal("ERR_INVALID_METADATA", "The metadata must be an object.")
     _check_kind(category, type_)(data)
@@ -84,7 +84,7 @@ def check_content(category: str, type_: str, data: Mapping[str, Any]) -> None:
 
 
 def find_mentions(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The uids that ``data.text`` mentions, each once, in order."""
+    """Return the uids that ``data.text`` mentions, each once, in order."""
     text = data.get("text")
     if not isinstance(text, str) or "<@uid:" not in text:
         return ()

@@ -1,4 +1,4 @@
-"""Sending, editing, deleting and reacting, with the rules about who may."""
+"""Sending, editing, deleting and reacting, with the permission rules."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def send(
     resource: str = "",
     origin: Mapping[str, str] | None = None,
 ) -> StoredMessage:
-    """The message that ``sender`` sent with this body, stored and on its way to bots and webhooks.
+    """Send a message as ``sender`` and return it as stored. Its callbacks are queued for bots and webhooks.
 
-    ``parent_id`` puts it into a thread. ``resource`` is the sending app's mark, empty for the REST API.
+    ``parent_id`` puts it into a thread. ``resource`` identifies the sending app; it is empty for the REST API.
     """
     draft = parse_draft(body, categories=world.behaviour.categories)
     parent_id = parent_id or (draft.parent_id if world.behaviour.parent_id_in_body else "")
@@ -52,7 +52,9 @@ def send(
 
 
 def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> StoredMessage:
-    """The action message that records the change. Only text and custom messages of one's own can be changed."""
+    """Edit a message and return the action message that records it. Only one's own text and custom messages can be
+    edited.
+    """
     changes = load(_EDIT, body)
     message = get_accessible_message(world, message_id, by)
     kind = (message.category, "" if message.category == "custom" else message.type)
@@ -71,7 +73,10 @@ def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> Sto
 
 
 def delete(world: World, by: str, message_id: str, *, permanent: bool = False) -> StoredMessage:
-    """The action message that records the deletion. Admins and moderators of a group may delete others' messages."""
+    """Delete a message and return the action message that records it.
+
+    Admins and moderators of a group may delete the messages of others.
+    """
     message = get_accessible_message(world, message_id, by)
     if message.is_action or message.deleted_at:
         raise Refusal("ERR_MESSAGE_ACTION_NOT_ALLOWED", "This message cannot be deleted.")
@@ -85,7 +90,7 @@ def delete(world: World, by: str, message_id: str, *, permanent: bool = False) -
 
 
 def react(world: World, by: str, message_id: str, reaction: str) -> StoredMessage:
-    """The message with ``by``'s reaction on it; the same reaction again changes nothing."""
+    """Add a reaction of ``by`` and return the message. Repeating the same reaction changes nothing."""
     message = get_accessible_message(world, message_id, by)
     if not reaction or len(reaction) > MAX_REACTION_LENGTH:
         raise bad_request("reaction", f"A reaction has 1 to {MAX_REACTION_LENGTH} characters.")
@@ -104,7 +109,7 @@ def react(world: World, by: str, message_id: str, reaction: str) -> StoredMessag
 
 
 def unreact(world: World, by: str, message_id: str, reaction: str) -> StoredMessage:
-    """The message without ``by``'s reaction; where there was none, nothing changes."""
+    """Remove a reaction of ``by`` and return the message. Does nothing if there is no such reaction."""
     message = get_accessible_message(world, message_id, by)
     found = _find_reaction(message, by, reaction)
     if found is None:
@@ -116,7 +121,7 @@ def unreact(world: World, by: str, message_id: str, reaction: str) -> StoredMess
 
 
 def get_accessible_message(world: World, message_id: str, uid: str) -> StoredMessage:
-    """The message, if ``uid`` takes part in its conversation or is the service account.
+    """Return the message if ``uid`` takes part in its conversation or is the service account.
 
     Raises ``ERR_MESSAGE_ID_NOT_FOUND`` or ``ERR_MESSAGE_NO_ACCESS``.
     """

@@ -1,4 +1,4 @@
-"""How CometChat is made to misbehave: to refuse, fail, be slow, hang up, tell things twice or out of order."""
+"""Rules that make the simulator refuse, fail, delay, drop connections, and duplicate or reorder callbacks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from cometbot.simulator.callback_queue import Callback, Shuffle
 SEND_ROUTES = ("POST /bots/*/messages", "POST /messages", "POST /messages/*/thread")
 EVERYTHING = ("*",)
 RESETS = ("seconds", "milliseconds", "relative", "date", "past", "none")
-"""The form in which a 429 says how long to wait.
+"""The formats in which a 429 gives the time to wait.
 
-``seconds`` in ``Retry-After`` and as a Unix time in ``X-RateLimitStatus-Limit-Reset``;
-a Unix time in ``milliseconds`` or seconds ``relative`` to now in ``X-RateLimitStatus-Limit-Reset`` alone; a ``date`` in
-``Retry-After``, or one that is ``past``; ``none``."""
+``seconds``: in ``Retry-After``, and as a Unix time in ``X-Rate-Limit-Reset``. ``milliseconds``: a Unix time in
+milliseconds, in ``X-Rate-Limit-Reset`` alone. ``relative``: seconds from now, in ``X-Rate-Limit-Reset`` alone.
+``date``: a date in ``Retry-After``. ``past``: a date in ``Retry-After`` that is over. ``none``: no time at all.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One way to misbehave, and how often.
+    """One kind of misbehaviour, and how often it applies.
 
     ``routes`` are patterns like ``POST /bots/*/messages`` (without ``/v3``). Of the requests that match, the first
-    ``skip`` are spared; of the others every ``every``-th is hit, with ``probability``, until ``times`` were. A rule
-    for callbacks looks at callbacks in place of requests.
+    ``skip`` are not affected. After these, every ``every``-th is affected, with ``probability``, until ``times``
+    requests were. A rule for callbacks counts callbacks instead of requests.
     """
 
     kind: str
@@ -49,7 +50,7 @@ class Rule:
 
 
 class ActiveRule:
-    """A rule at work: counts what it saw and what it hit."""
+    """A rule in force, with counts of the requests that it saw and affected."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -58,11 +59,14 @@ class ActiveRule:
         self._random = random.Random(rule.seed)
 
     def matches(self, method: str, path: str) -> bool:
-        """Whether the rule looks at this request."""
+        """Return True if the rule applies to this route."""
         return any(fnmatchcase(f"{method} {path}", pattern) for pattern in self.rule.routes)
 
     def should_apply(self) -> bool:
-        """Whether the rule hits what it sees now. The same seed gives the same row of answers."""
+        """Count one request and return True if the rule affects it.
+
+        The same seed gives the same sequence of results.
+        """
         rule = self.rule
         if rule.times is not None and self.hits >= rule.times:
             return False
@@ -75,15 +79,15 @@ class ActiveRule:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """The rule and its counts."""
+        """Return the rule with its counts."""
         return {**asdict(self.rule), "seen": self.seen, "hits": self.hits}
 
 
 class Misbehaviour:
-    """The rules in force.
+    """The active rules.
 
-    Every method that adds one takes ``routes``, ``times``, ``skip``, ``every``, ``probability`` and ``seed`` as
-    :class:`Rule` describes them; without ``routes`` it is for sending messages, without the rest for each of them.
+    Every method that adds one accepts ``routes``, ``times``, ``skip``, ``every``, ``probability`` and ``seed`` as
+    :class:`Rule` describes them. Without ``routes`` it applies to sending messages; without the others to each request.
 
     ::
 
@@ -99,24 +103,25 @@ class Misbehaviour:
     def rate_limit(self, *, retry_after: float = 1.0, reset: str = "seconds", **how_often: Any) -> None:
         """Answer 429 with ``Retry-After`` and do nothing.
 
-        ``reset`` is one of :data:`RESETS`. All but ``seconds`` are what servers send against CometChat's documentation.
+        ``reset`` is one of :data:`RESETS`. All but ``seconds`` contradict CometChat's documentation; some servers send
+        them.
         """
         self.add(_make_rule("rate_limit", how_often, retry_after=retry_after, reset=reset))
 
     def fail(self, status: int = 500, *, code: str = "ERR_EXCEPTION", after: bool = False, **how_often: Any) -> None:
-        """Answer ``status`` with error ``code`` and do nothing, or do all of it first where ``after``."""
+        """Answer ``status`` with error ``code`` and do nothing, or process the request first if ``after``."""
         self.add(_make_rule("fail", how_often, status=status, code=code, after=after))
 
     def slow(self, seconds: float, **how_often: Any) -> None:
-        """Wait before doing anything."""
+        """Wait ``seconds`` before processing the request."""
         self.add(_make_rule("slow", how_often, seconds=seconds))
 
     def drop(self, *, before: bool = True, **how_often: Any) -> None:
-        """Close the connection without an answer: before doing anything, or after having done all of it."""
+        """Close the connection without a response, before processing the request or after it."""
         self.add(_make_rule("drop", how_often, after=not before))
 
     def duplicate_callbacks(self, n: int = 1, **how_often: Any) -> None:
-        """Post each callback ``n`` times more."""
+        """Post each callback ``n`` more times."""
         self.add(_make_rule("duplicate_callbacks", how_often, n=n))
 
     def reorder_callbacks(self, window: int = 2, *, patience: float = 0.2, seed: int = 0) -> None:
@@ -124,12 +129,12 @@ class Misbehaviour:
         self.add(Rule(kind="reorder_callbacks", window=window, patience=patience, seed=seed))
 
     def add(self, rule: Rule) -> None:
-        """Put a rule in force, behind those that are."""
+        """Activate a rule, after the existing ones."""
         with self._lock:
             self._active_rules.append(ActiveRule(rule))
 
     def add_json(self, values: Mapping[str, Any]) -> None:
-        """Put the rule that these values (checked by ``RuleSchema``) describe in force."""
+        """Activate the rule that these values (validated by ``RuleSchema``) describe."""
         values = dict(values)
         if "before" in values:
             values["after"] = not values.pop("before")
@@ -138,18 +143,18 @@ class Misbehaviour:
         self.add(Rule(**values))
 
     def clear(self, kind: str = "") -> None:
-        """Behave again; with ``kind`` only what rules of that kind did ends."""
+        """Remove all rules, or those of one ``kind``."""
         with self._lock:
             self._active_rules = [effect for effect in self._active_rules if kind and effect.rule.kind != kind]
 
     @property
     def active_rules(self) -> list[ActiveRule]:
-        """The rules in force with what they did so far, oldest first."""
+        """The active rules with their counts, oldest first."""
         with self._lock:
             return list(self._active_rules)
 
     def select_rules(self, method: str, path: str) -> list[Rule]:
-        """What is to happen to this request: any number of ``slow``, and of the others the first that hits."""
+        """Return the rules that apply to this request: any number of ``slow``, and the first other one that applies."""
         struck: list[Rule] = []
         if not self._active_rules:
             return struck
@@ -163,12 +168,12 @@ class Misbehaviour:
         return struck
 
     def with_duplicates(self, callback: Callback) -> Iterable[Callback]:
-        """``callback`` and its deliberate doubles."""
+        """Return ``callback`` and its deliberate duplicates."""
         extra = sum(effect.rule.n for effect in self._select_callback_rules("duplicate_callbacks"))
         return [callback, *(replace(callback, copy=number) for number in range(1, extra + 1))]
 
     def get_shuffle(self) -> Shuffle | None:
-        """How callbacks are to be shuffled now, None for not at all."""
+        """Return how callbacks are shuffled now, or None if they are not."""
         for effect in self.active_rules:
             if effect.rule.kind == "reorder_callbacks":
                 return Shuffle(effect.rule.window, effect.rule.patience, effect._random)

@@ -1,4 +1,4 @@
-"""CometChat's published rate limits: so many requests a minute for the whole app, in two groups."""
+"""CometChat's published rate limits: requests per minute for the whole app, in two groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """What is left of this minute: ``reset_at`` in Unix time, ``retry_after`` in seconds, 0 for what may pass."""
+    """The remaining quota of this minute.
+
+    ``reset_at`` is in Unix time. ``retry_after`` is in seconds, 0 if the request may pass.
+    """
 
     limit: int
     remaining: int
@@ -21,7 +24,7 @@ class RateLimitState:
     retry_after: int
 
     def headers(self) -> dict[str, str]:
-        """The headers that tell it: docs/protocols/cometchat.md, "Rate limits"."""
+        """Return the rate limit headers: docs/protocols/cometchat.md, "Rate limits"."""
         headers = {"X-Rate-Limit": str(self.limit), "X-Rate-Limit-Remaining": str(self.remaining)}
         if self.retry_after:
             headers |= {"Retry-After": str(self.retry_after), "X-Rate-Limit-Reset": str(self.reset_at)}
@@ -29,14 +32,14 @@ class RateLimitState:
 
 
 class RateLimits:
-    """Counts requests by group and minute. Called with the world's lock held."""
+    """Counts requests by group and minute. Must be called with the world's lock held."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._used: dict[str, tuple[int, int]] = {}
 
     def count_request(self, group: str) -> RateLimitState:
-        """What is left once this request was counted; with ``retry_after`` set it must be refused."""
+        """Count a request and return the remaining quota. The request must be refused if ``retry_after`` is set."""
         now = self._world.clock()
         minute = int(now // _MINUTE)
         counted, used = self._used.get(group, (minute, 0))
@@ -53,7 +56,7 @@ class RateLimits:
 
 
 def rate_limit_headers(retry_after: float, reset: str, now: float) -> dict[str, str]:
-    """Return the headers of an answer 429 that name the end of the wait in the way ``reset``."""
+    """Return the headers of a 429 that give the time to wait in the format ``reset``, one of ``RESETS``."""
     ends_at = now + math.ceil(retry_after)
     headers = {
         "seconds": {"Retry-After": f"{retry_after:g}", "X-Rate-Limit-Reset": f"{ends_at:.0f}"},

@@ -1,4 +1,4 @@
-"""What the simulated app consists of: users, groups, bots, webhooks, messages, files. Records, without rules."""
+"""The records of the simulated app: users, groups, bots, webhooks, messages, files. They have no rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessa
 
 @dataclass(slots=True)
 class UserRecord:
-    """A user of the app. Times are Unix seconds, 0 where it never happened."""
+    """A user of the app. Times are in Unix seconds, 0 for "never"."""
 
     uid: str
     name: str
@@ -34,13 +34,13 @@ class UserRecord:
 
     @property
     def is_active(self) -> bool:
-        """Whether the user is not deactivated."""
+        """True unless the user is deactivated."""
         return not self.deactivated_at
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user's place in a group."""
+    """A user's membership of a group."""
 
     scope: str
     joined_at: int
@@ -48,7 +48,7 @@ class Member:
 
 @dataclass(slots=True)
 class GroupRecord:
-    """A group, its members and those who may not come back, by uid."""
+    """A group with its members and banned users, by uid."""
 
     guid: str
     name: str
@@ -67,7 +67,7 @@ class GroupRecord:
 
 @dataclass(slots=True)
 class BotRecord:
-    """What makes a user a bot."""
+    """The bot settings of a user."""
 
     uid: str
     webhook_url: str
@@ -82,16 +82,16 @@ class BotRecord:
 
     @property
     def credentials(self) -> tuple[str, str] | None:
-        """What its callbacks carry as Basic Auth, None for nothing."""
+        """The Basic Auth credentials of its callbacks, or None."""
         return (self.username, self.password) if self.use_basic_auth else None
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRecord:
-    """An app webhook: who is told of which triggers.
+    """An app webhook: its URL and its triggers.
 
     ``edits_as`` is the shape of ``message_edited`` and ``message_deleted``: an ``action`` message as CometChat
-    documents it, or the affected ``message`` itself, as tests against real apps have seen it.
+    documents it, or the affected ``message`` itself, as observed in tests against real apps.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message as it is now; a change makes another one in its place. ``data`` is what was sent, without entities."""
+    """A message in its current version. Immutable: a change replaces it. ``data`` is as sent, without entities."""
 
     id: str
     conversation_id: str
@@ -139,22 +139,22 @@ class StoredMessage:
 
     @property
     def number(self) -> int:
-        """The id as a number: a later message has a greater one."""
+        """The id as a number. A later message has a greater one."""
         return int(self.id)
 
     @property
     def text(self) -> str:
-        """The text or caption, empty where there is none."""
+        """The text or caption, empty if there is none."""
         return str(self.data.get("text", ""))
 
     @property
     def attachments(self) -> Sequence[Mapping[str, Any]]:
-        """The files of a media message, as they were sent."""
+        """The files of a media message, as sent."""
         return tuple(self.data.get("attachments", ()))
 
     @property
     def is_action(self) -> bool:
-        """Whether it only records what was done to others: an edit, a join."""
+        """True for a message that only records an action, such as an edit or a join."""
         return self.category == "action"
 
 
@@ -170,10 +170,10 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """Something that CometChat tells others about.
+    """An event that CometChat reports to bots and webhooks.
 
-    ``trigger`` is the name of its app webhook; ``data`` what that webhook carries; ``message`` what it happened to,
-    ``action`` the action message that records it; ``origin`` where it came from.
+    ``trigger`` is the name of its app webhook and ``data`` that webhook's payload. ``message`` is the affected message,
+    ``action`` the action message that records the event, ``origin`` the event's source.
     """
 
     trigger: str

@@ -1,4 +1,4 @@
-"""Who is told of what: bots of the messages that are for them, app webhooks of the triggers they asked for."""
+"""Routing of events: messages to the bots they are for, other events to the app webhooks with their trigger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHAT_API_VERSION = "3.0"
 
 
 class Relay:
-    """Puts callbacks into the lanes of those who must be told; once started, the lanes post them in the background."""
+    """Adds callbacks to the queue of each receiver. Once started, the queues post them in the background."""
 
     def __init__(self, world: World, misbehaviour: Misbehaviour) -> None:
         self._world = world
@@ -42,31 +42,34 @@ class Relay:
                 self._enqueue(self._webhook_callback(webhook, event), webhook.id)
 
     def start(self) -> None:
-        """Post what is queued, and what comes."""
+        """Post the queued callbacks, and those that are added later."""
         self._running = True
         for queue in list(self._queues.values()):
             queue.start()
 
     def stop(self, timeout: float) -> None:
-        """End all lanes after the callback they are at; what is queued, or comes now, waits for the next start."""
+        """Stop each queue after its current callback, waiting up to ``timeout`` seconds for it.
+
+        Callbacks that are queued, or added later, wait for the next start.
+        """
         self._running = False
         for queue in list(self._queues.values()):
             queue.stop(timeout)
 
     def post_queued(self, post: Callable[[Callback], CallbackResponse]) -> None:
-        """Let ``post`` carry everything that is queued, in the caller's thread; for a relay that is stopped."""
+        """Call ``post`` for each due callback, in the caller's thread. The relay must be stopped."""
         for queue in list(self._queues.values()):
             while (callback := queue.pop_due()) is not None:
                 self._record(callback, post(callback))
 
     def clear(self) -> None:
-        """Forget what is queued."""
+        """Discard all queued callbacks."""
         for queue in list(self._queues.values()):
             queue.clear()
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything was posted, redeliveries included."""
+        """True if every callback was posted, redeliveries included."""
         return all(queue.is_idle for queue in list(self._queues.values()))
 
     def _is_for_bot(self, bot: BotRecord, message: StoredMessage) -> bool:

@@ -1,4 +1,4 @@
-"""The bodies and queries that the simulator takes."""
+"""The schemas of the bodies and queries that the simulator accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAG = fields.String(validate=validate.Length(min=1, max=100))
 
 
 def load(schema: InputSchema, values: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
-    """What ``schema`` makes of ``values``. Raises ``ERR_BAD_REQUEST`` with a text for each wrong field."""
+    """Validate ``values`` with ``schema``. Raises ``ERR_BAD_REQUEST`` with a text for each invalid field."""
     try:
         loaded: dict[str, Any] = schema.load(values, partial=partial)
     except ValidationError as error:
@@ -27,7 +27,10 @@ def load(schema: InputSchema, values: Mapping[str, Any], *, partial: bool = Fals
 
 
 def to_refusal(messages: Mapping[str, Any]) -> Refusal:
-    """The refusal that tells a schema's complaints, one entry a field, nested ones with a dot."""
+    """Return the refusal for a schema's error messages.
+
+    Each field has one entry; nested fields are joined with a dot.
+    """
     details = dict(_flatten(messages))
     fields_named = ", ".join(details)
     return Refusal("ERR_BAD_REQUEST", f"Validation of the request failed: {fields_named}.", details=details)
@@ -45,25 +48,25 @@ def _flatten(messages: Mapping[Any, Any], path: str = "") -> list[tuple[str, lis
 
 
 class InputSchema(Schema):
-    """Anything that comes from outside and is checked here."""
+    """Base of all schemas for input."""
 
 
 class _LenientSchema(InputSchema):
-    """What is not known is ignored, as CometChat does."""
+    """Ignores unknown fields, like CometChat."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class _StrictSchema(InputSchema):
-    """What is not known is refused: these are the simulator's own bodies, and a typo must not go unnoticed."""
+    """Refuses unknown fields: these bodies are the simulator's own, and a typo should not go unnoticed."""
 
     class Meta:
         unknown = RAISE
 
 
 class DraftSchema(_LenientSchema):
-    """The envelope of a message that is sent: section 3.1."""
+    """The envelope of a message to be sent: docs/protocols/cometchat.md, "Sending a bot message"."""
 
     receiver = fields.String(required=True, validate=_NAME)
     receiverType = fields.String(required=True, validate=validate.OneOf(("user", "group")))
@@ -75,14 +78,14 @@ class DraftSchema(_LenientSchema):
 
 
 class EditSchema(_LenientSchema):
-    """What may be changed in a message: section 6.3."""
+    """The editable parts of a message: docs/protocols/cometchat.md, "Messages"."""
 
     data = fields.Dict(keys=fields.String())
     tags = fields.List(_TAG, validate=validate.Length(max=25))
 
 
 class UserSchema(_LenientSchema):
-    """A user to create or change: section 6.1."""
+    """A user to create or update: docs/protocols/cometchat.md, "Users"."""
 
     uid = fields.String(required=True, validate=_NAME)
     name = fields.String(required=True, validate=_NAME)
@@ -97,7 +100,7 @@ class UserSchema(_LenientSchema):
 
 
 class BotSchema(_LenientSchema):
-    """A bot to create or change: section 2.1."""
+    """A bot to create or update: docs/protocols/cometchat.md, "Bots"."""
 
     uid = fields.String(required=True, validate=_NAME)
     webhookURL = fields.String(required=True, validate=_URL_255)
@@ -110,7 +113,7 @@ class BotSchema(_LenientSchema):
 
 
 class MembersSchema(_LenientSchema):
-    """Users to add to a group or to ban from it: section 6.2."""
+    """Users to add to a group or to ban from it: docs/protocols/cometchat.md, "Groups and members"."""
 
     admins = fields.List(fields.String())
     moderators = fields.List(fields.String())
@@ -119,7 +122,7 @@ class MembersSchema(_LenientSchema):
 
 
 class GroupSchema(_LenientSchema):
-    """A group to create or change: section 6.2."""
+    """A group to create or update: docs/protocols/cometchat.md, "Groups and members"."""
 
     guid = fields.String(required=True, validate=_NAME)
     name = fields.String(required=True, validate=_NAME)
@@ -141,33 +144,33 @@ class ScopeSchema(_LenientSchema):
 
 
 class ActivationSchema(_LenientSchema):
-    """Users to deactivate or to bring back."""
+    """Users to deactivate or to reactivate."""
 
     uidsToDeactivate = fields.List(fields.String())
     uidsToActivate = fields.List(fields.String())
 
 
 class BlockSchema(_LenientSchema):
-    """Users to block, or not to block any more."""
+    """Users to block or to unblock."""
 
     blockedUids = fields.List(fields.String(), required=True)
 
 
 class FlagsSchema(_LenientSchema):
-    """The switches that some bodies have."""
+    """The flags that some bodies have."""
 
     permanent = fields.Boolean(load_default=False)
     force = fields.Boolean(load_default=False)
 
 
 class ReceiptSchema(_LenientSchema):
-    """Up to which message a conversation was read or delivered; all of it where it is not said."""
+    """The message up to which a conversation was read or delivered. Without it, the whole conversation was."""
 
     messageId = fields.Integer()
 
 
 class PageQuery(_LenientSchema):
-    """Pages by number: section 8.2."""
+    """A query of a list that is paged by number: ``page`` and ``perPage``."""
 
     page = fields.Integer(load_default=1, validate=validate.Range(min=1))
     perPage = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
@@ -190,7 +193,7 @@ class PageQuery(_LenientSchema):
 
 
 class HistoryQuery(_LenientSchema):
-    """Which messages, and from where on: section 6.4. ``id`` 0 and ``sentAt`` 0 stand for the open end."""
+    """A history query: docs/protocols/cometchat.md, "History queries". ``id`` 0 and ``sentAt`` 0 mean no cursor."""
 
     affix = fields.String(load_default="prepend", validate=validate.OneOf(("append", "prepend")))
     id = fields.Integer(load_default=0)
@@ -224,7 +227,7 @@ class HistoryQuery(_LenientSchema):
 
 
 class RuleSchema(_StrictSchema):
-    """One way to misbehave."""
+    """A rule of misbehaviour."""
 
     kind = fields.String(
         required=True,
@@ -249,7 +252,7 @@ class RuleSchema(_StrictSchema):
 
 
 class SaySchema(_StrictSchema):
-    """Something that a user writes."""
+    """A message that a user sends."""
 
     text = fields.String(load_default="")
     to = fields.String(load_default="")
@@ -265,7 +268,7 @@ class SaySchema(_StrictSchema):
 
 
 class ActSchema(_StrictSchema):
-    """Something else that a user does: to a message, or in a group."""
+    """Another action of a user: on a message, or in a group."""
 
     act = fields.String(required=True, validate=validate.OneOf(("edit", "delete", "react", "unreact", "join", "leave")))
     message = fields.String(load_default="")
@@ -276,7 +279,7 @@ class ActSchema(_StrictSchema):
 
 
 class PressSchema(_StrictSchema):
-    """A button that a user presses: in which message, which element, and what they had filled in."""
+    """A button that a user presses: the message, the element, and the form's values."""
 
     message = fields.String(required=True)
     element = fields.String(required=True)
@@ -284,7 +287,7 @@ class PressSchema(_StrictSchema):
 
 
 class NewUserSchema(_StrictSchema):
-    """A user for the simulator."""
+    """A user to create in the simulator."""
 
     uid = fields.String(required=True, validate=_NAME)
     name = fields.String(load_default="")
@@ -294,7 +297,7 @@ class NewUserSchema(_StrictSchema):
 
 
 class NewGroupSchema(_StrictSchema):
-    """A group for the simulator, with its members."""
+    """A group to create in the simulator, with its members."""
 
     guid = fields.String(required=True, validate=_NAME)
     name = fields.String(load_default="")
@@ -305,7 +308,7 @@ class NewGroupSchema(_StrictSchema):
 
 
 class NewBotSchema(_StrictSchema):
-    """A bot for the simulator, its user included."""
+    """A bot to create in the simulator, with its user."""
 
     uid = fields.String(required=True, validate=_NAME)
     webhook_url = fields.String(required=True, validate=_URL_255)
@@ -317,7 +320,7 @@ class NewBotSchema(_StrictSchema):
 
 
 class NewWebhookSchema(_StrictSchema):
-    """An app webhook for the simulator."""
+    """An app webhook to create in the simulator."""
 
     url = fields.String(required=True, validate=_URL_255)
     triggers = fields.List(fields.String(), load_default=list)
@@ -328,7 +331,7 @@ class NewWebhookSchema(_StrictSchema):
 
 
 class BehaviourSchema(_StrictSchema):
-    """What of the simulator's behaviour is to be changed."""
+    """Changes to the simulator's behaviour."""
 
     core_limit = fields.Integer(validate=validate.Range(min=1))
     standard_limit = fields.Integer(validate=validate.Range(min=1))
@@ -346,7 +349,7 @@ class BehaviourSchema(_StrictSchema):
 
 
 class LogQuery(_StrictSchema):
-    """Which entries of a log: those after an id, waiting up to so many seconds for the first."""
+    """A query for the entries of a log after an id, which may wait some seconds for the first."""
 
     after = fields.Integer(load_default=0)
     limit = fields.Integer(load_default=1000, validate=validate.Range(min=1, max=10_000))
@@ -354,7 +357,7 @@ class LogQuery(_StrictSchema):
 
 
 class EarlierQuery(_StrictSchema):
-    """Messages before an id, of the conversation with a user or that of a group."""
+    """A query for messages before an id, of the conversation with a user or of a group."""
 
     user = fields.String(load_default="")
     group = fields.String(load_default="")
@@ -367,7 +370,7 @@ class EarlierQuery(_StrictSchema):
 
 
 class MessagesQuery(_StrictSchema):
-    """Which messages: of one conversation, or between two users, and those after an id."""
+    """A query for the messages of one conversation or between two users, after an id."""
 
     conversation = fields.String(load_default="")
     between = fields.String(load_default="")

@@ -11,7 +11,7 @@ from cometbot.simulator.records import BotRecord, GroupRecord, Reaction, StoredM
 
 
 def user_json(user: UserRecord, *, with_tags: bool = False) -> dict[str, Any]:
-    """A user entity. What is empty is left out; the private part of the metadata is never shown."""
+    """Return a user entity without its empty fields. The private part of the metadata is never included."""
     metadata = {key: value for key, value in user.metadata.items() if key != "@private"}
     return {
         "uid": user.uid,
@@ -25,7 +25,7 @@ def user_json(user: UserRecord, *, with_tags: bool = False) -> dict[str, Any]:
 
 
 def group_json(group: GroupRecord, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
-    """A group entity, with ``viewer``'s own place in it where they are a member. The password is never shown."""
+    """Return a group entity, with ``viewer``'s membership if they are a member. The password is never included."""
     member = group.members.get(viewer)
     place = {"hasJoined": True, "scope": member.scope, "joinedAt": member.joined_at} if member else {}
     return {
@@ -43,7 +43,10 @@ def group_json(group: GroupRecord, *, viewer: str = "", with_tags: bool = False)
 
 
 def bot_json(bot: BotRecord) -> dict[str, Any]:
-    """A bot object: empty and false properties are left out, and the password is there in clear, as on CometChat."""
+    """Return a bot object without its empty and false fields.
+
+    It includes the password in plain text, as on CometChat.
+    """
     return {
         "uid": bot.uid,
         "webhookURL": bot.webhook_url,
@@ -55,14 +58,14 @@ def bot_json(bot: BotRecord) -> dict[str, Any]:
 
 
 class Serializer:
-    """Turns messages into JSON: looks up who is named in them, as they are now."""
+    """Converts messages to JSON and inserts the current entities of their users and groups."""
 
     def __init__(self, directory: Directory, message_store: MessageStore) -> None:
         self._directory = directory
         self._archive = message_store
 
     def message(self, message: StoredMessage, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
-        """A message object. ``viewer`` is whose own reactions are marked; tags are shown where asked for."""
+        """Return a message object. ``viewer``'s own reactions are marked; ``with_tags`` includes the tags."""
         quoted = self._archive.find(message.quoted_message_id) if message.quoted_message_id else None
         return {
             "id": message.id,
@@ -89,7 +92,7 @@ class Serializer:
         }
 
     def deletion(self, message: StoredMessage) -> dict[str, Any]:
-        """Return what the report of a deletion says of the message: ids and times alone, as CometChat documents it."""
+        """Return the payload that reports a deletion: ids and times alone, as CometChat documents it."""
         return {
             "id": message.id,
             "conversationId": message.conversation_id,
@@ -98,28 +101,28 @@ class Serializer:
         }
 
     def user(self, uid: str, *, conversation_id: str = "") -> dict[str, Any]:
-        """The entity of a user, who may be gone by now."""
+        """Return the entity of a user, who may have been deleted."""
         user = self._directory.find_user(uid)
         entity = user_json(user) if user else {"uid": uid, "name": uid}
         return {**entity, "conversationId": conversation_id} if conversation_id else entity
 
     def group(self, guid: str, *, viewer: str = "") -> dict[str, Any]:
-        """The entity of a group, which may be gone by now, as ``viewer`` sees it."""
+        """Return the entity of a group, which may have been deleted, as ``viewer`` sees it."""
         group = self._directory.groups.get(guid)
         return group_json(group, viewer=viewer) if group else {"guid": guid, "name": guid}
 
     def entity(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """One entry of ``entities``."""
+        """Return one entry of ``entities``."""
         return {"entityType": kind, "entity": value}
 
     def receiver(self, message: StoredMessage) -> dict[str, Any]:
-        """The entry for whom a message is addressed to."""
+        """Return the entry for the receiver of a message."""
         if message.receiver_type == "group":
             return self.entity("group", self.group(message.receiver, viewer=message.sender))
         return self.entity("user", self.user(message.receiver, conversation_id=message.conversation_id))
 
     def reaction(self, message: StoredMessage, reaction: Reaction) -> dict[str, Any]:
-        """One reaction, as lists and webhooks show it."""
+        """Return one reaction, as lists and webhooks show it."""
         return {
             "id": reaction.id,
             "messageId": message.id,

@@ -1,4 +1,4 @@
-"""Serves the simulator on this machine only, over connections that stay open."""
+"""An HTTP server with keep-alive that serves the simulator on this machine only."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MAX_BODY_BYTES = 100 * 1024 * 1024
 
 
 class KeepAliveHandler(WSGIRequestHandler):
-    """One connection with any number of requests, one after the other.
+    """Handler of one connection with any number of consecutive requests.
 
-    werkzeug's own handler closes after each answer; clients under test shall meet what they meet in production. Where
-    the application raises ``ConnectionResetError`` the connection is closed without an answer.
+    werkzeug's own handler closes the connection after each response. Clients under test should see keep-alive, as in
+    production. If the application raises ``ConnectionResetError``, the connection is closed without a response.
     """
 
     protocol_version = "HTTP/1.1"
@@ -39,12 +39,12 @@ class KeepAliveHandler(WSGIRequestHandler):
     wbufsize = -1
 
     def setup(self) -> None:
-        """Note that the connection is open."""
+        """Register the connection as open."""
         super().setup()
         self._open_connections.add(self.connection)
 
     def finish(self) -> None:
-        """Close it, which the other side may have done before."""
+        """Close the connection. The peer may have closed it before."""
         self._open_connections.discard(self.connection)
         try:
             super().finish()
@@ -71,7 +71,7 @@ class KeepAliveHandler(WSGIRequestHandler):
             self.close_connection = True
 
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Requests are in the simulator's own log; here only the debug level hears of them."""
+        """Log at debug level only, because the simulator has its own log of requests."""
         log.debug(message.rstrip(), *args)
 
     @property
@@ -91,9 +91,9 @@ class KeepAliveHandler(WSGIRequestHandler):
         return environ
 
     def _send_stream(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
-        """Send an answer piece by piece as it is made, until the other side hangs up; its end ends the connection.
+        """Send a response chunk by chunk until it ends or the peer disconnects, then close the connection.
 
-        An empty piece sends nothing, it only has the connection looked at.
+        An empty chunk sends nothing. It only makes the handler check whether the peer is still connected.
         """
         self.close_connection = True
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
@@ -131,7 +131,7 @@ def _parse_length(text: str) -> int:
 
 
 class LoopbackServer(ThreadedWSGIServer):
-    """A thread a connection, on 127.0.0.1. ``connections`` are those that are open now."""
+    """A server on 127.0.0.1 with one thread per connection. ``connections`` holds those that are open."""
 
     def __init__(self, app: WSGIApplication, port: int) -> None:
         self.connections: set[socket.socket] = set()
@@ -151,11 +151,11 @@ class LoopbackServer(ThreadedWSGIServer):
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing that anybody needs to know: clients come and go."""
+        """Log at debug level only, because clients disconnect at any time."""
         log.debug("lost a connection", exc_info=True)
 
     def stop(self) -> None:
-        """Close everything: clients see what they see when a platform goes down."""
+        """Close the server and all connections, as clients would see it when a platform goes down."""
         self.shutdown()
         self._thread.join()
         for connection in list(self.connections):

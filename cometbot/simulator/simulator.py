@@ -1,4 +1,4 @@
-"""The simulator as one object: a CometChat on one's own machine."""
+"""The simulator's public interface."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RECHECK_INTERVAL = 0.05
 
 
 class Simulator:
-    """A stand-in for CometChat: its REST API, its callbacks, its webhooks, and its users at your command.
+    """A simulator of CometChat: its REST API, its callbacks and webhooks, and users that you control.
 
     ::
 
@@ -53,9 +53,9 @@ class Simulator:
             question = simulator.user("maria").say("/track 4711", to="helpdesk")
             print(simulator.wait_reply(question)[0].text)
 
-    State is in memory and safe to use from many threads. It listens on 127.0.0.1 only. ``port`` 0 takes a free one and
-    keeps it over ``stop`` and ``start``. ``seed`` makes keys, tokens and names the same each time. The three logs keep
-    ``log_size`` entries each.
+    The state is in memory; all methods are thread-safe. The simulator listens on 127.0.0.1 only. ``port`` 0 chooses a
+    free port, which stays the same over ``stop`` and ``start``. The same ``seed`` gives the same keys, tokens and
+    names. Each of the three logs holds ``log_size`` entries.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Simulator:
         self.app.register_blueprint(control_blueprint(self))
         self.app.register_blueprint(page_blueprint(self, self._api.stopping))
         self.workbench: Workbench = NullWorkbench()
-        """Who runs the bots, and tells the page of them."""
+        """The source of the page's data about the bots: their process, output and dead letters."""
 
     def __repr__(self) -> str:
         return f"<Simulator {self.url}>"
@@ -105,7 +105,7 @@ class Simulator:
         self.stop()
 
     def start(self) -> Simulator:
-        """This simulator, listening. Callbacks that waited while it was stopped go out now."""
+        """Start to listen, post the callbacks that were queued while stopped, and return this simulator."""
         if self._server is None:
             self._api.stopping.clear()
             self._server = LoopbackServer(self.app, self._port)
@@ -114,8 +114,10 @@ class Simulator:
         return self
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Close all connections and call nobody any more; what is in memory stays. Waits up to ``timeout`` seconds for
-        each callback that is on its way."""
+        """Close all connections and post no more callbacks. The state in memory stays.
+
+        Waits up to ``timeout`` seconds for each callback that is being posted.
+        """
         self._api.stopping.set()
         if self._server is not None:
             self._server.stop()
@@ -123,13 +125,14 @@ class Simulator:
         self._relay.stop(timeout)
 
     def post_callbacks(self, post: Callable[[Callback], CallbackResponse]) -> None:
-        """Let ``post`` carry the callbacks that wait since :meth:`stop`, one after the other, in the caller's
-        thread."""
+        """Call ``post`` for each callback that was queued since :meth:`stop`, one after the other, in the caller's
+        thread.
+        """
         self._relay.post_queued(post)
 
     @property
     def url(self) -> str:
-        """The address of the server, without a slash at the end."""
+        """The address of the server, without a trailing slash."""
         return f"http://{HOST}:{self._port}" if self._port else "http://localhost"
 
     @property
@@ -139,21 +142,21 @@ class Simulator:
 
     @property
     def requests(self) -> Log[RequestEntry]:
-        """The newest REST calls, oldest first; ``.dropped`` says how many older ones are gone."""
+        """The newest REST calls, oldest first. ``.dropped`` counts the older ones that were evicted."""
         return self.world.journal.requests
 
     @property
     def callbacks(self) -> Log[CallbackEntry]:
-        """The newest attempts to tell bots and webhooks something, oldest first, each with what came back."""
+        """The newest callback attempts to bots and webhooks, oldest first, each with its response."""
         return self.world.journal.callbacks
 
     def configure(self, **changes: Any) -> None:
-        """Change the :class:`Behaviour`: ``simulator.configure(redeliver=(10, 30))``."""
+        """Change fields of the :class:`Behaviour`: ``simulator.configure(redeliver=(10, 30))``."""
         with self.world.condition:
             self.world.behaviour = replace(self.world.behaviour, **changes)
 
     def reset(self) -> None:
-        """Forget everything: users, messages, logs, misbehaviour and what is queued. Addresses and keys stay."""
+        """Delete users, messages, logs, misbehaviour and queued callbacks. Addresses and keys stay."""
         with self.world.condition:
             self._relay.clear()
             self.misbehave.clear()
@@ -161,14 +164,14 @@ class Simulator:
             self.world.journal.clear()
 
     def user(self, uid: str) -> Actor:
-        """The user with this uid, at the keyboard; made now if there is none."""
+        """Return the user with this uid, to act as. Creates the user if there is none."""
         with self.world.condition:
             if self.world.directory.find_user(uid) is None:
                 self.add_user(uid)
             return Actor(self.world, self.world.directory.user(uid).uid)
 
     def add_user(self, uid: str, name: str = "", **fields: Any) -> Actor:
-        """A new user; ``fields`` are those of CometChat's user body (``avatar``, ``metadata``, ``tags`` …)."""
+        """Create a user. ``fields`` are those of CometChat's user body (``avatar``, ``metadata``, ``tags`` …)."""
         with self.world.condition:
             body = {"uid": uid, "name": name or uid.replace("-", " ").title(), **fields}
             return Actor(self.world, self.world.directory.create_user(body, self.world.now()).uid)
@@ -183,7 +186,7 @@ class Simulator:
         owner: str = "",
         password: str = "",
     ) -> None:
-        """A new group with its members; users who are named and do not exist are made."""
+        """Create a group with its members. Creates the named users that do not exist."""
         with self.world.condition:
             uids = [self.user(uid).uid for uid in members]
             body: dict[str, Any] = {"guid": guid, "name": name or guid.title(), "type": type, "password": password}
@@ -205,7 +208,9 @@ class Simulator:
         group_setting: str = "allMessages",
         enabled: bool = True,
     ) -> Actor:
-        """The user of a new bot, which is enabled; with ``username`` its callbacks carry Basic Auth."""
+        """Create a bot and return its user, creating the user if needed. With ``username``, its callbacks carry Basic
+        Auth.
+        """
         with self.world.condition:
             if self.world.directory.find_user(uid) is None:
                 self.add_user(uid, name)
@@ -230,7 +235,7 @@ class Simulator:
         id: str = "",
         edits_as: Literal["message", "action"] = "action",
     ) -> str:
-        """The id of a new app webhook for these triggers, all if none is named."""
+        """Create an app webhook and return its id. It receives ``triggers``, or all if none is given."""
         chosen = frozenset(triggers) or frozenset(TRIGGERS)
         unknown = sorted(chosen - frozenset(TRIGGERS))
         if unknown:
@@ -242,7 +247,7 @@ class Simulator:
             return webhook_id
 
     def add_file(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
-        """A URL under which clients can load ``content``, protected as ``media_access`` of the behaviour says."""
+        """Store a file and return its URL. The behaviour's ``media_access`` decides how it is protected."""
         return self._media.add(name, content, mime_type, expires_in=expires_in)
 
     def seed_demo(
@@ -253,7 +258,7 @@ class Simulator:
         password: str = "",
         group_setting: str = "allMessages",
     ) -> Simulator:
-        """This simulator with a bot, the users maria and tom, and the group ops-room with all three."""
+        """Create a bot, the users maria and tom, and the group ops-room with all three. Return this simulator."""
         self.add_user("maria", "Maria Keller")
         self.add_user("tom", "Tom Berger")
         self.add_bot(bot_uid, callback_url, username=username, password=password, group_setting=group_setting)
@@ -268,10 +273,10 @@ class Simulator:
         after: StoredMessage | str = "",
         actions: bool = False,
     ) -> list[StoredMessage]:
-        """The messages of one conversation (``group_ops-room``), of two users, or all, oldest first.
+        """Return the messages of one conversation (``group_ops-room``), between two users, or all, oldest first.
 
-        ``after`` leaves out what is not later than that message; with ``actions`` those that record edits, deletions
-        and members are among them.
+        ``after`` restricts them to those later than that message. ``actions`` includes the messages that record edits,
+        deletions and changes of membership.
         """
         if between is not None:
             conversation = conversation_id("user", *(uid.lower() for uid in between))
@@ -281,12 +286,15 @@ class Simulator:
             return [message for message in found if actions or not message.is_action]
 
     def message(self, message_id: str) -> StoredMessage:
-        """The message with this id, as it is now. Raises :class:`Refusal` where there is none."""
+        """Return the current version of the message with this id. Raises :class:`Refusal` if there is none."""
         with self.world.condition:
             return self.world.message_store.get(message_id)
 
     def replies(self, to: StoredMessage | str) -> list[StoredMessage]:
-        """What bots have said in a message's conversation since; a uid stands for the last message that user wrote."""
+        """Return the messages that bots sent in the conversation of ``to`` since.
+
+        A uid stands for the last message of that user.
+        """
         with self.world.condition:
             question = to if isinstance(to, StoredMessage) else self._last_message_of(to)
             later = self.messages(question.conversation_id, after=question)
@@ -294,9 +302,10 @@ class Simulator:
             return [message for message in later if message.sender in bots and message.sender != question.sender]
 
     def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 60.0) -> T:
-        """The first true value of ``condition(simulator)``, asked again after each change and every 50 ms.
+        """Wait until ``condition(simulator)`` is true and return its value. It is checked after each change and every
+        50 ms.
 
-        Raises ``TimeoutError``, saying what happened last.
+        Raises ``TimeoutError``, which describes the latest events.
         """
         deadline = time.monotonic() + timeout
         with self.world.condition:
@@ -308,12 +317,15 @@ class Simulator:
             return value
 
     def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 60.0) -> list[StoredMessage]:
-        """At least ``count`` :meth:`replies`, waited for. Raises ``TimeoutError``, saying what happened last."""
+        """Wait for at least ``count`` :meth:`replies` and return them.
+
+        Raises ``TimeoutError``, which describes the latest events.
+        """
         return self.wait_for(lambda _: len(found := self.replies(to)) >= count and found, timeout) or []
 
     @property
     def is_idle(self) -> bool:
-        """Whether every callback was posted, redeliveries included."""
+        """True if every callback was posted, redeliveries included."""
         return self._relay.is_idle
 
     def wait_idle(self, timeout: float = 60.0) -> None:

@@ -1,4 +1,4 @@
-"""The simulated app as one thing: its records, its clock, its log, and the lock that all of it is under."""
+"""The state of the simulated app: its records, its clock, its log, and the lock that guards them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Clock = Callable[[], float]
 
 
 class World:
-    """What the views, the actors and the relay share.
+    """State shared by the views, the actors and the relay.
 
-    ``condition`` is the one lock of the simulator, held for each whole act, and notified at each change. Whoever holds
-    it may take a lane's lock, never the other way round.
+    ``condition`` is the simulator's main lock. It is held for each whole operation and notified at each change. A
+    thread that holds it may acquire the lock of a callback queue, but never the other way round.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class World:
         self.clear()
 
     def clear(self) -> None:
-        """Forget every user, group, bot, webhook, message and file. The log stays."""
+        """Delete every user, group, bot, webhook, message and file. The log stays."""
         with self.condition:
             self.generation += 1
             self.directory = Directory()
@@ -53,11 +53,11 @@ class World:
             self.condition.notify_all()
 
     def now(self) -> int:
-        """The time in whole Unix seconds, as CometChat gives it."""
+        """Return the time in whole Unix seconds, as CometChat gives it."""
         return int(self.clock())
 
     def token(self, length: int = 16) -> str:
-        """A name that nobody else has; the same row of names for the same seed."""
+        """Return a random hexadecimal name. The same seed gives the same sequence of names."""
         return f"{self.random.getrandbits(length * 4):0{length}x}"
 
     def emit(
@@ -69,13 +69,16 @@ class World:
         action: StoredMessage | None = None,
         origin: Mapping[str, str] | None = None,
     ) -> None:
-        """Log a change and tell whoever must be told. Called with ``condition`` held, so that all see one order."""
+        """Log a change and notify bots and webhooks.
+
+        Must be called with ``condition`` held, so that all receivers see the same order.
+        """
         self.journal.add_change(self.clock(), trigger, data)
         self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
 
 
 def conversation_id(receiver_type: str, sender: str, receiver: str) -> str:
-    """The id of a conversation: both uids in ascending order (docs/protocols/cometchat.md, "Identifiers")."""
+    """Return the id of a conversation: both uids in ascending order (docs/protocols/cometchat.md, "Identifiers")."""
     if receiver_type == "group":
         return f"group_{receiver}"
     first, second = sorted((sender, receiver))

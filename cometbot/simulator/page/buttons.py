@@ -1,4 +1,4 @@
-"""Buttons of cards and forms that call a URL: found in the stored message, and pressed as a user's app does it."""
+"""Buttons of cards and forms that call a URL: find them in the stored message and build their request."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ButtonRequest:
 
 
 def button_request(message: StoredMessage, element_id: str, values: Mapping[str, Any]) -> ButtonRequest:
-    """What pressing this element of ``message`` requests; ``values`` are what was filled in.
+    """Return the request that an element of ``message`` sends when pressed. ``values`` are the form's values.
 
-    Raises :class:`Refusal` if there is no such element, or it does not call a URL.
+    Raises :class:`Refusal` if there is no such element, or if it does not call a URL.
     """
     element = next((item for item in _iter_elements(message.data) if _id(item) == element_id), None)
     if element is None:
@@ -49,7 +49,7 @@ def _body(action: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
 
 
 def _iter_elements(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object with an action, however deep."""
+    """Yield every object that has an action, at any depth."""
     if isinstance(value, Mapping):
         if "action" in value:
             yield value

@@ -1,4 +1,4 @@
-"""The page's event stream: log entries as they come, and each board whenever it has changed."""
+"""The page's event stream: log entries as they occur, and each panel whenever it has changed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from cometbot.simulator.simulator import Simulator
 
 POLL_INTERVAL = 0.25
-"""Seconds between two looks at the boards, which nobody rings a bell for."""
+"""Seconds between two checks of the panels, whose changes are not notified."""
 
 ENTRIES_PER_BATCH = 500
 
 
 class EventStream:
-    """The stream of a page. ``after`` is the id of the last entry that the page has.
+    """The event stream of a page. ``after`` is the id of the last entry that the page has.
 
-    With ``once`` it ends when all is said that there is by now, for a page that polls.
+    With ``once``, for a page that polls, it ends after the events that exist now.
     """
 
     def __init__(self, simulator: Simulator, after: int, stopping: threading.Event, *, once: bool = False) -> None:
@@ -55,7 +55,7 @@ class EventStream:
                 frames = PING
             if frames:
                 last_frame_at = time.monotonic()
-            yield frames  # an empty one lets the server see whether the page is still there
+            yield frames  # an empty one makes the server check whether the page is still connected
             if not self._once:
                 self._wait()
 
@@ -83,7 +83,7 @@ class EventStream:
             return page_data.directory(self._simulator.world)
 
     def _wait(self) -> None:
-        """Until there is another entry, or it is time to look at the boards."""
+        """Wait for another entry, or until it is time to check the panels."""
         journal = self._simulator.world.journal
         with self._simulator.world.condition:
             self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, POLL_INTERVAL)

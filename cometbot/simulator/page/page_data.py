@@ -1,4 +1,4 @@
-"""What the page shows of the simulated app, as JSON: people, messages, rules, and the entries of the log."""
+"""The page's view of the simulated app, as JSON: users, messages, rules, and the entries of the log."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from cometbot.simulator.simulator import Simulator
 
 MAX_FIRST_MESSAGES = 1000
-"""How many of the newest messages a page begins with."""
+"""Maximum number of the newest messages in a page's first load."""
 
 MESSAGES_PER_PAGE = 100
-"""How many older messages of a conversation a page gets at once."""
+"""Maximum number of older messages of a conversation in one response."""
 
 MAX_FIRST_ENTRIES = 300
-"""How many of the newest callbacks and REST calls a page begins with."""
+"""Maximum number of the newest callbacks, and of REST calls, in a page's first load."""
 
 
 def snapshot(simulator: Simulator) -> dict[str, Any]:
-    """All that a page begins with: what is stored by now, and the id of the newest log entry, from where it follows."""
+    """Return the data of a page's first load, with the id of the newest log entry.
+
+    The event stream continues after that entry.
+    """
     world = simulator.world
     with world.condition:
         numbers = world.message_store.numbers()[-MAX_FIRST_MESSAGES:]
@@ -43,7 +46,10 @@ def snapshot(simulator: Simulator) -> dict[str, Any]:
 
 
 def earlier_messages(world: World, conversation: str, before: int) -> dict[str, Any]:
-    """The messages of a conversation before an id, newest pageful, oldest first; ``more``: there are older ones."""
+    """Return the newest messages of a conversation before an id, oldest first.
+
+    ``more`` is True if there are older ones.
+    """
     with world.condition:
         numbers = world.message_store.numbers(conversation)
         end = bisect_left(numbers, before)
@@ -57,12 +63,12 @@ def earlier_messages(world: World, conversation: str, before: int) -> dict[str, 
 
 
 def run_name(simulator: Simulator) -> str:
-    """A name that changes when the simulator is another one, or has forgotten everything: ids begin anew then."""
+    """Return a name that changes with each simulator and each reset, because ids start anew then."""
     return f"{simulator.name}-{simulator.world.generation}"
 
 
 def directory(world: World) -> dict[str, Any]:
-    """Who there is. Called with the world's lock held."""
+    """Return the users, groups and bots. Must be called with the world's lock held."""
     people, bots = world.directory, world.directory.bots
     return {
         "users": [
@@ -82,7 +88,10 @@ def directory(world: World) -> dict[str, Any]:
 
 
 def message_json(world: World, message: StoredMessage) -> dict[str, Any]:
-    """A message as CometChat shows it, and in ``reactedBy`` who reacted how. Called with the world's lock held."""
+    """Return a message as CometChat shows it, with the users of each reaction in ``reactedBy``.
+
+    Must be called with the world's lock held.
+    """
     reacted: dict[str, list[str]] = {}
     for reaction in message.reactions:
         reacted.setdefault(reaction.reaction, []).append(reaction.uid)
@@ -90,7 +99,7 @@ def message_json(world: World, message: StoredMessage) -> dict[str, Any]:
 
 
 def entry_json(world: World, entry: Entry) -> dict[str, Any]:
-    """A log entry; of a change to a message only its name and the message as it is by now."""
+    """Return a log entry. For a change to a message, it has only the trigger and the current message."""
     if not isinstance(entry, ChangeEntry):
         return entry.to_json()
     shown: dict[str, Any] = {"kind": "change", "id": entry.id, "at": entry.at, "trigger": entry.trigger}
@@ -105,7 +114,7 @@ def entry_json(world: World, entry: Entry) -> dict[str, Any]:
 
 
 def active_rules(simulator: Simulator) -> list[dict[str, Any]]:
-    """The rules of misbehaviour that are in force, with what they did so far."""
+    """Return the active rules of misbehaviour with their counts."""
     return [effect.to_json() for effect in simulator.misbehave.active_rules]
 
 

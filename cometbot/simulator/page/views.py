@@ -1,4 +1,4 @@
-"""The routes of the page: its files, its event stream, and what only a page asks for."""
+"""The routes of the page: its files, its event stream, and its own endpoints."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from cometbot.simulator.simulator import Simulator
 
 MAX_STREAMS = 16
-"""Pages that may follow at the same time; each holds a thread and a connection."""
+"""Maximum number of concurrent event streams. Each holds a thread and a connection."""
 
 _FILES = PageFiles(Path(__file__).parent / "static")
 
 
 def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint:
-    """The page at ``/`` with its files under ``/page``; only for this machine, like the control API."""
+    """Return the routes of the page at ``/``, with its files under ``/page``.
+
+    Like the control API, they answer only requests from this machine.
+    """
     blueprint = Blueprint("page", __name__)
     page = _PageViews(simulator, stopping)
     blueprint.before_request(check_caller)
@@ -52,20 +55,20 @@ class _PageViews:
         self._streams = threading.BoundedSemaphore(MAX_STREAMS)
 
     def snapshot(self) -> Response:
-        """All that the page begins with."""
+        """Return the data of a page's first load."""
         return data_response(page_data.snapshot(self._simulator))
 
     def earlier(self, uid: str) -> Response:
-        """Older messages of the conversation that ``uid`` has with another user, or that of a group."""
+        """Return older messages of the conversation of ``uid`` with another user, or of a group."""
         query = load(EarlierQuery(), request.args)
         kind, other = ("group", query["group"]) if query["group"] else ("user", query["user"])
         place = f"group_{other.lower()}" if kind == "group" else conversation_id("user", uid.lower(), other.lower())
         return data_response(page_data.earlier_messages(self._simulator.world, place, query["before"]))
 
     def events(self) -> Response:
-        """Server-sent events: what comes after ``Last-Event-ID``, or after the query's ``after``.
+        """Return server-sent events after ``Last-Event-ID``, or after the query's ``after``.
 
-        With ``once`` in the query the answer ends with what there is by now.
+        With ``once`` in the query the response ends after the events that exist now.
         """
         last = request.headers.get("Last-Event-ID") or request.args.get("after", "")
         after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
@@ -78,7 +81,7 @@ class _PageViews:
         return Response(follower, headers=headers, mimetype="text/event-stream")
 
     def press(self, uid: str) -> Response:
-        """What came back from the address behind a button."""
+        """Send the request of a button and return the response."""
         body = load_body(PressSchema())
         message = self._simulator.message(body["message"])
         with self._simulator.world.condition:
@@ -88,7 +91,7 @@ class _PageViews:
         return data_response({"url": wanted.url, "status": came.status, "text": came.text[:2000], "error": came.error})
 
     def settle_dead_letter(self, name: str, act: str) -> Response:
-        """A confirmation that a dead letter is tried again, or given up."""
+        """Retry or discard a dead letter and return a confirmation."""
         bench = self._simulator.workbench
         acts = {"retry": bench.retry, "discard": bench.discard}
         if act not in acts or not acts[act](name):
@@ -97,7 +100,7 @@ class _PageViews:
 
 
 class LimitedStream:
-    """The frames of a follower, who gives back their place at the end."""
+    """The frames of an event stream. Frees its slot when it is closed."""
 
     def __init__(self, frames: Iterator[bytes], places: threading.BoundedSemaphore) -> None:
         self._frames = frames
@@ -111,7 +114,7 @@ class LimitedStream:
         return next(self._frames)
 
     def close(self) -> None:
-        """Called by the server when the page has gone."""
+        """Free the slot. The server calls this when the page has disconnected."""
         if self._is_open:
             self._is_open = False
             self._places.release()

@@ -1,4 +1,4 @@
-"""What the page shows beside the simulated app: the bot that is being written, and what becomes of its messages."""
+"""The page's interface to the bot's process: its status, its output, and what happened to its messages."""
 
 from __future__ import annotations
 
@@ -7,43 +7,52 @@ from typing import Any, Protocol
 
 
 class Workbench(Protocol):
-    """Whoever runs the bots beside the simulator. Called often, and from any thread; values are JSON values."""
+    """The process that runs the bots beside the simulator.
+
+    Called often and from any thread. All values are JSON values.
+    """
 
     def status(self) -> Mapping[str, Any]:
-        """What became of the bot's process.
+        """Return the status of the bot's process.
 
-        ``state`` is ``running``, ``failed`` (and no other process serves) or ``unknown``. ``bot`` is where the code
-        is, ``starts`` how often it was started, ``files`` what had been changed. ``fault`` says why the newest code
-        does not run: ``text``, ``place`` (file and line), ``code`` (that line) and ``trace``; None if it does.
-        ``commands`` lists for each bot's uid its commands: ``name`` with the slash, ``usage``, ``description``.
+        ``state`` is ``running``, ``failed`` (and no other process serves) or ``unknown``. ``bot`` is the location of
+        the code, ``starts`` the number of starts, ``files`` the changed files. ``fault`` is the error for which the
+        newest code does not run: ``text``, ``place`` (file and line), ``code`` (that line) and ``trace``; None if it
+        runs. ``commands`` lists for each bot's uid its commands: ``name`` with the slash, ``usage``, ``description``.
         """
         ...
 
     def output(self) -> Sequence[Mapping[str, Any]]:
-        """The newest lines that the bot printed and logged, oldest first: ``id``, ``at``, ``level``, ``text``."""
+        """Return the newest lines that the bot printed or logged, oldest first: ``id``, ``at``, ``level``, ``text``."""
         ...
 
     def handled(self) -> Mapping[str, Mapping[str, Any]]:
-        """What became of the newest messages, by bot and message (``helpdesk/17``): ``state`` (``waiting``,
-        ``running``, ``done``, ``dead``, ``discarded``), ``handler``, ``error``, ``seconds``, and ``event``: what the
-        bot knows it by (``m12``), which the ``muid`` of its answers names too."""
+        """Return the state of the newest messages, by bot and message (``helpdesk/17``).
+
+        The fields are ``state`` (``waiting``, ``running``, ``done``, ``dead``, ``discarded``), ``handler``, ``error``,
+        ``seconds``, and ``event``: the bot's id of the message (``m12``), which the ``muid`` of its replies contains
+        too.
+        """
         ...
 
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:
-        """What failed for good, the newest first, as :class:`cometbot.delivery.dead_letters.DeadLetter` has it."""
+        """Return the dead letters, newest first.
+
+        The fields are those of :class:`cometbot.delivery.dead_letters.DeadLetter`.
+        """
         ...
 
     def retry(self, name: str) -> bool:
-        """Whether ``name`` was a dead letter, which is being done again now."""
+        """Retry the dead letter ``name``. Return False if there is none."""
         ...
 
     def discard(self, name: str) -> bool:
-        """Whether ``name`` was a dead letter; it is none any more."""
+        """Discard the dead letter ``name``. Return False if there is none."""
         ...
 
 
 class NullWorkbench(Workbench):
-    """A simulator by itself: nobody knows what the bots do."""
+    """The workbench of a simulator that runs alone: it knows nothing about the bots."""
 
     def status(self) -> Mapping[str, Any]:
         return {"state": "unknown"}

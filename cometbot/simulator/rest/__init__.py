@@ -1,1 +1,1 @@
-"""CometChat's REST API: one module a kind of thing, each with a table of routes."""
+"""CometChat's REST API: one module per kind of resource, each with a table of routes."""

@@ -14,13 +14,13 @@ _CHANGED_BOT = BotSchema(exclude=("uid",))
 
 @routes.add("POST", "/bots", acting="no")
 def create_bot(call: ApiCall) -> ResponseBody:
-    """The new bot, password and all."""
+    """Create a bot and return it, including its password."""
     return wrap_data(bot_json(call.world.directory.create_bot(call.load_body(_NEW_BOT), call.world.now())))
 
 
 @routes.add("GET", "/bots", acting="no")
 def list_bots(call: ApiCall) -> ResponseBody:
-    """The bots whose uid starts with ``searchKey``, by uid."""
+    """Return the bots whose uid starts with ``searchKey``, ordered by uid."""
     query = call.load_page_query()
     prefix = query["searchKey"].lower()
     bots = sorted(call.world.directory.bots.values(), key=lambda bot: bot.uid)
@@ -30,26 +30,26 @@ def list_bots(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/bots/<uid>", acting="no")
 def get_bot(call: ApiCall, uid: str) -> ResponseBody:
-    """One bot."""
+    """Return one bot."""
     return wrap_data(bot_json(call.world.directory.bot(uid)))
 
 
 @routes.add("PUT", "/bots/<uid>", acting="no")
 def update_bot(call: ApiCall, uid: str) -> ResponseBody:
-    """The bot as changed."""
+    """Update a bot and return it."""
     body = call.load_body(_CHANGED_BOT, partial=True)
     return wrap_data(bot_json(call.world.directory.update_bot(uid, body, call.world.now())))
 
 
 @routes.add("DELETE", "/bots/<uid>", acting="no")
 def delete_bot(call: ApiCall, uid: str) -> ResponseBody:
-    """A confirmation; the user stays."""
+    """Delete a bot, but not its user, and return a confirmation."""
     bot = call.world.directory.delete_bot(uid)
     return wrap_message(f"Bot with UID {bot.uid} has been deleted successfully.")
 
 
 @routes.add("POST", "/bots/<uid>/messages", acting="no")
 def send_bot_message(call: ApiCall, uid: str) -> ResponseBody:
-    """The message that the bot sent."""
+    """Send a message as the bot and return it."""
     bot = call.world.directory.bot(uid)
     return wrap_data(call.world.serializer.message(messaging.send(call.world, bot.uid, call.body), viewer=bot.uid))

@@ -18,7 +18,7 @@ _RECEIPT = ReceiptSchema()
 
 @routes.add("GET", "/conversations")
 def list_conversations(call: ApiCall) -> ResponseBody:
-    """The user's conversations, the newest first."""
+    """Return the user's conversations, newest first."""
     query = call.load_page_query()
     wanted = query["conversationType"]
     items = []
@@ -35,49 +35,49 @@ def list_conversations(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/users/<uid>/conversation", acting="must")
 def get_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """The conversation with one user."""
+    """Return the conversation with one user."""
     return _conversation_response(call, conversation_id("user", call.acting_uid, call.world.directory.user(uid).uid))
 
 
 @routes.add("GET", "/groups/<guid>/conversation", acting="must")
 def get_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """The conversation of a group."""
+    """Return the conversation of a group."""
     return _conversation_response(call, f"group_{_require_member(call, guid)}")
 
 
 @routes.add("POST", "/users/<uid>/conversation/read", acting="must")
 def read_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation with a user as read."""
     return _set_mark(call, call.world.read_marks, _direct_conversation_id(call, uid), "read")
 
 
 @routes.add("POST", "/groups/<guid>/conversation/read", acting="must")
 def read_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation of a group as read."""
     return _set_mark(call, call.world.read_marks, f"group_{_require_member(call, guid)}", "read")
 
 
 @routes.add("DELETE", "/users/<uid>/conversation/read", acting="must")
 def unread_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation with a user as unread."""
     return _reset_read_mark(call, _direct_conversation_id(call, uid))
 
 
 @routes.add("DELETE", "/groups/<guid>/conversation/read", acting="must")
 def unread_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation of a group as unread."""
     return _reset_read_mark(call, f"group_{_require_member(call, guid)}")
 
 
 @routes.add("POST", "/users/<uid>/conversation/delivered", acting="must")
 def deliver_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation with a user as delivered."""
     return _set_mark(call, call.world.delivered_marks, _direct_conversation_id(call, uid), "delivered")
 
 
 @routes.add("POST", "/groups/<guid>/conversation/delivered", acting="must")
 def deliver_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """A confirmation."""
+    """Mark the conversation of a group as delivered."""
     return _set_mark(call, call.world.delivered_marks, f"group_{_require_member(call, guid)}", "delivered")
 
 

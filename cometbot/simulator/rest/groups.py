@@ -1,4 +1,4 @@
-"""Groups, their members and who is banned: docs/protocols/cometchat.md, "Groups and members"."""
+"""Groups, their members and banned users: docs/protocols/cometchat.md, "Groups and members"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCOPE = ScopeSchema()
 
 @routes.add("POST", "/groups", group="core")
 def create_group(call: ApiCall) -> ResponseBody:
-    """The new group."""
+    """Create a group and return it."""
     return wrap_data(
         _group_json(call, membership.create_group(call.world, call.acting_uid, call.load_body(_NEW_GROUP)))
     )
@@ -28,7 +28,7 @@ def create_group(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/groups")
 def list_groups(call: ApiCall) -> ResponseBody:
-    """The groups that fit the query, by guid."""
+    """Return the groups that match the query, ordered by guid."""
     query = call.load_page_query()
     groups = [
         group
@@ -40,13 +40,13 @@ def list_groups(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/groups/<guid>")
 def get_group(call: ApiCall, guid: str) -> ResponseBody:
-    """One group, with the place in it of the user who asks."""
+    """Return one group, with the acting user's membership."""
     return wrap_data(_group_json(call, call.world.directory.group(guid)))
 
 
 @routes.add("PUT", "/groups/<guid>")
 def update_group(call: ApiCall, guid: str) -> ResponseBody:
-    """The group as changed."""
+    """Update a group and return it."""
     _check_admin(call, guid)
     body = call.load_body(_CHANGED_GROUP, partial=True)
     if call.acting_uid != APP_SYSTEM:
@@ -58,7 +58,7 @@ def update_group(call: ApiCall, guid: str) -> ResponseBody:
 
 @routes.add("DELETE", "/groups/<guid>")
 def delete_group(call: ApiCall, guid: str) -> ResponseBody:
-    """A confirmation."""
+    """Delete a group and return a confirmation."""
     _check_admin(call, guid)
     group = call.world.directory.group(guid)
     call.world.emit("group_deleted", {"group": call.world.serializer.group(group.guid)})
@@ -68,14 +68,14 @@ def delete_group(call: ApiCall, guid: str) -> ResponseBody:
 
 @routes.add("POST", "/groups/<guid>/members", group="core")
 def add_members(call: ApiCall, guid: str) -> ResponseBody:
-    """For each user of each list what became of them."""
+    """Add or ban the users of each list and return the result for each."""
     group = call.world.directory.group(guid)
     return wrap_data(membership.add_members(call.world, call.acting_uid, group, call.load_body(_MEMBERS)))
 
 
 @routes.add("GET", "/groups/<guid>/members", acting="no")
 def list_members(call: ApiCall, guid: str) -> ResponseBody:
-    """The members with their scope."""
+    """Return the members with their scope."""
     query = call.load_page_query()
     group = call.world.directory.group(guid)
     members = [(uid, member) for uid, member in group.members.items() if member.scope in (query["scopes"] or SCOPES)]
@@ -88,7 +88,7 @@ def list_members(call: ApiCall, guid: str) -> ResponseBody:
 
 @routes.add("PUT", "/groups/<guid>/members/<uid>")
 def change_scope(call: ApiCall, guid: str, uid: str) -> ResponseBody:
-    """The member with the new scope."""
+    """Change a member's scope and return the member."""
     group = call.world.directory.group(guid)
     member = membership.change_scope(call.world, call.acting_uid, group, uid, call.load_body(_SCOPE)["scope"])
     return wrap_data({"guid": group.guid, "uid": uid.lower(), "scope": member.scope, "joinedAt": member.joined_at})
@@ -96,28 +96,28 @@ def change_scope(call: ApiCall, guid: str, uid: str) -> ResponseBody:
 
 @routes.add("DELETE", "/groups/<guid>/members/<uid>")
 def kick_member(call: ApiCall, guid: str, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Kick a member and return a confirmation."""
     membership.kick(call.world, call.acting_uid, call.world.directory.group(guid), uid)
     return wrap_message(f"User with UID {uid.lower()} has been kicked from the group {guid.lower()}.")
 
 
 @routes.add("POST", "/groups/<guid>/bannedusers/<uid>")
 def ban_user(call: ApiCall, guid: str, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Ban a user and return a confirmation."""
     membership.ban(call.world, call.acting_uid, call.world.directory.group(guid), uid)
     return wrap_message(f"User with UID {uid.lower()} has been banned from the group {guid.lower()}.")
 
 
 @routes.add("DELETE", "/groups/<guid>/bannedusers/<uid>")
 def unban_user(call: ApiCall, guid: str, uid: str) -> ResponseBody:
-    """A confirmation."""
+    """Lift a user's ban and return a confirmation."""
     membership.unban(call.world, call.acting_uid, call.world.directory.group(guid), uid)
     return wrap_message(f"User with UID {uid.lower()} has been unbanned from the group {guid.lower()}.")
 
 
 @routes.add("GET", "/groups/<guid>/bannedusers", acting="no")
 def list_banned(call: ApiCall, guid: str) -> ResponseBody:
-    """The users who may not come back."""
+    """Return the banned users."""
     banned = list(call.world.directory.group(guid).banned)
     return paginate(banned, call.load_page_query(), call.world.serializer.user)
 

@@ -19,19 +19,19 @@ _HISTORY = HistoryQuery()
 
 @routes.add("POST", "/messages")
 def send_message(call: ApiCall) -> ResponseBody:
-    """The message as sent by the user it is on behalf of, or by the system."""
+    """Send a message as the user in ``onBehalfOf``, or as the service account, and return it."""
     return wrap_data(_message_json(call, messaging.send(call.world, call.acting_uid, call.body)))
 
 
 @routes.add("GET", "/messages")
 def list_messages(call: ApiCall) -> ResponseBody:
-    """A page of all messages that the user may see."""
+    """Return a page of all messages that the acting user may see."""
     return _history(call, call.world.message_store.numbers(), involving=call.acting_uid)
 
 
 @routes.add("GET", "/messages/<id>")
 def get_message(call: ApiCall, id: str) -> ResponseBody:
-    """One message with its tags."""
+    """Return one message with its tags."""
     return wrap_data(
         _message_json(call, messaging.get_accessible_message(call.world, id, call.acting_uid), with_tags=True)
     )
@@ -39,13 +39,13 @@ def get_message(call: ApiCall, id: str) -> ResponseBody:
 
 @routes.add("PUT", "/messages/<id>")
 def edit_message(call: ApiCall, id: str) -> ResponseBody:
-    """The action message that records the edit."""
+    """Edit a message and return the action message that records it."""
     return wrap_data(_message_json(call, messaging.edit(call.world, call.acting_uid, id, call.body)))
 
 
 @routes.add("DELETE", "/messages/<id>")
 def delete_message(call: ApiCall, id: str) -> ResponseBody:
-    """The action message that records the deletion."""
+    """Delete a message and return the action message that records it."""
     return wrap_data(
         _message_json(call, messaging.delete(call.world, call.acting_uid, id, permanent=call.get_flag("permanent")))
     )
@@ -53,13 +53,13 @@ def delete_message(call: ApiCall, id: str) -> ResponseBody:
 
 @routes.add("POST", "/messages/<id>/thread", acting="must")
 def send_thread_reply(call: ApiCall, id: str) -> ResponseBody:
-    """The message as sent into the thread."""
+    """Send a message into a thread and return it."""
     return wrap_data(_message_json(call, messaging.send(call.world, call.acting_uid, call.body, parent_id=id)))
 
 
 @routes.add("GET", "/messages/<id>/thread")
 def list_thread(call: ApiCall, id: str) -> ResponseBody:
-    """The replies of a thread, by page or by cursor."""
+    """Return the replies of a thread, by page or by cursor."""
     root = messaging.get_accessible_message(call.world, id, call.acting_uid)
     numbers = call.world.message_store.numbers(parent_id=root.id)
     if "affix" in call.query or "limit" in call.query:
@@ -70,7 +70,7 @@ def list_thread(call: ApiCall, id: str) -> ResponseBody:
 
 @routes.add("GET", "/users/<uid>/messages")
 def user_history(call: ApiCall, uid: str) -> ResponseBody:
-    """A page of what two users wrote to each other."""
+    """Return a page of the messages between two users."""
     user = call.world.directory.user(uid)
     if call.acting_uid == APP_SYSTEM:
         return _history(call, call.world.message_store.numbers(), involving=user.uid)
@@ -79,7 +79,7 @@ def user_history(call: ApiCall, uid: str) -> ResponseBody:
 
 @routes.add("GET", "/groups/<guid>/messages")
 def group_history(call: ApiCall, guid: str) -> ResponseBody:
-    """A page of what was written in a group."""
+    """Return a page of a group's messages."""
     group = call.world.directory.group(guid)
     if call.acting_uid != APP_SYSTEM and call.acting_uid not in group.members:
         raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
@@ -88,20 +88,20 @@ def group_history(call: ApiCall, guid: str) -> ResponseBody:
 
 @routes.add("POST", "/messages/<id>/reactions/<path:reaction>", acting="must")
 def add_reaction(call: ApiCall, id: str, reaction: str) -> ResponseBody:
-    """The message with the reaction."""
+    """Add a reaction and return the message."""
     return wrap_data(_message_json(call, messaging.react(call.world, call.acting_uid, id, reaction)))
 
 
 @routes.add("DELETE", "/messages/<id>/reactions/<path:reaction>", acting="must")
 def remove_reaction(call: ApiCall, id: str, reaction: str) -> ResponseBody:
-    """The message without the reaction."""
+    """Remove a reaction and return the message."""
     return wrap_data(_message_json(call, messaging.unreact(call.world, call.acting_uid, id, reaction)))
 
 
 @routes.add("GET", "/messages/<id>/reactions")
 @routes.add("GET", "/messages/<id>/reactions/<path:reaction>")
 def list_reactions(call: ApiCall, id: str, reaction: str = "") -> ResponseBody:
-    """Who reacted to a message, with anything or with one emoji."""
+    """Return the reactions to a message, or those with one emoji."""
     message = messaging.get_accessible_message(call.world, id, call.acting_uid)
     chosen = [item for item in message.reactions if not reaction or item.reaction == reaction]
     shown = [call.world.serializer.reaction(message, item) for item in chosen]

@@ -1,4 +1,4 @@
-"""What a REST view gets and gives back, and the table that it stands in."""
+"""The request and response of a REST view, and the tables of routes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIST_PARAMETERS = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One authenticated request. ``acting`` is the user in ``onBehalfOf``, or the service account."""
+    """One authenticated request. ``acting_uid`` is the user in ``onBehalfOf``, or the service account."""
 
     world: World
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -30,11 +30,11 @@ class ApiCall:
     acting_uid: str = APP_SYSTEM
 
     def load_body(self, schema: InputSchema, *, partial: bool = False) -> dict[str, Any]:
-        """The body as ``schema`` makes it."""
+        """Return the body, validated by ``schema``."""
         return load(schema, self.body, partial=partial)
 
     def load_query(self, schema: InputSchema) -> dict[str, Any]:
-        """The query as ``schema`` makes it. Lists may be repeated, comma separated, or both."""
+        """Return the query, validated by ``schema``. Lists may be repeated, comma-separated, or both."""
         values: dict[str, Any] = {}
         for name, texts in self.query.items():
             key = name.removesuffix("[]")
@@ -42,19 +42,22 @@ class ApiCall:
         return load(schema, values)
 
     def load_page_query(self) -> dict[str, Any]:
-        """The query of a list that is paged by number."""
+        """Return the query of a list that is paged by number."""
         return self.load_query(_PAGE)
 
     def get_flag(self, name: str) -> bool:
-        """Whether a switch is on, in the query or the body."""
+        """Return True if a flag is set in the query or the body."""
         text = self.query[name][-1] if name in self.query else self.body.get(name, False)
         return str(text).lower() in ("1", "true")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. ``group`` is the rate limit it counts for, ``acting`` whether ``onBehalfOf`` is used: ``no``,
-    ``may`` or ``must``; ``auth_only`` whether a key with that scope suffices."""
+    """One operation of the API.
+
+    ``group`` is the rate limit that it counts towards. ``acting`` is how ``onBehalfOf`` is used: ``no``, ``may`` or
+    ``must``. ``auth_only`` is True if a key with that scope suffices.
+    """
 
     method: str
     rule: str
@@ -65,12 +68,12 @@ class Route:
 
 
 class RouteTable(list[Route]):
-    """The routes of one module, filled by decorating its views."""
+    """The routes of one module, registered by decorating its views."""
 
     def add(
         self, method: str, rule: str, *, group: str = "standard", acting: str = "may", auth_only: bool = False
     ) -> Callable[[View], View]:
-        """A decorator that puts a view into the table under this method and path."""
+        """Return a decorator that registers a view under this method and path."""
 
         def register(view: View) -> View:
             self.append(Route(method, rule, view, group, acting, auth_only))
@@ -80,17 +83,17 @@ class RouteTable(list[Route]):
 
 
 def wrap_data(data: Any) -> ResponseBody:
-    """The envelope of a success."""
+    """Return the envelope of a success."""
     return {"data": data}
 
 
 def wrap_message(text: str) -> ResponseBody:
-    """The envelope of a success that has nothing to show."""
+    """Return the envelope of a success that has only a message."""
     return {"data": {"success": True, "message": text}}
 
 
 def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[Any], Any]) -> ResponseBody:
-    """One page of ``items`` with its pagination."""
+    """Return one page of ``items`` with its pagination."""
     size, number = query["perPage"], query["page"]
     shown = items[(number - 1) * size : number * size]
     pagination = {
@@ -104,7 +107,7 @@ def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[
 
 
 def text_of(body: Mapping[str, Any], name: str) -> str:
-    """A field that must be a text that is not empty."""
+    """Return a field that must be a non-empty string."""
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise bad_request(name, f"The {name} field is required.")

@@ -23,7 +23,7 @@ _BLOCK = BlockSchema()
 
 @routes.add("POST", "/users", group="core", acting="no", auth_only=True)
 def create_user(call: ApiCall) -> ResponseBody:
-    """The new user, with an auth token where asked for."""
+    """Create a user and return it, with an auth token if requested."""
     body = call.load_body(_NEW_USER)
     user = call.world.directory.create_user(body, call.world.now())
     shown = user_json(user, with_tags=True)
@@ -34,7 +34,7 @@ def create_user(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/users")
 def list_users(call: ApiCall) -> ResponseBody:
-    """The users that fit the query, by uid."""
+    """Return the users that match the query, ordered by uid."""
     query = call.load_page_query()
     users = [user for _, user in sorted(call.world.directory.users.items()) if _matches_query(user, query)]
     return paginate(users, query, lambda user: user_json(user, with_tags=query["withTags"]))
@@ -42,7 +42,7 @@ def list_users(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/users/<uid>")
 def get_user(call: ApiCall, uid: str) -> ResponseBody:
-    """One user; for another user also their conversation and who blocks whom."""
+    """Return one user. If a user acts, the response has their conversation and the blocks between the two."""
     user = call.world.directory.user(uid)
     shown = user_json(user, with_tags=True)
     if call.acting_uid != call.world.directory.system.uid:
@@ -54,14 +54,14 @@ def get_user(call: ApiCall, uid: str) -> ResponseBody:
 
 @routes.add("PUT", "/users/<uid>", acting="no")
 def update_user(call: ApiCall, uid: str) -> ResponseBody:
-    """The user as changed."""
+    """Update a user and return it."""
     body = call.load_body(_CHANGED_USER, partial=True)
     return wrap_data(user_json(call.world.directory.update_user(uid, body, call.world.now()), with_tags=True))
 
 
 @routes.add("DELETE", "/users/<uid>", group="core", acting="no")
 def delete_user(call: ApiCall, uid: str) -> ResponseBody:
-    """A confirmation; the user is only deactivated unless ``permanent``."""
+    """Delete a user if ``permanent``, else deactivate them, and return a confirmation."""
     permanent = call.get_flag("permanent")
     user = call.world.directory.delete_user(uid, permanent=permanent, now=call.world.now())
     return wrap_message(f"User with UID {user.uid} has been {'deleted' if permanent else 'deactivated'} successfully.")
@@ -69,7 +69,7 @@ def delete_user(call: ApiCall, uid: str) -> ResponseBody:
 
 @routes.add("DELETE", "/users", acting="no")
 def deactivate_users(call: ApiCall) -> ResponseBody:
-    """The uids that were deactivated."""
+    """Deactivate users and return their uids."""
     uids = call.load_body(_ACTIVATION).get("uidsToDeactivate", [])
     changed = call.world.directory.activate(uids, now=call.world.now(), active=False)
     return wrap_data({"deactivatedUids": changed})
@@ -77,14 +77,14 @@ def deactivate_users(call: ApiCall) -> ResponseBody:
 
 @routes.add("PUT", "/users", acting="no")
 def reactivate_users(call: ApiCall) -> ResponseBody:
-    """The uids that may be used again."""
+    """Reactivate users and return their uids."""
     uids = call.load_body(_ACTIVATION).get("uidsToActivate", [])
     return wrap_data({"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)})
 
 
 @routes.add("POST", "/users/<uid>/auth_tokens", group="core", acting="no", auth_only=True)
 def create_auth_token(call: ApiCall, uid: str) -> ResponseBody:
-    """The newest auth token of a user, or another one with ``force``."""
+    """Return the newest auth token of a user. Create one if there is none, or if ``force`` is set."""
     user = call.world.directory.user(uid)
     if user.auth_tokens and not call.get_flag("force"):
         token, created_at = next(reversed(user.auth_tokens.items()))
@@ -95,19 +95,19 @@ def create_auth_token(call: ApiCall, uid: str) -> ResponseBody:
 
 @routes.add("POST", "/users/<uid>/blockedusers", acting="no")
 def block_users(call: ApiCall, uid: str) -> ResponseBody:
-    """For each user whether they are blocked now."""
+    """Block users and return the result for each."""
     return wrap_data(_block(call, uid, blocked=True))
 
 
 @routes.add("DELETE", "/users/<uid>/blockedusers", acting="no")
 def unblock_users(call: ApiCall, uid: str) -> ResponseBody:
-    """For each user whether they may write again."""
+    """Unblock users and return the result for each."""
     return wrap_data(_block(call, uid, blocked=False))
 
 
 @routes.add("GET", "/users/<uid>/blockedusers", acting="no")
 def list_blocked_users(call: ApiCall, uid: str) -> ResponseBody:
-    """The users that a user has blocked."""
+    """Return the users that a user has blocked."""
     blocked = sorted(call.world.directory.user(uid).blocked)
     return paginate(blocked, call.load_page_query(), call.world.serializer.user)
 
