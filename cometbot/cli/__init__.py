@@ -26,7 +26,7 @@ _COMMAND_MODULES = {
     "platform": "cometbot.cli.platform",
     "db": "cometbot.cli.db",
 }
-"""The module of each command, in the order of the help; what a command needs is imported when it runs."""
+"""The module of each command, in the order of the help. A module is imported only when its command runs."""
 
 
 _EXTRA_OF_PACKAGE = {
@@ -34,27 +34,27 @@ _EXTRA_OF_PACKAGE = {
     **dict.fromkeys(("procrastinate", "psycopg"), "postgres"),
     **dict.fromkeys(("PIL", "tinytag", "websockets"), "simplex"),
 }
-"""The extra of each package that is not always installed."""
+"""The extra that installs each optional package."""
 
 
 class CommandError(click.ClickException):
-    """Ends the command with one sentence on standard error and the exit code 2."""
+    """Ends the command with a one-sentence message on standard error and exit code 2."""
 
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        """Say it."""
+        """Print the message."""
         click.echo(f"cometbot: {sanitize(self.message)}", err=True, file=file)
 
 
 class TemporaryFailure(CommandError):
-    """Ends the command where the database cannot be used now, with ``EX_TEMPFAIL`` of sysexits.h."""
+    """Ends the command with ``EX_TEMPFAIL`` of sysexits.h because the database is unavailable for now."""
 
     exit_code = 75
 
 
 class CommandGroup(click.Group):
-    """A group of commands whose help says of each one what it does, in a whole sentence."""
+    """A group of commands whose help shows the whole first sentence of each command."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of the commands."""

@@ -1,4 +1,4 @@
-"""``python -m cometbot.cli``: the command line, for processes that start others."""
+"""The command line as ``python -m cometbot.cli``, for processes that start others."""
 
 from cometbot.cli import main
 

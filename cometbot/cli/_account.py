@@ -1,4 +1,4 @@
-"""The app on CometChat that the settings name, and the author's bots; what goes wrong with them is one sentence."""
+"""Access to the CometChat app and the bots of the settings, with errors explained in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CometChatAccount:
-    """The settings, and a client of the app that they name."""
+    """The settings, and a client for their CometChat app."""
 
     settings: Settings
     client: CometChatClient
@@ -28,7 +28,10 @@ class CometChatAccount:
 
 @contextmanager
 def open_account() -> Iterator[CometChatAccount]:
-    """The app of the settings. Raises :class:`ConfigurationError` where they lack its URL or its key."""
+    """Open a client for the CometChat app of the settings.
+
+    Raises :class:`ConfigurationError` if the settings lack its URL or its key.
+    """
     from cometbot.channels.cometchat import CometChatClient
     from cometbot.settings import Settings
 
@@ -44,9 +47,9 @@ def open_account() -> Iterator[CometChatAccount]:
 
 @contextmanager
 def explain_errors(name: str = "", *, bot: str = "") -> Iterator[None]:
-    """Turns an error of CometChat's into a sentence that says what to do; not with ``--debug``.
+    """Turn an error of CometChat's into a sentence that says what to do, except with ``--debug``.
 
-    ``name`` is the uid or guid that it is about, ``bot`` that of the bot if it is another one.
+    ``name`` is the uid or guid that the request is about. ``bot`` is the bot's uid if it is another one.
     """
     from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
     from cometbot.errors import ChannelError
@@ -62,7 +65,7 @@ def explain_errors(name: str = "", *, bot: str = "") -> Iterator[None]:
 def load_configured_bots(spec: str, settings: Settings) -> list[Bot]:
     """Return the bots of ``spec``, else of ``COMETBOT_BOT``, else of ``bot.py``.
 
-    Raises :class:`ConfigurationError` where there is none, and for an error in the author's own code, with its place.
+    Raises :class:`ConfigurationError` if there is none, and for an error in the author's code, with its location.
     """
     from cometbot.loading import choose_bot, load_bots_or_explain
 
@@ -70,14 +73,20 @@ def load_configured_bots(spec: str, settings: Settings) -> list[Bot]:
 
 
 def print_credentials(username: str, password: str, *, suffix: str = "", err: bool = False) -> None:
-    """Print the two lines that belong into the file .env, and that they are shown this once; on stderr with ``err``."""
+    """Print the credentials as two lines for ``.env``, with a remark that they are shown only once.
+
+    They go to standard error if ``err``.
+    """
     click.echo("CometChat shows these when it calls; put them into .env, they are not shown again:\n", err=err)
     click.echo(f"COMETBOT_CALLBACK_USERNAME{suffix}={username}", err=err)
     click.echo(f"COMETBOT_CALLBACK_PASSWORD{suffix}={password}", err=err)
 
 
 def confirm(question: str) -> None:
-    """Go on only if the answer is yes. No ends the command with the status 1; where nobody can answer, with 2."""
+    """Ask for confirmation and return if the answer is yes.
+
+    Otherwise the command ends: with status 1 if the answer is no, with status 2 if there is no terminal to answer.
+    """
     try:
         is_confirmed = click.confirm(question, err=True)
     except click.Abort:

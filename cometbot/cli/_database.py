@@ -1,4 +1,4 @@
-"""The database of the settings, opened by commands that look at what is stored."""
+"""Access to an existing database for commands that inspect it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def open_delivery(
     bots: Sequence[Bot] = (),
     make_channels: Callable[[Database], Sequence[Channel]] | None = None,
 ) -> Iterator[Delivery]:
-    """Delivery over the database of ``settings``, without anything that handles.
+    """Open a :class:`Delivery` on the database of ``settings`` without starting any workers.
 
-    ``make_channels`` gets that database, which is not open yet: some channels keep their conversations in it. Raises
-    :class:`ConfigurationError` if there is no such database yet: whoever looks does not make one.
+    ``make_channels`` receives that database before it is opened, because some channels store their conversations in it.
+    Raises :class:`ConfigurationError` if the SQLite file does not exist: a command that inspects should not create it.
     """
     from cometbot.delivery import Delivery
     from cometbot.store.database import check_persistent, database_from_url

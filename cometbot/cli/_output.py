@@ -1,4 +1,4 @@
-"""How commands print what they found: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
 
 
 def make_table(*titles: str, last_column: str) -> Table:
-    """An empty table; the column ``fold`` comes last and is as wide as there is room."""
+    """Return an empty table. The column ``last_column`` comes last and fills the remaining width."""
     from rich import box
     from rich.table import Table
 
@@ -29,14 +29,14 @@ def make_table(*titles: str, last_column: str) -> Table:
 
 
 def to_cell(text: str) -> Text:
-    """``text``, which others wrote, for a cell."""
+    """Sanitize untrusted ``text`` for a table cell."""
     from rich.text import Text
 
     return Text(sanitize(text))
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal; where there is none nothing is cut off."""
+    """Print a table as wide as the terminal. Without a terminal nothing is cut off."""
     from rich.console import Console
 
     console = Console()
@@ -45,5 +45,5 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` for a program."""
+    """Print ``value`` as JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""Whole numbers as options: one that is wrong ends the command with one sentence."""
+"""Option types of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cometbot.cli import CommandError
 
 
 class IntegerParam(click.IntRange):
-    """A whole number from ``minimum`` to ``maximum`` (None: any); ``example`` is what a wrong one is answered with."""
+    """An integer from ``minimum`` to ``maximum`` (None: no limit). Error messages suggest ``example``."""
 
     def __init__(self, minimum: int = 1, maximum: int | None = None, *, example: int) -> None:
         super().__init__(minimum, maximum)
@@ -19,7 +19,7 @@ class IntegerParam(click.IntRange):
         self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number. Raises :class:`CommandError` for what is none."""
+        """Return the integer. Raises :class:`CommandError` if the value is invalid."""
         text = str(value).strip()
         try:
             if not re.fullmatch(r"-?[0-9]{1,9}", text):

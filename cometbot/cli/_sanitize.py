@@ -1,10 +1,10 @@
-"""Text that others wrote, made fit for a terminal."""
+"""Sanitizing of untrusted text for a terminal."""
 
 from __future__ import annotations
 
 
 def sanitize(text: str) -> str:
-    """``text`` without what would move a terminal's cursor or colour it; line breaks stay."""
+    """Replace the characters of ``text`` that could control a terminal. Line breaks stay."""
     return "".join(
         char if char.isprintable() or char == "\n" else _REPLACEMENTS.get(char, "\N{REPLACEMENT CHARACTER}")
         for char in text

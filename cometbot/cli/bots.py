@@ -1,4 +1,4 @@
-"""``cometbot bots``: the bots of the app on CometChat, as the dashboard's bot page has them."""
+"""``cometbot bots``: the bots of the CometChat app, as on the dashboard's bot page."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ bots.add_command(sync)
 
 
 def make_bot_table(registered: Sequence[RegisteredBot]) -> Table:
-    """A table for the terminal, a row a bot."""
+    """Return a table for the terminal, with one row per bot."""
     table = make_table("UID", "Enabled", "Groups", "User name", last_column="URL")
     for bot in registered:
         login = bot.username if bot.uses_basic_auth else "none"
@@ -174,7 +174,10 @@ def make_bot_table(registered: Sequence[RegisteredBot]) -> Table:
 
 
 def _validate_uid(text: str) -> str:
-    """``text`` as CometChat writes it. Raises :class:`ConfigurationError` for what can be no bot's UID."""
+    """Return the uid in lower case, as CometChat stores it.
+
+    Raises :class:`ConfigurationError` if it is invalid for a bot.
+    """
     from cometbot.channels.cometchat.provision import MAX_UID_LENGTH
     from cometbot.errors import ConfigurationError
 
@@ -187,7 +190,7 @@ def _validate_uid(text: str) -> str:
 
 
 def _resolve_url(app: CometChatAccount, uid: str, base: str, full_url: str) -> str:
-    """The URL that CometChat is to call, empty if nothing says it."""
+    """Return the URL that CometChat should call, or "" if none is given."""
     from cometbot.channels.cometchat.provision import callback_url, check_url
 
     url = full_url or (callback_url(base, uid) if base else "")
@@ -208,8 +211,10 @@ def _resolve_credentials(
     new_password: bool = False,
     current_username: str = "",
 ) -> tuple[Credentials | None, bool]:
-    """What CometChat is to show when it calls, and whether it was made here; ``current_username`` is its user name so
-    far."""
+    """Return the credentials for CometChat's callbacks, and whether they were generated here.
+
+    ``current_username`` is the bot's current user name on CometChat.
+    """
     from cometbot.channels.cometchat.provision import check_credentials, generate_credentials
     from cometbot.settings import Credentials, Secret
 
@@ -237,7 +242,7 @@ def _print_result(
     as_json: bool,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Show a bot as CometChat has it now, and credentials that were made for it."""
+    """Print the bot as it is now on CometChat, and the credentials if they were generated."""
     if as_json:
         print_json({**bot.to_json(), **(extra or {})})
     else:

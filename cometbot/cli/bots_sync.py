@@ -1,4 +1,4 @@
-"""``cometbot bots sync``: CometChat made to agree with the code."""
+"""``cometbot bots sync``: updates CometChat so that it agrees with the code."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _plan_to_json(plan: SyncPlan, bot: Bot) -> dict[str, Any]:
 
 
 def _explain_group_setting(bot: Bot) -> None:
-    """Say why the group setting is as it is, and what it costs."""
+    """Explain which group setting the bot needs, why, and what follows from it."""
     from cometbot.channels.cometchat.provision import find_required_group_setting
 
     need = find_required_group_setting(bot)
@@ -114,7 +114,7 @@ def _explain_group_setting(bot: Bot) -> None:
 def print_new_credentials(
     generated: Credentials | None, settings: Settings, name: str, *, as_json: bool, is_only_bot: bool = True
 ) -> None:
-    """Show credentials that were made; under the bot's own variables where those of all bots are taken."""
+    """Print generated credentials, under the bot's own variables if the common ones are in use."""
     from cometbot.cli._account import print_credentials
     from cometbot.settings import variable_suffix
 

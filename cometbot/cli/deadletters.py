@@ -1,4 +1,4 @@
-"""``cometbot deadletters``: what failed for good, looked at and decided on."""
+"""``cometbot deadletters``: lists, retries and discards what failed for good."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def discard(id: str | None, everything: bool, bot: str) -> None:
 
 
 def _open_delivery() -> AbstractContextManager[Delivery]:
-    """Delivery over the database of the settings, which must be there already, without anything that handles."""
+    """Open a :class:`Delivery` on the existing database of the settings, without starting any workers."""
     from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
@@ -102,7 +102,7 @@ def _open_delivery() -> AbstractContextManager[Delivery]:
 
 
 def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:
-    """How many letters ``action`` was done to: the named one, or all."""
+    """Apply ``action`` to the named dead letter or to all, and return how many it succeeded for."""
     if everything == (id is not None):
         raise click.UsageError("Name one dead letter, or say --all.")
     if id is not None:
@@ -124,7 +124,7 @@ def _count_phrase(number: int) -> str:
 
 
 def make_dead_letter_table(letters: Sequence[DeadLetter]) -> Table:
-    """A table for the terminal, a row a letter, with its cause."""
+    """Return a table for the terminal, with one row per dead letter and its cause."""
     table = _output.make_table("ID", "Failed", "Bot", "Conversation", last_column="Cause")
     for letter in letters:
         row = (letter.id, _format_time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
@@ -163,7 +163,7 @@ def _cause(letter: DeadLetter) -> str:
 def _format_body(body: str) -> str:
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):  # a body that is nested deeply is shown as it is stored
+    except (ValueError, RecursionError):  # show a deeply nested body as stored
         return sanitize(body)
 
 

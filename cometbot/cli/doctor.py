@@ -1,4 +1,4 @@
-"""``cometbot doctor``: what keeps a bot from answering, and how to mend it."""
+"""``cometbot doctor``: finds the problems that keep a bot from answering, and their remedies."""
 
 from __future__ import annotations
 

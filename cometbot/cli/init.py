@@ -1,4 +1,4 @@
-"""``cometbot init``: a folder with a bot that answers, its test, and all that it takes to serve it."""
+"""``cometbot init``: creates a folder with a bot, its test, and the files to deploy it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATES = {
     "Dockerfile": "Dockerfile.txt",
     "README.md": "README.md.txt",
 }
-"""What is written, and the template of each."""
+"""The files to write, with the template of each."""
 
 _IGNORED_ENTRIES = {".git", ".hg", ".venv", "venv"}
 _WHEEL_FOLDER = "wheels"
@@ -64,13 +64,13 @@ def init(folder: Path, name: str) -> None:
 
 
 def to_bot_name(text: str) -> str:
-    """A bot's name as near to ``text`` as can be: 1 to 50 of a-z, 0-9, - and _; ``bot`` if nothing is left."""
+    """Return a valid bot name similar to ``text``: 1 to 50 of a-z, 0-9, - and _; ``bot`` if nothing is left."""
     ascii_text = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9_]+", "-", ascii_text)[:_MAX_NAME_LENGTH].strip("-_") or "bot"
 
 
 def check_is_empty(folder: Path) -> None:
-    """Raise :class:`CommandError` if ``folder`` is something else than a folder, or not empty.
+    """Raise :class:`CommandError` if ``folder`` is not a folder, or is not empty.
 
     A repository and a virtual environment do not count.
     """
@@ -87,7 +87,7 @@ def check_is_empty(folder: Path) -> None:
 
 
 def write_project(folder: Path, name: str) -> None:
-    """Write all files; none that exists is overwritten. What was written is removed again if one cannot be."""
+    """Write all files without overwriting any. If one cannot be written, remove those that were."""
     values = {"name": name, "requirement": f"./{_WHEEL_FOLDER}/{wheel_name()}"}
     templates = resources.files("cometbot.cli") / "templates"
     texts = {
@@ -109,7 +109,7 @@ def write_project(folder: Path, name: str) -> None:
 
 
 def _unused_sibling(folder: Path) -> Path:
-    """A folder beside ``folder`` that does not exist."""
+    """Return a sibling of ``folder`` that does not exist."""
     resolved = folder.resolve()
     number = 2
     while (free := resolved.with_name(f"{resolved.name or 'bot'}-{number}")).exists():

@@ -1,4 +1,4 @@
-"""``cometbot platform``: who and what is on the self-hosted platform, and what shall be there no longer."""
+"""``cometbot platform``: lists and removes users, chats and files of the self-hosted platform."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 500
 
 ConnectionAndScope = tuple[Any, "Scope"]
-"""A connection, and where to look."""
+"""A database connection, and the scope of a query."""
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _list_options(command: F) -> F:
-    """``command`` with the options that all lists have."""
+    """Add the options of all list commands to ``command``."""
     command = click.option(
         "--limit", default=100, show_default=True, type=IntegerParam(example=100), help="At most so many."
     )(command)
@@ -157,7 +157,7 @@ def remove_file(id: str) -> None:
 
 @contextmanager
 def _open_chat() -> Iterator[Chat]:
-    """The chat server over what is stored already."""
+    """Open the chat service on the existing database."""
     from cometbot.chat import Chat
     from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
@@ -172,7 +172,10 @@ def _open_chat() -> Iterator[Chat]:
 
 
 def _finish_removal(chat: Chat, signals: Sequence[Signal] | None, kind: str, id: str) -> None:
-    """Say that it is gone, also to who looks at it just now; or that there was none."""
+    """Report a removal, also to connected clients.
+
+    Exit with status 1 if ``signals`` is None: there was nothing to remove.
+    """
     if signals is None:
         click.echo(f"cometbot: there is no {kind} {id!r}; cometbot platform {kind}s list shows what there is", err=True)
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""``cometbot replay``: a stored message against today's code."""
+"""``cometbot replay``: runs a stored message through the current code."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def _dry_run(id: str, bot: str | None) -> DryRun:
 
 
 def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Settings, database: Database) -> list[Channel]:
-    """The channel of the message, with those that its process has beside it where the settings name it among others.
+    """Return the message's channel, with the other channels of its process if the settings name it among others.
 
-    Raises :class:`ConfigurationError` for settings that one of them lacks.
+    Raises :class:`ConfigurationError` if a channel's settings are incomplete.
     """
     from cometbot.delivery import Observer
     from cometbot.errors import ConfigurationError
@@ -113,7 +113,7 @@ def _print(dry_run: DryRun) -> None:
 
 
 def _format_traceback(error: BaseException) -> str:
-    """Where it was raised, beginning with the author's own code where that was reached."""
+    """Return the traceback from the first frame of the author's code, or the whole one if there is none."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("cometbot."):
         trace = trace.tb_next

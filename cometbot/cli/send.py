@@ -1,4 +1,4 @@
-"""``cometbot send``: a bot says something of its own accord."""
+"""``cometbot send``: sends a message as a bot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cometbot.store.database import Database
 
 CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
-"""What ``COMETBOT_CHANNELS`` can name."""
+"""The valid names in ``COMETBOT_CHANNELS``."""
 
 _SEND_TIMEOUT = 10.0
 
@@ -60,7 +60,7 @@ def send(text: str, bot: str, user: str, group: str, channel: str | None, now: b
 
 
 def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> Bot:
-    """The bot of this name or place. Without the need for code any UID will do."""
+    """Return the bot with this name or location. Without ``requires_code`` any uid is accepted."""
     from cometbot.bot import Bot
     from cometbot.cli._account import load_configured_bots
     from cometbot.errors import ConfigurationError
@@ -79,7 +79,10 @@ def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> 
 
 
 def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
-    """Leave it to the processes that handle. Raises :class:`ConfigurationError` without their database."""
+    """Store the message for the worker processes.
+
+    Raises :class:`ConfigurationError` if their database does not exist.
+    """
     from cometbot.cli._database import open_delivery
 
     with open_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
@@ -88,7 +91,7 @@ def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> 
 
 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
-    """Send it from here to CometChat. Raises :class:`CommandError` where that fails, or is for another channel."""
+    """Send the message from here to CometChat. Raises :class:`CommandError` if that fails, or for another channel."""
     from cometbot.channels.cometchat.channel import get_cometchat_uid
     from cometbot.cli._account import explain_errors
 
@@ -103,7 +106,7 @@ def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) ->
 
 
 def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
-    """Send it from here. Raises the channel's errors."""
+    """Send the message from this process. Raises the channel's errors."""
     from cometbot.channels.base import OutgoingRequest
     from cometbot.messages import Operation, Text
 
@@ -117,7 +120,7 @@ def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: st
 
 
 def _channels(bot: Bot, settings: Settings, database: Database | None = None) -> list[Channel]:
-    """The chosen channel alone, over the database that delivery has as well."""
+    """Return the chosen channel alone, on the same database as delivery."""
     from cometbot.delivery import Observer
     from cometbot.web.app import channels_from_settings
 

@@ -1,4 +1,4 @@
-"""``cometbot serve``: gunicorn, set up as by ``gunicorn.conf.py``, in any folder that has the bot."""
+"""``cometbot serve``: runs gunicorn as ``gunicorn.conf.py`` would, in any folder that has the bot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def serve(no_handlers: bool, **options: str | None) -> None:
     from cometbot.loading import choose_bot
     from cometbot.settings import Settings, variable_name
 
-    # Through the environment, so that whatever the bot's own code starts or reads sees the same settings.
+    # Set the environment, so that the bot's own code and its subprocesses see the same settings.
     os.environ.update({variable_name(setting): text for setting, text in options.items() if text is not None})
     settings = Settings.from_environment()
     choose_bot("", settings)
@@ -67,7 +67,7 @@ def _serve_without_worker(settings: Settings) -> None:
     try:
         serve(settings)
     except SystemExit as error:
-        # gunicorn's own processes end here too, and must say to it what they said.
+        # gunicorn's child processes exit here too, and gunicorn must receive their own status.
         if os.getpid() == parent and error.code == _APP_LOAD_ERROR_STATUS:
             raise SystemExit(2) from None
         raise

@@ -1,4 +1,4 @@
-"""The service that starts, in a few log lines: bots, channels, addresses, database."""
+"""A summary of the service for the log at start: bots, channels, addresses, database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
 
 
 def base_url(settings: Settings) -> str:
-    """Return the address of the service: the public one where it is set, else where it listens."""
+    """Return the service's public address, or the address it listens on."""
     if settings.public_url:
         return settings.public_url.rstrip("/")
     if settings.bind.startswith("unix:"):

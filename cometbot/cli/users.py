@@ -1,4 +1,4 @@
-"""``cometbot users``: users of the app on CometChat."""
+"""``cometbot users``: users of the CometChat app."""
 
 from __future__ import annotations
 

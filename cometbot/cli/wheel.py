@@ -1,4 +1,4 @@
-"""The installed cometbot as a wheel, for a project that is installed where no index has it."""
+"""Packs the installed cometbot into a wheel, for a project that is installed where no index has it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def wheel_name() -> str:
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write the cometbot that runs here into ``folder`` as a wheel and return its path; one that exists is replaced.
+    """Write the installed cometbot into ``folder`` as a wheel, replacing an existing one, and return its path.
 
-    The file has the form of the binary distribution format (packaging.python.org, "Binary distribution format").
+    The format is packaging.python.org, "Binary distribution format".
     """
     distribution = metadata.distribution("cometbot")
     info = f"cometbot-{distribution.version}.dist-info"
@@ -48,7 +48,7 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
 
 
 def _info_files(distribution: metadata.Distribution, info: str) -> Iterator[tuple[str, bytes]]:
-    # An editable installation has its facts in an egg-info folder, under another name.
+    # An editable installation has its metadata in an egg-info folder, under another name.
     package_metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     yield f"{info}/METADATA", package_metadata.encode()
     yield f"{info}/entry_points.txt", (distribution.read_text("entry_points.txt") or "").encode()

@@ -1,4 +1,4 @@
-"""``cometbot worker``: handles messages, on any machine that reaches the database."""
+"""``cometbot worker``: handles messages on any machine that reaches the database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
 
 
 def _wait_for_shutdown(shutdown: ShutdownEvent) -> None:
-    """Sleep until the end is told, or who started this beside a server is gone."""
+    """Wait for the shutdown event, or until the server that started this process is gone."""
     from cometbot.web.server import SUPERVISOR_VARIABLE, is_supervised
 
     has_parent_server = SUPERVISOR_VARIABLE in os.environ

@@ -1,4 +1,4 @@
-"""The doctor's checks: each looks at one thing and says what is, or what is wrong and how to mend it."""
+"""The checks of ``cometbot doctor``. Each examines one thing and reports its state, or the problem and its remedy."""
 
 from cometbot.cli.checks.result import CheckResult
 from cometbot.cli.checks.suite import CheckSuite

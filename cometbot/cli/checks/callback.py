@@ -1,4 +1,4 @@
-"""The callback at its real URL: reached as CometChat reaches it, closed to others, open to CometChat, and quick."""
+"""Checks of the callback at its public URL: reachable for CometChat, closed to others, and fast enough."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cometbot.errors import ConfigurationError, Unreachable
 from cometbot.settings import Credentials
 
 CALLBACK_TIMEOUT = 2.0
-"""What CometChat's callbacks are known to wait for an answer (documented for its webhooks)."""
+"""Seconds that CometChat waits for the response to a callback (documented for its webhooks)."""
 
 MIN_CERTIFICATE_DAYS = 7.0
-"""Days of a certificate's life at which it should have been renewed long ago."""
+"""Minimum remaining lifetime of a certificate in days. It should have been renewed long before."""
 
 CHECK_NAMES = ("credentials refused", "credentials accepted", "answer time")
 
@@ -31,7 +31,7 @@ _SERVE_REMEDY = "start it with cometbot serve, and let the proxy pass /cometchat
 
 @dataclass(frozen=True, slots=True)
 class CallbackTarget:
-    """Where and how CometChat calls one bot. ``credentials`` None: anybody may call it."""
+    """The URL and credentials with which CometChat calls one bot. Without ``credentials`` anybody may call it."""
 
     bot: str
     uid: str
@@ -41,7 +41,7 @@ class CallbackTarget:
 
 
 def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, api_url: str) -> list[CheckResult]:
-    """The lines about each server, then those about each callback. Nothing is stored by what is posted."""
+    """Check each server, then each callback. The posted callbacks cause nothing to be stored."""
     results: list[CheckResult] = []
     reached: dict[str, bool] = {}
     for origin in dict.fromkeys(_origin(callback.url) for callback in callbacks):
@@ -59,9 +59,9 @@ def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, ap
 
 
 def check_server(origin: str, client: CheckClient, api_url: str) -> list[CheckResult]:
-    """Whether the server at ``origin`` is reached over HTTPS, and its certificate is good.
+    """Check that the server at ``origin`` is reachable over HTTPS with a valid certificate.
 
-    A CometChat on this machine (``api_url``) calls this machine, and without TLS.
+    A CometChat on this machine (``api_url``) may call this machine without TLS.
     """
     host = urlsplit(origin).hostname or ""
     try:
@@ -87,7 +87,10 @@ def _skipped_certificate() -> CheckResult:
 
 
 def _private_address_note(address: str, origin: str, api_url: str) -> str:
-    """A name may lead to another address outside; that one cannot be tried from here."""
+    """Return a note if ``address`` is private.
+
+    Outside this network the name may resolve to another address, which cannot be tested from here.
+    """
     is_local = not ipaddress.ip_address(address.partition("%")[0]).is_global
     if is_local and urlsplit(origin).scheme == "https" and urlsplit(api_url).scheme == "https":
         return ", a private address: outside this network the name must lead to a public one"
@@ -108,7 +111,7 @@ def _check_certificate(origin: str, client: CheckClient) -> CheckResult:
 
 
 def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckResult]:
-    """The lines about one callback: closed to others, open to CometChat, quick."""
+    """Check that one callback is closed to others, open to CometChat, and fast enough."""
     return [*_check_rejection(callback, client), *_check_acceptance(callback, client)]
 
 
@@ -154,7 +157,7 @@ def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable
 
 
 def _sample_callback(callback: CallbackTarget) -> bytes:
-    """A callback that is right in every respect, about a message of the bot's own: such are taken and not stored."""
+    """Return a valid callback about a message of the bot's own. Such messages are accepted and not stored."""
     uid, now = callback.uid, int(time.time())
     message = {
         "id": "1",
@@ -172,13 +175,13 @@ def _sample_callback(callback: CallbackTarget) -> bytes:
 
 
 def _is_from_cometbot(reply: CheckResponse) -> bool:
-    """Whether the body is what a callback of cometbot's is answered with, a refusal by its content included."""
+    """Return True if the body is a response of cometbot's callback route, be it a success or an error."""
     data = reply.json().get("data")
     return (isinstance(data, dict) and data.get("success") is True) or reply.code in _ERROR_CODES
 
 
 def _explain(reply: CheckResponse, callback: CallbackTarget) -> tuple[str, str]:
-    """The cause and the remedy of an answer that should be another one."""
+    """Return the cause and the remedy of an unexpected response."""
     if reply.code in _ERROR_CODES:
         return _ERROR_CODES[reply.code](callback)
     if reply.status in (301, 302, 303, 307, 308):

@@ -1,4 +1,4 @@
-"""CometChat itself: reached, the right app, a key that may do everything, time, and what is left of the rate limit."""
+"""Checks of CometChat: reachability, the app, the scope of the key, the clock, and the remaining rate limit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cometbot.errors import AuthenticationFailed, ConfigurationError, RateLimite
 from cometbot.settings import Settings
 
 MAX_CLOCK_SKEW = 30.0
-"""Seconds by which this machine's clock may differ from CometChat's; its dates have whole seconds."""
+"""Maximum difference in seconds between this machine's clock and CometChat's, whose dates have whole seconds."""
 
 MIN_REMAINING_SHARE = 0.1
-"""The part of a minute's requests below which replies are about to be held back."""
+"""Minimum remaining fraction of a minute's requests. Below it, replies will soon be delayed."""
 
 CHECK_NAMES = ("CometChat", "app id and region", "API key", "clock", "rate limit")
 
@@ -33,15 +33,17 @@ _UNKNOWN_API_CODES = ("ERR_API_NOT_FOUND", "ERR_INVALID_API_VERSION")
 
 @dataclass(frozen=True, slots=True)
 class CometChatCheck:
-    """The lines about CometChat, and a client where the key opens it."""
+    """The results about CometChat, and a client if the key is valid."""
 
     results: list[CheckResult]
     client: CometChatClient | None = None
 
 
 def check_cometchat(settings: Settings, client: CheckClient, *, now: Callable[[], float] = time.time) -> CometChatCheck:
-    """What one request for the list of bots says of CometChat. Nothing of the answer's body is shown: it holds
-    passwords."""
+    """Check CometChat with one request for the list of bots.
+
+    The response body is never shown, because it contains passwords.
+    """
     try:
         base = settings.cometchat_base_url
         if not settings.cometchat_app_id:

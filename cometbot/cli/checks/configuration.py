@@ -1,4 +1,4 @@
-"""The settings, the bots that they name, and who may call those."""
+"""Checks of the settings, of the bots that they name, and of the bots' callback credentials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cometbot.settings import Credentials, Settings
 
 
 def check_settings() -> tuple[Settings | None, CheckResult]:
-    """The settings of the environment and of ``.env``, None if they are wrong."""
+    """Return the settings from the environment and ``.env``, or None if they are invalid, with the result."""
     try:
         settings = Settings.from_environment()
     except ConfigurationError as error:
@@ -25,12 +25,12 @@ def check_settings() -> tuple[Settings | None, CheckResult]:
 
 
 def _escaping_hint(cause: str) -> str:
-    """What is mostly the matter with a URL whose password is not escaped."""
+    """Return a hint about the most frequent mistake in a URL: a password that is not percent-encoded."""
     return "; in a password / is written %2F, # %23, ? %3F and @ %40" if cause.startswith("SIMPLEX_URL") else ""
 
 
 def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
-    """The bots that ``spec`` names, none if they cannot be loaded."""
+    """Return the bots that ``spec`` names, or none if they cannot be loaded, with the result."""
     try:
         bots = load_bots(spec)
         notes = "".join(f"; {warning}" for warning in settings.check_bots(bot.name for bot in bots))
@@ -49,7 +49,10 @@ def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
 def check_callback_credentials(
     settings: Settings, bots: Sequence[Bot]
 ) -> tuple[Mapping[str, Credentials | None], list[CheckResult]]:
-    """What CometChat must say to call each bot (None: nothing); a bot whose credentials are wrong is not in it."""
+    """Return each bot's callback credentials (None: anonymous) and the results.
+
+    Bots with invalid or missing credentials are left out.
+    """
     found: dict[str, Credentials | None] = {}
     results = []
     for bot in bots:

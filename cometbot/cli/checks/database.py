@@ -1,4 +1,4 @@
-"""The database: where it is, whether it keeps what it is given, and who works on what is in it."""
+"""Checks of the database: its location, its durability, and the processes that work on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cometbot.store.probe import (
 
 MOUNTS = Path("/proc/self/mountinfo")
 MIN_FREE_BYTES = 200 * 1024 * 1024
-"""Bytes below which a disk counts as full: a day of a busy bot, and room for SQLite's own files."""
+"""Minimum free disk space in bytes: enough for a day of a busy bot and for SQLite's own files."""
 
 _NETWORK_KINDS = "nfs nfs4 cifs smb3 smbfs ncpfs 9p afs ceph glusterfs lustre beegfs gpfs ocfs2 gfs2 davfs virtiofs"
 _NETWORK_FUSE = "sshfs glusterfs ceph s3fs rclone gcsfuse davfs2 blobfuse2"
@@ -48,7 +48,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What is mounted where."""
+    """A mount point and its file system type."""
 
     point: str
     kind: str
@@ -57,7 +57,7 @@ class Mount:
 def check_database(
     settings: Settings, *, mounts: Path | None = None, min_free: int = MIN_FREE_BYTES
 ) -> list[CheckResult]:
-    """The lines about the database that the settings name. Nothing is made, changed or upgraded."""
+    """Check the database of the settings. Nothing is created, changed or upgraded."""
     place = locate_database(settings.database_url)
     if place.kind != "SQLite":
         file_system_results = [
@@ -159,7 +159,10 @@ def _check_file_system(path: Path, mounts: Path) -> CheckResult:
 
 
 def _mount_of(folder: Path, table: str) -> Mount:
-    """The mount that ``folder`` is on; ``table`` as in ``/proc/self/mountinfo``, where later ones hide earlier ones."""
+    """Return the mount of ``folder``.
+
+    ``table`` has the format of ``/proc/self/mountinfo``, where later mounts hide earlier ones.
+    """
     real = folder.resolve()
     best = Mount("/", "unknown")
     for line in table.splitlines():

@@ -1,4 +1,4 @@
-"""The files with secrets and with what users sent: whether other users of the machine can open them."""
+"""Check that other users of the machine cannot open the files with secrets and user data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cometbot.store.probe import locate_database
 _NAME = "private files"
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal", "-turns")
 _OTHERS_MASK = 0o007
-"""A group may have been given access on purpose."""
+"""The permission bits of other users. Those of the group are ignored: its access may be intended."""
 
 _MAX_LISTED = 3
 _MAX_FILES_CHECKED = 10_000
-"""A folder may hold millions of uploads; the first ones tell how they were created."""
+"""Maximum number of files to check. A folder may hold millions of uploads, all created in the same way."""
 
 
 def check_file_permissions(settings: Settings, *, dotenv: Path | None = None) -> CheckResult:
-    """Return the line about files that were created by older versions, or copied, and are open to others."""
+    """Check for files that are open to others, because an older version created them or because they were copied."""
     files = [*_database_files(settings), dotenv or Path(".env").absolute()]
     if not any(path.exists() for path in (*files, settings.data)):
         return skipped(_NAME, "there are none yet")
@@ -45,7 +45,7 @@ def _database_files(settings: Settings) -> list[Path]:
 
 
 def _is_data_accessible_to_others(folder: Path) -> bool:
-    # Nobody gets past a closed folder, whatever is in it.
+    # The files in an inaccessible folder are inaccessible too, whatever their own permissions.
     if not _is_accessible_to_others(folder):
         return False
     return any(_is_accessible_to_others(path) for path in islice(_walk(folder), _MAX_FILES_CHECKED))

@@ -1,4 +1,4 @@
-"""How the doctor asks: CometChat's API and the bot's own callback, as the world sees them."""
+"""The HTTP client of the checks, which sees CometChat's API and the bot's callback from outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_BODY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CheckResponse:
-    """One HTTP answer. ``seconds`` are those from the request, connecting included, to the end of the body."""
+    """An HTTP response. ``seconds`` is the time from the start of the connection to the end of the body."""
 
     status: int
     headers: Mapping[str, str]
@@ -29,7 +29,7 @@ class CheckResponse:
     seconds: float
 
     def json(self) -> dict[str, Any]:
-        """The JSON object in the body; empty if there is none."""
+        """Return the JSON object in the body, or an empty one if there is none."""
         try:
             value = orjson.loads(self.body)
         except ValueError:
@@ -38,15 +38,15 @@ class CheckResponse:
 
     @property
     def code(self) -> str:
-        """The error code in the envelope that CometChat and the callbacks share; empty if there is none."""
+        """The error code in the envelope that CometChat and the callbacks share, or "" if there is none."""
         error = self.json().get("error")
         return str(error.get("code") or "") if isinstance(error, dict) else ""
 
 
 class CheckClient:
-    """Asks once, waits ``timeout`` seconds, follows nothing, and takes no proxy from the environment.
+    """An HTTP client that tries once, waits ``timeout`` seconds, follows no redirects and ignores proxy settings.
 
-    ``ca_file`` holds the authorities that are believed, by default those that browsers believe.
+    ``ca_file`` holds the trusted certificate authorities; the default is the bundle of ``requests``.
     """
 
     def __init__(self, *, timeout: float = 10.0, ca_file: str = "") -> None:
@@ -54,7 +54,7 @@ class CheckClient:
         self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
 
     def connect(self, url: str) -> str:
-        """The address that the host of ``url`` was reached at. Raises :class:`Unreachable` with the reason."""
+        """Connect to the host of ``url`` and return its address. Raises :class:`Unreachable` with the reason."""
         host, port = _host_and_port(url)
         try:
             with socket.create_connection((host, port), self.timeout) as connection:
@@ -63,9 +63,9 @@ class CheckClient:
             raise Unreachable(_describe_failure(error, host, port, self.timeout)) from error
 
     def certificate_days(self, url: str) -> float:
-        """The days for which the host's certificate is still valid.
+        """Return the days for which the host's certificate is still valid.
 
-        Raises :class:`Unreachable` with the reason if it is not, or not for this host.
+        Raises :class:`Unreachable` with the reason if it is invalid, or not for this host.
         """
         host, port = _host_and_port(url)
         context = ssl.create_default_context(cafile=self._ca_file)
@@ -82,11 +82,11 @@ class CheckClient:
         return (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
 
     def get(self, url: str, headers: Mapping[str, str]) -> CheckResponse:
-        """The answer to a GET. Raises :class:`Unreachable` with the reason if there is none."""
+        """Send a GET and return the response. Raises :class:`Unreachable` with the reason if there is none."""
         return self._request("GET", url, headers, None, None)
 
     def post(self, url: str, body: bytes, login: tuple[str, str] | None) -> CheckResponse:
-        """The answer to a POST of JSON, with Basic credentials if given. Raises :class:`Unreachable`."""
+        """Post JSON, with Basic Auth if ``login`` is given, and return the response. Raises :class:`Unreachable`."""
         auth = tuple(part.encode() for part in login) if login else None
         return self._request("POST", url, {"Content-Type": "application/json"}, body, auth)
 
@@ -116,7 +116,7 @@ class CheckClient:
 
 
 def redact_url(url: str) -> str:
-    """``url`` for people's eyes: without credentials and query."""
+    """Return ``url`` without credentials, query and fragment, for display."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
@@ -138,7 +138,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def _describe_failure(error: BaseException, host: str, port: int, timeout: float) -> str:
-    """Why there was no answer, in words; the exceptions of requests hide it in their causes."""
+    """Describe why there was no response. requests hides the reason in the causes of its exceptions."""
     chain, cause = [], error
     while cause is not None and cause not in chain:
         chain.append(cause)

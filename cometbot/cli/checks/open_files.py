@@ -1,4 +1,4 @@
-"""The limit of open files, which bounds the connections of a process."""
+"""Check of the limit on open files, which bounds the connections of a process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NAME = "open files"
 
 
 def check_open_files(settings: Settings, hard_limit: int | None = None) -> CheckResult:
-    """Return the line about the limit of this shell, which is the server's if it is started from here.
+    """Check the limit on open files of this shell, which a server started from it inherits.
 
-    ``files`` may be open (None: this system's hard limit).
+    ``hard_limit`` replaces this system's hard limit (None).
     """
     if shortage := describe_shortage(settings, hard_limit):
         return failed(_NAME, shortage, REMEDY)

@@ -1,4 +1,4 @@
-"""Each bot as CometChat has it, against what the code and the settings say."""
+"""Checks of each bot's registration on CometChat against the code and the settings."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from cometbot.errors import ChannelError
 from cometbot.settings import Credentials
 
 MAX_BOTS = 25
-"""What CometChat lets an app have."""
+"""CometChat's limit of bots per app."""
 
 CHECK_NAMES = ("user", "bot", "enabled", "group setting", "callback URL", "callback credentials")
 
 _COVERED_NEEDS = {
     NOTHING: frozenset({NOTHING}),
     SLASHED: frozenset({NOTHING, SLASHED}),
-    # Who mentions the bot reaches its commands as well.
+    # A message that mentions the bot can also be a command.
     MENTIONED: frozenset({NOTHING, SLASHED, MENTIONED}),
     ALL: frozenset({NOTHING, SLASHED, MENTIONED, ALL}),
 }
-"""By group setting: what handlers may need for it to do."""
+"""The needs of handlers that each group setting covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedBot:
-    """How a bot shall be registered. ``sync_command`` is the command that makes it so; ``credentials`` None: it calls
-    without.
+    """The expected registration of a bot.
 
-    ``url`` is where CometChat shall call, empty where only CometChat knows that.
+    Without ``credentials``, CometChat calls it anonymously. ``url`` is the URL that CometChat should call, empty if
+    only CometChat knows it. ``sync_command`` is the command that registers the bot this way.
     """
 
     bot: Bot
@@ -51,14 +51,20 @@ class ExpectedBot:
 
     @property
     def sync_command_with_url(self) -> str:
-        """The same for a bot without a URL, or with a wrong one: to be filled in where nothing here says it."""
+        """``sync_command`` for a bot without a URL or with a wrong one.
+
+        If ``url`` is empty it has a placeholder for the URL.
+        """
         return self.sync_command if self.url else f"{self.sync_command} --url https://…"
 
 
 def check_registration(
     client: CometChatClient, expected: Sequence[ExpectedBot]
 ) -> tuple[Mapping[str, RegisteredBot], list[CheckResult]]:
-    """The bots of ``expected`` that CometChat has, by name, and the lines about them and about their number."""
+    """Check each bot's registration, and their number.
+
+    Return the bots of ``expected`` that exist, by name, and the results.
+    """
     try:
         listed = {found.uid.lower(): found for found in list_bots(client)}
         results = [_check_number(len(listed), [item.uid for item in expected if item.uid not in listed])]
@@ -128,7 +134,7 @@ def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckRe
 
 
 def covers_need(setting: str, need: str) -> bool:
-    """Whether a bot with the group setting ``has`` gets what handlers with the need ``need`` are for."""
+    """Return True if a bot with the group setting ``setting`` receives what handlers with the need ``need`` handle."""
     return need in _COVERED_NEEDS.get(setting, frozenset())
 
 
@@ -160,7 +166,7 @@ def _check_credentials(expected: ExpectedBot, found: RegisteredBot) -> CheckResu
 
 
 def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None) -> str:
-    """Where CometChat calls ``bot``: as ``base`` says, else as CometChat says; empty where neither does."""
+    """Return the URL that CometChat calls for ``bot``: from ``base``, else as registered, else ""."""
     if base:
         return callback_url(base, bot.name)
     return found.url if found is not None else ""

@@ -1,4 +1,4 @@
-"""What came of one check."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the doctor's. ``ok`` is None where the check does not apply.
+    """The result of one check. ``ok`` is None if the check does not apply.
 
-    ``cause`` says what is, or what is wrong, or why the check does not apply; ``remedy`` the command or the setting
-    that mends it. ``bot`` is the name of the bot that it is about, empty where it is about all.
+    ``cause`` is what was found, what is wrong, or why the check does not apply. ``remedy`` is the command or setting
+    that fixes it. ``bot`` is the name of the bot in question, empty if the result is about all.
     """
 
     name: str
@@ -21,7 +21,7 @@ class CheckResult:
     bot: str = ""
 
     def masked(self, secrets: Iterable[str]) -> CheckResult:
-        """The same without any of ``secrets`` in its texts."""
+        """Return a copy with ``secrets`` masked in its texts."""
         cause, remedy = self.cause, self.remedy
         for secret in filter(None, secrets):
             cause, remedy = cause.replace(secret, "***"), remedy.replace(secret, "***")
@@ -29,15 +29,15 @@ class CheckResult:
 
 
 def passed(name: str, text: str, *, bot: str = "") -> CheckResult:
-    """A check that found things right."""
+    """Return the result of a check that passed."""
     return CheckResult(name, True, text, bot=bot)
 
 
 def failed(name: str, cause: str, remedy: str, *, bot: str = "") -> CheckResult:
-    """A check that found something wrong."""
+    """Return the result of a check that failed."""
     return CheckResult(name, False, cause, remedy, bot)
 
 
 def skipped(name: str, why: str, *, bot: str = "") -> CheckResult:
-    """A check that does not apply, or that cannot be made before another one passes."""
+    """Return the result of a check that does not apply, or that depends on one that failed."""
     return CheckResult(name, None, why, bot=bot)

@@ -1,4 +1,4 @@
-"""The way of a message over SimpleX: the URL, the CLI behind it, its profile, address and servers, and the files."""
+"""Checks of SimpleX: the URL, the CLI behind it, its profile, address and servers, and the files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cometbot.settings import Settings
 from cometbot.store.probe import locate_database as locate_database
 
 CLI_TIMEOUT = 10.0
-"""Seconds that the CLI gets to let us in, and for each answer."""
+"""Timeout in seconds for the connection to the CLI, and for each of its responses."""
 
 _URL_CHECK = "way to SimpleX"
 _CLI_CHECK = "SimpleX CLI"
@@ -37,9 +37,10 @@ _PROXY_REMEDY = "see to the proxy before the CLI, and to the CLI behind it: docs
 
 
 def check_simplex(spec: str = "", timeout: float = CLI_TIMEOUT) -> list[CheckResult]:
-    """One line a check, none of them with a secret in it. Nothing is changed or sent.
+    """Run all checks of SimpleX. No result contains a secret, and nothing is changed or sent.
 
-    While it is connected, the CLI may tell it of an event that was the running bot's; that one finds it later.
+    While the check is connected, the CLI may send it an event meant for the running bot. The bot recovers such an event
+    later.
     """
     settings, first = check_settings()
     if settings is None:
@@ -52,7 +53,7 @@ def check_simplex(spec: str = "", timeout: float = CLI_TIMEOUT) -> list[CheckRes
 
 
 def _with_simplex_remedy(line: CheckResult) -> CheckResult:
-    """Who handles messages of SimpleX is started by another command."""
+    """Replace the remedy of a missing worker: another command starts the process that handles SimpleX messages."""
     return replace(line, remedy="cometbot simplex") if line.name == "worker" and line.ok is False else line
 
 
@@ -81,7 +82,7 @@ def _check_url(endpoint: Endpoint) -> CheckResult:
 
 
 def _check_connected(settings: Settings, connection: Connection, timeout: float) -> Iterator[CheckResult]:
-    # The CLI itself speaks no TLS.
+    # The CLI itself does not support TLS.
     remedy = _PROXY_REMEDY if connection.endpoint.is_encrypted else _START_REMEDY
     if not _wait_ready(connection, timeout):
         cause = connection.status.error or f"it did not let us in within {timeout:g} s"
@@ -100,7 +101,7 @@ def _check_connected(settings: Settings, connection: Connection, timeout: float)
 
 
 def _wait_ready(connection: Connection, timeout: float) -> bool:
-    """Whether the connection is ready; waits for that no longer than until it failed for the first time."""
+    """Wait until the connection is ready, or until its first failure or the timeout. Return True if it is ready."""
     ends_at = time.monotonic() + timeout
     while time.monotonic() < ends_at and connection.status.state != "waiting":
         if connection.wait_ready(0.05):
@@ -170,21 +171,21 @@ def _check_files(settings: Settings) -> CheckResult:
 
 
 class CliQueries:
-    """Questions to a CLI, whose failures are no exceptions."""
+    """Queries to a CLI that return errors instead of raising them."""
 
     def __init__(self, connection: Connection, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
 
     def run(self, command: Command) -> Record | ChannelError:
-        """The answer, or what went wrong."""
+        """Return the response, or the error."""
         try:
             return self._connection.command(command, timeout=self._timeout)
         except ChannelError as error:
             return error
 
     def get_field(self, command: Command, name: str) -> object:
-        """A field of the answer as a value, None where there is none."""
+        """Return a field of the response as a value, or None if there is none."""
         answer = self.run(command)
         try:
             return read_field(answer, name) if isinstance(answer, Record) else None
@@ -192,7 +193,7 @@ class CliQueries:
             return None
 
     def find_problem(self, command: Command) -> str:
-        """Why no usable answer came, empty if one did."""
+        """Return why there was no usable response, or "" if there was one."""
         answer = self.run(command)
         if isinstance(answer, CommandFailed):
             return ""
@@ -201,7 +202,7 @@ class CliQueries:
         return "" if answer.type in command.answers else f"it answered with {answer.type}"
 
     def find_user(self, name: str) -> User | None:
-        """The profile of that name, or the active one."""
+        """Return the profile with that name, or the active one if ``name`` is empty."""
         if not name:
             user = self.get_field(commands.show_active_user(), "user")
             return user if isinstance(user, User) else None
@@ -211,7 +212,7 @@ class CliQueries:
 
 
 def _ignore_event(record: Record) -> None:
-    """Events are not ours to handle."""
+    """Ignore an event, because the running bot handles it."""
 
 
 def _secrets(settings: Settings) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""All checks, in the order of the chain that a message takes."""
+"""All checks, in the order of a message's path."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CredentialsByBot = Mapping[str, Credentials | None]
 
 @dataclass(frozen=True)
 class CheckSuite:
-    """The whole chain, from the settings to the callback at its real URL.
+    """All checks, from the settings to the callback at its public URL.
 
-    ``spec`` names the bots (empty: as COMETBOT_BOT says); ``url`` is where CometChat reaches the service (empty: as
-    COMETBOT_PUBLIC_URL says, else as CometChat has it). Nothing is changed, stored or sent to anybody.
+    ``spec`` names the bots (empty: those of COMETBOT_BOT). ``url`` is where CometChat reaches the service (empty:
+    COMETBOT_PUBLIC_URL, else the registered URL). Nothing is changed, stored or sent to anybody.
     """
 
     spec: str = ""
@@ -39,7 +39,7 @@ class CheckSuite:
     now: Callable[[], float] = time.time
 
     def run(self) -> list[CheckResult]:
-        """One line a check, none of them with a secret in it."""
+        """Run all checks and return their results, without secrets."""
         settings, first = check_settings()
         if settings is None:
             names = ("bots", "database", *cometchat.CHECK_NAMES, *registration.CHECK_NAMES, *callback.CHECK_NAMES)
@@ -103,12 +103,15 @@ class CheckSuite:
 
 
 def _api_url(settings: Settings) -> str:
-    """Where CometChat is, as far as that says who may be called; a real one where it is not known."""
+    """Return CometChat's API URL, or that of a real CometChat if it is unknown.
+
+    The checks decide by this URL which callback URLs are valid.
+    """
     return settings.cometchat_api_url or "https://api.cometchat.io/v3"
 
 
 def _secret_values(settings: Settings, logins: CredentialsByBot) -> Iterator[str]:
-    """What may be in no line: the key and the passwords, also that in the URL of the database."""
+    """Yield the values that no result may contain: the key and the passwords, also that of the database URL."""
     yield settings.cometchat_api_key.reveal()
     yield locate_database(settings.database_url).password
     yield settings.secret_key.reveal()

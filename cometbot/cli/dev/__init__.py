@@ -1,4 +1,4 @@
-"""``cometbot dev``: a bot, a CometChat of its own or a real one, and a terminal to talk to it in."""
+"""``cometbot dev``: runs a bot with a simulated or a real CometChat, and a chat in the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bot's own process under ``cometbot dev``: serves a bot, reports what happens, ends with its parent."""
+"""The main program of the bot's process under ``cometbot dev``: serves, reports, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _LIBRARY_LEVEL = logging.WARNING
 def main(spec: str, listen_fd: int, report_fd: int, *, is_real: bool = False) -> None:
     """Serve the bots that ``spec`` names on a listening socket, until SIGTERM or the end of standard input.
 
-    Reports go to the file descriptor ``report_fd``: at the beginning :class:`Ready` or :class:`Failed`. With
-    ``is_real`` it is the real CometChat that calls: single bots keep the credentials of the settings, and each call
-    over HTTP is reported, for want of a simulator that could show it.
+    Reports go to the file descriptor ``report_fd``, first :class:`Ready` or :class:`Failed`. With ``is_real`` the
+    caller is the real CometChat: bots keep their own credentials of the settings, and each HTTP call is reported,
+    because there is no simulator to show it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with shutdown_on_signals(signal.SIGTERM) as shutdown:
@@ -51,7 +51,7 @@ def _serve(spec: str, listen_fd: int, reporter: Reporter, shutdown: ShutdownEven
     try:
         settings = Settings.from_environment()
         _configure_logging(reporter, settings.log_level)
-        sys.dont_write_bytecode = True  # a file that is changed twice in a second would be taken for the old one
+        sys.dont_write_bytecode = True  # bytecode would be stale for a file that is changed twice within a second
         bots = load_bots(spec)
         app = create_app(bots, _development_settings(settings, bots, is_real=is_real))
         running: Runtime = app.extensions["cometbot"]
@@ -65,7 +65,7 @@ def _serve(spec: str, listen_fd: int, reporter: Reporter, shutdown: ShutdownEven
     except (Exception, SystemExit) as error:
         _fail(reporter, Failed(ErrorReport.from_exception(error), files=author_files()))
     reporter.report(Ready(tuple(_describe(bot) for bot in bots), author_files()))
-    running.start()  # not before: a message that kills the process must not look like a bad start
+    running.start()  # only after Ready: a message that crashes the process must not look like a failed start
     server.serve_until(shutdown)
     running.stop()
 
@@ -74,19 +74,19 @@ class _QuietRequestHandler(WSGIRequestHandler):
     timeout = _IDLE_TIMEOUT
 
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Say nothing: the simulator logs each call."""
+        """Log nothing, because the simulator logs each call."""
 
 
 class _SharedSocketServer(ThreadedWSGIServer):
-    """Serves on a socket that other processes listen on as well: the bot's old process, and the next one."""
+    """A server on a listening socket that it shares with the bot's previous and next process."""
 
-    daemon_threads = False  # the end waits for the requests that are being answered
+    daemon_threads = False  # server_close waits for running requests
 
     def __init__(self, listen_fd: int, app: WSGIApplication) -> None:
         with socket.socket(fileno=os.dup(listen_fd)) as given:
             host, port = given.getsockname()
         super().__init__(host, port, app, handler=_QuietRequestHandler, fd=listen_fd)
-        self.socket.setblocking(False)  # another process may be the first to take a connection
+        self.socket.setblocking(False)  # another process may accept the connection first
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -94,7 +94,7 @@ class _SharedSocketServer(ThreadedWSGIServer):
         return connection, address
 
     def serve_until(self, shutdown_event: ShutdownEvent) -> None:
-        """Answer requests until ``shutdown`` is told, and those to the end that have begun."""
+        """Answer requests until ``shutdown_event`` is set, then finish the running ones."""
         serving = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="cometbot-server")
         serving.start()
         shutdown_event.wait()
@@ -104,9 +104,9 @@ class _SharedSocketServer(ThreadedWSGIServer):
 
 
 def _development_settings(settings: Settings, bots: Sequence[Bot], *, is_real: bool) -> Settings:
-    """``settings`` with the credentials of this run, whatever the code says, and a short end.
+    """Return ``settings`` with this run's credentials and a short shutdown timeout.
 
-    For the simulator they count for every bot, also where the file .env has others.
+    With the simulator, these credentials apply to every bot, even if ``.env`` has others.
     """
     given = Credentials(settings.callback_username, settings.callback_password)
     credentials = {variable_suffix(bot.name): given for bot in bots}
@@ -139,7 +139,7 @@ def _describe(bot: Bot) -> BotInfo:
 def _fail(reporter: Reporter, report: Failed) -> NoReturn:
     reporter.report(report)
     logging.shutdown()
-    os._exit(2)  # a module that failed half-way may have left threads behind
+    os._exit(2)  # a module that failed half-way may have left threads running
 
 
 def _watch_parent(shutdown: ShutdownEvent) -> None:

@@ -1,4 +1,4 @@
-"""One run of the bot in a process of its own, seen from the parent."""
+"""The parent's view of one process of the bot."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cometbot.author_error import ErrorReport
 from cometbot.cli.dev.reports import Failed, Printed, Ready, Report, read_report
 
 STOP_TIMEOUT = 5.0
-"""Seconds that running handlers get when the bot is replaced; what they had in hand is handled again."""
+"""Timeout in seconds for running handlers when the bot is replaced. Unfinished messages are handled again."""
 
 START_TIMEOUT = 60.0
-"""Seconds that importing a bot may take."""
+"""Timeout in seconds for importing a bot."""
 
 REAL_COMETCHAT_ARGUMENT = "real"
-"""The argument that tells the bot's process that the real CometChat calls it."""
+"""The argument for a bot's process that the real CometChat calls."""
 
 
 class BotProcess:
-    """A process that serves a bot on an inherited socket. It ends when it is told to, and when its parent ends.
+    """A process that serves a bot on an inherited socket. It ends on :meth:`stop`, and when its parent ends.
 
-    ``hear(report)`` is called in other threads, for all but the first :class:`Ready` or :class:`Failed`; ``ended``
-    when the process ended without having been told.
+    ``on_report(report)`` is called in other threads, for every report but the first :class:`Ready` or :class:`Failed`.
+    ``on_exit(process, status)`` is called when the process ended without having been stopped.
     """
 
     def __init__(self, on_report: Callable[[Report], None], on_exit: Callable[[BotProcess, int], None]) -> None:
@@ -39,7 +39,7 @@ class BotProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, spec: str, listen_fd: int, environ: Mapping[str, str], *, is_real: bool = False) -> Ready | Failed:
-        """What became of it: it serves, or it could not begin and is gone."""
+        """Start the process and wait until it serves or fails. After :class:`Failed` it has ended."""
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "cometbot.cli.dev.bot_main", spec, str(listen_fd), str(writing)]
         command += [REAL_COMETCHAT_ARGUMENT] * is_real
@@ -53,7 +53,7 @@ class BotProcess:
             encoding="utf-8",
             errors="backslashreplace",
             pass_fds=(listen_fd, writing),
-            start_new_session=True,  # Ctrl-C in the terminal is the parent's business
+            start_new_session=True,  # the parent handles Ctrl-C
         )
         os.close(writing)
         assert self._process.stdout is not None
@@ -71,7 +71,7 @@ class BotProcess:
         )
 
     def stop(self, timeout: float) -> None:
-        """Have it finish what it has in hand, and end; within ``timeout`` seconds, or it is killed."""
+        """Stop the process after its running work. Kills it after ``timeout`` seconds."""
         self._is_stopping = True
         process = self._popen()
         process.terminate()
@@ -81,7 +81,7 @@ class BotProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._is_stopping = True
         self._popen().kill()
         self._wait()

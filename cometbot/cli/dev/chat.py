@@ -1,4 +1,4 @@
-"""The chat in the terminal: what is typed is said in the simulator, orders with a colon change how."""
+"""The chat in the terminal: sends each line to the simulator, and executes colon commands."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from cometbot.simulator import Actor, Refusal, Simulator, StoredMessage
 from cometbot.simulator.directory import Directory
 
 POLL_INTERVAL = 0.01
-"""Seconds between two looks whether the bot is done."""
+"""Seconds between two checks whether the bot is idle."""
 
 ANSWER_TIMEOUT = 1.5
-"""Seconds that the next prompt waits for the bot's answer; a later one appears above it."""
+"""Seconds that the next prompt waits for the bot's reply. A later reply appears above the prompt."""
 
 DISPLAY_TIMEOUT = 1.0
-"""Seconds that the next prompt waits for what has happened to be shown."""
+"""Seconds that the next prompt waits for pending events to be shown."""
 
 PIPE_TIMEOUT = 60.0
-"""Seconds that the next line of a pipe waits for the answers to the last one, and then for them to be shown."""
+"""Seconds that the next line of a pipe waits for the replies to the last one, and again for their display."""
 
 
 @dataclass
 class ChatContext:
-    """What the chat and its orders work with: the simulated app, the bot, the screen, and where one is.
+    """State shared by the chat and its commands: the simulated app, the bot, the screen, and the active conversation.
 
-    ``thread`` is the id of the message in whose thread one writes, empty for none.
+    ``thread`` is the id of the message whose thread is active, or empty.
     """
 
     simulator: Simulator
@@ -51,13 +51,13 @@ class ChatContext:
 
     @property
     def prompt(self) -> str:
-        """What stands before the line to be typed."""
+        """The prompt for the next line."""
         name = f"#{self.place.peer}" if self.place.is_group else self.place.peer
         return f"{self.place.user} → {name}{f' (thread #{self.thread})' if self.thread else ''} > "
 
 
 class Chat:
-    """Reads lines until there are no more of them, or an order ends it."""
+    """Reads and handles lines until the input ends, or a command ends the chat."""
 
     def __init__(self, context: ChatContext, feed: EventFeed, run_command: Callable[[str], bool]) -> None:
         self._context = context
@@ -65,9 +65,9 @@ class Chat:
         self._run_command = run_command
 
     def run(self) -> None:
-        """Chat; returns at the end of the input, when what was said is answered.
+        """Run the chat until the input ends and every message is answered.
 
-        Raises :class:`ConfigurationError` where there is neither a terminal nor a line from a pipe.
+        Raises :class:`ConfigurationError` if there is neither a terminal nor a line from a pipe.
         """
         is_first = True
         while True:
@@ -86,7 +86,7 @@ class Chat:
                 return
 
     def _handle_line(self, line: str) -> bool:
-        """Whether to go on after this line."""
+        """Handle one line. Return False if the chat should end."""
         try:
             if is_colon_command(line):
                 continues = self._run_command(line[1:])
@@ -105,7 +105,7 @@ class Chat:
         self._explain_missing_callback(message)
 
     def _explain_missing_callback(self, message: StoredMessage) -> None:
-        """Say why no bot heard of it, if none was told."""
+        """Explain why no bot received the message, if none did."""
         simulator = self._context.simulator
         if not self._is_idle() or any(entry.message_id == message.id for entry in reversed(simulator.callbacks)):
             return
@@ -119,7 +119,7 @@ class Chat:
         self._wait_idle(ANSWER_TIMEOUT if self._context.screen.is_interactive else PIPE_TIMEOUT)
 
     def _wait_idle(self, seconds: float) -> None:
-        """Wait until the bot has nothing more to say, but no longer than so many seconds, and all of it is shown."""
+        """Wait at most ``seconds`` until the bot has nothing more to send, then until all of it is shown."""
         ends_at = time.monotonic() + seconds
         while not self._is_idle() and not self._context.runner.has_given_up and time.monotonic() < ends_at:
             time.sleep(POLL_INTERVAL)
@@ -130,14 +130,17 @@ class Chat:
 
 
 def is_colon_command(line: str) -> bool:
-    """Whether a line is an order: a colon and a letter at its very beginning, so that ``:-)`` is none."""
+    """Return True if the line begins with a colon and a letter. ``:-)`` is a message."""
     return line[:1] == ":" and line[1:2].isalpha()
 
 
 def send_message(
     context: ChatContext, text: str, attachments: Sequence[str] = (), hide: Callable[[str], None] = lambda _: None
 ) -> StoredMessage:
-    """The message that one wrote where one is. Who is no member of the group joins it first."""
+    """Send a message as the active user to the active conversation and return it.
+
+    A user who is not a member of the group joins it first.
+    """
     actor = context.simulator.user(context.place.user)
     with context.simulator.world.condition:
         try:
@@ -158,7 +161,7 @@ def _write(context: ChatContext, actor: Actor, text: str, attachments: Sequence[
 
 
 def with_mentions(text: str, directory: Directory) -> str:
-    """Return ``text`` with each ``@uid`` and ``@Name`` of a user as the mention that CometChat's apps make of it."""
+    """Return ``text`` with each ``@uid`` and ``@Name`` of a user replaced by a mention, as CometChat's apps do."""
     names = {user.name.casefold(): uid for uid, user in directory.users.items() if user.name}
     names |= {uid: uid for uid in directory.users}
     listed = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))

@@ -1,4 +1,4 @@
-"""What can be ordered in the chat: lines that begin with a colon."""
+"""The colon commands of the chat."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ SLOW_RESPONSE_DELAY = 3.0
 
 @dataclass(frozen=True)
 class ColonCommand:
-    """One order: its name, what follows it, what it does in one line, and the function for it, which says whether the
-    chat goes on. Orders of one ``topic`` stand together."""
+    """One command: its name, its arguments, a one-line description, and its function.
+
+    The function returns False to end the chat. The help groups commands by ``topic``.
+    """
 
     name: str
     usage: str
@@ -36,7 +38,7 @@ class ColonCommand:
 
 
 class ColonCommands:
-    """The orders of one chat."""
+    """The commands of one chat."""
 
     def __init__(self, context: ChatContext, feed: EventFeed) -> None:
         self._context = context
@@ -69,9 +71,9 @@ class ColonCommands:
         ]
 
     def __call__(self, line: str) -> bool:
-        """Whether the chat goes on after the order ``line``, which has no colon any more.
+        """Execute the command ``line``, which has no colon, and return False if the chat should end.
 
-        Raises :class:`BotError` with a sentence if there is no such order, or it cannot be carried out.
+        Raises :class:`BotError` with a sentence if there is no such command, or if it fails.
         """
         name, _, rest = line.strip().partition(" ")
         command = self._commands.get(name.lower())
@@ -82,7 +84,7 @@ class ColonCommands:
         return command.run(rest.strip()) is not False
 
     def complete(self, line: str) -> Sequence[str]:
-        """What the last word of ``line`` may become."""
+        """Return the completions of the last word of ``line``."""
         first, *rest = line.split(" ")
         if not rest:
             commands = [command.name for bot in self._context.runner.bots for command in bot.commands]
@@ -230,7 +232,7 @@ class ColonCommands:
 
 
 def uid_for(name: str, directory: Directory) -> str:
-    """Return the uid of the user who is called ``name``, or one made from it: of a-z, 0-9, - and _."""
+    """Return the uid of the user called ``name``, or a new one derived from it: of a-z, 0-9, - and _."""
     wanted = name.casefold()
     if wanted in directory.users:
         return wanted

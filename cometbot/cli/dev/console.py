@@ -1,4 +1,4 @@
-"""Says on the screen what becomes of the bot's processes."""
+"""Shows the events of the bot's processes on the screen."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from cometbot.cli.dev.screen import Screen
 
 
 class ConsoleLog:
-    """What a run says of the bot. ``full_traceback``: exceptions with their tracebacks.
+    """Shows the bot's starts, failures and reports. ``full_tracebacks`` shows exceptions with their tracebacks.
 
-    ``shows_calls`` says whether calls that the bot's process reports are shown; those by which it keeps itself up to
-    date are not.
+    If ``shows_calls`` is True, HTTP calls reported by the bot's process are shown, except its background calls.
     """
 
     def __init__(self, screen: Screen, *, full_tracebacks: bool) -> None:
@@ -28,12 +27,12 @@ class ConsoleLog:
         self.shows_calls = False
 
     def started(self, files: Sequence[Path]) -> None:
-        """The bot runs again; with ``files`` because these were changed."""
+        """Show that the bot runs again, because ``files`` changed if there are any."""
         why = f"{format_files(files)} changed: the bot runs with the new code" if files else "the bot runs again"
         self._screen.show(Text(f"↻ {why}", style="green"))
 
     def failed(self, failed: Failed, files: Sequence[Path], *, is_running: bool) -> None:
-        """The bot cannot start; ``is_running``: an old one goes on."""
+        """Show that the bot cannot start. ``is_running`` is True if an old process still serves."""
         consequence = "the old one goes on" if is_running else "it is tried again when you save a file"
         changed = f"{format_files(files)} changed, but " if files else ""
         self._screen.show(
@@ -42,12 +41,12 @@ class ConsoleLog:
         )
 
     def exited(self, status: int) -> None:
-        """The bot's process has gone by itself."""
+        """Show that the bot's process ended unexpectedly."""
         how = f"was killed by signal {-status}" if status < 0 else f"ended with the status {status}"
         self._screen.show(Text(f"✗ the bot's process {how}; another one is started", style="bold red"))
 
     def reported(self, report: Report) -> None:
-        """What the bot logged or printed, and whom it called."""
+        """Show a log record, an output line or an HTTP call of the bot."""
         if isinstance(report, Logged):
             self._screen.show(render_log(report, full_traceback=self._full_tracebacks))
         elif isinstance(report, Printed):
@@ -57,7 +56,7 @@ class ConsoleLog:
 
     @contextmanager
     def capture_warnings(self) -> Iterator[None]:
-        """Shows warnings of this process too, for as long as it lasts."""
+        """Show this process's own warnings too while the context is active."""
         handler = _ScreenHandler(self._screen)
         logging.getLogger().addHandler(handler)
         try:
@@ -67,13 +66,13 @@ class ConsoleLog:
 
 
 def describe_start_failure(failed: Failed) -> str:
-    """The sentence with which a run ends that cannot begin."""
+    """Return the error message of a run that cannot start."""
     place = f"{failed.fault.place}: " if failed.fault.place else ""
     return failed.fault.text if failed.is_configuration_error else f"the bot cannot start; {place}{failed.fault.text}"
 
 
 def format_files(files: Sequence[Path]) -> str:
-    """The first files by their names from here, and how many more there are."""
+    """Return the first files, relative to the current folder, and the number of the others."""
     here = Path.cwd()
     shown = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
@@ -87,5 +86,5 @@ class _ScreenHandler(logging.Handler):
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one."""
+        """Show one warning."""
         self._screen.show(Text(f"! {sanitize(self.format(record))}", style="yellow"))

@@ -1,4 +1,4 @@
-"""Shows what happens in the simulator, as it happens."""
+"""Shows the simulator's events as they occur."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TrafficDetail = Literal["on", "full", "off"]
 
 
 class EventFeed:
-    """Follows the simulator's journal from now on, in a thread of its own.
+    """Shows the new entries of the simulator's journal, in its own thread.
 
-    ``callbacks`` and ``calls`` say how callbacks and REST calls are shown: a line each (``on``), with headers and
-    bodies (``full``), or not. Calls by which the bot's process only keeps itself up to date need ``full``.
-    Messages of the person at the keyboard are not shown again, see :meth:`hide`.
+    ``callbacks`` and ``calls`` control how callbacks and REST calls are shown: one line each (``on``), with headers and
+    bodies (``full``), or not at all (``off``). Background calls of the bot's process are shown only with ``full``.
+    Messages typed in this terminal are not shown again, see :meth:`hide`.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class EventFeed:
         self._thread = threading.Thread(target=self._run, name="cometbot-dev-feed", daemon=True)
 
     def start(self) -> None:
-        """Begin to show."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Show what there is still to be shown, and end."""
+        """Show the remaining entries, then stop."""
         self.flush(_FLUSH_TIMEOUT)
         self._stop.set()
         self._thread.join(2 * _POLL_INTERVAL)
 
     def hide(self, message_id: str) -> None:
-        """Do not show this message: it stands on the screen already. To be called with the world's lock held."""
+        """Do not show this message, which is on the screen already. Must be called with the world's lock held."""
         self._hidden.add(message_id)
 
     def flush(self, timeout: float) -> None:
-        """Wait until everything that has happened by now is shown."""
+        """Wait until all entries so far are shown, at most ``timeout`` seconds."""
         target = self._simulator.world.journal.last_id
         with self._progress:
             self._progress.wait_for(lambda: self._seen >= target, timeout)

@@ -1,4 +1,4 @@
-"""Says when Python files change, in a folder and beside it."""
+"""Reports changes of Python files below a folder, and of some files elsewhere."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from watchfiles import Change, watch
 
 MAX_FOLDERS = 2000
-"""How many folders below the watched one are looked into: somebody may start in their home folder."""
+"""Maximum number of folders to watch, in case the command is started in a home folder."""
 
 RESCAN_INTERVAL = 2.0
-"""Seconds after which files are compared even though the system reported nothing."""
+"""Seconds after which files are compared even if the system reported no change."""
 
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages", "build", "dist"})
 
 
 def watch_changes(root: Path, extra: Callable[[], Iterable[str]], stop: threading.Event) -> Iterator[list[Path]]:
-    """The ``.py`` files that were changed, made or removed, time after time, until ``stop`` is set.
+    """Yield the ``.py`` files that were changed, created or removed, until ``stop`` is set.
 
-    Looked at are ``root`` and what is below it, without hidden folders and virtual environments, and the files that
-    ``extra()`` names. Everything counts that changes after this call, also while the caller works on the last change.
+    Watches the files below ``root``, without hidden folders and virtual environments, and the files that ``extra()``
+    returns. Reports every change after this call, also those made while the caller handles the last one.
     """
     return _follow(_scan(root, extra())[1], root, extra, stop)
 
@@ -43,7 +43,7 @@ def _follow(
 
 
 def python_folders(root: Path) -> Iterator[Path]:
-    """``root`` and the folders below it that may hold code of one's own, at most :data:`MAX_FOLDERS`."""
+    """Yield ``root`` and the folders below it that may hold the author's code, at most :data:`MAX_FOLDERS`."""
     for place, names, _ in itertools.islice(os.walk(root), MAX_FOLDERS):
         names[:] = [name for name in names if _is_code(Path(place, name))]
         yield Path(place)
@@ -58,7 +58,7 @@ def _is_code(folder: Path) -> bool:
 
 
 def _scan(root: Path, extra: Iterable[str]) -> tuple[list[Path], Mapping[Path, tuple[int, int]]]:
-    """The folders to watch, and for each Python file when it was changed, and its size."""
+    """Return the folders to watch, and for each Python file its modification time and size."""
     folders = list(python_folders(root))
     others = [path for path in map(Path, extra) if not path.is_relative_to(root)]
     files = [Path(entry.path) for folder in folders for entry in _entries(folder) if entry.name.endswith(".py")]
@@ -82,7 +82,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _wait(folders: Iterable[Path], stop: threading.Event) -> None:
-    """Return when something may have changed."""
+    """Wait until something may have changed."""
     try:
         for _ in watch(
             *folders,
@@ -95,7 +95,7 @@ def _wait(folders: Iterable[Path], stop: threading.Event) -> None:
             recursive=False,
         ):
             return
-    except (OSError, RuntimeError):  # a folder has gone, or the system watches no more of them
+    except (OSError, RuntimeError):  # a folder was removed, or the system's limit of watches is reached
         stop.wait(RESCAN_INTERVAL / 2)
 
 

@@ -1,4 +1,4 @@
-"""One run of ``cometbot dev --public-url``: the bot on this machine, called by a real app on CometChat."""
+"""A run of ``cometbot dev --public-url``: the bot on this machine, called by a real CometChat app."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ _REQUEST_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class PublicOptions:
-    """What the command line says. ``group_setting`` empty: as CometChat has it, for a new bot what its handlers need.
+    """The command's options.
 
-    ``timeout`` is for how many seconds the tunnel may take to lead here.
+    An empty ``group_setting`` means the registered one, or for a new bot the one that its handlers need.
+    ``tunnel_timeout`` is how many seconds the tunnel may need to reach this machine.
     """
 
     bot: str
@@ -63,10 +64,10 @@ class PublicOptions:
 
 
 def run(options: PublicOptions, screen: Screen | None = None) -> None:
-    """Run until a signal comes; whatever ends it, CometChat is as it was afterwards.
+    """Run until a signal arrives, then restore CometChat as it was, also after an error.
 
-    Raises :class:`ConfigurationError` for settings that are missing or wrong, and :class:`CommandError` where CometChat
-    does not do what it is asked for, or would not reach this machine.
+    Raises :class:`ConfigurationError` for missing or invalid settings, and :class:`CommandError` if CometChat refuses a
+    request or would not reach this machine.
     """
     settings = Settings.from_environment()
     spec = choose_bot(options.bot, settings)
@@ -84,7 +85,7 @@ def run(options: PublicOptions, screen: Screen | None = None) -> None:
 
 
 def restore_pending(screen: Screen | None = None) -> None:
-    """Put back what earlier runs did not. Raises :class:`CommandError` where CometChat does not let that happen."""
+    """Restore the bots that earlier runs left changed. Raises :class:`CommandError` if CometChat refuses."""
     settings = Settings.from_environment()
     shown = screen or Screen()
     with (
@@ -98,7 +99,7 @@ def restore_pending(screen: Screen | None = None) -> None:
 
 
 def make_client(settings: Settings) -> CometChatClient:
-    """The client of the settings' app. Raises :class:`ConfigurationError` that names all that they lack."""
+    """Return the client of the settings' app. Raises :class:`ConfigurationError` that names all missing settings."""
     needed = {"COMETCHAT_APP_ID": settings.cometchat_app_id, "COMETCHAT_API_KEY": settings.cometchat_api_key}
     if not settings.cometchat_api_url:
         needed["COMETCHAT_REGION"] = settings.cometchat_region
@@ -117,7 +118,7 @@ def make_client(settings: Settings) -> CometChatClient:
 
 
 def show_restored(results: Sequence[RestoreResult], screen: Screen) -> None:
-    """Show what was put back. Raises :class:`CommandError` if something was not."""
+    """Show the bots that were restored. Raises :class:`CommandError` if one was not."""
     for item in results:
         if item.error is None:
             screen.show(Text(sanitize(f"{item.text}."), style="green"))
@@ -127,7 +128,7 @@ def show_restored(results: Sequence[RestoreResult], screen: Screen) -> None:
 
 
 class PublicSession:
-    """The parts of one run. Hears from the bot's processes what becomes of them."""
+    """One run with its parts. Receives the events of the bot's processes."""
 
     def __init__(
         self,
@@ -158,14 +159,14 @@ class PublicSession:
             ) from error
 
     def run(self) -> None:
-        """Start the bot, let CometChat call it, and put everything back when the run is interrupted or fails."""
+        """Start the bot, register it on CometChat, and restore everything when the run is interrupted or fails."""
         try:
             with self._console.capture_warnings(), ThreadPoolExecutor(1) as executor:
                 self._restore_leftovers()
                 self._start()
                 self._check_account()
                 self._wait_for_tunnel()
-                # In a thread: what CometChat is asked for must not be broken off by a signal, and done all the same.
+                # In a thread, because a signal must not abort a request that CometChat executes nevertheless.
                 executor.submit(self._start_registering).result()
                 self._console.shows_calls = self._options.shows_calls
                 self._show_welcome()
@@ -175,7 +176,11 @@ class PublicSession:
             self._end()
 
     def _start(self) -> None:
-        """Return when the bot runs. Raises :class:`ConfigurationError` if it cannot, and nobody could mend it now."""
+        """Start the bot and wait until it runs.
+
+        Raises :class:`ConfigurationError` if it cannot start and a change of its code would not help, or without a
+        terminal.
+        """
         answer = self._runner.start()
         if isinstance(answer, Failed) and (answer.is_configuration_error or not self._screen.is_interactive):
             raise ConfigurationError(describe_start_failure(answer))
@@ -184,7 +189,7 @@ class PublicSession:
         self._ready.wait()
 
     def started(self, ready: Ready, files: list[Path]) -> None:
-        """Let CometChat call the bots that there are now."""
+        """Register the bots that are served now on CometChat."""
         if files or self._has_begun:
             self._console.started(files)
         self._ready.set()
@@ -197,31 +202,31 @@ class PublicSession:
                 self._screen.show(Text(f"✗ {sanitize(str(error))}", style="bold red"))
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
-        """Say why, unless it is said at the end of the run."""
+        """Show the error, unless it ends the run and is shown then."""
         if self._has_begun or (self._screen.is_interactive and not failed.is_configuration_error):
             self._console.failed(failed, files, is_running=self._runner.is_running)
 
     def exited(self, status: int) -> None:
-        """Say that the process is gone."""
+        """Show that the process ended."""
         self._console.exited(status)
 
     def reported(self, report: Report) -> None:
-        """Show what the bot logged or printed, and each call."""
+        """Show a log record, an output line or an HTTP call of the bot."""
         self._console.reported(report)
 
     def _restore_leftovers(self) -> None:
-        """Put back what an earlier run has left."""
+        """Restore the bots that an earlier run left changed."""
         if self._registrations.uids:
             self._screen.show(Text("An earlier run was killed before it could put CometChat back.", style="yellow"))
             show_restored(self._registrations.restore_all(), self._screen)
 
     def _check_account(self) -> None:
-        """Raise :class:`CommandError` if CometChat cannot be asked: that need not wait for the tunnel."""
+        """Raise :class:`CommandError` if CometChat refuses requests, before waiting for the tunnel."""
         with explain_errors():
             self._registrations.check_access(bot.uid.lower() for bot in self._runner.bots)
 
     def _wait_for_tunnel(self) -> None:
-        """Return when CometChat would reach the bot. Raises :class:`CommandError` if that takes too long."""
+        """Wait until CometChat would reach the bot. Raises :class:`CommandError` after the timeout."""
         ends_at = time.monotonic() + self._options.tunnel_timeout
         shown_cause = ""
         while cause := self._find_tunnel_problem():
@@ -238,7 +243,7 @@ class PublicSession:
             time.sleep(min(_RETRY_INTERVAL, self._options.tunnel_timeout))
 
     def _find_tunnel_problem(self) -> str:
-        """Why CometChat would not reach a bot, empty if it would; nothing is stored by what is asked."""
+        """Return why CometChat would not reach a bot, or "" if it would. The check causes nothing to be stored."""
         client = CheckClient(timeout=_REQUEST_TIMEOUT)
         for bot in self._runner.bots:
             url = callback_url(self._options.url, bot.name)
@@ -271,7 +276,7 @@ class PublicSession:
         )
 
     def _register(self, bots: Sequence[BotInfo]) -> None:
-        """Point CometChat's bots of this code here, and put back those that are not in it any more."""
+        """Point CometChat's bots to this machine, and restore those that the code no longer has."""
         plans = {(plan := self._plan(bot)).uid: (plan, bot) for bot in bots}
         unchanged = {uid for uid, (plan, _) in plans.items() if self._registrations.is_registered(uid, plan.url)}
         show_restored(
@@ -307,11 +312,11 @@ class PublicSession:
         )
 
     def _credentials(self, name: str) -> Credentials:
-        """What CometChat must say to call a bot: as the settings say, else what was made for this run."""
+        """Return a bot's callback credentials: those of the settings, else those generated for this run."""
         return self._settings.callback_credentials(name) or self._generated
 
     def _end(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal may be what has ended
+        with contextlib.suppress(OSError):  # the terminal may be closed
             if self._registrations.uids:
                 self._screen.show(Text("Putting CometChat back …", style="dim"))
         with self._registration_lock:

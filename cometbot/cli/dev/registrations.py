@@ -1,4 +1,4 @@
-"""Bots of a real app on CometChat, pointed at this machine for a while, and put back as they were."""
+"""Temporary registrations: bots of a real CometChat app that point to this machine, and are restored afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.errors import ChannelError, RateLimited, Rejected
 from cometbot.settings import Credentials
 
 MAX_ATTEMPTS = 3
-"""How often it is tried to put a bot back."""
+"""Maximum number of attempts to restore a bot."""
 
 _RETRY_INTERVAL = 0.5
 _MAX_RETRY_INTERVAL = 5.0
@@ -29,7 +29,7 @@ _MAX_RETRY_INTERVAL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What became of a bot that was to be put back. ``text`` is a sentence; ``error`` says why it is not put back."""
+    """The result of restoring a bot. ``text`` is a sentence; ``error`` is the cause if it failed."""
 
     uid: str
     text: str
@@ -37,7 +37,7 @@ class RestoreResult:
 
 
 class TemporaryRegistrations:
-    """The bots that one run has changed. What is to be put back is in the ``journal`` before anything is changed."""
+    """The bots that one run has changed. Each change is written to the ``journal`` before it is made."""
 
     def __init__(self, client: CometChatClient, journal: UndoJournal) -> None:
         self._client = client
@@ -45,23 +45,23 @@ class TemporaryRegistrations:
 
     @property
     def uids(self) -> frozenset[str]:
-        """The bots that are to be put back."""
+        """The bots to restore."""
         return frozenset(self._journal.entries)
 
     def is_registered(self, uid: str, url: str) -> bool:
-        """Whether this bot is called at ``url`` because this run has it so."""
+        """Return True if this run registered the bot with ``url``."""
         entry = self._journal.entries.get(uid)
         return entry is not None and entry.url == url
 
     def check_access(self, uids: Iterable[str]) -> None:
-        """Raise the client's errors if CometChat does not tell of these bots, which need not exist."""
+        """Raise the client's errors if CometChat refuses to show these bots. The bots need not exist."""
         for uid in uids:
             find_bot(self._client, uid)
 
     def register(self, plan: BotPlan, *, keeps_group_setting: bool = False) -> RegisteredBot | None:
-        """Let CometChat have a bot as ``plan`` says. Returns how it was before, None if it was none.
+        """Register a bot as ``plan`` describes. Return its previous registration, or None if it was not a bot.
 
-        With ``keeps_group_setting`` the plan's counts for a new bot only. Raises the client's errors.
+        With ``keeps_group_setting``, the plan's group setting applies only to a new bot. Raises the client's errors.
         """
         before = find_bot(self._client, plan.uid)
         self._journal.add(UndoEntry(plan.uid, plan.url, _to_record(before) if before else None))
@@ -75,7 +75,7 @@ class TemporaryRegistrations:
         return before
 
     def restore(self, uid: str) -> RestoreResult:
-        """Put a bot back as it was before; tried anew for a few seconds while CometChat does not answer."""
+        """Restore a bot's previous registration, with retries for a few seconds while CometChat does not answer."""
         entry = self._journal.entries[uid]
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
@@ -93,7 +93,7 @@ class TemporaryRegistrations:
         raise AssertionError("every attempt returns or is followed by another one")
 
     def restore_all(self) -> list[RestoreResult]:
-        """Put all bots back as they were before."""
+        """Restore all bots."""
         return [self.restore(uid) for uid in sorted(self.uids)]
 
     def _restore(self, entry: UndoEntry) -> str:

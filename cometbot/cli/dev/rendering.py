@@ -1,4 +1,4 @@
-"""How messages, callbacks and REST calls look in the terminal."""
+"""Rendering of messages, callbacks and REST calls for the terminal."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _WARNING, _ERROR = 30, 40
 
 @dataclass(frozen=True)
 class ActiveChat:
-    """Where the chat is: who one is, and with which user, bot or group."""
+    """The active conversation: the acting user, and the user, bot or group that they write to."""
 
     user: str
     peer: str
     is_group: bool = False
 
     def contains(self, message: Mapping[str, Any]) -> bool:
-        """Whether a message belongs to this conversation."""
+        """Return True if a message belongs to this conversation."""
         if self.is_group or message["receiverType"] == "group":
             return self.is_group and message["receiver"] == self.peer
         return {message["sender"], message["receiver"]} == {self.user, self.peer}
 
 
 def render_message(message: Mapping[str, Any], place: ActiveChat) -> RenderableType:
-    """A message: who wrote it, its id for ``:thread``, and what it says."""
+    """Render a message: its sender, its id for ``:thread``, and its content."""
     where = "" if place.contains(message) else _receiver(message)
     thread = f"in thread #{message['parentId']}" if message.get("parentId") else ""
     remark = ", ".join(filter(None, (where, thread)))
@@ -55,7 +55,7 @@ def render_message(message: Mapping[str, Any], place: ActiveChat) -> RenderableT
 
 
 def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | None:
-    """What happened to a message or a group; None for what needs no words."""
+    """Render a change to a message or a group. Return None for a change that is not shown."""
     message = data.get("message", {})
     match trigger:
         case "message_edited":
@@ -74,7 +74,7 @@ def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | Non
 
 
 def render_callback(entry: CallbackEntry) -> Text:
-    """A callback in one line."""
+    """Render a callback in one line."""
     text = _call_columns("callback", entry.status, entry.seconds)
     text.append(f"POST {urlsplit(entry.url).path}  ", style="blue not dim")
     text.append(f"#{entry.message_id} {_excerpt(entry.body.get('data', {}))}" if entry.message_id else entry.trigger)
@@ -83,7 +83,7 @@ def render_callback(entry: CallbackEntry) -> Text:
 
 
 def render_request(entry: RequestEntry) -> Text:
-    """A REST call in one line."""
+    """Render a REST call in one line."""
     text = _call_columns("REST", entry.status, entry.seconds)
     text.append(f"{entry.method} {entry.path}", style="magenta not dim")
     text.append(f"?{'&'.join(f'{name}={value}' for name, value in entry.query.items())}" if entry.query else "")
@@ -92,12 +92,15 @@ def render_request(entry: RequestEntry) -> Text:
 
 
 def is_background_call(what: str) -> bool:
-    """Whether a REST call is one by which a bot's process learns who is a bot, at its start and every few minutes."""
+    """Return True for the REST call that lists the bots.
+
+    A bot's process makes it at its start and every few minutes.
+    """
     return what.startswith("GET ") and what.endswith("/bots")
 
 
 def render_http_call(call: HttpCall) -> Text:
-    """A call between the bot and the real CometChat in one line."""
+    """Render a call between the bot and the real CometChat in one line."""
     text = _call_columns(call.kind, call.status, call.seconds)
     text.append(sanitize(call.what), style="blue not dim" if call.kind == "callback" else "magenta not dim")
     short = " ".join(sanitize(call.text).split())
@@ -105,7 +108,7 @@ def render_http_call(call: HttpCall) -> Text:
 
 
 def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
-    """Headers and bodies of a callback or a REST call, secrets masked."""
+    """Render the headers and bodies of a callback or a REST call, with secrets masked."""
     headers = Text("\n".join(f"{name}: {sanitize(value)}" for name, value in entry.headers.items()), style="dim")
     parts: list[RenderableType] = [headers]
     query = getattr(entry, "query", None)
@@ -116,8 +119,10 @@ def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
 
 
 def render_log(logged: Logged, *, full_traceback: bool = False) -> RenderableType:
-    """A log record: its text, and for an exception where in the author's code it arose; ``full_traceback``: its
-    traceback."""
+    """Render a log record, and for an exception its location in the author's code.
+
+    With ``full_traceback``, render the traceback instead of the location.
+    """
     style = "bold red" if logged.level >= _ERROR else "yellow" if logged.level >= _WARNING else "dim"
     line = Text("! " if logged.level >= _WARNING else "· ", style=style)
     line.append(sanitize(logged.text))
@@ -127,7 +132,7 @@ def render_log(logged: Logged, *, full_traceback: bool = False) -> RenderableTyp
 
 
 def render_fault(fault: ErrorReport, *, full_traceback: bool = False) -> RenderableType:
-    """What was raised and where, or the ``full_traceback`` traceback."""
+    """Render an error with its location, or with its traceback if ``full_traceback``."""
     if full_traceback:
         return Padding(Text(sanitize(fault.trace.rstrip())), (0, 0, 0, 2))
     lines = Text()
@@ -170,7 +175,7 @@ def _attachment(kind: str, attachment: Mapping[str, Any]) -> Text:
 
 
 def _buttons(data: Mapping[str, Any]) -> Iterator[Text]:
-    """The buttons of a card or an interactive message; they are pressed by what they say."""
+    """Yield the buttons of a card or an interactive message. A button is pressed by its label."""
     elements: Sequence[Mapping[str, Any]] = data.get("card", {}).get("body", ())
     for element in elements:
         if element.get("type") == "button":
@@ -185,7 +190,10 @@ def _button(label: str, url: str) -> Text:
 
 
 def _to_markdown(text: str) -> str:
-    """``text`` as chat apps show it: every line break is one, and what stands in angle brackets is no HTML."""
+    """Escape ``text`` so that Markdown renders it like chat apps.
+
+    Line breaks are kept, and angle brackets are not HTML.
+    """
     parts = _CODE.split(_MENTION.sub(r"@\1", sanitize(text)))
     parts[::2] = [
         _AFTER_LIST.sub(r"\g<item>\n\n", part).replace("<", "\\<").replace("\n", "  \n") for part in parts[::2]
@@ -198,7 +206,7 @@ def _receiver(message: Mapping[str, Any]) -> str:
 
 
 def _excerpt(body: Any) -> str:
-    """A few words of what a body says."""
+    """Return the beginning of a body's text."""
     data = body.get("data") if isinstance(body, Mapping) else None
     if not isinstance(data, Mapping):
         return ""
@@ -208,7 +216,7 @@ def _excerpt(body: Any) -> str:
 
 
 def _call_columns(kind: str, status: int, seconds: float) -> Text:
-    """What kind of call it was and what became of it, in columns."""
+    """Render the columns of a call: its kind, status and duration."""
     text = Text(f"{_INDENT}{kind:<9}", style="dim")
     style = "green not dim" if 200 <= status < 300 else "bold red not dim"
     text.append(f"{status or '---'}", style=style)

@@ -1,4 +1,4 @@
-"""What the bot's process tells its parent: JSON lines through a pipe."""
+"""The reports from the bot's process to its parent: JSON lines through a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cometbot.author_error import ErrorReport
 
 @dataclass(frozen=True)
 class CommandInfo:
-    """A command for menus: ``name`` with its slash, ``usage`` with its arguments."""
+    """A bot command for menus: ``name`` with its slash, ``usage`` with its arguments."""
 
     name: str
     usage: str = ""
@@ -24,8 +24,10 @@ class CommandInfo:
 
 @dataclass(frozen=True)
 class BotInfo:
-    """A bot that the process serves: its name, its CometChat UID, its commands, and the messages of groups that its
-    handlers need."""
+    """A bot that the process serves.
+
+    It has the bot's name, its CometChat UID, its commands, and the group messages that its handlers need.
+    """
 
     name: str
     uid: str
@@ -35,7 +37,7 @@ class BotInfo:
 
 @dataclass(frozen=True)
 class Ready:
-    """The process serves these bots. ``files`` are those of the author's code."""
+    """The process serves these bots. ``files`` are the files of the author's code."""
 
     bots: tuple[BotInfo, ...]
     files: tuple[str, ...] = ()
@@ -43,8 +45,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failed:
-    """The process could not begin. ``is_configuration_error``: the fault's text is a sentence about what was asked
-    for."""
+    """The process could not start. If ``is_configuration_error``, the fault's text is a sentence for the user."""
 
     fault: ErrorReport
     is_configuration_error: bool = False
@@ -70,8 +71,10 @@ class Printed:
 
 @dataclass(frozen=True)
 class HttpCall:
-    """A call over HTTP: a ``callback`` that came in, or a ``REST`` call that went out. ``text`` is what it was about;
-    ``status`` 0: no answer."""
+    """An HTTP call: an incoming ``callback`` or an outgoing ``REST`` call.
+
+    ``text`` describes the content. ``status`` is 0 if there was no response.
+    """
 
     kind: str
     status: int
@@ -84,7 +87,7 @@ Report = Ready | Failed | Logged | Printed | HttpCall
 
 
 class Reporter(logging.Handler):
-    """Writes reports to a file descriptor, from any thread; each log record that it gets is one."""
+    """Writes reports, and each log record as a report, to a file descriptor. Thread-safe."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -92,7 +95,7 @@ class Reporter(logging.Handler):
         self._lock = threading.Lock()
 
     def report(self, report: Report) -> None:
-        """Tell the parent, if it is still there."""
+        """Send a report. Does nothing if the parent is gone."""
         line = json.dumps({"report": type(report).__name__, **asdict(report)})
         try:
             with self._lock:
@@ -102,7 +105,7 @@ class Reporter(logging.Handler):
             return
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell the parent of a record."""
+        """Send a log record as a report."""
         try:
             error = record.exc_info[1] if record.exc_info else None
             fault = ErrorReport.from_exception(error) if error else None
@@ -112,7 +115,7 @@ class Reporter(logging.Handler):
 
 
 def read_report(line: str) -> Report:
-    """The report that a :class:`Reporter` wrote as ``line``."""
+    """Parse a report that a :class:`Reporter` wrote as ``line``."""
     values: dict[str, Any] = json.loads(line)
     kind = values.pop("report")
     if kind == "Ready":

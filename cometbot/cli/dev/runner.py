@@ -1,4 +1,4 @@
-"""Keeps one process of the bot running: the next one is up before the last one goes."""
+"""Runs the bot in a process and replaces it when code changes: the next process serves before the old one ends."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _RESTART_INTERVAL = 0.5
 
 
 class ProcessListener(Protocol):
-    """Who is told what becomes of the bot; called in any thread."""
+    """Receives the events of the bot's processes, in any thread."""
 
     def started(self, ready: Ready, files: list[Path]) -> None:
-        """The bot runs; with ``files`` because these were changed."""
+        """Handle the start of a process, because ``files`` changed if there are any."""
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
-        """The bot could not begin. If there was an old one it goes on."""
+        """Handle a failed start. An old process, if any, continues to serve."""
 
     def exited(self, status: int) -> None:
-        """The bot's process ended by itself, with this exit status; another one is started."""
+        """Handle the unexpected end of the process with this exit status. Another one is started."""
 
     def reported(self, report: Report) -> None:
-        """The bot logged or printed something."""
+        """Handle any other report of the bot."""
 
 
 class BotRunner:
-    """The bot's processes, one after the other, on one listening socket, so that no callback is refused in between.
+    """The bot's consecutive processes on one listening socket, so that no callback is refused between them.
 
-    ``port`` 0 is any free one; ``OSError`` is raised where it is taken. ``is_real``: it is the real CometChat that
-    calls, with the credentials of the settings.
+    ``port`` 0 chooses a free one; a port that is in use raises ``OSError``. With ``is_real`` the caller is the real
+    CometChat, with the credentials of the settings.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class BotRunner:
 
     @property
     def url(self) -> str:
-        """Where the bot's application is, without a slash at the end."""
+        """The URL of the bot's application, without a trailing slash."""
         return f"http://{HOST}:{self._socket.getsockname()[1]}"
 
     @property
     def has_given_up(self) -> bool:
-        """Whether nothing serves, and nothing will before code changes."""
+        """True if no process serves, and none will before code changes."""
         return self._process is None and self._has_failed
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process that serves."""
+        """True if a process serves."""
         return self._process is not None
 
     def start(self, files: list[Path] | None = None) -> Ready | Failed:
-        """What became of a new process. It takes the place of the old one if it serves."""
+        """Start a new process and return its report. If it serves, it replaces the old process."""
         with self._start_lock:
             process = BotProcess(self._listener.reported, self._on_exit)
             report = process.start(self._spec, self._socket.fileno(), self._environ, is_real=self._is_real)
@@ -99,7 +99,7 @@ class BotRunner:
         threading.Thread(target=self._watch, name="cometbot-dev-watch", daemon=True).start()
 
     def stop(self, timeout: float = _FINAL_STOP_TIMEOUT) -> None:
-        """End everything; what is in hand gets ``timeout`` seconds."""
+        """Stop the process and close the socket. Running work has ``timeout`` seconds to finish."""
         self._stop.set()
         with self._start_lock:
             process, self._process = self._process, None
@@ -122,7 +122,10 @@ class BotRunner:
 
 
 def _stop_in_background(old: BotProcess) -> None:
-    """Have a process end. Returns when it is gone, or after three seconds, in which it has stopped to take new work."""
+    """Stop a process in the background. Return when it has ended, or after three seconds.
+
+    By then it has stopped accepting new work.
+    """
     timeout = STOP_TIMEOUT + _STOP_GRACE_TIMEOUT
     thread = threading.Thread(target=old.stop, args=(timeout,), name="cometbot-dev-retire")
     thread.start()

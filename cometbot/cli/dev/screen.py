@@ -1,4 +1,4 @@
-"""The terminal: a line being typed at the bottom, and above it what happens meanwhile."""
+"""The terminal: an input line at the bottom, and output above it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Completer = Callable[[str], Sequence[str]]
 
 
 class Screen:
-    """Shows things and reads lines, from a terminal or a pipe.
+    """Shows output and reads lines, from a terminal or a pipe.
 
-    What is shown while a line is being typed appears above it. Everything may be called from any thread but
-    :meth:`read_line`, which belongs to one. Used as a context manager it keeps what is typed between two questions from
-    appearing in the middle of what is shown; it appears with the next question.
+    Output appears above a line that is being typed. All methods are thread-safe except :meth:`read_line`, which must be
+    called from one thread only. Used as a context manager, the screen does not echo keys typed between two prompts in
+    the middle of the output; they appear at the next prompt.
     """
 
     def __init__(self, console: Console | None = None, source: TextIO | None = None) -> None:
@@ -43,7 +43,7 @@ class Screen:
         self._set_echo(True)
 
     def show(self, *things: RenderableType, crop: bool = False) -> None:
-        """Show things, each on lines of its own; with ``crop`` what is too long for a line is cut off."""
+        """Show things, each on its own lines. ``crop`` cuts off long lines."""
         with self._lock:
             self._shown_count += 1
             if self._prompt is not None:
@@ -54,7 +54,10 @@ class Screen:
                 self._draw(self._prompt)
 
     def read_line(self, prompt: str) -> str:
-        """The next line, without its end. Raises ``EOFError`` where there is none, ``KeyboardInterrupt`` at Ctrl-C."""
+        """Read the next line, without its line end.
+
+        Raises ``EOFError`` at the end of the input, and ``KeyboardInterrupt`` at Ctrl-C.
+        """
         if not self.is_interactive:
             return self._read_from_pipe(prompt)
         self._set_echo(True)
@@ -68,7 +71,7 @@ class Screen:
             self._set_echo(False)
 
     def set_completer(self, completer: Completer) -> None:
-        """Let the tabulator complete what ``completer(line)`` offers for the last word of the line so far."""
+        """Complete the last word of the line on Tab from the results of ``completer(line)``."""
         if self._readline is None:
             return
         found: list[str] = []
@@ -119,7 +122,7 @@ class Screen:
         if hook is None:
             begin()
         else:
-            hook(begin)  # called when the prompt stands there and the first key may come
+            hook(begin)  # called when the prompt is shown and input begins
         try:
             yield
         finally:
@@ -140,11 +143,11 @@ class Screen:
         self.console.file.flush()
 
     def _cursor(self) -> int:
-        """Before which byte of the typed line the cursor stands; at the end if that cannot be known."""
+        """The cursor's byte offset in the typed line, or a large number for its end if the offset is unknown."""
         return int(self._cursor_variable.value) if self._cursor_variable is not None else sys.maxsize
 
     def _bold_prompt(self, prompt: str) -> str:
-        """The prompt in bold; readline is told which characters take no room."""
+        """Return the prompt in bold, with the control characters marked as zero-width for readline."""
         if self._readline is None:
             return prompt
         return f"\x01{_BOLD}\x02{prompt}\x01{_PLAIN}\x02"
@@ -161,14 +164,14 @@ class Screen:
 
 
 def _find_readline() -> Any:
-    """The module, None where Python was built without it."""
+    """Return the readline module, or None if Python was built without it."""
     with contextlib.suppress(ImportError):
         return importlib.import_module("readline")
     return None
 
 
 def _find_cursor_variable(readline: Any) -> Any:
-    """readline's own variable for the place of the cursor, which Python's module leaves out."""
+    """Return readline's own variable for the cursor's position, which Python's module does not expose."""
     import ctypes
 
     with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One run of ``cometbot dev``: simulator, bot and chat, put together, and taken apart again."""
+"""A run of ``cometbot dev`` with its simulator, bot and chat."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ADDRESS_DELAY = 2.0
 
 @dataclass(frozen=True)
 class DevOptions:
-    """What the command line says; ``port`` 0 is any free one."""
+    """The command's options. ``port`` 0 chooses a free one."""
 
     bot: str = ""
     port: int = 8000
@@ -51,7 +51,7 @@ class DevOptions:
 
 
 def run(options: DevOptions, screen: Screen | None = None) -> None:
-    """Run until the chat ends, or a signal comes. Raises :class:`ConfigurationError` if there is no bot to run."""
+    """Run until the chat ends or a signal arrives. Raises :class:`ConfigurationError` if there is no bot to run."""
     spec = choose_bot(options.bot, Settings.from_environment())
     check_files(spec)
     with (
@@ -64,7 +64,7 @@ def run(options: DevOptions, screen: Screen | None = None) -> None:
 
 
 class DevSession:
-    """The parts of one run. Hears from the bot's processes what becomes of them."""
+    """One run with its parts. Receives the events of the bot's processes."""
 
     def __init__(self, spec: str, options: DevOptions, screen: Screen, folder: Path) -> None:
         self._spec = spec
@@ -84,7 +84,7 @@ class DevSession:
         self._can_wait = screen.is_interactive or not options.chat
 
     def run(self) -> None:
-        """Start everything, chat, end everything."""
+        """Start everything, run the chat, stop everything."""
         address_timer = threading.Timer(_ADDRESS_DELAY, self._show_early_address)
         with self._console.capture_warnings():
             try:
@@ -107,7 +107,7 @@ class DevSession:
                 self._delivery.close()
 
     def started(self, ready: Ready, files: list[Path]) -> None:
-        """Let the simulator call the bots that there are now."""
+        """Register the bots that are served now in the simulator."""
         known = self._simulator.world.directory.bots
         for bot in ready.bots:
             url = f"{self._runner.url}/cometchat/{quote(bot.name, safe='')}"
@@ -123,24 +123,24 @@ class DevSession:
             self._console.started(files)
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
-        """Say why, unless it is said at the end of the run."""
+        """Show the error, unless it ends the run and is shown then."""
         self._workbench.failed(failed, files)
         if not self._has_begun and self._ends_run(failed):
             return
         self._console.failed(failed, files, is_running=self._runner.is_running)
 
     def exited(self, status: int) -> None:
-        """Say that the process is gone."""
+        """Show that the process ended."""
         self._workbench.died()
         self._console.exited(status)
 
     def reported(self, report: Report) -> None:
-        """Show what the bot logged or printed."""
+        """Show a log record or an output line of the bot."""
         self._workbench.heard(report)
         self._console.reported(report)
 
     def _ends_run(self, failed: Failed) -> bool:
-        """Return whether a first start that failed ends the run: not once the page's address was shown."""
+        """Return True if a failed first start ends the run. It does not once the page's address was shown."""
         return (failed.is_configuration_error and not self._has_shown_address) or not self._can_wait
 
     def _run_chat(self) -> None:
@@ -181,7 +181,7 @@ class DevSession:
         self._screen.show(*lines, self._address(), Text())
 
     def _show_early_address(self) -> None:
-        """Say where the page is before the bot runs, where that takes long."""
+        """Show the page's address before the bot runs, if its start takes long."""
         self._has_shown_address = True
         self._screen.show(Text(f"{self._spec} is not ready yet.", style="dim"), self._address())
 
@@ -206,9 +206,9 @@ class DevSession:
 
 
 def open_simulator(port: int) -> tuple[Simulator, str]:
-    """A simulator that listens on ``port`` or on the next free one, and a remark if it is another one.
+    """Start a simulator on ``port`` or on the next free one. Return it with a remark if the port differs.
 
-    Raises :class:`ConfigurationError` if twenty in a row are taken.
+    Raises :class:`ConfigurationError` if twenty consecutive ports are in use.
     """
     last = min(port + MAX_PORTS_TRIED, 65536) if port else 1
     for candidate in range(port, last):
@@ -219,7 +219,7 @@ def open_simulator(port: int) -> tuple[Simulator, str]:
 
 
 def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str], group_setting: str) -> None:
-    """Let the simulated app have this bot, in the demo group too, once."""
+    """Add the bot to the simulated app and to the demo group, unless it exists."""
     with simulator.world.condition:
         if uid.lower() in simulator.world.directory.bots:
             return
@@ -228,7 +228,7 @@ def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, st
 
 
 def add_webhook(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str]) -> None:
-    """Have the simulated app report edits, deletions, reactions and members to this bot, which callbacks do not."""
+    """Add a webhook that reports edits, deletions, reactions and membership changes to the bot. Callbacks do not."""
     triggers = [trigger for trigger in TRIGGERS if trigger not in ("message_sent", "user_mentioned")]
     simulator.add_webhook(url, triggers, *credentials, id=f"dev-{uid.lower()}")
 
@@ -241,6 +241,9 @@ def _add_sample_data(simulator: Simulator) -> None:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for the database of a run, gone with it: the ids of simulated messages would mean others in the next."""
+    """Create a folder for the run's database, and delete it afterwards.
+
+    The ids of simulated messages would be ambiguous in a database that outlives the run.
+    """
     with TemporaryFolder("dev") as folder:
         yield folder

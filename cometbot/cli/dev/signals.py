@@ -1,4 +1,4 @@
-"""Ends a run when it is asked to: by Ctrl-C, by SIGTERM, or because its terminal is gone."""
+"""Ends a run on Ctrl-C, on SIGTERM, or when its terminal is closed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _REPEAT_INTERVAL = 8.0
 
 @contextlib.contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Signals that ask for the end raise ``KeyboardInterrupt`` in the main thread, which must be the one that is here.
+    """Raise ``KeyboardInterrupt`` in the main thread on signals that end the process.
 
-    A signal that comes just before the thread begins to wait for a key would only be seen with that key: another
-    thread hears of it and wakes the main thread until it has seen it.
+    Must be called in the main thread. A signal that arrives just before the thread starts to wait for a key would only
+    be handled after that key. Therefore another thread receives it too, and wakes the main thread until the main thread
+    has handled it.
     """
     _requested_at[0] = float("inf")
     before = {number: signal.signal(number, _interrupt) for number in SHUTDOWN_SIGNALS}
@@ -47,14 +48,14 @@ def interrupt_on_signals() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """From now on the end is on its way, however long it takes; a second Ctrl-C would only leave something behind."""
+    """Ignore further signals that end the process, because a second Ctrl-C would interrupt the clean-up."""
     _requested_at[0] = float("inf")
     for number in SHUTDOWN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 _requested_at = [float("inf")]
-"""When the end was last asked for, in ``time.monotonic()`` seconds."""
+"""The time of the last shutdown request, in ``time.monotonic()`` seconds."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -64,7 +65,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _handle_wake(number: int, frame: FrameType | None) -> None:
-    """A nudge: the main thread stops waiting. It is asked again if what it was in the middle of swallowed the first."""
+    """Raise ``KeyboardInterrupt`` if a shutdown request is unhandled, and again later in case it was swallowed."""
     if time.monotonic() - _requested_at[0] > _REPEAT_INTERVAL:
         _requested_at[0] = time.monotonic()
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What goes over the wire between the bot's process and the real CometChat, reported as it happens."""
+"""Reports of the HTTP calls between the bot's process and the real CometChat."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CLIENT_LOGGER = "cometbot.channels.cometchat.client"
-"""The logger that is told of each REST call."""
+"""The logger that receives a record for each REST call."""
 
 _MAX_BODY_BYTES = 64 * 1024
 
 
 class CallbackReporter:
-    """``application``, which tells ``report`` of each callback: its path, status and time, who wrote, and what."""
+    """A WSGI middleware that reports each callback: its path, status, duration, sender and text."""
 
     def __init__(self, application: WSGIApplication, report: Callable[[Report], None]) -> None:
         self._application = application
@@ -46,21 +46,21 @@ class CallbackReporter:
 
 
 class RestCallReporter(logging.Handler):
-    """Tells ``report`` of each REST call that the client logs."""
+    """Reports each REST call that the client logs."""
 
     def __init__(self, report: Callable[[Report], None]) -> None:
         super().__init__()
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell of one call, which the record carries as its arguments."""
+        """Report one call from the arguments of its log record."""
         if isinstance(record.args, tuple) and len(record.args) == 3:
             what, status, milliseconds = record.args
             self._report(HttpCall("REST", int(str(status)), float(str(milliseconds)) / 1000, str(what)))
 
 
 def describe_callback(body: bytes) -> str:
-    """Who wrote what, as a callback's body says; empty where it does not."""
+    """Return the sender and the text in a callback's body, or "" if it has none."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -74,7 +74,7 @@ def describe_callback(body: bytes) -> str:
 
 
 class _RecordingInput:
-    """A body that remembers how it begins while it is read."""
+    """A request body that records its beginning while it is read."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
@@ -84,7 +84,7 @@ class _RecordingInput:
         return getattr(self._source, name)
 
     def read(self, *size: int) -> bytes:
-        """As of the body."""
+        """Read like the request body."""
         piece: bytes = self._source.read(*size)
         if self._recorded.tell() < _MAX_BODY_BYTES:
             self._recorded.write(piece)
@@ -92,5 +92,5 @@ class _RecordingInput:
 
     @property
     def body(self) -> bytes:
-        """What was read so far."""
+        """Return the recorded beginning."""
         return self._recorded.getvalue()

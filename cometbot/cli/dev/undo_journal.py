@@ -1,4 +1,4 @@
-"""What a run has changed on CometChat and is to put back, kept on the disk: whoever is killed can put nothing back."""
+"""A journal on disk of the changes on CometChat that a run has to undo, because a killed process cannot undo any."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PENDING_UNDO_TEXT = (
     "An earlier cometbot dev --public-url was killed before it could put CometChat back; "
     "cometbot dev --put-back does that now."
 )
-"""What a run says that finds such a ledger."""
+"""The message of a run that finds a journal with entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class UndoEntry:
-    """One bot that a run has changed: the URL that it was given, and how it was ``before``, as CometChat spells it.
+    """A bot that a run has changed: its temporary URL, and its registration ``before``, in CometChat's own fields.
 
-    ``before`` None: it was no bot. With passwords, and so shown by no repr.
+    ``before`` is None if it was not a bot. It contains passwords, so ``repr`` does not show it.
     """
 
     uid: str
@@ -38,12 +38,12 @@ class UndoEntry:
 
 
 def journal_path(folder: Path, app_id: str) -> Path:
-    """The ledger of one app on CometChat, in the folder of ``COMETBOT_DATA``."""
+    """Return the path of an app's journal, in the folder of ``COMETBOT_DATA``."""
     return folder / f"to-put-back-{app_id}.jsonl"
 
 
 def has_pending_undo(folder: Path) -> bool:
-    """Whether a run that ended without putting everything back has left a ledger in this folder."""
+    """Return True if this folder has a journal with entries from a run that did not restore everything."""
     for path in folder.glob("to-put-back-*.jsonl"):
         with contextlib.suppress(ConfigurationError), UndoJournal(path) as journal:
             if journal.entries:
@@ -52,10 +52,10 @@ def has_pending_undo(folder: Path) -> bool:
 
 
 class UndoJournal:
-    """The notes of one app, in a file that only its owner may read, and only one process at a time may use.
+    """The journal of one app, in a file that only its owner may read. One process at a time may open it.
 
-    Each change is on the disk when the call returns. Raises :class:`ConfigurationError` if another process has it, or
-    if it cannot be written. A ledger without notes leaves no file behind.
+    Each change is on disk when the call returns. Raises :class:`ConfigurationError` if another process has the journal
+    open, or if it cannot be written. A journal without entries is deleted on close.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,21 +86,21 @@ class UndoJournal:
 
     @property
     def entries(self) -> Mapping[str, UndoEntry]:
-        """What is to be put back, by uid."""
+        """The entries to undo, by uid."""
         return dict(self._entries)
 
     def add(self, entry: UndoEntry) -> None:
-        """Note a change that is about to be made; it takes the place of an older one of the same bot."""
+        """Record a change before it is made. Replaces an older entry for the same bot."""
         self._write({"uid": entry.uid, "url": entry.url, "before": entry.before})
         self._entries[entry.uid] = entry
 
     def remove(self, uid: str) -> None:
-        """Forget a bot, which is as it was."""
+        """Remove the entry of a bot that was restored."""
         self._write({"uid": uid})
         self._entries.pop(uid, None)
 
     def close(self) -> None:
-        """Let others use it; the file goes if nothing is noted in it."""
+        """Release the journal for other processes, and delete the file if it has no entries."""
         if self._file.closed:
             return
         if not self._entries:
@@ -112,21 +112,21 @@ class UndoJournal:
             entry = json.loads(line)
             uid = str(entry["uid"])
         except (ValueError, KeyError, TypeError):
-            return  # its writer was killed on the way, before anything was changed
+            return  # its writer was killed while writing, before it changed anything
         if "url" in entry:
             self._entries[uid] = UndoEntry(uid, str(entry["url"]), entry.get("before"))
         else:
             self._entries.pop(uid, None)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        # The line break comes first: a line that was broken off must not swallow this one.
+        # The line break comes first, so that an incomplete last line does not corrupt this one.
         self._file.write(f"\n{json.dumps(entry)}\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
 def _open_locked(path: Path) -> IO[str]:
-    """The file, open and locked. Raises ``BlockingIOError`` where somebody else has the lock."""
+    """Open and lock the file. Raises ``BlockingIOError`` if another process holds the lock."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8")
         try:
@@ -136,7 +136,7 @@ def _open_locked(path: Path) -> IO[str]:
         except BaseException:
             file.close()
             raise
-        file.close()  # its last user removed it just now
+        file.close()  # another process has just deleted it
 
 
 def _is_same_file(path: Path, file: IO[str]) -> bool:

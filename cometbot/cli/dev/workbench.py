@@ -1,4 +1,4 @@
-"""What the simulator's page is told of the bot: its process, its output, and what became of its messages."""
+"""The data about the bot for the simulator's page: its process, its output, and its messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_LINES = 300
 
 
 class DevWorkbench(Workbench):
-    """Hears what becomes of the bot's processes, in any thread, and tells it to any number of pages."""
+    """Collects the events of the bot's processes, from any thread, and provides them to any number of pages."""
 
     def __init__(self, spec: str, delivery: Delivery) -> None:
         self._spec = spec
@@ -40,7 +40,7 @@ class DevWorkbench(Workbench):
         self._uids: dict[str, str] = {}
 
     def started(self, ready: Ready, files: Sequence[Path]) -> None:
-        """A new process serves these bots; with ``files`` because these were changed."""
+        """Record that a new process serves these bots, because ``files`` changed if there are any."""
         with self._lock:
             self._starts += 1
             self._failed, self._is_running, self._files = None, True, _relative_names(files)
@@ -48,17 +48,17 @@ class DevWorkbench(Workbench):
             self._uids = {bot.name: bot.uid.lower() for bot in ready.bots}
 
     def failed(self, failed: Failed, files: Sequence[Path]) -> None:
-        """A new process could not begin; the old one, if there is one, goes on."""
+        """Record that a new process could not start. An old process, if any, continues to serve."""
         with self._lock:
             self._failed, self._files = failed, _relative_names(files)
 
     def died(self) -> None:
-        """The process has gone by itself."""
+        """Record that the process ended unexpectedly."""
         with self._lock:
             self._is_running = False
 
     def heard(self, report: Report) -> None:
-        """The bot logged or printed something."""
+        """Record a log record or an output line of the bot."""
         if isinstance(report, Printed):
             self._add_line("print", report.text)
         elif isinstance(report, Logged):
@@ -107,7 +107,10 @@ class DevWorkbench(Workbench):
         return self._delivery.dead_letters.discard(name)
 
     def _read(self, query: Callable[[], list[T]]) -> list[T]:
-        """What ``query`` finds in the bot's database, which the bot makes, and which is gone at the end."""
+        """Return the result of ``query`` on the bot's database, or [] while the database does not exist or is busy.
+
+        The bot creates the database at its start, and it is deleted at the end of the run.
+        """
         if not self._starts:
             return []
         try:

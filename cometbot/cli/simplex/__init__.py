@@ -1,4 +1,4 @@
-"""``cometbot simplex``: a bot on SimpleX Chat, in the process that holds the connection to the SimpleX CLI."""
+"""``cometbot simplex``: runs a bot on SimpleX Chat, in the process that holds the connection to the SimpleX CLI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cometbot simplex --demo``: the bot on a stand-in for SimpleX, whose only contact sits at this terminal."""
+"""``cometbot simplex --demo``: runs the bot on a fake SimpleX whose only contact is the user of this terminal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Write to the bot, a line a message. What else you can do begins with an exclamat
 
 
 def run_demo(settings: Settings, spec: str) -> None:
-    """Let somebody talk to a bot until the input ends. Nothing of it is kept."""
+    """Run a chat with the bot until the input ends. Nothing is kept."""
     configure_logging(settings.log_format, "warning" if settings.log_level == "info" else settings.log_level)
     bots = load_bots_or_explain(spec)
     if len(bots) != 1:
@@ -60,7 +60,7 @@ def run_demo(settings: Settings, spec: str) -> None:
 
 
 def _handle_line(user: DemoUser, text: str, wait: Callable[[], None]) -> None:
-    """Do what a line says. Who does not sit at a terminal sees his own line as well, and the answer before the next."""
+    """Execute a line of input. Without a terminal, echo it first, then wait for the reply."""
     if sys.stdin.isatty():
         user.handle_line(text)
         return
@@ -71,7 +71,7 @@ def _handle_line(user: DemoUser, text: str, wait: Callable[[], None]) -> None:
 
 @contextmanager
 def _interrupt_on_sigterm() -> Iterator[None]:
-    """Clean up on SIGTERM as on Ctrl-C."""
+    """Raise ``KeyboardInterrupt`` on SIGTERM, so that it cleans up like Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -81,7 +81,7 @@ def _interrupt_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def _run_bot(bot: Bot) -> Iterator[tuple[SimplexDouble, Delivery]]:
-    """The bot at work, on a stand-in and a database that are gone afterwards."""
+    """Run the bot on a fake SimpleX and a temporary database."""
     with TemporaryFolder("demo") as folder:
         double = SimplexDouble(bot, simplex_group_messages="addressed")
         delivery = Delivery([bot], [double.channel], f"sqlite:///{folder}/demo.db")
@@ -97,7 +97,7 @@ def _run_bot(bot: Bot) -> Iterator[tuple[SimplexDouble, Delivery]]:
 
 
 def _wait_idle(double: SimplexDouble, delivery: Delivery, screen: DemoScreen) -> None:
-    """Let the bot say what it has to say still, and show it."""
+    """Wait until the bot has nothing left to send, then show it."""
     double.settle()
     ends_at = time.monotonic() + _IDLE_TIMEOUT
     while not delivery.is_idle and time.monotonic() < ends_at:
@@ -106,7 +106,7 @@ def _wait_idle(double: SimplexDouble, delivery: Delivery, screen: DemoScreen) ->
 
 
 class DemoUser:
-    """Who sits at the terminal."""
+    """The user at the terminal."""
 
     def __init__(self, double: SimplexDouble, screen: DemoScreen) -> None:
         self._double = double
@@ -114,7 +114,7 @@ class DemoUser:
         self._last: tuple[Seat, str] | None = None
 
     def handle_line(self, text: str) -> None:
-        """Say a line, or do what its first word names."""
+        """Send a line, or execute the command that it begins with."""
         word, _, rest = text.partition(" ")
         commands: dict[str, Callable[[str], None]] = {
             "!group": self._send_to_group,
@@ -161,7 +161,7 @@ class DemoUser:
 
 
 class DemoScreen:
-    """Shows what the bot does, as soon as it is there."""
+    """Shows the bot's messages as they arrive."""
 
     def __init__(self, double: SimplexDouble) -> None:
         self.last_message_id: int | None = None

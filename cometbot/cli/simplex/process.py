@@ -32,7 +32,7 @@ _CHANNEL_NAME = "simplex"
 
 
 class SimplexChannels:
-    """The connection of one bot, made together with the channels of its process."""
+    """Creates the connection of one bot together with the channels of its process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -40,9 +40,9 @@ class SimplexChannels:
         self._printed = ""
 
     def make_channels(self, bots: Sequence[Bot], observer: Observer, database: Database) -> list[Channel]:
-        """SimpleX with its connection, and whatever else ``COMETBOT_CHANNELS`` names beside it.
+        """Return the SimpleX channel with its connection, and the other channels that ``COMETBOT_CHANNELS`` names.
 
-        Raises :class:`ConfigurationError` for more bots than one: a profile of SimpleX is one bot.
+        Raises :class:`ConfigurationError` for more than one bot, because a SimpleX profile is one bot.
         """
         if len(bots) != 1:
             named = ", ".join(bot.name for bot in bots)
@@ -55,7 +55,7 @@ class SimplexChannels:
         return [self.service.channel, *more]
 
     def _print_address(self, status: Status) -> None:
-        """Say as whom the bot is there, and how people find it."""
+        """Print the bot's profile name and its address once it is connected."""
         if status.state != "ready" or status.session is None:
             return
         user, address = status.session.user, status.session.address
@@ -72,7 +72,7 @@ class SimplexChannels:
 
 
 def run(settings: Settings, spec: str, shutdown: ShutdownEvent, *, handles: bool = True, bind: str = "") -> None:
-    """Hold the connection, store, handle and send, until ``shutdown`` is told."""
+    """Hold the connection, store, handle and send until ``shutdown`` is set."""
     configure_logging(settings.log_format, settings.log_level)
     channels = SimplexChannels(settings)
     delivery, metrics = worker_from_settings(settings, spec, make_channels=channels.make_channels, handles=handles)
