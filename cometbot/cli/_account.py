@@ -85,7 +85,7 @@ def print_credentials(username: str, password: str, *, suffix: str = "", err: bo
 def confirm(question: str) -> None:
     """Ask for confirmation and return if the answer is yes.
 
-    Otherwise the command ends: with status 1 if the answer is no, with status 2 if there is no terminal to answer.
+    Otherwise the command ends: with status 1 if the answer is no, with status 2 if there is no answer.
     """
     try:
         is_confirmed = click.confirm(question, err=True)

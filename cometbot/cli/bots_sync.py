@@ -114,7 +114,10 @@ def _explain_group_setting(bot: Bot) -> None:
 def print_new_credentials(
     generated: Credentials | None, settings: Settings, name: str, *, as_json: bool, is_only_bot: bool = True
 ) -> None:
-    """Print generated credentials, under the bot's own variables if the common ones are in use."""
+    """Print generated credentials for ``.env``.
+
+    They get the bot's own variables if the common ones are in use, or if there are several bots.
+    """
     from cometbot.cli._account import print_credentials
     from cometbot.settings import variable_suffix
 

@@ -1,4 +1,4 @@
-"""Routing of events: messages to the bots they are for, other events to the app webhooks with their trigger."""
+"""Routing of events: messages to the bots they are for, and every event to the app webhooks that have its trigger."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class BotProcess:
     """A process that serves a bot on an inherited socket. It ends on :meth:`stop`, and when its parent ends.
 
     ``on_report(report)`` is called in other threads, for every report but the first :class:`Ready` or :class:`Failed`.
-    ``on_exit(process, status)`` is called when the process ended without having been stopped.
+    ``on_exit(process, status)`` is called if the process served and then ended without having been stopped.
     """
 
     def __init__(self, on_report: Callable[[Report], None], on_exit: Callable[[BotProcess, int], None]) -> None:

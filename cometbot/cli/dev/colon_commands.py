@@ -26,9 +26,9 @@ SLOW_RESPONSE_DELAY = 3.0
 
 @dataclass(frozen=True)
 class ColonCommand:
-    """One command: its name, its arguments, a one-line description, and its function.
+    """One command: its name, its arguments, a one-line description for the help, and its function.
 
-    The function returns False to end the chat. The help groups commands by ``topic``.
+    The function returns False to end the chat.
     """
 
     name: str

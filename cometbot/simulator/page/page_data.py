@@ -46,7 +46,7 @@ def snapshot(simulator: Simulator) -> dict[str, Any]:
 
 
 def earlier_messages(world: World, conversation: str, before: int) -> dict[str, Any]:
-    """Return the newest messages of a conversation before an id, oldest first.
+    """Return the newest page of a conversation's messages before an id, oldest first.
 
     ``more`` is True if there are older ones.
     """
