@@ -1,4 +1,4 @@
-"""The channel to SimpleX Chat, through the SimpleX CLI: direct chats, groups and business chats."""
+"""The channel to SimpleX Chat through the SimpleX CLI: direct chats, groups and business chats."""
 
 from cometbot.channels.simplex.channel import SimplexChannel
 from cometbot.channels.simplex.client import SimplexClient

@@ -1,4 +1,4 @@
-"""The SimpleX channel: events of the CLI in, commands to it out, over the connection that one process holds."""
+"""The SimpleX channel: it receives events from the CLI and sends commands to it over the connection of one process."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
-if TYPE_CHECKING:  # it needs the libraries of the extra, which a bot that only makes messages does not
+if TYPE_CHECKING:  # needs the libraries of the extra, which a bot that only renders messages does not have
     from cometbot.channels.simplex.outgoing_files import OutgoingFiles
 
 _log = logging.getLogger(__name__)
 
 _CONNECTION_TIMEOUT = 2.0
-"""Seconds that a send waits for a connection that is being made again."""
+"""Seconds that a send waits for a connection that is being re-established."""
 
 _SEND_RESERVE = 3.0
-"""Seconds of a send that are kept for the command itself, where a file has to be loaded before."""
+"""Seconds of a send's timeout that are reserved for the command itself when a file has to be downloaded first."""
 
 _PREVIEW_TIMEOUT = 3.0
 _SEARCH_LIMIT = 200
@@ -44,12 +44,12 @@ _MEMBERS_CACHE_TTL = 60.0
 
 
 class SimplexChannel(Channel):
-    """The door to one profile of a SimpleX CLI.
+    """The channel to one profile of a SimpleX CLI.
 
-    ``bots`` are those served here, by name. ``account`` names the profile: the numbers of chats and messages belong to
-    it. ``connection`` sends commands; None in a process that does not hold the connection, where messages are handled
-    and replies only stored. ``folder`` is where files lie, ``file_limit`` the bytes that one may have; ``outgoing``
-    brings those from the web there, without it their addresses are sent.
+    ``bots`` are the bots served here, by name. ``account`` names the profile: chat and message ids belong to it.
+    ``connection`` sends commands; it is None in a process without the connection, which runs handlers and only stores
+    their replies. ``folder`` is the folder shared with the CLI, ``file_limit`` the maximum size of a file in bytes.
+    ``outgoing`` downloads files from the web into that folder; without it, their URLs are sent instead.
     """
 
     name: ClassVar[str] = ids.CHANNEL
@@ -94,11 +94,11 @@ class SimplexChannel(Channel):
         return self._connection is not None
 
     def set_user_id(self, user_id: int) -> None:
-        """Act as this profile of the CLI from now on."""
+        """Act as the CLI's profile ``user_id`` from now on."""
         self._user_id = user_id
 
     def record_item_id(self, item_id: int) -> None:
-        """Take notice of an item's number: what is sent from now on gets larger ones."""
+        """Record the id of an item that exists. Items that are sent later have larger ids."""
         with self._lock:
             self._newest_item_id = max(self._newest_item_id, item_id)
 
@@ -125,7 +125,7 @@ class SimplexChannel(Channel):
         return rendering.render(operation)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. Raises :class:`BotError` in a process without the connection."""
+        """Like :meth:`Channel.send`. Raises :class:`BotError` in a process without the connection."""
         ends_at = time.monotonic() + timeout
         ref, payload = ids.make_chat_ref(sending.conversation), sending.payload
         if payload["op"] == "send":
@@ -140,8 +140,10 @@ class SimplexChannel(Channel):
         return str(item_id)
 
     def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
-        """As promised by :class:`Channel`: among the bot's messages that are newer than this process's own attempt, by
-        what they say. What another process tried cannot be told from what was said before, and counts as not found.
+        """Like :meth:`Channel.find_sent`.
+
+        It compares the content of the bot's messages that are newer than this process's own attempt. It cannot
+        distinguish an attempt of another process from earlier messages, so such an attempt counts as not found.
         """
         with self._lock:
             after, said = self._attempts.get(sending.client_id, (None, 0))
@@ -152,7 +154,7 @@ class SimplexChannel(Channel):
             if item.item_id <= after or item.kind != SENT_MESSAGE or item.content is None:
                 continue
             if _hash_content(item.content.type, item.content.text) == said:
-                # From now on it is known, and not taken for the next reply that says the same.
+                # Record the item, so that it is not taken for the next reply with the same text.
                 self.record_item_id(item.item_id)
                 self._mark_file_sent(sending, item)
                 return str(item.item_id)
@@ -174,7 +176,7 @@ class SimplexChannel(Channel):
             _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """The newest messages of both sides; what was deleted and what only happened is left out."""
+        """Return the newest messages of both sides, without deleted ones and other items such as membership changes."""
         if limit < 1:
             return []
         items = self._get_items(ids.make_chat_ref(conversation), min(limit, 1000), time.monotonic() + 10.0)
@@ -210,7 +212,7 @@ class SimplexChannel(Channel):
         return parsing.EventContext(conversation, key, bot.ids[0] if bot else conversation.bot)
 
     def handle_event(self, record: Record) -> None:
-        """Take notice of an event, if it is about a file on its way."""
+        """Update the state of file transfers if the event is about one."""
         self.downloads.handle_event(record)
         if self._outgoing_files is not None:
             self._outgoing_files.handle_event(record)
@@ -231,9 +233,9 @@ class SimplexChannel(Channel):
             return self._send_content(sending, ref, payload["otherwise"], "", ends_at)
 
     def _prepare_media(self, sending: OutgoingRequest, ends_at: float) -> tuple[Mapping[str, Any], str]:
-        """The content and the path of a file from the web; without a path, what is said where it is not to be had.
+        """Return the content and the path of a file from the web, or the fallback content and an empty path.
 
-        Raises :class:`Uncertain` where it may be had later.
+        Raises :class:`Uncertain` if the file may become available later.
         """
         payload = sending.payload
         if self._outgoing_files is None:
@@ -250,7 +252,7 @@ class SimplexChannel(Channel):
         return {**prepared.content, "text": payload["content"]["text"]}, path
 
     def _add_preview(self, payload: Mapping[str, Any], ends_at: float) -> Mapping[str, Any]:
-        """The content, with the small picture of a file or a link in it where one can be made."""
+        """Return the content with a preview image for its file or link, if one can be made."""
         content: Mapping[str, Any] = payload["content"]
         if self._outgoing_files is None:
             return content
@@ -310,7 +312,7 @@ class SimplexChannel(Channel):
         self._run_command(commands.update_chat_item(ref, item_id, UpdatedMessage(content, mentioned_members)), ends_at)
 
     def _finish_live_message(self, conversation: Conversation, ref: ChatRef, ends_at: float) -> None:
-        """Let a message that was being written, and whose writer failed, stand as it is."""
+        """Finish a live message whose handler failed, with the text that it has."""
         with self._lock:
             live = self._live_messages.pop(conversation.id, None)
         if live is None:
@@ -321,14 +323,14 @@ class SimplexChannel(Channel):
             _log.info("could not end a live message: %s", error, extra={"conversation": str(conversation.key)})
 
     def _delete(self, ref: ChatRef, item_id: int, ends_at: float) -> None:
-        """Take a message back; one that is gone already is what was asked for."""
+        """Delete a message for everybody. Does nothing if it no longer exists."""
         try:
             self._run_command(commands.delete_chat_item(ref, [item_id], "broadcast"), ends_at)
         except CommandNotFound:
             return
 
     def _react(self, ref: ChatRef, item_id: int, emoji: str, ends_at: float) -> None:
-        """Put a reaction on a message; one that is there already is what was asked for."""
+        """Add a reaction to a message. Does nothing if the bot has added it already."""
         try:
             self._run_command(commands.chat_item_reaction(ref, item_id, emoji), ends_at)
         except CommandRejected:
@@ -337,14 +339,17 @@ class SimplexChannel(Channel):
                 raise
 
     def _get_items(self, ref: ChatRef, count: int, ends_at: float) -> list[Item]:
-        """The newest items of a chat, oldest first."""
+        """Return the newest items of a chat, oldest first."""
         chat: ChatSummary | None = read_field(self._run_command(commands.get_chat(ref, count=count), ends_at), "chat")
         return sorted(chat.items, key=lambda item: item.item_id) if chat else []
 
     def _resolve_mentions(
         self, ref: ChatRef, content: Mapping[str, Any], ends_at: float
     ) -> tuple[Mapping[str, Any], Mapping[str, int]]:
-        """The content with mentions as SimpleX spells them; as it is, if they cannot be told or have no room."""
+        """Return the content with mentions in SimpleX's spelling, and the mentioned members by name.
+
+        The content is returned unchanged if it has no mentions, or if the resolved mentions make it too large.
+        """
         if not mentions.has_mentions(content):
             return content, {}
         members = self._get_members(ref.id, ends_at) if ref.kind == "group" else []
@@ -376,12 +381,12 @@ class SimplexChannel(Channel):
 
 
 def _hash_content(kind: str, text: str) -> int:
-    """A number for what a message says, in place of the text itself."""
+    """Return a hash of a message's content, so that the text itself need not be stored."""
     return hash((kind, text))
 
 
 def _is_own_reaction(reaction: Mapping[str, Any], emoji: str) -> bool:
-    """Whether one of an item's reactions is the bot's, and this one."""
+    """Return True if ``reaction`` is the bot's own and has this emoji."""
     given = reaction.get("reaction")
     return reaction.get("userReacted") is True and isinstance(given, Mapping) and given.get("emoji") == emoji
 

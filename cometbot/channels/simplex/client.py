@@ -1,4 +1,4 @@
-"""What a handler may ask of the SimpleX CLI: ``ctx.client``."""
+"""The client for the SimpleX CLI that handlers use: ``ctx.client``."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _NO_CONNECTION_TEXT = (
 
 
 class CommandSender(Protocol):
-    """What sends commands: a :class:`Connection`, or whatever stands for one."""
+    """An object that sends commands, such as :class:`Connection`."""
 
     def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
-        """The CLI's answer."""
+        """Send a command and return the CLI's answer."""
         ...
 
 
 class SimplexClient:
-    """The SimpleX CLI, as the bot's own profile uses it.
+    """A client for the SimpleX CLI that acts as the bot's own profile.
 
-    Contacts and groups are named by their numbers (``ctx.sender.uid``, ``ctx.event.group.guid``). The methods raise the
-    errors of :mod:`cometbot.channels.simplex.errors`, with the CLI's own tags; in a process without the connection
+    Contacts and groups are identified by their ids (``ctx.sender.uid``, ``ctx.event.group.guid``). The methods raise
+    the errors of :mod:`cometbot.channels.simplex.errors`, with the CLI's own tags. In a process without the connection
     all of them raise :class:`BotError`.
     """
 
@@ -64,21 +64,25 @@ class SimplexClient:
         self._limit = limit
 
     def command(self, command: Command | str, *, timeout: float | None = None) -> Mapping[str, Any]:
-        """The CLI's raw answer to any command, as in its console (``/get subs``) or made by ``protocol.commands``.
+        """Send any command and return the CLI's raw answer.
 
-        Keep what users wrote out of a command that you put together yourself: a text of theirs could end a parameter.
+        ``command`` is written as in the CLI's console (``/get subs``) or made by ``protocol.commands``. Do not insert
+        users' text into a command string of your own: it could end a parameter and begin another.
         """
         return self._run_command(Command.raw(command) if isinstance(command, str) else command, timeout=timeout).raw
 
     def contacts(self) -> list[Contact]:
-        """All contacts, with their pictures: many megabytes where there are thousands."""
+        """Return all contacts with their pictures. With thousands of contacts that is many megabytes."""
         found: list[Contact] = (
             read_field(self._run_command(commands.list_contacts(self._get_user_id())), "contacts") or []
         )
         return found
 
     def groups(self, search: str = "") -> list[GroupInfo]:
-        """Return the groups that the bot is in, or those with a text in their name, in letters of any case."""
+        """Return the groups that the bot is in.
+
+        With ``search``, only those whose name contains it, case-insensitively.
+        """
         answer, is_searched = fetch_groups(self._run_any_command, self._get_user_id(), search)
         found: list[GroupInfo] = read_field(answer, "groups") or []
         if is_searched:
@@ -86,20 +90,20 @@ class SimplexClient:
         return [group for group in found if search.casefold() in group.name.casefold()]
 
     def members(self, group: str | int) -> list[Member]:
-        """Who is in a group, besides the bot."""
+        """Return the members of a group, without the bot."""
         found: list[Member] = read_field(self._run_command(commands.list_members(_parse_number(group))), "group") or []
         return found
 
     def add_member(self, group: str | int, contact: str | int, role: str = "member") -> None:
-        """Invite a contact to a group; the bot must be its admin or owner."""
+        """Invite a contact to a group. The bot must be an admin or owner of the group."""
         self._run_command(commands.add_member(_parse_number(group), _parse_number(contact), role))
 
     def accept(self, request: str | int) -> None:
-        """Let in who asked to be connected: ``ctx.sender.uid`` of the request's event, or its number."""
+        """Accept a contact request, given as ``ctx.sender.uid`` of its event or as its id."""
         self._run_command(commands.accept_contact(_parse_number(str(request).removeprefix("request-"))))
 
     def reject(self, request: str | int) -> None:
-        """Do not let in who asked to be connected; they are not told."""
+        """Reject a contact request. The sender is not notified."""
         self._run_command(commands.reject_contact(_parse_number(str(request).removeprefix("request-"))))
 
     def join(self, group: str | int) -> None:
@@ -107,11 +111,12 @@ class SimplexClient:
         self._run_command(commands.join_group(_parse_number(group)))
 
     def receive(self, file: Attachment | File | str | int, *, limit: int | None = None, timeout: float = 120.0) -> Path:
-        """Where a file lies that a user sent, whole; it is loaded if it is not there yet.
+        """Return the path of a complete file that a user sent; download the file if it is not there yet.
 
-        ``file`` is an attachment or its ``url``. The name is made safe and begins with the file's number, so that no
-        two share one. Raises :class:`Rejected` for a file over ``limit`` bytes (``SIMPLEX_FILE_LIMIT``), one whose
-        sender cancelled it, and one that the CLI keeps encrypted; :class:`Uncertain` if it is not there in time.
+        ``file`` is an attachment or its ``url``. The file name is sanitised and begins with the file's id, so it is
+        unique. Raises :class:`Rejected` if the file is larger than ``limit`` bytes (default: ``SIMPLEX_FILE_LIMIT``),
+        if its sender cancelled it, or if the CLI stores it encrypted. Raises :class:`Uncertain` if it does not arrive
+        within ``timeout`` seconds.
         """
         file_ref, max_bytes = FileRef.from_value(file), self._limit if limit is None else limit
         if file_ref.size > max_bytes:
@@ -134,9 +139,10 @@ class SimplexClient:
     def download(
         self, url: str, to: str | Path | None = None, *, limit: int | None = None, timeout: float = 120.0
     ) -> bytes:
-        """The bytes of a file that a user sent; with ``to`` they are written there and the result is empty.
+        """Return the bytes of a file that a user sent. With ``to``, write them to that path and return ``b""``.
 
-        As on other platforms, so that a handler need not know on which it is. Raises as :meth:`receive`.
+        The signature is the same on all channels, so a handler need not know its channel. Raises the errors of
+        :meth:`receive`.
         """
         path = self.receive(url, limit=limit, timeout=timeout)
         if to is None:
@@ -146,8 +152,10 @@ class SimplexClient:
         return b""
 
     def _start_download(self, file_ref: FileRef, cli_path: str, ends_at: float) -> None:
-        """Ask for the file, again if the connection broke; one that is on its way already, as for an earlier run of a
-        handler, is waited for."""
+        """Request a file, and request it again if the connection broke.
+
+        A download in progress is not an error: an earlier run of the handler may have started it.
+        """
         command = commands.receive_file(file_ref.file_id, cli_path, approved_relays=True, encrypt=False)
         while True:
             left = ends_at - time.monotonic()
@@ -178,8 +186,11 @@ class SimplexClient:
         raise Uncertain(f"the file did not arrive within {timeout:g} s; it may still come")
 
     def _fetch_result(self, file_ref: FileRef, timeout: float) -> DownloadResult | None:
-        """What the CLI knows of a transfer whose end nobody here heard of: it ended before this process began, or was
-        told to a connection that broke. None while it goes on, and where its message is too far back."""
+        """Return how a transfer ended according to the chat's history.
+
+        This covers a transfer that ended before this process started, or whose event went to a connection that broke.
+        Returns None while the transfer goes on, and if its message is too far back in the history.
+        """
         before: int | None = None
         for _ in range(_MAX_PAGES if file_ref.chat is not None else 0):
             assert file_ref.chat is not None
@@ -200,7 +211,7 @@ class SimplexClient:
         return None
 
     def _is_on_disk(self, file: File) -> bool:
-        """Whether a file that came before still lies where it was put; one that is encrypted need not be asked for."""
+        """Return True if a file received earlier is still on disk. An encrypted file need not be requested again."""
         return file.is_encrypted or self._folder.to_local_path(file.path).is_file()
 
     def _check_result(self, result: DownloadResult) -> Path:
@@ -222,7 +233,7 @@ class SimplexClient:
         return path
 
     def _get_user_id(self) -> int:
-        """The number of the bot's profile. Raises :class:`NotConnected` before the first connection is ready."""
+        """Return the id of the bot's profile. Raises :class:`NotConnected` before the first connection is ready."""
         if self._connection is None:
             raise BotError(_NO_CONNECTION_TEXT)
         user_id = self._user_id()
@@ -240,7 +251,7 @@ class SimplexClient:
 
 
 class ReadOnlySimplexClient(SimplexClient):
-    """For rehearsals: it only reads, and ``on_write`` is told the keyword of every other command."""
+    """A client for dry runs. It only reads, and calls ``on_write`` with the keyword of every other command."""
 
     def __init__(self, client: SimplexClient, on_write: Callable[[str], None]) -> None:
         super().__init__(client._connection, client._user_id, client._downloads, client._folder, client._limit)
@@ -253,7 +264,7 @@ class ReadOnlySimplexClient(SimplexClient):
         return Record("cmdOk", {"type": "cmdOk"})
 
     def receive(self, file: Attachment | File | str | int, *, limit: int | None = None, timeout: float = 120.0) -> Path:
-        """Where the file lies if it was received before. Raises :class:`Rejected` if it was not."""
+        """Return the path of a file that was received earlier. Raises :class:`Rejected` if it was not."""
         _, local_path = self._folder.get_download_paths(FileRef.from_value(file))
         if not local_path.is_file():
             self._on_write("/freceive")
@@ -262,7 +273,7 @@ class ReadOnlySimplexClient(SimplexClient):
 
 
 def _parse_number(value: str | int) -> int:
-    """A number that may be written as a text. Raises :class:`BotError` for what is none."""
+    """Return an id that may be given as text. Raises :class:`BotError` if it is not a number."""
     text = str(value)
     if not text.isascii() or not text.isdigit():
         raise BotError(f"SimpleX knows contacts, groups and requests by number, not by {text[:60]!r}")

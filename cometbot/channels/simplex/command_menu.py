@@ -1,4 +1,4 @@
-"""The command menu that SimpleX shows, from the commands of a bot."""
+"""The command menu that SimpleX shows, made from the commands of a bot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cometbot.commands import Command
 log = logging.getLogger(__name__)
 
 MENU_LIMIT = 8_000
-"""Bytes of a menu as JSON, so that the profile that holds it fits into one message to every contact."""
+"""Maximum bytes of a menu as JSON, so that a profile with the menu fits into one message to each contact."""
 
 LABEL_LIMIT = 100
 
@@ -24,12 +24,12 @@ _KEYWORD = re.compile(r"\w+")
 
 
 def make_menu(bot: Bot) -> list[dict[str, Any]]:
-    """The commands of ``bot`` that are not hidden, as ``ChatBotCommand`` objects, with ``/help`` at the end.
+    """Return the visible commands of ``bot`` as ``ChatBotCommand`` objects, with ``/help`` at the end.
 
-    Commands that begin with the same word before an underscore (``order_track``, ``order_list``) stand in a menu of
-    their own; so do those of a router that was included with a prefix. SimpleX takes letters, digits and ``_`` in
-    names: a command is shown by the first of its names that fits, and left out where none does. What is too much for
-    one profile is left out as well, the last commands first; the log says so.
+    Commands that share the word before an underscore (``order_track``, ``order_list``) form a submenu, and so do those
+    of a router included with a prefix. SimpleX accepts letters, digits and ``_`` in names: a command is shown under the
+    first of its names that fits, and left out if none does. If the menu exceeds :data:`MENU_LIMIT`, the last commands
+    are left out as well. Left-out commands are logged.
     """
     listed = [(keyword, command) for command in bot.commands if (keyword := _find_keyword(command))]
     unlisted = sorted({command.name for command in bot.commands} - {command.name for _, command in listed})
@@ -49,7 +49,7 @@ def make_menu(bot: Bot) -> list[dict[str, Any]]:
 
 
 def is_same_menu(given: object, menu: Sequence[Any]) -> bool:
-    """Return whether ``given``, as a CLI has it, is ``menu``; unknown fields and nulls count for nothing."""
+    """Return True if the menu ``given`` by the CLI equals ``menu``. Unknown fields and nulls are ignored."""
     return _known_entries(given) == _known_entries(menu)
 
 
@@ -80,7 +80,7 @@ def _make_entry(keyword: str, command: Command) -> dict[str, Any]:
 
 
 def _nest_entries(commands: Iterable[tuple[Sequence[str], dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Entries in their order; those whose first word is shared by others in a menu at the place of the first."""
+    """Return the entries in order. Entries that share their first word form a submenu at the position of the first."""
     entries_by_word: dict[str, list[tuple[Sequence[str], dict[str, Any]]]] = {}
     for words, entry in commands:
         entries_by_word.setdefault(words[0], []).append((words, entry))

@@ -1,4 +1,4 @@
-"""The WebSocket to the SimpleX CLI: opened again for ever, watched, and never faster than what is stored."""
+"""The WebSocket to the SimpleX CLI: it reconnects, detects dead connections, and applies backpressure to the CLI."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from cometbot.errors import BotError, CometbotError, ConfigurationError, Deliver
 log = logging.getLogger(__name__)
 
 _websocket_log = logging.getLogger("cometbot.channels.simplex.wire")
-# At level DEBUG the library logs headers and frames: credentials, and what people wrote.
+# At level DEBUG the library logs headers and frames, which hold credentials and users' messages.
 _websocket_log.setLevel(logging.WARNING)
 
 SendCommand = Callable[["Command | str"], Record]
-"""Sends a command, or any other string that the CLI takes, and gives its answer or raises a ``ChannelError``."""
+"""Sends a command object or string and returns the CLI's answer, or raises a ``ChannelError``."""
 
 State = Literal["connecting", "starting", "ready", "waiting", "closed"]
 
@@ -46,12 +46,12 @@ _WATCHDOG_INTERVAL = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: how long things may take, and how long is waited before the next try.
+    """Timeouts and intervals in seconds.
 
-    ``answer`` is for commands that need no network, ``network`` for the others, ``write`` for what the CLI must take
-    from the socket. A silence of ``ping_interval`` is followed by a ping, which must be answered within
-    ``ping_timeout``. The wait before the next try grows from ``initial_backoff`` to ``max_backoff``, with chance in it;
-    what only a change of settings can mend waits ``config_error_backoff``.
+    ``answer`` applies to commands that need no network, ``network`` to the others, ``write`` to a socket that the CLI
+    does not read from. After ``ping_interval`` without incoming data a ping is sent; it must be answered within
+    ``ping_timeout``. The backoff before a reconnection grows from ``initial_backoff`` to ``max_backoff``, with random
+    jitter. After an error that only a change of settings can fix it is ``config_error_backoff``.
     """
 
     connect: float = 10.0
@@ -77,19 +77,21 @@ class Status:
 
 
 class Connection:
-    """A connection to the SimpleX CLI that lasts: whenever it breaks it is made again.
+    """A persistent connection to the SimpleX CLI that reconnects whenever it breaks.
 
-    On every connection ``startup`` runs first, with a function that sends commands; what it returns is the session.
-    Events that come meanwhile are held back, so that it can fetch what was missed before them. Then ``on_event`` gets
-    every event, in order, one after the other, in one thread. It is there to store them, and must not send commands:
-    the answer would wait behind the events. As long as it is busy nothing more is read, and the CLI waits. Only for
-    ``recovery_period`` seconds after a start-up it may; so long, as much is taken in as during the start-up.
+    On every new connection ``startup`` runs first, with a function that sends commands; its return value is the
+    session. Events that arrive meanwhile are held back, so that ``startup`` can fetch missed events before them. Then
+    ``on_event`` is called with every event, one at a time and in order, in one thread. It must only store them and not
+    send commands, since an answer would wait behind the events; while it runs, nothing more is read, and the CLI waits.
+    It may send commands only for ``recovery_period`` seconds after a start-up; for that time the queue has the limit of
+    the start-up.
 
-    An event that ``on_event`` cannot store for now (:class:`DeliveryError`) is given to it again until it can. Any
-    other error is tried again a few times, then logged, and the event is left out.
+    If ``on_event`` cannot store an event for now (:class:`DeliveryError`), it is called again until it can. After any
+    other error it is called a few more times; then the error is logged and the event is dropped.
 
-    ``on_status_change`` is told every new :class:`Status`. Frames may have ``frame_limit`` bytes. One that does not
-    last is made once; how it failed or ended is in its status alone, which is ``waiting`` then.
+    ``on_status_change`` is called with every new :class:`Status`. ``frame_limit`` is the maximum size of a frame in
+    bytes. With ``should_reconnect=False`` one connection is made; how it failed or ended is only in its status, which
+    is then ``waiting``.
     """
 
     def __init__(
@@ -126,23 +128,23 @@ class Connection:
 
     @property
     def status(self) -> Status:
-        """How it stands now."""
+        """The current status."""
         return self._status
 
     @property
     def session(self) -> Any:
-        """What the last start-up returned; None before the first."""
+        """The return value of the last start-up; None before the first."""
         return self._status.session
 
     def start(self) -> None:
-        """Begin, in the background. A connection is started once."""
+        """Start in background threads. Call this once."""
         for warning in self.endpoint.warnings if self._should_reconnect else ():
             log.warning("%s", warning)
         self._connection_thread.start()
         self._delivery_thread.start()
 
     def wait_ready(self, timeout: float) -> bool:
-        """Whether it is ready; waits up to ``timeout`` seconds for that."""
+        """Return True if the connection is ready; wait up to ``timeout`` seconds for that."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready_session or self._stopping.is_set(), timeout)
             return self._ready_session is not None
@@ -157,11 +159,12 @@ class Connection:
         )
 
     def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
-        """The answer to a command; any number may be asked at once.
+        """Send a command and return its answer. Any number of threads may call this at once.
 
-        Waits up to ``wait`` seconds for a ready connection, then up to ``timeout`` for the answer (by itself the time
-        that such commands may take). Raises :class:`CommandFailed` for the CLI's own errors, :class:`NotConnected` if
-        nothing was sent, :class:`ConnectionLost` and :class:`AnswerMissing` if nobody knows; nothing is sent twice.
+        Waits up to ``wait`` seconds for a ready connection, then up to ``timeout`` seconds for the answer (default: the
+        timeout for such commands). Raises :class:`CommandFailed` for the CLI's own errors, :class:`NotConnected` if
+        nothing was sent, and :class:`ConnectionLost` or :class:`AnswerMissing` if the outcome is unknown. No command is
+        sent twice.
         """
         if threading.current_thread() is self._delivery_thread and time.monotonic() >= self._recovery_ends_at:
             raise BotError("what receives SimpleX events must not send commands: do it in another thread")
@@ -183,13 +186,16 @@ class Connection:
         return socket_session.multiplexer.send_command(command, timeout)
 
     def disconnect(self) -> None:
-        """Break the connection that there is; it is made again."""
+        """Break the current connection; a new one is made."""
         socket_session = self._socket_session
         if socket_session is not None:
             socket_session.finish("the connection to the SimpleX CLI was dropped")
 
     def close(self, timeout: float = 10.0) -> None:
-        """End it: open commands fail, and events that were read are stored, within ``timeout`` seconds."""
+        """Close the connection within ``timeout`` seconds.
+
+        Pending commands fail; events that were read are still stored.
+        """
         ends_at = time.monotonic() + timeout
         self._stopping.set()
         self.disconnect()
@@ -248,7 +254,10 @@ class Connection:
         return max_wait * random.uniform(0.5, 1.0)
 
     def _connect_once(self) -> tuple[bool, str]:
-        """One connection from its opening to its end: whether only settings can mend that end, and what it was."""
+        """Run one connection from opening to end.
+
+        Return whether only a change of settings can fix the end, and its reason.
+        """
         if not self._event_queue.wait_idle(self._stopping.is_set):
             return False, "stopped"
         try:
@@ -261,7 +270,7 @@ class Connection:
     def _open_websocket(self) -> ClientConnection:
         parts, timeout = urlsplit(self.endpoint.url), self._timing.connect
         port = parts.port or (443 if self.endpoint.is_encrypted else 80)
-        # With a socket of ours the library follows no redirect and asks no proxy of the environment.
+        # Given our own socket, the library follows no redirect and uses no proxy from the environment.
         sock = socket.create_connection((parts.hostname or "", port), timeout)
         try:
             sock.settimeout(None)
@@ -285,7 +294,7 @@ class Connection:
             raise
 
     def _run_session(self, websocket: ClientConnection) -> tuple[bool, str]:
-        """Run the start-up on a new connection, then watch it to its end."""
+        """Run the start-up on a new connection, then wait until the connection ends."""
         socket_session = _SocketSession(
             cast(_TimestampedConnection, websocket), self._event_queue, self._timing, self._abandoned.is_set
         )
@@ -359,7 +368,7 @@ class Connection:
 
 
 class _TimestampedConnection(ClientConnection):
-    """A WebSocket that knows when it last got a byte, also of a frame that is long on its way."""
+    """A WebSocket connection that records when it last received a byte, even of an incomplete frame."""
 
     def __init__(self, sock: socket.socket, protocol: ClientProtocol, **options: Any) -> None:
         self.last_received_at = time.monotonic()
@@ -374,10 +383,10 @@ class _TimestampedConnection(ClientConnection):
 
 
 class _SocketSession:
-    """One open socket with its threads: one reads, one writes, one looks after both.
+    """One open socket and its three threads: reader, writer and watchdog.
 
-    What was read is put into the inbox also after the end, since the CLI tells nothing twice; ``is_abandoned`` says
-    that nobody will ever take it.
+    Events that were read are put into the event queue even after the end, since the CLI sends nothing twice.
+    ``is_abandoned`` returns True once nobody will process that queue.
     """
 
     def __init__(
@@ -406,28 +415,28 @@ class _SocketSession:
         self._watchdog = threading.Thread(target=self._run_watchdog, name="cometbot-simplex-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to read and write."""
+        """Start the threads."""
         for thread in (self._reader, self._writer, self._watchdog):
             thread.start()
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing can be asked any more."""
+        """True once no more commands can be sent."""
         return self._ended.is_set()
 
     def wait(self) -> None:
-        """Wait for the end of the connection."""
+        """Wait until the connection ends."""
         self._ended.wait()
 
     def finish(self, reason: str) -> None:
-        """End it: whoever waits for an answer has an error at once. The first reason counts."""
+        """End the session. Pending commands fail at once. Only the first reason is stored."""
         with self._lock:
             self.reason = self.reason or reason
         self.multiplexer.close(self.reason)
         self._ended.set()
 
     def join(self) -> None:
-        """Close the socket, in good order if the other end plays along, and wait for the threads."""
+        """Close the socket, with a closing handshake if the peer takes part in it, and wait for the threads."""
         if self.multiplexer.blocked_seconds:
             self._shut_down_socket()
         with contextlib.suppress(OSError, WebSocketException):
@@ -453,7 +462,7 @@ class _SocketSession:
             self.finish(f"reading from the SimpleX CLI failed ({type(error).__name__})")
 
     def _dispatch_frame(self, data: str | bytes) -> None:
-        """Give an answer to whoever waits for it, and an event to the inbox; never raises."""
+        """Pass an answer to the command that waits for it, and an event to the event queue. Never raises."""
         frame = decode_frame(data)
         if frame.corr_id:
             if not self.multiplexer.resolve(frame):
@@ -484,7 +493,7 @@ class _SocketSession:
             )
 
     def _run_watchdog(self) -> None:
-        """Break a connection whose other end is silent or takes nothing; the other threads notice."""
+        """Break the connection if the peer sends nothing or reads nothing; the other threads then end."""
         tick = min(_WATCHDOG_INTERVAL, self._timing.ping_interval / 4, self._timing.write / 4)
         while not self._ended.wait(tick):
             fault = self._find_fault(time.monotonic())
@@ -517,10 +526,10 @@ def _describe_close(error: ConnectionClosed) -> str:
 
 
 def _describe_connect_error(error: Exception, endpoint: Endpoint) -> tuple[bool, str]:
-    """Whether only settings can mend what went wrong while connecting, and what it was; no secret is in it."""
+    """Return whether only a change of settings can fix the error, and its description, which contains no secret."""
     url = endpoint.display_url
     if isinstance(error, ConnectionRefusedError):
-        # The CLI itself speaks no TLS.
+        # The CLI itself does not support TLS.
         what = "the proxy before the SimpleX CLI" if endpoint.is_encrypted else "the SimpleX CLI: simplex-chat -p 5225"
         return False, f"nothing listens at {url}: start {what}"
     if isinstance(error, socket.gaierror):

@@ -1,4 +1,4 @@
-"""Files on their way in: who waits for them, and how they ended."""
+"""Incoming file transfers: their results, and waiting for them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _FAILURE_EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class DownloadResult:
-    """How a transfer ended: with a ``file``, or for a ``reason``."""
+    """The result of a transfer: a ``file``, or the ``reason`` of its failure."""
 
     file: File | None = None
     reason: str = ""
 
 
 class DownloadTracker:
-    """What the CLI's events say of incoming files. The newest thousand ends are kept for who asks late."""
+    """Collects the results of incoming files from the CLI's events. The newest thousand are stored for late callers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._results: OrderedDict[int, DownloadResult] = OrderedDict()
 
     def handle_event(self, record: Record) -> None:
-        """Take notice of an event, if it is about a file."""
+        """Record the result of a transfer if the event is about one."""
         try:
             found = _read_completed(record) if record.type == "rcvFileComplete" else _read_failed(record)
         except PayloadError:
@@ -54,19 +54,19 @@ class DownloadTracker:
             self._changed.notify_all()
 
     def wait(self, file_id: int, timeout: float) -> DownloadResult | None:
-        """How the transfer ended; None if it has not within ``timeout`` seconds."""
+        """Return the result of the transfer, or None if it has not ended within ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: file_id in self._results, timeout)
             return self._results.get(file_id)
 
     def discard(self, file_id: int) -> None:
-        """Forget how an earlier transfer of a file ended, since it is asked for anew."""
+        """Discard the result of an earlier transfer, before the file is requested again."""
         with self._changed:
             self._results.pop(file_id, None)
 
 
 def make_download_result(file: File) -> DownloadResult | None:
-    """How a transfer ended by what the CLI says of its file now; None if it has not."""
+    """Return the result of a transfer according to the file's current status, or None while it goes on."""
     if file.status == "rcvComplete" and file.path:
         return DownloadResult(file)
     return DownloadResult(reason=_FAILED_STATES[file.status]) if file.status in _FAILED_STATES else None

@@ -1,4 +1,4 @@
-"""Where the SimpleX CLI listens, and whether it is safe to talk to it there."""
+"""The address of the SimpleX CLI, and the checks that it is safe to connect to."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 
 RECOMMENDED_PASSWORD_BITS = 256
-"""How much chance a password should have in it on a public network, as SimpleX recommends."""
+"""Bits of entropy that a password should have on a public network, as SimpleX recommends."""
 
 _EXAMPLE_URL = "wss://bot:password@chat.example.com/"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The URL of a CLI without credentials, the headers that carry them, and what should be known about it.
+    """The URL of a CLI without credentials, the headers that carry them, and warnings about it.
 
-    ``warnings`` are sentences for the log. Neither the URL nor headers show in a repr; ``place`` may be shown.
+    ``warnings`` are sentences for the log. Neither the URL nor the headers show in the repr; :attr:`display_url` may be
+    shown.
     """
 
     url: str = field(repr=False)
@@ -32,15 +33,16 @@ class Endpoint:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Endpoint:
-        """The CLI of ``SIMPLEX_URL``. Raises as :meth:`from_url`."""
+        """Return the endpoint of ``SIMPLEX_URL``. Raises the errors of :meth:`from_url`."""
         return cls.from_url(settings.simplex_url, allow_unencrypted=settings.simplex_allow_unencrypted)
 
     @classmethod
     def from_url(cls, url: str, *, allow_unencrypted: bool = False) -> Endpoint:
-        """The CLI at ``url``: ``ws://`` on this machine, ``wss://user:password@host/`` anywhere.
+        """Return the endpoint at ``url``: ``ws://`` on this machine, ``wss://user:password@host/`` anywhere.
 
-        The CLI itself knows neither encryption nor passwords, so an unencrypted way to another machine is refused
-        unless it is allowed, and so are credentials on it. Raises :class:`ConfigurationError`.
+        The CLI itself supports neither encryption nor passwords. An unencrypted connection to another machine is
+        therefore refused unless ``allow_unencrypted`` is set, and credentials on an unencrypted connection are always
+        refused. Raises :class:`ConfigurationError`.
         """
         scheme, host, user, password, bare_url = _parse_url(url)
         is_encrypted, is_local = scheme == "wss", _is_loopback(host)
@@ -59,26 +61,26 @@ class Endpoint:
 
     @property
     def display_url(self) -> str:
-        """The URL as it may be shown: without what stands behind a question mark."""
+        """The URL without its query, for messages and logs."""
         return self.url.partition("?")[0]
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether TLS protects the way."""
+        """True if the connection uses TLS."""
         return self.url.startswith("wss:")
 
     @property
     def is_local(self) -> bool:
-        """Whether the CLI is reached on this machine."""
+        """True if the CLI runs on this machine."""
         return _is_loopback(urlsplit(self.url).hostname or "")
 
     def make_ssl_context(self) -> ssl.SSLContext | None:
-        """How TLS is spoken: the certificate and the host name are always verified. None without encryption."""
+        """Return a TLS context that verifies the certificate and the host name, or None without encryption."""
         return ssl.create_default_context() if self.is_encrypted else None
 
 
 def _parse_url(url: str) -> tuple[str, str, str, str, str]:
-    """Scheme, host, user, password, and the URL without them."""
+    """Return scheme, host, user, password, and the URL without the credentials."""
     try:
         parts = urlsplit(url.strip())
         port, host = parts.port, parts.hostname or ""
@@ -130,7 +132,7 @@ def _make_warnings(host: str, password: str, *, is_encrypted: bool, is_local: bo
 
 
 def _estimate_entropy(password: str) -> float:
-    """Bits of chance that a password can hold at most, by its length and the kinds of characters in it."""
+    """Return the maximum entropy in bits of a password with this length and these kinds of characters."""
     kinds = (("0123456789", 10), ("abcdef", 6), ("ghijklmnopqrstuvwxyz", 20), ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 26))
     size = sum(count for letters, count in kinds if set(letters) & set(password))
     size += 32 if not password.isalnum() else 0

@@ -1,18 +1,18 @@
-"""What can go wrong with a command, typed: what the CLI said, or why it said nothing.
+"""Errors of commands, by what the CLI answered or why it did not answer.
 
 ::
 
     ChannelError
     └── CommandFailed           the CLI answered with an error; its own tags are in .tags
-        ├── CommandRejected         it will say so again                              (a Rejected)
+        ├── CommandRejected         the CLI will reject it again                      (a Rejected)
         │   └── CommandNotFound     the chat, item, file, group … does not exist      (a NotFound)
-        ├── CommandDelayed          its database was busy: nothing was done           (a RateLimited)
-        └── CommandUncertain        the network failed: nobody knows what was done    (an Uncertain)
+        ├── CommandDelayed          the CLI's database was busy: nothing was done     (a RateLimited)
+        └── CommandUncertain        the network failed: the outcome is unknown        (an Uncertain)
     Unreachable
     └── NotConnected            there is no connection; nothing was sent
     Uncertain
     ├── ConnectionLost          the command was sent, and the connection broke before the answer
-    └── AnswerMissing           no answer came in time, or none that can be read
+    └── AnswerMissing           no answer arrived in time, or it cannot be read
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cometbot.channels.simplex.protocol.frames import Record
 from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
 
 BUSY_RETRY_AFTER = 1.0
-"""Seconds to wait when the CLI's database was busy."""
+"""Seconds before a retry when the CLI's database was busy."""
 
 _INNER_ERROR_FIELDS = {"error": "errorType", "errorStore": "storeError", "errorAgent": "agentError"}
 _AGENT_ERROR_FIELDS = (
@@ -58,8 +58,8 @@ _EXPLANATIONS = {
 class CommandFailed(ChannelError):
     """The CLI answered a command with an error.
 
-    ``tags`` are the CLI's own, from the outside in: ``("errorStore", "largeMsg")``; ``code`` is the same as one text.
-    ``chat_error`` is the whole error; it may hold what people wrote, and shows in no text.
+    ``tags`` are the CLI's own, outermost first: ``("errorStore", "largeMsg")``; ``code`` is the same as one string.
+    ``chat_error`` is the whole error. It may hold users' texts, so it is not part of the message.
     """
 
     tags: tuple[str, ...] = ()
@@ -68,16 +68,16 @@ class CommandFailed(ChannelError):
 
     @property
     def tag(self) -> str:
-        """The innermost tag: ``largeMsg``."""
+        """The innermost tag, such as ``largeMsg``."""
         return self.tags[-1] if self.tags else ""
 
 
 class CommandRejected(CommandFailed, Rejected):
-    """The CLI refused a command, and will refuse it again."""
+    """The CLI rejected a command, and will reject it again."""
 
 
 class CommandNotFound(CommandRejected, NotFound):
-    """The CLI does not know what a command was about."""
+    """The object that a command names does not exist."""
 
 
 class CommandDelayed(CommandFailed, RateLimited):
@@ -93,15 +93,15 @@ class NotConnected(Unreachable):
 
 
 class ConnectionLost(Uncertain):
-    """The connection to the SimpleX CLI broke before it answered; the command may have been carried out."""
+    """The connection to the SimpleX CLI broke before the answer; the command may have been executed."""
 
 
 class AnswerMissing(Uncertain):
-    """The SimpleX CLI gave no answer in time, or none that can be read; the command may have been carried out."""
+    """The SimpleX CLI sent no answer in time, or one that cannot be read; the command may have been executed."""
 
 
 def get_error_tags(chat_error: object) -> tuple[str, ...]:
-    """The tags of a ``ChatError`` from the outside in, as far as they are there; unknown ones too."""
+    """Return the tags of a ``ChatError``, outermost first, as far as they exist; unknown ones are included."""
     if not isinstance(chat_error, Mapping) or not isinstance(chat_error.get("type"), str):
         return ()
     outer = chat_error["type"]
@@ -114,7 +114,7 @@ def get_error_tags(chat_error: object) -> tuple[str, ...]:
 
 
 def error_from(record: Record, command: Command) -> CommandFailed:
-    """The error that an answer stands for, to be raised."""
+    """Return the exception for an answer that is an error."""
     chat_error = record.raw.get("chatError")
     tags = get_error_tags(chat_error)
     code = ".".join(tags) or "unknown"
@@ -138,7 +138,7 @@ def _classify(tags: tuple[str, ...], code: str, text: str) -> CommandFailed:
 
 
 def _explain(tags: tuple[str, ...], chat_error: object) -> str:
-    """What a tag means in words, and the parser's own message, which holds nothing that people wrote."""
+    """Return the meaning of the last tag, with the parser's own message, which contains no users' text."""
     if not tags:
         return " (the answer names no error)"
     words = _EXPLANATIONS.get(tags[-1], "")

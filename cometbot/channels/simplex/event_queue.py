@@ -1,4 +1,4 @@
-"""Events between the socket and the store: in order, bounded, and held back while something older is fetched."""
+"""The queue of events between the socket and the store: ordered, bounded, and paused while older events are fetched."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from cometbot.channels.simplex.protocol.frames import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLimit:
-    """How much an inbox takes before it makes its writer wait: events, and bytes of their frames."""
+    """The capacity of a queue before its writer blocks: events, and bytes of their frames."""
 
     events: int = 256
     size: int = 8 * 1024 * 1024
 
 
 STARTUP_QUEUE_LIMIT = QueueLimit(events=20_000, size=64 * 1024 * 1024)
-"""How much is held back while the past is fetched; after that the order of old and new is given up, not the memory."""
+"""The capacity while missed events are fetched. Beyond it the order of old and new events is given up, to bound memory.
+"""
 
 
 class EventQueue:
-    """A queue with one writer and one reader. What does not fit makes the writer wait; nothing is dropped.
+    """A queue with one writer and one reader. A full queue blocks the writer; nothing is dropped.
 
-    It has the room of ``startup_limit`` as well until the time of :meth:`use_startup_limit_until`, for a reader that
-    asks things meanwhile. Between :meth:`pause` and :meth:`resume` the reader gets nothing and the writer may go on up
-    to ``startup_limit``, since it must go on reading answers; beyond that the hold ends by itself, and ``on_overflow``
-    is told.
+    Until the time given to :meth:`use_startup_limit_until` it has the capacity ``startup_limit``, for a reader that
+    sends commands meanwhile. Between :meth:`pause` and :meth:`resume` the reader receives nothing, and the writer may
+    go on up to ``startup_limit``, since it must keep reading answers. Beyond that the pause ends and ``on_overflow`` is
+    called.
     """
 
     def __init__(self, limit: QueueLimit, startup_limit: QueueLimit, on_overflow: Callable[[], None]) -> None:
@@ -44,24 +45,27 @@ class EventQueue:
         return len(self._events)
 
     def pause(self) -> None:
-        """Give the reader nothing from now on."""
+        """Stop delivering events to the reader."""
         with self._changed:
             self._is_paused = True
 
     def resume(self) -> None:
-        """Give the reader everything again."""
+        """Deliver events to the reader again."""
         with self._changed:
             self._is_paused = False
             self._changed.notify_all()
 
     def use_startup_limit_until(self, until: float) -> None:
-        """Take more than usual until ``time.monotonic()`` is this."""
+        """Use the capacity ``startup_limit`` until ``time.monotonic()`` is ``until``."""
         with self._changed:
             self._startup_limit_until = until
             self._changed.notify_all()
 
     def enqueue(self, event: Record, size: int, is_cancelled: Callable[[], bool]) -> bool:
-        """Whether the event is in; waits for room unless ``is_cancelled`` becomes true, which is asked often."""
+        """Add an event and return True; wait for room.
+
+        Return False once ``is_cancelled``, which is polled, returns True.
+        """
         with self._changed:
             if self._is_paused and not self._has_room(self._startup_limit, size):
                 self._is_paused = False
@@ -83,7 +87,10 @@ class EventQueue:
         return not self._events or (len(self._events) < room.events and self._size + size <= room.size)
 
     def dequeue(self) -> Record | None:
-        """The next event, which is the reader's until it calls :meth:`task_done`; None once closed and empty."""
+        """Return the next event, or None once the queue is closed and empty.
+
+        The reader then calls :meth:`task_done`.
+        """
         with self._changed:
             while not self._events or self._is_paused:
                 if self._is_closed and not self._events:
@@ -96,13 +103,13 @@ class EventQueue:
             return event
 
     def task_done(self) -> None:
-        """What was taken is stored."""
+        """Mark the event from :meth:`dequeue` as stored."""
         with self._changed:
             self._is_busy = False
             self._changed.notify_all()
 
     def wait_idle(self, is_cancelled: Callable[[], bool]) -> bool:
-        """Whether everything that was put is stored; waits for that unless ``is_cancelled`` becomes true."""
+        """Wait until all events are stored and return True. Return False once ``is_cancelled`` returns True."""
         with self._changed:
             while self._events or self._is_busy:
                 if is_cancelled():
@@ -111,7 +118,7 @@ class EventQueue:
             return True
 
     def close(self) -> None:
-        """Let the reader end once it has taken what is there."""
+        """Close the queue. The reader ends after the events that are in it."""
         with self._changed:
             self._is_closed, self._is_paused = True, False
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What of the CLI's events is brought to the bot, in whose conversation and under what key. No I/O."""
+"""Selects the CLI's events for the bot, and determines their conversation and key. No I/O."""
 
 from __future__ import annotations
 
@@ -64,28 +64,28 @@ _UNTYPED_EVENTS = _ITEM_EVENTS | {
     "groupDeleted",
     "newMemberContactReceivedInv",
 }
-"""What comes to handlers as an ``UnknownEvent``."""
+"""Events that handlers receive as an ``UnknownEvent``."""
 
 _MAX_KEY_LENGTH = 200
 
 _MAX_LIVE_AGE = 24 * 3600.0
-"""Seconds after which a message that was changed is no longer taken for one whose writing has just ended."""
+"""Seconds after which an edited message is no longer taken for a live message that has just been finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """Something to be stored. ``fallback`` is what it is instead if ``incoming`` is stored already."""
+    """An event to be stored. ``fallback`` is stored instead if ``incoming`` is stored already."""
 
     incoming: IncomingEvent
     fallback: IncomingEvent | None = None
 
 
 class EventRouter:
-    """Sorts the events of one CLI for one bot.
+    """Selects the events of one CLI for one bot.
 
-    In groups the bot gets what is said to it: a mention, an answer to what it said, one of its commands; with
-    ``all_groups`` everything. A business chat is a talk with the bot, so all of it counts. What other bots write is
-    left out unless the bot is to answer those.
+    In groups the bot receives messages addressed to it: mentions, replies to its messages, its commands; with
+    ``all_groups`` it receives all messages. In business chats it receives all. Messages of other bots are dropped
+    unless ``bot.handle_bots`` is set.
     """
 
     def __init__(
@@ -97,7 +97,10 @@ class EventRouter:
         self._clock = clock
 
     def route(self, record: Record) -> Iterator[RoutedEvent]:
-        """What an event brings, in order. What cannot be read is left out, and said so in the log."""
+        """Yield the events to be stored for ``record``, in order.
+
+        Records that cannot be read are logged and dropped.
+        """
         route = _ROUTES.get(record.type)
         try:
             if route is not None:
@@ -108,7 +111,7 @@ class EventRouter:
             _log.warning("left out an event %s that cannot be read: %s", record.type, error)
 
     def route_item(self, raw: Mapping[str, Any]) -> Iterator[RoutedEvent]:
-        """What a chat item brings that was fetched, and not told of."""
+        """Yield the events of a chat item that was fetched rather than received as an event."""
         yield from self.route(Record("newChatItems", {"type": "newChatItems", "chatItems": [raw]}))
 
     def _route_new_items(self, record: Record) -> Iterator[RoutedEvent]:
@@ -123,7 +126,7 @@ class EventRouter:
                 yield from self._route_to_chat(item.chat, make_message_key(item), body, self._find_sender_uid(item))
 
     def _route_update(self, record: Record) -> Iterator[RoutedEvent]:
-        """A change; or the end of a message that was written before our eyes, which is a message only now."""
+        """Route an edit, or the end of a live message, which is stored as a message only then."""
         item: Item | None = read_field(record, "chatItem")
         conversation = (
             ids.make_chat_conversation(self._account, self._bot.name, item.chat)
@@ -181,13 +184,13 @@ class EventRouter:
         contact_request = read_field(record, "contactRequest")
         if contact_request is not None:
             conversation = ids.make_request_conversation(self._account, self._bot.name, contact_request)
-            # The number alone may be given again once the request is answered.
+            # The CLI may reuse a request's id once the request is answered.
             identity = [contact_request.raw.get(name) for name in ("createdAt", "xContactId", "agentInvitationId")]
             key = f"request:{contact_request.request_id}:{_digest({'of': identity})}"
             yield self._make_routed_event(conversation, key, record.raw, ids.make_request_user(contact_request).uid)
 
     def _route_other(self, record: Record) -> Iterator[RoutedEvent]:
-        """Anything else that belongs to a chat; nobody is told of what nobody listens for."""
+        """Route any other event of a chat. Untyped events are dropped if the bot has no handler for them."""
         if record.type in _UNTYPED_EVENTS and not any(handler.kind == "event" for handler in self._bot.handlers):
             return
         chat = self._find_chat(record)
@@ -216,7 +219,7 @@ class EventRouter:
         return item.mentions_bot or item.mentions_or_quotes_bot or self._is_command(item.text)
 
     def _is_command(self, text: str) -> bool:
-        """Whether a text is one of this bot's commands: in a group, others may be meant for other bots."""
+        """Return True if a text calls one of this bot's commands. In a group, other commands may be for other bots."""
         call = parse_call(text.strip().replace("/'", "/", 1))
         if call is None or not call.has_slash:
             return False
@@ -237,12 +240,12 @@ class EventRouter:
 
 
 def make_message_key(item: Item) -> str:
-    """What makes a message the same: its number, and the id that both sides know it by."""
+    """Return the key of a message: its id, and the id that both sides share."""
     return f"message:{item.item_id}:{item.shared_id}" if item.shared_id else f"message:{item.item_id}"
 
 
 def _is_by_bot(item: Item) -> bool:
-    """Whether who wrote it says that it is a bot."""
+    """Return True if the sender's profile says that it is a bot."""
     writer = item.member or item.chat.contact
     return writer is not None and writer.profile.is_bot
 
@@ -261,7 +264,10 @@ def _digest(raw: Mapping[str, Any]) -> str:
 
 
 def _dump_json(raw: Mapping[str, Any]) -> bytes:
-    """JSON of an object that others may have nested deep. Raises :class:`PayloadError` if it is too deep for all."""
+    """Return an object as JSON. Raises :class:`PayloadError` if it is nested too deep.
+
+    The fallback accepts objects nested deeper than orjson does, since remote users control the nesting.
+    """
     try:
         return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
     except TypeError:
@@ -273,7 +279,7 @@ def _dump_json(raw: Mapping[str, Any]) -> bytes:
 
 
 def _limit_key(key: str) -> str:
-    """A key that an index takes: what others wrote into it may be of any length, or no text at all."""
+    """Return a key that fits a database index: remote users may have put any length or non-text into it."""
     if len(key) <= _MAX_KEY_LENGTH and key.isascii() and key.isprintable():
         return key
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]

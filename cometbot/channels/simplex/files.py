@@ -1,4 +1,4 @@
-"""Where files lie: as the CLI names the place, and as this process does."""
+"""File references, and the paths of files as the CLI and as this process see them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from cometbot.text import clean_file_name
 
 _MAX_NAME_BYTES = 100
 _UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f!-,/:-@\[-^`{-\x9f]+")
-"""Misread by shells or systems: control characters, and all of ASCII but letters, digits and ``._- ``."""
+"""Characters misread by shells or systems: control characters, and all of ASCII but letters, digits and ``._- ``."""
 _RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """A file that was offered: its number, the name that its sender chose, and its size, 0 where nobody said.
+    """A reference to an offered file: its id, the sender's name for it, and its size (0 if unknown).
 
-    ``chat`` and ``item_id`` say in which message, None and 0 where nobody said.
+    ``chat`` and ``item_id`` identify its message; they are None and 0 if unknown.
     """
 
     file_id: int
@@ -37,7 +37,10 @@ class FileRef:
 
     @classmethod
     def from_value(cls, file: Attachment | File | str | int) -> FileRef:
-        """What an attachment, its URL, or the CLI's own word for a file names. Raises :class:`MessageError`."""
+        """Return the reference for an attachment, its URL, a :class:`File` or a file id.
+
+        Raises :class:`MessageError`.
+        """
         if isinstance(file, File):
             return cls(file.file_id, file.name, file.size)
         if isinstance(file, Attachment):
@@ -72,10 +75,10 @@ def _parse_chat(text: str | None) -> ChatRef | None:
 
 
 def make_safe_name(name: str) -> str:
-    """Return a name for a file on this machine, made of what a sender called it.
+    """Return a safe local file name for the name that a sender chose.
 
-    It has no folders, is no hidden file, holds nothing that a shell or a system takes amiss, and has at most a hundred
-    bytes; ``file`` where nothing is left.
+    It contains no folders, does not begin with a dot, has no characters that are special to a shell or a system, and
+    has at most a hundred bytes. It is ``file`` if nothing else is left.
     """
     last = clean_file_name(_UNSAFE_CHARACTERS.sub("_", re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]))
     stem, _, extension = last.rpartition(".")
@@ -84,7 +87,7 @@ def make_safe_name(name: str) -> str:
     room = _MAX_NAME_BYTES - len(extension) - 2
     clean = stem.strip(" .-_").encode()[:room].decode("utf-8", "ignore").strip(" .-_") or "file"
     if not extension and clean.encode().endswith(b"\xa0"):
-        # The CLI takes this byte at a command's end for a blank.
+        # The CLI trims this byte from the end of a command as whitespace.
         clean += "_"
     whole = f"{clean}.{extension}" if extension else clean
     return f"_{whole}" if _RESERVED_NAMES.fullmatch(whole) else whole
@@ -92,18 +95,21 @@ def make_safe_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SharedFolder:
-    """The folder that the CLI and this process share: ``there`` is what the CLI calls it, ``here`` what we do."""
+    """A folder shared by the CLI and this process: at ``cli_path`` for the CLI, at ``local_path`` for this process."""
 
     cli_path: PurePosixPath
     local_path: Path
 
     def get_download_paths(self, file_ref: FileRef) -> tuple[str, Path]:
-        """Where a file is to be put, as the CLI names it and as we do. The same file always gets the same place."""
+        """Return the download path of a file for the CLI and for this process.
+
+        It is always the same for the same file.
+        """
         name = f"{file_ref.file_id}-{make_safe_name(file_ref.name)}"
         return str(self.cli_path / name), self.local_path / name
 
     def to_local_path(self, path: str) -> Path:
-        """Where we find what the CLI calls ``path``. Raises :class:`Rejected` for a place outside of the folder."""
+        """Return the local path of the CLI's ``path``. Raises :class:`Rejected` if it is outside the folder."""
         named = PurePosixPath(path)
         inside = named if not named.is_absolute() else _relative_to(named, self.cli_path)
         if inside is None or ".." in inside.parts:
@@ -114,7 +120,10 @@ class SharedFolder:
         return self.local_path / inside
 
     def to_cli_path(self, path: str) -> str:
-        """What the CLI calls our file ``path``. Raises :class:`Rejected` for one that it cannot see, or is none."""
+        """Return the CLI's path of the local file ``path``.
+
+        Raises :class:`Rejected` if it is missing or not in the folder.
+        """
         local_path = Path(path).expanduser().absolute()
         if not local_path.is_file():
             raise Rejected(f"there is no file {local_path}", code="file_missing")
@@ -130,26 +139,26 @@ class SharedFolder:
 
 
 class NoSharedFolder:
-    """Where the CLI is on another machine and no folder is shared."""
+    """The placeholder for a CLI on another machine without a shared folder. All its methods raise."""
 
     @property
     def missing_settings_error(self) -> BotError:
-        """What is missing, and which settings bring it."""
+        """The error that names the missing settings."""
         return BotError(
             "files need a folder that the SimpleX CLI and this process both see: set SIMPLEX_FILES to what the CLI "
             "calls it and SIMPLEX_FILES_HERE to what it is called here"
         )
 
     def get_download_paths(self, file_ref: FileRef) -> tuple[str, Path]:
-        """Nowhere. Raises :class:`BotError`."""
+        """Raises :class:`BotError`."""
         raise self.missing_settings_error
 
     def to_local_path(self, path: str) -> Path:
-        """Nowhere. Raises :class:`BotError`."""
+        """Raises :class:`BotError`."""
         raise self.missing_settings_error
 
     def to_cli_path(self, path: str) -> str:
-        """Nowhere. Raises :class:`Rejected`."""
+        """Raises :class:`Rejected`."""
         raise Rejected(str(self.missing_settings_error), code="no_folder")
 
 

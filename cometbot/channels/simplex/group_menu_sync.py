@@ -1,4 +1,4 @@
-"""The bot's command menu in business chats and in its own groups, where members see what the group's profile has."""
+"""Sets the bot's command menu in business chats and in its own groups, where members see the group profile's menu."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MEMBER_STATUSES = frozenset({"creator", "connected", "complete"})
 
 
 class GroupMenuSync(threading.Thread):
-    """Brings ``menu`` to the groups where it belongs: each time a connection is ready, and when a chat appears.
+    """Writes ``menu`` to the profiles of groups, each time a connection is ready and when a chat appears.
 
-    Those are the business chats of the bot, and other groups that it owns. Nothing is written where the menu is right.
-    ``send_command`` sends commands.
+    The groups are the bot's business chats and other groups that it owns. A group whose menu is up to date is not
+    changed. ``send_command`` sends commands.
     """
 
     def __init__(self, menu: list[dict[str, Any]], send_command: SendCommand) -> None:
@@ -41,14 +41,14 @@ class GroupMenuSync(threading.Thread):
         self._changed = threading.Condition()
 
     def sync_all(self, user_id: int) -> None:
-        """A connection is ready: look at all groups of this profile."""
+        """Check all groups of the profile ``user_id``. Call this when a connection is ready."""
         with self._changed:
             self._user_id, self._is_full_sync = user_id, True
             self._pending_groups.clear()
             self._changed.notify_all()
 
     def handle_event(self, record: Record) -> None:
-        """Take notice of an event, if a chat appears by it."""
+        """Queue the group of an event if a chat appears by it."""
         user = record.raw.get("user")
         if record.type not in _GROUP_EVENTS or (isinstance(user, Mapping) and user.get("userId") != self._user_id):
             return
@@ -56,7 +56,7 @@ class GroupMenuSync(threading.Thread):
             group: GroupInfo | None = read_field(record, "toGroup" if record.type == "groupUpdated" else "groupInfo")
         except PayloadError:
             return
-        # Somebody else may have changed a group: it is ours to mend only where the talk is with the bot alone.
+        # Somebody else may have changed a group. Only a business chat is the bot's own to correct.
         if group is None or (record.type == "groupUpdated" and group.business is None):
             return
         with self._changed:
@@ -64,7 +64,7 @@ class GroupMenuSync(threading.Thread):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End it, and wait for that."""
+        """Stop the thread and wait for it."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -72,12 +72,12 @@ class GroupMenuSync(threading.Thread):
             self.join(1)
 
     def run(self) -> None:
-        """Wait for groups and bring them the menu."""
+        """Wait for groups and update their menus."""
         while not self._is_closed:
             try:
                 self._sync_groups(self._next_groups())
             except (ChannelError, PayloadError) as error:
-                # After a break everything is looked at again, and what failed.
+                # The next connection checks all groups again, the failed ones included.
                 _log.info("the command menus of groups could not be looked at: %s", error)
             except Exception:
                 _log.exception("bringing the command menu to groups failed")
@@ -101,7 +101,10 @@ class GroupMenuSync(threading.Thread):
         return [group for group in groups if group is not None]
 
     def _sync_group(self, group: GroupInfo) -> None:
-        """The menu into the profile as it is now: all of it is replaced, and what was told of it may be old."""
+        """Write the menu into the group's current profile.
+
+        It is fetched first: the command replaces the whole profile.
+        """
         try:
             if self._is_outdated(group):
                 current = self._fetch_group(group.group_id)
@@ -138,7 +141,7 @@ class GroupMenuSync(threading.Thread):
 
 
 def _read_group(raw: object) -> GroupInfo | None:
-    """A group of a list; None for one that cannot be read, which must not hide the others."""
+    """Return a group of a list, or None for one that cannot be read, so that the others are still handled."""
     try:
         group: GroupInfo | None = read_field(Record("", {"groupInfo": raw}), "groupInfo")
     except PayloadError as error:

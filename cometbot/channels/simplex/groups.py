@@ -1,4 +1,4 @@
-"""The list of the bot's groups, from CLIs of several releases."""
+"""The list of the bot's groups, for several releases of the CLI."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cometbot.errors import MessageError
 
 
 def fetch_groups(send_command: SendCommand, user_id: int, search: str = "") -> tuple[Record, bool]:
-    """Return the CLI's list of groups, and whether it was searched.
+    """Return the CLI's list of groups, and True if it is filtered by ``search``.
 
-    A search that a command cannot carry is left to the caller: the list has all groups then. Some releases do not read
-    the space that the reference has before the user's number.
+    If a command cannot carry ``search``, the list has all groups and the caller must filter it. Some releases do not
+    parse the space that the API reference has before the user's id; they get the older spelling.
     """
     try:
         commands.list_groups(user_id, search=search)

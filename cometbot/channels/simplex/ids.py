@@ -1,8 +1,8 @@
-"""How the channel names conversations, users and groups: by the CLI's numbers, never by names that people choose.
+"""Ids of conversations, users and groups, made from the CLI's ids and never from names that users choose.
 
-A contact's uid is its number (``4``). A group member who is a contact as well has that uid; another one has
-``member-`` and the id that all members know it by. A group's guid is its number; the talk of one member with its
-moderators is ``3(_support:11)``.
+A contact's uid is its id (``4``). A group member who is also a contact has that uid; other members have ``member-`` and
+the id that is the same for all members. A group's guid is its id; the chat of one member with the group's moderators is
+``3(_support:11)``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GROUP = re.compile(r"[1-9]\d{0,18}(?:\(_support(?::[1-9]\d{0,18})?\))?", re.ASC
 
 
 def make_direct_conversation(account: str, bot: str, uid: str) -> Conversation:
-    """The conversation with a contact. Raises :class:`BotError` for a uid that is no contact's."""
+    """Return the conversation with a contact. Raises :class:`BotError` if ``uid`` is not a contact's."""
     if not _NUMBER.fullmatch(uid):
         hint = (
             "a group member can be written to alone only once it is a contact" if uid.startswith(MEMBER_PREFIX) else ""
@@ -36,7 +36,7 @@ def make_direct_conversation(account: str, bot: str, uid: str) -> Conversation:
 
 
 def make_group_conversation(account: str, bot: str, guid: str) -> Conversation:
-    """The conversation of a group. Raises :class:`BotError` for what is no group's number."""
+    """Return the conversation of a group. Raises :class:`BotError` if ``guid`` is not a group's id."""
     if not _GROUP.fullmatch(guid):
         raise BotError(
             f"SimpleX knows groups by number, as in ctx.event.group.guid (for example '3'), not {guid[:60]!r}"
@@ -45,13 +45,13 @@ def make_group_conversation(account: str, bot: str, guid: str) -> Conversation:
 
 
 def make_request_conversation(account: str, bot: str, contact_request: ContactRequest) -> Conversation:
-    """Where a contact request is handled: nothing can be said there before it is accepted."""
+    """Return the conversation of a contact request. No message can be sent there before it is accepted."""
     name = f"{REQUEST_PREFIX}{contact_request.request_id}"
     return Conversation(CHANNEL, account, bot, name, name)
 
 
 def make_chat_conversation(account: str, bot: str, chat: Chat) -> Conversation | None:
-    """The conversation of a chat; None for one that nobody can write to."""
+    """Return the conversation of a chat, or None if the chat cannot be written to."""
     ref = chat.ref
     if ref is None or ref.kind not in ("direct", "group"):
         return None
@@ -64,7 +64,7 @@ def make_chat_conversation(account: str, bot: str, chat: Chat) -> Conversation |
 
 
 def make_chat_ref(conversation: Conversation) -> ChatRef:
-    """How commands name a conversation. Raises :class:`Rejected` for one that nothing can be sent to."""
+    """Return the reference of a conversation for commands. Raises :class:`Rejected` if nothing can be sent to it."""
     if conversation.target.startswith(REQUEST_PREFIX):
         raise Rejected(
             "nothing can be said to who is not connected yet; accept the request first", code="not_connected"
@@ -76,7 +76,7 @@ def make_chat_ref(conversation: Conversation) -> ChatRef:
 
 
 def make_contact_user(contact: Contact) -> User:
-    """Who writes in a direct chat."""
+    """Return the user for a contact."""
     profile = contact.profile
     return User(
         uid=str(contact.contact_id),
@@ -90,12 +90,12 @@ def make_contact_user(contact: Contact) -> User:
 
 
 def get_member_uid(member: Member) -> str:
-    """The uid of a group member."""
+    """Return the uid of a group member."""
     return str(member.contact_id) if member.contact_id is not None else f"{MEMBER_PREFIX}{member.member_id}"
 
 
 def make_member_user(member: Member, group_info: GroupInfo | None) -> User:
-    """Who writes in a group. The role of who a business chat is for is ``customer``."""
+    """Return the user for a group member. The customer of a business chat has the role ``customer``."""
     business = group_info.business if group_info else None
     is_customer = business is not None and bool(member.member_id) and member.member_id == business.customer_id
     return User(
@@ -116,7 +116,7 @@ def make_member_user(member: Member, group_info: GroupInfo | None) -> User:
 
 
 def make_request_user(contact_request: ContactRequest) -> User:
-    """Who asks to be connected; not a contact yet."""
+    """Return the user for a contact request, who is not a contact yet."""
     return User(
         uid=f"{REQUEST_PREFIX}{contact_request.request_id}",
         name=contact_request.profile.display_name or contact_request.name,
@@ -127,7 +127,7 @@ def make_request_user(contact_request: ContactRequest) -> User:
 
 
 def make_group(group_info: GroupInfo) -> Group:
-    """A group; its type is ``business`` or ``private``, its scope the bot's own role in it."""
+    """Return a group. Its type is ``business`` or ``private``, its scope the bot's own role in it."""
     business = group_info.business
     known = {"customer_id": business.customer_id, "business_id": business.business_id} if business else {}
     return Group(

@@ -1,4 +1,4 @@
-"""The connection at work: what comes over it is stored, and what came while it was away is fetched."""
+"""Ingestion: stores the events of a connection, and fetches and stores those that were missed."""
 
 from __future__ import annotations
 
@@ -39,16 +39,18 @@ _OVERLAP_ITEMS = 200
 _OVERLAP_PERIOD = 3600.0
 _MAX_KNOWN_KEYS = 20_000
 _POSTPONED_TIMEOUT = 24 * 3600.0
-"""Seconds for which a chat that cannot be fetched is asked for again: longer, and its messages, which come out of
-order, would be answers to nothing; and the mailbox does not remember for ever what it had before a restart."""
+"""Seconds for which a postponed chat is requested again. Its messages arrive out of order, so later replies would make
+no sense; and the inbox remembers only for a limited time what it received before a restart.
+"""
 
 
 class Ingester:
-    """Brings what the CLI tells to the mailbox, each happening once.
+    """Stores the CLI's events in the inbox, each of them once.
 
-    :meth:`run_startup` and :meth:`handle_event` are a connection's ``startup`` and ``on_event``; ``send_command`` sends
-    commands from the latter, for as long after the former as :class:`GapRecovery` takes. How far everything is stored
-    is noted in ``database``, now and then: what is fetched a second time is recognised by its key.
+    :meth:`run_startup` and :meth:`handle_event` are a connection's ``startup`` and ``on_event``. ``send_command`` sends
+    commands from :meth:`handle_event`, for as long after a start-up as :class:`GapRecovery` needs it. The watermark, up
+    to which everything is stored, is saved in ``database`` now and then: items that are fetched a second time are
+    recognised by their keys.
     """
 
     def __init__(
@@ -85,9 +87,9 @@ class Ingester:
         channel.add_callbacks(on_refresh=self.save_watermark, on_close=self.save_watermark)
 
     def run_startup(self, send_command: SendCommand) -> Session:
-        """Prepare the profile and the address, then store what came since the last time.
+        """Prepare the profile and the address, then store the events since the last connection.
 
-        The very first time, that is nothing: what was written before there was a bot is not answered.
+        On the very first start nothing is fetched: messages from before the bot existed are not answered.
         """
         session = prepare(send_command, self._profile, self._address)
         self._user_id = session.user.user_id
@@ -97,7 +99,7 @@ class Ingester:
         if self._watermark is None:
             self._watermark = self._load_watermark(newest)
         if newest < self._watermark.value:
-            # The newest were deleted, or this is another database of the CLI.
+            # The newest items were deleted, or the CLI has another database.
             self._watermark, self._first_item_id = Watermark(newest), min(self._first_item_id, newest)
         mark = self._watermark.value
         self._recheck_from = max(mark - _OVERLAP_ITEMS, self._first_item_id)
@@ -109,15 +111,16 @@ class Ingester:
         return session
 
     def _load_watermark(self, newest: int) -> Watermark:
-        """As far as was noted; all that there is, where nothing was."""
+        """Return the saved watermark, or one that covers all existing items if none is saved."""
         mark, _, first = get_metadata(self._database, self._metadata_key).partition(" ")
         self._first_item_id = int(first) if first else newest
         return Watermark(int(mark) if mark else newest)
 
     def recover_missed(self, send_command: SendCommand) -> None:
-        """Store what the CLI has told nobody, or somebody else: an event goes to one of its clients only.
+        """Store items whose events never arrived here.
 
-        That may be a connection of ours which was just breaking. This goes back to where things stood at the last look.
+        The CLI sends each event to only one of its clients, which may be another client or a connection of ours that
+        was breaking. This checks again from the watermark of the previous check.
         """
         if self._watermark is not None:
             mark = self._watermark.value
@@ -126,7 +129,7 @@ class Ingester:
             self._recheck_from = max(mark - _OVERLAP_ITEMS, self._first_item_id)
 
     def handle_event(self, record: Record) -> None:
-        """Store what an event brings. Raises what the store raises; then it may be heard again."""
+        """Store the events of a record. Raises the store's errors; the record may then be delivered again."""
         user = record.raw.get("user")
         if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
             return
@@ -140,7 +143,7 @@ class Ingester:
         self._advance_watermark(record)
 
     def save_watermark(self) -> None:
-        """Note how far everything is stored."""
+        """Save the watermark if it has changed."""
         with self._save_lock:
             if self._watermark is None or self._watermark.value == self._saved_watermark:
                 return
@@ -149,7 +152,7 @@ class Ingester:
             self._saved_watermark = mark
 
     def _mark_items_pending(self, record: Record) -> None:
-        """The items of an event are for the next start-up to fetch."""
+        """Mark the items of an event as pending, for the next start-up to fetch."""
         listed = record.raw.get("chatItems")
         if self._watermark is None or not isinstance(listed, list):
             return
@@ -159,7 +162,7 @@ class Ingester:
                 self._watermark.add_pending(item_id)
 
     def _store_before(self, item: Item, raw: Mapping[str, Any]) -> None:
-        """Store an item that was fetched before its event came; one whose end is still to be told waits for that."""
+        """Store an item that was fetched before its event arrived. A live message waits for the event of its end."""
         assert self._watermark is not None
         if not self._watermark.is_live(item.item_id):
             self._store_item(item, raw)
@@ -171,7 +174,10 @@ class Ingester:
         return routed.fallback is not None and self._enqueue_once(routed.fallback)
 
     def _store_item(self, item: Item, raw: Mapping[str, Any]) -> int:
-        """How many events an item that was fetched brought. One that cannot be stored must not end every start-up."""
+        """Store a fetched item and return how many new events it had.
+
+        An item that cannot be stored must not fail every start-up, so it is logged and dropped.
+        """
         try:
             return sum(self._store(routed) for routed in self._router.route_item(raw))
         except DeliveryError:
@@ -181,7 +187,10 @@ class Ingester:
             return 0
 
     def _enqueue_once(self, incoming: IncomingEvent) -> bool:
-        """Whether it is new; what this process stored lately need not be asked of the database."""
+        """Enqueue an event and return True if it is new.
+
+        Keys stored recently by this process need no database query.
+        """
         name = f"{incoming.conversation.id} {incoming.key}"
         with self._known_keys_lock:
             if name in self._known_keys:
@@ -215,7 +224,7 @@ class Ingester:
             self.save_watermark()
 
     def _is_event_expected(self, item: Item, watermark: Watermark) -> bool:
-        """Whether the end of a message that was being written may be on its way to us: so it is at the first look."""
+        """Return True if the event of a finished live message may still arrive: only the first check after its end."""
         if not watermark.is_live(item.item_id) or item.is_live or item.item_id in self._finished_live_items:
             self._finished_live_items.discard(item.item_id)
             return False
@@ -223,11 +232,11 @@ class Ingester:
         return True
 
     def _catch_up(self, send_command: SendCommand, watermark: Watermark, *, is_recheck: bool = False) -> None:
-        """Fetch and store what is newer than the mark, and look once more at what is a little older.
+        """Fetch and store items newer than the watermark, and check again those that are slightly older.
 
-        Events of different chats may have overtaken each other, so that one with a smaller number was still missing.
-        What was there before the bot first came stays out. A chat that the CLI cannot give now holds the mark, so that
-        the next look, or the next process, asks for it again.
+        Events of different chats may have overtaken each other, so an item with a smaller id may still be missing.
+        Items from before the bot's first start are not fetched. A chat that the CLI cannot return now holds the
+        watermark, so that the next check, or the next process, requests it again.
         """
         with self._fetch_lock:
             self._fetch_missed(send_command, watermark, is_recheck)
@@ -252,7 +261,7 @@ class Ingester:
                 self._lost_events.add_fetched(item.item_id)
             fetched_items.append((item.item_id, item.is_live and item.is_received))
         watermark.hold_at(after if self._has_pending_chats(postponed) else None)
-        # Only now, since the chats came one after the other: before the last one, smaller numbers were still missing.
+        # Chats are fetched one after the other, so smaller ids may be missing until the last one is done.
         for item_id, is_live in fetched_items:
             watermark.advance(item_id, is_live=is_live)
             self._channel.record_item_id(item_id)
@@ -260,7 +269,7 @@ class Ingester:
             _log.info("stored what came while SimpleX was not connected: %d events", stored)
 
     def _has_pending_chats(self, postponed: list[str]) -> bool:
-        """Whether one of them is still worth waiting for."""
+        """Return True if one of the postponed chats is still to be waited for."""
         now = self._clock()
         self._postponed = {name: self._postponed.get(name, now) for name in postponed}
         for name, since in self._postponed.items():
@@ -270,7 +279,7 @@ class Ingester:
 
 
 def _log_cli_errors(record: Record) -> None:
-    """Say what the CLI says of its own troubles, by its tags: they hold nothing that people wrote."""
+    """Log errors that the CLI reports about itself, by their tags, which contain no users' text."""
     if record.type == "messageError":
         _log.info("the SimpleX CLI could not process a message (severity %.40s)", record.raw.get("severity"))
     listed = {"chatError": [record.raw.get("chatError")], "chatErrors": record.raw.get("chatErrors")}.get(record.type)

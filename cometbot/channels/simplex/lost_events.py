@@ -1,4 +1,4 @@
-"""Events that the SimpleX CLI gave to another client."""
+"""Detects events that the SimpleX CLI sent to another client."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cometbot.channels.simplex.recovery import RECOVERY_PERIOD
 _log = logging.getLogger(__name__)
 
 LOST_EVENT_THRESHOLD = 3
-"""Events that have to be lost before another client is the likely cause."""
+"""Lost events after which another client is the likely cause."""
 
 
 class LostEventDetector:
-    """Compares the items whose events came with those that had to be fetched.
+    """Compares the items whose events arrived with those that had to be fetched.
 
-    The CLI gives each event to one of its clients. For :data:`RECOVERY_PERIOD` seconds that may be a connection of ours
-    that broke before, so what is lost until then says nothing.
+    The CLI sends each event to one of its clients. For :data:`RECOVERY_PERIOD` seconds that may be our own earlier
+    connection that broke, so events lost until then are not counted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,31 +31,31 @@ class LostEventDetector:
         self._is_counting = self._is_reported = False
 
     def reset(self) -> None:
-        """Start anew on a new connection."""
+        """Start counting anew on a new connection."""
         with self._lock:
             self._counting_from = self._clock() + RECOVERY_PERIOD
             self._fetched.clear()
             self._is_counting = self._is_reported = False
 
     def add_delivered(self, item_id: int) -> None:
-        """Record an item whose event came."""
+        """Record an item whose event arrived."""
         with self._lock:
             self._newest_delivered = max(self._newest_delivered, item_id)
             self._fetched.discard(item_id)
 
     def add_fetched(self, item_id: int) -> None:
-        """Record an item that was fetched although no event of it had come."""
+        """Record an item that was fetched although its event had not arrived."""
         with self._lock:
             if self._is_counting:
                 self._fetched.add(item_id)
 
     def log_lost_events(self) -> None:
-        """Log once a connection that another client takes events. Call this after each look for missed items."""
+        """Log once per connection that another client receives events. Call this after each check for missed items."""
         with self._lock:
             if not self._is_counting:
                 self._is_counting = self._clock() >= self._counting_from
                 return
-            # Later events came already, so these are not on their way any more.
+            # Events of later items have arrived, so these are no longer on their way.
             count = sum(item_id < self._newest_delivered for item_id in self._fetched)
             if count < LOST_EVENT_THRESHOLD or self._is_reported:
                 return

@@ -1,4 +1,4 @@
-"""How long sounds and videos are, which SimpleX wants to know beforehand."""
+"""Durations of sounds and videos, which SimpleX needs when they are sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def get_duration_seconds(path: Path) -> int:
-    """How many seconds a recording takes, 1 at least; 0 where nothing in the file tells."""
+    """Return the duration of a recording in whole seconds, at least 1; 0 if the file does not contain it."""
     try:
         duration = TinyTag.get(path, tags=False).duration
     except Exception as error:  # what the library raises for a broken file depends on how it is broken

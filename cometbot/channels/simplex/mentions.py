@@ -1,4 +1,4 @@
-"""Mentions on their way out: ``<@uid:…>`` becomes the name that SimpleX shows, and the member that it means."""
+"""Outgoing mentions: replaces ``<@uid:…>`` with SimpleX's names and resolves the members."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _PLAIN_NAME = re.compile(r"\w+")
 
 
 def has_mentions(content: Mapping[str, Any]) -> bool:
-    """Whether a content's text names anybody."""
+    """Return True if a content's text contains mentions."""
     return _TOKEN.search(str(content.get("text") or "")) is not None
 
 
 def resolve_mentions(
     content: Mapping[str, Any], find: Callable[[str], Member | None]
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """``content`` with names in place of uids, and the members that they mean by name.
+    """Return ``content`` with names in place of uids, and the group member ids of the mentioned members by name.
 
-    ``find`` gives the member behind a uid; who is none is named without being told. Of two members with the same name
-    only the first is told.
+    ``find`` returns the member for a uid. If there is none, its uid stays in the text, but nobody is notified. Of two
+    members with the same name only the first is notified.
     """
     mentioned: dict[str, int] = {}
 
@@ -42,7 +42,7 @@ def resolve_mentions(
 
 
 def make_member_finder(members: list[Member]) -> Callable[[str], Member | None]:
-    """Looks members up by their uid, or by the id that all members know them by."""
+    """Return a function that finds a member by uid, or by the id that is the same for all members."""
     by_uid = {
         uid: member
         for member in members

@@ -1,7 +1,7 @@
-"""What answers and events speak of, as values; each keeps the object that it was read from in ``raw``.
+"""Models of the objects in answers and events; each stores the object that it was read from in ``raw``.
 
-Ids are numbers of one CLI's database, a number space a kind. Enum values and tags are the CLI's own strings, unknown
-ones included. Times are in seconds since 1970.
+Ids are those of one CLI's database, with a number space for each kind. Enum values and tags are the CLI's own strings,
+unknown ones included. Times are in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENT_TYPES = ("text", "link", "image", "video", "voice", "file", "report", "c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What somebody says of themselves: free to choose, neither unique nor lasting."""
+    """A profile as its owner filled it in. Its values are free to choose, neither unique nor permanent."""
 
     display_name: str = ""
     full_name: str = ""
@@ -34,7 +34,7 @@ class Profile:
 
     @property
     def is_bot(self) -> bool:
-        """Whether it calls itself a bot."""
+        """True if the profile says that it is a bot's."""
         return self.peer_type == "bot"
 
 
@@ -51,7 +51,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """Somebody whom the bot is connected to. ``name`` is unique in this database, until somebody changes it."""
+    """A contact of the bot. ``name`` is unique in this database, but may change."""
 
     contact_id: int
     name: str = ""
@@ -62,15 +62,15 @@ class Contact:
 
     @property
     def ref(self) -> ChatRef:
-        """The direct chat."""
+        """The reference of the direct chat."""
         return ChatRef("direct", self.contact_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Somebody in a group. ``group_member_id`` is for commands, ``member_id`` is the same for all members.
+    """A group member. ``group_member_id`` is for commands, ``member_id`` is the same for all members.
 
-    ``contact_id`` is the direct chat with this member, None where there is none.
+    ``contact_id`` is the direct chat with this member, or None if there is none.
     """
 
     group_member_id: int
@@ -86,7 +86,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Business:
-    """Whose business chat a group is: both are ``member_id`` of members."""
+    """The parties of a business chat: ``business_id`` and ``customer_id`` are the ``member_id`` of members."""
 
     chat_type: str = ""
     business_id: str = ""
@@ -96,7 +96,10 @@ class Business:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupInfo:
-    """A group that the bot is in. ``membership`` is the bot's own place in it; ``business`` is None in other groups."""
+    """A group that the bot is in.
+
+    ``membership`` is the bot as a member; ``business`` is None except in business chats.
+    """
 
     group_id: int
     name: str = ""
@@ -109,15 +112,16 @@ class GroupInfo:
 
     @property
     def ref(self) -> ChatRef:
-        """The group's chat."""
+        """The reference of the group's chat."""
         return ChatRef("group", self.group_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """Where an item stands. ``type`` is ``direct``, ``group``, ``local`` … or unknown.
+    """The chat of an item. ``type`` is ``direct``, ``group``, ``local`` … or unknown.
 
-    ``is_support`` marks the talk of one member (``support_member``; None: of the bot) with a group's moderators.
+    ``is_support`` marks the chat of one member with a group's moderators: of ``support_member``, or of the bot if that
+    is None.
     """
 
     type: str
@@ -130,7 +134,7 @@ class Chat:
 
     @property
     def ref(self) -> ChatRef | None:
-        """How commands name it, a support scope included; None for what is no chat that one can write to."""
+        """The reference for commands, a support scope included; None if the chat cannot be written to."""
         if self.type == "direct" and self.contact:
             return self.contact.ref
         if self.type == "group" and self.group:
@@ -143,9 +147,11 @@ class Chat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a message holds. ``type`` is one of :data:`CONTENT_TYPES` or ``unknown``; ``tag`` is the sender's own word.
+    """The content of a message.
 
-    ``seconds`` is how long a voice message or a video is; ``preview`` describes a link.
+    ``type`` is one of :data:`CONTENT_TYPES` or ``unknown``; ``tag`` is the sender's own type.
+
+    ``seconds`` is the duration of a voice message or video; ``preview`` describes a link.
     """
 
     type: str
@@ -159,9 +165,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What a message answers. ``item_id`` is None where this database does not have it.
+    """The message that a reply quotes. ``item_id`` is None if this database does not have it.
 
-    ``is_own`` says that the bot wrote it, ``member`` who else did in a group.
+    ``is_own`` is True if the bot wrote it; otherwise ``member`` is its author in a group.
     """
 
     content: Content
@@ -174,16 +180,16 @@ class Quote:
 
     @property
     def is_own(self) -> bool:
-        """Whether the bot wrote what is answered."""
+        """True if the bot wrote the quoted message."""
         return self.direction in ("directSnd", "groupSnd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of a message. ``name`` is the sender's choice and no safe path.
+    """A file of a message. ``name`` is the sender's choice and not a safe path.
 
-    ``path`` is where it lies, as the CLI names it: absolute, or relative to the CLI's files folder; empty before it
-    is complete. ``is_encrypted`` means that it cannot be read from there.
+    ``path`` is the file's path for the CLI: absolute, or relative to the CLI's files folder; empty until the file is
+    complete. ``is_encrypted`` means that the file on disk cannot be read.
     """
 
     file_id: int
@@ -198,12 +204,12 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One line of a chat: a message, or something that happened.
+    """An item of a chat: a message, or an event such as a membership change.
 
     ``kind`` is the tag of its content (:data:`RECEIVED_MESSAGE`, :data:`SENT_MESSAGE`, ``rcvGroupEvent`` …); only
-    messages have a ``content``. ``direction`` says from where it came (``directRcv``, ``groupSnd`` …), ``member`` who
-    wrote it in a group (None: the bot, or the channel itself). ``mentions`` maps names in the text to members'
-    ``member_id``. ``mentions_or_quotes_bot`` is the core's word on whether the bot was mentioned or answered.
+    messages have a ``content``. ``direction`` is its origin (``directRcv``, ``groupSnd`` …), ``member`` its author in a
+    group (None for the bot, and for a channel's own messages). ``mentions`` maps names in the text to members'
+    ``member_id``. ``mentions_or_quotes_bot`` is True if the SimpleX core reports that the bot was mentioned or quoted.
     """
 
     chat: Chat
@@ -230,26 +236,26 @@ class Item:
 
     @property
     def is_received(self) -> bool:
-        """Whether it is a message that somebody else wrote."""
+        """True if it is a message that somebody else wrote."""
         return self.kind == RECEIVED_MESSAGE
 
     @property
     def text(self) -> str:
-        """What was written; empty where nothing was."""
+        """The text of the message, or an empty string."""
         return self.content.text if self.content else ""
 
     @property
     def mentions_bot(self) -> bool:
-        """Whether the text names the bot as a member of this group."""
+        """True if the text mentions the bot as a member of this group."""
         own = self.chat.group.membership if self.chat.group else None
         return own is not None and bool(own.member_id) and own.member_id in self.mentions.values()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """A reaction that was put on an item or taken off. ``emoji`` is empty for one that is none.
+    """A reaction that was added to an item or removed. ``emoji`` is empty for a reaction without an emoji.
 
-    ``direction`` says from where it came, ``member`` who it was in a group.
+    ``direction`` is its origin, ``member`` its author in a group.
     """
 
     chat: Chat
@@ -263,7 +269,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactRequest:
-    """Somebody who asks to be connected."""
+    """A request of somebody to become a contact."""
 
     request_id: int
     name: str = ""
@@ -273,9 +279,9 @@ class ContactRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A link by which people reach the bot, or join a group, and what happens when they do.
+    """A link by which people contact the bot or join a group, with its settings.
 
-    ``auto_accept`` says that nobody has to let them in, ``welcome`` what they are told first.
+    ``auto_accept`` means that requests are accepted automatically; ``welcome`` is the first message to new contacts.
     """
 
     full_link: str = field(default="", repr=False)
@@ -288,13 +294,13 @@ class Address:
 
     @property
     def link(self) -> str:
-        """The link to hand out: the short one where there is one."""
+        """The link to publish: the short one if there is one."""
         return self.short_link or self.full_link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTransfer:
-    """The way of a file, in or out: what errors and warnings about it name."""
+    """A file transfer, in or out, as errors and warnings about it name it."""
 
     file_id: int
     name: str = field(default="", repr=False)
@@ -304,7 +310,7 @@ class FileTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """An item that was deleted, and what stands in its place, None where nothing does."""
+    """A deleted item, and the item that replaces it, or None."""
 
     item: Item
     replacement: Item | None = None
@@ -313,7 +319,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSummary:
-    """A chat of a list, with its newest items as far as they were asked for."""
+    """A chat of a list, with as many of its newest items as were requested."""
 
     chat: Chat
     items: tuple[Item, ...] = ()

@@ -1,4 +1,4 @@
-"""Commands and answers on one socket: many at a time, matched by their correlation ids, in whatever order they come."""
+"""Sends commands over one socket, many at a time, and matches answers in any order by their correlation ids."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PING_REQUEST = object()
 
 
 class Socket(Protocol):
-    """What an exchange needs of a WebSocket."""
+    """The methods of a WebSocket that the multiplexer needs."""
 
     def send(self, message: str, /) -> None:
-        """Hand a frame of text to the other side."""
+        """Send a text frame."""
         ...
 
     def ping(self) -> object:
-        """Ask the other side for a sign of life."""
+        """Send a ping."""
         ...
 
 
 class _Pending:
-    """One command on its way: ``queued``, ``sent``, then ``done`` with an answer or an error."""
+    """A command in flight: ``queued``, then ``sent``, then ``over`` with an answer or an error."""
 
     __slots__ = ("command", "done", "error", "record", "state", "text")
 
@@ -43,12 +43,11 @@ class _Pending:
 
 
 class CommandMultiplexer:
-    """The talk on one socket, from its opening to its end.
+    """The commands and answers of one socket, from its opening to its end.
 
-    :meth:`send_command` may be called by many threads. One thread runs :meth:`run_writer`, another one hands what it
-    reads to
-    :meth:`resolve`. After :meth:`close` whoever waits has an error, and nothing more is sent: a command that was sent
-    fails with :class:`ConnectionLost`, one that was not with :class:`NotConnected`.
+    :meth:`send_command` may be called by many threads. One thread runs :meth:`run_writer`; another passes the frames
+    that it reads to :meth:`resolve`. After :meth:`close` pending commands fail and nothing more is sent: a command that
+    was sent fails with :class:`ConnectionLost`, one that was not with :class:`NotConnected`.
     """
 
     def __init__(self, socket: Socket, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,18 +62,22 @@ class CommandMultiplexer:
 
     @property
     def pending_commands(self) -> int:
-        """How many commands wait for their answer."""
+        """The number of commands that wait for their answer."""
         return len(self._pending)
 
     @property
     def blocked_seconds(self) -> float:
-        """For how many seconds the socket has not taken what is being written; 0 if nothing is."""
+        """Seconds for which the current write has been blocked; 0 if nothing is being written."""
         since = self._write_started_at
         return 0.0 if since is None else self._clock() - since
 
     def send_command(self, command: Command, timeout: float) -> Record:
-        """The answer to ``command``. Raises the :class:`CommandFailed` that the CLI answers with, or what was said of
-        the class, or :class:`AnswerMissing` after ``timeout`` seconds."""
+        """Send ``command`` and return its answer.
+
+        Raises the :class:`CommandFailed` of the CLI's answer, :class:`NotConnected` or :class:`ConnectionLost` as
+        described for the class, or :class:`AnswerMissing` (:class:`NotConnected` if it was not sent) after ``timeout``
+        seconds.
+        """
         corr_id = f"{self._prefix}-{next(self._counter)}"
         pending = _Pending(command, encode_command(corr_id, command))
         with self._lock:
@@ -95,7 +98,7 @@ class CommandMultiplexer:
         return pending.record
 
     def resolve(self, frame: Frame) -> bool:
-        """Whether somebody waited for the answer in ``frame``, and has it now."""
+        """Pass the answer in ``frame`` to its command. Return False if no command waits for it."""
         with self._lock:
             pending = self._pending.pop(frame.corr_id, None)
             if pending is None:
@@ -110,7 +113,7 @@ class CommandMultiplexer:
             return True
 
     def run_writer(self) -> None:
-        """Send what is asked, one after the other, until the exchange ends. Raises what the socket raises."""
+        """Send queued commands one after the other until :meth:`close`. Raises the socket's errors."""
         while not self._end_reason:
             item = self._send_queue.get()
             if item is None:
@@ -132,11 +135,11 @@ class CommandMultiplexer:
             self._socket.send(item.text)
 
     def ping(self) -> None:
-        """Ask for a sign of life; any byte that comes is one."""
+        """Queue a ping. Any byte that the peer sends shows that it is alive."""
         self._send_queue.put(_PING_REQUEST)
 
     def close(self, reason: str) -> None:
-        """Fail whoever waits, and whoever asks from now on; ``reason`` says why the connection is no more."""
+        """Fail pending and future commands with ``reason``, which says why the connection ended."""
         with self._lock:
             if self._end_reason:
                 return

@@ -1,4 +1,4 @@
-"""Files from the web on their way out: loaded to where the CLI can read them, looked at, removed when uploaded."""
+"""Outgoing files from the web: downloaded to where the CLI can read them, classified, and removed after the upload."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ from cometbot.temporary_folders import TemporaryFolder
 _log = logging.getLogger(__name__)
 
 DOWNLOAD_TIMEOUT = 120.0
-"""How long one file may take to load; whoever waits for it asks again meanwhile."""
+"""Timeout of one download in seconds. The sender of the message retries meanwhile."""
 
 MAX_ATTEMPTS = 4
-"""How often a file is asked for whose server fails in a way that may pass."""
+"""Maximum attempts to download a file whose server fails in a way that may be temporary."""
 
 VOICE_TYPES = ("audio/mp4", "audio/aac", "audio/mpeg")
 VIDEO_TYPES = ("video/mp4", "video/quicktime")
 MAX_VOICE_SECONDS = 300
-"""Sounds in these types, up to this long, are voice messages; others would not play everywhere and are files."""
+"""Audio of these types up to this duration is sent as a voice message. Other audio would not play everywhere and is
+sent as a file.
+"""
 
 _MAX_DOWNLOADS = 32
 _MAX_PREVIEW_SOURCE_BYTES = 20_000_000
@@ -55,14 +57,14 @@ _MAX_AGE = 24 * 3600.0
 
 
 class FileFetcher(Protocol):
-    """What loads files: a :class:`cometbot.http.file_fetcher.Fetcher`, or whatever stands for one."""
+    """An object that downloads files, such as :class:`cometbot.http.file_fetcher.Fetcher`."""
 
     def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
-        """What the file is called, once it is whole at ``to``."""
+        """Download ``url`` to ``to`` and return the file's name."""
         ...
 
     def close(self) -> None:
-        """Load nothing more."""
+        """Cancel downloads and refuse new ones."""
         ...
 
 
@@ -75,10 +77,10 @@ class PreparedFile:
 
 
 class OutgoingFiles:
-    """Brings files into ``folder``, each under the key of the message that it is for, ``limit`` bytes at most.
+    """Downloads files of up to ``limit`` bytes into ``folder``, each under the key of its message.
 
-    A file is removed when the CLI says that it is uploaded, or could not be; what nobody speaks of any more, after a
-    day (:meth:`delete_expired`).
+    A file is removed when the CLI reports that it was uploaded or that the upload failed. Files without such a report
+    are removed after a day (:meth:`delete_expired`).
     """
 
     def __init__(self, fetcher: FileFetcher, folder: SharedFolder, limit: int) -> None:
@@ -95,10 +97,11 @@ class OutgoingFiles:
         self._finished_uploads: OrderedDict[int, None] = OrderedDict()
 
     def prepare(self, key: str, media: Mapping[str, Any], timeout: float) -> PreparedFile:
-        """The file that ``media`` (a ``url``, and if known ``kind`` and ``name``) speaks of.
+        """Return the file that ``media`` describes (``url``, and optionally ``kind`` and ``name``).
 
-        A file that takes longer than ``timeout`` goes on loading: ask again. Raises :class:`Uncertain` for that and
-        for what may pass, :class:`Rejected` for what is not to be had, also after :data:`MAX_ATTEMPTS`.
+        A file that is not there within ``timeout`` seconds goes on downloading: call this again. Raises
+        :class:`Uncertain` for that and for temporary failures, and :class:`Rejected` for permanent ones and after
+        :data:`MAX_ATTEMPTS`.
         """
         download = self._get_download(key, media)
         download.join(max(timeout, 0.0))
@@ -138,7 +141,7 @@ class OutgoingFiles:
             raise Rejected(f"the file could not be loaded, {MAX_ATTEMPTS} times: {error}", code="file_failed")
 
     def make_link_preview(self, url: str, timeout: float) -> str:
-        """The picture at ``url`` as the small one of a link; empty if it is not to be had at once."""
+        """Return the picture at ``url`` as a preview for a link; empty if it is not available at once."""
         try:
             with TemporaryFolder("picture") as folder:
                 path = folder / "picture"
@@ -149,7 +152,7 @@ class OutgoingFiles:
             return ""
 
     def add_preview(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """The content of a message with a file of this machine, with a real preview if its author gave none."""
+        """Return the content of a message with a local file, with a real preview in place of the placeholder."""
         if content.get("image") != PLACEHOLDER_IMAGE:
             return content
         try:
@@ -162,11 +165,14 @@ class OutgoingFiles:
         return content_with_preview
 
     def to_cli_path(self, prepared: PreparedFile) -> str:
-        """What the CLI calls the file."""
+        """Return the CLI's path of the file."""
         return self._folder.to_cli_path(str(prepared.path))
 
     def mark_sent(self, key: str, file_id: int | None) -> None:
-        """The message is with the CLI, which now uploads this file; without a number nobody will say when it has."""
+        """Record that the CLI has the message and is uploading this file.
+
+        Without ``file_id`` no event will report its end.
+        """
         with self._lock:
             download = self._downloads.pop(key, None)
             self._failures.pop(key, None)
@@ -181,14 +187,14 @@ class OutgoingFiles:
             _remove(download.prepared.path.parent)
 
     def discard(self, key: str) -> None:
-        """The file is not needed."""
+        """Delete the file and its state."""
         with self._lock:
             self._downloads.pop(key, None)
             self._failures.pop(key, None)
         _remove(self._make_folder_path(key))
 
     def handle_event(self, record: Record) -> None:
-        """Take notice of an event, if it ends an upload."""
+        """Remove a file if the event reports the end of its upload."""
         if record.type not in ("sndFileCompleteXFTP", "sndFileError"):
             return
         try:
@@ -208,7 +214,7 @@ class OutgoingFiles:
         _remove(folder or self._find_upload_folder(item.file if item else None))
 
     def _find_upload_folder(self, file: File | None) -> Path | None:
-        """The folder of a file that an earlier process brought."""
+        """Return the folder of a file that an earlier process downloaded."""
         if file is None or not file.path:
             return None
         try:
@@ -218,7 +224,7 @@ class OutgoingFiles:
         return folder if folder.parent == self._upload_folder else None
 
     def delete_expired(self) -> None:
-        """Remove what has lain there for a day."""
+        """Remove files that are older than a day."""
         if not self._upload_folder.is_dir():
             return
         for folder in self._upload_folder.iterdir():
@@ -231,7 +237,7 @@ class OutgoingFiles:
             self._downloads = {key: download for key, download in self._downloads.items() if download.is_usable}
 
     def close(self) -> None:
-        """Load nothing more."""
+        """Cancel downloads and refuse new ones."""
         self._fetcher.close()
 
     def _make_folder_path(self, key: str) -> Path:
@@ -239,7 +245,7 @@ class OutgoingFiles:
 
 
 class _Download(threading.Thread):
-    """Loads one file and looks at it; a thread of its own, since that may take longer than one try to send."""
+    """Downloads and classifies one file. It has a thread of its own, since it may take longer than one send attempt."""
 
     def __init__(self, fetcher: FileFetcher, media: Mapping[str, Any], folder: Path, limit: int) -> None:
         super().__init__(name="cometbot-simplex-file", daemon=True)
@@ -249,11 +255,11 @@ class _Download(threading.Thread):
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a file, or may be soon."""
+        """True if the file exists or is being downloaded."""
         return self.is_alive() or (self.prepared is not None and self.prepared.path.is_file())
 
     def run(self) -> None:
-        """Load it."""
+        """Download and prepare the file; store the result or the error."""
         try:
             self.prepared = self._download_and_prepare()
         except (Rejected, Uncertain) as error:
@@ -278,7 +284,7 @@ class _Download(threading.Thread):
         return PreparedFile(path, content)
 
     def _make_folders(self) -> None:
-        """Create the file's folder with the access of the folder that is shared with the CLI."""
+        """Create the file's folder with the access rights of the folder that is shared with the CLI."""
         shared = self._folder.parents[1]
         private_files.make_folder(shared)
         for folder in (self._folder.parent, self._folder):
@@ -288,7 +294,7 @@ class _Download(threading.Thread):
 
 
 def _make_content(path: Path, mime_type: str, wanted: str) -> Content:
-    """What the file is sent as: as what its bytes are, unless it is wanted as a plain file."""
+    """Return the message content for the file by its actual type, or a plain file if ``wanted`` is ``file``."""
     kind = "file" if wanted == "file" else media_kind(mime_type)
     if kind == "image":
         try:
@@ -305,7 +311,7 @@ def _make_content(path: Path, mime_type: str, wanted: str) -> Content:
 
 
 def _add_extension(name: str, mime_type: str) -> str:
-    """``name`` with an ending by which other systems know what it is."""
+    """Return ``name`` with an extension that matches ``mime_type``."""
     if media_kind(mime_type) == "file" and "." in name:
         return name
     if mimetypes.guess_type(name, strict=False)[0] == mime_type:

@@ -1,4 +1,4 @@
-"""Turns what was stored of the SimpleX CLI's events into ours. No I/O."""
+"""Parses stored events of the SimpleX CLI into cometbot's events. No I/O."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from cometbot.models import Attachment, Conversation, Mention, Quote, User
 from cometbot.text import clean_file_name
 
 FILE_SCHEME = "simplex-file:"
-"""What the URL of a received file begins with; its number, size, name and place follow. ``ctx.client.download()`` takes
-it."""
+"""The scheme of a received file's URL; the file's id, size, name and message follow. ``ctx.client.download()`` accepts
+such URLs.
+"""
 
 _MESSAGE_TYPES = {"text": "text", "link": "text", "image": "image", "video": "video", "voice": "audio", "file": "file"}
 _QUOTED_COMMAND = re.compile(r"\s*/'([^'\n]+)'\s*")
@@ -47,7 +48,7 @@ _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
     "memberRole": ("scope_changed", "byMember", "member"),
     "memberAcceptedByOther": ("added", "acceptingMember", "member"),
 }
-"""By the event's tag: our action, and the fields with who did it and to whom (empty: to the bot)."""
+"""By the event's tag: the action, and the fields with the actor and the member (empty: the bot)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,12 @@ class EventContext:
 
     @property
     def bot_user(self) -> User:
-        """The bot, as somebody who takes part."""
+        """The bot as a user."""
         return User(self.bot_name, name=self.bot_name)
 
 
 def read_record(body: bytes) -> Record:
-    """The record in a stored body. Raises :class:`PayloadError` for what is none."""
+    """Return the record in a stored body. Raises :class:`PayloadError` if it is not a record."""
     try:
         record = Record.from_object(orjson.loads(body))
     except (ValueError, RecursionError) as error:
@@ -76,7 +77,7 @@ def read_record(body: bytes) -> Record:
 
 
 def parse(record: Record, context: EventContext) -> Event:
-    """The event. Raises :class:`PayloadError` for one that has not the shape that it must have."""
+    """Return the event for a record. Raises :class:`PayloadError` if the record does not have the required shape."""
     if record.type in _MEMBERSHIP:
         return _parse_membership(record, context)
     parser = _PARSERS.get(record.type)
@@ -84,7 +85,7 @@ def parse(record: Record, context: EventContext) -> Event:
 
 
 def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> MessageEvent:
-    """A message, received or the bot's own."""
+    """Return the event for a message, received or the bot's own."""
     content = item.content
     kind = content.type if content else "unknown"
     tag = content.tag if content else item.kind
@@ -108,7 +109,7 @@ def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> M
 
 
 def find_sender(item: Item, context: EventContext) -> User:
-    """Who wrote an item: a contact, a member, the group itself (a channel speaks without a member), or the bot."""
+    """Return the author of an item: a contact, a member, the group (channels send without a member), or the bot."""
     if item.direction.endswith("Snd"):
         return context.bot_user
     if item.member is not None:
@@ -120,7 +121,7 @@ def find_sender(item: Item, context: EventContext) -> User:
 
 
 def _text(item: Item, context: EventContext) -> str:
-    """What was written, with mentions spelled ``<@uid:…>``."""
+    """Return the text with mentions written as ``<@uid:…>``."""
     text = item.text
     quoted = _QUOTED_COMMAND.fullmatch(text)
     if quoted:
@@ -134,14 +135,14 @@ def _text(item: Item, context: EventContext) -> str:
 
 
 def _get_mentioned_name(part: Mapping[str, Any]) -> str:
-    """The name in a part of a text that is a mention, empty for other parts."""
+    """Return the name in a part of a text that is a mention; empty for other parts."""
     form = part.get("format")
     name = form.get("memberName") if isinstance(form, Mapping) and form.get("type") == "mention" else None
     return name if isinstance(name, str) else ""
 
 
 def _is_complete_mention(part: Mapping[str, Any]) -> bool:
-    """Whether a part that is a mention holds all of it."""
+    """Return True if a part is no mention, or holds a whole one."""
     name = _get_mentioned_name(part)
     return not name or part["text"] in (f"@{name}", f"@'{name}'")
 
@@ -201,7 +202,7 @@ def _attachments(item: Item) -> tuple[Attachment, ...]:
 
 
 def _metadata(item: Item) -> dict[str, Any]:
-    """What else the CLI says of the item."""
+    """Return further properties of the item."""
     known: dict[str, Any] = {"item_id": item.item_id}
     if item.shared_id:
         known["shared_id"] = item.shared_id
@@ -236,7 +237,7 @@ def _parse_message(record: Record, context: EventContext) -> Event:
 
 
 def _parse_update(record: Record, context: EventContext) -> Event:
-    """An edit; or, under the key of a message, the end of one that was being written before our eyes."""
+    """Return an edit, or the message if the key is a message's: that was a live message, which has now ended."""
     item: Item | None = read_field(record, "chatItem")
     if item is None:
         raise PayloadError("the event of the SimpleX CLI lacks its chatItem")
@@ -259,7 +260,7 @@ def _parse_deletion(record: Record, context: EventContext) -> Event:
 
 
 def _parse_group_deletion(record: Record, context: EventContext) -> Event:
-    """A deletion in a group that tells only numbers."""
+    """Parse a deletion in a group, of which the CLI reports only item ids."""
     item_ids = record.raw.get("chatItemIDs")
     if (
         not isinstance(item_ids, list)
@@ -323,7 +324,7 @@ def _parse_connected_contact(record: Record, context: EventContext) -> Event:
 
 
 def _parse_business_contact(record: Record, context: EventContext) -> Event:
-    """A customer who came through the business address, into a group of its own."""
+    """Parse the connection of a customer through the business address, for whom the CLI created a group."""
     group: GroupInfo | None = read_field(record, "groupInfo")
     if group is None:
         raise PayloadError("the event of the SimpleX CLI lacks its groupInfo")
@@ -342,7 +343,7 @@ def _parse_contact_request(record: Record, context: EventContext) -> Event:
 
 
 def _parse_unknown(record: Record, context: EventContext) -> Event:
-    """Anything else that belongs to a chat."""
+    """Parse any other event of a chat."""
     contact, group = _read_or_none(record, "contact"), _read_or_none(record, "groupInfo")
     item = _read_or_none(record, "chatItem") or _read_or_none(record, "chatItem_")
     member = _read_or_none(record, "member")

@@ -1,4 +1,4 @@
-"""Pictures as SimpleX shows them before they are loaded: small, within a message."""
+"""Preview images: small pictures within a message, which SimpleX shows before the file is downloaded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ except ImportError as error:
 from cometbot.channels.simplex.protocol.contents import PREVIEW_LIMIT
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-"""What the apps show as pictures; any other picture is a file to them."""
+"""Formats that the apps show as pictures; they show other pictures as files."""
 
 MAX_PIXELS = 40_000_000
-"""A picture with more is a file: to make it small, all of it would have to be in memory."""
+"""Larger pictures are sent as files: to scale one down, all of it would have to be in memory."""
 
 _SIZES = (480, 360, 240, 160, 96, 48, 16)
 _QUALITIES = (75, 50)
@@ -28,9 +28,9 @@ _decoder_lock = threading.Lock()
 
 
 def make_preview(path: Path) -> str:
-    """The picture in a file, small, as a data URI of at most ``PREVIEW_LIMIT`` bytes.
+    """Return a scaled-down picture from a file, as a data URI of at most ``PREVIEW_LIMIT`` bytes.
 
-    Raises :class:`ValueError` for a file that is no whole picture in one of :data:`FORMATS`, or too large a one.
+    Raises :class:`ValueError` if the file is not a complete picture in one of :data:`FORMATS`, or is too large.
     """
     try:
         with _decoder_lock, Image.open(path, formats=FORMATS) as picture:
@@ -40,20 +40,20 @@ def make_preview(path: Path) -> str:
             return _shrink(_remove_transparency(ImageOps.exif_transpose(picture)))
     except ValueError:
         raise
-    except Exception as error:  # the library's decoders raise whatever a broken file makes them stumble over
+    except Exception as error:  # the library's decoders raise many types of errors for broken files
         raise ValueError(f"the picture cannot be read ({type(error).__name__})") from error
 
 
 @cache
 def make_video_preview() -> str:
-    """What stands for a video before it is loaded: the sign that it can be played."""
+    """Return the preview of a video: a play symbol."""
     picture = Image.new("RGB", (160, 90), (40, 44, 52))
     ImageDraw.Draw(picture).polygon([(68, 27), (68, 63), (98, 45)], fill=(230, 230, 230))
     return _shrink(picture)
 
 
 def _remove_transparency(picture: Image.Image) -> Image.Image:
-    """Without transparency, which would come out black."""
+    """Return the picture on white, since transparent parts would turn black in a JPEG."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     layer = picture.convert("RGBA")
@@ -63,7 +63,7 @@ def _remove_transparency(picture: Image.Image) -> Image.Image:
 
 
 def _shrink(picture: Image.Image) -> str:
-    """The largest and best that fits."""
+    """Return the largest preview of the best quality that fits."""
     uri = ""
     for size in _SIZES:
         small = picture.copy()

@@ -1,4 +1,4 @@
-"""Order after a connection was made, as long as the CLI may still tell things to the one that broke before."""
+"""Recovery of gaps after a reconnection, while the CLI may still send events to the connection that broke before."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cometbot.errors import ChannelError, PayloadError
 _log = logging.getLogger(__name__)
 
 RECOVERY_PERIOD = 60.0
-"""Seconds after which a CLI has surely noticed that a connection broke."""
+"""Seconds after which a CLI has certainly detected that a connection broke."""
 
 RECOVERY_COMMAND_TIMEOUT = 5.0
-"""Seconds that one look at a chat may take."""
+"""Timeout in seconds of one command of the recovery."""
 
 _PAGE_SIZE = 20
 
 
 class GapRecovery:
-    """Lets nothing be stored before what came before it in its chat.
+    """Ensures that no item is stored before earlier items of its chat.
 
-    A CLI gives each event to one of its connections, for a while also to one that is gone. A chat's items have numbers
-    that grow, and are in the CLI's database before they are told of. So before an item is stored, its chat is read from
-    where everything was stored last: what was told to nobody is stored then, in its order, and what is told of soon
-    is stored as well, so that a burst costs one look and not one an item.
+    A CLI sends each event to one of its connections, for a while even to one that no longer exists. The items of a chat
+    have increasing ids, and are in the CLI's database before their events are sent. So before an item is stored, its
+    chat is read from the last stored item on. Items whose events were lost are stored then, in order. Items whose
+    events are about to arrive are stored as well, so a burst needs one command rather than one per item.
 
     ``send_command`` sends commands from the thread that stores events. ``store`` stores an item that was read.
     """
@@ -44,14 +44,15 @@ class GapRecovery:
         self._recovered_up_to: dict[ChatRef, int] = {}
 
     def reset(self, stored_up_to: int) -> None:
-        """Begin anew on a new connection; up to the number ``stored_up_to`` everything is stored."""
+        """Start anew on a new connection. Everything up to the id ``stored_up_to`` is stored."""
         self._stored_up_to, self._ends_at = stored_up_to, time.monotonic() + RECOVERY_PERIOD
         self._recovered_up_to.clear()
 
     def allows(self, record: Record) -> bool:
-        """Whether an event may be stored now; what came before it is.
+        """Store the items before an event, and return True if the event itself may be stored.
 
-        False if the connection broke meanwhile: then the next start-up fetches its items with what came before them.
+        Returns False if the connection broke meanwhile: then the next start-up fetches the event's items with the
+        earlier ones.
         """
         if record.type != "newChatItems" or time.monotonic() >= self._ends_at:
             return True
@@ -87,14 +88,17 @@ class GapRecovery:
 
 
 def _is_unchanged(raw: Mapping[str, Any]) -> bool:
-    """Whether an item was not changed yet: what is still to be told of one that was would seem a second change."""
+    """Return True if an item has not been edited yet.
+
+    For an edited item, the pending event would seem a second edit.
+    """
     chat_item = raw.get("chatItem")
     meta = chat_item.get("meta") if isinstance(chat_item, Mapping) else None
     return isinstance(meta, Mapping) and meta.get("updatedAt") == meta.get("createdAt") and not meta.get("itemLive")
 
 
 def _read_items(record: Record) -> list[Item]:
-    """The items that an event tells of, without those that cannot be read."""
+    """Return the items of an event that can be read."""
     listed = record.raw.get("chatItems")
     items = []
     for raw in listed if isinstance(listed, list) else ():

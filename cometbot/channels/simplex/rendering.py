@@ -1,4 +1,4 @@
-"""Turns messages into the commands that carry them, as plain JSON that a channel with a connection sends. No I/O."""
+"""Renders messages as requests in plain JSON, which a channel with a connection sends. No I/O."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ CAPABILITIES = Capabilities(
 )
 
 FILE_TYPES = ("image", "video", "voice", "file")
-"""The kinds of :class:`Custom` messages that are files; any other kind is shown as its text."""
+"""The types of :class:`Custom` messages that are files; any other type is shown as its text."""
 
 MAX_CAPTION_BYTES = MESSAGE_LIMIT - ENVELOPE_RESERVE - PREVIEW_LIMIT
-"""Bytes, as JSON, that a caption may have beside a preview whose size is not known yet."""
+"""Maximum bytes, as JSON, of a caption beside a preview whose size is not known yet."""
 
 _MAX_TITLE_LENGTH = 200
 _MAX_DESCRIPTION_LENGTH = 300
@@ -52,7 +52,10 @@ _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
 def render(operation: Operation) -> list[dict[str, Any]]:
-    """The requests of ``operation``, in order. Raises :class:`MessageError` for what SimpleX would surely refuse."""
+    """Return the requests of ``operation``, in order.
+
+    Raises :class:`MessageError` for messages that SimpleX would certainly reject.
+    """
     if operation.kind == "delete":
         return [{"op": "delete", "item": operation.message_id}]
     if operation.kind == "react":
@@ -72,11 +75,12 @@ def render(operation: Operation) -> list[dict[str, Any]]:
 def file(
     path: str, kind: str = "file", caption: str = "", *, preview: str = "", seconds: int = 0, ttl: int | None = None
 ) -> Custom:
-    """A message with a file of this machine: ``kind`` is ``image``, ``video``, ``voice`` or ``file``.
+    """Return a message with a local file. ``kind`` is ``image``, ``video``, ``voice`` or ``file``.
 
-    ``preview`` is a small picture as a data URI (``data:image/jpg;base64,…``) for pictures and videos, ``seconds`` how
-    long a voice message or a video is. The file must stay where it is until it is uploaded. On other platforms the
-    caption is shown. Raises :class:`MessageError` for another kind.
+    ``preview`` is a small picture as a data URI (``data:image/jpg;base64,…``) for pictures and videos, ``seconds`` the
+    duration of a voice message or video. ``ttl`` is the number of seconds after which the message disappears. The file
+    must not be moved until it is uploaded. Other channels show the caption. Raises :class:`MessageError` for another
+    kind.
     """
     if kind not in FILE_TYPES:
         raise MessageError(f"a file is sent as image, video, voice or file, not as {kind!r}")
@@ -89,7 +93,7 @@ def file(
 
 
 def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
-    """The change; of a text that has grown over the limit, the rest follows as new messages."""
+    """Render an edit. If the text now exceeds the limit, the rest follows as new messages."""
     first, *rest = _render_texts(message)
     edit = {"op": "edit", "item": operation.message_id, "content": text_content(first)}
     return [edit, *({"op": "send", "content": text_content(part)} for part in rest)]
@@ -107,7 +111,7 @@ def _render_parts(message: Message) -> list[dict[str, Any]]:
 
 
 def _render_texts(message: Message) -> list[str]:
-    """The message as one text or several."""
+    """Return the message as one or more texts."""
     shown = fall_back_to_text(message, CAPABILITIES)
     text = shown.to_text()
     if type(message) is not Text:
@@ -120,12 +124,15 @@ def _render_texts(message: Message) -> list[str]:
 
 
 def _render_media(message: Media) -> list[dict[str, Any]]:
-    """The file as what it turns out to be, when it is loaded, with its caption; ``otherwise`` is shown without it."""
+    """Render a file of a type that is determined when it is downloaded, with its caption.
+
+    ``otherwise`` is the content to send if the file is not available.
+    """
     captions = split_message_text(message.caption) if message.caption else []
     fits_in_caption = len(captions) == 1 and json_size(captions[0]) <= MAX_CAPTION_BYTES
     caption = captions[0] if fits_in_caption else ""
     texts = split_message_text(replace(message, caption=caption).to_text())
-    if len(texts) > 1:  # an address of many kilobytes
+    if len(texts) > 1:  # a URL of many kilobytes
         return [{"content": text_content(part)} for part in _render_texts(message)]
     media = {"url": message.url, "kind": message.kind or "", "name": message.name}
     part = {"content": file_content(caption), "media": media, "otherwise": text_content(texts[0])}
@@ -133,17 +140,20 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
 
 
 def _render_link(card: Card) -> dict[str, Any] | None:
-    """A card that is nothing but a link, as SimpleX shows links; None for any other. Its picture is loaded later."""
+    """Return a card with only a link as SimpleX's link content; None for other cards.
+
+    Its picture is downloaded later.
+    """
     button = _get_only_button(card.buttons)
     if button is None or not button.url.startswith(("https://", "http://")) or not card.title:
         return None
-    # What the card shows stands in the text as well, for apps and notifications that show no cards.
+    # The card's contents are in the text as well, for apps and notifications that show no link previews.
     text = replace(card, image="").to_text()
     shown = {"title": card.title[:_MAX_TITLE_LENGTH], "description": card.text[:_MAX_DESCRIPTION_LENGTH]}
     has_inline_image = card.image.startswith("data:")
     try:
         content = link_content(text, button.url, image=card.image if has_inline_image else "", **shown)
-    except MessageError:  # a picture that is none, or too large, is no reason to lose the link
+    except MessageError:  # an invalid or too large picture is no reason to lose the link
         content = link_content(text, button.url, **shown)
     if json_size(text) + sum(json_size(part) for part in (button.url, *shown.values())) > MAX_CAPTION_BYTES:
         return None
@@ -156,7 +166,7 @@ def _get_only_button(buttons: Sequence[Button]) -> Button | None:
 
 
 def _render_file(message: Custom) -> list[dict[str, Any]]:
-    """The file with its caption; a caption that is too long for that follows as texts."""
+    """Render a local file with its caption. A caption that does not fit follows as texts."""
     path = message.data["path"]
     if not isinstance(path, str) or not path:
         raise MessageError("the path of a file must be a text such as /srv/bot/out/report.pdf")
@@ -170,7 +180,7 @@ def _render_file(message: Custom) -> list[dict[str, Any]]:
 
 
 def _file_content(message: Custom, caption: str) -> dict[str, Any] | None:
-    """The content, None where the caption has no room beside the preview."""
+    """Return the content, or None if the caption does not fit beside the preview."""
     data = message.data
     preview, seconds = data.get("preview") or PLACEHOLDER_IMAGE, data.get("seconds") or 0
     makers = {
@@ -190,7 +200,7 @@ def _file_content(message: Custom, caption: str) -> dict[str, Any] | None:
 
 
 def _ttl(metadata: Mapping[str, Any]) -> dict[str, int]:
-    """After how many seconds the message disappears, if it is to."""
+    """Return the option for the seconds after which the message disappears, if it is set."""
     if "ttl" not in metadata:
         return {}
     ttl = metadata["ttl"]

@@ -1,7 +1,7 @@
-"""The shapes of what the SimpleX CLI sends, as marshmallow schemas that make the values of ``views``; each made once.
+"""Marshmallow schemas for the SimpleX CLI's objects, which create the values of ``models``; each is created once.
 
-Only what nothing can be done without is required: the ids, the tags, the directions. Everything else is left out where
-it is absent, null or of a wrong type; unknown fields, tags and enum values stay in ``raw``.
+Only the indispensable fields are required: ids, tags, directions. All others are omitted if they are absent, null or of
+a wrong type. Unknown fields, tags and enum values stay in ``raw``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _integer_field(key: str) -> LenientField:
 
 
 class ModelSchema(Schema):
-    """A schema that makes a value of ``model``, with the object it read in ``raw``."""
+    """A schema that creates a value of ``model``, with the original object in ``raw``."""
 
     model: ClassVar[type]
 
@@ -70,12 +70,12 @@ class ModelSchema(Schema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Any:
-        """The value."""
+        """Return the value."""
         return self.model(**data, raw=original)
 
 
 class DictSchema(Schema):
-    """A schema that makes a dict, for another schema."""
+    """A schema that creates a dict, for use in another schema."""
 
     class Meta:
         unknown = EXCLUDE
@@ -150,7 +150,7 @@ class GroupInfoSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> GroupInfo:
-        """The group, with the count of its members out of the summary."""
+        """Return the group, with the number of members from its summary."""
         return GroupInfo(**data.pop("summary", {}), **data, raw=original)
 
 
@@ -177,7 +177,7 @@ class ChatSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Chat:
-        """The chat, with the member whose talk with the moderators it is."""
+        """Return the chat, with the member of a support scope."""
         scope, folder = data.pop("scope", {}), data.pop("folder", {})
         is_support = scope.get("type") == "memberSupport"
         return Chat(**data, **folder, is_support=is_support, support_member=scope.get("member"), raw=original)
@@ -194,7 +194,7 @@ class ContentSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Content:
-        """The content; one whose type is none of the documented is ``unknown``, its own word the tag."""
+        """Return the content. An undocumented type becomes ``unknown``, and the original type the tag."""
         if data["type"] in CONTENT_TYPES:
             return Content(**{**data, "tag": data["type"]}, raw=original)
         tag = data.get("tag") or data["type"]
@@ -222,7 +222,7 @@ class QuoteSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Quote:
-        """The quote, with who wrote what it answers."""
+        """Return the quote, with the author of the quoted message."""
         place = data.pop("place", {})
         return Quote(**data, direction=place.get("type", ""), member=place.get("member"), raw=original)
 
@@ -243,7 +243,7 @@ class FileSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> File:
-        """The file, with the place where it lies."""
+        """Return the file, with its path."""
         source = data.pop("source", {})
         encrypted = source.get("crypto_args") is not None
         return File(**data, path=source.get("path", ""), is_encrypted=encrypted, raw=original)
@@ -292,12 +292,12 @@ class ItemSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Item:
-        """The item in its chat."""
+        """Return the item in its chat."""
         return _make_item(data["chat"], data["item"], original)
 
 
 def _make_item(chat: Chat, parts: Mapping[str, Any], original: Any) -> Item:
-    """An item from what its schema read; parts are not changed."""
+    """Return an item from the data of its schema; ``parts`` is not modified."""
     meta, content = dict(parts["meta"]), parts["content"]
     deletion, timed = meta.pop("deletion", None), meta.pop("timed", {})
     optional = {key: parts[key] for key in ("mentions", "quote", "file", "formatted", "reactions") if key in parts}
@@ -332,7 +332,7 @@ class ReactionSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Reaction:
-        """The reaction, with its item as an item of the chat; any text counts as an emoji."""
+        """Return the reaction, with its item as an item of the chat. Any string counts as an emoji."""
         parts, chat = data["reaction"], data["chat"]
         raw = {"chatInfo": original["chatInfo"], "chatItem": original["chatReaction"]["chatItem"]}
         emoji = parts.get("reaction", {}).get("emoji")
@@ -372,7 +372,7 @@ class AddressSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> Address:
-        """The link and what happens to those who follow it."""
+        """Return the link with its settings."""
         settings = data.get("settings", {})
         accepts = settings.pop("accept", None) is not None
         whole = original.get("addressSettings")
@@ -394,7 +394,7 @@ class TransferSchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> FileTransfer:
-        """The transfer; an incoming one has its name and size in the invitation."""
+        """Return the transfer. An incoming one has its name and size in the invitation."""
         return FileTransfer(**{**data.pop("invitation", {}), **data}, raw=original)
 
 
@@ -415,7 +415,7 @@ class ChatSummarySchema(ModelSchema):
 
     @post_load(pass_original=True)
     def make_model(self, data: dict[str, Any], original: Any, **kwargs: Any) -> ChatSummary:
-        """The chat, with those of its items that are items."""
+        """Return the chat, with those of its items that are valid."""
         listed = original.get("chatItems")
         whole = [{"chatInfo": original["chatInfo"], "chatItem": item} for item in listed or ()]
         items = tuple(_item.load(item) for item in whole if not _item.validate(item))
@@ -431,7 +431,7 @@ _links = LinkSchema()
 
 
 def _read_link(raw: Any) -> Address:
-    """A bare link, as the answer to making an address holds it."""
+    """Return a bare link, as in the answer to creating an address."""
     return Address(**_load(_links, raw), raw=raw)
 
 
@@ -452,7 +452,7 @@ def _load(schema: Schema, raw: object) -> Any:
 
 
 def _flatten_errors(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """The faults by the path of their field: ``chatItem.meta.itemId``."""
+    """Return the errors by the path of their field: ``chatItem.meta.itemId``."""
     if not isinstance(messages, Mapping):
         return {path or "_schema": [str(item) for item in messages]}
     found: dict[str, list[str]] = {}
@@ -508,10 +508,10 @@ _READERS_BY_FIELD = {
 
 
 def read_field(record: Record, name: str) -> Any:
-    """What the field ``name`` of an answer or event speaks of, as a value of ``views``; None where it is absent.
+    """Return the field ``name`` of an answer or event as a value of ``models``, or None if it is absent.
 
-    A list becomes a list of values. ``group`` of ``groupMembers`` is the members. Raises :class:`PayloadError` for
-    what has not the shape it must have, and ``KeyError`` for a field that no value is made of.
+    A list becomes a list of values. ``group`` of ``groupMembers`` is the list of members. Raises :class:`PayloadError`
+    if the value does not have the required shape, and ``KeyError`` for a field that has no model.
     """
     raw = record.raw.get(name)
     if name == "group":
@@ -523,18 +523,18 @@ def read_field(record: Record, name: str) -> Any:
 
 
 def read_item(raw: object) -> Item:
-    """The item in an ``AChatItem``, ``{"chatInfo": …, "chatItem": …}``. Raises :class:`PayloadError`."""
+    """Return the item in an ``AChatItem``, ``{"chatInfo": …, "chatItem": …}``. Raises :class:`PayloadError`."""
     item: Item = _READERS_BY_TYPE["AChatItem"](raw)
     return item
 
 
 def read_chat(raw: object) -> ChatSummary:
-    """A chat of a list, an ``AChat``. Raises :class:`PayloadError`."""
+    """Return a chat of a list, an ``AChat``. Raises :class:`PayloadError`."""
     chat: ChatSummary = _READERS_BY_TYPE["AChat"](raw)
     return chat
 
 
 def read_content(raw: object) -> Content:
-    """What a ``MsgContent`` holds. Raises :class:`PayloadError`."""
+    """Return the content in a ``MsgContent``. Raises :class:`PayloadError`."""
     content: Content = _load(_content, raw)
     return content

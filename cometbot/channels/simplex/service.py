@@ -1,4 +1,4 @@
-"""The process that holds the connection to the SimpleX CLI: it hears, stores and sends."""
+"""The process with the connection to the SimpleX CLI: it receives events, stores them, and sends replies."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ from cometbot.settings import Settings
 log = logging.getLogger(__name__)
 
 RECOVERY_DELAYS = (1.0, 3.0, 10.0, 60.0)
-"""Seconds after a connection was made at which it is looked for what was told to the one before."""
+"""Seconds after a reconnection at which events that were sent to the earlier connection are recovered."""
 
 _CONNECTION_TIMEOUT = 5.0
-"""Seconds that what is not urgent waits for a connection that is being made again."""
+"""Seconds that commands without urgency wait for a connection that is being re-established."""
 
 
 class RecoveryTimer(threading.Thread):
-    """Calls ``action`` some time after each :meth:`begin`, until it is closed; what fails is done at the next time."""
+    """Calls ``action`` at each of :data:`RECOVERY_DELAYS` after :meth:`restart`, until :meth:`close`.
+
+    If ``action`` fails, it is called again at the next time.
+    """
 
     def __init__(self, action: Callable[[], None]) -> None:
         super().__init__(name="cometbot-simplex-looks", daemon=True)
@@ -45,13 +48,13 @@ class RecoveryTimer(threading.Thread):
         self._changed = threading.Condition()
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Start the delays anew."""
         with self._changed:
             self._due_times = [time.monotonic() + seconds for seconds in RECOVERY_DELAYS]
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End it, and wait for that."""
+        """Stop the thread and wait for it."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -59,7 +62,7 @@ class RecoveryTimer(threading.Thread):
             self.join(5)
 
     def run(self) -> None:
-        """Wait and look."""
+        """Call ``action`` whenever it is due."""
         while self._wait_until_due():
             try:
                 self._action()
@@ -69,7 +72,7 @@ class RecoveryTimer(threading.Thread):
                 log.exception("looking for what was missed failed")
 
     def _wait_until_due(self) -> bool:
-        """True when it is time to look, False once closed."""
+        """Return True when the action is due, False once closed."""
         with self._changed:
             while not self._is_closed:
                 left = self._due_times[0] - time.monotonic() if self._due_times else None
@@ -81,12 +84,12 @@ class RecoveryTimer(threading.Thread):
 
 
 class SimplexService:
-    """The connection, and the channel over it.
+    """The connection to the SimpleX CLI, and the channel that uses it.
 
-    :attr:`channel` is for the :class:`Delivery` that :meth:`open` is given afterwards; closing that closes the
-    connection. ``on_status_change`` is told how it stands with the connection, ``fetcher`` loads the files that the bot
-    sends by their addresses, ``connection`` options go to :class:`Connection`. Raises :class:`ConfigurationError` for
-    settings that lead nowhere safe.
+    :attr:`channel` is for the :class:`Delivery` that is passed to :meth:`open` afterwards; closing the delivery closes
+    the connection. ``on_status_change`` is called with every new :class:`Status` of the connection. ``fetcher``
+    downloads files that the bot sends by URL. ``connection`` options are passed to :class:`Connection`. Raises
+    :class:`ConfigurationError` for settings without a safe endpoint.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class SimplexService:
         self.channel = make_channel(settings, [bot], connection=self.connection, outgoing=outgoing)
 
     def open(self, delivery: Delivery) -> None:
-        """Bring what is heard to ``delivery`` from now on. Call this once."""
+        """Open the connection and deliver its events to ``delivery``. Call this once."""
         if self._ingester is not None:
             raise BotError("the connection to SimpleX is open already")
         settings = self._settings
@@ -149,7 +152,7 @@ class SimplexService:
             self._on_status_change(status)
 
     def _recover_missed(self) -> None:
-        """Look for what was not told, if there is a connection now."""
+        """Recover missed events if the connection is ready."""
         if self._ingester is not None and self.connection.status.state == "ready":
             self._ingester.recover_missed(self.connection.command)
 
@@ -164,7 +167,7 @@ class SimplexService:
         return self._ingester.run_startup(send_command)
 
     def handle_event(self, record: Record) -> None:
-        """Store what an event brings."""
+        """Store the events of a record."""
         assert self._ingester is not None
         self._ingester.handle_event(record)
         self._group_menu_sync.handle_event(record)

@@ -1,4 +1,4 @@
-"""The SimpleX channel as the settings say."""
+"""Creation of the SimpleX channel from the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_channel(
     connection: CommandSender | None = None,
     outgoing: OutgoingFiles | None = None,
 ) -> SimplexChannel:
-    """The channel as the settings say; without ``connection`` for a process that handles and does not send."""
+    """Return the channel for the settings. Without ``connection`` it handles messages and cannot send."""
     return SimplexChannel(
         bots={bot.name: bot for bot in bots},
         account=get_account(settings),
@@ -36,12 +36,15 @@ def make_channel(
 
 
 def get_account(settings: Settings) -> str:
-    """What the profile is called in our database, the same in all processes."""
+    """Return the name of the profile in cometbot's database, the same in all processes."""
     return settings.simplex_profile or "default"
 
 
 def get_shared_folder(settings: Settings) -> SharedFolder | NoSharedFolder:
-    """Where files are exchanged with the CLI: in the folder that is set, else in ours if it is on this machine."""
+    """Return the folder for exchanging files with the CLI.
+
+    It is the one of the settings, or ``simplex`` in the data folder if the CLI is on this machine.
+    """
     if settings.simplex_files:
         cli_path = PurePosixPath(settings.simplex_files)
         return SharedFolder(cli_path, Path(settings.simplex_files_here or settings.simplex_files))

@@ -1,4 +1,4 @@
-"""What is done on every connection before events are heard: the profile, the address, and what was missed."""
+"""The start-up of every connection, before events are processed: the profile, the address, and missed items."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cometbot.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_DESCRIPTION_LENGTH = 160
-"""Characters of the short description in a profile."""
+"""Maximum characters of the short description in a profile."""
 
 CHAT_PAGE_SIZE = 50
 ITEM_PAGE_SIZE = 100
 MAX_MISSED_ITEMS = 10_000
-"""Items that are fetched of one chat at most."""
+"""Maximum items that are fetched of one chat."""
 
 BUSY_RETRY_INTERVALS = (0.5, 1.0, 2.0)
-"""Seconds that fetching what was missed waits, all in all, for a CLI whose database is busy, before it goes on."""
+"""Seconds to wait between attempts while the CLI's database is busy; fetching missed items uses each only once."""
 
 _PROFILE_FIELDS = (
     "displayName", "fullName", "shortDescr", "description", "image", "contactLink", "preferences", "peerType", "badge",
@@ -59,7 +59,7 @@ class BotProfile:
 
     @classmethod
     def from_bot(cls, bot: Bot, settings: Settings) -> BotProfile:
-        """The profile of ``bot``: its name, its description, its commands, and what the settings say."""
+        """Return the profile of ``bot``, from its name, description, commands and the settings."""
         return cls(
             name=settings.simplex_display_name or settings.simplex_profile or bot.name,
             existing_name=settings.simplex_profile,
@@ -84,7 +84,7 @@ class AddressConfig:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AddressConfig:
-        """The wish that the variables ``SIMPLEX_…`` speak of."""
+        """Return the configuration from the ``SIMPLEX_…`` settings."""
         return cls(
             create=settings.simplex_address,
             auto_accept=settings.simplex_auto_accept,
@@ -102,10 +102,10 @@ class Session:
 
 
 def prepare(send_command: SendCommand, profile: BotProfile, config: AddressConfig) -> Session:
-    """The profile made, chosen and brought up to date, and the address likewise.
+    """Create or select the profile and the address, bring them up to date, and return both.
 
-    Writes nothing where all is as it should be. Raises what ``send_command`` raises, and :class:`ConfigurationError`
-    for a name that SimpleX does not take.
+    Writes nothing if all is up to date. Raises the errors of ``send_command``, and :class:`ConfigurationError` for a
+    name that SimpleX does not accept.
     """
     user = _get_or_create_user(send_command, profile)
     address = _sync_address(send_command, user, config)
@@ -173,7 +173,7 @@ def _sync_address(send_command: SendCommand, user: User, config: AddressConfig) 
 
 
 def _make_address_settings(current: Mapping[str, Any], config: AddressConfig) -> dict[str, Any]:
-    """The settings to set: what is wished for, and what else there is already."""
+    """Return the settings to write: the wanted ones, and the other existing ones."""
     wanted = {key: value for key, value in current.items() if key != "autoAccept" and value is not None}
     wanted["businessAddress"] = config.is_business
     if config.auto_accept:
@@ -184,7 +184,7 @@ def _make_address_settings(current: Mapping[str, Any], config: AddressConfig) ->
 
 
 def _matches_config(current: Mapping[str, Any], config: AddressConfig) -> bool:
-    """Return whether the settings are as wished for, by the fields that we know; null counts as absent."""
+    """Return True if the known fields of the settings are as wanted; null counts as absent."""
     reply = current.get("autoReply")
     welcome = reply if isinstance(reply, Mapping) and reply.get("type") == "text" else {}
     return (
@@ -211,7 +211,7 @@ def _sync_profile(send_command: SendCommand, user: User, profile: BotProfile, ad
 
 
 def _is_same_profile(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether a profile says what we want, by the fields that we know."""
+    """Return True if the known fields of a profile are as wanted."""
     if any(current.get(name) != wanted.get(name) for name in ("displayName", "peerType", "shortDescr", "contactLink")):
         return False
     given = current.get("preferences")
@@ -246,19 +246,22 @@ def _send_with_name_errors(send_command: SendCommand, command: Command) -> Recor
 
 
 def get_newest_item_id(send_command: SendCommand, user_id: int) -> int:
-    """The id of the newest item in any chat; 0 where there is none. From here on :func:`missed` finds what came."""
+    """Return the id of the newest item in any chat, or 0 if there is none.
+
+    :func:`fetch_missed_items` finds newer items later.
+    """
     return max((_get_newest_id(chat) for chat in _list_chats(send_command, user_id, CHAT_PAGE_SIZE)[0]), default=0)
 
 
 def fetch_missed_items(
     send_command: SendCommand, user_id: int, after: int, postponed: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """The items with an id above ``after``, as ``{"chatInfo": …, "chatItem": …}``, oldest first in each chat.
+    """Yield the items with an id above ``after``, as ``{"chatInfo": …, "chatItem": …}``, oldest first in each chat.
 
-    Items of every kind and direction, in all chats, talks with a group's moderators included. Of one chat
-    :data:`MAX_MISSED_ITEMS` items at most, the newest. What is no chat or no item is left out, and so is a chat that
-    does not exist or that the CLI does not know how to name. One that it cannot give now is added to ``postponed``:
-    nothing of it was yielded, and it is to be asked for again.
+    These are items of every kind and direction in all chats, chats with a group's moderators included. Of each chat the
+    newest :data:`MAX_MISSED_ITEMS` at most are yielded. Invalid chats and items are left out, and so is a chat that
+    does not exist or whose command the CLI does not know. A chat that the CLI cannot return now is added to
+    ``postponed``: none of its items were yielded, and it must be requested again.
     """
     retrying_send = retry_while_busy(send_command)
     for ref in _find_changed_chats(retrying_send, user_id, after, postponed):
@@ -271,7 +274,10 @@ def fetch_missed_items(
 
 
 def retry_while_busy(send_command: SendCommand) -> SendCommand:
-    """Asks again when the CLI's database was busy: a chat that comes late comes after what is written there now."""
+    """Return a ``send_command`` that retries while the CLI's database is busy.
+
+    A chat that is fetched later instead would be stored after newer messages.
+    """
     pauses = list(BUSY_RETRY_INTERVALS)
 
     def send_retrying(command: Command | str) -> Record:
@@ -287,7 +293,7 @@ def retry_while_busy(send_command: SendCommand) -> SendCommand:
 
 
 def _skip_or_postpone(what: str, name: str, error: CommandFailed | AnswerMissing, postponed: list[str]) -> None:
-    """Leave it out if it can never be had; otherwise it is postponed."""
+    """Leave a chat out if it can never be fetched; otherwise add it to ``postponed``."""
     if isinstance(error, CommandNotFound) or (isinstance(error, CommandFailed) and error.tag == "commandError"):
         log.warning("%s cannot be fetched and is left out: %s", what, error)
     else:
@@ -296,7 +302,7 @@ def _skip_or_postpone(what: str, name: str, error: CommandFailed | AnswerMissing
 
 
 def _find_changed_chats(send_command: SendCommand, user_id: int, after: int, postponed: list[str]) -> list[ChatRef]:
-    """The chats with items above ``after``. The list is in the order of change, so what follows many old is older."""
+    """Return the chats with items above ``after``. The list is sorted by change, so a run of old chats ends it."""
     count = CHAT_PAGE_SIZE
     while True:
         chats, listed = _list_chats(send_command, user_id, count)
@@ -309,7 +315,7 @@ def _find_changed_chats(send_command: SendCommand, user_id: int, after: int, pos
 
 
 def _list_chats(send_command: SendCommand, user_id: int, count: int) -> tuple[list[ChatSummary], int]:
-    """The chats that changed last, without those that cannot be read, and how many there were with them."""
+    """Return the chats that changed last, without unreadable ones, and their number including those."""
     raw = send_command(commands.get_chats(user_id, count=count)).raw.get("chats")
     listed = raw if isinstance(raw, list) else []
     chats = []
@@ -326,7 +332,7 @@ def _get_newest_id(chat: ChatSummary) -> int:
 
 
 def _find_support_scopes(send_command: SendCommand, chat: ChatSummary, postponed: list[str]) -> list[ChatRef]:
-    """The talks with moderators, none where the CLI cannot say who has them."""
+    """Return the chats with moderators; none if the CLI cannot list their members."""
     try:
         return list(_iter_support_scopes(send_command, chat))
     except PayloadError as error:
@@ -339,7 +345,7 @@ def _find_support_scopes(send_command: SendCommand, chat: ChatSummary, postponed
 
 
 def _iter_support_scopes(send_command: SendCommand, chat: ChatSummary) -> Iterator[ChatRef]:
-    """The talks of single members with the moderators that have something unread, the bot's own included."""
+    """Yield the chats of single members with the moderators that have unread items, the bot's own included."""
     group = chat.chat.group
     if chat.chat.type != "group" or group is None:
         return
@@ -361,9 +367,10 @@ def _has_unread(member: Mapping[str, Any]) -> bool:
 
 
 def fetch_items_after(send_command: SendCommand, ref: ChatRef, after: int, *, page: int = 0) -> list[dict[str, Any]]:
-    """The items of one chat with an id above ``after``, as :func:`missed` gives them.
+    """Return the items of one chat with an id above ``after``, in the form of :func:`fetch_missed_items`.
 
-    Asked for in pages from the newest back, since an item of another chat is no place to begin from in this one.
+    They are requested in pages from the newest back, since an item of another chat cannot be a starting point in this
+    one.
     """
     found: dict[int, dict[str, Any]] = {}
     before: int | None = None

@@ -1,4 +1,4 @@
-"""How far a CLI's items are stored: where to go on after the bot, or the connection, was away."""
+"""The watermark of stored items, from which to continue after the bot or the connection was down."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _MAX_LIVE_ITEMS = 100
 
 
 class Watermark:
-    """The number up to which everything is stored.
+    """The id up to which all items are stored.
 
-    Numbers grow over all chats of a CLI. A message that is still being written holds the mark before itself, since it
-    is stored when it ends; of very many such, the oldest are taken for abandoned. So does one that was told of and is
-    only fetched later (:meth:`add_pending`). :meth:`hold_at` holds it as well.
+    Ids grow over all chats of a CLI. A live message holds the watermark below itself, since it is stored when it ends;
+    if there are too many, the oldest count as abandoned. An item that was announced but must still be fetched
+    (:meth:`add_pending`) holds it too, and so does :meth:`hold_at`.
     """
 
     def __init__(self, mark: int = 0) -> None:
@@ -24,38 +24,38 @@ class Watermark:
 
     @property
     def newest(self) -> int:
-        """The largest number that was seen."""
+        """The largest id that was seen."""
         return self._newest
 
     @property
     def value(self) -> int:
-        """Up to here nothing is missing."""
+        """The watermark: no item up to this id is missing."""
         with self._lock:
             held = self._newest if self._held_at is None else self._held_at
             return min([self._newest, held, *(item_id - 1 for item_id in (*self._live_items, *self._pending))])
 
     def is_live(self, item_id: int) -> bool:
-        """Whether an item was still being written when it was last told of."""
+        """Return True if an item was still live according to its last event."""
         with self._lock:
             return item_id in self._live_items
 
     def add_pending(self, item_id: int) -> None:
-        """An item was told of, and is not stored: it has to be fetched."""
+        """Record an item that was announced and not stored, so it has to be fetched."""
         with self._lock:
             self._pending.add(item_id)
 
     def clear_pending(self) -> None:
-        """What was to be fetched has been, as far as it is there."""
+        """Clear the pending items after they were fetched as far as they exist."""
         with self._lock:
             self._pending.clear()
 
     def hold_at(self, mark: int | None) -> None:
-        """Something above ``mark`` is missing: the mark goes no further, until this is called with None."""
+        """Hold the watermark at ``mark`` while something above it is missing. None releases it."""
         with self._lock:
             self._held_at = mark
 
     def advance(self, item_id: int, *, is_live: bool = False) -> None:
-        """An item was stored; or, ``is_live``, it is still being written."""
+        """Record that an item was stored, or with ``is_live`` that it is still being written."""
         with self._lock:
             self._newest = max(self._newest, item_id)
             self._live_items.pop(item_id, None)

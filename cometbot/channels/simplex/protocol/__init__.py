@@ -1,6 +1,6 @@
-"""What is said on the WebSocket of the SimpleX Chat CLI, without any I/O: commands, frames, contents, tags.
+"""The WebSocket protocol of the SimpleX Chat CLI, without any I/O: commands, frames, contents, tags.
 
-Everything here follows the CLI's bot API reference of release 7.0.2.
+It follows the CLI's bot API reference of release 7.0.2.
 """
 
 from cometbot.channels.simplex.protocol.command import Command

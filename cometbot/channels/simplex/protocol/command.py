@@ -1,4 +1,4 @@
-"""One command of the SimpleX CLI, as it goes over the wire."""
+"""A command of the SimpleX CLI as it is sent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from cometbot.errors import MessageError
 Network = Literal["no", "background", "interactive"]
 
 COMMAND_LIMIT = 16 * 1024 * 1024
-"""Bytes of one command at most; far above anything that the CLI takes, so that a mistake does not fill its memory."""
+"""Maximum bytes of one command. This is far above the CLI's own limits, and prevents a mistake from filling its memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command string, what an answer that is no error is tagged, and whether it waits for the network.
+    """A command string, the tags of its successful answers, and whether it waits for the network.
 
-    ``network`` is ``no``, ``background`` (the answer comes before the network's work is done) or ``interactive`` (the
-    answer waits for it, so give it time). An empty ``answers`` means that any answer may come. The text shows in no
-    repr, since it holds what people wrote; ``keyword`` is its first word, which may be logged.
+    ``network`` is ``no``, ``background`` (the answer arrives before the network's work is done) or ``interactive`` (the
+    answer waits for it and may take long). With empty ``answers`` any answer is possible. The text is not part of the
+    repr, since it contains users' texts; ``keyword`` is its first word, which may be logged.
     """
 
     text: str = field(repr=False)
@@ -40,10 +41,10 @@ class Command:
 
     @classmethod
     def raw(cls, text: str, *, network: Network = "interactive") -> Command:
-        """Any command that the CLI knows, written as in its console: ``/get subs``.
+        """Return any command that the CLI knows, written as in its console: ``/get subs``.
 
-        Nothing is quoted or checked but what cannot travel; keep what users wrote out of it. Raises
-        :class:`MessageError` for a text that is no command.
+        It is not quoted, and only checked for characters that cannot be sent; do not insert users' texts. Raises
+        :class:`MessageError` if ``text`` is not a command.
         """
         if not isinstance(text, str) or not text.startswith(("/", "@", "#", "*", "!", "\\")) or len(text) < 2:
             raise MessageError("a command begins as in the CLI's console, for example with a slash: /get subs")
@@ -51,7 +52,7 @@ class Command:
 
 
 def check_encodable(text: str, what: str) -> str:
-    """``text`` if it can travel as it is. Raises :class:`MessageError` for NUL and for half of a surrogate pair."""
+    """Return ``text`` if it can be sent unchanged. Raises :class:`MessageError` for NUL and for lone surrogates."""
     if "\0" in text:
         raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
     try:
@@ -62,7 +63,10 @@ def check_encodable(text: str, what: str) -> str:
 
 
 def check_last_parameter(text: str, what: str) -> str:
-    """``text`` as the last, unquoted parameter of a command: one line, not empty, no space at its ends."""
+    """Return ``text`` if it can be the last, unquoted parameter of a command.
+
+    It must be one line, not empty, without spaces at its ends. Raises :class:`MessageError` otherwise.
+    """
     if not isinstance(text, str) or not text.strip():
         raise MessageError(f"{what} is empty")
     if text != text.strip() or any(character in text for character in "\r\n\x0b\x0c\x85\u2028\u2029"):
@@ -71,9 +75,9 @@ def check_last_parameter(text: str, what: str) -> str:
 
 
 def check_last_byte(text: str, what: str) -> str:
-    """Return ``text`` if it may end a command. Raises :class:`MessageError` if the CLI would cut its last byte.
+    """Return ``text`` if it may end a command. Raises :class:`MessageError` if the CLI would cut off its last byte.
 
-    The CLI trims bytes, not characters, and takes 0xA0, the last byte of ``à``, for a blank.
+    The CLI trims bytes, not characters, and treats 0xA0, the last byte of ``à``, as whitespace.
     """
     if text.encode().endswith(b"\xa0"):
         raise MessageError(
@@ -83,7 +87,10 @@ def check_last_byte(text: str, what: str) -> str:
 
 
 def to_json(value: object, what: str) -> str:
-    """``value`` as the JSON that ends a command. Raises :class:`MessageError` for what is no JSON or cannot travel."""
+    """Return ``value`` as JSON for the end of a command.
+
+    Raises :class:`MessageError` if it cannot be encoded or sent.
+    """
     try:
         text = orjson.dumps(value).decode()
     except (TypeError, RecursionError, UnicodeError) as error:
@@ -96,7 +103,7 @@ def to_json(value: object, what: str) -> str:
 
 
 def json_object(value: Mapping[str, Any], what: str) -> str:
-    """A JSON object as the end of a command. Raises :class:`MessageError` for anything else."""
+    """Return an object as JSON for the end of a command. Raises :class:`MessageError` if it is not a mapping."""
     if not isinstance(value, Mapping):
         raise MessageError(f"{what} must be an object with named fields, not {type(value).__name__}")
     return to_json(dict(value), what)
@@ -119,6 +126,6 @@ def _contains_non_finite(value: object) -> bool:
 
 
 def _keyword(text: str) -> str:
-    # An older spelling has a number right behind the word: /_groups1.
+    # An older spelling has an id directly after the word: /_groups1.
     word = re.fullmatch(r"(/[A-Za-z_]{1,40})\d*", text.partition(" ")[0])
     return word[1] if word else text[:1]

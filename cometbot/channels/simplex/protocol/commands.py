@@ -1,7 +1,7 @@
-"""The documented commands of the SimpleX CLI's bot API, a function each, and a few that are not documented.
+"""The documented commands of the SimpleX CLI's bot API, one function each, and a few undocumented ones.
 
-What the CLI would surely refuse raises :class:`MessageError` before anything is sent. Names of people and groups are
-in no command: chats, members, requests, items and files have numbers. ``user_id`` is the profile that acts.
+The functions raise :class:`MessageError` for arguments that the CLI would certainly reject. Commands contain no names
+of people or groups: chats, members, requests, items and files have ids. ``user_id`` is the profile that acts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cometbot.channels.simplex.protocol.refs import ChatRef, check_id, check_rol
 from cometbot.errors import MessageError
 
 DELETE_MODES = ("broadcast", "internal", "internalMark", "history")
-"""For everybody, here only, marked as deleted here, and from the group's history."""
+"""For everybody, only here, marked as deleted here, and from the group's history."""
 
 DELETE_CHAT_MODES = ("full", "entity", "messages")
 
@@ -28,22 +28,22 @@ _NEWER_CONNECT_ANSWERS = ("connectionPlan", "sentInvitationToContact", "startedC
 
 
 def create_my_address(user_id: int) -> Command:
-    """Makes the profile's address; a second one is refused with ``errorStore.duplicateContactLink``."""
+    """Create the profile's address. The CLI rejects a second one with ``errorStore.duplicateContactLink``."""
     return _command(f"/_address {_user(user_id)}", "userContactLinkCreated", network="interactive")
 
 
 def delete_my_address(user_id: int) -> Command:
-    """Removes the profile's address."""
+    """Delete the profile's address."""
     return _command(f"/_delete_address {_user(user_id)}", "userContactLinkDeleted", network="background")
 
 
 def show_my_address(user_id: int) -> Command:
-    """Asks for the profile's address; ``errorStore.userContactLinkNotFound`` where there is none."""
+    """Request the profile's address. The CLI answers ``errorStore.userContactLinkNotFound`` if there is none."""
     return _command(f"/_show_address {_user(user_id)}", "userContactLink")
 
 
 def set_profile_address(user_id: int, enable: bool) -> Command:
-    """Shows the address in the profile, or no longer."""
+    """Show the address in the profile, or stop showing it."""
     return _command(
         f"/_profile_address {_user(user_id)} {_on_or_off(enable)}",
         "userProfileUpdated",
@@ -53,7 +53,7 @@ def set_profile_address(user_id: int, enable: bool) -> Command:
 
 
 def set_address_settings(user_id: int, settings: Mapping[str, Any]) -> Command:
-    """Replaces the address's settings; requests are accepted by themselves where ``autoAccept`` is there."""
+    """Replace the address's settings. Requests are accepted automatically if ``autoAccept`` is set."""
     text = f"/_address_settings {_user(user_id)} {json_object(settings, 'the address settings')}"
     return _command(text, "userContactLinkUpdated", network="interactive")
 
@@ -69,10 +69,10 @@ def send_messages(
     ttl: int | None = None,
     sign: bool = False,
 ) -> Command:
-    """Sends messages to a contact or a group; the answer has an item for each, in order.
+    """Send messages to a contact or a group. The answer has an item for each, in order.
 
-    ``live`` goes with one message, and at most one of several may answer another. ``ttl`` are the seconds after which
-    they disappear, where the chat allows that.
+    ``live`` is only for a single message, and at most one of several messages may quote another. ``ttl`` is the number
+    of seconds after which they disappear, if the chat allows that.
     """
     if ref.kind not in ("direct", "group"):
         raise MessageError(f"messages go to a contact or a group, not to {ref}")
@@ -86,27 +86,27 @@ def send_messages(
 
 
 def update_chat_item(ref: ChatRef, item_id: int, message: UpdatedMessage, *, live: bool = False) -> Command:
-    """Changes an own message; the last change of a live one is made without ``live``."""
+    """Edit one of the bot's own messages. The last edit of a live message is sent without ``live``."""
     body = to_json(message.to_object(), "the message")
     text = f"/_update item {ref} {_item(item_id)}{_option('live', live)} json {body}"
     return _command(text, "chatItemUpdated", "chatItemNotChanged", network="background")
 
 
 def delete_chat_item(ref: ChatRef, item_ids: Iterable[int], mode: str = "broadcast") -> Command:
-    """Deletes messages; ``mode`` is one of :data:`DELETE_MODES`."""
+    """Delete messages. ``mode`` is one of :data:`DELETE_MODES`."""
     ids = join_ids(item_ids, "the message")
     text = f"/_delete item {ref} {ids} {_check_choice(mode, DELETE_MODES, 'the way to delete')}"
     return _command(text, "chatItemsDeleted", network="background")
 
 
 def delete_member_chat_item(group_id: int, item_ids: Iterable[int]) -> Command:
-    """Removes what others wrote in a group; needs a role of moderator or above, and above theirs."""
+    """Delete messages of other members in a group. The bot's role must be moderator or above, and above theirs."""
     text = f"/_delete member item {make_group_ref(group_id)} {join_ids(item_ids, 'the message')}"
     return _command(text, "chatItemsDeleted", network="background")
 
 
 def chat_item_reaction(ref: ChatRef, item_id: int, emoji: str, *, added: bool = True) -> Command:
-    """Puts one of the eight reactions on a message, or takes it off."""
+    """Add one of the eight reactions to a message, or remove it."""
     text = f"/_reaction {ref} {_item(item_id)} {_on_or_off(added)} {to_json(make_reaction(emoji), 'the reaction')}"
     return _command(text, "chatItemReaction", network="background")
 
@@ -122,7 +122,7 @@ def receive_file(
     encrypt: bool | None = False,
     inline: bool | None = None,
 ) -> Command:
-    """Fetches a file to ``path`` on the CLI's machine: a folder, or a file that does not exist yet.
+    """Download a file to ``path`` on the CLI's machine: a folder, or a file that does not exist yet.
 
     Without ``approved_relays`` the CLI refuses file servers that it does not use itself. With ``encrypt`` the file
     cannot be read here; None leaves that to the CLI's setting.
@@ -136,7 +136,7 @@ def receive_file(
 
 
 def cancel_file(file_id: int) -> Command:
-    """Stops sending or receiving a file."""
+    """Cancel sending or receiving a file."""
     text = f"/fcancel {check_id(file_id, 'the file')}"
     return _command(text, "sndFileCancelled", "rcvFileCancelled", network="background")
 
@@ -145,53 +145,53 @@ def cancel_file(file_id: int) -> Command:
 
 
 def add_member(group_id: int, contact_id: int, role: str = "member") -> Command:
-    """Invites a contact to a group; the bot must be admin or owner."""
+    """Invite a contact to a group. The bot must be admin or owner."""
     contact = check_id(contact_id, "the contact")
     text = f"/_add {make_group_ref(group_id)} {contact} {check_role(role)}"
     return _command(text, "sentGroupInvitation", network="interactive")
 
 
 def join_group(group_id: int) -> Command:
-    """Accepts an invitation to a group."""
+    """Accept an invitation to a group."""
     return _command(f"/_join {make_group_ref(group_id)}", "userAcceptedGroupSent", network="interactive")
 
 
 def accept_member(group_id: int, member_id: int, role: str = "member") -> Command:
-    """Lets in a member who waits for a review."""
+    """Accept a member who waits for a review."""
     text = f"/_accept member {make_group_ref(group_id)} {_member(member_id)} {check_role(role)}"
     return _command(text, "memberAccepted", network="background")
 
 
 def members_role(group_id: int, member_ids: Iterable[int], role: str) -> Command:
-    """Gives members another role."""
+    """Change the role of members."""
     text = f"/_member role {make_group_ref(group_id)} {join_ids(member_ids, 'the member')} {check_role(role)}"
     return _command(text, "membersRoleUser", network="background")
 
 
 def block_members_for_all(group_id: int, member_ids: Iterable[int], blocked: bool = True) -> Command:
-    """Hides what members write from everybody, or shows it again."""
+    """Hide the messages of members from everybody, or show them again."""
     text = f"/_block {make_group_ref(group_id)} {join_ids(member_ids, 'the member')} blocked={_on_or_off(blocked)}"
     return _command(text, "membersBlockedForAllUser", network="background")
 
 
 def remove_members(group_id: int, member_ids: Iterable[int], *, with_messages: bool = False) -> Command:
-    """Removes members, with what they wrote if asked for."""
+    """Remove members, and their messages too if ``with_messages`` is set."""
     text = f"/_remove {make_group_ref(group_id)} {join_ids(member_ids, 'the member')}"
     return _command(text + _option("messages", with_messages), "userDeletedMembers", network="background")
 
 
 def leave_group(group_id: int) -> Command:
-    """Leaves a group."""
+    """Leave a group."""
     return _command(f"/_leave {make_group_ref(group_id)}", "leftMemberUser", network="background")
 
 
 def list_members(group_id: int) -> Command:
-    """Asks for a group's members."""
+    """Request a group's members."""
     return _command(f"/_members {make_group_ref(group_id)}", "groupMembers")
 
 
 def new_group(user_id: int, profile: Mapping[str, Any], *, incognito: bool = False) -> Command:
-    """Makes a group; ``profile`` has at least ``displayName`` and ``fullName``."""
+    """Create a group. ``profile`` has at least ``displayName`` and ``fullName``."""
     options = _option("incognito", incognito)
     text = f"/_group {_user(user_id)}{options} {json_object(profile, 'the group profile')}"
     return _command(text, "groupCreated")
@@ -200,7 +200,7 @@ def new_group(user_id: int, profile: Mapping[str, Any], *, incognito: bool = Fal
 def new_public_group(
     user_id: int, relay_ids: Iterable[int], profile: Mapping[str, Any], *, incognito: bool = False
 ) -> Command:
-    """Makes a channel that travels over chat relays."""
+    """Create a channel that uses chat relays."""
     options = _option("incognito", incognito)
     relays = join_ids(relay_ids, "the relay")
     text = f"/_public group {_user(user_id)}{options} {relays} {json_object(profile, 'the group profile')}"
@@ -208,23 +208,23 @@ def new_public_group(
 
 
 def get_group_relays(group_id: int) -> Command:
-    """Asks for a channel's relays."""
+    """Request a channel's relays."""
     return _command(f"/_get relays {make_group_ref(group_id)}", "groupRelays")
 
 
 def add_group_relays(group_id: int, relay_ids: Iterable[int]) -> Command:
-    """Adds relays to a channel."""
+    """Add relays to a channel."""
     text = f"/_add relays {make_group_ref(group_id)} {join_ids(relay_ids, 'the relay')}"
     return _command(text, "groupRelaysAdded", "groupRelaysAddFailed", network="interactive")
 
 
 def allow_relay_group(group_id: int) -> Command:
-    """Allows a group to use this profile as its relay."""
+    """Allow a group to use this profile as its relay."""
     return _command(f"/_relay allow {make_group_ref(group_id)}", "relayGroupAllowed", network="background")
 
 
 def update_group_profile(group_id: int, profile: Mapping[str, Any]) -> Command:
-    """Replaces a group's whole profile: give back what is to stay."""
+    """Replace a group's whole profile. Include the fields that are to stay."""
     text = f"/_group_profile {make_group_ref(group_id)} {json_object(profile, 'the group profile')}"
     return _command(text, "groupUpdated", network="background")
 
@@ -233,23 +233,23 @@ def update_group_profile(group_id: int, profile: Mapping[str, Any]) -> Command:
 
 
 def create_group_link(group_id: int, role: str = "member") -> Command:
-    """Makes the link by which people join a group."""
+    """Create the link by which people join a group."""
     text = f"/_create link {make_group_ref(group_id)} {check_role(role)}"
     return _command(text, "groupLinkCreated", network="interactive")
 
 
 def group_link_member_role(group_id: int, role: str) -> Command:
-    """Changes the role of those who will join by the link."""
+    """Change the role of those who join by the link from now on."""
     return _command(f"/_set link role {make_group_ref(group_id)} {check_role(role)}", "groupLink")
 
 
 def delete_group_link(group_id: int) -> Command:
-    """Removes a group's link."""
+    """Delete a group's link."""
     return _command(f"/_delete link {make_group_ref(group_id)}", "groupLinkDeleted", network="background")
 
 
 def get_group_link(group_id: int) -> Command:
-    """Asks for a group's link; ``errorStore.groupLinkNotFound`` where there is none."""
+    """Request a group's link. The CLI answers ``errorStore.groupLinkNotFound`` if there is none."""
     return _command(f"/_get link {make_group_ref(group_id)}", "groupLink")
 
 
@@ -257,38 +257,38 @@ def get_group_link(group_id: int) -> Command:
 
 
 def add_contact(user_id: int, *, incognito: bool = False) -> Command:
-    """Makes a link that one person can connect by."""
+    """Create a link by which one person can connect."""
     options = _option("incognito", incognito)
     return _command(f"/_connect {_user(user_id)}{options}", "invitation", network="interactive")
 
 
 def connect_plan(user_id: int, link: str) -> Command:
-    """Asks what a link or a name leads to, and whether it is known already."""
+    """Request the target of a link or name, and whether it is known already."""
     text = f"/_connect plan {_user(user_id)} {check_last_parameter(link, 'the link')}"
     return _command(text, "connectionPlan", network="interactive")
 
 
 def connect_by_link(user_id: int, full_link: str, short_link: str = "", *, incognito: bool = False) -> Command:
-    """Connects to whom a link belongs. Never give it a link of a user that you do not trust."""
+    """Connect to the owner of a link. Do not use links from users whom you do not trust."""
     options = _option("incognito", incognito)
     links = " ".join(_link(link) for link in (full_link, short_link) if link or link is full_link)
     return _command(f"/_connect {_user(user_id)}{options} {links}", *_CONNECT_ANSWERS, network="interactive")
 
 
 def connect(link_or_name: str) -> Command:
-    """Connects the active profile to whom a link or a name belongs, in one step."""
+    """Connect the active profile to the owner of a link or name, in one step."""
     text = f"/connect {check_last_parameter(link_or_name, 'the link')}"
     return _command(text, *_CONNECT_ANSWERS, *_NEWER_CONNECT_ANSWERS, "startedConnectionToGroup", network="interactive")
 
 
 def accept_contact(request_id: int) -> Command:
-    """Accepts a contact request."""
+    """Accept a contact request."""
     text = f"/_accept {check_id(request_id, 'the contact request')}"
     return _command(text, "acceptingContactRequest", network="interactive")
 
 
 def reject_contact(request_id: int) -> Command:
-    """Refuses a contact request; its sender is not told."""
+    """Reject a contact request. The sender is not notified."""
     return _command(f"/_reject {check_id(request_id, 'the contact request')}", "contactRequestRejected")
 
 
@@ -296,15 +296,15 @@ def reject_contact(request_id: int) -> Command:
 
 
 def list_contacts(user_id: int) -> Command:
-    """Asks for all contacts, with their pictures: many megabytes for a large database."""
+    """Request all contacts with their pictures. For a large database that is many megabytes."""
     return _command(f"/_contacts {_user(user_id)}", "contactsList")
 
 
 def list_groups(user_id: int, *, contact_id: int | None = None, search: str = "", is_joined: bool = False) -> Command:
-    """Ask for the groups, those with a contact in them, or those with a text in their name.
+    """Request the groups, those with a contact in them, or those with a text in their name.
 
-    ``is_joined`` is the older spelling ``/_groups1``. Raises :class:`MessageError` for a search that the CLI would read
-    as a contact, and for one that a command cannot carry.
+    ``is_joined`` selects the older spelling ``/_groups1``. Raises :class:`MessageError` for a search that the CLI would
+    parse as a contact, and for one that a command cannot carry.
     """
     text = f"/_groups{'' if is_joined else ' '}{_user(user_id)}"
     text += "" if contact_id is None else f" @{check_id(contact_id, 'the contact')}"
@@ -320,9 +320,9 @@ def list_groups(user_id: int, *, contact_id: int | None = None, search: str = ""
 def get_chats(
     user_id: int, *, count: int, unread: bool = False, favorite: bool = False, search: str = "", pending: bool = False
 ) -> Command:
-    """Asks for the chats that changed last, newest first, each with its newest item.
+    """Request the chats that changed last, newest first, each with its newest item.
 
-    ``pending`` adds connections that are not made yet; ``search`` replaces the two filters.
+    ``pending`` adds connections that are not established yet; ``search`` replaces the two filters.
     """
     query: dict[str, Any] = {"type": "filters", "favorite": _check_switch(favorite), "unread": _check_switch(unread)}
     if search:
@@ -332,7 +332,7 @@ def get_chats(
 
 
 def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Command:
-    """Deletes a chat: ``full`` with all of it, ``entity`` without its messages, or only the ``messages``."""
+    """Delete a chat: ``full`` with everything, ``entity`` without its messages, or only the ``messages``."""
     text = f"/_delete {ref} {_check_choice(mode, DELETE_CHAT_MODES, 'what to delete')}"
     if not _check_switch(notify) and mode == "messages":
         raise MessageError("nobody is notified of deleted messages; leave notify out, or delete full or entity")
@@ -341,17 +341,17 @@ def delete_chat(ref: ChatRef, mode: str = "full", *, notify: bool = True) -> Com
 
 
 def set_group_custom_data(group_id: int, data: Mapping[str, Any] | None) -> Command:
-    """Keeps the bot's own data with a group; None clears it."""
+    """Store the bot's own data with a group; None clears it."""
     return _command(f"/_set custom {make_group_ref(group_id)}{_custom(data)}", "cmdOk")
 
 
 def set_contact_custom_data(contact_id: int, data: Mapping[str, Any] | None) -> Command:
-    """Keeps the bot's own data with a contact; None clears it."""
+    """Store the bot's own data with a contact; None clears it."""
     return _command(f"/_set custom {ChatRef('direct', contact_id)}{_custom(data)}", "cmdOk")
 
 
 def set_auto_accept_member_contacts(user_id: int, enable: bool) -> Command:
-    """Lets members of groups open a direct chat without being asked."""
+    """Accept direct chats that group members open automatically, or not."""
     return _command(f"/_set accept member contacts {_user(user_id)} {_on_or_off(enable)}", "cmdOk")
 
 
@@ -359,12 +359,12 @@ def set_auto_accept_member_contacts(user_id: int, enable: bool) -> Command:
 
 
 def show_active_user() -> Command:
-    """Asks for the profile that is active; ``error.noActiveUser`` where there is none."""
+    """Request the active profile. The CLI answers ``error.noActiveUser`` if there is none."""
     return _command("/user", "activeUser")
 
 
 def create_active_user(profile: Mapping[str, Any] | None, *, past_timestamp: bool = False) -> Command:
-    """Makes a profile and activates it."""
+    """Create a profile and activate it."""
     user: dict[str, Any] = {
         "pastTimestamp": _check_switch(past_timestamp),
         "userChatRelay": False,
@@ -376,29 +376,29 @@ def create_active_user(profile: Mapping[str, Any] | None, *, past_timestamp: boo
 
 
 def list_users() -> Command:
-    """Asks for the profiles of this CLI."""
+    """Request the profiles of this CLI."""
     return _command("/users", "usersList")
 
 
 def set_active_user(user_id: int, view_password: str = "") -> Command:
-    """Activates a profile; a hidden one needs its password."""
+    """Activate a profile. A hidden one needs its password."""
     return _command(f"/_user {_user(user_id)}{_password(view_password)}", "activeUser")
 
 
 def delete_user(user_id: int, *, delete_queues: bool, view_password: str = "") -> Command:
-    """Deletes a profile, and its queues on the servers if asked for."""
+    """Delete a profile, and its queues on the servers if ``delete_queues`` is set."""
     text = f"/_delete user {_user(user_id)} del_smp={_on_or_off(delete_queues)}{_password(view_password)}"
     return _command(text, "cmdOk", network="background")
 
 
 def update_profile(user_id: int, profile: Mapping[str, Any]) -> Command:
-    """Replaces a profile as a whole; all contacts are told."""
+    """Replace a whole profile. All contacts are notified."""
     text = f"/_profile {_user(user_id)} {json_object(profile, 'the profile')}"
     return _command(text, "userProfileUpdated", "userProfileNoChange", network="background")
 
 
 def set_contact_prefs(contact_id: int, preferences: Mapping[str, Any]) -> Command:
-    """Replaces what holds for one contact only, the command menu included."""
+    """Replace the preferences for one contact, the command menu included."""
     text = f"/_set prefs {ChatRef('direct', contact_id)} {json_object(preferences, 'the preferences')}"
     return _command(text, "contactPrefsUpdated", network="background")
 
@@ -407,12 +407,12 @@ def set_contact_prefs(contact_id: int, preferences: Mapping[str, Any]) -> Comman
 
 
 def start_chat() -> Command:
-    """Starts receiving; a CLI with a port has started by itself and answers ``chatRunning``."""
+    """Start receiving. A CLI with a port has started already and answers ``chatRunning``."""
     return _command("/_start", "chatStarted", "chatRunning")
 
 
 def stop_chat() -> Command:
-    """Stops receiving."""
+    """Stop receiving."""
     return _command("/_stop", "chatStopped")
 
 
@@ -422,9 +422,9 @@ def stop_chat() -> Command:
 def get_chat(
     ref: ChatRef, *, count: int, after: int | None = None, before: int | None = None, search: str = ""
 ) -> Command:
-    """Asks for a chat's items, oldest first: the newest ones, or those next after or before an item.
+    """Request a chat's items, oldest first: the newest ones, or those next after or before an item.
 
-    The CLI's bot reference does not list this command; the official libraries use it.
+    The CLI's bot API reference does not list this command; the official libraries use it.
     """
     if after is not None and before is not None:
         raise MessageError("give one of after and before")
@@ -437,13 +437,13 @@ def get_chat(
 
 
 def create_member_contact(group_id: int, member_id: int) -> Command:
-    """Makes a direct chat with a member of a group; the member is invited by :func:`invite_member_contact`."""
+    """Create a direct chat with a group member, who is then invited by :func:`invite_member_contact`."""
     text = f"/_create member contact {make_group_ref(group_id)} {_member(member_id)}"
     return _command(text, "newMemberContact", network="interactive")
 
 
 def invite_member_contact(contact_id: int, message: UpdatedMessage | None = None) -> Command:
-    """Invites a member to the direct chat that was made, with a message if there is one."""
+    """Invite a member to the direct chat that was created, optionally with a message."""
     text = f"/_invite member contact {ChatRef('direct', contact_id)}"
     if message is not None:
         text += f" json {to_json(dict(message.content), 'the message')}"
@@ -451,17 +451,17 @@ def invite_member_contact(contact_id: int, message: UpdatedMessage | None = None
 
 
 def read_chat(ref: ChatRef) -> Command:
-    """Marks all of a chat as read."""
+    """Mark a whole chat as read."""
     return _command(f"/_read chat {ref}", "cmdOk")
 
 
 def version() -> Command:
-    """Asks for the CLI's version."""
+    """Request the CLI's version."""
     return _command("/version", "versionInfo")
 
 
 def subscriptions() -> Command:
-    """Asks which servers the CLI is connected to, by which one sees whether it has a network."""
+    """Request the servers that the CLI is connected to, which shows whether it has a network."""
     return _command("/get subs", "agentSubs")
 
 
@@ -470,7 +470,7 @@ def _command(text: str, *answers: str, network: Network = "no") -> Command:
 
 
 def _check_switch(value: bool) -> bool:
-    # A text such as "off" would count as true.
+    # A string such as "off" would count as true.
     if not isinstance(value, bool):
         raise MessageError(f"a switch of a command: expected True or False, got {value!r:.40}")
     return value

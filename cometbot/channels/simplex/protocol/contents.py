@@ -1,4 +1,4 @@
-"""What a message of SimpleX may hold, and how large it may be."""
+"""Contents of SimpleX messages, and their size limits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cometbot.errors import MessageError
 from cometbot.splitting import split_text
 
 MESSAGE_LIMIT = 15_600
-"""Bytes that the JSON of one message's content may have; the CLI's own limit is 15602, for the JSON that travels."""
+"""Maximum bytes of one message's content as JSON. The CLI's own limit is 15602, for the JSON that is sent."""
 
 ENVELOPE_RESERVE = 600
-"""Bytes of that limit which are kept for what stands around a text: the type, mentions, a quote."""
+"""Bytes of that limit that are reserved for everything but the text: the type, mentions, a quote."""
 
 PREVIEW_LIMIT = 10_000
-"""Bytes of a preview image as a data URI, so that a text fits beside it."""
+"""Maximum bytes of a preview image as a data URI, so that a text fits beside it."""
 
 PLACEHOLDER_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
@@ -27,7 +27,7 @@ PLACEHOLDER_IMAGE = (
 """The preview of a picture that came without one: a single grey dot."""
 
 REACTIONS = ("👍", "👎", "😀", "😂", "😢", "❤", "🚀", "✅")
-"""The reactions that the CLI puts on messages; it receives others too."""
+"""The reactions that the CLI can add to messages; it receives others too."""
 
 REPORT_REASONS = ("spam", "content", "community", "profile", "other")
 
@@ -35,45 +35,45 @@ Content = dict[str, Any]
 
 
 def text_content(text: str) -> Content:
-    """A plain text; ``*bold*`` and its like are shown as such by the apps."""
+    """Return a text. The apps format ``*bold*`` and similar marks."""
     return {"type": "text", "text": _text(text)}
 
 
 def link_content(text: str, uri: str, *, title: str = "", description: str = "", image: str = "") -> Content:
-    """A text with the preview of a link; ``image`` is a data URI."""
+    """Return a text with the preview of a link. ``image`` is a data URI."""
     preview = {"uri": _text(uri), "title": _text(title), "description": _text(description), "image": _preview(image)}
     return {"type": "link", "text": _text(text), "preview": preview}
 
 
 def image_content(text: str, image: str) -> Content:
-    """A caption and the small preview of a picture as a data URI; the picture itself is the message's file."""
+    """Return a caption and a picture's preview as a data URI. The picture itself is the message's file."""
     return {"type": "image", "text": _text(text), "image": _preview(image)}
 
 
 def video_content(text: str, image: str, seconds: int) -> Content:
-    """A caption, the preview of a video as a data URI, and how long it is; the video is the message's file."""
+    """Return a caption, a video's preview as a data URI, and its duration. The video is the message's file."""
     return {"type": "video", "text": _text(text), "image": _preview(image), "duration": _seconds(seconds)}
 
 
 def voice_content(seconds: int, text: str = "") -> Content:
-    """A voice message of so many seconds; the recording is the message's file."""
+    """Return a voice message with its duration. The recording is the message's file."""
     return {"type": "voice", "text": _text(text), "duration": _seconds(seconds)}
 
 
 def file_content(text: str = "") -> Content:
-    """A caption for any other file, which is the message's file."""
+    """Return a caption for any other file, which is the message's file."""
     return {"type": "file", "text": _text(text)}
 
 
 def report_content(text: str, reason: str) -> Content:
-    """A report to the moderators of a group; ``reason`` is one of :data:`REPORT_REASONS`."""
+    """Return a report to the moderators of a group. ``reason`` is one of :data:`REPORT_REASONS`."""
     if reason not in REPORT_REASONS:
         raise MessageError(f"the reason of a report must be one of {', '.join(REPORT_REASONS)}, not {reason!r}")
     return {"type": "report", "text": _text(text), "reason": reason}
 
 
 def chat_content(text: str, chat_link: Mapping[str, Any], owner_sig: Mapping[str, Any] | None = None) -> Content:
-    """A text with a link to a contact, an invitation or a group; both objects as the CLI gave them."""
+    """Return a text with a link to a contact, an invitation or a group. Both objects are as the CLI sent them."""
     content: Content = {"type": "chat", "text": _text(text), "chatLink": dict(chat_link)}
     if owner_sig is not None:
         content["ownerSig"] = dict(owner_sig)
@@ -82,11 +82,11 @@ def chat_content(text: str, chat_link: Mapping[str, Any], owner_sig: Mapping[str
 
 @dataclass(frozen=True, slots=True)
 class ComposedMessage:
-    """One message to be sent.
+    """A message to be sent.
 
-    ``quoted_item_id`` is the message that it answers, in the same chat. ``file_path`` is a path on the CLI's machine.
-    ``mentions`` maps a name as it stands in the text behind ``@`` to the member's number in the group
-    (``groupMemberId``). Raises :class:`MessageError` for what the CLI would surely refuse.
+    ``quoted_item_id`` is the message in the same chat that it quotes. ``file_path`` is a path on the CLI's machine.
+    ``mentions`` maps a name that follows ``@`` in the text to the member's id in the group (``groupMemberId``). Raises
+    :class:`MessageError` for values that the CLI would certainly reject.
     """
 
     content: Mapping[str, Any] = field(repr=False)
@@ -101,7 +101,7 @@ class ComposedMessage:
         check_path(self.file_path)
 
     def to_object(self) -> dict[str, Any]:
-        """The message as the CLI takes it."""
+        """Return the message in the CLI's format."""
         message: dict[str, Any] = {"msgContent": dict(self.content), "mentions": dict(self.mentions)}
         if self.quoted_item_id is not None:
             message["quotedItemId"] = self.quoted_item_id
@@ -112,7 +112,7 @@ class ComposedMessage:
 
 @dataclass(frozen=True, slots=True)
 class UpdatedMessage:
-    """What a message is to hold from now on. Raises :class:`MessageError` as :class:`ComposedMessage` does."""
+    """The new content of a message. Raises :class:`MessageError` like :class:`ComposedMessage`."""
 
     content: Mapping[str, Any] = field(repr=False)
     mentions: Mapping[str, int] = field(default_factory=dict, repr=False)
@@ -121,12 +121,15 @@ class UpdatedMessage:
         check_size(self.content, self.mentions)
 
     def to_object(self) -> dict[str, Any]:
-        """The message as the CLI takes it."""
+        """Return the message in the CLI's format."""
         return {"msgContent": dict(self.content), "mentions": dict(self.mentions)}
 
 
 def check_size(content: Mapping[str, Any], mentions: Mapping[str, int]) -> None:
-    """Raises :class:`MessageError` for a content without a type or above :data:`MESSAGE_LIMIT`, and wrong mentions."""
+    """Check the type and size of a content, and the mentions.
+
+    Raises :class:`MessageError` for a content without a type or above :data:`MESSAGE_LIMIT`, and for invalid mentions.
+    """
     if not isinstance(content, Mapping) or not isinstance(content.get("type"), str):
         raise MessageError("the content of a message must be an object with a type, such as text_content('Hello')")
     for name, member in mentions.items():
@@ -141,16 +144,16 @@ def check_size(content: Mapping[str, Any], mentions: Mapping[str, int]) -> None:
 
 
 def check_path(path: str) -> str:
-    """``path`` if a command can carry it. Raises :class:`MessageError`."""
+    """Return ``path`` if a command can carry it. Raises :class:`MessageError` otherwise."""
     if any(ord(character) < 32 for character in path):
         raise MessageError("the path of a file has a control character in it, such as a line break; rename the file")
     return check_encodable(path, "the path of a file")
 
 
 def make_reaction(emoji: str) -> dict[str, str]:
-    """``emoji`` as the CLI takes a reaction: a heart comes without its variation selector.
+    """Return ``emoji`` in the CLI's format for reactions, in which a heart has no variation selector.
 
-    Raises :class:`MessageError` for one that it does not put on messages.
+    Raises :class:`MessageError` for an emoji that is not one of :data:`REACTIONS`.
     """
     bare = emoji.replace("\N{VARIATION SELECTOR-16}", "") if isinstance(emoji, str) else ""
     if bare not in REACTIONS:
@@ -159,14 +162,14 @@ def make_reaction(emoji: str) -> dict[str, str]:
 
 
 def json_size(text: str) -> int:
-    """Bytes of a text as it stands in JSON, without the quotes around it."""
+    """Return the bytes of a text in JSON, without the quotation marks."""
     return len(to_json(text, "the text").encode()) - 2
 
 
 def split_message_text(text: str, limit: int = MESSAGE_LIMIT - ENVELOPE_RESERVE) -> list[str]:
     """Return ``text`` in parts that each fit into a message: at most ``limit`` bytes as JSON, escapes included.
 
-    Cut as by :func:`~cometbot.splitting.split_text`. An empty or blank text gives no part.
+    It is split like in :func:`~cometbot.splitting.split_text`. An empty or blank text has no parts.
     """
     return split_text(_text(text), limit, json_size)
 

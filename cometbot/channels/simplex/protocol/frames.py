@@ -1,4 +1,4 @@
-"""Frames of the WebSocket: commands out, answers and events in, in every shape that a CLI gave them."""
+"""WebSocket frames: outgoing commands, and incoming answers and events in the formats of all releases of the CLI."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from cometbot.channels.simplex.protocol.command import Command
 from cometbot.json_depth import limit_depth, may_be_too_deep
 
 FRAME_LIMIT = 64 * 1024 * 1024
-"""Bytes of one incoming frame at most: lists of contacts hold their pictures and reach many megabytes."""
+"""Maximum bytes of an incoming frame. Lists of contacts contain pictures and reach many megabytes."""
 
 ERROR_TAG = "chatCmdError"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An answer or an event: its tag, and the object it came in, whole, known or not."""
+    """An answer or an event: its tag, and the whole object, unknown fields included."""
 
     type: str
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def from_object(cls, value: object) -> Record | None:
-        """The record in a ``resp``, flat or as ``{"Right": …}``; None if it is no record at all."""
+        """Return the record in a ``resp``, flat or as ``{"Right": …}``; None if it is not a record."""
         for _ in range(2):
             if not isinstance(value, dict):
                 return None
@@ -42,12 +42,12 @@ class Record:
 
     @property
     def is_error(self) -> bool:
-        """Whether this says that a command failed."""
+        """True if the record reports that a command failed."""
         return self.type == ERROR_TAG
 
     @property
     def user_id(self) -> int | None:
-        """The profile that it is about, None where it names none."""
+        """The id of the profile that the record is about, or None."""
         user = self.raw.get("user", self.raw.get("user_"))
         user_id = user.get("userId") if isinstance(user, Mapping) else None
         return user_id if isinstance(user_id, int) else None
@@ -63,15 +63,15 @@ class Frame:
 
 
 def encode_command(corr_id: str, command: Command) -> str:
-    """The frame that asks the CLI for ``command``."""
+    """Return the frame for ``command``."""
     return orjson.dumps({"corrId": corr_id, "cmd": command.text}).decode()
 
 
 def decode_frame(data: str | bytes) -> Frame:
-    """What a frame says; never raises. A binary frame with JSON in it is read as if it were text.
+    """Parse a frame. Never raises. A binary frame with JSON in it is parsed like a text frame.
 
-    The shapes: ``resp`` with the record, ``resp`` with ``Right`` or ``Left`` around it, ``remoteHostId`` beside it, and
-    the library's ``result`` and ``error`` without ``resp``. What somebody nested absurdly deep is null.
+    The formats: ``resp`` with the record, ``resp`` with ``Right`` or ``Left`` around it, ``remoteHostId`` beside it,
+    and the library's ``result`` and ``error`` without ``resp``. Values that are nested too deep become null.
     """
     try:
         frame = _load_json(data)
@@ -90,15 +90,15 @@ def decode_frame(data: str | bytes) -> Frame:
 
 
 def _load_json(data: str | bytes) -> Any:
-    """The JSON in ``data``, also where the parser refuses what somebody wrote: too deep, too large a number, half a
-    character.
+    """Return the JSON in ``data``, even if it has users' values that orjson rejects.
 
-    The CLI keeps a message as its sender made it, and none may make all the answers unreadable that it is in.
+    Those are values that are nested too deep, numbers that are too large, and lone surrogates. The CLI stores a message
+    as its sender made it, and no message may make the answers that contain it unreadable.
     """
     try:
         value = orjson.loads(data)
         if may_be_too_deep(data):
-            orjson.dumps(value)  # raises TypeError where nothing later could write it
+            orjson.dumps(value)  # raises TypeError for what later code could not write
         return value
     except (ValueError, TypeError) as refusal:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
@@ -111,7 +111,7 @@ def _load_json(data: str | bytes) -> Any:
 
 
 def _parse_number(digits: str) -> float | int | None:
-    """A number that JSON libraries agree on; None for one that is too large."""
+    """Return a number that all JSON libraries can represent, or None for one that is too large."""
     value = float(digits)
     if digits.lstrip("-").isdigit() and len(digits) < 19:
         return int(digits)
@@ -119,7 +119,7 @@ def _parse_number(digits: str) -> float | int | None:
 
 
 def _replace_surrogates(value: Any) -> Any:
-    """``value`` without halves of characters."""
+    """Return ``value`` with lone surrogates replaced."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

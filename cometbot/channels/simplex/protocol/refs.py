@@ -1,4 +1,4 @@
-"""How commands name chats, members and roles: by number, never by a name that its bearer can choose and change."""
+"""References to chats, members and roles in commands: ids, never names, which their owners can choose and change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cometbot.errors import MessageError
 ChatKind = Literal["direct", "group", "local", "connection"]
 
 ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
-"""What a member may be in a group, from the least right to the most."""
+"""The roles of members, from the fewest rights to the most."""
 
 MAX_ID = 2**63 - 1
 _PREFIX_BY_KIND: dict[ChatKind, str] = {"direct": "@", "group": "#", "local": "*", "connection": ":"}
@@ -22,11 +22,11 @@ _REF = re.compile(r"([@#*:])(\d{1,19})(?:\(_support(?::(\d{1,19}))?\))?", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class ChatRef:
-    """A chat of this CLI's database; ``str`` is how commands name it: ``@4``, ``#3``, ``#3(_support:11)``.
+    """A chat of this CLI's database. ``str`` is its form in commands: ``@4``, ``#3``, ``#3(_support:11)``.
 
-    ``id`` is the contact's, the group's, the note folder's or the pending connection's, by ``kind``. ``scope`` is
-    ``support`` for the talk of one member (``member_id``; None: of the bot itself) with a group's moderators. Raises
-    :class:`MessageError` for ids that are none.
+    ``id`` is the id of the contact, group, note folder or pending connection, depending on ``kind``. ``scope`` is
+    ``support`` for the chat of one member with a group's moderators: of ``member_id``, or of the bot itself if that is
+    None. Raises :class:`MessageError` for invalid ids.
     """
 
     kind: ChatKind
@@ -49,7 +49,7 @@ class ChatRef:
 
     @classmethod
     def from_text(cls, text: str) -> ChatRef:
-        """The chat that ``text`` names, as commands write it. Raises :class:`MessageError` if it names none."""
+        """Return the chat for a reference in a command's form. Raises :class:`MessageError` if it is invalid."""
         match = _REF.fullmatch(text)
         if match is None:
             raise MessageError(f"{text[:40]!r} names no chat; write @4, #3 or #3(_support:11)")
@@ -62,14 +62,14 @@ class ChatRef:
 
 
 def check_id(value: object, what: str) -> int:
-    """``value`` if it is a number that the CLI can know something by, from 1 up. Raises :class:`MessageError`."""
+    """Return ``value`` if it can be an id of the CLI, from 1 up. Raises :class:`MessageError` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_ID:
         raise MessageError(f"{what} must be a whole number from 1 up, as the CLI gave it, not {_shorten(value)}")
     return value
 
 
 def join_ids(values: Iterable[int], what: str) -> str:
-    """Several ids as one parameter. Raises :class:`MessageError` for none at all, or for what is no id."""
+    """Return several ids as one parameter. Raises :class:`MessageError` if there are none, or if one is invalid."""
     ids = [str(check_id(value, what)) for value in values]
     if not ids:
         raise MessageError(f"{what} is missing; give at least one")
@@ -77,14 +77,14 @@ def join_ids(values: Iterable[int], what: str) -> str:
 
 
 def check_role(role: str) -> str:
-    """``role`` if groups know it. Raises :class:`MessageError`."""
+    """Return ``role`` if it is one of :data:`ROLES`. Raises :class:`MessageError` otherwise."""
     if role not in ROLES:
         raise MessageError(f"the role must be one of {', '.join(ROLES)}, not {_shorten(role)}")
     return role
 
 
 def make_group_ref(group_id: int) -> str:
-    """How commands about a group name it."""
+    """Return the form of a group in commands."""
     return str(ChatRef("group", group_id))
 
 

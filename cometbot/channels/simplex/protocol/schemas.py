@@ -1,4 +1,4 @@
-"""The fields that objects of the SimpleX CLI are made of: strict where nothing works without, else lenient."""
+"""Marshmallow fields for the CLI's objects: strict for values that cannot be done without, otherwise lenient."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Identifier(fields.Field[int]):
 
 
 class NonEmptyString(fields.Field[str]):
-    """A tag or an enum value: a text that is not empty."""
+    """A tag or an enum value: a non-empty string."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str) or not value:
@@ -43,7 +43,7 @@ class TypeTag(fields.Field[str]):
 
 
 class UtcTime(fields.Field[float]):
-    """A UTCTime with zero to twelve digits of a second's fraction, in seconds since 1970."""
+    """A UTCTime with zero to twelve fractional digits, as seconds since 1970."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
         match = _TIME.fullmatch(value) if isinstance(value, str) else None
@@ -57,7 +57,7 @@ class UtcTime(fields.Field[float]):
 
 
 class LenientField(fields.Field[Any]):
-    """What ``inner`` makes of the value, or nothing at all where it is absent or does not fit."""
+    """A field that loads with ``inner``, and is omitted if the value is absent or invalid."""
 
     def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,7 +75,7 @@ class LenientField(fields.Field[Any]):
 
 
 class LenientList(fields.Field[tuple[Any, ...]]):
-    """Those members of a list that ``schema`` takes, nothing where it is no list."""
+    """A tuple of the list's objects that are valid for ``schema``; empty if the value is not a list."""
 
     def __init__(self, schema: Schema | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -91,7 +91,7 @@ class LenientList(fields.Field[tuple[Any, ...]]):
 
 
 class MemberIds(fields.Field[dict[str, str]]):
-    """Whom the names in a text mean: name → ``memberId``."""
+    """The mentioned members of a text: name → ``memberId``."""
 
     def deserialize(
         self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
