@@ -1,6 +1,6 @@
-"""What a bot's author tests a bot with, and what a channel's author tests a channel with.
+"""Tools for testing a bot, and for testing a channel.
 
-Its names are imported when they are first used, since pytest loads this package's plugin in every project.
+Names are imported on first use, since pytest loads this package's plugin in every project.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The client that a bot's author tests a bot with."""
+"""The client for testing a bot."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ _DOUBLE_CLASSES: dict[str, tuple[str, str, str]] = {
     "platform": ("cometbot.testing.platform", "PlatformDouble", "chat"),
     "simplex": ("cometbot.testing.simplex.double", "SimplexDouble", "simplex"),
 }
-"""Module, class and extra of each channel's double, imported when a test asks for it."""
+"""Module, class and extra of each channel's double, imported when a test uses it."""
 
 
 class BotClient:
-    """A user who talks to ``bot``, and sees what it answers.
+    """A user who writes to ``bot`` and receives its replies.
 
     ::
 
         client = BotClient(bot)
         assert client.send("hi").text == "Hello!"
 
-    Behind it stands what runs in production, over a database in memory and without threads, sockets or waiting: when a
-    call returns, all that it caused is done. Each returns what the bot said in this user's conversation because of
-    it. Time stands still, from ``now`` (Unix seconds) on, until :meth:`advance`.
+    The client uses the same code as production, over a database in memory and without threads, sockets or waiting. When
+    a call returns, everything that it caused is done. Each call returns the messages that the bot sent to this user's
+    conversation because of it. The clock stands still at ``now`` (Unix seconds) until :meth:`advance`.
 
-    The platform is a fake one that shows everything, or what ``capabilities`` say (``TEXT_ONLY``). ``channel`` names
-    another: ``"cometchat"`` uses CometChat's payloads and a simulated CometChat, ``"simplex"`` a fake SimpleX CLI,
-    ``"chat_api"`` and ``"platform"`` the real servers in memory; a function that makes a :class:`Double` for a bot
-    brings any other.
+    The platform is a fake that supports everything, or what ``capabilities`` say (``TEXT_ONLY``). ``channel`` selects
+    another one: ``"cometchat"`` uses CometChat's payloads and a simulated CometChat, ``"simplex"`` a fake SimpleX CLI,
+    ``"chat_api"`` and ``"platform"`` the real servers in memory. A function that makes a :class:`Double` for a bot
+    selects any other.
 
-    In a ``group`` the user is a member from the first thing that he does there. :meth:`join` tells the bot that he
-    came; it comes before anything else, or after :meth:`leave`. The bot is in every group and never hears its own
-    joining.
+    In a ``group`` the user becomes a member with the first action there. :meth:`join` sends the bot the event of
+    joining; call it before any other action, or after :meth:`leave`. The bot is in every group and receives no event of
+    its own joining.
 
-    What a handler raises is raised here. With ``raise_errors=False`` the bot apologises as in production, and
-    :attr:`dead_letters` has the cause.
+    An exception of a handler is raised by the call. With ``raise_errors=False`` the bot sends its error message as in
+    production, and :attr:`dead_letters` has the cause.
     """
 
     def __init__(
@@ -85,66 +85,69 @@ class BotClient:
         self.close()
 
     def close(self) -> None:
-        """Give back the database and what else is held; happens by itself when nobody has the client any more."""
+        """Release the database and other resources. This also happens when the client is garbage-collected."""
         self._harness.close()
 
     @property
     def bot(self) -> Bot:
-        """The bot that is talked to."""
+        """The bot under test."""
         return self._harness.bot
 
     @property
     def channel(self) -> Channel:
-        """The bot's channel; on the fake platform a :class:`FakeChannel`, with its ``requests`` and ``errors``."""
+        """The bot's channel.
+
+        On the fake platform it is a :class:`FakeChannel`, with its ``requests`` and ``errors``.
+        """
         return self._harness.double.channel
 
     @property
     def double(self) -> Double:
-        """The platform."""
+        """The double of the platform."""
         return self._harness.double
 
     @property
     def user(self) -> User:
-        """Who talks."""
+        """The user."""
         return self._seat.user
 
     @property
     def conversation(self) -> Conversation:
-        """Where this user's words are said: with the bot alone, or in the group."""
+        """The conversation of this user: with the bot alone, or in the group."""
         return self.double.conversation(self._seat)
 
     @property
     def message_id(self) -> str:
-        """The platform's id of what this user wrote last. Raises :class:`BotError` before anything was written."""
+        """The platform's id of this user's last message. Raises :class:`BotError` if there is none."""
         if not self._last_id:
             raise BotError(f"{self.user.uid} has written nothing yet; send() something first")
         return self._last_id
 
     @property
     def state(self) -> StoredState:
-        """What the bot remembers about this conversation (``ctx.state``), to read and to set."""
+        """The bot's state for this conversation (``ctx.state``), to read and to set."""
         return StoredState(self._harness, "conversation", str(self.conversation.key))
 
     @property
     def user_state(self) -> StoredState:
-        """What the bot remembers about this user (``ctx.user_state``), to read and to set."""
+        """The bot's state for this user (``ctx.user_state``), to read and to set."""
         key, person = self.conversation.key, self.double.lasting_id(self.user, self._seat.group)
         return StoredState(self._harness, "user", f"{key.channel}/{key.account}/{key.bot}/{person}")
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What failed for good, the newest first."""
+        """The dead letters, newest first."""
         return self._harness.delivery.dead_letters.list()
 
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
-        """Another user of the same platform, alone with the bot or in ``group``."""
+        """Return a client for another user of the same platform, alone with the bot or in ``group``."""
         other = copy.copy(self)
         other._seat = Seat(_to_user(user), group)
         other._last_id = ""
         return other
 
     def in_group(self, group: str) -> BotClient:
-        """The same user in a group."""
+        """Return a client for the same user in a group."""
         return self.as_user(self.user, group=group)
 
     def send(
@@ -157,10 +160,10 @@ class BotClient:
         quote: str = "",
         mention: bool = False,
     ) -> Replies:
-        """What the bot answers to a text.
+        """Send a text and return the bot's replies.
 
-        ``user`` and ``group`` stand in for the client's own this once. ``thread`` is the id of the message that the
-        thread hangs on, ``quote`` of the one that is quoted; ``mention`` speaks to the bot by name.
+        ``user`` and ``group`` replace the client's own for this call. ``thread`` is the id of the thread's first
+        message, ``quote`` that of the quoted message. ``mention`` puts a mention of the bot before the text.
         """
         if user is not None or group is not None:
             other = self.as_user(
@@ -170,20 +173,23 @@ class BotClient:
         return self._send(text, thread_id=thread, quote_id=quote, mention=mention)
 
     def send_image(self, image: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
-        """What the bot answers to a picture: a URL, a file or its name, or bytes."""
+        """Send a picture and return the bot's replies. ``image`` is a URL, a path, or bytes."""
         return self.send_file(
             image, caption=caption, name=name or ("photo.png" if isinstance(image, bytes) else ""), thread=thread
         )
 
     def send_file(self, file: str | Path | bytes, *, caption: str = "", name: str = "", thread: str = "") -> Replies:
-        """What the bot answers to a file: a URL, a file or its name, or bytes; the name tells its kind."""
+        """Send a file and return the bot's replies.
+
+        ``file`` is a URL, a path, or bytes. The type is derived from the name.
+        """
         return self._send(caption, thread_id=thread, attachments=[self._attachment(file, name)])
 
     def press(self, button: str | int) -> Replies:
-        """What the bot answers when the user presses a button, named by its label or number, or takes a choice.
+        """Press a button or select a choice, by its label or number, and return the bot's replies.
 
-        Newer messages come first. Where the platform shows buttons as text, the user writes the label or number. Raises
-        :class:`BotError`, with what is on offer, if that is not.
+        The buttons of newer messages have precedence. If the platform shows buttons as text, the user sends the label
+        or number. Raises :class:`BotError`, with the available buttons, if there is no such button.
         """
         said, offer = OpenOffers(self._sent_here(), self._stored_offers()).find(button)
         if said is None:
@@ -191,14 +197,14 @@ class BotClient:
         return self._act(partial(self.double.press, self._seat, said, offer))
 
     def choose(self, choice: str | int) -> Replies:
-        """As :meth:`press`, said of choices."""
+        """Like :meth:`press`, for choices."""
         return self.press(choice)
 
     def fill(self, values: Mapping[str, str | Sequence[str]] | None = None, /, **named: str | Sequence[str]) -> Replies:
-        """What the bot answers when the user fills in the newest form; fields by name, several values as a list.
+        """Fill in the newest form and return the bot's replies. Fields are given by name, several values as a list.
 
-        Fields with a default may be left out. Raises :class:`BotError` for fields that are missing or unknown, and
-        for values that are no option.
+        Fields with a default may be left out. Raises :class:`BotError` for missing or unknown fields and for invalid
+        options.
         """
         said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_offers())
         if said is None:
@@ -206,30 +212,30 @@ class BotClient:
         return self._act(partial(self.double.submit, self._seat, said, answers))
 
     def edit(self, text: str) -> Replies:
-        """What the bot answers when the user changes what he wrote last."""
+        """Edit the user's last message and return the bot's replies."""
         return self._act(partial(self.double.edit, self._seat, self.message_id, text))
 
     def delete(self) -> Replies:
-        """What the bot answers when the user takes back what he wrote last."""
+        """Delete the user's last message and return the bot's replies."""
         return self._act(partial(self.double.delete, self._seat, self.message_id))
 
     def react(self, reaction: str, *, to: Said | None = None, added: bool = True) -> Replies:
-        """What the bot answers to a reaction on ``to``, by default on what it said last here."""
+        """React to the message ``to``, by default the bot's last one here, and return the bot's replies."""
         said = self.said()
         if to is None and not said:
             raise BotError("the bot has said nothing here that one could react to")
         return self._act(partial(self.double.react, self._seat, (to or said[-1]).id, reaction, added=added))
 
     def join(self, group: str = "") -> Replies:
-        """What the bot says in ``group`` (or the client's own) when the user joins it."""
+        """Join ``group``, by default the client's own, and return the bot's messages there."""
         return self._change_membership(group, self.double.join)
 
     def leave(self, group: str = "") -> Replies:
-        """What the bot says in ``group`` (or the client's own) when the user leaves it."""
+        """Leave ``group``, by default the client's own, and return the bot's messages there."""
         return self._change_membership(group, self.double.leave)
 
     def event(self, event: Event | type[Event], **fields: Any) -> Replies:
-        """What the bot answers to any event, given whole or as its class and the fields that are its own.
+        """Deliver any event and return the bot's replies. It is given whole, or as its class and its specific fields.
 
         ::
 
@@ -242,18 +248,18 @@ class BotClient:
         return self._act(partial(self.double.take, event))
 
     def advance(self, seconds: float) -> Replies:
-        """What the bot says here while time passes, such as what retried handlers and held replies say."""
+        """Advance the clock and return the bot's messages meanwhile, such as those of retried handlers."""
         return self._act(lambda: None, seconds)
 
     def said(self, *, user: str = "", group: str = "") -> Replies:
-        """All that the bot has said and not taken back in this conversation, with ``user``, or in ``group``."""
+        """Return all messages of the bot in this conversation, with ``user``, or in ``group``, without deleted ones."""
         self._harness.run_until_idle()
         if user or group:
             return self.as_user(user or self.user, group=group).said()
         return Replies(self._sent_here(), self._stored_offers() or ())
 
     def said_elsewhere(self) -> Replies:
-        """All that the bot has said in other conversations than this one."""
+        """Return all messages of the bot in other conversations."""
         self._harness.run_until_idle()
         here = self.conversation.id
         return Replies(said for said in self.double.said() if said.conversation.id != here)
@@ -279,7 +285,7 @@ class BotClient:
         return [said for said in self.double.said() if said.conversation.id == here]
 
     def _stored_offers(self) -> Any:
-        """What the bot itself holds to be on offer here."""
+        """Return the quick replies that the bot has stored for this conversation."""
         return self.state.get(QUICK_REPLIES_KEY)
 
     def _change_membership(self, group: str, act: Callable[[Seat], None]) -> Replies:

@@ -1,4 +1,4 @@
-"""What stands in for a platform in tests: its users, what they see, and how it fails."""
+"""The interface of test doubles for platforms: users, the bot's messages as users see them, and faults."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from cometbot.store.database import Database
 from cometbot.testing.replies import Said
 
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
-"""How the platform answers the bot's next request: a 429 with a wait of a second, a 500 with nothing done, a 500
-although it was done, no connection, or a no that stays a no."""
+"""The platform's response to the bot's next request: a 429 with one second to wait, a 500 without effect, a 500
+although the request took effect, no connection, or a permanent refusal.
+"""
 
 
 class Unsupported(BotError):
@@ -28,7 +29,7 @@ class Unsupported(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who acts, and where: in ``group``, or one-to-one with the bot where that is empty."""
+    """A user and a place: ``group``, or the one-to-one chat with the bot if that is empty."""
 
     user: User
     group: str = ""
@@ -42,20 +43,21 @@ def already_member(seat: Seat) -> BotError:
 
 
 class Double(ABC):
-    """A channel together with a stand-in for its platform, on which users do things and a bot's words are seen.
+    """A channel with a double for its platform, on which users act and the bot's messages can be read.
 
-    What a user does goes the way that it goes in production: through what the channel has for taking it in, to
-    ``put`` of the :class:`Delivery` that was attached. Methods that a platform has nothing for raise
-    :class:`Unsupported` and need not be overridden. A double may be slow to tell delivery; :meth:`settle` waits for it.
+    Users' actions take the same path as in production: through the channel's own receiving code to
+    :meth:`Delivery.enqueue` of the attached delivery. Methods for actions that a platform does not support raise
+    :class:`Unsupported` and need not be overridden. A double may deliver events with a delay; :meth:`settle` waits for
+    them.
     """
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
 
     def use(self, database: Database) -> None:
-        """Work in ``database``, which delivery works in too: for platforms of our own, whose rows are kept there.
+        """Use ``database``, which the delivery uses too. This is for platforms that store their rows in it.
 
-        Called once, before anything else.
+        It is called once, before anything else.
         """
 
     @property
@@ -65,7 +67,7 @@ class Double(ABC):
 
     @abstractmethod
     def attach(self, delivery: Delivery) -> None:
-        """Bring what users do to ``delivery`` from now on."""
+        """Deliver users' actions to ``delivery`` from now on."""
 
     @abstractmethod
     def say(
@@ -78,84 +80,93 @@ class Double(ABC):
         mention: bool = False,
         attachments: Sequence[Attachment] = (),
     ) -> str:
-        """The platform's id of what a user just wrote. ``mention`` puts a mention of the bot before the text."""
+        """Send a user's message and return the platform's id of it.
+
+        ``mention`` puts a mention of the bot before the text.
+        """
 
     @abstractmethod
     def said(self) -> list[Said]:
-        """What the bot said and did not take back, in the order in which the platform shows it."""
+        """Return the bot's messages without deleted ones, in the platform's order."""
 
     def uid(self, user: User, group: str = "") -> str:
-        """What the platform calls ``user``, alone with the bot or in ``group``; another name where it gives its own."""
+        """Return the platform's uid of ``user``, alone with the bot or in ``group``.
+
+        It differs if the platform assigns uids.
+        """
         return user.uid
 
     def lasting_id(self, user: User, group: str = "") -> str:
-        """What the bot's memory of ``user`` is kept under: the uid, unless the platform gives freed uids to others."""
+        """Return the id under which the bot's state of ``user`` is stored.
+
+        It is the uid, unless the platform may assign a freed uid to another user.
+        """
         return self.uid(user, group)
 
     def guid(self, group: str) -> str:
-        """What the platform calls ``group``; another name where it gives its own."""
+        """Return the platform's id of ``group``. It differs if the platform assigns ids."""
         return group
 
     def conversation(self, seat: Seat) -> Conversation:
-        """Where the words of this seat are said."""
+        """Return the conversation of ``seat``."""
         if seat.group:
             return self.channel.conversation(self.bot, group=self.guid(seat.group))
         return self.channel.conversation(self.bot, user=self.uid(seat.user))
 
     def reactions(self, message_id: str) -> list[str]:
-        """The reactions that the bot put on a message."""
+        """Return the bot's reactions to a message."""
         raise Unsupported
 
     def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
-        """Press a button, or take a choice, of a message that the platform shows as such."""
+        """Press a button or select a choice of a message that the platform shows natively."""
         raise Unsupported
 
     def submit(self, seat: Seat, said: Said, values: Mapping[str, str]) -> None:
-        """Send a form that the platform shows as such, with a value a field."""
+        """Submit a form that the platform shows natively, with one value for each field."""
         raise Unsupported
 
     def edit(self, seat: Seat, message_id: str, text: str) -> None:
-        """Change what the user wrote."""
+        """Edit a message of the user."""
         raise Unsupported
 
     def delete(self, seat: Seat, message_id: str) -> None:
-        """Take back what the user wrote."""
+        """Delete a message of the user."""
         raise Unsupported
 
     def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
-        """Put a reaction on a message, or take it away."""
+        """Add a reaction to a message, or remove it."""
         raise Unsupported
 
     def join(self, seat: Seat) -> None:
-        """Make the user a member of the seat's group and tell the bot.
+        """Add the user to the seat's group and send the bot the event.
 
-        Raises :class:`BotError` for a member (:func:`already_member`). Users become members silently with the first
-        thing that they do in a group.
+        Raises :class:`BotError` if the user is a member already (:func:`already_member`). With any other first action
+        in a group a user becomes a member without an event.
         """
         raise Unsupported
 
     def leave(self, seat: Seat) -> None:
-        """Let the user leave the seat's group."""
+        """Remove the user from the seat's group."""
         raise Unsupported
 
     def take(self, event: Event) -> None:
-        """Bring an event to delivery that was made elsewhere."""
+        """Deliver an event that was created outside the double."""
         raise Unsupported(f"{type(self).__name__} takes no events from elsewhere; let a user do what causes one")
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
-        """The URL under which a file of a user can be loaded."""
+        """Return the URL for downloading a user's file."""
         return f"https://files.example/{name}"
 
     def repeat(self) -> None:
-        """Have the platform tell once more what a user wrote last."""
+        """Deliver the last message of a user again."""
         raise Unsupported
 
     def misbehave(self, *faults: Fault) -> None:
-        """Answer the bot's next requests like that, one after the other, and the later ones well again."""
+        """Apply one fault to each of the bot's next requests, in order. Later requests succeed again."""
         raise Unsupported
 
     def settle(self) -> None:
-        """Wait until delivery has everything that users did."""
+        """Wait until all users' actions have been delivered."""
 
     def close(self) -> None:
-        """Give back what the double holds; the channel is closed by delivery."""
+        """Release the double's resources. The delivery closes the channel."""

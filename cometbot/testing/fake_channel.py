@@ -1,4 +1,4 @@
-"""A channel without a platform: what is said stays in a list, and it can be told to misbehave."""
+"""A channel without a platform: the bot's messages stay in memory, and faults can be injected."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ ChannelFault = BaseException | Callable[[OutgoingRequest], None]
 
 
 class FakeChannel(Channel):
-    """The platform of tests, in memory.
+    """The fake platform for tests, in memory.
 
-    ``said`` holds what arrived, in order. ``faults`` are taken one for each request: an exception is raised before
-    anything is done, a callable is called and may raise or wait; :meth:`lose_answer` makes one that acts first.
-    ``requests`` counts them all. ``reactions`` are the bot's, by message id; ``files`` holds the bytes behind URLs,
-    for ``ctx.client.download(url)``. ``clock`` gives the Unix seconds at which the bot's own messages were sent.
+    ``said`` has the messages that arrived, in order. Each request consumes one of ``faults``: an exception is raised
+    before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
+    first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
+    of URLs, for ``ctx.client.download(url)``. ``clock`` returns the Unix seconds at which the bot's own messages are
+    sent.
     """
 
     name = "fake"
@@ -71,18 +72,18 @@ class FakeChannel(Channel):
 
     @property
     def said(self) -> list[Said]:
-        """What the bot said and did not take back, in order."""
+        """The bot's messages in order, without deleted ones."""
         with self._changed:
             return [said for said in self._said.values() if not said.deleted]
 
     def texts(self, conversation: str = "") -> list[str]:
-        """What was said, as texts, in all conversations or in one."""
+        """Return the texts of the bot's messages in all conversations, or in one."""
         return [said.text for said in self.said if conversation in ("", said.conversation.id)]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
-        """Nothing, once ``condition`` holds; looked at whenever something changed.
+        """Wait until ``condition`` returns true. It is checked whenever something changes.
 
-        Raises AssertionError after ``timeout`` seconds.
+        Raises :class:`AssertionError` after ``timeout`` seconds.
         """
         end = time.monotonic() + timeout
         with self._changed:
@@ -97,19 +98,19 @@ class FakeChannel(Channel):
         return Conversation(self.name, self.account, bot.name, name, group or user, is_group=bool(group))
 
     def incoming(self, bot: Bot, text: str = "", *, user: str = "maria", group: str = "", **more: Any) -> IncomingEvent:
-        """A message to ``bot`` as it would come in. ``more``: ``id``, ``attachments``, ``thread_id``, ``action`` …"""
+        """Return an incoming message to ``bot``. ``more``: ``id``, ``attachments``, ``thread_id``, ``action`` …"""
         body = {"id": str(more.pop("id", None) or self.new_id()), "user": user, "text": text, "group": group, **more}
         kind = "action" if "action" in more else "message"
         where = self.conversation(bot, user=user, group=group)
         return IncomingEvent(where, f"{kind}:{body['id']}", json.dumps(body).encode(), user)
 
     def incoming_event(self, event: Event) -> IncomingEvent:
-        """What comes in as exactly this ``event``."""
+        """Return an incoming event that is parsed as exactly this ``event``."""
         self._events[event.key] = event
         return IncomingEvent(event.conversation, event.key, b'{"made": true}', event.sender.uid)
 
     def new_id(self) -> str:
-        """An id that no message has."""
+        """Return an unused message id."""
         return str(next(self._ids))
 
     def parse(self, incoming: IncomingEvent) -> Event:
@@ -185,7 +186,7 @@ class FakeChannel(Channel):
         return self.perform(sending)
 
     def lose_answer(self, error: BaseException) -> ChannelFault:
-        """A fault that does what is asked and then raises ``error``, as when the answer is lost on its way."""
+        """Return a fault that performs the request and then raises ``error``, like a lost response."""
 
         def fault(sending: OutgoingRequest) -> None:
             self.perform(sending)
@@ -194,7 +195,7 @@ class FakeChannel(Channel):
         return fault
 
     def perform(self, sending: OutgoingRequest) -> str:
-        """Do what ``sending`` asks; returns the id of the message it is about."""
+        """Perform the operation of ``sending`` and return the id of its message."""
         payload = sending.payload
         with self._changed:
             if payload["op"] == "send":
@@ -258,12 +259,12 @@ class FakeChannel(Channel):
         return here[-limit:] if limit > 0 else []
 
     def add_to_history(self, message: MessageEvent) -> None:
-        """Show ``message`` in the history; one of the same key is replaced where it stands."""
+        """Add ``message`` to the history. It replaces an earlier one with the same key."""
         with self._changed:
             self._history[message.key] = message
 
     def remove_from_history(self, message_id: str) -> None:
-        """Leave a deleted message out of the history."""
+        """Remove a deleted message from the history."""
         with self._changed:
             self._history.pop(f"message:{message_id}", None)
 
@@ -271,7 +272,7 @@ class FakeChannel(Channel):
         return self
 
     def download(self, url: str) -> bytes:
-        """The bytes of a file that a user sent. Raises :class:`Rejected` if there is none."""
+        """Return the bytes of a file that a user sent. Raises :class:`Rejected` if it does not exist."""
         if url not in self.files:
             raise Rejected(f"there is no file at {url}", status=404)
         return self.files[url]
@@ -286,7 +287,7 @@ def _media_kind(url: str) -> str:
 
 
 def _to_history_event(said: Said, sent_at: float) -> MessageEvent:
-    """Return what the bot said as the history shows it: a file as an attachment, any other kind with its fields."""
+    """Return a bot's message as a history event: a file as an attachment, any other type with its fields."""
     message = said.message
     kind = type(message).__name__.lower()
     shown: dict[str, Any] = {"type": kind, "text": message.to_text()}

@@ -1,4 +1,4 @@
-"""The platform of tests, with its users."""
+"""The fake platform for tests, with its users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.testing.replies import Said
 
 
 class FakeDouble(Double):
-    """A platform that shows everything, or as much as ``capabilities`` say; all of it in memory."""
+    """A platform in memory that supports everything, or what ``capabilities`` say."""
 
     def __init__(self, bot: Bot, capabilities: Capabilities = EVERYTHING) -> None:
         super().__init__(bot)
@@ -150,7 +150,7 @@ class FakeDouble(Double):
 
 
 def _message_type(attachments: Sequence[Attachment]) -> str:
-    """What kind of message this is, by the first attachment."""
+    """Return the type of a message by its first attachment."""
     if not attachments:
         return "text"
     family = attachments[0].mime_type.partition("/")[0]

@@ -1,4 +1,4 @@
-"""What a bot's messages ask of a user: which button is meant, and whether a form is filled in rightly."""
+"""Quick replies and forms in tests: finds the button that is meant, and validates form values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answer = str | Sequence[str]
 
 
 class OpenOffers:
-    """What can be pressed: in the messages ``said``, or as the bot itself ``stored`` where the platform shows text."""
+    """The available buttons and choices: of the messages ``said``, or those ``stored`` by the bot if shown as text."""
 
     def __init__(self, said: Sequence[Said], stored: Any) -> None:
         self._offers: list[tuple[Said | None, Sequence[QuickReply]]] = [
@@ -23,9 +23,9 @@ class OpenOffers:
         self._links = {label: url for message in said for label, url in message.links.items()}
 
     def find(self, wanted: str | int) -> tuple[Said | None, QuickReply]:
-        """The newest offer of that label or number with its message, None for one that is shown as text.
+        """Return the newest quick reply with that label or number, and its message (None if it is shown as text).
 
-        Raises :class:`BotError` if there is none; a number is one of the newest message that offers anything.
+        A number refers to the newest message with quick replies. Raises :class:`BotError` if there is none.
         """
         for said, offers in self._offers[:1] if isinstance(wanted, int) else self._offers:
             for offer in offers:
@@ -38,7 +38,7 @@ class OpenOffers:
 
 
 def fill_form(values: Mapping[str, Answer], said: Sequence[Said], stored: Any) -> tuple[Said | None, dict[str, str]]:
-    """The newest form's message (None for one that is shown as text) and its answers as the bot gets them."""
+    """Return the message of the newest form (None if it is shown as text), and the values as the bot receives them."""
     message = next((message for message in reversed(said) if isinstance(message.message, Form)), None)
     if message is not None and isinstance(message.message, Form):
         return message, _field_values(values, message.message.fields)

@@ -1,4 +1,4 @@
-"""A bot at work in a test: its double, its delivery, and time, which passes only when it is told to."""
+"""The harness of a bot under test: its double, its delivery, and a clock that only moves on request."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
 
 
 class BotHarness:
-    """Real delivery of one bot, without threads: everything happens in :meth:`settle` and :meth:`advance`.
+    """Real delivery for one bot without threads: all work is done in :meth:`run_until_idle` and :meth:`advance`.
 
-    Both raise what a handler raised, and :class:`DeliveryError` for a reply that was refused, if ``raise_errors``.
+    If ``raise_errors`` is set, both raise the exception of a handler, and :class:`DeliveryError` for a rejected reply.
     """
 
     def __init__(
@@ -54,20 +54,20 @@ class BotHarness:
         conversation: Conversation | None,
         channel: str | None,
     ) -> str | None:
-        """What ``bot.send`` says, stored; it goes out with the next :meth:`settle`."""
+        """Store a message of ``bot.send``. It is sent by the next :meth:`run_until_idle`."""
         return self.delivery.send(
             bot, message, user=user or "", group=group or "", conversation=conversation, channel=channel or ""
         )
 
     def run_until_idle(self) -> None:
-        """Do everything that can be done now."""
+        """Do all work that is due now."""
         self.double.settle()
         self._engine.run_until_idle()
         if self._raise_errors:
             self._failures.raise_first(self.delivery)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, doing everything at its time: retries, and replies that wait."""
+        """Advance the clock, and do all work at its due time, such as retries and delayed replies."""
         self.run_until_idle()
         end = self.database.now + seconds
         while (due := self._next_due_time()) is not None and due <= end:
@@ -93,14 +93,14 @@ class BotHarness:
         self.run_until_idle()
 
     def close(self) -> None:
-        """Give everything back; may be called twice."""
+        """Release all resources. May be called twice."""
         if self._finalizer.detach():
             self.delivery.close()
             self.double.close()
 
 
 class _FailureRecorder(Observer):
-    """What went wrong for good and was not raised yet."""
+    """Records permanent failures that have not been raised yet."""
 
     def __init__(self) -> None:
         self._errors: list[BaseException] = []
@@ -123,7 +123,7 @@ class _FailureRecorder(Observer):
 
 
 class StoredState(MutableMapping[str, Any]):
-    """What the bot remembers of one conversation or user: read at each look, written at each assignment."""
+    """The stored state of one conversation or user. Each access reads it, and each assignment writes it."""
 
     def __init__(self, harness: BotHarness, scope: str, owner: str) -> None:
         self._harness = harness

@@ -1,4 +1,4 @@
-"""Lanes worked through in the thread that asks for it, and a database in memory whose clock stands still."""
+"""An engine that runs conversations in the caller's thread, and a database in memory whose clock stands still."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cometbot.dispatch import ErrorClasses
 from cometbot.store.database import Database, PreparedStatement, database_from_url
 
 _PREPARED_STATEMENTS: WeakKeyDictionary[Any, PreparedStatement] = WeakKeyDictionary()
-"""Statements that were compiled for one database in memory do for all: a test makes many."""
+"""Compiled statements, shared by all databases in memory, since a test suite creates many."""
 
 
 class ImmediateEngine(Engine):
-    """An engine without threads: a wake only queues, :meth:`run_until_idle` does all the work in its caller's thread.
+    """An engine without threads: :meth:`notify` only queues, and :meth:`run_until_idle` runs in its caller's thread.
 
-    What a handler raises to end the test (``KeyboardInterrupt``, pytest's ``fail``, ``skip``, ``xfail`` and ``exit``)
-    comes out of it. Handler deadlines are not watched: an endless handler is endless here.
+    Exceptions of a handler that end the test (``KeyboardInterrupt``, pytest's ``fail``, ``skip``, ``xfail`` and
+    ``exit``) propagate. Handler deadlines are not enforced: an endless handler never returns.
     """
 
     needs_maintenance_thread: ClassVar[bool] = False
@@ -38,14 +38,14 @@ class ImmediateEngine(Engine):
         self._pending[conversation_key] = None
 
     def run_until_idle(self) -> None:
-        """Work through the lanes that were woken, and those that they wake, in the order of the wakes."""
+        """Process the queued conversations, and those that they queue, in order."""
         while self._pending:
             conversation_key = next(iter(self._pending))
             del self._pending[conversation_key]
             self._process_conversation(conversation_key)
 
     def replace_thread(self, thread_id: int) -> None:
-        """Nothing: there is no thread to replace."""
+        """Do nothing, since there is no thread to replace."""
 
     def stop(self, timeout: float) -> bool:
         self._pending.clear()
@@ -56,7 +56,7 @@ class ImmediateEngine(Engine):
 
 
 def _pytest_outcomes() -> ErrorClasses:
-    """What pytest ends a test with, where it is pytest that runs."""
+    """Return the exceptions by which pytest ends a test, if pytest is running."""
     pytest = sys.modules.get("pytest")
     if pytest is None:
         return ()
@@ -64,7 +64,7 @@ def _pytest_outcomes() -> ErrorClasses:
 
 
 class MemoryDatabase(Database):
-    """A database that is gone when it is closed. Its clock stands at ``now`` (Unix seconds) until that is set."""
+    """A database that is discarded on close. Its clock stands at ``now`` (Unix seconds) until that is set."""
 
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now

@@ -1,4 +1,4 @@
-"""Messages as JSON and back, so that a stored reply can be looked at as the message it was."""
+"""Conversion of messages to JSON and back, so that a stored reply can be read as a message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLASSES = {
 
 
 def encode(value: Any) -> Any:
-    """``value`` as JSON; dataclasses become objects that name their class under ``@``."""
+    """Return ``value`` as JSON. Dataclasses become objects with their class name under ``@``."""
     if is_dataclass(value) and not isinstance(value, type):
         return {"@": type(value).__name__, **{item.name: encode(getattr(value, item.name)) for item in fields(value)}}
     if isinstance(value, list | tuple):
@@ -36,7 +36,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """What :func:`encode` was given; lists come back as tuples."""
+    """Return the value that :func:`encode` was called with. Lists become tuples."""
     if isinstance(value, list):
         return tuple(decode(item) for item in value)
     if isinstance(value, dict) and value.get("@") in _CLASSES:

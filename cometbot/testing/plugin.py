@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures for every project with cometbot installed; it imports little until they are used."""
+"""The pytest plugin with fixtures for every project that uses cometbot. It defers imports until they are needed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from cometbot.testing.client import BotClient
 
 CAPABILITIES_PROPERTY = "cometbot_capabilities"
-"""The property of a test's report that holds a channel's column of the table of capabilities."""
+"""The name of the test report's property with a channel's column of the capabilities table."""
 
 pytest.register_assert_rewrite("cometbot.testing.contract")
 
 
 @pytest.fixture
 def bot_client() -> Iterator[Callable[..., BotClient]]:
-    """What makes a :class:`BotClient` of a bot, with the same options, and closes it after the test.
+    """Return a function that makes a :class:`BotClient` with the same arguments, and closes it after the test.
 
     ::
 
@@ -42,7 +42,7 @@ def bot_client() -> Iterator[Callable[..., BotClient]]:
 
 @pytest.fixture
 def cometchat_simulator() -> Iterator[Simulator]:
-    """A simulated CometChat that listens on a free port of this machine, for this test alone."""
+    """Yield a simulated CometChat that listens on a free local port, for this test alone."""
     from cometbot.simulator import Simulator
 
     with Simulator() as simulator:
@@ -50,7 +50,7 @@ def cometchat_simulator() -> Iterator[Simulator]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what the channels can carry whose contract was tested."""
+    """Print the capabilities of the channels whose contract was tested."""
     found = [
         value
         for report in terminalreporter.getreports("passed")

@@ -1,4 +1,4 @@
-"""What a bot has said, as its readers see it."""
+"""The messages of a bot as users see them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cometbot.models import Conversation
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message as it stands on the platform. ``versions`` holds every text it has shown, sketches included.
+    """A message of the bot on the platform. ``versions`` has every text that it has shown, previews included.
 
-    ``message`` is what the platform was given: the :class:`Card` where it can show cards, its text where it cannot.
+    ``message`` is what the platform received: for example a :class:`Card` if it supports cards, otherwise its text.
     """
 
     id: str
@@ -30,22 +30,22 @@ class Said:
 
     @property
     def text(self) -> str:
-        """What a reader without cards and pictures would see."""
+        """The message as plain text."""
         return self.message.to_text()
 
     @property
     def buttons(self) -> list[str]:
-        """The labels of a card's or carousel's buttons, in the order shown; links are among them."""
+        """The labels of a card's or carousel's buttons in order, links included."""
         return [button.label for button in _buttons(self.message)]
 
     @property
     def links(self) -> dict[str, str]:
-        """The pages that buttons open, by label."""
+        """The URLs that buttons open, by label."""
         return {button.label: button.url for button in _buttons(self.message) if button.url}
 
     @property
     def choices(self) -> list[str]:
-        """The labels to choose from."""
+        """The labels of the choices."""
         return [offer.label for offer in self.offers] if isinstance(self.message, Choices) else []
 
     @property
@@ -55,27 +55,26 @@ class Said:
 
     @property
     def offers(self) -> tuple[QuickReply, ...]:
-        """What a reader can press or choose."""
+        """The buttons and choices that a user can select."""
         return self.message.offers()
 
 
 class Replies(Sequence[Said]):
-    """What the bot said, in order: as a sequence of :class:`Said`, or as text. True if it said anything."""
+    """The bot's messages in order, as a sequence of :class:`Said`. It is true if there is any message."""
 
     def __init__(self, said: Iterable[Said] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
-        # shown_as_text: the offers that the bot stored (offers.to_state); they name the labels where a platform has
-        # no buttons.
+        # shown_as_text: the quick replies that the bot stored; they have the labels if a platform has no buttons.
         self._said = tuple(said)
         self._shown_as_text = tuple(shown_as_text) if self._said else ()
 
     @property
     def texts(self) -> list[str]:
-        """The text of each."""
+        """The text of each message."""
         return [said.text for said in self._said]
 
     @property
     def text(self) -> str:
-        """All texts, one a line; empty if nothing was said."""
+        """All texts, joined by newlines; empty without messages."""
         return "\n".join(self.texts)
 
     @property
@@ -85,7 +84,7 @@ class Replies(Sequence[Said]):
 
     @property
     def choices(self) -> list[str]:
-        """The labels of everything to choose from, whether the platform shows it as such or as text."""
+        """The labels of all choices, whether the platform shows them as choices or as text."""
         return [label for said in self._said for label in said.choices] or self._labels("choices")
 
     def _labels(self, kind: str) -> list[str]:

@@ -141,7 +141,7 @@ class SimplexClient:
     ) -> bytes:
         """Return the bytes of a file that a user sent. With ``to``, write them to that path and return ``b""``.
 
-        The signature is the same on all channels, so a handler need not know its channel. Raises the errors of
+        Other channels' clients have the same method, so a handler need not know its channel. Raises the errors of
         :meth:`receive`.
         """
         path = self.receive(url, limit=limit, timeout=timeout)

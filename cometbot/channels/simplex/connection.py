@@ -68,7 +68,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How it stands with the connection: since when, why it is not ready, and what the start-up returned."""
+    """The state of the connection, since when, why it is not ready, and what the start-up returned."""
 
     state: State
     since: float
@@ -86,8 +86,9 @@ class Connection:
     It may send commands only for ``recovery_period`` seconds after a start-up; for that time the queue has the limit of
     the start-up.
 
-    If ``on_event`` cannot store an event for now (:class:`DeliveryError`), it is called again until it can. After any
-    other error it is called a few more times; then the error is logged and the event is dropped.
+    If ``on_event`` cannot store an event for now (:class:`DeliveryError`), it is called again until it can. An event
+    that cannot be read (:class:`PayloadError`) is logged and dropped at once. After any other error ``on_event`` is
+    called a few more times; then the error is logged and the event is dropped.
 
     ``on_status_change`` is called with every new :class:`Status`. ``frame_limit`` is the maximum size of a frame in
     bytes. With ``should_reconnect=False`` one connection is made; how it failed or ended is only in its status, which

@@ -150,15 +150,15 @@ class NoSharedFolder:
         )
 
     def get_download_paths(self, file_ref: FileRef) -> tuple[str, Path]:
-        """Raises :class:`BotError`."""
+        """Raise :class:`BotError`."""
         raise self.missing_settings_error
 
     def to_local_path(self, path: str) -> Path:
-        """Raises :class:`BotError`."""
+        """Raise :class:`BotError`."""
         raise self.missing_settings_error
 
     def to_cli_path(self, path: str) -> str:
-        """Raises :class:`Rejected`."""
+        """Raise :class:`Rejected`."""
         raise Rejected(str(self.missing_settings_error), code="no_folder")
 
 

@@ -70,7 +70,7 @@ class FileFetcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A file that can be sent: where it lies, and the content of the message without a caption."""
+    """A file that can be sent: its path, and the content of the message without a caption."""
 
     path: Path
     content: Content

@@ -53,7 +53,7 @@ _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """Where an event belongs: its conversation, its key, and how the bot is called."""
+    """The conversation and the key of an event, and the bot's name."""
 
     conversation: Conversation
     key: str

@@ -115,7 +115,7 @@ def _render_texts(message: Message) -> list[str]:
     shown = fall_back_to_text(message, CAPABILITIES)
     text = shown.to_text()
     if type(message) is not Text:
-        # Texts of cards and the like are Markdown; SimpleX writes bold with one star.
+        # Texts of cards and similar messages are Markdown; SimpleX writes bold with one asterisk.
         text = _BOLD.sub(r"*\1*", text)
     parts = split_message_text(text.replace("\0", ""))
     if not parts:

@@ -43,7 +43,7 @@ def get_account(settings: Settings) -> str:
 def get_shared_folder(settings: Settings) -> SharedFolder | NoSharedFolder:
     """Return the folder for exchanging files with the CLI.
 
-    It is the one of the settings, or ``simplex`` in the data folder if the CLI is on this machine.
+    It is the one of the settings, or else ``simplex`` in the data folder if the CLI is on this machine.
     """
     if settings.simplex_files:
         cli_path = PurePosixPath(settings.simplex_files)

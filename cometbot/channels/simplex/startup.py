@@ -43,10 +43,10 @@ SendCommand = Callable[["Command | str"], Record]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotProfile:
-    """How the bot is to show itself.
+    """The wanted profile of the bot.
 
-    ``name`` is for a profile that has to be made, ``display_name`` changes one that is there (empty: leave it).
-    ``existing_name`` names the profile to use where the CLI has several (empty: the active one). ``menu`` are
+    ``name`` is for a profile that has to be created, ``display_name`` changes an existing one (empty: leave it).
+    ``existing_name`` selects the profile if the CLI has several (empty: the active one). ``menu`` is a list of
     ``ChatBotCommand`` objects.
     """
 
@@ -72,9 +72,10 @@ class BotProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressConfig:
-    """What address the bot is to have. Without ``create`` the one that is there is used as it is, if there is one.
+    """The wanted address of the bot.
 
-    ``welcome`` is what newcomers are told first (empty: leave what is set).
+    Without ``create`` an existing address is used unchanged. ``welcome`` is the first message to new contacts (empty:
+    leave the existing one).
     """
 
     create: bool = True
@@ -95,7 +96,7 @@ class AddressConfig:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """As whom the bot is connected, and by which address people reach it (None: by none)."""
+    """The profile that the bot is connected as, and its address (None if it has none)."""
 
     user: User
     address: Address | None = None

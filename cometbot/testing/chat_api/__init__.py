@@ -1,4 +1,4 @@
-"""The Chat API in tests: the real one, with users who send its requests."""
+"""Tests over the Chat API: the real one, with users who send its requests."""
 
 from cometbot.testing.chat_api.double import ChatApiDouble
 

@@ -1,4 +1,4 @@
-"""The Chat API with its users: the real one, over the database that delivery works in."""
+"""A double for the Chat API: the real channel and its users, over the database of the delivery."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _PAGE = 100
 
 
 class ChatApiDouble(Double):
-    """A Chat API in this process, whose users send its requests without sockets.
+    """The Chat API in this process, whose users send its requests without sockets.
 
-    Each user has one conversation with the bot, ``chat-`` and the user's id; a group is a conversation of its name with
-    an owner who says nothing.
+    Each user has one conversation with the bot, whose id is ``chat-`` and the user's id. A group is a conversation
+    whose id is the group's name; its owner never writes.
     """
 
     def __init__(self, bot: Bot) -> None:
@@ -63,7 +63,7 @@ class ChatApiDouble(Double):
         return stable_user_id(found.id, found.created_at)
 
     def conversation(self, seat: Seat) -> Conversation:
-        """Where the words of this seat are said: it is there from the moment that somebody asks."""
+        """Return the conversation of ``seat``. It is created if it does not exist."""
         self._join_conversation(seat)
         return super().conversation(seat)
 
@@ -87,7 +87,7 @@ class ChatApiDouble(Double):
         return str(self._post("/messages", body, key)["message"]["id"])
 
     def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
-        """Send the value of a button or choice, as applications of the Chat API do."""
+        """Send the value of a button or choice, as client applications of the Chat API do."""
         self.say(seat, offer.value)
 
     def delete(self, seat: Seat, message_id: str) -> None:
@@ -102,7 +102,7 @@ class ChatApiDouble(Double):
         return sorted(found, key=lambda said: said.at)
 
     def _conversations(self, connection: Any) -> list[ChatConversation]:
-        """All there are, in the order in which they were made."""
+        """Return all conversations in the order of their creation."""
         found: list[ChatConversation] = []
         token, is_last_page = "", False
         while not is_last_page:
@@ -132,7 +132,7 @@ class ChatApiDouble(Double):
         )
 
     def _join_conversation(self, seat: Seat) -> str:
-        """The key of a user, who is in the seat's conversation."""
+        """Add the user to the seat's conversation and return the user's key."""
         uid = seat.user.uid
         place = _conversation_id(seat)
         if not seat.group:
@@ -163,7 +163,7 @@ class ChatApiDouble(Double):
 
 
 def _conversation_id(seat: Seat) -> str:
-    """The own id of a seat's conversation."""
+    """Return the id of a seat's conversation."""
     return seat.group or f"chat-{seat.user.uid}"
 
 
@@ -175,7 +175,7 @@ def _to_payload(attachment: Attachment) -> dict[str, Any]:
 
 
 def _to_message(payload: Any) -> Message:
-    """What the bot's payload shows; a file with a text beside it is a file with a caption."""
+    """Return the message of a bot's payload. A file with a text beside it is a file with a caption."""
     found = payloads.to_messages(payload)
     if len(found) == 1:
         return found[0]

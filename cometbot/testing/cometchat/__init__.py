@@ -1,4 +1,4 @@
-"""CometChat in tests: the real channel, against the simulator."""
+"""Tests over CometChat: the real channel with the simulator."""
 
 from cometbot.testing.cometchat.double import CometChatDouble
 

@@ -1,4 +1,4 @@
-"""CometChat with its users: the simulator, talked to by the real channel."""
+"""A double for CometChat: the simulator and its users, used by the real channel."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _MEDIA = ("image", "audio", "video", "file")
 
 
 class CometChatDouble(Double):
-    """A simulated CometChat in this process, with the bot's callback and a webhook for what callbacks do not tell.
+    """A simulated CometChat in this process, with the bot's callback, and a webhook for the events without callback.
 
-    Requests and callbacks are those of production. ``sockets`` sends them over HTTP on this machine; without, both
-    sides' applications are called in the caller's thread. ``simulator`` is open to whoever wants more.
+    Requests and callbacks are those of production. With ``sockets`` they are sent over HTTP on this machine; otherwise
+    the applications of both sides are called in the caller's thread. ``simulator`` may be used directly.
     """
 
     def __init__(self, bot: Bot, *, rich: RichMode = "text", sockets: bool = False) -> None:
@@ -125,7 +125,7 @@ class CometChatDouble(Double):
         return self.simulator.add_file(name, content, mime_type)
 
     def repeat(self) -> None:
-        """Post the last callback of the bot once more."""
+        """Deliver the bot's last callback again."""
         callbacks = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"]
         if not callbacks:
             return
@@ -189,14 +189,14 @@ class CometChatDouble(Double):
         return self.simulator.user(seat.user.uid)
 
     def _actor(self, seat: Seat) -> Actor:
-        """Return the seat's user, who is in the seat's group."""
+        """Return the seat's user, after adding it to the seat's group."""
         actor = self._user(seat)
         if seat.group:
             self._members(seat.group).setdefault(actor.uid, Member("participant", self.simulator.world.now()))
         return actor
 
     def _members(self, guid: str) -> dict[str, Member]:
-        """Return the members of a group by uid; the bot is one of them, silently, from the beginning."""
+        """Return the members of a group by uid. The bot is a member from the beginning, without an event."""
         groups = self.simulator.world.directory.groups
         if guid.lower() not in groups:
             self.simulator.add_group(guid)
@@ -207,7 +207,7 @@ class CometChatDouble(Double):
         return groups[guid.lower()].members
 
     def _versions(self) -> dict[str, list[str]]:
-        """Every text that each message has shown."""
+        """Return all texts that each message has shown."""
         shown: dict[str, list[str]] = defaultdict(list)
         for change in self.simulator.world.journal.changes:
             if change.trigger in ("message_sent", "message_edited"):

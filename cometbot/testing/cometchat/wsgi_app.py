@@ -1,4 +1,4 @@
-"""The web application around a channel's views, without the rest of cometbot's."""
+"""A web application with only a channel's views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_channel_app(channel: Channel, delivery: Delivery) -> WSGIApplication:
-    """An application with the channel's views, which put what comes in into ``delivery``."""
+    """Return an application with the channel's views, which store events in ``delivery``."""
     app = flask.Flask("cometbot", static_folder=None)
     blueprint = channel.blueprint(delivery)
     if blueprint is not None:

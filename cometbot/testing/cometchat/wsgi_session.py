@@ -1,4 +1,4 @@
-"""HTTP without sockets: a session of requests whose requests go straight to a WSGI application."""
+"""HTTP without sockets: a requests session that calls a WSGI application directly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_wsgi_session(app: WSGIApplication) -> requests.Session:
-    """A session for which ``app`` is the whole internet."""
+    """Return a session that sends all requests to ``app``."""
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
@@ -30,7 +30,7 @@ class _WsgiAdapter(BaseAdapter):
         self._client = Client(app)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """The application's answer. Where it drops the connection, what requests raises for that."""
+        """Return the application's response. Raises ``requests.ConnectionError`` if it drops the connection."""
         url = request.url or ""
         headers, body = list(request.headers.items()), request.body or b""
         try:
@@ -48,4 +48,4 @@ class _WsgiAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing: no connection is open."""
+        """Do nothing, since no connection is open."""

@@ -1,4 +1,4 @@
-"""What the parts of the contract stand on."""
+"""The base class and helpers of the contract's parts."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from cometbot.testing.double import Double
 
 
 class ContractBase:
-    """A bot, and a client who talks to it on the double that :meth:`make_double` makes."""
+    """A bot, and a client that uses the double of :meth:`make_double`."""
 
     def make_double(self, bot: Bot) -> Double:
-        """A new platform without users, groups or messages, for one test. It is closed when the test ends."""
+        """Return a new platform without users, groups or messages. It is closed at the end of the test."""
         raise NotImplementedError("say what is tested: def make_double(self, bot): return MyDouble(bot)")
 
     @pytest.fixture
     def bot(self) -> Bot:
-        """A bot without handlers, for the test to give it some."""
+        """Return a bot without handlers, to which a test adds its own."""
         return Bot("contract", description="Does what the contract asks.")
 
     @pytest.fixture
     def client(self, bot: Bot) -> Iterator[BotClient]:
-        """The user maria, alone with the bot."""
+        """Yield a client for the user maria, alone with the bot."""
         with BotClient(bot, channel=self.make_double) as client:
             yield client
 
     @pytest.fixture
     def capabilities(self, client: BotClient) -> Capabilities:
-        """What the channel can carry."""
+        """Return the channel's capabilities."""
         return client.channel.capabilities
 
 
 def add_echo_handler(bot: Bot) -> None:
-    """Let ``bot`` say what is said to it."""
+    """Add a fallback handler to ``bot`` that repeats the user's text."""
 
     @bot.fallback
     def answer(ctx: Context) -> str:
@@ -46,6 +46,6 @@ def add_echo_handler(bot: Bot) -> None:
 
 
 def require_groups(capabilities: Capabilities) -> None:
-    """Skip the test on a platform whose conversations are all with one user."""
+    """Skip the test on a platform without groups."""
     if not capabilities.groups:
         pytest.skip("this platform has no groups")

@@ -1,4 +1,4 @@
-"""That nothing is lost, doubled or mixed up when much is said, told twice, or refused."""
+"""The part of the contract about failures: nothing is lost, doubled or reordered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INVALID_BODIES = (b"", b"\x00", b"\xff\xfe", b"null", b"[]", b"{}", b'{"data": 1
 
 
 class FailureContract(ContractBase):
-    """The part of the contract about what goes wrong."""
+    """Tests for bursts of messages, redeliveries and failing requests."""
 
     def test_many_messages_at_once_are_answered_in_their_order(self, bot: Bot, client: BotClient) -> None:
         add_echo_handler(bot)

@@ -1,4 +1,4 @@
-"""That words, cards, buttons and threads get through in both directions, or fall back to text."""
+"""The part of the contract about messages: texts, cards, buttons and threads arrive, or fall back to text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TEXTS = (
     "👩🏽‍💻 family: 👨‍👩‍👧‍👦, flag: 🇪🇺, combining: e\u0301",
     "**bold** _it_ `code` <b>&amp;</b> \\ \" ' {}",
 )
-"""What must arrive as it is, in both directions."""
+"""Texts that must arrive unchanged in both directions."""
 
 _TEA = Card("Tea", "Green", "https://example.com/tea.png", [Button("Buy tea", "buy", "tea")])
 _CAKE = Card("Cake", buttons=[Button("Buy cake", "buy", "cake"), Button("Recipe", url="https://example.com/cake")])
@@ -66,11 +66,11 @@ MESSAGES: tuple[tuple[Message, tuple[str, ...]], ...] = (
     (_FORM, ("Sign up", "Your name", "Size", "Small")),
     (Custom("poll", {"question": "Tea?"}, "A poll: Tea?"), ("A poll: Tea?",)),
 )
-"""Each kind of message with what a reader must be able to see of it, whether it is shown as such or as text."""
+"""Each type of message, with the parts of it that a reader must see, natively or as text."""
 
 
 class MessagingContract(ContractBase):
-    """The part of the contract about what is said."""
+    """Tests for messages and events in both directions."""
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_a_text_is_answered_and_both_arrive_as_they_are(self, bot: Bot, client: BotClient, text: str) -> None:
@@ -401,7 +401,7 @@ def _all_text(replies: Replies) -> str:
 
 
 def _text(said: Said) -> str:
-    """All that can be read in it, also where a platform puts it into fields of its own."""
+    """Return all readable parts of a message, including those that a platform shows in separate fields."""
     data = str(said.message.data) if isinstance(said.message, Custom) else ""
     links = " ".join(said.links.values())
     return f"{said.text} {links} {data}"

@@ -1,4 +1,4 @@
-"""The whole contract."""
+"""The whole channel contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cometbot.testing.plugin import CAPABILITIES_PROPERTY
 
 
 class ChannelContract(MessagingContract, FailureContract, TextContract):
-    """The tests that every channel passes. Subclass it under a name that pytest collects, and say what the double is.
+    """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_double``.
 
     ::
 
@@ -22,8 +22,8 @@ class ChannelContract(MessagingContract, FailureContract, TextContract):
             def make_double(self, bot):
                 return MyDouble(bot)
 
-    What the channel's capabilities deny need not work, but must fail as promised. At the end of the test run stands a
-    table of what the tested channels carry.
+    Features that the channel's capabilities exclude need not work, but must fail in the documented way. The test run
+    ends with a table of the tested channels' capabilities.
     """
 
     def test_capabilities_are_known_and_go_into_the_table(

@@ -1,4 +1,4 @@
-"""What channels can carry, as a table."""
+"""The table of channels' capabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rows = Mapping[str, str]
 
 
 def capability_rows(capabilities: Capabilities) -> dict[str, str]:
-    """One channel's column: what it makes of each kind of message, and what else it can do."""
+    """Return one channel's column: how it shows each type of message, and its other capabilities."""
     rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_TYPES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "says it anew"
@@ -26,12 +26,12 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
 
 
 def capability_table(channels: Iterable[Channel]) -> str:
-    """What ``channels`` can carry, as a Markdown table with a column a channel."""
+    """Return the capabilities of ``channels`` as a Markdown table with one column for each channel."""
     return format_table({channel.name: capability_rows(channel.capabilities) for channel in channels})
 
 
 def format_table(columns: Mapping[str, Rows]) -> str:
-    """Columns of the same rows as a Markdown table, padded so that it can be read as it is."""
+    """Return columns with the same rows as a Markdown table, padded so that the source is readable."""
     names = next(iter(columns.values()), {})
     lines = [["", *columns], *([name, *(rows.get(name, "") for rows in columns.values())] for name in names)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,4 +1,4 @@
-"""The part of the contract about texts: long ones, half characters, code blocks."""
+"""The part of the contract about texts: long ones, lone surrogates, code blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cometbot.testing.contract.base import ContractBase
 
 
 class TextContract(ContractBase):
-    """The part of the contract about texts that no platform takes as they are."""
+    """Tests for texts that no platform accepts unchanged."""
 
     def test_long_text_is_cut_between_grapheme_clusters(
         self, bot: Bot, client: BotClient, capabilities: Capabilities

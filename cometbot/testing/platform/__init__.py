@@ -1,4 +1,4 @@
-"""The platform in tests: the real one, over the database that delivery works in."""
+"""Tests over the platform: the real one, over the database of the delivery."""
 
 from cometbot.testing.platform.double import PlatformDouble
 

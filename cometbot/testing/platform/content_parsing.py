@@ -1,4 +1,4 @@
-"""What the web chat shows, read back as the message that it was."""
+"""Parses the web chat's contents into messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Content = Mapping[str, Any]
 
 
 def to_message(content: Content | None, body: str) -> Message:
-    """The message in a stored ``content``; without one it is the text."""
+    """Return the message of a stored ``content``, or the text ``body`` without one."""
     if content is None:
         return Text(body)
     made: dict[str, Any] = {

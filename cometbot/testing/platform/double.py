@@ -1,4 +1,4 @@
-"""The platform with its users: the real one, over the database that delivery works in."""
+"""A double for the platform: the real one and its users, over the database of the delivery."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _ERRORS: dict[Fault, Exception] = {
 
 
 class PlatformDouble(Double):
-    """A platform in this process, whose users send the requests of its page without sockets.
+    """The platform in this process, whose users send the requests of its web page without sockets.
 
-    Each user has one chat with the bot; there are no groups. ``platform`` is open to whoever wants more.
+    Each user has one chat with the bot; there are no groups. ``platform`` may be used directly.
     """
 
     def __init__(self, bot: Bot, *, join_replies: bool = False) -> None:
@@ -65,7 +65,7 @@ class PlatformDouble(Double):
 
     @property
     def platform(self) -> Platform:
-        """What the channel works with."""
+        """The platform of the channel."""
         return self._faulty_channel.platform
 
     @property
@@ -125,7 +125,7 @@ class PlatformDouble(Double):
         self._folder.close()
 
     def _chat(self, seat: Seat) -> str:
-        """The id of this user's chat; both are made where they do not exist yet."""
+        """Return the id of this user's chat; create both if they do not exist."""
         if seat.group:
             raise Unsupported("the platform has no groups")
         uid = seat.user.uid
@@ -175,7 +175,7 @@ class PlatformDouble(Double):
 
 
 class _FaultyChannel(PlatformChannel):
-    """The channel, which fails as often as it is told to."""
+    """The channel with injected faults."""
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)

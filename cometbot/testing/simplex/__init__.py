@@ -1,4 +1,4 @@
-"""SimpleX in tests: a stand-in for its CLI, with people who talk to the bot."""
+"""Tests over SimpleX: a fake CLI, with people who write to the bot."""
 
 from cometbot.testing.simplex.cli import FakeSimplexCLI, FakeSimplexControl
 from cometbot.testing.simplex.people import FakeGroup, Line, People, Person

@@ -9,7 +9,7 @@ from cometbot.testing.simplex.cli import FakeSimplexCLI
 
 
 def main() -> None:
-    """Stand in for ``simplex-chat -p PORT``: print the URL, and go on until a signal comes."""
+    """Run the fake CLI like ``simplex-chat -p PORT``: print its URL and run until a signal arrives."""
     parser = argparse.ArgumentParser(prog="python -m cometbot.testing.simplex", description=__doc__)
     parser.add_argument("--port", type=int, default=5225, help="where to listen; 0 for any free port")
     parser.add_argument("--state", help="a file to keep everything in")

@@ -1,4 +1,4 @@
-"""The objects of SimpleX's API as release 7.0.2 describes them, made for the stand-in."""
+"""Objects of the SimpleX API as in release 7.0.2, for the fake CLI."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _DISABLED_FEATURES = ("timedMessages", "fullDelete", "sessions", "comments", "si
 
 
 def utc_time(seconds: float) -> str:
-    """A UTCTime with six digits of a second's fraction."""
+    """Return a UTCTime with six fractional digits."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def copy(value: Any) -> Any:
-    """``value`` as JSON would carry it, shared with nobody."""
+    """Return a deep copy of ``value`` by way of JSON."""
     return orjson.loads(orjson.dumps(value))
 
 
 def encode_base64(text: str) -> str:
-    """A text as the base64 that shared ids are written in."""
+    """Return a text as base64, the form of shared ids."""
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def local_profile(profile_id: int, profile: Mapping[str, Any]) -> JsonObject:
-    """A profile as this database keeps it."""
+    """Return a profile as stored in this database."""
     return {**profile, "profileId": profile_id, "localAlias": ""}
 
 
 def user(user_id: int, profile: Mapping[str, Any]) -> JsonObject:
-    """A profile of the CLI."""
+    """Return a profile of the CLI."""
     name = profile["displayName"]
     preferences = profile.get("preferences") or {}
     allowed = {feature: {"allow": "no" if feature in _DISABLED_FEATURES else "yes"} for feature in _FEATURES}
@@ -69,7 +69,7 @@ def user(user_id: int, profile: Mapping[str, Any]) -> JsonObject:
 
 
 def connection(conn_id: int, entity_id: int, at: str) -> JsonObject:
-    """The connection with a contact."""
+    """Return the connection with a contact."""
     return {
         "connId": conn_id,
         "agentConnId": encode_base64(f"connection{conn_id}"),
@@ -91,7 +91,7 @@ def connection(conn_id: int, entity_id: int, at: str) -> JsonObject:
 
 
 def contact(contact_id: int, name: str, profile_id: int, at: str, *, is_bot: bool = False) -> JsonObject:
-    """Somebody who is connected."""
+    """Return a connected contact."""
     profile: JsonObject = {"displayName": name, "fullName": ""}
     if is_bot:
         profile["peerType"] = "bot"
@@ -135,7 +135,7 @@ def member(
     status: str = "connected",
     profile: Mapping[str, Any] | None = None,
 ) -> JsonObject:
-    """Somebody in a group."""
+    """Return a group member."""
     shown = profile or {"displayName": name, "fullName": ""}
     return {
         "groupMemberId": member_id,
@@ -158,7 +158,7 @@ def member(
 
 
 def group_info(group_id: int, profile: Mapping[str, Any], membership: JsonObject, at: str) -> JsonObject:
-    """A group that the bot is in."""
+    """Return a group that the bot is in."""
     features: JsonObject = {
         feature: {"enable": "off" if feature in _DISABLED_FEATURES else "on"} for feature in _GROUP_FEATURES
     }
@@ -181,7 +181,7 @@ def group_info(group_id: int, profile: Mapping[str, Any], membership: JsonObject
 
 
 def link(kind: str, number: int) -> JsonObject:
-    """A link that one can connect by."""
+    """Return the links for a connection."""
     key = encode_base64(f"{kind}{number}").rstrip("=")
     path = "invitation" if kind == "invitation" else "contact"
     more = "&data=%7B%22type%22%3A%22group%22%7D" if kind == "group" else ""
@@ -192,7 +192,7 @@ def link(kind: str, number: int) -> JsonObject:
 
 
 def link_kind(text: str) -> str:
-    """Return ``invitation``, ``address`` or ``group`` for a full or a short link, or an empty text for no link."""
+    """Return ``invitation``, ``address`` or ``group`` for a full or short link, or an empty string for other texts."""
     match = _LINK.fullmatch(text)
     if match is None:
         return ""
@@ -203,7 +203,7 @@ def link_kind(text: str) -> str:
 
 
 def user_contact_link(number: int, settings: Mapping[str, Any]) -> JsonObject:
-    """The address of a profile."""
+    """Return the address of a profile."""
     return {
         "userContactLinkId": number,
         "connLinkContact": link("address", number),
@@ -214,7 +214,7 @@ def user_contact_link(number: int, settings: Mapping[str, Any]) -> JsonObject:
 
 
 def group_link(number: int, group_id: int, role: str) -> JsonObject:
-    """The link by which one joins a group."""
+    """Return the link for joining a group."""
     return {
         "userContactLinkId": number,
         "connLinkContact": link("group", number),
@@ -226,7 +226,7 @@ def group_link(number: int, group_id: int, role: str) -> JsonObject:
 
 
 def contact_request(request_id: int, name: str, profile_id: int, at: str) -> JsonObject:
-    """Somebody who asks to be connected."""
+    """Return a contact request."""
     return {
         "contactRequestId": request_id,
         "agentInvitationId": encode_base64(f"invitation{request_id}"),
@@ -243,7 +243,7 @@ def contact_request(request_id: int, name: str, profile_id: int, at: str) -> Jso
 
 
 def pending_connection(conn_id: int, at: str, *, via_contact_uri: bool) -> JsonObject:
-    """A connection that is not made yet."""
+    """Return a connection that is not established yet."""
     return {
         "pccConnId": conn_id,
         "pccAgentConnId": encode_base64(f"pending{conn_id}"),
@@ -256,7 +256,7 @@ def pending_connection(conn_id: int, at: str, *, via_contact_uri: bool) -> JsonO
 
 
 def chat_item(item_id: int, direction: Mapping[str, Any], content: Mapping[str, Any], at: str) -> JsonObject:
-    """A line of a chat; ``content`` is a ``MsgContent``, sent or received as ``direction`` says."""
+    """Return a chat item. ``content`` is a ``MsgContent``, sent or received depending on ``direction``."""
     is_own = direction["type"].endswith("Snd")
     return {
         "chatDir": dict(direction),
@@ -282,7 +282,7 @@ def chat_item(item_id: int, direction: Mapping[str, Any], content: Mapping[str, 
 
 
 def quote_of(item: Mapping[str, Any]) -> JsonObject:
-    """What an answer to ``item`` says of it."""
+    """Return the quote of ``item`` in a reply."""
     meta = item["meta"]
     return {
         "chatDir": item["chatDir"],
@@ -294,7 +294,7 @@ def quote_of(item: Mapping[str, Any]) -> JsonObject:
 
 
 def rcv_transfer(file: Mapping[str, Any], sender: str) -> JsonObject:
-    """The way of a file that comes in."""
+    """Return an incoming file transfer."""
     return {
         "fileId": file["fileId"],
         "fileInvitation": {"fileName": file["fileName"], "fileSize": file["fileSize"]},
@@ -307,7 +307,7 @@ def rcv_transfer(file: Mapping[str, Any], sender: str) -> JsonObject:
 
 
 def snd_transfer(file: Mapping[str, Any], *, is_cancelled: bool = False) -> JsonObject:
-    """The way of a file that goes out."""
+    """Return an outgoing file transfer."""
     return {
         "fileId": file["fileId"],
         "fileName": file["fileName"],

@@ -1,4 +1,4 @@
-"""Contacts and lists of chats of the stand-in."""
+"""Contacts and lists of chats in the fake CLI."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DEFAULT_QUERY = {"type": "filters", "favorite": False, "unread": False}
 
 
 class ChatCommands(ConnectionCommands):
-    """The commands about contacts and chats."""
+    """The commands for contacts and chats."""
 
     def do_accept_contact(self, request: Request) -> JsonObject:
-        """Somebody who asked becomes a contact."""
+        """Turn a contact request into a contact."""
         asked = self.state.request(request.number("id"))
         del self.state.tree["requests"][request.text("id")]
         contact = self.add_contact(asked["localDisplayName"])
@@ -29,18 +29,18 @@ class ChatCommands(ConnectionCommands):
         return answer
 
     def do_reject_contact(self, request: Request) -> JsonObject:
-        """Somebody who asked is forgotten."""
+        """Delete a contact request."""
         asked = self.state.request(request.number("id"))
         del self.state.tree["requests"][request.text("id")]
         return self.reply("contactRequestRejected", contactRequest=asked)
 
     def do_list_contacts(self, request: Request) -> JsonObject:
-        """All contacts."""
+        """Return all contacts."""
         self.state.user_by_id(request.number("user"))
         return self.reply("contactsList", contacts=list(self.state.owned("contacts", "contact")))
 
     def do_list_groups(self, request: Request) -> JsonObject:
-        """All groups, or those with a word in their name, or with a contact in them."""
+        """Return all groups, or those with a word in their name, or with a contact in them."""
         self.state.user_by_id(request.number("user"))
         wanted, contact = request.text("rest").lower(), request.text("contact")
         found = [
@@ -52,7 +52,7 @@ class ChatCommands(ConnectionCommands):
         return self.reply("groupsList", groups=found)
 
     def do_get_chats(self, request: Request) -> JsonObject:
-        """The chats that changed last, newest first, each with its newest line."""
+        """Return the chats that changed last, newest first, each with its newest item."""
         self.state.user_by_id(request.number("user"))
         query = require_object(request.json or _DEFAULT_QUERY, "type")
         if query["type"] not in ("filters", "search"):
@@ -71,7 +71,7 @@ class ChatCommands(ConnectionCommands):
         return self.reply("apiChats", chats=chats[: int(request.text("number") or _MAX_CHATS)])
 
     def do_last_chats(self, request: Request) -> JsonObject:
-        """The chats as the console lists them: twenty, a number of them, or all."""
+        """Return the chats like the console: twenty, a given number, or all."""
         count = {"": "20", "all": str(_MAX_CHATS)}.get(request.text("number"), request.text("number"))
         listed = self.do_get_chats(Request("get_chats", {**request.texts, "number": count}))
         return {"type": "chats", "chats": listed["chats"]}
@@ -89,7 +89,7 @@ class ChatCommands(ConnectionCommands):
         return {"chatInfo": self.state.chat_info(ref), "chatItems": items[-1:], "chatStats": stats}
 
     def do_get_chat(self, request: Request) -> JsonObject:
-        """Lines of a chat, oldest first: the newest ones, or those next to one of them."""
+        """Return items of a chat, oldest first: the newest ones, or those next to one of them."""
         ref, count = request.text("ref"), request.number("number")
         items, info = self.state.items(ref), self.state.chat_info(ref)
         if "place" in request:
@@ -105,14 +105,14 @@ class ChatCommands(ConnectionCommands):
         return self.reply("apiChat", chat={**self._summary(ref), "chatInfo": info, "chatItems": found})
 
     def do_read_chat(self, request: Request) -> JsonObject:
-        """Nothing is unread any more."""
+        """Mark all items of a chat as read."""
         for item in self.state.items(request.text("ref")):
             if item["meta"]["itemStatus"]["type"] == "rcvNew":
                 item["meta"]["itemStatus"] = {"type": "rcvRead"}
         return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
 
     def do_delete_chat(self, request: Request) -> JsonObject:
-        """A contact, a group, a connection or only what was said is gone."""
+        """Delete a contact, a group, a connection, or only the messages."""
         ref = request.text("ref")
         number = ref[1:]
         if ref.startswith(":"):
@@ -130,11 +130,11 @@ class ChatCommands(ConnectionCommands):
         return self.reply("groupDeletedUser", groupInfo=info["groupInfo"], msgSigned=False)
 
     def do_contact_custom(self, request: Request) -> JsonObject:
-        """The bot's own data with a contact."""
+        """Set the bot's own data of a contact."""
         return self._set_custom_data(self.state.contact(request.number("contact")), request.json)
 
     def do_group_custom(self, request: Request) -> JsonObject:
-        """The bot's own data with a group."""
+        """Set the bot's own data of a group."""
         return self._set_custom_data(self.state.group(request.number("group"))["info"], request.json)
 
     def _set_custom_data(self, entity: JsonObject, data: Any) -> JsonObject:
@@ -145,7 +145,7 @@ class ChatCommands(ConnectionCommands):
         return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
 
     def do_contact_prefs(self, request: Request) -> JsonObject:
-        """What holds for one contact only."""
+        """Set the preferences for one contact."""
         contact = self.state.contact(request.number("contact"))
         before = api_objects.copy(contact)
         contact["userPreferences"] = require_object(request.json)

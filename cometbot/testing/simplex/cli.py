@@ -1,4 +1,4 @@
-"""A stand-in for the SimpleX Chat CLI: in this process, or in one of its own."""
+"""A fake SimpleX Chat CLI, in this process or in one of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cometbot.testing.simplex.user_actions import UserActions
 
 
 class FakeSimplexCLI(People):
-    """A SimpleX CLI for tests, on a port of its own: ``simplex-chat -p`` without a network behind it.
+    """A SimpleX CLI for tests, on a port of its own: like ``simplex-chat -p``, without a network.
 
     ::
 
@@ -34,11 +34,11 @@ class FakeSimplexCLI(People):
             alice.say("Hello")
             cli.wait_for(lambda: alice.texts() == ["Hello, alice!"])
 
-    It follows the API reference of release 7.0.2: what the reference does not say, real CLIs may do otherwise.
+    It follows the API reference of release 7.0.2. Real CLIs may differ in what the reference leaves open.
 
-    ``display_name`` is the profile that it begins with, empty for none; ``form`` how it writes ``resp``;
-    ``files_folder`` what ``--files-folder`` would be. With a ``state`` file it goes on where it ended.
-    ``credentials`` are asked for before the WebSocket opens, as a proxy would. ``holds_files`` keeps downloads open.
+    ``display_name`` is the initial profile (empty: none), ``form`` the format of ``resp``, ``files_folder`` the value
+    of ``--files-folder``. With a ``state`` file it continues from the stored state. ``credentials`` are required before
+    the WebSocket opens, like by a proxy. ``holds_files`` keeps downloads pending.
     """
 
     def __init__(
@@ -70,26 +70,26 @@ class FakeSimplexCLI(People):
 
     @property
     def url(self) -> str:
-        """Where it listens, or will listen again."""
+        """The URL where it listens, or will listen again."""
         return f"ws://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
-        """Listen."""
+        """Start listening."""
         self.server.start()
 
     def close(self) -> None:
-        """Break all connections and listen no more."""
+        """Break all connections and stop listening."""
         self.server.stop()
 
     def restart(self, pause: float = 0.0) -> None:
-        """End and begin again on the same port, with all that was stored; events that nobody read are gone."""
+        """Stop, and start again on the same port with the stored state. Events that nobody read are lost."""
         self.server.stop()
         time.sleep(pause)
         self.server.start()
 
     @property
     def records(self) -> list[JsonObject]:
-        """All records that it made, answers and events, in their order."""
+        """All records that it has created, answers and events, in order."""
         return [record for _, record in self.server.records]
 
     def do(self, name: str, /, **arguments: Any) -> Any:
@@ -101,13 +101,13 @@ class FakeSimplexCLI(People):
         if name in ("misbehave", "drop", "emit", "refuse", "hang", "resume", "send_raw"):
             return getattr(server, name)(**arguments)
         if name == "restart":
-            # Later, so that whoever asked for it on a connection has the answer.
+            # Restart later, so that a client that requested it over a connection receives the answer.
             threading.Timer(0.1, self.restart, kwargs=arguments).start()
             return None
         return self._actions.do(name, arguments)
 
     def _control(self, text: str) -> str:
-        """The answer to ``{"do": name, "with": {…}}`` of another process."""
+        """Return the answer to ``{"do": name, "with": {…}}`` from another process."""
         try:
             request: Mapping[str, Any] = orjson.loads(text)
             return orjson.dumps({"result": self.do(request["do"], **request["with"])}).decode()
@@ -116,9 +116,9 @@ class FakeSimplexCLI(People):
 
 
 class FakeSimplexControl(People):
-    """The people of a :class:`FakeSimplexCLI` that runs in another process, at ``url``.
+    """A client for the people of a :class:`FakeSimplexCLI` that runs in another process, at ``url``.
 
-    ``timeout`` is for one doing, in seconds. Raises :class:`RuntimeError` for what the stand-in refuses.
+    ``timeout`` is for one action, in seconds. Raises :class:`RuntimeError` for actions that the fake CLI rejects.
     """
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
@@ -134,12 +134,12 @@ class FakeSimplexControl(People):
         self.close()
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         self._socket = None
         self._open_sockets.close()
 
     def restart(self, pause: float = 0.0) -> None:
-        """Have the stand-in end and begin again, with all that was stored."""
+        """Restart the fake CLI with its stored state."""
         self.do("restart", pause=pause)
         self.close()
 
@@ -152,7 +152,7 @@ class FakeSimplexControl(People):
         return answer["result"]
 
     def _exchange(self, request: str) -> str | bytes:
-        """The answer to an order; on a connection that broke since the last one a new one is made, once."""
+        """Send a request and return the answer. If the connection has broken, one new connection is tried."""
         for is_last in (False, True):
             socket = self._socket or self._open()
             try:
@@ -165,7 +165,7 @@ class FakeSimplexControl(People):
         raise AssertionError("not reached")
 
     def _open(self) -> ClientConnection:
-        """A connection, also to a stand-in that is about to come back."""
+        """Return a new connection. It waits for a fake CLI that is restarting."""
         ends_at = time.monotonic() + self._timeout
         while True:
             try:

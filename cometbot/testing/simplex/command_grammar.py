@@ -1,4 +1,4 @@
-"""The commands that the stand-in reads: those of the API reference, and the console's spellings of the same."""
+"""The grammar of the fake CLI's commands: those of the API reference, and their forms in the console."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _OPTIONS = {
     "accepting": r"(?: (?P<business>business)| incognito=(?P<incognito>on|off))?",
 }
 
-# In curly brackets: words, which stand alone; in angle brackets: options with the space before them.
+# Curly brackets hold words; angle brackets hold options, which include the space before them.
 _SYNTAX = r"""
 create_address          /_address {user}<ratchet>
 create_address          (?:/address|/ad)
@@ -177,7 +177,7 @@ help                    /h(?P<topic>[fgcaimrsd])
 help                    (?P<topic>/markdown|/m)
 """
 
-# First words of commands that a CLI takes too, and that do nothing which the stand-in has.
+# First words of commands that a real CLI accepts, but that the fake CLI does not implement.
 _UNSUPPORTED = """
 /_abort switch|/_accept_conditions|/_app|/_archive reports|/_call|/_check running|/_clear chat|/_conditions
 /_conditions_notified|/_connect contact|/_connect group|/_create *|/_create tag|/_db|/_delete member chat
@@ -202,12 +202,12 @@ _BLANK_BYTES = b" \t\n\v\f\r\xa0"
 
 
 class UnsupportedCommand(ValueError):
-    """A command that SimpleX CLIs take and the stand-in does not."""
+    """A command that real SimpleX CLIs accept and the fake CLI does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command that was read: its name here, its parameters as text, and the JSON at its end."""
+    """A parsed command: its name here, its parameters as strings, and the JSON at its end."""
 
     name: str
     texts: dict[str, str]
@@ -217,19 +217,19 @@ class Request:
         return key in self.texts
 
     def text(self, key: str) -> str:
-        """A parameter; empty where it was left out."""
+        """Return a parameter, or an empty string if it was left out."""
         return self.texts.get(key, "")
 
     def number(self, key: str) -> int:
-        """A parameter that is a number."""
+        """Return a parameter as a number."""
         return int(self.texts[key])
 
     def numbers(self, key: str) -> list[int]:
-        """A parameter that is a list of numbers."""
+        """Return a parameter as a list of numbers."""
         return [int(part) for part in self.texts[key].split(",")]
 
     def is_on(self, key: str = "switch") -> bool:
-        """Whether a switch is on, or an option was given."""
+        """Return True if a switch is on, or an option was given."""
         return self.texts.get(key, "off") != "off"
 
 
@@ -248,10 +248,10 @@ COMMAND_NAMES = frozenset(name for name, _ in _RULES)
 
 
 def read_command(text: str) -> Request:
-    """Return what a command asks for.
+    """Parse a command.
 
-    Raises :class:`UnsupportedCommand` for one that only a CLI takes, and :class:`ValueError` if it is none or anything
-    is left over.
+    Raises :class:`UnsupportedCommand` for one that only a real CLI accepts, and :class:`ValueError` if it is not a
+    command or has extra text.
     """
     trimmed = trim(text)
     for name, pattern in _RULES:
@@ -268,9 +268,10 @@ def read_command(text: str) -> Request:
 
 
 def trim(text: str) -> str:
-    """Return a command as the CLI reads it: without the blank bytes at its end.
+    """Return a command without the whitespace bytes at its end, like the CLI.
 
-    The CLI trims bytes, not characters, and takes 0xA0 for a blank: it cuts the last byte of ``à`` and leaves a ``?``.
+    The CLI trims bytes, not characters, and treats 0xA0 as whitespace: it cuts the last byte of ``à`` and leaves a
+    ``?``.
     """
     kept = text.encode().rstrip(_BLANK_BYTES)
     try:

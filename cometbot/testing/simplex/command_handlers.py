@@ -1,4 +1,4 @@
-"""How the stand-in answers: a method a command, each with the state's lock held."""
+"""The command handlers of the fake CLI: one method for each command, called with the state's lock held."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cometbot.testing.simplex.state import CommandRefused
 
 
 class CommandHandlers(ProfileCommands, ChatCommands, MessageCommands, FileCommands):
-    """All commands that the stand-in carries out."""
+    """All commands that the fake CLI implements."""
 
     def handle(self, request: Request) -> JsonObject:
-        """The record that answers ``request``: what was asked for, or a ``chatCmdError``."""
+        """Return the record that answers ``request``, or a ``chatCmdError``."""
         method: Callable[[Request], JsonObject] = getattr(self, f"do_{request.name}")
         with self.state.lock:
             try:
@@ -29,22 +29,22 @@ class CommandHandlers(ProfileCommands, ChatCommands, MessageCommands, FileComman
         return record
 
     def do_start(self, request: Request) -> JsonObject:
-        """A CLI with a port has started by itself."""
+        """Answer that the chat runs, since a CLI with a port starts by itself."""
         return {"type": "chatRunning"}
 
     def do_stop(self, request: Request) -> JsonObject:
-        """It goes on; nothing in a bot depends on it."""
+        """Answer that the chat stopped, although it continues; no bot depends on this."""
         return {"type": "chatStopped"}
 
     def do_help(self, request: Request) -> JsonObject:
-        """The name of a part of the console's help."""
+        """Return the name of a section of the console's help."""
         return {"type": "chatHelp", "helpSection": help_section(request.text("topic"))}
 
     def do_version(self, request: Request) -> JsonObject:
-        """The release that it follows."""
+        """Return the release that the fake CLI follows."""
         info = {"version": "7.0.2", "simplexmqVersion": "7.0.2", "simplexmqCommit": ""}
         return {"type": "versionInfo", "versionInfo": info, "chatMigrations": [], "agentMigrations": []}
 
     def do_subscriptions(self, request: Request) -> JsonObject:
-        """One server, connected."""
+        """Return one connected server."""
         return {"type": "agentSubs", "activeSubs": {"smp9.example.org": 1}, "pendingSubs": {}, "removedSubs": {}}

@@ -1,4 +1,4 @@
-"""Connections of the stand-in: links that it makes, links that it follows, and people who are let in."""
+"""Connections of the fake CLI: links that it creates, links that it follows, and new contacts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cometbot.testing.simplex.groups import GroupCommands
 from cometbot.testing.simplex.state import chat_refusal
 
 UNKNOWN_PEER_NAME = "stranger"
-"""The name of whoever is behind a link that nobody made known."""
+"""The name of the person behind a link that was not published."""
 
 _PLANS = {
     "invitation": ("invitationLink", "invitationLinkPlan"),
@@ -19,10 +19,10 @@ _PLANS = {
 
 
 class ConnectionCommands(GroupCommands):
-    """The commands about connections that are to be made."""
+    """The commands for new connections."""
 
     def do_connect_user(self, request: Request) -> JsonObject:
-        """A link for one person, or the way to whom a link belongs."""
+        """Create a link for one person, or connect to the owner of a link."""
         self.state.user_by_id(request.number("user"))
         if "full" in request:
             return self._connect(request.text("full"), request.text("short"))
@@ -31,11 +31,11 @@ class ConnectionCommands(GroupCommands):
         return self.reply("invitation", connLinkInvitation=pending["connLinkInv"], connection=pending)
 
     def do_connect(self, request: Request) -> JsonObject:
-        """The way to whom a link belongs."""
+        """Connect to the owner of a link."""
         return self._connect(request.text("rest"))
 
     def _connect(self, link: str, short: str = "") -> JsonObject:
-        """Answer that the connection is on its way; it completes behind the answer."""
+        """Answer that the connection is pending; it completes after the answer."""
         kind = self._require_link_kind(link)
         known = self._find_linked_chat(link)
         if known is not None and "contact" in known:
@@ -71,7 +71,7 @@ class ConnectionCommands(GroupCommands):
         return pending
 
     def do_connect_plan(self, request: Request) -> JsonObject:
-        """The target of a link: an own chat, a known one, or somebody new."""
+        """Return the target of a link: an own chat, a known one, or a new person."""
         self.state.user_by_id(request.number("user"))
         link = request.text("rest")
         kind, field = _PLANS[self._require_link_kind(link)]
@@ -90,7 +90,7 @@ class ConnectionCommands(GroupCommands):
         return {"type": "known", **known}
 
     def _find_linked_chat(self, link: str) -> JsonObject | None:
-        """The chat that a link led to before; None if there is none any more."""
+        """Return the chat that a link led to before, or None if there is none any more."""
         ref = self.state.tree["links"].get(link, {}).get("ref", "")
         if not ref or ref[1:] not in self.state.tree["contacts" if ref.startswith("@") else "groups"]:
             return None
@@ -100,7 +100,7 @@ class ConnectionCommands(GroupCommands):
         return {"groupInfo": info["groupInfo"], "groupUpdated": False, "linkOwners": []}
 
     def is_own(self, link: str) -> bool:
-        """Return whether the stand-in made this link, and it still stands."""
+        """Return True if the fake CLI created this link and it still exists."""
         made = [pending.get("connLinkInv") for pending in self.state.tree["pending"].values()]
         made += [address["connLinkContact"] for address in self.state.tree["addresses"].values()]
         made += [(group["link"] or {}).get("connLinkContact") for group in self.state.tree["groups"].values()]
@@ -113,7 +113,7 @@ class ConnectionCommands(GroupCommands):
         return kind
 
     def add_contact(self, name: str, *, is_bot: bool = False) -> JsonObject:
-        """A new contact; its name in this database is unique."""
+        """Add a contact. Its name in this database is unique."""
         taken = {item["localDisplayName"] for item in self.state.tree["contacts"].values()}
         unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
         number = self.state.next_number("contact")

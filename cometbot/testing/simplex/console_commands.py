@@ -1,4 +1,4 @@
-"""Adds what the console's spellings leave to the CLI: the active profile, and names in place of numbers."""
+"""Completes commands in the console's form, which omits the active profile and has names in place of ids."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EMOJI = {"1": "👍", "+": "👍", "-": "👎", ")": "😀", ",": "😢", "*": 
 
 
 def complete_request(state: FakeState, request: Request) -> Request:
-    """Return ``request`` with the numbers and defaults that its spelling leaves out.
+    """Return ``request`` with the ids and defaults that its form omits.
 
-    Raises :class:`CommandRefused` for names that nobody has.
+    Raises :class:`CommandRefused` for unknown names.
     """
     texts = _resolve_names(state, dict(request.texts))
     if "user_name" in texts:
@@ -43,12 +43,12 @@ def complete_request(state: FakeState, request: Request) -> Request:
 
 
 def help_section(topic: str) -> str:
-    """Return the CLI's name for a part of its help: the first letter of a topic tells which."""
+    """Return the CLI's name for a section of its help, by the first letter of a topic."""
     return "markdown" if topic.startswith("/") else _SECTIONS[topic[:1]]
 
 
 def auto_accept_settings(request: Request) -> JsonObject:
-    """Return the address settings that ``/auto_accept`` asks for."""
+    """Return the address settings of an ``/auto_accept`` command."""
     is_on, is_business = request.is_on(), "business" in request
     settings: JsonObject = {"businessAddress": is_on and is_business}
     if is_on:
@@ -98,7 +98,7 @@ def _member_ids(state: FakeState, group_id: int, names: str) -> list[int]:
 
 
 def _item_id(state: FakeState, command: str, texts: dict[str, str]) -> int:
-    """Return the newest message that begins with a text: one of the bot's to change it, any to react to it."""
+    """Return the newest message that begins with a text: the bot's own for an edit, any for a reaction."""
     text, quoted = texts.get("item_text", ""), texts.get("quoted")
     is_own = {">": False, ">>": True}.get(quoted or "", True)
     for item in reversed(state.items(texts["ref"])):
@@ -123,7 +123,7 @@ def _request_id(state: FakeState, name: str) -> int:
 
 
 def _add_json(state: FakeState, request: Request) -> Request:
-    """Return ``request`` with the JSON that stands in the API's spelling for a name or a text."""
+    """Return ``request`` with the JSON that the API's form has in place of a name or a text."""
     if "new_name" in request:
         named: JsonObject = {"displayName": _unquote(request.text("new_name")), "fullName": ""}
         if "descr" in request:
@@ -146,7 +146,7 @@ def _add_json(state: FakeState, request: Request) -> Request:
 
 
 def _profile(state: FakeState, request: Request, named: JsonObject) -> JsonObject:
-    """Return the whole profile for a command that gives only its name and description."""
+    """Return the whole profile for a command that has only its name and description."""
     if request.name == "create_user":
         return {"profile": named}
     if request.name == "update_profile":

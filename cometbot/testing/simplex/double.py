@@ -1,4 +1,4 @@
-"""SimpleX with its users: the stand-in for its CLI, talked to by the real channel over a real WebSocket."""
+"""A double for SimpleX: the fake CLI and its users, used by the real channel over a real WebSocket."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _FAULTS: dict[Fault, CliFault] = {
 
 
 class SimplexDouble(Double):
-    """A stand-in CLI in this process, and the channel that holds the connection to it.
+    """A fake CLI in this process, and the channel that is connected to it.
 
-    Users are connected, and groups made, when they are first spoken of. The CLI gives its own numbers: see :meth:`uid`
-    and :meth:`guid`. The bot gets all messages of its groups unless ``settings`` say otherwise. ``cli`` is open to
-    whoever wants more; ``web`` is where files that the bot sends come from.
+    Users are connected and groups created on first use. The CLI assigns ids: see :meth:`uid` and :meth:`guid`. The bot
+    receives all messages of its groups unless ``settings`` say otherwise. ``cli`` may be used directly; ``web``
+    provides the files that the bot sends by URL.
     """
 
     def __init__(self, bot: Bot, **settings: Any) -> None:
@@ -74,13 +74,13 @@ class SimplexDouble(Double):
             raise BotError(f"the stand-in was not reached: {self.service.connection.status.error}")
 
     def person(self, user: User) -> Person:
-        """The user, connected with the bot."""
+        """Return the person for a user, connected with the bot."""
         if user.uid not in self._people:
             self._people[user.uid] = self.cli.connect(_name(user))
         return self._people[user.uid]
 
     def group(self, name: str) -> FakeGroup:
-        """The group, which the bot is in."""
+        """Return the group, with the bot in it."""
         if name not in self._groups:
             self._groups[name] = self.cli.add_group(name)
         return self._groups[name]
@@ -154,7 +154,7 @@ class SimplexDouble(Double):
         return [self._to_said(line, versions[line.item_id]) for line in self.cli.said()]
 
     def settle(self) -> None:
-        """Wait until a mark that is told behind everything else is heard; it is told again if a connection broke."""
+        """Send a marker event behind all others and wait until it is handled; send it again if a connection broke."""
         self._marker += 1
         ends_at = time.monotonic() + _SETTLE_TIMEOUT
         while True:
@@ -169,7 +169,7 @@ class SimplexDouble(Double):
         self._folder.close()
 
     def _ensure_member(self, seat: Seat, *, silently: bool = True) -> None:
-        """Make the user a member of the group, unless he is one."""
+        """Make the user a member of the group if necessary."""
         group, who = self.group(seat.group), (seat.group, seat.user.uid)
         if who in self._members:
             return
@@ -184,7 +184,7 @@ class SimplexDouble(Double):
         return self.group(seat.group).chat if seat.group else self.person(seat.user).chat
 
     def _versions(self) -> dict[int, list[str]]:
-        """Every text that each message of the bot has shown."""
+        """Return all texts that each message of the bot has shown."""
         shown: dict[int, list[str]] = defaultdict(list)
         for is_answer, record in self.cli.server.records:
             if is_answer and record["type"] in ("newChatItems", "chatItemUpdated"):
@@ -217,7 +217,7 @@ class SimplexDouble(Double):
 
 
 class _MarkerOwner(SimplexService):
-    """Notices which marks were heard, and with them everything before."""
+    """Records which markers were handled, and thereby that all earlier events were."""
 
     def __init__(self, settings: Settings, bot: Bot, web: MadeUpWeb) -> None:
         self._changed = threading.Condition()
@@ -232,7 +232,7 @@ class _MarkerOwner(SimplexService):
                 self._changed.notify_all()
 
     def wait_for_marker(self, mark: int, timeout: float) -> bool:
-        """Whether the mark was heard; waits for it."""
+        """Wait for a marker and return True if it was handled."""
         with self._changed:
             return self._changed.wait_for(lambda: self._last_marker >= mark, timeout)
 

@@ -1,4 +1,4 @@
-"""Files of the stand-in: really written to disk, where the CLI would write them."""
+"""Files of the fake CLI, which are written to disk at the same paths as by a real CLI."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cometbot.testing.simplex.profiles import CommandHandlerBase, unparsable_com
 from cometbot.testing.simplex.state import FakeState, chat_refusal, store_refusal
 
 MAX_UPLOAD_BYTES_KEPT = 4 * 1024 * 1024
-"""Bytes of what was uploaded that are kept for whoever asks what the bot has sent."""
+"""Maximum bytes of an uploaded file that are kept for tests."""
 
 _FINISHED_STATUSES = ("rcvComplete", "rcvCancelled", "sndComplete", "sndCancelled", "rcvError")
 
 
 def outgoing_file(folder: str, source: Any, limit: int) -> JsonObject:
-    """The file of a message that is to be sent; refused where it is not there, or too large."""
+    """Return the file of an outgoing message. Raises :class:`CommandRefused` if it is missing or too large."""
     if not isinstance(source, dict) or not isinstance(source.get("filePath"), str) or not source["filePath"]:
         raise unparsable_command()
     path = Path(folder, source["filePath"])
@@ -39,7 +39,7 @@ def outgoing_file(folder: str, source: Any, limit: int) -> JsonObject:
 
 
 def complete_upload(state: FakeState, folder: str, ref: str, item: JsonObject) -> None:
-    """A file of the bot's is read and uploaded; it fails if it is not there any more."""
+    """Read and upload a file of the bot. The upload fails if the file no longer exists."""
     file = item["file"]
     try:
         with Path(folder, file["fileSource"]["filePath"]).open("rb") as opened:
@@ -56,7 +56,7 @@ def complete_upload(state: FakeState, folder: str, ref: str, item: JsonObject) -
 
 
 def unique_path(folder: Path, name: str) -> Path:
-    """A path in ``folder`` that nothing is at: ``photo.jpg``, ``photo_1.jpg`` …"""
+    """Return an unused path in ``folder``: ``photo.jpg``, ``photo_1.jpg`` …"""
     plain = Path(name.replace("\\", "/")).name or "file"
     stem, suffix = Path(plain).stem, Path(plain).suffix
     candidates = (plain, *(f"{stem}_{number}{suffix}" for number in range(1, 10_000)))
@@ -64,13 +64,13 @@ def unique_path(folder: Path, name: str) -> Path:
 
 
 class FileCommands(CommandHandlerBase):
-    """The commands about files. Where ``holds_files`` is true, downloads wait for :meth:`finish_file`."""
+    """The commands for files. With ``holds_files``, downloads wait for :meth:`finish_file`."""
 
     files_folder: str = ""
     holds_files: bool = False
 
     def do_receive_file(self, request: Request) -> JsonObject:
-        """The file is fetched: the answer says that it was accepted, events say the rest."""
+        """Download a file. The answer confirms the request; events report the progress."""
         file_id = request.number("id")
         kept = self.state.tree["files"].get(str(file_id))
         if kept is None:
@@ -94,7 +94,7 @@ class FileCommands(CommandHandlerBase):
         return answer
 
     def _target_path(self, wanted: str, name: str) -> tuple[Path, str]:
-        """Where the file will lie, and how the CLI will name that place."""
+        """Return the target path of a file, and the CLI's name for it."""
         if not wanted:
             folder = Path(self.files_folder) if self.files_folder else Path.home() / "Downloads"
             if not folder.is_dir():
@@ -111,7 +111,7 @@ class FileCommands(CommandHandlerBase):
         return path, str(path)
 
     def finish_file(self, file_id: int) -> None:
-        """Let an accepted download come to its end."""
+        """Complete an accepted download."""
         with self.state.lock:
             kept = self.state.tree["files"][str(file_id)]
             ref, item = self.state.find_file_item(file_id)
@@ -130,7 +130,7 @@ class FileCommands(CommandHandlerBase):
             self.state.emit_event("rcvFileComplete", chatItem=self.state.full_item(ref, item))
 
     def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
-        """Let an accepted download fail for good."""
+        """Fail an accepted download permanently."""
         with self.state.lock:
             kept = self.state.tree["files"][str(file_id)]
             ref, item = self.state.find_file_item(file_id)
@@ -148,7 +148,7 @@ class FileCommands(CommandHandlerBase):
             )
 
     def do_cancel_file(self, request: Request) -> JsonObject:
-        """A transfer that is not over is stopped."""
+        """Cancel a transfer that has not ended."""
         file_id = request.number("id")
         ref, item = self.state.find_file_item(file_id)
         file = item["file"]

@@ -1,4 +1,4 @@
-"""How the stand-in puts records on the wire, in every form that CLIs were seen to use."""
+"""Encodes the fake CLI's records as frames, in all formats that real CLIs use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _MAPS = ("mentions", "customData")
 def encode_frame(
     record: JsonObject, form: FrameForm, *, corr_id: str | None = None, has_unknown_fields: bool = False
 ) -> str:
-    """The frame that carries a record: an answer if there is a ``corr_id``, else an event.
+    """Return the frame of a record: an answer if there is a ``corr_id``, otherwise an event.
 
-    A ``has_unknown_fields`` frame has fields that nobody knows everywhere, and times with up to twelve digits of a
-    fraction.
+    With ``has_unknown_fields`` every object has unknown fields, and times have up to twelve fractional digits.
     """
     content: Any = _add_unknown_fields(record) if has_unknown_fields else record
     if form == "either":

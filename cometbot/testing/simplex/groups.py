@@ -1,4 +1,4 @@
-"""Groups of the stand-in: members, roles, links."""
+"""Groups of the fake CLI: members, roles, links."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
 
 
 class GroupCommands(CommandHandlerBase):
-    """The commands about groups."""
+    """The commands for groups."""
 
     def do_new_group(self, request: Request) -> JsonObject:
-        """A group that the bot owns."""
+        """Create a group that the bot owns."""
         self.state.user_by_id(request.number("user"))
         profile = require_object(request.json, "displayName", "fullName")
         group = self.add_group(profile, role="owner", status="creator")
         return self.reply("groupCreated", groupInfo=group["info"])
 
     def add_group(self, profile: Mapping[str, Any], *, role: str, status: str = "connected") -> JsonObject:
-        """A new group with the bot in it."""
+        """Add a group with the bot in it."""
         user, at = self.state.user, self.state.now()
         number = self.state.next_number("group")
         shown = {key: user["profile"][key] for key in ("displayName", "fullName", "peerType") if key in user["profile"]}
@@ -47,7 +47,7 @@ class GroupCommands(CommandHandlerBase):
     def add_member(
         self, group: JsonObject, name: str, *, role: str = "member", contact_id: int | None = None
     ) -> JsonObject:
-        """A new member of a group."""
+        """Add a member to a group."""
         info = group["info"]
         member = api_objects.member(
             self.state.next_number("member"), info["groupId"], name, self.state.now(), role=role
@@ -59,14 +59,14 @@ class GroupCommands(CommandHandlerBase):
         return member
 
     def do_list_members(self, request: Request) -> JsonObject:
-        """The members, without the bot."""
+        """Return the members of a group, without the bot."""
         group = self.state.group(request.number("group"))
         return self.reply(
             "groupMembers", group={"groupInfo": group["info"], "members": list(group["members"].values())}
         )
 
     def do_group_profile(self, request: Request) -> JsonObject:
-        """The whole profile of a group is replaced."""
+        """Replace the whole profile of a group."""
         info = self._require_role(request, "owner", "admin")["info"]
         before = api_objects.copy(info)
         profile = require_object(request.json, "displayName", "fullName")
@@ -76,7 +76,7 @@ class GroupCommands(CommandHandlerBase):
         return self.reply("groupUpdated", fromGroup=before, toGroup=info, msgSigned=False)
 
     def do_add_member(self, request: Request) -> JsonObject:
-        """A contact is invited, and comes."""
+        """Invite a contact, who joins at once."""
         group = self._require_role(request, "admin", "owner")
         contact = self.state.contact(request.number("number"))
         name = contact["localDisplayName"]
@@ -90,7 +90,7 @@ class GroupCommands(CommandHandlerBase):
         return answer
 
     def do_join_group(self, request: Request) -> JsonObject:
-        """The bot accepts an invitation."""
+        """Accept an invitation of the bot."""
         info = self.state.group(request.number("group"))["info"]
         if info["membership"]["memberStatus"] != "invited":
             raise store_refusal("groupAlreadyJoined")
@@ -101,7 +101,7 @@ class GroupCommands(CommandHandlerBase):
         return answer
 
     def do_accept_member(self, request: Request) -> JsonObject:
-        """Somebody who waits is let in."""
+        """Accept a member who waits for approval."""
         group = self._require_role(request, "moderator", "admin", "owner")
         member = self.state.member(request.number("group"), request.number("number"))
         if member["memberStatus"] not in ("pending_approval", "pending_review"):
@@ -110,7 +110,7 @@ class GroupCommands(CommandHandlerBase):
         return self.reply("memberAccepted", groupInfo=group["info"], member=member)
 
     def do_members_role(self, request: Request) -> JsonObject:
-        """Members have another role."""
+        """Change the role of members."""
         group = self._require_role(request, "admin", "owner")
         members = self._members(request)
         for member in members:
@@ -120,7 +120,7 @@ class GroupCommands(CommandHandlerBase):
         )
 
     def do_block_members(self, request: Request) -> JsonObject:
-        """What members write is hidden from all, or shown again."""
+        """Hide the messages of members from everybody, or show them again."""
         group = self._require_role(request, "moderator", "admin", "owner")
         members = self._members(request)
         for member in members:
@@ -134,7 +134,7 @@ class GroupCommands(CommandHandlerBase):
         )
 
     def do_remove_members(self, request: Request) -> JsonObject:
-        """Members are gone."""
+        """Remove members."""
         group = self._require_role(request, "admin", "owner")
         members = self._members(request)
         for member in members:
@@ -150,13 +150,13 @@ class GroupCommands(CommandHandlerBase):
         )
 
     def do_leave_group(self, request: Request) -> JsonObject:
-        """The bot leaves."""
+        """Leave a group."""
         info = self.state.group(request.number("group"))["info"]
         info["membership"]["memberStatus"] = "left"
         return self.reply("leftMemberUser", groupInfo=info)
 
     def do_member_contact(self, request: Request) -> JsonObject:
-        """A direct chat with a member."""
+        """Create a direct chat with a member."""
         group = self.state.group(request.number("group"))
         member = self.state.member(request.number("group"), request.number("number"))
         number = self.state.next_number("contact")
@@ -168,7 +168,7 @@ class GroupCommands(CommandHandlerBase):
         return self.reply("newMemberContact", contact=contact, groupInfo=group["info"], member=member)
 
     def do_invite_member(self, request: Request) -> JsonObject:
-        """A member is asked into the direct chat, with a message if there is one."""
+        """Invite a member to the direct chat, optionally with a message."""
         contact = self.state.contact(request.number("contact"))
         contact["contactGrpInvSent"] = True
         if request.json is not None:
@@ -179,7 +179,7 @@ class GroupCommands(CommandHandlerBase):
     # Links
 
     def do_create_link(self, request: Request) -> JsonObject:
-        """A link by which one joins."""
+        """Create a link for joining a group."""
         group = self._require_role(request, "admin", "owner")
         if group["link"] is not None:
             raise store_refusal("duplicateGroupLink", groupInfo=api_objects.copy(group["info"]))
@@ -188,18 +188,18 @@ class GroupCommands(CommandHandlerBase):
         return self.reply("groupLinkCreated", groupInfo=group["info"], groupLink=group["link"])
 
     def do_get_link(self, request: Request) -> JsonObject:
-        """The link that there is."""
+        """Return the link of a group."""
         group = self._require_link(request)
         return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
 
     def do_link_role(self, request: Request) -> JsonObject:
-        """Those who join from now on have another role."""
+        """Change the role of those who join by the link from now on."""
         group = self._require_link(request)
         group["link"]["acceptMemberRole"] = request.text("role")
         return self.reply("groupLink", groupInfo=group["info"], groupLink=group["link"])
 
     def do_delete_link(self, request: Request) -> JsonObject:
-        """No link any more."""
+        """Delete the link of a group."""
         group = self._require_link(request)
         group["link"] = None
         return self.reply("groupLinkDeleted", groupInfo=group["info"])
@@ -207,25 +207,25 @@ class GroupCommands(CommandHandlerBase):
     # Channels over relays
 
     def do_new_public_group(self, request: Request) -> JsonObject:
-        """There are no relays here that a channel could be made with."""
+        """Answer that the channel could not be created, since there are no relays."""
         self.state.user_by_id(request.number("user"))
         return self.reply("publicGroupCreationFailed", addRelayResults=[])
 
     def do_group_relays(self, request: Request) -> JsonObject:
-        """No relays."""
+        """Return no relays."""
         return self.reply("groupRelays", groupInfo=self.state.group(request.number("group"))["info"], groupRelays=[])
 
     def do_add_relays(self, request: Request) -> JsonObject:
-        """No relays that could be added."""
+        """Answer that no relays could be added."""
         self.state.group(request.number("group"))
         return self.reply("groupRelaysAddFailed", addRelayResults=[])
 
     def do_allow_relay(self, request: Request) -> JsonObject:
-        """The group may use this profile."""
+        """Allow a group to use this profile as its relay."""
         return self.reply("relayGroupAllowed", groupInfo=self.state.group(request.number("group"))["info"])
 
     def _require_role(self, request: Request, *roles: str) -> JsonObject:
-        """The group, where the bot may lead it."""
+        """Return the group. Raises :class:`CommandRefused` if the bot does not have one of the roles."""
         group = self.state.group(request.number("group"))
         if group["info"]["membership"]["memberRole"] not in roles:
             lowest = min(roles, key=ROLES.index)

@@ -1,4 +1,4 @@
-"""Messages of the stand-in: sent, changed, deleted, reacted to."""
+"""Messages of the fake CLI: sending, editing, deleting, reactions."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _READ_ONLY_ROLES = ("observer", "relay")
 
 
 class MessageCommands(CommandHandlerBase):
-    """The commands about messages."""
+    """The commands for messages."""
 
     files_folder: str = ""
     file_limit: int = 1_073_741_824
     holds_uploads: bool = False
 
     def do_send(self, request: Request) -> JsonObject:
-        """One line for each message, in order; later they count as sent."""
+        """Create one item for each message, in order, and then mark them as sent."""
         ref, messages = request.text("ref"), request.json
         if not isinstance(messages, list) or not messages:
             raise unparsable_command()
@@ -54,14 +54,14 @@ class MessageCommands(CommandHandlerBase):
         return answer
 
     def do_send_text(self, request: Request) -> JsonObject:
-        """A message that is nothing but its text."""
+        """Send a message that is only a text."""
         content = {"type": "text", "text": request.text("rest")}
         return self.do_send(Request("send", request.texts, [{"msgContent": content, "mentions": {}}]))
 
     def _parse_message(self, message: Any) -> JsonObject:
         composed = require_object(message)
         if isinstance(composed.get("filePath"), str):
-            # The spelling of older releases, which CLIs still read.
+            # The spelling of older releases, which CLIs still accept.
             composed = {**composed, "fileSource": {"filePath": composed["filePath"]}}
             del composed["filePath"]
         content = require_object(composed.get("msgContent"), "type")
@@ -74,7 +74,10 @@ class MessageCommands(CommandHandlerBase):
         return {key: value for key, value in composed.items() if value is not None}
 
     def _direction(self, ref: str) -> JsonObject:
-        """How the bot speaks there; refused where it cannot."""
+        """Return the direction of the bot's items in a chat.
+
+        Raises :class:`CommandRefused` if it cannot write there.
+        """
         info = self.state.chat_info(ref)
         if info["type"] == "direct":
             if info["contact"].get("activeConn", {}).get("connStatus", {}).get("type") != "ready":
@@ -127,7 +130,7 @@ class MessageCommands(CommandHandlerBase):
                 complete_upload(self.state, self.files_folder, ref, item)
 
     def do_update_item(self, request: Request) -> JsonObject:
-        """An own message has another content."""
+        """Change the content of one of the bot's messages."""
         ref = request.text("ref")
         item = self.state.item(ref, request.number("id"))
         message = self._parse_message(request.json)
@@ -146,7 +149,7 @@ class MessageCommands(CommandHandlerBase):
         return self.reply("chatItemUpdated", chatItem=self.state.full_item(ref, item))
 
     def do_delete_item(self, request: Request) -> JsonObject:
-        """Messages are deleted; for everybody only the bot's own."""
+        """Delete messages. Only the bot's own can be deleted for everybody."""
         ref, mode = request.text("ref"), request.text("mode")
         items = [self.state.item(ref, number) for number in request.numbers("ids")]
         if mode == "broadcast" and any(not item["meta"]["deletable"] for item in items):
@@ -154,7 +157,7 @@ class MessageCommands(CommandHandlerBase):
         return self._delete(ref, items, {"type": "deleted", "chatType": "group" if ref[0] == "#" else "direct"})
 
     def do_delete_member_item(self, request: Request) -> JsonObject:
-        """What others wrote is taken out of a group by a moderator."""
+        """Delete other members' messages in a group as a moderator."""
         ref = f"#{request.text('group')}"
         info = self.state.group(request.number("group"))["info"]
         if info["membership"]["memberRole"] not in ("moderator", "admin", "owner"):
@@ -171,7 +174,7 @@ class MessageCommands(CommandHandlerBase):
         return self.reply("chatItemsDeleted", chatItemDeletions=pairs, byUser=True, timed=False)
 
     def do_reaction(self, request: Request) -> JsonObject:
-        """The bot's reaction is put on a message, or taken off."""
+        """Add the bot's reaction to a message, or remove it."""
         ref, reaction = request.text("ref"), require_object(request.json, "type")
         if reaction.get("emoji") not in REACTIONS:
             raise unparsable_command()
@@ -188,7 +191,7 @@ class MessageCommands(CommandHandlerBase):
 
 
 def mention_of(member: JsonObject) -> JsonObject:
-    """How a text's mention of a member is told."""
+    """Return a mention of a member in the API's format."""
     reference = {
         "groupMemberId": member["groupMemberId"],
         "displayName": member["memberProfile"]["displayName"],
@@ -198,7 +201,7 @@ def mention_of(member: JsonObject) -> JsonObject:
 
 
 def reaction_of(whole: JsonObject, direction: JsonObject, reaction: JsonObject, at: str) -> JsonObject:
-    """An ``ACIReaction``."""
+    """Return an ``ACIReaction``."""
     change = {"chatDir": direction, "chatItem": whole["chatItem"], "sentAt": at, "reaction": reaction}
     return {"chatInfo": whole["chatInfo"], "chatReaction": change}
 

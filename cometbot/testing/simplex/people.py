@@ -1,4 +1,4 @@
-"""People on the other side, as a test speaks of them; where the stand-in runs is nothing to them."""
+"""The people of the fake CLI as tests use them, whether it runs in this process or another one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message in a chat of the stand-in, as it is now. ``by`` is empty for the bot's own."""
+    """A message in a chat of the fake CLI in its current state. ``by`` is empty for the bot's own."""
 
     chat: str
     item_id: int
@@ -35,68 +35,75 @@ class Line:
 
 
 class People(ABC):
-    """What one can have people do, see of the bot, and do to the stand-in itself."""
+    """The actions of people, the bot's messages as they see them, and the faults of the fake CLI."""
 
     @abstractmethod
     def do(self, name: str, /, **arguments: Any) -> Any:
-        """The result of one of the stand-in's own doings, by its name."""
+        """Perform one of the fake CLI's actions by name and return its result."""
 
     def connect(self, name: str, *, is_bot: bool = False) -> Person:
-        """Somebody who is connected with the bot from now on."""
+        """Return a new person who is connected with the bot."""
         return Person(self, self.do("connect", name=name, is_bot=is_bot), name)
 
     def request(self, name: str) -> Person | int:
-        """Somebody who follows the bot's address: connected, or the number of the request that the bot has to answer.
+        """Have a new person follow the bot's address.
 
-        By a business address they have a group of their own.
+        Returns the person, or the id of the request that the bot must answer. By a business address the person has a
+        group of their own.
         """
         found = str(self.do("request", name=name))
         return int(found) if found.isdigit() else Person(self, found, name)
 
     def publish(self, name: str, kind: Literal["address", "invitation", "group"] = "address") -> str:
-        """Return a link by which the bot connects with somebody, or joins a group, of this name."""
+        """Return a link by which the bot connects with a person, or joins a group, of this name."""
         link: str = self.do("publish", name=name, kind=kind)
         return link
 
     def follow(self, link: str, name: str) -> Person | int:
-        """Follow a link that the bot made, as somebody new; return the person, or the number of a request.
+        """Follow a link that the bot created, as a new person; return the person, or the id of a request.
 
-        A one-time link is used up by it. Who follows a group's link is in the group then. Raises
-        :class:`ValueError` for a link that is not the bot's.
+        A one-time link is used up by this. By a group's link the person joins the group. Raises :class:`ValueError` for
+        a link that is not the bot's.
         """
         found = str(self.do("follow", link=link, name=name))
         return int(found) if found.isdigit() else Person(self, found, name)
 
     def business(self, name: str) -> Person:
-        """A customer in a business chat of their own."""
+        """Return a new customer in a business chat of their own."""
         return Person(self, self.do("business", name=name), name)
 
     def add_group(
         self, name: str, members: Sequence[Person | str] = (), *, role: str = "admin", invited: bool = False
     ) -> FakeGroup:
-        """A group with the bot in it; the first member owns it. ``invited`` means that the bot has to join first."""
+        """Return a new group with the bot in it.
+
+        The first member owns it. With ``invited`` the bot has to join first.
+        """
         names = [member if isinstance(member, str) else member.name for member in members]
         return FakeGroup(self, self.do("add_group", name=name, members=names, role=role, invited=invited))
 
     def lines(self, chat: str = "") -> list[Line]:
-        """All messages of a chat, or of all chats, in the order in which they were made."""
+        """Return all messages of a chat, or of all chats, in the order of their creation."""
         return [_to_line(raw) for raw in self.do("lines", chat=chat) if "msgContent" in raw["chatItem"]["content"]]
 
     def said(self, chat: str = "") -> list[Line]:
-        """What the bot said and did not take back."""
+        """Return the bot's messages without deleted ones."""
         return [line for line in self.lines(chat) if not line.by and not line.is_deleted]
 
     def file_of(self, line: Line) -> bytes | None:
-        """What the bot sent as the file of a message; None if it is not uploaded yet."""
+        """Return the content of the file of a bot's message, or None if it is not uploaded yet."""
         content = self.do("upload", file_id=line.raw["chatItem"]["file"]["fileId"])
         return None if content is None else base64.b64decode(content)
 
     def texts(self, chat: str = "") -> list[str]:
-        """The texts of what the bot said."""
+        """Return the texts of the bot's messages."""
         return [line.text for line in self.said(chat)]
 
     def wait_for(self, is_so: Callable[[], object], timeout: float = 10.0) -> None:
-        """Wait until ``is_so()``. Raises :class:`AssertionError` with what the bot said if it never is."""
+        """Wait until ``is_so()`` is true.
+
+        Raises :class:`AssertionError` with the bot's texts after ``timeout`` seconds.
+        """
         ends_at = time.monotonic() + timeout
         while not is_so():
             if time.monotonic() > ends_at:
@@ -105,23 +112,23 @@ class People(ABC):
 
     @property
     def commands(self) -> list[str]:
-        """The command strings that came, in their order."""
+        """The received command strings in order."""
         found: list[str] = self.do("commands")
         return found
 
     @property
     def clients(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         count: int = self.do("clients")
         return count
 
     def misbehave(self, *faults: CliFault, on: str = "") -> None:
-        """Treat the next commands that begin with ``on`` like that, one each."""
+        """Apply one fault to each of the next commands that begin with ``on``."""
         for fault in faults:
             self.do("misbehave", fault=fault, on=on)
 
     def drop(self) -> None:
-        """Break all connections, without a word."""
+        """Break all connections without a closing handshake."""
         self.do("drop")
 
     def emit(self, record: JsonObject) -> None:
@@ -131,7 +138,7 @@ class People(ABC):
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody in a chat of their own with the bot: a contact, or a customer in a business chat."""
+    """A person in a chat with the bot: a contact, or a customer in a business chat."""
 
     people: People = field(repr=False)
     chat: str
@@ -139,7 +146,7 @@ class Person:
 
     @property
     def contact_id(self) -> int:
-        """The number of the contact, or of the business chat's group."""
+        """The id of the contact, or of the business chat's group."""
         return int(self.chat[1:])
 
     def say(
@@ -154,38 +161,38 @@ class Person:
         ttl: int | None = None,
         silent: bool = False,
     ) -> int:
-        """The number of a message that they write.
+        """Write a message and return its id.
 
-        ``file`` is its name and content; a ``foreign`` one lies on servers that the CLI does not use. A ``silent``
-        message is stored without the bot being told.
+        ``file`` is its name and content. A ``foreign`` file is on servers that the CLI does not use. A ``silent``
+        message is stored without an event for the bot.
         """
         return _send(self.people, self.chat, text, self.name, quote_id, file, content, foreign, live, ttl, silent)
 
     def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
-        """Change what they wrote."""
+        """Edit a message of this person."""
         self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
 
     def delete(self, item_id: int) -> None:
-        """Take back what they wrote."""
+        """Delete a message of this person."""
         self.people.do("delete", chat=self.chat, item_id=item_id)
 
     def react(self, item_id: int, emoji: str, *, added: bool = True) -> None:
-        """Put a reaction on a message, or take it off."""
+        """Add a reaction to a message, or remove it."""
         self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=self.name, added=added)
 
     def leave(self) -> None:
-        """Remove the connection; a customer leaves the business chat."""
+        """Remove the connection. A customer leaves the business chat."""
         if self.chat.startswith("@"):
             self.people.do("leave_contact", chat=self.chat)
         else:
             self.people.do("leave", chat=self.chat, name=self.name)
 
     def said(self) -> list[Line]:
-        """What the bot said to them."""
+        """Return the bot's messages to this person."""
         return self.people.said(self.chat)
 
     def texts(self) -> list[str]:
-        """The texts of what the bot said to them."""
+        """Return the texts of the bot's messages to this person."""
         return self.people.texts(self.chat)
 
 
@@ -198,11 +205,11 @@ class FakeGroup:
 
     @property
     def group_id(self) -> int:
-        """The number of the group."""
+        """The id of the group."""
         return int(self.chat[1:].partition("(")[0])
 
     def scope(self, member_id: int | None = None) -> FakeGroup:
-        """The talk of one member (None: of the bot) with the moderators."""
+        """Return the chat of one member (None: of the bot) with the moderators."""
         member = "" if member_id is None else f":{member_id}"
         return FakeGroup(self.people, f"#{self.group_id}(_support{member})")
 
@@ -218,39 +225,39 @@ class FakeGroup:
         live: bool = False,
         silent: bool = False,
     ) -> int:
-        """The number of a message that a member writes; ``mention`` puts a mention of the bot before the text."""
+        """Write a message as a member and return its id. ``mention`` puts a mention of the bot before the text."""
         name = _name_of(who)
         return _send(
             self.people, self.chat, text, name, quote_id, file, content, False, live, None, silent, mention=mention
         )
 
     def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
-        """Change what a member wrote."""
+        """Edit a message of a member."""
         self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
 
     def delete(self, item_id: int) -> None:
-        """Take back what a member wrote."""
+        """Delete a message of a member."""
         self.people.do("delete", chat=self.chat, item_id=item_id)
 
     def react(self, who: Person | str, item_id: int, emoji: str, *, added: bool = True) -> None:
-        """Put a reaction on a message, or take it off."""
+        """Add a reaction to a message, or remove it."""
         self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name_of(who), added=added)
 
     def join(self, who: Person | str, *, role: str = "member", silently: bool = False) -> int:
-        """Return the number of a new member; ``silently`` adds one whose joining the bot has not seen."""
+        """Add a member and return its id. With ``silently`` the bot receives no event."""
         number: int = self.people.do("join", chat=self.chat, name=_name_of(who), role=role, silently=silently)
         return number
 
     def leave(self, who: Person | str) -> None:
-        """Let a member leave."""
+        """Have a member leave the group."""
         self.people.do("leave", chat=self.chat, name=_name_of(who))
 
     def said(self) -> list[Line]:
-        """What the bot said here."""
+        """Return the bot's messages in this group."""
         return self.people.said(self.chat)
 
     def texts(self) -> list[str]:
-        """The texts of what the bot said here."""
+        """Return the texts of the bot's messages in this group."""
         return self.people.texts(self.chat)
 
 

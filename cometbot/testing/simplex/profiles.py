@@ -1,4 +1,4 @@
-"""Profiles and addresses of the stand-in."""
+"""Profiles and addresses of the fake CLI."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ _LOCAL_FIELDS = ("profileId", "localAlias", "localBadge", "contactDomainVerified
 
 
 class CommandHandlerBase:
-    """A part of what the stand-in can do; all parts share one state."""
+    """The base class of the command handlers, which share one state."""
 
     def __init__(self, state: FakeState) -> None:
         self.state = state
 
     def reply(self, tag: str, **fields: Any) -> JsonObject:
-        """An answer about the active profile; fields that are None are left out."""
+        """Return an answer about the active profile. Fields that are None are left out."""
         given = {key: value for key, value in fields.items() if value is not None}
         return {"type": tag, "user": api_objects.copy(self.state.user), **api_objects.copy(given)}
 
 
 def unparsable_command() -> CommandRefused:
-    """What the CLI says to a command that it cannot parse."""
+    """Return the CLI's error for a command that it cannot parse."""
     return chat_refusal("commandError", message=PARSE_ERROR_TEXT)
 
 
 def require_object(value: object, *required: str) -> JsonObject:
-    """A JSON object with fields that must be there; anything else does not parse."""
+    """Return a JSON object with the required string fields. Raises :class:`CommandRefused` for any other value."""
     if not isinstance(value, dict) or any(not isinstance(value.get(name), str) for name in required):
         raise unparsable_command()
     return value
 
 
 class ProfileCommands(CommandHandlerBase):
-    """The commands about profiles and addresses."""
+    """The commands for profiles and addresses."""
 
     def do_show_user(self, request: Request) -> JsonObject:
-        """The active profile."""
+        """Return the active profile."""
         return self.reply("activeUser")
 
     def do_show_profile(self, request: Request) -> JsonObject:
-        """The profile that others see."""
+        """Return the public profile."""
         return self.reply("userProfile", profile=self._public_profile(self.state.user))
 
     def do_create_user(self, request: Request) -> JsonObject:
-        """A new profile."""
+        """Create a profile."""
         wanted = require_object(request.json)
         profile = require_object(wanted.get("profile") or {"displayName": "", "fullName": ""}, "displayName")
         self._check_name(profile["displayName"])
@@ -61,19 +61,19 @@ class ProfileCommands(CommandHandlerBase):
         return self.reply("activeUser")
 
     def do_list_users(self, request: Request) -> JsonObject:
-        """All profiles."""
+        """Return all profiles."""
         users = [{"user": user, "unreadCount": 0} for user in self.state.tree["users"].values()]
         return {"type": "usersList", "users": api_objects.copy(users)}
 
     def do_set_user(self, request: Request) -> JsonObject:
-        """Another profile becomes active."""
+        """Activate another profile."""
         user = self._user(request)
         for other in self.state.tree["users"].values():
             other["activeUser"] = other is user
         return self.reply("activeUser")
 
     def do_delete_user(self, request: Request) -> JsonObject:
-        """A profile is gone; the active one and the last one stay."""
+        """Delete a profile, except for the active one and the last one."""
         user = self._user(request)
         if len(self.state.tree["users"]) == 1:
             raise chat_refusal("cantDeleteLastUser", userId=user["userId"])
@@ -90,7 +90,7 @@ class ProfileCommands(CommandHandlerBase):
         return user
 
     def do_update_profile(self, request: Request) -> JsonObject:
-        """The whole profile is replaced."""
+        """Replace the whole profile."""
         user = self.state.user_by_id(request.number("user"))
         profile = require_object(request.json, "displayName", "fullName")
         self._check_name(profile["displayName"])
@@ -117,7 +117,7 @@ class ProfileCommands(CommandHandlerBase):
             raise chat_refusal("invalidDisplayName", displayName=name, validName=valid)
 
     def do_member_contacts(self, request: Request) -> JsonObject:
-        """Members may open a direct chat, or not."""
+        """Allow members to open a direct chat, or not."""
         user = self.state.user_by_id(request.number("user"))
         user["autoAcceptMemberContacts"] = request.is_on()
         return {"type": "cmdOk", "user_": api_objects.copy(user)}
@@ -125,11 +125,11 @@ class ProfileCommands(CommandHandlerBase):
     # Addresses
 
     def do_show_address(self, request: Request) -> JsonObject:
-        """The address that there is."""
+        """Return the address."""
         return self.reply("userContactLink", contactLink=self._address(request))
 
     def do_create_address(self, request: Request) -> JsonObject:
-        """An address, where there is none."""
+        """Create an address if there is none."""
         user = self.state.user_by_id(request.number("user"))
         if str(user["userId"]) in self.state.tree["addresses"]:
             raise store_refusal("duplicateContactLink")
@@ -138,13 +138,13 @@ class ProfileCommands(CommandHandlerBase):
         return self.reply("userContactLinkCreated", connLinkContact=address["connLinkContact"])
 
     def do_delete_address(self, request: Request) -> JsonObject:
-        """No address any more."""
+        """Delete the address."""
         self._address(request)
         del self.state.tree["addresses"][request.text("user")]
         return self.reply("userContactLinkDeleted")
 
     def do_address_settings(self, request: Request) -> JsonObject:
-        """The settings are replaced as a whole."""
+        """Replace all address settings."""
         address = self._address(request)
         settings = require_object(request.json)
         if not isinstance(settings.get("businessAddress"), bool):
@@ -153,11 +153,11 @@ class ProfileCommands(CommandHandlerBase):
         return self.reply("userContactLinkUpdated", contactLink=address)
 
     def do_auto_accept(self, request: Request) -> JsonObject:
-        """The console's way to the settings."""
+        """Replace the address settings by the console's command."""
         return self.do_address_settings(replace(request, json=auto_accept_settings(request)))
 
     def do_profile_address(self, request: Request) -> JsonObject:
-        """The address in the profile, or not."""
+        """Add the address to the profile, or remove it."""
         user = self.state.user_by_id(request.number("user"))
         profile = {key: value for key, value in self._public_profile(user).items() if key != "contactLink"}
         if request.is_on():

@@ -1,4 +1,4 @@
-"""The WebSocket server of the stand-in: commands in, answers and events out, and all the ways in which that fails."""
+"""The WebSocket server of the fake CLI: it receives commands, sends answers and events, and injects faults."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ CliFault = Literal[
     "wrong_id",
     "no_json",
 ]
-"""What happens to a command: the connection breaks before it is done, after it was done, or within the answer; it is
-done and never answered, or a second late; the CLI is busy, its network fails, it refuses, or it cannot read it,
-with nothing done; it is done and the answer has no ``resp``, a strange correlation id, or is no JSON."""
+"""What happens to a command. The connection breaks before it is executed (``drop``), after it was executed, or within
+the answer. Or it is executed and not answered, or answered a second late. Or it is not executed: the CLI is busy, its
+network fails, it refuses the command or cannot parse it. Or it is executed, and the answer has no ``resp``, a wrong
+correlation id, or is not JSON.
+"""
 
 _logger = logging.getLogger("cometbot.testing.simplex.framing")
-# The library tells of every connection, and at level DEBUG of headers and frames.
+# The library logs every connection, and at level DEBUG headers and frames.
 _logger.setLevel(logging.ERROR)
 
 CONTROL_PATH = "/control"
@@ -55,10 +57,10 @@ _MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
 class FakeServer:
-    """A server on 127.0.0.1 that any number of clients may connect to, on any path but ``/control``.
+    """A server on 127.0.0.1 for any number of clients, on any path but ``/control``.
 
-    Events go to exactly one of the connected clients; while there is none they wait. ``control`` answers what comes
-    on ``/control``.
+    Each event is sent to exactly one of the connected clients; without clients events wait. ``control`` answers
+    messages on ``/control``.
     """
 
     def __init__(
@@ -89,11 +91,11 @@ class FakeServer:
 
     @property
     def port(self) -> int:
-        """Where it listens, or did and will again; 0 before the first time if any port will do."""
+        """The port where it listens, or will listen again; 0 before the first start if any port will do."""
         return self._port
 
     def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Start listening, on the same port as before if there was one."""
         self._server = serve(
             self._handle,
             "127.0.0.1",
@@ -111,7 +113,7 @@ class FakeServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break all connections and listen no more. Events that nobody read are gone, as in a CLI that ends."""
+        """Break all connections and stop listening. Unread events are lost, as when a real CLI ends."""
         server, self._server = self._server, None
         if server is None or self._thread is None:
             return
@@ -125,37 +127,37 @@ class FakeServer:
     # Faults
 
     def misbehave(self, fault: CliFault, on: str = "") -> None:
-        """Treat the next command that begins with ``on`` like that."""
+        """Apply a fault to the next command that begins with ``on``."""
         self._faults.append((fault, on))
 
     def refuse(self, status: int) -> None:
-        """Answer whoever wants to connect with this HTTP status; 0 lets them in again."""
+        """Refuse new connections with this HTTP status; 0 accepts them again."""
         self._refuse_status = status
 
     def drop(self) -> None:
-        """Break all connections, without a word."""
+        """Break all connections without a closing handshake."""
         with self._changed:
             clients = list(self._clients)
         for client in clients:
             self._cut(client)
 
     def _cut(self, client: ServerConnection) -> None:
-        """Break a connection, and tell it nothing more: only what it was being told at this moment is lost."""
+        """Break a connection and send nothing more over it. Only the frame that is being sent is lost."""
         with self._changed:
             self._clients.discard(client)
             self._changed.notify_all()
         _break(client)
 
     def hang(self) -> None:
-        """Read nothing from anybody until :meth:`resume`."""
+        """Read nothing from any client until :meth:`resume`."""
         self._may_read.clear()
 
     def resume(self) -> None:
-        """Read again."""
+        """Start reading again."""
         self._may_read.set()
 
     def send_raw(self, frame: str | bytes) -> None:
-        """Send any frame, in its turn among the events."""
+        """Send any frame, in order with the events."""
         with self._changed:
             self._events.append(frame)
             self._changed.notify_all()
@@ -167,12 +169,12 @@ class FakeServer:
 
     @property
     def waiting_events(self) -> int:
-        """How many events nobody has read yet."""
+        """The number of unread events."""
         return len(self._events)
 
     @property
     def clients(self) -> int:
-        """How many are connected."""
+        """The number of connected clients."""
         return len(self._clients)
 
     # Connections
@@ -224,7 +226,7 @@ class FakeServer:
     def _receive(
         self, client: ServerConnection, work: queue.Queue[tuple[str, str, Request] | None], data: str | bytes
     ) -> None:
-        """Hand a command to the worker; what does not parse is answered at once."""
+        """Pass a command to the worker. A command that does not parse is answered at once."""
         corr_id, text = _read_frame(data)
         if corr_id is None or text is None:
             return self._answer(client, None, _error(chat_refusal("commandError", message="invalid request")))
@@ -286,7 +288,7 @@ class FakeServer:
             client.send(encode_frame(record, self.form, corr_id=corr_id, has_unknown_fields=self.has_unknown_fields))
 
     def _send_events(self, client: ServerConnection) -> None:
-        """Send events to this client as long as it is there; the one in hand is lost if it goes."""
+        """Send events to this client while it is connected. The event being sent is lost if the client disconnects."""
         while True:
             with self._changed:
                 while not self._events and client in self._clients:
@@ -305,7 +307,7 @@ def _error(refused: CommandRefused) -> JsonObject:
 
 
 def _read_frame(data: str | bytes) -> tuple[str | None, str | None]:
-    """Correlation id and command; None for what is no request."""
+    """Return the correlation id and the command; None for both if the frame is not a request."""
     try:
         frame: Any = orjson.loads(data)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the stand-in's database holds, and the errors that it refuses with."""
+"""The database of the fake CLI, and the errors of its commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST_NUMBERS = {
     "link": 81,
     "pending": 91,
 }
-"""Where the numbers of each kind begin: far from each other, so that a mixed-up one is found nowhere."""
+"""The first id of each kind. They are far apart, so that an id of the wrong kind is not found."""
 
 _TABLES = (
     "users",
@@ -43,7 +43,7 @@ _TABLES = (
 
 
 class CommandRefused(Exception):
-    """A command failed; ``chat_error`` is the ``ChatError`` that says why."""
+    """A command failed. ``chat_error`` is the ``ChatError`` with the reason."""
 
     def __init__(self, chat_error: JsonObject) -> None:
         super().__init__(str(chat_error))
@@ -51,25 +51,25 @@ class CommandRefused(Exception):
 
 
 def chat_refusal(tag: str, **fields: Any) -> CommandRefused:
-    """A ``ChatErrorType``."""
+    """Return an error with a ``ChatErrorType``."""
     return CommandRefused({"type": "error", "errorType": {"type": tag, **fields}})
 
 
 def store_refusal(tag: str, **fields: Any) -> CommandRefused:
-    """A ``StoreError``."""
+    """Return an error with a ``StoreError``."""
     return CommandRefused({"type": "errorStore", "storeError": {"type": tag, **fields}})
 
 
 def agent_refusal(**error: Any) -> CommandRefused:
-    """An ``AgentErrorType``."""
+    """Return an error with an ``AgentErrorType``."""
     return CommandRefused({"type": "errorAgent", "agentError": error, "agentConnId": ""})
 
 
 class FakeState:
-    """The database of the stand-in: the API's own objects, by their numbers, in one tree that is JSON.
+    """The database of the fake CLI: the API's own objects by their ids, in one JSON tree.
 
-    ``lock`` is held by whoever reads or changes it. With a ``path`` it is read from there, and :meth:`save` writes it.
-    Events go to ``emit`` as records.
+    Hold ``lock`` while reading or changing it. With a ``path`` it is loaded from there, and :meth:`save` writes it.
+    ``emit`` is called with the records of events.
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
@@ -81,7 +81,7 @@ class FakeState:
             self.tree |= orjson.loads(path.read_bytes())
 
     def save(self) -> None:
-        """Write it down, whole or not at all."""
+        """Write the state to its file atomically."""
         if self._path is None:
             return
         with self.lock:
@@ -90,14 +90,14 @@ class FakeState:
             os.replace(new, self._path)
 
     def next_number(self, kind: str) -> int:
-        """A number of this kind that was never given."""
+        """Return an unused id of this kind."""
         numbers = self.tree["numbers"]
         numbers[kind] = numbers.get(kind, _FIRST_NUMBERS.get(kind, 1) - 1) + 1
         given: int = numbers[kind]
         return given
 
     def now(self) -> str:
-        """The time, later than it ever was."""
+        """Return the current time, later than any earlier result."""
         self._last_time = max(self._clock(), self._last_time + 0.000001)
         return api_objects.utc_time(self._last_time)
 
@@ -105,7 +105,7 @@ class FakeState:
 
     @property
     def user(self) -> JsonObject:
-        """The active profile; refused with ``noActiveUser`` where there is none."""
+        """The active profile. Raises :class:`CommandRefused` with ``noActiveUser`` if there is none."""
         for user in self.tree["users"].values():
             if user["activeUser"]:
                 found: JsonObject = user
@@ -113,7 +113,7 @@ class FakeState:
         raise chat_refusal("noActiveUser")
 
     def user_by_id(self, user_id: int) -> JsonObject:
-        """A profile; commands for one that is not active are refused."""
+        """Return a profile. Raises :class:`CommandRefused` if it does not exist or is not active."""
         if str(user_id) not in self.tree["users"]:
             raise store_refusal("userNotFound", userId=user_id)
         active = self.user
@@ -122,7 +122,7 @@ class FakeState:
         return active
 
     def add_user(self, profile: Mapping[str, Any]) -> JsonObject:
-        """A new profile, active from now on."""
+        """Add a profile and activate it."""
         for other in self.tree["users"].values():
             other["activeUser"] = False
         user = api_objects.user(self.next_number("user"), profile)
@@ -132,15 +132,15 @@ class FakeState:
     # Chats
 
     def contact(self, contact_id: int) -> JsonObject:
-        """A contact of the active profile."""
+        """Return a contact of the active profile."""
         return self._find_owned("contacts", "contact", contact_id, "contactNotFound", contactId=contact_id)
 
     def group(self, group_id: int) -> JsonObject:
-        """A group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
+        """Return a group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
         return self._find_owned("groups", "group", group_id, "groupNotFound", groupId=group_id)
 
     def member(self, group_id: int, member_id: int) -> JsonObject:
-        """A member of a group."""
+        """Return a member of a group."""
         members = self.group(group_id)["members"]
         if str(member_id) not in members:
             raise chat_refusal("groupMemberNotFound")
@@ -148,7 +148,7 @@ class FakeState:
         return found
 
     def request(self, request_id: int) -> JsonObject:
-        """Somebody who waits to be connected."""
+        """Return a contact request."""
         found = self.tree["requests"].get(str(request_id))
         if found is None:
             raise store_refusal("contactRequestNotFound", contactRequestId=request_id)
@@ -163,18 +163,18 @@ class FakeState:
         return own
 
     def set_owner(self, kind: str, number: int) -> None:
-        """Let the active profile own a chat."""
+        """Make the active profile the owner of a chat."""
         self.tree["owners"][f"{kind}{number}"] = self.user["userId"]
 
     def owned(self, table: str, kind: str) -> Iterator[JsonObject]:
-        """The active profile's contacts or groups."""
+        """Yield the active profile's contacts or groups."""
         owner = self.user["userId"]
         for number, found in self.tree[table].items():
             if self.tree["owners"].get(f"{kind}{number}") == owner:
                 yield found
 
     def chat_info(self, ref: str) -> JsonObject:
-        """The ``ChatInfo`` of ``@4``, ``#3`` or ``#3(_support:11)``."""
+        """Return the ``ChatInfo`` of ``@4``, ``#3`` or ``#3(_support:11)``."""
         number, _, scope = ref[1:].partition("(")
         if ref.startswith("@"):
             return {"type": "direct", "contact": self.contact(int(number))}
@@ -189,19 +189,19 @@ class FakeState:
     # Items
 
     def items(self, ref: str) -> list[JsonObject]:
-        """The lines of a chat, oldest first."""
+        """Return the items of a chat, oldest first."""
         found: list[JsonObject] = self.tree["chats"].setdefault(ref, [])
         return found
 
     def item(self, ref: str, item_id: int) -> JsonObject:
-        """One line of a chat."""
+        """Return one item of a chat."""
         for item in self.items(ref):
             if item["meta"]["itemId"] == item_id:
                 return item
         raise store_refusal("chatItemNotFound", itemId=item_id)
 
     def add_item(self, ref: str, direction: Mapping[str, Any], content: Mapping[str, Any]) -> JsonObject:
-        """A new line in a chat."""
+        """Add an item to a chat."""
         at = self.now()
         item = api_objects.chat_item(self.next_number("item"), direction, content, at)
         self.items(ref).append(item)
@@ -210,12 +210,12 @@ class FakeState:
         return item
 
     def full_item(self, ref: str, item: Mapping[str, Any]) -> JsonObject:
-        """An ``AChatItem``, as it is now."""
+        """Return an ``AChatItem`` in its current state."""
         copied: JsonObject = api_objects.copy({"chatInfo": self.chat_info(ref), "chatItem": item})
         return copied
 
     def find_file_item(self, file_id: int) -> tuple[str, JsonObject]:
-        """The chat and the line that a file belongs to."""
+        """Return the chat and the item that a file belongs to."""
         for ref, items in self.tree["chats"].items():
             for item in items:
                 if item.get("file", {}).get("fileId") == file_id:
@@ -223,6 +223,6 @@ class FakeState:
         raise store_refusal("fileNotFound", fileId=file_id)
 
     def emit_event(self, tag: str, **fields: Any) -> None:
-        """Let the bot know of something, as it is now."""
+        """Send the bot an event with the current state of its objects."""
         record = {"type": tag, "user": self.user, **{key: value for key, value in fields.items() if value is not None}}
         self.emit(api_objects.copy(record))

@@ -1,4 +1,4 @@
-"""What the people on the other side do: each method changes the stand-in's state and lets the bot know."""
+"""The actions of people: each method changes the fake CLI's state and sends the bot the events."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _PIXEL = "data:image/jpg;base64,/9j/4AAQ"
 
 
 class UserActions:
-    """The doings of people, all with values that JSON can carry, so that they can be called from another process.
+    """Actions of people, with JSON arguments and results, so that another process can call them.
 
-    A chat is named as in commands: ``@4``, ``#31``, ``#31(_support:110)``; a person by the name they were made with.
+    A chat is given in the form of commands: ``@4``, ``#31``, ``#31(_support:110)``; a person by their original name.
     """
 
     def __init__(self, state: FakeState, handlers: CommandHandlers) -> None:
         self.state, self._handlers = state, handlers
 
     def do(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """The result of one of the methods below, with the state locked and saved."""
+        """Call one of the methods below with the state locked, save the state, and return the result."""
         if name.startswith("_") or name in ("do", "state") or not hasattr(type(self), name):
             raise ValueError(f"nobody can do {name!r}")
         with self.state.lock:
@@ -39,7 +39,7 @@ class UserActions:
     # People
 
     def connect(self, name: str, *, is_bot: bool = False) -> str:
-        """Somebody connects by the ordinary address; the chat."""
+        """Connect a new person by an ordinary address and return the chat."""
         contact = self._handlers.add_contact(name, is_bot=is_bot)
         self.state.emit_event("acceptingContactRequest", contact=contact)
         self.state.emit_event("contactSndReady", contact=contact)
@@ -47,7 +47,10 @@ class UserActions:
         return f"@{contact['contactId']}"
 
     def request(self, name: str) -> str:
-        """Somebody follows the bot's address: a chat, or the number of a request where nobody is let in by itself."""
+        """Follow the bot's address as a new person.
+
+        Returns the chat, or the id of a request if requests are not accepted automatically.
+        """
         address = self.state.tree["addresses"].get(str(self.state.user["userId"]))
         if address is None:
             raise ValueError("the bot has no address that one could follow")
@@ -66,15 +69,15 @@ class UserActions:
         return ref
 
     def publish(self, name: str, kind: str = "address") -> str:
-        """Return a link to somebody whom the bot may connect with: ``invitation``, ``address`` or ``group``."""
+        """Return a link to a person or group for the bot to follow: ``invitation``, ``address`` or ``group``."""
         link: str = api_objects.link(kind, self.state.next_number("link"))["connShortLink"]
         self.state.tree["links"][link] = {"name": name}
         return link
 
     def follow(self, link: str, name: str) -> str:
-        """Follow a link of the bot, as somebody new; return the chat, or the number of a request.
+        """Follow a link of the bot as a new person; return the chat, or the id of a request.
 
-        A one-time link ends by it.
+        A one-time link is used up by this.
         """
         for number, pending in list(self.state.tree["pending"].items()):
             if link in pending.get("connLinkInv", {}).values():
@@ -90,7 +93,7 @@ class UserActions:
         return self.request(name)
 
     def business(self, name: str) -> str:
-        """A customer comes by a business address; the chat, which is a group."""
+        """Add a customer by the business address and return the chat, which is a group."""
         group = self._handlers.add_group({"displayName": name, "fullName": ""}, role="owner", status="creator")
         info = group["info"]
         customer = self._handlers.add_member(group, name)
@@ -104,14 +107,14 @@ class UserActions:
         return f"#{info['groupId']}"
 
     def leave_contact(self, chat: str) -> None:
-        """A contact removes the connection; the chat stays."""
+        """Remove the connection as a contact; the chat stays."""
         contact = self.state.chat_info(chat)["contact"]
         contact["contactStatus"] = "deleted"
         contact.pop("activeConn", None)
         self.state.emit_event("contactDeletedByContact", contact=contact)
 
     def rename(self, chat: str, name: str) -> None:
-        """A contact calls itself something else."""
+        """Change the name of a contact."""
         contact = self.state.chat_info(chat)["contact"]
         before = api_objects.copy(contact)
         contact["profile"]["displayName"] = contact["localDisplayName"] = name
@@ -120,7 +123,10 @@ class UserActions:
     # Groups
 
     def add_group(self, name: str, members: list[str], *, role: str = "admin", invited: bool = False) -> str:
-        """A group with the bot and others in it; the chat. ``invited`` means that the bot has to join first."""
+        """Add a group with the bot and others in it, and return the chat.
+
+        With ``invited`` the bot has to join first.
+        """
         status = "invited" if invited else "connected"
         group = self._handlers.add_group({"displayName": name, "fullName": ""}, role=role, status=status)
         contacts = {item["localDisplayName"]: item for item in self.state.owned("contacts", "contact")}
@@ -145,7 +151,7 @@ class UserActions:
         return f"#{group['info']['groupId']}"
 
     def join(self, chat: str, name: str, *, role: str = "member", silently: bool = False) -> int:
-        """Add a member to a group and return the number; without events if ``silently``."""
+        """Add a member to a group and return its id; without events if ``silently`` is set."""
         group = self._group(chat)
         member = self._handlers.add_member(group, name, role=role)
         if not silently:
@@ -155,14 +161,14 @@ class UserActions:
         return number
 
     def leave(self, chat: str, name: str) -> None:
-        """A member leaves a group."""
+        """Leave a group as a member."""
         group, member = self._group(chat), self._member(chat, name)
         member["memberStatus"] = "left"
         del group["members"][str(member["groupMemberId"])]
         self.state.emit_event("leftMember", groupInfo=group["info"], member=member)
 
     def remove(self, chat: str, name: str, by: str) -> None:
-        """A member removes another one."""
+        """Remove a member as another one."""
         group, member = self._group(chat), self._member(chat, name)
         member["memberStatus"] = "removed"
         del group["members"][str(member["groupMemberId"])]
@@ -175,7 +181,7 @@ class UserActions:
         )
 
     def set_role(self, chat: str, name: str, role: str, by: str) -> None:
-        """A member has another role; an empty name means the bot."""
+        """Change the role of a member; an empty name means the bot."""
         group = self._group(chat)
         member = self._member(chat, name) if name else group["info"]["membership"]
         before, member["memberRole"] = member["memberRole"], role
@@ -189,7 +195,7 @@ class UserActions:
         )
 
     def expel(self, chat: str, by: str) -> None:
-        """The bot is removed from a group."""
+        """Remove the bot from a group."""
         group = self._group(chat)
         group["info"]["membership"]["memberStatus"] = "removed"
         self.state.emit_event(
@@ -197,7 +203,7 @@ class UserActions:
         )
 
     def delete_group(self, chat: str, by: str) -> None:
-        """The owner deletes a group."""
+        """Delete a group as its owner."""
         group = self._group(chat)
         group["info"]["membership"]["memberStatus"] = "deleted"
         self.state.emit_event("groupDeleted", groupInfo=group["info"], member=self._member(chat, by))
@@ -220,10 +226,11 @@ class UserActions:
         ttl: int | None = None,
         silent: bool = False,
     ) -> int:
-        """Somebody writes; the message's number.
+        """Write a message as a person and return its id.
 
-        ``mention`` puts a mention of the bot before the text. ``file_content`` is base64; ``foreign`` files lie on
-        servers that the CLI does not use. A ``silent`` message is stored and the bot is not told, as if that was lost.
+        ``mention`` puts a mention of the bot before the text. ``file_content`` is base64. A ``foreign`` file is on
+        servers that the CLI does not use. A ``silent`` message is stored without an event for the bot, as if the event
+        were lost.
         """
         bot = self._bot_name(chat)
         whole_text = f"@{_quoted(bot)} {text}".rstrip() if mention else text
@@ -246,7 +253,7 @@ class UserActions:
         return number
 
     def edit(self, chat: str, item_id: int, text: str, *, live: bool = False) -> None:
-        """Somebody changes what they wrote; of a live message the last change has no ``live``."""
+        """Edit a person's message. The last edit of a live message has no ``live``."""
         item = self.state.item(chat, item_id)
         item["content"]["msgContent"]["text"] = item["meta"]["itemText"] = text
         was_live = item["meta"].pop("itemLive", False)
@@ -256,7 +263,7 @@ class UserActions:
         self.state.emit_event("chatItemUpdated", chatItem=self.state.full_item(chat, item))
 
     def delete(self, chat: str, item_id: int) -> None:
-        """Somebody takes back what they wrote."""
+        """Delete a person's message."""
         item = self.state.item(chat, item_id)
         before = self.state.full_item(chat, item)
         item["meta"]["itemDeleted"] = {"type": "deleted", "chatType": "group" if chat[0] == "#" else "direct"}
@@ -269,7 +276,7 @@ class UserActions:
         )
 
     def moderate(self, chat: str, item_id: int, by: str) -> None:
-        """A moderator takes something out of a group."""
+        """Delete a message of a group as a moderator."""
         self.state.item(chat, item_id)["meta"]["itemDeleted"] = {"type": "blockedByAdmin"}
         self.state.emit_event(
             "groupChatItemsDeleted",
@@ -280,7 +287,7 @@ class UserActions:
         )
 
     def react(self, chat: str, item_id: int, emoji: str, *, name: str = "", added: bool = True) -> None:
-        """Somebody puts a reaction on a message, or takes it off."""
+        """Add a person's reaction to a message, or remove it."""
         item = self.state.item(chat, item_id)
         reaction = {"type": "emoji", "emoji": emoji}
         kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or entry["userReacted"]]
@@ -289,28 +296,28 @@ class UserActions:
         self.state.emit_event("chatItemReaction", added=added, reaction=change)
 
     def finish_file(self, file_id: int) -> None:
-        """Let a download that is held come to its end."""
+        """Complete a pending download."""
         self._handlers.finish_file(file_id)
 
     def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
-        """Let a download that is held fail."""
+        """Fail a pending download."""
         self._handlers.fail_file(file_id, names_item=names_item)
 
     def hold_uploads(self, held: bool = True) -> None:
-        """Let files that the bot sends wait for :meth:`finish_upload`."""
+        """Make files that the bot sends wait for :meth:`finish_upload`."""
         self._handlers.holds_uploads = held
 
     def finish_upload(self, file_id: int) -> None:
-        """Let an upload that is held come to its end: only now the file is read."""
+        """Complete a pending upload. The file is read only now."""
         complete_upload(self.state, self._handlers.files_folder, *self.state.find_file_item(file_id))
 
     def upload(self, file_id: int) -> str | None:
-        """What the bot uploaded, in base64; None if it did not, or not yet."""
+        """Return a file that the bot uploaded, in base64; None if it is not uploaded (yet)."""
         found: str | None = self.state.tree.get("uploads", {}).get(str(file_id))
         return found
 
     def cancel_file(self, file_id: int) -> None:
-        """The sender takes a file back."""
+        """Cancel a file as its sender."""
         chat, item = self.state.find_file_item(file_id)
         item["file"]["fileStatus"] = {"type": "rcvCancelled"}
         sender = self.state.tree["files"][str(file_id)]["sender"]
@@ -320,27 +327,27 @@ class UserActions:
         )
 
     def lines(self, chat: str = "") -> list[JsonObject]:
-        """All ``AChatItem`` of a chat, or of all chats, by their numbers."""
+        """Return all ``AChatItem`` objects of a chat, or of all chats, by their ids."""
         refs = [chat] if chat else list(self.state.tree["chats"])
         found = [{**self.state.full_item(ref, item), "ref": ref} for ref in refs for item in self.state.items(ref)]
         return sorted(found, key=lambda item: int(item["chatItem"]["meta"]["itemId"]))
 
     def profile(self) -> JsonObject:
-        """The active profile."""
+        """Return the active profile."""
         user: JsonObject = api_objects.copy(self.state.user)
         return user
 
     def address(self) -> JsonObject | None:
-        """The bot's address, None if it has none."""
+        """Return the bot's address, or None if it has none."""
         found: JsonObject | None = api_objects.copy(self.state.tree["addresses"].get(str(self.state.user["userId"])))
         return found
 
     def group_profile(self, chat: str) -> JsonObject:
-        """The profile of a group."""
+        """Return the profile of a group."""
         found: JsonObject = api_objects.copy(self._group(chat)["info"]["groupProfile"])
         return found
 
-    # Within
+    # Helpers
 
     def _emit_item(self, chat: str, item: JsonObject) -> None:
         whole = self.state.full_item(chat, item)

@@ -1,4 +1,4 @@
-"""A web that is made up, for bots that send files by their addresses: no test asks anybody outside."""
+"""A fake web for bots that send files by URL, so that no test needs the network."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".gif": "GIF", ".we
 
 
 class MadeUpWeb:
-    """Files at any address: those in :attr:`files`, and for others what their ending promises.
+    """Files at any URL: those in :attr:`files`, otherwise generated ones that fit the URL's extension.
 
-    An address whose file is None there is not found. :attr:`asked` are the addresses that were asked for, in order.
+    A URL whose value in :attr:`files` is None is not found. :attr:`asked` has the requested URLs in order.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,10 @@ class MadeUpWeb:
         self._sources: dict[Path, str] = {}
 
     def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
-        """The last part of the address; its file is at ``to``. Raises as a real one would."""
+        """Write the file of ``url`` to ``to`` and return the last part of the URL.
+
+        Raises the errors of a real fetcher.
+        """
         self.asked.append(url)
         name = unquote(PurePosixPath(urlsplit(url).path).name)
         content = self.files.get(url, b"")
@@ -41,15 +44,15 @@ class MadeUpWeb:
         return name
 
     def address_of(self, path: str) -> str:
-        """From where a file was fetched that the bot sent; empty if from nowhere."""
+        """Return the URL of a file that the bot sent, or an empty string if it was not fetched."""
         return self._sources.get(Path(path).parent, "")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""
 
 
 def make_file(name: str) -> bytes:
-    """A small whole file of the kind that ``name`` promises: a picture, two seconds of sound or film, a text."""
+    """Return a small complete file for the extension of ``name``: a picture, two seconds of audio or video, a text."""
     ending = PurePosixPath(name).suffix.lower()
     if ending in _PICTURES:
         buffer = io.BytesIO()
@@ -60,12 +63,12 @@ def make_file(name: str) -> bytes:
 
 
 def _make_mp3() -> bytes:
-    """Silent frames of 26 ms at 128 kbit/s."""
+    """Return silent frames of 26 ms at 128 kbit/s."""
     return (b"\xff\xfb\x90\x64" + bytes(413)) * 77
 
 
 def _make_mp4(brand: bytes) -> bytes:
-    """The head of a film or sound, with its length in it and nothing to see or hear."""
+    """Return the header of a video or audio file with its duration and no content."""
     times = struct.pack(">IIIII", 0, 0, 0, 1000, 2000)
     movie = _box(b"mvhd", times + bytes(80))
     media = _box(b"mdia", _box(b"mdhd", times + bytes(4)))

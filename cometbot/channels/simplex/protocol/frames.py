@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One incoming frame. ``corr_id`` is empty for events; ``problem`` says why there is no ``record``."""
+    """An incoming frame. ``corr_id`` is empty for events; ``problem`` is the reason if there is no ``record``."""
 
     corr_id: str
     record: Record | None = None
