@@ -1,1 +1,1 @@
-"""What the views of several channels need: credentials, bounded bodies, errors as JSON."""
+"""Shared parts of the channels' views: credentials, limits on bodies, errors as JSON."""

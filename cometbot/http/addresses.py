@@ -1,4 +1,4 @@
-"""Parse callers' addresses, and group them as limits count them."""
+"""Parses clients' addresses, and groups them for rate limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ADDRESS_WITH_PORT_PATTERN = re.compile(r"\[([^]]*)\](?::\d+)?|([^:]*):\d+")
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address in ``text``, None if there is none; a port and a zone, which some proxies add, are left out.
+    """Return the address in ``text``, or None; a port and a zone, which some proxies add, are ignored.
 
     An IPv4 address that is written as IPv6 (``::ffff:192.0.2.7``) is returned as IPv4.
     """
@@ -23,10 +23,10 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 def rate_limit_address(address: str | None) -> str:
-    """Return the address that limits count ``address`` under; empty where none is known.
+    """Return the key under which rate limits count ``address``; empty if the address is unknown.
 
-    It is the address itself in IPv4. In IPv6 it is the network of 64 bits, since one household or machine has all
-    addresses of such a network. A port does not count. A text that is no address is returned as it is.
+    For IPv4 it is the address itself. For IPv6 it is the /64 network, because one household or machine has all
+    addresses of such a network. A port is ignored. A text that is not an address is returned unchanged.
     """
     given = address or ""
     found = parse_address(given)

@@ -12,10 +12,10 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="cometbot", charset="UTF-8"'}
 
 
 class BasicCredentials:
-    """User names and passwords, each under the name of what they open. They never show in a repr.
+    """User names and passwords by the name of what they give access to. They never appear in a repr.
 
-    The usual spelling of the header is compared as a whole with what was computed before; any other spelling that
-    RFC 7617 allows (case of the scheme, spaces, UTF-8 or Latin-1) is decoded first.
+    The usual form of the header is compared as a whole with a value computed in advance. Any other form that RFC 7617
+    allows (case of the scheme, spaces, UTF-8 or Latin-1) is decoded first.
     """
 
     def __init__(self, credentials: Mapping[str, tuple[str, str]]) -> None:
@@ -29,16 +29,16 @@ class BasicCredentials:
         return bool(self._pairs)
 
     def matches(self, name: str, header: str) -> bool:
-        """Whether the Authorization ``header`` holds the credentials of ``name``."""
+        """Return whether the Authorization ``header`` contains the credentials of ``name``."""
         expected = self._headers.get(name)
         if expected is None:
             return False
-        # WSGI hands headers over as Latin-1; what is not is no header that a server let through.
+        # WSGI passes headers as Latin-1; no server lets other characters through.
         given = header.encode("latin-1", "replace")
         return hmac.compare_digest(given, expected) or self._matches_decoded(name, given)
 
     def matches_any(self, header: str) -> bool:
-        """Whether the Authorization ``header`` holds credentials of anything at all."""
+        """Return whether the Authorization ``header`` contains the credentials of any name."""
         return any(self.matches(name, header) for name in self._pairs)
 
     def _matches_decoded(self, name: str, given: bytes) -> bool:
@@ -53,8 +53,10 @@ class BasicCredentials:
 
 
 def _encode_pair(user: str, password: str) -> tuple[bytes, ...]:
-    """The pair in UTF-8, and in Latin-1 where that differs. Bytes that are neither, which the environment hands over
-    as lone surrogates, stay what they are."""
+    """Return the pair encoded in UTF-8, and in Latin-1 if that differs.
+
+    Lone surrogates, which stand for undecodable bytes in environment variables, are encoded as those bytes.
+    """
     pair = f"{user}:{password}"
     spellings = [pair.encode("utf-8", "surrogateescape")]
     with contextlib.suppress(UnicodeEncodeError):

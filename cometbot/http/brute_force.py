@@ -1,4 +1,4 @@
-"""Slows down who guesses a secret."""
+"""Slows down clients that guess a secret."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ALL_KEY = ""
 
 
 class BruteForceGuard:
-    """Counts wrong keys, by address and of all addresses together; in this process alone.
+    """Counts wrong keys, by address and for all addresses together, in this process only.
 
-    A key from an address without wrong keys is always compared, so that nobody is locked out by what others send. An
-    address that sent 30 wrong keys within a minute has to wait before its next key is compared. While all addresses
-    together sent 300, this holds for each address that sent any.
+    A key from an address without wrong keys is always compared, so that no client is locked out by others' requests. An
+    address that sent 30 wrong keys within a minute must wait before its next key is compared. While all addresses
+    together have sent 300, this applies to each address that sent any.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Requests that we make: a pooled session, a limit to the whole exchange, errors that say whether anything was sent."""
+"""HTTP client: a pooled session, a timeout for the whole exchange, errors that tell whether anything was sent."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _NON_PUBLIC_NETWORKS = [
         "5f00::/16",  # RFC 9602: segment routing
     )
 ]
-"""Networks that :mod:`ipaddress` takes for public in some release of Python, and that lead to no public server."""
+"""Networks that :mod:`ipaddress` treats as public in some release of Python, but that lead to no public server."""
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Session:
-    """A session for many threads that obeys no proxy of the environment and tries nothing twice.
+    """Create a session for many threads that ignores the environment's proxies and never retries.
 
-    Without ``allow_private`` it connects to no address of this machine or of a private network: looked at is the
-    address that it is about to connect to, so that a name that leads elsewhere a moment later does not help. Such a
-    request raises :class:`Rejected`. Servers are verified against the file in ``SSL_CERT_FILE``, if there is one.
+    Without ``allow_private``, a request to an address of this machine or of a private network raises
+    :class:`Rejected`. The check applies to the address that the session is about to connect to, so DNS rebinding does
+    not bypass it. Servers' certificates are verified against the file in ``SSL_CERT_FILE``, if it exists.
     """
     session = requests.Session()
     session.trust_env = False
-    # requests reads no SSL_CERT_FILE, which holds the authorities of all other TLS connections of the process.
+    # requests ignores SSL_CERT_FILE, which applies to all other TLS connections of the process.
     if os.path.isfile(authorities := os.environ.get("SSL_CERT_FILE", "")):
         session.verify = authorities
     adapter = _Adapter(pool_size, allow_private=allow_private)
@@ -60,18 +60,18 @@ def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Sess
 def time_limited_exchange(
     session: requests.Session, url: str, request_name: str, timeout: float, *, peer: str, remedy: str = ""
 ) -> Iterator[Deadline]:
-    """A limit of ``seconds`` over one request and the reading of its answer, for a block that makes both.
+    """Limit the block, which sends one request and reads its response, to ``timeout`` seconds.
 
-    What fails in the block is raised as :class:`Unreachable` where surely nothing was sent, else as
-    :class:`Uncertain`. ``peer`` is whom we talk to, ``what`` the request, ``remedy`` what to check if nobody is there.
-    The look-up of a name is not limited.
+    A connection error or timeout in the block is raised as :class:`Unreachable` if certainly nothing was sent, else as
+    :class:`Uncertain`. Their texts name the request (``request_name``), the server (``peer``), and what to check if it
+    cannot be reached (``remedy``). The time for the DNS lookup is not limited.
     """
     _thread_state.is_sent = False
     try:
         with WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR) as deadline:
             _thread_state.deadline = deadline
             yield deadline
-            if deadline.expired:  # what was cut off may look like the end of an answer
+            if deadline.expired:  # a response that was cut off may look complete
                 raise TimeoutError
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         is_timeout = deadline.expired or isinstance(error, requests.Timeout | TimeoutError)
@@ -83,7 +83,10 @@ def time_limited_exchange(
 
 
 def _is_unsent(session: requests.Session, url: str, error: Exception) -> bool:
-    """Whether surely nothing left. With a session of the author's own nobody knows, except where requests says so."""
+    """Return whether certainly nothing was sent.
+
+    Only our own adapter records that; for an author's own session, only ``requests.ConnectTimeout`` is certain.
+    """
     is_own = isinstance(session.get_adapter(url), _Adapter)
     return not _thread_state.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
 
@@ -100,14 +103,14 @@ def _to_channel_error(
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the world and not to this machine or a private network."""
+    """Return whether an IP address is a public one, not one of this machine or of a private network."""
     found = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
     is_forbidden = any(found in network for network in _NON_PUBLIC_NETWORKS)
     return found.is_global and not found.is_multicast and not is_forbidden
 
 
 def _embedded_ipv4(address: _Address) -> _Address:
-    """Return the IPv4 address that an IPv6 one leads to, where it does."""
+    """Return the IPv4 address embedded in an IPv6 address, or ``address`` itself if there is none."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64_NETWORK:
@@ -116,7 +119,7 @@ def _embedded_ipv4(address: _Address) -> _Address:
 
 
 class _DeadlineConnection:
-    """A connection that notes when a request begins to leave, and lets the deadline of the exchange cut it."""
+    """A connection that records when sending starts, and is shut down at the deadline of the exchange."""
 
     sock: socket.socket | None
 
@@ -131,7 +134,10 @@ class _DeadlineConnection:
 
 
 class _PublicOnlyConnection:
-    """A connection to public addresses only. The name is looked up once, and what was looked at is connected to."""
+    """A connection to public addresses only.
+
+    The name is resolved once, and the connection is made to an address that was checked.
+    """
 
     _dns_host: str
     port: int
@@ -152,7 +158,7 @@ class _PublicOnlyConnection:
         return self._connect_to_first(public)
 
     def _connect_to_first(self, addresses: list[str]) -> socket.socket:
-        """A connection to the first address that takes one."""
+        """Return a connection to the first address that accepts one."""
         name = self._dns_host
         try:
             for address in addresses[:-1]:

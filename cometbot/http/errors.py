@@ -1,4 +1,4 @@
-"""A refused request, before a channel gives it the shape that its platform's clients understand."""
+"""The error of a refused request, which each channel renders in its platform's format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MAX_ECHO_LENGTH = 80
 
 
 class HttpError(Exception):
-    """A request is answered with ``status`` and an error that says what is wrong.
+    """A request is refused with the HTTP ``status``.
 
-    ``code`` is for machines, the text for people, ``details`` maps paths of the body to what is wrong there.
-    ``close_connection`` is true where the rest of the connection cannot be trusted.
+    ``code`` is for machines, ``message`` for people; ``details`` maps paths of the body to error texts.
+    ``close_connection`` must be true if the bytes that follow on the connection may not be a request.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class HttpError(Exception):
 
 
 def store_unavailable_error(error: StoreUnavailable) -> HttpError:
-    """Return the answer where the database stores nothing until it is repaired: asking again soon does not help."""
+    """Return the 503 for a database that stores nothing until it is repaired."""
     text = f"The database cannot store anything until it is repaired ({error.kind}). Send the request again later."
     return HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"})
 
 
 def quote_value(value: object) -> str:
-    """``value`` as it may be repeated in an answer or a log: quoted, printable, at most 80 characters."""
+    """Return ``value`` quoted, printable and at most 80 characters long, safe for a response or a log."""
     text = str(value)
     return repr(text if len(text) <= MAX_ECHO_LENGTH else text[: MAX_ECHO_LENGTH - 1] + "…")

@@ -1,4 +1,4 @@
-"""Files that we load: from addresses that others may have chosen, in bounded time and size."""
+"""Downloads files from URLs that users may have chosen, with limits on time and size."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NOT_FOUND_STATUSES = frozenset({404, 410})
 
 
 class Fetcher:
-    """The way to files elsewhere. Redirects are followed, :data:`MAX_REDIRECTS` at most.
+    """An HTTP client for files. It follows at most :data:`MAX_REDIRECTS` redirects.
 
-    Addresses of this machine and of private networks are refused unless ``allow_private``, also those that a redirect
-    leads to. Errors: :class:`Rejected` and its kin for what will fail again (a forbidden address, a file that is not
-    there, one over the limit); :class:`Uncertain` for what may pass (no answer in time, a 5xx, a 429).
+    Addresses of this machine and of private networks are refused unless ``allow_private``, including those that a
+    redirect leads to. Errors: :class:`Rejected` and its subclasses for permanent failures (a forbidden address, a
+    missing file, one over the limit); :class:`Uncertain` for temporary ones (no answer in time, a 5xx, a 429).
     """
 
     def __init__(self, *, allow_private: bool = False, pool_size: int = 8) -> None:
         self._session = make_session(pool_size, allow_private=allow_private)
 
     def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
-        """What the file is called, once it is whole at ``to``, within ``timeout`` seconds and ``limit`` bytes.
+        """Download ``url`` to ``to`` within ``timeout`` seconds and ``limit`` bytes; return the file's name.
 
-        That is the name that its server gives it, else the last part of the address; empty where neither tells, and no
-        safe name. Nothing is left at ``to`` otherwise. Raises the errors of the class, and :class:`OSError` where the
-        file cannot be written.
+        The name is the one in the server's Content-Disposition, else the last part of the URL, else empty. It is not
+        safe to use as a path. If the download fails, no file is left at ``to``. Raises the errors of the class, and
+        :class:`OSError` if the file cannot be written.
         """
         ends_at = time.monotonic() + timeout
         for _ in range(MAX_REDIRECTS + 1):
@@ -44,7 +44,7 @@ class Fetcher:
             try:
                 status, headers = self._get(url, to, limit, max(ends_at - time.monotonic(), 0.001))
             except (Unreachable, Uncertain) as error:
-                # It says nothing about whoever asked for the file: they are not to be held for it.
+                # Only the file's server failed; Unreachable would hold up the messages of whoever requested the file.
                 to.unlink(missing_ok=True)
                 raise Uncertain(str(error)) from None
             except ValueError:
@@ -72,7 +72,7 @@ class Fetcher:
                 return answer.status_code, answer.headers
 
     def close(self) -> None:
-        """Give the pooled connections back."""
+        """Close the pooled connections."""
         self._session.close()
 
 
@@ -115,7 +115,7 @@ def _write(pieces: Iterable[bytes], to: Path, limit: int) -> None:
 
 
 def _limit_size(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """The pieces, as long as they are not more than ``limit`` bytes."""
+    """Yield the pieces; raise :class:`Rejected` once they exceed ``limit`` bytes."""
     size = 0
     for piece in pieces:
         size += len(piece)
@@ -132,7 +132,7 @@ def _error_for_status(status: int, url: str) -> Rejected | Uncertain:
 
 
 def _name_from_disposition(disposition: str) -> str:
-    """The ``filename`` of a Content-Disposition header."""
+    """Return the ``filename`` of a Content-Disposition header, or "" if it has none."""
     if not disposition:
         return ""
     headers = Headers()

@@ -1,4 +1,4 @@
-"""Bounds on what the other side of a connection can make us wait for or keep."""
+"""Limits on the size of request bodies, and on the time that clients take to send and to read."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from cometbot.http.watchdog import WATCHDOG, Deadline, get_connection, shutdown_
 _READ_SIZE = 64 * 1024
 _FIRST_READ_SIZE, _MIN_READ_SIZE = 4 * 1024, 1024
 _FAST_READ_SECONDS, _SLOW_READ_SECONDS = 0.1, 0.5
-"""Seconds for one read below which the next asks for more, and above which it asks for less."""
+"""Seconds of one read below which the next read is larger, and above which it is smaller."""
 
 _WRITE_SIZE = 16 * 1024
-"""Bytes of an answer that a client must take before its time ends; it is given more time then."""
+"""Bytes of a response that are written under one deadline; each write gets a new one."""
 
 _MAX_DISCARDED = 16 * 1024 * 1024
 
 LINGERS_KEY = "cometbot.lingers"
-"""Set in the environ of a server that reads on, without a thread, after it closed a connection to one side."""
+"""Key in the environ of a server that half-closes connections and discards the rest without a thread."""
 
 
 def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> bytes:
     """Return the whole body of a WSGI request, at most ``limit`` bytes long.
 
-    Raises :class:`HttpError`: 411 without a length, 400 for an empty, broken-off or badly chunked body, 408 where none
-    of it arrives for ``timeout`` seconds or it is slower than :class:`SlowClientLimit` allows, 413 for one that is too
-    long, at once if its header says so. A client that still sends when the connection closes never sees the answer, so
-    where the server does not linger up to 16 MiB are discarded first.
+    Raises :class:`HttpError`: 411 without a length; 400 for an empty, incomplete or badly chunked body; 408 if no bytes
+    arrive for ``timeout`` seconds or if the client is slower than :class:`SlowClientLimit` allows; 413 if the body is
+    too long, at once if its Content-Length says so. A client that still sends when the connection closes never sees the
+    response, so up to 16 MiB are discarded first if the server has no lingering close.
     """
     if _get_content_length(environ) == 0:
         raise _empty_body()
@@ -52,10 +52,10 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
 
 
 class LimitedReader:
-    """The body of a request as it comes in: bounded in its size, and in time while nothing of it comes.
+    """The body of a request, read with limits on its size and on the client's speed.
 
-    :meth:`read` raises :class:`HttpError`: 400 for a body that breaks off or is badly chunked, 408 for one that stands
-    still or is too slow, 413 for one that is too long.
+    :meth:`read` raises :class:`HttpError`: 400 for an incomplete or badly chunked body, 408 if the client sends nothing
+    or too slowly, 413 for a body that is too long.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LimitedReader:
         self._read_size = _FIRST_READ_SIZE
 
     def read(self, size: int) -> bytes:
-        """Return at most ``size`` bytes, at least one; none at the end."""
+        """Return between one and ``size`` bytes, or none at the end of the body."""
         if self._remaining == 0:
             return b""
         try:
@@ -92,14 +92,14 @@ class LimitedReader:
         return piece
 
     def _read(self, size: int) -> bytes:
-        """Read so little at once that the client makes progress within its time: servers return when all is there."""
+        """Read at most ``size`` bytes, few enough to arrive within the deadline: servers wait for all of them."""
         if self._deadline is None or self._slow_client_limit is None:
             return bytes(self._source.read(size))
         began = time.monotonic()
         self._deadline.at = began + self._slow_client_limit.remaining
         piece = bytes(self._source.read(min(size, self._read_size)))
         seconds = time.monotonic() - began
-        self._deadline.at = math.inf  # what is done with the piece is not the client's time
+        self._deadline.at = math.inf  # the time to process the piece does not count against the client
         if seconds > _SLOW_READ_SECONDS:
             self._read_size = max(self._read_size // 2, _MIN_READ_SIZE)
         elif seconds < _FAST_READ_SECONDS:
@@ -110,7 +110,7 @@ class LimitedReader:
         return piece
 
     def drain(self) -> None:
-        """Read and discard the rest, at most 16 MiB, so that a client that still sends sees the answer."""
+        """Read and discard the rest, at most 16 MiB, so that a client that still sends sees the response."""
         size = min(_MAX_DISCARDED, self._limit)
         with contextlib.suppress(HttpError):
             while size > 0 and (piece := self.read(min(size, _READ_SIZE))):
@@ -134,11 +134,11 @@ class LimitedReader:
 
 @contextlib.contextmanager
 def open_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> Iterator[LimitedReader]:
-    """Give the body of a WSGI request, to be read piece by piece.
+    """Open the body of a WSGI request, to read it piece by piece.
 
-    The client may be silent for ``timeout`` seconds, and take as long as :class:`SlowClientLimit` allows.
+    The client may send nothing for at most ``timeout`` seconds, and may be as slow as :class:`SlowClientLimit` allows.
 
-    Raises :class:`HttpError` at once for a body that has no length, or is announced as longer than ``limit`` bytes.
+    Raises :class:`HttpError` at once for a body without a length, or with a Content-Length above ``limit`` bytes.
     """
     length, source = _get_content_length(environ), environ["wsgi.input"]
     if length is not None and length > limit:
@@ -168,9 +168,11 @@ def _discard_body(environ: Mapping[str, Any], length: int, timeout: float) -> No
 
 
 class SlowClientGuard:
-    """The pieces of a WSGI answer, whose connection is cut where the client takes nothing for ``timeout`` seconds, or
-    less than :class:`SlowClientLimit` allows; the time that it takes to make them does not count. A body closes with
-    it."""
+    """Wraps the body of a WSGI response, and shuts the connection down if the client reads it too slowly.
+
+    ``limit`` sets the timeout and the least speed. The time that the application takes to produce the pieces does not
+    count. :meth:`close` closes the body too.
+    """
 
     def __init__(self, body: Iterable[bytes], connection: socket.socket, limit: SlowClientLimit) -> None:
         self._body = body
@@ -191,7 +193,7 @@ class SlowClientGuard:
             shutdown_socket(self._connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the body, as servers do when an answer is over."""
+        """Close the body; servers call this at the end of a response."""
         self._limit.close()
         close = getattr(self._body, "close", None)
         if close is not None:
@@ -199,7 +201,7 @@ class SlowClientGuard:
 
 
 def _get_content_length(environ: Mapping[str, Any]) -> int | None:
-    """Return what Content-Length says, or None for a chunked body."""
+    """Return the value of Content-Length, or None for a chunked body."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
         return None
     announced = environ.get("CONTENT_LENGTH") or ""

@@ -1,4 +1,4 @@
-"""Comparison of the header ``Origin`` with the host that a request is for."""
+"""Compares the header ``Origin`` with the host that a request is for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_same_origin(origin: str, host: str) -> bool:
-    """Return whether a page of ``origin`` was served by ``host``, the value of a header ``Host``.
+    """Return whether ``origin`` has the host and port of ``host``, the value of a ``Host`` header.
 
-    A default port may be named in one of them and left out in the other. The scheme of ``host`` is not known: a proxy
-    may have taken TLS off.
+    A default port may be given in one of them and omitted in the other. The scheme of ``host`` is unknown, because a
+    proxy may have terminated TLS.
     """
     theirs, ours = _split(origin), _split(f"//{host}")
     if theirs is None or ours is None or not ours.hostname or theirs.hostname != ours.hostname:

@@ -1,4 +1,4 @@
-"""The `Range` header of a request, as RFC 9110 reads it and as Werkzeug can answer it."""
+"""Rewrites the `Range` header of a request so that Werkzeug answers it according to RFC 9110."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import MutableMapping
 from typing import Any
 
 _RANGE_PATTERN = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*([0-9]{0,18})-([0-9]{0,18})[ \t,]*", re.IGNORECASE)
-"""A single range. A list may have empty elements, and a position of more than 18 digits is in no file."""
+"""A single range. A list may have empty elements, and no file has a position of more than 18 digits."""
 
 
 def simplify_range(environ: MutableMapping[str, Any], length: int) -> None:
     """Rewrite the request's `Range` header for a file of ``length`` bytes, so that Werkzeug's answer is correct.
 
-    Afterwards the header holds one range of bytes, or is gone and the whole file is sent. It stays only where the
-    method is GET and the client asks for exactly one range. Werkzeug refuses several ranges with 416 although they can
-    be satisfied, and the whole file is a valid answer to them (RFC 9110, section 14.2). It is also one to a header that
-    cannot be read. Werkzeug refuses a suffix that is longer than the file, which means the whole file (14.1.2).
+    Afterwards the header contains one byte range, or is removed and the whole file is sent. It stays only for a GET
+    that requests exactly one range. Werkzeug refuses several ranges with 416 although they can be satisfied; the whole
+    file is a valid answer to them, and to an invalid header (RFC 9110, section 14.2). Werkzeug also refuses a suffix
+    that is longer than the file, which means the whole file (section 14.1.2).
     """
     matched = _RANGE_PATTERN.fullmatch(environ.pop("HTTP_RANGE", ""))
     if matched is None or environ.get("REQUEST_METHOD") != "GET":

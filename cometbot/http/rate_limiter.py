@@ -1,4 +1,4 @@
-"""How often somebody may do something."""
+"""A rate limiter with one token bucket for each key."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class _Bucket:
 
 
 class RateLimiter:
-    """So many times within so many seconds for each key, evenly filled up again; counted in this process alone.
+    """Token buckets: ``limit`` actions within ``period`` seconds for each key, counted in this process only.
 
-    Who has rested for ``period`` may do all ``limit`` at once. Keys that are full again are forgotten, and there are
-    never more than ``limit``: where so many are at work at once, the one that was seen first begins anew. A limit of 0
-    lets everything pass.
+    A bucket refills evenly. A key without an action for ``period`` may perform all ``limit`` at once. Full buckets are
+    deleted from time to time. There are never more than ``max_keys`` buckets: if a new one is needed, the bucket that
+    was used least recently is deleted, and its key starts again with a full one. A limit of 0 allows everything.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RateLimiter:
         self._swept_at = clock()
 
     def acquire(self, key: str, count: int = 1) -> float:
-        """Seconds until ``key`` may do it ``count`` times; 0 if it may now, which is then counted."""
+        """Count ``count`` actions of ``key`` and return 0, or return the seconds until they are allowed."""
         if self._limit <= 0:
             return 0.0
         with self._lock:
@@ -53,7 +53,7 @@ class RateLimiter:
             return 0.0
 
     def get_wait(self, key: str) -> float:
-        """As :meth:`get_wait` for once more, but nothing is counted."""
+        """Return the seconds until one more action of ``key`` is allowed, like :meth:`acquire`, but count nothing."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None or self._limit <= 0:
@@ -62,7 +62,7 @@ class RateLimiter:
             return max(0.0, (1 - left) * self._period / self._limit)
 
     def is_in_use(self, key: str) -> bool:
-        """Return whether ``key`` did anything that is not made up for yet."""
+        """Return whether the bucket of ``key`` is not full."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None or self._limit <= 0:
@@ -70,7 +70,7 @@ class RateLimiter:
             return bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period < self._limit
 
     def _sweep(self, now: float) -> None:
-        """Forget who is full again, from time to time, and the first if there are too many."""
+        """Delete full buckets at intervals, and the least recently used one if there are too many."""
         if len(self._buckets) > _SWEEP_THRESHOLD and now - self._swept_at > self._period:
             self._swept_at = now
             self._buckets = {key: item for key, item in self._buckets.items() if now - item.updated_at < self._period}

@@ -1,4 +1,4 @@
-"""Views that take a WSGI environment as it is: for requests that come in thousands."""
+"""Views that work on the WSGI environment directly, for frequent requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 
 
 class RawResponse:
-    """An answer in JSON, ready to be sent any number of times."""
+    """A JSON response that can be sent any number of times."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -27,14 +27,15 @@ class RawResponse:
 
 
 RawView: TypeAlias = Callable[..., RawResponse]
-"""Takes the environment, and what the path names by keyword. It uses nothing of Flask's, such as ``flask.request``."""
+"""Receives the environment, and the path's parameters as keyword arguments. It must not use ``flask.request`` or any
+other of Flask's context objects."""
 
 
 class RawWSGIBlueprint(flask.Blueprint):
-    """A blueprint some of whose paths can be answered without Flask.
+    """A blueprint with some paths that can be answered without Flask.
 
-    Flask makes a context, a request and a response for every call, which costs more than all that a short view does.
-    ``raw_views`` are the views by path; an application that knows nothing of them serves the routes as any other.
+    For every call Flask creates a context, a request and a response, which costs more than a short view itself.
+    ``raw_views`` maps paths to their views. An application without support for them serves them as ordinary routes.
     """
 
     def __init__(self, name: str, import_name: str) -> None:
@@ -42,8 +43,10 @@ class RawWSGIBlueprint(flask.Blueprint):
         self.raw_views: dict[str, RawView] = {}
 
     def add_raw_view(self, rule: str, view: RawView) -> None:
-        """Let ``view`` answer all that comes to ``rule``: every method, so that refusals are JSON too wherever this is
-        mounted."""
+        """Register ``view`` for all methods of ``rule``.
+
+        The view answers disallowed methods too, so that these responses are JSON wherever the blueprint is mounted.
+        """
 
         def flask_view(**parts: str) -> flask.Response:
             answer = view(flask.request.environ, **parts)

@@ -1,4 +1,4 @@
-"""Reads from an answer 429 how long its sender wants us to wait. No I/O."""
+"""Parses from a 429 response how long to wait before the next request. No I/O."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ MAX_RETRY_AFTER = 3600.0
 _HEADER_NAMES = ("retry-after", "x-rate-limit-reset", "x-ratelimit-reset", "ratelimit-reset")
 _DAY = 86_400.0
 _FIRST_UNIX_TIME = 1e9
-"""The least number that is taken for a Unix time whatever the clock says: September 2001."""
+"""The least number that always counts as a Unix time, whatever the clock's value: September 2001."""
 _UNIX_TIME_SCALES = (1.0, 1e3, 1e6)
-"""Parts of a second in which servers write Unix times: seconds, milliseconds, microseconds."""
+"""Units per second in which servers write Unix times: seconds, milliseconds, microseconds."""
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float:
     """Return the seconds to wait, from 0 to an hour.
 
-    ``Retry-After`` is read first, then the headers that name a time of reset. Each may hold seconds from now, a Unix
-    time (in seconds or parts of them), or a date. Times are compared with the server's own clock, where its
-    ``AwareDateTime`` tells it, else with ``now``. A value that makes no sense counts as absent; without any the result
-    is 10.
+    ``Retry-After`` is read first, then the headers with a time of reset; the first wait above 0 counts. Each may
+    contain seconds from now, a Unix time (in seconds, milliseconds or microseconds), or a date. Times are compared with
+    the server's clock if the response has a ``Date`` header, else with ``now``, a Unix time. An invalid value counts as
+    absent; if none is valid, the result is 10.
     """
     named = {name.lower(): value.strip() for name, value in headers.items()}
     date = _parse_date(named.get("date", ""))
@@ -42,7 +42,7 @@ def _parse_wait(name: str, value: str, now: float) -> float | None:
     if number <= _DAY:
         return number
     times = (number / scale for scale in _UNIX_TIME_SCALES)
-    # Only Retry-After is known to count seconds; a time of reset may come from a clock that is wrong.
+    # Only Retry-After is certain to count seconds; a time of reset may come from a wrong clock.
     far = number if name == "retry-after" and number < _FIRST_UNIX_TIME else None
     return next((max(at - now, 0.0) for at in times if abs(at - now) <= _DAY), far)
 

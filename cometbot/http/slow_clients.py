@@ -13,19 +13,19 @@ from cometbot.http.sse import STREAMS, Streams, StreamSlot
 from cometbot.http.watchdog import get_connection
 
 USUAL_BYTES_PER_SECOND = 32 * 1024
-"""Bytes a second above which a client is never held to be slow."""
+"""Bytes a second above which a client never counts as slow."""
 
 MIN_BYTES_PER_SECOND = 2 * 1024
-"""Bytes a second that a client must have in all, at least: half of what a used-up mobile plan leaves."""
+"""Bytes a second that a client must reach on average: half of what a used-up mobile plan leaves."""
 
 
 class SlowClientLimit:
-    """The time that one client has for a request's body, or for an answer. A context manager.
+    """The time limit of one client for a request's body, or for a response. A context manager.
 
-    It may be silent for ``timeout`` seconds. One that falls behind :data:`USUAL_BYTES_PER_SECOND` for as long holds its
-    thread for long, and so needs a place among the event streams of the process, of which each address has a limited
-    number: requests always find other threads. Without a place, or behind :data:`MIN_BYTES_PER_SECOND`, its time is
-    over.
+    The client may make no progress for ``timeout`` seconds. A client that falls behind :data:`USUAL_BYTES_PER_SECOND`
+    by as much occupies its thread for long. It therefore needs a slot among the event streams of the process, of which
+    each address has a limited number, so that requests always find other threads. The time is over if there is no slot,
+    or if the client falls behind :data:`MIN_BYTES_PER_SECOND` by as much.
     """
 
     def __init__(self, timeout: float, address: str = "", connection: Any = None, streams: Streams = STREAMS) -> None:
@@ -39,17 +39,17 @@ class SlowClientLimit:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], timeout: float) -> SlowClientLimit:
-        """Return the pace of the client that sent a WSGI request."""
+        """Return the limit for the client that sent a WSGI request."""
         return cls(timeout, rate_limit_address(environ.get("REMOTE_ADDR")), get_connection(environ))
 
     @property
     def remaining(self) -> float:
-        """Return the seconds within which the client must make progress."""
+        """Seconds within which the client must make progress."""
         left = min(self.timeout, self._min_credit)
         return left if self._stop_deadline is None else min(left, self._stop_deadline.remaining)
 
     def allows(self, size: int, seconds: float) -> bool:
-        """Return whether the client may go on, after ``size`` bytes in ``seconds``."""
+        """Count ``size`` bytes in ``seconds``; return whether the client may continue."""
         self._usual_credit += size / USUAL_BYTES_PER_SECOND - seconds
         self._min_credit += size / MIN_BYTES_PER_SECOND - seconds
         if self._usual_credit < 0 and self._slot is None:
@@ -59,7 +59,7 @@ class SlowClientLimit:
         return self._usual_credit >= 0 or (self._slot is not None and self.remaining > 0)
 
     def close(self) -> None:
-        """Give back the place. Can be called again."""
+        """Release the slot, if there is one. Can be called again."""
         if self._slot is not None:
             self._slot.release()
 
@@ -71,7 +71,7 @@ class SlowClientLimit:
 
 
 class _StopDeadline:
-    """Stands for a slow client among the streams: when the process stops, it has ``timeout`` seconds more."""
+    """The item source of a slow client's slot: when the process stops, the client has ``timeout`` seconds more."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -86,7 +86,7 @@ class _StopDeadline:
         return self._ends_at - time.monotonic()
 
     def get(self, timeout: float) -> None:
-        """Return nothing: there are no events."""
+        """Return None, because there are no events."""
 
     def close(self) -> None:
         self._ends_at = min(self._ends_at, time.monotonic() + self._timeout)

@@ -1,4 +1,4 @@
-"""Server-sent events: answers that stay open, counted and capped, and ended when nobody reads them any more."""
+"""Server-sent events: limits on the number of open streams, and an end to those whose client has gone."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)
 
 RETRY_AFTER = 5
-"""Seconds after which who got no stream may ask again."""
+"""Seconds after which a client that got no stream may try again."""
 
 WRITE_TIMEOUT = 20.0
-"""Seconds within which a client must have taken a frame."""
+"""Seconds within which a client must have read a frame."""
 
 RESERVED_THREADS = 8
-"""Threads of a process that streams leave to callbacks and to all other requests."""
+"""Threads of a process that are reserved for callbacks and all other requests, and that streams cannot use."""
 
 PING_INTERVAL = 15.0
 """Seconds without a frame after which a stream sends a ping.
 
-Pages take 40 s of silence for a dead link, and proxies close a connection after 60 s.
+Pages treat a connection without data for 40 s as dead, and proxies close one after 60 s.
 """
 
 PING: Final = b"event: ping\ndata: {}\n\n"
 """An event, because a page cannot see comments."""
 
 NO_TRANSFORM = "no-cache, no-transform"
-"""`Cache-Control` of an event stream: a proxy that compresses it would hold back its events."""
+"""`Cache-Control` of an event stream: a proxy that compresses it would delay its events."""
 
 END_OF_STREAM: Final = b""
-"""What a stream yields last to be closed by us."""
+"""The last frame of a stream that the server closes."""
 
 _WARNING_INTERVAL = 60.0
 _DISCONNECT_EVENTS = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
@@ -53,29 +53,29 @@ _log = logging.getLogger(__name__)
 
 
 class ItemSource(Protocol[Item]):
-    """Where the items of a stream come from, such as a listener of the feed."""
+    """The source of a stream's items, such as a listener of the feed."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more comes."""
+        """True if no more items follow."""
         ...
 
     def get(self, timeout: float) -> Item | None:
-        """The next item, None if none comes in so many seconds."""
+        """Return the next item, or None if none arrives within ``timeout`` seconds."""
         ...
 
     def close(self) -> None:
-        """Let nothing more come, and wake who waits."""
+        """End the source, and wake the thread that waits in :meth:`get`."""
         ...
 
 
 def frame(data: bytes, event: str = "") -> bytes:
-    """One event as it travels. ``data`` is a single line, such as JSON."""
+    """Return one event in the format of an event stream. ``data`` is a single line, such as JSON."""
     return (f"event: {event}\n".encode() if event else b"") + b"data: " + data + b"\n\n"
 
 
 class StreamSlot:
-    """One open stream's place in its process. Leaving it is what frees its thread for others."""
+    """The slot of one open stream in its process; each slot stands for one thread."""
 
     __slots__ = ("_streams", "connection", "owners", "source")
 
@@ -86,12 +86,12 @@ class StreamSlot:
         self.source: ItemSource[Any] | None = None
 
     def close(self) -> None:
-        """Let the stream come to its end, from any thread."""
+        """End the stream; may be called from any thread."""
         if self.source is not None:
             self.source.close()
 
     def release(self) -> None:
-        """Give the place back. As often as one likes."""
+        """End the stream and release the slot; may be called again."""
         self.close()
         self._streams.release(self)
 
@@ -99,14 +99,14 @@ class StreamSlot:
 class Streams:
     """The open streams of this process.
 
-    Every one holds a thread, so that there may be at most ``limit``, and requests find the others free. Who goes away
-    without a word is noticed by one thread that watches all connections.
+    Each stream occupies a thread, so at most ``limit`` may be open; the other threads stay free for requests. One
+    thread watches all connections to detect clients that disconnect.
     """
 
     def __init__(self, limit: int = 500) -> None:
         self.limit = limit
         self.address_limit: int | None = None
-        """Streams that one address may hold; None means half of all, 0 no limit."""
+        """Streams that one address may hold open; None means half of all, 0 no limit."""
 
         self._next_warning_at = 0.0
         self._lock = threading.Lock()
@@ -119,15 +119,15 @@ class Streams:
         return len(self._slots)
 
     def set_limit(self, limit: int) -> None:
-        """Take up to ``limit`` streams from now on; also after :meth:`stop`."""
+        """Allow up to ``limit`` streams from now on; also after :meth:`stop`."""
         self.limit, self._is_stopping = limit, False
 
     def acquire(self, limits: Mapping[str, int], connection: socket.socket | None, address: str = "") -> StreamSlot:
-        """Return a place for one more stream, which counts for each owner in ``limits``, such as a user, and for
-        ``address``.
+        """Return a slot for one more stream.
 
-        Raises :class:`HttpError`: 503 where all are taken or the process stops, 429 where the address or one of the
-        owners has as many as it may have (0 in ``limits``: as many as there are).
+        It counts for each owner in ``limits``, such as a user, and for ``address``. ``limits`` maps owners to their
+        maximum number of streams (0: no limit). Raises :class:`HttpError`: 503 if all slots are in use or the process
+        stops, 429 if the address or one of the owners has reached its limit.
         """
         by_address = f"address/{address}"
         if address:
@@ -152,7 +152,7 @@ class Streams:
         return max(1, self.limit // 2) if self.address_limit is None else self.address_limit
 
     def _too_many_error(self, limit: int, *, is_address: bool) -> HttpError:
-        """Return the refusal of a stream; log once a minute that an address, which may be a proxy, has all of its."""
+        """Return the 429; log at most once a minute that an address, which may be a proxy, has reached its limit."""
         if is_address and time.monotonic() >= self._next_warning_at:
             self._next_warning_at = time.monotonic() + _WARNING_INTERVAL
             _log.warning(
@@ -164,11 +164,11 @@ class Streams:
         return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
     def watch_disconnect(self, slot: StreamSlot) -> None:
-        """End the stream as soon as its client has gone."""
+        """End the stream as soon as its client disconnects."""
         self._disconnect_watcher.watch(slot)
 
     def release(self, slot: StreamSlot) -> None:
-        """Take a place back."""
+        """Release a slot; do nothing if it was released before."""
         with self._lock:
             if slot not in self._slots:
                 return
@@ -180,7 +180,7 @@ class Streams:
         self._disconnect_watcher.unwatch(slot)
 
     def stop(self) -> None:
-        """End all streams, and open no more: their clients connect again, to whoever is there then."""
+        """End all streams, and open no more; their clients reconnect to another or a new process."""
         with self._lock:
             self._is_stopping = True
             slots = list(self._slots)
@@ -189,8 +189,10 @@ class Streams:
 
 
 class _DisconnectWatcher:
-    """Hears when the other side of a connection is closed, for all connections in one thread. Where the system has no
-    way to tell, the next ping finds out."""
+    """Detects in one thread that clients have closed their connections.
+
+    On systems without epoll, only the next ping finds that out.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -241,7 +243,7 @@ class _DisconnectWatcher:
 
 
 STREAMS = Streams()
-"""Those of this process."""
+"""The streams of this process."""
 
 
 def stream(
@@ -256,12 +258,14 @@ def stream(
     headers: Mapping[str, str] | None = None,
     streams: Streams = STREAMS,
 ) -> flask.Response:
-    """The answer to the request at hand that goes on until its source is closed or its client gone.
+    """Return an event stream as response to the current request, until the source is closed or the client disconnects.
 
-    ``listen`` is called once a place is taken; ``to_frames`` says what is sent for each item, and :data:`END_OF_STREAM`
-    that it was the last. ``ping`` is sent after ``interval`` seconds without a frame, and ``first`` at once, with the
-    headers. ``limits`` are those of :meth:`Streams.enter`, which also counts the caller's address. After ``lifetime``
-    seconds the stream ends. Raises :class:`HttpError` (429, 503) where there is no place, and what ``listen`` raises.
+    ``listen`` is called once a slot is acquired, and returns the source. ``to_frames`` returns the frames to send for
+    an item; :data:`END_OF_STREAM` among them ends the stream. ``ping`` is sent after ``interval`` seconds without a
+    frame, and ``first`` at once, with the headers. ``limits`` are those of :meth:`Streams.acquire`, which also counts
+    the client's address. The stream ends after ``lifetime`` seconds (None: no limit).
+
+    Raises :class:`HttpError` (429, 503) if there is no slot, and any error of ``listen``.
     """
     connection = get_connection(flask.request.environ)
     slot = streams.acquire(limits or {}, connection, rate_limit_address(flask.request.remote_addr))
@@ -307,7 +311,7 @@ def _frames(
 
 
 def _with_write_timeout(connection: socket.socket | None, frames: Iterator[bytes]) -> Iterator[bytes]:
-    """``frames``, and an end to a connection on which one of them cannot be written in time."""
+    """Yield ``frames``; shut the connection down if one of them cannot be written within ``WRITE_TIMEOUT``."""
     for piece in frames:
         with WATCHDOG.start_deadline(WRITE_TIMEOUT) if connection else nullcontext() as deadline:
             if connection is not None and deadline is not None:

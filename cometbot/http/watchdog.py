@@ -1,4 +1,4 @@
-"""Cuts connections whose time is up, whatever their threads wait for."""
+"""Shuts down connections whose deadline has passed, whatever their threads wait for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _CHECK_INTERVAL = 0.1
 
 
 class Deadline:
-    """A bounded exchange: a context manager, cut off if its block lasts longer.
+    """A context manager that shuts down its connections if its block lasts longer than the deadline.
 
-    ``expired`` is true once its time has run out and its connections were cut.
+    ``at`` is the deadline, in ``time.monotonic()`` seconds. ``expired`` is true once it has passed and the connections
+    were shut down.
     """
 
     __slots__ = ("_watchdog", "at", "direction", "expired", "sockets")
@@ -31,7 +32,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Return the seconds left, never negative."""
+        """The seconds left, never negative."""
         return max(self.at - time.monotonic(), 0.0)
 
     def __enter__(self) -> Deadline:
@@ -42,16 +43,16 @@ class Deadline:
         self.cancel()
 
     def cancel(self) -> None:
-        """Remove the time limit of the exchange."""
+        """Cancel the deadline; the connections are not shut down after this returns."""
         self._watchdog.discard(self)
 
 
 class SocketWatchdog:
-    """Ends blocking reads whose total time is up, by shutting their socket down; then they see the end of the stream.
+    """Ends blocking reads whose total time is up by shutting down the socket; the reader sees the end of the stream.
 
-    A time-out of a socket counts from byte to byte, so who sends one byte a second is never late. One thread a process
-    looks ten times a second, so that an exchange that ends in time, as nearly all do, wakes nobody; it is started by
-    the first deadline, and again in a forked child.
+    A socket's own timeout counts from byte to byte, so a peer that sends one byte a second never exceeds it. One thread
+    per process checks the deadlines ten times a second, so that an exchange that ends in time wakes no thread. The
+    first deadline starts the thread, again in a forked child.
     """
 
     def __init__(self) -> None:
@@ -63,12 +64,14 @@ class SocketWatchdog:
         self._pid = 0
 
     def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
-        """Return a :class:`Deadline`; sockets of :meth:`add_socket` are shut in ``direction`` if its block lasts
-        longer."""
+        """Return a :class:`Deadline` of ``seconds`` from now.
+
+        If its block lasts longer, the sockets of :meth:`add_socket` are shut down in ``direction``.
+        """
         return Deadline(self, time.monotonic() + seconds, direction)
 
     def add_socket(self, deadline: Deadline, connection: socket.socket) -> None:
-        """Cut ``connection`` when ``deadline`` is over, at once if it is over already."""
+        """Shut down ``connection`` when ``deadline`` passes, at once if it has passed already."""
         with self._lock:
             if connection not in deadline.sockets:
                 deadline.sockets.append(connection)
@@ -76,14 +79,14 @@ class SocketWatchdog:
                 shutdown_socket(connection, deadline.direction)
 
     def add(self, deadline: Deadline) -> None:
-        """Watch over ``deadline``."""
+        """Start watching ``deadline``."""
         if self._pid != os.getpid():
             self._start()
         with self._lock:
             self._deadlines.add(deadline)
 
     def discard(self, deadline: Deadline) -> None:
-        """Forget ``deadline``; when this returns, nothing is cut for it any more."""
+        """Stop watching ``deadline``; after this returns, no connection is shut down for it."""
         with self._lock:
             self._deadlines.discard(deadline)
 
@@ -118,13 +121,13 @@ WATCHDOG = SocketWatchdog()
 
 
 def get_connection(environ: Mapping[str, Any]) -> socket.socket | None:
-    """Return the connection that a request came by, or None where the server does not say."""
+    """Return the socket of a request's connection, or None if the server does not provide it."""
     connection = next((environ[name] for name in _SOCKET_KEYS if name in environ), None)
     return connection if isinstance(connection, socket.socket) else None
 
 
 def shutdown_socket(connection: socket.socket, direction: int) -> None:
-    """Shut a connection down in one direction, or in both."""
+    """Shut a connection down in one direction, or in both; ignore errors."""
     with contextlib.suppress(OSError):
-        # The base class's method: a TLS socket's own would also forget its session, and no answer could be written.
+        # The base class's method: a TLS socket's own would also drop its session, and no response could be written.
         socket.socket.shutdown(connection, direction)

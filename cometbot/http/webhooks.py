@@ -1,4 +1,4 @@
-"""Webhooks that we call: whoever was told of messages by a POST, at an address that others may have chosen."""
+"""Outgoing webhooks: POST requests to URLs that users may have chosen."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _URL_CHARACTERS_PATTERN = re.compile(r"[\x21-\x7e]+")
 
 
 class WebhookClient:
-    """The way to webhooks. Every exchange is limited in time and in what is read of its answer; redirects are not
-    followed.
+    """An HTTP client for webhooks, with limits on the time and on how much of the response is read.
 
-    Addresses of this machine and of private networks are refused unless ``allow_private``. Whoever answers with 2xx has
-    taken it. Errors: :class:`Rejected` and its kin for an answer that says no for good, and for a forbidden address;
-    :class:`RateLimited`; :class:`Unreachable` if nothing was sent; :class:`Uncertain` for all else.
+    It follows no redirects. Addresses of this machine and of private networks are refused unless ``allow_private``.
+    Any 2xx means that the receiver has accepted the request. Errors: :class:`Rejected` and its subclasses for a
+    permanent refusal and for a forbidden address; :class:`RateLimited`; :class:`Unreachable` if nothing was sent;
+    :class:`Uncertain` for all else.
     """
 
     def __init__(self, *, allow_private: bool = False, pool_size: int = 16) -> None:
@@ -48,7 +48,7 @@ class WebhookClient:
         self._session = make_session(pool_size, allow_private=allow_private)
 
     def check_url(self, url: str) -> str:
-        """What is wrong with ``url`` as an address for a webhook; empty if nothing is. Names are not looked up."""
+        """Return the problem with ``url`` as the URL of a webhook, or "" if it is valid. No DNS lookup is made."""
         if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS_PATTERN.fullmatch(url):
             return f"it must be a URL of at most {MAX_URL_LENGTH} plain characters"
         try:
@@ -65,9 +65,9 @@ class WebhookClient:
         return ""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> None:
-        """Nothing, once the receiver has taken ``body``, which is JSON, within ``timeout`` seconds.
+        """Send ``body``, which is JSON, and return once the receiver has accepted it, within ``timeout`` seconds.
 
-        ``headers`` are sent beside our own and may hold a secret. Raises the errors of the class.
+        ``headers`` are sent in addition to our own and may contain a secret. Raises the errors of the class.
         """
         if problem := self.check_url(url):
             raise Rejected(f"the webhook's URL cannot be called: {problem}")
@@ -79,22 +79,21 @@ class WebhookClient:
                 url, data=body, headers=sent, timeout=(wait, wait), allow_redirects=False, stream=True
             )
             with answer:
-                # What follows is not read: who says a lot has its connection closed, not a place in our memory.
+                # The rest is not read, so that a long response is closed instead of filling the memory.
                 next(answer.iter_content(_MAX_RESPONSE_BYTES), b"")
         if not 200 <= answer.status_code < 300:
             raise _error_for_status(answer.status_code, answer.headers, what)
 
     def close(self) -> None:
-        """Give the pooled connections back."""
+        """Close the pooled connections."""
         self._session.close()
 
 
 class WebhookChannel(Channel):
-    """What a channel that calls webhooks has in common: nothing comes in by it, and nobody can be written to.
+    """Base class of channels that call webhooks: they receive no events, and no user can be written to.
 
-    Its requests are stored by ``enqueue_outgoing_in``, in conversations whose account names the receiver, wherever that
-    is: one that is down then pauses itself alone, and each conversation keeps its order. ``send`` posts what was
-    stored.
+    ``enqueue_outgoing_in`` stores their requests, in conversations whose account names the receiver. A receiver that is
+    down thus pauses only its own requests, and each conversation is sent in order. ``send`` posts a stored request.
     """
 
     capabilities = Capabilities()
@@ -121,7 +120,7 @@ class WebhookChannel(Channel):
 
 
 def url_origin(url: str) -> str:
-    """Scheme, host and port of a URL: who receives what is sent there."""
+    """Return the scheme, host and port of a URL, which name its receiver without a path or query."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
     host = (parts.hostname or "").lower()
@@ -129,7 +128,7 @@ def url_origin(url: str) -> str:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is written as an address that is not public, or is this machine's own name."""
+    """Return whether a host is ``localhost``, a name below it, or an IP address that is not public."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,1 +1,1 @@
-"""The web application around bots, and how gunicorn runs it."""
+"""The web application that serves bots, and the configuration of gunicorn to run it."""

@@ -1,4 +1,4 @@
-"""One WSGI application of bots, channels and delivery: assembled here, and nowhere else."""
+"""Assembles the WSGI application from bots, channels and delivery."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cometbot.chat import Chat
 
 APP_LOAD_ERROR = 4
-"""The exit status that tells gunicorn not to try again."""
+"""The exit status after which gunicorn starts no other worker."""
 
 _log = logging.getLogger(__name__)
 _runtimes: WeakSet[Runtime] = WeakSet()
@@ -43,10 +43,10 @@ _runtimes: WeakSet[Runtime] = WeakSet()
 
 @dataclass(eq=False)
 class Runtime:
-    """The moving parts of one application: ``app.extensions["cometbot"]``.
+    """The delivery and metrics of one application: ``app.extensions["cometbot"]``.
 
-    Delivery starts once in each process, when gunicorn says that it is ready or else with the first request; either way
-    after a fork, which threads do not survive.
+    Delivery starts once in each process: when gunicorn has initialized the worker, or else with the first request.
+    Both are after the fork, which threads do not survive.
     """
 
     settings: Settings
@@ -56,32 +56,35 @@ class Runtime:
     _is_stopped: bool = field(default=False, init=False)
 
     def start(self) -> None:
-        """Begin to handle messages in this process, if it is to do so and does not yet.
+        """Start to handle messages in this process, if it handles any and has not started yet.
 
-        A database that cannot be used until it is repaired refuses what comes in, and is tried again then.
+        Raises nothing if the database needs a repair: incoming messages are refused, and each request tries again.
         """
         if self.handles and not self._is_stopped and not self.delivery.is_running:
             with suppress(StoreUnavailable):
                 self.delivery.start()
 
     def check_database(self) -> None:
-        """Raise :class:`ConfigurationError` if :meth:`start` or :meth:`check_schema` would."""
+        """Raise :class:`ConfigurationError` if :meth:`start` or :meth:`check_schema` would raise it."""
         self.check_schema()
         if self.handles:
             with suppress(StoreUnavailable):
                 self.delivery.database.open()
 
     def check_schema(self) -> None:
-        """Raise :class:`ConfigurationError` if this version cannot work with the database as it is.
+        """Raise :class:`ConfigurationError` if this version cannot work with the database's schema.
 
-        A database that is away now is none of that: it comes back, and callbacks get a 503 until then.
+        A database that cannot be reached now is no error: callbacks are answered with 503 until it is back.
         """
         with suppress(StoreBusy):
             if not self.handles and (problem := self.delivery.database.schema_problem()):
                 raise ConfigurationError(problem)
 
     def stop(self) -> None:
-        """End handling for good; what runs gets ``settings.stop_timeout`` seconds, the rest stays stored."""
+        """Stop handling for good.
+
+        Running handlers get ``settings.stop_timeout`` seconds to finish; all other messages stay stored.
+        """
         self._is_stopped = True
         self.delivery.close()
 
@@ -93,11 +96,12 @@ def create_app(
     *,
     handles: bool = True,
 ) -> Flask:
-    """The application that takes in what is written to ``bots``, and answers.
+    """Create the application that receives messages for ``bots`` and answers them.
 
     It has the routes of ``channels`` (None: those that the settings name), ``/healthz``, ``/readyz`` and ``/metrics``,
-    and can be mounted under another WSGI application. Without ``handles`` it only takes in: handlers run in other
-    processes. Raises :class:`ConfigurationError` for settings with which it could not work, or would let anybody in.
+    and can be mounted under another WSGI application. Without ``handles`` it only receives; handlers run in other
+    processes. Raises :class:`ConfigurationError` for settings that cannot work, or that would accept unauthenticated
+    callers.
 
     ::
 
@@ -114,7 +118,7 @@ def create_app(
     delivery = _make_delivery(settings, bot_list, channels, metrics, db)
     STREAMS.set_limit(settings.streams)
     STREAMS.address_limit = settings.address_streams
-    # Where workers of other machines share the database, they handle: a web process of one must not.
+    # On a database server, `cometbot worker` processes run the handlers, and web processes only receive.
     handles = handles and not delivery.database.server_url
     runtime = Runtime(settings, delivery, metrics, handles)
     _runtimes.add(runtime)
@@ -129,7 +133,10 @@ def create_app(
 
 
 def create_app_from_settings(settings: Settings | None = None) -> Flask:
-    """The application of the bots that ``settings.bot`` names, with logging set up; None means the environment's."""
+    """Configure logging, and create the application of the bots that ``settings.bot`` names.
+
+    Without ``settings``, the environment is read.
+    """
     settings = settings or Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     check_persistent(settings.database_url)
@@ -141,9 +148,9 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
 
 
 def load_app(settings: Settings | None = None) -> Flask:
-    """What :func:`create_app_from_settings` makes.
+    """Create the application like :func:`create_app_from_settings`, or exit with a one-line error.
 
-    Wrong settings, and a bot that cannot be imported, end the process with one sentence instead.
+    The process exits for wrong settings and for a bot that cannot be imported.
     """
     try:
         return create_app_from_settings(settings)
@@ -153,9 +160,9 @@ def load_app(settings: Settings | None = None) -> Flask:
 
 
 def connect_from_settings(bot: Bot) -> None:
-    """Let ``bot.send(…)`` work in a process without an application, such as a script.
+    """Connect ``bot`` in a process without an application, such as a script, so that ``bot.send(…)`` works.
 
-    What the bot says is stored here, and sent by the processes that handle.
+    The messages are stored here and sent by the processes that handle messages.
     """
     settings = Settings.from_environment()
     check_persistent(settings.database_url)
@@ -172,10 +179,10 @@ def worker_from_settings(
     make_channels: Callable[[Sequence[Bot], Observer, Database], Sequence[Channel]] | None = None,
     handles: bool = True,
 ) -> tuple[Delivery, Metrics]:
-    """The delivery of the bots that ``spec`` names, connected to them, for a process that serves no callbacks.
+    """Create the delivery and the metrics of a process that serves no callbacks, and connect the bots to it.
 
-    With it comes what counts its work. ``make_channels`` makes other channels than the settings name; without
-    ``handles`` it only sends to those whose connection it holds.
+    ``spec`` names the bots. ``threads`` overrides ``settings.handler_threads``. ``make_channels`` replaces the channels
+    that the settings name. Without ``handles`` the process only sends, to the channels whose connection it holds.
     """
     check_persistent(settings.database_url)
     bots = load_bots_or_explain(spec)
@@ -196,9 +203,10 @@ def worker_from_settings(
 def channels_from_settings(
     settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None = None
 ) -> list[Channel]:
-    """The channels that ``settings.channels`` names; those with conversations of their own keep them in ``db``.
+    """Create the channels that ``settings.channels`` names.
 
-    Raises :class:`ConfigurationError` for one that does not exist, or lacks what it needs.
+    Channels with conversations of their own store them in ``db`` (None: the database of ``settings``). Raises
+    :class:`ConfigurationError` for a channel that does not exist, or that lacks a setting or a package.
     """
     chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
     makers: dict[str, Callable[[], Sequence[Channel]]] = {
@@ -215,7 +223,7 @@ def channels_from_settings(
 
 
 def start_all() -> None:
-    """Begin to handle messages for every application of this process."""
+    """Start to handle messages for every application of this process; exit on a configuration error."""
     for runtime in list(_runtimes):
         try:
             runtime.check_schema()
@@ -225,19 +233,19 @@ def start_all() -> None:
 
 
 def check_all() -> None:
-    """Raise :class:`ConfigurationError` if :func:`start_all` would end the process."""
+    """Raise :class:`ConfigurationError` if :func:`start_all` would exit."""
     for runtime in list(_runtimes):
         runtime.check_database()
 
 
 def stop_all() -> None:
-    """End handling for every application of this process."""
+    """Stop handling for every application of this process."""
     for runtime in list(_runtimes):
         runtime.stop()
 
 
 def exit_with_error(error: ConfigurationError) -> NoReturn:
-    """End the process with one sentence, and with a status that tells gunicorn not to start another in its place."""
+    """Print the error in one line, and exit with the status after which gunicorn starts no other worker."""
     print(f"cometbot: {error}", file=sys.stderr, flush=True)
     sys.exit(APP_LOAD_ERROR)
 
@@ -286,7 +294,7 @@ def _add_views(app: Flask, delivery: Delivery, metrics: Metrics) -> None:
 
 
 def _to_json(error: HTTPException) -> Response:
-    """The error for a caller that is a program: CometChat's envelope, which the callbacks' own errors have too."""
+    """Return an HTTP error as JSON, in CometChat's envelope, which the errors of callbacks have too."""
     texts = {
         404: f"there is nothing at {quote_value(request.path)}; callbacks go to /cometchat/NAME-OF-THE-BOT",
         405: f"{request.method} is not possible here; the header Allow says what is",
@@ -339,7 +347,7 @@ def _make_chat_api(settings: Settings, bots: Sequence[Bot], observer: Observer, 
 
 
 def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
-    """SimpleX without its connection, which ``cometbot simplex`` holds: messages are handled, replies only stored."""
+    """Create the SimpleX channel without a connection, which only ``cometbot simplex`` has; replies are stored."""
     from cometbot.channels.simplex.setup import make_channel
 
     return make_channel(settings, bots)

@@ -1,4 +1,4 @@
-"""The Flask application that callbacks come to."""
+"""The Flask application that receives callbacks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SIGNALS = (flask.request_started, flask.request_finished, flask.request_tearing
 
 
 class Application(flask.Flask):
-    """A Flask application that answers what comes in thousands without Flask's own work for a request.
+    """A Flask application that answers frequent requests without Flask's overhead.
 
-    These are POSTs to the ``raw_views`` paths of its blueprints. Where somebody has registered what Flask does around a
-    request (``before_request``, ``after_request``, signals and the like), they go through Flask as all others do.
+    These are POSTs to the ``raw_views`` paths of its blueprints. They go through Flask like all others if functions are
+    registered to run around a request (``before_request``, ``after_request``, signals and the like).
     ``before_each_request`` is called first in any case.
     """
 
@@ -27,13 +27,13 @@ class Application(flask.Flask):
         self._before_each_request = before_each_request
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
-        """Take in the routes of ``blueprint``."""
+        """Register ``blueprint``, and its raw views if it has any and no options change its paths."""
         super().register_blueprint(blueprint, **options)
         if isinstance(blueprint, RawWSGIBlueprint) and not options:
             self._raw_views.update(blueprint.raw_views)
 
     def wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The answer to one request."""
+        """Answer one request."""
         self._before_each_request()
         view = self._raw_views.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if view is None or self._has_flask_hooks():

@@ -12,7 +12,7 @@ class SupportsClose(Protocol):
     """A listener, a client's connection, or anything else with a file descriptor."""
 
     def close(self) -> object:
-        """Close it."""
+        """Close the file descriptor."""
         ...
 
 
@@ -22,8 +22,8 @@ _resources: WeakSet[SupportsClose] = WeakSet()
 def close_in_children(resource: SupportsClose) -> None:
     """Close ``resource`` in every child that this process forks from now on.
 
-    ``os.fork`` and ``multiprocessing`` copy all file descriptors. A child that outlives the server would keep its port,
-    and clients whose connections were closed would wait for an answer.
+    ``os.fork`` and ``multiprocessing`` copy all file descriptors. A child that outlives the server would hold its port
+    open, and clients whose connections the server closed would still wait for an answer.
     """
     _resources.add(resource)
 

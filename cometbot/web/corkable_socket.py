@@ -1,4 +1,4 @@
-"""A client's connection that sends the head of a small answer together with its body."""
+"""A client connection that sends the head and the body of a small response together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class CorkableSocket(socket.socket):
-    """A socket whose next piece can be held back until the one after it.
+    """A socket that can buffer one write and send it together with the next.
 
-    gunicorn sends the head of an answer and its body one after the other: two packets on the network, two calls of the
-    system, and a client that is woken twice, which for answers of some bytes is a tenth of all their cost.
+    gunicorn sends the head and the body of a response separately: two packets, two system calls, and a client that
+    wakes up twice. For a response of a few bytes this is a tenth of its whole cost.
     """
 
     __slots__ = ("_buffered", "_is_corked")
@@ -22,8 +22,10 @@ class CorkableSocket(socket.socket):
 
     @classmethod
     def wrap(cls, other: socket.socket) -> socket.socket:
-        """The connection of ``other``, which is closed to others by that; a TLS connection, or one of these, as it
-        is."""
+        """Return a socket that owns the connection of ``other``, which is detached from it.
+
+        A TLS connection and a socket of this class are returned unchanged.
+        """
         if type(other) is not socket.socket:
             return other
         timeout = other.gettimeout()
@@ -32,11 +34,11 @@ class CorkableSocket(socket.socket):
         return wrapped
 
     def cork(self) -> None:
-        """Keep what :meth:`sendall` is given next until it is given more, or until :meth:`uncork`."""
+        """Buffer the data of the next :meth:`sendall`, until the one after it or :meth:`uncork`."""
         self._is_corked = True
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send ``data``, after what was held."""
+        """Send the buffered data, then ``data``; only buffer ``data`` after :meth:`cork`."""
         if self._is_corked:
             self._is_corked = False
             self._buffered = bytes(data)
@@ -45,7 +47,7 @@ class CorkableSocket(socket.socket):
         super().sendall(buffered + data if buffered else data, flags)
 
     def uncork(self) -> None:
-        """Send what is held; hold nothing any more."""
+        """Send the buffered data, and stop buffering."""
         self._is_corked = False
         if self._buffered:
             self.sendall(b"")

@@ -12,8 +12,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ExpectContinueInput:
     """A WSGI input that sends "100 Continue" to the client before the first read.
 
-    An application that refuses the request without a read saves the client from sending the body. Then the connection
-    must close: the server cannot know whether the client sends the body all the same.
+    If the application refuses the request without reading, the client need not send the body. The connection must be
+    closed then, because the server cannot know whether the client sends the body anyway.
     """
 
     def __init__(self, source: Any, connection: socket.socket) -> None:
@@ -22,7 +22,7 @@ class ExpectContinueInput:
         self.is_continue_sent = False
 
     def read(self, *size: Any) -> bytes:
-        """Return what the server's own input returns."""
+        """Return data like ``read`` of the server's own input."""
         data: bytes = self._send_continue().read(*size)
         return data
 

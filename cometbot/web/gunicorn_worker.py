@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with limits to what clients can hold up before there is a request; errors are JSON."""
+"""gunicorn's threaded worker, with limits on slow clients and with errors in JSON."""
 
 from __future__ import annotations
 
@@ -37,47 +37,50 @@ from cometbot.web.open_files import needed_files, raise_limit
 from cometbot.web.proxy_protocol import REFUSAL_MESSAGE, begins_proxy_protocol
 
 HEAD_TIMEOUT = 10.0
-"""Seconds from the moment that a thread takes a connection until the request's headers are whole."""
+"""Seconds within which a request's headers must be complete, counted from when a thread starts to read them."""
 
 FIRST_BYTE_TIMEOUT = 0.02
-"""Seconds that a thread waits for a new connection to say something; then the connection waits without a thread."""
+"""Seconds that a thread waits for the first byte on a new connection; then the connection waits without a thread."""
 
 NEXT_REQUEST_TIMEOUT = 0.005
 """Seconds that a thread waits for the next request on a busy connection."""
 
 NEXT_REQUEST_TIMEOUT_UNDER_LOAD = 0.001
-"""The same, where others wait for a thread already."""
+"""The same, while other connections wait for a thread."""
 
 BUSY_INTERVAL = 0.05
-"""A connection is busy if its last two requests came within so many seconds, their waiting for a thread included."""
+"""A connection is busy if its last two requests came within so many seconds, including their wait for a thread."""
 
 MAX_CONSECUTIVE_REQUESTS = 16
-"""After so many requests on one connection its thread is for others."""
+"""Requests on one connection after which its thread serves others."""
 
 MAX_CONSECUTIVE_REQUESTS_UNDER_LOAD = 8
-"""The same, where others wait for a thread already."""
+"""The same, while other connections wait for a thread."""
 
 ACCEPT_DELAY_PER_CONNECTION = 0.00005
-"""Seconds, for each connection that a process has, that it leaves a new one to others."""
+"""Seconds, for each connection that a process has, by which it delays the next ``accept`` in favour of others."""
 
 ACCEPT_DELAY_CONNECTION_LIMIT = 10
-"""So many connections are many: with more, a process does not wait any longer."""
+"""Number of connections beyond which the delay does not grow."""
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes lets another one go on: a tenth of Python's own measure, since who comes
-from the disk with the answers of several callbacks in hand should not wait for one that has just come in."""
+"""Seconds after which a running thread releases the GIL to another one.
+
+A tenth of Python's default: a thread that returns from the disk with the answers to several callbacks should not wait
+for one that has just begun.
+"""
 
 ACCEPT_RETRY_INTERVAL = 0.5
-"""Seconds without new connections after one could not be accepted for lack of files or memory."""
+"""Seconds without new connections after ``accept`` failed for lack of files or memory."""
 
 IDLE_CLOSE_LIMIT = 16
-"""Idle connections that are closed then, so that others find room."""
+"""Maximum number of idle connections that are closed then to free files."""
 
 WARNING_INTERVAL = 60.0
-"""Seconds between two warnings that connections cannot be accepted."""
+"""Minimum seconds between two warnings that connections cannot be accepted."""
 
 HANDSHAKE_TIMEOUT = 0.05
-"""Seconds that a worker which stops leaves to handshakes that have begun, before it closes the listener."""
+"""Seconds that a stopping worker waits for handshakes in progress before it closes the listener."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _CLIENT_GONE = frozenset(
@@ -94,10 +97,10 @@ _CLIENT_GONE = frozenset(
         errno.EPROTO,
     }
 )
-"""Errors of a new connection, and not of the listener, that Linux passes through accept(2)."""
+"""Errors from accept(2) on Linux that concern the new connection and not the listener."""
 
 RESPONSE_TIMEOUT = 20.0
-"""Seconds for which a client may take nothing of an answer."""
+"""Seconds for which a client may read nothing of a response."""
 
 _SHORT_RESPONSE_SIZE = 8 * 1024
 _EVENT_STREAM_TYPE = "text/event-stream"
@@ -117,11 +120,11 @@ _log = logging.getLogger(__name__)
 
 
 class GunicornWorker(ThreadWorker):  # type: ignore[misc]
-    """A worker whose threads cannot be held by clients that begin a request and go on slowly, or not at all.
+    """A worker whose threads cannot be blocked by clients that send a request's headers slowly or never.
 
-    gunicorn waits five seconds in a thread for a new connection's first byte, reads headers from a blocking socket, and
-    its worker time-out does not see threads, so that as many such clients as there are threads would silence a bot for
-    good. What follows the headers has its own limits.
+    gunicorn waits five seconds in a thread for a new connection's first byte and reads headers from a blocking socket.
+    Its worker timeout does not cover threads. As many slow clients as there are threads would stop a bot for good.
+    :mod:`cometbot.http.limits` limits the time for bodies and responses.
     """
 
     wsgi: Any
@@ -137,10 +140,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         self.inherited_signals: SimpleQueue[int] = SimpleQueue()
 
     def accept(self, listener: Any) -> None:
-        """Accept a new connection, unless a process that has fewer of them does so first.
+        """Accept a new connection, unless a process with fewer connections accepts it first.
 
-        All processes are notified of it at the same moment, and the quickest may get nearly all of a platform's
-        connections.
+        All processes are notified of a new connection at the same moment. Without the delay the quickest may get nearly
+        all of a platform's connections.
         """
         time.sleep(
             min(self.nr_conns - len(self._lingering), ACCEPT_DELAY_CONNECTION_LIMIT) * ACCEPT_DELAY_PER_CONNECTION
@@ -157,9 +160,9 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
                 raise
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Register or unregister the listeners; none is registered during a pause.
+        """Register or unregister the listeners with the poller; register none during a pause.
 
-        A worker that stops closes them, after it has accepted all connections that are established.
+        A worker that stops closes them after it has accepted all established connections.
         """
         if not self.alive:
             super().set_accept_enabled(False)
@@ -168,9 +171,9 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             super().set_accept_enabled(enabled)
 
     def _close_listeners(self) -> None:
-        """Accept what is in the backlog, whose clients count on an answer, and close the listeners at once.
+        """Accept the connections in the backlog, whose clients expect an answer, then close the listeners.
 
-        Connections that have not said anything yet get as long as those that are kept alive.
+        Connections without a first byte wait at most as long as those that are kept alive.
         """
         listeners, self.sockets = self.sockets, []
         for listener in listeners:
@@ -189,7 +192,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             self._accept(listener)
 
     def _pause_accepting(self, error: OSError) -> None:
-        """Leave new connections to the backlog for a moment: the listener stays readable, and the loop would spin."""
+        """Stop accepting for ``ACCEPT_RETRY_INTERVAL``; the listener stays readable, so the loop would spin."""
         now = time.monotonic()
         self._accept_resumes_at = now + ACCEPT_RETRY_INTERVAL
         super().set_accept_enabled(False)
@@ -199,17 +202,17 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             _log.warning("cannot accept connections: %s. Raise the limit of open files.", error.strerror)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Hand the connection to a thread; no child process inherits it."""
+        """Pass the connection to a thread, and close it in children that are forked from now on."""
         if not conn.initialized:
             close_in_children(conn)
         super().enqueue_req(conn)
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Return the threads for requests, which start when they are needed."""
+        """Return the thread pool for requests; its threads start on demand."""
         return _ThreadPool(max_workers=self.cfg.threads)
 
     def init_signals(self) -> None:
-        """Handle signals, and have children of this process neither handle them nor hold the listeners."""
+        """Install the signal handlers; children of this process inherit neither them nor the listeners."""
         super().init_signals()
         for listener in self.sockets:
             close_in_children(listener)
@@ -217,10 +220,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         self._repeat_early_signals()
 
     def _repeat_early_signals(self) -> None:
-        """Obey a shutdown signal that came between the fork and :meth:`init_signals`.
+        """Raise again a shutdown signal that arrived between the fork and :meth:`init_signals`.
 
-        Until then the handler is that of gunicorn's first process, which puts the signal into a queue that nobody reads
-        here: the worker would go on until it is killed when ``graceful_timeout`` has run out.
+        Until then the handler is the one inherited from gunicorn's master process. It puts the signal into a queue that
+        no one reads in the worker, which would run until ``graceful_timeout`` has passed and it is killed.
         """
         while not self.inherited_signals.empty():
             number = self.inherited_signals.get_nowait()
@@ -228,7 +231,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
                 signal.raise_signal(number)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
-        """Go on with a connection that a thread has given back: wait for its next request, or close it."""
+        """Wait for the next request on a connection that a thread has returned, or close the connection."""
         is_done = not fs.cancelled() and fs.exception() is None
         if is_done and fs.result() is _DEFER and not self.alive:
             self._wait_for_request(conn)
@@ -239,15 +242,17 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             self._lingering.add(conn.sock)
 
     def _wait_for_request(self, conn: Any) -> None:
-        """Keep a connection on which nothing was said yet for a moment more, which gunicorn does not while it stops."""
+        """Wait ``STOP_KEEPALIVE_LINGER`` for a connection's first byte, which gunicorn does not while it stops."""
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def murder_pending(self) -> None:
-        """Close the connections that have had their time; where there are too many, also who has been idle longest,
-        and those first that never said anything."""
+        """Close the connections whose timeout has passed.
+
+        If there are too many connections, close the longest idle too, first those that never sent a byte.
+        """
         super().murder_pending()
         self._lingering.close_expired()
         self._close_idle(self.nr_conns - self.worker_connections + 1)
@@ -263,7 +268,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
                 conn.close()
 
     def handle(self, conn: Any) -> Any:
-        """Whether the connection stays open, after the requests that came on it without a pause."""
+        """Handle the requests that follow each other on a connection; return whether it stays open."""
         if not conn.initialized:
             conn.sock = CorkableSocket.wrap(conn.sock)
             # Not gunicorn's wait_for_data(), which opens a file for each new connection.
@@ -283,10 +288,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         return is_kept_alive
 
     def _has_next_request(self, conn: Any, request_count: int) -> bool:
-        """Whether the next request on a busy connection is here already, or comes in a moment.
+        """Return whether the next request on a busy connection arrives within a few milliseconds.
 
-        A platform under load sends callback after callback on each of its connections. To give one back to gunicorn's
-        loop, and to get it again from there, costs as much as a small request.
+        A platform under load sends callback after callback on each of its connections. Passing a connection back to
+        gunicorn's loop and getting it again costs as much as a small request.
         """
         limit, timeout = MAX_CONSECUTIVE_REQUESTS, NEXT_REQUEST_TIMEOUT
         if self.tpool._work_queue.qsize():
@@ -302,7 +307,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """The answer to a request whose headers are here."""
+        """Handle a request whose headers are complete."""
         self._thread_local.head.cancel()
         self._thread_local.request = req
         # gunicorn would send "100 Continue" before the application has seen the request.
@@ -315,14 +320,14 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
                 conn.sock.uncork()
 
     def init_process(self) -> None:
-        """Begin, with as many streams as there are threads to spare, and files enough for all connections."""
+        """Raise the limit of open files, freeze the configuration, and start the worker."""
         raise_limit(needed_files(self.cfg.worker_connections))
         sys.setswitchinterval(SWITCH_INTERVAL)
         freeze_config(self.cfg)
         super().init_process()
 
     def run(self) -> None:
-        """Take connections and requests until it is time to stop, and then for as long as those need that are here."""
+        """Serve until shutdown is requested, then finish the open requests within ``graceful_timeout``."""
         self._lingering = LingeringCloser(self.poller, self._on_connection_closed, limit=self.worker_connections // 2)
         super().run()
 
@@ -330,8 +335,11 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns -= 1
 
     def load_wsgi(self) -> None:
-        """The application: an answer's ``Connection: close`` is obeyed, which gunicorn drops; streams are capped;
-        and a long answer is cut off where nobody takes it."""
+        """Load the application, and wrap it.
+
+        The wrapper honours ``Connection: close`` in a response, which gunicorn drops, and cuts off a long response that
+        the client does not read. The number of event streams is limited to the threads beyond ``RESERVED_THREADS``.
+        """
         super().load_wsgi()
         application = self.wsgi
         STREAMS.set_limit(min(STREAMS.limit, max(self.cfg.threads - RESERVED_THREADS, 0)))
@@ -364,20 +372,20 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         self.wsgi = wrapped_app
 
     def _wrap_expect_continue(self, environ: dict[str, Any]) -> ExpectContinueInput | None:
-        """Replace the body of a request whose client sends it after "100 Continue" only."""
+        """Replace the input of a request whose client sends the body only after "100 Continue"; else return None."""
         if not self._thread_local.awaits_continue:
             return None
         environ["wsgi.input"] = body = ExpectContinueInput(environ["wsgi.input"], environ["gunicorn.socket"])
         return body
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop: requests are finished, streams, which would go on for ever, are ended."""
+        """Begin to stop: let requests finish, and end event streams, which would stay open for ever."""
         if self.alive:
             self.method_queue.defer(STREAMS.stop)
         super().handle_exit(sig, frame)
 
     def is_parent_alive(self) -> bool:
-        """Whether gunicorn's first process is there; without it this one stops, as on a signal."""
+        """Return whether gunicorn's master process is alive; if not, stop like on a signal."""
         if super().is_parent_alive():
             return True
         STREAMS.stop()
@@ -385,9 +393,9 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what is no request with the error that all other refusals have.
+        """Answer a malformed request with an error in the same JSON form as all other refusals.
 
-        Neither the answer nor the log repeats what was sent: a broken head may hold credentials in any place.
+        Neither the answer nor the log repeats the request, because a malformed head may hold credentials anywhere.
         """
         of_application = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
         if not isinstance(exc, errors.ParseException) or isinstance(exc, of_application):
@@ -401,7 +409,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
 
 
 class _ThreadPool(ThreadPoolExecutor):
-    """Threads that go on with the work where the system allows no more of them."""
+    """A thread pool that continues with the threads it has if the system allows no more."""
 
     def _adjust_thread_count(self) -> None:
         try:
@@ -412,7 +420,7 @@ class _ThreadPool(ThreadPoolExecutor):
 
 
 class _ChildSignals:
-    """The default signal handlers for a child of a worker, which has no loop that could end it."""
+    """Restores the default signal handlers in a child of a worker, which runs no loop to handle signals."""
 
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -421,15 +429,15 @@ class _ChildSignals:
 
 
 def freeze_config(config: Config) -> None:
-    """Make what ``config`` says now plain attributes, in a process in which nobody sets anything any more.
+    """Copy the settings of ``config`` to plain attributes; settings that are changed later have no effect.
 
-    gunicorn finds each setting by its name, in Python, some forty times a request: an eighth of what a callback costs.
+    gunicorn looks up a setting by name, in Python, about forty times a request: an eighth of the cost of a callback.
     """
     vars(config).update({name: setting.get() for name, setting in config.settings.items()})
 
 
 def _is_short(headers: Mapping[str, str]) -> bool:
-    """Whether an answer fits into the system's buffers, so that nobody can hold up who writes it."""
+    """Return whether a response fits into the system's buffers, so that a slow client cannot block the writer."""
     length = headers.get("content-length", "")
     return length.isdigit() and int(length) <= _SHORT_RESPONSE_SIZE
 

@@ -1,4 +1,4 @@
-"""Is it alive, and is it fit to get messages: for load balancers and orchestrators."""
+"""Liveness and readiness endpoints for load balancers and orchestrators."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _log = logging.getLogger(__name__)
 
 
 class Check(Protocol):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     @property
     def name(self) -> str:
-        """What was looked at."""
+        """Name of the checked part."""
         ...
 
     @property
     def ok(self) -> bool | None:
-        """Whether it is as it should be; None where that could not be found out."""
+        """True if the part works, False if it does not, None if that is unknown."""
         ...
 
     @property
     def detail(self) -> str:
-        """What was found."""
+        """Text of the result, for people; may be empty."""
         ...
 
 
@@ -37,10 +37,10 @@ _STATUS_TEXTS = {True: "ok", False: "failed", None: "unknown"}
 
 
 def make_health_views(checks: Checks) -> Blueprint:
-    """The views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if one of ``checks`` is not ok).
+    """Create the views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if a check is not ok).
 
-    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``, one line a check, and
-    "unknown" where it could not be found out. What fails is a line in the log as well.
+    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``: one text for each check,
+    "unknown" where the result is not known. Failed checks are also logged.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -60,7 +60,7 @@ def _run_checks(checks: Checks) -> tuple[bool, dict[str, str]]:
     try:
         results = list(checks())
     except Exception:
-        # Whatever is broken, the one who asks is to be told so, and not with a server error that names no reason.
+        # The caller gets "not ready" with a reason instead of a bare 500.
         _log.exception("cannot check the delivery")
         return False, {"delivery": "failed: it could not be checked; the log says why"}
     texts = {check.name: ": ".join(filter(None, (_STATUS_TEXTS[check.ok], check.detail))) for check in results}

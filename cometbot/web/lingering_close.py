@@ -1,4 +1,4 @@
-"""Connections that have had their last answer, while their clients read it."""
+"""Lingering close of connections, so that clients can read their last response."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Callable
 from contextlib import suppress
 
 LINGER_TIMEOUT = 2.0
-"""Seconds without a byte after which a connection that was closed from here is closed at last."""
+"""Seconds without a byte from the client after which a half-closed connection is closed."""
 
 TOTAL_LINGER_TIMEOUT = 10.0
-"""Seconds that a client which sends on has to read its answer."""
+"""Seconds after which a half-closed connection is closed even if the client still sends."""
 
 MAX_UNREAD_SIZE = 16 * 1024 * 1024
-"""Bytes that a client may still send: those of a body that was refused by its header."""
+"""Bytes that a client may still send, such as a body that was refused because of its Content-Length."""
 
 _CHUNK_SIZE = 64 * 1024
 
 
 class LingeringCloser:
-    """Connections that are closed to one side, until the client has closed them too, or its time is up.
+    """Half-closed connections, until the client closes its side or a timeout passes.
 
-    A connection that is closed while something unread has come in is reset by the system, and its client may lose the
-    end of the answer (RFC 9112, section 9.6). gunicorn waits for that in the only thread of a process that takes
-    connections: each client that does not close, or is just far away, holds up all others. Here the poller waits. What
-    the client still sends is discarded.
+    The system resets a connection that is closed with unread data, and the client may lose the end of the response
+    (RFC 9112, section 9.6). gunicorn waits for the client in the only thread that accepts connections, so each client
+    that does not close, or is far away, delays all others. This class waits in the poller. Data that the client still
+    sends is discarded.
 
-    ``gone()`` is called for each that is closed at last. More than ``limit`` do not wait: the oldest makes room.
-    Everything happens in the poller's thread.
+    ``on_closed()`` is called for each connection that is finally closed. At most ``limit`` connections linger; the
+    oldest is closed to make room. Everything runs in the poller's thread.
     """
 
     def __init__(self, poller: selectors.BaseSelector, on_closed: Callable[[], object], *, limit: int) -> None:
@@ -44,7 +44,7 @@ class LingeringCloser:
         return len(self._idle_deadlines)
 
     def add(self, connection: socket.socket) -> None:
-        """Close ``connection``, whose last answer was sent."""
+        """Half-close ``connection``, whose last response was sent, and close it when the client has."""
         if len(self._idle_deadlines) >= self._limit:
             self._close(next(iter(self._idle_deadlines)))
         now = time.monotonic()
@@ -63,7 +63,7 @@ class LingeringCloser:
             self._on_readable(connection)
 
     def close_expired(self) -> None:
-        """Close those that have had their time."""
+        """Close the connections whose timeout has passed."""
         now = time.monotonic()
         for connection in [connection for connection, deadline in self._idle_deadlines.items() if deadline <= now]:
             self._close(connection)

@@ -1,4 +1,4 @@
-"""Listeners of a server that stops: nobody whose connection was established is reset."""
+"""Closes a server's listeners without resetting established connections."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _NO_HANDSHAKES = (
 
 
 def ignore_handshakes(listener: socket.socket) -> None:
-    """Have the kernel establish no connection any more, in all processes that share ``listener``.
+    """Stop the kernel from establishing new connections, in all processes that share ``listener``.
 
-    The kernel resets what is in the backlog when the last process closes a listener, and between the last ``accept``
-    and ``close`` there is always a moment in which a connection may come. After this call none does: the client's first
-    packet is dropped. It sends the packet again after a second, and is refused, or connected to the next server.
-    Does nothing on other systems than Linux, and for a unix socket, which nobody finds once its path is removed.
+    The kernel resets the connections in the backlog when the last process closes a listener, and a connection may
+    always arrive between the last ``accept`` and ``close``. After this call none is established: the kernel drops the
+    client's first packet. The client sends it again after a second, and is refused or reaches the next server.
+
+    Does nothing on systems other than Linux, and for a unix socket, which has no clients once its path is removed.
     """
     if sys.platform != "linux" or listener.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -40,9 +41,9 @@ def ignore_handshakes(listener: socket.socket) -> None:
 
 
 def ignore_handshakes_on_stop(arbiter: Any) -> None:
-    """Have gunicorn's first process call :func:`ignore_handshakes` before it tells its workers to stop.
+    """Patch gunicorn's master process to call :func:`ignore_handshakes` before a graceful stop of its workers.
 
-    It does not where somebody else goes on with the same listeners: systemd, or another gunicorn after SIGUSR2.
+    It is not called if the listeners stay in use: by systemd, or by another gunicorn after SIGUSR2.
     """
     stop = arbiter.stop
 

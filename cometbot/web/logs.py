@@ -1,4 +1,4 @@
-"""Logs in two shapes: lines for people, JSON for machines; both with the ids of events and conversations."""
+"""Log formats: text lines for people, JSON for machines; both with the ids of events and conversations."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from pythonjsonlogger.json import JsonFormatter
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MAX_TRACEBACK_LENGTH = 20_000
-"""Characters of a traceback: an error may quote anything, as often as it likes."""
+"""Characters of a logged traceback: an error's text may be of any length."""
 
 _LIBRARY_LEVELS = {
     **dict.fromkeys(("alembic", "procrastinate", "sqlalchemy", "urllib3", "websockets"), logging.WARNING),
     "psycopg.pool": logging.ERROR,  # it warns of each failed attempt to connect, which the engine reports itself
 }
-"""The libraries' loggers, and the level from which an operator can act on what they say."""
+"""The libraries' loggers, and the lowest level at which an operator can act on their records."""
 
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"})
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record: time, level, logger, text, then what came as ``extra`` as ``name=value``.
+    """Formats a record as one line: time, level, logger, text, then the ``extra`` values as ``name=value``.
 
-    Line breaks inside the text are shown as ``\\n``, so that nothing a user writes can look like another record.
+    Line breaks in the text are shown as ``\\n``, so that a user's text cannot look like another record.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record, in characters that any file takes."""
+        """Return the record as text that can be encoded in UTF-8: lone surrogates are escaped."""
         return super().format(record).encode("utf-8", "backslashreplace").decode()
 
     def formatException(self, ei: Any) -> str:
-        """The traceback, of an endless one the beginning and the end."""
+        """Return the traceback; only the beginning and the end of a very long one."""
         return _truncate(super().formatException(ei))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The record's first line."""
+        """Return the record's first line."""
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         words = [super().formatMessage(record), *(f"{name}={value}" for name, value in extra.items())]
         return " ".join(words).translate(_LINE_BREAKS)
@@ -48,7 +48,7 @@ class TextFormatter(logging.Formatter):
 
 class _JsonFormatter(JsonFormatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Return the record's time as RFC 3339 has it, in UTC with milliseconds."""
+        """Return the record's time in RFC 3339 format, in UTC with milliseconds."""
         moment = datetime.fromtimestamp(record.created, timezone.utc)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -64,7 +64,10 @@ def _truncate(traceback_text: str) -> str:
 
 
 def make_formatter(log_format: str) -> logging.Formatter:
-    """The formatter for ``text`` or ``json``, with ``time``, ``level``, ``logger``, ``message`` and extras."""
+    """Return the formatter for ``text`` or ``json``.
+
+    A JSON record has ``time``, ``level``, ``logger``, ``message`` and the extras.
+    """
     if log_format == "text":
         return TextFormatter()
     return _JsonFormatter(
@@ -74,9 +77,9 @@ def make_formatter(log_format: str) -> logging.Formatter:
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Log to standard error from ``level`` up, unless the process has set up logging already.
+    """Log to standard error from ``level`` up, unless the root logger already has handlers.
 
-    Libraries log warnings and errors only, except at the level ``debug``.
+    The loggers of noisy libraries stay at warnings or errors, except at the level ``debug``.
     """
     root = logging.getLogger()
     if not root.handlers:
@@ -90,7 +93,7 @@ def configure_logging(log_format: str, level: str) -> None:
 
 
 def gunicorn_logger(log_format: str) -> type[GunicornLogger]:
-    """A logger class for gunicorn whose records look like all others."""
+    """Return a logger class for gunicorn that uses the same format as all other records."""
 
     class Logger(GunicornLogger):  # type: ignore[misc]
         def setup(self, cfg: Any) -> None:

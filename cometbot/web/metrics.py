@@ -1,4 +1,4 @@
-"""What is counted and timed, as Prometheus reads it; over all processes of a gunicorn where it shares their numbers."""
+"""Prometheus metrics, summed over all processes of a gunicorn that share them."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _log = logging.getLogger(__name__)
 
 
 class BotBacklog(Protocol):
-    """What has piled up for one bot."""
+    """The backlog of one bot."""
 
     @property
     def waiting(self) -> int:
-        """How many messages are not handled yet."""
+        """Number of messages that are not handled yet."""
         ...
 
     @property
     def oldest_seconds(self) -> float:
-        """For how long the oldest of them waits."""
+        """Age of the oldest of them, in seconds."""
         ...
 
     @property
     def dead(self) -> int:
-        """How many dead letters there are."""
+        """Number of dead letters."""
         ...
 
     @property
     def stuck(self) -> int:
-        """How many conversations do not go on though they should."""
+        """Number of conversations that have work to do but that no worker processes."""
         ...
 
 
@@ -54,10 +54,10 @@ Backlog = Callable[[], Mapping[str, BotBacklog]]
 
 
 class Metrics(Observer):
-    """Counts what happens to the messages of ``bots``: the observer of delivery and of the channels' views.
+    """Metrics of the messages of ``bots``; the observer of delivery and of the channels' views.
 
-    A name that belongs to none of the bots is counted under an empty one, so that callers cannot fill the memory with
-    names. Numbers of all processes come together where ``PROMETHEUS_MULTIPROC_DIR`` was set before this module was
+    A name that belongs to none of the bots is counted under an empty label, so that callers cannot fill the memory with
+    names. The values of all processes are summed if ``PROMETHEUS_MULTIPROC_DIR`` was set before this module was
     imported.
     """
 
@@ -97,37 +97,37 @@ class Metrics(Observer):
         self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a send was answered or given up")
 
     def received(self, bot: str, outcome: str) -> None:
-        """Count something that came in."""
+        """Count a received event."""
         self._received_counter(self._bot_label(bot), outcome).inc()
 
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
-        """Count an event that was worked on, and the time it took."""
+        """Count a handled event, and observe its ``seconds``."""
         self._handled.labels(self._bot_label(bot), outcome).inc()
         self._handler_seconds.labels(self._bot_label(bot)).observe(seconds)
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
-        """Count a request to a platform, and the time it took."""
+        """Count a request to a platform, and observe its ``seconds``."""
         self._sent.labels(self._bot_label(bot), outcome).inc()
         self._send_seconds.labels(self._bot_label(bot)).observe(seconds)
 
     def storage_full(self) -> None:
-        """Count a file that was refused for want of room."""
+        """Count a file that was refused because the storage is full."""
         self._uploads_without_room.inc()
 
     def database_full(self) -> None:
-        """Count a write of a user that was refused because the database has no room."""
+        """Count a user's write that was refused because the database is full."""
         self._writes_without_room.inc()
 
     def recovered(self, bot: str) -> None:
-        """Count a conversation that was taken over."""
+        """Count a conversation that was taken over from a process that died."""
         self._recovered.labels(self._bot_label(bot)).inc()
 
     def store_failed(self, kind: str) -> None:
-        """Count a refusal of the database."""
+        """Count a failure of the database that needs a repair."""
         self._store_failures.labels(kind).inc()
 
     def blueprint(self, backlog: Backlog) -> Blueprint:
-        """The view ``/metrics``, which asks ``backlog`` what is waiting each time it is read."""
+        """Create the view ``/metrics``, which calls ``backlog`` at each scrape."""
         blueprint = Blueprint("metrics", __name__)
 
         @blueprint.get("/metrics")
@@ -137,7 +137,7 @@ class Metrics(Observer):
         return blueprint
 
     def to_text(self, backlog: Backlog) -> bytes:
-        """All numbers in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         backlog_registry = CollectorRegistry()
         backlog_registry.register(_BacklogCollector(backlog))
         registry = self._registry
@@ -162,7 +162,7 @@ class Metrics(Observer):
 
 
 class _BacklogCollector(Collector):
-    """Reads at each scrape, from the database, what no process can count for itself."""
+    """Reads the backlog from the database at each scrape, because no process can count it alone."""
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
@@ -174,7 +174,7 @@ class _BacklogCollector(Collector):
         try:
             backlog = self._backlog()
         except Exception as error:
-            # A database that is away must not hide the other numbers, which tell what happened to it.
+            # The other metrics show why the database cannot be read; they must not be lost with it.
             _log.warning("cannot read the backlog: %s", error)
             return
         waiting = GaugeMetricFamily("cometbot_waiting", "Events that wait for a handler", labels=["bot"])

@@ -1,4 +1,4 @@
-"""A process that handles messages and takes none in: how it tells over HTTP, and to who started it, how it fares."""
+"""Health and metrics endpoints of a worker process, and its readiness notification to its supervisor."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from cometbot.web.metrics import Metrics
 from cometbot.web.server import READY_PIPE_VARIABLE
 
 MAX_CLIENTS = 32
-"""Callers that are served at the same time; who comes then is sent away."""
+"""Clients that are served at the same time; the connection of any other is closed at once."""
 
 _CLIENT_TIMEOUT = 10.0
 _ACCEPT_RETRY_INTERVAL = 0.1
 
 
 def make_monitoring_app(delivery: Delivery, metrics: Metrics) -> Flask:
-    """The application of a worker: ``/healthz``, ``/readyz`` and ``/metrics``, and nothing that takes messages in."""
+    """Create the application of a worker: ``/healthz``, ``/readyz`` and ``/metrics``, without channels' routes."""
     app = Flask("cometbot", static_folder=None)
     app.register_blueprint(make_health_views(delivery.checks))
     app.register_blueprint(metrics.blueprint(delivery.backlog))
@@ -36,10 +36,10 @@ def make_monitoring_app(delivery: Delivery, metrics: Metrics) -> Flask:
 
 
 class MonitoringServer:
-    """Serves an application to those who watch this process, from a thread of its own, until it is closed.
+    """Serves an application to monitors, from a thread of its own, until it is closed.
 
-    A thread a request, and ten seconds for each: for a monitor on an inner network. Raises
-    :class:`ConfigurationError` for a ``bind`` that is no HOST:PORT or cannot be listened on.
+    Each connection has a thread and a timeout of ten seconds, which is meant for a monitor on an internal network.
+    Raises :class:`ConfigurationError` if ``bind`` is not HOST:PORT or the server cannot listen on it.
     """
 
     def __init__(self, app: Flask, bind: str) -> None:
@@ -58,7 +58,7 @@ class MonitoringServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that the server listens on."""
         return self._server.server_port
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(*args, **options)
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection; where that fails, wait: the listener stays readable, and the loop would spin."""
+        """Accept a connection; wait if that fails, because the listener stays readable and the loop would spin."""
         try:
             return super().get_request()
         except OSError:
@@ -85,7 +85,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a caller in a thread, or close its connection where too many are served."""
+        """Serve a client in a thread, or close its connection if ``MAX_CLIENTS`` are being served."""
         if not self._client_slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -96,20 +96,20 @@ class _Server(ThreadingMixIn, WSGIServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a caller in this thread."""
+        """Serve a client in this thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._client_slots.release()
 
     def server_bind(self) -> None:
-        """Listen, without asking a name server who this is."""
+        """Bind the socket without a DNS query for the host's name."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a caller that breaks off is no concern of ours, and views log their own failures."""
+        """Ignore errors of a client that disconnects; views log their own failures."""
 
 
 class _IPv6Server(_Server):
@@ -120,15 +120,15 @@ class _Handler(WSGIRequestHandler):
     timeout = _CLIENT_TIMEOUT
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a monitor asks every few seconds."""
+        """Log nothing, because a monitor sends a request every few seconds."""
 
     def address_string(self) -> str:
-        """The caller's address, without asking a name server."""
+        """Return the client's address without a DNS query."""
         return str(self.client_address[0])
 
 
 def notify_ready() -> None:
-    """Let the process that waits for this one know that it is at work, if one does."""
+    """Notify the process that waits for this one, if there is one, that this process is ready."""
     pipe = os.environ.pop(READY_PIPE_VARIABLE, "")
     if pipe.isdigit():
         with suppress(OSError):

@@ -8,11 +8,11 @@ from contextlib import suppress
 from cometbot.settings import Settings
 
 BASE_CONNECTIONS = 1000
-"""Connections of a process beside its event streams, where enough files may be open."""
+"""Connections of a process in addition to its event streams, if the limit of open files allows."""
 
 RESERVED_FILES = 256
 RESERVED_FILES_PER_THREAD = 4
-"""Files that are left to all else: the database's pool, and for each thread a request of its own and what it reads."""
+"""Files reserved for everything else: the database's pool, and each thread's outgoing request and open files."""
 
 OTHER_FILES = 512
 
@@ -20,9 +20,9 @@ REMEDY = "raise LimitNOFILE= in systemd, --ulimit nofile= in Docker, or ulimit -
 
 
 def connection_limit(settings: Settings, files: int | None = None) -> int:
-    """Return how many connections a process may hold where ``files`` may be open (None: this system's hard limit).
+    """Return how many connections a process may hold if ``files`` may be open (None: this system's hard limit).
 
-    At least half of the files are for connections, however few there are.
+    Connections get at least half of the files, even if there are few.
     """
     wanted = wanted_connections(settings)
     allowed = hard_limit() if files is None else files
@@ -33,17 +33,17 @@ def connection_limit(settings: Settings, files: int | None = None) -> int:
 
 
 def wanted_connections(settings: Settings) -> int:
-    """Return how many connections a process holds where the number of files does not bound them."""
+    """Return how many connections a process holds if the number of files does not limit them."""
     return BASE_CONNECTIONS + settings.max_open_streams
 
 
 def hard_limit() -> int:
-    """Return the number of files that the system lets a process open at most."""
+    """Return the maximum number of open files that the system allows a process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def describe_shortage(settings: Settings, files: int | None = None) -> str:
-    """Return what a low limit of open files costs; empty where nothing is lost.
+    """Return a text that says how many connections a low limit of open files allows, or "" if it allows all.
 
     ``files`` may be open (None: this system's hard limit).
     """
@@ -57,7 +57,7 @@ def describe_shortage(settings: Settings, files: int | None = None) -> str:
 
 
 def needed_files(connections: int) -> int:
-    """Return how many files a process with so many connections may need."""
+    """Return how many files a process with ``connections`` connections may need."""
     return connections * 2 + OTHER_FILES
 
 

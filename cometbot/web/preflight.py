@@ -24,15 +24,16 @@ from cometbot.temporary_folders import TemporaryFolder
 _BIND_OPTIONS = "--bind HOST:PORT, or COMETBOT_BIND"
 
 CHECK_TIMEOUT = 60.0
-"""Seconds after which a trial that does not come to an end is broken off."""
+"""Seconds after which the check of the application is broken off."""
 
 
 def check_application(settings: Settings) -> list[str]:
-    """Return the names of the bots of ``settings``, if they can be imported and served.
+    """Return the names of the bots of ``settings`` after the application was created in a throw-away process.
 
-    Raises :class:`ConfigurationError` with why not: once, and not from each of a server's processes. It is tried in a
-    process of its own, which is gone with all that the author's code began there. What goes wrong otherwise, or takes
-    longer than a minute, is left to the server to report; then no name is known.
+    Raises :class:`ConfigurationError` with the cause if the bots cannot be imported or served, so that it is reported
+    once and not by each of a server's processes. The throw-away process ends together with everything that the
+    author's code started in it. Any other error, or a check that takes longer than :data:`CHECK_TIMEOUT`, is left to
+    the server to report; the result is then empty.
     """
     result = _run_in_child(functools.partial(_create_application, settings), CHECK_TIMEOUT)
     if problem := result.get("problem"):
@@ -43,8 +44,8 @@ def check_application(settings: Settings) -> list[str]:
 def check_reload(load: Callable[[], object], timeout: float) -> None:
     """Raise :class:`ConfigurationError` with the cause if ``load`` fails in a throw-away process.
 
-    Unlike at a start, where the server itself reports what else goes wrong, any error counts, and so does a process
-    that ends by itself or needs longer than ``timeout``: the workers that would be replaced still work.
+    Unlike :func:`check_application`, this raises for any error, and for a process that ends by itself or needs longer
+    than ``timeout`` seconds, because the workers that would be replaced still work.
     """
     result = _run_in_child(functools.partial(_load_application, load), timeout)
     if not result:
@@ -54,10 +55,10 @@ def check_reload(load: Callable[[], object], timeout: float) -> None:
 
 
 def check_bind(settings: Settings) -> None:
-    """Raise :class:`ConfigurationError` if nothing can listen at ``settings.bind``.
+    """Raise :class:`ConfigurationError` if the server cannot listen at ``settings.bind``.
 
-    A unix socket is not tried: gunicorn replaces one that an earlier server left. Neither is an address that is handed
-    over by systemd, or by the gunicorn that this one replaces.
+    A unix socket is not checked, because gunicorn replaces one that an earlier server left. Neither is an address that
+    systemd, or the gunicorn that this one replaces, passes on.
     """
     if settings.bind.startswith("unix:") or {"LISTEN_FDS", "GUNICORN_FD"} & os.environ.keys():
         return
@@ -77,10 +78,10 @@ def check_bind(settings: Settings) -> None:
 
 
 def check_database(settings: Settings, *, allow_unreachable: bool = False) -> None:
-    """Nothing, if this version can work with the database of ``settings``; a file is made and brought up to date.
+    """Raise :class:`ConfigurationError` with the cause if this version cannot work with the database of ``settings``.
 
-    Raises :class:`ConfigurationError` with why not; with ``allow_unreachable`` not for a server that cannot be reached
-    now.
+    An SQLite file is created or migrated. With ``allow_unreachable``, a database server that cannot be reached now is
+    no error.
     """
     check_persistent(settings.database_url)
     opened = database_from_url(settings.database_url)
@@ -96,9 +97,9 @@ def check_database(settings: Settings, *, allow_unreachable: bool = False) -> No
 
 
 def _run_in_child(work: Callable[[], Sequence[str]], timeout: float) -> dict[str, Any]:
-    """Call ``work`` in a throw-away process; return the ``bots`` that it returns, or the ``problem`` or ``error``.
+    """Call ``work`` in a throw-away process; return its result as ``bots``, or the cause as ``problem`` or ``error``.
 
-    The answer is empty if that process ends by itself or needs longer.
+    The result is empty if that process ends by itself or needs longer than ``timeout`` seconds.
     """
     reader, writer = os.pipe()
     # The application's metrics would count as those of a worker.
@@ -119,7 +120,7 @@ def _run_in_child(work: Callable[[], Sequence[str]], timeout: float) -> dict[str
 
 
 def _read_until_closed(pipe: int, timeout: float) -> str:
-    """All that comes through the pipe until it is closed or the time is up."""
+    """Return the data that arrives until the pipe is closed or ``timeout`` seconds have passed."""
     report = b""
     deadline = time.monotonic() + timeout
     while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -131,7 +132,7 @@ def _read_until_closed(pipe: int, timeout: float) -> str:
 
 
 def _run_and_report(work: Callable[[], Sequence[str]], writer: int) -> None:
-    """Call ``work`` without a sound, write its result, and end the process."""
+    """Call ``work`` without output, write its result to ``writer``, and end the process."""
     report: dict[str, Any] = {}
     try:
         devnull = os.open(os.devnull, os.O_RDWR)
@@ -162,8 +163,8 @@ def _load_application(load: Callable[[], object]) -> list[str]:
 
 
 def _describe(error: BaseException) -> str:
-    """Return the cause of an error that is no :class:`ConfigurationError`, with its place in the author's code."""
-    # ``load_app`` and ``gunicorn.conf.py`` end the process because of another error.
+    """Return the text of an error, with its place in the author's code if it is no :class:`ConfigurationError`."""
+    # ``load_app`` and ``gunicorn.conf.py`` turn another error into a SystemExit.
     while isinstance(error, SystemExit) and error.__context__ is not None:
         error = error.__context__
     if isinstance(error, ConfigurationError):

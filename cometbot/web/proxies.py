@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class TrustedProxies:
-    """A WSGI application that believes ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of callers in ``proxies`` only.
+    """A WSGI application that accepts ``X-Forwarded-For`` and ``X-Forwarded-Proto`` only from callers in ``proxies``.
 
-    The last address of ``X-Forwarded-For`` that is not in ``proxies`` is the client's: each proxy appends the address
-    that it sees, so proxies of a chain are skipped, and what the client itself wrote stands before. Of
+    The last address of ``X-Forwarded-For`` that is not in ``proxies`` is the client's. Each proxy appends the address
+    that it sees, so the proxies of a chain are skipped, and entries that the client itself sent come first. Of
     ``X-Forwarded-Proto`` the last entry counts. A caller on a unix socket has no address; ``unix`` in ``proxies``
     stands for it.
     """

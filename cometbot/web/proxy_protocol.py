@@ -1,4 +1,4 @@
-"""Detect a proxy that speaks the PROXY protocol, which this server does not."""
+"""Detects the PROXY protocol, which this server does not support."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _VERSION_2 = b"\r\n\r\n\x00\r\nQUIT\n"
 
 
 def begins_proxy_protocol(connection: socket.socket) -> bool:
-    """Return whether the bytes that wait on a new connection begin a PROXY header of version 1 or 2.
+    """Return whether the first bytes on a new connection are those of a PROXY header of version 1 or 2.
 
-    Reads nothing. A TLS connection never does: its first bytes were the handshake's.
+    The bytes are peeked at and not consumed. The result is False for a TLS connection, whose first bytes were the
+    handshake's.
     """
     if isinstance(connection, ssl.SSLSocket):
         return False

@@ -1,4 +1,4 @@
-"""How gunicorn runs a bot: one place for ``gunicorn.conf.py`` and for ``cometbot serve``."""
+"""Runs gunicorn: the configuration that ``gunicorn.conf.py`` and ``cometbot serve`` share."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 from cometbot.web.unix_socket import SOCKET_UMASK, socket_hooks
 
 SUPERVISOR_VARIABLE = "_COMETBOT_BESIDE"
-"""Where a process that runs beside another one finds the process that started both and keeps their numbers."""
+"""Environment variable with the process id of the supervisor, which also owns the folder of the metrics."""
 
 READY_PIPE_VARIABLE = "_COMETBOT_READY"
-"""Where a process finds the number of the pipe on which it says that it is at work."""
+"""Environment variable with the file descriptor of the pipe on which a process reports that it is ready."""
 
 RELOAD_REFUSED_MESSAGE = (
     "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
@@ -36,7 +36,7 @@ RELOAD_REFUSED_MESSAGE = (
 
 _LOAD_TIMEOUT = 30.0
 _RESTART_INTERVAL = 5.0
-"""Seconds between attempts to start a worker in a server that works but cannot load the application any more."""
+"""Seconds between attempts to start a worker, if the server has other workers but the application fails to load."""
 
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SHARED_MEMORY = Path("/dev/shm")
@@ -44,11 +44,11 @@ _metrics_folders: list[TemporaryFolder] = []
 
 
 def gunicorn_config(settings: Settings) -> dict[str, Any]:
-    """gunicorn's own settings and hooks, by their names there.
+    """Return gunicorn's own settings and server hooks, by their names in gunicorn.
 
-    Threads, since a callback waits for the disk and not for the processor. Nothing of the application is loaded before
-    the fork: its threads and connections belong to one process each. A stop leaves the time that open requests and
-    running handlers may take.
+    Workers use threads, because a callback waits for the disk and not for the processor. The application is loaded
+    after the fork, because its threads and connections belong to one process. The graceful timeout is as long as open
+    requests and running handlers may take.
     """
     connections = connection_limit(settings)
     return {
@@ -56,28 +56,28 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         # A unix socket gets mode 0660: a proxy connects through the socket's group.
         "umask": SOCKET_UMASK,
         "workers": settings.processes,
-        # A stream holds a thread for as long as it is open; threads that nobody needs are not started.
+        # A stream occupies a thread for as long as it is open; threads start on demand.
         "threads": settings.threads + min(settings.max_open_streams, connections // 2),
         "worker_connections": connections,
         "worker_class": "cometbot.web.gunicorn_worker.GunicornWorker",
         "preload_app": False,
-        # The heartbeat is a file that is touched every second: it must not wait for the disk that the database uses.
+        # The heartbeat file is touched every second and must not wait for the database's disk.
         "worker_tmp_dir": str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None,
         "timeout": 30,
         "graceful_timeout": max(30, math.ceil(settings.body_timeout + settings.stop_timeout)),
-        # Longer than load balancers keep idle connections (60 s), so that it is never the bot that closes one in use.
-        # An idle connection holds no thread.
+        # Longer than load balancers keep idle connections (60 s), so that the bot never closes one in use.
+        # An idle connection occupies no thread.
         "keepalive": 65,
         "limit_request_line": 4094,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
-        # Proxies pass on clients' headers, and SCRIPT_NAME and PATH_INFO would get around a proxy's filter of paths.
-        # cometbot.web.proxies alone decides which headers count.
+        # Proxies forward clients' headers, and SCRIPT_NAME and PATH_INFO would bypass a proxy's path filter.
+        # cometbot.web.proxies alone decides which headers are trusted.
         "forwarder_headers": "",
         "secure_scheme_headers": {},
         "forwarded_allow_ips": "",
         "control_socket_disable": True,
-        # At debug gunicorn writes out the bytes of broken requests, credentials included.
+        # At debug gunicorn logs the bytes of malformed requests, including credentials.
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
         "on_starting": _make_on_starting(settings),
@@ -91,16 +91,17 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
 
 
 def is_supervised() -> bool:
-    """Whether ``cometbot serve`` started this process beside another one, and still runs."""
+    """Return whether a supervisor (``cometbot serve`` with a worker) started this process and still runs."""
     return os.environ.get(SUPERVISOR_VARIABLE) == str(os.getppid())
 
 
 @functools.cache
 def share_metrics() -> None:
-    """Let the processes that follow add up their numbers; to be called before anything imports ``prometheus_client``.
+    """Set up the folder in which child processes share their metrics.
 
-    Their folder is made here, or emptied of an earlier run's numbers where the environment names one. Only the first
-    call counts: gunicorn reads its configuration again when it reloads.
+    Call it before anything imports ``prometheus_client``. A folder that the environment names is cleared of an earlier
+    run's metrics; otherwise a temporary one is created. Only the first call has an effect, because gunicorn reads its
+    configuration again when it reloads.
     """
     if is_supervised():
         return
@@ -115,9 +116,10 @@ def share_metrics() -> None:
 
 
 def serve(settings: Settings, load: Callable[[Settings], Any] | None = None) -> None:
-    """Run gunicorn until it is stopped; ``load`` makes each process its application, by default from the settings.
+    """Run gunicorn until it is stopped.
 
-    Nothing may have imported ``cometbot.web.app`` yet, see :func:`share_metrics`.
+    ``load`` creates the application in each process, by default from the settings. No module may have imported
+    ``cometbot.web.app`` before, see :func:`share_metrics`.
     """
     share_metrics()
     _Server(settings, load or _load).run()
@@ -130,7 +132,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        # The database was checked before.
+        # `cometbot serve` has already checked the database.
         on_starting = functools.partial(_on_starting, self._settings)
         for name, value in (gunicorn_config(self._settings) | {"on_starting": on_starting}).items():
             self.cfg.set(name, value)
@@ -146,16 +148,19 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
 
 class _SupervisedArbiter(Arbiter):  # type: ignore[misc]
-    """Ends when who started it is gone: nobody would start it again, or the worker beside it."""
+    """A gunicorn master process that stops when its supervisor has ended.
+
+    Without the supervisor neither gunicorn nor the worker would be restarted.
+    """
 
     def murder_workers(self) -> None:
-        """Look after the workers, as gunicorn does every second."""
+        """Kill unresponsive workers, which gunicorn does every second; stop if the supervisor has ended."""
         super().murder_workers()
         if not is_supervised():
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-# What follows is imported late because the folder of the numbers must be known before.
+# The functions below import late, because the folder of the metrics must be set before.
 
 
 def _load(settings: Settings) -> Any:
@@ -165,13 +170,13 @@ def _load(settings: Settings) -> Any:
 
 
 def _make_on_starting(settings: Settings) -> Callable[[Any], None]:
-    """What gunicorn calls first: ends it with one sentence where the bots of ``settings`` had no database."""
+    """Return gunicorn's ``on_starting`` hook, which exits with a one-line error if the database cannot be used."""
 
     def start(server: Any) -> None:
         from cometbot.web.preflight import check_database
 
         try:
-            # Without the name of a bot it is an application of somebody's own, which may have another database.
+            # Without `settings.bot`, the author's own application is served, which may use another database.
             if settings.bot:
                 check_database(settings, allow_unreachable=True)
         except ConfigurationError as error:
@@ -191,9 +196,9 @@ def _on_starting(settings: Settings, server: Any) -> None:
 
 
 def _check_before_reload(server: Any) -> None:
-    """Have gunicorn's first process replace its workers only after a throw-away process has loaded the application.
+    """Patch gunicorn's master process to reload only after a throw-away process has loaded the application.
 
-    gunicorn reads its configuration again, which ends it if that is wrong, and ends when a worker cannot be started.
+    Otherwise gunicorn would end if its configuration is wrong, which it reads again, or if a worker cannot start.
     """
     reload = server.reload
 
@@ -201,7 +206,7 @@ def _check_before_reload(server: Any) -> None:
         from cometbot.web.preflight import check_reload
 
         try:
-            # gunicorn kills a worker that needs longer.
+            # gunicorn kills a worker that needs longer to load.
             check_reload(functools.partial(_reload_application, server.app), server.timeout or _LOAD_TIMEOUT)
         except ConfigurationError as error:
             server.log.error(RELOAD_REFUSED_MESSAGE, str(error).rstrip("."))
@@ -212,7 +217,7 @@ def _check_before_reload(server: Any) -> None:
 
 
 def _reload_application(app: Any) -> None:
-    """Do what gunicorn and its workers do at a reload."""
+    """Perform the steps of gunicorn and its workers at a reload."""
     app.reload()
     app.wsgi()
     if app_module := sys.modules.get("cometbot.web.app"):
@@ -227,7 +232,7 @@ def _post_worker_init(worker: Any) -> None:
     from cometbot.web.app import start_all
 
     start_all()
-    # A server that works does not end because a worker that is started later cannot load the application.
+    # From now on a worker that cannot load the application does not end the server.
     _claim_first_failure()
 
 
@@ -238,7 +243,7 @@ def _worker_exit(server: Any, worker: Any) -> None:
     exit_error = sys.exc_info()[1]
     if not isinstance(exit_error, SystemExit) or exit_error.code not in (APP_LOAD_ERROR, server.WORKER_BOOT_ERROR):
         return
-    # A stop breaks off what is being loaded, which is no failure.
+    # A shutdown interrupts loading, which is no failure.
     if worker.alive and _claim_first_failure():
         return
     _wait_before_restart(server, worker)
@@ -246,7 +251,7 @@ def _worker_exit(server: Any, worker: Any) -> None:
 
 
 def _wait_before_restart(server: Any, worker: Any) -> None:
-    """Wait until gunicorn may start another worker in place of this one, which could not load the application."""
+    """Wait before gunicorn starts another worker in place of this one, which could not load the application."""
     deadline = time.monotonic() + _RESTART_INTERVAL
     while time.monotonic() < deadline:
         if not worker.alive or os.getppid() != worker.ppid:
@@ -257,10 +262,10 @@ def _wait_before_restart(server: Any, worker: Any) -> None:
 
 @functools.cache
 def _first_failure_pipe() -> int:
-    """Return a pipe, made before the fork, with one byte for the first process that can or cannot load the application.
+    """Return a pipe with one byte, for the first worker that has loaded the application or failed to.
 
-    gunicorn ends when that one cannot. All of them fail on the same wrong setting, and gunicorn breaks off with a
-    traceback of its own if a second one tells it so while it halts because of the first.
+    It is created before the fork. gunicorn ends if that first worker fails. All workers fail on the same wrong setting,
+    and gunicorn ends with a traceback of its own if a second one exits with an error while it halts for the first.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -286,6 +291,6 @@ def _on_exit(server: Any) -> None:
 
 
 def remove_metrics_folder() -> None:
-    """Remove the folder of the numbers, if this process made it."""
+    """Remove the folder of the metrics, if this process created it."""
     while _metrics_folders:
         _metrics_folders.pop().close()

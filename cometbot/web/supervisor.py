@@ -1,4 +1,4 @@
-"""Two processes that are one server: gunicorn takes messages in, and a worker beside it handles them."""
+"""Supervises two processes that form one server: gunicorn receives messages, and a worker handles them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from cometbot.web.server import (
 START_TIMEOUT = 60.0
 _MIN_RESTART_DELAY, _MAX_RESTART_DELAY = 0.5, 30.0
 _HEALTHY_UPTIME = 60.0
-"""Seconds after which a child that ends is taken for one that had worked."""
+"""Seconds of running after which a child's end no longer counts as a failed start."""
 
 _FORWARDED_SIGNALS = (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1)
 _log = logging.getLogger(__name__)
 
 
 def serve_with_worker(settings: Settings) -> int:
-    """Run gunicorn and one worker until SIGTERM or SIGINT; returns the exit status.
+    """Run gunicorn and one worker until SIGTERM, SIGINT or SIGQUIT; return the exit status.
 
-    The worker starts first. If either cannot begin at all it has said why, and both end. Later each is started again
-    when it ends, at once and then after growing waits. SIGHUP reloads gunicorn and replaces the worker, if the
-    application can be loaded. Both end by themselves when this process is killed.
+    The worker starts first. If either process fails to start, it has reported the cause, and both end. Later each is
+    restarted when it ends: at once, then after increasing delays. SIGHUP reloads gunicorn and replaces the worker, if
+    the application can be loaded. Both end by themselves if this process is killed.
     """
     configure_logging(settings.log_format, settings.log_level)
     share_metrics()
@@ -52,11 +52,11 @@ def serve_with_worker(settings: Settings) -> int:
 
 
 class ChildProcess:
-    """One command of ours as a process of its own, started again when it ends.
+    """A ``cometbot`` command as a child process that can be restarted.
 
-    ``start_count`` counts how often it began, ``failures`` how often in a row it ended soon after. What has ended may
-    begin again at ``restart_at``, in ``time.monotonic()`` seconds. An end is logged as a warning unless
-    ``is_stop_requested``.
+    ``start_count`` is the number of starts, ``failures`` the number of times in a row that it ended soon after a start.
+    A process that has ended may start again at ``restart_at``, in ``time.monotonic()`` seconds. Its end is logged as a
+    warning unless ``is_stop_requested`` is true and the status is that of a regular end.
     """
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
@@ -71,13 +71,13 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """True if the process has started and not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, **environment: str) -> None:
-        """Begin. ``more`` goes into its environment; the pipe that this names is handed on."""
+        """Start the process with ``environment`` added to its own; it inherits the ready pipe that this names."""
         passed_fds = [int(environment[READY_PIPE_VARIABLE])] if READY_PIPE_VARIABLE in environment else []
-        # A session of its own: Ctrl-C in the terminal is for the parent, which tells its children.
+        # A session of its own: Ctrl-C in the terminal reaches only the parent, which signals its children.
         self._process = subprocess.Popen(
             self._command,
             env={**os.environ, SUPERVISOR_VARIABLE: str(os.getpid()), **environment},
@@ -89,7 +89,7 @@ class ChildProcess:
         self.is_stop_requested = False
 
     def reap(self) -> int | None:
-        """The exit status of a process that has ended, once; None if there is no such."""
+        """Return the exit status of the process once after it has ended, else None."""
         status = self._process.poll() if self._process is not None else None
         if status is None:
             return None
@@ -100,12 +100,12 @@ class ChildProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, if it runs."""
+        """Send a signal to the process, if it is running."""
         if self.is_running and self._process is not None:
             self._process.send_signal(number)
 
     def wait_or_kill(self, seconds: float) -> None:
-        """Wait for its end, which it was told; after so many seconds it is killed."""
+        """Wait until the process, which was asked to stop, has ended; kill its group after ``seconds``."""
         if self._process is None:
             return
         try:
@@ -118,7 +118,7 @@ class ChildProcess:
 
 
 class Supervisor:
-    """Keeps a worker and gunicorn alive beside each other, in one thread that sleeps until a signal comes."""
+    """Keeps a worker and gunicorn running, in one thread that sleeps until a signal arrives."""
 
     def __init__(
         self, worker: ChildProcess, web: ChildProcess, shutdown_timeout: float, check_reload: Callable[[], None]
@@ -131,7 +131,7 @@ class Supervisor:
         self._signals = SignalQueue()
 
     def run(self) -> int:
-        """The exit status, after both have ended."""
+        """Run both processes until shutdown; return the exit status."""
         try:
             status = self._start()
             while status is None:
@@ -142,7 +142,10 @@ class Supervisor:
         return status
 
     def _start(self) -> int | None:
-        """Start the worker, and gunicorn when that is at work; an exit status if either cannot."""
+        """Start the worker, and gunicorn once the worker is ready; return None, or an exit status if that failed.
+
+        The status is 0 if a shutdown was requested meanwhile.
+        """
         reader, writer = os.pipe()
         try:
             self._worker.start(**{READY_PIPE_VARIABLE: str(writer)})
@@ -170,7 +173,7 @@ class Supervisor:
         return 1
 
     def _wait_and_handle_events(self) -> int | None:
-        """Sleep until something happens, and see to it; an exit status if that is the end."""
+        """Wait for a signal or a restart that is due, and handle it; return an exit status if this is the end."""
         waiting = [child.restart_at for child in self._children if not child.is_running]
         self._signals.wait(max(0.0, min(waiting) - time.monotonic()) if waiting else None)
         if self._handle_signals():
@@ -188,7 +191,7 @@ class Supervisor:
         return None
 
     def _handle_signals(self) -> bool:
-        """Whether a signal said that this is the end; what others say is passed on."""
+        """Handle the received signals, or forward them; return whether one of them requests shutdown."""
         is_shutdown = False
         for number in self._signals.take():
             if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
@@ -221,7 +224,10 @@ class Supervisor:
 
 
 class SignalQueue:
-    """The signals that came, to be waited for in one place."""
+    """The received signals, which one thread waits for.
+
+    It handles the signals of this process until :meth:`close`.
+    """
 
     _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, *_FORWARDED_SIGNALS)
 
@@ -233,7 +239,7 @@ class SignalQueue:
         self._previous_wakeup_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def wait(self, seconds: float | None, *more: int) -> bool:
-        """Sleep until a signal comes, one of the files ``more`` can be read, or the time is up.
+        """Sleep until a signal arrives, one of the files ``more`` can be read, or ``seconds`` have passed.
 
         Returns whether one of ``more`` can be read.
         """
@@ -241,14 +247,14 @@ class SignalQueue:
         return any(file in ready for file in more)
 
     def take(self) -> list[int]:
-        """The signals that came since the last time."""
+        """Return the numbers of the signals that arrived since the last call."""
         try:
             return list(os.read(self._reader, 4096))
         except BlockingIOError:
             return []
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         signal.set_wakeup_fd(self._previous_wakeup_fd)
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
@@ -257,7 +263,7 @@ class SignalQueue:
 
 
 def _check_reload() -> None:
-    """Raise :class:`ConfigurationError` if the new worker could not load the application; it reads .env again."""
+    """Raise :class:`ConfigurationError` if a new worker, which reads .env again, could not load the application."""
     check_reload(_create_application, START_TIMEOUT)
 
 
@@ -268,7 +274,7 @@ def _create_application() -> None:
 
 
 def _ignore(number: int, frame: object) -> None:
-    """Nothing: a signal only ends the wait."""
+    """Ignore the signal; its arrival ends the wait of :class:`SignalQueue`."""
 
 
 def _describe(status: int) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 from cometbot.errors import ConfigurationError
 
 SOCKET_UMASK = 0o117
-"""Leaves read and write to the owner and to the group: mode 0660."""
+"""Grants read and write to the owner and to the group: mode 0660."""
 
 
 def socket_hooks(group: str) -> dict[str, Callable[[Any], None]]:
-    """Return gunicorn's hooks that give its unix sockets to `group`; none for an empty name.
+    """Return gunicorn's server hooks that set the group of its unix sockets to ``group``; none for an empty name.
 
-    Raise :class:`ConfigurationError` if there is no such group, or if this user may not use it.
+    Raises :class:`ConfigurationError` if there is no such group, or if this user may not use it.
     """
     if not group:
         return {}
@@ -33,7 +33,10 @@ def socket_hooks(group: str) -> dict[str, Callable[[Any], None]]:
 
 
 def find_group(name: str) -> int:
-    """Return the number of the group with this name or number, which this user may give files to."""
+    """Return the id of the group with this name or number.
+
+    Raises :class:`ConfigurationError` if there is no such group, or if this user may not assign files to it.
+    """
     try:
         gid = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:

@@ -1,4 +1,4 @@
-"""What the pages of cometbot share: the scripts and styles of a chat, and how a page's files are served."""
+"""The scripts and styles that cometbot's pages share, and the class that serves a page's files."""
 
 from cometbot.http.page.files import PageFiles
 

@@ -1,4 +1,4 @@
-"""The files of a page, out of its own folder and the one that all pages share, with the headers that keep it safe."""
+"""Serves the files of a page from its own folder and from the shared one, with security headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Response, request
 from werkzeug.exceptions import NotFound
 
 SHARED_FOLDER = Path(__file__).parent / "static"
-"""Transcript, composer, dialogs, colours: what every page is made of."""
+"""The folder of the files that all pages share: transcript, composer, dialogs, colours."""
 
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -45,32 +45,37 @@ _MODULE_IMPORT_PATTERN = re.compile(r'from "\./([\w.-]+)"')
 
 
 class PageFiles:
-    """The files in ``folder``, and those that all pages share; ``folder``'s own come first.
+    """The files in ``folder``, and those that all pages share; a file in ``folder`` replaces a shared one.
 
-    The page names them as ``/page/<name>``. All answers carry a content security policy that lets a page run nothing
-    but these files: no inline script or style, no plug-in, no frame around it.
+    The page refers to them as ``/page/<name>``. All responses have a content security policy that lets a page run only
+    these files: no inline script or style, no plug-in, no frame around it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folders = (folder, SHARED_FOLDER)
 
     def file(self, name: str) -> Response:
-        """A file that the browser asks for each time, and gets only if it has changed.
+        """Return the response for a file, which the browser revalidates each time.
 
-        Raises :class:`werkzeug.exceptions.NotFound` for what is none of the page's files.
+        Raises :class:`werkzeug.exceptions.NotFound` if the page has no such file.
         """
         path = self._find(name)
         return _make_response(path.read_bytes(), _TYPES[path.suffix], _REVALIDATE)
 
     def index(self) -> Response:
-        """``index.html``, naming its files by :attr:`version`, and all its scripts so that they come at once.
+        """Return the response for ``index.html``.
 
-        The files themselves are then what :meth:`versioned` answers, and never asked for again until they change.
+        Its links contain :attr:`version`, so that the browser caches the files of :meth:`versioned` until they change.
+        It preloads all imported modules, so that they load in parallel.
         """
         return _make_response(self._index, _TYPES[".html"], _REVALIDATE)
 
     def versioned(self, version: str, name: str) -> Response:
-        """A file that a browser may keep for ever; one of another version is asked for each time."""
+        """Return the response for a file, which the browser may cache for ever if ``version`` is the current one.
+
+        A file of another version is revalidated each time. Raises :class:`werkzeug.exceptions.NotFound` if the page has
+        no such file.
+        """
         path = self._find(name)
         return _make_response(
             path.read_bytes(), _TYPES[path.suffix], _CACHE_FOREVER if version == self.version else _REVALIDATE
@@ -78,14 +83,14 @@ class PageFiles:
 
     @cached_property
     def version(self) -> str:
-        """A name for the content of all files, as they were when it was first asked for."""
+        """A hash of the content of all files, computed at the first access."""
         digest = hashlib.sha256()
         for path in self.paths():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()[:16]
 
     def paths(self) -> list[Path]:
-        """Where the page's files are."""
+        """Return the paths of the page's files, sorted by name."""
         found = {path.name: path for folder in reversed(self._folders) for path in sorted(folder.iterdir())}
         return [found[name] for name in sorted(found) if found[name].suffix in _TYPES]
 
