@@ -1,4 +1,4 @@
-"""The CometChat channel: callbacks in, REST requests out."""
+"""The CometChat channel: receives callbacks and sends REST requests."""
 
 from cometbot.channels.cometchat.channel import CometChatChannel
 from cometbot.channels.cometchat.client import CometChatClient

@@ -1,4 +1,4 @@
-"""The views that CometChat calls: bot callbacks and app webhooks, stored and then acknowledged."""
+"""The views for CometChat's bot callbacks and app webhooks, which are stored and then acknowledged."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _WARNING_INTERVAL = 60.0
 
 
 def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
-    """The routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
+    """Create the routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
 
-    Raises :class:`ConfigurationError` for a bot that anybody could call unless that was asked for.
+    Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are allowed.
     """
     for name in delivery.bots:
         channel.callback_settings.validate(name)
@@ -61,7 +61,10 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
 
 
 class CallbackViews:
-    """What happens to one call: credentials, body, shape, store, 200. Refusals come in CometChat's error envelope."""
+    """Handles a callback: checks the credentials, reads and validates the body, stores the event, answers 200.
+
+    Refusals have CometChat's error envelope.
+    """
 
     def __init__(self, channel: CometChatChannel, delivery: DeliveryService) -> None:
         self._channel = channel
@@ -77,15 +80,15 @@ class CallbackViews:
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
     def handle_callback(self, environ: Environ, bot: str) -> RawResponse:
-        """Store what CometChat reports to the bot in the path."""
+        """Store a callback for the bot in the path."""
         return self._handle(self._process_callback, environ, bot)
 
     def handle_shared_callback(self, environ: Environ) -> RawResponse:
-        """Store what CometChat reports to the bot that the payload names."""
+        """Store a callback for the bot that the payload names."""
         return self._handle(self._process_shared_callback, environ, "")
 
     def handle_webhook(self, environ: Environ, bot: str) -> RawResponse:
-        """Store what CometChat's app webhook reports, as far as it concerns the bot in the path."""
+        """Store a notification of CometChat's app webhook, if it concerns the bot in the path."""
         return self._handle(self._process_webhook, environ, bot)
 
     def _handle(self, process: Callable[[Environ, str], RawResponse], environ: Environ, bot: str) -> RawResponse:
@@ -156,7 +159,11 @@ class CallbackViews:
         return self._store_notification(found, notification, body)
 
     def _find_authorized_bot(self, bot: str, header: str, credentials: BasicCredentials, name: str) -> Bot:
-        """The bot in the path. Who has no valid credentials does not learn which bots there are."""
+        """Return the bot in the path, if the credentials are right.
+
+        Raises :class:`HttpError`: 401, or 404 for an unknown bot. Without valid credentials the status is 401 for
+        unknown bots too, so that it does not disclose which bots exist.
+        """
         found = self._bots.get(bot)
         if found is None:
             if (self._credentials or self._webhook_credentials) and not (
@@ -170,7 +177,7 @@ class CallbackViews:
         return found
 
     def _make_unauthorized(self, header: str, call_target: str, settings: str) -> HttpError:
-        """Return the refusal of a call without credentials, or with wrong ones, which are logged."""
+        """Return the 401 for missing or wrong credentials; log that wrong ones were sent."""
         if not header.strip():
             text = "log in with the callback's user name and password (Basic)"
             return HttpError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", text, headers=CHALLENGE)
@@ -179,7 +186,7 @@ class CallbackViews:
         return HttpError(401, "AUTH_ERR_NO_ACCESS", text, headers=CHALLENGE)
 
     def _log_wrong_credentials(self, call_target: str, settings: str) -> None:
-        """Log once a minute for each callee that wrong credentials came, with the settings that hold the right ones."""
+        """Log that wrong credentials were sent, with the settings to check, at most once a minute for each target."""
         if not self._warning_limiter.acquire(f"{settings} {call_target}"):
             _log.warning(
                 "refused a call %s: expected the user name and password in %s, got others. "
@@ -189,7 +196,11 @@ class CallbackViews:
             )
 
     def _read_payload(self, environ: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """Return the payload and the body that it is stored as, once its app is known to be the right one."""
+        """Return the payload, and the body to store for it.
+
+        Raises :class:`HttpError`: 415 for another content type or encoding, 403 for a payload of another app, and the
+        errors of :func:`~cometbot.http.limits.read_body`. Raises :class:`PayloadError` if the body is no JSON object.
+        """
         content_type = environ.get("CONTENT_TYPE", "")
         if content_type and content_type != "application/json" and not _JSON_CONTENT_TYPE.fullmatch(content_type):
             raise HttpError(415, "ERR_UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
@@ -238,7 +249,7 @@ class CallbackViews:
         is_bot_joining = self._channel.get_uid(bot.name).lower() in notification.joined
         if not is_bot_joining and self._is_ignored_sender(bot, notification.sender):
             return self._ignore(bot.name, "a bot caused it")
-        # That the bot is in a group is stored for later: it is how the group's other events are known to be its own.
+        # A bot's own joining is always stored: later webhooks of the group count as relevant because of it.
         if not is_bot_joining and not bot.takes(notification.event):
             return self._ignore(bot.name, f"no handler takes {notification.event.__name__}")
         conversation = self._find_conversation(bot, notification)
@@ -247,7 +258,7 @@ class CallbackViews:
         return self._enqueue(bot, IncomingEvent(conversation, notification.key, body, notification.sender))
 
     def _is_relevant(self, bot: Bot, notification: Notification) -> bool:
-        """Return whether the bot hears of what a webhook reports of the whole app."""
+        """Return whether a notification of an app webhook, which reports events of the whole app, concerns the bot."""
         uid = self._channel.get_uid(bot.name).lower()
         if not notification.conversation_id:
             return True
@@ -261,7 +272,10 @@ class CallbackViews:
         return conversation is not None and self._delivery.has_conversation(conversation.key)
 
     def _find_conversation(self, bot: Bot, notification: Notification) -> Conversation | None:
-        """Return the conversation that this happened in, by what was sent and received before where it names none."""
+        """Return the conversation of a notification, or None if it is unknown.
+
+        If the notification names none, it is found by an earlier message that was sent or received.
+        """
         if notification.conversation_id:
             target = notification.target(self._channel.get_uid(bot.name))
             named = (parsing.CHANNEL, self._account, bot.name, notification.conversation_id, target)
@@ -279,7 +293,7 @@ class CallbackViews:
         return self._delivery.find_received_conversation(parsing.CHANNEL, self._account, bot.name, key)
 
     def _is_ignored_sender(self, bot: Bot, sender: str) -> bool:
-        """Whether it was the bot itself, or another one served here and this one does not handle bots."""
+        """Return whether the sender is the bot itself, or another bot of this server and ``bot.handle_bots`` is off."""
         return self._channel.is_own_bot(sender) and (
             not bot.handle_bots or sender.lower() == self._channel.get_uid(bot.name).lower()
         )
@@ -295,9 +309,9 @@ class CallbackViews:
 
 
 def is_plain_message(payload: Mapping[str, Any]) -> bool:
-    """Return whether ``payload`` is a callback whose message can be routed as it stands.
+    """Return whether ``payload`` is a callback with a complete new message, which can be routed without parsing.
 
-    :func:`reports.read_notification` says the same of it, at a hundred times the price.
+    :func:`payloads.read_notification` would give the same result at a hundred times the cost.
     """
     data = payload.get("data")
     if type(data) is not dict or payload.get("trigger") != "after_message":

@@ -1,4 +1,4 @@
-"""The CometChat channel: callbacks and app webhooks in, REST requests out."""
+"""The CometChat channel: receives callbacks and app webhooks, and sends REST requests."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ _COOLDOWN = 1.0
 
 
 class CometChatChannel(Channel):
-    """The door to one CometChat app.
+    """The channel to one CometChat app.
 
-    ``bots`` are those served here, by name; a bot acts on CometChat under its ``cometchat_uid``, else under its name.
-    ``rich`` says how cards and choices are sent: as numbered ``text`` (sure to be allowed), as ``interactive`` or as
-    ``card`` messages. ``callback`` says who may call us. ``observe`` is told of each call the bot's name (empty where
-    none was found) and what became of it: ``received``, ``duplicate``, ``ignored`` or ``refused``.
+    ``bots`` maps names to the bots of this server. A bot's CometChat UID is its ``cometchat_uid``, else its name.
+    ``rich`` is the form in which cards and choices are sent: as numbered ``text`` (which every app allows), as
+    ``interactive`` or as ``card`` messages. ``callback`` holds the credentials and limits of callbacks. ``observe`` is
+    called for each callback with the bot's name (empty if none was found) and the outcome: ``received``, ``duplicate``,
+    ``ignored`` or ``refused``.
     """
 
     name = parsing.CHANNEL
@@ -83,7 +84,7 @@ class CometChatChannel(Channel):
         return self._app_id
 
     def get_uid(self, bot: str) -> str:
-        """The CometChat UID of the bot called ``bot``."""
+        """Return the CometChat UID of the bot with the name ``bot``."""
         return self._uids.get(bot, bot)
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
@@ -105,9 +106,10 @@ class CometChatChannel(Channel):
         return rendering.render(operation, self.rich)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """As promised by :class:`Channel`. A bot that is no member of its group yet is made one, once.
+        """Send a request, like :meth:`Channel.send`.
 
-        Edits, deletions and reactions may be repeated without harm and need no :meth:`find_sent`.
+        If the bot is not a member of the group yet, it is added and the request is sent once more. Edits, deletions and
+        reactions are idempotent and need no :meth:`find_sent`.
         """
         ends_at = time.monotonic() + timeout
         try:
@@ -119,8 +121,11 @@ class CometChatChannel(Channel):
         return self._execute(sending, _seconds_left(ends_at))
 
     def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
-        """As promised by :class:`Channel`, by the ``muid`` that the send carried; where more was written than can be
-        looked through, None as well: the reply is rather said twice than never."""
+        """Find an earlier :meth:`send` by the ``muid`` of its message, like :meth:`Channel.find_sent`.
+
+        Returns None also if more messages were written since than can be searched, because a doubled reply is better
+        than a lost one.
+        """
         payload = sending.payload
         if payload["op"] not in ("send", "thread"):
             return None
@@ -139,7 +144,10 @@ class CometChatChannel(Channel):
         return found
 
     def cooldown(self) -> float:
-        """A second when the last answer said that none of this minute's requests is left: the next gets a 429."""
+        """Return one second if the last response reported that no requests are left in this minute, else 0.
+
+        The next request would be answered with 429.
+        """
         rate = self._client.rate
         return _COOLDOWN if rate is not None and rate.remaining == 0 else 0.0
 
@@ -154,9 +162,10 @@ class CometChatChannel(Channel):
             _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """Return the newest messages that users and bots wrote.
+        """Return the newest messages of users and bots, oldest first.
 
-        Deleted ones, those that moderation has disapproved, and reports of joins, edits and calls are left out.
+        Deleted messages and reports of joins, edits and calls are omitted, and so are messages that moderation has
+        disapproved, unless ``answer_disapproved`` is set.
         """
         query: dict[str, str | int | bool] = {
             "limit": min(max(limit, 1), 1000),
@@ -186,16 +195,16 @@ class CometChatChannel(Channel):
         return uid.lower() in self._own_uids or uid.lower() in self._bot_uids
 
     def is_own_bot(self, uid: str) -> bool:
-        """Whether this is the UID of a bot that is served here."""
+        """Return whether ``uid`` is the UID of a bot of this server."""
         return uid.lower() in self._own_uids
 
     def attach(self, delivery: DeliveryService) -> None:
         self._delivery = delivery
 
     def refresh(self) -> None:
-        """Ask which users are bots, and which groups the bots are in, if the last answer is ten minutes old.
+        """Load which users are bots, and which groups the bots are in, at most every ten minutes.
 
-        A failure changes nothing and is only logged.
+        A failure is only logged; the earlier data stays in use.
         """
         now = self._clock()
         if now < self._bots_refresh_at:
@@ -210,7 +219,7 @@ class CometChatChannel(Channel):
         self._refresh_groups()
 
     def _refresh_groups(self) -> None:
-        """Store the groups that a bot is in, so that webhooks about groups that nobody reported count as its own."""
+        """Store the groups that a bot is in, so that their webhooks are handled without a reported join."""
         for name, bot in self._bots.items():
             if self._delivery is None or not any(handler.kind == "event" for handler in bot.handlers):
                 continue
@@ -226,8 +235,12 @@ class CometChatChannel(Channel):
             self._groups[name] = guids
 
     def blueprint(self, delivery: DeliveryService) -> Any:
-        """The views that take CometChat's calls. Raises :class:`ConfigurationError` for a bot open to anybody."""
-        from cometbot.channels.cometchat.callback import make_blueprint  # Flask is needed only where there are views
+        """Create the views for CometChat's calls.
+
+        Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are
+        allowed.
+        """
+        from cometbot.channels.cometchat.callback import make_blueprint  # only views need Flask
 
         return make_blueprint(self, delivery)
 
@@ -257,7 +270,7 @@ class CometChatChannel(Channel):
         return message_id
 
     def _delete_message(self, message_id: str, uid: str, timeout: float) -> None:
-        """Take a message back; one that is gone already is what was asked for."""
+        """Delete a message; one that is deleted already is no error."""
         ends_at = time.monotonic() + timeout
         try:
             self._client.delete_message(message_id, on_behalf_of=uid, timeout=timeout)
@@ -295,19 +308,22 @@ class CometChatChannel(Channel):
         return self._client.thread(parent, on_behalf_of=uid, page=page, timeout=search.seconds_left)
 
     def _history_peer(self, conversation: Conversation) -> dict[str, Any]:
-        """Where its history is; a group's can be read even if the bot is no member any more."""
+        """Return the arguments for reading the history of ``conversation``.
+
+        A group's is read without ``on_behalf_of``, so that it can be read even if the bot is no longer a member.
+        """
         if conversation.is_group:
             return {"group": conversation.target}
         return {"user": conversation.target, "on_behalf_of": self.get_uid(conversation.bot)}
 
 
 def get_cometchat_uid(bot: Bot) -> str:
-    """The CometChat UID that ``bot`` acts under."""
+    """Return the CometChat UID of ``bot``."""
     return bot.cometchat_uid or bot.name
 
 
 def _ignore_outcome(bot: str, outcome: str) -> None:
-    """Where nobody counts."""
+    """Default of ``observe``: count nothing."""
 
 
 def _seconds_left(ends_at: float) -> float:

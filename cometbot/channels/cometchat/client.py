@@ -1,4 +1,4 @@
-"""The way to CometChat's REST API: one pooled session, total time-outs, typed errors."""
+"""Client of CometChat's REST API: one pooled session, total timeouts, typed errors."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _CHUNK_SIZE = 64 * 1024
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _MAX_REDIRECTS = 5
 MAX_MEDIA_BYTES = 100 * 1024 * 1024
-"""Bytes that :meth:`CometChatClient.download` takes at most unless told otherwise: what CometChat lets users send."""
+"""Default limit of :meth:`CometChatClient.download` in bytes: the largest file that CometChat lets users send."""
 
 _COMETCHAT_DOMAINS = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
 _TOKEN_HOST_PATTERN = re.compile(r"files-[a-z0-9-]+\.")
 
 
 class CometChatClient(Operations):
-    """CometChat's REST API of one app; the operations are those of :class:`Operations`.
+    """Client of CometChat's REST API for one app, with the methods of :class:`Operations`.
 
-    ``api_url`` holds the version (``https://<app>.api-<region>.cometchat.io/v3``). Every request ends within
-    ``timeout`` seconds in all, however slowly the answer drips in, except for the look-up of the host name. Nothing
-    is retried here. ``rate`` is what the last answer said of the app's budget. One client may be used by many
-    threads. The key shows in no repr, log or error.
+    ``api_url`` includes the version (``https://<app>.api-<region>.cometchat.io/v3``). Every request ends within
+    ``timeout`` seconds in total, however slowly the response arrives; only the DNS lookup is not limited. The client
+    never retries. ``rate`` is the app's rate limit status from the last response that reported one. A client may be
+    used by many threads. The API key appears in no repr, log or error.
 
     Errors: :class:`AuthenticationFailed`, :class:`NotFound`, :class:`Rejected`, :class:`RateLimited`;
-    :class:`Unreachable` if nothing was sent; :class:`Uncertain` if it was and no usable answer came.
+    :class:`Unreachable` if nothing was sent; :class:`Uncertain` if the request was sent and no usable response arrived.
     """
 
     def __init__(
@@ -71,7 +71,10 @@ class CometChatClient(Operations):
 
     @classmethod
     def from_region(cls, app_id: str, region: str, api_key: str, **options: Any) -> CometChatClient:
-        """The client of an app in CometChat's own cloud; ``options`` as for the class."""
+        """Return a client for an app in CometChat's own cloud; ``options`` are those of the class.
+
+        Raises :class:`ConfigurationError` if the app id, the region or the key is malformed.
+        """
         if not (re.fullmatch(r"[A-Za-z0-9-]{1,64}", app_id) and re.fullmatch(r"[A-Za-z0-9-]{1,32}", region)):
             raise ConfigurationError("COMETCHAT_APP_ID and COMETCHAT_REGION must be as the dashboard shows them")
         return cls(f"https://{app_id}.api-{region}.cometchat.io/v3", api_key, app_id=app_id, **options)
@@ -80,7 +83,7 @@ class CometChatClient(Operations):
         return f"{type(self).__name__}({self.api_url!r})"
 
     def close(self) -> None:
-        """Give the pooled connections back."""
+        """Close the pooled connections."""
         self._session.close()
 
     def request(
@@ -93,7 +96,10 @@ class CometChatClient(Operations):
         on_behalf_of: str = "",
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """The envelope of one answer, for operations without a method of their own. Raises the errors of the class."""
+        """Send a request and return the response's envelope, for operations without a method of their own.
+
+        Raises the errors of the class.
+        """
         headers = {"apikey": self._key, "Accept": "application/json", "Accept-Encoding": "identity"}
         if on_behalf_of:
             headers["onBehalfOf"] = request_bodies.check_id(on_behalf_of, "onBehalfOf")
@@ -117,12 +123,12 @@ class CometChatClient(Operations):
         limit: int = MAX_MEDIA_BYTES,
         timeout: float = 60.0,
     ) -> bytes:
-        """The bytes of a file that a user sent; with ``to`` they are written there and the result is empty.
+        """Return the bytes of a file that a user sent; with ``to``, write them there and return no bytes.
 
-        Both of CometChat's access modes work: pre-signed URLs as they are, token-based ones by asking for a token
-        first. The key goes to CometChat's hosts (and the host of ``api_url``) only. Raises :class:`Rejected` for a
-        file over ``limit`` bytes or a host's refusal, :class:`MessageError` for what is no http(s) URL. A file that
-        was begun is removed on failure.
+        Both of CometChat's access modes work: pre-signed URLs are fetched directly, for token-based ones a token is
+        requested first. The API key is sent only to CometChat's hosts and the host of ``api_url``. Raises
+        :class:`Rejected` for a file over ``limit`` bytes and for a host's refusal, :class:`MessageError` if ``url`` is
+        not an http(s) URL. On failure a partial file is removed.
         """
         ends_at = time.monotonic() + timeout
         address = self._resolve_media_url(url, ends_at)
@@ -171,7 +177,7 @@ class CometChatClient(Operations):
         return answer
 
     def _with_deadline(self, request_name: str, timeout: float) -> AbstractContextManager[Deadline]:
-        """A deadline over what is inside, and its exceptions as ours: what was not sent yet surely did not happen."""
+        """Limit the block to ``timeout`` seconds, and raise its connection errors as :class:`ChannelError`."""
         remedy = "check COMETCHAT_API_URL and the network"
         return time_limited_exchange(
             self._session, self.api_url, request_name, timeout, peer="CometChat", remedy=remedy
@@ -182,7 +188,7 @@ class CometChatClient(Operations):
         return [self._key, password] if isinstance(password, str) else [self._key]
 
     def _resolve_media_url(self, url: str, ends_at: float) -> str:
-        """The URL that can be fetched by anybody: token-based ones are exchanged for one with a token."""
+        """Return a URL that can be fetched without the API key; request one with a token if ``url`` needs it."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MessageError("url must be an http(s) URL of a file")
@@ -199,7 +205,7 @@ class CometChatClient(Operations):
         return urljoin(url, address)
 
     def _is_trusted(self, host: str) -> bool:
-        """Whether the key may go to ``host``."""
+        """Return whether the API key may be sent to ``host``."""
         is_own = host == urlsplit(self.api_url).hostname
         return is_own or any(host == family or host.endswith(f".{family}") for family in _COMETCHAT_DOMAINS)
 
@@ -207,7 +213,7 @@ class CometChatClient(Operations):
         return bool(_TOKEN_HOST_PATTERN.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
 
     def _download_to(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
-        """Write what is at ``url`` to ``file``, following redirects, without any header that identifies us."""
+        """Write the content of ``url`` to ``file``; follow redirects, and send no credentials."""
         for _ in range(_MAX_REDIRECTS):
             next_url = self._download_once(url, file, limit, ends_at)
             if not next_url:
@@ -218,7 +224,7 @@ class CometChatClient(Operations):
         raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected more than {_MAX_REDIRECTS} times")
 
     def _download_once(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> str:
-        """Where it redirects to; empty once the file is written."""
+        """Write the content of ``url`` to ``file`` and return "", or return the URL of a redirect."""
         request_name = f"GET {urlsplit(url).hostname} (media)"
         headers = {"Accept-Encoding": "identity"}
         with self._with_deadline(request_name, max(ends_at - time.monotonic(), 0.001)) as deadline:

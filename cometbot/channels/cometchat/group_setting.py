@@ -1,4 +1,4 @@
-"""Which messages of groups a bot's handlers can want: CometChat's ``groupChatSetting``, told from the code."""
+"""Determines the ``groupChatSetting`` that a bot needs on CometChat from its handlers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NOTHING, ALL, SLASHED, MENTIONED = GROUP_SETTINGS
 
 @dataclass(frozen=True, slots=True)
 class RequiredGroupSetting:
-    """The narrowest group setting with which every handler can be reached, and why.
+    """The narrowest group setting with which every handler can be reached, and the reasons.
 
-    ``handler`` is the first that wants no less. ``commands`` are those that need a mention in groups then, since their
-    slash alone is not relayed. ``opaque`` are handlers whose matcher is a function: if it asks for messages of groups
-    that do not mention the bot, that cannot be seen.
+    ``handler`` is the first handler that needs it. ``commands`` are the commands that need a mention in groups then,
+    because a slash alone is not relayed. ``opaque`` are handlers whose matcher is a function: it may match messages in
+    groups that do not mention the bot, which cannot be determined from the code.
     """
 
     setting: str
@@ -28,18 +28,18 @@ class RequiredGroupSetting:
 
 
 def group_setting_needed(bot: Bot) -> str:
-    """The narrowest ``groupChatSetting`` with which every handler of ``bot`` can be reached in groups.
+    """Return the narrowest ``groupChatSetting`` with which every handler of ``bot`` can be reached in groups.
 
-    ``allMessages`` only where a handler asks for messages of groups that do not mention the bot (``in_group``,
-    ``~mentioned``); ``slashedMessages`` where groups can reach nothing but commands; ``mentionedMessages`` for
-    everything else, since who mentions the bot reaches commands as well; ``none`` where all is one-to-one. The values
-    are in docs/protocols/cometchat.md, "Group setting".
+    ``allMessages`` if a handler matches messages in groups that do not mention the bot (``in_group``, ``~mentioned``);
+    ``slashedMessages`` if only commands can be reached from groups; ``none`` if all handlers are for one-to-one chats;
+    else ``mentionedMessages``, because a message that mentions the bot can also be a command. The values are described
+    in docs/protocols/cometchat.md, "Group setting".
     """
     return find_required_group_setting(bot).setting
 
 
 def find_required_group_setting(bot: Bot) -> RequiredGroupSetting:
-    """The setting of :func:`group_setting_needed`, with the reasons."""
+    """Return the setting of :func:`group_setting_needed` with the reasons."""
     requirements = [(handler, _find_required_setting(handler)) for handler in bot.handlers]
     setting = next(
         (item for item in (ALL, MENTIONED, SLASHED) if any(item == other for _, other in requirements)), NOTHING

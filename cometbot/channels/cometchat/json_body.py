@@ -1,4 +1,4 @@
-"""Reads the body of a call: one reader for the view that routes it and for the worker that handles it."""
+"""Reads the JSON body of a callback, in the same way for the view that routes it and the worker that handles it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MAX_INTEGER_DIGITS = 20
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``body``, as :func:`read_body` does."""
+    """Return the JSON object in ``body``, like :func:`read_body`."""
     return read_body(body)[0]
 
 
 def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the JSON object in ``body``, and a body that any JSON parser reads as that object.
 
-    Of a doubled key the last counts. A byte order mark is skipped; half a surrogate pair and bytes that are not UTF-8
-    become U+FFFD; NaN, infinities and what is nested deeper than :data:`~cometbot.json_depth.MAX_DEPTH` become null.
-    Raises :class:`PayloadError` for anything that is no JSON object.
+    The last of duplicate keys counts. A byte order mark is skipped. Lone surrogates and bytes that are not UTF-8 become
+    U+FFFD. NaN, infinities and values nested deeper than :data:`~cometbot.json_depth.MAX_DEPTH` become null. Raises
+    :class:`PayloadError` if ``body`` is not a JSON object.
     """
     if may_be_too_deep(body):
         body = limit_depth(_decode(body)).encode()

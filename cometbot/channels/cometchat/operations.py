@@ -1,4 +1,4 @@
-"""CometChat's REST operations, as far as a bot needs them; how a request travels is the client's business."""
+"""CometChat's REST operations that a bot needs, without the transport, which the client adds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Params = Mapping[str, str | int | bool]
 
 
 class Operations(ABC):
-    """Each method is one REST operation and answers with its ``data``.
+    """REST operations: each method sends one and returns the ``data`` of the response.
 
-    What CometChat would surely refuse raises :class:`MessageError`, naming the field, before anything is sent.
-    ``on_behalf_of`` is the uid that acts. ``timeout`` is in seconds for the whole exchange; operations that have none
-    take the client's own.
+    Methods raise :class:`MessageError`, naming the field, before anything is sent, for values that CometChat would
+    certainly refuse. ``on_behalf_of`` is the uid of the acting user. ``timeout`` is in seconds for the whole exchange;
+    operations without it use the client's own.
     """
 
     @abstractmethod
@@ -37,7 +37,10 @@ class Operations(ABC):
         on_behalf_of: str = "",
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """The envelope of the answer; ``path`` starts with a slash. Raises the :class:`ChannelError` that fits."""
+        """Send a request and return the response's envelope; ``path`` starts with a slash.
+
+        Raises the matching subclass of :class:`ChannelError` if the request fails.
+        """
 
     def create_bot(
         self,
@@ -49,7 +52,7 @@ class Operations(ABC):
         group_setting: str = "mentionedMessages",
         enabled: bool = True,
     ) -> Record:
-        """The new bot; its user must exist. Credentials, where given, come with every callback."""
+        """Create a bot and return it; its user must exist. CometChat sends the credentials with every callback."""
         body: dict[str, Any] = {
             "uid": request_bodies.check_id(uid, "uid", max_length=50),
             "webhookURL": _check_length(webhook_url, "webhookURL", 255),
@@ -63,7 +66,7 @@ class Operations(ABC):
         return self._request_record("POST", "/bots", body=body)
 
     def bots(self, *, search: str = "", ai: bool = False) -> Iterator[Record]:
-        """All bots, by uid; ``ai`` lists those of CometChat's AI product instead (no call lists both)."""
+        """Iterate over all bots, by uid; with ``ai`` those of CometChat's AI product instead (no call lists both)."""
         params: dict[str, str | int | bool] = {"perPage": PAGE_SIZE}
         if search:
             params["searchKey"] = search
@@ -72,11 +75,14 @@ class Operations(ABC):
         return self._iter_pages("/bots", params)
 
     def get_bot(self, uid: str) -> Record:
-        """One bot. Its password is in it; the repr masks it."""
+        """Return one bot. The record contains its password, which the repr masks."""
         return self._request_record("GET", f"/bots/{_path_segment(uid, 'uid')}")
 
     def update_bot(self, uid: str, changes: Mapping[str, Any]) -> Record:
-        """The bot after ``changes`` (names as on the wire: ``webhookURL``, ``enabled`` …; the uid stays)."""
+        """Change a bot and return it. ``changes`` has CometChat's names: ``webhookURL``, ``enabled`` …
+
+        Raises :class:`MessageError` if ``changes`` contains the uid, which cannot be changed.
+        """
         if "uid" in changes:
             raise MessageError("uid of a bot cannot be changed: delete the bot and create it again")
         if "groupChatSetting" in changes:
@@ -84,19 +90,21 @@ class Operations(ABC):
         return self._request_record("PUT", f"/bots/{_path_segment(uid, 'uid')}", body=changes)
 
     def delete_bot(self, uid: str) -> Record:
-        """The confirmation; the user and its messages stay."""
+        """Delete a bot and return the confirmation; the user and its messages remain."""
         return self._request_record("DELETE", f"/bots/{_path_segment(uid, 'uid')}")
 
     def send_bot_message(self, bot: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Record:
-        """The message that ``bot`` sent; ``body`` as in :mod:`cometbot.channels.cometchat.request_bodies`, of any
-        kind."""
+        """Send a message of any kind as ``bot`` and return it.
+
+        ``body`` is a body as in :mod:`cometbot.channels.cometchat.request_bodies`.
+        """
         encoded = request_bodies.check_message(body)
         return self._request_record(
             "POST", f"/bots/{_path_segment(bot, 'bot', 50)}/messages", body=encoded, timeout=timeout
         )
 
     def send_message(self, body: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
-        """The message, sent by ``on_behalf_of``, without one by the service account ``app_system``."""
+        """Send a message as ``on_behalf_of``, or else as the service account ``app_system``, and return it."""
         return self._request_record(
             "POST", "/messages", body=request_bodies.check_message(body), on_behalf_of=on_behalf_of
         )
@@ -104,7 +112,7 @@ class Operations(ABC):
     def reply_in_thread(
         self, parent_id: str, body: Mapping[str, Any], *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
-        """The reply in the thread that hangs on ``parent_id``, which must be a thread's root."""
+        """Send a reply in the thread of ``parent_id``, which must be a thread's root, and return it."""
         path = f"/messages/{_path_segment(parent_id, 'parentId')}/thread"
         encoded = request_bodies.check_message(body)
         return self._request_record(
@@ -112,7 +120,7 @@ class Operations(ABC):
         )
 
     def get_message(self, message_id: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
-        """One message."""
+        """Return one message."""
         return self._request_record("GET", _message_path(message_id), on_behalf_of=on_behalf_of, timeout=timeout)
 
     def edit_message(
@@ -124,7 +132,10 @@ class Operations(ABC):
         on_behalf_of: str = "",
         timeout: float | None = None,
     ) -> Record:
-        """The action message that reports the change; ``data`` (text, metadata …) and ``tags`` replace what was."""
+        """Edit a message and return the action message that reports the edit.
+
+        ``data`` (text, metadata …) and ``tags``, if given, replace the earlier ones.
+        """
         if "text" in data and not (isinstance(data["text"], str) and data["text"].strip()):
             raise MessageError("data.text must be a text that is not empty")
         request_bodies.check_data(data)
@@ -137,7 +148,7 @@ class Operations(ABC):
     def delete_message(
         self, message_id: str, *, permanent: bool = False, on_behalf_of: str = "", timeout: float | None = None
     ) -> Record:
-        """The action message that reports the deletion."""
+        """Delete a message and return the action message that reports the deletion."""
         body = {"permanent": True} if permanent else None
         return self._request_record(
             "DELETE", _message_path(message_id), body=body, on_behalf_of=on_behalf_of, timeout=timeout
@@ -146,7 +157,7 @@ class Operations(ABC):
     def add_reaction(
         self, message_id: str, reaction: str, *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
-        """The message with the reaction on it."""
+        """Add a reaction to a message and return the message."""
         return self._request_record(
             "POST",
             _reaction_path(message_id, reaction),
@@ -157,12 +168,12 @@ class Operations(ABC):
     def remove_reaction(
         self, message_id: str, reaction: str, *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
-        """The message without the reaction."""
+        """Remove a reaction from a message and return the message."""
         path = _reaction_path(message_id, reaction)
         return self._request_record("DELETE", path, on_behalf_of=_check_on_behalf_of(on_behalf_of), timeout=timeout)
 
     def reactions(self, message_id: str, reaction: str = "", *, on_behalf_of: str = "") -> list[Record]:
-        """Who reacted to a message, with ``reaction`` only those who put this one."""
+        """Return the reactions to a message with their users, or only those that are ``reaction``."""
         path = _reaction_path(message_id, reaction) if reaction else f"{_message_path(message_id)}/reactions"
         return _read_records(self.request("GET", path, on_behalf_of=on_behalf_of))
 
@@ -175,9 +186,10 @@ class Operations(ABC):
         query: Params | None = None,
         timeout: float | None = None,
     ) -> list[Record]:
-        """One page of a conversation's history (of all messages without ``user`` and ``group``), in CometChat's order.
+        """Return one page of a conversation's history, in CometChat's order.
 
-        ``query`` holds what section "history query parameters" of the REST API names: ``limit``, ``affix``, ``id`` …
+        Without ``user`` and ``group`` it is a page of all messages. ``query`` has the parameters from the section
+        "history query parameters" of the REST API: ``limit``, ``affix``, ``id`` …
         """
         prefix = _peer_path(user, group) if user or group else ""
         answer = self.request("GET", f"{prefix}/messages", params=query, on_behalf_of=on_behalf_of, timeout=timeout)
@@ -186,57 +198,63 @@ class Operations(ABC):
     def thread(
         self, parent_id: str, *, on_behalf_of: str = "", page: int = 1, timeout: float | None = None
     ) -> list[Record]:
-        """One page of a thread's replies."""
+        """Return one page of a thread's replies."""
         path = f"{_message_path(parent_id)}/thread"
         params: Params = {"perPage": PAGE_SIZE, "page": page}
         return _read_records(self.request("GET", path, params=params, on_behalf_of=on_behalf_of, timeout=timeout))
 
     def mark_read(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """The confirmation that ``reader`` has read a conversation, up to and including ``message_id`` if given."""
+        """Mark a conversation as read by ``reader``, up to and including ``message_id`` if given.
+
+        Returns the confirmation.
+        """
         return self._mark_conversation("POST", "read", reader, user, group, message_id)
 
     def mark_unread(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """The confirmation that a conversation counts as unread again."""
+        """Mark a conversation as unread again for ``reader``, and return the confirmation."""
         return self._mark_conversation("DELETE", "read", reader, user, group, message_id)
 
     def mark_delivered(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """The confirmation that a conversation's messages arrived at ``reader``."""
+        """Mark a conversation's messages as delivered to ``reader``, and return the confirmation."""
         return self._mark_conversation("POST", "delivered", reader, user, group, message_id)
 
     def conversations(self, *, on_behalf_of: str = "", query: Params | None = None) -> Iterator[Record]:
-        """All conversations of ``on_behalf_of``."""
+        """Iterate over all conversations of ``on_behalf_of``."""
         return self._iter_pages("/conversations", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
 
     def conversation(self, *, on_behalf_of: str, user: str = "", group: str = "") -> Record:
-        """One conversation of ``on_behalf_of``."""
+        """Return one conversation of ``on_behalf_of``."""
         return self._request_record(
             "GET", f"{_peer_path(user, group)}/conversation", on_behalf_of=_check_on_behalf_of(on_behalf_of)
         )
 
     def create_user(self, uid: str, name: str, details: Mapping[str, Any] | None = None) -> Record:
-        """The new user; ``details`` as on the wire: ``avatar``, ``metadata``, ``tags``, ``withAuthToken`` …"""
+        """Create a user and return it.
+
+        ``details`` has CometChat's names: ``avatar``, ``metadata``, ``tags``, ``withAuthToken`` …
+        """
         body = {**(details or {}), "uid": request_bodies.check_id(uid, "uid"), "name": _check_length(name, "name", 100)}
         request_bodies.check_tags(body.get("tags"))
         return self._request_record("POST", "/users", body=body)
 
     def get_user(self, uid: str, *, on_behalf_of: str = "") -> Record:
-        """One user."""
+        """Return one user."""
         return self._request_record("GET", _user_path(uid), on_behalf_of=on_behalf_of)
 
     def users(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
-        """All users that fit ``query`` (``searchKey``, ``tags``, ``role`` …)."""
+        """Iterate over all users that match ``query`` (``searchKey``, ``tags``, ``role`` …)."""
         return self._iter_pages("/users", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
 
     def update_user(self, uid: str, changes: Mapping[str, Any]) -> Record:
-        """The user after ``changes``; ``unset`` lists what to remove."""
+        """Change a user and return it; ``unset`` in ``changes`` lists the properties to remove."""
         return self._request_record("PUT", _user_path(uid), body=changes)
 
     def delete_user(self, uid: str, *, permanent: bool = False) -> Record:
-        """The confirmation; without ``permanent`` the user is only deactivated."""
+        """Delete a user, or only deactivate it without ``permanent``; return the confirmation."""
         return self._request_record("DELETE", _user_path(uid), body={"permanent": permanent})
 
     def create_auth_token(self, uid: str, *, force: bool = False) -> Record:
-        """A token with which a client logs in as ``uid``; the repr masks it."""
+        """Create a token with which a client logs in as ``uid``, and return it; the repr masks it."""
         return self._request_record("POST", f"{_user_path(uid)}/auth_tokens", body={"force": force})
 
     def create_group(
@@ -248,7 +266,10 @@ class Operations(ABC):
         *,
         on_behalf_of: str = "",
     ) -> Record:
-        """The new group, owned by ``on_behalf_of``; ``details`` as on the wire: ``members``, ``icon`` …"""
+        """Create a group, owned by ``on_behalf_of``, and return it.
+
+        ``details`` has CometChat's names: ``members``, ``icon`` …
+        """
         body = {
             **(details or {}),
             "guid": request_bodies.check_id(guid, "guid"),
@@ -259,19 +280,19 @@ class Operations(ABC):
         return self._request_record("POST", "/groups", body=body, on_behalf_of=on_behalf_of)
 
     def get_group(self, guid: str, *, on_behalf_of: str = "") -> Record:
-        """One group."""
+        """Return one group."""
         return self._request_record("GET", _group_path(guid), on_behalf_of=on_behalf_of)
 
     def groups(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
-        """All groups that fit ``query`` (``searchKey``, ``hasJoined``, ``tags`` …)."""
+        """Iterate over all groups that match ``query`` (``searchKey``, ``hasJoined``, ``tags`` …)."""
         return self._iter_pages("/groups", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
 
     def update_group(self, guid: str, changes: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
-        """The group after ``changes``."""
+        """Change a group and return it."""
         return self._request_record("PUT", _group_path(guid), body=changes, on_behalf_of=on_behalf_of)
 
     def delete_group(self, guid: str, *, on_behalf_of: str = "") -> Record:
-        """The confirmation."""
+        """Delete a group and return the confirmation."""
         return self._request_record("DELETE", _group_path(guid), on_behalf_of=on_behalf_of)
 
     def add_members(
@@ -283,7 +304,10 @@ class Operations(ABC):
         on_behalf_of: str = "",
         timeout: float | None = None,
     ) -> dict[str, Record]:
-        """What became of each uid: ``{"success": True, …}`` or ``{"error": …}``; sent in batches of 25."""
+        """Add members to a group, in batches of 25.
+
+        Returns the result for each uid: ``{"success": True, …}`` or ``{"error": …}``.
+        """
         _check_choice(scope, "scope", ("participants", "moderators", "admins"))
         wanted = [request_bodies.check_id(uid, "uid") for uid in uids]
         results: dict[str, Record] = {}
@@ -297,28 +321,31 @@ class Operations(ABC):
         return results
 
     def members(self, guid: str, query: Params | None = None) -> Iterator[Record]:
-        """All members of a group that fit ``query`` (``scopes``, ``status``), each with ``scope`` and ``joinedAt``."""
+        """Iterate over all members of a group that match ``query`` (``scopes``, ``status``).
+
+        Each record has ``scope`` and ``joinedAt``.
+        """
         return self._iter_pages(f"{_group_path(guid)}/members", {"perPage": PAGE_SIZE, **(query or {})})
 
     def change_scope(self, guid: str, uid: str, scope: str, *, on_behalf_of: str = "") -> Record:
-        """The member with the new scope: ``admin``, ``moderator`` or ``participant``."""
+        """Change a member's scope to ``admin``, ``moderator`` or ``participant``, and return the member."""
         body = {"scope": _check_choice(scope, "scope", ("admin", "moderator", "participant"))}
         return self._request_record("PUT", _member_path(guid, uid), body=body, on_behalf_of=on_behalf_of)
 
     def kick(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
-        """The confirmation that ``uid`` is out of the group."""
+        """Remove ``uid`` from a group and return the confirmation."""
         return self._request_record("DELETE", _member_path(guid, uid), on_behalf_of=on_behalf_of)
 
     def ban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
-        """The confirmation that ``uid`` is out of the group and cannot come back."""
+        """Remove ``uid`` from a group, so that it cannot join again, and return the confirmation."""
         return self._request_record("POST", _banned_path(guid, uid), on_behalf_of=on_behalf_of)
 
     def unban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
-        """The confirmation that ``uid`` may come back."""
+        """Allow ``uid`` to join a group again, and return the confirmation."""
         return self._request_record("DELETE", _banned_path(guid, uid), on_behalf_of=on_behalf_of)
 
     def banned(self, guid: str) -> Iterator[Record]:
-        """All users that are banned from a group."""
+        """Iterate over all users who are banned from a group."""
         return self._iter_pages(f"{_group_path(guid)}/bannedusers", {"perPage": PAGE_SIZE})
 
     def _mark_conversation(self, method: str, what: str, reader: str, user: str, group: str, message_id: str) -> Record:
@@ -338,12 +365,12 @@ class Operations(ABC):
     ) -> Record:
         answer = self.request(method, path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
         data = answer.get("data")
-        # Some examples show a single object as a list of one.
+        # Some examples in CometChat's documentation show a single object as a list of one.
         one = data[0] if isinstance(data, list) and len(data) == 1 else data
         return Record(one) if isinstance(one, dict) else Record()
 
     def _iter_pages(self, path: str, params: Params, *, on_behalf_of: str = "") -> Iterator[Record]:
-        """The entries of all pages; ends with an empty or short page, since totals are not always counted."""
+        """Iterate over the entries of all pages, until an empty or short one: totals are not always present."""
         page = 1
         while True:
             answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of)

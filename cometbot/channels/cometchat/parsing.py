@@ -1,4 +1,4 @@
-"""Makes events of what CometChat sends: bot callbacks, app webhooks and REST answers. No I/O."""
+"""Creates events from CometChat's payloads: bot callbacks, app webhooks and REST responses. No I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHANNEL = "cometchat"
 
 
 def parse(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -> Event:
-    """Return the event that ``payload`` reports in ``conversation``."""
+    """Return the event in ``payload``, which was received in ``conversation`` and is stored under ``key``."""
     parsed = payloads.parse_payload(payload)
     context = _EventContext(conversation, key, payload)
     if parsed.event_class is MessageEvent:
@@ -54,14 +54,14 @@ class _EventContext:
         return {**shared, "group": group or shared["group"], "sent_at": float(message["sentAt"])}
 
     def fields_for(self, sender: User) -> dict[str, Any]:
-        """Return what an event of ``sender`` shares with all others."""
+        """Return the fields that all events of ``sender`` share."""
         conversation = self.conversation
         group = Group(conversation.target) if conversation.is_group else None
         return {"key": self.key, "conversation": conversation, "sender": sender, "group": group, "raw": self.raw}
 
 
 def make_message(message: Mapping[str, Any], context: _EventContext) -> MessageEvent:
-    """Return the message in a loaded message object."""
+    """Return the event of a loaded message object."""
     data = message["data"]
     data_field = {"custom": "customData", "interactive": "interactiveData", "card": "card"}.get(message["category"], "")
     return MessageEvent(
@@ -83,7 +83,7 @@ def make_message(message: Mapping[str, Any], context: _EventContext) -> MessageE
 
 
 def make_history_context(conversation: Conversation, message: Mapping[str, Any]) -> _EventContext:
-    """Return where a message of a REST answer stands."""
+    """Return the context of a message in a REST response."""
     return _EventContext(conversation, f"message:{message.get('id', '')}", message)
 
 

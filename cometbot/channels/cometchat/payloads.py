@@ -1,7 +1,7 @@
-"""Reads what a payload reports: one reading for the view that routes it and for the worker that makes its event.
+"""Parses payloads, in the same way for the view that routes them and the worker that creates their events.
 
-A field of a wrong type counts as absent. What is absent is taken from where the payload says it again, such as the
-entities of a message. What cannot become a more precise event is an :class:`UnknownEvent`. No I/O.
+A field of a wrong type counts as absent. An absent value is taken from another place in the payload that repeats it,
+such as the entities of a message. A payload that no more precise event fits becomes an :class:`UnknownEvent`. No I/O.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from cometbot.events import (
 from cometbot.models import Group, Mention, User
 
 MESSAGE_CATEGORIES = frozenset({"message", "custom", "interactive", "card"})
-"""Categories of messages that somebody wrote; ``action`` and ``call`` report what happened."""
+"""Categories of messages that users and bots write; ``action`` and ``call`` messages report events."""
 
 SERVICE_UID = "app_system"
-"""CometChat's service account: the sender of what names no other."""
+"""CometChat's service account: the sender of a payload that names no other."""
 
 NEW_MESSAGE_TRIGGERS = frozenset({"after_message", "message_sent", "user_mentioned"})
 MODERATION_TRIGGERS = frozenset(
@@ -67,11 +67,11 @@ _USER_SEPARATOR = "_user_"
 
 @dataclass(frozen=True, slots=True)
 class ParsedPayload:
-    """The report in a payload, and the class of the event that it becomes.
+    """The parsed content of a payload, and the class of its event.
 
-    ``subject`` says what the report is about. ``kind`` is the platform's word for an :class:`UnknownEvent`, else what
-    was done: ``added``, ``edited``. ``message`` is the reported message, ``affected`` the one that was edited or
-    deleted. ``extra`` is what a report without a message consists of.
+    ``subject`` is what the payload is about. ``kind`` is the platform's name for an :class:`UnknownEvent`, else the
+    action: ``added``, ``edited``. ``message`` is the reported message, ``affected`` the one that was edited or deleted.
+    ``extra`` is the content of a payload without a message.
     """
 
     event_class: type[Event]
@@ -84,12 +84,13 @@ class ParsedPayload:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The part of a report that must be known before it is stored.
+    """The facts of a payload that are needed before it is stored.
 
-    ``key`` makes two reports of one happening the same. ``sender`` did it, ``author`` wrote the message that it is
-    about: not always the same, a moderator may delete. ``conversation_id`` is empty where the payload does not say it;
-    ``message_id`` and ``call_key`` may then find it. ``is_new_message`` tells messages from reports about messages and
-    members. ``joined`` are those who are members of the group since.
+    ``key`` is the same in two payloads that report the same event. ``sender`` caused the event; ``author`` wrote the
+    message concerned. They may differ, because a moderator may delete a message. ``conversation_id`` is empty if the
+    payload does not contain it; ``message_id`` or ``call_key`` may then identify the conversation. ``is_new_message``
+    distinguishes messages from reports about messages and members. ``joined`` are the uids that became members of the
+    group.
     """
 
     key: str
@@ -107,7 +108,7 @@ class Notification:
     joined: frozenset[str] = frozenset()
 
     def target(self, uid: str) -> str:
-        """Return whom ``uid`` writes to so that it arrives there: the group, or the other side one-to-one."""
+        """Return the receiver of messages from ``uid`` in this conversation: the group, or the other user."""
         if self.is_group:
             return self.receiver.lower()
         is_own = self.author.lower() == uid.lower()
@@ -120,7 +121,7 @@ class Notification:
 
 
 def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
-    """Return what ``payload`` reports, whatever it holds."""
+    """Return the parsed content of ``payload``; malformed content raises no error."""
     trigger, data = _read_envelope(payload)
     if trigger in REACTION_TRIGGERS:
         reaction = _read_reaction(data)
@@ -147,7 +148,10 @@ def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
 
 
 def read_notification(payload: Mapping[str, Any], body: bytes) -> Notification | None:
-    """Return what ``payload`` reports; None for what concerns no conversation (presence, receipts, campaigns …)."""
+    """Return the notification in ``payload``, or None if it concerns no conversation (presence, receipts, campaigns …).
+
+    ``body`` is the body that ``payload`` was read from; its hash identifies events without an id.
+    """
     parsed = parse_payload(payload)
     digest = hashlib.sha256(body).hexdigest()[:32]
     notification = _NOTIFICATION_BUILDERS[parsed.subject](parsed, digest)
@@ -158,9 +162,10 @@ def read_notification(payload: Mapping[str, Any], body: bytes) -> Notification |
 
 
 def is_disapproved(payload: Mapping[str, Any]) -> bool:
-    """Return whether the message that was sent or edited carries the moderation status ``disapproved``.
+    """Return whether the message that was sent or edited has the moderation status ``disapproved``.
 
-    The webhooks of the moderation itself carry it too. They report a decision and are no messages.
+    The result is False for the webhooks of the moderation itself, which have that status too: they report a decision
+    and are no messages.
     """
     trigger, data = payload.get("trigger"), payload.get("data")
     if not isinstance(data, dict) or (isinstance(trigger, str) and trigger in MODERATION_TRIGGERS):
@@ -172,7 +177,7 @@ def is_disapproved(payload: Mapping[str, Any]) -> bool:
 
 
 def load_message(value: object) -> dict[str, Any]:
-    """Return a message object with what it leaves out taken from what else it says."""
+    """Return a message object whose absent fields are derived from its other fields."""
     message = schemas.load(schemas.MESSAGE, value)
     by = find_entity(message, "sender") or find_entity(message, "by")
     to = find_entity(message, "receiver") or find_entity(message, "for")
@@ -186,7 +191,7 @@ def load_message(value: object) -> dict[str, Any]:
 
 
 def find_peer_uid(conversation_id: str, uid: str) -> str:
-    """Return the other user of a one-to-one conversation that ``uid`` takes part in, empty where its id names none."""
+    """Return the other user of a one-to-one conversation of ``uid``, or "" if the conversation's id names none."""
     conversation_id, uid = conversation_id.lower(), uid.lower()
     if uid and conversation_id.startswith(uid + _USER_SEPARATOR):
         return conversation_id.removeprefix(uid + _USER_SEPARATOR)
@@ -198,14 +203,14 @@ def find_peer_uid(conversation_id: str, uid: str) -> str:
 
 
 def find_entity(message: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return one of the entities of a message, empty where it is absent."""
+    """Return one of the entities of a message, or an empty dict if it is absent."""
     holder = message["data"]["entities"].get(name)
     entity = holder.get("entity") if isinstance(holder, dict) else None
     return entity if isinstance(entity, dict) else {}
 
 
 def find_mentions(data: Mapping[str, Any]) -> tuple[Mention, ...]:
-    """Return the users that a message names, those included that CometChat did not resolve."""
+    """Return the users that a message mentions, including those that CometChat did not resolve."""
     resolved = {mention.uid.lower(): mention for mention in data.get("mentions", ())}
     for uid in _MENTION.findall(data.get("text", "")):
         resolved.setdefault(uid.lower(), Mention(uid))
@@ -213,7 +218,7 @@ def find_mentions(data: Mapping[str, Any]) -> tuple[Mention, ...]:
 
 
 def find_actor(message: Mapping[str, Any]) -> str:
-    """Return the uid of the user who did what an ``action`` or ``call`` message reports."""
+    """Return the uid of the user who caused the event of an ``action`` or ``call`` message."""
     user = schemas.find_user(find_entity(message, "by"))
     return user.uid if user else str(message["sender"])
 
@@ -226,7 +231,10 @@ def find_editor(parsed: ParsedPayload) -> str:
 
 
 def find_membership_sender(group_change: Mapping[str, Any]) -> User:
-    """Return the user who changed a group; those who joined or left did it themselves, as an old owner did."""
+    """Return the user who changed a group.
+
+    If the payload names none, it is the member who joined or left, or the old owner.
+    """
     members = group_change.get("members", ())
     by: User | None = group_change.get("by")
     group: Group = group_change["group"]
@@ -237,19 +245,19 @@ def find_membership_sender(group_change: Mapping[str, Any]) -> User:
 
 
 def find_call_session(parsed: ParsedPayload) -> str:
-    """Return the id of a call's session, empty where it is absent."""
+    """Return the id of a call's session, or "" if it is absent."""
     data, entity = parsed.extra, find_entity(parsed.message, "on") if parsed.message else {}
     found = (entity.get("sessionid"), entity.get("sessionId"), data.get("sessionId"), data.get("sessionid"))
     return next((value for value in found if isinstance(value, str) and value), "")
 
 
 def make_call_key(session: str) -> str:
-    """Return the key of the event that began a call."""
+    """Return the key of the event that started a call."""
     return f"call:{session}:initiated"
 
 
 def normalize_call_state(action: str) -> str:
-    """Return cometbot's word for the state of a call."""
+    """Return cometbot's name for the state of a call."""
     return _CALL_STATE_ALIASES.get(action, action)
 
 
@@ -259,13 +267,13 @@ def to_snake_case(action: str) -> str:
 
 
 def _read_envelope(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return trigger and ``data``. A bot has one relay, which its payload need not name; a webhook has many."""
+    """Return trigger and ``data``. A bot callback without a trigger counts as ``after_message``."""
     envelope = schemas.load(schemas.ENVELOPE, payload)
     return envelope["trigger"] or ("" if "webhook" in payload else "after_message"), envelope["data"]
 
 
 def _find_message(data: Mapping[str, Any]) -> object:
-    """Return the message object that ``data`` is, or that it holds."""
+    """Return the message object in ``data``, which may be ``data`` itself."""
     if "conversationId" in data or "category" in data:
         return data
     return next((data[name] for name in ("message", "call") if isinstance(data.get(name), dict)), data)
@@ -278,7 +286,7 @@ def _find_receiver_type(conversation_id: str, to: Mapping[str, Any]) -> str:
 
 
 def _fill_in_location(message: dict[str, Any]) -> None:
-    """Fill in both sides of a message from the id of its conversation, or that id from them."""
+    """Set absent sender and receiver of a message from the id of its conversation, or that id from them."""
     conversation_id = message["conversationId"]
     if message["receiverType"] == "group":
         message["receiver"] = message["receiver"] or conversation_id[len(_GROUP_PREFIX) :]
@@ -295,7 +303,7 @@ def _fill_in_location(message: dict[str, Any]) -> None:
 
 
 def _fill_in_type(message: dict[str, Any]) -> None:
-    """Fill in category and type of what can only be one kind of message."""
+    """Set an absent category and type if the other fields fit only one."""
     data, kind, on = message["data"], message["type"], find_entity(message, "on")
     if not message["category"] and on:
         message["category"] = "call" if "sessionid" in on else "action"
@@ -316,13 +324,13 @@ def _read_reaction(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_group(data: Mapping[str, Any], trigger: str) -> dict[str, Any]:
-    """Return a report about a group; its ``group`` is None where there is none."""
+    """Return the loaded ``data`` of a group's webhook; its ``group`` is None if the payload names none."""
     group_change = schemas.load(schemas.MEMBERSHIP, data)
     if group_change["group"] is None and trigger in MEMBERSHIP_ACTIONS:
         group_change["group"] = schemas.find_group(data)
     members = group_change.get("members", ())
     for name in ("scope", "oldScope"):
-        # A change of scope stands with the member whose scope it is.
+        # A change of scope is reported in the member's own object.
         inner = members[0].raw.get(name) if members else None
         group_change[name] = group_change.get(name) or (inner if isinstance(inner, str) else "")
     return group_change
@@ -362,7 +370,7 @@ def _make_reaction_notification(parsed: ParsedPayload, digest: str) -> Notificat
         key = f"{parsed.kind}:{digest}"
     else:
         what = f"{reaction['messageId']}:{reaction['uid'].lower()}:{reaction['reaction']}"
-        # A user may remove a reaction and add it again within a week: the time tells the two apart.
+        # A user may remove a reaction and add it again within a week; the time distinguishes the two.
         at = map(str, filter(None, [reaction["reactedAt"]]))
         key = ":".join(["reaction", what, "added" if REACTION_TRIGGERS[parsed.kind] else "removed", *at])
     return Notification(key, reaction["uid"] or SERVICE_UID, message_id=reaction["messageId"])
@@ -374,7 +382,7 @@ def _make_group_notification(parsed: ParsedPayload, digest: str) -> Notification
     members = sorted(member.uid.lower() for member in group_change.get("members", ()))
     is_membership = parsed.event_class is MembershipEvent
     return Notification(
-        # The report carries no time of its own; the same body is the same happening.
+        # The payload has no time of its own; the same body is the same event.
         f"member:{guid}:{parsed.kind}:{','.join(members[:3])}:{digest}" if is_membership else f"{parsed.kind}:{digest}",
         find_membership_sender(group_change).uid,
         receiver=guid,
@@ -392,7 +400,7 @@ def _make_call_notification(parsed: ParsedPayload, digest: str) -> Notification:
     notification = replace(
         _make_base_notification(parsed.message, key), sender=find_actor(parsed.message) or SERVICE_UID
     )
-    # Later reports of a call name its session alone.
+    # Later payloads of a call contain only its session.
     return (
         notification
         if notification.conversation_id or not session
@@ -423,7 +431,7 @@ def _make_message_notification(parsed: ParsedPayload, digest: str) -> Notificati
 
 
 def _add_trigger_details(notification: Notification, parsed: ParsedPayload, trigger: str, digest: str) -> Notification:
-    """Return a message's description with what depends on the trigger that reported it."""
+    """Return the notification of a message with the fields that depend on the trigger."""
     if trigger in NEW_MESSAGE_TRIGGERS:
         mentioned = frozenset(mention.uid.lower() for mention in find_mentions(parsed.message["data"]))
         return replace(notification, is_new_message=True, mentioned=mentioned)

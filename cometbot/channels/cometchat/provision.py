@@ -1,4 +1,4 @@
-"""Bots on CometChat: found, registered, changed, with their users and credentials; no output, no questions."""
+"""Finds, registers and changes bots on CometChat, with their users and credentials. No output, no prompts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _NO_SECRET = Secret()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredBot:
-    """A bot as CometChat has it. Its password shows in no repr and no JSON."""
+    """A bot as registered on CometChat. Its password appears in no repr and no JSON."""
 
     uid: str
     url: str = ""
@@ -66,7 +66,7 @@ class RegisteredBot:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RegisteredBot:
-        """The bot in CometChat's answer, where properties that are empty or false are left out (section 2.2)."""
+        """Return the bot in CometChat's response, which omits properties that are empty or false (section 2.2)."""
         created_at = record.get("createdAt")
         return cls(
             uid=_get_text(record, "uid"),
@@ -82,11 +82,11 @@ class RegisteredBot:
 
     @property
     def masked_url(self) -> str:
-        """Its URL for people's eyes: a password in it is masked."""
+        """The URL with a password in it masked."""
         return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", self.url)
 
     def to_json(self) -> dict[str, Any]:
-        """It as CometChat spells it, with a masked password."""
+        """Return the bot with CometChat's names, and with its password masked."""
         return {
             "uid": self.uid,
             "webhookURL": self.masked_url,
@@ -102,7 +102,11 @@ class RegisteredBot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotPlan:
-    """How a bot shall be. ``credentials`` None: CometChat calls without; ``name`` is for a user that must be made."""
+    """The wanted registration of a bot.
+
+    With ``credentials`` None, CometChat's callbacks have none. ``name`` and ``avatar`` apply only to a user that must
+    be created.
+    """
 
     uid: str
     url: str
@@ -114,7 +118,7 @@ class BotPlan:
 
 
 def find_bot(client: CometChatClient, uid: str) -> RegisteredBot | None:
-    """The bot as CometChat has it, None if this is no bot there."""
+    """Return the bot as registered on CometChat, or None if ``uid`` is not a bot there."""
     try:
         return RegisteredBot.from_record(client.get_bot(uid))
     except NotFound as error:
@@ -123,7 +127,7 @@ def find_bot(client: CometChatClient, uid: str) -> RegisteredBot | None:
 
 
 def has_user(client: CometChatClient, uid: str) -> bool:
-    """Whether there is such a user who is not deactivated."""
+    """Return whether the user exists and is not deactivated."""
     try:
         client.get_user(uid)
     except NotFound as error:
@@ -133,12 +137,15 @@ def has_user(client: CometChatClient, uid: str) -> bool:
 
 
 def list_bots(client: CometChatClient, *, search: str = "", ai: bool = False) -> Iterator[RegisteredBot]:
-    """The bots whose uid begins with ``search``, by uid."""
+    """Iterate over the bots whose uid begins with ``search``, by uid; with ``ai`` over those of the AI product."""
     return (RegisteredBot.from_record(record) for record in client.bots(search=search, ai=ai))
 
 
 def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, bool]:
-    """The new bot, and whether its user was made too, which happens first. Raises the client's errors."""
+    """Create a bot, and before it its user if there is none.
+
+    Returns the bot, and whether its user was created. Raises the client's errors.
+    """
     is_user_new = ensure_user(client, plan.uid, plan.name, plan.avatar)
     username, password = plan.credentials or ("", _NO_SECRET)
     record = client.create_bot(
@@ -153,7 +160,7 @@ def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, b
 
 
 def ensure_user(client: CometChatClient, uid: str, name: str = "", avatar: str = "") -> bool:
-    """Whether the user had to be made."""
+    """Create the user if it does not exist; return whether it was created."""
     if has_user(client, uid):
         return False
     client.create_user(uid, name or name_from_uid(uid), {"avatar": avatar} if avatar else None)
@@ -161,9 +168,9 @@ def ensure_user(client: CometChatClient, uid: str, name: str = "", avatar: str =
 
 
 def update_bot(client: CometChatClient, uid: str, changes: Mapping[str, Any]) -> RegisteredBot:
-    """The bot after ``changes``, named as on the wire; what is not named stays.
+    """Change a bot and return it; ``changes`` has CometChat's names, and other properties stay unchanged.
 
-    ``enabled`` and ``groupChatSetting`` are sent in any case, so that no default of CometChat's can slip in.
+    ``enabled`` and ``groupChatSetting`` are always sent, so that CometChat does not reset them to its defaults.
     """
     now = RegisteredBot.from_record(client.get_bot(uid))
     body = {"enabled": now.enabled, "groupChatSetting": now.group_setting, **changes}
@@ -171,19 +178,19 @@ def update_bot(client: CometChatClient, uid: str, changes: Mapping[str, Any]) ->
 
 
 def make_basic_auth_changes(credentials: Credentials | None) -> dict[str, Any]:
-    """The part of an update's body that says with which credentials CometChat calls; None: without any."""
+    """Return the part of an update's body that sets the credentials of CometChat's callbacks (None: no credentials)."""
     if credentials is None:
         return {"useBasicAuth": False}
     return {"useBasicAuth": True, "username": credentials.username, "password": credentials.password.reveal()}
 
 
 def generate_credentials(username: str = "") -> Credentials:
-    """New credentials; the password is random and fits CometChat's limit of 50 characters."""
+    """Return new credentials with a random password within CometChat's limit of 50 characters."""
     return Credentials(username or DEFAULT_USERNAME, Secret(secrets.token_urlsafe(24)))
 
 
 def check_credentials(credentials: Credentials) -> Credentials:
-    """``credentials``. Raises :class:`ConfigurationError` where CometChat could not carry them (section 2.1)."""
+    """Return ``credentials``. Raises :class:`ConfigurationError` if CometChat cannot use them (section 2.1)."""
     for what, text in (("user name", credentials.username), ("password", credentials.password.reveal())):
         if not 0 < len(text) <= MAX_CREDENTIAL_LENGTH:
             raise ConfigurationError(
@@ -196,19 +203,19 @@ def check_credentials(credentials: Credentials) -> Credentials:
 
 
 def callback_url(base: str, name: str) -> str:
-    """The callback of the bot ``name`` on the server at ``base``: ``https://host`` is
-    ``https://host/cometchat/NAME``.
+    """Return the callback URL of the bot ``name`` on the server at ``base``.
 
-    A ``base`` that is the callback already stays as it is.
+    For ``https://host`` it is ``https://host/cometchat/NAME``. A ``base`` that is already the callback URL is returned
+    unchanged.
     """
     base, path = base.rstrip("/"), f"/cometchat/{quote(name, safe='')}"
     return base if base.endswith(path) else base.removesuffix("/cometchat") + path
 
 
 def check_url(url: str, api_url: str) -> str:
-    """``url``. Raises :class:`ConfigurationError` if the CometChat at ``api_url`` could not call it.
+    """Return ``url``. Raises :class:`ConfigurationError` if the CometChat at ``api_url`` cannot call it.
 
-    A CometChat on this machine may call this machine, and without TLS.
+    If ``api_url`` is on this machine or a private network, ``url`` may be so too, and needs no TLS.
     """
     parts = _split_url(url)
     host = parts.hostname or ""
@@ -230,12 +237,12 @@ def check_url(url: str, api_url: str) -> str:
 
 
 def name_from_uid(uid: str) -> str:
-    """A name for people: ``help-desk`` is ``Help desk``."""
+    """Return a display name for a uid: ``Help desk`` for ``help-desk``."""
     return uid.replace("-", " ").replace("_", " ").strip().capitalize() or uid
 
 
 def _reraise_unless_code(error: Rejected, *codes: str) -> None:
-    """Raise ``error`` unless it says that the thing itself is not there: a wrong base URL is not found either."""
+    """Raise ``error`` unless its code is one of ``codes``, because a wrong base URL is answered with 404 too."""
     if error.code not in codes:
         raise error
 

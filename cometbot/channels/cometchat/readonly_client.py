@@ -1,4 +1,4 @@
-"""CometChat for rehearsals: what is there can be read, and nothing is changed."""
+"""A CometChat client for dry runs: it reads from CometChat and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cometbot.channels.cometchat.operations import Operations
 from cometbot.channels.cometchat.responses import RateLimitStatus
 
 DRY_RUN_ID = "withheld"
-"""The id of what a rehearsal would have made."""
+"""The id of an object that a dry run would have created."""
 
 
 class ReadOnlyClient(Operations):
-    """The operations of ``client``, of which only those that read are carried out.
+    """The operations of ``client``, of which only those that read are sent.
 
-    Of each other one ``on_write`` is told the method and path; it is answered with success, and with what was asked for
-    as its result. What would have got an id has the id ``withheld``.
+    For each other operation, ``on_write`` is called with the method and path. The operation succeeds and returns its
+    request's body as result; an object that would have got an id has the id ``withheld``.
     """
 
     def __init__(self, client: CometChatClient, on_write: Callable[[str], None]) -> None:
@@ -33,11 +33,11 @@ class ReadOnlyClient(Operations):
 
     @property
     def rate(self) -> RateLimitStatus | None:
-        """What the last answer said of the app's budget."""
+        """The app's rate limit status from the last response that reported one."""
         return self._client.rate
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The answer of ``client`` where nothing is changed by asking; else success, and a note."""
+        """Send a GET or HEAD request; for any other, call ``on_write`` and return a successful envelope."""
         if method.upper() in ("GET", "HEAD"):
             return self._client.request(method, path, **options)
         self._on_write(f"{method} {path}")
@@ -47,8 +47,8 @@ class ReadOnlyClient(Operations):
     def download(
         self, url: str, to: str | Path | None = None, *, limit: int = MAX_MEDIA_BYTES, timeout: float = 60.0
     ) -> bytes:
-        """As of :meth:`CometChatClient.download`."""
+        """Download a file, like :meth:`CometChatClient.download`."""
         return self._client.download(url, to, limit=limit, timeout=timeout)
 
     def close(self) -> None:
-        """Nothing: the connections are those of the client behind it, which goes on."""
+        """Do nothing: the connections belong to the underlying client, which stays open."""

@@ -1,4 +1,4 @@
-"""Turns messages into the REST requests that carry them, as plain JSON. No I/O."""
+"""Renders messages as CometChat's REST requests, in plain JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CARD_STYLE = {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}
 
 
 def capabilities(rich: RichMode) -> Capabilities:
-    """What CometChat carries when rich messages are sent as ``rich``."""
+    """Return the capabilities of CometChat if rich messages are sent as ``rich``."""
     return Capabilities(
         native=_NATIVE[rich],
         text_limit=request_bodies.MAX_DATA_BYTES - len('{"text":""}'),
@@ -51,10 +51,10 @@ def capabilities(rich: RichMode) -> Capabilities:
 
 
 def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
-    """The requests of ``operation`` in order: ``{"op": …, "body": …}`` with what else the path needs.
+    """Return the requests of ``operation`` in order: ``{"op": …, "body": …}`` with the parameters of the path.
 
-    ``after`` is the id of the message that is answered; from there on a sent message is looked for again. Raises
-    :class:`MessageError` for what goes over a limit and cannot be split.
+    ``after`` is the id of the answered message, from which the search for a sent message starts. Raises
+    :class:`MessageError` if a message exceeds a limit and cannot be split.
     """
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
@@ -87,7 +87,7 @@ def _render_send(operation: Operation, part: Mapping[str, Any]) -> dict[str, Any
 
 
 def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
-    """The edit; of a text that has grown over the limit, the rest follows as new messages."""
+    """Return the edit; the part of a text beyond the limit follows in new messages."""
     first, *rest = _render_bodies(fall_back_to_text(message, _EDIT_CAPABILITIES), "text")
     body: dict[str, Any] = {"data": first["data"], **({"tags": first["tags"]} if "tags" in first else {})}
     request_bodies.check_data(first["data"])
@@ -97,7 +97,7 @@ def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]
 
 
 def _render_bodies(message: Message, rich: RichMode) -> list[dict[str, Any]]:
-    """The bodies, without their address, that say ``message``; several where it is a long text."""
+    """Return the bodies of ``message`` without their receiver; several for a long text."""
     if isinstance(message, Text):
         return [
             _make_body(message, "message", "text", {"text": part})
@@ -124,7 +124,10 @@ def _make_body(message: Message, category: str, kind: str, data: dict[str, Any])
 
 
 def split_by_data_limit(text: str, metadata: Mapping[str, Any]) -> list[str]:
-    """``text`` in parts that each fit into ``data`` together with ``metadata``, counted as JSON in UTF-8."""
+    """Return ``text`` in parts that each fit into ``data`` together with ``metadata``, measured as JSON in UTF-8.
+
+    Raises :class:`MessageError` if ``metadata`` leaves no room for the text.
+    """
     overhead = len(
         request_bodies.encode({"text": "", "metadata": dict(metadata)} if metadata else {"text": ""}, "metadata")
     )
@@ -137,12 +140,12 @@ def split_by_data_limit(text: str, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _json_size(text: str) -> int:
-    """Bytes of ``text`` as it stands in JSON, without the quotes around it."""
+    """Return the size of ``text`` as a JSON string in bytes, without the quotes."""
     return len(request_bodies.encode(text, "text")) - 2
 
 
 def _render_media(message: Media) -> list[dict[str, Any]]:
-    """The file with its caption; a caption that is too long for that follows as texts."""
+    """Return the body of a file with its caption; a caption that is too long follows as texts."""
     mime_type = message.mime_type or mimetypes.guess_type(urlsplit(message.url).path)[0] or ""
     kind = message.kind or _media_kind(mime_type)
     mime_type = mime_type or _DEFAULT_MIME_TYPE
@@ -175,9 +178,9 @@ def _media_kind(mime_type: str) -> str:
 
 
 def _render_interactive(message: Message) -> dict[str, Any]:
-    """An interactive card. Its links are buttons; what is to be answered stands in the text, numbered.
+    """Return an interactive card. Its links are buttons; its quick replies are a numbered list in the text.
 
-    CometChat does not tell a bot of clicks, so a button that only it could answer to would do nothing.
+    CometChat does not report clicks to a bot, so a button for a quick reply would have no effect.
     """
     interactive_data: dict[str, Any] = {"text": message.to_text(), "cardActions": []}
     if isinstance(message, Card):
@@ -200,14 +203,14 @@ def _link_button(number: int, button: Button) -> dict[str, Any]:
 
 
 def _render_card(message: Message) -> dict[str, Any]:
-    """A card message; ``text`` is what previews, notifications and old clients show."""
+    """Return a card message; previews, notifications and old clients show its ``text``."""
     preview = message.to_text()
     card = {"version": "1.0", "body": _render_elements(message), "style": _CARD_STYLE, "fallbackText": preview}
     return _make_body(message, "card", "text", {"text": preview, "card": card})
 
 
 def _render_elements(message: Message) -> list[dict[str, Any]]:
-    """The elements of a card; each id is unique in it."""
+    """Return the elements of a card, with ids that are unique in it."""
     elements: list[dict[str, Any]] = []
     offers = list(message.offers())
     if isinstance(message, Choices):
@@ -245,9 +248,9 @@ def _open_button(element_id: str, button: Button) -> dict[str, Any]:
 
 
 def _reply_button(element_id: str, offer: QuickReply, offers: Sequence[QuickReply]) -> dict[str, Any]:
-    """A button that says its label in the conversation, or its number where several have that label.
+    """Return a button that sends its label as a message, or its number if several have the same label.
 
-    There it is recognised as the answer that was offered.
+    The message is then recognised as the quick reply.
     """
     is_unique = sum(other.label.casefold() == offer.label.casefold() for other in offers) == 1
     action = {"type": "sendMessage", "text": offer.label if is_unique else str(offer.number)}

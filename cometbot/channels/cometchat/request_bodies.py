@@ -1,4 +1,4 @@
-"""Bodies of messages as CometChat's REST API takes them, and the limits that are checked before anything is sent."""
+"""Message bodies of CometChat's REST API, and the checks of its limits before anything is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cometbot.errors import MessageError
 from cometbot.text import replace_surrogates
 
 MAX_DATA_BYTES = 10_000
-"""UTF-8 bytes of a message's ``data`` as JSON; CometChat says 10 KB."""
+"""UTF-8 bytes of a message's ``data`` as JSON; CometChat's documented limit is 10 KB."""
 MAX_BODY_LENGTH = 65_536
 """Characters of the whole message as JSON."""
 MAX_TAGS, MAX_TAG_LENGTH = 25, 100
@@ -27,7 +27,7 @@ _MENTION = re.compile(r"<@uid:([^<>\s]+)>")
 def encode(value: object, field: str = "data") -> bytes:
     """Return ``value`` as JSON in UTF-8, with U+FFFD for lone surrogates.
 
-    Raises :class:`MessageError`, naming ``field``, if it is no JSON.
+    Raises :class:`MessageError`, naming ``field``, if it cannot be encoded as JSON.
     """
     try:
         return orjson.dumps(replace_surrogates(value))
@@ -36,12 +36,12 @@ def encode(value: object, field: str = "data") -> bytes:
 
 
 def make_receiver_fields(receiver: str, *, is_group: bool) -> dict[str, str]:
-    """The part of a body that says to whom it goes."""
+    """Return the fields of a body that name the receiver."""
     return {"receiver": receiver, "receiverType": "group" if is_group else "user"}
 
 
 def check_message(body: Mapping[str, Any]) -> bytes:
-    """``body`` as JSON, ready to be sent. Raises :class:`MessageError`, naming the field that is wrong."""
+    """Return ``body`` encoded as JSON. Raises :class:`MessageError`, naming the wrong field, if it is not valid."""
     if not body.get("multipleReceivers"):
         _require(_is_text(body.get("receiver")), "receiver must name a user or a group")
     _require(body.get("receiverType") in ("user", "group"), "receiverType must be 'user' or 'group'")
@@ -64,7 +64,7 @@ def check_message(body: Mapping[str, Any]) -> bytes:
 
 
 def check_data(data: Mapping[str, Any]) -> None:
-    """Raises :class:`MessageError` for a ``data`` that CometChat would refuse whatever the message's kind."""
+    """Raise :class:`MessageError` for a ``data`` that CometChat would refuse in messages of any kind."""
     metadata = data.get("metadata")
     _require(metadata is None or isinstance(metadata, Mapping), "data.metadata must be an object")
     text = data.get("text")
@@ -79,7 +79,7 @@ def check_data(data: Mapping[str, Any]) -> None:
 
 
 def check_tags(tags: object) -> None:
-    """Raises :class:`MessageError` unless ``tags`` is absent or a list that CometChat takes."""
+    """Raise :class:`MessageError` unless ``tags`` is None or a list that CometChat accepts."""
     if tags is None:
         return
     _require(isinstance(tags, Sequence) and not isinstance(tags, str), "tags must be a list of texts")
@@ -92,7 +92,7 @@ def check_tags(tags: object) -> None:
 
 
 def check_reaction(reaction: str) -> str:
-    """``reaction`` if CometChat would take it. Raises :class:`MessageError` otherwise."""
+    """Return ``reaction``. Raises :class:`MessageError` if CometChat would refuse it."""
     _require(
         _is_text(reaction) and len(reaction) <= MAX_REACTION_LENGTH,
         f"reaction must have 1 to {MAX_REACTION_LENGTH} characters",
@@ -101,7 +101,7 @@ def check_reaction(reaction: str) -> str:
 
 
 def check_id(value: object, field: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
-    """``value`` as an id that can stand in a path or a header. Raises :class:`MessageError`, naming ``field``."""
+    """Return ``value`` as an id for a path or a header. Raises :class:`MessageError`, naming ``field``, if invalid."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     is_valid = isinstance(text, str) and 0 < len(text) <= max_length and text.isprintable() and text not in (".", "..")
     _require(

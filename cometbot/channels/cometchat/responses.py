@@ -1,4 +1,4 @@
-"""Reads CometChat's REST answers: envelopes, typed errors, rate headers. No I/O."""
+"""Parses CometChat's REST responses: envelopes, typed errors, rate limit headers. No I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret"})
 
 
 class Record(dict[str, Any]):
-    """An object of an answer. Its repr masks passwords and tokens, which CometChat returns in clear."""
+    """An object in a response. Its repr masks passwords and tokens, which CometChat returns in clear text."""
 
     def __repr__(self) -> str:
         return repr({name: "***" if name.lower() in _SECRET_FIELDS else value for name, value in self.items()})
@@ -39,7 +39,10 @@ class Record(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """What the last answer said of the app's requests a minute, None where it did not; ``measured_at`` is Unix time."""
+    """The app's limit of requests per minute and the rest of it, as of a response; None for an absent value.
+
+    ``measured_at`` is Unix time.
+    """
 
     limit: int | None = None
     remaining: int | None = None
@@ -47,7 +50,7 @@ class RateLimitStatus:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], now: float) -> RateLimitStatus | None:
-        """The rate in an answer's headers in any of their spellings, None if they hold none."""
+        """Return the status in a response's headers, in any of their spellings, or None if they contain none."""
         lowercased = {name.lower(): value for name, value in headers.items()}
         limit = _first_number(lowercased, "x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
         remaining = _first_number(lowercased, "x-rate-limit-remaining", "x-ratelimit-remaining")
@@ -58,7 +61,7 @@ class RateLimitStatus:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One HTTP answer, read whole."""
+    """An HTTP response with its whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,7 +69,7 @@ class ApiResponse:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it was meant to have no body; one that was cut off in its headers has none either."""
+        """True if the response declares that it has no body; a truncated response may lack one without that."""
         lowercased = {name.lower(): value for name, value in self.headers.items()}
         return self.status == 204 or lowercased.get("content-length") == "0"
 
@@ -82,14 +85,15 @@ class ApiResponse:
 def _parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
-    except ValueError:  # orjson refuses half an emoji, which one message in a long history may hold
+    except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
         return replace_surrogates(json.loads(body))
 
 
 def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
-    """The envelope (``data``, ``meta``) of an answer that says yes; others raise the :class:`ChannelError` that fits.
+    """Return the envelope (``data``, ``meta``) of a successful response.
 
-    ``what`` names the request in the error's text; ``secrets`` are taken out of what CometChat says.
+    Raises the matching subclass of :class:`ChannelError` for any other response. ``what`` names the request in the
+    error's text; ``secrets`` are masked in CometChat's message.
     """
     envelope = answer.envelope()
     if 200 <= answer.status < 300:
@@ -103,7 +107,7 @@ def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) 
 
 
 def error_from_response(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
-    """The error in an answer: by CometChat's own code first, then by the HTTP status."""
+    """Return the error of a response, classified by CometChat's own code first, then by the HTTP status."""
     error = answer.envelope().get("error")
     error = error if isinstance(error, dict) else {}
     code, message = _text(error.get("code")), _text(error.get("message"))
@@ -129,7 +133,7 @@ def _error_class(code: str, status: int) -> type[Rejected] | None:
     if code.endswith("_NOT_FOUND"):
         return NotFound
     if status >= 500:
-        # A code that names the client's mistake is believed, whatever the status; others are the server's trouble.
+        # A code for a client error counts even with a 5xx; all others are temporary errors of the server.
         is_clear = code.startswith(("ERR_BAD_REQUEST", "ERR_EMPTY_", "ERR_INVALID_"))
         return Rejected if is_clear else None
     if code:

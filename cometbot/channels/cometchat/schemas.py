@@ -1,7 +1,7 @@
-"""The shapes of what CometChat sends, as marshmallow schemas; each is made once.
+"""Marshmallow schemas of CometChat's payloads; each is instantiated once.
 
-A field of a wrong type counts as absent, whatever the protocol says of it, and unknown keys stay. Attributes are
-spelled as on the wire, so that no unknown key can take another's place.
+A field of a wrong type counts as absent, even if the protocol requires it, and unknown keys are kept. Attributes have
+CometChat's names, so that no unknown key can replace another.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, post_
 from cometbot.models import Attachment, Group, Mention, User
 
 ID_PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
-"""What an id may look like: it becomes part of keys and paths, so no control characters and no endless text."""
+"""The format of an id: it becomes part of keys and paths, so its length is limited and control characters are not
+allowed."""
 
 MAX_TIMESTAMP = 10**15
-"""No time in seconds is that late."""
+"""Upper bound of a time in Unix seconds."""
 
 RECEIVER_TYPES = ("user", "group")
 
@@ -26,7 +27,7 @@ _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 class Identifier(fields.Field[str]):
-    """A uid, guid or message id as a str; whole numbers are taken too (message ids come as either)."""
+    """A uid, guid or message id as a str; integers are accepted too (message ids arrive as either)."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -36,7 +37,7 @@ class Identifier(fields.Field[str]):
 
 
 class Timestamp(fields.Field[float]):
-    """Unix seconds, as a number or as a text; a fraction is kept."""
+    """Unix seconds, as a number or as a text; fractions are kept."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
         number = float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
@@ -46,14 +47,14 @@ class Timestamp(fields.Field[float]):
 
 
 class Count(Timestamp):
-    """A whole number that is not negative."""
+    """A non-negative integer; a fraction is cut off."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         return int(super()._deserialize(value, attr, data, **kwargs))
 
 
 class ReceiverType(fields.Field[str]):
-    """``user`` or ``group``, in whatever case it was written."""
+    """``user`` or ``group``, in any letter case."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str) or value.lower() not in RECEIVER_TYPES:
@@ -62,9 +63,9 @@ class ReceiverType(fields.Field[str]):
 
 
 class LenientField(fields.Field[Any]):
-    """The value as ``inner`` (a field or a schema) reads it; ``default`` where it does not fit or is absent.
+    """A value that ``inner`` (a field or a schema) loads; ``default`` if it is invalid or absent.
 
-    Without a default the key is left out.
+    Without a default the key is omitted.
     """
 
     def __init__(self, inner: fields.Field[Any] | Schema, default: Any = missing, **kwargs: Any) -> None:
@@ -84,7 +85,7 @@ class LenientField(fields.Field[Any]):
 
 
 class LenientList(fields.Field[list[Any]]):
-    """Those entries of a list (or of an object's values) that ``inner`` can load; the others are left out."""
+    """The entries of a list (or of an object's values) that ``inner`` can load; others are omitted."""
 
     def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -99,17 +100,17 @@ class LenientList(fields.Field[list[Any]]):
 
 
 def text_field() -> LenientField:
-    """A text, or nothing where something else stands."""
+    """Return the field of a text, which is omitted if the value is not a text."""
     return LenientField(fields.String())
 
 
 def object_field() -> LenientField:
-    """An object, or nothing where something else stands."""
+    """Return the field of an object, which is omitted if the value is not an object."""
     return LenientField(fields.Dict())
 
 
 def id_field() -> LenientField:
-    """Return the field of an id, empty where something else stands."""
+    """Return the field of an id, which is empty if the value is not an id."""
     return LenientField(Identifier(), "")
 
 
@@ -133,7 +134,7 @@ class UserSchema(_BaseSchema):
 
     @post_load(pass_original=True)
     def to_user(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> User:
-        """The user, with everything as it came in ``raw``."""
+        """Return the user, with the original object in ``raw``."""
         known = {name: data[name] for name in ("name", "avatar", "link", "role", "status", "metadata") if name in data}
         return User(uid=data["uid"], tags=tuple(data.get("tags", ())), raw=original, **known)
 
@@ -154,7 +155,7 @@ class GroupSchema(_BaseSchema):
 
     @post_load(pass_original=True)
     def to_group(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> Group:
-        """The group, with everything as it came in ``raw``."""
+        """Return the group, with the original object in ``raw``."""
         names = ("name", "type", "icon", "description", "owner", "scope", "metadata")
         known = {name: data[name] for name in names if name in data}
         tags = tuple(data.get("tags", ()))
@@ -172,7 +173,7 @@ class AttachmentSchema(_BaseSchema):
 
     @post_load
     def to_attachment(self, data: dict[str, Any], **kwargs: Any) -> Attachment:
-        """The attachment."""
+        """Return the attachment."""
         return Attachment(
             url=data["url"],
             name=data.get("name", ""),
@@ -190,12 +191,12 @@ class MentionSchema(_BaseSchema):
 
     @post_load
     def to_mention(self, data: dict[str, Any], **kwargs: Any) -> Mention:
-        """The mention."""
+        """Return the mention."""
         return Mention(uid=data["uid"], name=data.get("name", ""))
 
 
 class MessageDataSchema(_BaseSchema):
-    """The inner ``data`` of a message: what was said, and snapshots of who and where."""
+    """The inner ``data`` of a message: its content, and copies of its user and group entities."""
 
     text = text_field()
     url = text_field()
@@ -216,7 +217,10 @@ _MESSAGE_DATA = MessageDataSchema()
 
 
 class MessageSchema(_BaseSchema):
-    """A message object: in callbacks, webhooks and REST answers. What is absent is empty, or 0 for a time."""
+    """A message object in callbacks, webhooks and REST responses.
+
+    Absent ids are empty and absent times are 0.
+    """
 
     id = id_field()
     conversationId = id_field()
@@ -270,7 +274,7 @@ class WebhookReactionSchema(_BaseSchema):
 
 
 class MembershipSchema(_BaseSchema):
-    """``data`` of a webhook about a group; ``by`` is absent where a user joined or left."""
+    """``data`` of a webhook about a group; ``by`` is absent if a user joined or left."""
 
     group = LenientField(GroupSchema(), None)
     members = LenientField(LenientList(UserSchema()))
@@ -281,7 +285,7 @@ class MembershipSchema(_BaseSchema):
 
     @pre_load
     def fill_uids_from_keys(self, data: Any, **kwargs: Any) -> Any:
-        """``members`` is an object of users by uid; an entry that repeats no uid has it from its key."""
+        """Add the uid to entries of ``members`` that lack it; ``members`` is an object of users by uid."""
         members = data.get("members") if isinstance(data, dict) else None
         if not isinstance(members, dict):
             return data
@@ -299,24 +303,24 @@ MEMBERSHIP = MembershipSchema()
 
 
 def load(schema: Schema, payload: object) -> dict[str, Any]:
-    """Return what ``schema`` makes of ``payload``; what is no object is read as an empty one."""
+    """Return ``payload`` loaded with ``schema``; a value that is not an object is loaded as an empty one."""
     loaded: dict[str, Any] = schema.load(payload if isinstance(payload, Mapping) else {})
     return loaded
 
 
 def find_user(value: object) -> User | None:
-    """The user in a snapshot, None where there is none."""
+    """Return the user in ``value``, or None if it is not a user entity."""
     found = LenientField(USER).deserialize(value)
     return found if isinstance(found, User) else None
 
 
 def find_id(value: object) -> str:
-    """The id in a snapshot, empty where there is none."""
+    """Return ``value`` as an id, or "" if it is not a valid one."""
     found = LenientField(_ID).deserialize(value)
     return found if isinstance(found, str) else ""
 
 
 def find_group(value: object) -> Group | None:
-    """The group in a snapshot, None where there is none."""
+    """Return the group in ``value``, or None if it is not a group entity."""
     found = LenientField(GROUP).deserialize(value)
     return found if isinstance(found, Group) else None

@@ -1,4 +1,4 @@
-"""Looks for a message that may have arrived, page by page, in what a platform can show of a conversation."""
+"""Searches a conversation's history, page by page, for a message that may have arrived."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cometbot.errors import Uncertain
 PAGE_SIZE = 100
 MAX_PAGES = 10
 _MAX_RECENT_PAGES = 3
-"""So many pages are read of the newest messages for what answers nothing: it was said a moment ago."""
+"""Pages of the newest messages that are searched for a message that is no reply: it was sent recently."""
 _RESERVED_FRACTION = 0.25
-"""The part of the time that must be left for one more page, and twice what the slowest has taken so far."""
+"""The fraction of the timeout that must be left to read another page; so must twice the time of the slowest page."""
 
 PageKey = TypeVar("PageKey")
 Query = Mapping[str, str]
 
 
 class SentMessageSearch:
-    """One search for the message with the ``muid`` that its send carried, within ``timeout`` seconds in all.
+    """A search for a sent message by its ``muid``, within ``timeout`` seconds in total.
 
-    At most ten pages of a hundred messages are read from each end of the history, and of a thread. ``is_complete`` says
-    whether that was all that was written since the answered message, and the whole thread.
+    At most ten pages of a hundred messages are read from each end of the history, and of a thread. ``is_complete`` is
+    true if all messages since the answered one, and the whole thread, were searched.
     """
 
     def __init__(self, muid: str, timeout: float) -> None:
@@ -37,14 +37,15 @@ class SentMessageSearch:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds that the next request may take."""
+        """The seconds that the next request may take."""
         return max(self._ends_at - time.monotonic(), 0.001)
 
     def search_history(self, read: Callable[[Query], Sequence[Record]], after: str) -> str | None:
-        """The id of the message, None where it is not seen.
+        """Return the id of the message, or None if it is not found.
 
-        The newest page comes first: there most stand. Then what followed the message ``after`` (if any is named), for
-        ids that do not grow with time too; then what came before the newest, until both looks meet.
+        The newest page is read first, because most messages are on it. The messages that follow the message ``after``
+        (unless it is empty) come next, so that ids which do not increase with time are found too. The pages before the
+        newest come last, until both searches meet.
         """
         newest = self._read_page(read, {"affix": "prepend"})
         found, reached = self._find_match(newest), ""
@@ -55,7 +56,7 @@ class SentMessageSearch:
         return found
 
     def search_thread(self, read: Callable[[int], Sequence[Record]]) -> str | None:
-        """The id of the message, None where it is not seen. ``read`` gives the thread's pages, from 1 on."""
+        """Return the id of the message in a thread, or None. ``read`` returns the thread's pages, numbered from 1."""
         for number in range(1, MAX_PAGES + 1):
             if self._is_out_of_time():
                 break
@@ -67,7 +68,7 @@ class SentMessageSearch:
         return None
 
     def _search_forwards(self, read: Callable[[Query], Sequence[Record]], after: str) -> tuple[str | None, str]:
-        """The message, and how far this came where there is more to be seen; empty where all was."""
+        """Return the message's id or None, and the last id that was reached; "" if all messages were searched."""
         for _ in range(MAX_PAGES):
             if self._is_out_of_time():
                 break
@@ -108,7 +109,7 @@ class SentMessageSearch:
 
 
 def get_message_id(record: Mapping[str, object]) -> str:
-    """The id of a message. Raises :class:`Uncertain` where it has none that it could be named by."""
+    """Return the id of a message. Raises :class:`Uncertain` if it has no valid one."""
     message_id = schemas.find_id(record.get("id"))
     if not message_id:
         raise Uncertain("CometChat answered without a message id")
@@ -116,6 +117,8 @@ def get_message_id(record: Mapping[str, object]) -> str:
 
 
 def id_sort_key(message_id: str) -> tuple[int, str]:
-    """What ids are sorted by: they are decimal numbers, as far as is known; others go by their text, before all
-    numbers."""
+    """Return the sort key of an id.
+
+    All known ids are decimal numbers. Any others are sorted by their text, before all numbers.
+    """
     return (int(message_id), "") if message_id.isascii() and message_id.isdigit() else (-1, message_id)

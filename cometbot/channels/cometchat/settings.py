@@ -1,4 +1,4 @@
-"""Who may call the CometChat channel's views, and how large and slow a call may be."""
+"""The credentials of the CometChat channel's views, and the limits on the size and time of a call."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from cometbot.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSettings:
-    """(User, password) by bot name; ``webhook_credentials`` are those of the app's webhooks, else the bot's count.
+    """Credentials and limits of CometChat's calls.
 
-    A bot without credentials is refused at start unless ``allow_anonymous``; then anybody may call its views.
-    Messages that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``.
-    ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte. The credentials never show in a repr.
+    ``credentials`` maps bot names to (user, password). ``webhook_credentials`` are those of the app's webhooks; without
+    them the bot's apply. A bot without credentials is refused at startup unless ``allow_anonymous``; then its views
+    need no credentials. Messages that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``.
+    ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte. The credentials never appear in a repr.
     """
 
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
@@ -25,7 +26,7 @@ class CallbackSettings:
     body_timeout: float = 10.0
 
     def validate(self, bot: str) -> None:
-        """Raises :class:`ConfigurationError` if anybody could call the callback of ``bot`` unintendedly."""
+        """Raise :class:`ConfigurationError` if the callback of ``bot`` is unintentionally open to anyone."""
         user, password = self.credentials.get(bot, ("", ""))
         if bot in self.credentials and (not user or not password or ":" in user):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""CometChat compared with the code: what of a bot's registration differs, and the change that makes both agree."""
+"""Compares a bot's registration on CometChat with the code, and updates it to match."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ from cometbot.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that CometChat has otherwise than it shall be, in words that may be shown; ``now`` may be empty."""
+    """One difference between the registration and the code, as texts for people; ``current`` may be empty.
+
+    The texts contain no secrets.
+    """
 
     field: str
     current: str
@@ -39,9 +42,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPlan:
-    """What CometChat has of a bot, how the code wants it, and the differences.
+    """The registration of a bot on CometChat, the wanted one, and the differences.
 
-    ``made``: the credentials are new ones, which nobody has seen yet.
+    ``has_new_credentials`` is true if the credentials were generated for this plan and have not been shown yet.
     """
 
     wanted: BotPlan
@@ -51,7 +54,7 @@ class SyncPlan:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """What :meth:`apply` would change; empty where CometChat agrees with the code."""
+        """The changes that :meth:`apply` would make; empty if CometChat matches the code."""
         wanted, now = self.wanted, self.registered or RegisteredBot(uid="")
         found = []
         if self.is_user_missing:
@@ -78,7 +81,7 @@ class SyncPlan:
             yield Difference("password", before, "a new one" if self.has_new_credentials else "the one of the settings")
 
     def apply(self, client: CometChatClient) -> RegisteredBot:
-        """The bot as CometChat has it afterwards. Raises the client's errors."""
+        """Create or update the bot, and return its registration. Raises the client's errors."""
         wanted = self.wanted
         if self.registered is None:
             return create_bot(client, wanted)[0]
@@ -90,12 +93,12 @@ class SyncPlan:
 def plan_sync(
     client: CometChatClient, bot: Bot, settings: Settings, *, url: str = "", group_setting: str = ""
 ) -> SyncPlan:
-    """What would make CometChat agree with ``bot``; asks CometChat, changes nothing.
+    """Return the plan that makes the registration on CometChat match ``bot``. Reads from CometChat, changes nothing.
 
-    ``url`` is where the server is reached (empty: ``COMETBOT_PUBLIC_URL``, else what CometChat has already);
-    ``group_setting`` overrides what the handlers need. Credentials are those of the settings and the code; where there
-    are none new ones are made, unless callbacks without any are allowed. Raises :class:`ConfigurationError` for what
-    CometChat could not take, and the client's errors.
+    ``url`` is the public URL of the server (empty: ``COMETBOT_PUBLIC_URL``, else the registered URL).
+    ``group_setting`` overrides the one that the handlers need. The credentials come from the settings or the code; if
+    there are none, new ones are generated, unless anonymous callbacks are allowed. Raises :class:`ConfigurationError`
+    for values that CometChat would not accept, or if the URL is unknown, and the client's errors.
     """
     uid = get_cometchat_uid(bot).lower()
     if len(uid) > MAX_UID_LENGTH:

@@ -1,4 +1,4 @@
-"""What to do about an error of CometChat's: one sentence for whoever set something up."""
+"""Hints for errors of CometChat's API, for those who configure a bot."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _HINTS = {
 
 
 def get_troubleshooting_hint(error: ChannelError, name: str = "", *, bot: str = "") -> str:
-    """One sentence: what is wrong, what to do, and in brackets what CometChat said.
+    """Return one sentence with the cause, the remedy and, in brackets, CometChat's error.
 
-    ``name`` is the uid or guid that it was about, ``bot`` the bot's uid if that is another one.
+    ``name`` is the uid or guid concerned, ``bot`` the bot's uid if that is a different one.
     """
     if isinstance(error, RateLimited):
         return f"CometChat wants fewer requests; try again in {error.retry_after:.0f} seconds ({error})"
