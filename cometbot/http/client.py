@@ -1,4 +1,4 @@
-"""HTTP client: a pooled session, a timeout for the whole exchange, errors that tell whether anything was sent."""
+"""HTTP client: a pooled session, a timeout for the whole exchange, errors that show whether anything was sent."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Fetcher:
             try:
                 status, headers = self._get(url, to, limit, max(ends_at - time.monotonic(), 0.001))
             except (Unreachable, Uncertain) as error:
-                # Only the file's server failed; Unreachable would hold up the messages of whoever requested the file.
+                # Only the file's server failed; Unreachable would delay the requester's other messages too.
                 to.unlink(missing_ok=True)
                 raise Uncertain(str(error)) from None
             except ValueError:

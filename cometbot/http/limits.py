@@ -170,7 +170,7 @@ def _discard_body(environ: Mapping[str, Any], length: int, timeout: float) -> No
 class SlowClientGuard:
     """Wraps the body of a WSGI response, and shuts the connection down if the client reads it too slowly.
 
-    ``limit`` sets the timeout and the least speed. The time that the application takes to produce the pieces does not
+    ``limit`` sets the timeout and the minimum speed. The time that the application takes to produce the pieces does not
     count. :meth:`close` closes the body too.
     """
 

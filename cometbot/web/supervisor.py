@@ -75,7 +75,7 @@ class ChildProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, **environment: str) -> None:
-        """Start the process with ``environment`` added to its own; it inherits the ready pipe that this names."""
+        """Start the process with ``environment`` added to this one's; pass on the ready pipe that it names, if any."""
         passed_fds = [int(environment[READY_PIPE_VARIABLE])] if READY_PIPE_VARIABLE in environment else []
         # A session of its own: Ctrl-C in the terminal reaches only the parent, which signals its children.
         self._process = subprocess.Popen(
