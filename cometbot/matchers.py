@@ -177,7 +177,7 @@ def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
 
 
 def of_type(*types: str) -> Matcher:
-    """Match messages of one of these types: ``text``, ``image``, ``video``, ``audio``, ``file`` …"""
+    """Match messages of one of these types, such as ``text``, ``image``, ``video``, ``audio`` or ``file``."""
     wanted = frozenset(_require_texts("of_type", types))
     return _matcher_from_test(
         f"of_type({_format_values(types)})", lambda ctx: ctx.message is not None and ctx.message.type in wanted

@@ -78,7 +78,7 @@ def remove_user(id: str) -> None:
 
 @platform.group()
 def chats() -> None:
-    """What users and bots say to each other."""
+    """Read and remove what users and bots say to each other."""
 
 
 @chats.command("list")
@@ -121,7 +121,7 @@ def remove_chat(id: str) -> None:
 
 @platform.group()
 def files() -> None:
-    """What users and bots have uploaded."""
+    """List and remove what users and bots have uploaded."""
 
 
 @files.command("list")

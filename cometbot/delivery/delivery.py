@@ -128,7 +128,6 @@ class Delivery:
 
         Raises :class:`StoreBusy` after a second of waiting.
         """
-
         is_new = needs_notify = False
 
         def insert(connection: Transaction) -> None:

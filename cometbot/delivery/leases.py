@@ -146,7 +146,7 @@ class Lease:
 
 
 class ProcessRegistration:
-    """This process's row in the table ``processes``; its heartbeat renews all leases of the process in one write.
+    """The row of this process in the table ``processes``; its heartbeat renews all leases of the process in one write.
 
     The registration knows which leases a runner works under. If the outcome of a write is unknown, the database may
     hold further leases of this process, which the heartbeat would renew for ever although no runner works under them.

@@ -10,34 +10,34 @@ class Observer:
     """
 
     def received(self, bot: str, outcome: str) -> None:
-        """Called when a callback or a similar request was received.
+        """Record that a callback or a similar request was received.
 
         ``outcome``: ``received``, ``duplicate``, ``ignored`` or ``refused``.
         """
 
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
-        """Called when an event was processed.
+        """Record that an event was processed.
 
         ``outcome``: ``done``, ``unhandled``, ``stopped``, ``retried``, ``failed`` or ``dead``.
         """
 
     def failed(self, bot: str, event: str, error: BaseException) -> None:
-        """Called when an event was given up.
+        """Record that an event was given up.
 
         Its handler raised ``error``, or its reply cannot be sent.
         """
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
-        """Called when a request to a platform ended: ``sent``, ``held``, ``unknown`` or ``dead``."""
+        """Record that a request to a platform ended: ``sent``, ``held``, ``unknown`` or ``dead``."""
 
     def storage_full(self) -> None:
-        """Called when a file was refused because the limit for all files, or the disk, has no room for it."""
+        """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 
     def database_full(self) -> None:
-        """Called when a user's write was refused because the database, or its disk, has no room for it."""
+        """Record that a user's write was refused because the database, or its disk, has no room for it."""
 
     def recovered(self, bot: str) -> None:
-        """Called when a conversation was taken over from a process that died."""
+        """Record that a conversation was taken over from a process that died."""
 
     def store_failed(self, kind: str) -> None:
-        """Called when the database refused something that needs a repair; see :data:`cometbot.store.failures.KINDS`."""
+        """Record that the database refused something that needs a repair; see :data:`cometbot.store.failures.KINDS`."""

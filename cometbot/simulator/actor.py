@@ -67,9 +67,7 @@ class Actor:
         return self.write({**self._receiver(to, group, parent), **body}, parent=parent)
 
     def write(self, body: Mapping[str, Any], *, parent: StoredMessage | str = "") -> StoredMessage:
-        """Send a message of any kind with the body of ``POST /messages``, as this user's app would, and return it as
-        stored.
-        """
+        """Send a message with the body of ``POST /messages``, as this user's app would, and return it as stored."""
         with self._world.condition:
             mark = UUID(self._world.token(32))
             resource = f"WEB-4_1_10-{mark}-{int(self._world.clock() * 1000)}"

@@ -168,8 +168,9 @@ class Directory:
         return bot
 
     def update_bot(self, uid: str, body: Mapping[str, Any], now: int) -> BotRecord:
-        """Update the fields that ``body`` names and return the bot. Credentials are stored regardless of
-        ``useBasicAuth``.
+        """Update the fields that ``body`` names and return the bot.
+
+        Credentials are stored regardless of ``useBasicAuth``.
         """
         bot = self.bot(uid)
         _assign(bot, body, _BOT_FIELDS)

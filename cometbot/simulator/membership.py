@@ -14,8 +14,9 @@ _SCOPE_BY_LIST = {"admins": "admin", "moderators": "moderator", "participants": 
 
 
 def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
-    """Create a group with its members. ``by`` becomes the owner unless the body names one or ``by`` is the service
-    account.
+    """Create a group with its members.
+
+    ``by`` becomes the owner unless the body names one or ``by`` is the service account.
     """
     owner = body.get("owner") or ("" if by == APP_SYSTEM else by)
     if owner:
@@ -32,10 +33,10 @@ def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
 def add_members(
     world: World, by: str, group: GroupRecord, body: Mapping[str, Any]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Add the users of each list and return the result for each: ``{"participants": {uid: {"success": True, "data":
-    …}}}``.
+    """Add the users of each list and return the result for each.
 
-    A user in several lists gets the highest scope. At most 25 users per call.
+    The result is ``{"participants": {uid: {"success": True, "data": …}}}``. A user in several lists gets the
+    highest scope. At most 25 users per call.
     """
     named = [uid for uids in body.values() for uid in uids]
     if len(named) > MAX_MEMBERS_PER_CALL:

@@ -35,8 +35,9 @@ class MessageStore:
         return str(self._last_id)
 
     def add(self, message: StoredMessage) -> StoredMessage:
-        """Store a message and return it. Its ``sent_at`` never precedes that of an earlier one, even if the clock
-        jumps.
+        """Store a message and return it.
+
+        Its ``sent_at`` never precedes that of an earlier one, even if the clock jumps.
         """
         self._last_sent_at = max(self._last_sent_at, message.sent_at)
         if message.sent_at < self._last_sent_at:

@@ -52,8 +52,9 @@ def send(
 
 
 def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> StoredMessage:
-    """Edit a message and return the action message that records it. Only one's own text and custom messages can be
-    edited.
+    """Edit a message and return the action message that records it.
+
+    Only one's own text and custom messages can be edited.
     """
     changes = load(_EDIT, body)
     message = get_accessible_message(world, message_id, by)

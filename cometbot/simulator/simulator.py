@@ -125,8 +125,9 @@ class Simulator:
         self._relay.stop(timeout)
 
     def post_callbacks(self, post: Callable[[Callback], CallbackResponse]) -> None:
-        """Call ``post`` for each callback that was queued since :meth:`stop`, one after the other, in the caller's
-        thread.
+        """Call ``post`` for each callback that was queued since :meth:`stop`.
+
+        The calls are made one after the other, in the caller's thread.
         """
         self._relay.post_queued(post)
 
@@ -208,8 +209,9 @@ class Simulator:
         group_setting: str = "allMessages",
         enabled: bool = True,
     ) -> Actor:
-        """Create a bot and return its user, creating the user if needed. With ``username``, its callbacks carry Basic
-        Auth.
+        """Create a bot and return its user, creating the user if needed.
+
+        With ``username``, its callbacks carry Basic Auth.
         """
         with self.world.condition:
             if self.world.directory.find_user(uid) is None:
@@ -302,8 +304,9 @@ class Simulator:
             return [message for message in later if message.sender in bots and message.sender != question.sender]
 
     def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 60.0) -> T:
-        """Wait until ``condition(simulator)`` is true and return its value. It is checked after each change and every
-        50 ms.
+        """Wait until ``condition(simulator)`` is true and return its value.
+
+        The condition is checked after each change and every 50 ms.
 
         Raises ``TimeoutError``, which describes the latest events.
         """

@@ -43,7 +43,7 @@ class Clock:
 
 
 class ServerClock:
-    """This machine's boot clock, set by the clock of a server that many machines share, and never set back.
+    """The boot clock of this machine, set by the clock of a server that many machines share, and never set back.
 
     If the server's clock is set back by an hour, leases of dead processes would last for that hour, and replies would
     wait for it. Therefore this clock then stays ahead of the server's by the lost time, until the server's clock is set

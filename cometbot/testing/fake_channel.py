@@ -98,7 +98,10 @@ class FakeChannel(Channel):
         return Conversation(self.name, self.account, bot.name, name, group or user, is_group=bool(group))
 
     def incoming(self, bot: Bot, text: str = "", *, user: str = "maria", group: str = "", **more: Any) -> IncomingEvent:
-        """Return an incoming message to ``bot``. ``more``: ``id``, ``attachments``, ``thread_id``, ``action`` …"""
+        """Return an incoming message to ``bot``.
+
+        ``more`` are fields of the message, such as ``id``, ``attachments``, ``thread_id`` and ``action``.
+        """
         body = {"id": str(more.pop("id", None) or self.new_id()), "user": user, "text": text, "group": group, **more}
         kind = "action" if "action" in more else "message"
         where = self.conversation(bot, user=user, group=group)

@@ -35,7 +35,7 @@ _ID_REGEX = re.compile(ID_PATTERN)
 
 
 def is_valid_id(text: str) -> bool:
-    """Return whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, ``\\`` and ``/``."""
+    """Return whether ``text`` has the form of an id: 1 to 70 letters, digits, ``_``, ``-``, backslashes and slashes."""
     return bool(_ID_REGEX.fullmatch(text))
 
 

@@ -79,7 +79,9 @@ class Operations(ABC):
         return self._request_record("GET", f"/bots/{_path_segment(uid, 'uid')}")
 
     def update_bot(self, uid: str, changes: Mapping[str, Any]) -> Record:
-        """Change a bot and return it. ``changes`` has CometChat's names: ``webhookURL``, ``enabled`` …
+        """Change a bot and return it.
+
+        ``changes`` has CometChat's names, such as ``webhookURL`` and ``enabled``.
 
         Raises :class:`MessageError` if ``changes`` contains the uid, which cannot be changed.
         """

@@ -143,7 +143,7 @@ class Screen:
         self.console.file.flush()
 
     def _cursor(self) -> int:
-        """The cursor's byte offset in the typed line, or a large number for its end if the offset is unknown."""
+        """Return the cursor's byte offset in the typed line, or a large number for its end if the offset is unknown."""
         return int(self._cursor_variable.value) if self._cursor_variable is not None else sys.maxsize
 
     def _bold_prompt(self, prompt: str) -> str:

@@ -56,7 +56,7 @@ def complete_upload(state: FakeState, folder: str, ref: str, item: JsonObject) -
 
 
 def unique_path(folder: Path, name: str) -> Path:
-    """Return an unused path in ``folder``: ``photo.jpg``, ``photo_1.jpg`` …"""
+    """Return an unused path in ``folder``: ``photo.jpg``, else ``photo_1.jpg`` and so on."""
     plain = Path(name.replace("\\", "/")).name or "file"
     stem, suffix = Path(plain).stem, Path(plain).suffix
     candidates = (plain, *(f"{stem}_{number}{suffix}" for number in range(1, 10_000)))
