@@ -6,9 +6,10 @@ import itertools
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,11 @@ def test_reload_reads_the_env_file_where_the_docs_say_so(server: Server, is_read
     assert line.startswith("{") == is_read_again
 
 
-def test_worker_that_cannot_start_again_does_not_end_the_server(sqlite: Server) -> None:
+def test_worker_that_cannot_start_again_does_not_end_the_server(sqlite: Server, tmp_path: Path) -> None:
+    # /readyz answers from the first worker that is ready; the other one has to have loaded the bot as well.
+    with closing(sqlite3.connect(tmp_path / "bot.db")) as connection:
+        count = "SELECT count(*) FROM processes"
+        sqlite.wait_for(lambda: connection.execute(count).fetchone() == (2,))
     sqlite.write("two", BROKEN)
     [*_, booted] = [line for line in sqlite.log.splitlines() if "Booting worker with pid" in line]
     os.kill(int(booted.rpartition(" ")[2]), signal.SIGKILL)
