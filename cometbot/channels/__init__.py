@@ -1,1 +1,1 @@
-"""The doors. One package a channel; no channel knows another."""
+"""The channels: one package each; no channel knows another."""

@@ -23,7 +23,7 @@ _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "
 @click.option("--simplex", is_flag=True, help="The way over SimpleX instead of that over CometChat.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
-    """Walk the whole way that a message takes, and say what is wrong and how to mend it.
+    """Check everything on the way of a message, and print how to fix what is wrong.
 
     Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute; without it COMETBOT_BOT
     counts. Without --url COMETBOT_PUBLIC_URL counts, else the URL that CometChat has for the bot.

@@ -173,7 +173,7 @@ class Worker:
             for task in tasks:
                 task.run_if_due()
             self._fire_timers()
-            self._wait_until(min(duty.due_at for duty in tasks))
+            self._wait_until(min(task.due_at for task in tasks))
 
     def _wait_until(self, deadline: float) -> None:
         with self._cond:

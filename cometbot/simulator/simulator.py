@@ -346,9 +346,9 @@ class Simulator:
     def _describe_latest(self) -> str:
         callback = self.callbacks[-1] if len(self.callbacks) else None
         call = self.requests[-1] if len(self.requests) else None
-        told = f"{callback.url}: {callback.status or callback.error}" if callback else "none"
+        last_callback = f"{callback.url}: {callback.status or callback.error}" if callback else "none"
         asked = f"{call.method} {call.path}: {call.status or 'dropped'}" if call else "none"
-        return f"Last callback: {told}. Last REST call: {asked}."
+        return f"Last callback: {last_callback}. Last REST call: {asked}."
 
 
 def _make_key(seed: int, scope: str) -> str:

@@ -96,15 +96,15 @@ class DatagramSocket:
             if text:
                 callback(text)
 
-    def send(self, addresses: Iterable[str], text: str, *, patience: float = 0.0) -> list[str]:
+    def send(self, addresses: Iterable[str], text: str, *, timeout: float = 0.0) -> list[str]:
         """Send ``text``, and return the addresses whose process has died.
 
-        The other processes have received the text, unless they were too busy. ``patience`` is the maximum number of
+        The other processes have received the text, unless they were too busy. ``timeout`` is the maximum number of
         seconds to wait for a busy one.
         """
         dead = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(patience)
+            sender.settimeout(timeout)
             for address in addresses:
                 try:
                     sender.sendto(text.encode(), address)

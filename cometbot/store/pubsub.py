@@ -68,7 +68,7 @@ class LocalPubSub(PubSub):
     def publish(self, text: str) -> None:
         addresses = [address for address in self._other_addresses() if address != self._socket.address]
         if addresses:
-            for address in self._socket.send(addresses, text, patience=_SEND_TIMEOUT):
+            for address in self._socket.send(addresses, text, timeout=_SEND_TIMEOUT):
                 with suppress(OSError):
                     Path(address).unlink()
 

@@ -119,7 +119,7 @@ def _erase_messages(connection: Transaction, chat: Chat, bot: str, signals: Sequ
     erasure.clear_messages(connection, CHANNEL, ACCOUNT, bot, sorted(f"message:{id}" for id in ids))
     for conversation in sorted({signal.topic.id for signal in signals}):
         erasure.clear_replies(
-            connection, str(webhook_conversation(bot, conversation).key), lambda told: _message_id_in(told) in ids
+            connection, str(webhook_conversation(bot, conversation).key), lambda data: _message_id_in(data) in ids
         )
 
 

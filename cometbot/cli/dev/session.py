@@ -136,7 +136,7 @@ class DevSession:
 
     def reported(self, report: Report) -> None:
         """Show a log record or an output line of the bot."""
-        self._workbench.heard(report)
+        self._workbench.receive_report(report)
         self._console.reported(report)
 
     def _ends_run(self, failed: Failed) -> bool:

@@ -57,7 +57,7 @@ class DevWorkbench(Workbench):
         with self._lock:
             self._is_running = False
 
-    def heard(self, report: Report) -> None:
+    def receive_report(self, report: Report) -> None:
         """Record a log record or an output line of the bot."""
         if isinstance(report, Printed):
             self._add_line("print", report.text)

@@ -74,15 +74,15 @@ class MessagingContract(ContractBase):
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_a_text_is_answered_and_both_arrive_as_they_are(self, bot: Bot, client: BotClient, text: str) -> None:
-        heard: list[str] = []
+        received: list[str] = []
 
         @bot.fallback
         def answer(ctx: Context) -> str:
-            heard.append(ctx.text)
+            received.append(ctx.text)
             return text
 
         assert client.send(text).texts == [text]
-        assert heard == [text]
+        assert received == [text]
 
     @pytest.mark.parametrize(
         ("message", "parts"), MESSAGES, ids=[f"{type(message).__name__}-{n}" for n, (message, _) in enumerate(MESSAGES)]
@@ -343,12 +343,12 @@ class MessagingContract(ContractBase):
     def test_what_else_users_do_comes_as_the_right_event_if_they_can(
         self, bot: Bot, client: BotClient, capabilities: Capabilities, act: str
     ) -> None:
-        heard: list[Any] = []
+        received: list[Any] = []
         add_echo_handler(bot)
 
         @bot.event(EditEvent, DeleteEvent, ReactionEvent, MembershipEvent)
         def hear(ctx: Context) -> None:
-            heard.append(ctx.event)
+            received.append(ctx.event)
 
         client.send("hello")
         if capabilities.groups:
@@ -361,15 +361,15 @@ class MessagingContract(ContractBase):
             "leave": (lambda: client.as_user("tom").leave("ops-room"), MembershipEvent),
         }
         do, expected = acts[act]
-        heard.clear()
+        received.clear()
         try:
             do()
         except Unsupported:
-            assert heard == []
+            assert received == []
             return
 
-        assert [type(event) for event in heard] == [expected]
-        _check_event(heard[0], client)
+        assert [type(event) for event in received] == [expected]
+        _check_event(received[0], client)
 
 
 def _check_event(event: Any, client: BotClient) -> None:

@@ -61,15 +61,15 @@ def test_a_process_that_died_is_not_running(bench: DevWorkbench) -> None:
 
 
 def test_output_is_what_was_printed_and_logged_in_order(bench: DevWorkbench) -> None:
-    bench.heard(Printed("hello"))
-    bench.heard(Logged(logging.ERROR, "bot", "it broke", ErrorReport("ValueError: no", trace="Traceback …")))
+    bench.receive_report(Printed("hello"))
+    bench.receive_report(Logged(logging.ERROR, "bot", "it broke", ErrorReport("ValueError: no", trace="Traceback …")))
     lines = [(line["level"], line["text"], line["trace"]) for line in bench.output()]
     assert lines == [("print", "hello", ""), ("error", "it broke: ValueError: no", "Traceback …")]
 
 
 def test_only_the_newest_lines_are_kept(bench: DevWorkbench) -> None:
     for number in range(MAX_LINES + 5):
-        bench.heard(Printed(str(number)))
+        bench.receive_report(Printed(str(number)))
     lines = bench.output()
     assert len(lines) == MAX_LINES
     assert lines[-1]["text"] == str(MAX_LINES + 4)

@@ -1,0 +1,89 @@
+"""The words of the code and of the documentation are those that developers search for."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted((ROOT / "cometbot").rglob("*.py"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+METAPHORS = "absolve bell bury crew door house mend neighbour nap rehearsal storm"
+"""Pictures in the place of a term: language that a reader would have to learn first."""
+
+PRIVATE = "desk duty glance heard keeper lets loan narrator outlet patience sketch suspect tell told"
+"""Names that said less than the term: periodic task, dry run, reply sink, timeout, notify, and so on."""
+
+ALLOWED = {
+    "patience": "a field of the simulator's rules, in its documented JSON",
+    "tell": "of Python's files",
+    "help_desk": "an example",
+}
+"""Identifiers, or words of one, that are somebody else's."""
+
+
+def words_of(identifier: str) -> list[str]:
+    """Return the words of a name in any style: ``max_size``, ``MAX_SIZE``, ``MaxSize``, ``HTTPClient``."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)]
+
+
+def identifiers(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        for field in ("id", "name", "attr", "arg", "asname"):
+            if isinstance(value := getattr(node, field, None), str):
+                yield value
+
+
+def prose(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments and docstrings of a module, with their lines."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text
+
+
+def forbidden(words: list[str], banned: str) -> list[str]:
+    return [word for word in words if word.removesuffix("s") in banned.split() and word not in ALLOWED]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_the_terms_of_the_field(path: Path) -> None:
+    names = {name for name in identifiers(path.read_text()) if name not in ALLOWED}
+    assert {name for name in names if forbidden(words_of(name), f"{METAPHORS} {PRIVATE}")} == set()
+
+
+def test_docstrings_and_comments_have_no_metaphors() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {word}"
+        for path in CODE
+        for line, text in prose(path.read_text())
+        for word in forbidden(re.findall(r"[a-z]+", re.sub(r"``.*?``", "", text.lower(), flags=re.DOTALL)), METAPHORS)
+    ]
+    assert found == []
+
+
+def test_pages_have_no_metaphors() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in PAGES
+        for word in forbidden(re.findall(r"[a-z]+", path.read_text().lower()), METAPHORS)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("identifier", "found"),
+    [("_keeper", ["keeper"]), ("HelpDesk", ["desk"]), ("SUSPECTS", ["suspects"]), ("helpdesk", []), ("max_tokens", [])],
+)
+def test_words_are_found_in_every_style(identifier: str, found: list[str]) -> None:
+    assert forbidden(words_of(identifier), PRIVATE) == found
