@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.conftest import Visit, Visitor
 from tests.browser.engine import Need, expect, needs
@@ -27,6 +28,19 @@ def test_confirming_a_candidate_takes_no_suggestion(visitor: Visitor, safari: bo
     confirm_candidate(visitor.composer, safari=safari)
 
     expect(visitor.composer).to_have_value("/tr")
+
+
+@needs(Need.ROUTES)
+def test_commands_that_come_late_are_suggested(visitor: Visitor) -> None:
+    held: list[Route] = []
+    visitor.page.route("**/events?*", lambda route: held.append(route))
+    visitor.page.reload()
+    visitor.composer.press_sequentially("/tr")
+    expect(visitor.page.locator(".completion li")).to_have_count(0)
+    for route in held:
+        route.continue_()
+
+    expect(visitor.page.locator(".completion li")).to_have_count(1)
 
 
 def test_pasted_cells_are_text_and_not_a_picture(visitor: Visitor) -> None:

@@ -15,6 +15,7 @@ export class Completion {
   #chosen = 0;
   #start = 0;
   #kind = "";
+  #isDismissed = false;
 
   constructor(text, offers, mentioned, id) {
     this.text = text;
@@ -25,7 +26,10 @@ export class Completion {
     const states = { autocomplete: "list", controls: id, expanded: "false", haspopup: "listbox" };
     text.setAttribute("role", "combobox");
     for (const [name, value] of Object.entries(states)) text.setAttribute(`aria-${name}`, value);
-    text.addEventListener("input", () => this.#look());
+    text.addEventListener("input", () => {
+      this.#isDismissed = false;
+      this.#look();
+    });
     text.addEventListener("blur", () => setTimeout(() => this.#hasFocus || this.close(), 150));
     text.addEventListener("click", () => this.#look());
   }
@@ -36,7 +40,7 @@ export class Completion {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) this.#choose((this.#chosen + step + this.#found.length) % this.#found.length);
     else if (event.key === "Tab" || (event.key === "Enter" && !this.#isWhole())) this.#take(this.#chosen);
-    else if (event.key === "Escape") this.close();
+    else if (event.key === "Escape") this.#dismiss();
     else return false;
     event.preventDefault();
     event.stopPropagation();
@@ -45,7 +49,12 @@ export class Completion {
 
   /** Complete what is written already from offers that have come since. */
   refresh() {
-    if (this.#hasFocus && this.element.hidden) this.#look();
+    if (this.#hasFocus && this.element.hidden && !this.#isDismissed) this.#look();
+  }
+
+  #dismiss() {
+    this.#isDismissed = true;
+    this.close();
   }
 
   get #hasFocus() {

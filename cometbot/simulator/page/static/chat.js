@@ -45,6 +45,7 @@ export class Chat {
     store.on("place me", () => this.#enter());
     store.on("messages entries handled directory status", () => this.#soon());
     store.on("directory", () => this.#showHead());
+    store.on("directory status", () => this.composer.completion.refresh());
   }
 
   #address() {
