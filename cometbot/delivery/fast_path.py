@@ -62,8 +62,9 @@ _advance = sa.text(f"""
         WHERE id = CAST(:reply AS bigint) AND EXISTS (SELECT FROM held)
     ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM held)), begun AS ({_START_NEXT_MESSAGE}), released AS (
         UPDATE conversations SET token = NULL, process = NULL, due_at = NULL
-        WHERE lane = :key AND token = :held AND NOT mail AND NOT EXISTS ({_OTHER_MESSAGE}) AND NOT EXISTS
-        ({_OTHER_REPLY}) RETURNING lane
+        WHERE lane = :key AND token = :held AND NOT mail
+            AND NOT EXISTS ({_OTHER_MESSAGE}) AND NOT EXISTS ({_OTHER_REPLY})
+        RETURNING lane
     )
     SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM released), begun.*
     FROM (SELECT) AS one LEFT JOIN begun ON true
