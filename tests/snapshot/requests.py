@@ -267,7 +267,7 @@ def _admin_and_bot_api() -> Iterator[Request]:
 
 def _page_api() -> Iterator[Request]:
     api = "/v1/page-api"
-    for path in ("/", "/bot/helpdesk", "/chat/none", "/page/none"):
+    for path in ("/", "/bot/helpdesk", "/conversation/none", "/page/none"):
         yield ask(f"GET {path}")
     yield ask(f"GET {api}/start")
     yield ask(f"POST {api}/user cleo", {"name": "Cléo M."}, keep={"cleo": "id"})
