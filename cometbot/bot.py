@@ -179,17 +179,17 @@ class HandlerGroup:
         """Register a handler for buttons, choices and forms with one of these names, or with any name.
 
         A pattern must match the whole name. The action's value fills the parameters like the words of a command; a
-        single parameter receives the whole value. A form's fields fill keyword-only parameters by name, and a pattern's
-        named groups fill any parameter by name. A value that does not fit raises an error, because the bot itself made
-        the button.
+        single parameter receives the whole value. A form's fields and a pattern's named groups fill parameters of
+        any kind by name. If one of these does not convert, the user gets the error text. A value that does not fit
+        raises :class:`BotError`, because the bot itself made the button.
         """
 
         def register(function: F) -> F:
-            actions = () if _is_undecorated_call(names) else names
+            actions = () if _is_used_without_parentheses(names) else names
             self._register(function, "action", action_matcher(actions), retries, timeout, actions=actions)
             return function
 
-        if _is_undecorated_call(names):
+        if _is_used_without_parentheses(names):
             return register(names[0])
         for name in names:
             _require_type(name, (str, re.Pattern), "action", register)
@@ -209,12 +209,12 @@ class HandlerGroup:
         """
 
         def register(function: F) -> F:
-            wanted = () if _is_undecorated_call(classes) else classes
+            wanted = () if _is_used_without_parentheses(classes) else classes
             matcher = event_matcher(wanted)
             self._register(function, "event", matcher, retries, timeout, classes=wanted or (Event,))
             return function
 
-        if _is_undecorated_call(classes):
+        if _is_used_without_parentheses(classes):
             return register(classes[0])
         for item in classes:
             if not (isinstance(item, type) and issubclass(item, Event)):
@@ -251,11 +251,11 @@ class HandlerGroup:
         """
 
         def register(function: F) -> F:
-            wanted = (Exception,) if _is_undecorated_call(classes) or not classes else classes
+            wanted = (Exception,) if _is_used_without_parentheses(classes) or not classes else classes
             self._add(self._error_handlers, ErrorHandler.from_function(function, wanted))
             return function
 
-        if _is_undecorated_call(classes):
+        if _is_used_without_parentheses(classes):
             return register(classes[0])
         for item in classes:
             if not (isinstance(item, type) and issubclass(item, BaseException)):
@@ -437,7 +437,7 @@ class Bot(HandlerGroup):
 
     @property
     def routes(self) -> HandlerTable:
-        """The handlers ready for lookup, with a default ``/help``. It is rebuilt only after a registration."""
+        """The handlers ready for lookup, with a ``/help`` if none is registered. Rebuilt only after a registration."""
         version = self._version
         if self._routes is None or self._routes[0] != version:
             handlers = self.handlers
@@ -526,7 +526,7 @@ def _is_function(item: object) -> bool:
     return callable(item) and not isinstance(item, type | Matcher)
 
 
-def _is_undecorated_call(items: tuple[Any, ...]) -> bool:
+def _is_used_without_parentheses(items: tuple[Any, ...]) -> bool:
     """Return True if a decorator was used without parentheses."""
     return len(items) == 1 and _is_function(items[0])
 

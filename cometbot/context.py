@@ -33,8 +33,8 @@ class ReplySink(Protocol):
     """The backend of a context. Delivery implements it on top of the outbox; tests may replace it with a fake.
 
     ``post`` stores an operation under the event's next ordinal, carries it out if its turn has come, and returns the
-    ordinal. The first write wins: an ordinal that is already stored keeps its operation. It raises ``LeaseLost`` if
-    another worker holds the conversation now.
+    ordinal. The first write wins: an ordinal that is already stored keeps its operation. ``post`` raises ``LeaseLost``
+    if another worker holds the conversation now.
 
     ``preview`` shows an unfinished text in a message that was sent, if that is possible at the moment. ``stream_delta``
     does the same with the next piece of a message that is not sent yet, and abandons that message if the piece is None.
@@ -95,7 +95,7 @@ class ReplySink(Protocol):
 class StateChange:
     """The changes to one owner's state.
 
-    ``values`` are JSON texts by key. ``increments`` are added to the stored numbers.
+    ``values`` are JSON texts by key, ``removed`` the deleted keys. ``increments`` are added to the stored numbers.
     """
 
     scope: str
@@ -275,7 +275,10 @@ class Context:
             {"event": event.key, "conversation": str(event.conversation.key)},
         )
         self.said: list[Operation] = []
-        """The operations posted so far for this event, in order, without those that the handler returns."""
+        """The messages sent and edited so far for this event, in order.
+
+        Reactions, deletions and what the handler returns are not in it.
+        """
         self._sink = sink
         self._bot_ids = bot.ids
         key = event.conversation.key

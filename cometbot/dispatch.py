@@ -29,13 +29,15 @@ CoroutineRunner = Callable[[Coroutine[Any, Any, Any]], Any]
 """A function that runs a coroutine to its end and returns its result, such as ``asyncio.run``."""
 
 ErrorClasses = tuple[type[BaseException], ...]
-"""Classes of errors that dispatch raises again. Any other error counts as a failure of the message."""
+"""Classes of errors that dispatch and delivery raise again. Any other error counts as a failure of the message."""
 
 MAX_CONSECUTIVE_BOT_EVENTS = 10
 """The events of bots handled in a conversation before a human must write again."""
 
 _BOT_COUNT_KEY = f"{RESERVED_PREFIX}bots"
-_WRITTEN_EVENTS = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
+_CONVERSATION_EVENTS = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
+"""The events of other bots that a bot without ``handle_bots`` ignores."""
+
 _MAX_BACKOFF = 300.0
 
 
@@ -83,8 +85,9 @@ def dispatch(
 
     The order of the search is actions, commands, messages, ``@bot.event``, the fallback; within a kind, the first
     registered handler that matches. A text that selects a quick reply is an action if an action handler matches it,
-    otherwise a message. If a form is filled in with an option that it does not have, a :class:`UsageError` is raised
-    instead of calling the action handler, and the form stays open.
+    otherwise a message. If a form is filled in with an option that it does not have, the action handler is not called:
+    the user gets the text of a :class:`UsageError`, or the result of the error handler for that class, and the form
+    stays open.
     """
     if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
         return Outcome(stopped_by="own")
@@ -116,7 +119,7 @@ class _Dispatch:
 
     def outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:
-            if not self._bot.handle_bots and isinstance(self._event, _WRITTEN_EVENTS):
+            if not self._bot.handle_bots and isinstance(self._event, _CONVERSATION_EVENTS):
                 return Outcome(stopped_by="bot")
             self._bot_count = self._ctx.state.get(_BOT_COUNT_KEY, 0) + 1
             if self._bot_count > MAX_CONSECUTIVE_BOT_EVENTS:

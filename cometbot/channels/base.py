@@ -135,7 +135,10 @@ class Channel(ABC):
     has_single_sender: ClassVar[bool] = False
     """True if only one process can send, because it holds the connection to the platform."""
     has_stored_conversations: ClassVar[bool] = False
-    """True if :meth:`conversation` looks up the stored conversation; otherwise delivery does so."""
+    """True if :meth:`conversation` returns the conversation as it is stored.
+
+    Otherwise delivery looks up the name that the platform has used for it.
+    """
     capabilities: Capabilities
 
     @property

@@ -20,8 +20,7 @@ from cometbot.chat.models import ChatFile, Page, Scope
 from cometbot.content_types import SNIFFED_BYTES, media_kind, sniff, sniff_file
 from cometbot.errors import StorageFull, TooLarge
 from cometbot.store.database import Database
-from cometbot.store.failures import DISK_FULL
-from cometbot.store.failures import classify_error as failure_of
+from cometbot.store.failures import DISK_FULL, classify_error
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 from cometbot.text import clean_file_name
 
@@ -47,7 +46,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A completely received file without an owner. Either :meth:`Files.save` or :meth:`discard` it.
+    """A completely received file without an owner. Pass it to :meth:`Files.save`, or :meth:`discard` it.
 
     Its content is at ``path``. After the transaction that saves it, :meth:`finalize` moves it to its ``final_path``.
     """
@@ -121,7 +120,7 @@ class Files:
                 os.fsync(file.fileno())
         except BaseException as error:
             path.unlink(missing_ok=True)
-            if isinstance(error, OSError) and failure_of(error) == DISK_FULL:
+            if isinstance(error, OSError) and classify_error(error) == DISK_FULL:
                 raise StorageFull(f"the disk of the files is full ({error.strerror})") from error
             raise
         return Upload(id, path, self._path_of(id), clean_file_name(name), size, mime_type, kind)

@@ -153,9 +153,10 @@ def _process_with_token(runtime: Runtime, conversation_key: str, token: str) -> 
 
 
 def _claim(runtime: Runtime, conversation_key: str, token: str) -> tuple[Lease, MailboxMessage | None] | None:
-    """Claim the lease, if this process can do the next step: it sends here, or no reply waits to be sent.
+    """Claim the lease if this process can do the next step: send the reply that waits, else handle a message.
 
-    The message is the first one, if it could be started in the same transaction.
+    Return None if it cannot, if it is stopping, or if the lease is not free. The message is the first one, if it could
+    be started in the same transaction.
     """
     roles, store, process = runtime.roles, runtime.store, runtime.process
     can_do_everything = roles.can_process(conversation_key, to_send=True) and roles.can_process(

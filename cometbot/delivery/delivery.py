@@ -47,7 +47,7 @@ DATABASE_CHECK_TIMEOUT = 5.0
 """Seconds after which a check of the database counts as failed."""
 
 DEAD_PROCESS_RETENTION = 3600.0
-"""Seconds after its last heartbeat for which a dead process stays registered."""
+"""Seconds after the end of its lease for which a dead process stays registered."""
 
 log = logging.getLogger(__name__)
 

@@ -49,9 +49,9 @@ class Engine(ABC):
 
     needs_maintenance_thread: ClassVar[bool] = True
     reraise: ErrorClasses = ()
-    """Exceptions with which a handler ends the thread that runs it, instead of failing its message.
+    """Exceptions of a handler that are raised to the caller of the runner, instead of failing the message.
 
-    Empty for threads that cometbot starts itself, because no signal interrupts those.
+    Empty for engines whose threads cometbot starts itself, because no signal interrupts those.
     """
     runs_shared_tasks: ClassVar[bool] = False
     """True if :meth:`schedule` runs the shared tasks; otherwise every process runs them."""

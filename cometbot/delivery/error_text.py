@@ -11,7 +11,8 @@ _REPLACEMENT_CHARACTER = "\ufffd"
 def storable_text(text: str) -> str:
     """Return ``text`` in a form that every database accepts.
 
-    The result has the first :data:`MAX_TEXT_LENGTH` characters, with NUL and lone surrogates replaced.
+    The result has the first :data:`MAX_TEXT_LENGTH` characters, and the number of those left out. NUL and lone
+    surrogates are replaced.
     """
     truncated = (
         text

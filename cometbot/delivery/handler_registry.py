@@ -49,7 +49,8 @@ class HandlerRegistry:
     def isolate(self, lease: Lease) -> bool:
         """Return True if a message that was running when a process died may be handled under this lease now.
 
-        Such messages are retried one at a time in each process, so that only the one that causes the crash is counted.
+        Such messages are retried one at a time in each process. So the one that kills it runs beside none of the
+        others, and these do not become dead letters because of it.
         The isolation ends with :meth:`release_isolation`.
         """
         with self._guard:

@@ -268,7 +268,7 @@ class Leases:
         self._insert(connection, _row_values(conversation))
 
     def claim(self, connection: Connection, conversation_key: str, process: str, token: str = "") -> Lease | None:
-        """Lease the conversation and clear its mail flag. Return None if another live process holds it."""
+        """Lease the conversation and clear its mail flag. Return None if it is unknown, or held by a live process."""
         token = token or secrets.token_hex(8)
         values = {"key": conversation_key, "new_token": token, "new_process": process}
         row = self._claim_free(connection, values).fetchone()

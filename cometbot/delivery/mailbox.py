@@ -127,7 +127,7 @@ class MailboxMessage:
 
     @property
     def event_id(self) -> str:
-        """The id of this row in the outbox."""
+        """The value of the column ``event`` of this message's replies in the outbox."""
         return f"m{self.seq}"
 
     @property

@@ -24,7 +24,7 @@ class Observer:
     def failed(self, bot: str, event: str, error: BaseException) -> None:
         """Record that an event was given up.
 
-        Its handler raised ``error``, or its reply cannot be sent.
+        Its body did not parse, its handler raised ``error``, or its reply could not be rendered.
         """
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:

@@ -264,7 +264,7 @@ class Outbox:
             self._save_result(connection, values)
 
     def get_target_id(self, connection: Connection, reply: OutboxMessage) -> str | None:
-        """Return the platform's id of the message that an edit, delete or reaction is about.
+        """Return the platform's id of the message that an edit or delete is about.
 
         Return None if that message was never sent.
         """

@@ -14,8 +14,8 @@ from cometbot.store.tables import mailbox
 class RecentEvent:
     """An event: its state in the mailbox, and the handler that processed it.
 
-    ``id`` is the event's id in the outbox, which is part of the client ids of its replies (``m12``). ``seconds`` is the
-    time from its arrival to its end, 0 while it has not ended.
+    ``id`` is the value of ``event`` in the outbox, and part of the client ids of its replies (``m12``). ``seconds`` is
+    the time from its arrival to its end, 0 while it has not ended.
     """
 
     bot: str

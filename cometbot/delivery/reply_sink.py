@@ -65,7 +65,10 @@ class OutboxReplySink(ReplySink):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities of the channel, without streaming if another process sends for it."""
+        """The capabilities of the channel.
+
+        ``stream_interval`` is None if another process sends: then no message exists here that could be edited.
+        """
         capabilities = self._channel.capabilities
         return capabilities if self._channel.can_send else replace(capabilities, stream_interval=None)
 

@@ -41,6 +41,6 @@ def store_unavailable_error(error: StoreUnavailable) -> HttpError:
 
 
 def quote_value(value: object) -> str:
-    """Return ``value`` quoted, printable and at most 80 characters long, safe for a response or a log."""
+    """Return the first 80 characters of ``value``, quoted and escaped, safe for a response or a log."""
     text = str(value)
     return repr(text if len(text) <= MAX_ECHO_LENGTH else text[: MAX_ECHO_LENGTH - 1] + "…")

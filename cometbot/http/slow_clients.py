@@ -22,10 +22,10 @@ MIN_BYTES_PER_SECOND = 2 * 1024
 class SlowClientLimit:
     """The time limit of one client for a request's body, or for a response. A context manager.
 
-    The client may make no progress for ``timeout`` seconds. A client that falls behind :data:`USUAL_BYTES_PER_SECOND`
-    by as much occupies its thread for long. It therefore needs a slot among the event streams of the process, of which
-    each address has a limited number, so that requests always find other threads. The time is over if there is no slot,
-    or if the client falls behind :data:`MIN_BYTES_PER_SECOND` by as much.
+    The client may pause for up to ``timeout`` seconds. A client that falls ``timeout`` seconds behind
+    :data:`USUAL_BYTES_PER_SECOND` occupies its thread for long. It therefore needs a slot among the event streams of
+    the process, of which each address has a limited number, so that requests always find other threads. The time is
+    over if there is no slot, or if the client falls ``timeout`` seconds behind :data:`MIN_BYTES_PER_SECOND`.
     """
 
     def __init__(self, timeout: float, address: str = "", connection: Any = None, streams: Streams = STREAMS) -> None:

@@ -108,7 +108,7 @@ class Database(ABC):
             return work(connection)
 
     def autocommit(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """Run ``work``, which executes one statement, as a transaction of its own, and return its result.
+        """Run ``work``, which executes one statement and so needs no transaction around it, and return its result.
 
         Raises :class:`StoreBusy`.
         """

@@ -66,13 +66,13 @@ class LocalPubSub(PubSub):
         self._socket.listen(callback)
 
     def publish(self, text: str) -> None:
-        addresses = [address for address in self._other_addresses() if address != self._socket.address]
+        addresses = [address for address in self._listening_addresses() if address != self._socket.address]
         if addresses:
             for address in self._socket.send(addresses, text, timeout=_SEND_TIMEOUT):
                 with suppress(OSError):
                     Path(address).unlink()
 
-    def _other_addresses(self) -> list[str]:
+    def _listening_addresses(self) -> list[str]:
         """Return the listening addresses, read anew when the folder has changed and every second.
 
         The folder's modification time alone may be too coarse.

@@ -97,7 +97,7 @@ class BotClient:
     def channel(self) -> Channel:
         """The bot's channel.
 
-        On the fake platform it is a :class:`FakeChannel`, with its ``requests`` and ``errors``.
+        On the fake platform it is a :class:`FakeChannel`, with its ``requests`` and ``faults``.
         """
         return self._harness.double.channel
 

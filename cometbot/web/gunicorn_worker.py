@@ -288,7 +288,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         return is_kept_alive
 
     def _has_next_request(self, conn: Any, request_count: int) -> bool:
-        """Return whether the next request on a busy connection arrives within a few milliseconds.
+        """Return whether this thread handles one more request on a busy connection, and it arrives in milliseconds.
 
         A platform under load sends callback after callback on each of its connections. Passing a connection back to
         gunicorn's loop and getting it again costs as much as a small request.

@@ -29,7 +29,8 @@ def ignore_handshakes(listener: socket.socket) -> None:
     always arrive between the last ``accept`` and ``close``. After this call none is established: the kernel drops the
     client's first packet. The client sends it again after a second, and is refused or reaches the next server.
 
-    Does nothing on systems other than Linux, and for a unix socket, which has no clients once its path is removed.
+    Does nothing on systems other than Linux, and for a unix socket, which no new client reaches once its path is
+    removed.
     """
     if sys.platform != "linux" or listener.family not in (socket.AF_INET, socket.AF_INET6):
         return

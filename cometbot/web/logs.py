@@ -25,7 +25,8 @@ _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"})
 class TextFormatter(logging.Formatter):
     """Formats a record as one line: time, level, logger, text, then the ``extra`` values as ``name=value``.
 
-    Line breaks in the text are escaped, so that a user's text cannot look like another record.
+    Line breaks in the text are escaped, as a backslash and ``n``, so that a user's text cannot look like another
+    record.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ RELOAD_REFUSED_MESSAGE = (
 
 _LOAD_TIMEOUT = 30.0
 _RESTART_INTERVAL = 5.0
-"""Seconds between attempts to start a worker, if the server has other workers but the application fails to load."""
+"""Seconds between attempts to start a worker, once an earlier worker has loaded the application or failed to."""
 
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SHARED_MEMORY = Path("/dev/shm")
@@ -170,7 +170,10 @@ def _load(settings: Settings) -> Any:
 
 
 def _make_on_starting(settings: Settings) -> Callable[[Any], None]:
-    """Return gunicorn's ``on_starting`` hook, which exits with a one-line error if the database cannot be used."""
+    """Return gunicorn's ``on_starting`` hook.
+
+    It exits with a one-line error if the database of ``settings.bot`` cannot be used.
+    """
 
     def start(server: Any) -> None:
         from cometbot.web.preflight import check_database
@@ -262,7 +265,7 @@ def _wait_before_restart(server: Any, worker: Any) -> None:
 
 @functools.cache
 def _first_failure_pipe() -> int:
-    """Return a pipe with one byte, for the first worker that has loaded the application or failed to.
+    """Return the read end of a pipe with one byte, for the first worker that has loaded the application or failed to.
 
     It is created before the fork. gunicorn ends if that first worker fails. All workers fail on the same wrong setting,
     and gunicorn ends with a traceback of its own if a second one exits with an error while it halts for the first.

@@ -190,8 +190,8 @@ class Operations(ABC):
     ) -> list[Record]:
         """Return one page of a conversation's history, in CometChat's order.
 
-        Without ``user`` and ``group`` it is a page of all messages. ``query`` has the parameters from the section
-        "history query parameters" of the REST API: ``limit``, ``affix``, ``id`` …
+        Without ``user`` and ``group`` it is a page of all messages. ``query`` has the parameters of a history query:
+        ``limit``, ``affix``, ``id`` … (docs/protocols/cometchat.md, "History queries").
         """
         prefix = _peer_path(user, group) if user or group else ""
         answer = self.request("GET", f"{prefix}/messages", params=query, on_behalf_of=on_behalf_of, timeout=timeout)

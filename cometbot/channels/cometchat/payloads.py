@@ -185,7 +185,7 @@ def load_message(value: object) -> dict[str, Any]:
     message["receiver"] = message["receiver"] or schemas.find_id(to.get("guid")) or schemas.find_id(to.get("uid"))
     message["conversationId"] = message["conversationId"] or schemas.find_id(to.get("conversationId"))
     message["receiverType"] = message["receiverType"] or _find_receiver_type(message["conversationId"], to)
-    _fill_in_location(message)
+    _fill_in_participants(message)
     _fill_in_type(message)
     return message
 
@@ -285,7 +285,7 @@ def _find_receiver_type(conversation_id: str, to: Mapping[str, Any]) -> str:
     return "user" if _USER_SEPARATOR in conversation_id.lower() or schemas.find_id(to.get("uid")) else ""
 
 
-def _fill_in_location(message: dict[str, Any]) -> None:
+def _fill_in_participants(message: dict[str, Any]) -> None:
     """Set absent sender and receiver of a message from the id of its conversation, or that id from them."""
     conversation_id = message["conversationId"]
     if message["receiverType"] == "group":

@@ -66,7 +66,10 @@ class RegisteredBot:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RegisteredBot:
-        """Return the bot in CometChat's response, which omits properties that are empty or false (section 2.2)."""
+        """Return the bot in CometChat's response, which omits properties that are empty or false.
+
+        See docs/protocols/cometchat.md, "Bot object".
+        """
         created_at = record.get("createdAt")
         return cls(
             uid=_get_text(record, "uid"),
@@ -190,7 +193,10 @@ def generate_credentials(username: str = "") -> Credentials:
 
 
 def check_credentials(credentials: Credentials) -> Credentials:
-    """Return ``credentials``. Raises :class:`ConfigurationError` if CometChat cannot use them (section 2.1)."""
+    """Return ``credentials``. Raises :class:`ConfigurationError` if CometChat cannot use them.
+
+    See docs/protocols/cometchat.md, "Bots".
+    """
     for what, text in (("user name", credentials.username), ("password", credentials.password.reveal())):
         if not 0 < len(text) <= MAX_CREDENTIAL_LENGTH:
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Serializes the platform's objects to JSON, as section 2 of the protocol defines.
+"""Serializes the platform's objects to JSON, as docs/protocols/platform.md defines under "Objects".
 
 The protocol names the fields that are left out if they are empty.
 """
@@ -168,7 +168,7 @@ def file_json(file: ChatFile) -> JsonObject:
 
 
 def message_json(message: ChatMessage, *, with_ids: bool = False) -> JsonObject:
-    """Return a Message in form A or B: with its chat id and whole files. ``with_ids`` adds ``attachmentIds``."""
+    """Return a Message with its chat id and whole files. ``with_ids`` adds ``attachmentIds`` if it has files."""
     attachments = list(message.payload.get("attachments", ()))
     found: JsonObject = {
         "id": message.id,

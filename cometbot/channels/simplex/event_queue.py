@@ -64,7 +64,7 @@ class EventQueue:
     def enqueue(self, event: Record, size: int, is_cancelled: Callable[[], bool]) -> bool:
         """Add an event and return True; wait for room.
 
-        Return False once ``is_cancelled``, which is polled, returns True.
+        Return False if the queue is full and ``is_cancelled``, which is polled, returns True, or the queue is closed.
         """
         with self._changed:
             if self._is_paused and not self._has_room(self._startup_limit, size):

@@ -42,7 +42,7 @@ def list_users(call: ApiCall) -> ResponseBody:
 
 @routes.add("GET", "/users/<uid>")
 def get_user(call: ApiCall, uid: str) -> ResponseBody:
-    """Return one user. If a user acts, the response has their conversation and the blocks between the two."""
+    """Return one user. For an acting user, it includes their conversation and the blocks between the two."""
     user = call.world.directory.user(uid)
     shown = user_json(user, with_tags=True)
     if call.acting_uid != call.world.directory.system.uid:

@@ -56,7 +56,7 @@ class SimplexDouble(Double):
         self.cli.start()
         given = {"simplex_group_messages": "all", "data": self._folder.path, **settings}
         self.web = MadeUpWeb()
-        self.service = _MarkerOwner(Settings(simplex_url=self.cli.url, **given), bot, self.web)
+        self.service = _MarkerService(Settings(simplex_url=self.cli.url, **given), bot, self.web)
         self._people: dict[str, Person] = {}
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
@@ -216,7 +216,7 @@ class SimplexDouble(Double):
         return Custom(kind, {"path": line.file_path}, line.text)
 
 
-class _MarkerOwner(SimplexService):
+class _MarkerService(SimplexService):
     """Records which markers were handled, and thereby that all earlier events were."""
 
     def __init__(self, settings: Settings, bot: Bot, web: MadeUpWeb) -> None:

@@ -41,10 +41,13 @@ CliFault = Literal[
     "wrong_id",
     "no_json",
 ]
-"""What happens to a command. The connection breaks before it is executed (``drop``), after it was executed, or within
-the answer. Or it is executed and not answered, or answered a second late. Or it is not executed: the CLI is busy, its
-network fails, it refuses the command or cannot parse it. Or it is executed, and the answer has no ``resp``, a wrong
-correlation id, or is not JSON.
+"""What happens to a command.
+
+The connection breaks before it is executed (``drop``), after it (``drop_after``), or within the answer (``drop_mid``).
+Or it is executed and not answered (``silent``), or answered a second late (``late``). Or it is not executed: the CLI is
+busy (``busy``), its network fails (``network``), it refuses the command (``refuse``) or cannot parse it (``unread``).
+Or it is executed, and the answer has no ``resp`` (``no_resp``), a wrong correlation id (``wrong_id``), or is not JSON
+(``no_json``).
 """
 
 _logger = logging.getLogger("cometbot.testing.simplex.framing")

@@ -1,4 +1,4 @@
-"""The Admin API: external bots, their keys, and the config. Section 1.4 of the protocol."""
+"""The Admin API: external bots, their keys, and the config. See docs/protocols/platform.md, "Admin API"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCAL_BOT_ERROR = "This bot runs inside the server: change it in its code."
 
 
 class AdminApi:
-    """Operations A1 to A5."""
+    """The operations of the Admin API."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -36,7 +36,7 @@ class AdminApi:
         ]
 
     def create_bot(self) -> tuple[JsonObject, int]:
-        """Create an external bot and return it with its key (A1)."""
+        """Create an external bot and return it with its key."""
         body = read_fields(max_body_size(self._platform), self._platform.settings.body_timeout)
         fields = schemas.load(schemas.BotBody, body)
         validators.check_bot_name(fields["name"])
@@ -54,7 +54,7 @@ class AdminApi:
         return {"bot": serializers.bot_json(bot), "key": key}, 201
 
     def delete_bot(self, bot_id: str) -> JsonObject:
-        """Delete a bot (A2): first the bot, its key, webhook, commands and files, then its chats."""
+        """Delete a bot: first the bot, its key, webhook, commands and files, then its chats."""
         bot = self._find_external_bot(bot_id)
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
             self._directory.delete_bot(connection, bot.id)
@@ -63,7 +63,7 @@ class AdminApi:
         return {"message": "Bot deleted."}
 
     def get_key(self, bot_id: str) -> JsonObject:
-        """Return a bot's key, recovered with the admin's secret (A3).
+        """Return a bot's key, recovered with the admin's secret.
 
         A key that was created with another secret gives a 404.
         """
@@ -75,7 +75,7 @@ class AdminApi:
         return {"key": key}
 
     def replace_key(self, bot_id: str) -> JsonObject:
-        """Replace a bot's key (A4). The old key becomes invalid."""
+        """Replace a bot's key. The old key becomes invalid."""
         bot = self._find_external_bot(bot_id)
         key, key_hash = self._platform.keys.create(bot.id)
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
@@ -83,7 +83,7 @@ class AdminApi:
         return {"key": key}
 
     def reload_config(self) -> JsonObject:
-        """Reload the config in every process, within a second (A5)."""
+        """Reload the config in every process, within a second."""
         try:
             self._platform.config.reload()
         except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""The Bot API, for external bots. Section 1.3 of the protocol."""
+"""The Bot API, for external bots. See docs/protocols/platform.md, "Bot API"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.store.database import ACK_TIMEOUT, Transaction
 
 
 class BotApi:
-    """Operations B1 to B13. They act on the bot whose key the request contains."""
+    """The operations of the Bot API. They act on the bot whose key the request contains."""
 
     def __init__(self, platform: Platform, chat_service: ChatService, files: FileViews) -> None:
         self._platform = platform
@@ -49,7 +49,7 @@ class BotApi:
         ]
 
     def update_bot(self, bot: ListedBot) -> JsonObject:
-        """Update the fields of the bot that are not empty (B2).
+        """Update the fields of the bot that are not empty.
 
         A new name that users would confuse with that of a bot of this server is refused.
         """
@@ -72,12 +72,12 @@ class BotApi:
         return serializers.bot_json(changed)
 
     def list_commands(self, bot: ListedBot) -> list[JsonObject]:
-        """List the bot's commands (B3)."""
+        """List the bot's commands."""
         with self._platform.database.read() as connection:
             return [serializers.command_json(one) for one in self._directory.list_commands(connection, bot)]
 
     def add_commands(self, bot: ListedBot) -> tuple[JsonObject, int]:
-        """Store commands (B4): all of them, or none if one is invalid.
+        """Store commands: all of them, or none if one is invalid.
 
         Of several commands with the same alias, the last one counts.
         """
@@ -99,7 +99,7 @@ class BotApi:
         return {"message": "Commands added."}, 201
 
     def delete_command(self, bot: ListedBot, command_id: str) -> JsonObject:
-        """Delete a command (B5)."""
+        """Delete a command."""
 
         def work(connection: Transaction) -> None:
             command = self._directory.find_command(connection, command_id)
@@ -113,13 +113,13 @@ class BotApi:
         return {"message": "Command removed."}
 
     def get_webhook(self, bot: ListedBot) -> JsonObject:
-        """Return the bot's webhook (B6)."""
+        """Return the bot's webhook."""
         if bot.webhook is None:
             raise ApiError(404, "Webhook not found.")
         return serializers.webhook_json(bot.id, bot.webhook)
 
     def set_webhook(self, bot: ListedBot) -> JsonObject:
-        """Replace the bot's webhook, including its secret (B7)."""
+        """Replace the bot's webhook, including its secret."""
         fields = schemas.load(schemas.WebhookBody, self._read_body())
         validators.check_webhook(fields["url"], fields["secret"])
         if problem := self._platform.webhooks.check_url(fields["url"]):
@@ -130,7 +130,7 @@ class BotApi:
         return serializers.webhook_json(bot.id, webhook)
 
     def delete_webhook(self, bot: ListedBot) -> JsonObject:
-        """Delete the bot's webhook (B8)."""
+        """Delete the bot's webhook."""
         if bot.webhook is None:
             raise ApiError(404, "Webhook not found.")
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
@@ -138,7 +138,7 @@ class BotApi:
         return {"message": "Webhook deleted."}
 
     def list_chats(self, bot: ListedBot) -> list[JsonObject]:
-        """List the bot's chats with a user, oldest first (B9)."""
+        """List the bot's chats with a user, oldest first."""
         user_id = query_text("user_id")
         if not user_id:
             raise ApiError(400, "User ID is required.")
@@ -149,20 +149,20 @@ class BotApi:
         return [serializers.chat_json(chat) for chat in owned.items]
 
     def send_message(self, bot: ListedBot) -> tuple[JsonObject, int]:
-        """Send a message (B10)."""
+        """Send a message."""
         fields = schemas.load(schemas.MessageBody, self._read_body())
         new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"])
         posted = self._chat_service.send_as_bot(bot, fields["chat_id"], new_message)
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, bot: ListedBot, chat_id: str) -> JsonObject:
-        """Return a page of a chat's messages (B11)."""
+        """Return a page of a chat's messages."""
         with self._platform.database.read() as connection:
             chat = self._chat_service.get_bot_chat(connection, bot, chat_id)
         return messages_page(self._platform, chat)
 
     def get_message(self, bot: ListedBot, message_id: str) -> JsonObject:
-        """Return a message with its files and their ids (B12)."""
+        """Return a message with its files and their ids."""
         with self._platform.database.read() as connection:
             message = self._chat.messages.get(connection, ALL_BOTS, message_id)
             if message is None:
@@ -171,7 +171,7 @@ class BotApi:
         return serializers.message_json(message, with_ids=True)
 
     def upload(self, bot: ListedBot) -> list[JsonObject]:
-        """Upload files (B13)."""
+        """Upload files."""
         return self._files.upload(bot.id, is_bot=True)
 
     def _read_body(self) -> Any:

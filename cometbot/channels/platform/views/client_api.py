@@ -1,4 +1,4 @@
-"""The Client API, for the apps of users. Section 1.2 of the protocol."""
+"""The Client API, for the apps of users. See docs/protocols/platform.md, "Client API"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cometbot.store.database import ACK_TIMEOUT
 
 
 class ClientApi:
-    """Operations C1 to C12."""
+    """The operations of the Client API."""
 
     def __init__(self, platform: Platform, chat_service: ChatService, files: FileViews) -> None:
         self._platform = platform
@@ -47,16 +47,16 @@ class ClientApi:
         ]
 
     def get_service_info(self) -> JsonObject:
-        """Return the service's info (C1)."""
+        """Return the service's info."""
         return serializers.service_json(self._platform.config.current)
 
     def list_bots(self) -> list[JsonObject]:
-        """List the bots (C2)."""
+        """List the bots."""
         with self._platform.database.read() as connection:
             return [serializers.bot_json(bot) for bot in self._platform.directory.list_bots(connection)]
 
     def get_bot(self, bot_id: str) -> JsonObject:
-        """Return a bot (C3)."""
+        """Return a bot."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
         if bot is None:
@@ -64,18 +64,18 @@ class ClientApi:
         return serializers.bot_json(bot)
 
     def create_user(self) -> flask.Response:
-        """Create a user, who is logged in by the response (C4)."""
+        """Create a user, who is logged in by the response."""
         fields = schemas.load(schemas.UserBody, self._read_body())
         validators.check_nickname(fields["nickname"], self._platform.config.current.user)
         user = sign_up(self._platform, {"nickname": fields["nickname"]})
         return login_response(self._platform, user, serializers.user_json(user))
 
     def get_user(self, user: ChatUser) -> JsonObject:
-        """Return the logged-in user (C5)."""
+        """Return the logged-in user."""
         return serializers.user_json(user)
 
     def list_commands(self, user: ChatUser, bot_id: str) -> list[JsonObject]:
-        """List a bot's commands (C6)."""
+        """List a bot's commands."""
         with self._platform.database.read() as connection:
             bot = self._platform.directory.find(connection, bot_id)
             if bot is None:
@@ -83,12 +83,12 @@ class ClientApi:
             return [serializers.command_json(one) for one in self._platform.directory.list_commands(connection, bot)]
 
     def create_chat(self, user: ChatUser) -> tuple[JsonObject, int]:
-        """Create a chat with a bot (C7)."""
+        """Create a chat with a bot."""
         fields = schemas.load(schemas.ChatBody, self._read_body())
         return serializers.chat_json(self._chat_service.create_chat(user, fields["bot_id"], fields["client_id"])), 201
 
     def list_chats(self, user: ChatUser) -> list[JsonObject]:
-        """List the user's chats with a bot, oldest first (C8)."""
+        """List the user's chats with a bot, oldest first."""
         bot_id = query_text("bot_id")
         if not bot_id:
             raise ApiError(400, "Bot ID is required.")
@@ -101,12 +101,12 @@ class ClientApi:
         return [serializers.chat_json(chat) for chat in owned.items]
 
     def delete_chat(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """Delete a chat (C9)."""
+        """Delete a chat."""
         self._chat_service.delete_chat(user, chat_id)
         return {"message": "Chat deleted."}
 
     def send_message(self, user: ChatUser) -> tuple[JsonObject, int]:
-        """Send a message (C10)."""
+        """Send a message."""
         fields = schemas.load(schemas.MessageBody, self._read_body())
         check_message_rate(self._platform, user)
         new_message = NewMessage(fields["body"], fields["attachment_ids"], fields["client_id"])
@@ -114,11 +114,11 @@ class ClientApi:
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, user: ChatUser, chat_id: str) -> JsonObject:
-        """Return a page of a chat's messages (C11)."""
+        """Return a page of a chat's messages."""
         return messages_page(self._platform, self._get_user_chat(user, chat_id))
 
     def upload(self, user: ChatUser) -> list[JsonObject]:
-        """Upload files (C12)."""
+        """Upload files."""
         check_message_rate(self._platform, user)
         return self._files.upload(user.id)
 

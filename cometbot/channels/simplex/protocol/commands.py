@@ -351,7 +351,7 @@ def set_contact_custom_data(contact_id: int, data: Mapping[str, Any] | None) -> 
 
 
 def set_auto_accept_member_contacts(user_id: int, enable: bool) -> Command:
-    """Accept direct chats that group members open automatically, or not."""
+    """Set whether direct chats that group members open are accepted automatically."""
     return _command(f"/_set accept member contacts {_user(user_id)} {_on_or_off(enable)}", "cmdOk")
 
 
