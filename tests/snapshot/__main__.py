@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Callable[[]
     parser.add_argument("--only", default="", help="only parts whose names hold this text")
     given = parser.parse_args(arguments)
     status = 0
-    given.folder.mkdir(parents=True, exist_ok=True)
+    if not any(given.only in name for name in parts):
+        parser.error(f"--only: no part has {given.only!r} in its name; there is: {', '.join(parts)}")
+    if not given.check:
+        given.folder.mkdir(parents=True, exist_ok=True)
     for name, make in parts.items():
         if given.only not in name:
             continue
@@ -59,4 +63,5 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Callable[[]
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     sys.exit(main())

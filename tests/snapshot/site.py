@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +71,6 @@ def make_app(folder: Path, environment: Mapping[str, str], *bots: Bot, **options
 @contextmanager
 def make_site() -> Iterator[tuple[Flask, Path]]:
     """Make the application with all channels; with it comes the folder of its files."""
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     bots = (make_bot(), make_bot("signed"))
     with TemporaryFolder("snapshot") as folder, make_app(folder, ENVIRONMENT, *bots, handles=False) as app:
         app.extensions["cometbot"].delivery.database.upgrade()
