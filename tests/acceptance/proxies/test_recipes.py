@@ -102,7 +102,7 @@ def test_a_callback_is_answered_through_the_proxy(site: Site, platform: CometCha
     assert platform.wait_replies(user, 1, site.server) == ["re: hello"]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/%6detrics"])
 def test_internal_paths_are_not_forwarded(proxy: Proxy, path: str) -> None:
     assert [ask(proxy, name, "GET", path)[0] for name in NAMES] == [404, 404]
 
