@@ -16,7 +16,7 @@ export class DeadLetters {
       h(
         "p.intro",
         {},
-        "A message whose handler failed, or a reply that could not be sent, ends here with its cause. Nothing is lost: mend the code, save it, and try again.",
+        "A message whose handler failed, or a reply that could not be sent, ends here with its cause. Nothing is lost: correct the code, save it, and try again.",
       ),
       this.list,
     );

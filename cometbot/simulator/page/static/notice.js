@@ -60,8 +60,8 @@ export class Notice {
   }
 
   #reloaded({ files = [] }) {
-    const what = files.length ? `${files.join(", ")} changed: ` : "";
-    this.#set("good", icon("reload"), h("span", {}, `${what}the bot runs with the new code.`));
+    const text = files.length ? `${files.join(", ")} changed: the bot runs with the new code.` : "The bot runs again.";
+    this.#set("good", icon("reload"), h("span", {}, text));
     clearTimeout(this.#gone);
     this.#gone = setTimeout(() => {
       if (this.element.classList.contains("good")) {

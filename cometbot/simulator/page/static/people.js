@@ -236,8 +236,9 @@ export class People {
     const { store } = this;
     const has = () => store.users.has(id) || store.groups.has(id);
     return new Promise((resolve) => {
-      if (has()) resolve();
+      if (has()) return resolve();
       store.on("directory", () => has() && resolve());
+      return undefined;
     });
   }
 }

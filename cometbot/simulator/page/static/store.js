@@ -2,7 +2,7 @@
 
 const MOST_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connected. */
 export class Store {
   #listeners = new Map();
   #begins = new Map(); // by place, where that is further back than `begins`
@@ -65,7 +65,7 @@ export class Store {
   /** A log entry: a change to a message, a callback or a REST call. */
   take(entry) {
     if (entry.kind !== "change") {
-      this.entries = [...this.entries.slice(-MOST_ENTRIES), entry];
+      this.entries = [...this.entries, entry].slice(-MOST_ENTRIES);
       this.changed("entries", entry);
       return;
     }
