@@ -16,6 +16,7 @@ import cometbot
 from cometbot import Bot, Context, Sent, State
 from cometbot.channels.platform.config.loading import config_variables
 from cometbot.cli import main
+from cometbot.delivery.delivery import Backlog
 from cometbot.settings import Settings, variable_name
 from cometbot.testing import BotClient
 from cometbot.web.metrics import Metrics
@@ -144,14 +145,11 @@ def test_platform_config_fields_are_listed() -> None:
 
 
 def test_monitoring_page_has_every_metric() -> None:
-    class Backlog:
-        waiting, oldest_seconds, dead, stuck = 0, 0.0, 0, 0
-
     metrics = Metrics(["shop"])
     metrics.handled("shop", 1.0, "done")
     metrics.sent("shop", 1.0, "sent")
     metrics.recovered("shop")
-    exported = metrics.to_text(lambda: {"shop": Backlog()}).decode()
+    exported = metrics.to_text(lambda: {"shop": Backlog(0, 0.0, 0)}).decode()
     expected = {}
     for family in text_string_to_metric_families(exported):
         if not family.name.endswith("_created"):

@@ -1,4 +1,4 @@
-"""``cometbot worker`` and ``cometbot serve`` before anything runs: what cannot work says so, and how to mend it."""
+"""``cometbot worker`` and ``cometbot serve`` before anything runs: what cannot work says so, and how to fix it."""
 
 from __future__ import annotations
 
