@@ -496,7 +496,7 @@ def _load_dotenv(path: str | os.PathLike[str] | None) -> dict[str, str]:
     try:
         return {name: text for name, text in dotenv_values(path, interpolate=False).items() if text is not None}
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read as UTF-8 text ({error}); mend or remove it") from error
+        raise ConfigurationError(f"{path} cannot be read as UTF-8 text ({error}); correct or remove it") from error
 
 
 def _parse(name: str, text: str, parse: Callable[[str], Any]) -> Any:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -36,7 +36,11 @@ SIMULATOR_ADDRESS = "#maria/user/helpdesk"
 def run(folder: Path, port: int, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run ``cometbot`` with these arguments and the bot, wait until it answers at ``port``, and yield its URL."""
     shutil.copy(BOT_FILE, folder / "bot.py")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "BOTYARD", "PLATFORM"))}
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("COMET", "CHAT_API_", "PLATFORM_", "SIMPLEX_", "PROMETHEUS"))
+    }
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -59,11 +63,10 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
     """Return when the server answers. Raises RuntimeError with its log if it ends or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
-        try:
+        with suppress(requests.RequestException):
             if requests.get(f"{url}/", timeout=10).ok and url in log.read_text():
                 return
-        except requests.RequestException:
-            time.sleep(0.1)
+        time.sleep(0.1)
     raise RuntimeError(f"{url} does not answer:\n{log.read_text()}")
 
 

@@ -105,7 +105,7 @@ class Server:
         self.database = self.folder / "bot.db"
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMET", "BOTYARD", "BOTPRESS", "SIMPLEX"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMET", "CHAT_API_", "PLATFORM_", "SIMPLEX"))}
         self._environ = {
             **kept,
             "COMETBOT_BOT": bot,

@@ -268,7 +268,7 @@ class ReadOnlySimplexClient(SimplexClient):
         _, local_path = self._folder.get_download_paths(FileRef.from_value(file))
         if not local_path.is_file():
             self._on_write("/freceive")
-            raise Rejected("the file was not received before, and a rehearsal receives none", code="file_missing")
+            raise Rejected("the file was not received before, and a dry run receives none", code="file_missing")
         return local_path
 
 

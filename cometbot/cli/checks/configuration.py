@@ -18,7 +18,7 @@ def check_settings() -> tuple[Settings | None, CheckResult]:
         settings = Settings.from_environment()
     except ConfigurationError as error:
         return None, failed(
-            "settings", str(error), f"mend it in .env or in the environment{_escaping_hint(str(error))}"
+            "settings", str(error), f"correct it in .env or in the environment{_escaping_hint(str(error))}"
         )
     notes = "".join(f"; {warning}" for warning in settings.warnings)
     return settings, passed("settings", f"read from the environment and .env{notes}")
@@ -39,7 +39,7 @@ def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
         return [], failed("bots", str(error), "cometbot doctor MODULE:BOT, or set COMETBOT_BOT")
     except (Exception, SystemExit) as error:
         fault = ErrorReport.from_exception(error)
-        return [], failed("bots", f"the bot's code cannot be imported: {fault.text}", f"mend {fault.place or spec}")
+        return [], failed("bots", f"the bot's code cannot be imported: {fault.text}", f"correct {fault.place or spec}")
     names = ", ".join(bot.name for bot in bots)
     if not handlers:
         return bots, failed("bots", f"{names}: there is no handler in it", "decorate a function with @bot.message()")
@@ -59,7 +59,7 @@ def check_callback_credentials(
         try:
             credentials = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
         except ConfigurationError as error:
-            results.append(failed("callback settings", str(error), "mend it where the bot is made", bot=bot.name))
+            results.append(failed("callback settings", str(error), "correct it where the bot is made", bot=bot.name))
             continue
         if credentials is not None or settings.allow_anonymous_callbacks:
             found[bot.name] = credentials

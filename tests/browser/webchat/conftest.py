@@ -42,7 +42,11 @@ class Platform:
 
     def start(self) -> None:
         """Begin, and wait until it answers."""
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("COMET", "BOTYARD", "PROM"))}
+        kept = {
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith(("COMET", "CHAT_API_", "PLATFORM_", "SIMPLEX_", "PROMETHEUS"))
+        }
         environ = kept | {
             "COMETBOT_CHANNELS": "platform",
             "COMETBOT_BIND": f"127.0.0.1:{self.port}",
