@@ -238,10 +238,6 @@ class Channel(ABC):
     def attach(self, delivery: DeliveryService) -> None:
         """Store a reference to the delivery of this channel. Called once, before any other method."""
 
-    def blueprint(self, delivery: DeliveryService) -> Any:
-        """Return the Flask blueprint with this channel's routes, or None if it has none."""
-        return None
-
     def close(self) -> None:
         """Close connections."""
 

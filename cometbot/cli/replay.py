@@ -89,7 +89,7 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
     """
     from cometbot.delivery import Observer
     from cometbot.errors import ConfigurationError
-    from cometbot.web.app import channels_from_settings
+    from cometbot.web.channels import channels_from_settings
 
     channel_name = message.conversation.channel
     names = settings.channels if channel_name in settings.channels else (channel_name,)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from weakref import WeakSet
 
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, request
 from orjson import dumps
 from werkzeug.exceptions import HTTPException
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel
-from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.base import Channel, DeliveryService
 from cometbot.delivery import Delivery, Observer
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from cometbot.http.errors import quote_value
@@ -26,13 +24,11 @@ from cometbot.loading import load_bots_or_explain
 from cometbot.settings import Settings
 from cometbot.store.database import Database, check_persistent, database_from_url
 from cometbot.web.application import Application
+from cometbot.web.channels import channels_from_settings, make_blueprint
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
 from cometbot.web.metrics import Metrics
 from cometbot.web.proxies import TrustedProxies
-
-if TYPE_CHECKING:
-    from cometbot.chat import Chat
 
 APP_LOAD_ERROR = 4
 """The exit status after which gunicorn starts no other worker."""
@@ -94,14 +90,16 @@ def create_app(
     settings: Settings | None = None,
     channels: Sequence[Channel] | None = None,
     *,
+    blueprints: Iterable[Callable[[DeliveryService], Blueprint]] = (),
     handles: bool = True,
 ) -> Flask:
     """Create the application that receives messages for ``bots`` and answers them.
 
     It has the routes of ``channels`` (None: those that the settings name), ``/healthz``, ``/readyz`` and ``/metrics``,
-    and can be mounted under another WSGI application. Without ``handles`` it only receives; handlers run in other
-    processes. Raises :class:`ConfigurationError` for settings that cannot work, or that would accept unauthenticated
-    callers.
+    and can be mounted under another WSGI application. The routes of a channel of your own come from ``blueprints``:
+    each is called with the delivery, in which the views store events, and returns a blueprint. Without ``handles`` the
+    application only receives; handlers run in other processes. Raises :class:`ConfigurationError` for settings that
+    cannot work, or that would accept unauthenticated callers.
 
     ::
 
@@ -124,7 +122,10 @@ def create_app(
     _runtimes.add(runtime)
     app = Application("cometbot", static_folder=None, before_each_request=runtime.start)
     app.extensions["cometbot"] = runtime
-    _add_views(app, delivery, metrics)
+    _add_channel_views(app, delivery, blueprints)
+    app.register_blueprint(make_health_views(delivery.checks))
+    app.register_blueprint(metrics.blueprint(delivery.backlog))
+    app.register_error_handler(HTTPException, _to_json)
     for bot in bot_list:
         bot.connect(delivery)
     if settings.trusted_proxies:
@@ -200,28 +201,6 @@ def worker_from_settings(
     return delivery, metrics
 
 
-def channels_from_settings(
-    settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None = None
-) -> list[Channel]:
-    """Create the channels that ``settings.channels`` names.
-
-    Channels with conversations of their own store them in ``db`` (None: the database of ``settings``). Raises
-    :class:`ConfigurationError` for a channel that does not exist, or that lacks a setting or a package.
-    """
-    chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
-    makers: dict[str, Callable[[], Sequence[Channel]]] = {
-        "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
-        "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
-        "platform": lambda: _make_platform(settings, bots, observer, chat()),
-        "simplex": lambda: [_make_simplex(settings, bots)],
-    }
-    unknown = [name for name in settings.channels if name not in makers]
-    if unknown or not settings.channels:
-        named = f"names {', '.join(unknown)}, which does not exist" if unknown else "names no channel"
-        raise ConfigurationError(f"COMETBOT_CHANNELS {named}; there is: {', '.join(makers)}")
-    return [channel for name in settings.channels for channel in makers[name]()]
-
-
 def start_all() -> None:
     """Start to handle messages for every application of this process; exit on a configuration error."""
     for runtime in list(_runtimes):
@@ -284,13 +263,14 @@ def _make_delivery(
     )
 
 
-def _add_views(app: Flask, delivery: Delivery, metrics: Metrics) -> None:
+def _add_channel_views(
+    app: Flask, delivery: Delivery, blueprints: Iterable[Callable[[DeliveryService], Blueprint]]
+) -> None:
     for channel in delivery.channels.values():
-        if blueprint := channel.blueprint(delivery):
+        if blueprint := make_blueprint(channel, delivery):
             app.register_blueprint(blueprint)
-    app.register_blueprint(make_health_views(delivery.checks))
-    app.register_blueprint(metrics.blueprint(delivery.backlog))
-    app.register_error_handler(HTTPException, _to_json)
+    for make in blueprints:
+        app.register_blueprint(make(delivery))
 
 
 def _to_json(error: HTTPException) -> Response:
@@ -304,79 +284,3 @@ def _to_json(error: HTTPException) -> Response:
     body = {"error": {"code": code, "message": texts.get(error.code or 500, error.description)}}
     headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
     return Response(dumps(body), error.code, headers, content_type="application/json")
-
-
-def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer) -> Channel:
-    client = CometChatClient(
-        settings.cometchat_base_url,
-        settings.cometchat_api_key.reveal(),
-        app_id=settings.cometchat_app_id,
-        pool_size=settings.threads + settings.handler_threads,
-    )
-    return CometChatChannel(
-        settings.cometchat_app_id,
-        client,
-        bots={bot.name: bot for bot in bots},
-        rich=settings.cometchat_rich,
-        callback=_callback_settings(settings, bots),
-        observe=observer.received,
-    )
-
-
-def _make_chat(settings: Settings, db: Database) -> Chat:
-    try:
-        from cometbot.chat import Chat
-    except ImportError as error:
-        raise _missing_chat_dependency(error) from error
-    folder = settings.data / "files"
-    return Chat(
-        db,
-        folder,
-        max_total_size=settings.storage,
-        min_free=settings.free_space,
-        max_size=settings.database_size,
-    )
-
-
-def _make_chat_api(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
-    try:
-        from cometbot.channels.chat_api.setup import make_channels
-    except ImportError as error:
-        raise _missing_chat_dependency(error) from error
-    return make_channels(settings, bots, observer, chat)
-
-
-def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
-    """Create the SimpleX channel without a connection, which only ``cometbot simplex`` has; replies are stored."""
-    from cometbot.channels.simplex.setup import make_channel
-
-    return make_channel(settings, bots)
-
-
-def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
-    try:
-        from cometbot.channels.platform.setup import make_channels
-    except ImportError as error:
-        raise _missing_chat_dependency(error) from error
-    return make_channels(settings, bots, observer, chat)
-
-
-def _missing_chat_dependency(error: ImportError) -> ConfigurationError:
-    return ConfigurationError(
-        f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed: "
-        "pip install 'cometbot[chat]'"
-    )
-
-
-def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:
-    credentials = {
-        bot.name: settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password) for bot in bots
-    }
-    webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_password.reveal()
-    return CallbackSettings(
-        credentials={name: (given.username, given.password.reveal()) for name, given in credentials.items() if given},
-        webhook_credentials=webhook if all(webhook) else None,
-        allow_anonymous=settings.allow_anonymous_callbacks,
-        answer_disapproved=settings.cometchat_answer_disapproved,
-        body_timeout=settings.body_timeout,
-    )

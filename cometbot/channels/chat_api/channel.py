@@ -205,11 +205,6 @@ class ChatApiChannel(Channel):
     def attach(self, delivery: DeliveryService) -> None:
         self._delivery = delivery
 
-    def blueprint(self, delivery: DeliveryService) -> Any:
-        from cometbot.channels.chat_api.views import make_blueprint  # only views need Flask
-
-        return make_blueprint(self, delivery)
-
     def close(self) -> None:
         self.chat.close()
 

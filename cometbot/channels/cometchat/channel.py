@@ -234,16 +234,6 @@ class CometChatChannel(Channel):
                 self._delivery.add_conversations(self.conversation(bot, group=guid) for guid in sorted(new))
             self._groups[name] = guids
 
-    def blueprint(self, delivery: DeliveryService) -> Any:
-        """Create the views for CometChat's calls.
-
-        Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are
-        allowed.
-        """
-        from cometbot.channels.cometchat.callback import make_blueprint  # only views need Flask
-
-        return make_blueprint(self, delivery)
-
     def close(self) -> None:
         self._client.close()
 

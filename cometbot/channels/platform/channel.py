@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import Capabilities, Channel, IncomingEvent, OutgoingRequest
 from cometbot.channels.platform import parsing, rendering, serializers
 from cometbot.channels.platform.client import PlatformClient
 from cometbot.channels.platform.display_names import display_name
@@ -152,14 +152,6 @@ class PlatformChannel(Channel):
     def refresh(self) -> None:
         """Delete unused files and expired entries of the feed."""
         self._chat.clean_up()
-
-    def blueprint(self, delivery: DeliveryService) -> Any:
-        """Return the routes of the three APIs, the web chat and files."""
-        from cometbot.channels.platform.views.blueprint import (
-            make_blueprint,
-        )  # only views need Flask
-
-        return make_blueprint(self.platform, delivery)
 
     def close(self) -> None:
         self._typing_indicator.close()

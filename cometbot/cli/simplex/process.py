@@ -17,7 +17,8 @@ from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.shutdown import ShutdownEvent
 from cometbot.store.database import Database
-from cometbot.web.app import channels_from_settings, worker_from_settings
+from cometbot.web.app import worker_from_settings
+from cometbot.web.channels import channels_from_settings
 from cometbot.web.logs import configure_logging
 from cometbot.web.monitoring import MonitoringServer, make_monitoring_app
 

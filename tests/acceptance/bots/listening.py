@@ -82,4 +82,5 @@ def to_frames(signal: Signal) -> Iterable[bytes]:
 def app() -> flask.Flask:
     settings = Settings.from_environment()
     chat = Chat(database_from_url(settings.database_url), Path("unused"))
-    return create_app(Bot("board"), settings, [Rooms(chat)], handles=False)
+    rooms = Rooms(chat)
+    return create_app(Bot("board"), settings, [rooms], blueprints=[rooms.blueprint], handles=False)

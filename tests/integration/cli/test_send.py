@@ -23,7 +23,8 @@ from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.simulator import Simulator
 from cometbot.testing import FakeSimplexCLI
-from cometbot.web.app import channels_from_settings, create_app
+from cometbot.web.app import create_app
+from cometbot.web.channels import channels_from_settings
 
 Call = Callable[..., Result]
 Write = Callable[..., str]

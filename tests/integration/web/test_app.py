@@ -20,7 +20,8 @@ from cometbot.errors import ConfigurationError
 from cometbot.settings import Secret, Settings
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web import app as web
-from cometbot.web.app import Runtime, channels_from_settings, connect_from_settings, create_app
+from cometbot.web.app import Runtime, connect_from_settings, create_app
+from cometbot.web.channels import channels_from_settings
 
 COMETCHAT = Settings(
     cometchat_app_id="app1",
@@ -79,8 +80,9 @@ def make() -> Iterator[Make]:
     """``create_app``, with everything that was made stopped at the end."""
     made: list[Flask] = []
 
-    def make(*args: Any, **options: Any) -> Flask:
-        made.append(create_app(*args, **options))
+    def make(bots: Any, settings: Settings, channels: list[OpenChannel] | None = None, **options: Any) -> Flask:
+        blueprints = [channel.blueprint for channel in channels or []]
+        made.append(create_app(bots, settings, channels, blueprints=blueprints, **options))
         return made[-1]
 
     yield make

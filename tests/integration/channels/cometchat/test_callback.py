@@ -18,6 +18,7 @@ from werkzeug.test import Client
 from cometbot import Bot
 from cometbot.channels.base import MAX_KEY_BYTES
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.delivery import Delivery
 from cometbot.dispatch import MAX_CONSECUTIVE_BOT_EVENTS
 from cometbot.events import EditEvent, MembershipEvent
@@ -49,7 +50,7 @@ class Site:
         )
         self.delivery = Delivery([bot], [self.channel], url)
         app = Flask("site")
-        app.register_blueprint(self.channel.blueprint(self.delivery))
+        app.register_blueprint(make_blueprint(self.channel, self.delivery))
         self._client = Client(app)
 
     def post(self, payload: dict[str, Any]) -> tuple[int, Any]:
@@ -228,7 +229,7 @@ class BotConversation:
         )
         self._delivery = Delivery(bots, [channel], url)
         app = Flask("site")
-        app.register_blueprint(channel.blueprint(self._delivery))
+        app.register_blueprint(make_blueprint(channel, self._delivery))
         self._server = LoopbackServer(app, 0)
         for bot in bots:
             place = f"http://{HOST}:{self._server.port}/cometchat/{bot.name}"

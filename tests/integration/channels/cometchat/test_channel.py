@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.errors import NotFound, RateLimited, Uncertain
 from cometbot.events import DeleteEvent, EditEvent, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Button, Card, Choices, Custom, Media, Operation, Text
@@ -87,7 +88,7 @@ def harness() -> Iterator[Harness]:
     with Simulator() as simulator:
         harness = Harness(simulator)
         app = Flask("site")
-        app.register_blueprint(harness.channel.blueprint(harness))
+        app.register_blueprint(make_blueprint(harness.channel, harness))
         server = make_server("127.0.0.1", 0, app, threaded=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -23,6 +23,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.channels.cometchat.json_body import read_json
 from cometbot.delivery import Delivery
 from cometbot.dispatch import dispatch
@@ -114,7 +115,7 @@ class Site:
         self.delivery = Delivery([self.bot], [self.channel], database_url)
         self.delivery.database.upgrade()
         self._app = Application("site", before_each_request=list)
-        self._app.register_blueprint(self.channel.blueprint(self.delivery))
+        self._app.register_blueprint(make_blueprint(self.channel, self.delivery))
         self._environ = EnvironBuilder(method="POST", path="/", content_type="application/json").get_environ()
         self._last_kept_seq = 0
 

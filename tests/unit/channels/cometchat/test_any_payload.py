@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.models import Conversation, ConversationKey
 
 Make = Callable[..., dict[str, Any]]
@@ -73,7 +74,7 @@ CHANNEL = CometChatChannel(
     callback=CallbackSettings(allow_anonymous=True),
 )
 SITE = Flask("site")
-SITE.register_blueprint(CHANNEL.blueprint(INTAKE))
+SITE.register_blueprint(make_blueprint(CHANNEL, INTAKE))
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.events import CallEvent, EditEvent, MessageEvent, ReactionEvent, UnknownEvent
 from cometbot.models import Conversation, ConversationKey
@@ -77,7 +78,7 @@ class Site:
             observe=lambda bot, outcome: self.counted.append((bot, outcome)),
         )
         app = Site.make_app()
-        app.register_blueprint(self.channel.blueprint(self.delivery))
+        app.register_blueprint(make_blueprint(self.channel, self.delivery))
         self.client: FlaskClient = app.test_client()
 
     @property

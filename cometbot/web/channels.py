@@ -1,0 +1,143 @@
+"""Creates the channels that the settings name, and the blueprints with their routes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+from cometbot.bot import Bot
+from cometbot.channels.base import Channel, DeliveryService
+from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.delivery import Observer
+from cometbot.errors import ConfigurationError
+from cometbot.settings import Settings
+from cometbot.store.database import Database, database_from_url
+
+if TYPE_CHECKING:
+    from cometbot.chat import Chat
+
+
+def channels_from_settings(
+    settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None = None
+) -> list[Channel]:
+    """Create the channels that ``settings.channels`` names.
+
+    Channels with conversations of their own store them in ``db`` (None: the database of ``settings``). Raises
+    :class:`ConfigurationError` for a channel that does not exist, or that lacks a setting or a package.
+    """
+    chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
+    makers: dict[str, Callable[[], Sequence[Channel]]] = {
+        "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
+        "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
+        "platform": lambda: _make_platform(settings, bots, observer, chat()),
+        "simplex": lambda: [_make_simplex(settings, bots)],
+    }
+    unknown = [name for name in settings.channels if name not in makers]
+    if unknown or not settings.channels:
+        named = f"names {', '.join(unknown)}, which does not exist" if unknown else "names no channel"
+        raise ConfigurationError(f"COMETBOT_CHANNELS {named}; there is: {', '.join(makers)}")
+    return [channel for name in settings.channels for channel in makers[name]()]
+
+
+def make_blueprint(channel: Channel, delivery: DeliveryService) -> Blueprint | None:
+    """Return the routes of one of cometbot's own channels, or None if it has none.
+
+    Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are allowed.
+    """
+    if isinstance(channel, CometChatChannel):
+        from cometbot.channels.cometchat import callback
+
+        return callback.make_blueprint(channel, delivery)
+    if channel.name == "chat_api":
+        from cometbot.channels.chat_api import views
+        from cometbot.channels.chat_api.channel import ChatApiChannel
+
+        if isinstance(channel, ChatApiChannel):
+            return views.make_blueprint(channel, delivery)
+    if channel.name == "platform":
+        from cometbot.channels.platform.channel import PlatformChannel
+        from cometbot.channels.platform.views import blueprint
+
+        if isinstance(channel, PlatformChannel):
+            return blueprint.make_blueprint(channel.platform, delivery)
+    return None
+
+
+@contextmanager
+def _explain_missing_package() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed: "
+            "pip install 'cometbot[chat]'"
+        ) from error
+
+
+def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer) -> Channel:
+    client = CometChatClient(
+        settings.cometchat_base_url,
+        settings.cometchat_api_key.reveal(),
+        app_id=settings.cometchat_app_id,
+        pool_size=settings.threads + settings.handler_threads,
+    )
+    return CometChatChannel(
+        settings.cometchat_app_id,
+        client,
+        bots={bot.name: bot for bot in bots},
+        rich=settings.cometchat_rich,
+        callback=_callback_settings(settings, bots),
+        observe=observer.received,
+    )
+
+
+def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:
+    credentials = {
+        bot.name: settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password) for bot in bots
+    }
+    webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_password.reveal()
+    return CallbackSettings(
+        credentials={name: (given.username, given.password.reveal()) for name, given in credentials.items() if given},
+        webhook_credentials=webhook if all(webhook) else None,
+        allow_anonymous=settings.allow_anonymous_callbacks,
+        answer_disapproved=settings.cometchat_answer_disapproved,
+        body_timeout=settings.body_timeout,
+    )
+
+
+@_explain_missing_package()
+def _make_chat(settings: Settings, db: Database) -> Chat:
+    from cometbot.chat import Chat
+
+    return Chat(
+        db,
+        settings.data / "files",
+        max_total_size=settings.storage,
+        min_free=settings.free_space,
+        max_size=settings.database_size,
+    )
+
+
+@_explain_missing_package()
+def _make_chat_api(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+    from cometbot.channels.chat_api.setup import make_channels
+
+    return make_channels(settings, bots, observer, chat)
+
+
+@_explain_missing_package()
+def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, chat: Chat) -> Sequence[Channel]:
+    from cometbot.channels.platform.setup import make_channels
+
+    return make_channels(settings, bots, observer, chat)
+
+
+def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
+    """Create the SimpleX channel without a connection, which only ``cometbot simplex`` has; replies are stored."""
+    from cometbot.channels.simplex.setup import make_channel
+
+    return make_channel(settings, bots)
