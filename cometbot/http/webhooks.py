@@ -6,26 +6,18 @@ import ipaddress
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
-from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, IncomingEvent
 from cometbot.errors import (
     AuthenticationFailed,
-    BotError,
     ChannelError,
     NotFound,
-    PayloadError,
     RateLimited,
     Rejected,
     Uncertain,
 )
-from cometbot.events import Event
 from cometbot.http.client import is_public, make_session, time_limited_exchange
 from cometbot.http.retry_after import parse_retry_after
-from cometbot.messages import Operation
-from cometbot.models import Conversation
 
 MAX_URL_LENGTH = 2000
 
@@ -87,36 +79,6 @@ class WebhookClient:
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
-
-
-class WebhookChannel(Channel):
-    """Base class of channels that call webhooks: they receive no events, and no user can be written to.
-
-    ``enqueue_outgoing_in`` stores their requests, in conversations whose account names the receiver. A receiver that is
-    down thus pauses only its own requests, and each conversation is sent in order. ``send`` posts a stored request.
-    """
-
-    capabilities = Capabilities()
-
-    def __init__(self, account: str, webhooks: WebhookClient) -> None:
-        self.webhooks = webhooks
-        self._account = account
-
-    @property
-    def account(self) -> str:
-        return self._account
-
-    def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        raise BotError(f"nobody can be written to by {self.name}; name another channel")
-
-    def parse(self, incoming: IncomingEvent) -> Event:
-        raise PayloadError(f"nothing comes in by {self.name}")
-
-    def render(self, operation: Operation) -> list[dict[str, Any]]:
-        raise BotError(f"nobody can be written to by {self.name}; name another channel")
-
-    def close(self) -> None:
-        self.webhooks.close()
 
 
 def url_origin(url: str) -> str:

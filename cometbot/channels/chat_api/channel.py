@@ -16,7 +16,7 @@ from cometbot.channels.chat_api.operations import Effects, Operations
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.removal import erase_deleted, finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
-from cometbot.channels.chat_api.webhook_queue import WebhookQueue
+from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.context import StateChange
 from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable

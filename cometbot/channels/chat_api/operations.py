@@ -18,7 +18,7 @@ from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.removal import delete_conversations, delete_owned_conversations, finish_removal
 from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
-from cometbot.channels.chat_api.webhook_queue import WebhookQueue
+from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
 from cometbot.errors import BadCursor, IdTaken, Missing, StoreBusy
 from cometbot.http.errors import HttpError, quote_value

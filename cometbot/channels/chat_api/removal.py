@@ -12,7 +12,7 @@ from typing import Any
 
 from cometbot.channels.base import DeliveryService
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of
-from cometbot.channels.chat_api.webhook_queue import WebhookQueue, webhook_conversation
+from cometbot.channels.chat_api.webhook import WebhookQueue, webhook_conversation
 from cometbot.chat import (
     MESSAGE_CREATED,
     MESSAGE_DELETED,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
-
 from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.platform import Platform
+from cometbot.channels.webhook import WebhookCall, WebhookChannel
 from cometbot.errors import StoreBusy, Unreachable
-from cometbot.http.webhooks import WebhookChannel
 from cometbot.models import Conversation
 
 WEBHOOK_CHANNEL = "platform_webhook"
@@ -24,11 +22,11 @@ class PlatformWebhookChannel(WebhookChannel):
     """Posts users' messages to external bots.
 
     The webhook's URL and secret are read when a message is sent. So the outbox contains no secret, and waiting messages
-    go to the bot's current URL. A 2xx response means that the bot has accepted the message; any other outcome is
-    retried or becomes a dead letter, like any request of delivery.
+    go to the bot's current URL.
     """
 
     name = WEBHOOK_CHANNEL
+    call_timeout = WEBHOOK_TIMEOUT
 
     def __init__(self, platform: Platform) -> None:
         super().__init__("", platform.webhooks)
@@ -37,24 +35,17 @@ class PlatformWebhookChannel(WebhookChannel):
     def internal_bots(self) -> Sequence[Bot]:
         return (_SENDER_BOT,)
 
-    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        """Post a message like :meth:`Channel.send`.
-
-        Nothing is sent if the bot has no webhook any more, or if the message was erased while it waited.
-        """
-        if not sending.payload:
-            return ""
+    def make_call(self, sending: OutgoingRequest) -> WebhookCall | None:
         try:
             with self._platform.database.read() as connection:
                 bot = self._platform.directory.find(connection, sending.conversation.target)
         except StoreBusy as error:
-            raise Unreachable(f"the bot's webhook could not be looked up: {error}") from error
+            raise Unreachable(f"cannot look up the bot's webhook: {error}") from error
         if bot is None or bot.webhook is None:
-            return ""
+            return None
         headers = {"Authorization": bot.webhook.secret} if bot.webhook.secret else {}
-        body = orjson.dumps(sending.payload["message"])
-        self.webhooks.post(bot.webhook.url, body, headers, min(timeout, WEBHOOK_TIMEOUT))
-        return str(sending.payload["message"]["id"])
+        message = sending.payload["message"]
+        return WebhookCall(bot.webhook.url, message, headers, str(message["id"]))
 
 
 def webhook_conversation(bot_id: str, chat_id: str) -> Conversation:

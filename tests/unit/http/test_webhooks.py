@@ -1,14 +1,10 @@
-"""What may be a webhook's address, and what a channel that calls webhooks refuses."""
+"""What may be a webhook's address, and what its origin is."""
 
 from __future__ import annotations
 
 import pytest
 
-from cometbot import Bot, BotError, PayloadError
-from cometbot.channels.base import IncomingEvent, OutgoingRequest
-from cometbot.http.webhooks import WebhookChannel, WebhookClient, url_origin
-from cometbot.messages import Operation, Text
-from cometbot.models import Conversation
+from cometbot.http.webhooks import WebhookClient, url_origin
 
 
 @pytest.mark.parametrize(
@@ -61,23 +57,3 @@ def test_addresses_of_this_machine_can_be_allowed() -> None:
 )
 def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
     assert url_origin(url) == origin
-
-
-class FakeWebhookChannel(WebhookChannel):
-    name = "hooks"
-
-    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        raise NotImplementedError
-
-
-def test_webhook_channel_neither_renders_nor_parses() -> None:
-    channel = FakeWebhookChannel("https://example.com:443", WebhookClient())
-    conversation = Conversation("hooks", channel.account, "helpdesk", "c", "c")
-    assert channel.account == "https://example.com:443"
-    with pytest.raises(BotError, match="name another channel"):
-        channel.conversation(Bot("helpdesk"), user="maria")
-    with pytest.raises(BotError, match="name another channel"):
-        channel.render(Operation(conversation=conversation, message=Text("hi")))
-    with pytest.raises(PayloadError, match="nothing comes in"):
-        channel.parse(IncomingEvent(conversation, "k", b"{}"))
-    channel.close()
