@@ -6,6 +6,7 @@ from cometbot.bot import Bot, Router, Sender
 from cometbot.commands import Command, Parameter, UsageError
 from cometbot.context import Context, Sent, State
 from cometbot.errors import (
+    AlreadyExists,
     AuthenticationFailed,
     BadCursor,
     BotError,
@@ -14,11 +15,11 @@ from cometbot.errors import (
     CometbotError,
     ConfigurationError,
     DeliveryError,
-    IdTaken,
+    FileTooLarge,
     LeaseLost,
     MessageError,
-    Missing,
     NotFound,
+    OutcomeUnknown,
     PayloadError,
     RateLimited,
     RegistrationError,
@@ -26,8 +27,6 @@ from cometbot.errors import (
     StorageFull,
     StoreBusy,
     StoreUnavailable,
-    TooLarge,
-    Uncertain,
     Unreachable,
 )
 from cometbot.events import (
@@ -79,6 +78,7 @@ from cometbot.models import Attachment, Conversation, Group, Mention, Quote, Use
 
 __all__ = [
     "ActionEvent",
+    "AlreadyExists",
     "Attachment",
     "AuthenticationFailed",
     "BadCursor",
@@ -106,10 +106,10 @@ __all__ = [
     "EditEvent",
     "Event",
     "Field",
+    "FileTooLarge",
     "Form",
     "Group",
     "Handler",
-    "IdTaken",
     "LeaseLost",
     "Location",
     "Match",
@@ -120,8 +120,8 @@ __all__ = [
     "Message",
     "MessageError",
     "MessageEvent",
-    "Missing",
     "NotFound",
+    "OutcomeUnknown",
     "Parameter",
     "PayloadError",
     "Quote",
@@ -137,8 +137,6 @@ __all__ = [
     "StoreBusy",
     "StoreUnavailable",
     "Text",
-    "TooLarge",
-    "Uncertain",
     "UnknownEvent",
     "Unreachable",
     "UsageError",

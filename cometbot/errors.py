@@ -10,16 +10,15 @@
     ├── ChannelError            the platform, or the connection to it, failed
     │   ├── Rejected                the platform refused the request for good
     │   │   ├── AuthenticationFailed    the key is wrong or lacks a right
-    │   │   └── NotFound                the user, group, bot or message does not exist
+    │   │   └── NotFound                the user, group, bot, conversation or message does not exist
     │   ├── RateLimited             too many requests: nothing was done
     │   ├── Unreachable             the platform could not be reached: nothing was done
-    │   └── Uncertain               the request was sent and its outcome is unknown
+    │   └── OutcomeUnknown          the request was sent and its outcome is unknown
     ├── PayloadError            an incoming payload does not have the expected shape
     ├── ChatError               the chat server cannot carry out an operation
-    │   ├── IdTaken                 the id is already in use
-    │   ├── Missing                 the conversation or user does not exist
+    │   ├── AlreadyExists           the id is already in use
     │   ├── BadCursor               the cursor is not one of this list
-    │   ├── TooLarge                a file is larger than its kind may be
+    │   ├── FileTooLarge            a file is larger than its kind may be
     │   └── StorageFull             there is no space for more files or messages
     └── DeliveryError           delivery between a channel and a handler failed
         ├── StoreBusy               the database did not confirm the write in time
@@ -83,7 +82,7 @@ class AuthenticationFailed(Rejected):
 
 
 class NotFound(Rejected):
-    """The user, group, bot or message does not exist on the platform."""
+    """The user, group, bot, conversation or message does not exist."""
 
 
 class RateLimited(ChannelError):
@@ -101,7 +100,7 @@ class Unreachable(ChannelError):
     """The platform could not be reached; the request was not carried out."""
 
 
-class Uncertain(ChannelError):
+class OutcomeUnknown(ChannelError):
     """The request was sent and its outcome is unknown: timeout, broken connection or status 5xx.
 
     ``down`` is true if the failure concerns the whole platform and not only this request.
@@ -128,19 +127,15 @@ class ChatError(CometbotError):
     """The chat server cannot carry out this operation."""
 
 
-class IdTaken(ChatError):
+class AlreadyExists(ChatError):
     """The id is already in use."""
-
-
-class Missing(ChatError):
-    """The conversation or user does not exist."""
 
 
 class BadCursor(ChatError):
     """The cursor does not belong to this list; start again without a cursor."""
 
 
-class TooLarge(ChatError):
+class FileTooLarge(ChatError):
     """The file is larger than files of its kind may be.
 
     ``limit`` is in bytes, 0 for a kind that is not accepted at all.

@@ -22,7 +22,7 @@ from cometbot.chat.models import (
 )
 from cometbot.chat.removal import mark_files_unused, remove_conversations
 from cometbot.chat.users import to_user
-from cometbot.errors import IdTaken, Missing
+from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_participants, chat_users
 
@@ -41,10 +41,10 @@ class Conversations:
     def create(
         self, connection: Connection, scope: Scope, owner: str, *, id: str = "", data: Data | None = None
     ) -> ChatConversation:
-        """Create a conversation. Raises :class:`IdTaken` if there is one with this ``id``."""
+        """Create a conversation. Raises :class:`AlreadyExists` if there is one with this ``id``."""
         created, is_new = self._insert(connection, scope, owner, id, data or {})
         if not is_new:
-            raise IdTaken
+            raise AlreadyExists
         return created
 
     def get_or_create(
@@ -52,7 +52,7 @@ class Conversations:
     ) -> tuple[ChatConversation, bool]:
         """Return the conversation with this ``id`` and whether it is new. ``owner`` owns only a new one.
 
-        Raises :class:`Missing` if it is removed at the same time.
+        Raises :class:`NotFound` if it is removed at the same time.
         """
         return self._insert(connection, scope, owner, id, data or {})
 
@@ -78,7 +78,7 @@ class Conversations:
             return to_conversation(values), True
         found = self.get(connection, scope, values["id"])
         if found is None:
-            raise Missing("the conversation was removed just now; ask again")
+            raise NotFound("the conversation was removed just now; ask again")
         return found, False
 
     def _insert_participant(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:
@@ -178,7 +178,7 @@ class Conversations:
     def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
         """Add ``user`` as a participant and return the signals, also if the user is one already.
 
-        Raises :class:`Missing` if there is no such conversation.
+        Raises :class:`NotFound` if there is no such conversation.
         """
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_ADDED, {"user": user})
         self._insert_participant(connection, scope, conversation, user, signal.at)

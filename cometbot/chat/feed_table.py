@@ -21,7 +21,7 @@ from cometbot.chat.models import (
     Signal,
     Topic,
 )
-from cometbot.errors import Missing
+from cometbot.errors import NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_events, chat_feed, chat_messages
 
@@ -118,7 +118,7 @@ class FeedTable:
         """Return a new time and position in the conversation, later than and different from all before.
 
         The row of the conversation is locked until the end of the transaction, so that positions are committed in
-        order. Raises :class:`Missing` if there is no such conversation.
+        order. Raises :class:`NotFound` if there is no such conversation.
         """
         now = queries.now_ms(self._database)
         values = {
@@ -129,13 +129,13 @@ class FeedTable:
         }
         found = self._advance(connection, values).fetchall()
         if not found:
-            raise Missing("there is no such conversation")
+            raise NotFound("there is no such conversation")
         return found[0][0], found[0][1]
 
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
         """Store a signal with all its ``data`` in the feed of the conversation.
 
-        Raises :class:`Missing` if there is no such conversation.
+        Raises :class:`NotFound` if there is no such conversation.
         """
         at, position = self.advance(connection, scope, conversation)
         return self.save(connection, Signal(_topic(scope, conversation), kind, position, at, data=data))

@@ -18,7 +18,7 @@ from cometbot import private_files
 from cometbot.chat import queries
 from cometbot.chat.models import ChatFile, Page, Scope
 from cometbot.content_types import SNIFFED_BYTES, media_kind, sniff, sniff_file
-from cometbot.errors import StorageFull, TooLarge
+from cometbot.errors import FileTooLarge, StorageFull
 from cometbot.store.database import Database
 from cometbot.store.failures import DISK_FULL, classify_error
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
@@ -101,8 +101,8 @@ class Files:
         """Store the content of ``stream`` on disk. ``limits`` are the bytes that each kind of file may have.
 
         Type and kind are detected from the content. Whether a container is video or audio is decided when the file is
-        complete. Raises :class:`TooLarge` as soon as the content exceeds the limit of its kind, :class:`StorageFull` if
-        there is no space, and the errors of the stream. No content is left behind then.
+        complete. Raises :class:`FileTooLarge` as soon as the content exceeds the limit of its kind,
+        :class:`StorageFull` if there is no space, and the errors of the stream. No content is left behind then.
         """
         private_files.make_folder(self._uploads)
         id = queries.new_id().lower()
@@ -355,7 +355,7 @@ def _make_size_check(kind: str, limits: Mapping[str, int]) -> Callable[[int], No
 
 def _check_size(size: int, kind: str, limit: int) -> None:
     if size > limit:
-        raise TooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
+        raise FileTooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
 
 
 def _copy(

@@ -156,7 +156,7 @@ class Feed:
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
         """Store a signal only in the feed; the caller publishes it after the commit.
 
-        Raises :class:`Missing` if there is no such conversation.
+        Raises :class:`NotFound` if there is no such conversation.
         """
         return self._feed_table.add(connection, scope, conversation, kind, data)
 

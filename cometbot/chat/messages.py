@@ -28,7 +28,7 @@ from cometbot.chat.models import (
     Signal,
     Topic,
 )
-from cometbot.errors import IdTaken
+from cometbot.errors import AlreadyExists
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_events, chat_files, chat_messages
 
@@ -61,7 +61,8 @@ class Messages:
     def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> PostResult:
         """Store ``draft`` as a message, or return the message already posted under its ``client_id``.
 
-        Raises :class:`Missing` if there is no such conversation, and :class:`IdTaken` if another message has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another message
+        has the id.
         """
         client_id = queries.validate_id(draft.client_id)
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
@@ -95,7 +96,7 @@ class Messages:
         """Return the message that another process posted under ``client_id`` while this one waited for the lock."""
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
         if existing is None:
-            raise IdTaken
+            raise AlreadyExists
         return PostResult(existing, is_new=False)
 
     def find_by_client_id(
@@ -256,7 +257,8 @@ class Events:
     ) -> tuple[ChatEvent, list[Signal]]:
         """Create an event and return it with the signals.
 
-        Raises :class:`Missing` if there is no such conversation, and :class:`IdTaken` if another event has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event
+        has the id.
         """
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
@@ -270,7 +272,7 @@ class Events:
         }
         insert = self._database.insert(chat_events).values(values).on_conflict_do_nothing()
         if connection.execute(insert.returning(chat_events.c.id)).first() is None:
-            raise IdTaken
+            raise AlreadyExists
         event = to_event([values[column.name] for column in event_columns()])
         topic = Topic(scope.channel, scope.bot, conversation)
         return event, [self._feed.save(connection, Signal(topic, EVENT_CREATED, position, at, event=event))]

@@ -21,7 +21,7 @@ from cometbot.chat.models import (
     Signal,
     Topic,
 )
-from cometbot.errors import Missing
+from cometbot.errors import NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     chat_conversations,
@@ -169,7 +169,7 @@ def _remove_with_signals(
     for channel, bot, conversation, id, user in sorted(found):
         scope = Scope(channel, bot)
         data = {"id": id, "sender": user} if kind == MESSAGE_DELETED else {"user": user}
-        with suppress(Missing):
+        with suppress(NotFound):
             signals.append(feed.add(connection, scope, conversation, kind, data))
         connection.execute(sa.delete(table).where(*queries.in_conversation(table, scope, conversation), name == id))
     return signals

@@ -18,7 +18,7 @@ from cometbot.chat.removal import (
     remove_user_data,
     start_removal,
 )
-from cometbot.errors import IdTaken, Missing
+from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_users
 
@@ -31,16 +31,16 @@ class Users:
         self._feed = feed
 
     def create(self, connection: Connection, scope: Scope, data: Data, *, id: str = "") -> ChatUser:
-        """Create a user. Raises :class:`IdTaken` if there is one with this ``id``."""
+        """Create a user. Raises :class:`AlreadyExists` if there is one with this ``id``."""
         user, is_new = self._insert(connection, scope, id, data)
         if not is_new:
-            raise IdTaken
+            raise AlreadyExists
         return user
 
     def get_or_create(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
         """Return the user with this ``id`` and whether it is new. ``data`` is merged into that of an existing one.
 
-        Raises :class:`Missing` if the user is removed at the same time.
+        Raises :class:`NotFound` if the user is removed at the same time.
         """
         user, is_new = self._insert(connection, scope, id, data)
         if is_new or not data:
@@ -62,7 +62,7 @@ class Users:
         is_new = connection.execute(insert.returning(chat_users.c.id)).first() is not None
         found = self.get(connection, scope, str(values["id"]))
         if found is None:
-            raise Missing("the user was removed just now; ask again")
+            raise NotFound("the user was removed just now; ask again")
         return found, is_new
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:

@@ -15,7 +15,7 @@ from cometbot.delivery.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMes
 from cometbot.delivery.store import Store
 from cometbot.delivery.throttle import SendPolicy
 from cometbot.dispatch import ErrorClasses
-from cometbot.errors import ChannelError, LeaseLost, RateLimited, Rejected, StoreBusy, Uncertain, Unreachable
+from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class ReplySender:
             return SendResult(
                 reply, retry_state, error=text, due_at=now + delay, throttle_seconds=delay, counted_attempts=1
             )
-        if isinstance(error, Uncertain | StoreBusy) or (is_verifying and not isinstance(error, Rejected)):
+        if isinstance(error, OutcomeUnknown | StoreBusy) or (is_verifying and not isinstance(error, Rejected)):
             return self._make_uncertain(reply, error, text)
         if is_verifying:
             return SendResult(reply, DEAD, error=f"could not look whether it had arrived: {text}")
@@ -187,7 +187,7 @@ class ReplySender:
 
     def _make_uncertain(self, reply: OutboxMessage, error: BaseException, text: str) -> SendResult:
         # A channel that stores its messages in cometbot's database has an outage whenever the database has one.
-        is_down = isinstance(error, StoreBusy) or (isinstance(error, Uncertain) and error.down)
+        is_down = isinstance(error, StoreBusy) or (isinstance(error, OutcomeUnknown) and error.down)
         if reply.attempts + 1 >= self.policy.max_attempts and not is_down:
             return SendResult(reply, DEAD, error=f"{text}; tried {reply.attempts + 1} times", counted_attempts=1)
         backoff = self.policy.outage_backoff if is_down else self.policy.retry_backoff

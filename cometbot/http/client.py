@@ -15,7 +15,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from cometbot.errors import ChannelError, Rejected, Uncertain, Unreachable
+from cometbot.errors import ChannelError, OutcomeUnknown, Rejected, Unreachable
 from cometbot.http.watchdog import WATCHDOG, Deadline
 
 _thread_state = threading.local()
@@ -63,8 +63,8 @@ def time_limited_exchange(
     """Limit the block, which sends one request and reads its response, to ``timeout`` seconds.
 
     A connection error or timeout in the block is raised as :class:`Unreachable` if certainly nothing was sent, else as
-    :class:`Uncertain`. Their texts name the request (``request_name``), the server (``peer``), and what to check if it
-    cannot be reached (``remedy``). The time for the DNS lookup is not limited.
+    :class:`OutcomeUnknown`. Their texts name the request (``request_name``), the server (``peer``), and what to check
+    if it cannot be reached (``remedy``). The time for the DNS lookup is not limited.
     """
     _thread_state.is_sent = False
     try:
@@ -98,8 +98,8 @@ def _to_channel_error(
     if is_unsent:
         return Unreachable(f"{what}: {peer} could not be reached ({kind}){'; ' + remedy if remedy else ''}")
     if is_late:
-        return Uncertain(f"{what}: {peer} did not answer within {seconds:g} seconds", down=True)
-    return Uncertain(f"{what}: the connection to {peer} broke before the answer was whole ({kind})")
+        return OutcomeUnknown(f"{what}: {peer} did not answer within {seconds:g} seconds", down=True)
+    return OutcomeUnknown(f"{what}: the connection to {peer} broke before the answer was whole ({kind})")
 
 
 def is_public(address: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from cometbot import private_files
-from cometbot.errors import NotFound, Rejected, Uncertain, Unreachable
+from cometbot.errors import NotFound, OutcomeUnknown, Rejected, Unreachable
 from cometbot.http.client import make_session, time_limited_exchange
 from cometbot.http.webhooks import url_origin
 
@@ -25,7 +25,7 @@ class Fetcher:
 
     Addresses of this machine and of private networks are refused unless ``allow_private``, including those that a
     redirect leads to. Errors: :class:`Rejected` and its subclasses for permanent failures (a forbidden address, a
-    missing file, one over the limit); :class:`Uncertain` for temporary ones (no answer in time, a 5xx, a 429).
+    missing file, one over the limit); :class:`OutcomeUnknown` for temporary ones (no answer in time, a 5xx, a 429).
     """
 
     def __init__(self, *, allow_private: bool = False, pool_size: int = 8) -> None:
@@ -43,10 +43,10 @@ class Fetcher:
             _check_url(url)
             try:
                 status, headers = self._get(url, to, limit, max(ends_at - time.monotonic(), 0.001))
-            except (Unreachable, Uncertain) as error:
+            except (Unreachable, OutcomeUnknown) as error:
                 # Only the file's server failed; Unreachable would delay the requester's other messages too.
                 to.unlink(missing_ok=True)
-                raise Uncertain(str(error)) from None
+                raise OutcomeUnknown(str(error)) from None
             except ValueError:
                 raise Rejected("the file's address leads to what is no URL") from None
             if status == 200:
@@ -124,10 +124,10 @@ def _limit_size(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
         yield piece
 
 
-def _error_for_status(status: int, url: str) -> Rejected | Uncertain:
+def _error_for_status(status: int, url: str) -> Rejected | OutcomeUnknown:
     text = f"GET {url_origin(url)}: the file's server answered {status}"
     if status >= 500 or status in _TEMPORARY_STATUSES:
-        return Uncertain(text, status=status)
+        return OutcomeUnknown(text, status=status)
     return (NotFound if status in _NOT_FOUND_STATUSES else Rejected)(text, status=status)
 
 

@@ -12,9 +12,9 @@ from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
-    Uncertain,
 )
 from cometbot.http.client import is_public, make_session, time_limited_exchange
 from cometbot.http.retry_after import parse_retry_after
@@ -32,7 +32,7 @@ class WebhookClient:
     It follows no redirects. Addresses of this machine and of private networks are refused unless ``allow_private``.
     Any 2xx means that the receiver has accepted the request. Errors: :class:`Rejected` and its subclasses for a
     permanent refusal and for a forbidden address; :class:`RateLimited`; :class:`Unreachable` if nothing was sent;
-    :class:`Uncertain` for all else.
+    :class:`OutcomeUnknown` for all else.
     """
 
     def __init__(self, *, allow_private: bool = False, pool_size: int = 16) -> None:
@@ -105,7 +105,7 @@ def _error_for_status(status: int, headers: Mapping[str, str], what: str) -> Cha
     if status == 429:
         return RateLimited(text, retry_after=parse_retry_after(headers, time.time()))
     if status >= 500 or status == 408:
-        return Uncertain(text, down=status in _UNAVAILABLE_STATUSES, status=status)
+        return OutcomeUnknown(text, down=status in _UNAVAILABLE_STATUSES, status=status)
     if 300 <= status < 400:
         return Rejected(f"{text}, a redirect; set the URL that it leads to", status=status)
     kind = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound, 410: NotFound}.get(status, Rejected)

@@ -10,7 +10,7 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Capabilities, IncomingEvent
 from cometbot.delivery import Delivery
-from cometbot.errors import RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Form, QuickReply
 from cometbot.models import Attachment, Group
@@ -112,8 +112,8 @@ class FakeDouble(Double):
     def misbehave(self, *faults: Fault) -> None:
         made: dict[Fault, ChannelFault] = {
             "rate_limited": RateLimited("slow down", retry_after=1.0),
-            "failed": Uncertain("500", status=500),
-            "failed_after_acting": self._channel.lose_answer(Uncertain("500", status=500)),
+            "failed": OutcomeUnknown("500", status=500),
+            "failed_after_acting": self._channel.lose_answer(OutcomeUnknown("500", status=500)),
             "unreachable": Unreachable("the connection was refused"),
             "refused": Rejected("no", code="ERR_REFUSED", status=403),
         }

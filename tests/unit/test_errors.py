@@ -34,6 +34,6 @@ def test_payload_error_keeps_a_copy_of_its_details() -> None:
 
 
 def test_uncertain_and_rate_limited_attributes() -> None:
-    uncertain = errors.Uncertain(down=True, status=503)
+    uncertain = errors.OutcomeUnknown(down=True, status=503)
     assert (uncertain.down, uncertain.status) == (True, 503)
     assert errors.RateLimited(retry_after=2.5).retry_after == 2.5

@@ -16,7 +16,7 @@ from cometbot.channels.chat_api.ids import CHANNEL
 from cometbot.channels.chat_api.keys import UserKey
 from cometbot.chat import Chat, ChatUser, Data, Scope
 from cometbot.context import StateChange
-from cometbot.errors import Missing
+from cometbot.errors import NotFound
 from cometbot.http.errors import HttpError
 from cometbot.store.database import Transaction
 from cometbot.store.state import StateTable
@@ -51,7 +51,7 @@ class Accounts:
     def get_or_create_user(self, connection: Transaction, key: UserKey, data: Data) -> ChatUser:
         """Return the user of ``key``, created or updated.
 
-        Raises like :meth:`check_key`, :class:`Missing` if another request created the user at the same moment, and
+        Raises like :meth:`check_key`, :class:`NotFound` if another request created the user at the same moment, and
         :class:`StorageFull` if there is no room for the user's data.
         """
         users = self._chat.users
@@ -65,7 +65,7 @@ class Accounts:
             data = {**data, ACCOUNT_FIELD: key.account}
         user, is_new = users.get_or_create(connection, self._scope, key.user_id, data)
         if existing is None and not is_new:
-            raise Missing("another request created the user at this moment; ask again")
+            raise NotFound("another request created the user at this moment; ask again")
         if is_new or data:
             self._chat.quota.check(connection)
         return user

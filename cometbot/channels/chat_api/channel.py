@@ -19,7 +19,7 @@ from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.context import StateChange
-from cometbot.errors import BotError, MessageError, Missing, NotFound, StoreBusy, Unreachable
+from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Custom, Operation
 from cometbot.models import Conversation, User
@@ -127,8 +127,6 @@ class ChatApiChannel(Channel):
             message_id, effects = self.chat.database.group_commit(work, durable=False, timeout=timeout)
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
-        except Missing as error:
-            raise NotFound(f"nobody can be written to: {error}") from None
         self._publish(effects)
         return message_id
 
@@ -260,7 +258,7 @@ class ChatApiChannel(Channel):
         if chat_conversation is None and _has_existed(sending.conversation):
             return self._skip_removed(connection, sending, effects)
         if chat_conversation is None:
-            raise Missing(f"{sending.conversation.target} has no conversation")
+            raise NotFound(f"{sending.conversation.target} has no conversation")
         event_data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
         signal = self.chat.feed.add(
             connection, _scope(sending.conversation), chat_conversation.id, EVENT_CREATED, event_data
@@ -310,9 +308,9 @@ class ChatApiChannel(Channel):
         """Create the conversation for a bot's first message to a user."""
         user = wanted.target
         if wanted.is_group:
-            raise Missing(f"there is no conversation {user}")
+            raise NotFound(f"there is no conversation {user}")
         if not is_valid_id(user) or self.chat.users.get_for_update(connection, scope, user) is None:
-            raise Missing(f"there is no user {user}")
+            raise NotFound(f"there is no user {user}")
         return insert_conversation(connection, self.chat, scope, user, f"conv_{new_id()}")
 
     def _load_user(self, connection: Transaction, scope: Scope, user: str) -> User:

@@ -17,7 +17,7 @@ from cometbot.channels.chat_api.listener import Listener, OpenStream
 from cometbot.channels.chat_api.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
 from cometbot.channels.chat_api.responses import ApiResponse
 from cometbot.channels.chat_api.routes import ROUTES
-from cometbot.errors import ConfigurationError, MessageError, Uncertain
+from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown
 from cometbot.http.client import make_session, time_limited_exchange
 from cometbot.http.watchdog import Deadline
 
@@ -39,7 +39,7 @@ class ChatClient:
 
     Errors, whose ``code`` is the ``type`` in the server's response: :class:`AuthenticationFailed` (401, 403),
     :class:`NotFound`, :class:`Rejected`, :class:`RateLimited`. :class:`Unreachable` if nothing was sent;
-    :class:`Uncertain` if the request was sent and no usable response arrived.
+    :class:`OutcomeUnknown` if the request was sent and no usable response arrived.
 
     ::
 
@@ -325,7 +325,7 @@ def _read_body(response: requests.Response, request_name: str) -> bytes:
     for chunk in response.iter_content(_CHUNK_SIZE):
         body += chunk
         if len(body) > _MAX_RESPONSE_SIZE:
-            raise Uncertain(
+            raise OutcomeUnknown(
                 f"{request_name}: the answer has more than {_MAX_RESPONSE_SIZE} bytes", status=response.status_code
             )
     return bytes(body)

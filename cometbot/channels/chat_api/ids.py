@@ -22,7 +22,7 @@ _INCARNATION_FIELD = "lane"
 def insert_conversation(
     connection: Transaction, chat: Chat, scope: Scope, owner: str, conversation_id: str
 ) -> ChatConversation:
-    """Create a conversation. Raises :class:`IdTaken`."""
+    """Create a conversation. Raises :class:`AlreadyExists`."""
     return chat.conversations.create(connection, scope, owner, id=conversation_id, data={_INCARNATION_FIELD: new_id()})
 
 

@@ -19,7 +19,7 @@ import urllib3
 
 from cometbot.channels.chat_api.models import ApiMessage, MessageCreated, Page, Signal
 from cometbot.channels.chat_api.responses import PING_DATA, SseParser, parse_signal
-from cometbot.errors import ChannelError, Rejected, Uncertain
+from cometbot.errors import ChannelError, OutcomeUnknown, Rejected
 
 _log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Listener:
             while chunk := stream.body.read1(_CHUNK_SIZE):
                 for data in [data for data in reader.feed(chunk) if data != PING_DATA]:
                     self._handle(parse_signal(data))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, Uncertain) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, OutcomeUnknown) as error:
             if not self._closed.is_set():
                 _log.info("lost a stream: %s", type(error).__name__)
         finally:

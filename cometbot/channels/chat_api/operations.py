@@ -20,7 +20,7 @@ from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
-from cometbot.errors import BadCursor, IdTaken, Missing, StoreBusy
+from cometbot.errors import AlreadyExists, BadCursor, NotFound, StoreBusy
 from cometbot.http.errors import HttpError, quote_value
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
@@ -102,9 +102,9 @@ class Operations:
         user_id = requested_id or f"user_{new_id()}"
         try:
             user = self._write(NO_KEY, lambda c, _: self._add_user(c, data, user_id))
-        except IdTaken:
+        except AlreadyExists:
             raise _already_exists(requested_id) from None
-        except Missing as error:
+        except NotFound as error:
             raise StoreBusy from error
         return {"user": serializers.to_user(user), "key": self.keys.issue(user.id, account)}
 
@@ -122,7 +122,7 @@ class Operations:
             user = self._write(
                 api_request.key, lambda c, _: self._accounts.get_or_create_user(c, api_request.key, data)
             )
-        except Missing as error:
+        except NotFound as error:
             raise StoreBusy from error
         return {"user": serializers.to_user(user)}
 
@@ -186,7 +186,7 @@ class Operations:
         requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
         try:
             return self._create_conversation(api_request, requested_id or f"conv_{new_id()}")
-        except IdTaken:
+        except AlreadyExists:
             raise _already_exists(requested_id) from None
 
     def get_or_create_conversation(self, api_request: ApiRequest) -> JsonObject:
@@ -197,7 +197,7 @@ class Operations:
             self._check_id(conversation_id)
             try:
                 return self._create_conversation(api_request, conversation_id)
-            except IdTaken:
+            except AlreadyExists:
                 found = self._find_conversation(api_request, conversation_id)
         return {"conversation": serializers.to_conversation(self._require_owner(api_request, found, conversation_id))}
 
@@ -484,7 +484,7 @@ class Operations:
         """Write like :meth:`_write`. Raises :class:`HttpError` if the conversation is deleted at the same moment."""
         try:
             return self._write(key, work)
-        except Missing:
+        except NotFound:
             raise _not_participant() from None
 
     def _write(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:

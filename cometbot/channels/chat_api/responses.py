@@ -15,10 +15,10 @@ from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,
     NotFound,
+    OutcomeUnknown,
     PayloadError,
     RateLimited,
     Rejected,
-    Uncertain,
 )
 from cometbot.http.retry_after import parse_retry_after
 
@@ -67,7 +67,7 @@ def parse_response(
     try:
         found: dict[str, Any] = schemas.load(schema, value, "the answer")
     except PayloadError as error:
-        raise Uncertain(f"{request_name}: {error}; is it the URL of a Chat API?", status=response.status) from None
+        raise OutcomeUnknown(f"{request_name}: {error}; is it the URL of a Chat API?", status=response.status) from None
     return found
 
 
@@ -81,7 +81,7 @@ def to_error(response: ApiResponse, request_name: str, secret: str = "") -> Chan
     if status == 429:
         return RateLimited(text, retry_after=parse_retry_after(response.headers, time.time()))
     if status >= 500 or status == 408:
-        return Uncertain(text, down=status in _UNAVAILABLE_STATUSES, status=status)
+        return OutcomeUnknown(text, down=status in _UNAVAILABLE_STATUSES, status=status)
     classes: Mapping[int, type[Rejected]] = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound}
     return classes.get(status, Rejected)(text, code=error_type, status=status)
 
@@ -162,12 +162,12 @@ class SseParser:
     def feed(self, chunk: bytes) -> list[str]:
         """Return the data of the events that ``chunk`` completes.
 
-        Raises :class:`Uncertain` for an event that is longer than the limit.
+        Raises :class:`OutcomeUnknown` for an event that is longer than the limit.
         """
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         found = [data for line in lines if (data := self._handle_line(line.removesuffix(b"\r"))) is not None]
         if len(self._buffer) + sum(map(len, self._data)) > self._limit:
-            raise Uncertain(f"the stream holds an event of more than {self._limit} bytes")
+            raise OutcomeUnknown(f"the stream holds an event of more than {self._limit} bytes")
         return found
 
     def _handle_line(self, line: bytes) -> str | None:

@@ -23,7 +23,7 @@ from cometbot.channels.chat_api.keys import NO_KEY
 from cometbot.channels.chat_api.operations import ApiRequest, Operations
 from cometbot.channels.chat_api.routes import ERROR_TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
-from cometbot.errors import Missing, PayloadError, StorageFull, StoreBusy, StoreUnavailable
+from cometbot.errors import NotFound, PayloadError, StorageFull, StoreBusy, StoreUnavailable
 from cometbot.http import sse
 from cometbot.http.addresses import rate_limit_address
 from cometbot.http.errors import HttpError, quote_value, store_unavailable_error
@@ -66,7 +66,7 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
     blueprint.register_error_handler(PayloadError, views.payload_error_response)
     blueprint.register_error_handler(StoreBusy, views.busy_response)
     blueprint.register_error_handler(StorageFull, views.storage_full_response)
-    blueprint.register_error_handler(Missing, views.missing_response)
+    blueprint.register_error_handler(NotFound, views.missing_response)
     blueprint.register_error_handler(HTTPException, views.http_error_response)
     blueprint.after_request(views.finish_response)
     return blueprint
@@ -134,7 +134,7 @@ class ChatApiViews:
         """Return the response to a body that is invalid."""
         return self.error_response(HttpError(400, "InvalidPayload", str(error)))
 
-    def missing_response(self, error: Missing) -> flask.Response:
+    def missing_response(self, error: NotFound) -> flask.Response:
         """Return the response to a request whose object was deleted at the same moment."""
         return self.error_response(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
 

@@ -18,7 +18,7 @@ from cometbot import private_files
 from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.operations import Operations, Params
 from cometbot.channels.cometchat.responses import ApiResponse, RateLimitStatus, error_from_response, parse_envelope
-from cometbot.errors import ConfigurationError, MessageError, Rejected, Uncertain
+from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown, Rejected
 from cometbot.http.client import make_session, time_limited_exchange
 from cometbot.http.watchdog import Deadline
 
@@ -42,7 +42,8 @@ class CometChatClient(Operations):
     used by many threads. The API key appears in no repr, log or error.
 
     Errors: :class:`AuthenticationFailed`, :class:`NotFound`, :class:`Rejected`, :class:`RateLimited`;
-    :class:`Unreachable` if nothing was sent; :class:`Uncertain` if the request was sent and no usable response arrived.
+    :class:`Unreachable` if nothing was sent; :class:`OutcomeUnknown` if the request was sent and no usable response
+    arrived.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class CometChatClient(Operations):
         data = parse_envelope(answer, request_name, [self._key]).get("data")
         address = data.get("url") if isinstance(data, dict) else None
         if not isinstance(address, str):
-            raise Uncertain("GET (media token): CometChat answered without a URL")
+            raise OutcomeUnknown("GET (media token): CometChat answered without a URL")
         return urljoin(url, address)
 
     def _is_trusted(self, host: str) -> bool:
@@ -244,7 +245,7 @@ def _read_limited(response: requests.Response, limit: int) -> bytes:
     for chunk in response.iter_content(_CHUNK_SIZE):
         body += chunk
         if len(body) > limit:
-            raise Uncertain(f"CometChat answered with more than {limit} bytes", status=response.status_code)
+            raise OutcomeUnknown(f"CometChat answered with more than {limit} bytes", status=response.status_code)
     return bytes(body)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.responses import Record
-from cometbot.errors import MessageError, Uncertain
+from cometbot.errors import MessageError, OutcomeUnknown
 
 GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 MAX_MEMBERS_PER_REQUEST = 25
@@ -386,7 +386,7 @@ class Operations(ABC):
 def _read_records(answer: Mapping[str, Any]) -> list[Record]:
     data = answer.get("data")
     if not isinstance(data, list):
-        raise Uncertain("CometChat answered a listing without a list")
+        raise OutcomeUnknown("CometChat answered a listing without a list")
     return [Record(entry) for entry in data if isinstance(entry, dict)]
 
 

@@ -15,9 +15,9 @@ from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
-    Uncertain,
 )
 from cometbot.http.retry_after import parse_retry_after
 from cometbot.text import replace_surrogates
@@ -98,7 +98,7 @@ def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) 
     envelope = answer.envelope()
     if 200 <= answer.status < 300:
         if "data" not in envelope and not answer.is_empty:
-            raise Uncertain(
+            raise OutcomeUnknown(
                 f"{what}: the answer {answer.status} is not CometChat's JSON; check COMETCHAT_API_URL",
                 status=answer.status,
             )
@@ -120,10 +120,10 @@ def error_from_response(answer: ApiResponse, what: str, secrets: Sequence[str] =
         or (not code and answer.status >= 500)
         or answer.status == 408
     ):
-        return Uncertain(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
+        return OutcomeUnknown(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
     kind = _error_class(code, answer.status)
     if kind is None:
-        return Uncertain(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
+        return OutcomeUnknown(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
     return kind(text, code=code, status=answer.status, details=_details(error.get("details"), secrets))
 
 

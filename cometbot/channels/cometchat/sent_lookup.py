@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cometbot.channels.cometchat import schemas
 from cometbot.channels.cometchat.responses import Record
-from cometbot.errors import Uncertain
+from cometbot.errors import OutcomeUnknown
 
 PAGE_SIZE = 100
 MAX_PAGES = 10
@@ -109,10 +109,10 @@ class SentMessageSearch:
 
 
 def get_message_id(record: Mapping[str, object]) -> str:
-    """Return the id of a message. Raises :class:`Uncertain` if it has no valid one."""
+    """Return the id of a message. Raises :class:`OutcomeUnknown` if it has no valid one."""
     message_id = schemas.find_id(record.get("id"))
     if not message_id:
-        raise Uncertain("CometChat answered without a message id")
+        raise OutcomeUnknown("CometChat answered without a message id")
     return message_id
 
 

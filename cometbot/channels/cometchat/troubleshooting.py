@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cometbot.errors import AuthenticationFailed, ChannelError, RateLimited, Rejected, Uncertain
+from cometbot.errors import AuthenticationFailed, ChannelError, OutcomeUnknown, RateLimited, Rejected
 
 _API_KEY_HINT = (
     "copy a REST API key (scope fullAccess) from CometChat's dashboard, API & Auth Keys, into COMETCHAT_API_KEY"
@@ -43,7 +43,7 @@ def get_troubleshooting_hint(error: ChannelError, name: str = "", *, bot: str = 
     """
     if isinstance(error, RateLimited):
         return f"CometChat wants fewer requests; try again in {error.retry_after:.0f} seconds ({error})"
-    if isinstance(error, Uncertain):
+    if isinstance(error, OutcomeUnknown):
         if str(error).startswith("GET "):
             return f"CometChat gave no usable answer; try again in a moment ({error})"
         return f"nobody knows whether it was done; look on CometChat before you try again ({error})"

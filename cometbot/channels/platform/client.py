@@ -7,7 +7,7 @@ import io
 from cometbot.channels.platform.platform import ALL_BOTS, Platform
 from cometbot.channels.platform.rendering import platform_file_id
 from cometbot.channels.platform.serializers import file_json
-from cometbot.errors import BotError, StorageFull, TooLarge
+from cometbot.errors import BotError, FileTooLarge, StorageFull
 from cometbot.models import Attachment
 
 
@@ -47,7 +47,7 @@ class PlatformClient:
         }
         try:
             upload = self._platform.chat.files.receive(io.BytesIO(content), name=name, limits=limits)
-        except (TooLarge, StorageFull) as error:
+        except (FileTooLarge, StorageFull) as error:
             raise BotError(f"{name}: {error}") from error
         try:
             with self._platform.database.write() as connection:

@@ -21,7 +21,7 @@ from cometbot.channels.simplex.models import RECEIVED_MESSAGE, SENT_MESSAGE, Cha
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, UpdatedMessage, commands
 from cometbot.channels.simplex.protocol.contents import split_message_text, text_content
 from cometbot.channels.simplex.schemas import read_field
-from cometbot.errors import BotError, ChannelError, MessageError, Rejected, Uncertain
+from cometbot.errors import BotError, ChannelError, MessageError, OutcomeUnknown, Rejected
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
@@ -235,7 +235,7 @@ class SimplexChannel(Channel):
     def _prepare_media(self, sending: OutgoingRequest, ends_at: float) -> tuple[Mapping[str, Any], str]:
         """Return the content and the path of a file from the web, or the fallback content and an empty path.
 
-        Raises :class:`Uncertain` if the file may become available later.
+        Raises :class:`OutcomeUnknown` if the file may become available later.
         """
         payload = sending.payload
         if self._outgoing_files is None:
@@ -276,7 +276,7 @@ class SimplexChannel(Channel):
         command = commands.send_messages(ref, [message], live=is_live, ttl=payload.get("ttl"))
         items: list[Item] = read_field(self._run_command(command, ends_at), "chatItems") or []
         if not items:
-            raise Uncertain("the SimpleX CLI answered to a message without naming it")
+            raise OutcomeUnknown("the SimpleX CLI answered to a message without naming it")
         self.record_item_id(items[0].item_id)
         self._mark_file_sent(sending, items[0])
         if is_live:

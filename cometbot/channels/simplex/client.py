@@ -16,7 +16,7 @@ from cometbot.channels.simplex.groups import fetch_groups
 from cometbot.channels.simplex.models import ChatSummary, Contact, File, GroupInfo, Member
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field
-from cometbot.errors import BotError, ChannelError, PayloadError, Rejected, Uncertain
+from cometbot.errors import BotError, ChannelError, OutcomeUnknown, PayloadError, Rejected
 from cometbot.models import Attachment
 
 _IN_PROGRESS_TAGS = ("fileAlreadyReceiving", "fileAlreadyExists")
@@ -115,8 +115,8 @@ class SimplexClient:
 
         ``file`` is an attachment or its ``url``. The file name is sanitised and begins with the file's id, so it is
         unique. Raises :class:`Rejected` if the file is larger than ``limit`` bytes (default: ``SIMPLEX_FILE_LIMIT``),
-        if its sender cancelled it, or if the CLI stores it encrypted. Raises :class:`Uncertain` if it does not arrive
-        within ``timeout`` seconds.
+        if its sender cancelled it, or if the CLI stores it encrypted. Raises :class:`OutcomeUnknown` if it does not
+        arrive within ``timeout`` seconds.
         """
         file_ref, max_bytes = FileRef.from_value(file), self._limit if limit is None else limit
         if file_ref.size > max_bytes:
@@ -183,7 +183,7 @@ class SimplexClient:
                 return self._check_result(result)
             if file_ref.size and _size(local_path) == file_ref.size:
                 return local_path
-        raise Uncertain(f"the file did not arrive within {timeout:g} s; it may still come")
+        raise OutcomeUnknown(f"the file did not arrive within {timeout:g} s; it may still come")
 
     def _fetch_result(self, file_ref: FileRef, timeout: float) -> DownloadResult | None:
         """Return how a transfer ended according to the chat's history.

@@ -7,10 +7,10 @@
         ├── CommandRejected         the CLI will reject it again                      (a Rejected)
         │   └── CommandNotFound     the chat, item, file, group … does not exist      (a NotFound)
         ├── CommandDelayed          the CLI's database was busy: nothing was done     (a RateLimited)
-        └── CommandUncertain        the network failed: the outcome is unknown        (an Uncertain)
+        └── CommandOutcomeUnknown   the network failed: the outcome is unknown        (an OutcomeUnknown)
     Unreachable
     └── NotConnected            there is no connection; nothing was sent
-    Uncertain
+    OutcomeUnknown
     ├── ConnectionLost          the command was sent, and the connection broke before the answer
     └── AnswerMissing           no answer arrived in time, or it cannot be read
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 from cometbot.channels.simplex.protocol.command import Command
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import ChannelError, NotFound, OutcomeUnknown, RateLimited, Rejected, Unreachable
 
 BUSY_RETRY_AFTER = 1.0
 """Seconds before a retry when the CLI's database was busy."""
@@ -84,7 +84,7 @@ class CommandDelayed(CommandFailed, RateLimited):
     """The CLI's database was busy; nothing was done."""
 
 
-class CommandUncertain(CommandFailed, Uncertain):
+class CommandOutcomeUnknown(CommandFailed, OutcomeUnknown):
     """The network behind the CLI failed during a command."""
 
 
@@ -92,11 +92,11 @@ class NotConnected(Unreachable):
     """There is no connection to the SimpleX CLI; nothing was sent."""
 
 
-class ConnectionLost(Uncertain):
+class ConnectionLost(OutcomeUnknown):
     """The connection to the SimpleX CLI broke before the answer; the command may have been executed."""
 
 
-class AnswerMissing(Uncertain):
+class AnswerMissing(OutcomeUnknown):
     """The SimpleX CLI sent no answer in time, or one that cannot be read; the command may have been executed."""
 
 
@@ -131,7 +131,7 @@ def _classify(tags: tuple[str, ...], code: str, text: str) -> CommandFailed:
     if last == "dBBusyError":
         return CommandDelayed(text, retry_after=BUSY_RETRY_AFTER)
     if tags[:1] == ("errorAgent",) and (tags[1:] in _TRANSIENT_ERRORS or tags[1:2] == ("INACTIVE",)):
-        return CommandUncertain(text)
+        return CommandOutcomeUnknown(text)
     if "NotFound" in last:
         return CommandNotFound(text, code=code)
     return CommandRejected(text, code=code)

@@ -31,7 +31,7 @@ from cometbot.channels.simplex.protocol.contents import (
 )
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.content_types import media_kind, sniff_file
-from cometbot.errors import MessageError, PayloadError, Rejected, Uncertain
+from cometbot.errors import MessageError, OutcomeUnknown, PayloadError, Rejected
 from cometbot.temporary_folders import TemporaryFolder
 
 _log = logging.getLogger(__name__)
@@ -100,20 +100,20 @@ class OutgoingFiles:
         """Return the file that ``media`` describes (``url``, and optionally ``kind`` and ``name``).
 
         A file that is not there within ``timeout`` seconds goes on downloading: call this again. Raises
-        :class:`Uncertain` for that and for temporary failures, and :class:`Rejected` for permanent ones and after
+        :class:`OutcomeUnknown` for that and for temporary failures, and :class:`Rejected` for permanent ones and after
         :data:`MAX_ATTEMPTS`.
         """
         download = self._get_download(key, media)
         download.join(max(timeout, 0.0))
         if download.is_alive():
-            raise Uncertain("a file that is to be sent is still being loaded")
+            raise OutcomeUnknown("a file that is to be sent is still being loaded")
         if download.prepared is not None and download.is_usable:
             return download.prepared
         with self._lock:
             self._downloads.pop(key, None)
-        if isinstance(download.error, Uncertain) or download.prepared is not None:
+        if isinstance(download.error, OutcomeUnknown) or download.prepared is not None:
             self._count_failure(key, download.error)
-            raise download.error or Uncertain("a file that was to be sent is gone; it is loaded again")
+            raise download.error or OutcomeUnknown("a file that was to be sent is gone; it is loaded again")
         self.discard(key)
         raise download.error or Rejected("the file could not be loaded", code="file_failed")
 
@@ -122,7 +122,7 @@ class OutgoingFiles:
             download = self._downloads.get(key)
             if download is None:
                 if sum(each.is_alive() for each in self._downloads.values()) >= _MAX_DOWNLOADS:
-                    raise Uncertain("too many files are being loaded at once; this one has to wait")
+                    raise OutcomeUnknown("too many files are being loaded at once; this one has to wait")
                 download = self._downloads[key] = _Download(
                     self._fetcher, media, self._make_folder_path(key), self._limit
                 )
@@ -147,7 +147,7 @@ class OutgoingFiles:
                 path = folder / "picture"
                 self._fetcher.fetch(url, path, limit=_MAX_PREVIEW_SOURCE_BYTES, timeout=min(timeout, _PREVIEW_TIMEOUT))
                 return make_preview(path)
-        except (Rejected, Uncertain, ValueError, OSError) as error:
+        except (Rejected, OutcomeUnknown, ValueError, OSError) as error:
             _log.info("a link is shown without its picture: %s", error)
             return ""
 
@@ -251,7 +251,7 @@ class _Download(threading.Thread):
         super().__init__(name="cometbot-simplex-file", daemon=True)
         self._fetcher, self._media, self._folder, self._limit = fetcher, media, folder, limit
         self.prepared: PreparedFile | None = None
-        self.error: Rejected | Uncertain | None = None
+        self.error: Rejected | OutcomeUnknown | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -262,7 +262,7 @@ class _Download(threading.Thread):
         """Download and prepare the file; store the result or the error."""
         try:
             self.prepared = self._download_and_prepare()
-        except (Rejected, Uncertain) as error:
+        except (Rejected, OutcomeUnknown) as error:
             self.error = error
         except OSError as error:
             self.error = Rejected(f"the file cannot be written into {self._folder.parent}: {error.strerror}")

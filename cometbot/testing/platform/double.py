@@ -15,7 +15,7 @@ from cometbot.channels.platform.platform import ALL_BOTS, Platform, bot_scope, c
 from cometbot.channels.platform.settings import PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.delivery import Delivery
-from cometbot.errors import BotError, Rejected, Uncertain, Unreachable
+from cometbot.errors import BotError, OutcomeUnknown, Rejected, Unreachable
 from cometbot.messages import Form, QuickReply
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database, Transaction
@@ -27,8 +27,8 @@ from cometbot.testing.replies import Said
 
 _PAGE = 100
 _ERRORS: dict[Fault, Exception] = {
-    "failed": Uncertain("500", status=500),
-    "failed_after_acting": Uncertain("500", status=500),
+    "failed": OutcomeUnknown("500", status=500),
+    "failed_after_acting": OutcomeUnknown("500", status=500),
     "unreachable": Unreachable("the database is away"),
     "refused": Rejected("no", code="refused", status=403),
 }

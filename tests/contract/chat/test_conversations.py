@@ -15,7 +15,7 @@ from cometbot.chat import (
     ChatConversation,
     Scope,
 )
-from cometbot.errors import BadCursor, IdTaken, Missing
+from cometbot.errors import AlreadyExists, BadCursor, NotFound
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
 
 
@@ -35,7 +35,7 @@ def test_an_id_is_given_once_and_may_hold_slashes(chat: Chat) -> None:
         made = chat.conversations.create(connection, SCOPE, "ann", id="order/42\\x", data={"title": "Order"})
         assert made.id == "order/42\\x"
         assert made.data == {"title": "Order"}
-        with pytest.raises(IdTaken):
+        with pytest.raises(AlreadyExists):
             chat.conversations.create(connection, SCOPE, "bob", id="order/42\\x")
 
 
@@ -124,7 +124,7 @@ def test_removed_participant_is_signalled_after_removal(room: Room) -> None:
 
 
 def test_nobody_is_added_to_a_conversation_that_does_not_exist(chat: Chat) -> None:
-    with pytest.raises(Missing), chat.database.write() as connection:
+    with pytest.raises(NotFound), chat.database.write() as connection:
         chat.conversations.add_participant(connection, SCOPE, "none", "ann")
 
 
@@ -197,7 +197,7 @@ def test_nothing_crosses_a_scope(room: Room) -> None:
             assert chat.messages.list_numbered(connection, stranger, room.id).total == 0
             assert chat.messages.list_after(connection, stranger, room.id, 0).items == []
             assert chat.events.get(connection, stranger, event.id) is None
-            with pytest.raises(Missing):
+            with pytest.raises(NotFound):
                 chat.feed.add(connection, stranger, room.id, "x", {})
             chat.users.get_or_create(connection, stranger, room.ann.id, {"name": "Another"})
     with chat.database.read() as connection:

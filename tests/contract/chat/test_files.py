@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot.chat import Chat, ChatFile, Draft, Scope, Upload
-from cometbot.errors import TooLarge
+from cometbot.errors import FileTooLarge
 from cometbot.store.tables import chat_files
 from tests.contract.chat.conftest import SCOPE, Room
 
@@ -78,7 +78,7 @@ def test_saved_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], li
 def test_file_over_its_kinds_limit_is_rejected(
     chat: Chat, on_disk: Callable[[], list[bytes]], content: bytes, name: str, kind: str, limit: int
 ) -> None:
-    with pytest.raises(TooLarge, match=f"the {kind} is longer than {limit} bytes") as caught:
+    with pytest.raises(FileTooLarge, match=f"the {kind} is longer than {limit} bytes") as caught:
         receive(chat, content, name)
     assert (caught.value.kind, caught.value.limit) == (kind, limit)
     assert on_disk() == []
@@ -93,7 +93,7 @@ def test_reading_stops_at_the_limit(chat: Chat) -> None:
             return b"x" * size
 
     source = Endless()
-    with pytest.raises(TooLarge):
+    with pytest.raises(FileTooLarge):
         chat.files.receive(source, name="a.bin", limits={"file": 300_000})
     assert source.taken < 500_000
 

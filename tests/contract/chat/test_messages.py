@@ -15,7 +15,7 @@ from cometbot.chat import (
     Draft,
     PostResult,
 )
-from cometbot.errors import BadCursor, ChatError, IdTaken, Missing
+from cometbot.errors import AlreadyExists, BadCursor, ChatError, NotFound
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
 
 
@@ -78,15 +78,15 @@ def test_concurrent_posts_of_one_client_id_store_once(make_chat: MakeChat) -> No
 
 def test_an_id_that_another_message_has_is_refused(room: Room) -> None:
     room.post("hello", id="m1")
-    with pytest.raises(IdTaken):
+    with pytest.raises(AlreadyExists):
         room.post("again", id="m1")
 
 
 def test_nothing_is_posted_where_no_conversation_is(room: Room) -> None:
     with room.chat.database.write() as connection:
-        with pytest.raises(Missing):
+        with pytest.raises(NotFound):
             room.chat.messages.post(connection, SCOPE, "none", Draft("ann", {}))
-        with pytest.raises(Missing):
+        with pytest.raises(NotFound):
             room.chat.events.create(connection, SCOPE, "none", "ann", {})
 
 
@@ -250,7 +250,7 @@ def test_event_is_stored_apart_from_messages(room: Room) -> None:
     with room.chat.database.write() as connection:
         event, signals = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": "buy"}, id="e1")
         assert room.chat.events.get(connection, SCOPE, "e1") == event
-        with pytest.raises(IdTaken):
+        with pytest.raises(AlreadyExists):
             room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {}, id="e1")
     assert (event.sender, event.payload) == (room.ann.id, {"clicked": "buy"})
     assert [(signal.kind, signal.event) for signal in signals] == [(EVENT_CREATED, event)]

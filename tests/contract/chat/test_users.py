@@ -16,7 +16,7 @@ from cometbot.chat import (
     Scope,
     removal,
 )
-from cometbot.errors import BadCursor, ChatError, IdTaken
+from cometbot.errors import AlreadyExists, BadCursor, ChatError
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
 
 
@@ -32,7 +32,7 @@ def test_a_new_user_has_an_id_and_what_was_said_of_it(chat: Chat) -> None:
 def test_an_id_is_given_once(chat: Chat) -> None:
     with chat.database.write() as connection:
         chat.users.create(connection, SCOPE, {}, id="ann/7")
-        with pytest.raises(IdTaken):
+        with pytest.raises(AlreadyExists):
             chat.users.create(connection, SCOPE, {}, id="ann/7")
 
 

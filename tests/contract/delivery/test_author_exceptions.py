@@ -14,7 +14,7 @@ from cometbot.delivery.conversation_runner import Runtime, abandon_handler
 from cometbot.delivery.dead_letters import DeadLetter
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.handler_registry import HandlerRun
-from cometbot.errors import Rejected, StoreBusy, Uncertain
+from cometbot.errors import OutcomeUnknown, Rejected, StoreBusy
 from cometbot.messages import Operation
 
 from .conftest import QUICK_POLICY, Harness, wait_until
@@ -168,7 +168,7 @@ def test_unexpected_error_in_find_counts_as_a_failed_attempt(harness: Harness, m
 
     monkeypatch.setattr(harness.channel, "find_sent", find_sent)
     answer_messages(harness)
-    harness.channel.faults.append(Uncertain("no answer"))
+    harness.channel.faults.append(OutcomeUnknown("no answer"))
     delivery = harness.start_process(threads=1)
     harness.enqueue(delivery, "first")
     harness.enqueue(delivery, "next")

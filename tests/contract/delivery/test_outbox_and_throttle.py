@@ -14,7 +14,7 @@ import pytest
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.delivery import Backoff, SendPolicy
-from cometbot.errors import MessageError, RateLimited, Rejected, StoreBusy, Uncertain, Unreachable
+from cometbot.errors import MessageError, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
 from cometbot.messages import Text
 from cometbot.store.tables import conversations, mailbox, outbox, pauses
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
@@ -35,7 +35,7 @@ def rows(delivery: Any, table: Any = outbox) -> list[Any]:
 
 def test_a_held_reply_stops_its_conversation_and_no_other(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [Uncertain("500")]
+    harness.channel.faults = [OutcomeUnknown("500")]
     delivery = harness.start_process(policy=SendPolicy(timeout=0.2, retry_backoff=Backoff(4.0, 4.0, 0.0)))
     harness.enqueue(delivery, "first", user="maria")
     wait_until(lambda: harness.channel.requests)
@@ -49,7 +49,7 @@ def test_a_held_reply_stops_its_conversation_and_no_other(harness: Harness) -> N
 
 def test_a_held_reply_holds_no_thread(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [Uncertain("500"), Uncertain("500")]
+    harness.channel.faults = [OutcomeUnknown("500"), OutcomeUnknown("500")]
     delivery = harness.start_process(threads=1, policy=SendPolicy(timeout=0.2, retry_backoff=Backoff(90.0, 90.0, 0.0)))
     for user in ("a", "b"):
         harness.enqueue(delivery, "held", user=user)
@@ -113,7 +113,7 @@ def test_a_refused_connection_is_tried_again_and_not_doubled(harness: Harness) -
 
 def test_reply_with_a_lost_answer_is_verified_before_resending(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [harness.channel.lose_answer(Uncertain("time-out", down=True))]
+    harness.channel.faults = [harness.channel.lose_answer(OutcomeUnknown("time-out", down=True))]
     delivery = harness.start_process()
     harness.enqueue(delivery, "hello")
 
@@ -124,7 +124,7 @@ def test_reply_with_a_lost_answer_is_verified_before_resending(harness: Harness)
 
 def test_a_reply_that_did_not_arrive_is_sent_again(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [Uncertain("500")]
+    harness.channel.faults = [OutcomeUnknown("500")]
     delivery = harness.start_process()
     harness.enqueue(delivery, "hello")
 
@@ -209,7 +209,7 @@ def test_rejected_reply_is_a_dead_letter_with_its_code(harness: Harness) -> None
 
 def test_a_reply_that_fails_too_often_is_a_dead_letter(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [Uncertain("500")] * 3
+    harness.channel.faults = [OutcomeUnknown("500")] * 3
     delivery = harness.start_process(policy=SendPolicy(timeout=0.2, max_attempts=3, retry_backoff=Backoff(0.01, 0.01)))
     harness.enqueue(delivery, "hello")
 
@@ -219,7 +219,7 @@ def test_a_reply_that_fails_too_often_is_a_dead_letter(harness: Harness) -> None
 
 def test_a_reply_that_is_too_old_is_a_dead_letter(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [Uncertain("500")]
+    harness.channel.faults = [OutcomeUnknown("500")]
     delivery = harness.start_process(policy=SendPolicy(timeout=0.2, max_age=0.1, retry_backoff=Backoff(0.2, 0.2)))
     harness.enqueue(delivery, "hello")
 
@@ -378,7 +378,7 @@ def test_long_text_is_split_and_arrives_in_order(harness: Harness) -> None:
     def talk(ctx: Context) -> str:
         return whole
 
-    harness.channel.faults = [None, Uncertain("500")]
+    harness.channel.faults = [None, OutcomeUnknown("500")]
     delivery = harness.start_process()
     harness.enqueue(delivery, "hello")
 
@@ -580,7 +580,7 @@ def fail_next_commits(delivery: Any, times: int, *, after: bool = False) -> None
 
 def test_retried_dead_reply_that_had_arrived_is_not_resent(harness: Harness) -> None:
     echo(harness)
-    harness.channel.faults = [harness.channel.lose_answer(Uncertain("500"))]
+    harness.channel.faults = [harness.channel.lose_answer(OutcomeUnknown("500"))]
     delivery = harness.start_process(policy=SendPolicy(timeout=0.2, max_attempts=1))
     harness.enqueue(delivery, "hello")
     wait_until(lambda: delivery.dead_letters.list())
@@ -595,7 +595,7 @@ def test_retried_dead_reply_that_had_arrived_is_not_resent(harness: Harness) -> 
     [
         (Unreachable("CometChat could not be reached"), "CometChat could not be reached"),
         (RateLimited("slow down", retry_after=0.1), "slow down"),
-        (Uncertain("500", status=500), "500"),
+        (OutcomeUnknown("500", status=500), "500"),
     ],
 )
 def test_a_reply_that_waits_is_logged_once(

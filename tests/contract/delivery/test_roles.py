@@ -13,7 +13,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.context import Context
 from cometbot.delivery import Backoff, Delivery, SendPolicy
-from cometbot.errors import LeaseLost, RateLimited, Uncertain
+from cometbot.errors import LeaseLost, OutcomeUnknown, RateLimited
 from cometbot.store.tables import conversations, outbox
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 
@@ -175,7 +175,7 @@ def test_held_reply_of_the_owner_blocks_its_conversation(harness: Harness, owner
         said_before[ctx.text] = owner.texts()
         return f"echo {ctx.text}"
 
-    owner.faults = [Uncertain("500")]
+    owner.faults = [OutcomeUnknown("500")]
     holder = harness.start_process(handles=False, policy=SendPolicy(timeout=0.2, retry_backoff=Backoff(1.0, 1.0, 0.0)))
     harness.start_process(channels=[RemoteChannel()])
     harness.enqueue(holder, "first")

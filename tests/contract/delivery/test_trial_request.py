@@ -10,13 +10,13 @@ import pytest
 from cometbot.channels.base import OutgoingRequest
 from cometbot.context import Context
 from cometbot.delivery import Backoff, Delivery, SendPolicy
-from cometbot.errors import RateLimited, Rejected, Uncertain
+from cometbot.errors import OutcomeUnknown, RateLimited, Rejected
 from cometbot.store.tables import pauses
 
 from .conftest import Harness, wait_until
 
 
-@pytest.mark.parametrize("error", [Uncertain("500", status=500), Rejected("empty", code="ERR_EMPTY_MESSAGE_TEXT")])
+@pytest.mark.parametrize("error", [OutcomeUnknown("500", status=500), Rejected("empty", code="ERR_EMPTY_MESSAGE_TEXT")])
 def test_trial_that_fails_for_its_own_fault_ends_the_throttle(harness: Harness, error: Exception) -> None:
     @harness.bot.fallback
     def answer(ctx: Context) -> str:

@@ -12,7 +12,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from cometbot.errors import ChannelError, NotFound, Rejected, Uncertain
+from cometbot.errors import ChannelError, NotFound, OutcomeUnknown, Rejected
 from cometbot.http import client
 from cometbot.http.file_fetcher import MAX_REDIRECTS, Fetcher
 
@@ -100,7 +100,7 @@ def test_temporary_error_is_uncertain(fetcher: Fetcher, httpserver: HTTPServer, 
     httpserver.expect_request("/a").respond_with_data("", status)
     error = failure(fetcher, httpserver.url_for("/a"), to)
 
-    assert isinstance(error, Uncertain)
+    assert isinstance(error, OutcomeUnknown)
     assert not error.down
 
 
@@ -165,18 +165,18 @@ def test_dripping_file_times_out(fetcher: Fetcher, serve: Callable[..., str], to
     url = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"y" * 1000, 0.02)
     error = failure(fetcher, url, to, limit=2000, timeout=1.5)
 
-    assert isinstance(error, Uncertain)
+    assert isinstance(error, OutcomeUnknown)
     assert time.monotonic() - began < 12
 
 
 def test_a_file_that_breaks_off_is_not_taken_for_whole(fetcher: Fetcher, serve: Callable[..., str], to: Path) -> None:
-    assert isinstance(failure(fetcher, serve(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), to), Uncertain)
+    assert isinstance(failure(fetcher, serve(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), to), OutcomeUnknown)
 
 
 def test_refused_connection_is_uncertain(fetcher: Fetcher, to: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert isinstance(failure(fetcher, f"http://127.0.0.1:{port}/a", to), Uncertain)
+    assert isinstance(failure(fetcher, f"http://127.0.0.1:{port}/a", to), OutcomeUnknown)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "0.0.0.0"])

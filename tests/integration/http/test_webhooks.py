@@ -17,9 +17,9 @@ from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
-    Uncertain,
     Unreachable,
 )
 from cometbot.http import client
@@ -68,11 +68,11 @@ def test_2xx_means_delivered(webhooks: WebhookClient, httpserver: HTTPServer, st
         (404, NotFound, None),
         (410, NotFound, None),
         (422, Rejected, None),
-        (408, Uncertain, False),
-        (500, Uncertain, False),
-        (502, Uncertain, True),
-        (503, Uncertain, True),
-        (504, Uncertain, True),
+        (408, OutcomeUnknown, False),
+        (500, OutcomeUnknown, False),
+        (502, OutcomeUnknown, True),
+        (503, OutcomeUnknown, True),
+        (504, OutcomeUnknown, True),
     ],
 )
 def test_other_answers_are_errors_that_delivery_can_decide_by(
@@ -166,14 +166,14 @@ def serve() -> Iterator[Callable[..., str]]:
 def test_dripping_response_is_cut_off_in_time(webhooks: WebhookClient, serve: Callable[..., str]) -> None:
     began = time.monotonic()
     error = failure(webhooks, serve(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000, 0.02), timeout=0.4)
-    assert isinstance(error, Uncertain)
+    assert isinstance(error, OutcomeUnknown)
     assert error.down
     assert time.monotonic() - began < 15
 
 
 def test_a_connection_that_breaks_is_uncertain(webhooks: WebhookClient, serve: Callable[..., str]) -> None:
     error = failure(webhooks, serve(b""))
-    assert isinstance(error, Uncertain)
+    assert isinstance(error, OutcomeUnknown)
     assert not error.down
 
 

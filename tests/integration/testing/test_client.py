@@ -30,10 +30,10 @@ from cometbot import (
     Form,
     Media,
     MembershipEvent,
+    OutcomeUnknown,
     RateLimited,
     ReactionEvent,
     Rejected,
-    Uncertain,
     User,
 )
 from cometbot.errors import ConfigurationError
@@ -229,7 +229,7 @@ def test_advance_raises_when_the_last_retry_fails(bot: Bot) -> None:
 
 
 def test_a_lost_answer_is_looked_up_and_not_doubled(client: BotClient) -> None:
-    fake(client).faults = [fake(client).lose_answer(Uncertain("500"))]
+    fake(client).faults = [fake(client).lose_answer(OutcomeUnknown("500"))]
     client.send("hello")
     client.advance(60)
 

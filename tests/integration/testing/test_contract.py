@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, PayloadError, Rejected, Text, Uncertain
+from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, OutcomeUnknown, PayloadError, Rejected, Text
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.messages import Operation
 from cometbot.testing import EVERYTHING, TEXT_ONLY, BotClient, Double, FakeChannel, FakeDouble, Said, Seat, Unsupported
@@ -78,7 +78,7 @@ class Optimist(FakeChannel):
         try:
             return super().send(sending, timeout=timeout)
         except Rejected as error:
-            raise Uncertain("failed") from error
+            raise OutcomeUnknown("failed") from error
 
 
 class Forgetful(FakeChannel):

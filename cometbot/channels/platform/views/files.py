@@ -14,7 +14,7 @@ from cometbot.channels.platform.platform import ALL_BOTS, Platform
 from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, file_json
 from cometbot.channels.platform.views.routing import client_address
 from cometbot.chat import ChatFile, Upload
-from cometbot.errors import StorageFull, StoreBusy, TooLarge
+from cometbot.errors import FileTooLarge, StorageFull, StoreBusy
 from cometbot.http.limits import open_body
 from cometbot.http.ranges import simplify_range
 from cometbot.store.database import ACK_TIMEOUT
@@ -93,7 +93,7 @@ class FileViews:
         }
         try:
             return self._files.receive(part, name=part.name, limits=limits)
-        except TooLarge as error:
+        except FileTooLarge as error:
             part.drain()
             message = f"Max allowed size for {KIND_FOLDERS[error.kind]} are {error.limit} bytes, but got {part.size}."
             raise ApiError(400, message) from None

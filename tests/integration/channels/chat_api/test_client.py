@@ -30,9 +30,9 @@ from cometbot.errors import (
     ConfigurationError,
     MessageError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
-    Uncertain,
     Unreachable,
 )
 from cometbot.http.sse import STREAMS
@@ -360,8 +360,8 @@ def test_requests_are_as_the_official_client_sends_them(recorded: ChatClient, ht
         (409, {**REFUSAL, "code": 409, "type": "AlreadyExists"}, Rejected, "AlreadyExists"),
         (200, {**REFUSAL, "code": 409, "type": "AlreadyExists"}, Rejected, "AlreadyExists"),
         (302, {}, Rejected, ""),
-        (500, {**REFUSAL, "code": 500, "type": "Internal"}, Uncertain, ""),
-        (200, {"something": "else"}, Uncertain, ""),
+        (500, {**REFUSAL, "code": 500, "type": "Internal"}, OutcomeUnknown, ""),
+        (200, {"something": "else"}, OutcomeUnknown, ""),
     ],
 )
 def test_refusals_become_errors_of_their_class(
@@ -411,7 +411,7 @@ def test_a_server_that_does_not_answer_leaves_it_open(httpserver: HTTPServer) ->
 
     httpserver.expect_request("/users/me").respond_with_handler(wait)
     began = time.monotonic()
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         client.get_user()
     assert time.monotonic() - began < 30
     held.set()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.chat_api.keys import sign
 from cometbot.chat import Draft, Scope, removal
-from cometbot.errors import Missing, StoreBusy
+from cometbot.errors import NotFound, StoreBusy
 from cometbot.messages import Operation as MessageOperation
 from cometbot.messages import Text
 from cometbot.models import Conversation
@@ -550,7 +550,7 @@ def test_conversation_deleted_during_a_write_is_an_error(
     site: Site, ann: Person, here: str, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     def gone(*arguments: object, **options: object) -> None:
-        raise Missing("removed just now")
+        raise NotFound("removed just now")
 
     chat = site.channel.chat
     monkeypatch.setattr(chat.messages, "post", gone)
@@ -589,7 +589,7 @@ def test_a_user_who_is_removed_while_made_is_asked_for_again(
     site: Site, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*arguments: object, **options: object) -> None:
-        raise Missing("removed just now")
+        raise NotFound("removed just now")
 
     monkeypatch.setattr(site.channel.chat.users, "create", gone)
     monkeypatch.setattr(site.channel.chat.users, "get_or_create", gone)

@@ -14,7 +14,7 @@ from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.callback import make_blueprint
-from cometbot.errors import NotFound, RateLimited, Uncertain
+from cometbot.errors import NotFound, OutcomeUnknown, RateLimited
 from cometbot.events import DeleteEvent, EditEvent, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Button, Card, Choices, Custom, Media, Operation, Text
 from cometbot.models import Conversation, ConversationKey
@@ -173,7 +173,7 @@ def test_message_sent_before_disconnect_is_found(harness: Harness) -> None:
     (sending,) = harness.prepare(text_in(harness.event("message:")))
     assert harness.channel.find_sent(sending, timeout=5) is None
     harness.simulator.misbehave.drop(before=False, times=1)
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         harness.channel.send(sending, timeout=5)
     found = harness.channel.find_sent(sending, timeout=5)
     assert found is not None
@@ -184,7 +184,7 @@ def test_what_never_arrived_is_not_found(harness: Harness) -> None:
     harness.simulator.user("maria").say("hi", group="ops-room")
     (sending,) = harness.prepare(text_in(harness.event("message:")))
     harness.simulator.misbehave.drop(before=True, times=1)
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         harness.channel.send(sending, timeout=5)
     assert harness.channel.find_sent(sending, timeout=5) is None
 

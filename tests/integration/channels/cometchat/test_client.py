@@ -24,9 +24,9 @@ from cometbot.errors import (
     ConfigurationError,
     MessageError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
-    Uncertain,
     Unreachable,
 )
 
@@ -132,9 +132,9 @@ def test_an_emoji_in_the_path_arrives_whole(httpserver: HTTPServer, client: Come
         (404, {"error": {"code": "ERR_BOT_NOT_FOUND", "message": "no bot"}}, NotFound),
         (400, {"error": {"code": "ERR_BAD_REQUEST", "message": "no"}}, Rejected),
         (429, {"error": {"code": "ERR_TOO_MANY_REQUESTS"}}, RateLimited),
-        (500, {"error": {"code": "ERR_EXCEPTION"}}, Uncertain),
-        (503, "busy", Uncertain),
-        (200, "<html>hello</html>", Uncertain),
+        (500, {"error": {"code": "ERR_EXCEPTION"}}, OutcomeUnknown),
+        (503, "busy", OutcomeUnknown),
+        (200, "<html>hello</html>", OutcomeUnknown),
         (301, "", Rejected),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_connection_that_breaks_after_the_request_is_uncertain(
     raw_server: Callable[[ConnectionHandler], str], handler: ConnectionHandler
 ) -> None:
     client = CometChatClient(raw_server(handler), KEY, timeout=30)
-    with pytest.raises(Uncertain) as caught:
+    with pytest.raises(OutcomeUnknown) as caught:
         client.send_bot_message("helpdesk", TEXT)
     assert not caught.value.down
 
@@ -267,7 +267,7 @@ def test_total_timeout_is_uncertain_and_marks_platform_down(
 ) -> None:
     client = CometChatClient(raw_server(handler), KEY, timeout=60)
     began = time.monotonic()
-    with pytest.raises(Uncertain, match=r"0\.3 seconds") as caught:
+    with pytest.raises(OutcomeUnknown, match=r"0\.3 seconds") as caught:
         client.send_bot_message("helpdesk", TEXT, timeout=0.3)
     assert time.monotonic() - began < 15
     assert caught.value.down
@@ -281,7 +281,7 @@ def send_answer(connection: socket.socket) -> None:
 def test_the_client_works_on_after_a_time_out(raw_server: Callable[[ConnectionHandler], str]) -> None:
     answers: list[ConnectionHandler] = [stay_silent, send_answer]
     client = CometChatClient(raw_server(lambda connection: answers.pop(0)(connection)), KEY)
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         client.send_bot_message("helpdesk", TEXT, timeout=0.2)
     assert client.send_bot_message("helpdesk", TEXT, timeout=30) == {"id": "90431"}
 
@@ -333,7 +333,7 @@ def test_a_session_of_the_authors_own_is_used(httpserver: HTTPServer) -> None:
 def test_failure_on_custom_session_is_uncertain(raw_server: Callable[[ConnectionHandler], str]) -> None:
     with requests.Session() as session:
         client = CometChatClient(raw_server(close), KEY, session=session)
-        with pytest.raises(Uncertain):
+        with pytest.raises(OutcomeUnknown):
             client.send_bot_message("helpdesk", TEXT)
 
 
@@ -462,7 +462,7 @@ def test_a_file_is_written_to_its_path(media: MediaHost, foreign_client: CometCh
     assert (tmp_path / "file").read_bytes() == b"a" * 100_000 + b"b" * 100_000
 
 
-@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (403, AuthenticationFailed), (500, Uncertain)])
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (403, AuthenticationFailed), (500, OutcomeUnknown)])
 def test_a_file_that_is_refused_raises(
     media: MediaHost, foreign_client: CometChatClient, status: int, kind: type[Exception]
 ) -> None:
@@ -474,7 +474,7 @@ def test_a_file_that_drips_ends_in_time(
     raw_server: Callable[[ConnectionHandler], str], foreign_client: CometChatClient, tmp_path: Path
 ) -> None:
     began = time.monotonic()
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         foreign_client.download(raw_server(drip_body), tmp_path / "file", timeout=0.3)
     assert time.monotonic() - began < 15
     assert list(tmp_path.iterdir()) == []

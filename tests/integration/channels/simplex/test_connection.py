@@ -24,8 +24,8 @@ from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import (
     AnswerMissing,
     CommandDelayed,
+    CommandOutcomeUnknown,
     CommandRejected,
-    CommandUncertain,
     ConnectionLost,
     NotConnected,
 )
@@ -34,7 +34,7 @@ from cometbot.channels.simplex.multiplexer import CommandMultiplexer
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
 from cometbot.channels.simplex.startup import AddressConfig, BotProfile, fetch_missed_items, get_newest_item_id, prepare
-from cometbot.errors import BotError, ConfigurationError, PayloadError, StoreBusy, Uncertain, Unreachable
+from cometbot.errors import BotError, ConfigurationError, OutcomeUnknown, PayloadError, StoreBusy, Unreachable
 from cometbot.testing import FakeSimplexCLI
 
 LIMIT = 30.0
@@ -201,7 +201,7 @@ def test_status_callbacks_are_ordered_and_may_raise(cli: FakeSimplexCLI, caplog:
     ("fault", "error"),
     [
         ("busy", CommandDelayed),
-        ("network", CommandUncertain),
+        ("network", CommandOutcomeUnknown),
         ("refuse", CommandRejected),
         ("no_resp", AnswerMissing),
         ("drop", ConnectionLost),
@@ -582,7 +582,7 @@ def test_close_stores_read_events_and_fails_commands(cli: FakeSimplexCLI) -> Non
         asked = pool.submit(bot.connection.command, USER, timeout=60)
         wait_until(lambda: "/user" in cli.commands)
         closing = pool.submit(bot.connection.close, LIMIT)
-        with pytest.raises(Uncertain):
+        with pytest.raises(OutcomeUnknown):
             asked.result(LIMIT)
         gate.set()
         closing.result(LIMIT)

@@ -12,7 +12,7 @@ from cometbot.channels.cometchat.provision import BotPlan, RegisteredBot, find_b
 from cometbot.cli.dev import registrations as module
 from cometbot.cli.dev.registrations import TemporaryRegistrations
 from cometbot.cli.dev.undo_journal import UndoJournal
-from cometbot.errors import NotFound, Rejected, Uncertain
+from cometbot.errors import NotFound, OutcomeUnknown, Rejected
 from cometbot.settings import Credentials, Secret
 from cometbot.simulator import Simulator
 
@@ -124,7 +124,7 @@ def test_a_change_that_was_refused_leaves_everything_as_it_was(
 ) -> None:
     add(simulator)
     simulator.misbehave.fail(500, times=1, routes=["PUT /bots/shop"])
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         registrations.register(PLAN)
     assert registrations.uids == {"shop"}
     assert [item.text for item in registrations.restore_all()] == ["shop is as it was"]
@@ -136,7 +136,7 @@ def test_a_change_whose_answer_was_lost_is_put_back(
 ) -> None:
     add(simulator)
     simulator.misbehave.drop(before=False, times=1, routes=["PUT /bots/shop"])
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         registrations.register(PLAN)
     assert registered(client).url == PLAN.url
     assert registrations.restore("shop").error is None
@@ -160,7 +160,7 @@ def test_what_cannot_be_put_back_stays_noted_for_later(
     registrations.register(PLAN)
     simulator.misbehave.fail(503, times=module.MAX_ATTEMPTS, routes=["PUT /bots/shop"])
     result = registrations.restore("shop")
-    assert isinstance(result.error, Uncertain)
+    assert isinstance(result.error, OutcomeUnknown)
     assert set(journal.entries) == {"shop"}
     assert registrations.restore("shop").error is None
 

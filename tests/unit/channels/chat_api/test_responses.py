@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cometbot.channels.chat_api import models
 from cometbot.channels.chat_api.responses import SseParser, parse_signal
-from cometbot.errors import Uncertain
+from cometbot.errors import OutcomeUnknown
 
 MESSAGE = {
     "id": "msg_01K0A5",
@@ -100,5 +100,5 @@ def test_events_are_read_however_the_stream_is_cut(cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("piece", [b"data: " + b"x" * 60, b"data: xxxxxxxx\n" * 10])
 def test_an_event_without_an_end_is_not_kept_for_ever(piece: bytes) -> None:
-    with pytest.raises(Uncertain, match="50 bytes"):
+    with pytest.raises(OutcomeUnknown, match="50 bytes"):
         SseParser(limit=50).feed(piece)

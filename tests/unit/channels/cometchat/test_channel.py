@@ -14,7 +14,7 @@ from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, sent_lookup
 from cometbot.channels.cometchat.operations import Params
-from cometbot.errors import BotError, ConfigurationError, NotFound, Rejected, Uncertain, Unreachable
+from cometbot.errors import BotError, ConfigurationError, NotFound, OutcomeUnknown, Rejected, Unreachable
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
 from cometbot.models import Conversation
 
@@ -94,7 +94,7 @@ def test_each_kind_of_sending_is_one_request_as_the_bot(
 
 def test_a_sent_message_without_an_id_in_the_answer_is_uncertain() -> None:
     channel, _ = channel_of(lambda *_: {"data": {}})
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         channel.send(sending(), timeout=3)
 
 
@@ -294,7 +294,7 @@ def test_repeated_pages_end_the_search() -> None:
 @pytest.mark.parametrize("named", ["", "a\0b", "x" * 300, None, True, {"id": 1}])
 def test_an_id_that_nothing_could_be_found_by_again_is_uncertain(named: Any) -> None:
     channel, _ = channel_of(lambda *_: {"data": {"id": named}})
-    with pytest.raises(Uncertain, match="without a message id"):
+    with pytest.raises(OutcomeUnknown, match="without a message id"):
         channel.send(sending(), timeout=3)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cometbot.channels.cometchat.operations import Operations, Params
-from cometbot.errors import MessageError, Uncertain
+from cometbot.errors import MessageError, OutcomeUnknown
 
 Call = tuple[str, str, Any, dict[str, Any], str]
 
@@ -204,7 +204,7 @@ def test_reactions_are_listed_whole_or_for_one_emoji(api: Recorder) -> None:
 
 def test_a_listing_without_a_list_is_uncertain(api: Recorder) -> None:
     api.answers = [{"data": {"message": "?"}}]
-    with pytest.raises(Uncertain):
+    with pytest.raises(OutcomeUnknown):
         list(api.users())
 
 

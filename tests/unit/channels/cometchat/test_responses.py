@@ -14,7 +14,7 @@ from cometbot.channels.cometchat.responses import (
     error_from_response,
     parse_envelope,
 )
-from cometbot.errors import AuthenticationFailed, NotFound, RateLimited, Rejected, Uncertain
+from cometbot.errors import AuthenticationFailed, NotFound, OutcomeUnknown, RateLimited, Rejected
 
 
 def refused(status: int, code: str = "", message: str = "", details: Any = None, **headers: str) -> ApiResponse:
@@ -46,12 +46,12 @@ def refused(status: int, code: str = "", message: str = "", details: Any = None,
         (429, "", RateLimited),
         (429, "ERR_TOO_MANY_REQUESTS", RateLimited),
         (400, "ERR_TOO_MANY_REQUESTS", RateLimited),
-        (500, "", Uncertain),
-        (500, "ERR_OPERATION_FAILED", Uncertain),
-        (400, "ERR_MISSION_FAILED", Uncertain),
-        (400, "ERR_WS_TIMEOUT", Uncertain),
-        (500, "ERR_NEVER_HEARD_OF", Uncertain),
-        (408, "", Uncertain),
+        (500, "", OutcomeUnknown),
+        (500, "ERR_OPERATION_FAILED", OutcomeUnknown),
+        (400, "ERR_MISSION_FAILED", OutcomeUnknown),
+        (400, "ERR_WS_TIMEOUT", OutcomeUnknown),
+        (500, "ERR_NEVER_HEARD_OF", OutcomeUnknown),
+        (408, "", OutcomeUnknown),
     ],
 )
 def test_error_class_follows_code_then_status(status: int, code: str, kind: type[Exception]) -> None:
@@ -61,7 +61,7 @@ def test_error_class_follows_code_then_status(status: int, code: str, kind: type
 @pytest.mark.parametrize(("status", "down"), [(500, False), (502, True), (503, True), (504, True), (599, False)])
 def test_only_a_gateways_error_speaks_of_the_whole_platform(status: int, down: bool) -> None:
     error = error_from_response(ApiResponse(status, {}, b"<html>Bad gateway</html>"), "POST /messages")
-    assert isinstance(error, Uncertain)
+    assert isinstance(error, OutcomeUnknown)
     assert (error.down, error.status) == (down, status)
 
 
@@ -101,7 +101,7 @@ def test_a_yes_gives_its_envelope() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b"{}", b""])
 def test_a_yes_that_is_not_the_platforms_json_is_uncertain(body: bytes) -> None:
-    with pytest.raises(Uncertain, match="COMETCHAT_API_URL"):
+    with pytest.raises(OutcomeUnknown, match="COMETCHAT_API_URL"):
         parse_envelope(ApiResponse(200, {}, body), "POST /messages")
 
 

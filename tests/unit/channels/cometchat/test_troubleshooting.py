@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometbot.channels.cometchat.troubleshooting import _HINTS, get_troubleshooting_hint
-from cometbot.errors import AuthenticationFailed, ChannelError, RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import AuthenticationFailed, ChannelError, OutcomeUnknown, RateLimited, Rejected, Unreachable
 
 
 @pytest.mark.parametrize("code", sorted(_HINTS))
@@ -23,8 +23,8 @@ def test_hint_of_known_code_is_one_sentence(code: str) -> None:
         (AuthenticationFailed("x", code="AUTH_ERR_NO_ACCESS"), "fullAccess"),
         (AuthenticationFailed("x", code="AUTH_ERR_SOMETHING_NEW"), "COMETCHAT_API_KEY"),
         (RateLimited("x", retry_after=7.2), "in 7 seconds"),
-        (Uncertain("GET /bots: 500"), "try again in a moment"),
-        (Uncertain("POST /bots: 500"), "nobody knows whether it was done"),
+        (OutcomeUnknown("GET /bots: 500"), "try again in a moment"),
+        (OutcomeUnknown("POST /bots: 500"), "nobody knows whether it was done"),
         (Unreachable("check COMETCHAT_API_URL"), "check COMETCHAT_API_URL"),
         (Rejected("x", details={"webhookURL": ["is", "odd"]}), "webhookURL: is odd"),
         (Rejected("x", code="ERR_UNHEARD_OF"), "refused it (x)"),

@@ -15,7 +15,7 @@ from cometbot.channels.simplex.errors import CommandNotFound, CommandRejected, C
 from cometbot.channels.simplex.files import SharedFolder
 from cometbot.channels.simplex.protocol import Command, Record
 from cometbot.channels.simplex.rendering import render
-from cometbot.errors import BotError, PayloadError, Rejected, Uncertain
+from cometbot.errors import BotError, OutcomeUnknown, PayloadError, Rejected
 from cometbot.events import MessageEvent
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation
@@ -187,7 +187,7 @@ def test_answer_without_message_is_uncertain(
     channel: SimplexChannel, here: Conversation, fake_connection: FakeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fake_connection, "command", lambda *_, **__: Record("newChatItems", {"chatItems": []}))
-    with pytest.raises(Uncertain, match="without naming it"):
+    with pytest.raises(OutcomeUnknown, match="without naming it"):
         send(channel, here)
 
 

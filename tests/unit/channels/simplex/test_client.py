@@ -15,7 +15,7 @@ from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import SharedFolder
 from cometbot.channels.simplex.protocol import Command, Record
-from cometbot.errors import BotError, MessageError, Rejected, Uncertain
+from cometbot.errors import BotError, MessageError, OutcomeUnknown, Rejected
 from cometbot.models import Attachment
 
 from .test_download_tracker import complete, failed
@@ -234,7 +234,7 @@ def test_download_failures_have_reasons(
 
 
 def test_a_file_that_does_not_come_in_time_may_still_come(client: SimplexClient) -> None:
-    with pytest.raises(Uncertain, match=r"within 0\.1 s; it may still come"):
+    with pytest.raises(OutcomeUnknown, match=r"within 0\.1 s; it may still come"):
         client.receive(URL, timeout=0.1)
 
 
@@ -303,7 +303,7 @@ def test_a_file_that_is_still_on_its_way_is_waited_for(
 ) -> None:
     monkeypatch.setattr(simplex_client, "_POLL_INTERVAL", 0.01)
     fake_connection.answers = [rejected("fileAlreadyReceiving"), answer]
-    with pytest.raises(Uncertain, match="may still come"):
+    with pytest.raises(OutcomeUnknown, match="may still come"):
         client.receive(f"{URL}&chat=%404&item=20", timeout=0.3)
 
     assert len(fake_connection.asked) == 2

@@ -11,15 +11,15 @@ from cometbot.channels.simplex.errors import (
     CommandDelayed,
     CommandFailed,
     CommandNotFound,
+    CommandOutcomeUnknown,
     CommandRejected,
-    CommandUncertain,
     ConnectionLost,
     NotConnected,
     error_from,
     get_error_tags,
 )
 from cometbot.channels.simplex.protocol import Command, Record
-from cometbot.errors import ChannelError, NotFound, RateLimited, Rejected, Uncertain, Unreachable
+from cometbot.errors import ChannelError, NotFound, OutcomeUnknown, RateLimited, Rejected, Unreachable
 from tests.simplex_reference import UNIONS
 
 SEND = Command.raw("/_send @4 json []")
@@ -55,7 +55,7 @@ def test_every_documented_store_error_is_raised_with_its_tag(tag: str) -> None:
 def test_every_documented_agent_error_is_raised_with_its_tag(tag: str) -> None:
     error = made(agent(type=tag))
     assert error.tags == ("errorAgent", tag)
-    assert isinstance(error, Uncertain) == (tag == "INACTIVE")
+    assert isinstance(error, OutcomeUnknown) == (tag == "INACTIVE")
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_every_documented_agent_error_is_raised_with_its_tag(tag: str) -> None:
     ],
 )
 def test_a_network_that_fails_for_now_leaves_open_what_was_done(error: dict[str, Any], is_passing: bool) -> None:
-    assert isinstance(made(error), CommandUncertain if is_passing else CommandRejected)
-    assert isinstance(made(error), Uncertain if is_passing else Rejected)
+    assert isinstance(made(error), CommandOutcomeUnknown if is_passing else CommandRejected)
+    assert isinstance(made(error), OutcomeUnknown if is_passing else Rejected)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_error_text_has_cause_and_no_message_text() -> None:
 
 def test_delivery_knows_every_error_by_its_own_classes() -> None:
     assert issubclass(NotConnected, Unreachable)
-    assert issubclass(ConnectionLost, Uncertain)
-    assert issubclass(AnswerMissing, Uncertain)
+    assert issubclass(ConnectionLost, OutcomeUnknown)
+    assert issubclass(AnswerMissing, OutcomeUnknown)
     assert issubclass(CommandNotFound, NotFound)
     assert issubclass(CommandFailed, ChannelError)
     busy = made({"type": "errorStore", "storeError": {"type": "dBBusyError", "message": "locked"}})

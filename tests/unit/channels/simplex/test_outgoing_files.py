@@ -18,7 +18,7 @@ from cometbot.channels.simplex.outgoing_files import MAX_ATTEMPTS, OutgoingFiles
 from cometbot.channels.simplex.previews import make_video_preview
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.protocol.contents import PLACEHOLDER_IMAGE, file_content, image_content, video_content
-from cometbot.errors import NotFound, Rejected, Uncertain
+from cometbot.errors import NotFound, OutcomeUnknown, Rejected
 from cometbot.testing.simplex.web import MadeUpWeb, make_file
 
 URL = "https://example.com/a/photo.jpg"
@@ -169,18 +169,18 @@ class Failing(MadeUpWeb):
 
 
 def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
-    files = OutgoingFiles(Failing(Uncertain("503"), 2), SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    files = OutgoingFiles(Failing(OutcomeUnknown("503"), 2), SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for _ in range(2):
-        with pytest.raises(Uncertain, match="503"):
+        with pytest.raises(OutcomeUnknown, match="503"):
             prepare_file(files)
 
     assert prepare_file(files).content["type"] == "image"
 
 
 def test_what_never_passes_is_given_up(tmp_path: Path) -> None:
-    files = OutgoingFiles(Failing(Uncertain("503")), SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
+    files = OutgoingFiles(Failing(OutcomeUnknown("503")), SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for _ in range(MAX_ATTEMPTS - 1):
-        with pytest.raises(Uncertain, match="503"):
+        with pytest.raises(OutcomeUnknown, match="503"):
             prepare_file(files)
 
     with pytest.raises(Rejected, match="4 times: 503"):
@@ -211,7 +211,7 @@ def test_slow_download_does_not_block_others(tmp_path: Path) -> None:
     web = Slow()
     files = OutgoingFiles(web, SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for _ in range(MAX_ATTEMPTS + 1):
-        with pytest.raises(Uncertain, match="still being loaded"):
+        with pytest.raises(OutcomeUnknown, match="still being loaded"):
             files.prepare("k", {"url": URL}, 0.01)
     web.go.set()
 
@@ -224,7 +224,7 @@ def test_so_many_are_loaded_at_once_and_no_more(tmp_path: Path, monkeypatch: pyt
     web = Slow()
     files = OutgoingFiles(web, SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for key in ("a", "b", "c"):
-        with pytest.raises(Uncertain, match="too many" if key == "c" else "still"):
+        with pytest.raises(OutcomeUnknown, match="too many" if key == "c" else "still"):
             files.prepare(key, {"url": URL}, 0)
     web.go.set()
 
@@ -234,7 +234,7 @@ def test_so_many_are_loaded_at_once_and_no_more(tmp_path: Path, monkeypatch: pyt
 
 def test_a_file_that_somebody_removed_is_loaded_again(files: OutgoingFiles, web: MadeUpWeb) -> None:
     prepare_file(files).path.unlink()
-    with pytest.raises(Uncertain, match="loaded again"):
+    with pytest.raises(OutcomeUnknown, match="loaded again"):
         prepare_file(files)
 
     assert prepare_file(files).path.is_file()

@@ -15,8 +15,8 @@ from cometbot.channels.simplex.errors import (
     CommandDelayed,
     CommandFailed,
     CommandNotFound,
+    CommandOutcomeUnknown,
     CommandRejected,
-    CommandUncertain,
     ConnectionLost,
     error_from,
 )
@@ -317,7 +317,7 @@ def tagged(error: CommandFailed, tag: str) -> CommandFailed:
         (tagged(CommandRejected("not parsed"), "commandError"), False),
         (tagged(CommandRejected("its disk is full"), "dBException"), True),
         (AnswerMissing("too late"), True),
-        (CommandUncertain("the network failed"), True),
+        (CommandOutcomeUnknown("the network failed"), True),
         (CommandDelayed("busy", retry_after=1.0), True),
     ],
 )
