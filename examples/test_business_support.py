@@ -8,7 +8,7 @@ import pytest
 
 from cometbot.models import User
 from cometbot.testing import BotClient
-from cometbot.testing.simplex.double import SimplexDouble
+from cometbot.testing.fakes.simplex import SimplexFake
 from cometbot.testing.simplex.people import Person
 from examples import business_support
 
@@ -22,43 +22,43 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[BotClient]:
 
 
 @pytest.fixture
-def double(client: BotClient) -> SimplexDouble:
-    assert isinstance(client.double, SimplexDouble)
-    return client.double
+def fake(client: BotClient) -> SimplexFake:
+    assert isinstance(client.fake, SimplexFake)
+    return client.fake
 
 
-def come(client: BotClient, double: SimplexDouble) -> Person:
-    dave = double.cli.business("dave")
+def come(client: BotClient, fake: SimplexFake) -> Person:
+    dave = fake.cli.business("dave")
     client.advance(0)
     return dave
 
 
-def say(client: BotClient, double: SimplexDouble, chat: str, name: str, text: str) -> None:
-    double.cli.do("say", chat=chat, name=name, text=text)
+def say(client: BotClient, fake: SimplexFake, chat: str, name: str, text: str) -> None:
+    fake.cli.do("say", chat=chat, name=name, text=text)
     client.advance(0)
 
 
-def test_a_new_customer_is_greeted_and_the_agents_are_invited(client: BotClient, double: SimplexDouble) -> None:
-    dave = come(client, double)
+def test_a_new_customer_is_greeted_and_the_agents_are_invited(client: BotClient, fake: SimplexFake) -> None:
+    dave = come(client, fake)
 
     assert dave.texts() == ["Hello! What can we do for you?"]
-    assert f"/_add {dave.chat} {business_support.AGENTS[0]} member" in double.cli.commands
+    assert f"/_add {dave.chat} {business_support.AGENTS[0]} member" in fake.cli.commands
 
 
-def test_a_customer_is_told_once_that_somebody_answers(client: BotClient, double: SimplexDouble) -> None:
-    dave = come(client, double)
-    say(client, double, dave.chat, "dave", "My bike is broken")
-    say(client, double, dave.chat, "dave", "The chain")
+def test_a_customer_is_told_once_that_somebody_answers(client: BotClient, fake: SimplexFake) -> None:
+    dave = come(client, fake)
+    say(client, fake, dave.chat, "dave", "My bike is broken")
+    say(client, fake, dave.chat, "dave", "The chain")
 
     assert dave.texts()[1:] == ["Thank you. The next free agent answers here."]
 
 
 def test_an_agent_takes_the_customer_and_the_bot_is_silent_until_it_is_solved(
-    client: BotClient, double: SimplexDouble
+    client: BotClient, fake: SimplexFake
 ) -> None:
-    dave = come(client, double)
+    dave = come(client, fake)
     for name, text in (("Ann", "/take"), ("Ann", "Hi Dave"), ("dave", "Hi"), ("Ann", "/close"), ("dave", "It is back")):
-        say(client, double, dave.chat, name, text)
+        say(client, fake, dave.chat, name, text)
 
     assert dave.texts()[1:] == [
         "Ann takes care of you now.",
@@ -67,9 +67,9 @@ def test_an_agent_takes_the_customer_and_the_bot_is_silent_until_it_is_solved(
     ]
 
 
-def test_a_customer_is_no_agent(client: BotClient, double: SimplexDouble) -> None:
-    dave = come(client, double)
-    say(client, double, dave.chat, "dave", "/take")
-    say(client, double, dave.chat, "dave", "/close")
+def test_a_customer_is_no_agent(client: BotClient, fake: SimplexFake) -> None:
+    dave = come(client, fake)
+    say(client, fake, dave.chat, "dave", "/take")
+    say(client, fake, dave.chat, "dave", "/close")
 
     assert dave.texts()[1:] == ["Only agents can do that.", "Only agents can do that."]

@@ -10,46 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cometbot.testing.client import BotClient
-    from cometbot.testing.double import Double, Fault, Seat, Unsupported
     from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
-    from cometbot.testing.fake_double import FakeDouble
+    from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported
+    from cometbot.testing.fakes.memory import MemoryFake
     from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
-    from cometbot.testing.replies import Replies, Said
+    from cometbot.testing.replies import Replies, SentMessage
     from cometbot.testing.simplex import FakeSimplexCLI, FakeSimplexControl
 
 _MODULES = {
     "EVERYTHING": "fake_channel",
     "TEXT_ONLY": "fake_channel",
+    "Actor": "fakes.base",
     "BotClient": "client",
-    "Double": "double",
+    "Fake": "fakes.base",
     "FakeChannel": "fake_channel",
-    "FakeDouble": "fake_double",
     "FakeSimplexCLI": "simplex",
     "FakeSimplexControl": "simplex",
-    "Fault": "double",
+    "Fault": "fakes.base",
     "ImmediateEngine": "immediate_engine",
     "MemoryDatabase": "immediate_engine",
+    "MemoryFake": "fakes.memory",
     "Replies": "replies",
-    "Said": "replies",
-    "Seat": "double",
-    "Unsupported": "double",
+    "SentMessage": "replies",
+    "Unsupported": "fakes.base",
 }
 
 __all__ = [
     "EVERYTHING",
     "TEXT_ONLY",
+    "Actor",
     "BotClient",
-    "Double",
+    "Fake",
     "FakeChannel",
-    "FakeDouble",
     "FakeSimplexCLI",
     "FakeSimplexControl",
     "Fault",
     "ImmediateEngine",
     "MemoryDatabase",
+    "MemoryFake",
     "Replies",
-    "Said",
-    "Seat",
+    "SentMessage",
     "Unsupported",
 ]
 

@@ -17,21 +17,21 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.quick_replies import QUICK_REPLIES_KEY
-from cometbot.testing.double import Double, Seat
-from cometbot.testing.fake_double import FakeDouble
+from cometbot.testing.fakes.base import Actor, Fake
+from cometbot.testing.fakes.memory import MemoryFake
 from cometbot.testing.forms import OpenOffers, fill_form
 from cometbot.testing.harness import BotHarness, StoredState
-from cometbot.testing.replies import Replies, Said
+from cometbot.testing.replies import Replies, SentMessage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
 
-_DOUBLE_CLASSES: dict[str, tuple[str, str, str]] = {
-    "cometchat": ("cometbot.testing.cometchat", "CometChatDouble", ""),
-    "chat_api": ("cometbot.testing.chat_api", "ChatApiDouble", "chat"),
-    "platform": ("cometbot.testing.platform", "PlatformDouble", "chat"),
-    "simplex": ("cometbot.testing.simplex.double", "SimplexDouble", "simplex"),
+_FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
+    "cometchat": ("cometbot.testing.fakes.cometchat", "CometChatFake", ""),
+    "chat_api": ("cometbot.testing.fakes.chat_api", "ChatApiFake", "chat"),
+    "platform": ("cometbot.testing.fakes.platform", "PlatformFake", "chat"),
+    "simplex": ("cometbot.testing.fakes.simplex", "SimplexFake", "simplex"),
 }
-"""Module, class and extra of each channel's double, imported when a test uses it."""
+"""Module, class and extra of each channel's fake, imported when a test uses it."""
 
 
 class BotClient:
@@ -48,7 +48,7 @@ class BotClient:
 
     The platform is a fake that supports everything, or what ``capabilities`` say (``TEXT_ONLY``). ``channel`` selects
     another one: ``"cometchat"`` uses CometChat's payloads and a simulated CometChat, ``"simplex"`` a fake SimpleX CLI,
-    ``"chat_api"`` and ``"platform"`` the real servers in memory. A function that makes a :class:`Double` for a bot
+    ``"chat_api"`` and ``"platform"`` the real servers in memory. A function that makes a :class:`Fake` for a bot
     selects any other.
 
     In a ``group`` the user becomes a member with the first action there. :meth:`join` sends the bot the event of
@@ -65,18 +65,18 @@ class BotClient:
         *,
         user: str | User = "maria",
         group: str = "",
-        channel: ChannelName | Callable[[Bot], Double] = "fake",
+        channel: ChannelName | Callable[[Bot], Fake] = "fake",
         capabilities: Capabilities | None = None,
         raise_errors: bool = True,
         now: float | None = None,
     ) -> None:
-        self._harness = BotHarness(bot, _double_factory(channel, capabilities), now=now, raise_errors=raise_errors)
-        self._seat = Seat(_to_user(user), group)
+        self._harness = BotHarness(bot, _fake_factory(channel, capabilities), now=now, raise_errors=raise_errors)
+        self._actor = Actor(_to_user(user), group)
         self._last_id = ""
 
     def __repr__(self) -> str:
-        place = f" in {self._seat.group}" if self._seat.group else ""
-        return f"<BotClient {self._seat.user.uid}{place} with {self._harness.bot.name}>"
+        place = f" in {self._actor.group}" if self._actor.group else ""
+        return f"<BotClient {self._actor.user.uid}{place} with {self._harness.bot.name}>"
 
     def __enter__(self) -> BotClient:
         return self
@@ -99,22 +99,22 @@ class BotClient:
 
         On the fake platform it is a :class:`FakeChannel`, with its ``requests`` and ``faults``.
         """
-        return self._harness.double.channel
+        return self._harness.fake.channel
 
     @property
-    def double(self) -> Double:
-        """The double of the platform."""
-        return self._harness.double
+    def fake(self) -> Fake:
+        """The fake of the platform."""
+        return self._harness.fake
 
     @property
     def user(self) -> User:
         """The user."""
-        return self._seat.user
+        return self._actor.user
 
     @property
     def conversation(self) -> Conversation:
         """The conversation of this user: with the bot alone, or in the group."""
-        return self.double.conversation(self._seat)
+        return self.fake.conversation(self._actor)
 
     @property
     def message_id(self) -> str:
@@ -131,7 +131,7 @@ class BotClient:
     @property
     def user_state(self) -> StoredState:
         """The bot's state for this user (``ctx.user_state``), to read and to set."""
-        key, person = self.conversation.key, self.double.lasting_id(self.user, self._seat.group)
+        key, person = self.conversation.key, self.fake.stable_id(self.user, self._actor.group)
         return StoredState(self._harness, "user", f"{key.channel}/{key.account}/{key.bot}/{person}")
 
     @property
@@ -142,7 +142,7 @@ class BotClient:
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
         """Return a client for another user of the same platform, alone with the bot or in ``group``."""
         other = copy.copy(self)
-        other._seat = Seat(_to_user(user), group)
+        other._actor = Actor(_to_user(user), group)
         other._last_id = ""
         return other
 
@@ -167,7 +167,7 @@ class BotClient:
         """
         if user is not None or group is not None:
             other = self.as_user(
-                self.user if user is None else user, group=self._seat.group if group is None else group
+                self.user if user is None else user, group=self._actor.group if group is None else group
             )
             return other.send(text, thread=thread, quote=quote, mention=mention)
         return self._send(text, thread_id=thread, quote_id=quote, mention=mention)
@@ -194,7 +194,7 @@ class BotClient:
         said, offer = OpenOffers(self._sent_here(), self._stored_offers()).find(button)
         if said is None:
             return self._send(str(button))
-        return self._act(partial(self.double.press, self._seat, said, offer))
+        return self._act(partial(self.fake.press, self._actor, said, offer))
 
     def choose(self, choice: str | int) -> Replies:
         """Like :meth:`press`, for choices."""
@@ -209,30 +209,30 @@ class BotClient:
         said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_offers())
         if said is None:
             return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
-        return self._act(partial(self.double.submit, self._seat, said, answers))
+        return self._act(partial(self.fake.submit, self._actor, said, answers))
 
     def edit(self, text: str) -> Replies:
         """Edit the user's last message and return the bot's replies."""
-        return self._act(partial(self.double.edit, self._seat, self.message_id, text))
+        return self._act(partial(self.fake.edit, self._actor, self.message_id, text))
 
     def delete(self) -> Replies:
         """Delete the user's last message and return the bot's replies."""
-        return self._act(partial(self.double.delete, self._seat, self.message_id))
+        return self._act(partial(self.fake.delete, self._actor, self.message_id))
 
-    def react(self, reaction: str, *, to: Said | None = None, added: bool = True) -> Replies:
+    def react(self, reaction: str, *, to: SentMessage | None = None, added: bool = True) -> Replies:
         """React to the message ``to``, by default the bot's last one here, and return the bot's replies."""
         said = self.said()
         if to is None and not said:
             raise BotError("the bot has said nothing here that one could react to")
-        return self._act(partial(self.double.react, self._seat, (to or said[-1]).id, reaction, added=added))
+        return self._act(partial(self.fake.react, self._actor, (to or said[-1]).id, reaction, added=added))
 
     def join(self, group: str = "") -> Replies:
         """Join ``group``, by default the client's own, and return the bot's messages there."""
-        return self._change_membership(group, self.double.join)
+        return self._change_membership(group, self.fake.join)
 
     def leave(self, group: str = "") -> Replies:
         """Leave ``group``, by default the client's own, and return the bot's messages there."""
-        return self._change_membership(group, self.double.leave)
+        return self._change_membership(group, self.fake.leave)
 
     def event(self, event: Event | type[Event], **fields: Any) -> Replies:
         """Deliver any event and return the bot's replies. It is given whole, or as its class and its specific fields.
@@ -243,9 +243,9 @@ class BotClient:
         """
         if isinstance(event, type):
             common = {"conversation": self.conversation, "sender": self.user, "sent_at": self._harness.database.now}
-            group = Group(self._seat.group) if self._seat.group else None
+            group = Group(self._actor.group) if self._actor.group else None
             event = event(**{"key": f"test:{next(self._harness.numbers)}", **common, "group": group, **fields})
-        return self._act(partial(self.double.take, event))
+        return self._act(partial(self.fake.deliver, event))
 
     def advance(self, seconds: float) -> Replies:
         """Advance the clock and return the bot's messages meanwhile, such as those of retried handlers."""
@@ -262,11 +262,11 @@ class BotClient:
         """Return all messages of the bot in other conversations."""
         self._harness.run_until_idle()
         here = self.conversation.id
-        return Replies(said for said in self.double.said() if said.conversation.id != here)
+        return Replies(said for said in self.fake.said() if said.conversation.id != here)
 
     def _send(self, text: str, **more: Any) -> Replies:
         def say() -> None:
-            self._last_id = self.double.say(self._seat, text, **more)
+            self._last_id = self.fake.say(self._actor, text, **more)
 
         return self._act(say)
 
@@ -280,52 +280,48 @@ class BotClient:
             self._harness.run_until_idle()
         return Replies((said for said in self._sent_here() if said.id not in before), self._stored_offers() or ())
 
-    def _sent_here(self) -> list[Said]:
+    def _sent_here(self) -> list[SentMessage]:
         here = self.conversation.id
-        return [said for said in self.double.said() if said.conversation.id == here]
+        return [said for said in self.fake.said() if said.conversation.id == here]
 
     def _stored_offers(self) -> Any:
         """Return the quick replies that the bot has stored for this conversation."""
         return self.state.get(QUICK_REPLIES_KEY)
 
-    def _change_membership(self, group: str, act: Callable[[Seat], None]) -> Replies:
-        client = self.in_group(group or self._seat.group)
-        if not client._seat.group:
+    def _change_membership(self, group: str, act: Callable[[Actor], None]) -> Replies:
+        client = self.in_group(group or self._actor.group)
+        if not client._actor.group:
             raise BotError("name the group: client.join('ops')")
-        return client._act(partial(act, client._seat))
+        return client._act(partial(act, client._actor))
 
     def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
         if isinstance(file, str) and file.startswith(("http://", "https://")):
             return _describe(file, name or file.rpartition("/")[2], None)
         name = name or ("file.bin" if isinstance(file, bytes) else Path(file).name)
         content = file if isinstance(file, bytes) else _read(Path(file))
-        url = self.double.upload(name, content, mimetypes.guess_type(name)[0] or "")
+        url = self.fake.upload(name, content, mimetypes.guess_type(name)[0] or "")
         return _describe(url, name, len(content))
 
 
-def _double_factory(
-    channel: str | Callable[[Bot], Double], capabilities: Capabilities | None
-) -> Callable[[Bot], Double]:
+def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabilities | None) -> Callable[[Bot], Fake]:
     if channel == "fake":
-        return FakeDouble if capabilities is None else partial(FakeDouble, capabilities=capabilities)
+        return MemoryFake if capabilities is None else partial(MemoryFake, capabilities=capabilities)
     if capabilities is not None:
         raise ConfigurationError("only the fake platform takes capabilities; other channels have their own")
     if callable(channel):
         return channel
-    if channel not in _DOUBLE_CLASSES:
-        names = ", ".join(["fake", *_DOUBLE_CLASSES])
-        raise ConfigurationError(
-            f"channel: expected one of {names}, or a function that makes a Double; got {channel!r}"
-        )
-    module, name, extra = _DOUBLE_CLASSES[channel]
+    if channel not in _FAKE_CLASSES:
+        names = ", ".join(["fake", *_FAKE_CLASSES])
+        raise ConfigurationError(f"channel: expected one of {names}, or a function that makes a Fake; got {channel!r}")
+    module, name, extra = _FAKE_CLASSES[channel]
     try:
-        double: Callable[[Bot], Double] = getattr(importlib.import_module(module), name)
+        fake: Callable[[Bot], Fake] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the channel {channel!r} needs packages that are not installed ({error.name}); "
             f"install them with: pip install 'cometbot[{extra}]'"
         ) from error
-    return double
+    return fake
 
 
 def _to_user(user: str | User) -> User:

@@ -20,7 +20,7 @@ from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Card, Carousel, Choices, Custom, Form, Location, Media, Operation, Text
 from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
 from cometbot.testing.message_json import decode, encode
-from cometbot.testing.replies import Said
+from cometbot.testing.replies import SentMessage
 
 EVERYTHING = Capabilities(
     native=frozenset({Text, Media, Card, Carousel, Choices, Location, Form, Custom}),
@@ -56,7 +56,7 @@ class FakeChannel(Channel):
         self._account = account
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
-        self._said: dict[str, Said] = {}
+        self._said: dict[str, SentMessage] = {}
         self._history: dict[str, MessageEvent] = {}
         self._events: dict[str, Event] = {}
         self.faults: list[ChannelFault | None] = []
@@ -71,7 +71,7 @@ class FakeChannel(Channel):
         return self._account
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         """The bot's messages in order, without deleted ones."""
         with self._changed:
             return [said for said in self._said.values() if not said.deleted]
@@ -208,9 +208,9 @@ class FakeChannel(Channel):
             self._changed.notify_all()
         return said.id
 
-    def _add(self, sending: OutgoingRequest) -> Said:
+    def _add(self, sending: OutgoingRequest) -> SentMessage:
         message = decode(sending.payload["message"])
-        said = Said(
+        said = SentMessage(
             f"p{next(self._ids)}",
             sending.conversation,
             message,
@@ -224,12 +224,12 @@ class FakeChannel(Channel):
         self.add_to_history(_to_history_event(said, self.clock()))
         return said
 
-    def _change(self, payload: Any, message_id: str) -> Said:
+    def _change(self, payload: Any, message_id: str) -> SentMessage:
         said = self._said.get(message_id)
         if payload["op"] == "react":
             self.reactions.setdefault(message_id, []).append(payload["reaction"])
         if said is None and payload["op"] == "react":
-            return Said(message_id, Conversation("", "", "", "", ""), Text(payload["reaction"]))
+            return SentMessage(message_id, Conversation("", "", "", "", ""), Text(payload["reaction"]))
         if said is None:
             raise NotFound(f"there is no message {message_id}", code="ERR_MESSAGE_ID_NOT_FOUND", status=404)
         if payload["op"] == "edit":
@@ -289,7 +289,7 @@ def _media_kind(url: str) -> str:
     return family if family in ("image", "audio", "video") else "file"
 
 
-def _to_history_event(said: Said, sent_at: float) -> MessageEvent:
+def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:
     """Return a bot's message as a history event: a file as an attachment, any other type with its fields."""
     message = said.message
     kind = type(message).__name__.lower()

@@ -7,7 +7,7 @@ from typing import Any
 
 from cometbot.errors import BotError
 from cometbot.messages import Choice, Field, Form, QuickReply
-from cometbot.testing.replies import Said
+from cometbot.testing.replies import SentMessage
 
 Answer = str | Sequence[str]
 
@@ -15,14 +15,14 @@ Answer = str | Sequence[str]
 class OpenOffers:
     """The available buttons and choices: of the messages ``said``, or those ``stored`` by the bot if shown as text."""
 
-    def __init__(self, said: Sequence[Said], stored: Any) -> None:
-        self._offers: list[tuple[Said | None, Sequence[QuickReply]]] = [
+    def __init__(self, said: Sequence[SentMessage], stored: Any) -> None:
+        self._offers: list[tuple[SentMessage | None, Sequence[QuickReply]]] = [
             (message, message.offers) for message in reversed(said) if message.offers
         ]
         self._offers += [(None, offers) for offers in _parse_offers(stored)]
         self._links = {label: url for message in said for label, url in message.links.items()}
 
-    def find(self, wanted: str | int) -> tuple[Said | None, QuickReply]:
+    def find(self, wanted: str | int) -> tuple[SentMessage | None, QuickReply]:
         """Return the newest quick reply with that label or number, and its message (None if it is shown as text).
 
         A number refers to the newest message with quick replies. Raises :class:`BotError` if there is none.
@@ -37,7 +37,9 @@ class OpenOffers:
         raise BotError(f"nothing here is called {wanted!r}; on offer is: {', '.join(labels) or 'nothing'}")
 
 
-def fill_form(values: Mapping[str, Answer], said: Sequence[Said], stored: Any) -> tuple[Said | None, dict[str, str]]:
+def fill_form(
+    values: Mapping[str, Answer], said: Sequence[SentMessage], stored: Any
+) -> tuple[SentMessage | None, dict[str, str]]:
     """Return the message of the newest form (None if it is shown as text), and the values as the bot receives them."""
     message = next((message for message in reversed(said) if isinstance(message.message, Form)), None)
     if message is not None and isinstance(message.message, Form):

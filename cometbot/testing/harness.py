@@ -1,4 +1,4 @@
-"""The harness of a bot under test: its double, its delivery, and a clock that only moves on request."""
+"""The harness of a bot under test: its fake, its delivery, and a clock that only moves on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cometbot.errors import DeliveryError
 from cometbot.messages import Message
 from cometbot.models import Conversation
 from cometbot.store.tables import conversations
-from cometbot.testing.double import Double
+from cometbot.testing.fakes.base import Fake
 from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
 
 
@@ -25,21 +25,19 @@ class BotHarness:
     If ``raise_errors`` is set, both raise the exception of a handler, and :class:`DeliveryError` for a rejected reply.
     """
 
-    def __init__(
-        self, bot: Bot, make_double: Callable[[Bot], Double], *, now: float | None, raise_errors: bool
-    ) -> None:
+    def __init__(self, bot: Bot, make_fake: Callable[[Bot], Fake], *, now: float | None, raise_errors: bool) -> None:
         self.bot = bot
-        self.double = make_double(bot)
+        self.fake = make_fake(bot)
         self.database = MemoryDatabase(now)
-        self.double.use(self.database)
+        self.fake.use_database(self.database)
         self.numbers = itertools.count(1)
         self._engine = ImmediateEngine()
         self._failures = _FailureRecorder()
         self._raise_errors = raise_errors
         self.delivery = Delivery(
-            [bot], [self.double.channel], self.database, engine=self._engine, observer=self._failures
+            [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
         )
-        self.double.attach(self.delivery)
+        self.fake.attach(self.delivery)
         self.delivery.start()
         bot.connect(self)
         self._finalizer = weakref.finalize(self, self.database.close)
@@ -61,7 +59,7 @@ class BotHarness:
 
     def run_until_idle(self) -> None:
         """Do all work that is due now."""
-        self.double.settle()
+        self.fake.wait_idle()
         self._engine.run_until_idle()
         if self._raise_errors:
             self._failures.raise_first(self.delivery)
@@ -96,7 +94,7 @@ class BotHarness:
         """Release all resources. May be called twice."""
         if self._finalizer.detach():
             self.delivery.close()
-            self.double.close()
+            self.fake.close()
 
 
 class _FailureRecorder(Observer):

@@ -11,7 +11,7 @@ from cometbot.models import Conversation
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SentMessage:
     """A message of the bot on the platform. ``versions`` has every text that it has shown, previews included.
 
     ``message`` is what the platform received: for example a :class:`Card` if it supports cards, otherwise its text.
@@ -59,10 +59,10 @@ class Said:
         return self.message.offers()
 
 
-class Replies(Sequence[Said]):
-    """The bot's messages in order, as a sequence of :class:`Said`. It is true if there is any message."""
+class Replies(Sequence[SentMessage]):
+    """The bot's messages in order, as a sequence of :class:`SentMessage`. It is true if there is any message."""
 
-    def __init__(self, said: Iterable[Said] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, said: Iterable[SentMessage] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
         # shown_as_text: the quick replies that the bot stored; they have the labels if a platform has no buttons.
         self._said = tuple(said)
         self._shown_as_text = tuple(shown_as_text) if self._said else ()
@@ -91,10 +91,10 @@ class Replies(Sequence[Said]):
         return [offer[0] for item in self._shown_as_text if item.get("kind") == kind for offer in item["offers"]]
 
     @overload
-    def __getitem__(self, index: int) -> Said: ...
+    def __getitem__(self, index: int) -> SentMessage: ...
     @overload
     def __getitem__(self, index: slice) -> Replies: ...
-    def __getitem__(self, index: int | slice) -> Said | Replies:
+    def __getitem__(self, index: int | slice) -> SentMessage | Replies:
         if isinstance(index, slice):
             return Replies(self._said[index], self._shown_as_text)
         if not -len(self._said) <= index < len(self._said):

@@ -33,17 +33,17 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _DAY = 86_400.0
 
 
-class Player:
+class RequestRunner:
     """Sends requests one after the other; what one answer gave is used by later ones as ``{name}``."""
 
-    def __init__(self, apps: Mapping[str, Any], folder: Path, kept: Mapping[str, str]) -> None:
+    def __init__(self, apps: Mapping[str, Any], folder: Path, values: Mapping[str, str]) -> None:
         self._apps = apps
         self._folder = folder
-        self._kept = dict(kept)
-        self._given = frozenset(kept)
+        self._values = dict(values)
+        self._initial = frozenset(values)
         self._clients: dict[tuple[str, str], Client] = {}
 
-    def play(self, request: Request) -> str:
+    def run(self, request: Request) -> str:
         """Return the request and its answer as lines."""
         client = self._clients.setdefault((request.site, request.who), Client(self._apps[request.site]))
         options = {key: self._fill(value) for key, value in request.options.items()}
@@ -52,7 +52,7 @@ class Player:
         answer = client.open(path, method=request.method, headers=self._fill(headers), **options)
         try:
             # First, so that the answer is shown with these names too.
-            self._kept.update({name: _find(answer.json, keys) for name, keys in request.keep.items()})
+            self._values.update({name: _find(answer.json, keys) for name, keys in request.capture.items()})
             return self._to_text(request, answer)
         finally:
             answer.close()
@@ -63,7 +63,7 @@ class Player:
         if isinstance(value, list):
             return [self._fill(item) for item in value]
         if isinstance(value, str):
-            return _PLACEHOLDER.sub(lambda match: self._kept.get(match[1], match[0]), value)
+            return _PLACEHOLDER.sub(lambda match: self._values.get(match[1], match[0]), value)
         return value
 
     def _to_text(self, request: Request, answer: TestResponse) -> str:
@@ -86,8 +86,8 @@ class Player:
 
     def normalise(self, text: str) -> str:
         """Return ``text`` with placeholders for ids, keys, times and this run's folder."""
-        for name, value in sorted(self._kept.items(), key=lambda item: -len(item[1])):
-            if name not in self._given:
+        for name, value in sorted(self._values.items(), key=lambda item: -len(item[1])):
+            if name not in self._initial:
                 text = text.replace(value, f"<{name}>")
         text = text.replace(str(self._folder), "<folder>")
         for name, pattern in _KINDS.items():
@@ -109,10 +109,10 @@ def _find(value: Any, keys: str) -> str:
 
 def answers() -> str:
     """Return all requests with their answers."""
-    kept = {"signed_key": jwt.encode({"id": "maria"}, SIGNING_KEY, "HS256")}
+    values = {"signed_key": jwt.encode({"id": "maria"}, SIGNING_KEY, "HS256")}
     simulator = Simulator(clock=lambda: 1_700_000_000.0)
     simulator.seed_demo(callback_url="http://127.0.0.1:9/")
-    kept |= {"api_key": simulator.api_key, "auth_key": simulator.auth_key}
+    values |= {"api_key": simulator.api_key, "auth_key": simulator.auth_key}
     with make_site() as (app, folder):
-        player = Player({"app": app, "simulator": simulator.app}, folder, kept)
-        return "\n".join(map(player.play, REQUESTS))
+        runner = RequestRunner({"app": app, "simulator": simulator.app}, folder, values)
+        return "\n".join(map(runner.run, REQUESTS))

@@ -79,7 +79,7 @@ def transactions(runs: list[Run]) -> list[str]:
     return done
 
 
-def usual(rounds: list[list[str]]) -> list[str]:
+def typical_round(rounds: list[list[str]]) -> list[str]:
     """Return what is in most rounds, sorted, each with its median count."""
     counted = [Counter(one) for one in rounds]
     medians = {text: median_low(one[text] for one in counted) for text in sorted({*chain(*counted)})}
@@ -107,7 +107,7 @@ def handle_messages(url: str, log: str) -> Iterator[str]:
         begin = len(read())
         time.sleep(IDLE)
         idle = {*transactions(read()[begin:])}
-    yield from usual([[one for one in own if one not in idle] for own in rounds[2:]])
+    yield from typical_round([[one for one in own if one not in idle] for own in rounds[2:]])
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.snapshot.__main__ import main
-from tests.snapshot.answers import Player
+from tests.snapshot.answers import RequestRunner
 from tests.snapshot.code import describe
-from tests.snapshot.statements import normalise, transactions, usual
+from tests.snapshot.statements import normalise, transactions, typical_round
 
 
 def test_check_of_what_was_recorded_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,14 +44,14 @@ def test_statements_are_grouped_by_the_transactions_of_connections() -> None:
 
 
 def test_a_statement_of_a_few_rounds_is_left_out() -> None:
-    assert usual([["a", "b", "b"], ["b", "b"], ["b", "b", "c"]]) == ["2 x b"]
+    assert typical_round([["a", "b", "b"], ["b", "b"], ["b", "b", "c"]]) == ["2 x b"]
 
 
 def test_ids_and_times_of_answers_are_replaced(tmp_path: Path) -> None:
-    player = Player({}, tmp_path, {"given": "abc"})
+    runner = RequestRunner({}, tmp_path, {"given": "abc"})
     now = int(time.time())
     text = f"{tmp_path}/x abc 01ARZ3NDEKTSV4RRFFQ69G5FAV 2026-01-02T03:04:05.678Z {now} {now}123 1600000000"
-    assert player.normalise(text) == "<folder>/x abc <ulid> <time> <seconds> <seconds> 1600000000"
+    assert runner.normalise(text) == "<folder>/x abc <ulid> <time> <seconds> <seconds> 1600000000"
 
 
 def test_sets_are_described_in_one_order() -> None:

@@ -20,18 +20,18 @@ from cometbot.loading import load_bots_or_explain
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.double import Seat
+from cometbot.testing.fakes.base import Actor
 from cometbot.web.logs import configure_logging
 
 try:
-    from cometbot.testing.simplex.double import SimplexDouble
+    from cometbot.testing.fakes.simplex import SimplexFake
     from cometbot.testing.simplex.people import Line
 except ImportError as error:
     raise ConfigurationError(str(error)) from error
 
 YOU = User("you", "You")
 GROUP = "demo-group"
-_DIRECT_SEAT, _GROUP_SEAT = Seat(YOU), Seat(YOU, GROUP)
+_DIRECT_ACTOR, _GROUP_ACTOR = Actor(YOU), Actor(YOU, GROUP)
 _POLL_INTERVAL = 0.05
 _IDLE_TIMEOUT = 30.0
 _HELP = """\
@@ -50,13 +50,13 @@ def run_demo(settings: Settings, spec: str) -> None:
     bots = load_bots_or_explain(spec)
     if len(bots) != 1:
         raise ConfigurationError(f"a SimpleX profile is one bot, and these are {len(bots)}; name one")
-    with _interrupt_on_sigterm(), _run_bot(bots[0]) as (double, delivery), DemoScreen(double) as screen:
+    with _interrupt_on_sigterm(), _run_bot(bots[0]) as (fake, delivery), DemoScreen(fake) as screen:
         click.echo(f"{bots[0].name} is connected to a stand-in for SimpleX. You are its only contact.\n{_HELP}\n")
-        user = DemoUser(double, screen)
+        user = DemoUser(fake, screen)
         with suppress(KeyboardInterrupt):
             for text in filter(None, (line.rstrip("\n") for line in sys.stdin)):
-                _handle_line(user, text, lambda: _wait_idle(double, delivery, screen))
-            _wait_idle(double, delivery, screen)
+                _handle_line(user, text, lambda: _wait_idle(fake, delivery, screen))
+            _wait_idle(fake, delivery, screen)
 
 
 def _handle_line(user: DemoUser, text: str, wait: Callable[[], None]) -> None:
@@ -80,25 +80,25 @@ def _interrupt_on_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def _run_bot(bot: Bot) -> Iterator[tuple[SimplexDouble, Delivery]]:
+def _run_bot(bot: Bot) -> Iterator[tuple[SimplexFake, Delivery]]:
     """Run the bot on a fake SimpleX and a temporary database."""
     with TemporaryFolder("demo") as folder:
-        double = SimplexDouble(bot, simplex_group_messages="addressed")
-        delivery = Delivery([bot], [double.channel], f"sqlite:///{folder}/demo.db")
+        fake = SimplexFake(bot, simplex_group_messages="addressed")
+        delivery = Delivery([bot], [fake.channel], f"sqlite:///{folder}/demo.db")
         try:
             bot.connect(delivery)
             delivery.start()
-            double.attach(delivery)
-            double.person(YOU)
-            yield double, delivery
+            fake.attach(delivery)
+            fake.person(YOU)
+            yield fake, delivery
         finally:
             delivery.close()
-            double.close()
+            fake.close()
 
 
-def _wait_idle(double: SimplexDouble, delivery: Delivery, screen: DemoScreen) -> None:
+def _wait_idle(fake: SimplexFake, delivery: Delivery, screen: DemoScreen) -> None:
     """Wait until the bot has nothing left to send, then show it."""
-    double.settle()
+    fake.wait_idle()
     ends_at = time.monotonic() + _IDLE_TIMEOUT
     while not delivery.is_idle and time.monotonic() < ends_at:
         time.sleep(_POLL_INTERVAL)
@@ -108,10 +108,10 @@ def _wait_idle(double: SimplexDouble, delivery: Delivery, screen: DemoScreen) ->
 class DemoUser:
     """The user at the terminal."""
 
-    def __init__(self, double: SimplexDouble, screen: DemoScreen) -> None:
-        self._double = double
+    def __init__(self, fake: SimplexFake, screen: DemoScreen) -> None:
+        self._fake = fake
         self._screen = screen
-        self._last: tuple[Seat, str] | None = None
+        self._last: tuple[Actor, str] | None = None
 
     def handle_line(self, text: str) -> None:
         """Send a line, or execute the command that it begins with."""
@@ -128,44 +128,44 @@ class DemoUser:
             if word in commands:
                 commands[word](rest.strip())
             else:
-                self._send(_DIRECT_SEAT, text)
+                self._send(_DIRECT_ACTOR, text)
         except (BotError, OSError, ValueError) as error:
             click.echo(f"That did not work: {error}")
 
-    def _send(self, seat: Seat, text: str) -> None:
-        self._last = seat, self._double.say(seat, text, mention=bool(seat.group))
+    def _send(self, actor: Actor, text: str) -> None:
+        self._last = actor, self._fake.say(actor, text, mention=bool(actor.group))
 
     def _send_to_group(self, text: str) -> None:
-        self._send(_GROUP_SEAT, text)
+        self._send(_GROUP_ACTOR, text)
 
     def _send_file(self, name: str) -> None:
         path = Path(name).expanduser()
-        url = self._double.upload(path.name, path.read_bytes(), "")
-        self._last = _DIRECT_SEAT, self._double.say(_DIRECT_SEAT, "", attachments=[Attachment(url, path.name)])
+        url = self._fake.upload(path.name, path.read_bytes(), "")
+        self._last = _DIRECT_ACTOR, self._fake.say(_DIRECT_ACTOR, "", attachments=[Attachment(url, path.name)])
 
-    def _last_message(self) -> tuple[Seat, str]:
+    def _last_message(self) -> tuple[Actor, str]:
         if self._last is None:
             raise BotError("you have written nothing yet")
         return self._last
 
     def _edit(self, text: str) -> None:
-        self._double.edit(*self._last_message(), text)
+        self._fake.edit(*self._last_message(), text)
 
     def _delete(self, _: str) -> None:
-        self._double.delete(*self._last_message())
+        self._fake.delete(*self._last_message())
 
     def _react(self, emoji: str) -> None:
         if self._screen.last_message_id is None:
             raise BotError("the bot has said nothing yet")
-        self._double.react(_DIRECT_SEAT, str(self._screen.last_message_id), emoji)
+        self._fake.react(_DIRECT_ACTOR, str(self._screen.last_message_id), emoji)
 
 
 class DemoScreen:
     """Shows the bot's messages as they arrive."""
 
-    def __init__(self, double: SimplexDouble) -> None:
+    def __init__(self, fake: SimplexFake) -> None:
         self.last_message_id: int | None = None
-        self._double = double
+        self._fake = fake
         self._shown: dict[int, Line] = {}
         self._reactions: dict[int, tuple[str, ...]] = {}
         self._stop = threading.Event()
@@ -188,7 +188,7 @@ class DemoScreen:
     def refresh(self) -> None:
         """Show what is new."""
         with self._refresh_lock:
-            for line in self._double.cli.lines():
+            for line in self._fake.cli.lines():
                 if line.by:
                     self._show_reactions(line)
                 elif not line.is_live:
@@ -197,8 +197,8 @@ class DemoScreen:
     def _show(self, line: Line) -> None:
         before = self._shown.get(line.item_id)
         self._shown[line.item_id] = line
-        name = f"{self._double.bot.name}" + (" in the group" if line.chat.startswith("#") else "")
-        place = self._double.web.address_of(line.file_path) or line.file_path
+        name = f"{self._fake.bot.name}" + (" in the group" if line.chat.startswith("#") else "")
+        place = self._fake.web.address_of(line.file_path) or line.file_path
         shown = sanitize(line.text) + (f" [{line.content.get('type')}: {sanitize(place)}]" if place else "")
         if before is None and not line.is_deleted:
             if line.chat.startswith("@"):
@@ -213,4 +213,4 @@ class DemoScreen:
         new = [emoji for emoji in line.reactions if emoji not in self._reactions.get(line.item_id, ())]
         self._reactions[line.item_id] = line.reactions
         for emoji in new:
-            click.echo(f"{self._double.bot.name} reacts with {emoji}")
+            click.echo(f"{self._fake.bot.name} reacts with {emoji}")

@@ -1,4 +1,4 @@
-"""The channel contract: tests that a channel's author runs with a double of the platform."""
+"""The channel contract: tests that a channel's author runs with a fake of the platform."""
 
 from cometbot.testing.contract.suite import ChannelContract
 from cometbot.testing.contract.table import capability_table

@@ -10,15 +10,15 @@ from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.messages import Capabilities
 from cometbot.testing.client import BotClient
-from cometbot.testing.double import Double
+from cometbot.testing.fakes.base import Fake
 
 
 class ContractBase:
-    """A bot, and a client that uses the double of :meth:`make_double`."""
+    """A bot, and a client that uses the fake of :meth:`make_fake`."""
 
-    def make_double(self, bot: Bot) -> Double:
+    def make_fake(self, bot: Bot) -> Fake:
         """Return a new platform without users, groups or messages. It is closed at the end of the test."""
-        raise NotImplementedError("say what is tested: def make_double(self, bot): return MyDouble(bot)")
+        raise NotImplementedError("say what is tested: def make_fake(self, bot): return MyFake(bot)")
 
     @pytest.fixture
     def bot(self) -> Bot:
@@ -28,7 +28,7 @@ class ContractBase:
     @pytest.fixture
     def client(self, bot: Bot) -> Iterator[BotClient]:
         """Yield a client for the user maria, alone with the bot."""
-        with BotClient(bot, channel=self.make_double) as client:
+        with BotClient(bot, channel=self.make_fake) as client:
             yield client
 
     @pytest.fixture

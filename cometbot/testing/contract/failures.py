@@ -20,7 +20,7 @@ from cometbot.models import User
 from cometbot.store.database import database_from_url
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
-from cometbot.testing.double import Double, Seat, Unsupported
+from cometbot.testing.fakes.base import Actor, Fake, Unsupported
 
 TRANSIENT_FAULTS: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = (
     "rate_limited",
@@ -35,9 +35,9 @@ class FailureContract(ContractBase):
 
     def test_many_messages_at_once_are_answered_in_their_order(self, bot: Bot, client: BotClient) -> None:
         add_echo_handler(bot)
-        seat = Seat(client.user)
+        actor = Actor(client.user)
         for number in range(30):
-            client.double.say(seat, f"message {number}")
+            client.fake.say(actor, f"message {number}")
 
         assert client.said().texts == [f"echo message {number}" for number in range(30)]
 
@@ -45,7 +45,7 @@ class FailureContract(ContractBase):
         add_echo_handler(bot)
         client.send("hello")
         try:
-            client.double.repeat()
+            client.fake.repeat()
         except Unsupported:
             pytest.skip("this platform tells nothing twice")
 
@@ -67,7 +67,7 @@ class FailureContract(ContractBase):
         add_echo_handler(bot)
         _misbehave(client, fault, fault)
         for number in range(3):
-            client.double.say(Seat(client.user), f"message {number}")
+            client.fake.say(Actor(client.user), f"message {number}")
         client.advance(300)
 
         assert client.said().texts == [f"echo message {number}" for number in range(3)]
@@ -145,26 +145,26 @@ class FailureContract(ContractBase):
 
     def test_threads_answer_many_conversations_each_in_its_order(self, bot: Bot, tmp_path: Path) -> None:
         add_echo_handler(bot)
-        double = self.make_double(bot)
+        fake = self.make_fake(bot)
         store = database_from_url(f"sqlite:///{tmp_path}/contract.db")
-        double.use(store)
-        delivery = Delivery([bot], [double.channel], store, threads=4)
+        fake.use_database(store)
+        delivery = Delivery([bot], [fake.channel], store, threads=4)
         try:
-            double.attach(delivery)
+            fake.attach(delivery)
             delivery.start()
-            seats = [Seat(User(f"user{number}", f"User {number}")) for number in range(5)]
+            actors = [Actor(User(f"user{number}", f"User {number}")) for number in range(5)]
             for number in range(4):
-                for seat in seats:
-                    double.say(seat, f"message {number}")
-            double.settle()
-            _wait_until(lambda: len(double.said()) >= 20)
-            assert [_texts(double, seat) for seat in seats] == [[f"echo message {n}" for n in range(4)]] * 5
+                for actor in actors:
+                    fake.say(actor, f"message {number}")
+            fake.wait_idle()
+            _wait_until(lambda: len(fake.said()) >= 20)
+            assert [_texts(fake, actor) for actor in actors] == [[f"echo message {n}" for n in range(4)]] * 5
         finally:
             delivery.close()
-            double.close()
+            fake.close()
 
     def test_a_channel_says_what_it_is(self, client: BotClient, capabilities: Capabilities) -> None:
-        channel, uid = client.channel, client.double.uid
+        channel, uid = client.channel, client.fake.uid
         maria = client.conversation
 
         assert channel.name
@@ -181,19 +181,19 @@ class FailureContract(ContractBase):
         group = client.in_group("maria").conversation
 
         assert group != client.conversation
-        assert client.channel.conversation(client.bot, group=client.double.guid("maria")) == group
+        assert client.channel.conversation(client.bot, group=client.fake.guid("maria")) == group
 
 
 def _misbehave(client: BotClient, *faults: Any) -> None:
     try:
-        client.double.misbehave(*faults)
+        client.fake.misbehave(*faults)
     except Unsupported:
-        pytest.skip("this double cannot misbehave like that")
+        pytest.skip("this fake cannot misbehave like that")
 
 
-def _texts(double: Double, seat: Seat) -> list[str]:
-    here = double.conversation(seat).id
-    return [said.text for said in double.said() if said.conversation.id == here]
+def _texts(fake: Fake, actor: Actor) -> list[str]:
+    here = fake.conversation(actor).id
+    return [said.text for said in fake.said() if said.conversation.id == here]
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

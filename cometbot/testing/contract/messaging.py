@@ -34,8 +34,8 @@ from cometbot.messages import (
 from cometbot.models import User
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
-from cometbot.testing.double import Unsupported
-from cometbot.testing.replies import Replies, Said
+from cometbot.testing.fakes.base import Unsupported
+from cometbot.testing.replies import Replies, SentMessage
 
 TEXTS = (
     "hello",
@@ -157,7 +157,7 @@ class MessagingContract(ContractBase):
 
         tom = User("tom", name="Tom Berger")
 
-        assert client.as_user(tom).send("hi").texts == [f"{client.double.uid(tom)} Tom Berger True"]
+        assert client.as_user(tom).send("hi").texts == [f"{client.fake.uid(tom)} Tom Berger True"]
 
     def test_one_to_one_nobody_else_reads_the_answer(self, bot: Bot, client: BotClient) -> None:
         add_echo_handler(bot)
@@ -178,9 +178,9 @@ class MessagingContract(ContractBase):
 
         ops = client.in_group("ops-room")
 
-        assert ops.send("hi all").texts == [f"{client.double.guid('ops-room')} True"]
+        assert ops.send("hi all").texts == [f"{client.fake.guid('ops-room')} True"]
         assert not client.said()
-        assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.double.guid('ops-room')} True"]
+        assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.fake.guid('ops-room')} True"]
 
     def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
         require_groups(capabilities)
@@ -258,7 +258,7 @@ class MessagingContract(ContractBase):
 
         if capabilities.react:
             assert not client.send("nice")
-            assert client.double.reactions(client.message_id) == ["👍"]
+            assert client.fake.reactions(client.message_id) == ["👍"]
             return
         with pytest.raises(BotError, match="react"):
             client.send("nice")
@@ -312,7 +312,7 @@ class MessagingContract(ContractBase):
 
     def test_the_bot_writes_first(self, bot: Bot, client: BotClient) -> None:
         client.send("I am here")
-        bot.send(user=client.double.uid(client.user), text="Your order is out.")
+        bot.send(user=client.fake.uid(client.user), text="Your order is out.")
 
         assert client.said().texts == ["Your order is out."]
 
@@ -320,7 +320,7 @@ class MessagingContract(ContractBase):
         require_groups(capabilities)
 
         client.in_group("ops-room").send("We are here")
-        bot.send(group=client.double.guid("ops-room"), text="Stock is low.")
+        bot.send(group=client.fake.guid("ops-room"), text="Stock is low.")
 
         assert client.said(group="ops-room").texts == ["Stock is low."]
 
@@ -381,7 +381,7 @@ def _check_event(event: Any, client: BotClient) -> None:
         assert (event.message_id, event.reaction, event.added) == (client.said()[-1].id, "🎉", True)
     else:
         who = User({"joined": "maria", "added": "maria", "left": "tom"}[event.action])
-        assert [member.uid for member in event.members] == [client.double.uid(who, "ops-room")]
+        assert [member.uid for member in event.members] == [client.fake.uid(who, "ops-room")]
         assert event.conversation == client.in_group("ops-room").conversation
 
 
@@ -400,7 +400,7 @@ def _all_text(replies: Replies) -> str:
     return "\n".join(_text(said) for said in replies)
 
 
-def _text(said: Said) -> str:
+def _text(said: SentMessage) -> str:
     """Return all readable parts of a message, including those that a platform shows in separate fields."""
     data = str(said.message.data) if isinstance(said.message, Custom) else ""
     links = " ".join(said.links.values())

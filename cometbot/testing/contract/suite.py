@@ -14,13 +14,13 @@ from cometbot.testing.plugin import CAPABILITIES_PROPERTY
 
 
 class ChannelContract(MessagingContract, FailureContract, TextContract):
-    """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_double``.
+    """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
 
     ::
 
         class TestMyChannel(ChannelContract):
-            def make_double(self, bot):
-                return MyDouble(bot)
+            def make_fake(self, bot):
+                return MyFake(bot)
 
     Features that the channel's capabilities exclude need not work, but must fail in the documented way. The test run
     ends with a table of the tested channels' capabilities.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cometbot.bot import Bot
-from cometbot.testing import Double
-from cometbot.testing.chat_api import ChatApiDouble
+from cometbot.testing import Fake
 from cometbot.testing.contract import ChannelContract
+from cometbot.testing.fakes.chat_api import ChatApiFake
 
 
 class TestChatApi(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return ChatApiDouble(bot)
+    def make_fake(self, bot: Bot) -> Fake:
+        return ChatApiFake(bot)

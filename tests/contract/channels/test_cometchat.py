@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from cometbot.bot import Bot
-from cometbot.testing import Double
-from cometbot.testing.cometchat import CometChatDouble
+from cometbot.testing import Fake
 from cometbot.testing.contract import ChannelContract
+from cometbot.testing.fakes.cometchat import CometChatFake
 
 
 class TestCometChat(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return CometChatDouble(bot, sockets=True)
+    def make_fake(self, bot: Bot) -> Fake:
+        return CometChatFake(bot, sockets=True)
 
 
 class TestCometChatInteractive(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return CometChatDouble(bot, rich="interactive")
+    def make_fake(self, bot: Bot) -> Fake:
+        return CometChatFake(bot, rich="interactive")
 
 
 class TestCometChatCards(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return CometChatDouble(bot, rich="card")
+    def make_fake(self, bot: Bot) -> Fake:
+        return CometChatFake(bot, rich="card")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from cometbot.bot import Bot
-from cometbot.testing import TEXT_ONLY, Double, FakeDouble
+from cometbot.testing import TEXT_ONLY, Fake, MemoryFake
 from cometbot.testing.contract import ChannelContract
 
 
 class TestFake(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return FakeDouble(bot)
+    def make_fake(self, bot: Bot) -> Fake:
+        return MemoryFake(bot)
 
 
 class TestFakeWithTextOnly(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return FakeDouble(bot, TEXT_ONLY)
+    def make_fake(self, bot: Bot) -> Fake:
+        return MemoryFake(bot, TEXT_ONLY)

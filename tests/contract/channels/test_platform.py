@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cometbot.bot import Bot
-from cometbot.testing import Double
+from cometbot.testing import Fake
 from cometbot.testing.contract import ChannelContract
-from cometbot.testing.platform import PlatformDouble
+from cometbot.testing.fakes.platform import PlatformFake
 
 
 class TestPlatform(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return PlatformDouble(bot)
+    def make_fake(self, bot: Bot) -> Fake:
+        return PlatformFake(bot)

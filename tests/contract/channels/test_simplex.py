@@ -5,14 +5,14 @@ from __future__ import annotations
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.messages import Media
-from cometbot.testing import BotClient, Double
+from cometbot.testing import BotClient, Fake
 from cometbot.testing.contract import ChannelContract
-from cometbot.testing.simplex.double import SimplexDouble
+from cometbot.testing.fakes.simplex import SimplexFake
 
 
 class TestSimplex(ChannelContract):
-    def make_double(self, bot: Bot) -> Double:
-        return SimplexDouble(bot)
+    def make_fake(self, bot: Bot) -> Fake:
+        return SimplexFake(bot)
 
     def test_a_picture_arrives_as_a_picture(self, bot: Bot, client: BotClient) -> None:
         @bot.fallback

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from cometbot import Bot, Card, ContactEvent, Context, Custom, DeliveryError, Field, Form, Media, Rejected
-from cometbot.testing import BotClient, Seat, Unsupported
-from cometbot.testing.cometchat import CometChatDouble
-from cometbot.testing.cometchat.wsgi_session import make_wsgi_session
+from cometbot.testing import Actor, BotClient, Unsupported
+from cometbot.testing.fakes.cometchat import CometChatFake
+from cometbot.testing.wsgi_session import make_wsgi_session
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def client(bot: Bot) -> BotClient:
     return BotClient(bot, channel="cometchat")
 
 
-def double(client: BotClient) -> CometChatDouble:
-    assert isinstance(client.double, CometChatDouble)
-    return client.double
+def fake(client: BotClient) -> CometChatFake:
+    assert isinstance(client.fake, CometChatFake)
+    return client.fake
 
 
 def test_no_socket_and_no_thread_is_needed(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_no_socket_and_no_thread_is_needed(bot: Bot, monkeypatch: pytest.MonkeyP
 
 def test_what_goes_over_the_wire_is_in_the_simulators_log(client: BotClient) -> None:
     client.send("hello")
-    simulator = double(client).simulator
+    simulator = fake(client).simulator
 
     assert [(entry.target, entry.status) for entry in simulator.callbacks] == [("helpdesk", 200)]
     assert [(entry.method, entry.path) for entry in simulator.requests] == [("POST", "/v3/bots/helpdesk/messages")]
@@ -74,7 +74,7 @@ def test_cards_can_be_sent_as_cards(bot: Bot) -> None:
     def card(ctx: Context) -> Card:
         return Card("Tea", "Green")
 
-    client = BotClient(bot, channel=lambda bot: CometChatDouble(bot, rich="card"))
+    client = BotClient(bot, channel=lambda bot: CometChatFake(bot, rich="card"))
     message = client.send("card")[0].message
 
     assert isinstance(message, Custom)
@@ -115,7 +115,7 @@ def test_an_event_that_cometchat_does_not_send_cannot_be_made(client: BotClient)
 
 
 def test_a_callback_that_is_refused_fails_the_test(client: BotClient) -> None:
-    bots = double(client).simulator.world.directory.bots
+    bots = fake(client).simulator.world.directory.bots
     bots["helpdesk"].password = "wrong"
 
     with pytest.raises(AssertionError, match="refused with 401"):
@@ -123,13 +123,13 @@ def test_a_callback_that_is_refused_fails_the_test(client: BotClient) -> None:
 
 
 def test_repeat_without_messages_sends_nothing(client: BotClient) -> None:
-    double(client).repeat()
+    fake(client).repeat()
 
     assert not client.said()
 
 
 def test_a_refusal_names_its_code(client: BotClient) -> None:
-    double(client).misbehave("refused")
+    fake(client).misbehave("refused")
 
     with pytest.raises(DeliveryError, match="ERR_PERMISSION_DENIED"):
         client.send("hello")
@@ -143,9 +143,9 @@ def test_user_names_are_stable(client: BotClient) -> None:
 
 def test_over_sockets_everything_is_given_back(bot: Bot) -> None:
     before = threading.active_count()
-    with BotClient(bot, channel=lambda bot: CometChatDouble(bot, sockets=True)) as client:
+    with BotClient(bot, channel=lambda bot: CometChatFake(bot, sockets=True)) as client:
         assert client.send("hello").texts == ["Maria: hello"]
-        url = double(client).simulator.url
+        url = fake(client).simulator.url
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=1)
     assert threading.active_count() <= before + 2
@@ -176,14 +176,14 @@ def test_wsgi_session_raises_when_the_app_disconnects() -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(client: BotClient) -> None:
-    simulator = double(client).simulator
+    simulator = fake(client).simulator
 
     with pytest.raises(Rejected):
         client.channel.client("helpdesk").download(f"{simulator.url}/files/none")
 
 
 def test_a_platform_can_be_talked_to_directly(client: BotClient) -> None:
-    message_id = client.double.say(Seat(client.user), "hello")
+    message_id = client.fake.say(Actor(client.user), "hello")
 
     assert client.said().texts == ["Maria: hello"]
-    assert double(client).simulator.message(message_id).text == "hello"
+    assert fake(client).simulator.message(message_id).text == "hello"

@@ -11,7 +11,17 @@ import pytest
 from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, OutcomeUnknown, PayloadError, Rejected, Text
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.messages import Operation
-from cometbot.testing import EVERYTHING, TEXT_ONLY, BotClient, Double, FakeChannel, FakeDouble, Said, Seat, Unsupported
+from cometbot.testing import (
+    EVERYTHING,
+    TEXT_ONLY,
+    Actor,
+    BotClient,
+    Fake,
+    FakeChannel,
+    MemoryFake,
+    SentMessage,
+    Unsupported,
+)
 from cometbot.testing.contract import ChannelContract
 from cometbot.testing.contract.messaging import MESSAGES
 
@@ -111,50 +121,50 @@ class Backwards(FakeChannel):
         return super().history(conversation, limit)[::-1]
 
 
-class BackwardsDouble(FakeDouble):
-    def said(self) -> list[Said]:
+class BackwardsFake(MemoryFake):
+    def said(self) -> list[SentMessage]:
         return super().said()[::-1]
 
 
-class StutteringDouble(FakeDouble):
+class StutteringFake(MemoryFake):
     def repeat(self) -> None:
         assert self._last is not None
         self._enqueue(replace(self._last, key=f"{self._last.key}-again"))
 
 
-class MuddledDouble(FakeDouble):
-    def edit(self, seat: Seat, message_id: str, text: str) -> None:
-        self.delete(seat, message_id)
+class MuddledFake(MemoryFake):
+    def edit(self, actor: Actor, message_id: str, text: str) -> None:
+        self.delete(actor, message_id)
 
 
-class WideDouble(FakeDouble):
+class WideFake(MemoryFake):
     """Tells that it streams every hour, and then shows each word."""
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         return [replace(said, versions=said.versions * 5) for said in super().said()]
 
 
-def with_channel(kind: type[FakeChannel], **capabilities: Any) -> Callable[[Bot], Double]:
-    def make(bot: Bot) -> Double:
-        double = FakeDouble(bot)
-        double._channel = kind(replace(EVERYTHING, **capabilities))
-        return double
+def with_channel(kind: type[FakeChannel], **capabilities: Any) -> Callable[[Bot], Fake]:
+    def make(bot: Bot) -> Fake:
+        fake = MemoryFake(bot)
+        fake._channel = kind(replace(EVERYTHING, **capabilities))
+        return fake
 
     return make
 
 
-def with_text_only(kind: type[FakeChannel]) -> Callable[[Bot], Double]:
-    def make(bot: Bot) -> Double:
-        double = FakeDouble(bot)
-        double._channel = kind(TEXT_ONLY)
-        return double
+def with_text_only(kind: type[FakeChannel]) -> Callable[[Bot], Fake]:
+    def make(bot: Bot) -> Fake:
+        fake = MemoryFake(bot)
+        fake._channel = kind(TEXT_ONLY)
+        return fake
 
     return make
 
 
 CARD = MESSAGES[5]
 
-BROKEN: list[tuple[Callable[[Bot], Double], str, tuple[Any, ...]]] = [
+BROKEN: list[tuple[Callable[[Bot], Fake], str, tuple[Any, ...]]] = [
     (with_channel(Ascii), "a_text_is_answered_and_both_arrive_as_they_are", ("Grüße",)),
     (with_channel(Deaf), "a_text_is_answered_and_both_arrive_as_they_are", ("hello",)),
     (with_channel(Deaf), "a_mention_of_the_bot_is_recognised", ()),
@@ -176,59 +186,59 @@ BROKEN: list[tuple[Callable[[Bot], Double], str, tuple[Any, ...]]] = [
     (with_channel(ToEverybody), "one_to_one_nobody_else_reads_the_answer", ()),
     (with_channel(Credulous), "a_body_that_is_no_message_is_refused_or_unknown", (b"null",)),
     (with_channel(Backwards), "history_holds_both_sides_in_order", ()),
-    (BackwardsDouble, "several_replies_arrive_in_their_order", ()),
-    (BackwardsDouble, "many_messages_at_once_are_answered_in_their_order", ()),
-    (StutteringDouble, "redelivered_message_is_answered_once", ()),
-    (MuddledDouble, "what_else_users_do_comes_as_the_right_event_if_they_can", ("edit",)),
+    (BackwardsFake, "several_replies_arrive_in_their_order", ()),
+    (BackwardsFake, "many_messages_at_once_are_answered_in_their_order", ()),
+    (StutteringFake, "redelivered_message_is_answered_once", ()),
+    (MuddledFake, "what_else_users_do_comes_as_the_right_event_if_they_can", ("edit",)),
 ]
 
 
-def run(make_double: Callable[[Bot], Double], name: str, arguments: tuple[Any, ...]) -> None:
+def run(make_fake: Callable[[Bot], Fake], name: str, arguments: tuple[Any, ...]) -> None:
     """Call one test of the contract as pytest would."""
     bot = Bot("contract")
     test = getattr(CONTRACT, f"test_{name}")
     names = test.__code__.co_varnames[1 : test.__code__.co_argcount]
-    with BotClient(bot, channel=make_double) as client:
+    with BotClient(bot, channel=make_fake) as client:
         given = {"bot": bot, "client": client, "capabilities": client.channel.capabilities}
         extra = iter(arguments)
         test(**{item: given[item] if item in given else next(extra) for item in names})
 
 
 @pytest.mark.parametrize(
-    ("make_double", "name", "arguments"), BROKEN, ids=[f"{n}-{row[1]}" for n, row in enumerate(BROKEN)]
+    ("make_fake", "name", "arguments"), BROKEN, ids=[f"{n}-{row[1]}" for n, row in enumerate(BROKEN)]
 )
 def test_a_broken_channel_fails_the_test_that_is_about_it(
-    make_double: Callable[[Bot], Double], name: str, arguments: tuple[Any, ...]
+    make_fake: Callable[[Bot], Fake], name: str, arguments: tuple[Any, ...]
 ) -> None:
-    run(FakeDouble, name, arguments)
+    run(MemoryFake, name, arguments)
 
     with pytest.raises((AssertionError, CometbotError, pytest.fail.Exception)):
-        run(make_double, name, arguments)
+        run(make_fake, name, arguments)
 
 
 def test_a_stream_that_is_faster_than_the_platform_allows_fails() -> None:
     name = "stream_ends_as_one_message_at_the_allowed_rate"
 
-    def hasty(bot: Bot) -> Double:
-        double = WideDouble(bot)
-        double._channel = FakeChannel(replace(EVERYTHING, stream_interval=3600.0))
-        return double
+    def hasty(bot: Bot) -> Fake:
+        fake = WideFake(bot)
+        fake._channel = FakeChannel(replace(EVERYTHING, stream_interval=3600.0))
+        return fake
 
     with pytest.raises(AssertionError, match="one between at most"):
         run(hasty, name, ())
 
 
-def test_a_contract_without_a_double_says_what_is_missing() -> None:
-    with pytest.raises(NotImplementedError, match="make_double"):
-        CONTRACT.make_double(Bot("contract"))
+def test_a_contract_without_a_fake_says_what_is_missing() -> None:
+    with pytest.raises(NotImplementedError, match="make_fake"):
+        CONTRACT.make_fake(Bot("contract"))
 
 
-class Bare(Double):
+class Bare(Fake):
     """A platform that has only what every platform must have."""
 
     def __init__(self, bot: Bot) -> None:
         super().__init__(bot)
-        self._inner = FakeDouble(bot, TEXT_ONLY)
+        self._inner = MemoryFake(bot, TEXT_ONLY)
         self.attach, self.said = self._inner.attach, self._inner.said  # type: ignore[method-assign]
 
     @property
@@ -237,11 +247,11 @@ class Bare(Double):
 
     def attach(self, delivery: Any) -> None: ...
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         return []
 
-    def say(self, seat: Seat, text: str, **more: Any) -> str:
-        return self._inner.say(seat, text, **more)
+    def say(self, actor: Actor, text: str, **more: Any) -> str:
+        return self._inner.say(actor, text, **more)
 
 
 @pytest.mark.parametrize("act", ["edit", "delete", "react", "join", "leave"])
@@ -250,25 +260,25 @@ def test_what_a_platform_has_nothing_for_need_not_be_there(act: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["redelivered_message_is_answered_once", "later_replies_wait_for_one_that_fails"])
-def test_what_a_double_cannot_do_is_skipped_with_its_reason(name: str) -> None:
+def test_what_a_fake_cannot_do_is_skipped_with_its_reason(name: str) -> None:
     with pytest.raises(pytest.skip.Exception):
         run(Bare, name, ("failed",))
 
 
-def test_a_double_says_what_its_users_cannot_do() -> None:
-    double = Bare(Bot("contract"))
-    with BotClient(double.bot, channel=lambda bot: double) as client:
-        seat, said = Seat(client.user), Said("1", client.conversation, Text("x"))
+def test_a_fake_says_what_its_users_cannot_do() -> None:
+    fake = Bare(Bot("contract"))
+    with BotClient(fake.bot, channel=lambda bot: fake) as client:
+        actor, said = Actor(client.user), SentMessage("1", client.conversation, Text("x"))
         for act in (
-            lambda: double.press(seat, said, None),  # type: ignore[arg-type]
-            lambda: double.submit(seat, said, {}),
-            lambda: double.react(seat, "1", "👍"),
-            lambda: double.reactions("1"),
-            lambda: double.take(None),  # type: ignore[arg-type]
-            lambda: double.misbehave("failed"),
+            lambda: fake.press(actor, said, None),  # type: ignore[arg-type]
+            lambda: fake.submit(actor, said, {}),
+            lambda: fake.react(actor, "1", "👍"),
+            lambda: fake.reactions("1"),
+            lambda: fake.deliver(None),  # type: ignore[arg-type]
+            lambda: fake.misbehave("failed"),
         ):
             with pytest.raises(Unsupported):
                 act()
-        double.settle()
-        double.close()
-        assert double.upload("a.png", b"", "image/png") == "https://files.example/a.png"
+        fake.wait_idle()
+        fake.close()
+        assert fake.upload("a.png", b"", "image/png") == "https://files.example/a.png"

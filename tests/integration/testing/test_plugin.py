@@ -34,12 +34,12 @@ TEST_OF_A_PROJECT = """
 """
 
 TEST_OF_A_CHANNEL = """
-    from cometbot.testing import FakeDouble
+    from cometbot.testing import MemoryFake
     from cometbot.testing.contract import ChannelContract
 
     class TestMine(ChannelContract):
-        def make_double(self, bot):
-            return FakeDouble(bot)
+        def make_fake(self, bot):
+            return MemoryFake(bot)
 """
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cometbot import Button, Card, Carousel, Choices, Conversation, Field, Form, Message, Text
-from cometbot.testing import Replies, Said
+from cometbot.testing import Replies, SentMessage
 
 HERE = Conversation("fake", "test", "bot", "c", "maria")
 
 
-def said(message: Message, id: str = "1") -> Said:
-    return Said(id, HERE, message)
+def said(message: Message, id: str = "1") -> SentMessage:
+    return SentMessage(id, HERE, message)
 
 
 def test_a_text_offers_nothing() -> None:

@@ -27,8 +27,8 @@ from cometbot import (
 from cometbot.channels.simplex import file, service
 from cometbot.channels.simplex.files import NoSharedFolder
 from cometbot.testing import BotClient
+from cometbot.testing.fakes.simplex import SimplexFake
 from cometbot.testing.simplex.command_grammar import read_command
-from cometbot.testing.simplex.double import SimplexDouble
 from cometbot.testing.simplex.web import make_file
 
 
@@ -44,9 +44,9 @@ def client(bot: Bot) -> Iterator[BotClient]:
 
 
 @pytest.fixture
-def double(client: BotClient) -> SimplexDouble:
-    assert isinstance(client.double, SimplexDouble)
-    return client.double
+def fake(client: BotClient) -> SimplexFake:
+    assert isinstance(client.fake, SimplexFake)
+    return client.fake
 
 
 def test_a_file_comes_whole_under_a_safe_name(bot: Bot, client: BotClient) -> None:
@@ -58,12 +58,12 @@ def test_a_file_comes_whole_under_a_safe_name(bot: Bot, client: BotClient) -> No
     assert client.send_file(b"Milk", name="../list of things.txt").text == "501-list of things.txt: b'Milk'"
 
 
-def test_a_file_on_foreign_servers_is_received_too(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_a_file_on_foreign_servers_is_received_too(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.message(has_attachment)
     def received(ctx: Context) -> str:
         return str(ctx.client.download(ctx.attachments[0].url), "utf-8")
 
-    maria = double.person(client.user)
+    maria = fake.person(client.user)
     maria.say("", file=("a.txt", b"Milk"), foreign=True)
     client.advance(0)
 
@@ -81,15 +81,13 @@ def test_files_use_a_folder_with_two_paths(bot: Bot, tmp_path: Path) -> None:
         return file(str(path), caption=path.read_text())
 
     folders = {"simplex_files": str(tmp_path / "cli"), "simplex_files_here": str(tmp_path / "here")}
-    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, **folders)) as client:
+    with BotClient(bot, channel=lambda bot: SimplexFake(bot, **folders)) as client:
         assert client.send_file(b"Milk", name="list.txt").text == "Milk"
-        assert isinstance(client.double, SimplexDouble)
-        assert client.double.cli.said()[-1].file_path == str(tmp_path / "cli" / "501-list.txt")
+        assert isinstance(client.fake, SimplexFake)
+        assert client.fake.cli.said()[-1].file_path == str(tmp_path / "cli" / "501-list.txt")
 
 
-def test_a_file_that_fails_raises_what_a_handler_can_explain(
-    bot: Bot, client: BotClient, double: SimplexDouble
-) -> None:
+def test_a_file_that_fails_raises_what_a_handler_can_explain(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.message(has_attachment)
     def received(ctx: Context) -> None:
         ctx.client.receive(ctx.attachments[0], limit=3)
@@ -104,7 +102,7 @@ def test_a_file_that_fails_raises_what_a_handler_can_explain(
 
 
 def test_files_go_out_with_caption_preview_and_time_to_live(
-    bot: Bot, client: BotClient, double: SimplexDouble, tmp_path: Path
+    bot: Bot, client: BotClient, fake: SimplexFake, tmp_path: Path
 ) -> None:
     (tmp_path / "cat.jpg").write_bytes(b"JPG")
 
@@ -114,7 +112,7 @@ def test_files_go_out_with_caption_preview_and_time_to_live(
         return [file(path, "image", "A cat", preview="data:image/jpg;base64,AA", ttl=60), file(path)]
 
     client.send("cat?")
-    picture, plain = double.person(client.user).said()
+    picture, plain = fake.person(client.user).said()
 
     assert (picture.content["type"], picture.text, picture.ttl) == ("image", "A cat", 60)
     assert (plain.content["type"], plain.file_path) == ("file", str(tmp_path / "cat.jpg"))
@@ -132,20 +130,20 @@ def test_missing_file_is_a_dead_letter_with_reason(bot: Bot) -> None:
     assert letter.error == "file_missing: there is no file /nowhere/cat.jpg"
 
 
-def test_a_quote_a_mention_and_a_message_that_disappears(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_a_quote_a_mention_and_a_message_that_disappears(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.fallback
     def answer(ctx: Context) -> None:
         ctx.reply(Text(f"<@uid:{ctx.sender.uid}> that", metadata={"ttl": 60}), quote=True)
 
     ops = client.in_group("ops")
     ops.send("this")
-    [line] = double.group("ops").said()
+    [line] = fake.group("ops").said()
 
     assert (line.text, line.ttl, line.quote_id) == ("@Maria that", 60, int(ops.message_id))
     assert line.mentions == ("Maria",)
 
 
-def test_live_message_is_answered_once_then_edited(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_live_message_is_answered_once_then_edited(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.event(EditEvent)
     def edited(ctx: Context) -> str:
         assert isinstance(ctx.event, EditEvent)
@@ -155,7 +153,7 @@ def test_live_message_is_answered_once_then_edited(bot: Bot, client: BotClient, 
     def answer(ctx: Context) -> str:
         return f"re: {ctx.text}"
 
-    maria = double.person(client.user)
+    maria = fake.person(client.user)
     item = maria.say("He", live=True)
     maria.edit(item, "Hello", live=True)
     client.advance(0)
@@ -177,14 +175,14 @@ def test_handler_accepts_contact_request(bot: Bot) -> None:
             return None
         return f"Welcome, {ctx.sender.name}."
 
-    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, simplex_auto_accept=False)) as client:
-        double = client.double
-        assert isinstance(double, SimplexDouble)
-        assert double.cli.request("erin") == 71
+    with BotClient(bot, channel=lambda bot: SimplexFake(bot, simplex_auto_accept=False)) as client:
+        fake = client.fake
+        assert isinstance(fake, SimplexFake)
+        assert fake.cli.request("erin") == 71
         client.advance(0)
         client.advance(0)
 
-        assert "Welcome, erin." in double.cli.texts()
+        assert "Welcome, erin." in fake.cli.texts()
 
 
 def test_contact_request_cannot_be_answered_before_accept(bot: Bot) -> None:
@@ -192,18 +190,16 @@ def test_contact_request_cannot_be_answered_before_accept(bot: Bot) -> None:
     def contact(ctx: Context) -> str:
         return "No."
 
-    with BotClient(
-        bot, raise_errors=False, channel=lambda bot: SimplexDouble(bot, simplex_auto_accept=False)
-    ) as client:
-        assert isinstance(client.double, SimplexDouble)
-        client.double.cli.request("erin")
+    with BotClient(bot, raise_errors=False, channel=lambda bot: SimplexFake(bot, simplex_auto_accept=False)) as client:
+        assert isinstance(client.fake, SimplexFake)
+        client.fake.cli.request("erin")
         client.advance(0)
         [letter] = client.dead_letters
 
     assert letter.error.startswith("not_connected: nothing can be said to who is not connected yet")
 
 
-def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.event(UnknownEvent)
     def other(ctx: Context) -> str | None:
         assert isinstance(ctx.event, UnknownEvent)
@@ -215,20 +211,20 @@ def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: Bot
     @bot.event(MembershipEvent)
     def member(ctx: Context) -> None: ...
 
-    maria = double.person(client.user)
-    group = double.cli.add_group("Team", [maria], invited=True)
+    maria = fake.person(client.user)
+    group = fake.cli.add_group("Team", [maria], invited=True)
     client.advance(0)
 
     assert maria.texts() == ["I am coming."]
-    assert f"/_join {group.chat}" in double.cli.commands
+    assert f"/_join {group.chat}" in fake.cli.commands
 
 
-def test_support_chat_is_answered_in_its_scope(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_support_chat_is_answered_in_its_scope(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:
         return f"re: {ctx.text}"
 
-    group = double.group("ops")
+    group = fake.group("ops")
     talk = group.scope(group.join("bob"))
     talk.say("bob", "help")
     client.advance(0)
@@ -246,8 +242,8 @@ def test_handle_bots_answers_bots_a_limited_number_of_times(handle_bots: bool, c
         return "And you?"
 
     with BotClient(bot, channel="simplex") as client:
-        assert isinstance(client.double, SimplexDouble)
-        robot = client.double.cli.connect("robot", is_bot=True)
+        assert isinstance(client.fake, SimplexFake)
+        robot = client.fake.cli.connect("robot", is_bot=True)
         for _ in range(15):
             robot.say("How are you?")
         client.advance(0)
@@ -286,11 +282,11 @@ def test_other_forms_of_the_wire_make_no_difference(bot: Bot, form: str) -> None
     def answer(ctx: Context) -> str:
         return f"re: {ctx.text}"
 
-    def make(bot: Bot) -> SimplexDouble:
-        double = SimplexDouble(bot)
-        double.cli.server.form = form  # type: ignore[assignment]
-        double.cli.server.has_unknown_fields = True
-        return double
+    def make(bot: Bot) -> SimplexFake:
+        fake = SimplexFake(bot)
+        fake.cli.server.form = form  # type: ignore[assignment]
+        fake.cli.server.has_unknown_fields = True
+        return fake
 
     with BotClient(bot, channel=make) as client:
         assert client.send("hello").text == "re: hello"
@@ -300,19 +296,19 @@ def test_other_forms_of_the_wire_make_no_difference(bot: Bot, form: str) -> None
 PHOTO = "https://example.com/a/photo.jpg"
 
 
-def test_a_picture_from_the_web_is_a_picture(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_a_picture_from_the_web_is_a_picture(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Media:
         return Media(PHOTO, caption="A *cat*")
 
     client.send("cat?")
-    [line] = double.person(client.user).said()
+    [line] = fake.person(client.user).said()
 
     assert (line.content["type"], line.text) == ("image", "A *cat*")
     assert line.content["image"].startswith("data:image/jpg;base64,/9j/")
     assert len(line.content["image"]) > 300
-    assert double.cli.file_of(line) == make_file("photo.jpg")
-    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+    assert fake.cli.file_of(line) == make_file("photo.jpg")
+    fake.cli.wait_for(lambda: not Path(line.file_path).exists())
 
 
 @pytest.mark.parametrize(
@@ -324,39 +320,39 @@ def test_a_picture_from_the_web_is_a_picture(bot: Bot, client: BotClient, double
     ],
 )
 def test_remote_media_is_sent_as_its_type(
-    bot: Bot, client: BotClient, double: SimplexDouble, url: str, kind: str, seconds: int | None
+    bot: Bot, client: BotClient, fake: SimplexFake, url: str, kind: str, seconds: int | None
 ) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Media:
         return Media(url)
 
     client.send("show me")
-    [line] = double.person(client.user).said()
+    [line] = fake.person(client.user).said()
 
     assert (line.content["type"], line.content.get("duration")) == (kind, seconds)
-    assert double.cli.file_of(line) == make_file(url)
+    assert fake.cli.file_of(line) == make_file(url)
 
 
-def test_a_file_stays_until_it_is_uploaded(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_a_file_stays_until_it_is_uploaded(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Media:
         return Media(PHOTO)
 
-    double.cli.do("hold_uploads")
+    fake.cli.do("hold_uploads")
     client.send("cat?")
-    [line] = double.person(client.user).said()
-    assert double.cli.file_of(line) is None
+    [line] = fake.person(client.user).said()
+    assert fake.cli.file_of(line) is None
     assert Path(line.file_path).read_bytes() == make_file("photo.jpg")
-    double.cli.do("finish_upload", file_id=line.raw["chatItem"]["file"]["fileId"])
+    fake.cli.do("finish_upload", file_id=line.raw["chatItem"]["file"]["fileId"])
 
-    assert double.cli.file_of(line) == make_file("photo.jpg")
-    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+    assert fake.cli.file_of(line) == make_file("photo.jpg")
+    fake.cli.wait_for(lambda: not Path(line.file_path).exists())
 
 
 def test_unavailable_file_falls_back_to_its_url(
-    bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
+    bot: Bot, client: BotClient, fake: SimplexFake, caplog: pytest.LogCaptureFixture
 ) -> None:
-    double.web.files[PHOTO] = None
+    fake.web.files[PHOTO] = None
 
     @bot.fallback
     def answer(ctx: Context) -> Media:
@@ -367,9 +363,9 @@ def test_unavailable_file_falls_back_to_its_url(
 
 
 def test_file_rejected_by_cli_falls_back_to_its_url(
-    bot: Bot, client: BotClient, double: SimplexDouble, caplog: pytest.LogCaptureFixture
+    bot: Bot, client: BotClient, fake: SimplexFake, caplog: pytest.LogCaptureFixture
 ) -> None:
-    double.cli.handlers.file_limit = 10
+    fake.cli.handlers.file_limit = 10
 
     @bot.fallback
     def answer(ctx: Context) -> Media:
@@ -380,21 +376,19 @@ def test_file_rejected_by_cli_falls_back_to_its_url(
 
 
 @pytest.mark.parametrize("fault", ["failed", "unreachable", "failed_after_acting"])
-def test_a_picture_survives_what_a_text_survives(
-    bot: Bot, client: BotClient, double: SimplexDouble, fault: Any
-) -> None:
+def test_a_picture_survives_what_a_text_survives(bot: Bot, client: BotClient, fake: SimplexFake, fault: Any) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Media:
         return Media(PHOTO, caption="A cat")
 
-    double.misbehave(fault)
+    fake.misbehave(fault)
     client.send("cat?")
     client.advance(60)
-    [line] = double.person(client.user).said()
+    [line] = fake.person(client.user).said()
 
     assert (line.content["type"], line.text) == ("image", "A cat")
-    assert double.web.asked == [PHOTO]
-    double.cli.wait_for(lambda: not Path(line.file_path).exists())
+    assert fake.web.asked == [PHOTO]
+    fake.cli.wait_for(lambda: not Path(line.file_path).exists())
 
 
 def test_without_shared_folder_urls_are_sent(bot: Bot) -> None:
@@ -402,7 +396,7 @@ def test_without_shared_folder_urls_are_sent(bot: Bot) -> None:
     def answer(ctx: Context) -> Media:
         return Media(PHOTO, caption="A cat")
 
-    class Far(SimplexDouble):
+    class Far(SimplexFake):
         def __init__(self, bot: Bot) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(service, "get_shared_folder", lambda settings: NoSharedFolder())
@@ -412,7 +406,7 @@ def test_without_shared_folder_urls_are_sent(bot: Bot) -> None:
         assert client.send("cat?").texts == [f"A cat\n\n{PHOTO}"]
 
 
-def test_mention_in_caption_is_sent(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_mention_in_caption_is_sent(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     team = client.in_group("Team")
 
     @bot.fallback
@@ -420,18 +414,18 @@ def test_mention_in_caption_is_sent(bot: Bot, client: BotClient, double: Simplex
         return Media(PHOTO, caption=f"For <@uid:{ctx.sender.uid}>")
 
     team.send("cat?")
-    [line] = double.group("Team").said()
+    [line] = fake.group("Team").said()
 
     assert line.content["type"] == "image"
     assert line.mentions
     assert "<@uid" not in line.text
 
 
-def test_a_card_with_one_link_is_a_link_with_its_picture(bot: Bot, client: BotClient, double: SimplexDouble) -> None:
+def test_a_card_with_one_link_is_a_link_with_its_picture(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
     @bot.fallback
     def answer(ctx: Context) -> list[Card]:
         button = Button("Read on", url="https://example.com/tea")
-        double.web.files["https://example.com/gone.jpg"] = None
+        fake.web.files["https://example.com/gone.jpg"] = None
         return [
             Card("Tea", "Green", PHOTO, [button]),
             Card("Tea", "Green", "https://example.com/gone.jpg", [button]),
@@ -439,12 +433,12 @@ def test_a_card_with_one_link_is_a_link_with_its_picture(bot: Bot, client: BotCl
         ]
 
     client.send("tea?")
-    shown, gone, plain = (line.content["preview"] for line in double.person(client.user).said())
+    shown, gone, plain = (line.content["preview"] for line in fake.person(client.user).said())
 
     assert (shown["uri"], shown["title"], shown["description"]) == ("https://example.com/tea", "Tea", "Green")
     assert shown["image"].startswith("data:image/jpg;base64,/9j/")
     assert gone["image"] == plain["image"] == ""
-    assert double.web.asked == [PHOTO, "https://example.com/gone.jpg"], "never the page itself"
+    assert fake.web.asked == [PHOTO, "https://example.com/gone.jpg"], "never the page itself"
 
 
 def test_file_downloaded_before_restart_is_found(bot: Bot, tmp_path: Path) -> None:
@@ -455,18 +449,18 @@ def test_file_downloaded_before_restart_is_found(bot: Bot, tmp_path: Path) -> No
         path = ctx.client.receive(ctx.attachments[0], timeout=20)
         return f"{path.name}: {path.read_text()}"
 
-    with BotClient(bot, channel=lambda bot: SimplexDouble(bot, simplex_files=str(tmp_path))) as client:
-        double = client.double
-        assert isinstance(double, SimplexDouble)
-        double.cli.handlers.files_folder = str(tmp_path)
-        maria = double.person(client.user)
+    with BotClient(bot, channel=lambda bot: SimplexFake(bot, simplex_files=str(tmp_path))) as client:
+        fake = client.fake
+        assert isinstance(fake, SimplexFake)
+        fake.cli.handlers.files_folder = str(tmp_path)
+        maria = fake.person(client.user)
         item = maria.say("", file=("list.txt", b"Milk"), silent=True)
-        file_id = next(line for line in double.cli.lines() if line.item_id == item).raw["chatItem"]["file"]["fileId"]
+        file_id = next(line for line in fake.cli.lines() if line.item_id == item).raw["chatItem"]["file"]["fileId"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(double.cli.handlers.state, "emit", lambda record: None)  # nobody was there to be told
-            double.cli.handlers.handle(read_command(f"/freceive {file_id} approved_relays=on encrypt=off"))
-        double.service.connection.disconnect()
-        double.settle()
+            patch.setattr(fake.cli.handlers.state, "emit", lambda record: None)  # nobody was there to be told
+            fake.cli.handlers.handle(read_command(f"/freceive {file_id} approved_relays=on encrypt=off"))
+        fake.service.connection.disconnect()
+        fake.wait_idle()
         client.advance(0)
 
         assert maria.texts() == ["list.txt: Milk"]

@@ -1,4 +1,4 @@
-"""A double for the Chat API: the real channel and its users, over the database of the delivery."""
+"""A fake for the Chat API: the real channel and its users, over the database of the delivery."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cometbot.errors import BotError
 from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.cometchat.wsgi_app import make_channel_app
-from cometbot.testing.double import Double, Seat
-from cometbot.testing.replies import Said
+from cometbot.testing.fakes.base import Actor, Fake
+from cometbot.testing.replies import SentMessage
+from cometbot.testing.wsgi_app import make_channel_app
 
 _GROUP_OWNER = "host-of-groups"
 _PAGE = 100
 
 
-class ChatApiDouble(Double):
+class ChatApiFake(Fake):
     """The Chat API in this process, whose users send its requests without sockets.
 
     Each user has one conversation with the bot, whose id is ``chat-`` and the user's id. A group is a conversation
@@ -42,34 +42,34 @@ class ChatApiDouble(Double):
         self._keys: dict[str, str] = {}
         self._scope = Scope("chat_api", bot.name)
 
-    def use(self, database: Database) -> None:
+    def use_database(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
         self._channel = ChatApiChannel(chat, ChatApiSettings(request_rate=0, signup_rate=0))
 
     @property
     def channel(self) -> ChatApiChannel:
         if self._channel is None:
-            raise BotError("use() says in which database this platform lives; call it first")
+            raise BotError("use_database() says in which database this platform lives; call it first")
         return self._channel
 
     def attach(self, delivery: Delivery) -> None:
         self._client = Client(make_channel_app(self.channel, delivery))
 
-    def lasting_id(self, user: User, group: str = "") -> str:
-        self._join_conversation(Seat(user, group))
+    def stable_id(self, user: User, group: str = "") -> str:
+        self._join_conversation(Actor(user, group))
         with self.channel.chat.database.read() as connection:
             found = self.channel.chat.users.get(connection, self._scope, user.uid)
         assert found is not None, "who enters is a user"
         return stable_user_id(found.id, found.created_at)
 
-    def conversation(self, seat: Seat) -> Conversation:
-        """Return the conversation of ``seat``. It is created if it does not exist."""
-        self._join_conversation(seat)
-        return super().conversation(seat)
+    def conversation(self, actor: Actor) -> Conversation:
+        """Return the conversation of ``actor``. It is created if it does not exist."""
+        self._join_conversation(actor)
+        return super().conversation(actor)
 
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -82,23 +82,23 @@ class ChatApiDouble(Double):
         if written or not parts:
             parts.append({"type": "text", "text": written})
         payload = parts[0] if len(parts) == 1 else {"type": "bloc", "items": parts}
-        key = self._join_conversation(seat)
-        body = {"conversationId": _conversation_id(seat), "payload": payload}
+        key = self._join_conversation(actor)
+        body = {"conversationId": _conversation_id(actor), "payload": payload}
         return str(self._post("/messages", body, key)["message"]["id"])
 
-    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
+    def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Send the value of a button or choice, as client applications of the Chat API do."""
-        self.say(seat, offer.value)
+        self.say(actor, offer.value)
 
-    def delete(self, seat: Seat, message_id: str) -> None:
-        self._request("DELETE", f"/messages/{message_id}", {}, self._join_conversation(seat))
+    def delete(self, actor: Actor, message_id: str) -> None:
+        self._request("DELETE", f"/messages/{message_id}", {}, self._join_conversation(actor))
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         found = []
         with self.channel.chat.database.read() as connection:
             for place in self._conversations(connection):
                 here = conversation_of(self.bot.name, place, is_group=place.owner == _GROUP_OWNER)
-                found += [self._to_said(message, here) for message in self._messages(connection, place)]
+                found += [self._to_sent_message(message, here) for message in self._messages(connection, place)]
         return sorted(found, key=lambda said: said.at)
 
     def _conversations(self, connection: Any) -> list[ChatConversation]:
@@ -120,9 +120,9 @@ class ChatApiDouble(Double):
             token, is_last_page = page.next, not page.next
         return [message for message in reversed(found) if message.is_bot]
 
-    def _to_said(self, message: ChatMessage, here: Conversation) -> Said:
+    def _to_sent_message(self, message: ChatMessage, here: Conversation) -> SentMessage:
         shown = _to_message(message.payload)
-        return Said(
+        return SentMessage(
             message.id,
             here,
             shown,
@@ -131,15 +131,15 @@ class ChatApiDouble(Double):
             at=message.at / 1000,
         )
 
-    def _join_conversation(self, seat: Seat) -> str:
-        """Add the user to the seat's conversation and return the user's key."""
-        uid = seat.user.uid
-        place = _conversation_id(seat)
-        if not seat.group:
-            key = self._key(uid, seat.user.name)
+    def _join_conversation(self, actor: Actor) -> str:
+        """Add the user to the actor's conversation and return the user's key."""
+        uid = actor.user.uid
+        place = _conversation_id(actor)
+        if not actor.group:
+            key = self._key(uid, actor.user.name)
             self._post("/conversations/get-or-create", {"id": place}, key)
             return key
-        host, key = self._key(_GROUP_OWNER, ""), self._key(uid, seat.user.name)
+        host, key = self._key(_GROUP_OWNER, ""), self._key(uid, actor.user.name)
         self._post("/conversations/get-or-create", {"id": place}, host)
         self._post(f"/conversations/{place}/participants", {"userId": uid}, host)
         return key
@@ -162,9 +162,9 @@ class ChatApiDouble(Double):
         return answer.json
 
 
-def _conversation_id(seat: Seat) -> str:
-    """Return the id of a seat's conversation."""
-    return seat.group or f"chat-{seat.user.uid}"
+def _conversation_id(actor: Actor) -> str:
+    """Return the id of a actor's conversation."""
+    return actor.group or f"chat-{actor.user.uid}"
 
 
 def _to_payload(attachment: Attachment) -> dict[str, Any]:

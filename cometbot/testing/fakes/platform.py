@@ -1,4 +1,4 @@
-"""A double for the platform: the real one and its users, over the database of the delivery."""
+"""A fake for the platform: the real one and its users, over the database of the delivery."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cometbot.messages import Form, QuickReply
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database, Transaction
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.cometchat.wsgi_app import make_channel_app
-from cometbot.testing.double import Double, Fault, Seat, Unsupported
-from cometbot.testing.platform.content_parsing import to_message
-from cometbot.testing.replies import Said
+from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported
+from cometbot.testing.fakes.platform_content import to_message
+from cometbot.testing.replies import SentMessage
+from cometbot.testing.wsgi_app import make_channel_app
 
 _PAGE = 100
 _ERRORS: dict[Fault, Exception] = {
@@ -34,7 +34,7 @@ _ERRORS: dict[Fault, Exception] = {
 }
 
 
-class PlatformDouble(Double):
+class PlatformFake(Fake):
     """The platform in this process, whose users send the requests of its web page without sockets.
 
     Each user has one chat with the bot; there are no groups. ``platform`` may be used directly.
@@ -49,7 +49,7 @@ class PlatformDouble(Double):
         self._files: dict[str, bytes] = {}
         self._chats: dict[str, str] = {}
 
-    def use(self, database: Database) -> None:
+    def use_database(self, database: Database) -> None:
         settings = PlatformSettings(
             merge_replies=self._join_replies,
             message_rate=0,
@@ -71,18 +71,18 @@ class PlatformDouble(Double):
     @property
     def _faulty_channel(self) -> _FaultyChannel:
         if self._channel is None:
-            raise BotError("use() says in which database this platform lives; call it first")
+            raise BotError("use_database() says in which database this platform lives; call it first")
         return self._channel
 
     def attach(self, delivery: Delivery) -> None:
         self._client = Client(make_channel_app(self.channel, delivery), use_cookies=False)
 
-    def conversation(self, seat: Seat) -> Conversation:
-        return conversation_of(self.bot.name, self._chat(seat), seat.user.uid)
+    def conversation(self, actor: Actor) -> Conversation:
+        return conversation_of(self.bot.name, self._chat(actor), actor.user.uid)
 
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -90,18 +90,18 @@ class PlatformDouble(Double):
         mention: bool = False,
         attachments: Sequence[Attachment] = (),
     ) -> str:
-        files = [self._upload(seat, item) for item in attachments if item.url in self._files]
+        files = [self._upload(actor, item) for item in attachments if item.url in self._files]
         links = [item.url for item in attachments if item.url not in self._files]
-        return self._send(seat, {"body": "\n".join([text, *links]), "attachmentIds": files})
+        return self._send(actor, {"body": "\n".join([text, *links]), "attachmentIds": files})
 
-    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
+    def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         action = {"name": offer.name, "value": offer.value, "messageId": said.id}
-        self._send(seat, {"body": offer.label, "action": action})
+        self._send(actor, {"body": offer.label, "action": action})
 
-    def submit(self, seat: Seat, said: Said, values: Mapping[str, str]) -> None:
+    def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         assert isinstance(said.message, Form)
         action = {"name": said.message.action, "values": dict(values), "messageId": said.id}
-        self._send(seat, {"body": said.message.title, "action": action})
+        self._send(actor, {"body": said.message.title, "action": action})
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
         url = super().upload(name, content, mime_type)
@@ -113,44 +113,46 @@ class PlatformDouble(Double):
             raise Unsupported("nobody limits how often the platform writes into its own database")
         self._faulty_channel.faults += faults
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         found = []
         with self.platform.database.read() as connection:
             for chat in self._all_chats(connection):
                 here = conversation_of(self.bot.name, chat.id, chat.owner)
-                found += [_to_said(message, here) for message in self._messages(connection, chat) if message.is_bot]
+                found += [
+                    _to_sent_message(message, here) for message in self._messages(connection, chat) if message.is_bot
+                ]
         return sorted(found, key=lambda said: said.at)
 
     def close(self) -> None:
         self._folder.close()
 
-    def _chat(self, seat: Seat) -> str:
+    def _chat(self, actor: Actor) -> str:
         """Return the id of this user's chat; create both if they do not exist."""
-        if seat.group:
+        if actor.group:
             raise Unsupported("the platform has no groups")
-        uid = seat.user.uid
+        uid = actor.user.uid
         if uid not in self._chats:
             with self.platform.database.write() as connection:
-                nickname = {"nickname": seat.user.name}
+                nickname = {"nickname": actor.user.name}
                 self.platform.chat.users.get_or_create(connection, ALL_BOTS, uid, nickname)
                 made = self.platform.chat.conversations.create(connection, bot_scope(self.bot.name), uid)
             self._chats[uid] = made.id
         return self._chats[uid]
 
-    def _upload(self, seat: Seat, item: Attachment) -> str:
-        self._chat(seat)
+    def _upload(self, actor: Actor, item: Attachment) -> str:
+        self._chat(actor)
         form = {"file": (io.BytesIO(self._files[item.url]), item.name)}
-        answer = self._post(seat, "/v1/client-api/files", data=form)
+        answer = self._post(actor, "/v1/client-api/files", data=form)
         return str(answer.get_json()[0]["id"])
 
-    def _send(self, seat: Seat, message: Mapping[str, Any]) -> str:
-        answer = self._post(seat, f"/v1/page-api/chat/{self._chat(seat)}/messages", json=message)
+    def _send(self, actor: Actor, message: Mapping[str, Any]) -> str:
+        answer = self._post(actor, f"/v1/page-api/chat/{self._chat(actor)}/messages", json=message)
         return str(answer.get_json()["id"])
 
-    def _post(self, seat: Seat, path: str, **options: Any) -> TestResponse:
+    def _post(self, actor: Actor, path: str, **options: Any) -> TestResponse:
         if self._client is None:
             raise BotError("attach() comes before anything that users do")
-        token = self.platform.token_signer.create(seat.user.uid, seat.user.name, 60)
+        token = self.platform.token_signer.create(actor.user.uid, actor.user.name, 60)
         answer = self._client.post(path, headers={"Cookie": f"token={token.value}"}, **options)
         assert answer.status_code < 300, f"{path} was refused with {answer.status}: {answer.text}"
         return answer
@@ -190,7 +192,7 @@ class _FaultyChannel(PlatformChannel):
         raise _ERRORS[fault]
 
 
-def _to_said(message: ChatMessage, here: Conversation) -> Said:
+def _to_sent_message(message: ChatMessage, here: Conversation) -> SentMessage:
     body = str(message.payload.get("body", ""))
     shown = to_message(message.payload.get("content"), body)
-    return Said(message.id, here, shown, client_id=message.client_id, versions=(body,), at=message.at)
+    return SentMessage(message.id, here, shown, client_id=message.client_id, versions=(body,), at=message.at)

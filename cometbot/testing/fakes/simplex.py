@@ -1,4 +1,4 @@
-"""A double for SimpleX: the fake CLI and its users, used by the real channel over a real WebSocket."""
+"""A fake for SimpleX: the fake CLI and its users, used by the real channel over a real WebSocket."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from cometbot.messages import Custom, Media, MediaKind, Message, Text
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.double import Double, Fault, Seat, already_member
-from cometbot.testing.replies import Said
+from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.replies import SentMessage
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
 from cometbot.testing.simplex.server import CliFault as CliFault
 from cometbot.testing.simplex.web import MadeUpWeb
 
 _MARKER_TYPE = "cometbotMark"
-_SETTLE_TIMEOUT = 20.0
+_IDLE_TIMEOUT = 20.0
 _FILES: dict[str, MediaKind] = {"image": "image", "video": "video", "voice": "audio", "file": "file"}
 _FAULTS: dict[Fault, CliFault] = {
     "rate_limited": "busy",
@@ -41,7 +41,7 @@ _FAULTS: dict[Fault, CliFault] = {
 }
 
 
-class SimplexDouble(Double):
+class SimplexFake(Fake):
     """A fake CLI in this process, and the channel that is connected to it.
 
     Users are connected and groups created on first use. The CLI assigns ids: see :meth:`uid` and :meth:`guid`. The bot
@@ -70,7 +70,7 @@ class SimplexDouble(Double):
 
     def attach(self, delivery: Delivery) -> None:
         self.service.open(delivery)
-        if not self.service.connection.wait_ready(_SETTLE_TIMEOUT):
+        if not self.service.connection.wait_ready(_IDLE_TIMEOUT):
             raise BotError(f"the stand-in was not reached: {self.service.connection.status.error}")
 
     def person(self, user: User) -> Person:
@@ -94,7 +94,7 @@ class SimplexDouble(Double):
 
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -104,31 +104,31 @@ class SimplexDouble(Double):
     ) -> str:
         quoted = int(quote_id) if quote_id else None
         file = (attachments[0].name, self._files.get(attachments[0].url, b"")) if attachments else None
-        if seat.group:
-            self._ensure_member(seat)
-            name = _name(seat.user)
-            return str(self.group(seat.group).say(name, text, mention=mention, quote_id=quoted, file=file))
-        return str(self.person(seat.user).say(text, quote_id=quoted, file=file))
+        if actor.group:
+            self._ensure_member(actor)
+            name = _name(actor.user)
+            return str(self.group(actor.group).say(name, text, mention=mention, quote_id=quoted, file=file))
+        return str(self.person(actor.user).say(text, quote_id=quoted, file=file))
 
-    def edit(self, seat: Seat, message_id: str, text: str) -> None:
-        self.cli.do("edit", chat=self._chat(seat), item_id=int(message_id), text=text)
+    def edit(self, actor: Actor, message_id: str, text: str) -> None:
+        self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
 
-    def delete(self, seat: Seat, message_id: str) -> None:
-        self.cli.do("delete", chat=self._chat(seat), item_id=int(message_id))
+    def delete(self, actor: Actor, message_id: str) -> None:
+        self.cli.do("delete", chat=self._chat(actor), item_id=int(message_id))
 
-    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
-        name = _name(seat.user)
-        self.cli.do("react", chat=self._chat(seat), item_id=int(message_id), emoji=reaction, name=name, added=added)
+    def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
+        name = _name(actor.user)
+        self.cli.do("react", chat=self._chat(actor), item_id=int(message_id), emoji=reaction, name=name, added=added)
 
-    def join(self, seat: Seat) -> None:
-        if (seat.group, seat.user.uid) in self._members:
-            raise already_member(seat)
-        self._ensure_member(seat, silently=False)
+    def join(self, actor: Actor) -> None:
+        if (actor.group, actor.user.uid) in self._members:
+            raise already_member(actor)
+        self._ensure_member(actor, silently=False)
 
-    def leave(self, seat: Seat) -> None:
-        self._ensure_member(seat)
-        self.group(seat.group).leave(_name(seat.user))
-        self._members.remove((seat.group, seat.user.uid))
+    def leave(self, actor: Actor) -> None:
+        self._ensure_member(actor)
+        self.group(actor.group).leave(_name(actor.user))
+        self._members.remove((actor.group, actor.user.uid))
 
     def reactions(self, message_id: str) -> list[str]:
         found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
@@ -149,16 +149,16 @@ class SimplexDouble(Double):
         for fault in faults:
             self.cli.misbehave(_FAULTS[fault], on="/_send")
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         versions = self._versions()
-        return [self._to_said(line, versions[line.item_id]) for line in self.cli.said()]
+        return [self._to_sent_message(line, versions[line.item_id]) for line in self.cli.said()]
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         """Send a marker event behind all others and wait until it is handled; send it again if a connection broke."""
         self._marker += 1
-        ends_at = time.monotonic() + _SETTLE_TIMEOUT
+        ends_at = time.monotonic() + _IDLE_TIMEOUT
         while True:
-            self.service.connection.wait_ready(_SETTLE_TIMEOUT)
+            self.service.connection.wait_ready(_IDLE_TIMEOUT)
             self.cli.emit({"type": _MARKER_TYPE, "number": self._marker})
             if self.service.wait_for_marker(self._marker, 1.0):
                 return
@@ -168,20 +168,20 @@ class SimplexDouble(Double):
         self.cli.close()
         self._folder.close()
 
-    def _ensure_member(self, seat: Seat, *, silently: bool = True) -> None:
+    def _ensure_member(self, actor: Actor, *, silently: bool = True) -> None:
         """Make the user a member of the group if necessary."""
-        group, who = self.group(seat.group), (seat.group, seat.user.uid)
+        group, who = self.group(actor.group), (actor.group, actor.user.uid)
         if who in self._members:
             return
         self._members.add(who)
-        number = group.join(_name(seat.user), silently=silently)
+        number = group.join(_name(actor.user), silently=silently)
         state = self.cli.handlers.state
         with state.lock:
             member = read_field(Record("", {"member": state.member(group.group_id, number)}), "member")
         self._member_uids[who] = get_member_uid(member)
 
-    def _chat(self, seat: Seat) -> str:
-        return self.group(seat.group).chat if seat.group else self.person(seat.user).chat
+    def _chat(self, actor: Actor) -> str:
+        return self.group(actor.group).chat if actor.group else self.person(actor.user).chat
 
     def _versions(self) -> dict[int, list[str]]:
         """Return all texts that each message of the bot has shown."""
@@ -193,11 +193,11 @@ class SimplexDouble(Double):
                     shown[item["meta"]["itemId"]].append(item["content"]["msgContent"].get("text", ""))
         return shown
 
-    def _to_said(self, line: Line, versions: Sequence[str]) -> Said:
+    def _to_sent_message(self, line: Line, versions: Sequence[str]) -> SentMessage:
         ref = ChatRef.from_text(line.chat)
         name = str(ref)[1:]
         here = self.channel.conversation(self.bot, **({"user": name} if ref.kind == "direct" else {"group": name}))
-        return Said(
+        return SentMessage(
             str(line.item_id),
             here,
             self._to_message(line),

@@ -1,36 +1,36 @@
-"""A double for CometChat: the simulator and its users, used by the real channel."""
+"""A fake for CometChat: the simulator and its users, used by the real channel."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
 from werkzeug.test import Client
 
+from cometbot import simulator
 from cometbot.bot import Bot
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
 from cometbot.messages import Custom, Media, Message, Text
 from cometbot.models import Attachment, Conversation
-from cometbot.simulator import TRIGGERS, Actor, Simulator, StoredMessage
+from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackClient, CallbackResponse
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
-from cometbot.testing.cometchat.wsgi_app import make_channel_app
-from cometbot.testing.cometchat.wsgi_session import make_wsgi_session
-from cometbot.testing.double import Double, Fault, Seat, already_member
-from cometbot.testing.replies import Said
+from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.replies import SentMessage
+from cometbot.testing.wsgi_app import make_channel_app
+from cometbot.testing.wsgi_session import make_wsgi_session
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
 _MEDIA = ("image", "audio", "video", "file")
 
 
-class CometChatDouble(Double):
+class CometChatFake(Fake):
     """A simulated CometChat in this process, with the bot's callback, and a webhook for the events without callback.
 
     Requests and callbacks are those of production. With ``sockets`` they are sent over HTTP on this machine; otherwise
@@ -81,7 +81,7 @@ class CometChatDouble(Double):
 
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -89,33 +89,33 @@ class CometChatDouble(Double):
         mention: bool = False,
         attachments: Sequence[Attachment] = (),
     ) -> str:
-        message = self._actor(seat).say(
+        message = self._actor(actor).say(
             f"<@uid:{self._uid}> {text}" if mention else text,
-            to="" if seat.group else self._uid,
-            group=seat.group,
+            to="" if actor.group else self._uid,
+            group=actor.group,
             parent=thread_id,
             quote=quote_id,
             attachments=[_to_json(item) for item in attachments],
         )
         return message.id
 
-    def edit(self, seat: Seat, message_id: str, text: str) -> None:
-        self._actor(seat).edit(message_id, text)
+    def edit(self, actor: Actor, message_id: str, text: str) -> None:
+        self._actor(actor).edit(message_id, text)
 
-    def delete(self, seat: Seat, message_id: str) -> None:
-        self._actor(seat).delete(message_id)
+    def delete(self, actor: Actor, message_id: str) -> None:
+        self._actor(actor).delete(message_id)
 
-    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
-        actor = self._actor(seat)
-        (actor.react if added else actor.unreact)(message_id, reaction)
+    def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
+        user = self._actor(actor)
+        (user.react if added else user.unreact)(message_id, reaction)
 
-    def join(self, seat: Seat) -> None:
-        if self._user(seat).uid in self._members(seat.group):
-            raise already_member(seat)
-        self._user(seat).join(seat.group)
+    def join(self, actor: Actor) -> None:
+        if self._user(actor).uid in self._members(actor.group):
+            raise already_member(actor)
+        self._user(actor).join(actor.group)
 
-    def leave(self, seat: Seat) -> None:
-        self._actor(seat).leave(seat.group)
+    def leave(self, actor: Actor) -> None:
+        self._actor(actor).leave(actor.group)
 
     def reactions(self, message_id: str) -> list[str]:
         given = self.simulator.message(message_id).reactions
@@ -151,12 +151,12 @@ class CometChatDouble(Double):
         for fault in faults:
             ways[fault]()
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         own = [message for message in self.simulator.messages() if message.sender == self._uid.lower()]
         versions = self._versions()
-        return [self._to_said(message, versions[message.id]) for message in own if not message.deleted_at]
+        return [self._to_sent_message(message, versions[message.id]) for message in own if not message.deleted_at]
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         if self._sockets:
             self.simulator.wait_idle()
         else:
@@ -182,18 +182,18 @@ class CometChatDouble(Double):
         finally:
             client.close()
 
-    def _user(self, seat: Seat) -> Actor:
+    def _user(self, actor: Actor) -> simulator.Actor:
         directory = self.simulator.world.directory
-        if directory.find_user(seat.user.uid) is None:
-            return self.simulator.add_user(seat.user.uid, seat.user.name)
-        return self.simulator.user(seat.user.uid)
+        if directory.find_user(actor.user.uid) is None:
+            return self.simulator.add_user(actor.user.uid, actor.user.name)
+        return self.simulator.user(actor.user.uid)
 
-    def _actor(self, seat: Seat) -> Actor:
-        """Return the seat's user, after adding it to the seat's group."""
-        actor = self._user(seat)
-        if seat.group:
-            self._members(seat.group).setdefault(actor.uid, Member("participant", self.simulator.world.now()))
-        return actor
+    def _actor(self, actor: Actor) -> simulator.Actor:
+        """Return the actor's user, after adding it to the actor's group."""
+        user = self._user(actor)
+        if actor.group:
+            self._members(actor.group).setdefault(user.uid, Member("participant", self.simulator.world.now()))
+        return user
 
     def _members(self, guid: str) -> dict[str, Member]:
         """Return the members of a group by uid. The bot is a member from the beginning, without an event."""
@@ -215,7 +215,7 @@ class CometChatDouble(Double):
                 shown[str(message["id"])].append(str(message["data"].get("text", "")))
         return shown
 
-    def _to_said(self, message: StoredMessage, versions: Sequence[str]) -> Said:
+    def _to_sent_message(self, message: StoredMessage, versions: Sequence[str]) -> SentMessage:
         is_group = message.receiver_type == "group"
         here = Conversation(
             self._channel.name,
@@ -225,9 +225,17 @@ class CometChatDouble(Double):
             message.receiver,
             is_group=is_group,
         )
-        said = Said(message.id, here, _to_message(message), message.parent_id, message.quoted_message_id, message.muid)
-        reactions = tuple(item.reaction for item in message.reactions)
-        return replace(said, reactions=reactions, versions=tuple(versions), at=message.sent_at)
+        return SentMessage(
+            message.id,
+            here,
+            _to_message(message),
+            message.parent_id,
+            message.quoted_message_id,
+            message.muid,
+            reactions=tuple(item.reaction for item in message.reactions),
+            versions=tuple(versions),
+            at=message.sent_at,
+        )
 
 
 def _to_json(item: Attachment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The interface of test doubles for platforms: users, the bot's messages as users see them, and faults."""
+"""The interface of test fakes for platforms: users, the bot's messages as users see them, and faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cometbot.events import Event
 from cometbot.messages import QuickReply
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.replies import Said
+from cometbot.testing.replies import SentMessage
 
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
 """The platform's response to the bot's next request: a 429 with one second to wait, a 500 without effect, a 500
@@ -28,33 +28,34 @@ class Unsupported(BotError):
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Actor:
     """A user and a place: ``group``, or the one-to-one chat with the bot if that is empty."""
 
     user: User
     group: str = ""
 
 
-def already_member(seat: Seat) -> BotError:
+def already_member(actor: Actor) -> BotError:
     """Return the error for a user who joins a group that he is in."""
     return BotError(
-        f"{seat.user.uid} is in {seat.group} already: call join() before anything else is done there, or leave() first"
+        f"{actor.user.uid} is in {actor.group} already: "
+        "call join() before anything else is done there, or leave() first"
     )
 
 
-class Double(ABC):
-    """A channel with a double for its platform, on which users act and the bot's messages can be read.
+class Fake(ABC):
+    """A channel with a fake for its platform, on which users act and the bot's messages can be read.
 
     Users' actions take the same path as in production: through the channel's own receiving code to
     :meth:`Delivery.enqueue` of the attached delivery. Methods for actions that a platform does not support raise
-    :class:`Unsupported` and need not be overridden. A double may deliver events with a delay; :meth:`settle` waits for
+    :class:`Unsupported` and need not be overridden. A fake may deliver events with a delay; :meth:`wait_idle` waits for
     them.
     """
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
 
-    def use(self, database: Database) -> None:
+    def use_database(self, database: Database) -> None:
         """Use ``database``, which the delivery uses too. This is for platforms that store their rows in it.
 
         It is called once, before anything else.
@@ -72,7 +73,7 @@ class Double(ABC):
     @abstractmethod
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -86,7 +87,7 @@ class Double(ABC):
         """
 
     @abstractmethod
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         """Return the bot's messages without deleted ones, in the platform's order."""
 
     def uid(self, user: User, group: str = "") -> str:
@@ -96,7 +97,7 @@ class Double(ABC):
         """
         return user.uid
 
-    def lasting_id(self, user: User, group: str = "") -> str:
+    def stable_id(self, user: User, group: str = "") -> str:
         """Return the id under which the bot's state of ``user`` is stored.
 
         It is the uid, unless the platform may assign a freed uid to another user.
@@ -107,50 +108,50 @@ class Double(ABC):
         """Return the platform's id of ``group``. It differs if the platform assigns ids."""
         return group
 
-    def conversation(self, seat: Seat) -> Conversation:
-        """Return the conversation of ``seat``."""
-        if seat.group:
-            return self.channel.conversation(self.bot, group=self.guid(seat.group))
-        return self.channel.conversation(self.bot, user=self.uid(seat.user))
+    def conversation(self, actor: Actor) -> Conversation:
+        """Return the conversation of ``actor``."""
+        if actor.group:
+            return self.channel.conversation(self.bot, group=self.guid(actor.group))
+        return self.channel.conversation(self.bot, user=self.uid(actor.user))
 
     def reactions(self, message_id: str) -> list[str]:
         """Return the bot's reactions to a message."""
         raise Unsupported
 
-    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
+    def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Press a button or select a choice of a message that the platform shows natively."""
         raise Unsupported
 
-    def submit(self, seat: Seat, said: Said, values: Mapping[str, str]) -> None:
+    def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         """Submit a form that the platform shows natively, with one value for each field."""
         raise Unsupported
 
-    def edit(self, seat: Seat, message_id: str, text: str) -> None:
+    def edit(self, actor: Actor, message_id: str, text: str) -> None:
         """Edit a message of the user."""
         raise Unsupported
 
-    def delete(self, seat: Seat, message_id: str) -> None:
+    def delete(self, actor: Actor, message_id: str) -> None:
         """Delete a message of the user."""
         raise Unsupported
 
-    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
+    def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
         """Add a reaction to a message, or remove it."""
         raise Unsupported
 
-    def join(self, seat: Seat) -> None:
-        """Add the user to the seat's group and send the bot the event.
+    def join(self, actor: Actor) -> None:
+        """Add the user to the actor's group and send the bot the event.
 
         Raises :class:`BotError` if the user is a member already (:func:`already_member`). With any other first action
         in a group a user becomes a member without an event.
         """
         raise Unsupported
 
-    def leave(self, seat: Seat) -> None:
-        """Remove the user from the seat's group."""
+    def leave(self, actor: Actor) -> None:
+        """Remove the user from the actor's group."""
         raise Unsupported
 
-    def take(self, event: Event) -> None:
-        """Deliver an event that was created outside the double."""
+    def deliver(self, event: Event) -> None:
+        """Deliver an event that was created outside the fake."""
         raise Unsupported(f"{type(self).__name__} takes no events from elsewhere; let a user do what causes one")
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
@@ -165,8 +166,8 @@ class Double(ABC):
         """Apply one fault to each of the bot's next requests, in order. Later requests succeed again."""
         raise Unsupported
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         """Wait until all users' actions have been delivered."""
 
     def close(self) -> None:
-        """Release the double's resources. The delivery closes the channel."""
+        """Release the fake's resources. The delivery closes the channel."""

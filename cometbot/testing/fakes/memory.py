@@ -14,13 +14,13 @@ from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Form, QuickReply
 from cometbot.models import Attachment, Group
-from cometbot.testing.double import Double, Fault, Seat, already_member
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
-from cometbot.testing.replies import Said
+from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.replies import SentMessage
 
 
-class FakeDouble(Double):
+class MemoryFake(Fake):
     """A platform in memory that supports everything, or what ``capabilities`` say."""
 
     def __init__(self, bot: Bot, capabilities: Capabilities = EVERYTHING) -> None:
@@ -40,7 +40,7 @@ class FakeDouble(Double):
 
     def say(
         self,
-        seat: Seat,
+        actor: Actor,
         text: str,
         *,
         thread_id: str = "",
@@ -51,7 +51,7 @@ class FakeDouble(Double):
         message_id = self._channel.new_id()
         own = self.bot.ids[0]
         self._deliver(
-            seat,
+            actor,
             f"<@uid:{own}> {text}" if mention else text,
             id=message_id,
             type=_message_type(attachments),
@@ -65,39 +65,39 @@ class FakeDouble(Double):
     def reactions(self, message_id: str) -> list[str]:
         return list(self._channel.reactions.get(message_id, ()))
 
-    def press(self, seat: Seat, said: Said, offer: QuickReply) -> None:
-        self._deliver(seat, action=offer.name, value=offer.value, message_id=said.id, thread_id=said.thread_id)
+    def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
+        self._deliver(actor, action=offer.name, value=offer.value, message_id=said.id, thread_id=said.thread_id)
 
-    def submit(self, seat: Seat, said: Said, values: Mapping[str, str]) -> None:
+    def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         assert isinstance(said.message, Form)
         self._deliver(
-            seat, action=said.message.action, values=dict(values), message_id=said.id, thread_id=said.thread_id
+            actor, action=said.message.action, values=dict(values), message_id=said.id, thread_id=said.thread_id
         )
 
-    def edit(self, seat: Seat, message_id: str, text: str) -> None:
-        message = self._event(MessageEvent, seat, key=f"message:{message_id}", id=message_id, text=text)
+    def edit(self, actor: Actor, message_id: str, text: str) -> None:
+        message = self._event(MessageEvent, actor, key=f"message:{message_id}", id=message_id, text=text)
         self._channel.add_to_history(message)
-        self.take(self._event(EditEvent, seat, message=message))
+        self.deliver(self._event(EditEvent, actor, message=message))
 
-    def delete(self, seat: Seat, message_id: str) -> None:
+    def delete(self, actor: Actor, message_id: str) -> None:
         self._channel.remove_from_history(message_id)
-        self.take(self._event(DeleteEvent, seat, key=f"delete:{message_id}", message_id=message_id))
+        self.deliver(self._event(DeleteEvent, actor, key=f"delete:{message_id}", message_id=message_id))
 
-    def react(self, seat: Seat, message_id: str, reaction: str, *, added: bool = True) -> None:
-        self.take(self._event(ReactionEvent, seat, message_id=message_id, reaction=reaction, added=added))
+    def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
+        self.deliver(self._event(ReactionEvent, actor, message_id=message_id, reaction=reaction, added=added))
 
-    def join(self, seat: Seat) -> None:
-        member = (seat.group, seat.user.uid)
+    def join(self, actor: Actor) -> None:
+        member = (actor.group, actor.user.uid)
         if member in self._members:
-            raise already_member(seat)
-        self.take(self._event(MembershipEvent, seat, action="joined", members=(seat.user,)))
+            raise already_member(actor)
+        self.deliver(self._event(MembershipEvent, actor, action="joined", members=(actor.user,)))
         self._members.add(member)
 
-    def leave(self, seat: Seat) -> None:
-        self.take(self._event(MembershipEvent, seat, action="left", members=(seat.user,)))
-        self._members.discard((seat.group, seat.user.uid))
+    def leave(self, actor: Actor) -> None:
+        self.deliver(self._event(MembershipEvent, actor, action="left", members=(actor.user,)))
+        self._members.discard((actor.group, actor.user.uid))
 
-    def take(self, event: Event) -> None:
+    def deliver(self, event: Event) -> None:
         self._enqueue(self._channel.incoming_event(event))
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
@@ -119,15 +119,15 @@ class FakeDouble(Double):
         }
         self._channel.faults += [made[fault] for fault in faults]
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[SentMessage]:
         return self._channel.said
 
-    def _deliver(self, seat: Seat, text: str = "", **more: Any) -> None:
-        self._members.add((seat.group, seat.user.uid))
-        name = {"name": seat.user.name} if seat.user.name else {}
-        uid, sent_at = seat.user.uid, self._now()
+    def _deliver(self, actor: Actor, text: str = "", **more: Any) -> None:
+        self._members.add((actor.group, actor.user.uid))
+        name = {"name": actor.user.name} if actor.user.name else {}
+        uid, sent_at = actor.user.uid, self._now()
         self._enqueue(
-            self._channel.incoming(self.bot, text, user=uid, group=seat.group, sent_at=sent_at, **name, **more)
+            self._channel.incoming(self.bot, text, user=uid, group=actor.group, sent_at=sent_at, **name, **more)
         )
 
     def _enqueue(self, incoming: IncomingEvent) -> None:
@@ -135,12 +135,12 @@ class FakeDouble(Double):
         if self._delivery is not None:
             self._delivery.enqueue(incoming)
 
-    def _event(self, kind: type[Any], seat: Seat, *, key: str = "", **fields: Any) -> Any:
+    def _event(self, kind: type[Any], actor: Actor, *, key: str = "", **fields: Any) -> Any:
         return kind(
             key=key or f"{kind.__name__}:{self._channel.new_id()}",
-            conversation=self.conversation(seat),
-            sender=seat.user,
-            group=Group(seat.group) if seat.group else None,
+            conversation=self.conversation(actor),
+            sender=actor.user,
+            group=Group(actor.group) if actor.group else None,
             sent_at=self._now(),
             **fields,
         )
