@@ -1,14 +1,25 @@
-"""Upgrade a database to the schema of this version of the code."""
+"""Upgrade a database to the schema of this version of the code.
+
+A new database gets the whole schema of ``tables.metadata`` at once. The scripts in ``migrations/versions`` change the
+databases of older releases.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cometbot.errors import ConfigurationError
 from cometbot.store import tables
 
 HEAD = "0006"
 """The newest revision in ``migrations/versions``; a test compares the two."""
+
+_FIRST_RELEASE = "0006"
+
+_CREATE_VERSION_TABLE = sa.text(
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+)
 
 
 def revision(connection: Connection) -> str | None:
@@ -31,21 +42,30 @@ def problem(connection: Connection) -> str:
 def upgrade(connection: Connection) -> None:
     """Upgrade the database of ``connection`` to :data:`HEAD`, within its transaction.
 
-    Raises ConfigurationError if the database is newer.
+    Raises ConfigurationError if the database is newer, or older than the first release.
     """
-    from cometbot.errors import ConfigurationError
-
     current = revision(connection)
-    if current == HEAD:
-        return
-    if current is not None and current > HEAD:
+    if current is None:
+        _create_schema(connection)
+    elif current > HEAD:
         raise ConfigurationError(problem(connection))
-    if current is None and connection.dialect.name == "sqlite":
-        tables.metadata.create_all(connection)
-        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-        connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
-        return
-    _run_migrations(connection)
+    elif current < _FIRST_RELEASE:
+        raise ConfigurationError(
+            f"the database was made by a development version: it is at schema {current}, and the first release has "
+            f"{_FIRST_RELEASE}. Set COMETBOT_DATABASE_URL to a new database."
+        )
+    elif current < HEAD:
+        _run_migrations(connection)
+
+
+def _create_schema(connection: Connection) -> None:
+    tables.metadata.create_all(connection, checkfirst=False)  # fails on tables that are not cometbot's
+    if connection.dialect.name == "postgresql":
+        from procrastinate.schema import SchemaManager
+
+        connection.connection.cursor().execute(SchemaManager.get_schema())
+    connection.execute(_CREATE_VERSION_TABLE)
+    connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -13,9 +13,6 @@ from typing import Any
 
 import click
 import requests
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from cometbot.channels.base import IncomingEvent
 from cometbot.cli import main
@@ -28,7 +25,7 @@ from tests.acceptance.installed import conftest, test_installed
 from tests.acceptance.installed.conftest import COMMAND_TIMEOUT, NOBODY, ROOT, Installation, as_nobody, terminate
 from tests.acceptance.installed.test_installed import PLATFORM, PNG, start
 
-MIGRATIONS = ROOT / "cometbot" / "store" / "migrations"
+FIRST_RELEASE = ROOT / "tests" / "data" / "schema_0006.sql"
 
 
 def find_commands(found: click.Command, context: click.Context, *words: str) -> Iterator[str]:
@@ -160,18 +157,22 @@ def test_dead_letters_are_shown_retried_and_discarded(installation: Installation
     assert run("list") == "There are no dead letters.\n"
 
 
-def test_database_of_the_first_revision_is_upgraded(installation: Installation, project: Path) -> None:
+_RUN_MIGRATIONS = """
+import sqlalchemy as sa
+from cometbot.store import migrate
+with sa.create_engine("sqlite:///old.db").begin() as connection:
+    migrate._run_migrations(connection)
+"""
+
+
+def test_database_of_the_first_release_is_upgraded(installation: Installation, project: Path) -> None:
     file = project / "old.db"
-    engine = sa.create_engine(f"sqlite:///{file}")
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    engine.dispose()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(FIRST_RELEASE.read_text())
     give_to_nobody(file)
-    made = installation.run(project, "cometbot", "db", "upgrade", COMETBOT_DATABASE_URL=f"sqlite:///{file}")
-    assert made.returncode == 0, made.stdout
+    for command in (["cometbot", "db", "upgrade"], ["python", "-c", _RUN_MIGRATIONS]):
+        made = installation.run(project, *command, COMETBOT_DATABASE_URL=f"sqlite:///{file}")
+        assert made.returncode == 0, made.stdout
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import clock as clock_module
@@ -27,6 +28,9 @@ from cometbot.store.database import Database, check_persistent, database_from_ur
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.store.write_lock import WriteLock
 from cometbot.testing import MemoryDatabase
+
+FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0006.sql"
+"""The schema of the first release on SQLite, as the statements that created it."""
 
 
 @pytest.fixture
@@ -312,12 +316,18 @@ def test_this_system_has_a_boot_id() -> None:
 def test_migrations_lead_to_the_schema_that_new_databases_get() -> None:
     engine = sa.create_engine("sqlite://")
     with engine.begin() as connection:
+        connection.connection.driver_connection.executescript(FIRST_RELEASE.read_text())  # type: ignore[union-attr]
         migrate._run_migrations(connection)
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         assert differences == []
         assert migrate.revision(connection) == migrate.HEAD
         assert _definitions(connection) == _fresh_definitions()
     engine.dispose()
+
+
+def test_head_is_the_newest_migration() -> None:
+    folder = Path(migrate.__file__).parent / "migrations"
+    assert ScriptDirectory(str(folder)).get_heads() == [migrate.HEAD]
 
 
 def _fresh_definitions() -> dict[str, str]:
