@@ -1,72 +1,36 @@
 """The chat server that the channels ``chat_api`` and ``platform`` share. It depends on neither of them."""
 
-from __future__ import annotations
-
-from cometbot.chat.chat import Chat
-from cometbot.chat.external_bots import ExternalBot, ExternalBots, ExternalCommand
-from cometbot.chat.files import Upload
-from cometbot.chat.live_feed import MAX_EPHEMERAL_SIZE, Feed, Listener
-from cometbot.chat.messages import UNCHANGED
-from cometbot.chat.models import (
-    CONVERSATION_DELETED,
-    CONVERSATION_UPDATED,
-    EVENT_CREATED,
-    MESSAGE_CREATED,
-    MESSAGE_DELETED,
-    MESSAGE_UPDATED,
-    PARTICIPANT_ADDED,
-    PARTICIPANT_REMOVED,
-    ChatConversation,
-    ChatEvent,
-    ChatFile,
-    ChatMessage,
-    ChatUser,
-    Data,
-    Draft,
-    NumberedPage,
-    Page,
-    PostResult,
-    Scope,
-    Signal,
-    Topic,
-)
-from cometbot.chat.queries import new_id
-from cometbot.chat.removal import Removal
-from cometbot.content_types import media_kind, sniff
-
-__all__ = [
-    "CONVERSATION_DELETED",
-    "CONVERSATION_UPDATED",
-    "EVENT_CREATED",
-    "MAX_EPHEMERAL_SIZE",
-    "MESSAGE_CREATED",
-    "MESSAGE_DELETED",
-    "MESSAGE_UPDATED",
-    "PARTICIPANT_ADDED",
-    "PARTICIPANT_REMOVED",
-    "UNCHANGED",
-    "Chat",
-    "ChatConversation",
-    "ChatEvent",
-    "ChatFile",
-    "ChatMessage",
-    "ChatUser",
-    "Data",
-    "Draft",
-    "ExternalBot",
-    "ExternalBots",
-    "ExternalCommand",
-    "Feed",
-    "Listener",
-    "NumberedPage",
-    "Page",
-    "PostResult",
-    "Removal",
-    "Scope",
-    "Signal",
-    "Topic",
-    "Upload",
-    "media_kind",
-    "new_id",
-    "sniff",
-]
+from cometbot.chat.chat import Chat as Chat
+from cometbot.chat.external_bots import ExternalBot as ExternalBot
+from cometbot.chat.external_bots import ExternalBots as ExternalBots
+from cometbot.chat.external_bots import ExternalCommand as ExternalCommand
+from cometbot.chat.files import Upload as Upload
+from cometbot.chat.live_feed import MAX_EPHEMERAL_SIZE as MAX_EPHEMERAL_SIZE
+from cometbot.chat.live_feed import Feed as Feed
+from cometbot.chat.live_feed import Listener as Listener
+from cometbot.chat.messages import UNCHANGED as UNCHANGED
+from cometbot.chat.models import CONVERSATION_DELETED as CONVERSATION_DELETED
+from cometbot.chat.models import CONVERSATION_UPDATED as CONVERSATION_UPDATED
+from cometbot.chat.models import EVENT_CREATED as EVENT_CREATED
+from cometbot.chat.models import MESSAGE_CREATED as MESSAGE_CREATED
+from cometbot.chat.models import MESSAGE_DELETED as MESSAGE_DELETED
+from cometbot.chat.models import MESSAGE_UPDATED as MESSAGE_UPDATED
+from cometbot.chat.models import PARTICIPANT_ADDED as PARTICIPANT_ADDED
+from cometbot.chat.models import PARTICIPANT_REMOVED as PARTICIPANT_REMOVED
+from cometbot.chat.models import ChatConversation as ChatConversation
+from cometbot.chat.models import ChatEvent as ChatEvent
+from cometbot.chat.models import ChatFile as ChatFile
+from cometbot.chat.models import ChatMessage as ChatMessage
+from cometbot.chat.models import ChatUser as ChatUser
+from cometbot.chat.models import Data as Data
+from cometbot.chat.models import Draft as Draft
+from cometbot.chat.models import NumberedPage as NumberedPage
+from cometbot.chat.models import Page as Page
+from cometbot.chat.models import PostResult as PostResult
+from cometbot.chat.models import Removal as Removal
+from cometbot.chat.models import Scope as Scope
+from cometbot.chat.models import Signal as Signal
+from cometbot.chat.models import Topic as Topic
+from cometbot.chat.queries import new_id as new_id
+from cometbot.content_types import media_kind as media_kind
+from cometbot.content_types import sniff as sniff

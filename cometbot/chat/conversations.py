@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,10 +22,13 @@ from cometbot.chat.models import (
     Signal,
 )
 from cometbot.chat.removal import mark_files_unused, remove_conversations
+from cometbot.chat.users import COLUMNS as USER_COLUMNS
 from cometbot.chat.users import to_user
 from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import chat_conversations, chat_participants, chat_users
+
+_COLUMNS = queries.columns_of(chat_conversations, ChatConversation)
 
 
 class Conversations:
@@ -60,9 +64,8 @@ class Conversations:
         self, connection: Connection, scope: Scope, owner: str, id: str, data: Data
     ) -> tuple[ChatConversation, bool]:
         now = queries.now_ms(self._database)
-        values: dict[str, Any] = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
+        values = {
+            **queries.row_values(scope),
             "id": queries.validate_id(id) or queries.new_id().lower(),
             "owner": queries.validate_id(owner),
             "data": queries.to_json(queries.merge({}, data)),
@@ -72,20 +75,18 @@ class Conversations:
             "position": 0,
         }
         insert = self._database.insert(chat_conversations).values(values).on_conflict_do_nothing()
-        is_new = connection.execute(insert.returning(chat_conversations.c.id)).first() is not None
-        if is_new:
-            self._insert_participant(connection, scope, values["id"], owner, now)
-            return to_conversation(values), True
-        found = self.get(connection, scope, values["id"])
+        row = connection.execute(insert.returning(*_COLUMNS)).first()
+        if row is not None:
+            self._insert_participant(connection, scope, str(values["id"]), owner, now)
+            return _to_conversation(row), True
+        found = self.get(connection, scope, str(values["id"]))
         if found is None:
             raise NotFound("the conversation was removed just now; ask again")
         return found, False
 
     def _insert_participant(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:
         values = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
-            "conversation": queries.replace_unstorable(conversation),
+            **queries.row_values(scope, conversation),
             "user_id": queries.validate_id(user),
             "joined_at": at,
         }
@@ -93,8 +94,8 @@ class Conversations:
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatConversation | None:
         """Return the conversation with this id, or None."""
-        row = connection.execute(sa.select(chat_conversations).where(*_by_id(scope, id))).mappings().first()
-        return to_conversation(row) if row else None
+        row = connection.execute(sa.select(*_COLUMNS).where(*queries.by_id(chat_conversations, scope, id))).first()
+        return _to_conversation(row) if row else None
 
     def update(
         self, connection: Connection, scope: Scope, id: str, data: Data
@@ -108,10 +109,11 @@ class Conversations:
             return None
         signal = self._feed.add(connection, found.scope, found.id, CONVERSATION_UPDATED, {})
         # Read the row again: only since the line above does this transaction hold its lock.
-        row = connection.execute(sa.select(chat_conversations).where(*_by_id(found.scope, id))).mappings().one()
-        values = {"data": queries.to_json(queries.merge(queries.from_json(row["data"]), data)), "updated_at": signal.at}
-        connection.execute(sa.update(chat_conversations).where(*_by_id(found.scope, id)).values(values))
-        return to_conversation({**row, **values}), [signal]
+        this = queries.by_id(chat_conversations, found.scope, id)
+        stored = connection.execute(sa.select(chat_conversations.c.data).where(*this)).scalar_one()
+        values = {"data": queries.to_json(queries.merge(queries.from_json(stored), data)), "updated_at": signal.at}
+        change = sa.update(chat_conversations).where(*this).values(values).returning(*_COLUMNS)
+        return _to_conversation(connection.execute(change).one()), [signal]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """Delete the conversation with its content, and return the signals; None if there is none.
@@ -121,7 +123,9 @@ class Conversations:
         if not id:
             return None
         mark_files_unused(connection, self._database, scope, id)
-        return remove_conversations(connection, scope, id=id) or None
+        return (
+            remove_conversations(connection, scope, chat_conversations.c.id == queries.replace_unstorable(id)) or None
+        )
 
     def list_owned(
         self,
@@ -134,19 +138,13 @@ class Conversations:
         oldest_first: bool = False,
     ) -> Page[ChatConversation]:
         """List the conversations that ``owner`` created, newest first by default. Raises :class:`BadCursor`."""
-        query = sa.select(chat_conversations).where(
-            *queries.in_scope(chat_conversations, scope),
-            chat_conversations.c.owner == queries.replace_unstorable(owner),
-        )
-        return _page(connection, query, cursor, limit, oldest_first=oldest_first)
+        query = sa.select(*_COLUMNS).where(*_by_owner(scope, owner))
+        return _load_page(connection, query, cursor, limit, newest_first=not oldest_first)
 
     def count_owned(self, connection: Connection, scope: Scope, owner: str) -> int:
         """Return the number of conversations that ``owner`` created."""
-        own = (
-            *queries.in_scope(chat_conversations, scope),
-            chat_conversations.c.owner == queries.replace_unstorable(owner),
-        )
-        return connection.execute(sa.select(sa.func.count()).select_from(chat_conversations).where(*own)).scalar_one()
+        query = sa.select(sa.func.count()).select_from(chat_conversations).where(*_by_owner(scope, owner))
+        return connection.execute(query).scalar_one()
 
     def has_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> bool:
         """Return True if ``user`` is a participant of an existing conversation."""
@@ -156,24 +154,18 @@ class Conversations:
     def get_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> ChatUser | None:
         """Return the user ``user``, or None if that user is not a participant."""
         query = _select_participants().where(*_by_participant(scope, conversation, user))
-        row = connection.execute(query).mappings().first()
-        return to_user(row) if row else None
+        row = connection.execute(query).first()
+        return to_user(row[: len(USER_COLUMNS)]) if row else None
 
     def list_participants(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatUser]:
         """List the participants in the order in which they joined. Raises :class:`BadCursor`."""
-        limit = queries.clamp_limit(limit)
         query = _select_participants().where(*queries.in_conversation(chat_participants, scope, conversation))
-        if cursor:
-            at, user = queries.decode_cursor(cursor, int, str)
-            query = query.where(
-                sa.tuple_(chat_participants.c.joined_at, chat_participants.c.user_id) > sa.tuple_(at, user)
-            )
-        query = query.order_by(chat_participants.c.joined_at, chat_participants.c.user_id).limit(limit + 1)
-        found = list(connection.execute(query).mappings())
-        joined = {row["id"]: row["joined_at"] for row in found}
-        return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(joined[user.id], user.id))
+        order = (chat_participants.c.joined_at, chat_participants.c.user_id)
+        return queries.load_page(
+            connection, query, order, lambda row: to_user(row[: len(USER_COLUMNS)]), cursor=cursor, limit=limit
+        )
 
     def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
         """Add ``user`` as a participant and return the signals, also if the user is one already.
@@ -196,42 +188,27 @@ class Conversations:
         self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20
     ) -> Page[ChatConversation]:
         """List all conversations, oldest first. Raises :class:`BadCursor`."""
-        query = sa.select(chat_conversations).where(*queries.in_scope(chat_conversations, scope))
-        return _page(connection, query, cursor, limit, oldest_first=True)
+        query = sa.select(*_COLUMNS).where(*queries.in_scope(chat_conversations, scope))
+        return _load_page(connection, query, cursor, limit, newest_first=False)
 
 
-def to_conversation(row: Any) -> ChatConversation:
-    """Return the conversation in a row of the table."""
-    return ChatConversation(
-        Scope(row["channel"], row["bot"]),
-        row["id"],
-        row["owner"],
-        queries.from_json(row["data"]),
-        row["created_at"],
-        row["updated_at"],
-        row["last_at"],
-        row["position"],
-    )
+def _to_conversation(row: Sequence[Any]) -> ChatConversation:
+    channel, bot, id, owner, data, *rest = row
+    return ChatConversation(Scope(channel, bot), id, owner, queries.from_json(data), *rest)
 
 
-def _page(
-    connection: Connection, query: sa.Select[Any], cursor: str, limit: int, *, oldest_first: bool
+def _load_page(
+    connection: Connection, query: sa.Select[Any], cursor: str, limit: int, *, newest_first: bool
 ) -> Page[ChatConversation]:
-    limit, columns = queries.clamp_limit(limit), chat_conversations.c
-    sort_key = sa.tuple_(columns.created_at, columns.id)
-    if cursor:
-        start = sa.tuple_(*queries.decode_cursor(cursor, int, str))
-        query = query.where(sort_key > start if oldest_first else sort_key < start)
-    order = [columns.created_at, columns.id]
-    query = query.order_by(*(order if oldest_first else [column.desc() for column in order])).limit(limit + 1)
-    found = list(connection.execute(query).mappings())
-    return queries.make_page(
-        found, limit, to_conversation, lambda item: queries.encode_cursor(item.created_at, item.id)
+    order = (chat_conversations.c.created_at, chat_conversations.c.id)
+    return queries.load_page(
+        connection, query, order, _to_conversation, cursor=cursor, limit=limit, newest_first=newest_first
     )
 
 
-def _by_id(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*queries.in_scope(chat_conversations, scope), chat_conversations.c.id == queries.replace_unstorable(id)]
+def _by_owner(scope: Scope, owner: str) -> list[sa.ColumnElement[bool]]:
+    is_own = chat_conversations.c.owner == queries.replace_unstorable(owner)
+    return [*queries.in_scope(chat_conversations, scope), is_own]
 
 
 def _by_participant(scope: Scope, conversation: str, user: str) -> list[sa.ColumnElement[bool]]:
@@ -242,11 +219,11 @@ def _by_participant(scope: Scope, conversation: str, user: str) -> list[sa.Colum
 
 
 def _select_participants() -> sa.Select[Any]:
-    return sa.select(chat_users, chat_participants.c.joined_at).join(
-        chat_users,
-        sa.and_(
-            chat_users.c.channel == chat_participants.c.channel,
-            chat_users.c.id == chat_participants.c.user_id,
-            chat_users.c.bot == chat_participants.c.bot,
-        ),
+    """Select the columns of the users, followed by those that sort the participants."""
+    same_user = sa.and_(
+        chat_users.c.channel == chat_participants.c.channel,
+        chat_users.c.id == chat_participants.c.user_id,
+        chat_users.c.bot == chat_participants.c.bot,
     )
+    query = sa.select(*USER_COLUMNS, chat_participants.c.joined_at, chat_participants.c.user_id)
+    return query.join_from(chat_participants, chat_users, same_user)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -56,33 +56,15 @@ _read = (
     .order_by(chat_feed.c.position)
     .limit(bound("most"))
 )
-_MESSAGE_COLUMNS = (
-    chat_messages.c.channel,
-    chat_messages.c.bot,
-    chat_messages.c.id,
-    chat_messages.c.conversation,
-    chat_messages.c.sender,
-    chat_messages.c.is_bot,
-    chat_messages.c.payload,
-    chat_messages.c.metadata,
-    chat_messages.c.client_id,
-    chat_messages.c.at,
-    chat_messages.c.edited_at,
-)
-_EVENT_COLUMNS = (
-    chat_events.c.channel,
-    chat_events.c.bot,
-    chat_events.c.id,
-    chat_events.c.conversation,
-    chat_events.c.sender,
-    chat_events.c.payload,
-    chat_events.c.at,
-)
+MESSAGE_COLUMNS = queries.columns_of(chat_messages, ChatMessage)
+EVENT_COLUMNS = queries.columns_of(chat_events, ChatEvent)
 _select_created_at = sa.select(chat_conversations.c.created_at).where(*_key)
-_message = sa.select(*_MESSAGE_COLUMNS).where(chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"))
-_message = _message.where(chat_messages.c.bot == bound("b"))
-_event = sa.select(*_EVENT_COLUMNS).where(chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"))
-_event = _event.where(chat_events.c.bot == bound("b"))
+_select_message = sa.select(*MESSAGE_COLUMNS).where(
+    chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"), chat_messages.c.bot == bound("b")
+)
+_select_event = sa.select(*EVENT_COLUMNS).where(
+    chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"), chat_events.c.bot == bound("b")
+)
 
 
 class FeedPosition(NamedTuple):
@@ -110,8 +92,8 @@ class FeedTable:
             database.insert(chat_feed).values({name: bound(name, type_=chat_feed.c[name].type) for name in names})
         )
         self._read = database.prepare(_read)
-        self._message = database.prepare(_message)
-        self._event = database.prepare(_event)
+        self._select_message = database.prepare(_select_message)
+        self._select_event = database.prepare(_select_event)
         self._select_created_at = database.prepare(_select_created_at)
 
     def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
@@ -138,7 +120,7 @@ class FeedTable:
         Raises :class:`NotFound` if there is no such conversation.
         """
         at, position = self.advance(connection, scope, conversation)
-        return self.save(connection, Signal(_topic(scope, conversation), kind, position, at, data=data))
+        return self.save(connection, Signal(scope.topic(conversation), kind, position, at, data=data))
 
     def save(self, connection: Connection, signal: Signal) -> Signal:
         """Store ``signal``, whose time and position come from :meth:`advance`, and return it."""
@@ -177,10 +159,10 @@ class FeedTable:
         values = {"ch": signal.topic.channel, "id": subject, "b": signal.topic.bot}
         kind, at = signal.kind, signal.at
         if kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
-            row = self._message(connection, values).fetchone()
+            row = self._select_message(connection, values).fetchone()
             return Signal(signal.topic, kind, signal.position, at, message=to_message(row)) if row else None
         if kind == EVENT_CREATED:
-            row = self._event(connection, values).fetchone()
+            row = self._select_event(connection, values).fetchone()
             return Signal(signal.topic, kind, signal.position, at, event=to_event(row)) if row else None
         return signal
 
@@ -213,37 +195,15 @@ class FeedTable:
 
 
 def to_message(row: Sequence[Any]) -> ChatMessage:
-    """Return the message in the columns of :func:`message_columns`."""
-    channel, bot, id, conversation, sender, is_bot, payload, metadata, client_id, at, edited_at = row
-    return ChatMessage(
-        Scope(channel, bot),
-        id,
-        conversation,
-        sender,
-        bool(is_bot),
-        queries.from_json(payload),
-        None if metadata is None else queries.from_json(metadata),
-        client_id or "",
-        at,
-        edited_at,
-    )
+    """Return the message in the :data:`MESSAGE_COLUMNS` of a row."""
+    channel, bot, id, conversation, sender, is_bot, payload, metadata, client_id, *times = row
+    payload = queries.from_json(payload)
+    metadata = None if metadata is None else queries.from_json(metadata)
+    scope = Scope(channel, bot)
+    return ChatMessage(scope, id, conversation, sender, bool(is_bot), payload, metadata, client_id or "", *times)
 
 
 def to_event(row: Sequence[Any]) -> ChatEvent:
-    """Return the event in the columns of :func:`event_columns`."""
+    """Return the event in the :data:`EVENT_COLUMNS` of a row."""
     channel, bot, id, conversation, sender, payload, at = row
     return ChatEvent(Scope(channel, bot), id, conversation, sender, queries.from_json(payload), at)
-
-
-def message_columns() -> Iterable[sa.ColumnElement[Any]]:
-    """Return the columns that :func:`to_message` expects."""
-    return _MESSAGE_COLUMNS
-
-
-def event_columns() -> Iterable[sa.ColumnElement[Any]]:
-    """Return the columns that :func:`to_event` expects."""
-    return _EVENT_COLUMNS
-
-
-def _topic(scope: Scope, conversation: str) -> Topic:
-    return Topic(scope.channel, scope.bot, conversation)

@@ -30,6 +30,7 @@ UNUSED_FILE_TTL = 86_400
 """The seconds after which a file that no message uses is removed."""
 
 _CHUNK_SIZE = 64 * 1024
+_COLUMNS = queries.columns_of(chat_files, ChatFile)
 _select_total_size = sa.select(sa.func.coalesce(sa.func.sum(chat_files.c.size), 0))
 _CLEAN_UP_BATCH_LIMIT = 200
 _CONTAINER_KINDS = ("audio", "video")
@@ -142,9 +143,8 @@ class Files:
 
         Call :meth:`Upload.finalize` after the commit, or :meth:`Upload.discard` if the transaction fails.
         """
-        values: dict[str, Any] = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
+        values = {
+            **queries.row_values(scope),
             "id": upload.id,
             "owner": queries.validate_id(owner),
             "name": upload.name,
@@ -154,8 +154,8 @@ class Files:
             "created_at": queries.now_ms(self._database),
             "used_at": None,
         }
-        connection.execute(sa.insert(chat_files).values(values))
-        return to_file(values)
+        insert = sa.insert(chat_files).values(values).returning(*_COLUMNS)
+        return _to_file(connection.execute(insert).one())
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatFile | None:
         """Return the file with this id, or None."""
@@ -164,10 +164,8 @@ class Files:
     def find(self, connection: Connection, scope: Scope, ids: Collection[str]) -> list[ChatFile]:
         """Return the files with these ids, in the order of the ids, without those that do not exist."""
         wanted = list(dict.fromkeys(queries.replace_unstorable(id) for id in ids))
-        query = sa.select(chat_files).where(
-            *queries.in_scope(chat_files, scope), chat_files.c.id.in_(wanted), sa.not_(chat_files.c.removed)
-        )
-        found = {row["id"]: to_file(row) for row in connection.execute(query).mappings()} if wanted else {}
+        query = sa.select(*_COLUMNS).where(*_existing(scope), chat_files.c.id.in_(wanted))
+        found = {file.id: file for file in map(_to_file, connection.execute(query))} if wanted else {}
         return [found[id] for id in wanted if id in found]
 
     def path(self, file: ChatFile) -> Path:
@@ -177,11 +175,7 @@ class Files:
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
         """Delete a file and return False if there is none. :meth:`clean_up` removes its content."""
-        named = (
-            *queries.in_scope(chat_files, scope),
-            chat_files.c.id == queries.replace_unstorable(id),
-            sa.not_(chat_files.c.removed),
-        )
+        named = (*_existing(scope), chat_files.c.id == queries.replace_unstorable(id))
         return connection.execute(sa.update(chat_files).where(*named).values(removed=True)).rowcount > 0
 
     def delete_by_owner(self, connection: Connection, scope: Scope, owner: str) -> None:
@@ -225,7 +219,9 @@ class Files:
         columns = chat_files.c
         unused = sa.and_(columns.used_at.is_(None), columns.created_at < cutoff)
         query = sa.select(columns.channel, columns.id).where(
-            sa.text("(removed OR used_at IS NULL)"), sa.or_(columns.removed, unused)
+            # Literally the condition of the index, or SQLite does not use it.
+            sa.text("(removed OR used_at IS NULL)"),
+            sa.or_(columns.removed, unused),
         )
         found: dict[str, list[str]] = {}
         for channel, id in connection.execute(query.limit(_CLEAN_UP_BATCH_LIMIT)):
@@ -234,12 +230,12 @@ class Files:
 
     def find_used(self, connection: Connection, channel: str, ids: Collection[str]) -> Sequence[str]:
         """Return those of ``ids`` that occur in a message in a conversation of the file's owner."""
-        files, messages, places = chat_files.c, chat_messages.c, chat_conversations.c
-        said = sa.and_(
-            messages.channel == places.channel, messages.bot == places.bot, messages.conversation == places.id
-        )
+        files, messages, conversations = chat_files.c, chat_messages.c, chat_conversations.c
         uses = sa.exists().where(
-            places.channel == files.channel, places.owner == files.owner, said, messages.payload.contains(files.id)
+            conversations.channel == files.channel,
+            conversations.owner == files.owner,
+            queries.in_same_conversation(),
+            messages.payload.contains(files.id),
         )
         query = sa.select(files.id).where(*_by_ids(channel, ids), sa.not_(files.removed), uses)
         return connection.execute(query).scalars().all()
@@ -285,44 +281,25 @@ class Files:
         self, connection: Connection, scope: Scope, *, owner: str = "", cursor: str = "", limit: int = 20
     ) -> Page[ChatFile]:
         """List the files, of one owner if it is given, oldest first. Raises :class:`BadCursor`."""
-        limit, columns = queries.clamp_limit(limit), chat_files.c
-        query = sa.select(chat_files).where(*queries.in_scope(chat_files, scope), sa.not_(columns.removed))
+        query = sa.select(*_COLUMNS).where(*_existing(scope))
         if owner:
-            query = query.where(columns.owner == queries.replace_unstorable(owner))
-        if cursor:
-            query = query.where(
-                sa.tuple_(columns.created_at, columns.id) > sa.tuple_(*queries.decode_cursor(cursor, int, str))
-            )
-        found = connection.execute(query.order_by(columns.created_at, columns.id).limit(limit + 1)).mappings()
-        return queries.make_page(
-            list(found), limit, to_file, lambda file: queries.encode_cursor(file.created_at, file.id)
-        )
+            query = query.where(chat_files.c.owner == queries.replace_unstorable(owner))
+        order = (chat_files.c.created_at, chat_files.c.id)
+        return queries.load_page(connection, query, order, _to_file, cursor=cursor, limit=limit)
 
     def get_total_size(self, connection: Connection, scope: Scope, owner: str) -> int:
         """Return the total bytes of one owner's files."""
-        columns = chat_files.c
-        own = (
-            *queries.in_scope(chat_files, scope),
-            columns.owner == queries.replace_unstorable(owner),
-            sa.not_(columns.removed),
-        )
-        total = sa.select(sa.func.coalesce(sa.func.sum(columns.size), 0)).where(*own)
-        return int(connection.execute(total).scalar_one())
+        own = (*_existing(scope), chat_files.c.owner == queries.replace_unstorable(owner))
+        return int(connection.execute(_select_total_size.where(*own)).scalar_one())
 
 
-def to_file(row: Any) -> ChatFile:
-    """Return the file in a row of the table."""
-    return ChatFile(
-        Scope(row["channel"], row["bot"]),
-        row["id"],
-        row["owner"],
-        row["name"],
-        row["size"],
-        row["mime_type"],
-        row["kind"],
-        row["created_at"],
-        row["used_at"],
-    )
+def _to_file(row: Sequence[Any]) -> ChatFile:
+    channel, bot, *rest = row
+    return ChatFile(Scope(channel, bot), *rest)
+
+
+def _existing(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    return [*queries.in_scope(chat_files, scope), sa.not_(chat_files.c.removed)]
 
 
 def _move(path: Path, final_path: Path) -> None:

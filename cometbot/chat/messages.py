@@ -10,7 +10,7 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
-from cometbot.chat.feed_table import FeedTable, event_columns, message_columns, to_event, to_message
+from cometbot.chat.feed_table import EVENT_COLUMNS, MESSAGE_COLUMNS, FeedTable, to_event, to_message
 from cometbot.chat.models import (
     EVENT_CREATED,
     MESSAGE_CREATED,
@@ -26,7 +26,6 @@ from cometbot.chat.models import (
     PostResult,
     Scope,
     Signal,
-    Topic,
 )
 from cometbot.errors import AlreadyExists
 from cometbot.store.database import Database
@@ -36,7 +35,7 @@ UNCHANGED: Final[Data] = {}
 """The value of ``metadata`` with which :meth:`Messages.update` keeps the metadata."""
 
 _STORED_COLUMNS = ("channel", "bot", "conversation", "at", "id", "sender", "is_bot", "payload", "metadata", "client_id")
-_select_by_client_id = sa.select(*message_columns()).where(
+_select_by_client_id = sa.select(*MESSAGE_COLUMNS).where(
     chat_messages.c.channel == bound("ch"),
     chat_messages.c.bot == bound("b"),
     chat_messages.c.conversation == bound("conv"),
@@ -61,8 +60,7 @@ class Messages:
     def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> PostResult:
         """Store ``draft`` as a message, or return the message already posted under its ``client_id``.
 
-        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another message
-        has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another message has the id.
         """
         client_id = queries.validate_id(draft.client_id)
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
@@ -70,9 +68,7 @@ class Messages:
             return PostResult(existing, is_new=False)
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
-            "conversation": queries.replace_unstorable(conversation),
+            **queries.row_values(scope, conversation),
             "at": at,
             "id": queries.validate_id(draft.id) or queries.new_id().lower(),
             "sender": queries.validate_id(draft.sender),
@@ -85,10 +81,9 @@ class Messages:
             return self._get_concurrently_posted(connection, scope, conversation, client_id)
         if draft.files:
             self._mark_files_used(connection, scope, draft.files, at)
-        message = to_message([values.get(column.name) for column in message_columns()])
-        topic = Topic(scope.channel, scope.bot, conversation)
-        signal = self._feed.save(connection, Signal(topic, MESSAGE_CREATED, position, at, message=message))
-        return PostResult(message, is_new=True, signals=(signal,))
+        message = to_message([values.get(column.name) for column in MESSAGE_COLUMNS])
+        signal = Signal(scope.topic(conversation), MESSAGE_CREATED, position, at, message=message)
+        return PostResult(message, is_new=True, signals=(self._feed.save(connection, signal),))
 
     def _get_concurrently_posted(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str
@@ -116,17 +111,13 @@ class Messages:
 
     def find_by_owner(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
         """Return the message posted under ``client_id`` in any conversation of ``owner``, or None."""
-        messages, conversations = chat_messages.c, chat_conversations.c
-        same_conversation = sa.and_(
-            messages.channel == conversations.channel,
-            messages.bot == conversations.bot,
-            messages.conversation == conversations.id,
-        )
-        query = _select_messages().select_from(chat_conversations).join(chat_messages, same_conversation)
+        query = _select_messages().select_from(chat_conversations).join(chat_messages, queries.in_same_conversation())
         query = query.where(
-            *queries.in_scope(chat_conversations, scope), conversations.owner == queries.replace_unstorable(owner)
+            *queries.in_scope(chat_conversations, scope),
+            chat_conversations.c.owner == queries.replace_unstorable(owner),
+            chat_messages.c.client_id == queries.replace_unstorable(client_id),
         )
-        row = connection.execute(query.where(messages.client_id == queries.replace_unstorable(client_id))).first()
+        row = connection.execute(query).first()
         return to_message(row) if row else None
 
     @staticmethod
@@ -140,7 +131,7 @@ class Messages:
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatMessage | None:
         """Return the message with this id, or None."""
-        row = connection.execute(_select_messages().where(*_by_id(chat_messages, scope, id))).first()
+        row = connection.execute(_select_messages().where(*queries.by_id(chat_messages, scope, id))).first()
         return to_message(row) if row else None
 
     def update(
@@ -157,13 +148,13 @@ class Messages:
         values: dict[str, Any] = {"payload": queries.to_json(payload), "edited_at": at}
         if metadata is not UNCHANGED:
             values["metadata"] = None if metadata is None else queries.to_json(metadata)
-        changed = sa.update(chat_messages).where(*_by_id(chat_messages, found.scope, id)).values(values)
-        row = connection.execute(changed.returning(*message_columns())).first()
+        changed = sa.update(chat_messages).where(*queries.by_id(chat_messages, found.scope, id)).values(values)
+        row = connection.execute(changed.returning(*MESSAGE_COLUMNS)).first()
         if row is None:
             return None
         message = to_message(row)
-        topic = Topic(found.scope.channel, found.scope.bot, found.conversation)
-        return message, [self._feed.save(connection, Signal(topic, MESSAGE_UPDATED, position, at, message=message))]
+        signal = Signal(found.scope.topic(found.conversation), MESSAGE_UPDATED, position, at, message=message)
+        return message, [self._feed.save(connection, signal)]
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """Delete the message and return the signals; None if there is none."""
@@ -172,7 +163,7 @@ class Messages:
             return None
         data = {"id": found.id, "sender": found.sender}
         signal = self._feed.add(connection, found.scope, found.conversation, MESSAGE_DELETED, data)
-        deletion = sa.delete(chat_messages).where(*_by_id(chat_messages, found.scope, id))
+        deletion = sa.delete(chat_messages).where(*queries.by_id(chat_messages, found.scope, id))
         return [signal] if connection.execute(deletion).rowcount else None
 
     def list_newest(
@@ -182,12 +173,10 @@ class Messages:
 
         Raises :class:`BadCursor`.
         """
-        limit = queries.clamp_limit(limit)
         query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation))
-        if cursor:
-            query = query.where(chat_messages.c.at < queries.decode_cursor(cursor, int)[0])
-        found = connection.execute(query.order_by(chat_messages.c.at.desc()).limit(limit + 1)).all()
-        return queries.make_page(list(found), limit, to_message, lambda message: queries.encode_cursor(message.at))
+        return queries.load_page(
+            connection, query, (chat_messages.c.at,), to_message, cursor=cursor, limit=limit, newest_first=True
+        )
 
     def list_before(
         self, connection: Connection, scope: Scope, conversation: str, at: int | None = None, limit: int = 20
@@ -201,11 +190,10 @@ class Messages:
         self, connection: Connection, scope: Scope, conversation: str, at: int, limit: int = 20
     ) -> Page[ChatMessage]:
         """List the oldest messages after a time, oldest first. ``next`` is empty if there are no newer ones."""
-        limit = queries.clamp_limit(limit)
-        later = chat_messages.c.at > min(at, _MAX_TIME)
-        query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation), later)
-        found = connection.execute(query.order_by(chat_messages.c.at).limit(limit + 1)).all()
-        return queries.make_page(list(found), limit, to_message, lambda message: queries.encode_cursor(message.at))
+        query = _select_messages().where(
+            *queries.in_conversation(chat_messages, scope, conversation), chat_messages.c.at > min(at, _MAX_TIME)
+        )
+        return queries.load_page(connection, query, (chat_messages.c.at,), to_message, cursor="", limit=limit)
 
     def list_numbered(
         self,
@@ -257,14 +245,11 @@ class Events:
     ) -> tuple[ChatEvent, list[Signal]]:
         """Create an event and return it with the signals.
 
-        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event
-        has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event has the id.
         """
         at, position = self._feed.advance(connection, scope, conversation)
         values = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
-            "conversation": queries.replace_unstorable(conversation),
+            **queries.row_values(scope, conversation),
             "at": at,
             "id": queries.validate_id(id) or queries.new_id().lower(),
             "sender": queries.validate_id(sender),
@@ -273,13 +258,13 @@ class Events:
         insert = self._database.insert(chat_events).values(values).on_conflict_do_nothing()
         if connection.execute(insert.returning(chat_events.c.id)).first() is None:
             raise AlreadyExists
-        event = to_event([values[column.name] for column in event_columns()])
-        topic = Topic(scope.channel, scope.bot, conversation)
-        return event, [self._feed.save(connection, Signal(topic, EVENT_CREATED, position, at, event=event))]
+        event = to_event([values[column.name] for column in EVENT_COLUMNS])
+        signal = Signal(scope.topic(conversation), EVENT_CREATED, position, at, event=event)
+        return event, [self._feed.save(connection, signal)]
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatEvent | None:
         """Return the event with this id, or None."""
-        query = sa.select(*event_columns()).where(*_by_id(chat_events, scope, id))
+        query = sa.select(*EVENT_COLUMNS).where(*queries.by_id(chat_events, scope, id))
         row = connection.execute(query).first()
         return to_event(row) if row else None
 
@@ -288,8 +273,4 @@ _MAX_TIME = 2**62
 
 
 def _select_messages() -> sa.Select[Any]:
-    return sa.select(*message_columns())
-
-
-def _by_id(table: sa.Table, scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*queries.in_scope(table, scope), table.c.id == queries.replace_unstorable(id)]
+    return sa.select(*MESSAGE_COLUMNS)

@@ -35,6 +35,10 @@ class Scope:
     channel: str
     bot: str = ""
 
+    def topic(self, conversation: str) -> Topic:
+        """Return the topic of a conversation in this scope."""
+        return Topic(self.channel, self.bot, conversation)
+
 
 class Topic(NamedTuple):
     """A topic to subscribe to: a conversation, or what concerns one user."""
@@ -86,7 +90,7 @@ class ChatConversation:
     @property
     def topic(self) -> Topic:
         """The topic of this conversation."""
-        return Topic(self.scope.channel, self.scope.bot, self.id)
+        return self.scope.topic(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,19 @@ class ChatFile:
     kind: str
     created_at: int
     used_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The unfinished removal of a user's messages, stored under ``name`` until it is finished.
+
+    It covers messages until the time ``before``, so that a new user with the same id keeps their own.
+    """
+
+    name: str
+    scope: Scope
+    user: str
+    before: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from ulid import ULID
 
 from cometbot.chat.models import Data, Page, Scope
 from cometbot.errors import BadCursor, ChatError
 from cometbot.store.database import Database
+from cometbot.store.tables import chat_conversations, chat_messages
 from cometbot.text import replace_surrogates
 
 T = TypeVar("T")
@@ -58,6 +61,36 @@ def in_conversation(table: sa.Table, scope: Scope, conversation: str) -> list[sa
         table.c.bot == replace_unstorable(scope.bot),
         table.c.conversation == replace_unstorable(conversation),
     ]
+
+
+def in_same_conversation() -> sa.ColumnElement[bool]:
+    """Return the condition that a row of the messages belongs to a row of the conversations."""
+    messages, conversations = chat_messages.c, chat_conversations.c
+    return sa.and_(
+        messages.channel == conversations.channel,
+        messages.bot == conversations.bot,
+        messages.conversation == conversations.id,
+    )
+
+
+def by_id(table: sa.Table, scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
+    """Return the condition that a row has this id."""
+    return [*in_scope(table, scope), table.c.id == replace_unstorable(id)]
+
+
+def row_values(scope: Scope, conversation: str = "") -> dict[str, str]:
+    """Return the columns ``channel``, ``bot`` and, if it is given, ``conversation`` of a new row."""
+    values = {"channel": replace_unstorable(scope.channel), "bot": replace_unstorable(scope.bot)}
+    return {**values, "conversation": replace_unstorable(conversation)} if conversation else values
+
+
+def columns_of(table: sa.Table, kind: type) -> list[sa.Column[Any]]:
+    """Return the columns that hold an object of the dataclass ``kind``, in the order of its fields.
+
+    The field ``scope`` stands in two columns, ``channel`` and ``bot``.
+    """
+    names = [item.name for item in fields(kind) if item.name != "scope"]
+    return [table.c.channel, table.c.bot, *(table.c[name] for name in names)]
 
 
 def to_json(value: Data) -> str:
@@ -112,7 +145,24 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
     return tuple(replace_unstorable(value) if isinstance(value, str) else value for value in position)
 
 
-def make_page(rows: list[Any], limit: int, to_item: Callable[[Any], T], cursor_of: Callable[[T], str]) -> Page[T]:
-    """Return a page of at most ``limit`` items. ``rows`` has one row more if the list continues."""
-    items = [to_item(row) for row in rows[:limit]]
-    return Page(items, cursor_of(items[-1]) if len(rows) > limit and items else "")
+def load_page(
+    connection: Connection,
+    query: sa.Select[Any],
+    order: Sequence[sa.Column[Any]],
+    to_item: Callable[[Sequence[Any]], T],
+    *,
+    cursor: str,
+    limit: int,
+    newest_first: bool = False,
+) -> Page[T]:
+    """Return a page of the rows of ``query``, sorted by the selected columns ``order``. Raises :class:`BadCursor`."""
+    limit = clamp_limit(limit)
+    if cursor:
+        position = decode_cursor(cursor, *(column.type.python_type for column in order))
+        key, start = sa.tuple_(*order), sa.tuple_(*position)
+        query = query.where(key < start if newest_first else key > start)
+    query = query.order_by(*(column.desc() if newest_first else column for column in order)).limit(limit + 1)
+    rows = connection.execute(query).all()
+    has_more = len(rows) > limit > 0
+    next_cursor = encode_cursor(*(rows[limit - 1]._mapping[column] for column in order)) if has_more else ""
+    return Page([to_item(row) for row in rows[:limit]], next_cursor)

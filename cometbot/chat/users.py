@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,18 +11,36 @@ from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
 from cometbot.chat.feed_table import FeedTable
-from cometbot.chat.models import ChatUser, Data, Page, Scope, Signal
-from cometbot.chat.removal import (
+from cometbot.chat.models import (
+    MESSAGE_DELETED,
+    PARTICIPANT_REMOVED,
+    ChatUser,
+    Data,
+    Page,
     Removal,
-    continue_removal,
-    find_unfinished,
-    remove_conversations,
-    remove_user_data,
-    start_removal,
+    Scope,
+    Signal,
 )
+from cometbot.chat.removal import remove_conversations
 from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
-from cometbot.store.tables import chat_users
+from cometbot.store.tables import (
+    chat_conversations,
+    chat_events,
+    chat_files,
+    chat_messages,
+    chat_participants,
+    chat_users,
+    facts,
+)
+
+BATCH_LIMIT = 100
+"""The messages that one step of a removal deletes."""
+
+_REMOVAL_PREFIX = "chat-removal:"
+
+
+COLUMNS = queries.columns_of(chat_users, ChatUser)
 
 
 class Users:
@@ -50,8 +70,7 @@ class Users:
     def _insert(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
         now = queries.now_ms(self._database)
         values = {
-            "channel": queries.replace_unstorable(scope.channel),
-            "bot": queries.replace_unstorable(scope.bot),
+            **queries.row_values(scope),
             "id": queries.validate_id(id) or queries.new_id().lower(),
             "data": queries.to_json(queries.merge({}, data)),
             "created_at": now,
@@ -59,20 +78,20 @@ class Users:
             "seen_at": now,
         }
         insert = self._database.insert(chat_users).values(values).on_conflict_do_nothing()
-        is_new = connection.execute(insert.returning(chat_users.c.id)).first() is not None
-        found = self.get(connection, scope, str(values["id"]))
+        row = connection.execute(insert.returning(*COLUMNS)).first()
+        found = to_user(row) if row else self.get(connection, scope, str(values["id"]))
         if found is None:
             raise NotFound("the user was removed just now; ask again")
-        return found, is_new
+        return found, row is not None
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """Return the user with this id, or None."""
-        row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id))).mappings().first()
+        row = connection.execute(_select(scope, id)).first()
         return to_user(row) if row else None
 
     def get_for_update(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """Like :meth:`get`, but lock the row, so that the user is not removed before the transaction ends."""
-        row = connection.execute(sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()).mappings().first()
+        row = connection.execute(_select(scope, id).with_for_update()).first()
         return to_user(row) if row else None
 
     def update(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatUser | None:
@@ -80,19 +99,18 @@ class Users:
 
         A value None removes its key.
         """
-        query = sa.select(chat_users).where(*_by_id(scope, id)).with_for_update()
-        row = connection.execute(query).mappings().first()
-        if row is None:
+        user = self.get_for_update(connection, scope, id)
+        if user is None:
             return None
-        now = max(queries.now_ms(self._database), row["updated_at"] + 1)
-        values = {"data": queries.to_json(queries.merge(queries.from_json(row["data"]), data)), "updated_at": now}
-        connection.execute(sa.update(chat_users).where(*_by_id(scope, id)).values(values))
-        return to_user({**row, **values})
+        now = max(queries.now_ms(self._database), user.updated_at + 1)
+        values = {"data": queries.to_json(queries.merge(user.data, data)), "updated_at": now}
+        change = sa.update(chat_users).where(*queries.by_id(chat_users, scope, id)).values(values)
+        return to_user(connection.execute(change.returning(*COLUMNS)).one())
 
     def update_seen_at(self, connection: Connection, scope: Scope, id: str) -> None:
         """Record that the user is present now."""
         now = queries.now_ms(self._database)
-        connection.execute(sa.update(chat_users).where(*_by_id(scope, id)).values(seen_at=now))
+        connection.execute(sa.update(chat_users).where(*queries.by_id(chat_users, scope, id)).values(seen_at=now))
 
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """Delete the user with everything that belongs to them. Return the signals; None if there is no such user.
@@ -115,33 +133,85 @@ class Users:
 
         Return the removal to continue and the signals. The user no longer exists then, and the id is free.
         """
-        if connection.execute(sa.delete(chat_users).where(*_by_id(scope, id))).rowcount == 0:
+        if connection.execute(sa.delete(chat_users).where(*queries.by_id(chat_users, scope, id))).rowcount == 0:
             return None
-        signals = remove_conversations(connection, scope, owner=id)
-        signals += remove_user_data(connection, self._feed, scope, id)
-        return start_removal(connection, self._database, scope, id), signals
+        signals = remove_conversations(connection, scope, chat_conversations.c.owner == queries.replace_unstorable(id))
+        signals += self._remove_data(connection, scope, id)
+        user = queries.replace_unstorable(id)
+        latest_query = sa.select(sa.func.max(chat_messages.c.at)).where(*_messages_of(scope, user))
+        latest = connection.execute(latest_query).scalar() or 0
+        removal = Removal(f"{_REMOVAL_PREFIX}{queries.new_id()}", scope, user, latest)
+        value = queries.to_json({"channel": scope.channel, "bot": scope.bot, "user": user, "before": latest})
+        connection.execute(sa.insert(facts).values(name=removal.name, value=value))
+        return removal, signals
 
     def continue_delete(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
         """Delete some more of what :meth:`start_delete` left. Return the signals, and True if nothing is left.
 
         Call it in one short transaction after the other until then.
         """
-        return continue_removal(connection, self._feed, removal)
+        unfinished = sa.select(facts.c.name).where(facts.c.name == removal.name)
+        if connection.execute(unfinished.with_for_update()).first() is None:
+            return [], True
+        columns = chat_messages.c
+        batch = sa.select(columns.channel, columns.bot, columns.conversation, columns.id, columns.sender)
+        batch = batch.where(*_messages_of(removal.scope, removal.user), columns.at <= removal.before)
+        found = connection.execute(batch.limit(BATCH_LIMIT + 1)).all()
+        signals = self._delete_rows(connection, MESSAGE_DELETED, found[:BATCH_LIMIT], columns.id)
+        is_finished = len(found) <= BATCH_LIMIT
+        if is_finished:
+            connection.execute(sa.delete(facts).where(facts.c.name == removal.name))
+        return signals, is_finished
 
     def find_unfinished_removals(self, connection: Connection, channel: str) -> list[Removal]:
-        """Return the removals that :meth:`start_delete` began and that are not finished, of all bots of a channel."""
-        return find_unfinished(connection, channel)
+        """Return the removals that :meth:`start_delete` began and that are not finished, oldest first.
+
+        They are those of all bots of a channel.
+        """
+        named = facts.c.name.startswith(_REMOVAL_PREFIX)
+        found = connection.execute(sa.select(facts).where(named).order_by(facts.c.name)).all()
+        values = [(name, queries.from_json(value)) for name, value in found]
+        return [
+            Removal(name, Scope(channel, value["bot"]), value["user"], value["before"])
+            for name, value in values
+            if value["channel"] == channel
+        ]
+
+    def _remove_data(self, connection: Connection, scope: Scope, user: str) -> list[Signal]:
+        """Delete a user's events, files and participations in the conversations of others. Return the signals."""
+        user, columns = queries.replace_unstorable(user), chat_participants.c
+        rows = sa.select(columns.channel, columns.bot, columns.conversation, columns.user_id, columns.user_id)
+        rows = rows.where(*queries.in_scope(chat_participants, scope), columns.user_id == user)
+        signals = self._delete_rows(connection, PARTICIPANT_REMOVED, connection.execute(rows).all(), columns.user_id)
+        own = (*queries.in_scope(chat_events, scope), chat_events.c.sender == user)
+        connection.execute(sa.delete(chat_events).where(*own))
+        files = (*queries.in_scope(chat_files, scope), chat_files.c.owner == user)
+        connection.execute(sa.update(chat_files).where(*files).values(removed=True))
+        return signals
+
+    def _delete_rows(
+        self, connection: Connection, kind: str, found: Iterable[Any], column: sa.Column[str]
+    ) -> list[Signal]:
+        """Delete the rows ``found``, each given by its conversation, its id in ``column``, and a user.
+
+        Return the signals. Conversations are locked before their rows, and all callers lock them in the same order, so
+        that there are no deadlocks.
+        """
+        signals = []
+        for channel, bot, conversation, id, user in sorted(tuple(row) for row in found):
+            scope = Scope(channel, bot)
+            data = {"id": id, "sender": user} if kind == MESSAGE_DELETED else {"user": user}
+            with suppress(NotFound):
+                signals.append(self._feed.add(connection, scope, conversation, kind, data))
+            here = queries.in_conversation(column.table, scope, conversation)
+            connection.execute(sa.delete(column.table).where(*here, column == id))
+        return signals
 
     def list(self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20) -> Page[ChatUser]:
         """List the users, oldest first. Raises :class:`BadCursor`."""
-        limit = queries.clamp_limit(limit)
-        sort_key = sa.tuple_(chat_users.c.created_at, chat_users.c.id)
-        query = sa.select(chat_users).where(*queries.in_scope(chat_users, scope))
-        if cursor:
-            query = query.where(sort_key > sa.tuple_(*queries.decode_cursor(cursor, int, str)))
-        query = query.order_by(chat_users.c.created_at, chat_users.c.id).limit(limit + 1)
-        found = list(connection.execute(query).mappings())
-        return queries.make_page(found, limit, to_user, lambda user: queries.encode_cursor(user.created_at, user.id))
+        query = sa.select(*COLUMNS).where(*queries.in_scope(chat_users, scope))
+        order = (chat_users.c.created_at, chat_users.c.id)
+        return queries.load_page(connection, query, order, to_user, cursor=cursor, limit=limit)
 
     def count(self, connection: Connection, scope: Scope) -> int:
         """Return the number of users."""
@@ -149,12 +219,17 @@ class Users:
         return connection.execute(query).scalar_one()
 
 
-def to_user(row: Any) -> ChatUser:
-    """Return the user in a row of the table."""
-    scope = Scope(row["channel"], row["bot"])
-    data = queries.from_json(row["data"])
-    return ChatUser(scope, row["id"], data, row["created_at"], row["updated_at"], row["seen_at"])
+def to_user(row: Sequence[Any]) -> ChatUser:
+    """Return the user in the :data:`COLUMNS` of a row."""
+    channel, bot, id, data, *times = row
+    return ChatUser(Scope(channel, bot), id, queries.from_json(data), *times)
 
 
-def _by_id(scope: Scope, id: str) -> list[sa.ColumnElement[bool]]:
-    return [*queries.in_scope(chat_users, scope), chat_users.c.id == queries.replace_unstorable(id)]
+def _select(scope: Scope, id: str) -> sa.Select[Any]:
+    return sa.select(*COLUMNS).where(*queries.by_id(chat_users, scope, id))
+
+
+def _messages_of(scope: Scope, user: str) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    # Literally the condition of the index by sender, or SQLite does not use it.
+    is_from_user = sa.text("NOT is_bot")
+    return [*queries.in_scope(chat_messages, scope), chat_messages.c.sender == user, is_from_user]

@@ -16,7 +16,7 @@ Body = Mapping[str, Any]
 
 _EMPTY = "{}"
 
-# Literally the conditions of the indexes by lane, or SQLite does not use them.
+# Literally the conditions of the indexes by conversation key, or SQLite does not use them.
 _unfinished_messages = sa.text("state IN ('waiting', 'running')")
 _finished_messages = sa.text("state IN ('done', 'discarded', 'dead')")
 _unfinished_replies = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
@@ -135,13 +135,13 @@ class Erasure:
                 transaction.execute(_discard_unfinished_messages, values)
                 transaction.execute(_discard_unfinished_replies, values)
 
-    def erase_and_delete(self, transaction: Transaction, lanes: Iterable[str]) -> None:
+    def erase_and_delete(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Like :meth:`erase`, and also delete the rows of all replies, for conversations whose keys name their user."""
-        named = sorted(set(lanes))
-        self.erase(transaction, named)
-        for lane in named:
-            transaction.execute(_delete_unfinished_replies, {"key": lane})
-            transaction.execute(_delete_finished_replies, {"key": lane})
+        sorted_keys = sorted(set(conversation_keys))
+        self.erase(transaction, sorted_keys)
+        for conversation_key in sorted_keys:
+            transaction.execute(_delete_unfinished_replies, {"key": conversation_key})
+            transaction.execute(_delete_finished_replies, {"key": conversation_key})
 
     def clear_replies(
         self, transaction: Transaction, conversation_key: str, is_content: Callable[[Body], bool] = lambda body: True

@@ -14,7 +14,7 @@ from cometbot.chat import (
     Chat,
     ChatUser,
     Scope,
-    removal,
+    users,
 )
 from cometbot.errors import AlreadyExists, BadCursor, ChatError
 from tests.contract.chat.conftest import SCOPE, MakeChat, Room
@@ -178,7 +178,7 @@ def test_deleting_a_user_removes_only_own_data(room: Room) -> None:
 
 
 def test_messages_of_deleted_user_go_in_batches(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removal, "BATCH_LIMIT", 2)
+    monkeypatch.setattr(users, "BATCH_LIMIT", 2)
     chat, bob = room.chat, room.bob
     for number in range(5):
         room.post(f"by bob {number}", by=bob.id)

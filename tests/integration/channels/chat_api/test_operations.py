@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.chat_api.keys import sign
-from cometbot.chat import Draft, Scope, removal
+from cometbot.chat import Draft, Scope, users
 from cometbot.errors import NotFound, StoreBusy
 from cometbot.messages import Operation as MessageOperation
 from cometbot.messages import Text
@@ -141,7 +141,7 @@ def busy_conversation(bob: Person) -> str:
 @pytest.fixture
 def busy_user(site: Site, bob: Person, busy_conversation: str, monkeypatch: pytest.MonkeyPatch) -> Person:
     """Somebody who has said seven things in Bob's conversation, which are removed by twos."""
-    monkeypatch.setattr(removal, "BATCH_LIMIT", 2)
+    monkeypatch.setattr(users, "BATCH_LIMIT", 2)
     person, place = site.sign_up(), busy_conversation
     bob.post(f"/conversations/{place}/participants", {"userId": person.id})
     drafts = [Draft(person.id, {"type": "text", "text": str(nth)}) for nth in range(7)]
