@@ -1,6 +1,8 @@
 """The chat server that the channels ``chat_api`` and ``platform`` share. It depends on neither of them."""
 
+from cometbot.chat.chat import DELETE_BATCH_SIZE as DELETE_BATCH_SIZE
 from cometbot.chat.chat import Chat as Chat
+from cometbot.chat.chat import DeliveryRecords as DeliveryRecords
 from cometbot.chat.external_bots import ExternalBot as ExternalBot
 from cometbot.chat.external_bots import ExternalBots as ExternalBots
 from cometbot.chat.external_bots import ExternalCommand as ExternalCommand

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cometbot.chat.conversations import Conversations
@@ -9,13 +11,38 @@ from cometbot.chat.feed_table import FeedTable
 from cometbot.chat.files import MAX_TOTAL_SIZE, MIN_FREE_SPACE, Files
 from cometbot.chat.live_feed import Feed
 from cometbot.chat.messages import Events, Messages
+from cometbot.chat.models import ChatConversation, Data, Scope, Signal
 from cometbot.chat.storage_quota import MAX_DATABASE_SIZE, StorageQuota
 from cometbot.chat.users import Users
-from cometbot.store.database import Database
+from cometbot.models import Conversation
+from cometbot.store.database import Database, Transaction
+from cometbot.store.erasure import Erasure
 from cometbot.store.purge import Purge
+from cometbot.store.state import StateTable
 
 FEED_RETENTION = 86_400.0
 """The seconds for which a listener that was disconnected can catch up."""
+
+DELETE_BATCH_SIZE = 20
+"""The conversations that are deleted at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecords:
+    """The conversations under which delivery stores what belongs to one conversation of the chat server.
+
+    ``earlier`` hold replies that were sent before the conversation existed. ``webhook`` holds requests to a webhook;
+    those whose ``type`` is in ``content_free_types`` contain nothing that anybody wrote, and are still sent.
+    """
+
+    conversation: Conversation
+    earlier: Sequence[Conversation]
+    webhook: Conversation
+    content_free_types: Collection[str] = ()
+
+    def is_content(self, payload: Data) -> bool:
+        """Return whether a request to the webhook contains something that a user or the bot wrote."""
+        return payload.get("type") not in self.content_free_types
 
 
 class Chat:
@@ -48,7 +75,53 @@ class Chat:
         self.quota = StorageQuota(database, max_size=max_size, min_free=min_free)
         self.feed = Feed(database, feed_table)
         self._feed_table = feed_table
+        self.erasure = Erasure(database)
+        self._state = StateTable(database)
         self._purge = Purge(database, "chat")
+
+    def delete_conversations(
+        self,
+        connection: Transaction,
+        found: Iterable[ChatConversation],
+        records_of: Callable[[ChatConversation], DeliveryRecords],
+    ) -> list[Signal]:
+        """Delete conversations with the bots' state and delivery's records of them. Return the signals.
+
+        The rows of the conversations are deleted first: this locks out new messages, and earlier ones are found.
+        """
+        signals: list[Signal] = []
+        deleted: list[DeliveryRecords] = []
+        for item in found:
+            deletion_signals = self.conversations.delete(connection, item.scope, item.id)
+            if deletion_signals is not None:
+                signals += deletion_signals
+                deleted.append(records_of(item))
+        self.erase_deleted(connection, [records.conversation for records in deleted])
+        for records in deleted:
+            for conversation in records.earlier:
+                self.erasure.clear_sent_replies(connection, str(conversation.key))
+            self.erasure.clear_replies(connection, str(records.webhook.key), records.is_content)
+        return signals
+
+    def delete_owned_conversations(
+        self,
+        connection: Transaction,
+        scope: Scope,
+        owner: str,
+        records_of: Callable[[ChatConversation], DeliveryRecords],
+    ) -> list[Signal]:
+        """Delete all conversations of ``owner`` like :meth:`delete_conversations`."""
+        signals: list[Signal] = []
+        while found := self.conversations.list_owned(connection, scope, owner, limit=DELETE_BATCH_SIZE).items:
+            signals += self.delete_conversations(connection, found, records_of)
+        return signals
+
+    def erase_deleted(self, connection: Transaction, conversations: Collection[Conversation]) -> None:
+        """Erase delivery's records and the bots' state of deleted conversations."""
+        conversation_keys = [str(conversation.key) for conversation in conversations]
+        self.erasure.erase(connection, conversation_keys)
+        for conversation_key in conversation_keys:
+            self._state.delete(connection, "conversation", conversation_key)
 
     def clean_up(self) -> None:
         """Remove old rows of the feed, one process at a time, and unused files."""

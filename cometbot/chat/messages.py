@@ -60,7 +60,8 @@ class Messages:
     def post(self, connection: Connection, scope: Scope, conversation: str, draft: Draft) -> PostResult:
         """Store ``draft`` as a message, or return the message already posted under its ``client_id``.
 
-        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another message has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another message
+        has the id.
         """
         client_id = queries.validate_id(draft.client_id)
         existing = self.find_by_client_id(connection, scope, conversation, client_id)
@@ -245,7 +246,8 @@ class Events:
     ) -> tuple[ChatEvent, list[Signal]]:
         """Create an event and return it with the signals.
 
-        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event has the id.
+        Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event
+        has the id.
         """
         at, position = self._feed.advance(connection, scope, conversation)
         values = {

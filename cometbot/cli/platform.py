@@ -68,11 +68,11 @@ def list_users(as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_user(id: str) -> None:
     """Remove a user with all chats, messages and files; the cookie opens nothing any more."""
-    from cometbot.channels.platform.removal import delete_user_data
+    from cometbot.channels.platform.chat_service import delete_user
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
-            signals = delete_user_data(connection, chat, id)
+            signals = delete_user(connection, chat, id)
         _finish_removal(chat, signals, "user", id)
 
 
@@ -110,12 +110,12 @@ def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_chat(id: str) -> None:
     """Remove a chat with all its messages."""
-    from cometbot.channels.platform.platform import ALL_BOTS
-    from cometbot.channels.platform.removal import delete_chat
+    from cometbot.channels.platform.ids import ALL_BOTS, delivery_records
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
-            signals = delete_chat(connection, chat, ALL_BOTS, id)
+            found = chat.conversations.get(connection, ALL_BOTS, id)
+            signals = chat.delete_conversations(connection, [found], delivery_records) if found else None
         _finish_removal(chat, signals, "chat", id)
 
 
@@ -147,7 +147,7 @@ def list_files(user: str, as_json: bool, limit: int) -> None:
 @click.argument("id", metavar="ID")
 def remove_file(id: str) -> None:
     """Remove a file; messages that it was attached to still name it."""
-    from cometbot.channels.platform.platform import ALL_BOTS
+    from cometbot.channels.platform.ids import ALL_BOTS
 
     with _open_chat() as chat:
         with chat.database.write() as connection:
@@ -193,7 +193,7 @@ def _print_items(
     bot: str = "",
 ) -> None:
     """Print up to ``limit`` items of the pages that ``load_page(chat, source, cursor=…, limit=…)`` returns."""
-    from cometbot.channels.platform.platform import bot_scope
+    from cometbot.channels.platform.ids import bot_scope
 
     rows: list[Row] = []
     with _open_chat() as chat, chat.database.read() as connection:

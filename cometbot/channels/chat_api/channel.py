@@ -14,7 +14,7 @@ from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, con
 from cometbot.channels.chat_api.keys import UserKeys, check_secret, is_valid_id
 from cometbot.channels.chat_api.operations import Effects, Operations
 from cometbot.channels.chat_api.parsing import stable_user_id
-from cometbot.channels.chat_api.removal import erase_deleted, finish_removal
+from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
@@ -230,7 +230,7 @@ class ChatApiChannel(Channel):
         """
         conversation = sending.conversation
         if _has_existed(conversation) and self._find_conversation(connection, conversation) is None:
-            erase_deleted(connection, self.chat, conversation)
+            self.chat.erase_deleted(connection, [conversation])
         return sending.client_id
 
     def _send_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:

@@ -15,7 +15,7 @@ from cometbot.channels.chat_api.accounts import ACCOUNT_FIELD, Accounts
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import NO_KEY, UserKey, UserKeys, is_valid_id
 from cometbot.channels.chat_api.parsing import stable_user_id
-from cometbot.channels.chat_api.removal import delete_conversations, delete_owned_conversations, finish_removal
+from cometbot.channels.chat_api.removal import delete_owned_conversations, delivery_records, finish_removal
 from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
@@ -216,7 +216,7 @@ class Operations:
         )
 
         def work(connection: Transaction, effects: Effects) -> bool:
-            signals = delete_conversations(connection, self._chat, [conversation])
+            signals = self._chat.delete_conversations(connection, [conversation], delivery_records)
             effects.signals += signals
             return bool(signals)
 

@@ -1,4 +1,4 @@
-"""Deletes conversations and users, with the bots' state and delivery's records of them.
+"""Deletes conversations and users of the Chat API.
 
 Large deletions run in small batches, so that other transactions do not wait for them.
 """
@@ -20,6 +20,7 @@ from cometbot.chat import (
     PARTICIPANT_REMOVED,
     Chat,
     ChatConversation,
+    DeliveryRecords,
     Removal,
     Scope,
     Signal,
@@ -27,39 +28,22 @@ from cometbot.chat import (
 from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
-from cometbot.store.erasure import Erasure
-from cometbot.store.state import StateTable
 
 _log = logging.getLogger(__name__)
 
-_BATCH_SIZE = 100
-_CONTENT_FREE_KINDS = frozenset({MESSAGE_DELETED, PARTICIPANT_ADDED, PARTICIPANT_REMOVED})
+_CONTENT_FREE_TYPES = frozenset({MESSAGE_DELETED, PARTICIPANT_ADDED, PARTICIPANT_REMOVED})
 
 
-def delete_conversations(
-    connection: Transaction, chat: Chat, chat_conversations: Sequence[ChatConversation]
-) -> list[Signal]:
-    """Delete conversations with all stored data, and return the signals of the deletion.
-
-    The rows of the conversations are deleted first: this locks out new messages, and earlier ones are found. Waiting
-    webhook signals about participants and deleted messages are kept.
-    """
-    signals: list[Signal] = []
-    deleted: list[ChatConversation] = []
-    for item in chat_conversations:
-        deletion_signals = chat.conversations.delete(connection, item.scope, item.id)
-        if deletion_signals is not None:
-            signals += deletion_signals
-            deleted.append(item)
-    conversations = [conversation_of(item.scope.bot, item, is_group=False) for item in deleted]
-    erasure, state = Erasure(chat.database), StateTable(chat.database)
-    erasure.erase(connection, [str(conversation.key) for conversation in conversations])
-    for item, conversation in zip(deleted, conversations, strict=True):
-        state.delete(connection, "conversation", str(conversation.key))
-        for name in (item.id, f"{TO_USER_PREFIX}{item.owner}"):  # sent before the id was known
-            erasure.clear_sent_replies(connection, _conversation_key(item.scope.bot, name))
-        erasure.clear_replies(connection, str(webhook_conversation(item.scope.bot, item.id).key), _is_content)
-    return signals
+def delivery_records(conversation: ChatConversation) -> DeliveryRecords:
+    """Return the conversations under which delivery stores what belongs to ``conversation``."""
+    bot = conversation.scope.bot
+    return DeliveryRecords(
+        conversation_of(bot, conversation, is_group=False),
+        # Replies that were sent before the id was known.
+        [_named(bot, conversation.id), _named(bot, f"{TO_USER_PREFIX}{conversation.owner}")],
+        webhook_conversation(bot, conversation.id),
+        _CONTENT_FREE_TYPES,
+    )
 
 
 def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope, user: str) -> list[Signal]:
@@ -67,17 +51,9 @@ def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope
 
     Return the signals of the deletion.
     """
-    signals: list[Signal] = []
-    while found := chat.conversations.list_owned(connection, scope, user, limit=_BATCH_SIZE).items:
-        signals += delete_conversations(connection, chat, found)
-    Erasure(chat.database).erase_and_delete(connection, [_conversation_key(scope.bot, f"{TO_USER_PREFIX}{user}")])
+    signals = chat.delete_owned_conversations(connection, scope, user, delivery_records)
+    chat.erasure.erase_and_delete(connection, [str(_named(scope.bot, f"{TO_USER_PREFIX}{user}").key)])
     return signals
-
-
-def erase_deleted(connection: Transaction, chat: Chat, conversation: Conversation) -> None:
-    """Erase the replies to a deleted conversation, and its state."""
-    Erasure(chat.database).erase(connection, [str(conversation.key)])
-    StateTable(chat.database).delete(connection, "conversation", str(conversation.key))
 
 
 def finish_removal(
@@ -115,7 +91,7 @@ def finish_removal(
 
 def _erase_messages(connection: Transaction, chat: Chat, bot: str, signals: Sequence[Signal]) -> None:
     """Erase the messages whose deletion ``signals`` report, in conversations that are kept."""
-    erasure, ids = Erasure(chat.database), {signal.data["id"] for signal in signals}
+    erasure, ids = chat.erasure, {signal.data["id"] for signal in signals}
     erasure.clear_messages(connection, CHANNEL, ACCOUNT, bot, sorted(f"message:{id}" for id in ids))
     for conversation in sorted({signal.topic.id for signal in signals}):
         erasure.clear_replies(
@@ -128,10 +104,5 @@ def _message_id_in(signal: Mapping[str, Any]) -> Any:
     return signal["data"]["id"] if signal.get("type") == MESSAGE_CREATED else None
 
 
-def _conversation_key(bot: str, name: str) -> str:
-    return str(Conversation(CHANNEL, ACCOUNT, bot, name, "").key)
-
-
-def _is_content(signal: Mapping[str, Any]) -> bool:
-    """Return whether a waiting webhook signal contains something that a user or the bot wrote."""
-    return signal.get("type") not in _CONTENT_FREE_KINDS
+def _named(bot: str, id: str) -> Conversation:
+    return Conversation(CHANNEL, ACCOUNT, bot, id, "")

@@ -10,18 +10,16 @@ from cometbot.channels.base import Capabilities, Channel, IncomingEvent, Outgoin
 from cometbot.channels.platform import parsing, rendering, serializers
 from cometbot.channels.platform.client import PlatformClient
 from cometbot.channels.platform.display_names import display_name
-from cometbot.channels.platform.platform import (
+from cometbot.channels.platform.ids import (
     ACCOUNT,
     ALL_BOTS,
     CHANNEL,
     NEW_CHAT_PREFIX,
-    STREAM_DELTA,
-    Platform,
     bot_scope,
     conversation_of,
     new_chat_id,
 )
-from cometbot.channels.platform.removal import erase_deleted_chat
+from cometbot.channels.platform.platform import STREAM_DELTA, Platform
 from cometbot.channels.platform.reply_merging import MergedReply
 from cometbot.channels.platform.typing_indicator import TypingIndicator
 from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
@@ -163,7 +161,7 @@ class PlatformChannel(Channel):
         Return an id nevertheless: the bot may use it to edit or delete the message later.
         """
         if self._is_deleted(connection, sending.conversation):
-            erase_deleted_chat(connection, self._chat, sending.conversation)
+            self._chat.erase_deleted(connection, [sending.conversation])
         return sending.client_id, []
 
     def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:

@@ -13,12 +13,21 @@ from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.platform import actions, serializers, validators
 from cometbot.channels.platform.directory import ListedBot
 from cometbot.channels.platform.errors import ApiError
-from cometbot.channels.platform.platform import ALL_BOTS, CHAT_CREATED, Platform, bot_scope, conversation_of
-from cometbot.channels.platform.removal import delete_chat
+from cometbot.channels.platform.ids import (
+    ACCOUNT,
+    ALL_BOTS,
+    CHANNEL,
+    bot_scope,
+    conversation_of,
+    delivery_records,
+    new_chat_id,
+    webhook_conversation,
+)
+from cometbot.channels.platform.platform import CHAT_CREATED, Platform
 from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
-from cometbot.channels.platform.webhook import webhook_conversation
-from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser, Draft, PostResult, Signal, Topic
+from cometbot.chat import Chat, ChatConversation, ChatFile, ChatMessage, ChatUser, Draft, PostResult, Signal, Topic
 from cometbot.store.database import ACK_TIMEOUT, Transaction
+from cometbot.store.state import StateTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class ChatService:
 
         def work(connection: Transaction) -> list[Signal]:
             chat = self.get_user_chat(connection, user, chat_id)
-            return delete_chat(connection, self._chat, chat.scope, chat.id) or []
+            return self._chat.delete_conversations(connection, [chat], delivery_records)
 
         self._chat.feed.publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
 
@@ -245,6 +254,23 @@ class ChatService:
         else:
             return []
         return [str(conversation.key)] if needs_notify else []
+
+
+def delete_user(connection: Transaction, chat: Chat, id: str) -> list[Signal] | None:
+    """Delete a user with all chats and files, and return the signals of the deletion; None if there is no such user."""
+    # Chats before the user: storing messages and state locks the rows in this order.
+    signals = chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
+    conversation_keys = chat.erasure.find_conversation_keys(connection, CHANNEL, ACCOUNT, id)
+    chat.erasure.erase_and_delete(connection, conversation_keys)
+    # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
+    if chat.users.get_for_update(connection, ALL_BOTS, id) is None:
+        return None
+    # Chats that were created before the lock.
+    signals += chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
+    state = StateTable(chat.database)
+    for scope, named in (("user", id), ("conversation", new_chat_id(id))):
+        state.delete_matching(connection, scope, f"{CHANNEL}/{ACCOUNT}/", f"/{named}")
+    return [*signals, *(chat.users.delete(connection, ALL_BOTS, id) or ())]
 
 
 def _scoped_client_id(sender: str, given: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from cometbot.channels.platform.platform import ALL_BOTS, Platform
+from cometbot.channels.platform.ids import ALL_BOTS
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.rendering import platform_file_id
 from cometbot.channels.platform.serializers import file_json
 from cometbot.errors import BotError, FileTooLarge, StorageFull

@@ -12,20 +12,11 @@ from cometbot.channels.platform.cookies import TokenSigner
 from cometbot.channels.platform.directory import BotDirectory
 from cometbot.channels.platform.keys import BotKeys
 from cometbot.channels.platform.settings import PlatformSettings
-from cometbot.chat import Chat, Scope
+from cometbot.chat import Chat
 from cometbot.http.brute_force import BruteForceGuard
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.http.webhooks import WebhookClient
-from cometbot.models import Conversation
 from cometbot.store.metadata import get_or_create_metadata
-
-CHANNEL = "platform"
-ACCOUNT = "platform"
-ALL_BOTS = Scope(CHANNEL)
-"""The scope of all bots. The platform's users and files belong to it, and a chat can be found by its id in it."""
-
-NEW_CHAT_PREFIX = "with:"
-"""The prefix of the id of a conversation with a user who has no chat with the bot yet."""
 
 CHAT_CREATED = "chat_made"
 """A signal to all of a user's pages: the user created a chat. Its data is ``{"id"}``."""
@@ -122,18 +113,3 @@ class Platform:
 
 def _ignore_outcome(bot: str, outcome: str) -> None:
     """Do nothing: the default for ``observe``."""
-
-
-def bot_scope(bot_id: str) -> Scope:
-    """Return the scope of one bot's chats."""
-    return Scope(CHANNEL, bot_id)
-
-
-def new_chat_id(user_id: str) -> str:
-    """Return the id of the conversation with a user who has no chat yet."""
-    return f"{NEW_CHAT_PREFIX}{user_id}"
-
-
-def conversation_of(bot_id: str, chat_id: str, user_id: str) -> Conversation:
-    """Return a chat as bots and delivery know it."""
-    return Conversation(CHANNEL, ACCOUNT, bot_id, chat_id, user_id)

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
+from cometbot.channels.platform.ids import WEBHOOK_BOT, WEBHOOK_CHANNEL
 from cometbot.channels.platform.platform import Platform
 from cometbot.channels.webhook import WebhookCall, WebhookChannel
 from cometbot.errors import StoreBusy, Unreachable
-from cometbot.models import Conversation
 
-WEBHOOK_CHANNEL = "platform_webhook"
 WEBHOOK_TIMEOUT = 6.0
 """Seconds that a bot has to respond to a message."""
 
-_SENDER_BOT = Bot("platform-webhooks")
+_SENDER_BOT = Bot(WEBHOOK_BOT)
 
 
 class PlatformWebhookChannel(WebhookChannel):
@@ -46,11 +45,3 @@ class PlatformWebhookChannel(WebhookChannel):
         headers = {"Authorization": bot.webhook.secret} if bot.webhook.secret else {}
         message = sending.payload["message"]
         return WebhookCall(bot.webhook.url, message, headers, str(message["id"]))
-
-
-def webhook_conversation(bot_id: str, chat_id: str) -> Conversation:
-    """Return the outgoing conversation that keeps the webhooks of one chat in order, even if the bot's URL changes.
-
-    Its account is the bot, so a bot that is down delays only its own webhooks.
-    """
-    return Conversation(WEBHOOK_CHANNEL, bot_id, _SENDER_BOT.name, f"{bot_id}.{chat_id}", bot_id)

@@ -11,7 +11,8 @@ from werkzeug.test import Client, TestResponse
 from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.channel import PlatformChannel
-from cometbot.channels.platform.platform import ALL_BOTS, Platform, bot_scope, conversation_of
+from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, conversation_of
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.settings import PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.delivery import Delivery

@@ -5,13 +5,13 @@ from __future__ import annotations
 from cometbot.channels.platform import schemas, serializers, validators
 from cometbot.channels.platform.directory import ListedBot
 from cometbot.channels.platform.errors import ApiError, name_already_exists
-from cometbot.channels.platform.platform import ALL_BOTS, Platform
-from cometbot.channels.platform.removal import delete_bot_chats
+from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, delivery_records
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.views.client_api import max_body_size
 from cometbot.channels.platform.views.request_body import read_fields
 from cometbot.channels.platform.views.routing import Route
-from cometbot.chat import new_id
+from cometbot.chat import DELETE_BATCH_SIZE, new_id
 from cometbot.errors import ConfigurationError
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 
@@ -59,7 +59,7 @@ class AdminApi:
         with self._platform.database.write(timeout=ACK_TIMEOUT) as connection:
             self._directory.delete_bot(connection, bot.id)
             self._platform.chat.files.delete_by_owner(connection, ALL_BOTS, bot.id)
-        delete_bot_chats(self._platform.chat, bot.id)
+        self._delete_chats(bot.id)
         return {"message": "Bot deleted."}
 
     def get_key(self, bot_id: str) -> JsonObject:
@@ -89,6 +89,16 @@ class AdminApi:
         except ConfigurationError as error:
             raise ApiError(409, str(error)) from error
         return {"message": "Config reloaded."}
+
+    def _delete_chats(self, bot_id: str) -> None:
+        """Delete all chats of a bot, in small batches, so that other transactions do not wait for them."""
+        chat, scope, is_finished = self._platform.chat, bot_scope(bot_id), False
+        while not is_finished:
+            with self._platform.database.write() as connection:
+                found = chat.conversations.list(connection, scope, limit=DELETE_BATCH_SIZE).items
+                signals = chat.delete_conversations(connection, found, delivery_records)
+            chat.feed.publish(signals)
+            is_finished = len(found) < DELETE_BATCH_SIZE
 
     def _find_external_bot(self, bot_id: str) -> ListedBot:
         with self._platform.database.read() as connection:

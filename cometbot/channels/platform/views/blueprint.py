@@ -8,8 +8,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from cometbot.channels.base import DeliveryService
 from cometbot.channels.platform.chat_service import ChatService
 from cometbot.channels.platform.errors import ApiError
+from cometbot.channels.platform.ids import CHANNEL
 from cometbot.channels.platform.page.views import page_blueprint
-from cometbot.channels.platform.platform import CHANNEL, Platform
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.views.admin_api import AdminApi
 from cometbot.channels.platform.views.bot_api import BotApi
 from cometbot.channels.platform.views.client_api import ClientApi

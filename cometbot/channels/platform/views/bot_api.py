@@ -8,7 +8,8 @@ from cometbot.channels.platform import schemas, serializers, validators
 from cometbot.channels.platform.chat_service import ChatService, NewMessage
 from cometbot.channels.platform.directory import ListedBot, ListedCommand, Webhook
 from cometbot.channels.platform.errors import ApiError, name_already_exists
-from cometbot.channels.platform.platform import ALL_BOTS, Platform, bot_scope
+from cometbot.channels.platform.ids import ALL_BOTS, bot_scope
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
 from cometbot.channels.platform.views.client_api import max_body_size

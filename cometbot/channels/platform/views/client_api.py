@@ -9,7 +9,8 @@ import flask
 from cometbot.channels.platform import schemas, serializers, validators
 from cometbot.channels.platform.chat_service import ChatService, NewMessage
 from cometbot.channels.platform.errors import ApiError, too_many_requests
-from cometbot.channels.platform.platform import ALL_BOTS, Platform, bot_scope
+from cometbot.channels.platform.ids import ALL_BOTS, bot_scope
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
 from cometbot.channels.platform.views.files import FileViews

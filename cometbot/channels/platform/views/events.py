@@ -10,7 +10,8 @@ import flask
 import orjson
 
 from cometbot.channels.platform import serializers
-from cometbot.channels.platform.platform import ALL_BOTS, CHAT_CREATED, STREAM_DELTA, TYPING, Platform
+from cometbot.channels.platform.ids import ALL_BOTS
+from cometbot.channels.platform.platform import CHAT_CREATED, STREAM_DELTA, TYPING, Platform
 from cometbot.chat import (
     CONVERSATION_DELETED,
     CONVERSATION_UPDATED,

@@ -9,8 +9,9 @@ import flask
 
 from cometbot.channels.platform.config import Config
 from cometbot.channels.platform.errors import ApiError, from_store_error, too_many_requests
+from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.channels.platform.multipart import FileParts, PartReader
-from cometbot.channels.platform.platform import ALL_BOTS, Platform
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, file_json
 from cometbot.channels.platform.views.routing import client_address
 from cometbot.chat import ChatFile, Upload

@@ -9,7 +9,8 @@ import flask
 from cometbot.channels.platform import schemas, serializers
 from cometbot.channels.platform.chat_service import ChatService, NewMessage
 from cometbot.channels.platform.display_names import normalize_name, to_user_data
-from cometbot.channels.platform.platform import ALL_BOTS, Platform
+from cometbot.channels.platform.ids import ALL_BOTS
+from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
 from cometbot.channels.platform.views.client_api import check_message_rate, login_response, max_body_size, sign_up

@@ -16,7 +16,8 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from cometbot.channels.platform import cookies, keys
 from cometbot.channels.platform.directory import ListedBot
 from cometbot.channels.platform.errors import ApiError, from_store_error, storage_full, too_many_requests, unauthorized
-from cometbot.channels.platform.platform import ALL_BOTS, Platform
+from cometbot.channels.platform.ids import ALL_BOTS
+from cometbot.channels.platform.platform import Platform
 from cometbot.chat import ChatUser
 from cometbot.errors import StorageFull, StoreBusy
 from cometbot.http.addresses import rate_limit_address

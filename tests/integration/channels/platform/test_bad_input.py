@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from cometbot.channels.platform.platform import ALL_BOTS
+from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.settings import Secret
 from tests.integration.channels.platform.conftest import ADMIN, Person, Site
 

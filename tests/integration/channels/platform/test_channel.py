@@ -9,7 +9,7 @@ import pytest
 
 from cometbot import Bot
 from cometbot.channels.base import OutgoingRequest
-from cometbot.channels.platform.platform import conversation_of
+from cometbot.channels.platform.ids import conversation_of
 from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.messages import Card, Media, Message, Operation, Text
 from cometbot.models import Conversation

@@ -112,7 +112,7 @@ def test_every_authenticated_request_renews_the_cookie(maria: Person, path: str)
 def test_deleted_user_gets_404_and_is_unauthorized(site: Site, maria: Person) -> None:
     chat = maria.create_chat()
     with site.platform.database.write() as connection:
-        from cometbot.channels.platform.platform import ALL_BOTS
+        from cometbot.channels.platform.ids import ALL_BOTS
 
         assert site.platform.chat.users.delete(connection, ALL_BOTS, maria.id)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, Context
-from cometbot.channels.platform.platform import ALL_BOTS, conversation_of
+from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
 from cometbot.channels.platform.views.events import MAX_STREAMS_PER_USER
 from cometbot.messages import Text
 from tests.integration.channels.platform.conftest import Person, Site, make_bot, wait_until

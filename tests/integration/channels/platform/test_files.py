@@ -14,8 +14,8 @@ import pytest
 
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.platform.client import PlatformClient
+from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
 from cometbot.channels.platform.parsing import parse
-from cometbot.channels.platform.platform import ALL_BOTS, conversation_of
 from cometbot.chat import files
 from cometbot.errors import BotError
 from cometbot.events import MessageEvent

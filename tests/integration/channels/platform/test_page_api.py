@@ -10,7 +10,7 @@ import pytest
 
 from cometbot import Bot, Button, Card, Context
 from cometbot.channels.base import OutgoingRequest
-from cometbot.channels.platform.platform import conversation_of
+from cometbot.channels.platform.ids import conversation_of
 from cometbot.messages import Operation
 from tests.integration.channels.platform.conftest import ApiClient, Person, Site, wait_until
 

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot import Context
-from cometbot.channels.platform.platform import ALL_BOTS
-from cometbot.channels.platform.removal import delete_chat, delete_user_data
+from cometbot.channels.platform.chat_service import delete_user
+from cometbot.channels.platform.ids import ALL_BOTS, delivery_records
 from tests.integration.channels.platform.conftest import PNG, Site, make_bot, wait_until
 from tests.integration.channels.platform.test_events import open_stream
 
@@ -112,9 +112,11 @@ def test_state_of_what_is_deleted_during_a_handler_is_dropped(site: Site, worker
     server = site.platform.chat
     with server.database.write() as connection:
         if what == "user":
-            assert delete_user_data(connection, server, maria.id)
+            assert delete_user(connection, server, maria.id)
         else:
-            assert delete_chat(connection, server, ALL_BOTS, chat)
+            found = server.conversations.get(connection, ALL_BOTS, chat)
+            assert found is not None
+            assert server.delete_conversations(connection, [found], delivery_records)
     may_end.set()
 
     wait_until(lambda: worker.running.delivery.is_idle)

@@ -13,8 +13,8 @@ from pytest_httpserver import HTTPServer
 
 from cometbot import Context
 from cometbot.channels.base import IncomingEvent
-from cometbot.channels.platform.platform import ALL_BOTS, conversation_of
-from cometbot.channels.platform.removal import delete_user_data
+from cometbot.channels.platform.chat_service import delete_user
+from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
 from tests.integration.channels.platform.conftest import Person, Site, make_bot, wait_until
 from tests.table_rows import find_rows
 
@@ -102,10 +102,10 @@ def test_nothing_of_a_removed_user_is_left_not_even_the_id(site: Site) -> None:
     wait_until(lambda: site.running.delivery.is_idle)
 
     with site.platform.database.write() as connection:
-        assert delete_user_data(connection, site.platform.chat, maria.id)
+        assert delete_user(connection, site.platform.chat, maria.id)
     assert find_rows(site.platform.database, SECRET, maria.id) == []
     with site.platform.database.write() as connection:
-        assert delete_user_data(connection, site.platform.chat, maria.id) is None
+        assert delete_user(connection, site.platform.chat, maria.id) is None
 
 
 def test_messages_sent_before_the_chat_existed_are_deleted(site: Site) -> None:

@@ -11,7 +11,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from cometbot.channels.base import OutgoingRequest
-from cometbot.channels.platform.webhook import WEBHOOK_CHANNEL, WEBHOOK_TIMEOUT, webhook_conversation
+from cometbot.channels.platform.ids import WEBHOOK_CHANNEL, webhook_conversation
+from cometbot.channels.platform.webhook import WEBHOOK_TIMEOUT
 from tests.integration.channels.platform.conftest import PNG, ApiClient, Person, Site, wait_until
 
 

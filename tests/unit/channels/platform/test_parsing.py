@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometbot.channels.base import IncomingEvent
+from cometbot.channels.platform.ids import conversation_of
 from cometbot.channels.platform.parsing import parse
-from cometbot.channels.platform.platform import conversation_of
 from cometbot.errors import PayloadError
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.models import Attachment, User

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometbot.channels.platform.platform import conversation_of
+from cometbot.channels.platform.ids import conversation_of
 from cometbot.channels.platform.rendering import TEXT_LIMIT, clean_text, platform_file_id, render
 from cometbot.messages import Card, Custom, Media, Operation, Text
 

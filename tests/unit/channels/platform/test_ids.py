@@ -1,8 +1,8 @@
-"""Where the webhooks of a chat go out."""
+"""The conversations of delivery that belong to a chat."""
 
 from __future__ import annotations
 
-from cometbot.channels.platform.webhook import webhook_conversation
+from cometbot.channels.platform.ids import webhook_conversation
 
 
 def test_webhook_conversation_per_chat_and_account_per_bot() -> None:
