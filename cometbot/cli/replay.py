@@ -87,8 +87,8 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
 
     Raises :class:`ConfigurationError` if a channel's settings are incomplete.
     """
-    from cometbot.delivery import Observer
     from cometbot.errors import ConfigurationError
+    from cometbot.observer import Observer
     from cometbot.web.channels import channels_from_settings
 
     channel_name = message.conversation.channel

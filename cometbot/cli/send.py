@@ -121,7 +121,7 @@ def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: st
 
 def _channels(bot: Bot, settings: Settings, database: Database | None = None) -> list[Channel]:
     """Return the chosen channel alone, on the same database as delivery."""
-    from cometbot.delivery import Observer
+    from cometbot.observer import Observer
     from cometbot.web.channels import channels_from_settings
 
     return channels_from_settings(settings, [bot], Observer(), database)

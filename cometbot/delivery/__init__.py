@@ -3,9 +3,8 @@
 from cometbot.delivery.dead_letters import DeadLetter, DeadLetters
 from cometbot.delivery.delivery import Backlog, Delivery
 from cometbot.delivery.engine import Check, Engine
-from cometbot.delivery.observer import Observer
 from cometbot.delivery.thread_engine import ThreadEngine
-from cometbot.delivery.throttle import Backoff, SendPolicy
+from cometbot.store.throttles import Backoff, SendPolicy
 
 __all__ = [
     "Backlog",
@@ -15,7 +14,6 @@ __all__ = [
     "DeadLetters",
     "Delivery",
     "Engine",
-    "Observer",
     "SendPolicy",
     "ThreadEngine",
 ]

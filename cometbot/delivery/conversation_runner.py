@@ -13,22 +13,22 @@ from sqlalchemy.engine import Connection
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.context import StateChange
-from cometbot.delivery.error_text import describe_error
-from cometbot.delivery.fast_path import FastPath
 from cometbot.delivery.handler_registry import HandlerRegistry, HandlerRun
-from cometbot.delivery.leases import Lease, ProcessRegistration
-from cometbot.delivery.mailbox import MAX_CRASH_COUNT, MailboxMessage
-from cometbot.delivery.observer import Observer
-from cometbot.delivery.outbox import SENDING, UNKNOWN, Draft, OutboxMessage, SendResult
 from cometbot.delivery.reply_sink import OutboxReplySink
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.sending import ReplySender, SendAttempt
 from cometbot.delivery.store import Store
-from cometbot.delivery.throttle import Backoff
 from cometbot.dispatch import ErrorClasses, Outcome, dispatch
+from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Operation, Text
+from cometbot.observer import Observer
+from cometbot.store.fast_path import FastPath
+from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
+from cometbot.store.outbox import SENDING, UNKNOWN, Draft, OutboxMessage, SendResult
+from cometbot.store.throttles import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -16,25 +16,25 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
 from cometbot.context import StateChange, to_json
-from cometbot.delivery.call_with_timeout import SharedCall
 from cometbot.delivery.dead_letters import DeadLetters
 from cometbot.delivery.engine import Check, Engine
-from cometbot.delivery.leases import to_conversation
-from cometbot.delivery.local_notifier import LocalNotifier
-from cometbot.delivery.mailbox import Mailbox
-from cometbot.delivery.observer import Observer
-from cometbot.delivery.outbox import Draft, OldReplyPurge
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.store import Store
 from cometbot.delivery.thread_engine import ThreadEngine
-from cometbot.delivery.throttle import SendPolicy
 from cometbot.delivery.worker import Worker
 from cometbot.errors import BotError, ConfigurationError, StoreBusy
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
+from cometbot.observer import Observer
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction, database_from_url
+from cometbot.store.leases import to_conversation
+from cometbot.store.local_notifier import LocalNotifier
+from cometbot.store.mailbox import Mailbox
+from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.purge import Purge
+from cometbot.store.shared_call import SharedCall
+from cometbot.store.throttles import SendPolicy
 
 if TYPE_CHECKING:
     from cometbot.delivery.procrastinate_engine import JobPublisher

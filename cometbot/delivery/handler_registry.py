@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cometbot.delivery.leases import Lease
-from cometbot.delivery.mailbox import MailboxMessage
+from cometbot.store.leases import Lease
+from cometbot.store.mailbox import MailboxMessage
 
 if TYPE_CHECKING:
     from cometbot.delivery.reply_sink import OutboxReplySink

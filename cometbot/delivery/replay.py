@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.leases import to_conversation
 from cometbot.delivery.store import Store
 from cometbot.errors import DeliveryError
 from cometbot.models import Conversation
+from cometbot.store.leases import to_conversation
 from cometbot.store.tables import DEAD, DISCARDED, DONE, WAITING, conversations, mailbox, processes
 
 _MESSAGE_ID = re.compile(r"[mM](\d{1,18})", re.ASCII)

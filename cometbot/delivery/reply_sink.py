@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Connection
 
 from cometbot.context import ReplySink
-from cometbot.delivery.leases import Lease
-from cometbot.delivery.mailbox import MailboxMessage
-from cometbot.delivery.outbox import READY, SENDING, Draft, SendResult
 from cometbot.delivery.sending import SendAttempt
 from cometbot.errors import LeaseLost
 from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
+from cometbot.store.leases import Lease
+from cometbot.store.mailbox import MailboxMessage
+from cometbot.store.outbox import READY, SENDING, Draft, SendResult
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot

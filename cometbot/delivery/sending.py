@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cometbot.channels.base import Channel, OutgoingRequest
-from cometbot.delivery.error_text import describe_error
-from cometbot.delivery.leases import Lease, ProcessRegistration
-from cometbot.delivery.observer import Observer
-from cometbot.delivery.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendResult
 from cometbot.delivery.store import Store
-from cometbot.delivery.throttle import SendPolicy
 from cometbot.dispatch import ErrorClasses
+from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
+from cometbot.observer import Observer
+from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendResult
+from cometbot.store.throttles import SendPolicy
 
 log = logging.getLogger(__name__)
 

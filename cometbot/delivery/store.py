@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.fast_path import FastPath
-from cometbot.delivery.leases import Lease, Leases
-from cometbot.delivery.mailbox import Mailbox
-from cometbot.delivery.outbox import Outbox, SendResult
-from cometbot.delivery.throttle import AccountThrottles
 from cometbot.store.database import Database
+from cometbot.store.fast_path import FastPath
+from cometbot.store.leases import Lease, Leases
+from cometbot.store.mailbox import Mailbox
+from cometbot.store.outbox import Outbox, SendResult
 from cometbot.store.state import StateTable
+from cometbot.store.throttles import AccountThrottles
 
 
 class Store:

@@ -17,15 +17,15 @@ from cometbot.channels.base import Channel
 from cometbot.delivery.conversation_runner import Runtime, abandon_handler, process_conversation
 from cometbot.delivery.engine import Check, Engine, SharedTask
 from cometbot.delivery.handler_registry import HandlerRegistry
-from cometbot.delivery.leases import HEARTBEAT_INTERVAL, ProcessRegistration
-from cometbot.delivery.local_notifier import NotificationSocket
-from cometbot.delivery.observer import Observer
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.sending import ReplySender
 from cometbot.delivery.store import Store
-from cometbot.delivery.throttle import SendPolicy
 from cometbot.errors import StoreBusy, StoreUnavailable
+from cometbot.observer import Observer
+from cometbot.store.leases import HEARTBEAT_INTERVAL, ProcessRegistration
+from cometbot.store.local_notifier import NotificationSocket
 from cometbot.store.tables import processes
+from cometbot.store.throttles import SendPolicy
 
 log = logging.getLogger(__name__)
 

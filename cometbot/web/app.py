@@ -16,11 +16,12 @@ from werkzeug.exceptions import HTTPException
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
-from cometbot.delivery import Delivery, Observer
+from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from cometbot.http.errors import quote_value
 from cometbot.http.sse import STREAMS
 from cometbot.loading import load_bots_or_explain
+from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database, check_persistent, database_from_url
 from cometbot.web.application import Application

@@ -12,8 +12,8 @@ from flask import Blueprint
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
-from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
+from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database, database_from_url
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from cometbot.delivery.observer import Observer
+from cometbot.observer import Observer
 from cometbot.store.failures import KINDS
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")

@@ -43,7 +43,7 @@ ALLOWED = {
     ("cli/bots_sync.py", "variable_suffix(name) in settings.bot_credentials"): "names of bots",
     ("channels/cometchat/sync.py", "now.password != credentials.password"): "both are Secret, which is constant-time",
     ("cli/checks/registration.py", "found.password != given.password"): "both are Secret, which is constant-time",
-    ("delivery/leases.py", "token not in self._active_tokens"): "names a lease; opens nothing",
+    ("store/leases.py", "token not in self._active_tokens"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "lease.token in self._abandoned"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == lease.token"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == run.lease.token"): "names a lease; opens nothing",

@@ -10,9 +10,9 @@ from cometbot.channels.chat_api.channel import ChatApiChannel
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import ChatApiWebhookChannel
 from cometbot.chat import Chat
-from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
 from cometbot.http.webhooks import WebhookClient
+from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings, variable_suffix
 
 

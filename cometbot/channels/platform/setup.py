@@ -12,7 +12,7 @@ from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.settings import PlatformSettings
 from cometbot.channels.platform.webhook import PlatformWebhookChannel
 from cometbot.chat import Chat
-from cometbot.delivery import Observer
+from cometbot.observer import Observer
 from cometbot.settings import Settings
 
 _ANY_ADDRESS = ("0.0.0.0", "[::]", "::", "")

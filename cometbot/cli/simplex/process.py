@@ -12,8 +12,8 @@ import click
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.cli._sanitize import sanitize
-from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
+from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.shutdown import ShutdownEvent
 from cometbot.store.database import Database

@@ -12,9 +12,9 @@ import pytest
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
-from cometbot.delivery.leases import ProcessRegistration
 from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
+from cometbot.store.leases import ProcessRegistration
 from cometbot.testing.fake_channel import FakeChannel
 
 QUICK_POLICY = SendPolicy(

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from cometbot import error_text
 from cometbot.context import Context
-from cometbot.delivery import error_text, worker
+from cometbot.delivery import worker
 from cometbot.delivery.conversation_runner import Runtime, abandon_handler
 from cometbot.delivery.dead_letters import DeadLetter
 from cometbot.delivery.delivery import Delivery

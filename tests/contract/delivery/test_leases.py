@@ -12,11 +12,11 @@ import pytest
 from cometbot import Context
 from cometbot.delivery import Delivery
 from cometbot.delivery.conversation_runner import abandon_handler
-from cometbot.delivery.fast_path import FastPath
-from cometbot.delivery.leases import Lease, ProcessRegistration
-from cometbot.delivery.outbox import Draft
 from cometbot.errors import LeaseLost, StoreBusy, Unreachable
 from cometbot.store.database import Database, database_from_url
+from cometbot.store.fast_path import FastPath
+from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.outbox import Draft
 from cometbot.store.tables import conversations, mailbox, outbox, processes
 from tests.contract.delivery.conftest import Harness, wait_until
 

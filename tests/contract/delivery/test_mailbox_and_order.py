@@ -14,9 +14,9 @@ from cometbot.context import Context
 from cometbot.delivery import worker
 from cometbot.delivery.conversation_runner import Runtime, abandon_handler, process_conversation
 from cometbot.delivery.handler_registry import HandlerRun
-from cometbot.delivery.mailbox import MAX_CRASH_COUNT
 from cometbot.delivery.reply_sink import OutboxReplySink
 from cometbot.errors import StoreBusy
+from cometbot.store.mailbox import MAX_CRASH_COUNT
 from cometbot.store.tables import conversations, mailbox, outbox, processes
 
 from .conftest import Harness, wait_until

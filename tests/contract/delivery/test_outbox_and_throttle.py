@@ -159,7 +159,7 @@ def _crash_while_sending(harness: Harness, delivery: Any, *, arrived: bool) -> N
         conversation_key = str(incoming.conversation.key)
         delivery.store.leases.claim(connection, conversation_key, harness.make_dead_process(delivery.database))
         connection.execute(mailbox.update().values(state="done"))
-        from cometbot.delivery.outbox import Draft
+        from cometbot.store.outbox import Draft
 
         [reply] = delivery.store.outbox.add(
             connection, [Draft("m1", 0, 0, conversation_key, operation_payload)], "sending"

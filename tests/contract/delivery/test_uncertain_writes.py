@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot.delivery import Delivery
-from cometbot.delivery.leases import Lease
 from cometbot.errors import StoreBusy
+from cometbot.store.leases import Lease
 from cometbot.store.tables import conversations
 
 from .conftest import Harness, wait_until

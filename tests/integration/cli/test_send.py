@@ -18,8 +18,9 @@ from cometbot import Bot
 from cometbot.channels.cometchat import CometChatChannel, CometChatClient
 from cometbot.channels.simplex.service import SimplexService
 from cometbot.cli.send import CHANNELS
-from cometbot.delivery import Delivery, Observer
+from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
+from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.simulator import Simulator
 from cometbot.testing import FakeSimplexCLI

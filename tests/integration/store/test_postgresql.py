@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
-from cometbot.delivery.leases import ProcessRegistration
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.store import failures, liveness, postgresql
 from cometbot.store.database import ACK_TIMEOUT, Database, database_from_url
+from cometbot.store.leases import ProcessRegistration
 from cometbot.store.tables import facts, mailbox
 from cometbot.testing.fake_channel import FakeChannel
 from tests.ports import HOST

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery, ThreadEngine
-from cometbot.delivery.leases import Lease
 from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
 from cometbot.store.database import PreparedStatement, database_from_url
 from cometbot.store.erasure import Erasure
+from cometbot.store.leases import Lease
 from cometbot.testing.fake_channel import FakeChannel
 
 BIG_TABLES = ("mailbox", "outbox", "conversations")

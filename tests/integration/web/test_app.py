@@ -15,8 +15,8 @@ from werkzeug.test import Client
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
-from cometbot.delivery import Observer
 from cometbot.errors import ConfigurationError
+from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web import app as web

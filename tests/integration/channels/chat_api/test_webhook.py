@@ -16,7 +16,7 @@ from werkzeug import Request, Response
 from cometbot import Bot, ConfigurationError
 from cometbot.channels.chat_api.setup import make_channels
 from cometbot.chat import Chat
-from cometbot.delivery import Observer
+from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings
 from cometbot.store.database import database_from_url
 from tests.integration.channels.chat_api.conftest import MakeSite, Person, Site, wait_until

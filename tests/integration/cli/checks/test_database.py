@@ -16,10 +16,10 @@ from cometbot.cli.checks import database
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.result import CheckResult
 from cometbot.delivery import Delivery
-from cometbot.delivery.leases import ProcessRegistration
 from cometbot.settings import Settings
 from cometbot.store import probe
 from cometbot.store.database import database_from_url
+from cometbot.store.leases import ProcessRegistration
 from cometbot.testing.fake_channel import FakeChannel
 
 LOCAL = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cometbot.delivery.call_with_timeout import SharedCall
 from cometbot.errors import StoreBusy
+from cometbot.store.shared_call import SharedCall
 
 
 def test_result_is_the_functions_result() -> None:

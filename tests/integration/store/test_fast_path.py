@@ -15,11 +15,11 @@ from sqlalchemy.engine import Connection
 from cometbot.bot import Bot
 from cometbot.context import StateChange
 from cometbot.delivery import Delivery
-from cometbot.delivery.fast_path import AdvanceResult, FastPath
-from cometbot.delivery.leases import Lease
-from cometbot.delivery.mailbox import MailboxMessage
-from cometbot.delivery.outbox import Draft, OutboxMessage, SendResult
 from cometbot.errors import LeaseLost
+from cometbot.store.fast_path import AdvanceResult, FastPath
+from cometbot.store.leases import Lease
+from cometbot.store.mailbox import MailboxMessage
+from cometbot.store.outbox import Draft, OutboxMessage, SendResult
 from cometbot.store.tables import conversations, mailbox, outbox, pauses
 from cometbot.testing.fake_channel import FakeChannel
 

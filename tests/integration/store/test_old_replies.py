@@ -8,8 +8,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cometbot.delivery import Delivery
-from cometbot.delivery.outbox import OldReplyPurge
 from cometbot.store.database import Transaction
+from cometbot.store.outbox import OldReplyPurge
 from cometbot.store.tables import mailbox, outbox
 
 KEPT, BATCH = 500, 10

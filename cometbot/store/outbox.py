@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.error_text import storable_text
+from cometbot.error_text import storable_text
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     DEAD,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.error_text import storable_text
+from cometbot.error_text import storable_text
 from cometbot.models import ConversationKey
 from cometbot.store.database import Database
 from cometbot.store.tables import conversations, pauses

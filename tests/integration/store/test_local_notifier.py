@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.delivery import local_notifier as module
-from cometbot.delivery.leases import ProcessRegistration
-from cometbot.delivery.local_notifier import LocalNotifier, NotificationSocket
+from cometbot.store import local_notifier as module
 from cometbot.store.database import database_from_url
+from cometbot.store.leases import ProcessRegistration
+from cometbot.store.local_notifier import LocalNotifier, NotificationSocket
 from cometbot.temporary_folders import TemporaryFolder
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.channels.base import IncomingEvent
-from cometbot.delivery.error_text import storable_text
+from cometbot.error_text import storable_text
 from cometbot.store.database import Database
 from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, conversations, mailbox, outbox
 

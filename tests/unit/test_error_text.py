@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.delivery.error_text import MAX_TEXT_LENGTH, describe_error, storable_text
+from cometbot.error_text import MAX_TEXT_LENGTH, describe_error, storable_text
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cometbot.delivery.leases import Lease, to_conversation
-from cometbot.delivery.mailbox import MailboxMessage
-from cometbot.delivery.outbox import SENDING, Draft, Outbox, OutboxMessage, SendResult
-from cometbot.delivery.throttle import account_key
 from cometbot.errors import LeaseLost
 from cometbot.store.database import Database
+from cometbot.store.leases import Lease, to_conversation
+from cometbot.store.mailbox import MailboxMessage
+from cometbot.store.outbox import SENDING, Draft, Outbox, OutboxMessage, SendResult
+from cometbot.store.throttles import account_key
 
 _MAILBOX_PENDING = "state IN ('waiting', 'running')"
 _OUTBOX_PENDING = "state IN ('ready', 'sending', 'held', 'unknown')"
