@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
 from cometbot.errors import BotError, RegistrationError
@@ -28,9 +28,6 @@ from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.routing import HandlerTable
-
-if TYPE_CHECKING:
-    from cometbot.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -509,8 +506,8 @@ class Bot(HandlerGroup):
         return self._sender
 
 
-def _help(ctx: Context, *names: str) -> str:
-    return ctx.bot.help(names[0] if names else "")
+def _help(ctx: Any, *names: str) -> str:
+    return str(ctx.bot.help(names[0] if names else ""))
 
 
 _HELP_HANDLER = Handler(

@@ -8,17 +8,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text, check_length, remove_answer_hint, to_messages
 from cometbot.models import Attachment, Conversation, Mention, User
 from cometbot.streaming import DeltaBuffer, PreviewThrottle
 from cometbot.text import replace_surrogates
-
-if TYPE_CHECKING:
-    from cometbot.bot import Bot
 
 _LogAdapter = logging.LoggerAdapter
 

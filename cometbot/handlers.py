@@ -6,15 +6,12 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cometbot.commands import Command, Parameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, Matcher, any_message
-
-if TYPE_CHECKING:
-    from cometbot.context import Context
+from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext, Matcher, any_message
 
 Function = Callable[..., Any]
 HandlerKind = Literal["action", "command", "message", "event", "fallback"]
@@ -120,7 +117,7 @@ def action_matcher(names: tuple[ActionName, ...], prefix: str = "") -> Matcher:
     plain = frozenset(item for item in names if isinstance(item, str))
     patterns = [item for item in names if not isinstance(item, str)]
 
-    def find(ctx: Context) -> Match | None:
+    def find(ctx: MatchContext) -> Match | None:
         if not isinstance(ctx.event, ActionEvent) or not ctx.event.name.startswith(prefix):
             return None
         name = ctx.event.name[len(prefix) :]

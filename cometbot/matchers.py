@@ -12,12 +12,34 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from cometbot.errors import RegistrationError
+from cometbot.events import Event, MessageEvent
+from cometbot.models import Attachment, Conversation, User
 
-if TYPE_CHECKING:
-    from cometbot.context import Context
+
+class MatchContext(Protocol):
+    """The part of a :class:`~cometbot.Context` by which an event's handler is found."""
+
+    event: Event
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def message(self) -> MessageEvent | None: ...
+    @property
+    def sender(self) -> User: ...
+    @property
+    def conversation(self) -> Conversation: ...
+    @property
+    def attachments(self) -> tuple[Attachment, ...]: ...
+    @property
+    def thread_id(self) -> str: ...
+    @property
+    def is_mentioned(self) -> bool: ...
+    @property
+    def begins_with_mention(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +115,12 @@ class Matcher:
     """
 
     name: str
-    find: Callable[[Context], Match | None] = field(repr=False)
+    find: Callable[[MatchContext], Match | None] = field(repr=False)
     groups: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
     scope: MatcherScope = field(default=ANY_SCOPE, repr=False)
 
-    def matches(self, ctx: Context) -> Match | None:
+    def matches(self, ctx: MatchContext) -> Match | None:
         """Return the match, or None if the event does not match."""
         return self.find(ctx)
 
@@ -139,7 +161,7 @@ class GroupMatcher(Matcher):
         )
 
 
-MatcherLike: TypeAlias = "Matcher | str | re.Pattern[str] | Callable[[Context], object]"
+MatcherLike: TypeAlias = Matcher | str | re.Pattern[str] | Callable[[Any], object]
 """An argument of ``@bot.message``: a matcher, the whole text, a regular expression, or a function of the context."""
 
 
@@ -153,7 +175,7 @@ def contains(*texts: str) -> Matcher:
     """Match messages that contain one of ``texts``. Case and the number of spaces do not matter."""
     wanted = [normalize_text(item) for item in _require_texts("contains", texts)]
 
-    def test(ctx: Context) -> bool:
+    def test(ctx: MatchContext) -> bool:
         said = normalize_text(ctx.text)
         return any(item in said for item in wanted)
 
@@ -169,7 +191,7 @@ def pattern(expression: str | re.Pattern[str], flags: int = 0) -> Matcher:
     names = frozenset(regex.groupindex)
     search = regex.search
 
-    def find(ctx: Context) -> Match | None:
+    def find(ctx: MatchContext) -> Match | None:
         found = search(ctx.text)
         return None if found is None else Match(found.groupdict(), found)
 
@@ -235,11 +257,11 @@ def normalize_text(value: str) -> str:
     return " ".join(value.casefold().split())
 
 
-def _matcher_from_test(name: str, test: Callable[[Context], object], scope: MatcherScope = ANY_SCOPE) -> Matcher:
+def _matcher_from_test(name: str, test: Callable[[MatchContext], object], scope: MatcherScope = ANY_SCOPE) -> Matcher:
     return Matcher(name, lambda ctx: MATCHED if test(ctx) else None, scope=scope)
 
 
-def _from_function(function: Callable[[Context], object]) -> Matcher:
+def _from_function(function: Callable[[Any], object]) -> Matcher:
     name = getattr(function, "__qualname__", type(function).__qualname__)
     if inspect.iscoroutinefunction(function):
         raise RegistrationError(f"the matcher {name} is async; a matcher is a plain function of ctx")
@@ -251,7 +273,7 @@ def _from_function(function: Callable[[Context], object]) -> Matcher:
 
 
 def _and_matcher(left: Matcher, right: Matcher) -> Matcher:
-    def find(ctx: Context) -> Match | None:
+    def find(ctx: MatchContext) -> Match | None:
         first = left.find(ctx)
         if first is None:
             return None
@@ -263,7 +285,7 @@ def _and_matcher(left: Matcher, right: Matcher) -> Matcher:
 
 
 def _or_matcher(left: Matcher, right: Matcher) -> Matcher:
-    def find(ctx: Context) -> Match | None:
+    def find(ctx: MatchContext) -> Match | None:
         first = left.find(ctx)
         return first if first is not None else right.find(ctx)
 

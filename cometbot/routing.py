@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cometbot.commands import Arguments, parse_call
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.handlers import Handler, HandlerKind
-from cometbot.matchers import MATCHED, Match
-
-if TYPE_CHECKING:
-    from cometbot.context import Context
+from cometbot.matchers import MATCHED, Match, MatchContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class HandlerTable:
             )
         return self._handled_classes[event]
 
-    def find_handler(self, ctx: Context) -> HandlerMatch | None:
+    def find_handler(self, ctx: MatchContext) -> HandlerMatch | None:
         """Return the handler for the context's event, or None."""
         if isinstance(ctx.event, MessageEvent):
             wanted = self._find_command(ctx) or _find_first(self._messages, ctx)
@@ -74,11 +70,11 @@ class HandlerTable:
             return self.find_action_handler(ctx) or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
         return _find_first(self._events, ctx)
 
-    def find_action_handler(self, ctx: Context) -> HandlerMatch | None:
+    def find_action_handler(self, ctx: MatchContext) -> HandlerMatch | None:
         """Return the action handler for the context's event, or None."""
         return _find_first(self._actions, ctx)
 
-    def _find_command(self, ctx: Context) -> HandlerMatch | None:
+    def _find_command(self, ctx: MatchContext) -> HandlerMatch | None:
         call = parse_call(ctx.text)
         handler = self._commands.get(call.name) if call is not None else None
         if call is None or handler is None or handler.command is None:
@@ -89,7 +85,7 @@ class HandlerTable:
         return None
 
 
-def _find_first(handlers: tuple[Handler, ...], ctx: Context) -> HandlerMatch | None:
+def _find_first(handlers: tuple[Handler, ...], ctx: MatchContext) -> HandlerMatch | None:
     for handler in handlers:
         try:
             match = handler.matcher.find(ctx)
