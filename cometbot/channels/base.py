@@ -7,26 +7,17 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from cometbot.bot import Bot
 from cometbot.context import StateChange
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, ConversationKey
-from cometbot.splitting import split_text, utf8_size
-from cometbot.store.database import Transaction
+from cometbot.splitting import utf8_size
 
-__all__ = [
-    "MAX_KEY_BYTES",
-    "Capabilities",
-    "Channel",
-    "DeliveryService",
-    "IncomingEvent",
-    "OutgoingRequest",
-    "fall_back_to_text",
-    "split_text",
-]
+Transaction: TypeAlias = Any
+"""An open transaction of the store, which delivery and channels pass on to each other."""
 
 MAX_KEY_BYTES = 1500
 """The bytes that an event's key may have: databases limit the size of an index entry."""

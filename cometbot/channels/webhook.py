@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import orjson
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
 from cometbot.errors import BotError, PayloadError
 from cometbot.events import Event
 from cometbot.http.webhooks import WebhookClient
-from cometbot.messages import Operation
+from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel
+from cometbot.channels.base import Channel
 from cometbot.delivery import DeadLetter
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
+from cometbot.messages import Capabilities
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.testing.fakes.base import Actor, Fake

@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, IncomingEvent, OutgoingRequest, fall_back_to_text, split_text
+from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Card, Carousel, Choices, Custom, Form, Location, Media, Operation, Text
+from cometbot.messages import Capabilities, Card, Carousel, Choices, Custom, Form, Location, Media, Operation, Text
 from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.splitting import split_text
 from cometbot.testing.message_json import decode, encode
 from cometbot.testing.replies import SentMessage
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cometbot.channels.base import fall_back_to_text, split_text
+from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.chat_api import schemas
 from cometbot.errors import MessageError, PayloadError
 from cometbot.messages import (
@@ -25,6 +25,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment
+from cometbot.splitting import split_text
 from cometbot.text import clean_file_name, replace_surrogates
 
 TEXT_LIMIT = 16_000

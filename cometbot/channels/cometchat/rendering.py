@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from cometbot.channels.base import fall_back_to_text, split_text
+from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.cometchat import request_bodies
 from cometbot.errors import MessageError
 from cometbot.messages import (
@@ -23,6 +23,7 @@ from cometbot.messages import (
     QuickReply,
     Text,
 )
+from cometbot.splitting import split_text
 
 RichMode = Literal["text", "interactive", "card"]
 _NATIVE: dict[str, frozenset[type[Message]]] = {

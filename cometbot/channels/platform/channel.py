@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
 from cometbot.channels.platform import parsing, rendering, serializers
 from cometbot.channels.platform.client import PlatformClient
 from cometbot.channels.platform.display_names import display_name
@@ -26,7 +26,7 @@ from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
 from cometbot.context import StateChange
 from cometbot.errors import BotError, ChatError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
-from cometbot.messages import Operation
+from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.store.database import Transaction
 

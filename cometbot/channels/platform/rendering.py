@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cometbot.channels.base import split_text
 from cometbot.channels.platform.rich_content import to_content
 from cometbot.errors import MessageError
 from cometbot.messages import Card, Carousel, Choices, Form, Location, Media, Message, Operation, Text
+from cometbot.splitting import split_text
 from cometbot.text import replace_surrogates
 
 TEXT_LIMIT = 16_000

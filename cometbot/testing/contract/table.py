@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from cometbot.channels.base import Capabilities, Channel
-from cometbot.messages import Card, Carousel, Choices, Custom, Form, Location, Media, Text
+from cometbot.channels.base import Channel
+from cometbot.messages import Capabilities, Card, Carousel, Choices, Custom, Form, Location, Media, Text
 
 MESSAGE_TYPES = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
 

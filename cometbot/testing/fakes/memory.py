@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Capabilities, IncomingEvent
+from cometbot.channels.base import IncomingEvent
 from cometbot.delivery import Delivery
 from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
-from cometbot.messages import Form, QuickReply
+from cometbot.messages import Capabilities, Form, QuickReply
 from cometbot.models import Attachment, Group
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
