@@ -6,13 +6,14 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from cometbot.bot import Bot
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.cometchat import parsing, payloads, schemas
+from cometbot.channels.cometchat.channel import CometChatChannel
 from cometbot.channels.cometchat.json_body import read_body as read_json_body
 from cometbot.channels.cometchat.payloads import Notification
 from cometbot.channels.cometchat.settings import CallbackSettings
@@ -24,9 +25,6 @@ from cometbot.http.limits import read_body
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.http.raw_wsgi import Environ, RawResponse, RawWSGIBlueprint
 from cometbot.models import Conversation
-
-if TYPE_CHECKING:
-    from cometbot.channels.cometchat.channel import CometChatChannel
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +47,13 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
     """
     for name in delivery.bots:
         channel.callback_settings.validate(name)
-    views = CallbackViews(channel, delivery)
+    views = CallbackViews(
+        delivery,
+        account=channel.account,
+        uids={name: channel.get_uid(name) for name in delivery.bots},
+        settings=channel.callback_settings,
+        observe=channel.observe,
+    )
     blueprint = RawWSGIBlueprint("cometchat", __name__)
     blueprint.add_raw_view("/cometchat", views.handle_shared_callback)
     blueprint.add_raw_view("/cometchat/<bot>", views.handle_callback)
@@ -63,19 +67,28 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
 class CallbackViews:
     """Handles a callback: checks the credentials, reads and validates the body, stores the event, answers 200.
 
-    Refusals have CometChat's error envelope.
+    ``account`` is the id of the app, ``uids`` are the CometChat UIDs of the bots by name. Refusals have CometChat's
+    error envelope.
     """
 
-    def __init__(self, channel: CometChatChannel, delivery: DeliveryService) -> None:
-        self._channel = channel
-        self._account = channel.account
+    def __init__(
+        self,
+        delivery: DeliveryService,
+        *,
+        account: str,
+        uids: Mapping[str, str],
+        settings: CallbackSettings,
+        observe: Callable[[str, str], None],
+    ) -> None:
         self._delivery = delivery
+        self._account = account
+        self._observe = observe
+        self._settings = settings
         self._bots = dict(delivery.bots)
-        self._by_uid = {channel.get_uid(name).lower(): bot for name, bot in self._bots.items()}
-        self._observe = channel.observe
-        self._settings: CallbackSettings = channel.callback_settings
-        self._credentials = BasicCredentials(self._settings.credentials)
-        shared = self._settings.webhook_credentials
+        self._uids = {name: uid.lower() for name, uid in uids.items()}
+        self._by_uid = {uid: self._bots[name] for name, uid in self._uids.items()}
+        self._credentials = BasicCredentials(settings.credentials)
+        shared = settings.webhook_credentials
         self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
@@ -246,7 +259,7 @@ class CallbackViews:
         return not self._settings.answer_disapproved and payloads.is_disapproved(payload)
 
     def _store_notification(self, bot: Bot, notification: Notification, body: bytes) -> RawResponse:
-        is_bot_joining = self._channel.get_uid(bot.name).lower() in notification.joined
+        is_bot_joining = self._uids[bot.name] in notification.joined
         if not is_bot_joining and self._is_ignored_sender(bot, notification.sender):
             return self._ignore(bot.name, "a bot caused it")
         # A bot's own joining is always stored: later webhooks of the group count as relevant because of it.
@@ -259,7 +272,7 @@ class CallbackViews:
 
     def _is_relevant(self, bot: Bot, notification: Notification) -> bool:
         """Return whether a notification of an app webhook, which reports events of the whole app, concerns the bot."""
-        uid = self._channel.get_uid(bot.name).lower()
+        uid = self._uids[bot.name]
         if not notification.conversation_id:
             return True
         if notification.is_new_message:
@@ -277,7 +290,7 @@ class CallbackViews:
         If the notification names none, it is found by an earlier message that was sent or received.
         """
         if notification.conversation_id:
-            target = notification.target(self._channel.get_uid(bot.name))
+            target = notification.target(self._uids[bot.name])
             named = (parsing.CHANNEL, self._account, bot.name, notification.conversation_id, target)
             return Conversation(*named, is_group=notification.is_group) if target else None
         if notification.call_key:
@@ -294,9 +307,8 @@ class CallbackViews:
 
     def _is_ignored_sender(self, bot: Bot, sender: str) -> bool:
         """Return whether the sender is the bot itself, or another bot of this server and ``bot.handle_bots`` is off."""
-        return self._channel.is_own_bot(sender) and (
-            not bot.handle_bots or sender.lower() == self._channel.get_uid(bot.name).lower()
-        )
+        sender = sender.lower()
+        return sender in self._by_uid and (not bot.handle_bots or sender == self._uids[bot.name])
 
     def _enqueue(self, bot: Bot, incoming: IncomingEvent) -> RawResponse:
         self._observe(bot.name, "received" if self._delivery.enqueue(incoming) else "duplicate")

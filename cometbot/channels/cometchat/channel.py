@@ -194,10 +194,6 @@ class CometChatChannel(Channel):
     def is_bot(self, uid: str) -> bool:
         return uid.lower() in self._own_uids or uid.lower() in self._bot_uids
 
-    def is_own_bot(self, uid: str) -> bool:
-        """Return whether ``uid`` is the UID of a bot of this server."""
-        return uid.lower() in self._own_uids
-
     def attach(self, delivery: DeliveryService) -> None:
         self._delivery = delivery
 
