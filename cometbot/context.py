@@ -14,7 +14,7 @@ from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text, check_length, remove_answer_hint, to_messages
-from cometbot.models import Attachment, Conversation, Mention, User
+from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
 from cometbot.streaming import DeltaBuffer, PreviewThrottle
 from cometbot.text import replace_surrogates
 
@@ -393,8 +393,7 @@ class Context:
         twice. Raises :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if the platform has
         no such conversation.
         """
-        if bool(user) == bool(group):
-            raise BotError("a conversation is with either a user or a group: give conversation_with() one of them")
+        check_recipient(user, group)
         return self._sink.conversation(self.bot, user, group)
 
     def _post(self, operation: Operation) -> Sent:

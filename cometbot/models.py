@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from cometbot.errors import BotError
 from cometbot.text import clean_file_name
+
+
+def check_recipient(user: str, group: str, error: type[BotError] = BotError) -> None:
+    """Raise ``error`` unless exactly one of ``user`` (a uid) and ``group`` (a guid) is given."""
+    if bool(user) == bool(group):
+        raise error(f"recipient: expected either a user or a group, got {'both' if user else 'neither'}")
 
 
 class ConversationKey(NamedTuple):

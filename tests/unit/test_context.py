@@ -107,7 +107,7 @@ def test_another_conversation_is_named_by_its_user_or_group(sink: Any, context: 
 
 @pytest.mark.parametrize("both", [{}, {"user": "", "group": ""}, {"user": "tom", "group": "team"}])
 def test_another_conversation_has_one_name(context: Any, both: dict[str, str]) -> None:
-    with pytest.raises(BotError, match="give conversation_with\\(\\) one of them"):
+    with pytest.raises(BotError, match="expected either a user or a group"):
         context("hi").conversation_with(**both)
 
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from cometbot import Attachment, Conversation, Group, Mention, Quote, User
-from cometbot.models import ConversationKey
+from cometbot import Attachment, BotError, Conversation, Group, Mention, MessageError, Quote, User
+from cometbot.models import ConversationKey, check_recipient
 
 
 def test_conversation_key_holds_channel_account_and_bot() -> None:
@@ -13,6 +13,15 @@ def test_conversation_key_holds_channel_account_and_bot() -> None:
     assert here.key == ConversationKey("cometchat", "app", "helpdesk", "group_ops")
     assert str(here.key) == "cometchat/app/helpdesk/group_ops"
     assert not here.is_direct
+
+
+def test_recipient_is_either_a_user_or_a_group() -> None:
+    check_recipient("maria", "")
+    check_recipient("", "ops")
+    with pytest.raises(BotError, match="expected either a user or a group, got both"):
+        check_recipient("maria", "ops")
+    with pytest.raises(MessageError, match="got neither"):
+        check_recipient("", "", MessageError)
 
 
 def test_user_and_group_read_as_their_names_or_else_their_ids() -> None:

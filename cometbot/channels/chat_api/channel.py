@@ -19,10 +19,10 @@ from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.context import StateChange
-from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
+from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Custom, Operation
-from cometbot.models import Conversation, User
+from cometbot.models import Conversation, User, check_recipient
 from cometbot.store.database import Transaction
 from cometbot.store.metadata import get_or_create_metadata
 
@@ -71,8 +71,7 @@ class ChatApiChannel(Channel):
         return ACCOUNT
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        if bool(user) == bool(group):
-            raise BotError("a conversation is with either a user or a group: give one of them")
+        check_recipient(user, group)
         wanted = Conversation(
             self.name, self.account, bot.name, group or f"{TO_USER_PREFIX}{user}", group or user, is_group=bool(group)
         )

@@ -27,7 +27,7 @@ from cometbot.errors import (
 )
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Operation
-from cometbot.models import Conversation
+from cometbot.models import Conversation, check_recipient
 
 _log = logging.getLogger(__name__)
 _NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
@@ -88,8 +88,7 @@ class CometChatChannel(Channel):
         return self._uids.get(bot, bot)
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        if bool(user) == bool(group):
-            raise BotError("a conversation is with either a user or a group: give one of them")
+        check_recipient(user, group)
         if not schemas.ID_PATTERN.fullmatch(user or group):
             wrong = (user or group)[:60]
             raise BotError(f"an id has 1 to 255 characters and no control characters; {wrong!r} can be nobody's")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.responses import Record
 from cometbot.errors import MessageError, OutcomeUnknown
+from cometbot.models import check_recipient
 
 GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 MAX_MEMBERS_PER_REQUEST = 25
@@ -419,8 +420,7 @@ def _reaction_path(message_id: str, reaction: str) -> str:
 
 
 def _peer_path(user: str, group: str) -> str:
-    if bool(user) == bool(group):
-        raise MessageError("name either a user or a group")
+    check_recipient(user, group, MessageError)
     return _user_path(user) if user else _group_path(group)
 
 

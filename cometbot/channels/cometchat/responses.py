@@ -73,20 +73,28 @@ class ApiResponse:
         lowercased = {name.lower(): value for name, value in self.headers.items()}
         return self.status == 204 or lowercased.get("content-length") == "0"
 
-    def envelope(self) -> dict[str, Any]:
-        """Return the JSON object in the body, with U+FFFD for lone surrogates; empty if there is none."""
+
+def read_envelope(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``, with U+FFFD for lone surrogates; empty if there is none.
+
+    It has ``data`` and ``meta``, or ``error``.
+    """
+    try:
+        envelope = orjson.loads(body)
+    except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
         try:
-            payload = _parse_json(self.body)
+            envelope = replace_surrogates(json.loads(body))
         except (ValueError, RecursionError):
             return {}
-        return payload if isinstance(payload, dict) else {}
+    return envelope if isinstance(envelope, dict) else {}
 
 
-def _parse_json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
-        return replace_surrogates(json.loads(body))
+def read_error(envelope: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """Return the code, message and details of the error in an envelope; empty if there is none."""
+    error = envelope.get("error")
+    error = error if isinstance(error, dict) else {}
+    code, message = (text if isinstance(text := error.get(name), str) else "" for name in ("code", "message"))
+    return code, message, error.get("details")
 
 
 def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
@@ -95,7 +103,7 @@ def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) 
     Raises the matching subclass of :class:`ChannelError` for any other response. ``what`` names the request in the
     error's text; ``secrets`` are masked in CometChat's message.
     """
-    envelope = answer.envelope()
+    envelope = read_envelope(answer.body)
     if 200 <= answer.status < 300:
         if "data" not in envelope and not answer.is_empty:
             raise OutcomeUnknown(
@@ -108,26 +116,20 @@ def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) 
 
 def error_from_response(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
     """Return the error of a response, classified by CometChat's own code first, then by the HTTP status."""
-    error = answer.envelope().get("error")
-    error = error if isinstance(error, dict) else {}
-    code, message = _text(error.get("code")), _text(error.get("message"))
+    code, message, details = read_error(read_envelope(answer.body))
     text = _redact(": ".join(part for part in (what, f"{answer.status} {code}".strip(), message) if part), secrets)
     if answer.status == 429 or code == "ERR_TOO_MANY_REQUESTS":
         return RateLimited(text, retry_after=parse_retry_after(answer.headers, time.time()))
-    if (
-        code in _SERVER_ERROR_CODES
-        or code.startswith("ERR_WS_")
-        or (not code and answer.status >= 500)
-        or answer.status == 408
-    ):
-        return OutcomeUnknown(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
-    kind = _error_class(code, answer.status)
+    kind = _rejection_class(code, answer.status)
     if kind is None:
         return OutcomeUnknown(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
-    return kind(text, code=code, status=answer.status, details=_details(error.get("details"), secrets))
+    return kind(text, code=code, status=answer.status, details=_details(details, secrets))
 
 
-def _error_class(code: str, status: int) -> type[Rejected] | None:
+def _rejection_class(code: str, status: int) -> type[Rejected] | None:
+    """Return the class of a refusal, or None for a temporary error of the server."""
+    if code in _SERVER_ERROR_CODES or code.startswith("ERR_WS_") or status == 408:
+        return None
     if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")):
         return AuthenticationFailed
     if code.endswith("_NOT_FOUND"):
@@ -168,7 +170,3 @@ def _parse_number(value: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -24,7 +24,7 @@ from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import BotError, ChannelError, MessageError, OutcomeUnknown, Rejected
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation
+from cometbot.models import Conversation, check_recipient
 
 if TYPE_CHECKING:  # needs the libraries of the extra, which a bot that only renders messages does not have
     from cometbot.channels.simplex.outgoing_files import OutgoingFiles
@@ -108,8 +108,7 @@ class SimplexChannel(Channel):
         self._on_close.append(on_close)
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
-        if bool(user) == bool(group):
-            raise BotError("a conversation is with either a user or a group: give one of them")
+        check_recipient(user, group)
         make, name = (ids.make_group_conversation, group) if group else (ids.make_direct_conversation, user)
         return make(self._account, bot.name, name)
 

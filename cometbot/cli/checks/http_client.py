@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from cometbot.channels.cometchat.responses import read_envelope, read_error
 from cometbot.errors import Unreachable
 
 _MAX_BODY_BYTES = 1024 * 1024
@@ -30,17 +30,12 @@ class CheckResponse:
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body, or an empty one if there is none."""
-        try:
-            value = orjson.loads(self.body)
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
+        return read_envelope(self.body)
 
     @property
     def code(self) -> str:
         """The error code in the envelope that CometChat and the callbacks share, or "" if there is none."""
-        error = self.json().get("error")
-        return str(error.get("code") or "") if isinstance(error, dict) else ""
+        return read_error(self.json())[0]
 
 
 class CheckClient:
