@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
 from cometbot.context import RESERVED_PREFIX, Context, ReplySink, StateChange, to_json
@@ -38,7 +39,7 @@ _BOT_COUNT_KEY = f"{RESERVED_PREFIX}bots"
 _CONVERSATION_EVENTS = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
 """The events of other bots that a bot without ``handle_bots`` ignores."""
 
-_MAX_BACKOFF = 300.0
+_RETRY_BACKOFF = Backoff(initial=1.0, maximum=300.0, jitter=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def backoff(failures: int) -> float:
 
     They are 1, 2, 4 … up to 300.
     """
-    return min(2.0 ** min(failures, 30), _MAX_BACKOFF)
+    return _RETRY_BACKOFF.delay(failures)
 
 
 class _Dispatch:

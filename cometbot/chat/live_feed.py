@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -18,6 +17,7 @@ from sqlalchemy.engine import Connection
 from cometbot.chat.feed_table import FeedPosition, FeedTable
 from cometbot.chat.models import CONVERSATION_DELETED, Data, Scope, Signal, Topic
 from cometbot.errors import StoreBusy
+from cometbot.forking import PerProcess
 from cometbot.store.database import Database
 from cometbot.store.pubsub import PubSub, create_pubsub
 
@@ -141,8 +141,8 @@ class Feed:
         self._feed_table = feed_table
         self._start_lock = threading.Lock()
         self._is_closed = False
+        self._pubsub = PerProcess(self._create_pubsub)
         self._reset()
-        self._pid = 0
 
     def _reset(self) -> None:
         """Initialize the state of a process without listeners."""
@@ -151,7 +151,6 @@ class Feed:
         self._all_listeners: set[Listener] = set()
         self._pending: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._pubsub: PubSub | None = None
 
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
         """Store a signal only in the feed; the caller publishes it after the commit.
@@ -175,7 +174,7 @@ class Feed:
         self._distribute_signal(Signal(topic, kind, data=data))
 
     def _distribute_signal(self, signal: Signal) -> None:
-        pubsub = self._ensure_pubsub()
+        pubsub = self._pubsub.get()
         if signal.topic in self._listeners:
             self._pending.put(signal)
         pubsub.publish(_serialize(signal))
@@ -186,7 +185,7 @@ class Feed:
         Do not call it within a transaction, because it reads the database itself. Raises :class:`StoreBusy` if the
         positions of conversations cannot be read.
         """
-        self._ensure_pubsub()
+        self._pubsub.get()
         listener = Listener(self)
         with self._lock:
             self._all_listeners.add(listener)
@@ -196,7 +195,7 @@ class Feed:
 
     def add_listener(self, listener: Listener, topic: Topic, after: int | None = None) -> None:
         """Subscribe ``listener`` to ``topic``, from now on or from the position ``after``."""
-        pubsub = self._ensure_pubsub()
+        pubsub = self._pubsub.get()
         self._ensure_thread(pubsub)
         created_at, position = self._current_position(topic)
         with self._lock:
@@ -250,24 +249,18 @@ class Feed:
             self._listeners, self._all_listeners = {}, set()
         for listener in listeners:
             listener.finish()
-        if self._pid != os.getpid():
+        pubsub = self._pubsub.existing
+        if pubsub is None:
             return
         self._pending.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
-        if self._pubsub is not None:
-            self._pubsub.close()
+        pubsub.close()
 
-    def _ensure_pubsub(self) -> PubSub:
-        """Return the connection to the other processes, created by this process."""
-        if self._pid != os.getpid() or self._pubsub is None:
-            with self._start_lock:
-                if self._pid != os.getpid():
-                    self._reset()
-                    self._pid = os.getpid()
-                if self._pubsub is None:
-                    self._pubsub = create_pubsub(self._database, _PUBSUB_CHANNEL)
-        return self._pubsub
+    def _create_pubsub(self) -> PubSub:
+        """Return the connection to the other processes, for a process that has no listeners yet."""
+        self._reset()
+        return create_pubsub(self._database, _PUBSUB_CHANNEL)
 
     def _ensure_thread(self, pubsub: PubSub) -> None:
         if self._thread is not None:

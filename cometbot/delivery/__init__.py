@@ -1,10 +1,11 @@
 """From the stored event to the sent reply: mailbox, conversation runners, outbox and leases."""
 
+from cometbot.backoff import Backoff
 from cometbot.delivery.dead_letters import DeadLetter, DeadLetters
 from cometbot.delivery.delivery import Backlog, Delivery
 from cometbot.delivery.engine import Check, Engine
 from cometbot.delivery.thread_engine import ThreadEngine
-from cometbot.store.throttles import Backoff, SendPolicy
+from cometbot.store.throttles import SendPolicy
 
 __all__ = [
     "Backlog",

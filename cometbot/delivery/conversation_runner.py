@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 
 from sqlalchemy.engine import Connection
 
+from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.context import StateChange
@@ -28,7 +29,6 @@ from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import SENDING, UNKNOWN, Draft, OutboxMessage, SendResult
-from cometbot.store.throttles import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import select
 import socket
 import threading
@@ -16,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import flask
 
+from cometbot.forking import PerProcess
 from cometbot.http.addresses import rate_limit_address
 from cometbot.http.errors import HttpError
 from cometbot.http.watchdog import WATCHDOG, get_connection
@@ -195,19 +195,14 @@ class _DisconnectWatcher:
     """
 
     def __init__(self) -> None:
-        self._reset()
-        self._starting = threading.Lock()
-
-    def _reset(self) -> None:
-        self._pid = 0
+        self._thread = PerProcess(self._start)
         self._slots: dict[int, StreamSlot] = {}
         self._epoll: Any = None
 
     def watch(self, slot: StreamSlot) -> None:
         if slot.connection is None or not hasattr(select, "epoll"):
             return
-        if self._pid != os.getpid():
-            self._start()
+        self._thread.get()
         number = slot.connection.fileno()
         if number >= 0:
             self._slots[number] = slot
@@ -223,14 +218,11 @@ class _DisconnectWatcher:
             with suppress(OSError):
                 self._epoll.unregister(number)
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._pid == os.getpid():
-                return
-            self._reset()
-            self._epoll = select.epoll()
-            threading.Thread(target=self._run, name="cometbot-departures", daemon=True).start()
-            self._pid = os.getpid()
+    def _start(self) -> threading.Thread:
+        self._slots, self._epoll = {}, select.epoll()
+        thread = threading.Thread(target=self._run, name="cometbot-disconnects", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         while True:

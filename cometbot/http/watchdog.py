@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
+
+from cometbot.forking import PerProcess
 
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 _CHECK_INTERVAL = 0.1
@@ -56,12 +57,12 @@ class SocketWatchdog:
     """
 
     def __init__(self) -> None:
+        self._thread = PerProcess(self._start)
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._deadlines: set[Deadline] = set()
-        self._pid = 0
 
     def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
         """Return a :class:`Deadline` of ``seconds`` from now.
@@ -80,8 +81,7 @@ class SocketWatchdog:
 
     def add(self, deadline: Deadline) -> None:
         """Start watching ``deadline``."""
-        if self._pid != os.getpid():
-            self._start()
+        self._thread.get()
         with self._lock:
             self._deadlines.add(deadline)
 
@@ -90,13 +90,11 @@ class SocketWatchdog:
         with self._lock:
             self._deadlines.discard(deadline)
 
-    def _start(self) -> None:
-        with _start_lock:
-            if self._pid == os.getpid():
-                return
-            self._reset()
-            threading.Thread(target=self._run, name="cometbot-deadlines", daemon=True).start()
-            self._pid = os.getpid()
+    def _start(self) -> threading.Thread:
+        self._reset()
+        thread = threading.Thread(target=self._run, name="cometbot-deadlines", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         while True:
@@ -115,7 +113,6 @@ class SocketWatchdog:
             shutdown_socket(connection, deadline.direction)
 
 
-_start_lock = threading.Lock()
 WATCHDOG = SocketWatchdog()
 """The watchdog of this process."""
 

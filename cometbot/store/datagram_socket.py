@@ -67,7 +67,7 @@ class DatagramSocket:
             return
         self._receiver = receiver
         threading.Thread(
-            target=self._receive_forever, args=(receiver, callback), name="cometbot-hints", daemon=True
+            target=self._receive_forever, args=(receiver, callback), name="cometbot-datagrams", daemon=True
         ).start()
 
     def _make_folder(self) -> bool:

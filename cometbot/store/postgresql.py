@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +18,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
 from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.forking import PerProcess
 from cometbot.store import migrate
 from cometbot.store.clock import LEASE_TTL, ServerClock, seconds_since_boot
 from cometbot.store.connection_pool import ConnectionPool
@@ -77,11 +76,8 @@ class PostgreSQL(Database):
                 "PostgreSQL's manual lists as parameter key words, such as ?sslmode=require"
             )
         self._size = size
-        self._open_lock = threading.RLock()
-        self._pid = 0
         self._is_closed = False
-        self._pool: ConnectionPool[Connection] | None = None
-        self._inherited_pools: list[object] = []
+        self._pool = PerProcess(self._make_pool)
         self._clock = ServerClock()
         self._clock_synced_at = float("-inf")
 
@@ -190,7 +186,7 @@ class PostgreSQL(Database):
 
         After a connection broke, neither it nor the idle ones, which probably broke with it, are used again.
         """
-        pool = self._ensure_open()
+        pool = self._pool.get()
         connection = pool.acquire(
             is_urgent=is_urgent,
             timeout=WRITE_TIMEOUT if timeout is None else timeout,
@@ -229,7 +225,6 @@ class PostgreSQL(Database):
             raise self.failures.to_exception(cause, "read or write") from error
 
     def open(self) -> None:
-        self._ensure_open()
         with self._raise_configuration_errors("use"):
             problem = self.schema_problem() or self._find_privilege_problem()
         if problem:
@@ -249,7 +244,6 @@ class PostgreSQL(Database):
         )
 
     def upgrade(self) -> None:
-        self._ensure_open()
         with self._raise_configuration_errors("upgrade"), self.write() as connection:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             migrate.upgrade(connection)
@@ -275,20 +269,9 @@ class PostgreSQL(Database):
             self.failures.clear(UNREACHABLE, TOO_MANY_CONNECTIONS, STANDBY)
         return self.failures.problem
 
-    def _ensure_open(self) -> ConnectionPool[Connection]:
-        """Return this process's pool; after a fork, connections of the parent are left to it."""
-        if self._pool is not None and self._pid == os.getpid():
-            return self._pool
-        with self._open_lock:
-            if self._is_closed:
-                raise StoreBusy("the database is closed")
-            if self._pool is None or self._pid != os.getpid():
-                # Kept, because garbage collection would close the parent's connections.
-                self._inherited_pools.append(self._pool)
-                self._pool, self._pid = self._make_pool(), os.getpid()
-            return self._pool
-
     def _make_pool(self) -> ConnectionPool[Connection]:
+        if self._is_closed:
+            raise StoreBusy("the database is closed")
         engine = sa.create_engine(
             self._url,
             poolclass=NullPool,
@@ -308,11 +291,9 @@ class PostgreSQL(Database):
         )
 
     def close(self) -> None:
-        with self._open_lock:
-            self._is_closed = True
-            if self._pool is not None and self._pid == os.getpid():
-                self._pool.close()
-            self._pool, self._pid = None, 0
+        self._is_closed = True
+        if pool := self._pool.clear():
+            pool.close()
 
 
 class _CommitProgress:

@@ -43,7 +43,7 @@ class PostgreSQLPubSub(PubSub):
         self._notify = sa.text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:texts AS text[])) AS said")
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        threading.Thread(target=self._listen_forever, args=(callback,), name="cometbot-notices", daemon=True).start()
+        threading.Thread(target=self._listen_forever, args=(callback,), name="cometbot-listen", daemon=True).start()
 
     def publish(self, text: str) -> None:
         try:
@@ -54,7 +54,7 @@ class PostgreSQLPubSub(PubSub):
             with self._lock:
                 if self._publisher is None:
                     self._publisher = threading.Thread(
-                        target=self._publish_queued, name="cometbot-telling", daemon=True
+                        target=self._publish_queued, name="cometbot-publish", daemon=True
                     )
                     self._publisher.start()
 

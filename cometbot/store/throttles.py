@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
+from cometbot.backoff import Backoff
 from cometbot.error_text import storable_text
 from cometbot.models import ConversationKey
 from cometbot.store.database import Database
@@ -39,23 +39,6 @@ _resume_waiting = (
     .where(conversations.c.lane.in_(_waiting_conversations.with_for_update(skip_locked=True)))
     .values(due_at=bound("now"))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """The wait before the n-th retry.
-
-    It doubles from ``initial`` to ``maximum`` seconds; up to the fraction ``jitter`` of it is added at random.
-    """
-
-    initial: float = 0.5
-    maximum: float = 300.0
-    jitter: float = 0.25
-
-    def delay(self, failures: int) -> float:
-        """Return the seconds to wait after this number of failures in a row."""
-        wait = min(self.maximum, self.initial * 2.0 ** min(failures, 30))
-        return wait * (1 + self.jitter * random.random())
 
 
 @dataclass(frozen=True, slots=True)

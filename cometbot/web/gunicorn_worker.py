@@ -25,11 +25,11 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
 from orjson import dumps
 
+from cometbot.forking import close_in_children
 from cometbot.http.limits import LINGERS_KEY, SlowClientGuard
 from cometbot.http.slow_clients import SlowClientLimit
 from cometbot.http.sse import RESERVED_THREADS, STREAMS
 from cometbot.http.watchdog import WATCHDOG, get_connection
-from cometbot.web.close_on_fork import close_in_children
 from cometbot.web.corkable_socket import CorkableSocket
 from cometbot.web.expect_continue import ExpectContinueInput
 from cometbot.web.lingering_close import LingeringCloser

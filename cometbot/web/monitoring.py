@@ -15,7 +15,7 @@ from flask import Flask
 
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
-from cometbot.web.close_on_fork import close_in_children
+from cometbot.forking import close_in_children
 from cometbot.web.health import make_health_views
 from cometbot.web.metrics import Metrics
 from cometbot.web.server import READY_PIPE_VARIABLE

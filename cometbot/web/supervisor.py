@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from cometbot.backoff import Backoff
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import configure_logging
@@ -26,7 +27,7 @@ from cometbot.web.server import (
 )
 
 START_TIMEOUT = 60.0
-_MIN_RESTART_DELAY, _MAX_RESTART_DELAY = 0.5, 30.0
+_RESTART_BACKOFF = Backoff(initial=0.5, maximum=30.0, jitter=0.0)
 _HEALTHY_UPTIME = 60.0
 """Seconds of running after which a child's end no longer counts as a failed start."""
 
@@ -95,7 +96,7 @@ class ChildProcess:
             return None
         self._process = None
         self.failures = 0 if time.monotonic() - self._started_at > _HEALTHY_UPTIME else self.failures + 1
-        wait = min(_MAX_RESTART_DELAY, _MIN_RESTART_DELAY * 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
+        wait = _RESTART_BACKOFF.delay(self.failures - 2) if self.failures > 1 else 0.0
         self.restart_at = time.monotonic() + wait
         return status
 

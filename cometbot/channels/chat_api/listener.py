@@ -17,6 +17,7 @@ from typing import Any
 
 import urllib3
 
+from cometbot.backoff import Backoff
 from cometbot.channels.chat_api.models import ApiMessage, MessageCreated, Page, Signal
 from cometbot.channels.chat_api.responses import PING_DATA, SseParser, parse_signal
 from cometbot.errors import ChannelError, OutcomeUnknown, Rejected
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 _CHUNK_SIZE = 64 * 1024
 _QUEUE_SIZE = 1000
 _MAX_SEEN_IDS = 1000
-_FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 30.0
+_BACKOFF = Backoff(initial=0.5, maximum=30.0, jitter=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +194,8 @@ class Listener:
 
     def _reconnect(self) -> None:
         """Retry until connected or closed. Raises :class:`Rejected` if the server refuses this user."""
-        backoff = _FIRST_BACKOFF
-        while not self._closed.wait(backoff):
+        failures = 0
+        while not self._closed.wait(_BACKOFF.delay(failures)):
             try:
                 self._stream = self._connect()
                 for message in self._fetch_missed():
@@ -204,7 +205,7 @@ class Listener:
                 raise
             except ChannelError as error:
                 _log.info("could not listen again yet: %s", error)
-                backoff = min(backoff * 2, _MAX_BACKOFF)
+                failures += 1
 
     def _fetch_missed(self) -> list[ApiMessage]:
         """Return the messages since the last known one, oldest first; about a thousand at most."""

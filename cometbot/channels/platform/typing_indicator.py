@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 
 from cometbot.channels.platform.platform import TYPING
 from cometbot.chat import Feed, Topic
+from cometbot.forking import PerProcess
 
 REPEAT_INTERVAL = 8.0
 """Seconds after which the signal is repeated; pages hide the indicator 15 s after the last one."""
@@ -25,13 +25,12 @@ class TypingIndicator:
         self._lock = threading.Lock()
         self._active: Counter[Topic] = Counter()
         self._closing = threading.Event()
-        self._pid = 0
+        self._thread = PerProcess(self._start)
 
     def update(self, topic: Topic, is_typing: bool) -> None:
         """Record that work on ``topic`` has begun or ended. Several may overlap."""
         with self._lock:
-            if self._pid != os.getpid():
-                self._start()
+            self._thread.get()
             self._active[topic] += 1 if is_typing else -1
             has_stopped = self._active[topic] <= 0
             if has_stopped:
@@ -43,11 +42,12 @@ class TypingIndicator:
         """Stop repeating signals."""
         self._closing.set()
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def _start(self) -> threading.Thread:
         self._active = Counter()
         self._closing = threading.Event()
-        threading.Thread(target=self._run, args=(self._closing,), name="platform-typing", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(self._closing,), name="cometbot-typing", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self, closing: threading.Event) -> None:
         while not closing.wait(self._interval):

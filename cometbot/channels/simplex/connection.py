@@ -21,6 +21,7 @@ try:
 except ImportError as error:
     raise ImportError("the SimpleX channel needs the library websockets: pip install 'cometbot[simplex]'") from error
 
+from cometbot.backoff import Backoff
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import NotConnected
 from cometbot.channels.simplex.event_queue import STARTUP_QUEUE_LIMIT, EventQueue, QueueLimit
@@ -248,11 +249,10 @@ class Connection:
 
     def _next_backoff(self, is_config_error: bool) -> float:
         self._failures += 1
+        timing = self._timing
         if is_config_error:
-            max_wait = self._timing.config_error_backoff
-        else:
-            max_wait = min(self._timing.max_backoff, self._timing.initial_backoff * 2 ** min(self._failures - 1, 20))
-        return max_wait * random.uniform(0.5, 1.0)
+            return Backoff(maximum=timing.config_error_backoff / 2, jitter=1.0).delay(30)
+        return Backoff(timing.initial_backoff / 2, timing.max_backoff / 2, jitter=1.0).delay(self._failures - 1)
 
     def _connect_once(self) -> tuple[bool, str]:
         """Run one connection from opening to end.

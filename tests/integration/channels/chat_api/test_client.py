@@ -12,6 +12,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from cometbot.backoff import Backoff
 from cometbot.channels.chat_api import listener as listening
 from cometbot.channels.chat_api.client import ChatClient
 from cometbot.channels.chat_api.keys import sign
@@ -59,7 +60,7 @@ def bob(site: Site) -> Iterator[ChatClient]:
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr(listening, "_BACKOFF", Backoff(0.02, 30.0, jitter=0.0))
 
 
 def test_users(ann: ChatClient) -> None:

@@ -60,7 +60,7 @@ def test_it_is_said_again_while_it_lasts_and_no_more_after_that(feed: FakeFeed, 
 
 def test_nothing_is_said_any_more_once_it_is_closed(feed: FakeFeed, typing: TypingIndicator) -> None:
     typing.update(HERE, True)
-    [thread] = [item for item in threading.enumerate() if item.name == "platform-typing" and item.is_alive()][-1:]
+    [thread] = [item for item in threading.enumerate() if item.name == "cometbot-typing" and item.is_alive()][-1:]
     typing.close()
     thread.join(60)
 
