@@ -6,9 +6,11 @@ import ipaddress
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -16,7 +18,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from cometbot.errors import ChannelError, OutcomeUnknown, Rejected, Unreachable
+from cometbot.http.responses import HttpResponse
 from cometbot.http.watchdog import WATCHDOG, Deadline
+
+MAX_REDIRECTS = 5
+
+_CHUNK_SIZE = 64 * 1024
+_MIN_TIMEOUT = 0.001
+"""The least timeout of a socket in seconds: 0 would mean not to wait at all."""
 
 _thread_state = threading.local()
 _NAT64_NETWORK = ipaddress.ip_network("64:ff9b::/96")
@@ -56,50 +65,165 @@ def make_session(pool_size: int, *, allow_private: bool = True) -> requests.Sess
     return session
 
 
-@contextmanager
-def time_limited_exchange(
-    session: requests.Session, url: str, request_name: str, timeout: float, *, peer: str, remedy: str = ""
-) -> Iterator[Deadline]:
-    """Limit the block, which sends one request and reads its response, to ``timeout`` seconds.
+class HttpClient:
+    """A client of one kind of server: each exchange ends in time, and its errors name the server.
 
-    A connection error or timeout in the block is raised as :class:`Unreachable` if certainly nothing was sent, else as
-    :class:`OutcomeUnknown`. Their texts name the request (``request_name``), the server (``peer``), and what to check
-    if it cannot be reached (``remedy``). The time for the DNS lookup is not limited.
+    ``peer`` is the server's name in errors; ``remedy`` says what to check if it cannot be reached.
     """
-    _thread_state.is_sent = False
+
+    def __init__(self, session: requests.Session, *, peer: str, remedy: str = "") -> None:
+        self.session = session
+        self._peer = peer
+        self._remedy = remedy
+
+    def send(
+        self, method: str, url: str, request_name: str, timeout: float, *, limit: int, **options: Any
+    ) -> HttpResponse:
+        """Send a request like :meth:`open`, and return the response with its whole body.
+
+        Raises :class:`OutcomeUnknown` for a body of more than ``limit`` bytes.
+        """
+        with self.open(method, url, request_name, timeout, **options) as response:
+            too_large = OutcomeUnknown(
+                f"{request_name}: {self._peer} answered with more than {limit} bytes", status=response.status_code
+            )
+            body = b"".join(_limit_size(response, limit, too_large))
+            return HttpResponse(response.status_code, response.headers, body)
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        request_name: str,
+        timeout: float,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Iterator[requests.Response]:
+        """Send a request within :meth:`exchange`; yield its response, whose body is still to be read.
+
+        No redirect is followed. ``options`` are those of ``requests``.
+        """
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        with self.exchange(url, request_name, timeout) as deadline:
+            wait = max(deadline.remaining, _MIN_TIMEOUT)
+            options |= {"headers": sent, "timeout": (wait, wait), "allow_redirects": False, "stream": True}
+            with self.session.request(method, url, **options) as response:
+                yield response
+
+    def download(
+        self,
+        url: str,
+        file: BinaryIO,
+        *,
+        limit: int,
+        timeout: float,
+        to_error: Callable[[HttpResponse, str], ChannelError],
+    ) -> tuple[str, Mapping[str, str]]:
+        """Write the content of ``url`` to ``file``; return the URL and the headers that it came with.
+
+        At most :data:`MAX_REDIRECTS` redirects are followed. Raises :class:`Rejected` for a URL that is not http(s),
+        for more redirects, and for a file of more than ``limit`` bytes; the error that ``to_error`` makes of any other
+        response than 200 and the request's name; and the errors of :meth:`exchange`.
+        """
+        ends_at = time.monotonic() + timeout
+        if not _is_http_url(url):
+            raise Rejected("the file's URL: expected an http(s) URL with a host")
+        for _ in range(MAX_REDIRECTS + 1):
+            request_name = f"GET {url_origin(url)} (file)"
+            remaining = max(ends_at - time.monotonic(), _MIN_TIMEOUT)
+            with self.open("GET", url, request_name, remaining) as response:
+                location = response.headers.get("Location", "")
+                if 300 <= response.status_code < 400 and location:
+                    url = _resolve_redirect(url, location, request_name)
+                    continue
+                if response.status_code != 200:
+                    body = next(response.iter_content(_CHUNK_SIZE), b"")
+                    raise to_error(HttpResponse(response.status_code, response.headers, body), request_name)
+                text = f"{request_name}: the file is larger than {limit} bytes, the limit"
+                file.writelines(_limit_size(response, limit, Rejected(text, code="file_too_large", status=200)))
+                return url, response.headers
+        raise Rejected(f"{request_name}: redirected more than {MAX_REDIRECTS} times")
+
+    @contextmanager
+    def exchange(self, url: str, request_name: str, timeout: float) -> Iterator[Deadline]:
+        """Limit the block, which sends one request and reads its response, to ``timeout`` seconds.
+
+        A connection error or timeout in the block is raised as :class:`Unreachable` if certainly nothing was sent, else
+        as :class:`OutcomeUnknown`. The time for the DNS lookup is not limited.
+        """
+        _thread_state.is_sent = False
+        try:
+            with WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR) as deadline:
+                _thread_state.deadline = deadline
+                yield deadline
+                if deadline.expired:  # a response that was cut off may look complete
+                    raise TimeoutError
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            if self._is_unsent(url, error):
+                remedy = f"; {self._remedy}" if self._remedy else ""
+                text = f"{request_name}: {self._peer} could not be reached ({type(error).__name__}){remedy}"
+                raise Unreachable(text) from None
+            if deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
+                text = f"{request_name}: {self._peer} did not answer within {timeout:g} seconds"
+                raise OutcomeUnknown(text, down=True) from None
+            text = f"the connection to {self._peer} closed before the response was complete"
+            raise OutcomeUnknown(f"{request_name}: {text} ({type(error).__name__})") from None
+        finally:
+            _thread_state.deadline = None
+
+    def _is_unsent(self, url: str, error: Exception) -> bool:
+        """Return whether certainly nothing was sent.
+
+        Only our own adapter records that; for an author's own session, only ``requests.ConnectTimeout`` is certain.
+        """
+        is_own = isinstance(self.session.get_adapter(url), _Adapter)
+        return not _thread_state.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.session.close()
+
+
+def url_origin(url: str) -> str:
+    """Return the scheme, host and port of a URL, which name its server without a path or query."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    host = (parts.hostname or "").lower()
+    return f"{parts.scheme.lower()}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_http_url(url: str) -> bool:
     try:
-        with WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR) as deadline:
-            _thread_state.deadline = deadline
-            yield deadline
-            if deadline.expired:  # a response that was cut off may look complete
-                raise TimeoutError
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        is_timeout = deadline.expired or isinstance(error, requests.Timeout | TimeoutError)
-        raise _to_channel_error(
-            error, _is_unsent(session, url, error), is_timeout, request_name, timeout, peer, remedy
-        ) from None
-    finally:
-        _thread_state.deadline = None
+        parts = urlsplit(url)
+        return parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
-def _is_unsent(session: requests.Session, url: str, error: Exception) -> bool:
-    """Return whether certainly nothing was sent.
+def _resolve_redirect(url: str, location: str, request_name: str) -> str:
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        target = ""
+    if not _is_http_url(target):
+        raise Rejected(f"{request_name}: redirected to something that is not an http(s) URL")
+    return target
 
-    Only our own adapter records that; for an author's own session, only ``requests.ConnectTimeout`` is certain.
-    """
-    is_own = isinstance(session.get_adapter(url), _Adapter)
-    return not _thread_state.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
 
-
-def _to_channel_error(
-    error: Exception, is_unsent: bool, is_late: bool, what: str, seconds: float, peer: str, remedy: str
-) -> ChannelError:
-    kind = type(error).__name__
-    if is_unsent:
-        return Unreachable(f"{what}: {peer} could not be reached ({kind}){'; ' + remedy if remedy else ''}")
-    if is_late:
-        return OutcomeUnknown(f"{what}: {peer} did not answer within {seconds:g} seconds", down=True)
-    return OutcomeUnknown(f"{what}: the connection to {peer} broke before the answer was whole ({kind})")
+def _limit_size(response: requests.Response, limit: int, error: ChannelError) -> Iterator[bytes]:
+    """Yield the body in chunks; raise ``error`` as soon as it certainly has more than ``limit`` bytes."""
+    announced = response.headers.get("Content-Length", "")
+    size = int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
+    if size > limit:
+        raise error
+    size = 0
+    for chunk in response.iter_content(_CHUNK_SIZE):
+        size += len(chunk)
+        if size > limit:
+            raise error
+        yield chunk
 
 
 def is_public(address: str) -> bool:
@@ -148,7 +272,7 @@ class _PublicOnlyConnection:
             found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError):
             raise ConnectionError("the name cannot be looked up") from None
-        addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         public = [address for address in addresses if is_public(address)]
         if not public:
             raise Rejected(

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from cometbot.errors import (
-    AuthenticationFailed,
-    ChannelError,
-    NotFound,
-    OutcomeUnknown,
-    RateLimited,
-    Rejected,
-)
-from cometbot.http.client import is_public, make_session, time_limited_exchange
-from cometbot.http.retry_after import parse_retry_after
+from cometbot.errors import Rejected
+from cometbot.http.client import HttpClient, is_public, make_session, url_origin
+from cometbot.http.responses import HttpResponse, error_for_status
 
 MAX_URL_LENGTH = 2000
 
 _MAX_RESPONSE_BYTES = 64 * 1024
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 _URL_CHARACTERS_PATTERN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -37,7 +28,7 @@ class WebhookClient:
 
     def __init__(self, *, allow_private: bool = False, pool_size: int = 16) -> None:
         self._allow_private = allow_private
-        self._session = make_session(pool_size, allow_private=allow_private)
+        self._http = HttpClient(make_session(pool_size, allow_private=allow_private), peer="the webhook")
 
     def check_url(self, url: str) -> str:
         """Return the problem with ``url`` as the URL of a webhook, or "" if it is valid. No DNS lookup is made."""
@@ -63,30 +54,20 @@ class WebhookClient:
         """
         if problem := self.check_url(url):
             raise Rejected(f"the webhook's URL cannot be called: {problem}")
-        what = f"POST {url_origin(url)}"
-        sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
-        with time_limited_exchange(self._session, url, what, timeout, peer="the webhook") as deadline:
-            wait = max(deadline.remaining, 0.001)
-            answer = self._session.post(
-                url, data=body, headers=sent, timeout=(wait, wait), allow_redirects=False, stream=True
-            )
-            with answer:
-                # The rest is not read, so that a long response is closed instead of filling the memory.
-                next(answer.iter_content(_MAX_RESPONSE_BYTES), b"")
-        if not 200 <= answer.status_code < 300:
-            raise _error_for_status(answer.status_code, answer.headers, what)
+        request_name = f"POST {url_origin(url)}"
+        sent = {"Content-Type": "application/json", **headers}
+        with self._http.open("POST", url, request_name, timeout, data=body, headers=sent) as response:
+            # The rest is not read, so that a long response is closed instead of filling the memory.
+            next(response.iter_content(_MAX_RESPONSE_BYTES), b"")
+        status, text = response.status_code, f"{request_name}: the webhook answered {response.status_code}"
+        if 300 <= status < 400:
+            raise Rejected(f"{text}, a redirect; set the URL that it leads to", status=status)
+        if not 200 <= status < 300:
+            raise error_for_status(HttpResponse(status, response.headers, b""), text)
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
-
-
-def url_origin(url: str) -> str:
-    """Return the scheme, host and port of a URL, which name its receiver without a path or query."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
-    host = (parts.hostname or "").lower()
-    return f"{parts.scheme.lower()}://{f'[{host}]' if ':' in host else host}:{port}"
+        self._http.close()
 
 
 def _is_private(host: str) -> bool:
@@ -98,15 +79,3 @@ def _is_private(host: str) -> bool:
     except ValueError:
         return False
     return not is_public(host)
-
-
-def _error_for_status(status: int, headers: Mapping[str, str], what: str) -> ChannelError:
-    text = f"{what}: the webhook answered {status}"
-    if status == 429:
-        return RateLimited(text, retry_after=parse_retry_after(headers, time.time()))
-    if status >= 500 or status == 408:
-        return OutcomeUnknown(text, down=status in _UNAVAILABLE_STATUSES, status=status)
-    if 300 <= status < 400:
-        return Rejected(f"{text}, a redirect; set the URL that it leads to", status=status)
-    kind = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound, 410: NotFound}.get(status, Rejected)
-    return kind(text, status=status)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import orjson
 import requests
 
-from cometbot.channels.chat_api import responses, schemas
+from cometbot.channels.chat_api import responses
 from cometbot.channels.chat_api.keys import read_user_id, sign
 from cometbot.channels.chat_api.listener import Listener, OpenStream
 from cometbot.channels.chat_api.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
-from cometbot.channels.chat_api.responses import ApiResponse
 from cometbot.channels.chat_api.routes import ROUTES
-from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown
-from cometbot.http.client import make_session, time_limited_exchange
-from cometbot.http.watchdog import Deadline
+from cometbot.errors import ConfigurationError, MessageError
+from cometbot.http.client import HttpClient, make_session
+from cometbot.http.responses import HttpResponse
 
 T = TypeVar("T")
 
 _MAX_RESPONSE_SIZE = 16 * 1024 * 1024
-_CHUNK_SIZE = 64 * 1024
+_MAX_ERROR_SIZE = 64 * 1024
 _STREAM_READ_TIMEOUT = 75.0
 """Seconds without data after which a stream counts as broken: the server sends a ping every 30 s."""
 _ROUTES_BY_NAME = {route.name: (route.method, route.path, route.response) for route in ROUTES}
@@ -60,7 +58,9 @@ class ChatClient:
         self.api_url = api_url.rstrip("/")
         self.timeout = timeout
         self._key = user_key
-        self._session = session or make_session(32)
+        self._http = HttpClient(
+            session or make_session(32), peer="the Chat API", remedy="check api_url and the network"
+        )
 
     @classmethod
     def connect(
@@ -100,7 +100,7 @@ class ChatClient:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._http.close()
 
     def create_user(
         self,
@@ -239,23 +239,16 @@ class ChatClient:
         url = f"{self.api_url}/conversations/{quote(conversation_id, safe='')}/listen"
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
         headers["x-user-key"] = self._key
-        with self._with_deadline(request_name) as deadline:
+        with self._http.exchange(url, request_name, self.timeout) as deadline:
             timeout = max(deadline.remaining, 0.001), _STREAM_READ_TIMEOUT
-            response = self._session.get(url, headers=headers, timeout=timeout, allow_redirects=False, stream=True)
+            response = self._http.session.get(url, headers=headers, timeout=timeout, allow_redirects=False, stream=True)
             sockets: list[socket.socket] = list(deadline.sockets)
             if response.status_code != 200:
                 with response:
-                    answer = ApiResponse(
-                        response.status_code, dict(response.headers), _read_body(response, request_name)
-                    )
-                raise responses.to_error(answer, request_name, self._key)
+                    body = next(response.iter_content(_MAX_ERROR_SIZE), b"")
+                error = HttpResponse(response.status_code, response.headers, body)
+                raise responses.to_error(error, request_name, self._key)
         return OpenStream(response.raw, sockets)
-
-    def _with_deadline(self, request_name: str) -> AbstractContextManager[Deadline]:
-        remedy = "check api_url and the network"
-        return time_limited_exchange(
-            self._session, self.api_url, request_name, self.timeout, peer="the Chat API", remedy=remedy
-        )
 
     def _get_page(self, name: str, items: str, ids: Mapping[str, str], token: str) -> Page[Any]:
         found = self._call(name, ids, query={"nextToken": token} if token else {})
@@ -285,50 +278,23 @@ class ChatClient:
         method, path, schema = _ROUTES_BY_NAME[name]
         for part, value in (ids or {}).items():
             path = path.replace(f"{{{part}}}", quote(value, safe=""))
-        return responses.parse_response(
-            self._request(method, path, schema, body, query), schema, f"{method} {path}", self._key
-        )
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        schema: schemas.BaseSchema,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, str] | None,
-    ) -> ApiResponse:
-        request_name = f"{method} {path}"
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept": "application/json"}
         if self._key:
             headers["x-user-key"] = self._key
         if body is not None:
             headers["Content-Type"] = "application/json"
-        data = None if body is None else _encode_json(body)
-        with self._with_deadline(request_name) as deadline:
-            timeout = max(deadline.remaining, 0.001)
-            response = self._session.request(
-                method,
-                self.api_url + path,
-                headers=headers,
-                data=data,
-                params=dict(query or {}) or None,
-                timeout=(timeout, timeout),
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                return ApiResponse(response.status_code, dict(response.headers), _read_body(response, request_name))
-
-
-def _read_body(response: requests.Response, request_name: str) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_content(_CHUNK_SIZE):
-        body += chunk
-        if len(body) > _MAX_RESPONSE_SIZE:
-            raise OutcomeUnknown(
-                f"{request_name}: the answer has more than {_MAX_RESPONSE_SIZE} bytes", status=response.status_code
-            )
-    return bytes(body)
+        request_name = f"{method} {path}"
+        response = self._http.send(
+            method,
+            self.api_url + path,
+            request_name,
+            self.timeout,
+            limit=_MAX_RESPONSE_SIZE,
+            headers=headers,
+            data=None if body is None else _encode_json(body),
+            params=query or None,
+        )
+        return responses.parse_response(response, schema, request_name, self._key)
 
 
 def _encode_json(body: Mapping[str, Any]) -> bytes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
@@ -12,22 +11,17 @@ import orjson
 from cometbot.channels.chat_api import models, schemas
 from cometbot.channels.chat_api.models import Signal
 from cometbot.errors import (
-    AuthenticationFailed,
     ChannelError,
-    NotFound,
     OutcomeUnknown,
     PayloadError,
-    RateLimited,
-    Rejected,
 )
-from cometbot.http.retry_after import parse_retry_after
+from cometbot.http.responses import HttpResponse, error_for_status
 
 PING_DATA = "ping"
 
 T = TypeVar("T")
 
 _MAX_ERROR_TEXT_LENGTH = 500
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
 _MESSAGE, _EVENT, _ORIGIN = schemas.MessageSchema(), schemas.EventSchema(), schemas.IsBotSchema()
 _DELETED, _PARTICIPANT = schemas.MessageDeletedSchema(), schemas.ParticipantSchema()
@@ -35,25 +29,8 @@ _DELTA, _COMPLETE, _ABORT = schemas.StreamDeltaSchema(), schemas.StreamCompleteS
 _SIGNAL = schemas.SignalSchema()
 
 
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """An HTTP response with its whole body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        """Return the JSON object in the body, or an empty one if it holds none."""
-        try:
-            value = orjson.loads(self.body)
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-
 def parse_response(
-    response: ApiResponse, schema: schemas.BaseSchema, request_name: str, secret: str = ""
+    response: HttpResponse, schema: schemas.BaseSchema, request_name: str, secret: str = ""
 ) -> dict[str, Any]:
     """Return the content of a successful response; raise the matching :class:`ChannelError` for any other.
 
@@ -71,19 +48,14 @@ def parse_response(
     return found
 
 
-def to_error(response: ApiResponse, request_name: str, secret: str = "") -> ChannelError:
+def to_error(response: HttpResponse, request_name: str, secret: str = "") -> ChannelError:
     """Return the error in a response; its ``code`` is the server's ``type``."""
     value = response.json()
     error_type, error_message = _string_or_empty(value.get("type")), _string_or_empty(value.get("message"))
     text = ": ".join(part for part in (request_name, f"{response.status} {error_type}".strip(), error_message) if part)
     text = _truncate(text.replace(secret, "***") if secret else text)
     status = response.status if response.status >= 300 else int(value.get("code") or response.status)
-    if status == 429:
-        return RateLimited(text, retry_after=parse_retry_after(response.headers, time.time()))
-    if status >= 500 or status == 408:
-        return OutcomeUnknown(text, down=status in _UNAVAILABLE_STATUSES, status=status)
-    classes: Mapping[int, type[Rejected]] = {401: AuthenticationFailed, 403: AuthenticationFailed, 404: NotFound}
-    return classes.get(status, Rejected)(text, code=error_type, status=status)
+    return error_for_status(replace(response, status=status), text, code=error_type)
 
 
 def parse_signal(text: str) -> Signal:

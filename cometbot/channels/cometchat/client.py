@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -17,15 +16,13 @@ import requests
 from cometbot import private_files
 from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.operations import Operations, Params
-from cometbot.channels.cometchat.responses import ApiResponse, RateLimitStatus, error_from_response, parse_envelope
-from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown, Rejected
-from cometbot.http.client import make_session, time_limited_exchange
-from cometbot.http.watchdog import Deadline
+from cometbot.channels.cometchat.responses import RateLimitStatus, error_from_response, parse_envelope
+from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown
+from cometbot.http.client import HttpClient, make_session
+from cometbot.http.responses import HttpResponse
 
 _log = logging.getLogger(__name__)
-_CHUNK_SIZE = 64 * 1024
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-_MAX_REDIRECTS = 5
 MAX_MEDIA_BYTES = 100 * 1024 * 1024
 """Default limit of :meth:`CometChatClient.download` in bytes: the largest file that CometChat lets users send."""
 
@@ -68,7 +65,9 @@ class CometChatClient(Operations):
         self.timeout = timeout
         self.rate: RateLimitStatus | None = None
         self._key = api_key
-        self._session = session or make_session(pool_size)
+        self._http = HttpClient(
+            session or make_session(pool_size), peer="CometChat", remedy="check COMETCHAT_API_URL and the network"
+        )
 
     @classmethod
     def from_region(cls, app_id: str, region: str, api_key: str, **options: Any) -> CometChatClient:
@@ -85,7 +84,7 @@ class CometChatClient(Operations):
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._http.close()
 
     def request(
         self,
@@ -101,7 +100,7 @@ class CometChatClient(Operations):
 
         Raises the errors of the class.
         """
-        headers = {"apikey": self._key, "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"apikey": self._key, "Accept": "application/json"}
         if on_behalf_of:
             headers["onBehalfOf"] = request_bodies.check_id(on_behalf_of, "onBehalfOf")
         encoded = body if isinstance(body, bytes) or body is None else request_bodies.encode(dict(body), "the body")
@@ -112,7 +111,13 @@ class CometChatClient(Operations):
         }
         request_name = f"{method} {path}"
         answer = self._send_request(
-            request_name, method, self.api_url + path, headers, encoded, query, timeout or self.timeout
+            request_name,
+            method,
+            self.api_url + path,
+            timeout or self.timeout,
+            headers,
+            data=encoded,
+            params=query or None,
         )
         return parse_envelope(answer, request_name, self._find_secrets(body))
 
@@ -147,42 +152,16 @@ class CometChatClient(Operations):
         return b""
 
     def _send_request(
-        self,
-        request_name: str,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        query: Mapping[str, str | int],
-        timeout: float,
-    ) -> ApiResponse:
+        self, request_name: str, method: str, url: str, timeout: float, headers: Mapping[str, str], **options: Any
+    ) -> HttpResponse:
         started_at = time.perf_counter()
-        with self._with_deadline(request_name, timeout) as deadline:
-            response = self._session.request(
-                method,
-                url,
-                headers=dict(headers),
-                data=body,
-                params=dict(query) or None,
-                timeout=(max(deadline.remaining, 0.001), max(deadline.remaining, 0.001)),
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                answer = ApiResponse(
-                    response.status_code, dict(response.headers), _read_limited(response, _MAX_RESPONSE_BYTES)
-                )
-        self.rate = RateLimitStatus.from_headers(answer.headers, time.time()) or self.rate
-        milliseconds = (time.perf_counter() - started_at) * 1000
-        _log.debug("asked CometChat: %s answered %s in %.0f ms", request_name, answer.status, milliseconds)
-        return answer
-
-    def _with_deadline(self, request_name: str, timeout: float) -> AbstractContextManager[Deadline]:
-        """Limit the block to ``timeout`` seconds, and raise its connection errors as :class:`ChannelError`."""
-        remedy = "check COMETCHAT_API_URL and the network"
-        return time_limited_exchange(
-            self._session, self.api_url, request_name, timeout, peer="CometChat", remedy=remedy
+        response = self._http.send(
+            method, url, request_name, timeout, limit=_MAX_RESPONSE_BYTES, headers=headers, **options
         )
+        self.rate = RateLimitStatus.from_headers(response.headers, time.time()) or self.rate
+        milliseconds = (time.perf_counter() - started_at) * 1000
+        _log.debug("asked CometChat: %s answered %s in %.0f ms", request_name, response.status, milliseconds)
+        return response
 
     def _find_secrets(self, body: object) -> list[str]:
         password = body.get("password") if isinstance(body, Mapping) else None
@@ -196,9 +175,9 @@ class CometChatClient(Operations):
         has_token = "fat=" in parts.query
         if has_token or not self._is_trusted(parts.hostname) or not self._needs_token(parts.hostname, parts.path):
             return url
-        headers = {"appId": self.app_id, "apiKey": self._key, "Accept-Encoding": "identity"}
+        headers = {"appId": self.app_id, "apiKey": self._key}
         request_name = "GET (media token)"
-        answer = self._send_request(request_name, "GET", url, headers, None, {}, max(ends_at - time.monotonic(), 0.001))
+        answer = self._send_request(request_name, "GET", url, max(ends_at - time.monotonic(), 0.001), headers)
         data = parse_envelope(answer, request_name, [self._key]).get("data")
         address = data.get("url") if isinstance(data, dict) else None
         if not isinstance(address, str):
@@ -214,52 +193,6 @@ class CometChatClient(Operations):
         return bool(_TOKEN_HOST_PATTERN.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
 
     def _download_to(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
-        """Write the content of ``url`` to ``file``; follow redirects, and send no credentials."""
-        for _ in range(_MAX_REDIRECTS):
-            next_url = self._download_once(url, file, limit, ends_at)
-            if not next_url:
-                return
-            if urlsplit(next_url).scheme not in ("http", "https"):
-                raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected to something that is not http(s)")
-            url = next_url
-        raise Rejected(f"GET {urlsplit(url).hostname} (media): redirected more than {_MAX_REDIRECTS} times")
-
-    def _download_once(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> str:
-        """Write the content of ``url`` to ``file`` and return "", or return the URL of a redirect."""
-        request_name = f"GET {urlsplit(url).hostname} (media)"
-        headers = {"Accept-Encoding": "identity"}
-        with self._with_deadline(request_name, max(ends_at - time.monotonic(), 0.001)) as deadline:
-            seconds_left = max(deadline.remaining, 0.001)
-            response = self._session.get(
-                url, headers=headers, timeout=(seconds_left, seconds_left), allow_redirects=False, stream=True
-            )
-            with response:
-                if response.is_redirect:
-                    return urljoin(url, response.headers["location"])
-                _write_limited(response, file, limit, request_name)
-        return ""
-
-
-def _read_limited(response: requests.Response, limit: int) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_content(_CHUNK_SIZE):
-        body += chunk
-        if len(body) > limit:
-            raise OutcomeUnknown(f"CometChat answered with more than {limit} bytes", status=response.status_code)
-    return bytes(body)
-
-
-def _write_limited(response: requests.Response, file: BinaryIO, limit: int, request_name: str) -> None:
-    if response.status_code != 200:
-        body = next(response.iter_content(_CHUNK_SIZE), b"")
-        raise error_from_response(ApiResponse(response.status_code, dict(response.headers), body), request_name)
-    too_large = Rejected(f"{request_name}: the file is larger than {limit} bytes", status=response.status_code)
-    content_length = response.headers.get("content-length", "")
-    if content_length.isdigit() and int(content_length) > limit:
-        raise too_large
-    size = 0
-    for chunk in response.iter_content(_CHUNK_SIZE):
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        file.write(chunk)
+        """Write the content of ``url`` to ``file``; send no credentials."""
+        timeout = max(ends_at - time.monotonic(), 0.001)
+        self._http.download(url, file, limit=limit, timeout=timeout, to_error=error_from_response)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from cometbot.errors import (
     AuthenticationFailed,
@@ -19,14 +15,18 @@ from cometbot.errors import (
     RateLimited,
     Rejected,
 )
-from cometbot.http.retry_after import parse_retry_after
-from cometbot.text import replace_surrogates
+from cometbot.http.responses import (
+    UNAVAILABLE_STATUSES,
+    HttpResponse,
+    error_for_status,
+    parse_number,
+    parse_retry_after,
+)
 
 _MAX_ERROR_TEXT = 500
 _SERVER_ERROR_CODES = frozenset(
     {"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"}
 )
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 _SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret"})
 
 
@@ -59,36 +59,6 @@ class RateLimitStatus:
         return cls(limit, remaining, now)
 
 
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """An HTTP response with its whole body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def is_empty(self) -> bool:
-        """True if the response declares that it has no body; a truncated response may lack one without that."""
-        lowercased = {name.lower(): value for name, value in self.headers.items()}
-        return self.status == 204 or lowercased.get("content-length") == "0"
-
-
-def read_envelope(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``body``, with U+FFFD for lone surrogates; empty if there is none.
-
-    It has ``data`` and ``meta``, or ``error``.
-    """
-    try:
-        envelope = orjson.loads(body)
-    except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
-        try:
-            envelope = replace_surrogates(json.loads(body))
-        except (ValueError, RecursionError):
-            return {}
-    return envelope if isinstance(envelope, dict) else {}
-
-
 def read_error(envelope: Mapping[str, Any]) -> tuple[str, str, Any]:
     """Return the code, message and details of the error in an envelope; empty if there is none."""
     error = envelope.get("error")
@@ -97,13 +67,13 @@ def read_error(envelope: Mapping[str, Any]) -> tuple[str, str, Any]:
     return code, message, error.get("details")
 
 
-def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
+def parse_envelope(answer: HttpResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the envelope (``data``, ``meta``) of a successful response.
 
     Raises the matching subclass of :class:`ChannelError` for any other response. ``what`` names the request in the
     error's text; ``secrets`` are masked in CometChat's message.
     """
-    envelope = read_envelope(answer.body)
+    envelope = answer.json()
     if 200 <= answer.status < 300:
         if "data" not in envelope and not answer.is_empty:
             raise OutcomeUnknown(
@@ -114,35 +84,32 @@ def parse_envelope(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) 
     raise error_from_response(answer, what, secrets)
 
 
-def error_from_response(answer: ApiResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
+def error_from_response(answer: HttpResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
     """Return the error of a response, classified by CometChat's own code first, then by the HTTP status."""
-    code, message, details = read_error(read_envelope(answer.body))
+    code, message, given_details = read_error(answer.json())
     text = _redact(": ".join(part for part in (what, f"{answer.status} {code}".strip(), message) if part), secrets)
-    if answer.status == 429 or code == "ERR_TOO_MANY_REQUESTS":
+    details = _details(given_details, secrets)
+    if not code or answer.status == 429:
+        return error_for_status(answer, text, details=details)
+    if code == "ERR_TOO_MANY_REQUESTS":
         return RateLimited(text, retry_after=parse_retry_after(answer.headers, time.time()))
-    kind = _rejection_class(code, answer.status)
+    kind = None if answer.status == 408 else _error_class(code, answer.status)
     if kind is None:
-        return OutcomeUnknown(text, down=answer.status in _UNAVAILABLE_STATUSES, status=answer.status)
-    return kind(text, code=code, status=answer.status, details=_details(details, secrets))
+        return OutcomeUnknown(text, down=answer.status in UNAVAILABLE_STATUSES, status=answer.status)
+    return kind(text, code=code, status=answer.status, details=details)
 
 
-def _rejection_class(code: str, status: int) -> type[Rejected] | None:
-    """Return the class of a refusal, or None for a temporary error of the server."""
-    if code in _SERVER_ERROR_CODES or code.startswith("ERR_WS_") or status == 408:
+def _error_class(code: str, status: int) -> type[Rejected] | None:
+    """Return the class of an error with CometChat's ``code``, or None for a temporary error of its server."""
+    if code in _SERVER_ERROR_CODES or code.startswith("ERR_WS_"):
         return None
     if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")):
         return AuthenticationFailed
     if code.endswith("_NOT_FOUND"):
         return NotFound
-    if status >= 500:
-        # A code for a client error counts even with a 5xx; all others are temporary errors of the server.
-        is_clear = code.startswith(("ERR_BAD_REQUEST", "ERR_EMPTY_", "ERR_INVALID_"))
-        return Rejected if is_clear else None
-    if code:
-        return Rejected
-    if status in (401, 403):
-        return AuthenticationFailed
-    return NotFound if status in (404, 410) else Rejected
+    # A code for a client error counts even with a 5xx; all others are temporary errors of the server.
+    is_clear = status < 500 or code.startswith(("ERR_BAD_REQUEST", "ERR_EMPTY_", "ERR_INVALID_"))
+    return Rejected if is_clear else None
 
 
 def _details(details: object, secrets: Sequence[str]) -> dict[str, list[str]]:
@@ -160,13 +127,5 @@ def _redact(text: str, secrets: Sequence[str]) -> str:
 
 
 def _first_number(lowercased: Mapping[str, str], *names: str) -> int | None:
-    numbers = (_parse_number(lowercased[name]) for name in names if name in lowercased)
+    numbers = (parse_number(lowercased[name]) for name in names if name in lowercased)
     return next((int(number) for number in numbers if number is not None), None)
-
-
-def _parse_number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

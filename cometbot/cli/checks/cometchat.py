@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from cometbot.channels.cometchat.client import CometChatClient
-from cometbot.channels.cometchat.responses import ApiResponse, RateLimitStatus, error_from_response
+from cometbot.channels.cometchat.responses import RateLimitStatus, error_from_response
 from cometbot.cli.checks.http_client import CheckClient, CheckResponse, redact_url
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.errors import AuthenticationFailed, ConfigurationError, RateLimited, Unreachable
@@ -106,7 +106,7 @@ def _check_key(reply: CheckResponse, secret: str) -> CheckResult:
         return passed(name, "valid, and may do everything (fullAccess)")
     if reply.code in _UNKNOWN_APP_CODES:
         return skipped(name, "not known before the app is the right one")
-    error = error_from_response(ApiResponse(reply.status, reply.headers, reply.body), "GET /bots", [secret])
+    error = error_from_response(reply, "GET /bots", [secret])
     if reply.code == "AUTH_ERR_NO_ACCESS" or (reply.status == 403 and not reply.code):
         return failed(name, "it is one of scope authOnly, with which a bot can do nothing", _KEY_REMEDY)
     if isinstance(error, AuthenticationFailed):
@@ -132,7 +132,7 @@ def _check_rate(reply: CheckResponse, now: float) -> CheckResult:
         "wait a minute; if it stays so, ask CometChat for a higher limit, or find who else asks",
     )
     if reply.status == 429:
-        error = error_from_response(ApiResponse(reply.status, reply.headers, b""), "GET /bots")
+        error = error_from_response(reply, "GET /bots")
         seconds = error.retry_after if isinstance(error, RateLimited) else 0
         return failed(name, f"used up; CometChat wants to be asked again in {seconds:.0f} s", remedy)
     rate = RateLimitStatus.from_headers(reply.headers, now)

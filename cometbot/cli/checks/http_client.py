@@ -13,24 +13,18 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from cometbot.channels.cometchat.responses import read_envelope, read_error
+from cometbot.channels.cometchat.responses import read_error
 from cometbot.errors import Unreachable
+from cometbot.http.responses import HttpResponse
 
 _MAX_BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResponse:
+class CheckResponse(HttpResponse):
     """An HTTP response. ``seconds`` is the time from the start of the connection to the end of the body."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
     seconds: float
-
-    def json(self) -> dict[str, Any]:
-        """Return the JSON object in the body, or an empty one if there is none."""
-        return read_envelope(self.body)
 
     @property
     def code(self) -> str:

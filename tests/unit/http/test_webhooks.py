@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.http.webhooks import WebhookClient, url_origin
+from cometbot.http.client import url_origin
+from cometbot.http.webhooks import WebhookClient
 
 
 @pytest.mark.parametrize(

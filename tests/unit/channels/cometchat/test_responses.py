@@ -8,19 +8,19 @@ import orjson
 import pytest
 
 from cometbot.channels.cometchat.responses import (
-    ApiResponse,
     RateLimitStatus,
     Record,
     error_from_response,
     parse_envelope,
 )
 from cometbot.errors import AuthenticationFailed, NotFound, OutcomeUnknown, RateLimited, Rejected
+from cometbot.http.responses import HttpResponse
 
 
-def refused(status: int, code: str = "", message: str = "", details: Any = None, **headers: str) -> ApiResponse:
+def refused(status: int, code: str = "", message: str = "", details: Any = None, **headers: str) -> HttpResponse:
     error = {"code": code, "message": message, "source": "chat-api", "details": details}
     body = {"error": {name: value for name, value in error.items() if value}}
-    return ApiResponse(status, headers, orjson.dumps(body))
+    return HttpResponse(status, headers, orjson.dumps(body))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_error_class_follows_code_then_status(status: int, code: str, kind: type
 
 @pytest.mark.parametrize(("status", "down"), [(500, False), (502, True), (503, True), (504, True), (599, False)])
 def test_only_a_gateways_error_speaks_of_the_whole_platform(status: int, down: bool) -> None:
-    error = error_from_response(ApiResponse(status, {}, b"<html>Bad gateway</html>"), "POST /messages")
+    error = error_from_response(HttpResponse(status, {}, b"<html>Bad gateway</html>"), "POST /messages")
     assert isinstance(error, OutcomeUnknown)
     assert (error.down, error.status) == (down, status)
 
@@ -89,20 +89,20 @@ def test_a_long_error_text_is_cut() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"no"}', b'{"error":{"code":5,"message":[]}}'])
 def test_error_without_envelope_follows_status(body: bytes) -> None:
-    assert type(error_from_response(ApiResponse(404, {}, body), "GET /users/x")) is NotFound
+    assert type(error_from_response(HttpResponse(404, {}, body), "GET /users/x")) is NotFound
 
 
 def test_a_yes_gives_its_envelope() -> None:
-    answer = ApiResponse(200, {}, b'{"data":[1],"meta":{"current":{"limit":1}}}')
+    answer = HttpResponse(200, {}, b'{"data":[1],"meta":{"current":{"limit":1}}}')
     assert parse_envelope(answer, "GET /x") == {"data": [1], "meta": {"current": {"limit": 1}}}
-    assert parse_envelope(ApiResponse(204, {}, b""), "DELETE /x") == {}
-    assert parse_envelope(ApiResponse(200, {"Content-Length": "0"}, b""), "DELETE /x") == {}
+    assert parse_envelope(HttpResponse(204, {}, b""), "DELETE /x") == {}
+    assert parse_envelope(HttpResponse(200, {"Content-Length": "0"}, b""), "DELETE /x") == {}
 
 
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b"{}", b""])
 def test_a_yes_that_is_not_the_platforms_json_is_uncertain(body: bytes) -> None:
     with pytest.raises(OutcomeUnknown, match="COMETCHAT_API_URL"):
-        parse_envelope(ApiResponse(200, {}, body), "POST /messages")
+        parse_envelope(HttpResponse(200, {}, body), "POST /messages")
 
 
 def test_rate_limited_response_has_retry_after() -> None:
@@ -138,6 +138,6 @@ def test_a_record_masks_what_the_platform_returns_in_clear() -> None:
 
 
 def test_half_an_emoji_in_an_answer_is_replaced() -> None:
-    answer = ApiResponse(200, {}, b'{"data": [{"id": "1", "data": {"text": "ok \\ud83d"}}, {"id": "2"}]}')
+    answer = HttpResponse(200, {}, b'{"data": [{"id": "1", "data": {"text": "ok \\ud83d"}}, {"id": "2"}]}')
 
     assert parse_envelope(answer, "history")["data"] == [{"id": "1", "data": {"text": "ok \ufffd"}}, {"id": "2"}]

@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from cometbot.http.retry_after import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER, parse_retry_after
+from cometbot.http.responses import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER, parse_retry_after
 
 NOW = 1_767_225_600.0
 AHEAD = {"Date": formatdate(NOW - 60, usegmt=True)}
