@@ -1,10 +1,13 @@
-"""The error of a refused request, which each channel renders in its platform's format."""
+"""The error of a refused request, which each protocol renders in its own format."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from cometbot.errors import StoreUnavailable
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from cometbot.errors import PayloadError, StorageFull, StoreBusy, StoreUnavailable
 
 MAX_ECHO_LENGTH = 80
 
@@ -34,10 +37,34 @@ class HttpError(Exception):
         self.headers = {**(headers or {}), **({"Connection": "close"} if close_connection else {})}
 
 
-def store_unavailable_error(error: StoreUnavailable) -> HttpError:
-    """Return the 503 for a database that stores nothing until it is repaired."""
-    text = f"The database cannot store anything until it is repaired ({error.kind}). Send the request again later."
-    return HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"})
+def to_http_error(error: Exception) -> HttpError:
+    """Return the refusal for an exception that a view raised; 500 for one that is not expected of a view."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, PayloadError):
+        return HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details)
+    if isinstance(error, StoreUnavailable):
+        text = f"The database cannot store anything until it is repaired ({error.kind}). Send the request again later."
+        return HttpError(503, "ERR_UNAVAILABLE", text, headers={"Retry-After": "10"})
+    if isinstance(error, StoreBusy):
+        text = "The database is busy. Send the request again."
+        return HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"})
+    if isinstance(error, StorageFull):
+        return HttpError(507, "ERR_STORAGE_FULL", "There is no room to store this. Delete something first.")
+    if not isinstance(error, HTTPException):
+        error = InternalServerError()
+    status = error.code or 500
+    code = f"ERR_{error.name.upper().replace(' ', '_')}"
+    text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return HttpError(status, code, text, headers=headers)
+
+
+def too_many_requests(what: str, retry_after: float) -> HttpError:
+    """Return the 429 for a request beyond a limit; the client may retry after ``retry_after`` seconds."""
+    wait = max(1, math.ceil(retry_after))
+    headers = {"Retry-After": str(wait)}
+    return HttpError(429, "ERR_TOO_MANY_REQUESTS", f"{what}. Try again in {wait} s.", headers=headers)
 
 
 def quote_value(value: object) -> str:

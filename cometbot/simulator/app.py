@@ -15,6 +15,7 @@ from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
+from cometbot.http.json_response import json_response
 from cometbot.json_depth import MAX_DEPTH, limit_depth, may_be_too_deep
 from cometbot.simulator.errors import Refusal, bad_request, error_json
 from cometbot.simulator.journal import mask_headers, mask_secrets
@@ -250,7 +251,7 @@ def _json_response(answer: Mapping[str, Any], status: int = 200) -> Response:
     exchange = g.get("exchange")
     if exchange is not None:
         exchange.answer = answer
-    return Response(orjson.dumps(answer), status, content_type="application/json")
+    return json_response(answer, status)
 
 
 class _JSONProvider(DefaultJSONProvider):

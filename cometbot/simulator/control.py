@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import orjson
 from flask import Blueprint, Response, request
 
+from cometbot.http.json_response import json_response
 from cometbot.http.origins import is_same_origin
 from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import Entry, Log
@@ -245,7 +245,7 @@ def load_body(schema: InputSchema) -> dict[str, Any]:
 def data_response(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
     """Return ``data`` in CometChat's envelope."""
     envelope = {"data": data, "meta": meta} if meta else {"data": data}
-    return Response(orjson.dumps(envelope, default=_to_json_value), content_type="application/json")
+    return json_response(envelope, default=_to_json_value)
 
 
 def _to_json_value(value: Any) -> Any:

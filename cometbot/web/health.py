@@ -9,6 +9,8 @@ from typing import Protocol
 import orjson
 from flask import Blueprint, Response
 
+from cometbot.http.json_response import json_response
+
 _log = logging.getLogger(__name__)
 
 
@@ -71,5 +73,5 @@ def _run_checks(checks: Checks) -> tuple[bool, dict[str, str]]:
 
 
 def _to_json(body: object, status: int) -> Response:
-    text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    return Response(text, status, content_type="application/json", headers={"Cache-Control": "no-store"})
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return json_response(body, status, {"Cache-Control": "no-store"}, option=option)

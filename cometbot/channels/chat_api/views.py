@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import math
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +22,13 @@ from cometbot.channels.chat_api.keys import NO_KEY
 from cometbot.channels.chat_api.operations import ApiRequest, Operations
 from cometbot.channels.chat_api.routes import ERROR_TYPES, Route
 from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
-from cometbot.errors import NotFound, PayloadError, StorageFull, StoreBusy, StoreUnavailable
+from cometbot.errors import NotFound, PayloadError, StorageFull, StoreBusy
 from cometbot.http import sse
 from cometbot.http.addresses import rate_limit_address
-from cometbot.http.errors import HttpError, quote_value, store_unavailable_error
+from cometbot.http.errors import HttpError, quote_value, to_http_error, too_many_requests
+from cometbot.http.json_response import json_response
 from cometbot.http.limits import read_body
+from cometbot.http.origins import allow_origins
 from cometbot.http.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ _PING_INTERVAL = 30.0
 _SSE_EVENT = "message"
 _MINUTE = 60.0
 _HOUR = 3600.0
+_PREFLIGHT_HEADERS = {
+    "Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Allow-Headers": "content-type, x-user-key, cache-control, accept",
+    "Max-Age": "600",
+}
 _HELLO = "Hello from cometbot: this is a Chat API.\n"
 _CLOSED_DIRECTIVES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -62,12 +68,9 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
     blueprint.add_url_rule("/chat/<bot>", "root", views.handle_request, **options)
     blueprint.add_url_rule("/chat/<bot>/<chat_api_rest:rest>", "operation", views.handle_request, **options)
     blueprint.record(_route_all_methods)
-    blueprint.register_error_handler(HttpError, views.error_response)
-    blueprint.register_error_handler(PayloadError, views.payload_error_response)
-    blueprint.register_error_handler(StoreBusy, views.busy_response)
-    blueprint.register_error_handler(StorageFull, views.storage_full_response)
+    for kind in (HttpError, PayloadError, StoreBusy, StorageFull, HTTPException):
+        blueprint.register_error_handler(kind, views.error_response)
     blueprint.register_error_handler(NotFound, views.missing_response)
-    blueprint.register_error_handler(HTTPException, views.http_error_response)
     blueprint.after_request(views.finish_response)
     return blueprint
 
@@ -94,7 +97,7 @@ class ChatApiViews:
         if operations is None:
             raise HttpError(404, "ResourceNotFound", f"No bot {quote_value(bot)} is served here")
         if request.method == "OPTIONS":
-            return self._cors_preflight_response()
+            return flask.Response("", 200)
         if keyless_response := self._keyless_response(bot, rest):
             return keyless_response
         path = routing.raw_path(request.environ, f"{request.script_root}/chat/{bot}", rest)
@@ -112,17 +115,21 @@ class ChatApiViews:
         response = _operation_method(operations, route)(api_request)
         if route.name in _INCOMING_ROUTES:
             self._observe(bot, "received")
-        return _json_response(response, route.status)
+        return json_response(response, route.status)
 
-    def error_response(self, error: HttpError) -> flask.Response:
-        """Return the response to a request that is refused."""
+    def error_response(self, refusal: Exception) -> flask.Response:
+        """Return the response to a request that is refused, or whose view failed."""
+        if isinstance(refusal, StorageFull):
+            self._on_database_full()
+        error = to_http_error(refusal)
         status = 400 if error.status in (408, 411) else error.status
-        kind = error.code if error.code and not error.code.startswith("ERR_") else ERROR_TYPES.get(status, "Unknown")
+        default_kind = ERROR_TYPES.get(status, "Internal" if status >= 500 else "Unknown")
+        kind = default_kind if error.code.startswith("ERR_") else error.code
         bot = str((flask.request.view_args or {}).get("bot", ""))
         self._observe(bot if bot in self._operations else "", "refused")
         _log.info("refused a request with %s %s", status, kind)
         body = serializers.to_error_body(status, kind, error.message, datetime.now(timezone.utc))
-        response = _json_response(body, status)
+        response = json_response(body, status)
         response.headers.extend(error.headers)
         if status == 429 and "Retry-After" in error.headers:
             response.headers["RateLimit-Limit"] = str(self._settings.request_rate)
@@ -130,34 +137,9 @@ class ChatApiViews:
             response.headers["RateLimit-Reset"] = error.headers["Retry-After"]
         return response
 
-    def payload_error_response(self, error: PayloadError) -> flask.Response:
-        """Return the response to a body that is invalid."""
-        return self.error_response(HttpError(400, "InvalidPayload", str(error)))
-
     def missing_response(self, error: NotFound) -> flask.Response:
         """Return the response to a request whose object was deleted at the same moment."""
         return self.error_response(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
-
-    def http_error_response(self, error: HTTPException) -> flask.Response:
-        """Return the response to an error that Flask raised, or to an unexpected exception, which is in the log."""
-        status = error.code or 500
-        text = "Something went wrong here; the log says what" if status >= 500 else str(error.description)
-        return self.error_response(HttpError(status, "Internal" if status >= 500 else "", text))
-
-    def busy_response(self, error: StoreBusy) -> flask.Response:
-        """Return the response when the database did not store the request; a client that retries loses nothing."""
-        if isinstance(error, StoreUnavailable):
-            http_error = store_unavailable_error(error)
-            return self.error_response(
-                HttpError(http_error.status, "Internal", http_error.message, headers=http_error.headers)
-            )
-        text = "The database is busy. Send the request again."
-        return self.error_response(HttpError(503, "Internal", text, headers={"Retry-After": "1"}))
-
-    def storage_full_response(self, error: StorageFull) -> flask.Response:
-        """Return the response when there is no room for users' data, and count it."""
-        self._on_database_full()
-        return self.error_response(HttpError(507, "Internal", "There is no room to store this; delete something first"))
 
     def finish_response(self, response: flask.Response) -> flask.Response:
         """Return ``response`` with the headers that browsers and Node need.
@@ -168,20 +150,7 @@ class ChatApiViews:
         if response.mimetype != "text/event-stream":
             response.headers["Connection"] = "close"
             response.headers["Cache-Control"] = "no-store"
-        origin = flask.request.headers.get("Origin", "")
-        if self._settings.origins:
-            response.vary.add("Origin")
-        if origin and (origin in self._settings.origins or "*" in self._settings.origins):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        return response
-
-    def _cors_preflight_response(self) -> flask.Response:
-        response = flask.Response("", 200)
-        if self._settings.origins:
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE, OPTIONS"
-            response.headers["Access-Control-Allow-Headers"] = "content-type, x-user-key, cache-control, accept"
-            response.headers["Access-Control-Max-Age"] = "600"
+        allow_origins(response, self._settings.origins, preflight_headers=_PREFLIGHT_HEADERS, with_credentials=True)
         return response
 
     def _keyless_response(self, bot: str, rest: str) -> flask.Response | None:
@@ -195,7 +164,7 @@ class ChatApiViews:
         url = f"{base.rstrip('/')}/chat/{bot}"
         document = openapi.build_document(url)
         if name == "openapi.json":
-            return _json_response(document, 200)
+            return json_response(document, 200)
         page = flask.render_template("chat_api/reference.html", document=document, bot=bot)
         return flask.Response(page, content_type="text/html; charset=utf-8", headers=_page_headers(page))
 
@@ -226,7 +195,7 @@ class ChatApiViews:
 
     def _check_rate(self, rate_key: str) -> None:
         if retry_after := self._request_rates.acquire(rate_key):
-            raise _too_many_requests(f"More than {self._settings.request_rate} requests in a minute", retry_after)
+            raise too_many_requests(f"More than {self._settings.request_rate} requests in a minute", retry_after)
 
     def _check_signups(self, operations: Operations) -> None:
         """Raise :class:`HttpError` with 429 if one address creates more users than it may.
@@ -236,7 +205,7 @@ class ChatApiViews:
         if not operations.keys.can_issue:
             return
         if retry_after := self._signup_rates.acquire(rate_limit_address(flask.request.remote_addr)):
-            raise _too_many_requests(
+            raise too_many_requests(
                 f"More than {self._settings.signup_rate} new users of this address in an hour", retry_after
             )
 
@@ -285,15 +254,6 @@ def _operation_method(operations: Operations, route: Route) -> Callable[[ApiRequ
     """Return the method for an operation: ``getUser`` is ``get_user``."""
     found: Callable[[ApiRequest], Mapping[str, Any]] = getattr(operations, _WORD_BOUNDARY.sub("_", route.name).lower())
     return found
-
-
-def _too_many_requests(what: str, retry_after: float) -> HttpError:
-    seconds = str(math.ceil(retry_after))
-    return HttpError(429, "RateLimited", f"{what}; wait {seconds} seconds", headers={"Retry-After": seconds})
-
-
-def _json_response(value: Any, status: int) -> flask.Response:
-    return flask.Response(orjson.dumps(value), status, content_type="application/json")
 
 
 def _read_json(body: bytes) -> Any:

@@ -17,10 +17,10 @@ from cometbot.channels.cometchat.channel import CometChatChannel
 from cometbot.channels.cometchat.json_body import read_body as read_json_body
 from cometbot.channels.cometchat.payloads import Notification
 from cometbot.channels.cometchat.settings import CallbackSettings
-from cometbot.errors import PayloadError, StoreBusy, StoreUnavailable
+from cometbot.errors import PayloadError, StoreBusy
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
-from cometbot.http.errors import HttpError, quote_value, store_unavailable_error
+from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.limits import read_body
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.http.raw_wsgi import Environ, RawResponse, RawWSGIBlueprint
@@ -109,15 +109,8 @@ class CallbackViews:
             if environ["REQUEST_METHOD"] != "POST":
                 raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers={"Allow": "POST"})
             return process(environ, bot)
-        except HttpError as error:
-            return self._make_error_response(error, bot)
-        except PayloadError as error:
-            return self._make_error_response(HttpError(400, "ERR_BAD_REQUEST", str(error), details=error.details), bot)
-        except StoreUnavailable as error:
-            return self._make_error_response(store_unavailable_error(error), bot)
-        except StoreBusy:
-            text = "the database did not confirm in time; call again, it is stored only once"
-            return self._make_error_response(HttpError(503, "ERR_BUSY", text, headers={"Retry-After": "1"}), bot)
+        except (HttpError, PayloadError, StoreBusy) as error:
+            return self._make_error_response(to_http_error(error), bot)
 
     def _make_error_response(self, error: HttpError, bot: str) -> RawResponse:
         self._observe(bot if bot in self._bots else "", "refused")

@@ -37,22 +37,12 @@ def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Bluep
             f"/{prefix}/<path:rest>", prefix, router.dispatch, methods=METHODS, provide_automatic_options=False
         )
     blueprint.add_url_rule("/static/<folder>/<name>", "static_file", files.download)
-    for kind in (ApiError, HttpError, StoreBusy):
+    for kind in (HttpError, StoreBusy, HTTPException):
         blueprint.register_error_handler(kind, to_error_response)
-    blueprint.register_error_handler(HTTPException, _http_error_response)
     blueprint.app_errorhandler(404)(_not_found_response)
     blueprint.app_errorhandler(405)(_not_found_response)
     blueprint.register_blueprint(page_blueprint())
     return blueprint
-
-
-def _http_error_response(error: HTTPException) -> flask.Response:
-    """Return the response to an error of Flask, or to an unexpected exception, in the shape of this protocol."""
-    status = error.code or 500
-    text = "Something went wrong here; the log says what." if status >= 500 else str(error.description)
-    response = to_error_response(ApiError(status, text))
-    response.headers.extend((name, value) for name, value in error.get_headers() if name.lower() != "content-type")
-    return response
 
 
 def _not_found_response(error: HTTPException) -> flask.Response:

@@ -8,7 +8,7 @@ import flask
 
 from cometbot.channels.platform import schemas, serializers, validators
 from cometbot.channels.platform.chat_service import ChatService, NewMessage
-from cometbot.channels.platform.errors import ApiError, too_many_requests
+from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.ids import ALL_BOTS, bot_scope
 from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import JsonObject
@@ -18,6 +18,7 @@ from cometbot.channels.platform.views.query import messages_page, query_text
 from cometbot.channels.platform.views.request_body import read_fields
 from cometbot.channels.platform.views.routing import Route, client_address, set_cookies, to_response
 from cometbot.chat import ChatConversation, ChatUser
+from cometbot.http.errors import too_many_requests
 from cometbot.store.database import ACK_TIMEOUT
 
 
@@ -138,7 +139,7 @@ def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
     """
     retry_after = platform.signup_rates.acquire(client_address())
     if retry_after > 0:
-        raise too_many_requests("new users", retry_after)
+        raise too_many_requests("Too many new users", retry_after)
     with platform.database.write(timeout=ACK_TIMEOUT) as connection:
         platform.chat.quota.check(connection)
         return platform.chat.users.create(connection, ALL_BOTS, data)
@@ -163,4 +164,4 @@ def check_message_rate(platform: Platform, user: ChatUser) -> None:
     """Raise :class:`ApiError` for a user who sends more messages than allowed."""
     retry_after = platform.message_rates.acquire(user.id)
     if retry_after > 0:
-        raise too_many_requests("messages", retry_after)
+        raise too_many_requests("Too many messages", retry_after)

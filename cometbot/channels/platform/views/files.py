@@ -8,14 +8,15 @@ from contextlib import ExitStack
 import flask
 
 from cometbot.channels.platform.config import Config
-from cometbot.channels.platform.errors import ApiError, from_store_error, too_many_requests
+from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.channels.platform.multipart import FileParts, PartReader
 from cometbot.channels.platform.platform import Platform
 from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, file_json
 from cometbot.channels.platform.views.routing import client_address
 from cometbot.chat import ChatFile, Upload
-from cometbot.errors import FileTooLarge, StorageFull, StoreBusy
+from cometbot.errors import FileTooLarge, StorageFull
+from cometbot.http.errors import too_many_requests
 from cometbot.http.limits import open_body
 from cometbot.http.ranges import simplify_range
 from cometbot.store.database import ACK_TIMEOUT
@@ -119,12 +120,9 @@ class FileViews:
         """Return the file at ``static/<folder>/<name>``. The id in the name cannot be guessed, and gives access."""
         retry_after = self._platform.request_rates.acquire(client_address())
         if retry_after > 0:
-            raise too_many_requests("requests", retry_after)
-        try:
-            with self._platform.database.read() as connection:
-                file = self._files.get(connection, ALL_BOTS, name.partition(".")[0])
-        except StoreBusy as error:
-            raise from_store_error(error) from None
+            raise too_many_requests("Too many requests", retry_after)
+        with self._platform.database.read() as connection:
+            file = self._files.get(connection, ALL_BOTS, name.partition(".")[0])
         if file is None or file_json(file)["path"] != f"static/{folder}/{name}":
             raise ApiError(404, "There is no such file.")
         path = self._files.path(file)

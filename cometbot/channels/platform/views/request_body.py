@@ -14,7 +14,6 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from cometbot.channels.platform.errors import ApiError
-from cometbot.http.errors import HttpError
 from cometbot.http.limits import read_body
 
 _MAX_FIELDS = 1000
@@ -26,7 +25,7 @@ _CONTENT_TYPES = ("application/json", _FORM, _MULTIPART)
 def read_fields(limit: int, timeout: float) -> Any:
     """Return the JSON value in the request's body, or an object with the fields of its form.
 
-    Raises :class:`ApiError` for a body that is invalid, longer than ``limit`` bytes, or not complete after ``timeout``
+    Raises :class:`HttpError` for a body that is invalid, longer than ``limit`` bytes, or not complete after ``timeout``
     seconds.
     """
     environ = flask.request.environ
@@ -36,10 +35,7 @@ def read_fields(limit: int, timeout: float) -> Any:
         raise ApiError(400, "Unprocessable Entity")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
         raise ApiError(415, "Send the body without a Content-Encoding.")
-    try:
-        body = read_body(environ, limit=limit, timeout=timeout)
-    except HttpError as error:
-        raise ApiError.from_http_error(error) from error
+    body = read_body(environ, limit=limit, timeout=timeout)
     if kind == "application/json":
         return _read_json(body)
     return _read_form(body) if kind == _FORM else _read_multipart(body, options)

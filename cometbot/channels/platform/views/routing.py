@@ -15,14 +15,14 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 
 from cometbot.channels.platform import cookies, keys
 from cometbot.channels.platform.directory import ListedBot
-from cometbot.channels.platform.errors import ApiError, from_store_error, storage_full, too_many_requests, unauthorized
+from cometbot.channels.platform.errors import ApiError, unauthorized
 from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.channels.platform.platform import Platform
 from cometbot.chat import ChatUser
 from cometbot.errors import StorageFull, StoreBusy
 from cometbot.http.addresses import rate_limit_address
-from cometbot.http.errors import HttpError, quote_value
-from cometbot.http.origins import is_same_origin
+from cometbot.http.errors import HttpError, quote_value, to_http_error, too_many_requests
+from cometbot.http.origins import allow_origins, is_same_origin
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -38,6 +38,7 @@ View = Callable[..., Any]
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _CORS_ORIGINS = ("http://localhost", "http://127.0.0.1")
 _USER_API_PATHS = ("client-api", "page-api")
+_JSON_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ESCAPES = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
 
 _log = logging.getLogger(__name__)
@@ -85,13 +86,12 @@ class Router:
             self._check_origin(path)
             context.check_rate(path)
             response = to_response(route.view(*context.authenticate(route.access), **values))
-        except (ApiError, HttpError, StorageFull, StoreBusy) as error:
+        except Exception as error:
             if isinstance(error, StorageFull):
                 self._platform.on_database_full()
+            elif not isinstance(error, HttpError | StoreBusy):
+                _log.exception("a view of the platform failed")
             response = to_error_response(error)
-        except Exception:
-            _log.exception("a view of the platform failed in an unforeseen way")
-            response = to_error_response(ApiError(500, "Something went wrong here; the log says what."))
         context.renew_cookie(response)
         return response
 
@@ -139,7 +139,7 @@ class _RequestContext:
         if path.startswith(_USER_API_PATHS):
             retry_after = self._platform.request_rates.acquire(client_address())
             if retry_after > 0:
-                raise too_many_requests("requests", retry_after)
+                raise too_many_requests("Too many requests", retry_after)
 
     def authenticate(self, access: Access) -> tuple[Any, ...]:
         """Return the arguments that precede the path's values. Raises :class:`ApiError` for a caller without access."""
@@ -196,18 +196,18 @@ class _RequestContext:
             raise ApiError(403, "Admin key is required.")
         caller_address = client_address()
         if (retry_after := self._platform.admin_key_guesses.get_wait(caller_address)) > 0:
-            raise too_many_requests("wrong keys", retry_after)
+            raise too_many_requests("Too many wrong keys", retry_after)
         if not keys.is_admin_secret(header, self._platform.settings.admin_secret):
             self._platform.report_wrong_admin_key(caller_address)
             raise ApiError(403, "Access denied.")
 
-    def _wrong_key_error(self, message: str) -> ApiError:
+    def _wrong_key_error(self, message: str) -> HttpError:
         """Return the error for a bot's wrong key. After many from one address, it has a Retry-After header.
 
         These keys are long and random, so each is compared: a wrong one locks out no bot behind the same address.
         """
         retry_after = self._platform.wrong_key_rates.acquire(client_address())
-        return too_many_requests("wrong keys", retry_after) if retry_after > 0 else ApiError(403, message)
+        return too_many_requests("Too many wrong keys", retry_after) if retry_after > 0 else ApiError(403, message)
 
 
 def to_response(value: Any, status: int = 200) -> flask.Response:
@@ -219,20 +219,14 @@ def to_response(value: Any, status: int = 200) -> flask.Response:
     body = orjson.dumps(value)
     for character, escape in _ESCAPES:
         body = body.replace(character, escape)
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return flask.Response(body, status, headers, content_type="application/json")
+    return flask.Response(body, status, _JSON_HEADERS, content_type="application/json")
 
 
-def to_error_response(error: ApiError | HttpError | StorageFull | StoreBusy) -> flask.Response:
-    """Return the response to a request that is refused."""
-    if isinstance(error, HttpError):
-        error = ApiError.from_http_error(error)
-    elif isinstance(error, StorageFull):
-        error = storage_full()
-    elif isinstance(error, StoreBusy):
-        error = from_store_error(error)
-    response = to_response({"message": error.message}, error.status)
-    response.headers.update(error.headers)
+def to_error_response(error: Exception) -> flask.Response:
+    """Return the response to a request that is refused, or whose view failed."""
+    refusal = to_http_error(error)
+    response = to_response({"message": refusal.message}, refusal.status)
+    response.headers.update(refusal.headers)
     return response
 
 
@@ -277,13 +271,8 @@ def client_address() -> str:
 
 def _add_cors_headers(response: flask.Response) -> None:
     """Allow the origins in the protocol to read the response, without credentials."""
-    response.vary.add("Origin")
-    origin = flask.request.headers.get("Origin", "")
-    if origin not in _CORS_ORIGINS:
-        return
-    response.headers["Access-Control-Allow-Origin"] = origin
+    preflight_headers = {"Allow-Methods": "GET,POST,HEAD,PUT,DELETE,PATCH"}
     requested_headers = flask.request.headers.get("Access-Control-Request-Headers", "")
-    if flask.request.method == "OPTIONS":
-        response.headers["Access-Control-Allow-Methods"] = "GET,POST,HEAD,PUT,DELETE,PATCH"
-        if requested_headers and requested_headers.isprintable():
-            response.headers["Access-Control-Allow-Headers"] = requested_headers
+    if requested_headers and requested_headers.isprintable():
+        preflight_headers["Allow-Headers"] = requested_headers
+    allow_origins(response, _CORS_ORIGINS, preflight_headers=preflight_headers)

@@ -28,7 +28,7 @@ def test_full_database_refuses_what_users_add(
         maria.post("client-api/chat/message", message),
         maria.post(f"page-api/chat/{chat}/messages", {"body": "more"}),
     ]
-    refusal = (507, {"message": "There is no room to store this."})
+    refusal = (507, {"message": "There is no room to store this. Delete something first."})
     assert [(answer.status_code, answer.json) for answer in answers] == [refusal] * 4
     assert "cometbot_writes_without_room_total 4.0" in site.app.test_client().get("/metrics").text
     assert caplog.text.count("raise COMETBOT_DATABASE_SIZE") == 1
