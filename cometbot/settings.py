@@ -25,7 +25,9 @@ TrustedProxy = Network | Literal["unix"]
 """A peer that is a proxy: a network, or any peer on a unix socket."""
 
 _PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "CHAT_API_", "PLATFORM_")
-_CHECKED_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_")
+_GENERAL_PREFIXES = ("CHAT_API_", "PLATFORM_")
+"""Prefixes that other programs use too: only a name close to a known one counts as a mistake."""
+
 _TEST_PREFIX = "COMETBOT_TEST_"
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
@@ -36,6 +38,8 @@ _KNOWN_REGIONS = ("us", "eu", "in")
 DEFAULT_BOT_FILE = "bot.py"
 """The file whose only bot is used if no bot is named."""
 _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
+"""The prefixes of the variables that the platform channel checks against its own configuration."""
+
 _CHAT_CHANNELS = frozenset({"chat_api", "platform"})
 """Channels that store users and chats in the database, and whose clients keep event streams open."""
 
@@ -545,16 +549,17 @@ def _weak_password_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
 
 def _unknown_setting_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
     known = [variable_name(setting) for setting in _parsers()]
-    pattern = re.compile(r"COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)__[A-Z0-9_]+")
+    of_one_bot = re.compile(r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+")
+    checked_elsewhere = (_TEST_PREFIX, *_PLATFORM_CONFIG_PREFIXES)
     unknown = [
-        name
+        (name, _suggest(name, known, cutoff=0.9 if name.startswith(_GENERAL_PREFIXES) else 0.6))
         for name in sorted(given)
-        if name.startswith(_CHECKED_PREFIXES) and not name.startswith(_TEST_PREFIX) and name not in known
+        if name not in known and not name.startswith(checked_elsewhere) and not of_one_bot.fullmatch(name)
     ]
     return tuple(
-        f"the variable {name} is set and means nothing{_suggest(name, known)}"
-        for name in unknown
-        if not pattern.fullmatch(name)
+        f"unknown setting {name} is ignored{suggestion}"
+        for name, suggestion in unknown
+        if suggestion or not name.startswith(_GENERAL_PREFIXES)
     )
 
 
@@ -576,6 +581,6 @@ def _unknown_region_warning(values: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
+def _suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""

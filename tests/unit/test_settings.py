@@ -258,7 +258,7 @@ def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest
 
 def test_unknown_variable_warning_suggests_nearest_name() -> None:
     assert read(COMETBOT_THRAEDS="4").warnings == (
-        "the variable COMETBOT_THRAEDS is set and means nothing; did you mean COMETBOT_THREADS?",
+        "unknown setting COMETBOT_THRAEDS is ignored; did you mean COMETBOT_THREADS?",
     )
     assert read(COMETCHAT_REGION="us").warnings == ()
     assert read(COMETCHAT_REGION="euu", COMETCHAT_API_URL="https://chat.example.com/v3").warnings == ()
@@ -267,14 +267,26 @@ def test_unknown_variable_warning_suggests_nearest_name() -> None:
         "With a wrong region CometChat cannot be reached, and replies wait.",
     )
     assert read(COMETCHAT_APPID="x").warnings == (
-        "the variable COMETCHAT_APPID is set and means nothing; did you mean COMETCHAT_APP_ID?",
+        "unknown setting COMETCHAT_APPID is ignored; did you mean COMETCHAT_APP_ID?",
     )
 
 
-def test_an_unknown_variable_of_simplex_gives_a_warning() -> None:
-    assert read(SIMPLEX_ALLOW_UNENCRYPED="1").warnings == (
-        "the variable SIMPLEX_ALLOW_UNENCRYPED is set and means nothing; did you mean SIMPLEX_ALLOW_UNENCRYPTED?",
-    )
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SIMPLEX_ALLOW_UNENCRYPED", "SIMPLEX_ALLOW_UNENCRYPTED"),
+        ("CHAT_API_ENCRYPTION_KYE", "CHAT_API_ENCRYPTION_KEY"),
+        ("PLATFORM_MESAGES", "PLATFORM_MESSAGES"),
+    ],
+)
+def test_unknown_variable_of_a_channel_gives_a_warning(name: str, meant: str) -> None:
+    assert read(**{name: "1"}).warnings == (f"unknown setting {name} is ignored; did you mean {meant}?",)
+
+
+def test_variables_that_are_checked_elsewhere_give_no_warning() -> None:
+    key = "a-long-encryption-key-for-one-bot-of-several"
+    given = {"PLATFORM_SERVICE_X": "1", "PLATFORM_LIMITS_X": "1", "CHAT_API_ENCRYPTION_KEY__SHOP": key}
+    assert read(**given).warnings == ()
 
 
 def test_the_settings_of_simplex_are_read_from_their_variables() -> None:
@@ -303,7 +315,7 @@ def test_the_settings_of_simplex_are_read_from_their_variables() -> None:
 
 
 def test_variables_of_others_and_of_tests_give_no_warning() -> None:
-    assert read(CHAT_API_TOKEN="x", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
+    assert read(CHAT_API_TOKEN="x", PLATFORM_BRANCH="main", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
 
 
 @pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
