@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cometbot.testing.client import BotClient
     from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
-    from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported
+    from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported, UserMessage
     from cometbot.testing.fakes.memory import MemoryFake
     from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
     from cometbot.testing.replies import Replies, SentMessage
@@ -33,6 +33,7 @@ _MODULES = {
     "Replies": "replies",
     "SentMessage": "replies",
     "Unsupported": "fakes.base",
+    "UserMessage": "fakes.base",
 }
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Replies",
     "SentMessage",
     "Unsupported",
+    "UserMessage",
 ]
 
 

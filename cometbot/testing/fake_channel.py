@@ -7,8 +7,8 @@ import json
 import mimetypes
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,14 +17,30 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Capabilities, Card, Carousel, Choices, Custom, Form, Location, Media, Operation, Text
+from cometbot.messages import (
+    Button,
+    Capabilities,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    Custom,
+    Field,
+    Form,
+    Location,
+    Media,
+    Operation,
+    Text,
+)
 from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
 from cometbot.splitting import split_text
-from cometbot.testing.message_json import decode, encode
 from cometbot.testing.replies import SentMessage
 
+MESSAGE_TYPES = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
+_CLASSES = {kind.__name__: kind for kind in (*MESSAGE_TYPES, Button, Choice, Field)}
+
 EVERYTHING = Capabilities(
-    native=frozenset({Text, Media, Card, Carousel, Choices, Location, Form, Custom}),
+    native=frozenset(MESSAGE_TYPES),
     text_limit=4000,
     edit=True,
     delete=True,
@@ -316,3 +332,22 @@ def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:
         quote=Quote(said.quote_id, "") if said.quote_id else None,
         **shown,
     )
+
+
+def encode(value: Any) -> Any:
+    """Return ``value`` as JSON. Dataclasses become objects with their class name under ``@``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"@": type(value).__name__, **{item.name: encode(getattr(value, item.name)) for item in fields(value)}}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def decode(value: Any) -> Any:
+    """Return the value that :func:`encode` was called with. Lists become tuples."""
+    if isinstance(value, list):
+        return tuple(decode(item) for item in value)
+    if isinstance(value, dict) and value.get("@") in _CLASSES:
+        kind = _CLASSES[value["@"]]
+        return kind(**{name: decode(item) for name, item in value.items() if name != "@"})
+    return value

@@ -59,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not found:
         return
-    from cometbot.testing.contract.table import format_table
+    from cometbot.testing.contract.suite import format_table
 
     terminalreporter.section("capabilities")
     terminalreporter.write_line(format_table(dict(found)))

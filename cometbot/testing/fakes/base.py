@@ -35,6 +35,17 @@ class Actor:
     group: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """A message that a user sends."""
+
+    text: str
+    thread_id: str = ""
+    quote_id: str = ""
+    mention: bool = False
+    attachments: Sequence[Attachment] = ()
+
+
 def already_member(actor: Actor) -> BotError:
     """Return the error for a user who joins a group that he is in."""
     return BotError(
@@ -54,6 +65,7 @@ class Fake(ABC):
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
+        self.files: dict[str, bytes] = {}
 
     def use_database(self, database: Database) -> None:
         """Use ``database``, which the delivery uses too. This is for platforms that store their rows in it.
@@ -70,7 +82,6 @@ class Fake(ABC):
     def attach(self, delivery: Delivery) -> None:
         """Deliver users' actions to ``delivery`` from now on."""
 
-    @abstractmethod
     def say(
         self,
         actor: Actor,
@@ -85,6 +96,11 @@ class Fake(ABC):
 
         ``mention`` puts a mention of the bot before the text.
         """
+        return self.send(actor, UserMessage(text, thread_id, quote_id, mention, attachments))
+
+    @abstractmethod
+    def send(self, actor: Actor, message: UserMessage) -> str:
+        """Send a user's message as :meth:`say` describes it."""
 
     @abstractmethod
     def said(self) -> list[SentMessage]:
@@ -155,8 +171,10 @@ class Fake(ABC):
         raise Unsupported(f"{type(self).__name__} takes no events from elsewhere; let a user do what causes one")
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
-        """Return the URL for downloading a user's file."""
-        return f"https://files.example/{name}"
+        """Return the URL for downloading a user's file. Its content is in ``files`` under that URL."""
+        url = f"https://files.example/{name}"
+        self.files[url] = content
+        return url
 
     def repeat(self) -> None:
         """Deliver the last message of a user again."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from werkzeug.test import Client
 
 from cometbot.bot import Bot
 from cometbot.channels.chat_api import payloads
@@ -15,20 +12,17 @@ from cometbot.channels.chat_api.ids import conversation_of
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
-from cometbot.delivery import Delivery
-from cometbot.errors import BotError
 from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.fakes.base import Actor, Fake
+from cometbot.testing.fakes.base import Actor, UserMessage
+from cometbot.testing.fakes.chat_fake import ChatFake
 from cometbot.testing.replies import SentMessage
-from cometbot.testing.wsgi_app import make_channel_app
 
 _GROUP_OWNER = "host-of-groups"
-_PAGE = 100
 
 
-class ChatApiFake(Fake):
+class ChatApiFake(ChatFake[ChatApiChannel]):
     """The Chat API in this process, whose users send its requests without sockets.
 
     Each user has one conversation with the bot, whose id is ``chat-`` and the user's id. A group is a conversation
@@ -36,29 +30,21 @@ class ChatApiFake(Fake):
     """
 
     def __init__(self, bot: Bot) -> None:
-        super().__init__(bot)
-        self._channel: ChatApiChannel | None = None
-        self._client: Client | None = None
+        super().__init__(bot, Scope("chat_api", bot.name))
         self._keys: dict[str, str] = {}
-        self._scope = Scope("chat_api", bot.name)
 
     def use_database(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
         self._channel = ChatApiChannel(chat, ChatApiSettings(request_rate=0, signup_rate=0))
 
     @property
-    def channel(self) -> ChatApiChannel:
-        if self._channel is None:
-            raise BotError("use_database() says in which database this platform lives; call it first")
-        return self._channel
-
-    def attach(self, delivery: Delivery) -> None:
-        self._client = Client(make_channel_app(self.channel, delivery))
+    def chat(self) -> Chat:
+        return self.channel.chat
 
     def stable_id(self, user: User, group: str = "") -> str:
         self._join_conversation(Actor(user, group))
-        with self.channel.chat.database.read() as connection:
-            found = self.channel.chat.users.get(connection, self._scope, user.uid)
+        with self.chat.database.read() as connection:
+            found = self.chat.users.get(connection, self._scope, user.uid)
         assert found is not None, "who enters is a user"
         return stable_user_id(found.id, found.created_at)
 
@@ -67,18 +53,9 @@ class ChatApiFake(Fake):
         self._join_conversation(actor)
         return super().conversation(actor)
 
-    def say(
-        self,
-        actor: Actor,
-        text: str,
-        *,
-        thread_id: str = "",
-        quote_id: str = "",
-        mention: bool = False,
-        attachments: Sequence[Attachment] = (),
-    ) -> str:
-        written = f"<@uid:{self.bot.ids[0]}> {text}" if mention else text
-        parts = [_to_payload(item) for item in attachments]
+    def send(self, actor: Actor, message: UserMessage) -> str:
+        written = f"<@uid:{self.bot.ids[0]}> {message.text}" if message.mention else message.text
+        parts = [_to_payload(item) for item in message.attachments]
         if written or not parts:
             parts.append({"type": "text", "text": written})
         payload = parts[0] if len(parts) == 1 else {"type": "bloc", "items": parts}
@@ -91,40 +68,13 @@ class ChatApiFake(Fake):
         self.say(actor, offer.value)
 
     def delete(self, actor: Actor, message_id: str) -> None:
-        self._request("DELETE", f"/messages/{message_id}", {}, self._join_conversation(actor))
+        self._call("DELETE", f"/messages/{message_id}", {}, self._join_conversation(actor))
 
-    def said(self) -> list[SentMessage]:
-        found = []
-        with self.channel.chat.database.read() as connection:
-            for place in self._conversations(connection):
-                here = conversation_of(self.bot.name, place, is_group=place.owner == _GROUP_OWNER)
-                found += [self._to_sent_message(message, here) for message in self._messages(connection, place)]
-        return sorted(found, key=lambda said: said.at)
-
-    def _conversations(self, connection: Any) -> list[ChatConversation]:
-        """Return all conversations in the order of their creation."""
-        found: list[ChatConversation] = []
-        token, is_last_page = "", False
-        while not is_last_page:
-            page = self.channel.chat.conversations.list(connection, self._scope, cursor=token, limit=_PAGE)
-            found += page.items
-            token, is_last_page = page.next, not page.next
-        return found[::-1]
-
-    def _messages(self, connection: Any, place: ChatConversation) -> list[ChatMessage]:
-        found: list[ChatMessage] = []
-        token, is_last_page = "", False
-        while not is_last_page:
-            page = self.channel.chat.messages.list_newest(connection, self._scope, place.id, cursor=token, limit=_PAGE)
-            found += page.items
-            token, is_last_page = page.next, not page.next
-        return [message for message in reversed(found) if message.is_bot]
-
-    def _to_sent_message(self, message: ChatMessage, here: Conversation) -> SentMessage:
+    def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage:
         shown = _to_message(message.payload)
         return SentMessage(
             message.id,
-            here,
+            conversation_of(self.bot.name, conversation, is_group=conversation.owner == _GROUP_OWNER),
             shown,
             client_id=message.client_id,
             versions=(shown.to_text(),),
@@ -151,15 +101,11 @@ class ChatApiFake(Fake):
         return self._keys[uid]
 
     def _post(self, path: str, body: dict[str, Any], key: str) -> Any:
-        return self._request("POST", path, body, key)
+        return self._call("POST", path, body, key)
 
-    def _request(self, method: str, path: str, body: dict[str, Any], key: str) -> Any:
-        assert self._client is not None, "attach() comes before anything that users do"
+    def _call(self, method: str, path: str, body: dict[str, Any], key: str) -> Any:
         headers = {"x-user-key": key} if key else {}
-        url = f"/chat/{self.bot.name}{path}"
-        answer = self._client.open(url, method=method, json=body, headers=headers)
-        assert answer.status_code < 300, f"{method} {path} was refused with {answer.status}: {answer.text}"
-        return answer.json
+        return self._request(method, f"/chat/{self.bot.name}{path}", json=body, headers=headers).json
 
 
 def _conversation_id(actor: Actor) -> str:

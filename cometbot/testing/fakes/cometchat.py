@@ -21,10 +21,9 @@ from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackClient, CallbackResponse
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
-from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
-from cometbot.testing.wsgi_app import make_channel_app
-from cometbot.testing.wsgi_session import make_wsgi_session
+from cometbot.testing.wsgi import make_channel_app, make_wsgi_session
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
 _MEDIA = ("image", "audio", "video", "file")
@@ -79,25 +78,16 @@ class CometChatFake(Fake):
         triggers = [trigger for trigger in TRIGGERS if trigger not in covered_by_callbacks]
         self.simulator.add_webhook(f"{url}/webhook", triggers, *_CREDENTIALS)
 
-    def say(
-        self,
-        actor: Actor,
-        text: str,
-        *,
-        thread_id: str = "",
-        quote_id: str = "",
-        mention: bool = False,
-        attachments: Sequence[Attachment] = (),
-    ) -> str:
-        message = self._actor(actor).say(
-            f"<@uid:{self._uid}> {text}" if mention else text,
+    def send(self, actor: Actor, message: UserMessage) -> str:
+        stored = self._actor(actor).say(
+            f"<@uid:{self._uid}> {message.text}" if message.mention else message.text,
             to="" if actor.group else self._uid,
             group=actor.group,
-            parent=thread_id,
-            quote=quote_id,
-            attachments=[_to_json(item) for item in attachments],
+            parent=message.thread_id,
+            quote=message.quote_id,
+            attachments=[_to_json(item) for item in message.attachments],
         )
-        return message.id
+        return stored.id
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self._actor(actor).edit(message_id, text)
@@ -129,14 +119,8 @@ class CometChatFake(Fake):
         callbacks = [entry for entry in self.simulator.callbacks if entry.trigger == "after_message"]
         if not callbacks:
             return
-        last = Callback(
-            callbacks[-1].target,
-            callbacks[-1].url,
-            "after_message",
-            callbacks[-1].message_id,
-            callbacks[-1].body,
-            _CREDENTIALS,
-        )
+        sent = callbacks[-1]
+        last = Callback(sent.target, sent.url, sent.trigger, sent.message_id, sent.body, _CREDENTIALS)
         self._post_by_http(last) if self._sockets else self._post(last)
 
     def misbehave(self, *faults: Fault) -> None:

@@ -16,7 +16,7 @@ from cometbot.messages import Capabilities, Form, QuickReply
 from cometbot.models import Attachment, Group
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
-from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 
 
@@ -26,6 +26,7 @@ class MemoryFake(Fake):
     def __init__(self, bot: Bot, capabilities: Capabilities = EVERYTHING) -> None:
         super().__init__(bot)
         self._channel = FakeChannel(capabilities)
+        self.files = self._channel.files
         self._delivery: Delivery | None = None
         self._last: IncomingEvent | None = None
         self._members: set[tuple[str, str]] = set()
@@ -38,27 +39,18 @@ class MemoryFake(Fake):
         self._delivery = delivery
         self._channel.clock = delivery.database.clock
 
-    def say(
-        self,
-        actor: Actor,
-        text: str,
-        *,
-        thread_id: str = "",
-        quote_id: str = "",
-        mention: bool = False,
-        attachments: Sequence[Attachment] = (),
-    ) -> str:
+    def send(self, actor: Actor, message: UserMessage) -> str:
         message_id = self._channel.new_id()
         own = self.bot.ids[0]
         self._deliver(
             actor,
-            f"<@uid:{own}> {text}" if mention else text,
+            f"<@uid:{own}> {message.text}" if message.mention else message.text,
             id=message_id,
-            type=_message_type(attachments),
-            thread_id=thread_id,
-            quote=quote_id,
-            mentions=[own] if mention else [],
-            attachments=[asdict(item) for item in attachments],
+            type=_message_type(message.attachments),
+            thread_id=message.thread_id,
+            quote=message.quote_id,
+            mentions=[own] if message.mention else [],
+            attachments=[asdict(item) for item in message.attachments],
         )
         return message_id
 
@@ -99,11 +91,6 @@ class MemoryFake(Fake):
 
     def deliver(self, event: Event) -> None:
         self._enqueue(self._channel.incoming_event(event))
-
-    def upload(self, name: str, content: bytes, mime_type: str) -> str:
-        url = super().upload(name, content, mime_type)
-        self._channel.files[url] = content
-        return url
 
     def repeat(self) -> None:
         if self._last is not None:

@@ -19,10 +19,10 @@ from cometbot.channels.simplex.service import SimplexService
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.messages import Custom, Media, MediaKind, Message, Text
-from cometbot.models import Attachment, User
+from cometbot.models import User
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.fakes.base import Actor, Fake, Fault, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
@@ -61,7 +61,6 @@ class SimplexFake(Fake):
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
         self._members: set[tuple[str, str]] = set()
-        self._files: dict[str, bytes] = {}
         self._marker = 0
 
     @property
@@ -92,23 +91,17 @@ class SimplexFake(Fake):
     def guid(self, group: str) -> str:
         return str(self.group(group).group_id)
 
-    def say(
-        self,
-        actor: Actor,
-        text: str,
-        *,
-        thread_id: str = "",
-        quote_id: str = "",
-        mention: bool = False,
-        attachments: Sequence[Attachment] = (),
-    ) -> str:
-        quoted = int(quote_id) if quote_id else None
-        file = (attachments[0].name, self._files.get(attachments[0].url, b"")) if attachments else None
+    def send(self, actor: Actor, message: UserMessage) -> str:
+        quoted = int(message.quote_id) if message.quote_id else None
+        file = None
+        if message.attachments:
+            first = message.attachments[0]
+            file = (first.name, self.files.get(first.url, b""))
         if actor.group:
             self._ensure_member(actor)
-            name = _name(actor.user)
-            return str(self.group(actor.group).say(name, text, mention=mention, quote_id=quoted, file=file))
-        return str(self.person(actor.user).say(text, quote_id=quoted, file=file))
+            group, name = self.group(actor.group), _name(actor.user)
+            return str(group.say(name, message.text, mention=message.mention, quote_id=quoted, file=file))
+        return str(self.person(actor.user).say(message.text, quote_id=quoted, file=file))
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
@@ -133,11 +126,6 @@ class SimplexFake(Fake):
     def reactions(self, message_id: str) -> list[str]:
         found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
         return list(found[0]) if found else []
-
-    def upload(self, name: str, content: bytes, mime_type: str) -> str:
-        url = super().upload(name, content, mime_type)
-        self._files[url] = content
-        return url
 
     def repeat(self) -> None:
         events = [record for is_answer, record in self.cli.server.records if not is_answer]

@@ -12,7 +12,7 @@ import requests
 from cometbot import Bot, Card, ContactEvent, Context, Custom, DeliveryError, Field, Form, Media, Rejected
 from cometbot.testing import Actor, BotClient, Unsupported
 from cometbot.testing.fakes.cometchat import CometChatFake
-from cometbot.testing.wsgi_session import make_wsgi_session
+from cometbot.testing.wsgi import make_wsgi_session
 
 
 @pytest.fixture

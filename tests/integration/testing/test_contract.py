@@ -21,6 +21,7 @@ from cometbot.testing import (
     MemoryFake,
     SentMessage,
     Unsupported,
+    UserMessage,
 )
 from cometbot.testing.contract import ChannelContract
 from cometbot.testing.contract.messaging import MESSAGES
@@ -250,8 +251,8 @@ class Bare(Fake):
     def said(self) -> list[SentMessage]:
         return []
 
-    def say(self, actor: Actor, text: str, **more: Any) -> str:
-        return self._inner.say(actor, text, **more)
+    def send(self, actor: Actor, message: UserMessage) -> str:
+        return self._inner.send(actor, message)
 
 
 @pytest.mark.parametrize("act", ["edit", "delete", "react", "join", "leave"])

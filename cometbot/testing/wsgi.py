@@ -1,4 +1,4 @@
-"""HTTP without sockets: a requests session that calls a WSGI application directly."""
+"""HTTP without sockets: an application with only a channel's views, and a session that calls an application."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import io
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+import flask
 import requests
 from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 from werkzeug.test import Client
 
+from cometbot.channels.base import Channel
+from cometbot.delivery import Delivery
+from cometbot.web.channels import make_blueprint
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+
+def make_channel_app(channel: Channel, delivery: Delivery) -> WSGIApplication:
+    """Return an application with the channel's views, which store events in ``delivery``."""
+    app = flask.Flask("cometbot", static_folder=None)
+    if blueprint := make_blueprint(channel, delivery):
+        app.register_blueprint(blueprint)
+    return app.wsgi_app
 
 
 def make_wsgi_session(app: WSGIApplication) -> requests.Session:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cometbot import Button, Card, Carousel, Choice, Choices, Custom, Field, Form, Location, Media, Message, Text
-from cometbot.testing.message_json import decode, encode
+from cometbot.testing.fake_channel import decode, encode
 
 MESSAGES = [
     Text("hello", metadata={"a": [1, {"b": None}]}, tags=("x",)),
