@@ -315,7 +315,9 @@ def test_the_settings_of_simplex_are_read_from_their_variables() -> None:
 
 
 def test_variables_of_others_and_of_tests_give_no_warning() -> None:
-    assert read(CHAT_API_TOKEN="x", PLATFORM_BRANCH="main", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
+    assert (
+        read(CHAT_API_TOKEN="x", PLATFORM_BRANCH="main", COMETBOT_TEST_POSTGRES="x", HOME="/", COMET="x").warnings == ()
+    )
 
 
 @pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
