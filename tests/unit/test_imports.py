@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "cometbot").rglob("*.py"))
 
 ALLOWED_FILES = {
-    "flask": ["web/", "http/", "callback.py", "views.py", "testing/wsgi.py", "channels/platform/views/", "simulator/"],
+    "flask": ["web/", "http/", "callback.py", "views.py", "wsgi.py", "channels/platform/views/", "simulator/"],
     "gunicorn": ["web/"],
     "marshmallow": ["schemas.py"],
-    "requests": ["client.py", "http_client.py", "testing/wsgi.py"],
+    "requests": ["client.py", "http_client.py", "wsgi.py"],
     "alembic": ["store/"],
     "sqlalchemy": ["store/", "delivery/", "chat/"],
     "prometheus_client": ["web/"],
