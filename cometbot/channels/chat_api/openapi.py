@@ -15,22 +15,22 @@ from cometbot.channels.chat_api.routes import COMMON_ERROR_STATUSES, ROUTES, Rou
 
 _KEY_SCHEME = "userKey"
 _API_DESCRIPTION = (
-    "Talk to a bot over HTTP. A user is who its key says; in automatic mode createUser makes the key, in manual mode "
-    "your backend signs it with the encryption key (JWT, HS256; the claim id names the user)."
+    "Chat with a bot over HTTP. The user key names the user. In automatic mode, createUser returns it; in manual mode, "
+    "your backend signs it with the encryption key (JWT, HS256; the claim id is the user's id)."
 )
 _STATUS_DESCRIPTIONS: Mapping[int, str] = {
     200: "Done.",
     201: "Done.",
-    400: "The request has not the shape that it must have.",
-    401: "The user key is none, ended, or foreign.",
-    403: "The user has no right to this, or owns as many conversations as one may.",
-    404: "There is none.",
+    400: "The request is invalid.",
+    401: "The user key is missing, expired, or invalid.",
+    403: "The user may not do this, or owns as many conversations as allowed.",
+    404: "Not found.",
     409: "The id is taken.",
     413: "The body is too large.",
     415: "The body is not JSON.",
-    429: "Too many requests, or too many streams; Retry-After says when to ask again.",
-    503: "The server did not confirm in time. Retry-After says when to ask again.",
-    507: "The server has no room for what users store. Delete something, or ask again later.",
+    429: "Too many requests or streams. Retry-After says when to try again.",
+    503: "The server did not confirm in time. Retry-After says when to try again.",
+    507: "There is no room for users' data. Delete something, or try again later.",
 }
 
 JsonObject = dict[str, Any]
@@ -106,7 +106,7 @@ def _operation(route: Route) -> JsonObject:
         described["parameters"].append({"in": "query", "name": "nextToken", "schema": schema, "required": False})
     if route.body is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": type(route.body)}}}
-    for status in sorted({*COMMON_ERROR_STATUSES, *route.error_statuses}):
+    for status in sorted({*COMMON_ERROR_STATUSES, *route.errors}):
         described["responses"][str(status)] = _response(status, "Error")
     return described
 

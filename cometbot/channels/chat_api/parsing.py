@@ -30,9 +30,9 @@ def parse(incoming: IncomingEvent) -> Event:
         raise PayloadError(f"the stored body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise PayloadError("the stored body is JSON, but no object")
-    sender = to_user(schemas.load(_USER, body.get("user"), "the user"))
+    sender = to_user(schemas.load(_USER, body.get("user"), "user"))
     if "event" in body:
-        event = schemas.load(_EVENT, body["event"], "the event")
+        event = schemas.load(_EVENT, body["event"], "event")
         return CustomEvent(
             key=incoming.key,
             conversation=incoming.conversation,
@@ -44,8 +44,8 @@ def parse(incoming: IncomingEvent) -> Event:
             data=event.payload,
         )
     raw_message: Any = body.get("deleted" if "deleted" in body else "message")
-    message = schemas.load(_MESSAGE, raw_message, "the message")
-    schemas.load(_PAYLOAD_SCHEMA, {"payload": message.payload}, "the message")
+    message = schemas.load(_MESSAGE, raw_message, "message")
+    schemas.load(_PAYLOAD_SCHEMA, {"payload": message.payload}, "message")
     event = to_message_event(message, incoming.conversation, sender, raw_message)
     if "deleted" not in body:
         return event

@@ -144,7 +144,7 @@ def _text_payloads(text: str) -> list[Payload]:
 def _custom_payload(message: Custom) -> Payload:
     payload = {**message.data, "type": message.type}
     try:
-        schemas.load(schemas.PAYLOADS[message.type], payload, f"a Custom of the type {message.type}")
+        schemas.load(schemas.PAYLOADS[message.type], payload, f"Custom of the type {message.type}")
     except PayloadError as error:
         raise MessageError(str(error)) from None
     return payload

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
 
-from cometbot.channels.chat_api import models, schemas
-from cometbot.channels.chat_api.models import Signal
+from cometbot.channels.chat_api import schemas
+from cometbot.channels.chat_api.models import Signal, UnknownSignal
 from cometbot.errors import (
     ChannelError,
     OutcomeUnknown,
@@ -23,9 +22,7 @@ T = TypeVar("T")
 
 _MAX_ERROR_TEXT_LENGTH = 500
 
-_MESSAGE, _EVENT, _ORIGIN = schemas.MessageSchema(), schemas.EventSchema(), schemas.IsBotSchema()
-_DELETED, _PARTICIPANT = schemas.MessageDeletedSchema(), schemas.ParticipantSchema()
-_DELTA, _COMPLETE, _ABORT = schemas.StreamDeltaSchema(), schemas.StreamCompleteSchema(), schemas.StreamAbortSchema()
+_CREATED = {"message_created": "message", "event_created": "event"}
 _SIGNAL = schemas.SignalSchema()
 
 
@@ -42,7 +39,7 @@ def parse_response(
     if not 200 <= response.status < 300 or is_error:
         raise to_error(response, request_name, secret)
     try:
-        found: dict[str, Any] = schemas.load(schema, value, "the answer")
+        found: dict[str, Any] = schemas.load(schema, value, "response")
     except PayloadError as error:
         raise OutcomeUnknown(f"{request_name}: {error}; is it the URL of a Chat API?", status=response.status) from None
     return found
@@ -61,62 +58,16 @@ def to_error(response: HttpResponse, request_name: str, secret: str = "") -> Cha
 def parse_signal(text: str) -> Signal:
     """Return the signal in the data of a server-sent event; :class:`UnknownSignal` if it is invalid or not known."""
     try:
-        envelope = schemas.load(_SIGNAL, orjson.loads(text), "the signal")
-        parser = _SIGNAL_PARSERS.get(envelope["type"])
-        return parser(envelope["data"], text) if parser else models.UnknownSignal(raw=text)
+        envelope = schemas.load(_SIGNAL, orjson.loads(text), "signal")
+        kind, data = envelope["type"], envelope["data"]
+        if kind not in schemas.SIGNALS:
+            return UnknownSignal(raw=text)
+        if kind in _CREATED:  # the object's members stand beside isBot
+            data = {**data, _CREATED[kind]: data}
+        signal: Signal = schemas.load(schemas.SIGNALS[kind], data, "signal")
+        return replace(signal, raw=text)
     except (ValueError, PayloadError):
-        return models.UnknownSignal(raw=text)
-
-
-def _parse_message_created(data: Mapping[str, Any], raw: str) -> Signal:
-    is_bot = schemas.load(_ORIGIN, data)["isBot"]
-    return models.MessageCreated(schemas.load(_MESSAGE, data), is_bot, raw=raw)
-
-
-def _parse_event_created(data: Mapping[str, Any], raw: str) -> Signal:
-    is_bot = schemas.load(_ORIGIN, data)["isBot"]
-    return models.EventCreated(schemas.load(_EVENT, data), is_bot, raw=raw)
-
-
-def _parse_message_deleted(data: Mapping[str, Any], raw: str) -> Signal:
-    found = schemas.load(_DELETED, data)
-    return models.MessageDeleted(found["id"], found["conversationId"], found["userId"], raw=raw)
-
-
-def _participant_parser(kind: Callable[..., Signal]) -> Callable[[Mapping[str, Any], str], Signal]:
-    def make(data: Mapping[str, Any], raw: str) -> Signal:
-        found = schemas.load(_PARTICIPANT, data)
-        return kind(found["conversationId"], found["participantId"], raw=raw)
-
-    return make
-
-
-def _parse_stream_delta(data: Mapping[str, Any], raw: str) -> Signal:
-    found = schemas.load(_DELTA, data)
-    names = ("streamId", "conversationId", "userId", "sequence", "delta", "createdAt")
-    return models.StreamDelta(*(found[name] for name in names), raw=raw)
-
-
-def _parse_stream_complete(data: Mapping[str, Any], raw: str) -> Signal:
-    found = schemas.load(_COMPLETE, data)
-    return models.StreamComplete(found["streamId"], found["message"], raw=raw)
-
-
-def _parse_stream_abort(data: Mapping[str, Any], raw: str) -> Signal:
-    found = schemas.load(_ABORT, data)
-    return models.StreamAbort(found["streamId"], found["conversationId"], raw=raw)
-
-
-_SIGNAL_PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Signal]] = {
-    "message_created": _parse_message_created,
-    "message_deleted": _parse_message_deleted,
-    "event_created": _parse_event_created,
-    "participant_added": _participant_parser(models.ParticipantAdded),
-    "participant_removed": _participant_parser(models.ParticipantRemoved),
-    "message_stream_delta": _parse_stream_delta,
-    "message_stream_complete": _parse_stream_complete,
-    "message_stream_abort": _parse_stream_abort,
-}
+        return UnknownSignal(raw=text)
 
 
 class SseParser:

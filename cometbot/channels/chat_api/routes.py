@@ -12,20 +12,20 @@ from cometbot.channels.chat_api import schemas
 class Route:
     """An operation of the Chat API.
 
-    ``path`` contains ids in braces. ``error_statuses`` are the operation's own error statuses, besides those that all
+    ``path`` contains ids in braces. ``errors`` are the operation's own error statuses, besides those that all
     operations have. An operation with ``is_paged`` has a ``nextToken`` parameter.
     """
 
     name: str
     method: str
     path: str
-    summary: str
     response: schemas.BaseSchema
+    summary: str
+    errors: tuple[int, ...] = ()
     body: schemas.BaseSchema | None = None
     status: int = 200
     requires_key: bool = True
     is_paged: bool = False
-    error_statuses: tuple[int, ...] = ()
 
     @property
     def is_stream(self) -> bool:
@@ -33,156 +33,132 @@ class Route:
         return self.name == "listenConversation"
 
 
-_USER, _CONVERSATION = schemas.UserResponse(), schemas.ConversationResponse()
-_MESSAGE, _EVENT, _EMPTY = schemas.MessageResponse(), schemas.EventResponse(), schemas.EmptyResponse()
-_PARTICIPANT = schemas.ParticipantResponse()
-_CONVERSATION_PATH = "/conversations/{id}"
-_PARTICIPANTS_PATH = "/conversations/{conversationId}/participants"
+def _get(name: str, path: str, response: schemas.BaseSchema, summary: str, *errors: int) -> Route:
+    return Route(name, "GET", path, response, summary, errors)
+
+
+def _list(name: str, path: str, response: schemas.BaseSchema, summary: str, *errors: int) -> Route:
+    return Route(name, "GET", path, response, summary, errors, is_paged=True)
+
+
+def _delete(name: str, path: str, summary: str, *errors: int) -> Route:
+    return Route(name, "DELETE", path, schemas.EMPTY, summary, errors)
+
+
+_USER, _CONVERSATION, _MESSAGE = "/users/me", "/conversations/{id}", "/messages/{id}"
+_PARTICIPANTS = "/conversations/{conversationId}/participants"
+_PARTICIPANT = f"{_PARTICIPANTS}/{{userId}}"
 
 ROUTES = (
     Route(
         "createUser",
         "POST",
         "/users",
-        "A new user, with the key to speak as that user; in automatic mode only.",
-        schemas.UserKeyResponse(),
+        schemas.USER_WITH_KEY,
+        "Create a user, and return it with its key; in automatic mode only.",
+        (401, 409, 507),
         schemas.CreateUserBody(),
         status=201,
         requires_key=False,
-        error_statuses=(401, 409, 507),
     ),
     Route(
         "getOrCreateUser",
         "POST",
         "/users/get-or-create",
-        "The user of the key, made if there is none yet; what is given of it is stored.",
-        _USER,
+        schemas.USER,
+        "Return the user of the key, created if necessary and updated with the given fields.",
+        (409, 507),
         schemas.UserFields(),
         status=201,
-        error_statuses=(409, 507),
     ),
-    Route("getUser", "GET", "/users/me", "The user of the key.", _USER, error_statuses=(404,)),
+    _get("getUser", _USER, schemas.USER, "Return the user of the key.", 404),
     Route(
         "updateUser",
         "PUT",
-        "/users/me",
-        "The user of the key, changed; what is not given stays.",
         _USER,
+        schemas.USER,
+        "Update the given fields of the user of the key.",
+        (404, 507),
         schemas.UserFields(),
-        error_statuses=(404, 507),
     ),
-    Route("deleteUser", "DELETE", "/users/me", "Delete the user of the key, for good.", _EMPTY, error_statuses=(404,)),
+    _delete("deleteUser", _USER, "Delete the user of the key permanently.", 404),
     Route(
         "createConversation",
         "POST",
         "/conversations",
-        "A new conversation, owned by the user of the key.",
-        _CONVERSATION,
+        schemas.CONVERSATION,
+        "Create a conversation that the user of the key owns.",
+        (403, 404, 409, 507),
         schemas.CreateConversationBody(),
         status=201,
-        error_statuses=(403, 404, 409, 507),
     ),
     Route(
         "getOrCreateConversation",
         "POST",
         "/conversations/get-or-create",
-        "The conversation of this id, made if there is none yet.",
-        _CONVERSATION,
+        schemas.CONVERSATION,
+        "Return the conversation with this id, created if necessary.",
+        (403, 404, 507),
         schemas.GetOrCreateConversationBody(),
         status=201,
-        error_statuses=(403, 404, 507),
     ),
-    Route("getConversation", "GET", _CONVERSATION_PATH, "A conversation.", _CONVERSATION, error_statuses=(403, 404)),
-    Route(
-        "deleteConversation",
-        "DELETE",
-        _CONVERSATION_PATH,
-        "Delete a conversation and its messages, for good.",
-        _EMPTY,
-        error_statuses=(403, 404),
-    ),
-    Route(
+    _get("getConversation", _CONVERSATION, schemas.CONVERSATION, "Return a conversation.", 403, 404),
+    _delete("deleteConversation", _CONVERSATION, "Delete a conversation and its messages permanently.", 403, 404),
+    _list(
         "listConversations",
-        "GET",
         "/conversations",
-        "The conversations that the user of the key owns, newest first.",
-        schemas.ConversationsResponse(),
-        is_paged=True,
+        schemas.CONVERSATIONS,
+        "List the conversations that the user of the key owns, newest first.",
     ),
-    Route(
+    _get(
         "listenConversation",
-        "GET",
-        f"{_CONVERSATION_PATH}/listen",
-        "What happens in a conversation from now on, as server-sent events.",
+        f"{_CONVERSATION}/listen",
         schemas.SignalSchema(),
-        error_statuses=(403,),
+        "Stream what happens in a conversation from now on, as server-sent events.",
+        403,
     ),
-    Route(
+    _list(
         "listMessages",
-        "GET",
         "/conversations/{conversationId}/messages",
-        "The messages of a conversation, newest first.",
-        schemas.MessagesResponse(),
-        is_paged=True,
-        error_statuses=(403,),
+        schemas.MESSAGES,
+        "List the messages of a conversation, newest first.",
+        403,
     ),
     Route(
         "addParticipant",
         "POST",
-        _PARTICIPANTS_PATH,
-        "Let another user take part.",
-        _PARTICIPANT,
+        _PARTICIPANTS,
+        schemas.PARTICIPANT,
+        "Add a user to a conversation.",
+        (403, 404, 507),
         schemas.AddParticipantBody(),
-        error_statuses=(403, 404, 507),
     ),
-    Route(
-        "getParticipant",
-        "GET",
-        f"{_PARTICIPANTS_PATH}/{{userId}}",
-        "A user who takes part.",
-        _PARTICIPANT,
-        error_statuses=(403, 404),
-    ),
-    Route(
-        "removeParticipant",
-        "DELETE",
-        f"{_PARTICIPANTS_PATH}/{{userId}}",
-        "Let a user take part no more.",
-        _EMPTY,
-        error_statuses=(403, 404),
-    ),
-    Route(
-        "listParticipants",
-        "GET",
-        _PARTICIPANTS_PATH,
-        "The users who take part.",
-        schemas.ParticipantsResponse(),
-        is_paged=True,
-        error_statuses=(403,),
-    ),
+    _get("getParticipant", _PARTICIPANT, schemas.PARTICIPANT, "Return a participant.", 403, 404),
+    _delete("removeParticipant", _PARTICIPANT, "Remove a participant from a conversation.", 403, 404),
+    _list("listParticipants", _PARTICIPANTS, schemas.PARTICIPANTS, "List the participants of a conversation.", 403),
     Route(
         "createMessage",
         "POST",
         "/messages",
-        "Say something; the bot answers later, on the stream.",
-        _MESSAGE,
+        schemas.MESSAGE,
+        "Send a message. The bot's replies arrive on the stream.",
+        (403, 507),
         schemas.CreateMessageBody(),
         status=201,
-        error_statuses=(403, 507),
     ),
-    Route("getMessage", "GET", "/messages/{id}", "A message.", _MESSAGE, error_statuses=(403, 404)),
-    Route("deleteMessage", "DELETE", "/messages/{id}", "Take back what one said.", _EMPTY, error_statuses=(403, 404)),
+    _get("getMessage", _MESSAGE, schemas.MESSAGE, "Return a message.", 403, 404),
+    _delete("deleteMessage", _MESSAGE, "Delete a message that the user of the key sent.", 403, 404),
     Route(
         "createEvent",
         "POST",
         "/events",
-        "Tell the bot something that is no message.",
-        _EVENT,
+        schemas.EVENT,
+        "Send the bot an event that is not a message.",
+        (403, 507),
         schemas.CreateEventBody(),
         status=201,
-        error_statuses=(403, 507),
     ),
-    Route("getEvent", "GET", "/events/{id}", "An event.", _EVENT, error_statuses=(403, 404)),
+    _get("getEvent", "/events/{id}", schemas.EVENT, "Return an event.", 403, 404),
 )
 """All operations, in the order of the documentation."""
 

@@ -5,11 +5,13 @@ Field names are those of the protocol. Unknown members of a body are dropped; th
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast, get_type_hints
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
@@ -22,14 +24,17 @@ ID_PATTERN = r"^[a-zA-Z0-9_\-\\/]{1,70}$"
 MAX_PROFILE_LENGTH = 1000
 """The largest number of characters of a user's profile."""
 
-_NOT_EMPTY = validate.Length(min=1)
-
 
 class BaseSchema(Schema):
     """An object whose unknown members are dropped."""
 
     class Meta:
         unknown = EXCLUDE
+
+
+def object_schema(name: str, members: Mapping[str, fields.Field[Any]]) -> type[BaseSchema]:
+    """Return the schema of an object with ``members``; the OpenAPI document calls it ``name``."""
+    return cast(type[BaseSchema], BaseSchema.from_dict(dict(members), name=name))
 
 
 class StrictNumber(fields.Field[float]):
@@ -85,113 +90,68 @@ class PayloadField(fields.Field[dict[str, Any]]):
         return value
 
 
-def _type_field(kind: str) -> fields.String:
-    return fields.String(required=True, validate=validate.OneOf([kind]))
+def _text(**options: Any) -> fields.String:
+    return fields.String(**{"required": True, "validate": validate.Length(min=1), **options})
 
 
-class TextPayload(BaseSchema):
-    type = _type_field("text")
-    text = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class MarkdownPayload(BaseSchema):
-    type = _type_field("markdown")
-    markdown = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class ImagePayload(BaseSchema):
-    type = _type_field("image")
-    imageUrl = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class AudioPayload(BaseSchema):
-    type = _type_field("audio")
-    audioUrl = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class VideoPayload(BaseSchema):
-    type = _type_field("video")
-    videoUrl = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class FilePayload(BaseSchema):
-    type = _type_field("file")
-    fileUrl = fields.String(required=True, validate=_NOT_EMPTY)
-    title = fields.String(validate=_NOT_EMPTY)
-
-
-class LocationPayload(BaseSchema):
-    type = _type_field("location")
-    latitude = StrictNumber(required=True)
-    longitude = StrictNumber(required=True)
-    address = fields.String()
-    title = fields.String()
+def _payloads(**members: Mapping[str, fields.Field[Any]]) -> dict[str, BaseSchema]:
+    """Return the schemas of payloads by their ``type``, from their other members."""
+    return {
+        kind: object_schema(f"{kind.capitalize()}Payload", {"type": _text(validate=validate.OneOf([kind])), **own})()
+        for kind, own in members.items()
+    }
 
 
 class CardAction(BaseSchema):
     action = fields.String(required=True, validate=validate.OneOf(["postback", "url", "say"]))
-    label = fields.String(required=True, validate=_NOT_EMPTY)
-    value = fields.String(required=True, validate=_NOT_EMPTY)
-
-
-class CardPayload(BaseSchema):
-    type = _type_field("card")
-    title = fields.String(required=True, validate=_NOT_EMPTY)
-    subtitle = fields.String(validate=_NOT_EMPTY)
-    imageUrl = fields.String(validate=_NOT_EMPTY)
-    actions = fields.List(fields.Nested(CardAction), required=True)
-
-
-_CARD = {"card": CardPayload()}
-
-
-class CarouselPayload(BaseSchema):
-    type = _type_field("carousel")
-    items = fields.List(PayloadField(_CARD), required=True)
+    label = _text()
+    value = _text()
 
 
 class ChoiceOption(BaseSchema):
-    label = fields.String(required=True, validate=_NOT_EMPTY)
-    value = fields.String(required=True, validate=_NOT_EMPTY)
+    label = _text()
+    value = _text()
 
 
-class ChoicePayload(BaseSchema):
-    type = _type_field("choice")
-    text = fields.String(required=True, validate=_NOT_EMPTY)
-    options = fields.List(fields.Nested(ChoiceOption), required=True)
-
-
-class DropdownPayload(ChoicePayload):
-    """A choice that is shown as a dropdown list."""
-
-    type = _type_field("dropdown")
-
-
-BLOC_PAYLOADS: dict[str, Schema] = {
-    "text": TextPayload(),
-    "markdown": MarkdownPayload(),
-    "image": ImagePayload(),
-    "audio": AudioPayload(),
-    "video": VideoPayload(),
-    "file": FilePayload(),
-    "location": LocationPayload(),
-}
+BLOC_PAYLOADS = _payloads(
+    text={"text": _text()},
+    markdown={"markdown": _text()},
+    image={"imageUrl": _text()},
+    audio={"audioUrl": _text()},
+    video={"videoUrl": _text()},
+    file={"fileUrl": _text(), "title": _text(required=False)},
+    location={
+        "latitude": StrictNumber(required=True),
+        "longitude": StrictNumber(required=True),
+        "address": fields.String(),
+        "title": fields.String(),
+    },
+)
 """The payloads that a bloc may hold, by their type."""
 
-
-class BlocPayload(BaseSchema):
-    type = _type_field("bloc")
-    items = fields.List(PayloadField(BLOC_PAYLOADS), required=True)
-
-
-PAYLOADS: dict[str, Schema] = {
-    **BLOC_PAYLOADS,
-    **_CARD,
-    "carousel": CarouselPayload(),
-    "choice": ChoicePayload(),
-    "dropdown": DropdownPayload(),
-    "bloc": BlocPayload(),
+_CARD = _payloads(
+    card={
+        "title": _text(),
+        "subtitle": _text(required=False),
+        "imageUrl": _text(required=False),
+        "actions": fields.List(fields.Nested(CardAction), required=True),
+    }
+)
+_CHOICE: Mapping[str, fields.Field[Any]] = {
+    "text": _text(),
+    "options": fields.List(fields.Nested(ChoiceOption), required=True),
 }
+
+PAYLOADS = (
+    BLOC_PAYLOADS
+    | _CARD
+    | _payloads(
+        carousel={"items": fields.List(PayloadField(_CARD), required=True)},
+        choice=_CHOICE,
+        dropdown=_CHOICE,
+        bloc={"items": fields.List(PayloadField(BLOC_PAYLOADS), required=True)},
+    )
+)
 """All payloads of messages, by their type."""
 
 
@@ -233,74 +193,6 @@ class CreateEventBody(BaseSchema):
     payload = fields.Dict(required=True)
 
 
-class NoBody(BaseSchema):
-    """A body that is ignored."""
-
-
-class UserSchema(BaseSchema):
-    id = fields.String(required=True)
-    name = fields.String()
-    pictureUrl = fields.String()
-    profile = fields.String()
-    createdAt = AwareDateTime(required=True)
-    updatedAt = AwareDateTime(required=True)
-
-    @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiUser:
-        return models.ApiUser(
-            data["id"],
-            data.get("name", ""),
-            data.get("pictureUrl", ""),
-            data.get("profile", ""),
-            data["createdAt"],
-            data["updatedAt"],
-        )
-
-
-class ConversationSchema(BaseSchema):
-    id = fields.String(required=True)
-    createdAt = AwareDateTime(required=True)
-    updatedAt = AwareDateTime(required=True)
-
-    @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiConversation:
-        return models.ApiConversation(data["id"], data["createdAt"], data["updatedAt"])
-
-
-class MessageSchema(BaseSchema):
-    id = fields.String(required=True)
-    createdAt = AwareDateTime(required=True)
-    conversationId = fields.String(required=True)
-    userId = fields.String(required=True)
-    payload = fields.Dict(required=True)
-    metadata = fields.Dict(allow_none=True)
-
-    @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiMessage:
-        return models.ApiMessage(
-            data["id"],
-            data["conversationId"],
-            data["userId"],
-            data["payload"],
-            data.get("metadata") or {},
-            data["createdAt"],
-        )
-
-
-class EventSchema(BaseSchema):
-    id = fields.String(required=True, allow_none=True)
-    createdAt = AwareDateTime(required=True)
-    conversationId = fields.String(required=True)
-    userId = fields.String(required=True)
-    payload = fields.Dict(required=True)
-
-    @post_load
-    def make(self, data: dict[str, Any], **kwargs: Any) -> models.ApiEvent:
-        return models.ApiEvent(
-            data["id"] or "", data["conversationId"], data["userId"], data["payload"], data["createdAt"]
-        )
-
-
 class ErrorSchema(BaseSchema):
     """The body of every error response."""
 
@@ -310,93 +202,106 @@ class ErrorSchema(BaseSchema):
     message = fields.String(required=True)
 
 
-class PageMeta(BaseSchema):
-    nextToken = fields.String()
-
-
-class UserResponse(BaseSchema):
-    user = fields.Nested(UserSchema, required=True)
-
-
-class UserKeyResponse(UserResponse):
-    key = fields.String(required=True)
-
-
-class ConversationResponse(BaseSchema):
-    conversation = fields.Nested(ConversationSchema, required=True)
-
-
-class ParticipantResponse(BaseSchema):
-    participant = fields.Nested(UserSchema, required=True)
-
-
-class MessageResponse(BaseSchema):
-    message = fields.Nested(MessageSchema, required=True)
-
-
-class EventResponse(BaseSchema):
-    event = fields.Nested(EventSchema, required=True)
-
-
-class EmptyResponse(BaseSchema):
-    """An empty object."""
-
-
-class ConversationsResponse(BaseSchema):
-    conversations = fields.List(fields.Nested(ConversationSchema), required=True)
-    meta = fields.Nested(PageMeta, required=True)
-
-
-class ParticipantsResponse(BaseSchema):
-    participants = fields.List(fields.Nested(UserSchema), required=True)
-    meta = fields.Nested(PageMeta, required=True)
-
-
-class MessagesResponse(BaseSchema):
-    messages = fields.List(fields.Nested(MessageSchema), required=True)
-    meta = fields.Nested(PageMeta, required=True)
-
-
 class SignalSchema(BaseSchema):
     type = fields.String(required=True)
     data = fields.Dict(required=True)
 
 
-class MessageDeletedSchema(BaseSchema):
-    id = fields.String(required=True)
-    conversationId = fields.String(required=True)
-    userId = fields.String(required=True)
+class ModelSchema(BaseSchema):
+    """The schema of a model of the client, which it loads. ``defaults`` stand for absent values and for null."""
+
+    model: ClassVar[type]
+    defaults: ClassVar[Mapping[str, Any]]
+
+    @post_load
+    def make(self, data: dict[str, Any], **kwargs: Any) -> Any:
+        return self.model(**{**self.defaults, **{name: value for name, value in data.items() if value is not None}})
 
 
-class ParticipantSchema(BaseSchema):
-    conversationId = fields.String(required=True)
-    participantId = fields.String(required=True)
+_FIELDS: dict[Any, Callable[..., fields.Field[Any]]] = {
+    str: fields.String,
+    bool: StrictBoolean,
+    bool | None: StrictBoolean,
+    float: StrictNumber,
+    datetime: AwareDateTime,
+    Mapping[str, Any]: fields.Dict,
+}
+"""The field for each type of a model's attribute; models that are part of others are added."""
 
 
-class StreamDeltaSchema(BaseSchema):
-    streamId = fields.String(required=True)
-    conversationId = fields.String(required=True)
-    userId = fields.String(required=True)
-    createdAt = AwareDateTime(required=True)
-    sequence = StrictNumber(required=True)
-    delta = fields.String(required=True)
+def _model_schema(
+    model: type,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    nullable: Collection[str] = (),
+    required: Collection[str] = (),
+) -> type[ModelSchema]:
+    """Return the schema of a dataclass, with the protocol's names: ``created_at`` is ``createdAt``.
+
+    Attributes without a default are required, and those in ``required``; those in ``nullable`` may be null.
+    """
+    defaults, hints = defaults or {}, get_type_hints(model)
+    members = {
+        re.sub("_(.)", lambda match: match[1].upper(), name): _FIELDS[hints[name]](
+            attribute=name, required=name not in defaults or name in required, allow_none=name in nullable
+        )
+        for name in (field.name for field in dataclasses.fields(model) if field.name != "raw")
+    }
+    schema = cast(type[ModelSchema], ModelSchema.from_dict(members, name=model.__name__.removeprefix("Api")))
+    schema.model, schema.defaults = model, defaults
+    _FIELDS[model] = functools.partial(fields.Nested, schema)
+    return schema
 
 
-class StreamCompleteSchema(BaseSchema):
-    streamId = fields.String(required=True)
-    message = fields.Nested(MessageSchema, required=True)
+UserSchema = _model_schema(models.ApiUser, defaults={"name": "", "picture_url": "", "profile": ""})
+ConversationSchema = _model_schema(models.ApiConversation)
+MessageSchema = _model_schema(models.ApiMessage, defaults={"metadata": {}}, nullable=["metadata"])
+EventSchema = _model_schema(models.ApiEvent, defaults={"id": ""}, nullable=["id"], required=["id"])
+
+SIGNALS: Mapping[str, ModelSchema] = {
+    kind: _model_schema(model)()
+    for kind, model in {
+        "message_created": models.MessageCreated,
+        "message_deleted": models.MessageDeleted,
+        "event_created": models.EventCreated,
+        "participant_added": models.ParticipantAdded,
+        "participant_removed": models.ParticipantRemoved,
+        "message_stream_delta": models.StreamDelta,
+        "message_stream_complete": models.StreamComplete,
+        "message_stream_abort": models.StreamAbort,
+    }.items()
+}
+"""The schemas of signals' data, by their type."""
 
 
-class StreamAbortSchema(BaseSchema):
-    streamId = fields.String(required=True)
-    conversationId = fields.String(required=True)
+def _response(name: str, **members: fields.Field[Any]) -> BaseSchema:
+    return object_schema(f"{name}Response", members)()
 
 
-class IsBotSchema(BaseSchema):
-    isBot = StrictBoolean(required=True)
+def _one(schema: type[BaseSchema]) -> fields.Field[Any]:
+    return fields.Nested(schema, required=True)
 
 
-def load(schema: Schema, value: Any, what: str = "the body") -> Any:
+def _page(name: str, schema: type[BaseSchema]) -> BaseSchema:
+    items = fields.List(fields.Nested(schema), required=True)
+    return _response(name.capitalize(), **{name: items, "meta": _one(_PAGE_META)})
+
+
+_PAGE_META = object_schema("PageMeta", {"nextToken": fields.String()})
+
+EMPTY = _response("Empty")
+USER = _response("User", user=_one(UserSchema))
+USER_WITH_KEY = _response("UserKey", user=_one(UserSchema), key=fields.String(required=True))
+CONVERSATION = _response("Conversation", conversation=_one(ConversationSchema))
+CONVERSATIONS = _page("conversations", ConversationSchema)
+PARTICIPANT = _response("Participant", participant=_one(UserSchema))
+PARTICIPANTS = _page("participants", UserSchema)
+MESSAGE = _response("Message", message=_one(MessageSchema))
+MESSAGES = _page("messages", MessageSchema)
+EVENT = _response("Event", event=_one(EventSchema))
+
+
+def load(schema: Schema, value: Any, what: str = "body") -> Any:
     """Return ``value`` loaded with ``schema``.
 
     Raises :class:`PayloadError`, which names each invalid field by its path.
@@ -406,7 +311,7 @@ def load(schema: Schema, value: Any, what: str = "the body") -> Any:
     except ValidationError as error:
         details = dict(_flatten(error.messages, ""))
         summary = "; ".join(f"{path}: {' '.join(texts)}" for path, texts in list(details.items())[:5])
-        raise PayloadError(f"{what} is not as it must be: {summary}", details=details) from None
+        raise PayloadError(f"invalid {what}: {summary}", details=details) from None
 
 
 def _flatten(messages: Any, path: str) -> Iterator[tuple[str, list[str]]]:

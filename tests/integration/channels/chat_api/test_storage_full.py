@@ -36,7 +36,7 @@ def test_full_database_refuses_what_users_add(
     }
     for answer in answers.values():
         assert "no room" in check_error(answer, 507, "Internal")
-    assert set(answers) == {route.name for route in ROUTES if 507 in route.error_statuses}
+    assert set(answers) == {route.name for route in ROUTES if 507 in route.errors}
     assert "cometbot_writes_without_room_total 8.0" in site.app.test_client().get("/metrics").text
     assert caplog.text.count("raise COMETBOT_DATABASE_SIZE") == 1
 

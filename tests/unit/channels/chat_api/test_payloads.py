@@ -120,7 +120,7 @@ def test_a_long_caption_stays_with_its_file() -> None:
 
 @pytest.mark.parametrize("message", [Custom("card", {"title": "x"}), Custom("text", {"text": ""}), Custom("image", {})])
 def test_a_custom_payload_that_lacks_something_is_no_message(message: Custom) -> None:
-    with pytest.raises(MessageError, match=f"a Custom of the type {message.type}"):
+    with pytest.raises(MessageError, match=f"invalid Custom of the type {message.type}"):
         payloads.to_payloads(message)
 
 
