@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,10 +20,9 @@ from cometbot.channels.chat_api.removal import delete_owned_conversations, deliv
 from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.webhook import WebhookQueue
-from cometbot.chat import Chat, ChatConversation, ChatUser, Draft, Removal, Scope, Signal, new_id
+from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Page, Removal, Scope, Signal, new_id
 from cometbot.errors import AlreadyExists, BadCursor, NotFound, StoreBusy
 from cometbot.http.errors import HttpError, quote_value
-from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.state import StateTable
 
@@ -90,193 +90,195 @@ class Operations:
         self._state = StateTable(chat.database)
         self._accounts = Accounts(chat, self.scope, issues_keys=keys.can_issue)
 
-    def create_user(self, api_request: ApiRequest) -> JsonObject:
+    def create_user(self, request: ApiRequest) -> JsonObject:
         """Create a user and return it with its key; in automatic mode only."""
         if not self.keys.can_issue:
-            raise HttpError(401, "Unauthorized", "Keys are signed by you here: call getOrCreateUser with one")
-        requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
+            text = "createUser is disabled in manual mode. Call getOrCreateUser with a key that your backend signed."
+            raise HttpError(401, "Unauthorized", text)
+        requested_id = _requested_id(request.body)
         if requested_id.lower() in self._reserved_ids:
             raise _already_exists(requested_id)
         account = new_id()
-        data = {**_user_data(api_request.body), ACCOUNT_FIELD: account}
-        user_id = requested_id or f"user_{new_id()}"
+        data = {**_user_data(request.body), ACCOUNT_FIELD: account}
+
+        def work(connection: Transaction, effects: Effects) -> ChatUser:
+            self._chat.quota.check(connection)
+            return self._chat.users.create(connection, self.scope, data, id=requested_id or f"user_{new_id()}")
+
         try:
-            user = self._write(NO_KEY, lambda c, _: self._add_user(c, data, user_id))
+            user = self._write(request, work)
         except AlreadyExists:
             raise _already_exists(requested_id) from None
         except NotFound as error:
             raise StoreBusy from error
         return {"user": serializers.to_user(user), "key": self.keys.issue(user.id, account)}
 
-    def _add_user(self, connection: Transaction, data: dict[str, str], user_id: str) -> ChatUser:
-        self._chat.quota.check(connection)
-        return self._chat.users.create(connection, self.scope, data, id=user_id)
-
-    def get_or_create_user(self, api_request: ApiRequest) -> JsonObject:
+    def get_or_create_user(self, request: ApiRequest) -> JsonObject:
         """Return the user of the key, created or updated."""
-        self._check_id(api_request.user_id)
-        if api_request.user_id.lower() in self._reserved_ids:
-            raise _already_exists(api_request.user_id)
-        data = _user_data(api_request.body)
+        _check_id(request.user_id)
+        if request.user_id.lower() in self._reserved_ids:
+            raise _already_exists(request.user_id)
+        data = _user_data(request.body)
         try:
-            user = self._write(
-                api_request.key, lambda c, _: self._accounts.get_or_create_user(c, api_request.key, data)
-            )
+            user = self._write(request, lambda c, _: self._accounts.get_or_create_user(c, request.key, data))
         except NotFound as error:
             raise StoreBusy from error
         return {"user": serializers.to_user(user)}
 
-    def get_user(self, api_request: ApiRequest) -> JsonObject:
+    def get_user(self, request: ApiRequest) -> JsonObject:
         """Return the user of the key."""
-        return {
-            "user": serializers.to_user(
-                _require(self._find_user(api_request, api_request.user_id), "user", api_request.user_id)
-            )
-        }
+        with self._read(request) as connection:
+            return {"user": serializers.to_user(self._get_user(connection, request.user_id))}
 
-    def update_user(self, api_request: ApiRequest) -> JsonObject:
+    def update_user(self, request: ApiRequest) -> JsonObject:
         """Update the user of the key and return it."""
-        self.get_user(api_request)
-        data = _user_data(api_request.body)
+        self.get_user(request)
+        data = _user_data(request.body)
 
         def work(connection: Transaction, effects: Effects) -> ChatUser | None:
             self._chat.quota.check(connection)
-            return self._chat.users.update(connection, self.scope, api_request.user_id, data)
+            return self._chat.users.update(connection, self.scope, request.user_id, data)
 
-        user = self._write(api_request.key, work)
-        return {"user": serializers.to_user(_require(user, "user", api_request.user_id))}
+        user = _require(self._write(request, work), "user", request.user_id)
+        return {"user": serializers.to_user(user)}
 
-    def delete_user(self, api_request: ApiRequest) -> JsonObject:
+    def delete_user(self, request: ApiRequest) -> JsonObject:
         """Delete the user of the key with all its data.
 
         The user's messages in other users' conversations are deleted in small batches, so other requests do not wait
         for it. If that takes longer than a request may, :meth:`ChatApiChannel.refresh` finishes it.
         """
-        self.get_user(api_request)
-
-        def work(connection: Transaction, effects: Effects) -> Removal | None:
-            # Conversations before the user: posting a message locks the rows in this order.
-            effects.signals += delete_owned_conversations(connection, self._chat, self.scope, api_request.user_id)
-            # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
-            user = self._chat.users.get_for_update(connection, self.scope, api_request.user_id)
-            if user is None:
-                return None
-            self._accounts.check_key(connection, api_request.key)  # not in _write: the user is gone by then
-            effects.signals += delete_owned_conversations(
-                connection, self._chat, self.scope, api_request.user_id
-            )  # created before the lock
-            stable_id = stable_user_id(user.id, user.created_at)
-            self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
-            started = self._chat.users.start_delete(connection, self.scope, api_request.user_id)
-            if started is None:
-                return None
-            removal, signals = started
-            self._accounts.invalidate_keys(connection, api_request.key)
-            self._add_signals(connection, signals, effects)
-            return removal
-
-        removal = self._write(api_request.key, work)
-        if removal is None:
-            raise _not_found("user", api_request.user_id)
+        self.get_user(request)
+        removal = self._write(request, lambda c, effects: self._start_removal(c, request.key, effects))
+        removal = _require(removal, "user", request.user_id)
         finish_removal(self._chat, removal, self._webhook_queue, self._delivery, _REMOVAL_TIMEOUT)
         return {}
 
-    def create_conversation(self, api_request: ApiRequest) -> JsonObject:
+    def _start_removal(self, connection: Transaction, key: UserKey, effects: Effects) -> Removal | None:
+        # Conversations before the user: posting a message locks the rows in this order.
+        effects.signals += delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
+        # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
+        user = self._chat.users.get_for_update(connection, self.scope, key.user_id)
+        if user is None:
+            return None
+        self._accounts.check_key(connection, key)  # not in _write: the user is gone by then
+        # Once more, for those created before the lock.
+        effects.signals += delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
+        stable_id = stable_user_id(user.id, user.created_at)
+        self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
+        started = self._chat.users.start_delete(connection, self.scope, key.user_id)
+        if started is None:
+            return None
+        removal, signals = started
+        self._accounts.invalidate_keys(connection, key)
+        self._add_signals(connection, signals, effects)
+        return removal
+
+    def create_conversation(self, request: ApiRequest) -> JsonObject:
         """Create a conversation that the caller owns."""
-        requested_id = self._requested_id(api_request.body) if "id" in api_request.body else ""
+        requested_id = _requested_id(request.body)
         try:
-            return self._create_conversation(api_request, requested_id or f"conv_{new_id()}")
+            conversation = self._create_conversation(request, requested_id or f"conv_{new_id()}")
         except AlreadyExists:
             raise _already_exists(requested_id) from None
-
-    def get_or_create_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """Return the caller's conversation with this id, created if necessary."""
-        conversation_id = str(api_request.body["id"])
-        found = self._find_conversation(api_request, conversation_id)
-        if found is None:
-            self._check_id(conversation_id)
-            try:
-                return self._create_conversation(api_request, conversation_id)
-            except AlreadyExists:
-                found = self._find_conversation(api_request, conversation_id)
-        return {"conversation": serializers.to_conversation(self._require_owner(api_request, found, conversation_id))}
-
-    def get_conversation(self, api_request: ApiRequest) -> JsonObject:
-        """Return a conversation in which the caller participates."""
-        conversation = _require(
-            self._find_conversation(api_request, api_request.ids["id"]), "conversation", api_request.ids["id"]
-        )
-        self._check_participant(api_request, conversation.id)
         return {"conversation": serializers.to_conversation(conversation)}
 
-    def delete_conversation(self, api_request: ApiRequest) -> JsonObject:
+    def get_or_create_conversation(self, request: ApiRequest) -> JsonObject:
+        """Return the caller's conversation with this id, created if necessary."""
+        conversation_id = str(request.body["id"])
+        with self._read(request) as connection:
+            found = self._find_conversation(connection, conversation_id)
+        if found is None:
+            _check_id(conversation_id)
+            try:
+                found = self._create_conversation(request, conversation_id)
+            except AlreadyExists:
+                with self._read(request) as connection:
+                    found = self._find_conversation(connection, conversation_id)
+        return {"conversation": serializers.to_conversation(_require_owned(request, found, conversation_id))}
+
+    def _create_conversation(self, request: ApiRequest, conversation_id: str) -> ChatConversation:
+        self.get_user(request)
+        limit = self._settings.max_conversations
+
+        def work(connection: Transaction, effects: Effects) -> ChatConversation:
+            self._chat.quota.check(connection)
+            # Lock the owner's row, so that two requests cannot both pass the limit.
+            owner = self._lock_user(connection, request.user_id)
+            if self._chat.conversations.count_owned(connection, self.scope, owner.id) >= limit:
+                raise HttpError(403, "QuotaExceeded", f"A user may own {limit} conversations here; delete one first")
+            return insert_conversation(connection, self._chat, self.scope, owner.id, conversation_id)
+
+        return self._write(request, work)
+
+    def get_conversation(self, request: ApiRequest) -> JsonObject:
+        """Return a conversation in which the caller participates."""
+        conversation_id = request.ids["id"]
+        with self._read(request) as connection:
+            found = _require(self._find_conversation(connection, conversation_id), "conversation", conversation_id)
+            self._check_participant(connection, request, conversation_id)
+        return {"conversation": serializers.to_conversation(found)}
+
+    def delete_conversation(self, request: ApiRequest) -> JsonObject:
         """Delete a conversation of the caller with all its messages."""
-        conversation = self._require_owner(
-            api_request, self._find_conversation(api_request, api_request.ids["id"]), api_request.ids["id"]
-        )
+        with self._read(request) as connection:
+            conversation = self._get_owned(connection, request, request.ids["id"])
 
         def work(connection: Transaction, effects: Effects) -> bool:
             signals = self._chat.delete_conversations(connection, [conversation], delivery_records)
             effects.signals += signals
             return bool(signals)
 
-        if not self._write(api_request.key, work):
+        if not self._write(request, work):
             raise _not_found("conversation", conversation.id)
         return {}
 
-    def list_conversations(self, api_request: ApiRequest) -> JsonObject:
+    def list_conversations(self, request: ApiRequest) -> JsonObject:
         """Return a page of the conversations that the caller owns."""
-        page = self._query_page(
-            api_request.key,
-            lambda c: self._chat.conversations.list_owned(
-                c, self.scope, api_request.user_id, cursor=api_request.next_token, limit=PAGE_SIZE
-            ),
-        )
-        return _to_page("conversations", [serializers.to_conversation(item) for item in page.items], page.next)
+        with self._read(request) as connection:
+            page = self._chat.conversations.list_owned(
+                connection, self.scope, request.user_id, cursor=request.next_token, limit=PAGE_SIZE
+            )
+        return _to_page("conversations", page, serializers.to_conversation)
 
-    def list_messages(self, api_request: ApiRequest) -> JsonObject:
+    def list_messages(self, request: ApiRequest) -> JsonObject:
         """Return a page of a conversation's messages, newest first."""
-        conversation_id = api_request.ids["conversationId"]
-        self._check_participant(api_request, conversation_id)
-        page = self._query_page(
-            api_request.key,
-            lambda c: self._chat.messages.list_newest(
-                c, self.scope, conversation_id, cursor=api_request.next_token, limit=PAGE_SIZE
-            ),
-        )
-        return _to_page("messages", [serializers.to_message(item) for item in page.items], page.next)
+        conversation_id = request.ids["conversationId"]
+        with self._read(request) as connection:
+            self._check_participant(connection, request, conversation_id)
+            page = self._chat.messages.list_newest(
+                connection, self.scope, conversation_id, cursor=request.next_token, limit=PAGE_SIZE
+            )
+        return _to_page("messages", page, serializers.to_message)
 
-    def add_participant(self, api_request: ApiRequest) -> JsonObject:
+    def add_participant(self, request: ApiRequest) -> JsonObject:
         """Add a user to a conversation of the caller, and return the added user."""
-        conversation = self._load_owned_conversation(api_request)
-        user_id = str(api_request.body["userId"])
-        _require(self._find_user(api_request, user_id), "user", user_id)
+        user_id = str(request.body["userId"])
+        with self._read(request) as connection:
+            conversation = self._get_owned(connection, request, request.ids["conversationId"])
+            self._get_user(connection, user_id)
 
         def work(connection: Transaction, effects: Effects) -> ChatUser:
             self._chat.quota.check(connection)
-            user = _require(self._chat.users.get_for_update(connection, self.scope, user_id), "user", user_id)
+            user = self._lock_user(connection, user_id)
             signals = self._chat.conversations.add_participant(connection, self.scope, conversation.id, user.id)
             self._add_signals(connection, signals, effects)
             return user
 
-        return {"participant": serializers.to_user(self._write(api_request.key, work))}
+        return {"participant": serializers.to_user(self._write(request, work))}
 
-    def get_participant(self, api_request: ApiRequest) -> JsonObject:
+    def get_participant(self, request: ApiRequest) -> JsonObject:
         """Return a participant of a conversation of the caller."""
-        return {
-            "participant": serializers.to_user(
-                self._load_participant(
-                    api_request, self._load_owned_conversation(api_request), api_request.ids["userId"]
-                )
-            )
-        }
+        with self._read(request) as connection:
+            _, participant = self._get_participant(connection, request)
+        return {"participant": serializers.to_user(participant)}
 
-    def remove_participant(self, api_request: ApiRequest) -> JsonObject:
+    def remove_participant(self, request: ApiRequest) -> JsonObject:
         """Remove a user other than the owner from a conversation of the caller."""
-        conversation = self._load_owned_conversation(api_request)
-        if api_request.ids["userId"] == conversation.owner:
+        with self._read(request) as connection:
+            conversation, participant = self._get_participant(connection, request)
+        if participant.id == conversation.owner:
             raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
-        participant = self._load_participant(api_request, conversation, api_request.ids["userId"])
 
         def work(connection: Transaction, effects: Effects) -> None:
             signals = self._chat.conversations.remove_participant(
@@ -284,175 +286,123 @@ class Operations:
             )
             self._add_signals(connection, signals, effects)
 
-        self._write(api_request.key, work)
+        self._write(request, work)
         return {}
 
-    def list_participants(self, api_request: ApiRequest) -> JsonObject:
+    def list_participants(self, request: ApiRequest) -> JsonObject:
         """Return a page of a conversation's participants."""
-        conversation_id = api_request.ids["conversationId"]
-        self._check_participant(api_request, conversation_id)
-        page = self._query_page(
-            api_request.key,
-            lambda c: self._chat.conversations.list_participants(
-                c, self.scope, conversation_id, cursor=api_request.next_token, limit=PAGE_SIZE
-            ),
-        )
-        return _to_page("participants", [serializers.to_user(item) for item in page.items], page.next)
-
-    def create_message(self, api_request: ApiRequest) -> JsonObject:
-        """Store a message, publish it, and enqueue it for the bot, which replies later."""
-        conversation_id = str(api_request.body["conversationId"])
-        self._check_participant(api_request, conversation_id)
-        payload, metadata = api_request.body["payload"], api_request.body.get("metadata")
-
-        def work(connection: Transaction, effects: Effects) -> JsonObject:
-            self._chat.quota.check(connection)
-            draft = Draft(api_request.user_id, payload, metadata, id=f"msg_{new_id()}")
-            # Post first: it locks the conversation, so the sender cannot be removed from it before the commit.
-            posted = self._chat.messages.post(connection, self.scope, conversation_id, draft)
-            sender, conversation = self._load_sender(connection, conversation_id, api_request.user_id)
-            message = serializers.to_message(posted.message)
-            self._add_signals(connection, posted.signals, effects)
-            self._enqueue_incoming(
-                connection, conversation, f"message:{posted.message.id}", sender, {"message": message}, effects
+        conversation_id = request.ids["conversationId"]
+        with self._read(request) as connection:
+            self._check_participant(connection, request, conversation_id)
+            page = self._chat.conversations.list_participants(
+                connection, self.scope, conversation_id, cursor=request.next_token, limit=PAGE_SIZE
             )
-            return message
+        return _to_page("participants", page, serializers.to_user)
 
-        return {"message": self._write_in_conversation(api_request.key, work)}
+    def create_message(self, request: ApiRequest) -> JsonObject:
+        """Store a message, publish it, and enqueue it for the bot, which replies later."""
+        payload, metadata = request.body["payload"], request.body.get("metadata")
 
-    def get_message(self, api_request: ApiRequest) -> JsonObject:
+        def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:
+            draft = Draft(request.user_id, payload, metadata, id=f"msg_{new_id()}")
+            # This locks the conversation, so the sender cannot be removed from it before the commit.
+            posted = self._chat.messages.post(connection, self.scope, conversation_id, draft)
+            return serializers.to_message(posted.message), posted.signals
+
+        return self._post(request, "message", store)
+
+    def get_message(self, request: ApiRequest) -> JsonObject:
         """Return a message of a conversation in which the caller participates."""
-        message_id = api_request.ids["id"]
-        found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
-        message = _require(found, "message", message_id)
-        self._check_participant(api_request, message.conversation)
+        with self._read(request) as connection:
+            message = self._get_message(connection, request.ids["id"])
+            self._check_participant(connection, request, message.conversation)
         return {"message": serializers.to_message(message)}
 
-    def delete_message(self, api_request: ApiRequest) -> JsonObject:
+    def delete_message(self, request: ApiRequest) -> JsonObject:
         """Delete a message of the caller, and enqueue its deletion for the bot."""
-        message_id = api_request.ids["id"]
-        found = self._query(api_request.key, lambda c: self._chat.messages.get(c, self.scope, message_id), message_id)
-        message = _require(found, "message", message_id)
-        if message.sender != api_request.user_id:
+        with self._read(request) as connection:
+            message = self._get_message(connection, request.ids["id"])
+        if message.sender != request.user_id:
             raise HttpError(403, "Forbidden", "You are not the sender of this message")
 
         def work(connection: Transaction, effects: Effects) -> bool:
-            signals = self._chat.messages.delete(connection, self.scope, message_id)
+            signals = self._chat.messages.delete(connection, self.scope, message.id)
             if signals is None:
                 return False
             self._add_signals(connection, signals, effects)
-            sender, conversation = self._load_sender(connection, message.conversation, api_request.user_id)
-            shape = {"deleted": serializers.to_message(message)}
-            self._enqueue_incoming(connection, conversation, f"delete:{message_id}", sender, shape, effects)
+            key, body = f"delete:{message.id}", {"deleted": serializers.to_message(message)}
+            self._enqueue_incoming(connection, request, message.conversation, key, body, effects)
             return True
 
-        if not self._write(api_request.key, work):
-            raise _not_found("message", message_id)
+        if not self._write(request, work):
+            raise _not_found("message", message.id)
         return {}
 
-    def create_event(self, api_request: ApiRequest) -> JsonObject:
+    def create_event(self, request: ApiRequest) -> JsonObject:
         """Store an event, publish it, and enqueue it for the bot."""
-        conversation_id = str(api_request.body["conversationId"])
-        self._check_participant(api_request, conversation_id)
+        payload = request.body["payload"]
+
+        def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:
+            event, signals = self._chat.events.create(
+                connection, self.scope, conversation_id, request.user_id, payload, id=f"evt_{new_id()}"
+            )
+            return serializers.to_event(event), signals
+
+        return self._post(request, "event", store)
+
+    def get_event(self, request: ApiRequest) -> JsonObject:
+        """Return an event of a conversation in which the caller participates."""
+        event_id = request.ids["id"]
+        with self._read(request) as connection:
+            event = _require(self._find(self._chat.events.get, connection, event_id), "event", event_id)
+            self._check_participant(connection, request, event.conversation)
+        return {"event": serializers.to_event(event)}
+
+    def check_can_listen(self, request: ApiRequest) -> None:
+        """Raise :class:`HttpError` with 403 for a user who does not participate in the conversation."""
+        with self._read(request) as connection:
+            self._check_participant(connection, request, request.ids["id"])
+
+    def _post(
+        self, request: ApiRequest, kind: str, store: Callable[[Transaction, str], tuple[JsonObject, Sequence[Signal]]]
+    ) -> JsonObject:
+        """Store the caller's message or event, and enqueue it for the bot."""
+        conversation_id = str(request.body["conversationId"])
+        with self._read(request) as connection:
+            self._check_participant(connection, request, conversation_id)
 
         def work(connection: Transaction, effects: Effects) -> JsonObject:
             self._chat.quota.check(connection)
-            event_id = f"evt_{new_id()}"
-            event, signals = self._chat.events.create(
-                connection, self.scope, conversation_id, api_request.user_id, api_request.body["payload"], id=event_id
-            )
-            sender, conversation = self._load_sender(connection, conversation_id, api_request.user_id)
-            shape = serializers.to_event(event)
+            stored, signals = store(connection, conversation_id)
             self._add_signals(connection, signals, effects)
-            self._enqueue_incoming(connection, conversation, f"event:{event.id}", sender, {"event": shape}, effects)
-            return shape
+            key = f"{kind}:{stored['id']}"
+            self._enqueue_incoming(connection, request, conversation_id, key, {kind: stored}, effects)
+            return stored
 
-        return {"event": self._write_in_conversation(api_request.key, work)}
-
-    def get_event(self, api_request: ApiRequest) -> JsonObject:
-        """Return an event of a conversation in which the caller participates."""
-        event_id = api_request.ids["id"]
-        found = self._query(api_request.key, lambda c: self._chat.events.get(c, self.scope, event_id), event_id)
-        event = _require(found, "event", event_id)
-        self._check_participant(api_request, event.conversation)
-        return {"event": serializers.to_event(event)}
-
-    def check_can_listen(self, api_request: ApiRequest) -> None:
-        """Raise :class:`HttpError` with 403 for a user who does not participate in the conversation."""
-        self._check_participant(api_request, api_request.ids["id"])
-
-    def _create_conversation(self, api_request: ApiRequest, conversation_id: str) -> JsonObject:
-        owner = api_request.user_id
-        _require(self._find_user(api_request, owner), "user", owner)
-        limit = self._settings.max_conversations
-
-        def work(connection: Transaction, effects: Effects) -> ChatConversation:
-            self._chat.quota.check(connection)
-            # Lock the owner's row, so that two requests cannot both pass the limit.
-            _require(self._chat.users.get_for_update(connection, self.scope, owner), "user", owner)
-            if self._chat.conversations.count_owned(connection, self.scope, owner) >= limit:
-                raise HttpError(403, "QuotaExceeded", f"A user may own {limit} conversations here; delete one first")
-            return insert_conversation(connection, self._chat, self.scope, owner, conversation_id)
-
-        return {"conversation": serializers.to_conversation(self._write(api_request.key, work))}
-
-    def _find_user(self, api_request: ApiRequest, user_id: str) -> ChatUser | None:
-        return self._query(api_request.key, lambda c: self._chat.users.get(c, self.scope, user_id), user_id)
-
-    def _find_conversation(self, api_request: ApiRequest, conversation_id: str) -> ChatConversation | None:
-        return self._query(
-            api_request.key, lambda c: self._chat.conversations.get(c, self.scope, conversation_id), conversation_id
-        )
-
-    def _load_owned_conversation(self, api_request: ApiRequest) -> ChatConversation:
-        conversation_id = api_request.ids["conversationId"]
-        return self._require_owner(api_request, self._find_conversation(api_request, conversation_id), conversation_id)
-
-    def _require_owner(
-        self, api_request: ApiRequest, conversation: ChatConversation | None, conversation_id: str
-    ) -> ChatConversation:
-        found = _require(conversation, "conversation", conversation_id)
-        if found.owner != api_request.user_id:
-            raise HttpError(403, "Forbidden", "You are not the owner of this conversation")
-        return found
-
-    def _load_participant(self, api_request: ApiRequest, conversation: ChatConversation, user_id: str) -> ChatUser:
-        found = self._query(
-            api_request.key,
-            lambda c: self._chat.conversations.get_participant(c, self.scope, conversation.id, user_id),
-            user_id,
-        )
-        return _require(found, "participant", user_id)
-
-    def _check_participant(self, api_request: ApiRequest, conversation_id: str) -> None:
-        is_participant = self._query(
-            api_request.key,
-            lambda c: self._chat.conversations.has_participant(c, self.scope, conversation_id, api_request.user_id),
-            conversation_id,
-            api_request.user_id,
-        )
-        if not is_participant:
-            raise _not_participant()
-
-    def _load_sender(self, connection: Transaction, conversation_id: str, user: str) -> tuple[ChatUser, Conversation]:
-        """Return the sender and the conversation. Raises :class:`HttpError` if the user no longer participates."""
-        sender = self._chat.conversations.get_participant(connection, self.scope, conversation_id, user)
-        conversation = self._chat.conversations.get(connection, self.scope, conversation_id)
-        if sender is None or conversation is None:
-            raise _not_participant()
-        people = self._chat.conversations.list_participants(connection, self.scope, conversation_id, limit=2)
-        return sender, conversation_of(self._bot.name, conversation, is_group=len(people.items) > 1)
+        try:
+            return {kind: self._write(request, work)}
+        except NotFound:  # the conversation was deleted at the same moment
+            raise _not_participant() from None
 
     def _enqueue_incoming(
         self,
         connection: Transaction,
-        conversation: Conversation,
+        request: ApiRequest,
+        conversation_id: str,
         key: str,
-        sender: ChatUser,
         body: JsonObject,
         effects: Effects,
     ) -> None:
-        """Store a user's message or event in the bot's inbox."""
+        """Store the caller's message or event in the bot's inbox.
+
+        Raises :class:`HttpError` if the caller no longer participates.
+        """
+        sender = self._chat.conversations.get_participant(connection, self.scope, conversation_id, request.user_id)
+        chat_conversation = self._chat.conversations.get(connection, self.scope, conversation_id)
+        if sender is None or chat_conversation is None:
+            raise _not_participant()
+        people = self._chat.conversations.list_participants(connection, self.scope, conversation_id, limit=2)
+        conversation = conversation_of(self._bot.name, chat_conversation, is_group=len(people.items) > 1)
         stored = orjson.dumps({**body, "user": serializers.to_user(sender)})
         if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
             effects.conversation_keys.append(str(conversation.key))
@@ -464,30 +414,55 @@ class Operations:
                 connection, self._delivery, self._bot.name, signals
             )
 
-    def _query(self, key: UserKey, query: Callable[[Transaction], T], *ids: str) -> T | None:
-        """Return the result of ``query``, or None, without a query, if one of ``ids`` is not a valid id."""
-        if not all(map(is_valid_id, ids)):
-            return None
-        with self._chat.database.snapshot() as connection:
-            self._accounts.check_key(connection, key)
-            return query(connection)
+    def _find(self, find: Callable[[Transaction, Scope, str], T | None], connection: Transaction, id: str) -> T | None:
+        """Return an object by its id, or None. The database is not asked for an id that no object can have."""
+        return find(connection, self.scope, id) if is_valid_id(id) else None
 
-    def _query_page(self, key: UserKey, query: Callable[[Transaction], T]) -> T:
+    def _get_user(self, connection: Transaction, user_id: str) -> ChatUser:
+        return _require(self._find(self._chat.users.get, connection, user_id), "user", user_id)
+
+    def _lock_user(self, connection: Transaction, user_id: str) -> ChatUser:
+        return _require(self._chat.users.get_for_update(connection, self.scope, user_id), "user", user_id)
+
+    def _find_conversation(self, connection: Transaction, conversation_id: str) -> ChatConversation | None:
+        return self._find(self._chat.conversations.get, connection, conversation_id)
+
+    def _get_owned(self, connection: Transaction, request: ApiRequest, conversation_id: str) -> ChatConversation:
+        found = self._find_conversation(connection, conversation_id)
+        return _require_owned(request, found, conversation_id)
+
+    def _get_participant(self, connection: Transaction, request: ApiRequest) -> tuple[ChatConversation, ChatUser]:
+        """Return the conversation of the caller and its participant that the path names."""
+        user_id = request.ids["userId"]
+        conversation = self._get_owned(connection, request, request.ids["conversationId"])
+        found = None
+        if is_valid_id(user_id):
+            found = self._chat.conversations.get_participant(connection, self.scope, conversation.id, user_id)
+        return conversation, _require(found, "participant", user_id)
+
+    def _get_message(self, connection: Transaction, message_id: str) -> ChatMessage:
+        return _require(self._find(self._chat.messages.get, connection, message_id), "message", message_id)
+
+    def _check_participant(self, connection: Transaction, request: ApiRequest, conversation_id: str) -> None:
+        is_participant = (
+            is_valid_id(conversation_id)
+            and is_valid_id(request.user_id)
+            and self._chat.conversations.has_participant(connection, self.scope, conversation_id, request.user_id)
+        )
+        if not is_participant:
+            raise _not_participant()
+
+    @contextmanager
+    def _read(self, request: ApiRequest) -> Iterator[Transaction]:
+        """Open a snapshot, and verify the caller's key in it."""
         try:
             with self._chat.database.snapshot() as connection:
-                self._accounts.check_key(connection, key)
-                return query(connection)
+                self._accounts.check_key(connection, request.key)
+                yield connection
         except BadCursor:
-            raise HttpError(400, "InvalidQuery", "nextToken is none that this list has given out") from None
+            raise HttpError(400, "InvalidQuery", "nextToken: expected one that this list returned") from None
 
-    def _write_in_conversation(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
-        """Write like :meth:`_write`. Raises :class:`HttpError` if the conversation is deleted at the same moment."""
-        try:
-            return self._write(key, work)
-        except NotFound:
-            raise _not_participant() from None
-
-    def _write(self, key: UserKey, work: Callable[[Transaction, Effects], T]) -> T:
+    def _write(self, request: ApiRequest, work: Callable[[Transaction, Effects], T]) -> T:
         """Return the result of ``work``, run in one transaction; then notify streams, webhook and bot.
 
         The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
@@ -497,8 +472,8 @@ class Operations:
         def attempt(connection: Transaction) -> tuple[T, Effects]:
             effects = Effects()
             result = work(connection, effects)
-            if key is not NO_KEY:
-                self._accounts.check_key(connection, key)
+            if request.key is not NO_KEY:
+                self._accounts.check_key(connection, request.key)
             return result, effects
 
         result, effects = self._chat.database.group_commit(attempt, timeout=ACK_TIMEOUT)
@@ -508,29 +483,40 @@ class Operations:
             self._delivery.notify(conversation_key)
         return result
 
-    def _requested_id(self, body: Mapping[str, Any]) -> str:
-        self._check_id(str(body["id"]))
-        return str(body["id"])
 
-    def _check_id(self, text: str) -> None:
-        if not is_valid_id(text):
-            raise HttpError(
-                400, "InvalidPayload", f"An id has 1 to 70 letters, digits, _, -, \\ and /; {quote_value(text)} is none"
-            )
+def _requested_id(body: Mapping[str, Any]) -> str:
+    """Return the id that the client wants for a new object, or "" if it wants none."""
+    if "id" not in body:
+        return ""
+    return _check_id(str(body["id"]))
+
+
+def _check_id(text: str) -> str:
+    if not is_valid_id(text):
+        message = f"id: expected 1 to 70 letters, digits, _, -, \\ and /, got {quote_value(text)}"
+        raise HttpError(400, "InvalidPayload", message)
+    return text
 
 
 def _user_data(body: Mapping[str, Any]) -> dict[str, str]:
     return {name: body[name] for name in ("name", "pictureUrl", "profile") if name in body}
 
 
-def _to_page(name: str, items: Sequence[JsonObject], token: str) -> JsonObject:
-    return {name: items, "meta": {"nextToken": token} if token else {}}
+def _to_page(name: str, page: Page[T], to_json: Callable[[T], JsonObject]) -> JsonObject:
+    return {name: [to_json(item) for item in page.items], "meta": {"nextToken": page.next} if page.next else {}}
 
 
 def _require(value: T | None, what: str, name: str) -> T:
     if value is None:
         raise _not_found(what, name)
     return value
+
+
+def _require_owned(request: ApiRequest, conversation: ChatConversation | None, name: str) -> ChatConversation:
+    found = _require(conversation, "conversation", name)
+    if found.owner != request.user_id:
+        raise HttpError(403, "Forbidden", "You are not the owner of this conversation")
+    return found
 
 
 def _not_found(what: str, name: str) -> HttpError:
