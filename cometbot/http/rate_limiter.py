@@ -1,4 +1,4 @@
-"""A rate limiter with one token bucket for each key."""
+"""Rate limits with one token bucket for each key, and a guard that slows down clients that guess a secret."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cometbot.http.errors import too_many_requests
+
+MAX_FAILURES_PER_ADDRESS = 30
+MAX_FAILURES_IN_ALL = 300
+
+_MINUTE = 60.0
+_ALL_KEY = ""
 _SWEEP_THRESHOLD = 1024
 
 
@@ -52,22 +59,25 @@ class RateLimiter:
             bucket.tokens -= count
             return 0.0
 
+    def check(self, key: str, what: str) -> None:
+        """Count one action of ``key``. Raises :class:`HttpError` (429, ``what`` as text) if it is not allowed."""
+        if (wait := self.acquire(key)) > 0:
+            raise too_many_requests(what, wait)
+
     def get_wait(self, key: str) -> float:
         """Return the seconds until one more action of ``key`` is allowed, like :meth:`acquire`, but count nothing."""
-        with self._lock:
-            bucket = self._buckets.get(key)
-            if bucket is None or self._limit <= 0:
-                return 0.0
-            left = bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period
-            return max(0.0, (1 - left) * self._period / self._limit)
+        return max(0.0, (1 - self._get_tokens(key)) * self._period / self._limit) if self._limit > 0 else 0.0
 
     def is_in_use(self, key: str) -> bool:
         """Return whether the bucket of ``key`` is not full."""
+        return self._get_tokens(key) < self._limit
+
+    def _get_tokens(self, key: str) -> float:
         with self._lock:
             bucket = self._buckets.get(key)
-            if bucket is None or self._limit <= 0:
-                return False
-            return bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period < self._limit
+            if bucket is None:
+                return self._limit
+            return bucket.tokens + (self._clock() - bucket.updated_at) * self._limit / self._period
 
     def _sweep(self, now: float) -> None:
         """Delete full buckets at intervals, and the least recently used one if there are too many."""
@@ -76,3 +86,34 @@ class RateLimiter:
             self._buckets = {key: item for key, item in self._buckets.items() if now - item.updated_at < self._period}
         while len(self._buckets) >= self._max_keys:
             del self._buckets[next(iter(self._buckets))]
+
+
+class BruteForceGuard:
+    """Counts wrong keys, by address and for all addresses together, in this process only.
+
+    A key from an address without wrong keys is always compared, so that no client is locked out by others' requests. An
+    address that sent 30 wrong keys within a minute must wait before its next key is compared. While all addresses
+    together have sent 300, this applies to each address that sent any.
+    """
+
+    def __init__(
+        self,
+        per_address: int = MAX_FAILURES_PER_ADDRESS,
+        in_all: int = MAX_FAILURES_IN_ALL,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._per_address = RateLimiter(per_address, _MINUTE, clock=clock)
+        self._in_all = RateLimiter(in_all, _MINUTE, clock=clock)
+
+    def get_wait(self, address: str) -> float:
+        """Return the seconds until a key from ``address`` is compared, 0 if it is now."""
+        own = self._per_address.get_wait(address)
+        if own > 0 or not self._per_address.is_in_use(address):
+            return own
+        return self._in_all.get_wait(_ALL_KEY)
+
+    def count_failure(self, address: str) -> None:
+        """Count a wrong key from ``address``."""
+        self._per_address.acquire(address)
+        self._in_all.acquire(_ALL_KEY)

@@ -18,14 +18,15 @@ from werkzeug.routing import Rule
 
 from cometbot.channels.base import DeliveryService
 from cometbot.channels.chat_api import openapi, routing, schemas, serializers
-from cometbot.channels.chat_api.keys import NO_KEY
+from cometbot.channels.chat_api.keys import NO_KEY, UserKey
 from cometbot.channels.chat_api.operations import ApiRequest, Operations
 from cometbot.channels.chat_api.routes import ERROR_TYPES, Route
-from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Listener, Signal, Topic
+from cometbot.channels.chat_api.settings import ChatApiSettings
+from cometbot.chat import CONVERSATION_DELETED, PARTICIPANT_REMOVED, Feed, Listener, Signal, Topic
 from cometbot.errors import NotFound, PayloadError, StorageFull, StoreBusy
 from cometbot.http import sse
 from cometbot.http.addresses import rate_limit_address
-from cometbot.http.errors import HttpError, quote_value, to_http_error, too_many_requests
+from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.json_response import json_response
 from cometbot.http.limits import read_body
 from cometbot.http.origins import allow_origins
@@ -55,7 +56,8 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.Blueprint:
     """Return the blueprint for ``/chat/<bot>`` and all paths below it."""
-    views = ChatApiViews(channel, delivery)
+    operations = {name: channel.operations(bot, delivery) for name, bot in delivery.bots.items()}
+    views = ChatApiViews(operations, channel.chat.feed, channel.settings, channel.observe, channel.on_database_full)
     blueprint = flask.Blueprint("chat_api", __name__, template_folder="templates")
     options: dict[str, Any] = {
         "methods": _METHODS,
@@ -81,14 +83,21 @@ class ChatApiViews:
     Error responses have the Chat API's own body.
     """
 
-    def __init__(self, channel: ChatApiChannel, delivery: DeliveryService) -> None:
-        self._chat = channel.chat
-        self._settings = channel.settings
-        self._observe = channel.observe
-        self._on_database_full = channel.on_database_full
-        self._operations = {name: channel.operations(bot, delivery) for name, bot in delivery.bots.items()}
-        self._request_rates = RateLimiter(channel.settings.request_rate, _MINUTE)
-        self._signup_rates = RateLimiter(channel.settings.signup_rate, _HOUR)
+    def __init__(
+        self,
+        operations: Mapping[str, Operations],
+        feed: Feed,
+        settings: ChatApiSettings,
+        observe: Callable[[str, str], None],
+        on_database_full: Callable[[], None],
+    ) -> None:
+        self._operations = operations
+        self._feed = feed
+        self._settings = settings
+        self._observe = observe
+        self._on_database_full = on_database_full
+        self._request_rates = RateLimiter(settings.request_rate, _MINUTE)
+        self._signup_rates = RateLimiter(settings.signup_rate, _HOUR)
 
     def handle_request(self, bot: str, rest: str = "") -> flask.Response:
         """Return the response to any request below a bot's URL."""
@@ -104,11 +113,7 @@ class ChatApiViews:
         route, ids = routing.match_route(path, request.method)
         body = self._read_body(route)
         key = operations.keys.verify(self._read_user_key()) if route.requires_key else NO_KEY
-        self._check_rate(
-            f"{bot}/{key.user_id}" if route.requires_key else f"address/{rate_limit_address(request.remote_addr)}"
-        )
-        if not route.requires_key:
-            self._check_signups(operations)
+        self._check_rates(bot, operations, key)
         api_request = ApiRequest(key, ids, body, request.args.get("nextToken", "") if route.is_paged else "")
         if route.is_stream:
             return self._stream_response(bot, operations, api_request)
@@ -193,20 +198,17 @@ class ChatApiViews:
             raise HttpError(400, "InvalidPayload", "The header x-user-key is missing: send the user's key in it")
         return key
 
-    def _check_rate(self, rate_key: str) -> None:
-        if retry_after := self._request_rates.acquire(rate_key):
-            raise too_many_requests(f"More than {self._settings.request_rate} requests in a minute", retry_after)
+    def _check_rates(self, bot: str, operations: Operations, key: UserKey) -> None:
+        """Raise :class:`HttpError` with 429 for more requests of a user, or new users of an address, than allowed.
 
-    def _check_signups(self, operations: Operations) -> None:
-        """Raise :class:`HttpError` with 429 if one address creates more users than it may.
-
-        All bots of the server share the limit, since a new user costs the same with each.
+        All bots of the server share the limit on new users, since a new user costs the same with each.
         """
-        if not operations.keys.can_issue:
-            return
-        if retry_after := self._signup_rates.acquire(rate_limit_address(flask.request.remote_addr)):
-            raise too_many_requests(
-                f"More than {self._settings.signup_rate} new users of this address in an hour", retry_after
+        address = rate_limit_address(flask.request.remote_addr)
+        rate_key = f"address/{address}" if key is NO_KEY else f"{bot}/{key.user_id}"
+        self._request_rates.check(rate_key, f"More than {self._settings.request_rate} requests in a minute")
+        if key is NO_KEY and operations.keys.can_issue:
+            self._signup_rates.check(
+                address, f"More than {self._settings.signup_rate} new users of this address in an hour"
             )
 
     def _stream_response(self, bot: str, operations: Operations, api_request: ApiRequest) -> flask.Response:
@@ -216,7 +218,7 @@ class ChatApiViews:
 
         def listen() -> Listener:
             """Listen, then check the right again: a user who is removed at this moment must receive nothing more."""
-            listener = self._chat.feed.listen(Topic(operations.scope.channel, operations.scope.bot, conversation_id))
+            listener = self._feed.listen(Topic(operations.scope.channel, operations.scope.bot, conversation_id))
             try:
                 operations.check_can_listen(api_request)
             except BaseException:

@@ -13,8 +13,7 @@ from cometbot.channels.platform.directory import BotDirectory
 from cometbot.channels.platform.keys import BotKeys
 from cometbot.channels.platform.settings import PlatformSettings
 from cometbot.chat import Chat
-from cometbot.http.brute_force import BruteForceGuard
-from cometbot.http.rate_limiter import RateLimiter
+from cometbot.http.rate_limiter import BruteForceGuard, RateLimiter
 from cometbot.http.webhooks import WebhookClient
 from cometbot.store.metadata import get_or_create_metadata
 

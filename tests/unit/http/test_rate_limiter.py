@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.http.rate_limiter import RateLimiter
+from cometbot.http.errors import HttpError
+from cometbot.http.rate_limiter import (
+    MAX_FAILURES_IN_ALL,
+    MAX_FAILURES_PER_ADDRESS,
+    BruteForceGuard,
+    RateLimiter,
+)
 
 
 class Clock:
@@ -87,3 +93,38 @@ def test_idle_keys_are_removed(clock: Clock) -> None:
     rates.acquire("maria")
 
     assert len(rates._buckets) == 1
+
+
+def test_check_refuses_with_the_wait_in_whole_seconds(clock: Clock) -> None:
+    rates = RateLimiter(1, 10, clock=clock)
+    rates.check("maria", "Too many requests")
+    with pytest.raises(HttpError, match="Too many requests") as caught:
+        rates.check("maria", "Too many requests")
+    assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "10"})
+
+
+def test_only_address_with_many_failures_waits(clock: Clock) -> None:
+    guesses = BruteForceGuard(clock=clock)
+    for _ in range(MAX_FAILURES_PER_ADDRESS):
+        assert guesses.get_wait("a") == 0
+        guesses.count_failure("a")
+    assert 1.9 < guesses.get_wait("a") <= 2
+    assert guesses.get_wait("b") == 0
+    clock.now += 2.1
+    assert guesses.get_wait("a") == 0
+
+
+def test_failures_of_many_addresses_slow_only_these(clock: Clock) -> None:
+    guesses = BruteForceGuard(clock=clock)
+    for number in range(MAX_FAILURES_IN_ALL):
+        guesses.count_failure(f"a{number}")
+    assert guesses.get_wait("a7") > 0
+    assert guesses.get_wait("fresh") == 0
+
+
+def test_address_is_forgotten_after_a_while(clock: Clock) -> None:
+    guesses = BruteForceGuard(clock=clock)
+    for number in range(MAX_FAILURES_IN_ALL):
+        guesses.count_failure(f"a{number}")
+    clock.now += 2.1
+    assert guesses.get_wait("a7") == 0

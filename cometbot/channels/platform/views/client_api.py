@@ -18,7 +18,6 @@ from cometbot.channels.platform.views.query import messages_page, query_text
 from cometbot.channels.platform.views.request_body import read_fields
 from cometbot.channels.platform.views.routing import Route, client_address, set_cookies, to_response
 from cometbot.chat import ChatConversation, ChatUser
-from cometbot.http.errors import too_many_requests
 from cometbot.store.database import ACK_TIMEOUT
 
 
@@ -137,9 +136,7 @@ def sign_up(platform: Platform, data: dict[str, Any]) -> ChatUser:
 
     Raises :class:`ApiError` if the request's address has created too many, :class:`StorageFull` if there is no room.
     """
-    retry_after = platform.signup_rates.acquire(client_address())
-    if retry_after > 0:
-        raise too_many_requests("Too many new users", retry_after)
+    platform.signup_rates.check(client_address(), "Too many new users")
     with platform.database.write(timeout=ACK_TIMEOUT) as connection:
         platform.chat.quota.check(connection)
         return platform.chat.users.create(connection, ALL_BOTS, data)
@@ -162,6 +159,4 @@ def max_body_size(platform: Platform) -> int:
 
 def check_message_rate(platform: Platform, user: ChatUser) -> None:
     """Raise :class:`ApiError` for a user who sends more messages than allowed."""
-    retry_after = platform.message_rates.acquire(user.id)
-    if retry_after > 0:
-        raise too_many_requests("Too many messages", retry_after)
+    platform.message_rates.check(user.id, "Too many messages")

@@ -16,7 +16,6 @@ from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, fil
 from cometbot.channels.platform.views.routing import client_address
 from cometbot.chat import ChatFile, Upload
 from cometbot.errors import FileTooLarge, StorageFull
-from cometbot.http.errors import too_many_requests
 from cometbot.http.limits import open_body
 from cometbot.http.ranges import simplify_range
 from cometbot.store.database import ACK_TIMEOUT
@@ -118,9 +117,7 @@ class FileViews:
 
     def download(self, folder: str, name: str) -> flask.Response:
         """Return the file at ``static/<folder>/<name>``. The id in the name cannot be guessed, and gives access."""
-        retry_after = self._platform.request_rates.acquire(client_address())
-        if retry_after > 0:
-            raise too_many_requests("Too many requests", retry_after)
+        self._platform.request_rates.check(client_address(), "Too many requests")
         with self._platform.database.read() as connection:
             file = self._files.get(connection, ALL_BOTS, name.partition(".")[0])
         if file is None or file_json(file)["path"] != f"static/{folder}/{name}":

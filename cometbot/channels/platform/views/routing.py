@@ -137,9 +137,7 @@ class _RequestContext:
     def check_rate(self, path: str) -> None:
         """Raise :class:`ApiError` if an address sends more requests than it may."""
         if path.startswith(_USER_API_PATHS):
-            retry_after = self._platform.request_rates.acquire(client_address())
-            if retry_after > 0:
-                raise too_many_requests("Too many requests", retry_after)
+            self._platform.request_rates.check(client_address(), "Too many requests")
 
     def authenticate(self, access: Access) -> tuple[Any, ...]:
         """Return the arguments that precede the path's values. Raises :class:`ApiError` for a caller without access."""
