@@ -69,9 +69,10 @@ class ItemSource(Protocol[Item]):
         ...
 
 
-def frame(data: bytes, event: str = "") -> bytes:
+def frame(data: bytes, event: str = "", id: int = 0) -> bytes:
     """Return one event in the format of an event stream. ``data`` is a single line, such as JSON."""
-    return (f"event: {event}\n".encode() if event else b"") + b"data: " + data + b"\n\n"
+    head = (f"id: {id}\n" if id else "") + (f"event: {event}\n" if event else "")
+    return head.encode() + b"data: " + data + b"\n\n"
 
 
 class StreamSlot:
@@ -137,7 +138,7 @@ class Streams:
                 raise HttpError(
                     503,
                     "ERR_NO_STREAM_FREE",
-                    "all event streams of this process are taken; ask again in a moment",
+                    f"The limit of event streams is reached. Try again in {RETRY_AFTER} s.",
                     headers={"Retry-After": str(RETRY_AFTER)},
                 )
             for owner, owner_limit in limits.items():
@@ -160,7 +161,7 @@ class Streams:
                 "proxy, or raise COMETBOT_ADDRESS_STREAMS.",
                 limit,
             )
-        text = f"{limit} event streams of one user or address are open, and there may be no more; close one"
+        text = f"The limit of {limit} event streams of one user or address is reached. Close one."
         return HttpError(429, "ERR_TOO_MANY_STREAMS", text, headers={"Retry-After": str(RETRY_AFTER)})
 
     def watch_disconnect(self, slot: StreamSlot) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import select
 import socket
 import threading
 from collections.abc import Iterable
@@ -91,26 +90,15 @@ class KeepAliveHandler(WSGIRequestHandler):
         return environ
 
     def _send_stream(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
-        """Send a response chunk by chunk until it ends or the peer disconnects, then close the connection.
-
-        An empty chunk sends nothing. It only makes the handler check whether the peer is still connected.
-        """
+        """Send a response chunk by chunk until it ends, then close the connection."""
         self.close_connection = True
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Connection", "close")
         self.end_headers()
         for chunk in chunks:
-            if not chunk and self._has_hung_up():
-                break
             self.wfile.write(chunk)
             self.wfile.flush()
-
-    def _has_hung_up(self) -> bool:
-        if not select.select([self.connection], [], [], 0)[0]:
-            return False
-        return not self.connection.recv(1, socket.MSG_PEEK)
 
     def _send_response(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))

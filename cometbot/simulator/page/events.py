@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from cometbot.http.sse import PING, PING_INTERVAL
+from cometbot.http.sse import frame
 from cometbot.simulator.page import page_data
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ENTRIES_PER_BATCH = 500
 
 
 class EventStream:
-    """The event stream of a page. ``after`` is the id of the last entry that the page has.
+    """The source of a page's event stream. ``after`` is the id of the last entry that the page has.
 
     With ``once``, for a page that polls, it ends after the events that exist now.
     """
@@ -32,6 +32,7 @@ class EventStream:
         self._after = after
         self._stopping = stopping
         self._once = once
+        self._is_closed = False
         self._sent_panels: dict[str, bytes] = {}
         self._handled: Mapping[str, Any] = {}
         bench = simulator.workbench
@@ -44,31 +45,40 @@ class EventStream:
             "dead": bench.dead_letters,
         }
 
-    def __iter__(self) -> Iterator[bytes]:
-        last_frame_at = time.monotonic()
-        yield b"retry: 1000\n\n"
-        while not self._stopping.is_set():
-            frames = b"".join(self._new_frames())
-            if self._once and not frames:
-                return
-            if not frames and time.monotonic() - last_frame_at > PING_INTERVAL:
-                frames = PING
-            if frames:
-                last_frame_at = time.monotonic()
-            yield frames  # an empty one makes the server check whether the page is still connected
-            if not self._once:
+    @property
+    def is_closed(self) -> bool:
+        """True if no more frames follow."""
+        return self._is_closed or self._stopping.is_set()
+
+    def get(self, timeout: float) -> bytes | None:
+        """Return the frames of everything that has changed, or None if nothing changes within ``timeout`` seconds."""
+        ends_at = time.monotonic() + timeout
+        while not self.is_closed:
+            if frames := b"".join(self._new_frames()):
+                return frames
+            if self._once:
+                self.close()
+            elif time.monotonic() >= ends_at:
+                break
+            else:
                 self._wait()
+        return None
+
+    def close(self) -> None:
+        """End the stream."""
+        self._is_closed = True
 
     def _new_frames(self) -> Iterator[bytes]:
         for name, look in self._panels.items():
             shown = orjson.dumps(look(), default=_to_json_value)
             if self._sent_panels.get(name) != shown:
                 self._sent_panels[name] = shown
-                yield _frame(name, shown)
+                yield frame(shown, name)
         world = self._simulator.world
         for entry in world.journal.since(self._after, ENTRIES_PER_BATCH):
             self._after = entry.id
-            yield _frame("entry", orjson.dumps(page_data.entry_json(world, entry), default=_to_json_value), entry.id)
+            data = orjson.dumps(page_data.entry_json(world, entry), default=_to_json_value)
+            yield frame(data, "entry", entry.id)
         yield from self._handled_frames()
 
     def _handled_frames(self) -> Iterator[bytes]:
@@ -76,7 +86,7 @@ class EventStream:
         changed = {name: value for name, value in now.items() if self._handled.get(name) != value}
         self._handled = now
         if changed:
-            yield _frame("handled", orjson.dumps(changed, default=_to_json_value))
+            yield frame(orjson.dumps(changed, default=_to_json_value), "handled")
 
     def _directory(self) -> dict[str, Any]:
         with self._simulator.world.condition:
@@ -87,11 +97,6 @@ class EventStream:
         journal = self._simulator.world.journal
         with self._simulator.world.condition:
             self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, POLL_INTERVAL)
-
-
-def _frame(event: str, data: bytes, entry_id: int = 0) -> bytes:
-    head = f"id: {entry_id}\n" if entry_id else ""
-    return f"{head}event: {event}\ndata: ".encode() + data + b"\n\n"
 
 
 def _to_json_value(value: Any) -> Any:

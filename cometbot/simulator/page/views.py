@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Blueprint, Response, request
 
+from cometbot.http.errors import HttpError
 from cometbot.http.page import PageFiles
-from cometbot.http.sse import NO_TRANSFORM
+from cometbot.http.sse import Streams, stream
 from cometbot.simulator.client import press_button
 from cometbot.simulator.control import check_caller, data_response, load_body
 from cometbot.simulator.errors import Refusal
@@ -52,7 +52,8 @@ class _PageViews:
     def __init__(self, simulator: Simulator, stopping: threading.Event) -> None:
         self._simulator = simulator
         self._stopping = stopping
-        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+        self._streams = Streams(MAX_STREAMS)
+        self._streams.address_limit = 0  # all pages are on this machine
 
     def snapshot(self) -> Response:
         """Return the data of a page's first load."""
@@ -72,13 +73,11 @@ class _PageViews:
         """
         last = request.headers.get("Last-Event-ID") or request.args.get("after", "")
         after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
-        if not self._streams.acquire(blocking=False):
-            text = f"{MAX_STREAMS} pages follow already: close one."
-            return Response(text, 503, headers={"Retry-After": "2"}, mimetype="text/plain")
         events = EventStream(self._simulator, after, self._stopping, once="once" in request.args)
-        follower = LimitedStream(iter(events), self._streams)
-        headers = {"Cache-Control": NO_TRANSFORM, "X-Accel-Buffering": "no"}
-        return Response(follower, headers=headers, mimetype="text/event-stream")
+        try:
+            return stream(lambda: events, lambda frames: [frames], first=b"retry: 1000\n\n", streams=self._streams)
+        except HttpError as error:
+            return Response(error.message, error.status, error.headers, mimetype="text/plain")
 
     def press(self, uid: str) -> Response:
         """Send the request of a button and return the response."""
@@ -97,27 +96,6 @@ class _PageViews:
         if act not in acts or not acts[act](name):
             raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}: it may be done by now.")
         return data_response({"success": True})
-
-
-class LimitedStream:
-    """The frames of an event stream. Frees its slot when it is closed."""
-
-    def __init__(self, frames: Iterator[bytes], places: threading.BoundedSemaphore) -> None:
-        self._frames = frames
-        self._places = places
-        self._is_open = True
-
-    def __iter__(self) -> LimitedStream:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._frames)
-
-    def close(self) -> None:
-        """Free the slot. The server calls this when the page has disconnected."""
-        if self._is_open:
-            self._is_open = False
-            self._places.release()
 
 
 def _to_json_bytes(value: Any) -> bytes | None:

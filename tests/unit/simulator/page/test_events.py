@@ -37,6 +37,11 @@ def stopping() -> threading.Event:
     return threading.Event()
 
 
+def pieces(source: EventStream) -> Iterator[bytes]:
+    while not source.is_closed:
+        yield source.get(0.0) or b""
+
+
 def read(stream: Iterator[bytes]) -> list[Frame]:
     """The frames of the next piece that has some."""
     for piece in stream:
@@ -46,13 +51,13 @@ def read(stream: Iterator[bytes]) -> list[Frame]:
 
 
 def test_stream_begins_with_every_panel(simulator: Simulator, stopping: threading.Event) -> None:
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
+    stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     names = [name for name, _, _ in read(stream)]
     assert names == ["hello", "directory", "rules", "status", "output", "dead"]
 
 
 def test_a_message_comes_with_its_id_and_who_reacted(simulator: Simulator, stopping: threading.Event) -> None:
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
+    stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     read(stream)
     said = simulator.user("maria").say("Hello", to="helpdesk")
     simulator.user("tom")
@@ -69,7 +74,7 @@ def test_a_message_that_is_gone_for_good_is_named(simulator: Simulator, stopping
     client = simulator.app.test_client()
     headers = {"apikey": simulator.api_key, "onBehalfOf": "maria"}
     assert client.delete(f"/v3/messages/{said.id}", json={"permanent": True}, headers=headers).status_code == 200
-    stream = iter(EventStream(simulator, after, stopping))
+    stream = pieces(EventStream(simulator, after, stopping))
     changes = [data for name, _, data in read(stream) if name == "entry" and data["kind"] == "change"]
     assert changes[0]["removed"] == said.id
 
@@ -78,13 +83,13 @@ def test_whoever_comes_back_gets_what_they_missed_and_no_more(simulator: Simulat
     simulator.user("maria").say("First", to="helpdesk")
     missed_from = simulator.world.journal.last_id
     simulator.user("maria").say("Second", to="helpdesk")
-    stream = iter(EventStream(simulator, missed_from, stopping))
+    stream = pieces(EventStream(simulator, missed_from, stopping))
     texts = [data["message"]["data"]["text"] for name, _, data in read(stream) if name == "entry"]
     assert texts == ["Second"]
 
 
 def test_panel_is_sent_again_only_if_changed(simulator: Simulator, stopping: threading.Event) -> None:
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
+    stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     read(stream)
     simulator.misbehave.fail(500)
     assert [(name, data[0]["kind"]) for name, _, data in read(stream)] == [("rules", "fail")]
@@ -96,21 +101,12 @@ def test_only_newly_handled_messages_are_sent(simulator: Simulator, stopping: th
     bench = Workbench()
     simulator.workbench = bench
     bench.took["helpdesk/1"] = {"state": "done", "handler": "greet"}
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
+    stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     assert read(stream)[-1][2] == {"helpdesk/1": {"state": "done", "handler": "greet"}}
     bench.took["helpdesk/2"] = {"state": "running", "handler": ""}
     assert [(name, data) for name, _, data in read(stream)] == [
         ("handled", {"helpdesk/2": {"state": "running", "handler": ""}})
     ]
-
-
-def test_idle_stream_sends_ping_events(
-    simulator: Simulator, stopping: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cometbot.simulator.page.events.PING_INTERVAL", 0.0)
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
-    read(stream)
-    assert read(stream) == [("ping", "", {})]
 
 
 def test_a_stream_for_a_page_that_polls_ends_with_all_entries(
@@ -120,13 +116,13 @@ def test_a_stream_for_a_page_that_polls_ends_with_all_entries(
     after = simulator.world.journal.last_id
     for text in ("one", "two", "three"):
         simulator.user("maria").say(text, to="tom")
-    found = [frame for piece in EventStream(simulator, after, stopping, once=True) for frame in frames(piece)]
+    found = [frame for piece in pieces(EventStream(simulator, after, stopping, once=True)) for frame in frames(piece)]
     assert found[0][0] == "hello"
     assert [data["message"]["data"]["text"] for name, _, data in found if name == "entry"] == ["one", "two", "three"]
 
 
 def test_a_stream_ends_with_the_simulator(simulator: Simulator, stopping: threading.Event) -> None:
-    stream = iter(EventStream(simulator, simulator.world.journal.last_id, stopping))
+    stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     read(stream)
     stopping.set()
     assert read(stream) == []
