@@ -1,4 +1,4 @@
-"""Models of the objects in answers and events; each stores the object that it was read from in ``raw``.
+"""Models of the objects in answers and events, with the paths of their fields in the CLI's objects.
 
 Ids are those of one CLI's database, with a number space for each kind. Enum values and tags are the CLI's own strings,
 unknown ones included. Times are in seconds since 1970.
@@ -8,29 +8,84 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from cometbot.channels.simplex.protocol.objects import (
+    CliObject,
+    Id,
+    Raw,
+    Tag,
+    Time,
+    find,
+    find_list,
+    is_object,
+    read_object,
+    read_tag,
+)
 from cometbot.channels.simplex.protocol.refs import ChatRef
-
-Raw = Mapping[str, Any]
+from cometbot.errors import PayloadError
 
 RECEIVED_MESSAGE = "rcvMsgContent"
 SENT_MESSAGE = "sndMsgContent"
 CONTENT_TYPES = ("text", "link", "image", "video", "voice", "file", "report", "chat")
 
+_LocalName = Annotated[str, "localDisplayName"]
+
+
+def _read_content_type(value: object) -> str:
+    tag = read_tag(value)
+    return tag if tag in CONTENT_TYPES else "unknown"
+
+
+def _is_support(value: object) -> bool:
+    return value == "memberSupport"
+
+
+def _read_member_ids(value: object) -> dict[str, str]:
+    """Return the mentioned members of a text: name → ``memberId``."""
+    ids = {name: find(item, "memberId") for name, item in value.items()} if isinstance(value, Mapping) else {}
+    return {name: member for name, member in ids.items() if isinstance(member, str) and member}
+
+
+def _read_objects(value: object) -> tuple[Raw, ...]:
+    return tuple(item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()
+
+
+def _read_full_link(link: Any) -> str:
+    """Return the full link of a link object, which must exist; empty if it has none."""
+    if not is_object(link):
+        raise ValueError("Not a valid link.")
+    text = link.get("connFullLink")
+    return text if isinstance(text, str) else ""
+
+
+def _read_reacted_item(reaction: Raw) -> Item:
+    """Return the item of a reaction, as an item of the chat."""
+    item = find(reaction, "chatReaction.chatItem")
+    return read_object(Item, {"chatInfo": reaction.get("chatInfo"), "chatItem": item})
+
+
+def _read_valid_items(chat: Raw) -> tuple[Item, ...]:
+    items = []
+    for raw in find_list(chat, "chatItems"):
+        try:
+            items.append(read_object(Item, {"chatInfo": chat.get("chatInfo"), "chatItem": raw}))
+        except PayloadError:
+            continue
+    return tuple(items)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(CliObject):
     """A profile as its owner filled it in. Its values are free to choose, neither unique nor permanent."""
 
     display_name: str = ""
     full_name: str = ""
-    description: str = ""
+    description: Annotated[str, "shortDescr"] = ""
     image: str = field(default="", repr=False)
-    link: str = ""
+    link: Annotated[str, "contactLink"] = ""
     peer_type: str = ""
     preferences: Raw = field(default_factory=dict, repr=False)
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_bot(self) -> bool:
@@ -39,26 +94,24 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class User(CliObject):
     """A profile of this CLI. ``name`` is its name in this database."""
 
-    user_id: int
-    name: str = ""
+    user_id: Id
+    name: _LocalName = ""
     profile: Profile = Profile()
-    is_active: bool = True
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    is_active: Annotated[bool, "activeUser"] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class Contact(CliObject):
     """A contact of the bot. ``name`` is unique in this database, but may change."""
 
-    contact_id: int
-    name: str = ""
+    contact_id: Id
+    name: _LocalName = ""
     profile: Profile = Profile()
-    status: str = ""
+    status: Annotated[str, "contactStatus"] = ""
     custom_data: Raw = field(default_factory=dict, repr=False)
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ref(self) -> ChatRef:
@@ -67,48 +120,45 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(CliObject):
     """A group member. ``group_member_id`` is for commands, ``member_id`` is the same for all members.
 
     ``contact_id`` is the direct chat with this member, or None if there is none.
     """
 
-    group_member_id: int
+    group_member_id: Id
     member_id: str = ""
-    name: str = ""
-    profile: Profile = Profile()
-    role: str = ""
-    category: str = ""
-    status: str = ""
-    contact_id: int | None = None
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    name: _LocalName = ""
+    profile: Annotated[Profile, "memberProfile"] = Profile()
+    role: Annotated[str, "memberRole"] = ""
+    category: Annotated[str, "memberCategory"] = ""
+    status: Annotated[str, "memberStatus"] = ""
+    contact_id: Annotated[Id | None, "memberContactId"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Business:
+class Business(CliObject):
     """The parties of a business chat: ``business_id`` and ``customer_id`` are the ``member_id`` of members."""
 
     chat_type: str = ""
     business_id: str = ""
     customer_id: str = ""
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupInfo:
+class GroupInfo(CliObject):
     """A group that the bot is in.
 
     ``membership`` is the bot as a member; ``business`` is None except in business chats.
     """
 
-    group_id: int
-    name: str = ""
-    profile: Profile = Profile()
+    group_id: Id
+    name: _LocalName = ""
+    profile: Annotated[Profile, "groupProfile"] = Profile()
     membership: Member | None = None
-    business: Business | None = None
-    members_count: int | None = None
+    business: Annotated[Business | None, "businessChat"] = None
+    members_count: Annotated[int | None, "groupSummary.currentMembers"] = None
     custom_data: Raw = field(default_factory=dict, repr=False)
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ref(self) -> ChatRef:
@@ -117,20 +167,19 @@ class GroupInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chat:
+class Chat(CliObject):
     """The chat of an item. ``type`` is ``direct``, ``group``, ``local`` … or unknown.
 
     ``is_support`` marks the chat of one member with a group's moderators: of ``support_member``, or of the bot if that
     is None.
     """
 
-    type: str
+    type: Tag
     contact: Contact | None = None
-    group: GroupInfo | None = None
-    note_folder_id: int | None = None
-    is_support: bool = False
-    support_member: Member | None = None
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    group: Annotated[GroupInfo | None, "groupInfo"] = None
+    note_folder_id: Annotated[Id | None, "noteFolder.noteFolderId"] = None
+    is_support: Annotated[bool, _is_support, "groupChatScope.type"] = False
+    support_member: Annotated[Member | None, "groupChatScope.groupMember_"] = None
 
     @property
     def ref(self) -> ChatRef | None:
@@ -146,7 +195,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(CliObject):
     """The content of a message.
 
     ``type`` is one of :data:`CONTENT_TYPES` or ``unknown``; ``tag`` is the sender's own type.
@@ -154,29 +203,27 @@ class Content:
     ``seconds`` is the duration of a voice message or video; ``preview`` describes a link.
     """
 
-    type: str
-    tag: str = ""
+    type: Annotated[str, _read_content_type]
+    tag: Annotated[Tag, "tag", "type"] = ""
     text: str = field(default="", repr=False)
     image: str = field(default="", repr=False)
-    seconds: int | None = None
+    seconds: Annotated[int | None, "duration"] = None
     preview: Raw = field(default_factory=dict, repr=False)
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(CliObject):
     """The message that a reply quotes. ``item_id`` is None if this database does not have it.
 
     ``is_own`` is True if the bot wrote it; otherwise ``member`` is its author in a group.
     """
 
     content: Content
-    item_id: int | None = None
-    shared_id: str = ""
-    direction: str = ""
-    member: Member | None = None
-    sent_at: float = 0.0
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    item_id: Id | None = None
+    shared_id: Annotated[str, "sharedMsgId"] = ""
+    direction: Annotated[Tag, "chatDir.type"] = ""
+    member: Annotated[Member | None, "chatDir.groupMember"] = None
+    sent_at: Time = 0.0
 
     @property
     def is_own(self) -> bool:
@@ -185,25 +232,24 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(CliObject):
     """A file of a message. ``name`` is the sender's choice and not a safe path.
 
     ``path`` is the file's path for the CLI: absolute, or relative to the CLI's files folder; empty until the file is
     complete. ``is_encrypted`` means that the file on disk cannot be read.
     """
 
-    file_id: int
-    name: str = field(default="", repr=False)
-    size: int = 0
-    status: str = ""
-    path: str = field(default="", repr=False)
-    is_encrypted: bool = False
-    protocol: str = ""
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    file_id: Id
+    name: Annotated[str, "fileName"] = field(default="", repr=False)
+    size: Annotated[int, "fileSize"] = 0
+    status: Annotated[Tag, "fileStatus.type"] = ""
+    path: Annotated[str, "fileSource.filePath"] = field(default="", repr=False)
+    is_encrypted: Annotated[bool, is_object, "fileSource.cryptoArgs"] = False
+    protocol: Annotated[str, "fileProtocol"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(CliObject):
     """An item of a chat: a message, or an event such as a membership change.
 
     ``kind`` is the tag of its content (:data:`RECEIVED_MESSAGE`, :data:`SENT_MESSAGE`, ``rcvGroupEvent`` …); only
@@ -212,27 +258,28 @@ class Item:
     ``member_id``. ``mentions_or_quotes_bot`` is True if the SimpleX core reports that the bot was mentioned or quoted.
     """
 
-    chat: Chat
-    item_id: int
-    direction: str
-    kind: str
-    content: Content | None = None
-    member: Member | None = None
-    shared_id: str = ""
-    status: str = ""
-    sent_at: float = 0.0
-    stored_at: float = 0.0
-    mentions: Mapping[str, str] = field(default_factory=dict, repr=False)
-    mentions_or_quotes_bot: bool = False
-    quote: Quote | None = None
-    file: File | None = None
-    formatted: tuple[Raw, ...] = field(default=(), repr=False)
-    reactions: tuple[Raw, ...] = ()
-    ttl: int | None = None
-    is_edited: bool = False
-    is_live: bool = False
-    is_deleted: bool = False
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    chat: Annotated[Chat, "chatInfo"]
+    item_id: Annotated[Id, "chatItem.meta.itemId"]
+    direction: Annotated[Tag, "chatItem.chatDir.type"]
+    kind: Annotated[Tag, "chatItem.content.type"]
+    content: Annotated[Content | None, "chatItem.content.msgContent"] = None
+    member: Annotated[Member | None, "chatItem.chatDir.groupMember"] = None
+    shared_id: Annotated[str, "chatItem.meta.itemSharedMsgId"] = ""
+    status: Annotated[Tag, "chatItem.meta.itemStatus.type"] = ""
+    sent_at: Annotated[Time, "chatItem.meta.itemTs"] = 0.0
+    stored_at: Annotated[Time, "chatItem.meta.createdAt"] = 0.0
+    mentions: Annotated[Mapping[str, str], _read_member_ids, "chatItem.mentions"] = field(
+        default_factory=dict, repr=False
+    )
+    mentions_or_quotes_bot: Annotated[bool, "chatItem.meta.userMention"] = False
+    quote: Annotated[Quote | None, "chatItem.quotedItem"] = None
+    file: Annotated[File | None, "chatItem.file"] = None
+    formatted: Annotated[tuple[Raw, ...], _read_objects, "chatItem.formattedText"] = field(default=(), repr=False)
+    reactions: Annotated[tuple[Raw, ...], _read_objects, "chatItem.reactions"] = ()
+    ttl: Annotated[int | None, "chatItem.meta.itemTimed.ttl"] = None
+    is_edited: Annotated[bool, "chatItem.meta.itemEdited"] = False
+    is_live: Annotated[bool, "chatItem.meta.itemLive"] = False
+    is_deleted: Annotated[bool, is_object, "chatItem.meta.itemDeleted"] = False
 
     @property
     def is_received(self) -> bool:
@@ -252,45 +299,42 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reaction:
+class Reaction(CliObject):
     """A reaction that was added to an item or removed. ``emoji`` is empty for a reaction without an emoji.
 
     ``direction`` is its origin, ``member`` its author in a group.
     """
 
-    chat: Chat
-    item: Item
-    emoji: str
-    direction: str
-    member: Member | None = None
-    sent_at: float = 0.0
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    chat: Annotated[Chat, "chatInfo"]
+    item: Annotated[Item, _read_reacted_item, ""]
+    direction: Annotated[Tag, "chatReaction.chatDir.type"]
+    emoji: Annotated[str, "chatReaction.reaction.emoji"] = ""
+    member: Annotated[Member | None, "chatReaction.chatDir.groupMember"] = None
+    sent_at: Annotated[Time, "chatReaction.sentAt"] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContactRequest:
+class ContactRequest(CliObject):
     """A request of somebody to become a contact."""
 
-    request_id: int
-    name: str = ""
+    request_id: Annotated[Id, "contactRequestId"]
+    name: _LocalName = ""
     profile: Profile = Profile()
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(CliObject):
     """A link by which people contact the bot or join a group, with its settings.
 
     ``auto_accept`` means that requests are accepted automatically; ``welcome`` is the first message to new contacts.
     """
 
-    full_link: str = field(default="", repr=False)
-    short_link: str = ""
-    is_business: bool = False
-    auto_accept: bool = False
-    welcome: Content | None = None
-    settings: Raw = field(default_factory=dict, repr=False)
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    full_link: Annotated[str, _read_full_link, "connLinkContact"] = field(repr=False)
+    short_link: Annotated[str, "connLinkContact.connShortLink"] = ""
+    is_business: Annotated[bool, "addressSettings.businessAddress"] = False
+    auto_accept: Annotated[bool, is_object, "addressSettings.autoAccept"] = False
+    welcome: Annotated[Content | None, "addressSettings.autoReply"] = None
+    settings: Annotated[Raw, "addressSettings"] = field(default_factory=dict, repr=False)
 
     @property
     def link(self) -> str:
@@ -299,29 +343,26 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileTransfer:
+class FileTransfer(CliObject):
     """A file transfer, in or out, as errors and warnings about it name it."""
 
-    file_id: int
-    name: str = field(default="", repr=False)
-    size: int = 0
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    file_id: Id
+    name: Annotated[str, "fileName", "fileInvitation.fileName"] = field(default="", repr=False)
+    size: Annotated[int, "fileSize", "fileInvitation.fileSize"] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deletion:
+class Deletion(CliObject):
     """A deleted item, and the item that replaces it, or None."""
 
-    item: Item
-    replacement: Item | None = None
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    item: Annotated[Item, "deletedChatItem"]
+    replacement: Annotated[Item | None, "toChatItem"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatSummary:
+class ChatSummary(CliObject):
     """A chat of a list, with as many of its newest items as were requested."""
 
-    chat: Chat
-    items: tuple[Item, ...] = ()
-    unread: int = 0
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
+    chat: Annotated[Chat, "chatInfo"]
+    items: Annotated[tuple[Item, ...], _read_valid_items, ""] = ()
+    unread: Annotated[int, "chatStats.unreadCount"] = 0
