@@ -138,6 +138,6 @@ def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, 
 
 def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:
     """Create the SimpleX channel without a connection, which only ``cometbot simplex`` has; replies are stored."""
-    from cometbot.channels.simplex.setup import make_channel
+    from cometbot.channels.simplex.channel import SimplexChannel
 
-    return make_channel(settings, bots)
+    return SimplexChannel.from_settings(settings, bots)

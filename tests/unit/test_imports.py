@@ -25,8 +25,8 @@ ALLOWED_FILES = {
     "websockets": ["connection.py", "testing/simplex/"],
     "markdown_it": ["markdown.py"],
     "nh3": ["markdown.py"],
-    "PIL": ["previews.py", "testing/simplex/"],
-    "tinytag": ["media_duration.py"],
+    "PIL": ["media.py", "testing/simplex/"],
+    "tinytag": ["media.py"],
 }
 """For each library the only folders of cometbot, and names of files, that may import it."""
 

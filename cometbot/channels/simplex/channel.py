@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
@@ -16,7 +16,7 @@ from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClien
 from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandFailed, CommandNotFound, CommandRejected
 from cometbot.channels.simplex.event_router import make_message_key
-from cometbot.channels.simplex.files import NoSharedFolder, SharedFolder
+from cometbot.channels.simplex.files import NoSharedFolder, SharedFolder, get_shared_folder
 from cometbot.channels.simplex.models import RECEIVED_MESSAGE, SENT_MESSAGE, ChatSummary, Item, Member
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, UpdatedMessage, commands
 from cometbot.channels.simplex.protocol.contents import split_message_text, text_content
@@ -25,6 +25,7 @@ from cometbot.errors import BotError, ChannelError, MessageError, OutcomeUnknown
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, check_recipient
+from cometbot.settings import Settings
 
 if TYPE_CHECKING:  # needs the libraries of the extra, which a bot that only renders messages does not have
     from cometbot.channels.simplex.outgoing_files import OutgoingFiles
@@ -84,6 +85,28 @@ class SimplexChannel(Channel):
         )
         self._shared_folder = folder or NoSharedFolder()
         self._outgoing_files = outgoing
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        bots: Iterable[Bot],
+        *,
+        connection: CommandSender | None = None,
+        outgoing: OutgoingFiles | None = None,
+    ) -> SimplexChannel:
+        """Return the channel for the settings. Without ``connection`` it handles messages and cannot send.
+
+        Its account is the name of the profile in cometbot's database, the same in all processes.
+        """
+        return cls(
+            bots={bot.name: bot for bot in bots},
+            account=settings.simplex_profile or "default",
+            connection=connection,
+            folder=get_shared_folder(settings),
+            file_limit=settings.simplex_file_limit,
+            outgoing=outgoing,
+        )
 
     @property
     def account(self) -> str:
@@ -373,7 +396,7 @@ class SimplexChannel(Channel):
 
     def _run_command(self, command: Command, ends_at: float, *, wait: float = _CONNECTION_TIMEOUT) -> Record:
         if self._connection is None:
-            raise BotError("this process has no connection to SimpleX; it is held by cometbot simplex")
+            raise BotError("this process has no connection to SimpleX: the process `cometbot simplex` has it")
         left = max(ends_at - time.monotonic(), 0.001)
         wait_timeout = min(wait, left / 2)
         return self._connection.command(command, timeout=max(left - wait_timeout, 0.001), wait=wait_timeout)

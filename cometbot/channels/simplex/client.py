@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cometbot import private_files
+from cometbot.channels.simplex.chats import fetch_groups
 from cometbot.channels.simplex.download_tracker import DownloadResult, DownloadTracker, make_download_result
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder
-from cometbot.channels.simplex.groups import fetch_groups
 from cometbot.channels.simplex.models import ChatSummary, Contact, File, GroupInfo, Member
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field
@@ -28,8 +28,8 @@ _READ_ONLY_KEYWORDS = frozenset(
     {"/user", "/users", "/_show_address", "/_members", "/_contacts", "/_groups", "/_get", "/get", "/version"}
 )
 _NO_CONNECTION_TEXT = (
-    "this process has no connection to SimpleX: it is held by cometbot simplex. Let that process handle the bot's "
-    "messages (start it without --no-handlers, and no worker with the channel simplex)"
+    "this process has no connection to SimpleX: the process `cometbot simplex` has it. Let that process handle the "
+    "bot's messages (start it without --no-handlers, and no worker with the channel simplex)"
 )
 
 
@@ -69,21 +69,19 @@ class SimplexClient:
         ``command`` is written as in the CLI's console (``/get subs``) or made by ``protocol.commands``. Do not insert
         users' text into a command string of your own: it could end a parameter and begin another.
         """
-        return self._run_command(Command.raw(command) if isinstance(command, str) else command, timeout=timeout).raw
+        return self._run_command(command, timeout=timeout).raw
 
     def contacts(self) -> list[Contact]:
         """Return all contacts with their pictures. With thousands of contacts that is many megabytes."""
-        found: list[Contact] = (
-            read_field(self._run_command(commands.list_contacts(self._get_user_id())), "contacts") or []
-        )
-        return found
+        answer = self._run_command(commands.list_contacts(self._get_user_id()))
+        return read_field(answer, "contacts") or []
 
     def groups(self, search: str = "") -> list[GroupInfo]:
         """Return the groups that the bot is in.
 
         With ``search``, only those whose name contains it, case-insensitively.
         """
-        answer, is_searched = fetch_groups(self._run_any_command, self._get_user_id(), search)
+        answer, is_searched = fetch_groups(self._run_command, self._get_user_id(), search)
         found: list[GroupInfo] = read_field(answer, "groups") or []
         if is_searched:
             return found
@@ -91,8 +89,7 @@ class SimplexClient:
 
     def members(self, group: str | int) -> list[Member]:
         """Return the members of a group, without the bot."""
-        found: list[Member] = read_field(self._run_command(commands.list_members(_parse_number(group))), "group") or []
-        return found
+        return read_field(self._run_command(commands.list_members(_parse_number(group))), "group") or []
 
     def add_member(self, group: str | int, contact: str | int, role: str = "member") -> None:
         """Invite a contact to a group. The bot must be an admin or owner of the group."""
@@ -238,13 +235,11 @@ class SimplexClient:
             raise BotError(_NO_CONNECTION_TEXT)
         user_id = self._user_id()
         if user_id == 0:
-            raise NotConnected("there was no connection to the SimpleX CLI yet; try again when it is ready")
+            raise NotConnected("there was no connection to the SimpleX CLI yet; try again once it is ready")
         return user_id
 
-    def _run_any_command(self, command: Command | str) -> Record:
-        return self._run_command(Command.raw(command) if isinstance(command, str) else command)
-
-    def _run_command(self, command: Command, *, timeout: float | None = None) -> Record:
+    def _run_command(self, command: Command | str, *, timeout: float | None = None) -> Record:
+        command = Command.from_value(command)
         if self._connection is None:
             raise BotError(_NO_CONNECTION_TEXT)
         return self._connection.command(command, timeout=timeout, wait=2.0)
@@ -257,7 +252,8 @@ class ReadOnlySimplexClient(SimplexClient):
         super().__init__(client._connection, client._user_id, client._downloads, client._folder, client._limit)
         self._on_write = on_write
 
-    def _run_command(self, command: Command, *, timeout: float | None = None) -> Record:
+    def _run_command(self, command: Command | str, *, timeout: float | None = None) -> Record:
+        command = Command.from_value(command)
         if command.keyword in _READ_ONLY_KEYWORDS:
             return super()._run_command(command, timeout=timeout)
         self._on_write(command.keyword)
@@ -268,7 +264,7 @@ class ReadOnlySimplexClient(SimplexClient):
         _, local_path = self._folder.get_download_paths(FileRef.from_value(file))
         if not local_path.is_file():
             self._on_write("/freceive")
-            raise Rejected("the file was not received before, and a dry run receives none", code="file_missing")
+            raise Rejected("the file was not received before, and a dry run downloads none", code="file_missing")
         return local_path
 
 

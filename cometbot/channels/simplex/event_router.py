@@ -18,7 +18,7 @@ from cometbot.channels.simplex import ids
 from cometbot.channels.simplex.models import Chat, Item
 from cometbot.channels.simplex.parsing import EventContext, find_sender
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.schemas import read_field, read_item
+from cometbot.channels.simplex.schemas import read_field, read_item_or_none
 from cometbot.commands import parse_call
 from cometbot.errors import PayloadError
 from cometbot.models import Conversation
@@ -108,7 +108,7 @@ class EventRouter:
             elif record.type in _CONTACT_EVENTS | _GROUP_EVENTS | _ITEM_EVENTS:
                 yield from self._route_other(record)
         except PayloadError as error:
-            _log.warning("left out an event %s that cannot be read: %s", record.type, error)
+            _log.warning("skipped an unreadable event %s: %s", record.type, error)
 
     def route_item(self, raw: Mapping[str, Any]) -> Iterator[RoutedEvent]:
         """Yield the events of a chat item that was fetched rather than received as an event."""
@@ -116,12 +116,8 @@ class EventRouter:
 
     def _route_new_items(self, record: Record) -> Iterator[RoutedEvent]:
         for raw in _get_list(record, "chatItems"):
-            try:
-                item = read_item(raw)
-            except PayloadError as error:
-                _log.warning("left out a chat item that cannot be read: %s", error)
-                continue
-            if self._is_relevant(item):
+            item = read_item_or_none(raw)
+            if item is not None and self._is_relevant(item):
                 body = {**record.raw, "chatItems": [raw]}
                 yield from self._route_to_chat(item.chat, make_message_key(item), body, self._find_sender_uid(item))
 
@@ -152,7 +148,7 @@ class EventRouter:
             try:
                 item: Item = read_field(one, "chatItemDeletions")[0].item
             except PayloadError as error:
-                _log.warning("left out a deletion that cannot be read: %s", error)
+                _log.warning("skipped an unreadable deletion: %s", error)
                 continue
             if item.is_received:
                 yield from self._route_to_chat(

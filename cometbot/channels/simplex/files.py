@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
+from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.models import File
 from cometbot.channels.simplex.parsing import FILE_SCHEME
 from cometbot.channels.simplex.protocol.contents import check_path
 from cometbot.channels.simplex.protocol.refs import ChatRef
 from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.models import Attachment
+from cometbot.settings import Settings
 from cometbot.text import clean_file_name
 
 _MAX_NAME_BYTES = 100
@@ -160,6 +162,20 @@ class NoSharedFolder:
     def to_cli_path(self, path: str) -> str:
         """Raise :class:`Rejected`."""
         raise Rejected(str(self.missing_settings_error), code="no_folder")
+
+
+def get_shared_folder(settings: Settings) -> SharedFolder | NoSharedFolder:
+    """Return the folder for exchanging files with the CLI.
+
+    It is the one of the settings, or else ``simplex`` in the data folder if the CLI is on this machine.
+    """
+    if settings.simplex_files:
+        cli_path = PurePosixPath(settings.simplex_files)
+        return SharedFolder(cli_path, Path(settings.simplex_files_here or settings.simplex_files))
+    if not Endpoint.from_settings(settings).is_local:
+        return NoSharedFolder()
+    local_path = settings.data / "simplex"
+    return SharedFolder(PurePosixPath(local_path), local_path)
 
 
 def _relative_to(path: PurePosixPath, folder: PurePosixPath) -> PurePosixPath | None:

@@ -11,24 +11,16 @@ from typing import Any
 
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.simplex.channel import SimplexChannel
+from cometbot.channels.simplex.chats import fetch_missed_items, get_newest_item_id
 from cometbot.channels.simplex.errors import get_error_tags
 from cometbot.channels.simplex.event_router import EventRouter, RoutedEvent
-from cometbot.channels.simplex.lost_events import LostEventDetector
 from cometbot.channels.simplex.models import Item
-from cometbot.channels.simplex.protocol import Record
-from cometbot.channels.simplex.recovery import GapRecovery
-from cometbot.channels.simplex.schemas import read_item
-from cometbot.channels.simplex.startup import (
-    AddressConfig,
-    BotProfile,
-    SendCommand,
-    Session,
-    fetch_missed_items,
-    get_newest_item_id,
-    prepare,
-)
-from cometbot.channels.simplex.watermark import Watermark
-from cometbot.errors import DeliveryError, PayloadError
+from cometbot.channels.simplex.protocol import Record, SendCommand
+from cometbot.channels.simplex.protocol.objects import find, find_list, find_object
+from cometbot.channels.simplex.recovery import GapRecovery, LostEventDetector, Watermark
+from cometbot.channels.simplex.schemas import read_item_or_none
+from cometbot.channels.simplex.startup import AddressConfig, BotProfile, Session, prepare
+from cometbot.errors import DeliveryError
 from cometbot.store.database import Database
 from cometbot.store.metadata import get_metadata, set_metadata
 
@@ -130,8 +122,7 @@ class Ingester:
 
     def handle_event(self, record: Record) -> None:
         """Store the events of a record. Raises the store's errors; the record may then be delivered again."""
-        user = record.raw.get("user")
-        if isinstance(user, Mapping) and user.get("userId") not in (None, self._user_id):
+        if find(record.raw, "user.userId") not in (None, self._user_id):
             return
         _log_cli_errors(record)
         self._channel.handle_event(record)
@@ -153,11 +144,9 @@ class Ingester:
 
     def _mark_items_pending(self, record: Record) -> None:
         """Mark the items of an event as pending, for the next start-up to fetch."""
-        listed = record.raw.get("chatItems")
-        if self._watermark is None or not isinstance(listed, list):
-            return
-        for raw in listed:
-            item_id = _get_meta(raw).get("itemId")
+        assert self._watermark is not None
+        for raw in find_list(record.raw, "chatItems"):
+            item_id = find(raw, "chatItem.meta.itemId")
             if isinstance(item_id, int):
                 self._watermark.add_pending(item_id)
 
@@ -183,7 +172,7 @@ class Ingester:
         except DeliveryError:
             raise
         except Exception:
-            _log.exception("left out the chat item %d, which cannot be stored", item.item_id)
+            _log.exception("cannot store the chat item %d, so it is skipped", item.item_id)
             return 0
 
     def _enqueue_once(self, incoming: IncomingEvent) -> bool:
@@ -203,23 +192,19 @@ class Ingester:
         return is_new
 
     def _advance_watermark(self, record: Record) -> None:
-        listed = record.raw.get("chatItems") if record.type == "newChatItems" else [record.raw.get("chatItem")]
-        if (
-            self._watermark is None
-            or record.type not in ("newChatItems", "chatItemUpdated")
-            or not isinstance(listed, list)
-        ):
+        is_new = record.type == "newChatItems"
+        if self._watermark is None or not (is_new or record.type == "chatItemUpdated"):
             return
-        for raw in listed:
-            meta = _get_meta(raw)
-            item_id = meta.get("itemId")
-            if isinstance(item_id, int):
-                is_new = record.type == "newChatItems"
-                if is_new:
-                    self._lost_events.add_delivered(item_id)
-                if is_new or meta.get("itemLive") is not True:
-                    self._watermark.advance(item_id, is_live=meta.get("itemLive") is True)
-                self._channel.record_item_id(item_id)
+        for raw in find_list(record.raw, "chatItems") if is_new else [record.raw.get("chatItem")]:
+            meta = find_object(raw, "chatItem.meta")
+            item_id, is_live = meta.get("itemId"), meta.get("itemLive") is True
+            if not isinstance(item_id, int):
+                continue
+            if is_new:
+                self._lost_events.add_delivered(item_id)
+            if is_new or not is_live:
+                self._watermark.advance(item_id, is_live=is_live)
+            self._channel.record_item_id(item_id)
         if self._watermark.value - self._saved_watermark >= _SAVE_INTERVAL_ITEMS:
             self.save_watermark()
 
@@ -246,12 +231,8 @@ class Ingester:
         fetched_items: list[tuple[int, bool]] = []
         postponed: list[str] = []
         for raw in fetch_missed_items(send_command, self._user_id, min(self._recheck_from, after), postponed):
-            try:
-                item = read_item(raw)
-            except (PayloadError, RecursionError) as error:
-                _log.warning("left out a chat item that cannot be read: %s", error)
-                continue
-            if item.item_id <= after and item.stored_at < self._clock() - _OVERLAP_PERIOD:
+            item = read_item_or_none(raw)
+            if item is None or (item.item_id <= after and item.stored_at < self._clock() - _OVERLAP_PERIOD):
                 continue
             if is_recheck and self._is_event_expected(item, watermark):
                 continue
@@ -266,7 +247,7 @@ class Ingester:
             watermark.advance(item_id, is_live=is_live)
             self._channel.record_item_id(item_id)
         if stored:
-            _log.info("stored what came while SimpleX was not connected: %d events", stored)
+            _log.info("stored %d SimpleX events that were missed while disconnected", stored)
 
     def _has_pending_chats(self, postponed: list[str]) -> bool:
         """Return True if one of the postponed chats is still to be waited for."""
@@ -274,7 +255,7 @@ class Ingester:
         self._postponed = {name: self._postponed.get(name, now) for name in postponed}
         for name, since in self._postponed.items():
             if now - since >= _POSTPONED_TIMEOUT:
-                _log.error("what was missed in the chat %s could not be fetched for a day and is left out", name)
+                _log.error("messages missed in the chat %s could not be fetched for 24 h and are skipped", name)
         return any(now - since < _POSTPONED_TIMEOUT for since in self._postponed.values())
 
 
@@ -282,16 +263,10 @@ def _log_cli_errors(record: Record) -> None:
     """Log errors that the CLI reports about itself, by their tags, which contain no users' text."""
     if record.type == "messageError":
         _log.info("the SimpleX CLI could not process a message (severity %.40s)", record.raw.get("severity"))
-    listed = {"chatError": [record.raw.get("chatError")], "chatErrors": record.raw.get("chatErrors")}.get(record.type)
-    for error in listed if isinstance(listed, list) else ():
+    errors = {"chatError": [record.raw.get("chatError")], "chatErrors": find_list(record.raw, "chatErrors")}
+    for error in errors.get(record.type, ()):
         tags = get_error_tags(error)
         if "CRITICAL" in tags:
-            _log.error("the SimpleX CLI reports a critical error (%s): restart it, and look at its database", tags)
+            _log.error("the SimpleX CLI reports a critical error (%s): restart it and check its database", tags)
         else:
             _log.info("the SimpleX CLI reports an error: %s", ".".join(tags) or "without a name")
-
-
-def _get_meta(raw: object) -> Mapping[str, Any]:
-    chat_item = raw.get("chatItem") if isinstance(raw, Mapping) else None
-    meta = chat_item.get("meta") if isinstance(chat_item, Mapping) else None
-    return meta if isinstance(meta, Mapping) else {}

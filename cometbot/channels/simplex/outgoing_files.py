@@ -16,18 +16,13 @@ from typing import Any, Protocol
 
 from cometbot import private_files
 from cometbot.channels.simplex.files import SharedFolder, make_safe_name
-from cometbot.channels.simplex.media_duration import get_duration_seconds
+from cometbot.channels.simplex.media import make_content, make_preview, make_video_preview
 from cometbot.channels.simplex.models import File, FileTransfer, Item
-from cometbot.channels.simplex.previews import make_preview, make_video_preview
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.protocol.contents import (
     PLACEHOLDER_IMAGE,
     Content,
     check_size,
-    file_content,
-    image_content,
-    video_content,
-    voice_content,
 )
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.content_types import media_kind, sniff_file
@@ -41,13 +36,6 @@ DOWNLOAD_TIMEOUT = 120.0
 
 MAX_ATTEMPTS = 4
 """Maximum attempts to download a file whose server fails in a way that may be temporary."""
-
-VOICE_TYPES = ("audio/mp4", "audio/aac", "audio/mpeg")
-VIDEO_TYPES = ("video/mp4", "video/quicktime")
-MAX_VOICE_SECONDS = 300
-"""Audio of these types up to this duration is sent as a voice message. Other audio would not play everywhere and is
-sent as a file.
-"""
 
 _MAX_DOWNLOADS = 32
 _MAX_PREVIEW_SOURCE_BYTES = 20_000_000
@@ -106,23 +94,23 @@ class OutgoingFiles:
         download = self._get_download(key, media)
         download.join(max(timeout, 0.0))
         if download.is_alive():
-            raise OutcomeUnknown("a file that is to be sent is still being loaded")
+            raise OutcomeUnknown("the file is still downloading")
         if download.prepared is not None and download.is_usable:
             return download.prepared
         with self._lock:
             self._downloads.pop(key, None)
         if isinstance(download.error, OutcomeUnknown) or download.prepared is not None:
             self._count_failure(key, download.error)
-            raise download.error or OutcomeUnknown("a file that was to be sent is gone; it is loaded again")
+            raise download.error or OutcomeUnknown("the downloaded file is gone; it is downloaded again")
         self.discard(key)
-        raise download.error or Rejected("the file could not be loaded", code="file_failed")
+        raise download.error or Rejected("the file could not be downloaded", code="file_failed")
 
     def _get_download(self, key: str, media: Mapping[str, Any]) -> _Download:
         with self._lock:
             download = self._downloads.get(key)
             if download is None:
                 if sum(each.is_alive() for each in self._downloads.values()) >= _MAX_DOWNLOADS:
-                    raise OutcomeUnknown("too many files are being loaded at once; this one has to wait")
+                    raise OutcomeUnknown(f"cannot download the file yet: {_MAX_DOWNLOADS} others are downloading")
                 download = self._downloads[key] = _Download(
                     self._fetcher, media, self._make_folder_path(key), self._limit
                 )
@@ -138,7 +126,7 @@ class OutgoingFiles:
                 self._failures.popitem(last=False)
         if count >= MAX_ATTEMPTS:
             self.discard(key)
-            raise Rejected(f"the file could not be loaded, {MAX_ATTEMPTS} times: {error}", code="file_failed")
+            raise Rejected(f"the file could not be downloaded in {MAX_ATTEMPTS} attempts: {error}", code="file_failed")
 
     def make_link_preview(self, url: str, timeout: float) -> str:
         """Return the picture at ``url`` as a preview for a link; empty if it is not available at once."""
@@ -148,7 +136,7 @@ class OutgoingFiles:
                 self._fetcher.fetch(url, path, limit=_MAX_PREVIEW_SOURCE_BYTES, timeout=min(timeout, _PREVIEW_TIMEOUT))
                 return make_preview(path)
         except (Rejected, OutcomeUnknown, ValueError, OSError) as error:
-            _log.info("a link is shown without its picture: %s", error)
+            _log.info("sending a link without its picture: %s", error)
             return ""
 
     def add_preview(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -160,7 +148,7 @@ class OutgoingFiles:
             content_with_preview = {**content, "image": image}
             check_size(content_with_preview, {})
         except (ValueError, MessageError) as error:
-            _log.info("a picture is sent without a preview: %s", error)
+            _log.info("sending a file without a preview: %s", error)
             return content
         return content_with_preview
 
@@ -265,10 +253,10 @@ class _Download(threading.Thread):
         except (Rejected, OutcomeUnknown) as error:
             self.error = error
         except OSError as error:
-            self.error = Rejected(f"the file cannot be written into {self._folder.parent}: {error.strerror}")
+            self.error = Rejected(f"cannot write the file into {self._folder.parent}: {error.strerror}")
         except Exception as error:
-            _log.exception("a file could not be loaded for an unforeseen reason")
-            self.error = Rejected(f"the file could not be loaded ({type(error).__name__})")
+            _log.exception("unexpected error while downloading a file")
+            self.error = Rejected(f"the file could not be downloaded ({type(error).__name__})")
 
     def _download_and_prepare(self) -> PreparedFile:
         self._make_folders()
@@ -277,7 +265,7 @@ class _Download(threading.Thread):
         name = str(self._media.get("name") or name)
         with raw.open("rb") as file:
             mime_type = sniff_file(file, name)
-        content = _make_content(raw, mime_type, str(self._media.get("kind") or ""))
+        content = make_content(raw, mime_type, str(self._media.get("kind") or ""))
         path = self._folder / _add_extension(make_safe_name(name), mime_type)
         raw.replace(path)
         private_files.copy_access(path, self._folder)
@@ -291,23 +279,6 @@ class _Download(threading.Thread):
             if not folder.exists():
                 private_files.make_folder(folder)
                 private_files.copy_access(folder, shared)
-
-
-def _make_content(path: Path, mime_type: str, wanted: str) -> Content:
-    """Return the message content for the file by its actual type, or a plain file if ``wanted`` is ``file``."""
-    kind = "file" if wanted == "file" else media_kind(mime_type)
-    if kind == "image":
-        try:
-            return image_content("", make_preview(path))
-        except ValueError as error:
-            _log.info("a picture is sent as a file: %s", error)
-    if kind == "audio" and mime_type in VOICE_TYPES:
-        seconds = get_duration_seconds(path)
-        if 0 < seconds <= MAX_VOICE_SECONDS:
-            return voice_content(seconds)
-    if kind == "video" and mime_type in VIDEO_TYPES:
-        return video_content("", make_video_preview(), get_duration_seconds(path))
-    return file_content()
 
 
 def _add_extension(name: str, mime_type: str) -> str:

@@ -1,18 +1,19 @@
-"""Recovery of gaps after a reconnection, while the CLI may still send events to the connection that broke before."""
+"""Recovery of what was missed: gaps after a reconnection, the watermark of stored items, and lost events."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cometbot.channels.simplex.errors import AnswerMissing, CommandFailed, ConnectionLost, NotConnected
+from cometbot.channels.simplex.chats import fetch_items_after, retry_while_busy
+from cometbot.channels.simplex.errors import AnswerMissing, ConnectionLost, NotConnected
 from cometbot.channels.simplex.models import Item
-from cometbot.channels.simplex.protocol import Record
-from cometbot.channels.simplex.protocol.refs import ChatRef
-from cometbot.channels.simplex.schemas import read_item
-from cometbot.channels.simplex.startup import SendCommand, fetch_items_after, retry_while_busy
+from cometbot.channels.simplex.protocol import ChatRef, Record, SendCommand
+from cometbot.channels.simplex.protocol.objects import find_list, find_object
+from cometbot.channels.simplex.schemas import read_item_or_none
 from cometbot.errors import ChannelError, PayloadError
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,11 @@ RECOVERY_PERIOD = 60.0
 RECOVERY_COMMAND_TIMEOUT = 5.0
 """Timeout in seconds of one command of the recovery."""
 
+LOST_EVENT_THRESHOLD = 3
+"""Lost events after which another client is the likely cause."""
+
 _PAGE_SIZE = 20
+_MAX_LIVE_ITEMS = 100
 
 
 class GapRecovery:
@@ -57,28 +62,28 @@ class GapRecovery:
         if record.type != "newChatItems" or time.monotonic() >= self._ends_at:
             return True
         try:
-            for item in _read_items(record):
+            for item in filter(None, map(read_item_or_none, find_list(record.raw, "chatItems"))):
                 self._recover_before(item)
         except (NotConnected, ConnectionLost):
             return False
         except AnswerMissing:
             self._ends_at = 0.0
-            _log.warning("the SimpleX CLI is too slow to be asked for the order of messages; some may be out of order")
-        except (CommandFailed, ChannelError, PayloadError) as error:
-            _log.info("what came before a message could not be looked for: %s", error)
+            _log.warning("the SimpleX CLI is too slow to query the order of messages; some may be out of order")
+        except (ChannelError, PayloadError) as error:
+            _log.info("cannot fetch the messages before a new one: %s", error)
         return True
 
     def _recover_before(self, item: Item) -> None:
         ref = item.chat.ref
-        if ref is None or item.item_id <= self._recovered_up_to.get(ref, self._stored_up_to):
+        if ref is None:
             return
         after = self._recovered_up_to.get(ref, self._stored_up_to)
+        if item.item_id <= after:
+            return
         recovered_up_to = item.item_id
         for raw in fetch_items_after(retry_while_busy(self._send_command), ref, after, page=_PAGE_SIZE):
-            try:
-                found = read_item(raw)
-            except (PayloadError, RecursionError) as error:
-                _log.warning("left out a chat item that cannot be read: %s", error)
+            found = read_item_or_none(raw)
+            if found is None:
                 continue
             if found.item_id >= item.item_id and not _is_unchanged(raw):
                 break
@@ -87,23 +92,121 @@ class GapRecovery:
         self._recovered_up_to[ref] = recovered_up_to
 
 
+class Watermark:
+    """The id up to which all items are stored.
+
+    Ids grow over all chats of a CLI. A live message holds the watermark below itself, since it is stored when it ends;
+    if there are too many, the oldest count as abandoned. An item that was announced but must still be fetched
+    (:meth:`add_pending`) holds it too, and so does :meth:`hold_at`.
+    """
+
+    def __init__(self, mark: int = 0) -> None:
+        self._lock = threading.Lock()
+        self._newest = mark
+        self._live_items: dict[int, None] = {}
+        self._pending: set[int] = set()
+        self._held_at: int | None = None
+
+    @property
+    def newest(self) -> int:
+        """The largest id that was seen."""
+        return self._newest
+
+    @property
+    def value(self) -> int:
+        """The watermark: no item up to this id is missing."""
+        with self._lock:
+            held = self._newest if self._held_at is None else self._held_at
+            return min([self._newest, held, *(item_id - 1 for item_id in (*self._live_items, *self._pending))])
+
+    def is_live(self, item_id: int) -> bool:
+        """Return True if an item was still live according to its last event."""
+        with self._lock:
+            return item_id in self._live_items
+
+    def add_pending(self, item_id: int) -> None:
+        """Record an item that was announced and not stored, so it has to be fetched."""
+        with self._lock:
+            self._pending.add(item_id)
+
+    def clear_pending(self) -> None:
+        """Clear the pending items after they were fetched as far as they exist."""
+        with self._lock:
+            self._pending.clear()
+
+    def hold_at(self, mark: int | None) -> None:
+        """Hold the watermark at ``mark`` while something above it is missing. None releases it."""
+        with self._lock:
+            self._held_at = mark
+
+    def advance(self, item_id: int, *, is_live: bool = False) -> None:
+        """Record that an item was stored, or with ``is_live`` that it is still being written."""
+        with self._lock:
+            self._newest = max(self._newest, item_id)
+            self._live_items.pop(item_id, None)
+            self._pending.discard(item_id)
+            if is_live:
+                self._live_items[item_id] = None
+            while len(self._live_items) > _MAX_LIVE_ITEMS:
+                del self._live_items[next(iter(self._live_items))]
+
+
+class LostEventDetector:
+    """Compares the items whose events arrived with those that had to be fetched.
+
+    The CLI sends each event to one of its clients. For :data:`RECOVERY_PERIOD` seconds that may be our own earlier
+    connection that broke, so events lost until then are not counted.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counting_from = 0.0
+        self._fetched: set[int] = set()
+        self._newest_delivered = 0
+        self._is_counting = self._is_reported = False
+
+    def reset(self) -> None:
+        """Start counting anew on a new connection."""
+        with self._lock:
+            self._counting_from = self._clock() + RECOVERY_PERIOD
+            self._fetched.clear()
+            self._is_counting = self._is_reported = False
+
+    def add_delivered(self, item_id: int) -> None:
+        """Record an item whose event arrived."""
+        with self._lock:
+            self._newest_delivered = max(self._newest_delivered, item_id)
+            self._fetched.discard(item_id)
+
+    def add_fetched(self, item_id: int) -> None:
+        """Record an item that was fetched although its event had not arrived."""
+        with self._lock:
+            if self._is_counting:
+                self._fetched.add(item_id)
+
+    def log_lost_events(self) -> None:
+        """Log once per connection that another client receives events. Call this after each check for missed items."""
+        with self._lock:
+            if not self._is_counting:
+                self._is_counting = self._clock() >= self._counting_from
+                return
+            # Events of later items have arrived, so these are no longer on their way.
+            count = sum(item_id < self._newest_delivered for item_id in self._fetched)
+            if count < LOST_EVENT_THRESHOLD or self._is_reported:
+                return
+            self._is_reported = True
+        _log.warning(
+            "%d SimpleX events were lost: another client is connected to the SimpleX CLI, which sends each event to "
+            "one client only. Disconnect it, or give it a CLI of its own.",
+            count,
+        )
+
+
 def _is_unchanged(raw: Mapping[str, Any]) -> bool:
     """Return True if an item has not been edited yet.
 
     For an edited item, the pending event would seem a second edit.
     """
-    chat_item = raw.get("chatItem")
-    meta = chat_item.get("meta") if isinstance(chat_item, Mapping) else None
-    return isinstance(meta, Mapping) and meta.get("updatedAt") == meta.get("createdAt") and not meta.get("itemLive")
-
-
-def _read_items(record: Record) -> list[Item]:
-    """Return the items of an event that can be read."""
-    listed = record.raw.get("chatItems")
-    items = []
-    for raw in listed if isinstance(listed, list) else ():
-        try:
-            items.append(read_item(raw))
-        except (PayloadError, RecursionError):
-            continue
-    return items
+    meta = find_object(raw, "chatItem.meta")
+    return bool(meta) and meta.get("updatedAt") == meta.get("createdAt") and not meta.get("itemLive")

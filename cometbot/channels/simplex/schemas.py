@@ -6,6 +6,8 @@ a wrong type. Unknown fields, tags and enum values stay in ``raw``.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,6 +29,9 @@ from cometbot.channels.simplex.models import (
 )
 from cometbot.channels.simplex.protocol.frames import Record
 from cometbot.channels.simplex.protocol.objects import CliObject, find, read_object
+from cometbot.errors import PayloadError
+
+_log = logging.getLogger(__name__)
 
 _FIELDS_BY_MODEL: dict[type[CliObject], str] = {
     User: "user user_",
@@ -49,17 +54,12 @@ def _read_link(raw: Any) -> Address:
     return replace(read_object(Address, {"connLinkContact": raw}), raw=raw)
 
 
-def _read_user_of(raw: object) -> User:
-    """Return the user in an entry of the list of users."""
-    return read_object(User, find(raw, "user"))
-
-
 _MODELS_BY_FIELD = {name: model for model, names in _FIELDS_BY_MODEL.items() for name in names.split()}
-_READERS_BY_FIELD = {
+_READERS_BY_FIELD: dict[str, Callable[[Any], Any]] = {
     "connLinkContact": _read_link,
     "connLinkInvitation": _read_link,
     "connLink": _read_link,
-    "users": _read_user_of,
+    "users": lambda entry: read_object(User, find(entry, "user")),
 }
 
 
@@ -81,6 +81,15 @@ def read_field(record: Record, name: str) -> Any:
 def read_item(raw: object) -> Item:
     """Return the item in an ``AChatItem``, ``{"chatInfo": …, "chatItem": …}``. Raises :class:`PayloadError`."""
     return read_object(Item, raw)
+
+
+def read_item_or_none(raw: object) -> Item | None:
+    """Return the item in an ``AChatItem``, or None for one that cannot be read, which is logged."""
+    try:
+        return read_item(raw)
+    except (PayloadError, RecursionError) as error:
+        _log.warning("skipped an unreadable chat item: %s", error)
+        return None
 
 
 def read_chat(raw: object) -> ChatSummary:

@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from cometbot.bot import Bot
+from cometbot.channels.simplex.background import RecoveryTimer
+from cometbot.channels.simplex.channel import SimplexChannel
 from cometbot.channels.simplex.connection import Connection, Status
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.event_router import EventRouter
-from cometbot.channels.simplex.files import SharedFolder
+from cometbot.channels.simplex.files import SharedFolder, get_shared_folder
 from cometbot.channels.simplex.group_menu_sync import GroupMenuSync
 from cometbot.channels.simplex.ingest import Ingester
 from cometbot.channels.simplex.outgoing_files import FileFetcher, OutgoingFiles
-from cometbot.channels.simplex.protocol import Command, Record
+from cometbot.channels.simplex.protocol import Command, Record, SendCommand
 from cometbot.channels.simplex.recovery import RECOVERY_COMMAND_TIMEOUT, RECOVERY_PERIOD
-from cometbot.channels.simplex.setup import get_shared_folder, make_channel
-from cometbot.channels.simplex.startup import AddressConfig, BotProfile, SendCommand, Session
+from cometbot.channels.simplex.startup import AddressConfig, BotProfile, Session
 from cometbot.delivery import Delivery
-from cometbot.errors import BotError, ChannelError, DeliveryError
+from cometbot.errors import BotError
 from cometbot.http.file_fetcher import Fetcher
 from cometbot.settings import Settings
 
-log = logging.getLogger(__name__)
-
-RECOVERY_DELAYS = (1.0, 3.0, 10.0, 60.0)
-"""Seconds after a reconnection at which events that were sent to the earlier connection are recovered."""
-
 _CONNECTION_TIMEOUT = 5.0
 """Seconds that commands without urgency wait for a connection that is being re-established."""
-
-
-class RecoveryTimer(threading.Thread):
-    """Calls ``action`` at each of :data:`RECOVERY_DELAYS` after :meth:`restart`, until :meth:`close`.
-
-    If ``action`` fails, it is called again at the next time.
-    """
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        super().__init__(name="cometbot-simplex-looks", daemon=True)
-        self._action = action
-        self._due_times: list[float] = []
-        self._is_closed = False
-        self._changed = threading.Condition()
-
-    def restart(self) -> None:
-        """Start the delays anew."""
-        with self._changed:
-            self._due_times = [time.monotonic() + seconds for seconds in RECOVERY_DELAYS]
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Stop the thread and wait for it."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-        if self.ident is not None:
-            self.join(5)
-
-    def run(self) -> None:
-        """Call ``action`` whenever it is due."""
-        while self._wait_until_due():
-            try:
-                self._action()
-            except (ChannelError, DeliveryError) as error:
-                log.info("could not look for what was missed: %s", error)
-            except Exception:
-                log.exception("looking for what was missed failed")
-
-    def _wait_until_due(self) -> bool:
-        """Return True when the action is due, False once closed."""
-        with self._changed:
-            while not self._is_closed:
-                left = self._due_times[0] - time.monotonic() if self._due_times else None
-                if left is not None and left <= 0:
-                    self._due_times.pop(0)
-                    return True
-                self._changed.wait(left)
-            return False
 
 
 class SimplexService:
@@ -121,7 +65,7 @@ class SimplexService:
         if isinstance(folder, SharedFolder):
             fetcher = fetcher or Fetcher(allow_private=settings.allow_private_webhooks)
             outgoing = OutgoingFiles(fetcher, folder, settings.simplex_file_limit)
-        self.channel = make_channel(settings, [bot], connection=self.connection, outgoing=outgoing)
+        self.channel = SimplexChannel.from_settings(settings, [bot], connection=self.connection, outgoing=outgoing)
 
     def open(self, delivery: Delivery) -> None:
         """Open the connection and deliver its events to ``delivery``. Call this once."""
@@ -137,12 +81,15 @@ class SimplexService:
             address=AddressConfig.from_settings(settings),
             send_command=self._send_recovery_command,
         )
-        self.channel.add_callbacks(on_refresh=self._recover_missed, on_close=self.connection.close)
-        self.channel.add_callbacks(on_refresh=lambda: None, on_close=self._recovery_timer.close)
-        self.channel.add_callbacks(on_refresh=lambda: None, on_close=self._group_menu_sync.close)
+        self.channel.add_callbacks(on_refresh=self._recover_missed, on_close=self._close)
         self._recovery_timer.start()
         self._group_menu_sync.start()
         self.connection.start()
+
+    def _close(self) -> None:
+        self._group_menu_sync.close()
+        self._recovery_timer.close()
+        self.connection.close()
 
     def _handle_status(self, status: Status) -> None:
         if status.state == "ready":

@@ -12,11 +12,10 @@ from urllib.parse import unquote
 from cometbot.channels.simplex.connection import Connection
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import CommandFailed
-from cometbot.channels.simplex.files import SharedFolder
+from cometbot.channels.simplex.files import SharedFolder, get_shared_folder
 from cometbot.channels.simplex.models import Address, User
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field
-from cometbot.channels.simplex.setup import get_shared_folder
 from cometbot.cli.checks.configuration import check_bots, check_settings
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.file_permissions import check_file_permissions

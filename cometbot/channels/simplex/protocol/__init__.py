@@ -5,7 +5,7 @@ It follows the CLI's bot API reference of release 7.0.2.
 
 from cometbot.channels.simplex.protocol.command import Command
 from cometbot.channels.simplex.protocol.contents import ComposedMessage, UpdatedMessage
-from cometbot.channels.simplex.protocol.frames import Frame, Record, decode_frame, encode_command
+from cometbot.channels.simplex.protocol.frames import Frame, Record, SendCommand, decode_frame, encode_command
 from cometbot.channels.simplex.protocol.refs import ChatRef
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ComposedMessage",
     "Frame",
     "Record",
+    "SendCommand",
     "UpdatedMessage",
     "decode_frame",
     "encode_command",

@@ -40,6 +40,11 @@ class Command:
         object.__setattr__(self, "keyword", _keyword(self.text))
 
     @classmethod
+    def from_value(cls, command: Command | str) -> Command:
+        """Return a command object, or the one for a string in the form of :meth:`raw`."""
+        return cls.raw(command) if isinstance(command, str) else command
+
+    @classmethod
     def raw(cls, text: str, *, network: Network = "interactive") -> Command:
         """Return any command that the CLI knows, written as in its console: ``/get subs``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,10 @@ class Record:
         user = self.raw.get("user", self.raw.get("user_"))
         user_id = user.get("userId") if isinstance(user, Mapping) else None
         return user_id if isinstance(user_id, int) else None
+
+
+SendCommand = Callable[["Command | str"], Record]
+"""Sends a command object or string and returns the CLI's answer, or raises a ``ChannelError``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from cometbot.channels.simplex import schemas
+from cometbot.channels.simplex.chats import fetch_missed_items, get_newest_item_id
 from cometbot.channels.simplex.connection import Connection, Status, Timing
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import (
@@ -33,7 +34,7 @@ from cometbot.channels.simplex.event_queue import QueueLimit
 from cometbot.channels.simplex.multiplexer import CommandMultiplexer
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
-from cometbot.channels.simplex.startup import AddressConfig, BotProfile, fetch_missed_items, get_newest_item_id, prepare
+from cometbot.channels.simplex.startup import AddressConfig, BotProfile, prepare
 from cometbot.errors import BotError, ConfigurationError, OutcomeUnknown, PayloadError, StoreBusy, Unreachable
 from cometbot.testing import FakeSimplexCLI
 

@@ -13,7 +13,7 @@ import pytest
 
 from cometbot import Bot, Context, StoreBusy, Unreachable
 from cometbot.channels.base import IncomingEvent
-from cometbot.channels.simplex import ingest, lost_events, service, startup
+from cometbot.channels.simplex import background, chats, ingest, recovery, service
 from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.service import SimplexService
 from cometbot.delivery import Delivery
@@ -155,7 +155,7 @@ def test_live_message_finished_after_disconnect_is_answered(cli: FakeSimplexCLI,
 def test_event_taken_by_other_client_is_recovered(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     process = start()
     alice = cli.connect("alice")
     alice.say("told")
@@ -169,9 +169,9 @@ def test_event_taken_by_other_client_is_recovered(
 def test_second_client_is_logged(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lost_events, "RECOVERY_PERIOD", 0.0)
+    monkeypatch.setattr(recovery, "RECOVERY_PERIOD", 0.0)
     monkeypatch.setattr(ingest, "GapRecovery", _NoRecovery)
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     process = start()
     process.service._recover_missed()
     alice = cli.connect("alice")
@@ -200,7 +200,7 @@ class _NoRecovery:
 def test_lost_events_are_stored_before_later_ones_of_chat(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     start()
     alice, bob = cli.connect("alice"), cli.connect("bob")
     alice.say("one")
@@ -249,7 +249,7 @@ def test_edit_of_recovered_message_is_handled_once(cli: FakeSimplexCLI, start: S
 def test_events_during_disconnect_are_recovered_in_order(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     start()
     alice = cli.connect("alice")
     alice.say("one")
@@ -263,7 +263,7 @@ def test_events_during_disconnect_are_recovered_in_order(
 def test_order_recovery_stops_for_slow_cli(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     monkeypatch.setattr(service, "RECOVERY_COMMAND_TIMEOUT", 0.2)
     start()
     alice = cli.connect("alice")
@@ -274,7 +274,7 @@ def test_order_recovery_stops_for_slow_cli(
     alice.say("two")
     cli.wait_for(lambda: alice.texts() == ["re: one", "re: two"])
 
-    assert "too slow to be asked for the order" in caplog.text
+    assert "too slow to query the order" in caplog.text
     assert sum(command.startswith("/_get chat") for command in cli.commands) == timer
 
 
@@ -288,7 +288,7 @@ def missed_messages(cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.Monke
     cli.wait_for(lambda: alice.texts() == bob.texts() == ["re: one"])
     process.delivery.close()
     monkeypatch.setattr(ingest, "_OVERLAP_PERIOD", -3600.0)
-    monkeypatch.setattr(startup, "BUSY_RETRY_INTERVALS", ())
+    monkeypatch.setattr(chats, "BUSY_RETRY_INTERVALS", ())
     alice.say("missed", silent=True)
     bob.say("missed", silent=True)
     return alice, bob
@@ -298,7 +298,7 @@ def missed_messages(cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.Monke
 def test_unavailable_chat_is_recovered_later(
     cli: FakeSimplexCLI, start: Start, missed_messages: tuple[Any, Any], fault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     alice, bob = missed_messages
     cli.misbehave(fault, fault, on=f"/_get chat {alice.chat} ")
     process = start()
@@ -314,7 +314,7 @@ def test_unavailable_chat_is_recovered_later(
 def test_unavailable_chat_is_recovered_by_next_process(
     cli: FakeSimplexCLI, start: Start, missed_messages: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     alice, bob = missed_messages
     cli.misbehave("busy", on=f"/_get chat {alice.chat} ")
     first = start()
@@ -334,7 +334,7 @@ def test_chat_unavailable_for_a_day_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", ())
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", ())
     alice, _ = missed_messages
     cli.misbehave("busy", "busy", "busy", on=f"/_get chat {alice.chat} ")
     process = start()
@@ -348,13 +348,13 @@ def test_chat_unavailable_for_a_day_is_skipped(
     process.service.channel.refresh()
 
     assert ingester._watermark.value == ingester._watermark.newest
-    assert f"in the chat {alice.chat} could not be fetched for a day" in caplog.text
+    assert f"in the chat {alice.chat} could not be fetched for 24 h" in caplog.text
 
 
 def test_recovery_runs_again_some_time_after_reconnect(
     cli: FakeSimplexCLI, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", (0.2,))
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", (0.2,))
     start()
     alice = cli.connect("alice")
     cli.drop()
@@ -365,7 +365,7 @@ def test_recovery_runs_again_some_time_after_reconnect(
 
 
 def test_failed_recovery_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "RECOVERY_DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(background, "RECOVERY_DELAYS", (0.0, 0.0, 0.0))
     failures: list[Exception] = [Unreachable("gone"), ValueError("unforeseen")]
     looked = threading.Event()
 

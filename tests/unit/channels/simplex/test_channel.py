@@ -296,9 +296,9 @@ def test_without_connection_nothing_is_sent(here: Conversation, event_factory: E
 
     assert isinstance(event, MessageEvent)
     assert channel.render(Operation(conversation=here, message=Text("x")))
-    with pytest.raises(BotError, match="held by cometbot simplex"):
+    with pytest.raises(BotError, match="the process `cometbot simplex` has it"):
         send(channel, here)
-    with pytest.raises(BotError, match="held by cometbot simplex"):
+    with pytest.raises(BotError, match="the process `cometbot simplex` has it"):
         channel.client("shop").contacts()
     channel.preview(here, "2001", "x")
 

@@ -322,7 +322,7 @@ def test_before_first_connection_raises_not_connected(
     client = SimplexClient(
         fake_connection, lambda: 0, downloads, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100
     )
-    with pytest.raises(NotConnected, match="when it is ready"):
+    with pytest.raises(NotConnected, match="once it is ready"):
         client.contacts()
 
 

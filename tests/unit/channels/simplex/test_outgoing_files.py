@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.simplex import outgoing_files
+from cometbot.channels.simplex import media, outgoing_files
 from cometbot.channels.simplex.files import SharedFolder
+from cometbot.channels.simplex.media import make_video_preview
 from cometbot.channels.simplex.outgoing_files import MAX_ATTEMPTS, OutgoingFiles, PreparedFile
-from cometbot.channels.simplex.previews import make_video_preview
 from cometbot.channels.simplex.protocol import Record
 from cometbot.channels.simplex.protocol.contents import PLACEHOLDER_IMAGE, file_content, image_content, video_content
 from cometbot.errors import NotFound, OutcomeUnknown, Rejected
@@ -97,7 +97,7 @@ def test_a_name_or_a_wish_makes_no_other_file_of_it(
 
 
 def test_a_long_sound_is_no_voice_message(files: OutgoingFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing_files, "MAX_VOICE_SECONDS", 1)
+    monkeypatch.setattr(media, "MAX_VOICE_SECONDS", 1)
 
     assert prepare_file(files, "https://example.com/song.mp3").content["type"] == "file"
 
@@ -183,7 +183,7 @@ def test_what_never_passes_is_given_up(tmp_path: Path) -> None:
         with pytest.raises(OutcomeUnknown, match="503"):
             prepare_file(files)
 
-    with pytest.raises(Rejected, match="4 times: 503"):
+    with pytest.raises(Rejected, match="in 4 attempts: 503"):
         prepare_file(files)
 
 
@@ -211,7 +211,7 @@ def test_slow_download_does_not_block_others(tmp_path: Path) -> None:
     web = Slow()
     files = OutgoingFiles(web, SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for _ in range(MAX_ATTEMPTS + 1):
-        with pytest.raises(OutcomeUnknown, match="still being loaded"):
+        with pytest.raises(OutcomeUnknown, match="still downloading"):
             files.prepare("k", {"url": URL}, 0.01)
     web.go.set()
 
@@ -224,7 +224,7 @@ def test_so_many_are_loaded_at_once_and_no_more(tmp_path: Path, monkeypatch: pyt
     web = Slow()
     files = OutgoingFiles(web, SharedFolder(PurePosixPath(tmp_path), tmp_path), 100_000)
     for key in ("a", "b", "c"):
-        with pytest.raises(OutcomeUnknown, match="too many" if key == "c" else "still"):
+        with pytest.raises(OutcomeUnknown, match="2 others" if key == "c" else "still"):
             files.prepare(key, {"url": URL}, 0)
     web.go.set()
 
@@ -234,7 +234,7 @@ def test_so_many_are_loaded_at_once_and_no_more(tmp_path: Path, monkeypatch: pyt
 
 def test_a_file_that_somebody_removed_is_loaded_again(files: OutgoingFiles, web: MadeUpWeb) -> None:
     prepare_file(files).path.unlink()
-    with pytest.raises(OutcomeUnknown, match="loaded again"):
+    with pytest.raises(OutcomeUnknown, match="downloaded again"):
         prepare_file(files)
 
     assert prepare_file(files).path.is_file()

@@ -1,7 +1,8 @@
-"""Nothing is stored before what came before it in its chat, as far as the CLI can be asked."""
+"""Recovery: order after a reconnection, the watermark of stored items, and lost events."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from cometbot.channels.simplex import recovery
 from cometbot.channels.simplex.errors import AnswerMissing, CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.models import Item
 from cometbot.channels.simplex.protocol import Command, Record
-from cometbot.channels.simplex.recovery import GapRecovery
+from cometbot.channels.simplex.recovery import RECOVERY_PERIOD, GapRecovery, LostEventDetector, Watermark
 
 CREATED = "2026-03-01T10:00:05Z"
 
@@ -138,3 +139,128 @@ def test_other_events_need_no_recovery(fake_cli: FakeCLI, record: Record) -> Non
 
     assert fake_cli.recovery.allows(record)
     assert fake_cli.asked == []
+
+
+def test_the_mark_follows_the_largest_number() -> None:
+    watermark = Watermark(5)
+    for number in (7, 6, 9):
+        watermark.advance(number)
+
+    assert (watermark.value, watermark.newest) == (9, 9)
+
+
+def test_live_message_holds_the_watermark() -> None:
+    watermark = Watermark(5)
+    watermark.advance(6, is_live=True)
+    watermark.advance(7)
+    assert (watermark.value, watermark.newest) == (5, 7)
+
+    watermark.advance(6)
+    assert watermark.value == 7
+
+
+def test_hold_at_holds_the_watermark() -> None:
+    watermark = Watermark(5)
+    watermark.hold_at(5)
+    watermark.advance(9)
+    assert (watermark.value, watermark.newest) == (5, 9)
+
+    watermark.hold_at(None)
+    assert watermark.value == 9
+
+
+def test_of_very_many_that_never_end_the_oldest_are_let_go() -> None:
+    watermark = Watermark()
+    for number in range(1, 301):
+        watermark.advance(number, is_live=True)
+
+    assert watermark.value == 200
+
+
+def test_pending_item_holds_the_watermark() -> None:
+    watermark = Watermark(5)
+    watermark.add_pending(7)
+    watermark.add_pending(8)
+    watermark.advance(9)
+    assert watermark.value == 6
+
+    watermark.advance(7)
+    assert watermark.value == 7
+    watermark.clear_pending()
+    assert watermark.value == 9
+
+
+def test_it_knows_what_is_being_written() -> None:
+    watermark = Watermark()
+    watermark.advance(7, is_live=True)
+    assert watermark.is_live(7)
+
+    watermark.advance(7)
+    assert not watermark.is_live(7)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lost(clock: Clock) -> LostEventDetector:
+    lost = LostEventDetector(clock)
+    lost.reset()
+    clock.now += RECOVERY_PERIOD
+    lost.log_lost_events()
+    return lost
+
+
+def test_several_lost_events_are_reported_once(lost: LostEventDetector, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 3):
+        lost.add_fetched(number)
+    lost.add_delivered(4)
+    lost.log_lost_events()
+    lost.log_lost_events()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "another client is connected to the SimpleX CLI" in record.getMessage()
+    assert "3 SimpleX events" in record.getMessage()
+
+
+def test_events_on_their_way_are_not_lost(lost: LostEventDetector, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 3, 5, 6, 7):
+        lost.add_fetched(number)
+    for number in (1, 2, 4):
+        lost.add_delivered(number)
+    lost.log_lost_events()
+    assert caplog.records == []
+
+
+def test_events_of_a_broken_connection_are_not_counted(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    lost = LostEventDetector(clock)
+    lost.reset()
+    for number in (1, 2, 3):
+        lost.add_fetched(number)
+    lost.add_delivered(4)
+    lost.log_lost_events()
+    clock.now += RECOVERY_PERIOD
+    lost.log_lost_events()
+    lost.log_lost_events()
+    assert caplog.records == []
+
+
+def test_a_new_connection_starts_anew(lost: LostEventDetector, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 3):
+        lost.add_fetched(number)
+    lost.add_delivered(4)
+    lost.reset()
+    clock.now += RECOVERY_PERIOD
+    lost.log_lost_events()
+    lost.log_lost_events()
+    assert caplog.records == []

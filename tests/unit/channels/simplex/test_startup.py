@@ -1,8 +1,7 @@
-"""The profile, the address, and what was missed; asked of the stand-in's answers without a socket."""
+"""The profile and the address, from the answers of a fake CLI without a socket."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,65 +10,22 @@ import pytest
 from cometbot import Bot
 from cometbot.channels.simplex import startup
 from cometbot.channels.simplex.errors import (
-    AnswerMissing,
-    CommandDelayed,
-    CommandFailed,
-    CommandNotFound,
-    CommandOutcomeUnknown,
     CommandRejected,
-    ConnectionLost,
-    error_from,
 )
-from cometbot.channels.simplex.protocol import Command, Record, commands
+from cometbot.channels.simplex.protocol import Record, commands
 from cometbot.channels.simplex.startup import (
     AddressConfig,
     BotProfile,
     Session,
-    fetch_missed_items,
-    get_newest_item_id,
     prepare,
 )
-from cometbot.errors import ChannelError, ConfigurationError, PayloadError
+from cometbot.errors import ConfigurationError, PayloadError
 from cometbot.settings import Settings
 from cometbot.testing import FakeSimplexCLI
-from cometbot.testing.simplex.command_grammar import read_command
-from tests.simplex_reference import find_errors
+from tests.unit.channels.simplex.fake_cli import FakeCLI
 
 MENU = [{"type": "command", "keyword": "help", "label": "Help"}]
 PROFILE = BotProfile(name="helpdesk", description="Answers questions.", menu=MENU)
-WRITING = ("/_create", "/_address ", "/_address_settings", "/_profile", "/_user")
-
-
-class FakeCLI:
-    """A stand-in that is asked directly; ``asked`` are the commands."""
-
-    def __init__(self, cli: FakeSimplexCLI) -> None:
-        self.cli = cli
-        self.asked: list[str] = []
-        self.change: Callable[[Record], Record] = lambda record: record
-
-    def __call__(self, command: Command | str) -> Record:
-        asked = Command.raw(command) if isinstance(command, str) else command
-        self.asked.append(asked.text)
-        raw = self.cli.handlers.handle(read_command(asked.text))
-        record = self.change(Record(raw["type"], raw))
-        if record.is_error:
-            raise error_from(record, asked)
-        return record
-
-    @property
-    def written(self) -> list[str]:
-        return [text.split()[0] for text in self.asked if text.startswith(WRITING)]
-
-
-@pytest.fixture
-def cli() -> FakeSimplexCLI:
-    return FakeSimplexCLI(display_name="Echo bot")
-
-
-@pytest.fixture
-def fake_cli(cli: FakeSimplexCLI) -> FakeCLI:
-    return FakeCLI(cli)
 
 
 def test_profile_and_address_are_updated(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
@@ -191,10 +147,10 @@ def test_any_other_refusal_goes_through(fake_cli: FakeCLI) -> None:
 
 def test_malformed_answers_raise_payload_error(fake_cli: FakeCLI) -> None:
     fake_cli.change = lambda record: Record("activeUser", {"type": "activeUser"})
-    with pytest.raises(PayloadError, match="names no user"):
+    with pytest.raises(PayloadError, match="contains no user"):
         prepare(fake_cli, PROFILE, AddressConfig())
     fake_cli.change = lambda record: record if record.type == "activeUser" else Record("hello", {"type": "hello"})
-    with pytest.raises(PayloadError, match="holds none"):
+    with pytest.raises(PayloadError, match="contains none"):
         prepare(fake_cli, PROFILE, AddressConfig())
 
 
@@ -219,173 +175,6 @@ def test_the_settings_make_the_profile_and_the_wish() -> None:
 
 
 # What was missed
-
-
-def texts(found: list[dict[str, Any]]) -> list[str]:
-    return [entry["chatItem"]["meta"]["itemText"] for entry in found]
-
-
-def test_missed_items_are_found_in_every_chat(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    alice, bob = cli.connect("alice"), cli.connect("bob")
-    team = cli.add_group("Team", [alice, bob])
-    quiet = cli.connect("quiet")
-    quiet.say("long ago")
-    seen = alice.say("seen")
-    alice.say("one")
-    team.say(bob, "two")
-    alice.say("three")
-    found = list(fetch_missed_items(fake_cli, 1, seen, []))
-    assert sorted(texts(found)) == ["one", "three", "two"]
-    assert texts([entry for entry in found if entry["chatInfo"]["type"] == "direct"]) == ["one", "three"]
-    assert all(find_errors(entry, "AChatItem") == [] for entry in found)
-    assert list(fetch_missed_items(fake_cli, 1, get_newest_item_id(fake_cli, 1), [])) == []
-
-
-def test_the_newest_item_of_an_empty_cli_is_none(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    assert get_newest_item_id(fake_cli, 1) == 0
-    number = cli.connect("alice").say("hi")
-    assert get_newest_item_id(fake_cli, 1) == number
-
-
-def test_long_gaps_are_read_in_pages(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    alice = cli.connect("alice")
-    seen = alice.say("seen")
-    for number in range(startup.ITEM_PAGE_SIZE * 2 + 5):
-        alice.say(str(number), silent=True)
-    assert texts(list(fetch_missed_items(fake_cli, 1, seen, []))) == [str(number) for number in range(205)]
-    assert sum(text.startswith("/_get chat @") for text in fake_cli.asked) == 3
-
-
-def test_many_chats_are_read_as_far_as_they_have_something_new(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    people = [cli.connect(f"p{number}") for number in range(120)]
-    seen = people[0].say("seen")
-    for person in people[1:101]:
-        person.say(person.name)
-    assert sorted(texts(list(fetch_missed_items(fake_cli, 1, seen, [])))) == sorted(
-        person.name for person in people[1:101]
-    )
-
-
-def test_an_endless_gap_is_cut_to_the_newest(
-    fake_cli: FakeCLI, cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(startup, "MAX_MISSED_ITEMS", 20)
-    monkeypatch.setattr(startup, "ITEM_PAGE_SIZE", 10)
-    alice = cli.connect("alice")
-    for number in range(50):
-        alice.say(str(number))
-    assert texts(list(fetch_missed_items(fake_cli, 1, 1, []))) == [str(number) for number in range(30, 50)]
-    assert "more than 20 messages were missed" in caplog.text
-
-
-def test_talks_with_the_moderators_are_found_as_well(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    alice = cli.connect("alice")
-    team = cli.add_group("Team", [alice])
-    alice.say("elsewhere")
-    group = cli.handlers.state.group(team.group_id)
-    member = next(iter(group["members"].values()))
-    talk = {"chatTs": "2026-03-01T10:00:00Z", "unread": 1, "memberAttention": 1, "mentions": 0}
-    member["supportChat"] = group["info"]["membership"]["supportChat"] = talk
-    group["info"]["membersRequireAttention"] = 1
-    team.scope(member["groupMemberId"]).say("alice", "help me")
-    team.scope().say("alice", "and you")
-    assert sorted(texts(list(fetch_missed_items(fake_cli, 1, 0, [])))) == ["and you", "elsewhere", "help me"]
-
-
-def test_chats_that_nobody_can_read_are_left_out(fake_cli: FakeCLI, cli: FakeSimplexCLI) -> None:
-    cli.connect("alice").say("hi")
-
-    def spoil(record: Record) -> Record:
-        chats = [{"chatInfo": {}}, 5, {"chatInfo": {"type": "feed"}, "chatItems": None}, *record.raw.get("chats", [])]
-        return Record(record.type, {**record.raw, "chats": chats}) if record.type == "apiChats" else record
-
-    fake_cli.change = spoil
-    assert texts(list(fetch_missed_items(fake_cli, 1, 0, []))) == ["hi"]
-    fake_cli.change = lambda record: Record(record.type, {"type": record.type})
-    assert list(fetch_missed_items(fake_cli, 1, 0, [])) == []
-
-
-def tagged(error: CommandFailed, tag: str) -> CommandFailed:
-    error.tags = ("error", tag)
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "is_postponed"),
-    [
-        (CommandNotFound("it is gone"), False),
-        (tagged(CommandRejected("not parsed"), "commandError"), False),
-        (tagged(CommandRejected("its disk is full"), "dBException"), True),
-        (AnswerMissing("too late"), True),
-        (CommandOutcomeUnknown("the network failed"), True),
-        (CommandDelayed("busy", retry_after=1.0), True),
-    ],
-)
-def test_unavailable_chat_does_not_block_others(
-    fake_cli: FakeCLI, error: ChannelError, is_postponed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(startup, "BUSY_RETRY_INTERVALS", (0.0,))
-    alice, bob = fake_cli.cli.connect("alice"), fake_cli.cli.connect("bob")
-    alice.say("lost")
-    bob.say("found")
-
-    def send_command(command: Command | str) -> Record:
-        text = command if isinstance(command, str) else command.text
-        if text.startswith(f"/_get chat {alice.chat} "):
-            raise error
-        return fake_cli(command)
-
-    postponed: list[str] = []
-    assert texts(list(fetch_missed_items(send_command, 1, 0, postponed))) == ["found"]
-    assert postponed == ([alice.chat] if is_postponed else [])
-
-
-def test_busy_cli_is_retried(fake_cli: FakeCLI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "BUSY_RETRY_INTERVALS", (0.0, 0.0, 0.0))
-    fake_cli.cli.connect("alice").say("found")
-    left = ["/_get chats", "/_get chat @", "/_get chat @"]
-
-    def send_command(command: Command | str) -> Record:
-        if left and str(getattr(command, "text", command)).startswith(left[0]):
-            left.pop(0)
-            raise CommandDelayed("busy", retry_after=1.0)
-        return fake_cli(command)
-
-    postponed: list[str] = []
-    assert texts(list(fetch_missed_items(send_command, 1, 0, postponed))) == ["found"]
-    assert (left, postponed) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("error", "is_postponed"),
-    [(AnswerMissing("too late"), True), (CommandNotFound("gone"), False), (PayloadError("no list"), False)],
-)
-def test_unavailable_support_chats_are_postponed(fake_cli: FakeCLI, error: Exception, is_postponed: bool) -> None:
-    alice = fake_cli.cli.connect("alice")
-    team = fake_cli.cli.add_group("Team", [alice])
-    alice.say("found")
-    fake_cli.cli.handlers.state.group(team.group_id)["info"]["membersRequireAttention"] = 1
-
-    def send_command(command: Command | str) -> Record:
-        if str(getattr(command, "text", command)).startswith("/_members "):
-            raise error
-        return fake_cli(command)
-
-    postponed: list[str] = []
-    assert "found" in texts(list(fetch_missed_items(send_command, 1, 0, postponed)))
-    assert postponed == ([f"the moderators of {team.chat}"] if is_postponed else [])
-
-
-def test_a_connection_that_breaks_ends_the_fetching(fake_cli: FakeCLI) -> None:
-    fake_cli.cli.connect("alice").say("hello")
-
-    def send_command(command: Command | str) -> Record:
-        if not isinstance(command, str) and command.text.startswith("/_get chat @"):
-            raise ConnectionLost("broke")
-        return fake_cli(command)
-
-    with pytest.raises(ConnectionLost):
-        list(fetch_missed_items(send_command, 1, 0, []))
 
 
 NEWER = {"fieldOfTomorrow": {"allow": "always"}, "gone": None}

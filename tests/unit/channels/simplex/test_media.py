@@ -1,18 +1,20 @@
-"""Previews: real pictures, small enough for a message, whatever came in."""
+"""Kinds, durations and previews of outgoing files."""
 
 from __future__ import annotations
 
 import base64
 import io
 import random
+import wave
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from cometbot.channels.simplex import previews
-from cometbot.channels.simplex.previews import FORMATS, make_preview, make_video_preview
+from cometbot.channels.simplex import media
+from cometbot.channels.simplex.media import FORMATS, get_duration_seconds, make_preview, make_video_preview
 from cometbot.channels.simplex.protocol.contents import PREVIEW_LIMIT
+from cometbot.testing.simplex.web import make_file
 
 
 def decode_image(uri: str) -> Image.Image:
@@ -84,7 +86,7 @@ def test_another_format_is_an_error_whatever_it_is_called(tmp_path: Path) -> Non
 
 
 def test_a_picture_with_too_many_pixels_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(previews, "MAX_PIXELS", 99)
+    monkeypatch.setattr(media, "MAX_PIXELS", 99)
     Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="more than 99 pixels"):
         make_preview(tmp_path / "a.png")
@@ -92,3 +94,31 @@ def test_a_picture_with_too_many_pixels_is_not_unpacked(tmp_path: Path, monkeypa
 
 def test_a_film_has_a_preview_too() -> None:
     assert decode_image(make_video_preview()).size == (160, 90)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.m4a", "a.mp4"])
+def test_duration_of_recording(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loading").write_bytes(make_file(name))
+
+    assert get_duration_seconds(tmp_path / "loading") == 2
+
+
+@pytest.mark.parametrize(("frames", "seconds"), [(100, 1), (8000 * 7 + 4100, 8)])
+def test_seconds_are_whole_and_one_at_least(tmp_path: Path, frames: int, seconds: int) -> None:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(frames))
+    (tmp_path / "a.wav").write_bytes(buffer.getvalue())
+
+    assert get_duration_seconds(tmp_path / "a.wav") == seconds
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\0\0\0\x08ftyp", b"OggS" + bytes(50)])
+def test_of_what_is_none_nothing_is_known(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mp3").write_bytes(content)
+
+    assert get_duration_seconds(tmp_path / "a.mp3") == 0
+    assert get_duration_seconds(tmp_path / "nowhere.mp3") == 0
