@@ -11,9 +11,8 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import parsing, payloads, rendering, schemas
-from cometbot.channels.cometchat.client import CometChatClient
+from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.json_body import read_json
-from cometbot.channels.cometchat.readonly_client import ReadOnlyClient
 from cometbot.channels.cometchat.responses import Record
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, get_message_id, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings

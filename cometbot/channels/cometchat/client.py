@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +15,7 @@ import requests
 
 from cometbot import private_files
 from cometbot.channels.cometchat import request_bodies
-from cometbot.channels.cometchat.operations import Operations, Params
+from cometbot.channels.cometchat.operations import ApiRequest, Operations
 from cometbot.channels.cometchat.responses import RateLimitStatus, error_from_response, parse_envelope
 from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown
 from cometbot.http.client import HttpClient, make_session
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_MEDIA_BYTES = 100 * 1024 * 1024
 """Default limit of :meth:`CometChatClient.download` in bytes: the largest file that CometChat lets users send."""
+
+DRY_RUN_ID = "withheld"
+"""The id of an object that a dry run would have created."""
 
 _COMETCHAT_DOMAINS = ("cometchat.io", "cc-cluster-2.io", "cc-edge-2.io")
 _TOKEN_HOST_PATTERN = re.compile(r"files-[a-z0-9-]+\.")
@@ -86,40 +89,28 @@ class CometChatClient(Operations):
         """Close the pooled connections."""
         self._http.close()
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        params: Params | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        """Send a request and return the response's envelope, for operations without a method of their own.
-
-        Raises the errors of the class.
-        """
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        """Send ``request`` and return the response's envelope. Raises the errors of the class."""
         headers = {"apikey": self._key, "Accept": "application/json"}
-        if on_behalf_of:
-            headers["onBehalfOf"] = request_bodies.check_id(on_behalf_of, "onBehalfOf")
+        if request.on_behalf_of:
+            headers["onBehalfOf"] = request_bodies.check_id(request.on_behalf_of, "onBehalfOf")
+        body = request.body
         encoded = body if isinstance(body, bytes) or body is None else request_bodies.encode(dict(body), "the body")
         if encoded is not None:
             headers["Content-Type"] = "application/json"
         query = {
-            name: str(value).lower() if isinstance(value, bool) else value for name, value in (params or {}).items()
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in request.params.items()
         }
-        request_name = f"{method} {path}"
         answer = self._send_request(
-            request_name,
-            method,
-            self.api_url + path,
-            timeout or self.timeout,
+            str(request),
+            request.method,
+            self.api_url + request.path,
+            request.timeout or self.timeout,
             headers,
             data=encoded,
             params=query or None,
         )
-        return parse_envelope(answer, request_name, self._find_secrets(body))
+        return parse_envelope(answer, str(request), self._find_secrets(body))
 
     def download(
         self,
@@ -196,3 +187,43 @@ class CometChatClient(Operations):
         """Write the content of ``url`` to ``file``; send no credentials."""
         timeout = max(ends_at - time.monotonic(), 0.001)
         self._http.download(url, file, limit=limit, timeout=timeout, to_error=error_from_response)
+
+
+class ReadOnlyClient(Operations):
+    """The operations of ``client``, of which only those that read are sent.
+
+    For each other operation, ``on_write`` is called with the method and path. The operation succeeds and returns its
+    request's body as result; an object that would have got an id has the id ``withheld``.
+    """
+
+    def __init__(self, client: CometChatClient, on_write: Callable[[str], None]) -> None:
+        self.api_url = client.api_url
+        self.app_id = client.app_id
+        self.timeout = client.timeout
+        self._client = client
+        self._on_write = on_write
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.api_url!r})"
+
+    @property
+    def rate(self) -> RateLimitStatus | None:
+        """The app's rate limit status from the last response that reported one."""
+        return self._client.rate
+
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        """Send a GET or HEAD request; for any other, call ``on_write`` and return a successful envelope."""
+        if request.method.upper() in ("GET", "HEAD"):
+            return self._client.send_request(request)
+        self._on_write(str(request))
+        requested = request.body if isinstance(request.body, Mapping) else {}
+        return {"data": {"id": DRY_RUN_ID, "success": True, **requested}}
+
+    def download(
+        self, url: str, to: str | Path | None = None, *, limit: int = MAX_MEDIA_BYTES, timeout: float = 60.0
+    ) -> bytes:
+        """Download a file, like :meth:`CometChatClient.download`."""
+        return self._client.download(url, to, limit=limit, timeout=timeout)
+
+    def close(self) -> None:
+        """Do nothing: the connections belong to the underlying client, which stays open."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -19,6 +21,21 @@ PAGE_SIZE = 100
 Params = Mapping[str, str | int | bool]
 
 
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One request of the REST API, without the key. ``path`` starts with a slash."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | bytes | None = None
+    params: Params = field(default_factory=dict)
+    on_behalf_of: str = ""
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class Operations(ABC):
     """REST operations: each method sends one and returns the ``data`` of the response.
 
@@ -28,6 +45,12 @@ class Operations(ABC):
     """
 
     @abstractmethod
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        """Send ``request`` and return the response's envelope.
+
+        Raises the matching subclass of :class:`ChannelError` if it fails.
+        """
+
     def request(
         self,
         method: str,
@@ -38,10 +61,11 @@ class Operations(ABC):
         on_behalf_of: str = "",
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """Send a request and return the response's envelope; ``path`` starts with a slash.
+        """Send a request and return the response's envelope, for operations without a method of their own.
 
-        Raises the matching subclass of :class:`ChannelError` if the request fails.
+        ``path`` starts with a slash. Raises the matching subclass of :class:`ChannelError` if the request fails.
         """
+        return self.send_request(ApiRequest(method, path, body, params or {}, on_behalf_of, timeout))
 
     def create_bot(
         self,
@@ -68,16 +92,12 @@ class Operations(ABC):
 
     def bots(self, *, search: str = "", ai: bool = False) -> Iterator[Record]:
         """Iterate over all bots, by uid; with ``ai`` those of CometChat's AI product instead (no call lists both)."""
-        params: dict[str, str | int | bool] = {"perPage": PAGE_SIZE}
-        if search:
-            params["searchKey"] = search
-        if ai:
-            params["isAIBot"] = True
-        return self._iter_pages("/bots", params)
+        query: Params = {**({"searchKey": search} if search else {}), **({"isAIBot": True} if ai else {})}
+        return self._iter_pages("/bots", query)
 
     def get_bot(self, uid: str) -> Record:
         """Return one bot. The record contains its password, which the repr masks."""
-        return self._request_record("GET", f"/bots/{_path_segment(uid, 'uid')}")
+        return self._request_record("GET", _bot_path(uid))
 
     def update_bot(self, uid: str, changes: Mapping[str, Any]) -> Record:
         """Change a bot and return it.
@@ -90,11 +110,11 @@ class Operations(ABC):
             raise MessageError("uid of a bot cannot be changed: delete the bot and create it again")
         if "groupChatSetting" in changes:
             _check_choice(changes["groupChatSetting"], "groupChatSetting", GROUP_SETTINGS)
-        return self._request_record("PUT", f"/bots/{_path_segment(uid, 'uid')}", body=changes)
+        return self._request_record("PUT", _bot_path(uid), body=changes)
 
     def delete_bot(self, uid: str) -> Record:
         """Delete a bot and return the confirmation; the user and its messages remain."""
-        return self._request_record("DELETE", f"/bots/{_path_segment(uid, 'uid')}")
+        return self._request_record("DELETE", _bot_path(uid))
 
     def send_bot_message(self, bot: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Record:
         """Send a message of any kind as ``bot`` and return it.
@@ -223,7 +243,7 @@ class Operations(ABC):
 
     def conversations(self, *, on_behalf_of: str = "", query: Params | None = None) -> Iterator[Record]:
         """Iterate over all conversations of ``on_behalf_of``."""
-        return self._iter_pages("/conversations", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
+        return self._iter_pages("/conversations", query, on_behalf_of=on_behalf_of)
 
     def conversation(self, *, on_behalf_of: str, user: str = "", group: str = "") -> Record:
         """Return one conversation of ``on_behalf_of``."""
@@ -246,7 +266,7 @@ class Operations(ABC):
 
     def users(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
         """Iterate over all users that match ``query`` (``searchKey``, ``tags``, ``role`` …)."""
-        return self._iter_pages("/users", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
+        return self._iter_pages("/users", query, on_behalf_of=on_behalf_of)
 
     def update_user(self, uid: str, changes: Mapping[str, Any]) -> Record:
         """Change a user and return it; ``unset`` in ``changes`` lists the properties to remove."""
@@ -288,7 +308,7 @@ class Operations(ABC):
 
     def groups(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
         """Iterate over all groups that match ``query`` (``searchKey``, ``hasJoined``, ``tags`` …)."""
-        return self._iter_pages("/groups", {"perPage": PAGE_SIZE, **(query or {})}, on_behalf_of=on_behalf_of)
+        return self._iter_pages("/groups", query, on_behalf_of=on_behalf_of)
 
     def update_group(self, guid: str, changes: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
         """Change a group and return it."""
@@ -328,28 +348,28 @@ class Operations(ABC):
 
         Each record has ``scope`` and ``joinedAt``.
         """
-        return self._iter_pages(f"{_group_path(guid)}/members", {"perPage": PAGE_SIZE, **(query or {})})
+        return self._iter_pages(f"{_group_path(guid)}/members", query)
 
     def change_scope(self, guid: str, uid: str, scope: str, *, on_behalf_of: str = "") -> Record:
         """Change a member's scope to ``admin``, ``moderator`` or ``participant``, and return the member."""
         body = {"scope": _check_choice(scope, "scope", ("admin", "moderator", "participant"))}
-        return self._request_record("PUT", _member_path(guid, uid), body=body, on_behalf_of=on_behalf_of)
+        return self._request_record("PUT", _group_user_path(guid, "members", uid), body=body, on_behalf_of=on_behalf_of)
 
     def kick(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
         """Remove ``uid`` from a group and return the confirmation."""
-        return self._request_record("DELETE", _member_path(guid, uid), on_behalf_of=on_behalf_of)
+        return self._request_record("DELETE", _group_user_path(guid, "members", uid), on_behalf_of=on_behalf_of)
 
     def ban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
         """Remove ``uid`` from a group, so that it cannot join again, and return the confirmation."""
-        return self._request_record("POST", _banned_path(guid, uid), on_behalf_of=on_behalf_of)
+        return self._request_record("POST", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
 
     def unban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
         """Allow ``uid`` to join a group again, and return the confirmation."""
-        return self._request_record("DELETE", _banned_path(guid, uid), on_behalf_of=on_behalf_of)
+        return self._request_record("DELETE", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
 
     def banned(self, guid: str) -> Iterator[Record]:
         """Iterate over all users who are banned from a group."""
-        return self._iter_pages(f"{_group_path(guid)}/bannedusers", {"perPage": PAGE_SIZE})
+        return self._iter_pages(f"{_group_path(guid)}/bannedusers")
 
     def _mark_conversation(self, method: str, what: str, reader: str, user: str, group: str, message_id: str) -> Record:
         number = request_bodies.check_id(message_id, "messageId") if message_id else ""
@@ -357,31 +377,21 @@ class Operations(ABC):
         path = f"{_peer_path(user, group)}/conversation/{what}"
         return self._request_record(method, path, body=body, on_behalf_of=_check_on_behalf_of(reader))
 
-    def _request_record(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> Record:
-        answer = self.request(method, path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
-        data = answer.get("data")
+    def _request_record(self, method: str, path: str, **options: Any) -> Record:
+        data = self.request(method, path, **options).get("data")
         # Some examples in CometChat's documentation show a single object as a list of one.
         one = data[0] if isinstance(data, list) and len(data) == 1 else data
         return Record(one) if isinstance(one, dict) else Record()
 
-    def _iter_pages(self, path: str, params: Params, *, on_behalf_of: str = "") -> Iterator[Record]:
+    def _iter_pages(self, path: str, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
         """Iterate over the entries of all pages, until an empty or short one: totals are not always present."""
-        page = 1
-        while True:
+        params = {"perPage": PAGE_SIZE, **(query or {})}
+        for page in count(1):
             answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of)
             records = _read_records(answer)
             yield from records
             if len(records) < int(params["perPage"]):
                 return
-            page += 1
 
 
 def _read_records(answer: Mapping[str, Any]) -> list[Record]:
@@ -395,6 +405,10 @@ def _path_segment(value: str, field: str, max_length: int = request_bodies.MAX_N
     return quote(request_bodies.check_id(value, field, max_length=max_length), safe="")
 
 
+def _bot_path(uid: str) -> str:
+    return f"/bots/{_path_segment(uid, 'uid')}"
+
+
 def _user_path(uid: str) -> str:
     return f"/users/{_path_segment(uid, 'uid')}"
 
@@ -403,12 +417,8 @@ def _group_path(guid: str) -> str:
     return f"/groups/{_path_segment(guid, 'guid')}"
 
 
-def _member_path(guid: str, uid: str) -> str:
-    return f"{_group_path(guid)}/members/{_path_segment(uid, 'uid')}"
-
-
-def _banned_path(guid: str, uid: str) -> str:
-    return f"{_group_path(guid)}/bannedusers/{_path_segment(uid, 'uid')}"
+def _group_user_path(guid: str, collection: str, uid: str) -> str:
+    return f"{_group_path(guid)}/{collection}/{_path_segment(uid, 'uid')}"
 
 
 def _message_path(message_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, sent_lookup
-from cometbot.channels.cometchat.operations import Params
+from cometbot.channels.cometchat.operations import ApiRequest
 from cometbot.errors import BotError, ConfigurationError, NotFound, OutcomeUnknown, Rejected, Unreachable
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
 from cometbot.models import Conversation
@@ -36,20 +36,11 @@ class ScriptedClient(CometChatClient):
         self.queries: list[dict[str, Any]] = []
         self.timeouts: list[float | None] = []
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        params: Params | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        self.asked.append((method, path, on_behalf_of))
-        self.queries.append(dict(params or {}))
-        self.timeouts.append(timeout)
-        answer = self.script(method, path, dict(params or {}))
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        self.asked.append((request.method, request.path, request.on_behalf_of))
+        self.queries.append(dict(request.params))
+        self.timeouts.append(request.timeout)
+        answer = self.script(request.method, request.path, dict(request.params))
         if isinstance(answer, Exception):
             raise answer
         return answer

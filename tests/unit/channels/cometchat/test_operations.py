@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cometbot.channels.cometchat.operations import Operations, Params
+from cometbot.channels.cometchat.operations import ApiRequest, Operations
 from cometbot.errors import MessageError, OutcomeUnknown
 
 Call = tuple[str, str, Any, dict[str, Any], str]
@@ -20,17 +20,8 @@ class Recorder(Operations):
         self.calls: list[Call] = []
         self.answers: list[dict[str, Any]] = []
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        params: Params | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        self.calls.append((method, path, body, dict(params or {}), on_behalf_of))
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        self.calls.append((request.method, request.path, request.body, dict(request.params), request.on_behalf_of))
         return self.answers.pop(0) if self.answers else {"data": {}}
 
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from cometbot.channels.cometchat.client import CometChatClient
-from cometbot.channels.cometchat.readonly_client import ReadOnlyClient
+from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
+from cometbot.channels.cometchat.operations import ApiRequest
 
 
 class RecordingClient:
@@ -21,8 +21,8 @@ class RecordingClient:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
 
-    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        self.requests.append((method, path))
+    def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        self.requests.append((request.method, request.path))
         return {"data": {"uid": "maria"}}
 
     def download(self, url: str, to: Any = None, **options: Any) -> bytes:
