@@ -74,7 +74,7 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
     CometChat will call URL/cometchat/UID, with the user name and password of COMETBOT_CALLBACK_USERNAME and
     COMETBOT_CALLBACK_PASSWORD. Where these are not set new ones are made, and shown this once.
     """
-    from cometbot.channels.cometchat import provision
+    from cometbot.channels.cometchat import group_setting, provision
     from cometbot.cli._account import explain_errors, open_account
 
     uid = _validate_uid(uid)
@@ -88,7 +88,7 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
             url=url,
             name=name,
             avatar=avatar,
-            group_setting=options["group_setting"] or provision.MENTIONED,
+            group_setting=options["group_setting"] or group_setting.MENTIONED,
             credentials=credentials,
             enabled=not disabled,
         )

@@ -11,7 +11,7 @@ from cometbot.cli._output import make_table, print_json, print_table, to_cell
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
-    from cometbot.channels.cometchat.sync import SyncPlan
+    from cometbot.channels.cometchat.provision import SyncPlan
     from cometbot.cli._account import CometChatAccount
     from cometbot.settings import Credentials, Settings
 
@@ -41,7 +41,7 @@ def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool
     What is compared: that user and bot exist and are enabled, the URL, the user name and password, and which messages
     of groups the handlers need. Differences are shown before anything is changed.
     """
-    from cometbot.channels.cometchat.sync import plan_sync
+    from cometbot.channels.cometchat.provision import plan_sync
     from cometbot.cli._account import confirm, explain_errors, load_configured_bots, open_account
 
     with open_account() as app:
@@ -96,7 +96,7 @@ def _plan_to_json(plan: SyncPlan, bot: Bot) -> dict[str, Any]:
 
 def _explain_group_setting(bot: Bot) -> None:
     """Explain which group setting the bot needs, why, and what follows from it."""
-    from cometbot.channels.cometchat.provision import find_required_group_setting
+    from cometbot.channels.cometchat.group_setting import find_required_group_setting
 
     need = find_required_group_setting(bot)
     if need.handler:

@@ -92,7 +92,7 @@ def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> 
 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
     """Send the message from here to CometChat. Raises :class:`CommandError` if that fails, or for another channel."""
-    from cometbot.channels.cometchat.channel import get_cometchat_uid
+    from cometbot.channels.cometchat.settings import get_cometchat_uid
     from cometbot.cli._account import explain_errors
 
     if settings.channels != ("cometchat",):

@@ -15,7 +15,7 @@ from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.json_body import read_json
 from cometbot.channels.cometchat.responses import Record
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, get_message_id, id_sort_key
-from cometbot.channels.cometchat.settings import CallbackSettings
+from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid
 from cometbot.errors import (
     BotError,
     ChannelError,
@@ -299,11 +299,6 @@ class CometChatChannel(Channel):
         if conversation.is_group:
             return {"group": conversation.target}
         return {"user": conversation.target, "on_behalf_of": self.get_uid(conversation.bot)}
-
-
-def get_cometchat_uid(bot: Bot) -> str:
-    """Return the CometChat UID of ``bot``."""
-    return bot.cometchat_uid or bot.name
 
 
 def _ignore_outcome(bot: str, outcome: str) -> None:

@@ -1,10 +1,11 @@
-"""The credentials of the CometChat channel's views, and the limits on the size and time of a call."""
+"""A bot's UID on CometChat, and the credentials and limits of the calls that it receives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cometbot.bot import Bot
 from cometbot.errors import ConfigurationError
 
 
@@ -37,3 +38,8 @@ class CallbackSettings:
                 f"nobody would have to log in to call the callback of {bot}: set COMETBOT_CALLBACK_USERNAME and "
                 "COMETBOT_CALLBACK_PASSWORD, or COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 to leave it open"
             )
+
+
+def get_cometchat_uid(bot: Bot) -> str:
+    """Return the CometChat UID of ``bot``."""
+    return bot.cometchat_uid or bot.name

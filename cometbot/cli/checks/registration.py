@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
-from cometbot.channels.cometchat.channel import get_cometchat_uid
 from cometbot.channels.cometchat.client import CometChatClient
 from cometbot.channels.cometchat.group_setting import ALL, MENTIONED, NOTHING, SLASHED, find_required_group_setting
 from cometbot.channels.cometchat.provision import RegisteredBot, callback_url, has_user, list_bots
+from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.checks.http_client import redact_url
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.errors import ChannelError

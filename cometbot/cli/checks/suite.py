@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cometbot.bot import Bot
-from cometbot.channels.cometchat.channel import get_cometchat_uid
 from cometbot.channels.cometchat.provision import RegisteredBot
+from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.checks import callback, cometchat, registration
 from cometbot.cli.checks.callback import CallbackTarget, check_callbacks
 from cometbot.cli.checks.cometchat import check_cometchat

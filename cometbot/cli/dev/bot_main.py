@@ -16,8 +16,8 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from cometbot.author_error import ErrorReport, author_files
 from cometbot.bot import Bot
-from cometbot.channels.cometchat.channel import get_cometchat_uid
 from cometbot.channels.cometchat.group_setting import group_setting_needed
+from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.dev.bot_process import REAL_COMETCHAT_ARGUMENT, STOP_TIMEOUT
 from cometbot.cli.dev.reports import BotInfo, CommandInfo, Failed, Ready, Reporter
 from cometbot.cli.dev.traffic import CLIENT_LOGGER, CallbackReporter, RestCallReporter

@@ -9,7 +9,7 @@ import pytest
 from cometbot import Bot
 from cometbot.channels.cometchat import CometChatClient
 from cometbot.channels.cometchat import provision as it
-from cometbot.channels.cometchat.sync import plan_sync
+from cometbot.channels.cometchat.provision import plan_sync
 from cometbot.errors import ConfigurationError, NotFound, Rejected
 from cometbot.settings import Credentials, Secret, Settings
 from cometbot.simulator import Simulator

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cometbot import ActionEvent, Bot, DeleteEvent, Event, MembershipEvent, MessageEvent, Router
+from cometbot.channels.cometchat.group_setting import find_required_group_setting, group_setting_needed
 from cometbot.channels.cometchat.operations import GROUP_SETTINGS
-from cometbot.channels.cometchat.provision import find_required_group_setting, group_setting_needed
 from cometbot.matchers import (
     any_message,
     contains,

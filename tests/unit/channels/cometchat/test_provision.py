@@ -10,6 +10,7 @@ import pytest
 from cometbot.channels.cometchat.provision import (
     BotPlan,
     RegisteredBot,
+    SyncPlan,
     callback_url,
     check_credentials,
     check_url,
@@ -18,7 +19,6 @@ from cometbot.channels.cometchat.provision import (
     name_from_uid,
 )
 from cometbot.channels.cometchat.responses import Record
-from cometbot.channels.cometchat.sync import SyncPlan
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Credentials, Secret
 
