@@ -46,7 +46,7 @@ class Rule:
     seconds: float = 0.0
     n: int = 1
     window: int = 2
-    patience: float = 0.2
+    timeout: float = 0.2
 
 
 class ActiveRule:
@@ -124,9 +124,9 @@ class Misbehaviour:
         """Post each callback ``n`` more times."""
         self.add(_make_rule("duplicate_callbacks", how_often, n=n))
 
-    def reorder_callbacks(self, window: int = 2, *, patience: float = 0.2, seed: int = 0) -> None:
-        """Hold back up to ``window`` callbacks, at most ``patience`` seconds, and post them shuffled."""
-        self.add(Rule(kind="reorder_callbacks", window=window, patience=patience, seed=seed))
+    def reorder_callbacks(self, window: int = 2, *, timeout: float = 0.2, seed: int = 0) -> None:
+        """Hold back up to ``window`` callbacks, at most ``timeout`` seconds, and post them shuffled."""
+        self.add(Rule(kind="reorder_callbacks", window=window, timeout=timeout, seed=seed))
 
     def add(self, rule: Rule) -> None:
         """Activate a rule, after the existing ones."""
@@ -176,7 +176,7 @@ class Misbehaviour:
         """Return how callbacks are shuffled now, or None if they are not."""
         for effect in self.active_rules:
             if effect.rule.kind == "reorder_callbacks":
-                return Shuffle(effect.rule.window, effect.rule.patience, effect._random)
+                return Shuffle(effect.rule.window, effect.rule.timeout, effect._random)
         return None
 
     def _select_callback_rules(self, kind: str) -> list[ActiveRule]:

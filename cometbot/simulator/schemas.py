@@ -248,7 +248,7 @@ class RuleSchema(_StrictSchema):
     seconds = fields.Float(validate=validate.Range(min=0))
     n = fields.Integer(validate=validate.Range(min=1))
     window = fields.Integer(validate=validate.Range(min=2))
-    patience = fields.Float(validate=validate.Range(min=0))
+    timeout = fields.Float(validate=validate.Range(min=0))
 
 
 class SaySchema(_StrictSchema):

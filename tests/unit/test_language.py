@@ -22,7 +22,6 @@ PRIVATE = "desk duty glance heard keeper lets loan narrator outlet patience sket
 """Names that said less than the term: periodic task, dry run, reply sink, timeout, notify, and so on."""
 
 ALLOWED = {
-    "patience": "a field of the simulator's rules, in its documented JSON",
     "tell": "of Python's files",
 }
 """Whole identifiers that are somebody else's."""

@@ -191,7 +191,7 @@ def test_duplicates_arrive_twice_with_the_same_body(simulator: Simulator, receiv
 
 
 def test_reordering_shuffles_within_its_window(simulator: Simulator, receiver: Any) -> None:
-    simulator.misbehave.reorder_callbacks(window=3, patience=5, seed=1)
+    simulator.misbehave.reorder_callbacks(window=3, timeout=5, seed=1)
     for number in range(6):
         simulator.user("maria").say(str(number), to="helpdesk")
     simulator.wait_idle()
@@ -201,7 +201,7 @@ def test_reordering_shuffles_within_its_window(simulator: Simulator, receiver: A
 
 
 def test_single_callback_is_posted_when_max_wait_ends(simulator: Simulator, receiver: Any) -> None:
-    simulator.misbehave.reorder_callbacks(window=3, patience=0.02)
+    simulator.misbehave.reorder_callbacks(window=3, timeout=0.02)
     simulator.user("maria").say("alone", to="helpdesk")
     simulator.wait_idle()
     assert receiver.texts == ["alone"]
