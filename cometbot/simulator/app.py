@@ -70,10 +70,6 @@ class RestApi:
         self._routes: dict[str, dict[str, Route]] = {}
         self.stopping = threading.Event()
 
-    def is_full_key(self, key: str) -> bool:
-        """Return True if this API key has full access."""
-        return self._keys.get(key) == FULL_ACCESS
-
     def register(self, app: Flask) -> None:
         """Register the routes on ``app``, with the checks and the log around them.
 

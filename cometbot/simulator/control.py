@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, request
@@ -27,16 +27,14 @@ from cometbot.simulator.schemas import (
     SaySchema,
     load,
 )
-
-if TYPE_CHECKING:
-    from cometbot.simulator.simulator import Simulator
+from cometbot.simulator.simulated_app import SimulatedApp
 
 View = Callable[..., Response]
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def control_blueprint(simulator: Simulator) -> Blueprint:
+def control_blueprint(simulator: SimulatedApp) -> Blueprint:
     """Return the blueprint that offers the Python interface to other processes and to the page."""
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
     control = _ControlViews(simulator)
@@ -51,7 +49,7 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
 class _ControlViews:
     """The views. Each answers ``{"data": …}``, or CometChat's error envelope."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: SimulatedApp) -> None:
         self._simulator = simulator
         self._world = simulator.world
 
@@ -189,7 +187,7 @@ class _ControlViews:
         return data_response(asdict(self._world.behaviour))
 
     def reset(self) -> Response:
-        """Delete everything, as :meth:`Simulator.reset` does."""
+        """Delete everything, as :meth:`SimulatedApp.reset` does."""
         self._simulator.reset()
         return data_response({"success": True})
 

@@ -21,12 +21,12 @@ KEY_PAIR = "SIMULATOR"
 
 
 class MediaServer:
-    """The app's files. ``base_url`` returns the server's address, ``is_key`` checks an API key."""
+    """The app's files. ``base_url`` returns the server's address; ``api_key`` has full access."""
 
-    def __init__(self, world: World, base_url: Callable[[], str], is_key: Callable[[str], bool]) -> None:
+    def __init__(self, world: World, base_url: Callable[[], str], api_key: str) -> None:
         self._world = world
         self._base_url = base_url
-        self._is_key = is_key
+        self._api_key = api_key
         self._secret = world.token(32).encode()
 
     def add(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
@@ -68,7 +68,7 @@ class MediaServer:
             if not is_good or int(expires) < self._world.now():
                 raise Refusal("AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "The file access token is wrong or has expired.")
             return self._file_response(file_id)
-        if request.headers.get("appId") != self._world.app_id or not self._is_key(request.headers.get("apiKey", "")):
+        if request.headers.get("appId") != self._world.app_id or request.headers.get("apiKey") != self._api_key:
             raise Refusal("AUTH_ERR_EMPTY_AUTH_TOKEN", "A GET of this file needs the headers appId and apiKey.")
         expires = str(self._world.now() + TOKEN_LIFETIME)
         return {"data": {"url": f"{request.base_url}?fat={expires}.{self._sign(f'{file_id}:{expires}')}"}}

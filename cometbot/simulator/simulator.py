@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, TypeVar
 
-from cometbot.simulator import membership
-from cometbot.simulator.actor import Actor
 from cometbot.simulator.app import AUTH_ONLY, FULL_ACCESS, RestApi, create_app
 from cometbot.simulator.behaviour import Behaviour
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackResponse
 from cometbot.simulator.control import control_blueprint
-from cometbot.simulator.errors import Refusal, bad_request
-from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
-from cometbot.simulator.media import MediaServer
-from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.page import NullWorkbench, Workbench, page_blueprint
-from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
-from cometbot.simulator.relay import Relay
-from cometbot.simulator.server import HOST, LoopbackServer
-from cometbot.simulator.world import Clock, World, conversation_id
-
-T = TypeVar("T")
-
-MESSAGE_TRIGGERS = (
-    "message_sent", "message_edited", "message_deleted", "message_reaction_added", "message_reaction_removed",
-    "user_mentioned",
-)  # fmt: skip
-GROUP_TRIGGERS = (
-    "group_created", "group_updated", "group_deleted", "group_member_added", "group_member_joined",
-    "group_member_left", "group_member_kicked", "group_member_banned", "group_member_unbanned",
-    "group_member_scope_changed",
-)  # fmt: skip
-TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS
-
-_RECHECK_INTERVAL = 0.05
+from cometbot.simulator.page.views import page_blueprint
+from cometbot.simulator.server import LoopbackServer
+from cometbot.simulator.simulated_app import SimulatedApp
+from cometbot.simulator.world import Clock, World
 
 
-class Simulator:
+class Simulator(SimulatedApp):
     """A simulator of CometChat: its REST API, its callbacks and webhooks, and users that you control.
 
     ::
@@ -70,28 +45,17 @@ class Simulator:
         clock: Clock = time.time,
         log_size: int = 10_000,
     ) -> None:
-        self.name = secrets.token_hex(4)
-        self.app_id = app_id
-        self.region = region
-        self.api_key = api_key or _make_key(seed, FULL_ACCESS)
-        self.auth_key = _make_key(seed, AUTH_ONLY)
-        self._port = port
-        self._server: LoopbackServer | None = None
-        self.misbehave = Misbehaviour()
-        self.world = World(
+        world = World(
             app_id=app_id, region=region, behaviour=behaviour or Behaviour(), clock=clock, seed=seed, log_size=log_size
         )
-        self._relay = Relay(self.world, self.misbehave)
-        self.world.on_event = self._relay.handle_event
-        keys = {self.api_key: FULL_ACCESS, self.auth_key: AUTH_ONLY}
-        self._api = RestApi(self.world, self.misbehave, keys)
-        self._media = MediaServer(self.world, lambda: self.url, self._api.is_full_key)
+        super().__init__(world, api_key or _make_key(seed, FULL_ACCESS), port)
+        self.auth_key = _make_key(seed, AUTH_ONLY)
+        self._server: LoopbackServer | None = None
+        self._api = RestApi(world, self.misbehave, {self.api_key: FULL_ACCESS, self.auth_key: AUTH_ONLY})
         self.app = create_app(self._api)
         self.app.register_blueprint(self._media.blueprint())
         self.app.register_blueprint(control_blueprint(self))
         self.app.register_blueprint(page_blueprint(self, self._api.stopping))
-        self.workbench: Workbench = NullWorkbench()
-        """The source of the page's data about the bots: their process, output and dead letters."""
 
     def __repr__(self) -> str:
         return f"<Simulator {self.url}>"
@@ -130,225 +94,6 @@ class Simulator:
         The calls are made one after the other, in the caller's thread.
         """
         self._relay.post_queued(post)
-
-    @property
-    def url(self) -> str:
-        """The address of the server, without a trailing slash."""
-        return f"http://{HOST}:{self._port}" if self._port else "http://localhost"
-
-    @property
-    def api_url(self) -> str:
-        """The base URL of the REST API, for ``COMETCHAT_API_URL``."""
-        return f"{self.url}/v3"
-
-    @property
-    def requests(self) -> Log[RequestEntry]:
-        """The newest REST calls, oldest first. ``.dropped`` counts the older ones that were evicted."""
-        return self.world.journal.requests
-
-    @property
-    def callbacks(self) -> Log[CallbackEntry]:
-        """The newest callback attempts to bots and webhooks, oldest first, each with its response."""
-        return self.world.journal.callbacks
-
-    def configure(self, **changes: Any) -> None:
-        """Change fields of the :class:`Behaviour`: ``simulator.configure(redeliver=(10, 30))``."""
-        with self.world.condition:
-            self.world.behaviour = replace(self.world.behaviour, **changes)
-
-    def reset(self) -> None:
-        """Delete users, messages, logs, misbehaviour and queued callbacks. Addresses and keys stay."""
-        with self.world.condition:
-            self._relay.clear()
-            self.misbehave.clear()
-            self.world.clear()
-            self.world.journal.clear()
-
-    def user(self, uid: str) -> Actor:
-        """Return the user with this uid, to act as. Creates the user if there is none."""
-        with self.world.condition:
-            if self.world.directory.find_user(uid) is None:
-                self.add_user(uid)
-            return Actor(self.world, self.world.directory.user(uid).uid)
-
-    def add_user(self, uid: str, name: str = "", **fields: Any) -> Actor:
-        """Create a user. ``fields`` are those of CometChat's user body (``avatar``, ``metadata``, ``tags`` …)."""
-        with self.world.condition:
-            body = {"uid": uid, "name": name or uid.replace("-", " ").title(), **fields}
-            return Actor(self.world, self.world.directory.create_user(body, self.world.now()).uid)
-
-    def add_group(
-        self,
-        guid: str,
-        name: str = "",
-        *,
-        type: Literal["public", "password", "private"] = "public",
-        members: Iterable[str] = (),
-        owner: str = "",
-        password: str = "",
-    ) -> None:
-        """Create a group with its members. Creates the named users that do not exist."""
-        with self.world.condition:
-            uids = [self.user(uid).uid for uid in members]
-            body: dict[str, Any] = {"guid": guid, "name": name or guid.title(), "type": type, "password": password}
-            if owner:
-                body["owner"] = self.user(owner).uid
-            group = membership.create_group(self.world, APP_SYSTEM, body)
-            for uid in uids:
-                if uid not in group.members:
-                    membership.add(self.world, APP_SYSTEM, group, uid)
-
-    def add_bot(
-        self,
-        uid: str,
-        webhook_url: str,
-        *,
-        name: str = "",
-        username: str = "",
-        password: str = "",
-        group_setting: str = "allMessages",
-        enabled: bool = True,
-    ) -> Actor:
-        """Create a bot and return its user, creating the user if needed.
-
-        With ``username``, its callbacks carry Basic Auth.
-        """
-        with self.world.condition:
-            if self.world.directory.find_user(uid) is None:
-                self.add_user(uid, name)
-            body = {
-                "uid": uid,
-                "webhookURL": webhook_url,
-                "groupChatSetting": group_setting,
-                "useBasicAuth": bool(username),
-                "username": username,
-                "password": password,
-                "enabled": enabled,
-            }
-            return Actor(self.world, self.world.directory.create_bot(body, self.world.now()).uid)
-
-    def add_webhook(
-        self,
-        url: str,
-        triggers: Iterable[str] = (),
-        username: str = "",
-        password: str = "",
-        *,
-        id: str = "",
-        edits_as: Literal["message", "action"] = "action",
-    ) -> str:
-        """Create an app webhook and return its id. It receives ``triggers``, or all if none is given."""
-        chosen = frozenset(triggers) or frozenset(TRIGGERS)
-        unknown = sorted(chosen - frozenset(TRIGGERS))
-        if unknown:
-            raise bad_request("triggers", f"The simulator does not know {', '.join(unknown)}.")
-        with self.world.condition:
-            webhook_id = id or f"webhook{len(self.world.webhooks) + 1}"
-            credentials = (username, password) if username else None
-            self.world.webhooks[webhook_id] = WebhookRecord(webhook_id, url, chosen, credentials, edits_as)
-            return webhook_id
-
-    def add_file(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
-        """Store a file and return its URL. The behaviour's ``media_access`` decides how it is protected."""
-        return self._media.add(name, content, mime_type, expires_in=expires_in)
-
-    def seed_demo(
-        self,
-        bot_uid: str = "helpdesk",
-        callback_url: str = "http://127.0.0.1:8000/cometchat/helpdesk",
-        username: str = "",
-        password: str = "",
-        group_setting: str = "allMessages",
-    ) -> Simulator:
-        """Create a bot, the users maria and tom, and the group ops-room with all three. Return this simulator."""
-        self.add_user("maria", "Maria Keller")
-        self.add_user("tom", "Tom Berger")
-        self.add_bot(bot_uid, callback_url, username=username, password=password, group_setting=group_setting)
-        self.add_group("ops-room", "Ops room", owner="maria", members=["tom", bot_uid])
-        return self
-
-    def messages(
-        self,
-        conversation: str = "",
-        *,
-        between: tuple[str, str] | None = None,
-        after: StoredMessage | str = "",
-        actions: bool = False,
-    ) -> list[StoredMessage]:
-        """Return the messages of one conversation (``group_ops-room``), between two users, or all, oldest first.
-
-        ``after`` restricts them to those later than that message. ``actions`` includes the messages that record edits,
-        deletions and changes of membership.
-        """
-        if between is not None:
-            conversation = conversation_id("user", *(uid.lower() for uid in between))
-        oldest = int(after if isinstance(after, str) else after.id) if after else 0
-        with self.world.condition:
-            found = self.world.message_store.messages(conversation, after=oldest)
-            return [message for message in found if actions or not message.is_action]
-
-    def message(self, message_id: str) -> StoredMessage:
-        """Return the current version of the message with this id. Raises :class:`Refusal` if there is none."""
-        with self.world.condition:
-            return self.world.message_store.get(message_id)
-
-    def replies(self, to: StoredMessage | str) -> list[StoredMessage]:
-        """Return the messages that bots sent in the conversation of ``to`` since.
-
-        A uid stands for the last message of that user.
-        """
-        with self.world.condition:
-            question = to if isinstance(to, StoredMessage) else self._last_message_of(to)
-            later = self.messages(question.conversation_id, after=question)
-            bots = self.world.directory.bots
-            return [message for message in later if message.sender in bots and message.sender != question.sender]
-
-    def wait_for(self, condition: Callable[[Simulator], T], timeout: float = 60.0) -> T:
-        """Wait until ``condition(simulator)`` is true and return its value.
-
-        The condition is checked after each change and every 50 ms.
-
-        Raises ``TimeoutError``, which describes the latest events.
-        """
-        deadline = time.monotonic() + timeout
-        with self.world.condition:
-            while not (value := condition(self)):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"waited {timeout:g} s in vain. {self._describe_latest()}")
-                self.world.condition.wait(min(left, _RECHECK_INTERVAL))
-            return value
-
-    def wait_reply(self, to: StoredMessage | str, count: int = 1, timeout: float = 60.0) -> list[StoredMessage]:
-        """Wait for at least ``count`` :meth:`replies` and return them.
-
-        Raises ``TimeoutError``, which describes the latest events.
-        """
-        return self.wait_for(lambda _: len(found := self.replies(to)) >= count and found, timeout) or []
-
-    @property
-    def is_idle(self) -> bool:
-        """True if every callback was posted, redeliveries included."""
-        return self._relay.is_idle
-
-    def wait_idle(self, timeout: float = 60.0) -> None:
-        """Wait until every callback was posted, redeliveries included."""
-        self.wait_for(lambda _: self._relay.is_idle, timeout)
-
-    def _last_message_of(self, uid: str) -> StoredMessage:
-        message_store = self.world.message_store
-        for number in reversed(message_store.numbers()):
-            message = message_store[number]
-            if message.sender == uid.lower() and not message.is_action:
-                return message
-        raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"The user {uid} has not written anything yet.")
-
-    def _describe_latest(self) -> str:
-        callback = self.callbacks[-1] if len(self.callbacks) else None
-        call = self.requests[-1] if len(self.requests) else None
-        last_callback = f"{callback.url}: {callback.status or callback.error}" if callback else "none"
-        asked = f"{call.method} {call.path}: {call.status or 'dropped'}" if call else "none"
-        return f"Last callback: {last_callback}. Last REST call: {asked}."
 
 
 def _make_key(seed: int, scope: str) -> str:

@@ -16,7 +16,7 @@ from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
 from cometbot.delivery.recent_events import list_recent_events
 from cometbot.errors import StoreBusy
-from cometbot.simulator.page import Workbench
+from cometbot.simulator.workbench import Workbench
 
 T = TypeVar("T")
 

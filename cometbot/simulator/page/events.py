@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from cometbot.http.sse import frame
 from cometbot.simulator.page import page_data
-
-if TYPE_CHECKING:
-    from cometbot.simulator.simulator import Simulator
+from cometbot.simulator.simulated_app import SimulatedApp
 
 POLL_INTERVAL = 0.25
 """Seconds between two checks of the panels, whose changes are not notified."""
@@ -27,7 +25,7 @@ class EventStream:
     With ``once``, for a page that polls, it ends after the events that exist now.
     """
 
-    def __init__(self, simulator: Simulator, after: int, stopping: threading.Event, *, once: bool = False) -> None:
+    def __init__(self, simulator: SimulatedApp, after: int, stopping: threading.Event, *, once: bool = False) -> None:
         self._simulator = simulator
         self._after = after
         self._stopping = stopping

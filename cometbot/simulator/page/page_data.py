@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cometbot.simulator.journal import ChangeEntry, Entry
 from cometbot.simulator.records import StoredMessage
+from cometbot.simulator.simulated_app import SimulatedApp
 from cometbot.simulator.world import World
-
-if TYPE_CHECKING:
-    from cometbot.simulator.simulator import Simulator
 
 MAX_FIRST_MESSAGES = 1000
 """Maximum number of the newest messages in a page's first load."""
@@ -23,7 +21,7 @@ MAX_FIRST_ENTRIES = 300
 """Maximum number of the newest callbacks, and of REST calls, in a page's first load."""
 
 
-def snapshot(simulator: Simulator) -> dict[str, Any]:
+def snapshot(simulator: SimulatedApp) -> dict[str, Any]:
     """Return the data of a page's first load, with the id of the newest log entry.
 
     The event stream continues after that entry.
@@ -62,7 +60,7 @@ def earlier_messages(world: World, conversation: str, before: int) -> dict[str, 
         }
 
 
-def run_name(simulator: Simulator) -> str:
+def run_name(simulator: SimulatedApp) -> str:
     """Return a name that changes with each simulator and each reset, because ids start anew then."""
     return f"{simulator.name}-{simulator.world.generation}"
 
@@ -113,7 +111,7 @@ def entry_json(world: World, entry: Entry) -> dict[str, Any]:
     return shown
 
 
-def active_rules(simulator: Simulator) -> list[dict[str, Any]]:
+def active_rules(simulator: SimulatedApp) -> list[dict[str, Any]]:
     """Return the active rules of misbehaviour with their counts."""
     return [effect.to_json() for effect in simulator.misbehave.active_rules]
 

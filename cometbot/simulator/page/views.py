@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
@@ -19,10 +19,8 @@ from cometbot.simulator.page import page_data
 from cometbot.simulator.page.buttons import button_request
 from cometbot.simulator.page.events import EventStream
 from cometbot.simulator.schemas import EarlierQuery, PressSchema, load
+from cometbot.simulator.simulated_app import SimulatedApp
 from cometbot.simulator.world import conversation_id
-
-if TYPE_CHECKING:
-    from cometbot.simulator.simulator import Simulator
 
 MAX_STREAMS = 16
 """Maximum number of concurrent event streams. Each holds a thread and a connection."""
@@ -30,7 +28,7 @@ MAX_STREAMS = 16
 _FILES = PageFiles(Path(__file__).parent / "static")
 
 
-def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint:
+def page_blueprint(simulator: SimulatedApp, stopping: threading.Event) -> Blueprint:
     """Return the routes of the page at ``/``, with its files under ``/page``.
 
     Like the control API, they answer only requests from this machine.
@@ -49,7 +47,7 @@ def page_blueprint(simulator: Simulator, stopping: threading.Event) -> Blueprint
 
 
 class _PageViews:
-    def __init__(self, simulator: Simulator, stopping: threading.Event) -> None:
+    def __init__(self, simulator: SimulatedApp, stopping: threading.Event) -> None:
         self._simulator = simulator
         self._stopping = stopping
         self._streams = Streams(MAX_STREAMS)

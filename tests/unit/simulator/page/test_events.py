@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cometbot.simulator import Simulator
-from cometbot.simulator.page import NullWorkbench
 from cometbot.simulator.page.events import EventStream
+from cometbot.simulator.workbench import NullWorkbench
 
 Frame = tuple[str, str, Any]
 

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 import cometbot.http.page
 import cometbot.simulator.page
 from cometbot.simulator import Simulator
-from cometbot.simulator.page import NullWorkbench, page_data
+from cometbot.simulator.page import page_data
+from cometbot.simulator.workbench import NullWorkbench
 
 FILES = [
     file
