@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -38,16 +39,7 @@ class CallbackClient:
         ``timeout`` applies to the connection, to each read, and to the body as a whole. At most 64 KiB of the body are
         read.
         """
-        started = time.monotonic()
-        try:
-            with self._session.post(
-                url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False, stream=True
-            ) as response:
-                text = _read(response, started + timeout)
-                return CallbackResponse(response.status_code, text, seconds=time.monotonic() - started)
-        except (requests.RequestException, OSError, ValueError) as error:
-            reason = f"{type(error).__name__}: {_without_address(error)}"
-            return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
+        return _send(self._session, "POST", url, body, headers, timeout)
 
     def close(self) -> None:
         """Close the connections."""
@@ -59,24 +51,29 @@ def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes 
 
     Never raises because of what the receiver does.
     """
-    started = time.monotonic()
-    sent = {"Content-Type": "application/json", "User-Agent": "CometChat-simulator", **headers}
+    headers = {"Content-Type": "application/json", "User-Agent": "CometChat-simulator", **headers}
     with requests.Session() as session:
         session.trust_env = False
-        try:
-            with session.request(
-                method, url, data=body, headers=sent, timeout=BUTTON_TIMEOUT, allow_redirects=False, stream=True
-            ) as response:
-                text = _read(response, started + BUTTON_TIMEOUT)
-                return CallbackResponse(response.status_code, text, seconds=time.monotonic() - started)
-        except (requests.RequestException, OSError, ValueError) as error:
-            reason = f"{type(error).__name__}: {_without_address(error)}"
-            return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
+        return _send(session, method, url, body, headers, BUTTON_TIMEOUT)
 
 
 def basic_auth(username: str, password: str) -> str:
     """Return the ``Authorization`` header for these credentials, in UTF-8."""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def _send(
+    session: requests.Session, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout: float
+) -> CallbackResponse:
+    started = time.monotonic()
+    options: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "stream": True}
+    try:
+        with session.request(method, url, data=body, headers=dict(headers), **options) as response:
+            text = _read(response, started + timeout)
+            return CallbackResponse(response.status_code, text, seconds=time.monotonic() - started)
+    except (requests.RequestException, OSError, ValueError) as error:
+        reason = f"{type(error).__name__}: {_without_address(error)}"
+        return CallbackResponse(0, error=reason, seconds=time.monotonic() - started)
 
 
 def _read(response: requests.Response, deadline: float) -> str:

@@ -40,9 +40,8 @@ def control_blueprint(simulator: SimulatedApp) -> Blueprint:
     control = _ControlViews(simulator)
     blueprint.before_request(check_caller)
     for rule, views in control.routes().items():
-        blueprint.add_url_rule(
-            rule, f"control{rule}", _by_method(views), methods=list(views), provide_automatic_options=False
-        )
+        for method, view in views.items():
+            blueprint.add_url_rule(rule, f"{method} {rule}", view, methods=[method], provide_automatic_options=False)
     return blueprint
 
 
@@ -210,13 +209,6 @@ class _ControlViews:
             return data_response(
                 self._world.serializer.message(self._world.message_store.get(message_id), with_tags=True)
             )
-
-
-def _by_method(views: dict[str, View]) -> View:
-    def endpoint(**path: str) -> Response:
-        return views["GET" if request.method == "HEAD" else request.method](**path)
-
-    return endpoint
 
 
 def check_caller() -> None:

@@ -7,39 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cometbot.simulator.errors import Refusal, bad_request
-from cometbot.simulator.records import APP_SYSTEM, BotRecord, GroupRecord, UserRecord
+from cometbot.simulator.records import APP_SYSTEM, BOT_KEYS, GROUP_KEYS, USER_KEYS, BotRecord, GroupRecord, UserRecord
 
 MAX_BOTS = 25
 _ID_PATTERN = re.compile(r"[a-z0-9_-]{1,100}")
-
-_USER_FIELDS = {
-    "name": "name",
-    "avatar": "avatar",
-    "link": "link",
-    "role": "role",
-    "statusMessage": "status_message",
-    "metadata": "metadata",
-    "tags": "tags",
-}
-_GROUP_FIELDS = {
-    "name": "name",
-    "type": "type",
-    "password": "password",
-    "icon": "icon",
-    "description": "description",
-    "metadata": "metadata",
-    "owner": "owner",
-    "tags": "tags",
-}
-_BOT_FIELDS = {
-    "webhookURL": "webhook_url",
-    "groupChatSetting": "group_chat_setting",
-    "useBasicAuth": "use_basic_auth",
-    "username": "username",
-    "password": "password",
-    "enabled": "enabled",
-    "isAIBot": "is_ai_bot",
-}
 
 
 class Directory:
@@ -86,14 +57,14 @@ class Directory:
         if uid in self.users or uid == APP_SYSTEM:
             raise Refusal("ERR_UID_ALREADY_EXISTS", f"A user with UID {uid} already exists.")
         user = UserRecord(uid, body["name"], created_at=now)
-        _assign(user, body, _USER_FIELDS)
+        _assign(user, body, USER_KEYS)
         self.users[uid] = user
         return user
 
     def update_user(self, uid: str, body: Mapping[str, Any], now: int) -> UserRecord:
         """Update the fields that ``body`` names, clear those that its ``unset`` lists, and return the user."""
         user = self.user(uid)
-        _assign(user, body, _USER_FIELDS)
+        _assign(user, body, USER_KEYS)
         _unset(user, body.get("unset", ()))
         user.updated_at = now
         return user
@@ -137,7 +108,7 @@ class Directory:
         if body["type"] == "password" and not body.get("password"):
             raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
         group = GroupRecord(guid, body["name"], created_at=now)
-        _assign(group, body, _GROUP_FIELDS)
+        _assign(group, body, GROUP_KEYS)
         self.groups[guid] = group
         return group
 
@@ -146,7 +117,7 @@ class Directory:
         group = self.group(guid)
         if body.get("type") == "password" and not (body.get("password") or group.password):
             raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
-        _assign(group, body, _GROUP_FIELDS)
+        _assign(group, body, GROUP_KEYS)
         _unset(group, body.get("unset", ()))
         group.updated_at = now
         return group
@@ -161,7 +132,7 @@ class Directory:
         if len(self.bots) >= MAX_BOTS:
             raise Refusal("ERR_PLAN_QUOTA_RESTRICTION", f"An app can have at most {MAX_BOTS} bots.")
         bot = BotRecord(uid, body["webhookURL"], created_at=now)
-        _assign(bot, body, _BOT_FIELDS)
+        _assign(bot, body, BOT_KEYS)
         if not bot.use_basic_auth:
             bot.username = bot.password = ""
         self.bots[uid] = bot
@@ -173,7 +144,7 @@ class Directory:
         Credentials are stored regardless of ``useBasicAuth``.
         """
         bot = self.bot(uid)
-        _assign(bot, body, _BOT_FIELDS)
+        _assign(bot, body, BOT_KEYS)
         bot.updated_at = now
         return bot
 
@@ -190,11 +161,10 @@ def _validate_id(value: str, field: str, code: str) -> str:
     return text
 
 
-def _assign(record: Any, body: Mapping[str, Any], fields: Mapping[str, str]) -> None:
-    for key, attribute in fields.items():
-        if key in body:
-            value = body[key]
-            setattr(record, attribute, tuple(value) if attribute == "tags" else value)
+def _assign(record: Any, body: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+    """Set the fields that ``body`` names, except the id."""
+    for key in body.keys() & keys.keys() - {"uid", "guid"}:
+        setattr(record, keys[key], tuple(body[key]) if key == "tags" else body[key])
 
 
 def _unset(record: Any, names: Iterable[str]) -> None:

@@ -101,10 +101,6 @@ def _is_participant(world: World, uid: str) -> Predicate:
     return test
 
 
-def _has_attachments(message: StoredMessage, wanted: bool) -> bool:
-    return bool(message.attachments) == wanted
-
-
 _FILTERS: Mapping[str, Callable[[StoredMessage, Any], bool]] = {
     "category": lambda message, value: message.category == value,
     "categories": lambda message, values: message.category in values,
@@ -115,7 +111,7 @@ _FILTERS: Mapping[str, Callable[[StoredMessage, Any], bool]] = {
     "conversationId": lambda message, value: message.conversation_id == value,
     "tags": lambda message, values: bool(set(values) & set(message.tags)),
     "searchKey": lambda message, value: value.lower() in message.text.lower(),
-    "hasAttachments": _has_attachments,
+    "hasAttachments": lambda message, wanted: bool(message.attachments) == wanted,
     "attachmentTypes": lambda message, values: bool(message.attachments) and message.type in values,
     "hasMentions": lambda message, wanted: bool(message.mentions) == wanted,
     "mentionedUids": lambda message, values: bool({value.lower() for value in values} & set(message.mentions)),

@@ -145,24 +145,15 @@ class Journal:
 
     def add_request(self, at: float, **values: Any) -> RequestEntry:
         """Log a finished REST call, notify all waiters and return the entry."""
-        with self._condition:
-            entry = RequestEntry(id=self._next_id(), at=at, **values)
-            self.requests.append(entry)
-            return entry
+        return self._add(self.requests, RequestEntry, at, values)
 
     def add_callback(self, at: float, **values: Any) -> CallbackEntry:
         """Log a finished callback, notify all waiters and return the entry."""
-        with self._condition:
-            entry = CallbackEntry(id=self._next_id(), at=at, **values)
-            self.callbacks.append(entry)
-            return entry
+        return self._add(self.callbacks, CallbackEntry, at, values)
 
     def add_change(self, at: float, trigger: str, data: Mapping[str, Any]) -> ChangeEntry:
         """Log a change in the app, notify all waiters and return the entry."""
-        with self._condition:
-            entry = ChangeEntry(id=self._next_id(), at=at, trigger=trigger, data=data)
-            self.changes.append(entry)
-            return entry
+        return self._add(self.changes, ChangeEntry, at, {"trigger": trigger, "data": data})
 
     def since(self, entry_id: int, limit: int = 1000) -> list[Entry]:
         """Return at most ``limit`` entries of all kinds with a greater id, oldest first."""
@@ -182,10 +173,13 @@ class Journal:
                 log.clear()
             self._condition.notify_all()
 
-    def _next_id(self) -> int:
-        self._last_id += 1
-        self._condition.notify_all()
-        return self._last_id
+    def _add(self, log: Log[E], kind: type[E], at: float, values: Mapping[str, Any]) -> E:
+        with self._condition:
+            self._last_id += 1
+            entry = kind(id=self._last_id, at=at, **values)
+            log.append(entry)
+            self._condition.notify_all()
+            return entry
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -166,26 +166,20 @@ _TRIGGERS = {
 def _record_action(
     world: World, name: str, group: GroupRecord, uid: str, by: str = "", scopes: Mapping[str, str] | None = None
 ) -> StoredMessage:
-    serializer, now = world.serializer, world.now()
+    serializer = world.serializer
     actor = by or uid
     entities = {
         "by": serializer.entity("user", serializer.user(actor)),
         "on": serializer.entity("user", serializer.user(uid)),
         "for": serializer.entity("group", serializer.group(group.guid)),
     }
-    action = world.message_store.add(
-        StoredMessage(
-            id=world.message_store.next_id(),
-            conversation_id=f"group_{group.guid}",
-            sender=actor,
-            receiver_type="group",
-            receiver=group.guid,
-            category="action",
-            type="groupMember",
-            data={"action": name, "entities": entities, **({"extras": dict(scopes)} if scopes else {})},
-            sent_at=now,
-            updated_at=now,
-        )
+    action = world.record_action(
+        actor,
+        "groupMember",
+        {"action": name, "entities": entities, **({"extras": dict(scopes)} if scopes else {})},
+        conversation=f"group_{group.guid}",
+        receiver_type="group",
+        receiver=group.guid,
     )
     data: dict[str, Any] = {
         "group": serializer.group(group.guid),

@@ -202,20 +202,13 @@ def _record_action(world: World, name: str, by: str, message: StoredMessage) -> 
         "on": serializer.entity("message", serializer.deletion(message) if name == "deleted" else affected),
         "for": serializer.receiver(message),
     }
-    now = world.now()
-    action = world.message_store.add(
-        StoredMessage(
-            id=world.message_store.next_id(),
-            conversation_id=message.conversation_id,
-            sender=by,
-            receiver_type=message.receiver_type,
-            receiver=message.receiver,
-            category="action",
-            type="message",
-            data={"action": name, "entities": entities},
-            sent_at=now,
-            updated_at=now,
-        )
+    action = world.record_action(
+        by,
+        "message",
+        {"action": name, "entities": entities},
+        conversation=message.conversation_id,
+        receiver_type=message.receiver_type,
+        receiver=message.receiver,
     )
     world.emit(f"message_{name}", {"message": affected}, message=message, action=action)
     return action

@@ -12,7 +12,6 @@ from typing import Any
 from cometbot.simulator.callback_queue import Callback, Shuffle
 
 SEND_ROUTES = ("POST /bots/*/messages", "POST /messages", "POST /messages/*/thread")
-EVERYTHING = ("*",)
 RESETS = ("seconds", "milliseconds", "relative", "date", "past", "none")
 """The formats in which a 429 gives the time to wait.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 APP_SYSTEM = "app_system"
@@ -18,16 +19,16 @@ class UserRecord:
 
     uid: str
     name: str
-    created_at: int
     avatar: str = ""
     link: str = ""
-    role: str = "default"
-    status: str = "offline"
-    status_message: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    updated_at: int = 0
+    status_message: str = ""
+    status: str = "offline"
+    role: str = "default"
     last_active_at: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+    tags: tuple[str, ...] = ()
     deactivated_at: int = 0
     auth_tokens: dict[str, int] = field(default_factory=dict, repr=False)
     blocked: set[str] = field(default_factory=set)
@@ -71,13 +72,13 @@ class BotRecord:
 
     uid: str
     webhook_url: str
-    created_at: int
     group_chat_setting: str = "none"
+    enabled: bool = False
     use_basic_auth: bool = False
     username: str = ""
     password: str = field(default="", repr=False)
-    enabled: bool = False
     is_ai_bot: bool = False
+    created_at: int = 0
     updated_at: int = 0
 
     @property
@@ -116,6 +117,8 @@ class StoredMessage:
     """A message in its current version. Immutable: a change replaces it. ``data`` is as sent, without entities."""
 
     id: str
+    muid: str = ""
+    parent_id: str = ""
     conversation_id: str
     sender: str
     receiver_type: str
@@ -124,18 +127,16 @@ class StoredMessage:
     type: str
     data: Mapping[str, Any]
     sent_at: int
-    updated_at: int
-    muid: str = ""
-    parent_id: str = ""
-    quoted_message_id: str = ""
-    tags: tuple[str, ...] = ()
-    mentions: tuple[str, ...] = ()
-    reactions: tuple[Reaction, ...] = ()
-    reply_count: int = 0
     edited_at: int = 0
     edited_by: str = ""
     deleted_at: int = 0
     deleted_by: str = ""
+    reply_count: int = 0
+    tags: tuple[str, ...] = ()
+    quoted_message_id: str = ""
+    updated_at: int
+    mentions: tuple[str, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
 
     @property
     def number(self) -> int:
@@ -156,6 +157,19 @@ class StoredMessage:
     def is_action(self) -> bool:
         """True for a message that only records an action, such as an edit or a join."""
         return self.category == "action"
+
+
+def _json_keys(record: type, *hidden: str, **renamed: str) -> dict[str, str]:
+    """Return CometChat's name of each field of a record but the ``hidden`` ones: ``createdAt`` for ``created_at``."""
+    names = [item.name for item in fields(record) if item.name not in hidden]
+    return {renamed.get(name) or re.sub("_([a-z])", lambda found: found[1].upper(), name): name for name in names}
+
+
+USER_KEYS = _json_keys(UserRecord, "auth_tokens", "blocked")
+GROUP_KEYS = _json_keys(GroupRecord, "members", "banned")
+BOT_KEYS = _json_keys(BotRecord, webhook_url="webhookURL", is_ai_bot="isAIBot")
+MESSAGE_KEYS = _json_keys(StoredMessage, "mentions", "reactions")
+"""The fields of the records by their names in CometChat's JSON, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,13 +156,6 @@ class BlockSchema(_LenientSchema):
     blockedUids = fields.List(fields.String(), required=True)
 
 
-class FlagsSchema(_LenientSchema):
-    """The flags that some bodies have."""
-
-    permanent = fields.Boolean(load_default=False)
-    force = fields.Boolean(load_default=False)
-
-
 class ReceiptSchema(_LenientSchema):
     """The message up to which a conversation was read or delivered. Without it, the whole conversation was."""
 

@@ -7,21 +7,24 @@ from typing import Any
 
 from cometbot.simulator.directory import Directory
 from cometbot.simulator.message_store import MessageStore
-from cometbot.simulator.records import BotRecord, GroupRecord, Reaction, StoredMessage, UserRecord
+from cometbot.simulator.records import (
+    BOT_KEYS,
+    MESSAGE_KEYS,
+    USER_KEYS,
+    BotRecord,
+    GroupRecord,
+    Reaction,
+    StoredMessage,
+    UserRecord,
+)
 
 
 def user_json(user: UserRecord, *, with_tags: bool = False) -> dict[str, Any]:
     """Return a user entity without its empty fields. The private part of the metadata is never included."""
-    metadata = {key: value for key, value in user.metadata.items() if key != "@private"}
-    return {
-        "uid": user.uid,
-        "name": user.name,
-        **_without_empty(avatar=user.avatar, link=user.link, metadata=metadata, statusMessage=user.status_message),
-        "status": user.status,
-        "role": user.role,
-        **_without_empty(lastActiveAt=user.last_active_at, createdAt=user.created_at, updatedAt=user.updated_at),
-        **_without_empty(tags=list(user.tags) if with_tags else [], deactivatedAt=user.deactivated_at),
-    }
+    entity = _record_json(user, USER_KEYS, with_tags=with_tags)
+    if metadata := entity.get("metadata"):
+        entity["metadata"] = {key: value for key, value in metadata.items() if key != "@private"}
+    return _without_empty(**entity)
 
 
 def group_json(group: GroupRecord, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
@@ -47,14 +50,7 @@ def bot_json(bot: BotRecord) -> dict[str, Any]:
 
     It includes the password in plain text, as on CometChat.
     """
-    return {
-        "uid": bot.uid,
-        "webhookURL": bot.webhook_url,
-        **_without_empty(groupChatSetting=bot.group_chat_setting, enabled=bot.enabled, useBasicAuth=bot.use_basic_auth),
-        **_without_empty(username=bot.username, password=bot.password, isAIBot=bot.is_ai_bot),
-        "createdAt": bot.created_at,
-        **_without_empty(updatedAt=bot.updated_at),
-    }
+    return _record_json(bot, BOT_KEYS)
 
 
 class Serializer:
@@ -66,30 +62,12 @@ class Serializer:
 
     def message(self, message: StoredMessage, *, viewer: str = "", with_tags: bool = False) -> dict[str, Any]:
         """Return a message object. ``viewer``'s own reactions are marked; ``with_tags`` includes the tags."""
+        shown = _record_json(message, MESSAGE_KEYS, with_tags=with_tags)
+        shown["data"] = message.data if message.is_action else self._data(message, viewer)
         quoted = self._archive.find(message.quoted_message_id) if message.quoted_message_id else None
-        return {
-            "id": message.id,
-            **_without_empty(muid=message.muid, parentId=message.parent_id),
-            "conversationId": message.conversation_id,
-            "sender": message.sender,
-            "receiverType": message.receiver_type,
-            "receiver": message.receiver,
-            "category": message.category,
-            "type": message.type,
-            "data": message.data if message.is_action else self._data(message, viewer),
-            "sentAt": message.sent_at,
-            **_without_empty(
-                editedAt=message.edited_at,
-                editedBy=message.edited_by,
-                deletedAt=message.deleted_at,
-                deletedBy=message.deleted_by,
-                replyCount=message.reply_count,
-                tags=list(message.tags) if with_tags else [],
-                quotedMessageId=message.quoted_message_id,
-                quotedMessage=self.message(quoted) if quoted and not quoted.quoted_message_id else None,
-            ),
-            "updatedAt": message.updated_at,
-        }
+        if quoted is not None and not quoted.quoted_message_id:
+            shown["quotedMessage"] = self.message(quoted)
+        return shown
 
     def deletion(self, message: StoredMessage) -> dict[str, Any]:
         """Return the payload that reports a deletion: ids and times alone, as CometChat documents it."""
@@ -152,6 +130,16 @@ def _count_reactions(reactions: Iterable[Reaction], viewer: str) -> list[dict[st
         if viewer and reaction.uid == viewer:
             entry["reactedByMe"] = True
     return list(counts.values())
+
+
+def _record_json(record: Any, keys: Mapping[str, str], *, with_tags: bool = False) -> dict[str, Any]:
+    """Return the fields of a record that are not empty, by CometChat's names."""
+    shown = {key: value for key, name in keys.items() if (value := getattr(record, name))}
+    if not with_tags:
+        shown.pop("tags", None)
+    elif "tags" in shown:
+        shown["tags"] = list(shown["tags"])
+    return shown
 
 
 def _without_empty(**values: Any) -> dict[str, Any]:

@@ -76,6 +76,26 @@ class World:
         self.journal.add_change(self.clock(), trigger, data)
         self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
 
+    def record_action(
+        self, by: str, type: str, data: Mapping[str, Any], *, conversation: str, receiver_type: str, receiver: str
+    ) -> StoredMessage:
+        """Store the action message that records what ``by`` did, and return it."""
+        now = self.now()
+        return self.message_store.add(
+            StoredMessage(
+                id=self.message_store.next_id(),
+                conversation_id=conversation,
+                sender=by,
+                receiver_type=receiver_type,
+                receiver=receiver,
+                category="action",
+                type=type,
+                data=data,
+                sent_at=now,
+                updated_at=now,
+            )
+        )
+
 
 def conversation_id(receiver_type: str, sender: str, receiver: str) -> str:
     """Return the id of a conversation: both uids in ascending order (docs/protocols/cometchat.md, "Identifiers")."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 from cometbot.simulator import messaging
@@ -14,6 +15,7 @@ from cometbot.simulator.world import conversation_id
 
 routes = RouteTable()
 _RECEIPT = ReceiptSchema()
+_PEER = "/<any(users,groups):kind>/<id>"
 
 
 @routes.add("GET", "/conversations")
@@ -33,59 +35,31 @@ def list_conversations(call: ApiCall) -> ResponseBody:
     return paginate(newest_first, query, lambda shown: shown)
 
 
-@routes.add("GET", "/users/<uid>/conversation", acting="must")
-def get_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """Return the conversation with one user."""
-    return _conversation_response(call, conversation_id("user", call.acting_uid, call.world.directory.user(uid).uid))
+@routes.add("GET", f"{_PEER}/conversation", acting="must")
+def get_conversation(call: ApiCall, kind: str, id: str) -> ResponseBody:
+    """Return the conversation with one user, or of a group."""
+    return wrap_data(_conversation_json(call, call.world.message_store[_numbers(call, kind, id)[-1]]))
 
 
-@routes.add("GET", "/groups/<guid>/conversation", acting="must")
-def get_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """Return the conversation of a group."""
-    return _conversation_response(call, f"group_{_require_member(call, guid)}")
+@routes.add("POST", f"{_PEER}/conversation/read", acting="must")
+def mark_read(call: ApiCall, kind: str, id: str) -> ResponseBody:
+    """Mark a conversation as read."""
+    return _set_mark(call, call.world.read_marks, kind, id, "read")
 
 
-@routes.add("POST", "/users/<uid>/conversation/read", acting="must")
-def read_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """Mark the conversation with a user as read."""
-    return _set_mark(call, call.world.read_marks, _direct_conversation_id(call, uid), "read")
+@routes.add("DELETE", f"{_PEER}/conversation/read", acting="must")
+def mark_unread(call: ApiCall, kind: str, id: str) -> ResponseBody:
+    """Mark a conversation as unread."""
+    conversation = _conversation_id(call, kind, id)
+    named = call.load_body(_RECEIPT).get("messageId")
+    call.world.read_marks[(call.acting_uid, conversation)] = (named or 1) - 1
+    return wrap_message("Conversation has been marked as unread successfully.")
 
 
-@routes.add("POST", "/groups/<guid>/conversation/read", acting="must")
-def read_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """Mark the conversation of a group as read."""
-    return _set_mark(call, call.world.read_marks, f"group_{_require_member(call, guid)}", "read")
-
-
-@routes.add("DELETE", "/users/<uid>/conversation/read", acting="must")
-def unread_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """Mark the conversation with a user as unread."""
-    return _reset_read_mark(call, _direct_conversation_id(call, uid))
-
-
-@routes.add("DELETE", "/groups/<guid>/conversation/read", acting="must")
-def unread_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """Mark the conversation of a group as unread."""
-    return _reset_read_mark(call, f"group_{_require_member(call, guid)}")
-
-
-@routes.add("POST", "/users/<uid>/conversation/delivered", acting="must")
-def deliver_user_conversation(call: ApiCall, uid: str) -> ResponseBody:
-    """Mark the conversation with a user as delivered."""
-    return _set_mark(call, call.world.delivered_marks, _direct_conversation_id(call, uid), "delivered")
-
-
-@routes.add("POST", "/groups/<guid>/conversation/delivered", acting="must")
-def deliver_group_conversation(call: ApiCall, guid: str) -> ResponseBody:
-    """Mark the conversation of a group as delivered."""
-    return _set_mark(call, call.world.delivered_marks, f"group_{_require_member(call, guid)}", "delivered")
-
-
-def _conversation_response(call: ApiCall, conversation: str) -> ResponseBody:
-    numbers = call.world.message_store.numbers(conversation)
-    if not numbers:
-        raise Refusal("ERR_CONVERSATION_NOT_ACCESSIBLE", f"The conversation {conversation} has no messages yet.")
-    return wrap_data(_conversation_json(call, call.world.message_store[numbers[-1]]))
+@routes.add("POST", f"{_PEER}/conversation/delivered", acting="must")
+def mark_delivered(call: ApiCall, kind: str, id: str) -> ResponseBody:
+    """Mark a conversation as delivered."""
+    return _set_mark(call, call.world.delivered_marks, kind, id, "delivered")
 
 
 def _conversation_json(call: ApiCall, last: StoredMessage) -> dict[str, Any]:
@@ -123,30 +97,30 @@ def _conversations_of(call: ApiCall) -> list[str]:
     return [conversation for conversation in known if world.message_store.numbers(conversation)]
 
 
-def _direct_conversation_id(call: ApiCall, uid: str) -> str:
-    return conversation_id("user", call.acting_uid, call.world.directory.user(uid).uid)
-
-
-def _require_member(call: ApiCall, guid: str) -> str:
-    group = call.world.directory.group(guid)
+def _conversation_id(call: ApiCall, kind: str, id: str) -> str:
+    """Return the id of the conversation with a user, or of a group, of which the acting user must be a member."""
+    if kind == "users":
+        return conversation_id("user", call.acting_uid, call.world.directory.user(id).uid)
+    group = call.world.directory.group(id)
     if call.acting_uid not in group.members:
         raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
-    return group.guid
+    return f"group_{group.guid}"
 
 
-def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], conversation: str, what: str) -> ResponseBody:
+def _numbers(call: ApiCall, kind: str, id: str) -> Sequence[int]:
+    """Return the ids of the messages of a conversation, which must have some."""
+    conversation = _conversation_id(call, kind, id)
     numbers = call.world.message_store.numbers(conversation)
     if not numbers:
         raise Refusal("ERR_CONVERSATION_NOT_ACCESSIBLE", f"The conversation {conversation} has no messages yet.")
+    return numbers
+
+
+def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], kind: str, id: str, what: str) -> ResponseBody:
+    numbers = _numbers(call, kind, id)
     named = call.load_body(_RECEIPT).get("messageId")
     if named is not None:
         messaging.get_accessible_message(call.world, str(named), call.acting_uid)
-    key = (call.acting_uid, conversation)
+    key = (call.acting_uid, _conversation_id(call, kind, id))
     marks[key] = max(marks.get(key, 0), named or numbers[-1])
     return wrap_message(f"Conversation has been marked as {what} successfully.")
-
-
-def _reset_read_mark(call: ApiCall, conversation: str) -> ResponseBody:
-    named = call.load_body(_RECEIPT).get("messageId")
-    call.world.read_marks[(call.acting_uid, conversation)] = (named or 1) - 1
-    return wrap_message("Conversation has been marked as unread successfully.")
