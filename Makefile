@@ -29,14 +29,9 @@ define INSTALL
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 endef
 
-# Two files at a time. First what mostly computes, then what starts servers and browsers of its own.
+# More files at a time than there are processors: those that start servers and browsers mostly wait.
 test: .venv/installed-test test-packages
-ifdef PYTEST_ARGS
-	$(BIN)/pytest $(PYTEST_ARGS)
-else
-	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration examples
-	$(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/browser
-endif
+	$(BIN)/pytest $(or $(PYTEST_ARGS),-n 4 --dist loadfile --no-loadscope-reorder)
 
 # What tests need beside Python packages: a browser for the pages, a PostgreSQL and a PgBouncer to start, node for the
 # official chat client.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,7 +16,46 @@ import sqlalchemy as sa
 from cometbot.store.database import database_from_url
 from tests.postgres_server import PostgresServer
 
+TESTS = Path(__file__).parent
+LONG_FILES = """
+acceptance/docs/test_commands.py
+acceptance/faults/test_faults.py
+acceptance/installed/test_commands.py
+acceptance/docs/test_new_project.py
+acceptance/test_simplex.py
+acceptance/test_dev_public.py
+acceptance/test_dev.py
+integration/store/test_query_plans.py
+acceptance/installed/test_installed.py
+acceptance/test_crashes.py
+""".split()
+"""Files that take half a minute and more, those that take longest first."""
+MEMORY = Path("/dev/shm")
+NEEDED_MEMORY = 4 * 1024**3
+
 _names = itertools.count(1)
+
+
+def use_memory() -> None:
+    """Put temporary files into memory, where a sync takes no time, unless ``TMPDIR`` names a folder.
+
+    No test depends on the disk: those of durability kill processes, not the machine.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    allows_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    if allows_programs and shutil.disk_usage(MEMORY).free >= NEEDED_MEMORY:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+use_memory()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker of pytest-xdist is left alone with one at the end."""
+    order = {TESTS / name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 # How long an example takes says nothing on a machine that does something else as well.
 hypothesis.settings.register_profile("cometbot", deadline=None)

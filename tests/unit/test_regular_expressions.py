@@ -66,8 +66,9 @@ class Use:
 def find_uses() -> Iterator[Use]:
     """Every pattern in the package with each method that is called on it."""
     sources = {path: path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+    methods = {path: methods_by_name(source) for path, source in sources.items()}
     for path, source in sources.items():
-        tree = ast.parse(source)
+        tree = ast.parse(source) if re.search(r"\bre\.", source) else ast.Module([], [])
         names = {
             id(node.value): target.id if isinstance(target, ast.Name) else ""
             for node in ast.walk(tree)
@@ -76,7 +77,15 @@ def find_uses() -> Iterator[Use]:
         }
         for node in ast.walk(tree):
             if is_call_of_re(node):
-                yield from uses_of(path, node, names.get(id(node), ""), sources)
+                yield from uses_of(path, node, names.get(id(node), ""), methods)
+
+
+def methods_by_name(source: str) -> dict[str, set[str]]:
+    """The methods of :mod:`re` that are called in a source, by the name of what they are called on."""
+    found: dict[str, set[str]] = {}
+    for name, method in re.findall(rf"\b(\w+)\.({'|'.join(CALLS)})\b", source):
+        found.setdefault(name, set()).add(method)
+    return found
 
 
 def is_call_of_re(node: ast.AST) -> bool:
@@ -89,14 +98,14 @@ def is_call_of_re(node: ast.AST) -> bool:
     )
 
 
-def uses_of(path: Path, call: Any, name: str, sources: dict[Path, str]) -> Iterator[Use]:
+def uses_of(path: Path, call: Any, name: str, methods_of: dict[Path, dict[str, set[str]]]) -> Iterator[Use]:
     where = path.relative_to(PACKAGE).as_posix()
     given, method = call.args[0], call.func.attr
     if where in NO_CONSTANTS and NO_CONSTANTS[where] in {n.id for n in ast.walk(given) if isinstance(n, ast.Name)}:
         return
     pattern = compiled(path, call)
-    places = sources.values() if not name.startswith("_") else [sources[path]]
-    methods = {found for text in places for found in re.findall(rf"\b{name or '!'}\.({'|'.join(CALLS)})\b", text)}
+    places = methods_of.values() if not name.startswith("_") else [methods_of[path]]
+    methods = {method for found in places for method in found.get(name, ())}
     for used in sorted((methods or {"search"}) if method == "compile" else {method}):
         yield Use(f"{where}:{call.lineno}", pattern, used)
 
